@@ -1,0 +1,82 @@
+"""From rows to answers."""
+
+from collections import Counter
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from al_server.schemas import EventAnswer, JobAnswer, ModelAnswer, RoundAnswer, SceneAnswer
+from catalog import jobs, rounds
+from catalog.records import Job, JobState, LabelEvent, Patch, Proposal, Round, Scene, SceneRole
+from catalog.registry import ModelVersion
+from imagery.classes import CLASSES
+from imagery.scene import SceneSource
+
+CHECKSUM_TAG = "sha256."
+
+
+def job_answer(job: Job) -> JobAnswer:
+    """Describe a job."""
+    progress = job.done / job.total if job.total else None
+    return JobAnswer(
+        **{name: getattr(job, name) for name in JobAnswer.model_fields if hasattr(job, name)},
+        progress=1.0 if job.state is JobState.FINISHED else progress,
+        eta_s=jobs.eta_s(job),
+    )
+
+
+def scene_answer(session: Session, scene: Scene) -> SceneAnswer:
+    """Describe a scene."""
+    source = SceneSource.from_json(scene.source)
+    return SceneAnswer(
+        **{name: getattr(scene, name) for name in SceneAnswer.model_fields if name in Scene.__table__.columns},
+        bands=list(source.band_names),
+        crs=source.grid.crs,
+        width=source.grid.width,
+        height=source.grid.height,
+        patches=session.scalar(select(func.count(Patch.id)).where(Patch.scene_id == scene.id)) or 0,
+        has_outlines=bool(scene.outlines),
+    )
+
+
+def round_answer(session: Session, of_round: Round) -> RoundAnswer:
+    """Describe a round."""
+    reasons = session.scalars(select(Proposal.reason).where(Proposal.round_id == of_round.id))
+    return RoundAnswer(
+        **{name: getattr(of_round, name) for name in RoundAnswer.model_fields if name in Round.__table__.columns},
+        model_version=of_round.scoring.model_version if of_round.scoring else None,
+        proposals={state.value: count for state, count in rounds.progress(session, of_round.id).items()},
+        reasons=dict(Counter(reason.value for reason in reasons)),
+    )
+
+
+def event_answer(event: LabelEvent) -> EventAnswer:
+    """Describe an entry of the ledger."""
+    return EventAnswer(**{name: getattr(event, name) for name in EventAnswer.model_fields})
+
+
+def model_answer(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:
+    """Describe a model version."""
+    roles = [role.value for role in (SceneRole.VALIDATION, SceneRole.TEST) if f"{role}.mean_iou" in version.tags]
+    parent = version.tags.get("parent_version")
+    return ModelAnswer(
+        version=version.version,
+        aliases=sorted(alias for alias, number in aliases.items() if number == version.version),
+        created_at=version.created_at,
+        parent_version=int(parent) if parent else None,
+        labels=int(version.tags.get("labels.count", 0)),
+        labels_sha256=version.tags.get("labels.sha256", ""),
+        simulated_labels=int(version.tags.get("labels.simulated", 0)),
+        iou={role: _by_class(version, f"{role}.") for role in roles},
+        gain={role: _by_class(version, f"{role}.gain.") for role in roles} if parent else {},
+        verdict=version.tags.get("verdict", ""),
+        verdict_reason=version.tags.get("verdict.reason", ""),
+        sha256={
+            tag.removeprefix(CHECKSUM_TAG): value for tag, value in version.tags.items() if tag.startswith(CHECKSUM_TAG)
+        },
+    )
+
+
+def _by_class(version: ModelVersion, prefix: str) -> dict[str, float | None]:
+    classes = {item.name: version.number(f"{prefix}iou.{item.name}") for item in CLASSES}
+    return {"mean": version.number(f"{prefix}mean_iou"), **classes}

@@ -1,0 +1,84 @@
+"""Who may call what: bearer tokens with roles, decided in one table before any view runs."""
+
+import hmac
+from enum import IntEnum
+
+from flask import Response, abort, current_app, g, request
+
+from al_server.problems import problem
+from catalog.secrets import Secrets
+
+
+class Role(IntEnum):
+    """Each role may do what those below it may."""
+
+    PUBLIC = 0
+    READER = 1
+    LABELER = 2
+    OPERATOR = 3
+
+
+# Reading needs READER and everything else OPERATOR, except these endpoints. The composites and the webhook check
+# credentials of their own: a signature in the address, a secret in a header.
+EXCEPTIONS = {
+    "health.healthz": Role.PUBLIC,
+    "health.readyz": Role.PUBLIC,
+    "static": Role.PUBLIC,
+    "patches.composite": Role.PUBLIC,
+    "label_events.receive": Role.PUBLIC,
+    "label_events.replay": Role.LABELER,
+}
+PUBLIC_BLUEPRINTS = frozenset({"openapi"})  # the description of the API and its page
+
+
+def check_role() -> Response | None:
+    """Let a request pass if its token has the role that its endpoint needs; registered to run before every view."""
+    if request.endpoint is None or request.method == "OPTIONS":
+        return None
+    needed = _needed(request.endpoint, request.method)
+    if needed is Role.PUBLIC:
+        return None
+    token = _token()
+    if token is None:
+        refused = problem(401, "found no token, expected the header 'Authorization: Bearer <token>'")
+        refused.headers["WWW-Authenticate"] = 'Basic realm="glacier-al: any name, the token as password"'
+        return refused
+    role, g.actor = _role_of(token, current_app.extensions["catalog"].secrets)
+    if role is Role.PUBLIC:
+        return problem(401, "the token is not one of this server's; var/secrets.json holds them")
+    if role < needed:
+        return problem(403, f"the token has the role {role.name.lower()}, this needs {needed.name.lower()}")
+    return None
+
+
+def actor() -> str:
+    """Return who is calling, for the record."""
+    name: str = g.get("actor") or abort(401)
+    return name
+
+
+def _needed(endpoint: str, method: str) -> Role:
+    if endpoint.split(".", maxsplit=1)[0] in PUBLIC_BLUEPRINTS:
+        return Role.PUBLIC
+    return EXCEPTIONS.get(endpoint, Role.READER if method in {"GET", "HEAD"} else Role.OPERATOR)
+
+
+def _token() -> str | None:
+    """Take the token from a bearer header, or from the password of a browser's own log-in window."""
+    given = request.authorization
+    if given is None:
+        return None
+    return given.token if given.type == "bearer" else given.password
+
+
+def _role_of(token: str, secrets: Secrets) -> tuple[Role, str]:
+    roles = {
+        secrets.reader_token: Role.READER,
+        secrets.labeler_token: Role.LABELER,
+        secrets.operator_token: Role.OPERATOR,
+    }
+    found = Role.PUBLIC
+    for expected, role in roles.items():  # all are compared, each in constant time
+        if hmac.compare_digest(token.encode(), expected.encode()):
+            found = role
+    return found, found.name.lower()

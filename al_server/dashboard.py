@@ -1,0 +1,52 @@
+"""The status page: what waits for whom, at a glance."""
+
+from flask import Blueprint, render_template
+from sqlalchemy import func, select
+
+from al_server.answers import job_answer, model_answer, round_answer, scene_answer
+from al_server.context import catalog, parts
+from al_server.schemas import ModelAnswer
+from catalog import training
+from catalog.errors import ServiceDownError
+from catalog.jobs import OPEN
+from catalog.records import EventState, Job, JobState, Label, LabelEvent, Round, Scene
+
+page = Blueprint("dashboard", __name__)
+
+
+@page.get("/")
+def index() -> str:
+    """Show scenes, rounds, versions, and the work under way."""
+    known = catalog()
+    with known.read() as session:
+        scenes = [scene_answer(session, item) for item in session.scalars(select(Scene).order_by(Scene.id))]
+        rounds = [round_answer(session, item) for item in session.scalars(select(Round).order_by(Round.id.desc()))]
+        open_jobs = [job_answer(job) for job in session.scalars(select(Job).where(Job.state.in_(OPEN)))]
+        failed = select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc()).limit(5)
+        failed_jobs = [job_answer(job) for job in session.scalars(failed)]
+        failed_events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
+        labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
+        fresh = len(training.new_labels(session))
+    versions, trouble = _versions()
+    return render_template(
+        "status.html",
+        settings=known.settings,
+        scenes=scenes,
+        rounds=rounds,
+        open_jobs=open_jobs,
+        failed_jobs=failed_jobs,
+        failed_events=failed_events,
+        labels=labels,
+        fresh=fresh,
+        versions=versions,
+        trouble=trouble,
+    )
+
+
+def _versions() -> tuple[list[ModelAnswer], str | None]:
+    registry = parts().registry
+    try:
+        aliases = registry.aliases()
+        return [model_answer(version, aliases) for version in registry.versions()], None
+    except ServiceDownError as error:
+        return [], str(error)

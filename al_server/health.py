@@ -1,0 +1,96 @@
+"""Liveness, readiness and metrics."""
+
+from collections.abc import Callable
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from al_server.context import answer, catalog, parts
+from al_server.schemas import Readiness
+from catalog import training
+from catalog.context import Catalog
+from catalog.errors import ServiceDownError
+from catalog.job_queue import QUEUES
+from catalog.records import Job, Label, LabelEvent, Patch, Proposal, Round
+from catalog.registry import ModelRegistry
+from labeling.errors import LabelStudioError
+from labeling.health import check_health
+
+api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
+CHECK_TIMEOUT_S = 3.0
+
+
+@api.get("/healthz")
+def healthz() -> Response:
+    """Say that this server is alive."""
+    return answer({"alive": True})
+
+
+@api.get("/readyz", responses={200: Readiness, 503: Readiness})
+def readyz() -> Response:
+    """Say of each part by name whether it answers; 503 unless all do."""
+    found = {name: _check(check) for name, check in _checks(catalog(), parts().registry).items()}
+    ready = all(state == "ok" for state in found.values())
+    return answer(Readiness(ready=ready, parts=found), 200 if ready else 503)
+
+
+@api.get("/metrics")
+def metrics() -> Response:
+    """Give Prometheus the state of the loop."""
+    registry = CollectorRegistry()
+    with catalog().read() as session:
+        for name, kind in {
+            "patches": Patch.state,
+            "proposals": Proposal.state,
+            "rounds": Round.state,
+            "label_events": LabelEvent.state,
+            "jobs": Job.state,
+        }.items():
+            gauge = Gauge(
+                f"glacier_al_{name}", f"Number of {name.replace('_', ' ')} in each state", ["state"], registry=registry
+            )
+            for state, count in session.execute(select(kind, func.count()).group_by(kind)):
+                gauge.labels(state.value).set(count)
+        labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
+        fresh = len(training.new_labels(session))
+    Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
+    Gauge("glacier_al_new_labels", "Labels that the last fine-tune did not know", registry=registry).set(fresh)
+    try:
+        champion = parts().registry.champion()
+    except ServiceDownError:
+        champion = None  # absent metrics say so; the others must still be seen
+    if champion is not None:
+        Gauge("glacier_al_champion_version", "Model version that is served", registry=registry).set(champion.version)
+        mean_iou = champion.number("validation.mean_iou")
+        if mean_iou is not None:
+            help_text = "Mean IoU of the champion on the validation region"
+            Gauge("glacier_al_champion_mean_iou", help_text, registry=registry).set(mean_iou)
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _checks(known: Catalog, registry: ModelRegistry) -> dict[str, Callable[[], None]]:
+    return {
+        "database": known.database.check,
+        "redis": lambda: _check_workers(known),
+        "mlflow": registry.check,
+        "label-studio": lambda: check_health(known.settings.label_studio_url, CHECK_TIMEOUT_S),
+    }
+
+
+def _check(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except (ServiceDownError, LabelStudioError, SQLAlchemyError) as error:
+        return str(error)
+    return "ok"
+
+
+def _check_workers(known: Catalog) -> None:
+    idle = [name for name, count in known.queue.workers().items() if count == 0]
+    if idle:
+        raise ServiceDownError(
+            "Redis queue", known.queue.address, f"no worker listens to {', '.join(idle)} (of {', '.join(QUEUES)})"
+        )

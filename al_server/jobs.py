@@ -1,0 +1,39 @@
+"""Jobs: state, progress, and another try."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from sqlalchemy import select
+
+from al_server.answers import job_answer
+from al_server.context import answer, catalog
+from al_server.schemas import JobAnswer, JobId, JobList, JobPage
+from catalog import jobs
+from catalog.records import Job
+
+api = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="jobs")])
+
+
+@api.get("", responses={200: JobList})
+def list_jobs(query: JobPage) -> Response:
+    """List jobs, newest first."""
+    statement = select(Job).order_by(Job.created_at.desc()).limit(query.limit)
+    if query.state is not None:
+        statement = statement.where(Job.state == query.state)
+    with catalog().read() as session:
+        return answer([job_answer(job) for job in session.scalars(statement)])
+
+
+@api.get("/<job_id>", responses={200: JobAnswer})
+def get_job(path: JobId) -> Response:
+    """Describe one job: state, progress, estimated time left, error."""
+    with catalog().read() as session:
+        return answer(job_answer(jobs.get(session, path.job_id)))
+
+
+@api.post("/<job_id>/retry", responses={202: JobAnswer})
+def retry_job(path: JobId) -> Response:
+    """Try a failed job again."""
+    with catalog().write() as session:
+        job = jobs.retry(session, path.job_id)
+        accepted = job_answer(job)
+    return answer(accepted, 202)

@@ -1,0 +1,35 @@
+"""``python -m al_server.main``: serve the API and the status page."""
+
+import argparse
+import logging
+from urllib.parse import urlsplit
+
+import waitress
+
+from al_server.app import create_app
+from catalog.context import Catalog
+from catalog.settings import Settings
+
+THREADS = 8
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(description="Serve the API and the status page.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = Settings()
+    port = urlsplit(settings.api_url).port or 80
+    waitress.serve(
+        create_app(Catalog(settings)),
+        host=arguments.host,
+        port=port,
+        threads=THREADS,
+        max_request_body_size=settings.webhook_max_bytes,
+        ident=None,
+    )
+
+
+if __name__ == "__main__":
+    main()

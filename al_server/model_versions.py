@@ -1,0 +1,111 @@
+"""Model versions: what operations watch, and what the web tool fetches."""
+
+from flask import Response, request, send_file
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.answers import model_answer
+from al_server.auth import actor
+from al_server.context import answer, catalog, parts
+from al_server.schemas import ModelAnswer, ModelList, PromotionAnswer, PromotionRequest, VersionNumber
+from catalog import jobs, promotions
+from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
+from catalog.errors import NotFoundError
+from catalog.records import JobKind, Promotion
+from catalog.registry import ModelVersion
+
+api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
+
+
+@api.get("", responses={200: ModelList})
+def list_versions() -> Response:
+    """List all versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate."""
+    registry = parts().registry
+    aliases = registry.aliases()
+    return answer([model_answer(version, aliases) for version in registry.versions()])
+
+
+@api.get("/<int:version>", responses={200: ModelAnswer})
+def get_version(path: VersionNumber) -> Response:
+    """Describe one version."""
+    registry = parts().registry
+    return answer(model_answer(registry.get(path.version), registry.aliases()))
+
+
+@api.get("/latest", responses={200: ModelAnswer})
+def latest() -> Response:
+    """Describe the version to use: the champion. Poll with ``If-None-Match``; 304 while it is unchanged."""
+    champion = _champion()
+    response = answer(model_answer(champion, parts().registry.aliases()))
+    response.set_etag(f"v{champion.version}-{champion.run_id}")
+    response.headers["Cache-Control"] = "no-cache"  # may be kept, must be asked about
+    response.make_conditional(request)
+    return response
+
+
+@api.get("/latest/onnx")
+def latest_onnx() -> Response:
+    """Give the champion as ONNX; supports ranges and ``If-None-Match``."""
+    return _file(ONNX, "application/octet-stream")
+
+
+@api.get("/latest/weights")
+def latest_weights() -> Response:
+    """Give the champion's weights as safetensors; supports ranges and ``If-None-Match``."""
+    return _file(WEIGHTS, "application/octet-stream")
+
+
+@api.get("/latest/card")
+def latest_card() -> Response:
+    """Give the champion's model card; supports ``If-None-Match``."""
+    return _file(CARD, "application/json")
+
+
+@api.post("/<int:version>/promote", responses={200: PromotionAnswer})
+def promote(path: VersionNumber, body: PromotionRequest) -> Response:
+    """Let a version be served."""
+    with catalog().write() as session:
+        moved = promotions.promote(session, parts().registry, path.version, body.reason, actor())
+        jobs.enqueue(session, JobKind.SCORE_POOL)
+        return answer(_describe(moved))
+
+
+@api.post("/rollback", responses={200: PromotionAnswer})
+def roll_back(body: PromotionRequest) -> Response:
+    """Let the version be served again that was before the champion."""
+    with catalog().write() as session:
+        moved = promotions.roll_back(session, parts().registry, body.reason, actor())
+        jobs.enqueue(session, JobKind.SCORE_POOL)
+        return answer(_describe(moved))
+
+
+def _champion() -> ModelVersion:
+    champion = parts().registry.champion()
+    if champion is None:
+        raise NotFoundError("no model version has been promoted yet; label a round first")
+    return champion
+
+
+def _file(name: str, media_type: str) -> Response:
+    champion = _champion()
+    path = parts().bundles.file(champion, name)
+    response = send_file(
+        path,
+        mimetype=media_type,
+        as_attachment=True,
+        download_name=f"glacier-v{champion.version}-{name}",
+        conditional=True,
+        etag=champion.tags[checksum_tag(name)],
+    )
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Model-Version"] = str(champion.version)
+    return response
+
+
+def _describe(moved: Promotion) -> PromotionAnswer:
+    return PromotionAnswer(
+        version=moved.model_version,
+        previous_version=moved.previous_version,
+        verdict=moved.verdict,
+        reason=moved.reason,
+        actor=moved.actor,
+    )

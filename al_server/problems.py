@@ -1,0 +1,78 @@
+"""The one shape of errors: ``application/problem+json`` (RFC 9457), and the one table of what each exception means."""
+
+import json
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from catalog.bundle_cache import CorruptBundleError
+from catalog.errors import ConflictError, NotFoundError, ServiceDownError
+from catalog.signed_urls import SignatureError
+from imagery.errors import OutlineError, SceneError, StoreError
+from labeling.errors import EventError
+
+log = logging.getLogger(__name__)
+
+STATUS_OF: dict[type[Exception], HTTPStatus] = {
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    StoreError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    SceneError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    OutlineError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EventError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    SignatureError: HTTPStatus.FORBIDDEN,
+    ServiceDownError: HTTPStatus.SERVICE_UNAVAILABLE,
+    CorruptBundleError: HTTPStatus.BAD_GATEWAY,
+}
+
+
+def problem(status: int, detail: str, **members: object) -> Response:
+    """Make an error response; ``detail`` says what was found, what was expected, and what to do."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    return Response(json.dumps(body), status=status, content_type="application/problem+json")
+
+
+def refuse_invalid(error: ValidationError) -> Response:
+    """Answer a request that does not fit its schema, naming each field."""
+    faults = [
+        {
+            "field": ".".join(str(part) for part in fault["loc"]),
+            "fault": fault["msg"],
+            "found": repr(fault["input"])[:200],
+        }
+        for fault in error.errors(include_url=False, include_context=False)
+    ]
+    first = faults[0]
+    detail = f"{first['field'] or 'the request'}: {first['fault']} (found {first['found']})"
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=faults)
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Answer every exception in the one shape; what we did not foresee is logged and says nothing of our insides."""
+    for kind in STATUS_OF:
+        app.register_error_handler(kind, _known)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def _known(error: Exception) -> Response:
+    status = next(status for kind, status in STATUS_OF.items() if isinstance(error, kind))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("%s", error)
+    return problem(status, str(error))
+
+
+def _http(error: HTTPException) -> Response:
+    response = problem(error.code or 500, error.description or "")
+    response.headers.extend(
+        [(name, value) for name, value in error.get_headers() if name.lower() not in {"content-type", "content-length"}]
+    )
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    log.exception("a request failed", exc_info=error)
+    return problem(500, "this server failed; its log has the traceback")

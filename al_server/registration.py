@@ -1,0 +1,112 @@
+"""Registering a scene: what can be told of it from headers is checked at once, before a row is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from al_server.schemas import SceneRequest
+from catalog import jobs
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, Scene, SceneRole, SceneState
+from catalog.settings import Settings
+from imagery.classes import by_name
+from imagery.errors import OutlineError, SceneError
+from imagery.grid import Window, shares_ground, tile
+from imagery.scene import BandSource, SceneSource, bands_of_file, describe
+
+Resolve = Callable[[str], str]
+
+
+def below(root: Path) -> Resolve:
+    """Return a function that finds the files that requests name: below one folder, and nowhere else."""
+
+    def resolve(name: str) -> str:
+        path = (root / name).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            raise SceneError(f"found no file {name!r} below the scene root of this server; copy it there first")
+        return str(path)
+
+    return resolve
+
+
+def register(session: Session, settings: Settings, request: SceneRequest, resolve: Resolve) -> tuple[Scene, Job]:
+    """Store a scene and enqueue its tiling.
+
+    Args:
+        session: a writing session.
+        settings: for the patch size of scenes that name none.
+        request: what was asked for.
+        resolve: turns names of files into paths; a request from outside must not reach any file it likes.
+
+    Raises:
+        SceneError: the files do not make a scene.
+        OutlineError: the outlines name an unknown class, or a scene to judge by has none.
+        ConflictError: the name is taken, or the ground belongs to a scene of another role.
+    """
+    if session.scalar(select(Scene.id).where(Scene.name == request.name)) is not None:
+        raise ConflictError(f"a scene named {request.name!r} is registered already; choose another name")
+    region = Window(**request.region.model_dump()) if request.region else None
+    source = describe(_bands(request, resolve), region, request.nodata)
+    size = request.patch_size_px or settings.patch_size_px
+    overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
+    tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
+    outlines = [
+        {"path": resolve(item.path), "layer": item.layer, "class_name": _class_name(item.class_name)}
+        for item in request.outlines
+    ]
+    if request.role is not SceneRole.POOL and not outlines:
+        raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
+    _check_ground(session, source, request.role)
+    _check_patch_size(session, size, request.role)
+    scene = Scene(
+        name=request.name,
+        role=request.role,
+        sensor=request.sensor,
+        source=source.to_json(),
+        footprint=source.grid.footprint_wgs84().__geo_interface__,
+        outlines=outlines,
+        patch_size_px=size,
+        patch_overlap_px=overlap,
+    )
+    session.add(scene)
+    session.flush()
+    return scene, jobs.enqueue(session, JobKind.TILE_SCENE, str(scene.id), scene_id=scene.id)
+
+
+def _bands(request: SceneRequest, resolve: Resolve) -> tuple[BandSource, ...]:
+    if (request.path is None) == (request.bands is None):
+        raise SceneError("expected either 'path' (one file) or 'bands' (each with its file), found both or neither")
+    if request.bands is not None:
+        return tuple(BandSource(band.name, resolve(band.path), band.index) for band in request.bands)
+    return bands_of_file(resolve(request.path or ""), request.sensor)
+
+
+def _class_name(name: str) -> str:
+    try:
+        return by_name(name).name
+    except ValueError as error:
+        raise OutlineError(str(error)) from error
+
+
+def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> None:
+    """Refuse ground that a scene of another role holds: what judges a model must not have been learnt from."""
+    others = select(Scene).where(Scene.role != role, Scene.state != SceneState.REJECTED)
+    for other in session.scalars(others):
+        if shares_ground(source.grid, SceneSource.from_json(other.source).grid):
+            raise ConflictError(
+                f"the scene shares ground with {other.name!r}, whose role is {other.role.value!r}; give regions that "
+                "do not overlap"
+            )
+
+
+def _check_patch_size(session: Session, size: int, role: SceneRole) -> None:
+    """Refuse a second patch size in the pool: patches of one training batch must be of one size."""
+    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state != SceneState.REJECTED)
+    for other in session.scalars(pool):
+        if role is SceneRole.POOL and other.patch_size_px != size:
+            raise ConflictError(
+                f"patches of the pool are {other.patch_size_px} px (scene {other.name!r}), found {size} px; name "
+                f"'patch_size_px': {other.patch_size_px}"
+            )

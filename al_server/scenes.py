@@ -1,0 +1,144 @@
+"""Scenes: register, list, patches, and the champion's map."""
+
+import json
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from al_server.answers import job_answer, scene_answer
+from al_server.context import answer, catalog, parts
+from al_server.registration import below, register
+from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, SceneRequest
+from catalog import jobs, raster_keys, rounds
+from catalog.errors import ConflictError, NotFoundError
+from catalog.records import JobKind, Patch, Scene, SceneState, Score
+from imagery.grid import Window
+from imagery.scene import SceneSource
+
+api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
+
+MEDIA_TYPES = {
+    "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+    "geojson": "application/geo+json",
+    "gpkg": "application/geopackage+sqlite3",
+}
+
+
+@api.post("", responses={202: SceneAccepted})
+def register_scene(body: SceneRequest) -> Response:
+    """Register a scene; it is tiled by a job."""
+    known = catalog()
+    with known.write() as session:
+        scene, job = register(session, known.settings, body, below(known.settings.scene_root))
+        accepted = SceneAccepted(scene=scene_answer(session, scene), job=job_answer(job))
+    response = answer(accepted, 202)
+    response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
+    return response
+
+
+@api.get("", responses={200: SceneList})
+def list_scenes() -> Response:
+    """List all scenes."""
+    with catalog().read() as session:
+        return answer([scene_answer(session, scene) for scene in session.scalars(select(Scene).order_by(Scene.id))])
+
+
+@api.get("/<int:scene_id>", responses={200: SceneAnswer})
+def get_scene(path: SceneId) -> Response:
+    """Describe one scene."""
+    with catalog().read() as session:
+        return answer(scene_answer(session, _get(session, path.scene_id)))
+
+
+@api.get("/<int:scene_id>/patches")
+def list_patches(path: SceneId, query: Page) -> Response:
+    """Give patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring."""
+    with catalog().read() as session:
+        scene = _get(session, path.scene_id)
+        grid = SceneSource.from_json(scene.source).grid
+        statement = select(Patch).where(Patch.scene_id == scene.id, Patch.id > query.after).order_by(Patch.id)
+        patches = list(session.scalars(statement.limit(query.limit)))
+        scoring = rounds.newest_scoring(session)
+        scores: dict[int, dict[str, float]] = {}
+        if scoring is not None and patches:
+            of_page = (Score.patch_id >= patches[0].id) & (Score.patch_id <= patches[-1].id)
+            for score in session.scalars(select(Score).where(Score.scoring_id == scoring.id, of_page)):
+                scores.setdefault(score.patch_id, {})[score.measure] = score.value
+    origin = (
+        {"model_version": scoring.model_version, "passes": scoring.passes, "seed": scoring.seed} if scoring else None
+    )
+    features = [
+        {
+            "type": "Feature",
+            "id": patch.id,
+            "geometry": grid.footprint_wgs84(
+                Window(patch.row_off, patch.col_off, patch.size_px, patch.size_px)
+            ).__geo_interface__,
+            "properties": {
+                "scene": scene.name,
+                "row_off": patch.row_off,
+                "col_off": patch.col_off,
+                "size_px": patch.size_px,
+                "valid_share": patch.valid_share,
+                "state": patch.state.value,
+                "scores": {"origin": origin, **scores[patch.id]} if patch.id in scores else None,
+            },
+        }
+        for patch in patches
+    ]
+    more = len(patches) == query.limit
+    following = (
+        url_for("scenes.list_patches", scene_id=scene.id, after=patches[-1].id, limit=query.limit) if more else None
+    )
+    body = {"type": "FeatureCollection", "features": features, "next": following}
+    return Response(json.dumps(body), content_type=MEDIA_TYPES["geojson"])
+
+
+@api.get("/<int:scene_id>/prediction.tif", responses={202: JobAnswer})
+def prediction_tif(path: SceneId) -> Response:
+    """Give the champion's class map as a Cloud Optimized GeoTIFF; 202 while it is being made."""
+    return _prediction(path.scene_id, "tif")
+
+
+@api.get("/<int:scene_id>/prediction.geojson", responses={202: JobAnswer})
+def prediction_geojson(path: SceneId) -> Response:
+    """Give the champion's outlines, with holes, in WGS 84; 202 while they are being made."""
+    return _prediction(path.scene_id, "geojson")
+
+
+@api.get("/<int:scene_id>/prediction.gpkg", responses={202: JobAnswer})
+def prediction_gpkg(path: SceneId) -> Response:
+    """Give the champion's outlines, with holes, in the scene's own CRS; 202 while they are being made."""
+    return _prediction(path.scene_id, "gpkg")
+
+
+def _prediction(scene_id: int, suffix: str) -> Response:
+    with catalog().read() as session:
+        scene = _get(session, scene_id)
+    if scene.state is not SceneState.READY:
+        raise ConflictError(f"scene {scene_id} is {scene.state.value}; wait until it is ready")
+    champion = parts().registry.champion()
+    if champion is None:
+        raise ConflictError("no model version has been promoted yet; label a round first")
+    store, key = parts().store, raster_keys.prediction(scene_id, champion.version, suffix)
+    # The GeoTIFF is written last: once it is there, so are the outlines.
+    if not store.exists(raster_keys.prediction(scene_id, champion.version, "tif")):
+        with catalog().write() as session:
+            job = jobs.enqueue(session, JobKind.PREDICT_SCENE, f"{scene_id}-{champion.version}", scene_id=scene_id)
+        response = answer(job_answer(job), 202)
+        response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
+        response.headers["Retry-After"] = "5"
+        return response
+    response = Response(store.get(key), content_type=MEDIA_TYPES[suffix])
+    response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{champion.version}.{suffix}"'
+    response.headers["X-Model-Version"] = str(champion.version)
+    return response
+
+
+def _get(session: Session, scene_id: int) -> Scene:
+    scene = session.get(Scene, scene_id)
+    if scene is None:
+        raise NotFoundError(f"there is no scene {scene_id}")
+    return scene

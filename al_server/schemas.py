@@ -1,0 +1,290 @@
+"""What requests must look like, and what answers do: the source of ``/openapi.json``."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
+from catalog.settings import Strategy
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,98}$"
+
+
+class Closed(BaseModel):
+    """Refuses members that it does not know: a misspelt one must not be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+# Paths and queries
+
+
+class SceneId(Closed):
+    """The number of a scene."""
+
+    scene_id: int
+
+
+class RoundId(Closed):
+    """The number of a round."""
+
+    round_id: int
+
+
+class JobId(Closed):
+    """The id of a job."""
+
+    job_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class EventId(Closed):
+    """The number of a label event."""
+
+    event_id: int
+
+
+class VersionNumber(Closed):
+    """The number of a model version."""
+
+    version: int
+
+
+class CompositePath(Closed):
+    """A picture of a patch."""
+
+    patch_id: int
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+
+
+class Signature(Closed):
+    """What entitles to see a picture."""
+
+    signature: str = Field(max_length=500)
+
+
+class Page(Closed):
+    """A part of a long list: up to ``limit`` items after the one with the id ``after``."""
+
+    after: int = 0
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class EventPage(Page):
+    """A part of the ledger."""
+
+    state: EventState | None = None
+
+
+class JobPage(Closed):
+    """Which jobs to list, newest first."""
+
+    state: JobState | None = None
+    limit: int = Field(100, ge=1, le=1000)
+
+
+# Requests
+
+
+class BandRequest(Closed):
+    """Where a band is: a file below the scene root and the band's place in it."""
+
+    name: str = Field(min_length=1, max_length=40)
+    path: str
+    index: int = Field(1, ge=1)
+
+
+class OutlineRequest(Closed):
+    """Outlines of one class: a GeoPackage, GeoJSON or shapefile below the scene root."""
+
+    path: str
+    layer: str | None = None
+    class_name: str = Field(alias="class", examples=["clean ice"])
+
+
+class RegionRequest(Closed):
+    """A part of the files, in pixels."""
+
+    row_off: int = Field(ge=0)
+    col_off: int = Field(ge=0)
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+
+
+class SceneRequest(Closed):
+    """A scene to register: either ``path`` (one file) or ``bands`` (each with its file)."""
+
+    name: str = Field(pattern=NAME)
+    role: SceneRole
+    path: str | None = None
+    bands: Annotated[list[BandRequest], Field(min_length=1)] | None = None
+    sensor: str | None = None
+    region: RegionRequest | None = None
+    nodata: float | None = None
+    outlines: list[OutlineRequest] = []
+    patch_size_px: int | None = Field(None, ge=32)
+    patch_overlap_px: int | None = Field(None, ge=0)
+
+
+class RoundRequest(Closed):
+    """A round to open; what is left out follows the settings."""
+
+    strategy: Strategy | None = None
+    size: int | None = Field(None, ge=1, le=10_000)
+    seed: int | None = Field(None, ge=0)
+
+
+class PromotionRequest(Closed):
+    """Why the champion is moved; kept with who did it."""
+
+    reason: str = Field(min_length=3, max_length=500)
+
+
+# Answers
+
+
+class JobAnswer(BaseModel):
+    """A piece of work."""
+
+    id: str
+    kind: JobKind
+    subject: dict[str, Any]
+    state: JobState
+    progress: float | None = Field(description="0 to 1; null while unknown")
+    eta_s: float | None
+    message: str | None
+    error: str | None
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class SceneAnswer(BaseModel):
+    """A registered scene."""
+
+    id: int
+    name: str
+    role: SceneRole
+    state: SceneState
+    sensor: str | None
+    bands: list[str]
+    crs: str
+    width: int
+    height: int
+    patch_size_px: int
+    patches: int
+    has_outlines: bool
+    footprint: dict[str, Any]
+    error: str | None
+    registered_at: datetime
+
+
+class SceneAccepted(BaseModel):
+    """A scene that is being tiled."""
+
+    scene: SceneAnswer
+    job: JobAnswer
+
+
+class RoundAnswer(BaseModel):
+    """A round and how far it is."""
+
+    id: int
+    strategy: Strategy
+    size: int
+    seed: int
+    state: RoundState
+    model_version: int | None = Field(description="the version whose scores ranked the pool")
+    proposals: dict[str, int] = Field(description="number of proposals in each state")
+    reasons: dict[str, int] = Field(description="number of proposals for each reason")
+    error: str | None
+    created_at: datetime
+    published_at: datetime | None
+    completed_at: datetime | None
+
+
+class RoundAccepted(BaseModel):
+    """A round whose patches are being chosen."""
+
+    round: RoundAnswer
+    job: JobAnswer
+
+
+class EventAnswer(BaseModel):
+    """An entry of the ledger."""
+
+    id: int
+    action: str
+    origin: str
+    project_id: int | None
+    task_id: int | None
+    annotation_id: int | None
+    annotation_updated_at: datetime | None
+    state: EventState
+    detail: str | None
+    received_at: datetime
+    applied_at: datetime | None
+
+
+class ModelAnswer(BaseModel):
+    """A model version with the proof of its gain; undefined figures are null."""
+
+    version: int
+    aliases: list[str]
+    created_at: datetime
+    parent_version: int | None
+    labels: int
+    labels_sha256: str
+    simulated_labels: int
+    iou: dict[str, dict[str, float | None]] = Field(description="by role of the region, then by class or 'mean'")
+    gain: dict[str, dict[str, float | None]] = Field(description="difference to the parent, likewise")
+    verdict: str
+    verdict_reason: str
+    sha256: dict[str, str] = Field(description="file name to checksum")
+
+
+class PromotionAnswer(BaseModel):
+    """The champion moved."""
+
+    version: int
+    previous_version: int | None
+    verdict: str
+    reason: str
+    actor: str
+
+
+class Readiness(BaseModel):
+    """Whether each part answers; ``ok`` or what is wrong with it."""
+
+    ready: bool
+    parts: dict[str, str]
+
+
+class SceneList(RootModel[list[SceneAnswer]]):
+    """Several scenes."""
+
+
+class RoundList(RootModel[list[RoundAnswer]]):
+    """Several rounds."""
+
+
+class JobList(RootModel[list[JobAnswer]]):
+    """Several jobs."""
+
+
+class ModelList(RootModel[list[ModelAnswer]]):
+    """Several model versions."""
+
+
+class EventList(RootModel[list[EventAnswer]]):
+    """Several entries of the ledger."""

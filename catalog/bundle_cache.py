@@ -1,0 +1,66 @@
+"""The files of model versions on this machine, fetched from MLflow once and checked against their checksums."""
+
+import hashlib
+from pathlib import Path
+from uuid import uuid4
+
+from catalog.errors import CatalogError
+from catalog.registry import ModelRegistry, ModelVersion
+
+CARD = "card.json"
+WEIGHTS = "weights.safetensors"
+ONNX = "model.onnx"
+FILES = (CARD, WEIGHTS, ONNX)
+
+
+class CorruptBundleError(CatalogError):
+    """A file of a version is not what was registered."""
+
+
+def checksum_tag(name: str) -> str:
+    """Return the tag of a version that holds the SHA-256 of one of its files."""
+    return f"sha256.{name}"
+
+
+class BundleCache:
+    """Versions never change, so a cached file is good for ever."""
+
+    def __init__(self, registry: ModelRegistry, folder: Path) -> None:
+        self.registry = registry
+        self.folder = folder
+
+    def file(self, version: ModelVersion, name: str) -> Path:
+        """Return the local path of one file of a version.
+
+        Raises:
+            NotFoundError: MLflow does not have the file.
+            CorruptBundleError: it is not the file that was registered.
+            ServiceDownError: MLflow does not answer.
+        """
+        # The run id keeps apart the versions of two registries that were used with one folder.
+        path = self.folder / f"{version.version}-{version.run_id}" / name
+        if not path.exists():
+            data = self.registry.artifact(version, name)
+            expected = version.tags.get(checksum_tag(name))
+            found = hashlib.sha256(data).hexdigest()
+            if found != expected:
+                raise CorruptBundleError(
+                    f"{name} of version {version.version} has the SHA-256 {found}, expected {expected}; it was changed "
+                    "after it was registered: promote another version"
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{name}.{uuid4().hex}.part")
+            part.write_bytes(data)
+            part.rename(path)
+        return path
+
+    def directory(self, version: ModelVersion) -> Path:
+        """Return a folder that holds all files of a version.
+
+        Raises:
+            NotFoundError: MLflow lacks a file.
+            CorruptBundleError: a file is not the one that was registered.
+            ServiceDownError: MLflow does not answer.
+        """
+        files = [self.file(version, name) for name in FILES]
+        return files[0].parent

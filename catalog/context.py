@@ -1,0 +1,74 @@
+"""The catalog as a whole: settings, secrets, database and job queue, made once per process and passed around."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy.orm import Session
+
+from catalog import jobs
+from catalog.database import Database
+from catalog.errors import ServiceDownError
+from catalog.job_queue import JobQueue
+from catalog.records import Job, now
+from catalog.secrets import Secrets, load_or_create
+from catalog.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Catalog:
+    """What the system knows, and the way to change it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.secrets: Secrets = load_or_create(settings.secrets_file)
+        self.database = Database(settings.database_url)
+        self.queue = JobQueue(settings.redis_url, settings.job_timeout_s, settings.compute_timeout_s)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session for reading."""
+        with self.database.read() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session for changes: store, commit, and only then tell Redis of the jobs enqueued."""
+        with self.database.write() as session:
+            yield session
+        self.dispatch(enqueued(session))
+
+    def dispatch(self, new_jobs: Sequence[Job]) -> None:
+        """Hand jobs that are due to Redis. If it is down they wait in their rows for the sweep."""
+        for job in new_jobs:
+            if job.run_after > now():
+                continue
+            try:
+                self.queue.push(job)
+            except ServiceDownError as error:
+                log.warning("job %s waits for the sweep: %s", job.id, error)
+                return
+
+    def sweep(self) -> None:
+        """Hand over the work that rows say is undone and that nobody does.
+
+        Raises:
+            ServiceDownError: Redis does not answer.
+        """
+        with self.database.write() as session:
+            jobs.hand_over_stale(session, self.settings.job_stale_after_s, self.settings.job_attempts)
+        with self.database.read() as session:
+            waiting = jobs.due(session)
+        self.queue.push_missing(waiting)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.dispose()
+        self.queue.connection.close()
+
+
+def enqueued(session: Session) -> list[Job]:
+    """Return the jobs that this session has enqueued."""
+    jobs_of_session: list[Job] = session.info.get("enqueued", [])
+    return jobs_of_session

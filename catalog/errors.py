@@ -1,0 +1,25 @@
+"""What can go wrong with what the system knows. ``al_server.errors`` says which HTTP status each means."""
+
+
+class CatalogError(Exception):
+    """Base of the errors below."""
+
+
+class NotFoundError(CatalogError):
+    """Nothing is stored under that name or number."""
+
+
+class ConflictError(CatalogError):
+    """The request is understood, but the present state does not allow it; the message says what to do."""
+
+
+class ServiceDownError(CatalogError):
+    """A service around us does not answer. Nothing is lost: the work is tried again."""
+
+    def __init__(self, service: str, address: str, detail: str) -> None:
+        super().__init__(f"{service} does not answer at {address}: {detail}. Check that it runs; nothing is lost.")
+        self.service = service
+
+
+class JobLostError(CatalogError):
+    """This job was given to another worker because its heartbeat had stopped; it must not go on."""

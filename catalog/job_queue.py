@@ -1,0 +1,86 @@
+"""Redis: carries the ids of jobs to the workers, and nothing else. Flushing it loses no work."""
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.serializers import JSONSerializer
+
+from catalog.errors import ServiceDownError
+from catalog.records import Job, JobKind
+
+IO = "io"
+COMPUTE = "compute"
+QUEUES = (IO, COMPUTE)
+ENTRY = "workers.jobs.run"  # by name: who enqueues need not load what runs
+
+_COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.PREDICT_SCENE})
+
+
+def queue_of(kind: JobKind) -> str:
+    """Return the queue of a kind of work: what needs the network runs apart from what waits for others."""
+    return COMPUTE if kind in _COMPUTE_KINDS else IO
+
+
+class JobQueue:
+    """The two RQ queues behind one address."""
+
+    def __init__(self, url: str, job_timeout_s: int, compute_timeout_s: int) -> None:
+        # Short time-outs: a web request must not hang on Redis, since the sweep will hand its job over anyway.
+        self.connection = Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=2.0)
+        self._queues = {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in QUEUES}
+        self._timeouts = {IO: job_timeout_s, COMPUTE: compute_timeout_s}
+
+    def push(self, job: Job) -> None:
+        """Put a job's id on its queue.
+
+        Raises:
+            ServiceDownError: Redis does not answer.
+        """
+        name = queue_of(job.kind)
+        try:
+            self._queues[name].enqueue(
+                ENTRY,
+                job.id,
+                job_id=_rq_id(job),
+                job_timeout=self._timeouts[name],
+                result_ttl=0,
+                failure_ttl=3600,
+            )
+        except RedisError as error:
+            raise ServiceDownError("Redis", self.address, str(error)) from error
+
+    def push_missing(self, jobs: list[Job]) -> int:
+        """Push those of the jobs that Redis does not hold; return how many.
+
+        Raises:
+            ServiceDownError: Redis does not answer.
+        """
+        try:
+            held = {rq_id for queue in self._queues.values() for rq_id in queue.get_job_ids()}
+        except RedisError as error:
+            raise ServiceDownError("Redis", self.address, str(error)) from error
+        missing = [job for job in jobs if _rq_id(job) not in held]
+        for job in missing:
+            self.push(job)
+        return len(missing)
+
+    def workers(self) -> dict[str, int]:
+        """Return how many workers listen to each queue.
+
+        Raises:
+            ServiceDownError: Redis does not answer.
+        """
+        try:
+            return {name: Worker.count(queue=queue) for name, queue in self._queues.items()}
+        except RedisError as error:
+            raise ServiceDownError("Redis", self.address, str(error)) from error
+
+    @property
+    def address(self) -> str:
+        """Host and port, without the password."""
+        options = self.connection.connection_pool.connection_kwargs
+        return f"{options.get('host', 'a socket')}:{options.get('port', '')}"
+
+
+def _rq_id(job: Job) -> str:
+    return f"{job.id}-{job.attempt}"

@@ -1,0 +1,175 @@
+"""The life of a job row: enqueued, claimed, kept alive by heartbeats, finished, failed, or handed over.
+
+Rows are the truth and Redis only carries them to the workers. A job is enqueued in the transaction that calls for it;
+``catalog.context.Catalog`` hands it to Redis after the commit, and ``sweep`` does so again for whatever Redis has lost.
+A job may therefore start twice: ``claim`` lets one start win, and ``attempt`` fences off a start that was given up.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from catalog.errors import ConflictError, JobLostError, NotFoundError
+from catalog.records import Job, JobKind, JobState, now
+
+OPEN = (JobState.QUEUED, JobState.RUNNING)
+OUTAGE_BACKOFF_S = 15.0  # a service that is down is asked again after so long
+FAILURE_BACKOFF_S = 5.0  # times the number of failures so far
+
+
+def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> Job:
+    """Add a job, or return the open one with the same kind and key.
+
+    Args:
+        session: a writing session; the job exists once it commits.
+        kind: the kind of work.
+        key: tells apart jobs of the same kind that may be open together, e.g. the id of a scene.
+        subject: what the work is about: ids only, never arrays.
+    """
+    full_key = f"{kind}:{key}" if key else str(kind)
+    existing = session.scalar(select(Job).where(Job.key == full_key, Job.state.in_(OPEN)))
+    if existing is not None:
+        return existing
+    job = Job(kind=kind, key=full_key, subject=subject)
+    session.add(job)
+    session.flush()
+    session.info.setdefault("enqueued", []).append(job)
+    return job
+
+
+def is_open(session: Session, kind: JobKind) -> bool:
+    """Tell whether any job of this kind is queued or running."""
+    return session.scalar(select(Job.id).where(Job.kind == kind, Job.state.in_(OPEN)).limit(1)) is not None
+
+
+def get(session: Session, job_id: str) -> Job:
+    """Fetch a job.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFoundError(f"there is no job {job_id!r}")
+    return job
+
+
+def claim(session: Session, job_id: str) -> Job | None:
+    """Take a queued job for this process, or return None when it is not to be had (running elsewhere, or done)."""
+    moment = now()
+    taken = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state == JobState.QUEUED)
+        .values(
+            state=JobState.RUNNING,
+            attempt=Job.attempt + 1,
+            started_at=moment,
+            heartbeat_at=moment,
+            finished_at=None,
+            done=0,
+            total=0,
+            message=None,
+        )
+        .returning(Job.id)
+    ).scalar()
+    return session.get(Job, taken, populate_existing=True) if taken else None
+
+
+def _update_mine(session: Session, job_id: str, attempt: int, **values: Any) -> None:
+    changed = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.attempt == attempt, Job.state == JobState.RUNNING)
+        .values(**values)
+        .returning(Job.id)
+    ).scalar()
+    if changed is None:
+        raise JobLostError(f"job {job_id} was given to another worker after attempt {attempt} seemed dead")
+
+
+def heartbeat(session: Session, job_id: str, attempt: int) -> None:
+    """Say that the job is alive.
+
+    Raises:
+        JobLostError: the job has been given to another worker.
+    """
+    _update_mine(session, job_id, attempt, heartbeat_at=now())
+
+
+def report_progress(session: Session, job_id: str, attempt: int, done: int, total: int, message: str) -> None:
+    """Store how far the job is: ``done`` of ``total`` steps (any unit)."""
+    _update_mine(session, job_id, attempt, done=done, total=total, message=message, heartbeat_at=now())
+
+
+def finish(session: Session, job_id: str, attempt: int) -> None:
+    """Mark the job as done."""
+    _update_mine(session, job_id, attempt, state=JobState.FINISHED, finished_at=now(), error=None)
+
+
+def fail(session: Session, job_id: str, attempt: int, error: str) -> None:
+    """Mark the job as failed for good; ``retry`` reopens it."""
+    _update_mine(
+        session, job_id, attempt, state=JobState.FAILED, finished_at=now(), error=error, failures=Job.failures + 1
+    )
+
+
+def try_again(session: Session, job_id: str, attempt: int, error: str, max_failures: int) -> bool:
+    """Queue a job that failed once more, later each time; fail it for good after ``max_failures``.
+
+    Returns:
+        Whether it will be tried again.
+    """
+    failures = get(session, job_id).failures + 1
+    if failures >= max_failures:
+        fail(session, job_id, attempt, error)
+        return False
+    delay = timedelta(seconds=FAILURE_BACKOFF_S * failures)
+    _update_mine(
+        session, job_id, attempt, state=JobState.QUEUED, run_after=now() + delay, error=error, failures=failures
+    )
+    return True
+
+
+def wait_for_service(session: Session, job_id: str, attempt: int, error: str) -> None:
+    """Queue a job that met an outage again, without counting a failure: an outage is not the job's fault."""
+    delay = timedelta(seconds=OUTAGE_BACKOFF_S)
+    _update_mine(session, job_id, attempt, state=JobState.QUEUED, run_after=now() + delay, error=error)
+
+
+def retry(session: Session, job_id: str) -> Job:
+    """Reopen a failed job.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has not failed, or another job with its key is open.
+    """
+    job = get(session, job_id)
+    if job.state is not JobState.FAILED:
+        raise ConflictError(f"job {job_id} is {job.state}; only a failed job can be retried")
+    if session.scalar(select(Job.id).where(Job.key == job.key, Job.state.in_(OPEN))):
+        raise ConflictError(f"another job {job.key!r} is open already; wait for it")
+    job.state, job.failures, job.run_after, job.finished_at = JobState.QUEUED, 0, now(), None
+    session.info.setdefault("enqueued", []).append(job)
+    return job
+
+
+def hand_over_stale(session: Session, stale_after_s: float, max_failures: int) -> None:
+    """Queue again every running job whose worker has stopped giving heartbeats (killed, power cut)."""
+    limit = now() - timedelta(seconds=stale_after_s)
+    for job in session.scalars(select(Job).where(Job.state == JobState.RUNNING, Job.heartbeat_at < limit)):
+        try_again(session, job.id, job.attempt, "its worker died", max_failures)
+
+
+def due(session: Session) -> list[Job]:
+    """Return the queued jobs whose time has come, oldest first."""
+    statement = select(Job).where(Job.state == JobState.QUEUED, Job.run_after <= now()).order_by(Job.created_at)
+    return list(session.scalars(statement))
+
+
+def eta_s(job: Job) -> float | None:
+    """Estimate the seconds a running job still needs from its progress so far; None while unknown."""
+    if job.state is not JobState.RUNNING or job.started_at is None or not 0 < job.done <= job.total:
+        return None
+    elapsed = (now() - job.started_at).total_seconds()
+    return elapsed * (job.total - job.done) / job.done

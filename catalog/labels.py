@@ -1,0 +1,202 @@
+"""From label events to labels: the ledger of what Label Studio said, and the masks that follow from it.
+
+Events may come twice, late, out of order, or never (reconciliation then finds them). The ledger's unique key makes a
+repeat nothing; the order is decided by the annotation's own ``updated_at``, not by arrival; a deletion leaves a
+tombstone that a late creation meets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from catalog import jobs, rounds
+from catalog.errors import ConflictError, NotFoundError
+from catalog.records import (
+    EventState,
+    JobKind,
+    Label,
+    LabelEvent,
+    Patch,
+    PatchState,
+    Proposal,
+    ProposalState,
+    now,
+)
+
+DELETION_ACTIONS = frozenset({"ANNOTATIONS_DELETED", "TASKS_DELETED"})
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """What the ledger keeps of an event besides its body."""
+
+    dedupe_key: str
+    action: str
+    project_id: int | None
+    task_id: int | None
+    annotation_id: int | None
+    annotation_updated_at: datetime | None
+
+
+def record(session: Session, events: Sequence[NewEvent], body: bytes, origin: str) -> list[LabelEvent]:
+    """Store events in the ledger and enqueue their ingestion; those already there are left alone.
+
+    Returns:
+        The events that were new.
+    """
+    new = []
+    for event in events:
+        row = LabelEvent(**vars(event), body=body, origin=origin)
+        if event.action in DELETION_ACTIONS:
+            row.dedupe_key += f":{_what_is_deleted(session, event)}"
+        if session.scalar(select(LabelEvent.id).where(LabelEvent.dedupe_key == row.dedupe_key)) is not None:
+            continue
+        try:
+            with session.begin_nested():
+                session.add(row)
+        except IntegrityError:  # the same event arrived in another process between the look and the insert
+            continue
+        jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
+        new.append(row)
+    return new
+
+
+def _what_is_deleted(session: Session, event: NewEvent) -> str:
+    """Name what was deleted more closely than by its id, since Label Studio may give ids away again."""
+    if event.annotation_id is None:
+        proposal = proposal_of_task(session, event.project_id, event.task_id)
+        return proposal.uid if proposal else "not ours"
+    newest = session.scalar(
+        select(func.max(LabelEvent.annotation_updated_at)).where(
+            LabelEvent.project_id == event.project_id, LabelEvent.annotation_id == event.annotation_id
+        )
+    )
+    return newest.isoformat() if newest else "unseen"
+
+
+def proposal_of_task(session: Session, project_id: int | None, task_id: int | None) -> Proposal | None:
+    """Return the proposal that now has this task. The newest: Label Studio may reuse the id of a deleted task."""
+    statement = select(Proposal).where(Proposal.project_id == project_id, Proposal.task_id == task_id)
+    return session.scalar(statement.order_by(Proposal.id.desc()).limit(1))
+
+
+def proposal_of_annotation(session: Session, project_id: int, annotation_id: int) -> Proposal | None:
+    """Return the proposal that an annotation answered, as the ledger knows it."""
+    task_id = session.scalar(
+        select(LabelEvent.task_id)
+        .where(LabelEvent.project_id == project_id, LabelEvent.annotation_id == annotation_id)
+        .where(LabelEvent.task_id.is_not(None))
+        .limit(1)
+    )
+    return proposal_of_task(session, project_id, task_id) if task_id is not None else None
+
+
+def get_event(session: Session, event_id: int) -> LabelEvent:
+    """Fetch an event of the ledger.
+
+    Raises:
+        NotFoundError: there is no such event.
+    """
+    event = session.get(LabelEvent, event_id)
+    if event is None:
+        raise NotFoundError(f"there is no label event {event_id}")
+    return event
+
+
+def replay(session: Session, event_id: int) -> LabelEvent:
+    """Ingest a failed event again, for instance after a fault of ours was mended.
+
+    Raises:
+        NotFoundError: there is no such event.
+        ConflictError: it has not failed.
+    """
+    event = get_event(session, event_id)
+    if event.state is not EventState.FAILED:
+        raise ConflictError(f"label event {event_id} is {event.state}; only a failed event can be replayed")
+    event.state, event.detail = EventState.RECEIVED, None
+    jobs.enqueue(session, JobKind.INGEST_LABEL, str(event_id), event_id=event_id)
+    return event
+
+
+def settle(event: LabelEvent, state: EventState, detail: str | None = None) -> None:
+    """Note what became of an event."""
+    event.state, event.detail, event.applied_at = state, detail, now()
+
+
+def find_proposal(session: Session, uid: str | None) -> Proposal | None:
+    """Return the proposal that a task carries; None for tasks that are not ours."""
+    return session.scalar(select(Proposal).where(Proposal.uid == uid)) if uid else None
+
+
+def is_outdated(session: Session, project_id: int, annotation_id: int, updated_at: datetime) -> bool:
+    """Tell whether a newer state of this annotation, or its deletion, has been applied already."""
+    applied = (LabelEvent.state == EventState.APPLIED) & (LabelEvent.project_id == project_id)
+    same = applied & (LabelEvent.annotation_id == annotation_id)
+    newer = same & ((LabelEvent.annotation_updated_at >= updated_at) | (LabelEvent.action.in_(DELETION_ACTIONS)))
+    return session.scalar(select(LabelEvent.id).where(newer).limit(1)) is not None
+
+
+def current(session: Session, patch_id: int) -> list[Label]:
+    """Return the labels of a patch that stand, newest first."""
+    statement = select(Label).where(Label.patch_id == patch_id, Label.superseded_at.is_(None))
+    return list(session.scalars(statement.order_by(Label.annotated_at.desc())))
+
+
+def supersede(session: Session, project_id: int, annotation_id: int) -> list[Label]:
+    """End the standing label of an annotation (updated, skipped or deleted); its row and mask are kept."""
+    statement = select(Label).where(
+        Label.project_id == project_id, Label.annotation_id == annotation_id, Label.superseded_at.is_(None)
+    )
+    ended = list(session.scalars(statement))
+    for label in ended:
+        label.superseded_at = now()
+    session.flush()
+    return ended
+
+
+def store(session: Session, label: Label) -> None:
+    """Store an expert's mask in place of the annotation's earlier one."""
+    supersede(session, label.project_id, label.annotation_id)
+    session.add(label)
+    session.flush()
+    answer(session, session.get_one(Proposal, label.proposal_id), skipped=False)
+
+
+def answer(session: Session, proposal: Proposal, *, skipped: bool) -> None:
+    """Bring a proposal, its patch and its round to the state that the labels standing now imply."""
+    labelled = bool(current(session, proposal.patch_id))
+    patch = session.get_one(Patch, proposal.patch_id)
+    if proposal.state is not ProposalState.WITHDRAWN:
+        if labelled:
+            proposal.state = ProposalState.LABELLED
+        else:
+            proposal.state = ProposalState.SKIPPED if skipped else ProposalState.PUBLISHED
+    if labelled:
+        patch.state = PatchState.LABELLED
+    elif proposal.state is ProposalState.WITHDRAWN:
+        patch.state = PatchState.UNLABELLED
+    else:
+        patch.state = PatchState.SKIPPED if skipped else PatchState.PROPOSED
+    rounds.complete_if_answered(session, proposal.round_id)
+
+
+def withdraw_task(session: Session, project_id: int, task_id: int) -> Proposal | None:
+    """Withdraw the proposal whose task was deleted in Label Studio, with the labels that were deleted along with it.
+
+    Returns:
+        The proposal, or None when the task is not ours.
+    """
+    proposal = proposal_of_task(session, project_id, task_id)
+    if proposal is None:
+        return None
+    standing = select(Label).where(Label.proposal_id == proposal.id, Label.superseded_at.is_(None))
+    for label in session.scalars(standing):
+        label.superseded_at = now()
+    session.flush()
+    proposal.state = ProposalState.WITHDRAWN
+    answer(session, proposal, skipped=False)
+    return proposal

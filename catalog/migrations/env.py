@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations on the connection that ``catalog.database`` hands over."""
+
+from alembic import context
+
+from catalog.records import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,  # SQLite cannot alter columns in place
+)
+with context.begin_transaction():
+    context.run_migrations()

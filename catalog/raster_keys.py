@@ -1,0 +1,31 @@
+"""Where each raster lies in the store: the names that workers write under and the server reads under."""
+
+
+def truth(scene_id: int) -> str:
+    """The rasterised outlines of a scene."""
+    return f"scenes/{scene_id}/truth.tif"
+
+
+def scored(scoring_id: int, scene_id: int, what: str) -> str:
+    """A map that a scoring left of a scene; ``what`` is ``classes`` or ``entropy``."""
+    return f"scorings/{scoring_id}/scene-{scene_id}/{what}.tif"
+
+
+def prediction(scene_id: int, version: int, suffix: str) -> str:
+    """A scene as a version predicts it: ``tif`` (class map), ``geojson`` or ``gpkg`` (outlines)."""
+    return f"predictions/scene-{scene_id}/version-{version}.{suffix}"
+
+
+def view(patch_id: int, name: str) -> str:
+    """A picture of a patch for its annotator."""
+    return f"views/patch-{patch_id}/{name}.png"
+
+
+def preannotation(proposal_uid: str, version: int) -> str:
+    """The mask that an annotator was shown; ingestion compares the answer with it."""
+    return f"preannotations/{proposal_uid}/version-{version}.tif"
+
+
+def label(patch_id: int, annotation_id: int, event_id: int) -> str:
+    """The mask that followed from a label event."""
+    return f"labels/patch-{patch_id}/annotation-{annotation_id}-event-{event_id}.tif"

@@ -1,0 +1,423 @@
+"""The rows that are the truth of the system, and the states that each of them passes through.
+
+Scenes are cut into patches; a scoring gives patches scores; a round proposes patches; label events from Label Studio
+become labels; training runs learn from labels; jobs are the work still to be done. Model versions are not here: their
+truth is the MLflow registry, and rows refer to them by number.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, deferred, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+from catalog.settings import Strategy
+
+
+def now() -> datetime:
+    """Return the present moment, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite forgets time zones; this gives them back and refuses moments without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive moments; store the others in UTC."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"found the moment {value} without a time zone, expected an aware one")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Mark what the database returns as UTC."""
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class SceneRole(StrEnum):
+    """What a scene may be used for: fixed at registration, for ever."""
+
+    POOL = "pool"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class SceneState(StrEnum):
+    """Registered scenes become ready once tiled, or are rejected with a reason."""
+
+    REGISTERED = "registered"
+    READY = "ready"
+    REJECTED = "rejected"
+
+
+class PatchState(StrEnum):
+    """Where a patch of the pool stands in the loop."""
+
+    UNLABELLED = "unlabelled"
+    PROPOSED = "proposed"
+    LABELLED = "labelled"
+    SKIPPED = "skipped"
+
+
+class RoundState(StrEnum):
+    """A round is chosen, published, open to annotators, and complete once every proposal is dealt with."""
+
+    CHOOSING = "choosing"
+    PUBLISHING = "publishing"
+    OPEN = "open"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class ProposalReason(StrEnum):
+    """Why a patch was proposed."""
+
+    RANDOM_START = "random start"
+    UNCERTAIN = "uncertain"
+    CONTROL = "random control"
+
+
+class ProposalState(StrEnum):
+    """What became of a proposal."""
+
+    CHOSEN = "chosen"
+    PUBLISHED = "published"
+    LABELLED = "labelled"
+    SKIPPED = "skipped"
+    WITHDRAWN = "withdrawn"
+
+
+class EventState(StrEnum):
+    """What became of a label event; a failed one says why and can be replayed."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+class RunState(StrEnum):
+    """A training run is open until it is one of the last three."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    FAILED = "failed"
+    KILLED = "killed"
+
+
+class RunTrigger(StrEnum):
+    """Why a fine-tune began."""
+
+    LABELS = "enough new labels"
+    TIME_LIMIT = "time limit"
+    MANUAL = "by hand"
+
+
+class JobKind(StrEnum):
+    """The kinds of work; each is one function in ``workers``."""
+
+    TILE_SCENE = "tile_scene"
+    PROPOSE_ROUND = "propose_round"
+    PUBLISH_ROUND = "publish_round"
+    INGEST_LABEL = "ingest_label"
+    FINE_TUNE = "fine_tune"
+    SCORE_POOL = "score_pool"
+    PREDICT_SCENE = "predict_scene"
+    SYNC_LABEL_STUDIO = "sync_label_studio"
+
+
+class JobState(StrEnum):
+    """A job is open while queued or running."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+STATES: tuple[type[StrEnum], ...] = (
+    SceneRole,
+    SceneState,
+    PatchState,
+    RoundState,
+    ProposalReason,
+    ProposalState,
+    EventState,
+    RunState,
+    RunTrigger,
+    JobKind,
+    JobState,
+    Strategy,
+)
+
+
+def _stored_by_value(states: type[StrEnum]) -> Enum:
+    return Enum(
+        states, native_enum=False, length=32, values_callable=lambda members: [member.value for member in members]
+    )
+
+
+class Base(DeclarativeBase):
+    """Base of all rows; fixes how Python types are stored."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+        **{states: _stored_by_value(states) for states in STATES},
+    }
+
+
+class Scene(Base):
+    """A satellite scene: where its bands are, its grid on the ground, and its role."""
+
+    __tablename__ = "scenes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    role: Mapped[SceneRole]
+    state: Mapped[SceneState] = mapped_column(default=SceneState.REGISTERED)
+    sensor: Mapped[str | None] = mapped_column(String(50))
+    source: Mapped[dict[str, Any]]  # imagery.scene.SceneSource as JSON
+    footprint: Mapped[dict[str, Any]]  # GeoJSON geometry, WGS 84
+    outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
+    patch_size_px: Mapped[int]
+    patch_overlap_px: Mapped[int]
+    stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high]; for the views that people see
+    error: Mapped[str | None]
+    registered_at: Mapped[datetime] = mapped_column(default=now)
+
+    patches: Mapped[list["Patch"]] = relationship(back_populates="scene")
+
+
+class Patch(Base):
+    """A window of a scene; its place on the ground follows from the scene's grid and is stored nowhere else."""
+
+    __tablename__ = "patches"
+    __table_args__ = (
+        UniqueConstraint("scene_id", "row_off", "col_off"),
+        Index("ix_patches_state", "state", "valid_share"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scene_id: Mapped[int] = mapped_column(ForeignKey("scenes.id"))
+    row_off: Mapped[int]
+    col_off: Mapped[int]
+    size_px: Mapped[int]
+    valid_share: Mapped[float]
+    state: Mapped[PatchState] = mapped_column(default=PatchState.UNLABELLED)
+
+    scene: Mapped[Scene] = relationship(back_populates="patches")
+
+
+class Scoring(Base):
+    """One pass of Monte-Carlo dropout over the whole pool: the origin of its scores."""
+
+    __tablename__ = "scorings"
+    __table_args__ = (UniqueConstraint("model_version", "passes", "seed"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_version: Mapped[int]
+    passes: Mapped[int]
+    seed: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    completed_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+
+
+class Score(Base):
+    """One measure of one patch in one scoring."""
+
+    __tablename__ = "scores"
+    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "value"),)
+
+    scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"), primary_key=True)
+    patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
+    measure: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[float]
+
+
+class Round(Base):
+    """A batch of proposals put before the annotators together."""
+
+    __tablename__ = "rounds"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    strategy: Mapped[Strategy]
+    size: Mapped[int]
+    seed: Mapped[int]
+    state: Mapped[RoundState] = mapped_column(default=RoundState.CHOOSING)
+    scoring_id: Mapped[int | None] = mapped_column(ForeignKey("scorings.id"))
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    published_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+
+    scoring: Mapped[Scoring | None] = relationship()
+    proposals: Mapped[list["Proposal"]] = relationship(back_populates="round", order_by="Proposal.rank")
+
+
+class Proposal(Base):
+    """A patch in a round. ``uid`` is what Label Studio's task carries; task ids alone are reused there."""
+
+    __tablename__ = "proposals"
+    __table_args__ = (UniqueConstraint("round_id", "patch_id"), Index("ix_proposals_task", "project_id", "task_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"))
+    patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), index=True)
+    rank: Mapped[int]
+    reason: Mapped[ProposalReason]
+    score: Mapped[float | None]  # by the round's measure, nats
+    state: Mapped[ProposalState] = mapped_column(default=ProposalState.CHOSEN)
+    project_id: Mapped[int | None]
+    task_id: Mapped[int | None]
+    shown_version: Mapped[str | None] = mapped_column(String(40))  # the model version that Label Studio names
+    preannotated_by: Mapped[int | None]  # the version that drew the mask; None: the annotator begins from an empty one
+    views: Mapped[dict[str, Any] | None]  # field of the task's data -> name of the picture
+    images_signed_at: Mapped[datetime | None]
+    images_base_url: Mapped[str | None]
+
+    round: Mapped[Round] = relationship(back_populates="proposals")
+    patch: Mapped[Patch] = relationship()
+
+
+class LabelEvent(Base):
+    """The ledger: every event that Label Studio sent or that reconciliation found, as it came."""
+
+    __tablename__ = "label_events"
+    __table_args__ = (Index("ix_label_events_annotation", "project_id", "annotation_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dedupe_key: Mapped[str] = mapped_column(String(200), unique=True)
+    action: Mapped[str] = mapped_column(String(40))
+    origin: Mapped[str] = mapped_column(String(20))  # "webhook" or "reconciliation"
+    project_id: Mapped[int | None]
+    task_id: Mapped[int | None]
+    annotation_id: Mapped[int | None]
+    annotation_updated_at: Mapped[datetime | None]
+    state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED, index=True)
+    detail: Mapped[str | None]
+    received_at: Mapped[datetime] = mapped_column(default=now)
+    applied_at: Mapped[datetime | None]
+    body: Mapped[bytes] = deferred(mapped_column(LargeBinary))  # as received; large, so loaded only when asked for
+
+
+class Label(Base):
+    """An expert's mask of a patch. Never changed: an updated annotation makes a new row and supersedes the old."""
+
+    __tablename__ = "labels"
+    __table_args__ = (
+        UniqueConstraint("project_id", "annotation_id", "annotated_at"),
+        Index("ix_labels_current", "superseded_at", "patch_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"))
+    proposal_id: Mapped[int] = mapped_column(ForeignKey("proposals.id"))
+    event_id: Mapped[int] = mapped_column(ForeignKey("label_events.id"))
+    project_id: Mapped[int]
+    annotation_id: Mapped[int]
+    annotated_at: Mapped[datetime]
+    mask_key: Mapped[str]
+    mask_sha256: Mapped[str] = mapped_column(String(64))
+    annotator: Mapped[str]
+    simulated: Mapped[bool]
+    lead_time_s: Mapped[float | None]
+    edited_px: Mapped[int]  # pixels that differ from what the annotator was shown
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    superseded_at: Mapped[datetime | None]
+
+    patch: Mapped[Patch] = relationship()
+    proposal: Mapped[Proposal] = relationship()
+
+
+class TrainingRun(Base):
+    """One fine-tune with the labels it froze. At most one is open at a time, by a unique index."""
+
+    __tablename__ = "training_runs"
+    __table_args__ = (
+        Index(
+            "ix_training_runs_one_open",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[RunState] = mapped_column(default=RunState.OPEN)
+    trigger: Mapped[RunTrigger]
+    label_ids: Mapped[list[Any]]
+    labels_sha256: Mapped[str] = mapped_column(String(64))
+    seed: Mapped[int]
+    mlflow_run_id: Mapped[str | None]
+    parent_version: Mapped[int | None]
+    model_version: Mapped[int | None]
+    seconds: Mapped[dict[str, Any] | None]  # stage -> seconds
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+
+class Promotion(Base):
+    """Each time the champion moved or was kept, why, and by whom."""
+
+    __tablename__ = "promotions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_version: Mapped[int]
+    previous_version: Mapped[int | None]
+    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept" or "rolled back"
+    reason: Mapped[str]
+    actor: Mapped[str]
+    decided_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Job(Base):
+    """A piece of work to be done: the outbox from which Redis is filled, and refilled when it forgets."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(
+            "ix_jobs_one_open",
+            "key",
+            unique=True,
+            sqlite_where=text("state IN ('queued', 'running')"),
+            postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+        Index("ix_jobs_state", "state", "run_after"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=lambda: uuid4().hex)
+    kind: Mapped[JobKind]
+    key: Mapped[str] = mapped_column(String(100))  # one open job per key
+    subject: Mapped[dict[str, Any]]
+    state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
+    attempt: Mapped[int] = mapped_column(default=0)  # counts starts; the fence against a job that runs twice
+    failures: Mapped[int] = mapped_column(default=0)
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    message: Mapped[str | None]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    run_after: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Watermark(Base):
+    """How far something that proceeds along time has come, e.g. the reconciliation with a Label Studio project."""
+
+    __tablename__ = "watermarks"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    reached: Mapped[datetime]

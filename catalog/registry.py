@@ -1,0 +1,172 @@
+"""The model registry as everybody reads it: MLflow's REST API, without loading MLflow.
+
+Importing MLflow takes seconds and 170 MB; the server needs four of its calls. What writes runs and versions is
+``catalog.tracking``, and only workers load that.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+
+from catalog.errors import NotFoundError, ServiceDownError
+from catalog.settings import Settings
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+BUNDLE = "bundle"  # folder of the artifacts of a version, below its run
+CHAMPION_CACHE_S = 2.0  # a champion moved in MLflow's own page must show in our API within 5 s
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version as MLflow keeps it; ``tags`` hold the figures that ``catalog.tracking`` wrote."""
+
+    version: int
+    run_id: str
+    created_at: datetime
+    tags: dict[str, str]
+
+    def number(self, tag: str) -> float | None:
+        """Return a tag as a number; None when absent or undefined."""
+        value = float(self.tags.get(tag, "nan"))
+        return None if value != value else value  # noqa: PLR0124 - NaN, an undefined ratio, differs from itself
+
+
+class ModelRegistry:
+    """Reads versions and moves aliases."""
+
+    def __init__(self, url: str, model_name: str, timeout_s: float = 10.0) -> None:
+        self.url = url.rstrip("/")
+        self.model_name = model_name
+        self.timeout_s = timeout_s
+        self._http = requests.Session()
+        self._champion: tuple[float, ModelVersion | None] | None = None
+
+    def champion(self) -> ModelVersion | None:
+        """Return the version that is served, or None before the first; at most ``CHAMPION_CACHE_S`` old.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        if self._champion is None or time.monotonic() - self._champion[0] > CHAMPION_CACHE_S:
+            self._champion = (time.monotonic(), self._by_alias(CHAMPION))
+        return self._champion[1]
+
+    def get(self, version: int) -> ModelVersion:
+        """Fetch a version.
+
+        Raises:
+            NotFoundError: there is no such version.
+            ServiceDownError: MLflow does not answer.
+        """
+        answer = self._call(
+            "GET", "model-versions/get", {"name": self.model_name, "version": str(version)}, missing_is_none=True
+        )
+        if answer is None:
+            raise NotFoundError(f"there is no version {version} of the model {self.model_name!r}")
+        return _parse(answer["model_version"])
+
+    def versions(self) -> list[ModelVersion]:
+        """Return all versions, newest first.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        found: list[ModelVersion] = []
+        token = None
+        while True:
+            page = {"filter": f"name='{self.model_name}'", "max_results": "200"} | (
+                {"page_token": token} if token else {}
+            )
+            answer = self._call("GET", "model-versions/search", page) or {}
+            found += [_parse(item) for item in answer.get("model_versions", [])]
+            token = answer.get("next_page_token")
+            if not token:
+                return sorted(found, key=lambda item: -item.version)
+
+    def aliases(self) -> dict[str, int]:
+        """Return which version each alias names; asked of the model, since MLflow's search always says none.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        answer = self._call("GET", "registered-models/get", {"name": self.model_name}, missing_is_none=True)
+        entries = answer["registered_model"].get("aliases", []) if answer else []
+        return {entry["alias"]: int(entry["version"]) for entry in entries}
+
+    def move_alias(self, alias: str, version: int) -> None:
+        """Let an alias name a version, atomically.
+
+        Raises:
+            NotFoundError: there is no such version.
+            ServiceDownError: MLflow does not answer.
+        """
+        self.get(version)
+        body = {"name": self.model_name, "alias": alias, "version": str(version)}
+        self._call("POST", "registered-models/alias", body)
+        self._champion = None
+
+    def artifact(self, version: ModelVersion, name: str) -> bytes:
+        """Download one file of a version's bundle.
+
+        Raises:
+            NotFoundError: the version has no such file.
+            ServiceDownError: MLflow does not answer.
+        """
+        response = self._request(
+            "GET", f"{self.url}/get-artifact", params={"run_uuid": version.run_id, "path": f"{BUNDLE}/{name}"}
+        )
+        if response.status_code != requests.codes.ok:
+            raise NotFoundError(
+                f"version {version.version} has no file {BUNDLE}/{name} in MLflow (status {response.status_code}); its "
+                "artifacts may have been deleted"
+            )
+        return response.content
+
+    def check(self) -> None:
+        """Raise ServiceDownError if MLflow does not answer."""
+        response = self._request("GET", f"{self.url}/health")
+        if response.status_code != requests.codes.ok:
+            raise ServiceDownError("MLflow", self.url, f"status {response.status_code}")
+
+    def _by_alias(self, alias: str) -> ModelVersion | None:
+        answer = self._call(
+            "GET", "registered-models/alias", {"name": self.model_name, "alias": alias}, missing_is_none=True
+        )
+        return _parse(answer["model_version"]) if answer else None
+
+    def _request(self, method: str, url: str, **options: Any) -> requests.Response:
+        try:
+            return self._http.request(method, url, timeout=self.timeout_s, **options)
+        except requests.RequestException as error:
+            raise ServiceDownError("MLflow", self.url, type(error).__name__) from error
+
+    def _call(
+        self, method: str, path: str, values: dict[str, str], *, missing_is_none: bool = False
+    ) -> dict[str, Any] | None:
+        options = {"params": values} if method == "GET" else {"json": values}
+        response = self._request(method, f"{self.url}/api/2.0/mlflow/{path}", **options)
+        if response.status_code == requests.codes.ok:
+            answer: dict[str, Any] = response.json()
+            return answer
+        # A missing model is RESOURCE_DOES_NOT_EXIST, a missing alias INVALID_PARAMETER_VALUE.
+        if missing_is_none and response.status_code in {requests.codes.not_found, requests.codes.bad_request}:
+            return None
+        raise ServiceDownError("MLflow", self.url, f"{path} gave status {response.status_code}: {response.text[:200]}")
+
+
+def registry_of(settings: Settings) -> ModelRegistry:
+    """Open the registry that the settings name."""
+    return ModelRegistry(settings.mlflow_url, settings.registered_model)
+
+
+def _parse(item: dict[str, Any]) -> ModelVersion:
+    return ModelVersion(
+        version=int(item["version"]),
+        run_id=item["run_id"],
+        created_at=datetime.fromtimestamp(item["creation_timestamp"] / 1000, UTC),
+        tags={tag["key"]: tag.get("value", "") for tag in item.get("tags", [])},
+    )

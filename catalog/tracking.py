@@ -1,0 +1,113 @@
+"""Writing to MLflow: runs, live metrics, and versions. The only file that imports mlflow; only workers load it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+# MLflow's own default is to try seven times with growing pauses: minutes in which a job looks dead.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from catalog.errors import ServiceDownError
+from catalog.records import now
+from catalog.registry import BUNDLE
+
+
+class Tracking:
+    """One experiment and one registered model."""
+
+    def __init__(self, url: str, experiment: str, model_name: str) -> None:
+        self.url = url
+        self.experiment = experiment
+        self.model_name = model_name
+        self._client = MlflowClient(tracking_uri=url, registry_uri=url)
+
+    def start_run(self, name: str, parameters: Mapping[str, object], tags: Mapping[str, str]) -> str:
+        """Start a run and return its id.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            run = self._client.create_run(self._experiment_id(), run_name=name)
+            self._client.log_batch(
+                run.info.run_id,
+                params=[Param(key, str(value)) for key, value in parameters.items()],
+                tags=[RunTag(key, value) for key, value in tags.items()],
+            )
+        except MlflowException as error:
+            raise self._down(error) from error
+        run_id: str = run.info.run_id
+        return run_id
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics at a step; undefined ones (NaN) are left out, since MLflow would draw them as zero.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        moment = int(now().timestamp() * 1000)
+        defined = [Metric(key, value, moment, step) for key, value in metrics.items() if value == value]  # noqa: PLR0124
+        try:
+            self._client.log_batch(run_id, metrics=defined)
+        except MlflowException as error:
+            raise self._down(error) from error
+
+    def register(self, run_id: str, bundle: Path, tags: Mapping[str, str], description: str) -> int:
+        """Upload a bundle and register it as the next version of the model; return its number.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            self._client.log_artifacts(run_id, str(bundle), BUNDLE)
+            # MLflow accepts a source that does not exist: look before registering it.
+            uploaded = {Path(item.path).name for item in self._client.list_artifacts(run_id, BUNDLE)}
+            expected = {file.name for file in bundle.iterdir()}
+            if uploaded != expected:
+                raise ServiceDownError(
+                    "MLflow", self.url, f"holds the files {sorted(uploaded)} of the bundle, expected {sorted(expected)}"
+                )
+            self._ensure_model()
+            version = self._client.create_model_version(
+                self.model_name,
+                source=f"runs:/{run_id}/{BUNDLE}",
+                run_id=run_id,
+                tags=dict(tags),
+                description=description,
+            )
+        except MlflowException as error:
+            raise self._down(error) from error
+        return int(version.version)
+
+    def end_run(self, run_id: str, status: str) -> None:
+        """Close a run as FINISHED, FAILED or KILLED.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            self._client.set_terminated(run_id, status=status)
+        except MlflowException as error:
+            raise self._down(error) from error
+
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(self.experiment))
+
+    def _ensure_model(self) -> None:
+        try:
+            self._client.create_registered_model(self.model_name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _down(self, error: MlflowException) -> ServiceDownError:
+        return ServiceDownError("MLflow", self.url, str(error)[:300])

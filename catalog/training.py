@@ -1,0 +1,94 @@
+"""Which labels a fine-tune learns from, when one is due, and the row that it leaves."""
+
+import hashlib
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from catalog import jobs
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, Label, RunState, RunTrigger, TrainingRun, now
+from catalog.settings import Settings
+
+
+def training_labels(session: Session) -> list[Label]:
+    """Return the labels to learn from: of every patch the newest that stands, in the order of their ids."""
+    newest: dict[int, Label] = {}
+    for label in session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.annotated_at)):
+        newest[label.patch_id] = label
+    return sorted(newest.values(), key=lambda label: label.id)
+
+
+def checksum(labels: list[Label]) -> str:
+    """Return the SHA-256 over the ids and mask checksums of the labels: the identity of a training set."""
+    text = "\n".join(f"{label.id} {label.mask_sha256}" for label in labels)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def new_labels(session: Session) -> list[Label]:
+    """Return the training labels that the last run did not know.
+
+    A failed run counts: what it could not learn from is not tried again until there is something new, or someone says
+    so. A killed one does not: it was interrupted, not refuted.
+    """
+    last = session.scalar(
+        select(TrainingRun).where(TrainingRun.state != RunState.KILLED).order_by(TrainingRun.id.desc()).limit(1)
+    )
+    known = set(last.label_ids) if last else set()
+    return [label for label in training_labels(session) if label.id not in known]
+
+
+def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
+    """Enqueue a fine-tune when enough new labels are in, or when the oldest of them has waited long enough."""
+    fresh = new_labels(session)
+    if not fresh or jobs.is_open(session, JobKind.FINE_TUNE):
+        return None
+    if len(fresh) >= settings.fine_tune_after_labels:
+        return _enqueue(session, RunTrigger.LABELS)
+    if min(label.created_at for label in fresh) <= now() - timedelta(seconds=settings.fine_tune_after_s):
+        return _enqueue(session, RunTrigger.TIME_LIMIT)
+    return None
+
+
+def enqueue_by_hand(session: Session) -> Job:
+    """Enqueue a fine-tune because someone says so.
+
+    Raises:
+        ConflictError: there is no label to learn from.
+    """
+    if not training_labels(session):
+        raise ConflictError("found no label to learn from; label a round in Label Studio first")
+    return _enqueue(session, RunTrigger.MANUAL)
+
+
+def _enqueue(session: Session, trigger: RunTrigger) -> Job:
+    return jobs.enqueue(session, JobKind.FINE_TUNE, trigger=trigger.value)
+
+
+def interrupted_run(session: Session) -> TrainingRun | None:
+    """Return the run that a killed worker left open. Only the one running fine-tune job asks."""
+    return session.scalar(select(TrainingRun).where(TrainingRun.state == RunState.OPEN))
+
+
+def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
+    """Freeze the labels of a new run, whose number is the seed of all its randomness.
+
+    Raises:
+        ConflictError: there is no label to learn from.
+    """
+    labels = training_labels(session)
+    if not labels:
+        raise ConflictError("found no label to learn from; every one has been withdrawn")
+    run = TrainingRun(trigger=trigger, label_ids=[label.id for label in labels], labels_sha256=checksum(labels), seed=0)
+    session.add(run)
+    session.flush()
+    run.seed = run.id
+    return run
+
+
+def end_run(session: Session, run_id: int, state: RunState, error: str | None = None) -> TrainingRun:
+    """Close a run as finished, failed or killed."""
+    run = session.get_one(TrainingRun, run_id)
+    run.state, run.error, run.finished_at = state, error, now()
+    return run

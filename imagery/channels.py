@@ -1,0 +1,64 @@
+"""Channels: what a model is fed, named and never counted. A channel is a band of the scene or an index of two bands."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.errors import SceneError
+
+INDICES: Final[Mapping[str, tuple[str, str]]] = {
+    # (a, b) stands for (a - b) / (a + b).
+    "ndvi": ("nir", "red"),  # vegetation: Rouse et al. 1974
+    "ndsi": ("green", "swir1"),  # snow and ice: Hall, Riggs & Salomonson 1995
+    # Open water: McFeeters 1996, as Baraka et al. write it. Their code computes (nir - swir1) / (nir + swir1), which is
+    # Gao's (1996) vegetation-moisture index of the same name.
+    "ndwi": ("green", "nir"),
+}
+
+
+def available(band_names: Collection[str]) -> tuple[str, ...]:
+    """Every channel that a scene with these bands can give: its bands as listed, then the indices they allow."""
+    return (*band_names, *(name for name, pair in INDICES.items() if set(pair) <= set(band_names)))
+
+
+def bands_needed(channels: Iterable[str], band_names: Collection[str]) -> tuple[str, ...]:
+    """The bands to read to compute the channels, each once, in the scene's order.
+
+    Raises:
+        SceneError: A channel is neither a band of the scene nor an index of its bands.
+    """
+    known = available(band_names)
+    needed: set[str] = set()
+    for channel in channels:
+        if channel not in known:
+            raise SceneError(f"found the channel {channel!r}; expected one of {', '.join(known)}")
+        needed.update({channel} if channel in band_names else INDICES[channel])
+    return tuple(name for name in band_names if name in needed)
+
+
+def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(a - b) / (a + b) for each pixel.
+
+    Within -1 to 1 where both are non-negative, as digital numbers are; surface reflectance below zero can exceed it.
+
+    Args:
+        a: (H, W), NaN where invalid.
+        b: (H, W), NaN where invalid.
+
+    Returns:
+        (H, W), NaN where either is invalid or their sum is 0.
+    """
+    total = a + b
+    ratio: NDArray[np.float32] = np.full_like(total, np.nan)
+    np.divide(a - b, total, out=ratio, where=total != 0)
+    return ratio
+
+
+def compute(channel: str, bands: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """One channel from the bands read (see `bands_needed`), (H, W), NaN where invalid."""
+    if channel in bands and channel not in INDICES:
+        return bands[channel]
+    first, second = INDICES[channel]
+    return normalised_difference(bands[first], bands[second])

@@ -1,0 +1,164 @@
+"""The real demonstration scene: Mount Everest, Landsat 7 ETM+, 30 October 2000, with glacier outlines as truth.
+
+Image: Landsat 7 ETM+ scene LE71400412000304SGS00, courtesy of the U.S. Geological Survey (public domain); 800 x 655
+pixels of 30 m in EPSG:32645, 8 bit, bright snow saturated at 255, no nodata and no black border.
+
+Outlines: Randolph Glacier Inventory 6.0 (RGI Consortium 2017, https://doi.org/10.7265/4m1f-gd79, CC BY 4.0), drawn from
+this very scene. RGI says glacier or not; the split into clean and debris-covered ice is ours, by the rule in
+`_debris_covered`, and no one's survey.
+
+Both are carried by the wheel of geoutils 0.0.8 (BSD-3), which is found but never imported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GlacierClass
+from imagery.errors import SceneError
+from imagery.grid import Grid, Window
+from imagery.masks import OutlineLayer, despeckle, rasterize_outlines
+from imagery.outlines import ground_polygons
+from imagery.scene import BandSource, SceneReader, describe
+
+SENSOR: Final = "landsat-7-etm+"
+
+REGIONS: Final[Mapping[str, Window]] = MappingProxyType(
+    {
+        "pool": Window(0, 200, 655, 400),
+        "validation": Window(0, 0, 655, 200),
+        "test": Window(0, 600, 655, 200),
+    }
+)
+"""What each part of the scene is for: strips from north to south, no common pixel, all three classes in each."""
+
+_VISIBLE: Final = "LE71400412000304SGS00_RGB.TIF"
+_NEAR_INFRARED: Final = "LE71400412000304SGS00_B4_crop.TIF"
+_OUTLINES: Final = "glacier_outlines.gpkg"
+_LAYERS: Final = ((CLEAN_ICE, "clean_ice"), (DEBRIS_COVERED_ICE, "debris_covered_ice"))
+_SMALLEST_PATCH_PX: Final = 12  # about a hectare, the smallest glacier that RGI lists
+
+
+@dataclass(frozen=True)
+class EverestScene:
+    """The scene as a user would bring it.
+
+    Attributes:
+        bands: Red, green, blue and near infrared, in two files that stay where the wheel put them.
+        truth: A GeoPackage with the layers "clean_ice" and "debris_covered_ice", in the scene's CRS.
+        outlines: The same layers, as `imagery.masks.rasterize_outlines` takes them.
+        regions: Window by role: "pool", "validation", "test".
+    """
+
+    bands: tuple[BandSource, ...]
+    truth: Path
+    outlines: tuple[OutlineLayer, ...]
+    regions: Mapping[str, Window]
+
+
+def prepare(target_dir: Path) -> EverestScene:
+    """Find the scene and write its truth.
+
+    Args:
+        target_dir: Gets `everest_outlines.gpkg`; created if missing, the file replaced if there.
+
+    Raises:
+        SceneError: The wheel that carries the scene is not installed.
+    """
+    bands = _bands(_data_directory())
+    target_dir.mkdir(parents=True, exist_ok=True)
+    truth = target_dir / "everest_outlines.gpkg"
+    mask, grid = _truth_mask(bands)
+    _write_truth(truth, mask, grid)
+    outlines = tuple(OutlineLayer(str(truth), layer, entry.name) for entry, layer in _LAYERS)
+    return EverestScene(bands, truth, outlines, REGIONS)
+
+
+def _data_directory() -> Path:
+    spec = find_spec("geoutils")
+    if spec is None or spec.origin is None:
+        raise SceneError(
+            "found no package geoutils, which carries the Everest scene; expected it installed: "
+            "pip install --no-deps geoutils==0.0.8"
+        )
+    directory = Path(spec.origin).parent / "datasets"
+    missing = [name for name in (_VISIBLE, _NEAR_INFRARED, _OUTLINES) if not (directory / name).is_file()]
+    if missing:
+        raise SceneError(
+            f"{directory}: found no {', '.join(missing)}; expected the data of release 0.0.8: "
+            "pip install --no-deps geoutils==0.0.8"
+        )
+    return directory
+
+
+def _bands(directory: Path) -> tuple[BandSource, ...]:
+    visible, near_infrared = str(directory / _VISIBLE), str(directory / _NEAR_INFRARED)
+    return (
+        BandSource("red", visible, 1),
+        BandSource("green", visible, 2),
+        BandSource("blue", visible, 3),
+        BandSource("nir", near_infrared, 1),
+    )
+
+
+def _truth_mask(bands: tuple[BandSource, ...]) -> tuple[NDArray[np.uint8], Grid]:
+    source = describe(bands)
+    rgi = OutlineLayer(str(_data_directory() / _OUTLINES), None, CLEAN_ICE.name)
+    glacier = rasterize_outlines([rgi], source.grid) == CLEAN_ICE.value
+    with SceneReader(source) as reader:
+        red, blue, nir = reader.read(("red", "blue", "nir"), source.grid.window)
+    debris = _debris_covered(red, blue, nir, glacier)
+    mask: NDArray[np.uint8] = np.where(glacier, CLEAN_ICE.value, BACKGROUND.value).astype(np.uint8)
+    mask[debris] = DEBRIS_COVERED_ICE.value
+    return _despeckle_inside(mask, glacier), source.grid
+
+
+def _debris_covered(
+    red: NDArray[np.float32], blue: NDArray[np.float32], nir: NDArray[np.float32], glacier: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which glacier pixels are debris-covered.
+
+    Dark (red below 183, Otsu's threshold over this scene's glacier pixels) and not bluish as shaded ice is
+    (blue / (nir + 1) below 1.96), then the majority of the glacier pixels in the 5 x 5 around each.
+    """
+    dark = glacier & (red < 183) & (blue / (nir + 1) < 1.96)
+    # The mean over 5 x 5 of a 0/1 image, twice: the ratio is the share of debris among the glacier pixels around.
+    debris_share = uniform_filter(dark.astype(np.float64), size=5, mode="constant")
+    glacier_share = uniform_filter(glacier.astype(np.float64), size=5, mode="constant")
+    majority: NDArray[np.bool_] = glacier & (debris_share > 0.5 * glacier_share)
+    return majority
+
+
+def _despeckle_inside(mask: NDArray[np.uint8], glacier: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Remove specks of one ice class in the other; RGI's own outlines stay exactly as drawn."""
+    inside = np.where(glacier, mask, 255).astype(np.uint8)
+    return np.where(glacier, despeckle(inside, _SMALLEST_PATCH_PX), mask).astype(np.uint8)
+
+
+def _write_truth(path: Path, mask: NDArray[np.uint8], grid: Grid) -> None:
+    path.unlink(missing_ok=True)  # the writer below would add to the file
+    for entry, layer in _LAYERS:
+        _write_layer(path, layer, entry, mask, grid)
+
+
+def _write_layer(path: Path, layer: str, entry: GlacierClass, mask: NDArray[np.uint8], grid: Grid) -> None:
+    polygons = [polygon for _, polygon in ground_polygons(mask, grid, [entry.value])]
+    pyogrio.raw.write(
+        path,
+        np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object),
+        field_data=[np.array([entry.name] * len(polygons), dtype=object)],
+        fields=["class"],
+        driver="GPKG",
+        layer=layer,
+        geometry_type="Polygon",
+        crs=grid.crs,
+    )

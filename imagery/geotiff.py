@@ -1,0 +1,228 @@
+"""Opening and encoding GeoTIFF files: the one place that talks to GDAL's raster drivers."""
+
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.windows import Window as RasterioWindow
+
+from imagery.errors import SceneError
+from imagery.grid import Grid, Window
+
+# A file that declares one giant block would be decompressed whole to read one pixel of it.
+_LARGEST_BLOCK_BYTES: Final = 1 << 30
+
+
+def open_geotiff(path: str) -> DatasetReader:
+    """Open a GeoTIFF for reading; its header is read, its pixels are not.
+
+    Only GDAL's GTiff driver is let near the file: others (VRT, WMS, ...) can be made to read any file or address.
+
+    Args:
+        path: A local path or anything else that GDAL can read ("s3://bucket/key").
+
+    Returns:
+        An open dataset; the caller closes it.
+
+    Raises:
+        SceneError: There is no such file, or it is no GeoTIFF, or one with blocks too large to be read safely.
+    """
+    try:
+        with warnings.catch_warnings():
+            # A missing geotransform is an error of ours (`grid_of`), with a better message.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path, driver="GTiff")
+    except RasterioIOError as error:
+        found = f"no GeoTIFF ({error})" if "://" in path or Path(path).exists() else "no such file"
+        raise SceneError(f"{path}: found {found}; expected a readable GeoTIFF") from error
+    if _block_bytes(dataset) > _LARGEST_BLOCK_BYTES:
+        dataset.close()
+        raise SceneError(
+            f"{path}: found blocks of {_block_bytes(dataset) / 2**30:.1f} GiB; expected at most 1 GiB: "
+            "rewrite the file tiled (gdal_translate -co TILED=YES)"
+        )
+    return dataset
+
+
+def _block_bytes(dataset: DatasetReader) -> int:
+    rows, cols = dataset.block_shapes[0]
+    bands = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
+    return int(rows * cols * bands * np.dtype(dataset.dtypes[0].removeprefix("complex_")).itemsize)
+
+
+def grid_of(dataset: DatasetReader) -> Grid:
+    """The grid of an open dataset.
+
+    Raises:
+        SceneError: It has no CRS, no geotransform, or none that can be inverted.
+    """
+    if not dataset.crs:
+        raise SceneError(
+            f"{dataset.name}: found no coordinate reference system; expected a georeferenced GeoTIFF: "
+            "assign one with gdal_edit.py -a_srs"
+        )
+    if dataset.transform.is_identity:
+        raise SceneError(
+            f"{dataset.name}: found no geotransform; expected one that places the pixels on the ground "
+            "(ground control points alone do not: warp the file first, for example with gdalwarp)"
+        )
+    a, b, c, d, e, f = dataset.transform[:6]
+    try:
+        return Grid(dataset.crs.to_string(), (a, b, c, d, e, f), dataset.width, dataset.height)
+    except SceneError as error:
+        raise SceneError(f"{dataset.name}: {error}") from error
+
+
+def encode(
+    array: NDArray[Any],
+    grid: Grid,
+    *,
+    nodata: float,
+    driver: str = "GTiff",
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
+    description: str | None = None,
+    **options: str | int,
+) -> bytes:
+    """Encode one band, deflated.
+
+    Args:
+        array: (H, W), the grid's size.
+        grid: Where the pixels lie.
+        nodata: The value that stands for no data.
+        driver: "GTiff" or "COG".
+        colours: Colour table, for uint8.
+        description: What the band holds, with its unit.
+        options: Further creation options of the driver.
+
+    Returns:
+        The whole file.
+
+    Raises:
+        SceneError: The array's size is not the grid's.
+    """
+    grid.check_shape(array.shape)
+    profile = {"dtype": array.dtype, "count": 1, "height": grid.height, "width": grid.width, "nodata": nodata}
+    with MemoryFile() as memory:
+        with memory.open(
+            driver=driver, crs=grid.crs, transform=grid.affine, compress="deflate", **profile, **options
+        ) as dataset:
+            dataset.write(array, 1)
+            if colours is not None:
+                dataset.write_colormap(1, {value: (*rgb, 255) for value, rgb in colours.items()})
+            if description is not None:
+                dataset.set_band_description(1, description)
+        return bytes(memory.read())
+
+
+@contextmanager
+def open_bytes(data: bytes) -> Iterator[DatasetReader]:
+    """Open a GeoTIFF that is in memory.
+
+    Raises:
+        SceneError: The bytes are no GeoTIFF.
+    """
+    with MemoryFile(data) as memory:
+        try:
+            dataset = memory.open(driver="GTiff")
+        except RasterioIOError as error:
+            raise SceneError(f"found {len(data)} bytes that are no GeoTIFF; expected one ({error})") from error
+        with dataset:
+            yield dataset
+
+
+def read_window(
+    dataset: DatasetReader, indexes: list[int], window: Window, shape: tuple[int, int] | None = None
+) -> NDArray[Any]:
+    """Read bands of a window; a damaged file is named in the error.
+
+    Args:
+        dataset: An open dataset.
+        indexes: 1-based band indexes.
+        window: Relative to the file's first pixel.
+        shape: Rows and columns wanted, thinned by nearest pixel; the window's own without one.
+
+    Returns:
+        (len(indexes), h, w) in the file's own dtype.
+
+    Raises:
+        SceneError: The window reaches beyond the file, or the pixels cannot be read.
+    """
+    # GDAL would silently hand back the part of a window that lies inside.
+    if window.row_off + window.height > dataset.height or window.col_off + window.width > dataset.width:
+        raise SceneError(
+            f"{dataset.name}: found {window}; expected it inside {dataset.height} rows x {dataset.width} columns"
+        )
+    with _damage_named(dataset):
+        return np.asarray(dataset.read(indexes, **_where(indexes, window, shape)))
+
+
+def alpha_index(dataset: DatasetReader, claimed: Collection[int] = ()) -> int | None:
+    """The band that says which pixels are valid, or None.
+
+    GDAL marks the fourth band of an 8-bit file as alpha when its writer did not say what it is, so near infrared often
+    looks like one: a band that is claimed as data, or is described as anything but "alpha", is none.
+
+    Args:
+        dataset: An open dataset.
+        claimed: 1-based indexes of the bands known to be data.
+    """
+    for index, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True):
+        described = (dataset.descriptions[index - 1] or "alpha").strip().lower()
+        if meaning == ColorInterp.alpha and described == "alpha" and index not in claimed:
+            return int(index)
+    return None
+
+
+def declared_valid(
+    dataset: DatasetReader, index: int, raw: NDArray[Any], window: Window, alpha: int | None
+) -> NDArray[np.bool_]:
+    """Where the file itself says that a band is valid: by nodata value, mask, or alpha band.
+
+    Args:
+        dataset: An open dataset.
+        index: The 1-based band index.
+        raw: (h, w), the band as read from the window (thinned, perhaps).
+        window: Relative to the file's first pixel.
+        alpha: The alpha band (`alpha_index`), or None.
+
+    Returns:
+        (h, w).
+
+    Raises:
+        SceneError: The pixels cannot be read.
+    """
+    shape = (raw.shape[0], raw.shape[1])
+    flags = dataset.mask_flag_enums[index - 1]
+    valid: NDArray[np.bool_] = np.ones(shape, dtype=np.bool_)
+    if MaskFlags.nodata in flags:
+        valid &= raw != dataset.nodatavals[index - 1]
+    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        with _damage_named(dataset):
+            valid &= dataset.read_masks([index], **_where([index], window, shape))[0] != 0
+    if alpha is not None:
+        valid &= read_window(dataset, [alpha], window, shape)[0] != 0
+    return valid
+
+
+@contextmanager
+def _damage_named(dataset: DatasetReader) -> Iterator[None]:
+    try:
+        yield
+    except RasterioIOError as error:
+        raise SceneError(
+            f"{dataset.name}: the pixels cannot be read; expected a whole file, found one that is truncated or "
+            f"damaged ({error}): copy it again"
+        ) from error
+
+
+def _where(indexes: list[int], window: Window, shape: tuple[int, int] | None) -> dict[str, Any]:
+    place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+    return {"window": place, "out_shape": (len(indexes), *(shape or window.shape))}

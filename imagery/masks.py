@@ -1,0 +1,189 @@
+"""Label masks: uint8 arrays (H, W) with the values of `imagery.classes`, 255 where nothing is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.features import rasterize, sieve
+from shapely.geometry.base import BaseGeometry
+
+from imagery.classes import BACKGROUND, CLASSES, LEGEND, UNKNOWN, by_name
+from imagery.errors import OutlineError, SceneError
+from imagery.geotiff import encode, open_bytes, read_window
+from imagery.grid import Grid, Window
+from imagery.vectors import VectorLayer, read_layer
+
+# No patch comes near it; a forged header that declares more is refused before memory is set aside.
+_LARGEST_MASK_PX: Final = 1 << 28
+
+
+@dataclass(frozen=True)
+class OutlineLayer:
+    """Polygons of one class.
+
+    Attributes:
+        path: A GeoPackage, GeoJSON or shapefile.
+        layer: The layer in it; None where there is only one.
+        class_name: A name of `imagery.classes`.
+    """
+
+    path: str
+    layer: str | None
+    class_name: str
+
+
+def compose(
+    layers: Sequence[tuple[int, BaseGeometry | NDArray[np.bool_]]], height: int, width: int
+) -> NDArray[np.uint8]:
+    """Paint layers over one another onto background: what was drawn last wins.
+
+    Args:
+        layers: (class value, what it covers), in drawing order. Covered is either a boolean array (height, width) or a
+            polygon in pixel coordinates (x right, y down, (0, 0) the outer corner of the first pixel), which covers the
+            pixels whose centres it holds; its holes stay as they were.
+        height: Rows.
+        width: Columns.
+
+    Returns:
+        (height, width) label mask.
+
+    Raises:
+        OutlineError: A value is not in the legend, an array has another shape or dtype, or a geometry is no polygon.
+    """
+    mask: NDArray[np.uint8] = np.full((height, width), BACKGROUND.value, dtype=np.uint8)
+    for value, covered in layers:
+        if value not in {entry.value for entry in LEGEND}:
+            raise OutlineError(f"found the class value {value}; expected one of {[entry.value for entry in LEGEND]}")
+        if isinstance(covered, np.ndarray):
+            _check_covered(covered, (height, width))
+            mask[covered] = value
+        else:
+            _burn(mask, [covered], value)
+    return mask
+
+
+def rasterize_outlines(outlines: Sequence[OutlineLayer], grid: Grid, window: Window | None = None) -> NDArray[np.uint8]:
+    """Burn outlines of any CRS into a label mask on the scene's grid.
+
+    A polygon covers the pixels whose centres it holds. Holes stay holes (public code burns exteriors
+    only, so that rock islands become ice). Where layers overlap, debris-covered ice wins over clean ice, and
+    masked/unknown over both, whatever the order given.
+
+    Args:
+        outlines: The layers; ground that none covers is background.
+        grid: The scene's grid.
+        window: The part of the scene wanted; all of it without one.
+
+    Returns:
+        (h, w) label mask of the window.
+
+    Raises:
+        OutlineError: A file cannot be used (see `imagery.vectors.read_layer`), or no layer comes near the scene.
+        ValueError: A class name is unknown.
+    """
+    if any(by_name(item.class_name) == BACKGROUND for item in outlines):
+        raise OutlineError("found outlines of background; expected only what is not: draw rock islands as holes")
+    layers = [(by_name(item.class_name).value, read_layer(item.path, item.layer, grid)) for item in outlines]
+    _check_any_near([item.path for item in outlines], [layer for _, layer in layers])
+    part = grid if window is None else grid.subgrid(window)
+    mask: NDArray[np.uint8] = np.full((part.height, part.width), BACKGROUND.value, dtype=np.uint8)
+    for value, layer in sorted(layers, key=lambda item: item[0]):  # the legend's values rise with precedence
+        _burn(mask, list(layer.polygons), value, part)
+    return mask
+
+
+def despeckle(mask: NDArray[np.uint8], min_pixels: int) -> NDArray[np.uint8]:
+    """Give every 4-connected patch of fewer than `min_pixels` pixels the class of its largest neighbour.
+
+    Masked/unknown pixels stay as they are and are no one's neighbour.
+
+    Args:
+        mask: (H, W) label mask.
+        min_pixels: Size of the smallest patch that stays.
+    """
+    if min_pixels <= 1:
+        return mask.copy()
+    cleaned: NDArray[np.uint8] = sieve(mask, size=min_pixels, mask=mask != UNKNOWN.value, connectivity=4)
+    return cleaned
+
+
+def mask_to_geotiff(mask: NDArray[np.uint8], grid: Grid, window: Window | None = None) -> bytes:
+    """Encode a label mask as a georeferenced GeoTIFF with the legend's colours and nodata 255.
+
+    Args:
+        mask: (h, w) label mask of the window.
+        grid: The scene's grid.
+        window: Where in the scene the mask lies; everywhere without one.
+
+    Raises:
+        OutlineError: A value is not in the legend.
+        SceneError: The mask's size is not the window's.
+    """
+    check_values(mask)
+    part = grid if window is None else grid.subgrid(window)
+    return encode(mask, part, nodata=UNKNOWN.value, colours={entry.value: entry.rgb for entry in LEGEND})
+
+
+def mask_from_geotiff(data: bytes) -> NDArray[np.uint8]:
+    """Decode what `mask_to_geotiff` encoded, (h, w).
+
+    Raises:
+        SceneError: The bytes are no GeoTIFF, or not one band of uint8 of a sensible size.
+        OutlineError: A value is not in the legend.
+    """
+    with open_bytes(data) as dataset:
+        found = f"{dataset.count} bands of {dataset.dtypes[0]}, {dataset.width} x {dataset.height} px"
+        if dataset.dtypes != ("uint8",) or dataset.width * dataset.height > _LARGEST_MASK_PX:
+            raise SceneError(f"found {found}; expected a label mask: 1 band of uint8, at most {_LARGEST_MASK_PX} px")
+        mask: NDArray[np.uint8] = read_window(dataset, [1], Window(0, 0, dataset.height, dataset.width))[0]
+    check_values(mask)
+    return mask
+
+
+def check_values(mask: NDArray[np.uint8]) -> None:
+    """Refuse an array that is no label mask.
+
+    Raises:
+        OutlineError: It is not uint8, or holds values that are not in the legend.
+    """
+    expected = [entry.value for entry in LEGEND]
+    if mask.dtype != np.uint8:
+        raise OutlineError(f"found a mask of {mask.dtype}; expected uint8")
+    if unknown := sorted(set(np.unique(mask).tolist()) - set(expected)):
+        raise OutlineError(f"found the values {unknown} in a label mask; expected only {expected}")
+
+
+def class_shares(mask: NDArray[np.uint8]) -> dict[str, float]:
+    """Share of each predicted class among the judged pixels of a label mask, 0 to 1; NaN where none is judged."""
+    judged = int((mask != UNKNOWN.value).sum())
+    return {entry.name: float((mask == entry.value).sum() / judged) if judged else float("nan") for entry in CLASSES}
+
+
+def _check_covered(covered: NDArray[np.bool_], shape: tuple[int, int]) -> None:
+    if covered.shape != shape or covered.dtype != np.bool_:
+        raise OutlineError(f"found {covered.dtype} of shape {covered.shape}; expected bool of shape {shape}")
+
+
+def _burn(mask: NDArray[np.uint8], polygons: Sequence[Any], value: int, grid: Grid | None = None) -> None:
+    """Paint polygons into the mask, in pixel coordinates or in the coordinates of the grid given."""
+    for polygon in polygons:
+        if polygon.geom_type not in {"Polygon", "MultiPolygon"} or polygon.is_empty:
+            raise OutlineError(f"found {polygon.wkt[:60]!r}; expected a polygon")
+    if polygons:
+        where = {} if grid is None else {"transform": grid.affine}
+        rasterize([(polygon, value) for polygon in polygons], out=mask, **where)
+
+
+def _check_any_near(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:
+    if layers and all(layer.misses_scene for layer in layers):
+        found = "; ".join(
+            f"{path} covers {_bounds(layer.extent)} and the scene {_bounds(layer.scene_extent)} in {layer.crs}"
+            for path, layer in zip(paths, layers, strict=True)
+        )
+        raise OutlineError(f"found outlines that miss the scene: {found}; expected outlines of the scene's own ground")
+
+
+def _bounds(bounds: tuple[float, float, float, float]) -> str:
+    return "x {0:.6g} to {2:.6g}, y {1:.6g} to {3:.6g}".format(*bounds)

@@ -1,0 +1,100 @@
+"""Moving geometries between coordinate reference systems. Axis order is always x (east, longitude) first."""
+
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.polygon import orient
+
+from imagery.errors import SceneError
+
+WGS84: Final = "EPSG:4326"
+
+
+@lru_cache(maxsize=64)
+def _transformer(source: str, target: str) -> Transformer:
+    try:
+        return Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
+    except CRSError as error:
+        raise SceneError(
+            f"no transformation from {source!r} to {target!r}; expected two georeferenced coordinate systems ({error})"
+        ) from error
+
+
+def same_crs(a: str, b: str) -> bool:
+    """Whether two CRS strings (authority code or WKT) mean the same system, ignoring the declared axis order."""
+    return a == b or CRS.from_user_input(a).equals(CRS.from_user_input(b), ignore_axis_order=True)
+
+
+def reproject(geometry: Any, source: str, target: str) -> Any:
+    """Transform the vertices of a shapely geometry (or an array of them) from one CRS to another.
+
+    Edges stay straight between their transformed ends: densify first where that matters.
+
+    Raises:
+        SceneError: The systems cannot be related, or a vertex lies where the projection is undefined.
+    """
+    if same_crs(source, target):
+        return geometry
+    transformer = _transformer(source, target)
+
+    def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        moved = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+        if not np.isfinite(moved).all():
+            at = points[~np.isfinite(moved).all(axis=1)][0]
+            raise SceneError(
+                f"({at[0]:g}, {at[1]:g}) in {source} has no place in {target}; "
+                "check that the coordinates are in the CRS that their file declares"
+            )
+        return moved
+
+    return shapely.transform(geometry, move)
+
+
+def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
+    """Transform a polygon to longitude and latitude as RFC 7946 wants it.
+
+    Exterior rings run counter-clockwise (section 3.1.6) and a polygon that crosses the antimeridian is cut there
+    (section 3.1.9), one that encloses a pole included.
+
+    Returns:
+        The polygon in EPSG:4326, degrees, longitude first, -180 to 180.
+
+    Raises:
+        SceneError: As `reproject`.
+    """
+    moved = reproject(polygon, crs, WGS84)
+    if not any(_crosses_antimeridian(ring) for ring in (moved.exterior, *moved.interiors)):
+        return orient(moved, 1.0)
+    cut = _cut(moved.exterior).difference(shapely.union_all([_cut(ring) for ring in moved.interiors]))
+    parts = [orient(part, 1.0) for part in getattr(cut, "geoms", [cut])]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+
+
+def _crosses_antimeridian(ring: Any) -> bool:
+    # No edge of ours spans half the globe, so a jump of more than 180 degrees is the antimeridian.
+    longitude = shapely.get_coordinates(ring)[:, 0]
+    return bool(np.abs(np.diff(longitude)).max() > 180.0)
+
+
+def _cut(ring: Any) -> Any:
+    """The area inside a longitude-latitude ring, cut at the antimeridian into parts within -180 to 180."""
+    points = shapely.get_coordinates(ring)
+    points[:, 0] = np.unwrap(points[:, 0], period=360.0)
+    if abs(points[-1, 0] - points[0, 0]) > 180.0:  # went once round the globe: the area reaches up to the pole
+        pole = 90.0 if points[:, 1].mean() > 0 else -90.0
+        points = np.vstack([points, [[points[-1, 0], pole], [points[0, 0], pole]]])
+    area = Polygon(points)
+    worlds = range(int((points[:, 0].min() + 180) // 360), int((points[:, 0].max() + 180) // 360) + 1)
+    parts = [
+        shapely.affinity.translate(
+            area.intersection(shapely.box(360.0 * k - 180, -90, 360.0 * k + 180, 90)), -360.0 * k
+        )
+        for k in worlds
+    ]
+    return shapely.union_all(parts)

@@ -1,0 +1,102 @@
+"""Where rasters lie: a local directory, or any place that fsspec can write and GDAL can read."""
+
+import hashlib
+import re
+import uuid
+from typing import Any, Final
+
+from fsspec.core import url_to_fs
+
+from imagery.errors import StoreError
+
+# Segments begin with a letter or digit, so neither "..", nor hidden files, nor an absolute path can be spelt.
+_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_LONGEST_KEY: Final = 512
+
+
+class RasterStore:
+    """Bytes by key, under one root.
+
+    Keys look like relative paths ("masks/17.tif"): letters, digits, ".", "_" and "-", each segment beginning with a
+    letter or digit. A key is never half written: bytes go to a hidden name first, which is then renamed.
+    """
+
+    def __init__(self, root: str) -> None:
+        """Open a store.
+
+        Args:
+            root: A directory or an fsspec URL ("s3://bucket/prefix"); created with the first `put`.
+        """
+        self._fs: Any
+        self._fs, base = url_to_fs(root)
+        self._base = base.rstrip("/")
+
+    def put(self, key: str, data: bytes) -> str:
+        """Store bytes, replacing what the key held.
+
+        Returns:
+            The SHA-256 of the bytes, in hexadecimal.
+
+        Raises:
+            StoreError: The key is malformed.
+        """
+        path = self._path(key)
+        parent, _, name = path.rpartition("/")
+        hidden = f"{parent}/.{name}.{uuid.uuid4().hex}"
+        self._fs.makedirs(parent, exist_ok=True)
+        self._fs.pipe_file(hidden, data)
+        self._fs.mv(hidden, path)
+        return hashlib.sha256(data).hexdigest()
+
+    def get(self, key: str) -> bytes:
+        """The bytes under a key.
+
+        Raises:
+            StoreError: The key is malformed, or nothing is stored under it.
+        """
+        try:
+            data: bytes = self._fs.cat_file(self._path(key))
+        except FileNotFoundError as error:
+            raise StoreError(f"found nothing under {self.uri(key)}; expected a stored file") from error
+        return data
+
+    def exists(self, key: str) -> bool:
+        """Whether something is stored under a key.
+
+        Raises:
+            StoreError: The key is malformed.
+        """
+        return bool(self._fs.exists(self._path(key)))
+
+    def delete(self, key: str) -> None:
+        """Remove what a key holds.
+
+        Raises:
+            StoreError: The key is malformed, or nothing is stored under it.
+        """
+        try:
+            self._fs.rm_file(self._path(key))
+        except FileNotFoundError as error:
+            raise StoreError(f"found nothing under {self.uri(key)}; expected a stored file") from error
+
+    def uri(self, key: str) -> str:
+        """What `rasterio.open` takes to read a key: a path for a local store, else a URL.
+
+        Raises:
+            StoreError: The key is malformed.
+        """
+        path = self._path(key)
+        return path if "file" in _protocols(self._fs) else str(self._fs.unstrip_protocol(path))
+
+    def _path(self, key: str) -> str:
+        if len(key) > _LONGEST_KEY or not _KEY.fullmatch(key):
+            raise StoreError(
+                f"found the key {key[:_LONGEST_KEY]!r}; expected segments of letters, digits, '.', '_' and '-', each "
+                f"beginning with a letter or digit, joined by '/', at most {_LONGEST_KEY} characters"
+            )
+        return f"{self._base}/{key}"
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    protocol = filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

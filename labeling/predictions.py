@@ -1,0 +1,83 @@
+"""Predictions, the drawings a task opens with: checked here, because Label Studio accepts anything.
+
+A prediction that Label Studio cannot draw is stored without complaint and breaks the labelling page later.
+"""
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from labeling.errors import PredictionError, RegionError
+from labeling.regions import decode_result
+
+MAX_PREDICTION_BYTES = 8 * 2**20
+"""Largest prediction as JSON; webhooks carry it back with every annotation."""
+
+
+def score_of(priority: float) -> float:
+    """Translate a task's priority to the score of its prediction.
+
+    Label Studio orders work in two ways: "Uncertainty sampling" serves the lowest score first, our Data Manager tab the
+    highest ``priority`` of the task's data. This strictly falling map makes them agree.
+
+    Args:
+        priority: How much the task is worth an expert's time; finite, 0 or more, higher is more urgent.
+
+    Returns:
+        1 / (1 + priority), in (0, 1].
+
+    Raises:
+        PredictionError: If the priority is negative or not finite.
+    """
+    if not math.isfinite(priority) or priority < 0:
+        raise PredictionError(f"The priority is {priority}; expected a finite number of 0 or more.")
+    return 1.0 / (1.0 + priority)
+
+
+def build_prediction(
+    regions: Sequence[dict[str, Any]],
+    *,
+    model_version: str,
+    score: float,
+    height: int,
+    width: int,
+    labels: Collection[str],
+) -> dict[str, Any]:
+    """Compose a prediction for import together with its task.
+
+    A prediction without regions is legal, and is how a task without a pre-annotation gets its place in the queue:
+    uncertainty sampling passes over tasks that have no prediction of the project's model version.
+
+    Args:
+        regions: From `labeling.regions.encode_brush` and `encode_polygon`, in drawing order.
+        model_version: The version that drew them.
+        score: Place in the queue, 0..1, low is urgent; see `score_of`.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+        labels: The labels of the labelling configuration.
+
+    Returns:
+        The prediction's JSON.
+
+    Raises:
+        PredictionError: If anything in it is not as Label Studio draws it, or it is too large.
+    """
+    try:
+        decode_result(list(regions), height=height, width=width, labels=labels)
+    except RegionError as error:
+        raise PredictionError(f"The prediction could not be drawn. {error}") from error
+    ids = [region.get("id") for region in regions]
+    if not all(isinstance(name, str) and name for name in ids) or len(set(ids)) < len(ids):
+        raise PredictionError(f"The regions' ids are {ids!r}; expected distinct non-empty strings.")
+    if not model_version:
+        raise PredictionError("The prediction names no model version; expected a non-empty string.")
+    if not 0.0 <= score <= 1.0:
+        raise PredictionError(f"The prediction's score is {score}; expected a number from 0 to 1.")
+    prediction = {"model_version": model_version, "score": score, "result": list(regions)}
+    size = len(json.dumps(prediction))
+    if size > MAX_PREDICTION_BYTES:
+        raise PredictionError(
+            f"The prediction takes {size} bytes; at most {MAX_PREDICTION_BYTES} are sent. Smooth the masks first."
+        )
+    return prediction

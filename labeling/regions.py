@@ -1,0 +1,228 @@
+"""Regions, the things an annotator draws: Label Studio's JSON to masks and outlines, and back.
+
+Pixel coordinates have x to the right and y down; (0, 0) is the outer corner of the first pixel.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labeling.config import BRUSH, IMAGE, POLYGON
+from labeling.errors import RegionError
+from labeling.rle import decode_rle
+
+MAX_REGIONS = 500
+MAX_POLYGON_POINTS = 20_000
+
+_BRUSH_TYPE = "brushlabels"
+_POLYGON_TYPE = "polygonlabels"
+_RELATION_TYPE = "relation"
+_CONTROLS = {_BRUSH_TYPE: BRUSH, _POLYGON_TYPE: POLYGON}
+_OPAQUE_ABOVE = 127  # of 255: a stroke's soft edge belongs to it where it covers half a pixel or more
+
+
+@dataclass(frozen=True, eq=False)
+class BrushRegion:
+    """A painted mask.
+
+    Attributes:
+        label: Its one label.
+        mask: Bool (height, width), True where painted; may be empty after the eraser.
+    """
+
+    label: str
+    mask: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class PolygonRegion:
+    """A filled outline. Label Studio's polygons have no holes.
+
+    Attributes:
+        label: Its one label.
+        rings_px: Float64 (n, 2), n >= 3: x, y of each corner in pixels; the last is not the first again.
+    """
+
+    label: str
+    rings_px: npt.NDArray[np.float64]
+
+
+Region = BrushRegion | PolygonRegion
+
+
+def decode_result(result: object, *, height: int, width: int, labels: Collection[str]) -> list[Region]:
+    """Read the ``result`` of an annotation or prediction.
+
+    Relations (arrows between regions, which Label Studio lets annotators draw unasked) carry no pixels and are
+    passed over. Anything else that is not a brush or polygon region is an error, so that no drawing is lost in silence.
+
+    Args:
+        result: The parsed JSON.
+        height: Height of the image that was drawn on, in pixels.
+        width: Width of that image, in pixels.
+        labels: The labels of the labelling configuration.
+
+    Returns:
+        The regions in drawing order: where two overlap, the later one was drawn on top.
+
+    Raises:
+        RegionError: If a region cannot be read; the message names the region and what was found and expected.
+    """
+    if not isinstance(result, list):
+        raise RegionError(f"The result is {type(result).__name__}; expected a list of regions.")
+    if len(result) > MAX_REGIONS:
+        raise RegionError(f"The result has {len(result)} regions; at most {MAX_REGIONS} are accepted.")
+    regions = []
+    for number, item in enumerate(result, start=1):
+        if not isinstance(item, dict):
+            raise RegionError(f"Region {number} is {type(item).__name__}; expected an object.")
+        if item.get("type") == _RELATION_TYPE:
+            continue
+        try:
+            regions.append(_decode_region(item, height, width, labels))
+        except RegionError as error:
+            name = item.get("id")
+            raise RegionError(f"Region {number} of {len(result)} (id {name!r}): {error}") from error
+    return regions
+
+
+def encode_brush(mask: npt.NDArray[np.bool_], label: str, region_id: str) -> dict[str, Any]:
+    """Write a mask as a brush region.
+
+    Args:
+        mask: Bool (height, width), at least one pixel True.
+        label: A label of the labelling configuration.
+        region_id: Unique within the prediction, for Label Studio merges regions of one id.
+
+    Returns:
+        The region's JSON; `decode_result` gives back exactly the same mask.
+
+    Raises:
+        RegionError: If the mask is not a two-dimensional bool array or has no pixel.
+    """
+    from label_studio_sdk.converter.brush import mask2rle
+
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise RegionError(f"The mask is {mask.dtype} {mask.shape}; expected bool (height, width).")
+    if not mask.any():
+        raise RegionError(f"The mask of {label!r} has no pixel; leave the region out.")
+    height, width = mask.shape
+    # Label Studio draws the value as alpha out of 255: a mask of 0 and 1 would be there but invisible.
+    rle = mask2rle(mask.astype(np.uint8) * np.uint8(255))  # type: ignore[no-untyped-call]
+    value = {"format": "rle", "rle": rle, _BRUSH_TYPE: [label]}
+    return _region(_BRUSH_TYPE, value, height, width, region_id)
+
+
+def encode_polygon(
+    points_px: npt.NDArray[np.float64], label: str, height: int, width: int, region_id: str
+) -> dict[str, Any]:
+    """Write an outline without holes as a polygon region.
+
+    Args:
+        points_px: (n, 2), n >= 3: x, y of each corner in pixels; a repeated last point is dropped.
+        label: A label of the labelling configuration.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+        region_id: Unique within the prediction, for Label Studio merges regions of one id.
+
+    Returns:
+        The region's JSON, with corners in percent of the image's size.
+
+    Raises:
+        RegionError: If there are fewer than three corners, or one that is not finite or far outside the image.
+    """
+    points = np.asarray(points_px, np.float64)
+    if points.ndim == 2 and len(points) > 1 and np.array_equal(points[0], points[-1]):
+        points = points[:-1]
+    percent = points / (width, height) * 100 if points.ndim == 2 and points.shape[1] == 2 else points
+    _check_points(percent)
+    value = {"points": percent.tolist(), "closed": True, _POLYGON_TYPE: [label]}
+    return _region(_POLYGON_TYPE, value, height, width, region_id)
+
+
+def _region(kind: str, value: dict[str, Any], height: int, width: int, region_id: str) -> dict[str, Any]:
+    return {
+        "id": region_id,
+        "type": kind,
+        "from_name": _CONTROLS[kind],
+        "to_name": IMAGE,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "value": value,
+    }
+
+
+def _decode_region(item: dict[str, Any], height: int, width: int, labels: Collection[str]) -> Region:
+    kind = item.get("type")
+    if not isinstance(kind, str) or kind not in _CONTROLS:
+        raise RegionError(
+            f"its type is {kind!r}; expected one of {sorted(_CONTROLS)}. A region drawn without a label arrives "
+            "as 'brush' or 'polygon': give it a label or delete it."
+        )
+    expected = {
+        "from_name": _CONTROLS[kind],
+        "to_name": IMAGE,
+        "original_width": width,
+        "original_height": height,
+    }
+    for key, wanted in expected.items():
+        found = item.get(key)
+        if found != wanted or isinstance(found, bool):
+            raise RegionError(f"its {key} is {found!r}; expected {wanted!r}.")
+    if item.get("image_rotation", 0) != 0:
+        raise RegionError(f"it was drawn with the image turned by {item['image_rotation']!r} degrees; expected 0.")
+    value = item.get("value")
+    if not isinstance(value, dict):
+        raise RegionError(f"its value is {type(value).__name__}; expected an object.")
+    label = _one_label(value.get(kind), labels)
+    if kind == _BRUSH_TYPE:
+        return BrushRegion(label, _decode_mask(value, height, width))
+    return PolygonRegion(label, _decode_points(value) / 100 * (width, height))
+
+
+def _one_label(found: object, labels: Collection[str]) -> str:
+    if not isinstance(found, list) or len(found) != 1:
+        raise RegionError(f"its labels are {found!r}; expected exactly one of {sorted(labels)}.")
+    label = found[0]
+    if not isinstance(label, str) or label not in labels:
+        raise RegionError(f"its label is {label!r}; expected one of {sorted(labels)}.")
+    return label
+
+
+def _decode_mask(value: dict[str, Any], height: int, width: int) -> npt.NDArray[np.bool_]:
+    if value.get("format") != "rle":
+        raise RegionError(f"its mask's format is {value.get('format')!r}; expected 'rle'.")
+    alpha = decode_rle(value.get("rle"), height=height, width=width)[..., 3]
+    return alpha > _OPAQUE_ABOVE
+
+
+def _decode_points(value: dict[str, Any]) -> npt.NDArray[np.float64]:
+    if "holes" in value:
+        raise RegionError("its polygon has 'holes', which Label Studio draws filled; use the brush for holes.")
+    if value.get("closed", True) is not True:
+        raise RegionError("its polygon is not closed; close it in Label Studio by clicking its first point.")
+    points = value.get("points")
+    if not isinstance(points, list) or not all(_is_point(point) for point in points):
+        raise RegionError("its points are malformed; expected a list of [x, y] in percent, finite.")
+    percent = np.array(points, np.float64).reshape(-1, 2)
+    _check_points(percent)
+    return percent
+
+
+def _is_point(point: object) -> bool:
+    # JSON holds integers beyond any float, and Python's parser NaN and Infinity.
+    return isinstance(point, list) and len(point) == 2 and all(type(x) in (int, float) and abs(x) < 1e6 for x in point)
+
+
+def _check_points(percent: npt.NDArray[np.float64]) -> None:
+    if percent.ndim != 2 or percent.shape[1] != 2 or not 3 <= len(percent) <= MAX_POLYGON_POINTS:
+        raise RegionError(
+            f"its points have the shape {percent.shape}; expected (n, 2) with 3 <= n <= {MAX_POLYGON_POINTS}."
+        )
+    # Label Studio lets a corner slip over the edge; beyond one image size it is a mistake, not a slip.
+    if not np.isfinite(percent).all() or percent.min() < -100 or percent.max() > 200:
+        raise RegionError("its points are not finite, or lie farther outside the image than its own size.")

@@ -1,0 +1,215 @@
+"""The model card: everything that is known of a model version, as closed JSON.
+
+Undefined figures (NaN) are null, since JSON has no NaN.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from models.metrics import Metrics, empty_mask_mean_iou
+from models.training import TrainingConfig
+from models.unet import UNetConfig
+
+INPUT_DESCRIPTION = (
+    "raw digital numbers, float32, (N, C, H, W): batch, channel in the order of `channels`, row, column; NaN = nodata"
+)
+OUTPUT_DESCRIPTION = "class probabilities, float32, (N, K, H, W), class in the order of `classes`; they sum to 1"
+
+
+def _none_if_nan(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+Figure = Annotated[float | None, BeforeValidator(_none_if_nan)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Role = Literal["validation", "test"]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelProvenance(_Closed):
+    """Which labels a model was trained on.
+
+    Attributes:
+        ids: Row ids of the masks, each once.
+        count: Number of ids.
+        simulated_count: How many of them a simulated annotator drew.
+        sha256: Checksum over the masks, as their owner defines it.
+    """
+
+    ids: tuple[int, ...]
+    count: int
+    simulated_count: int = Field(ge=0)
+    sha256: Sha256
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "LabelProvenance":
+        if self.count != len(self.ids) or len(set(self.ids)) != len(self.ids):
+            raise ValueError(f"count is {self.count}, but there are {len(set(self.ids))} different ids")
+        if self.simulated_count > self.count:
+            raise ValueError(f"{self.simulated_count} of {self.count} labels cannot be simulated")
+        return self
+
+
+class RegionMetrics(_Closed):
+    """Scores on one evaluation set; dictionaries are by class name. See :class:`models.metrics.Metrics`.
+
+    Attributes:
+        confusion: Pixel counts; rows are the truth, columns the prediction.
+        iou: Intersection over union.
+        precision: Share of the predicted pixels that are right.
+        recall: Share of the true pixels that are found.
+        false_alarm: 1 - precision.
+        missed_alarm: 1 - recall.
+        mean_iou: Mean over all classes, background included, leaving out undefined ones.
+        overall_accuracy: Share of judged pixels that are right.
+        kappa: Cohen's kappa.
+        empty_mask_mean_iou: What a mask of nothing but background would score.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    iou: dict[str, Figure]
+    precision: dict[str, Figure]
+    recall: dict[str, Figure]
+    false_alarm: dict[str, Figure]
+    missed_alarm: dict[str, Figure]
+    mean_iou: Figure
+    overall_accuracy: Figure
+    kappa: Figure
+    empty_mask_mean_iou: Figure
+
+    @classmethod
+    def from_confusion(cls, confusion: NDArray[np.int64], classes: Sequence[str]) -> "RegionMetrics":
+        """Score a pooled confusion matrix.
+
+        Args:
+            confusion: (K, K) counts over the whole evaluation set.
+            classes: K class names.
+
+        Returns:
+            The scores, with undefined ones as None.
+
+        Raises:
+            ValueError: The matrix is not square, or does not have one row for each class.
+        """
+        scores = Metrics.from_confusion(confusion)
+        if len(scores.iou) != len(classes):
+            raise ValueError(
+                f"the matrix has {len(scores.iou)} classes, but {len(classes)} are named: {', '.join(classes)}"
+            )
+
+        def by_class(values: tuple[float, ...]) -> dict[str, float | None]:
+            return dict(zip(classes, values, strict=True))
+
+        return cls(
+            confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+            iou=by_class(scores.iou),
+            precision=by_class(scores.precision),
+            recall=by_class(scores.recall),
+            false_alarm=by_class(scores.false_alarm),
+            missed_alarm=by_class(scores.missed_alarm),
+            mean_iou=scores.mean_iou,
+            overall_accuracy=scores.overall_accuracy,
+            kappa=scores.kappa,
+            empty_mask_mean_iou=empty_mask_mean_iou(confusion),
+        )
+
+
+class Gain(_Closed):
+    """How much a version's IoU lies above its parent's on the same evaluation set.
+
+    Attributes:
+        iou: By class name; null where either is undefined.
+        mean_iou: Difference of the mean IoUs.
+    """
+
+    iou: dict[str, Figure]
+    mean_iou: Figure
+
+    @classmethod
+    def between(cls, parent: RegionMetrics, child: RegionMetrics) -> "Gain":
+        """Subtract the parent's IoU from the child's.
+
+        Args:
+            parent: Scores of the parent version.
+            child: Scores of the new version, on the same evaluation set.
+
+        Returns:
+            The differences, with undefined ones as None.
+
+        Raises:
+            ValueError: The two were not scored on the same classes and the same number of true pixels of each.
+        """
+        truths = [[sum(row) for row in scores.confusion] for scores in (parent, child)]
+        if parent.iou.keys() != child.iou.keys() or truths[0] != truths[1]:
+            raise ValueError(
+                f"the parent was scored on {truths[0]} pixels of {list(parent.iou)}, the child on {truths[1]} of "
+                f"{list(child.iou)}; a gain needs the same evaluation set: score the parent again"
+            )
+        return cls(
+            iou={name: _difference(child.iou[name], parent.iou[name]) for name in child.iou},
+            mean_iou=_difference(child.mean_iou, parent.mean_iou),
+        )
+
+
+class ModelOrigin(_Closed):
+    """What whoever trained a model knows of it.
+
+    Attributes:
+        classes: Class names; the index is the class value.
+        patch_size_px: Side of the training patches.
+        parent_version: Registry version that training started from; None if it started from fresh weights.
+        labels: What it was trained on.
+        training: How it was trained.
+        code_version: Version of this software.
+        metrics: Scores by role of the evaluation set.
+        gain: Gain over the parent by role; empty without a parent.
+        created_at: When the training ended, with time zone.
+    """
+
+    classes: tuple[str, ...]
+    patch_size_px: int = Field(ge=1)
+    parent_version: int | None
+    labels: LabelProvenance
+    training: TrainingConfig
+    code_version: str
+    metrics: dict[Role, RegionMetrics]
+    gain: dict[Role, Gain]
+    created_at: AwareDatetime
+
+
+class ModelCard(ModelOrigin):
+    """All that is known of a model version: its origin, its network and its files.
+
+    Attributes:
+        format_version: Version of this schema.
+        channels: Input channels, in order.
+        mean: Channel means of the normalisation, in digital numbers.
+        std: Channel standard deviations of the normalisation, in digital numbers.
+        unet: The shape of the network.
+        input: What the ONNX graph takes.
+        output: What the ONNX graph gives.
+        weights_sha256: Checksum of ``weights.safetensors``.
+        onnx_sha256: Checksum of ``model.onnx``.
+    """
+
+    format_version: Literal[1] = 1
+    channels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    unet: UNetConfig
+    input: str = INPUT_DESCRIPTION
+    output: str = OUTPUT_DESCRIPTION
+    weights_sha256: Sha256
+    onnx_sha256: Sha256
+
+
+def _difference(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or reference is None else value - reference

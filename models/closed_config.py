@@ -1,0 +1,33 @@
+"""What the configurations of this package share: they are typed, closed, frozen, and go to JSON and back."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import ConfigDict
+
+# Unknown keys and wrong types are refused: a misspelt setting that is silently ignored is the worst of errors.
+CLOSED = ConfigDict(extra="forbid", strict=True)
+
+
+class ClosedConfig:
+    """Base of the pydantic dataclasses that describe a network or a training."""
+
+    def to_json(self) -> dict[str, int | float | str]:
+        """Return the fields as a dictionary that JSON can hold."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Rebuild a configuration from :meth:`to_json`.
+
+        Args:
+            document: Field names and values.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            pydantic.ValidationError: A key is unknown or missing, or a value has the wrong type or range (it is a
+                ValueError, and names the key).
+        """
+        return cls(**document)

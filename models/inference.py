@@ -1,0 +1,71 @@
+"""Prediction, on the device at hand."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models.segmenter import GlacierSegmenter
+
+
+def pick_device(preference: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
+    """Choose where to compute.
+
+    Args:
+        preference: ``"auto"`` takes CUDA when there is a usable GPU, and the CPU otherwise.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: The preference is unknown.
+        RuntimeError: CUDA is demanded, but torch sees no usable GPU.
+    """
+    if preference not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"the device {preference!r} is unknown; choose auto, cpu or cuda")
+    if preference == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if preference == "cuda":
+        raise RuntimeError(
+            f"CUDA is demanded, but torch {torch.__version__} sees no usable GPU; "
+            "install a CUDA build of torch and a driver, or set the device to auto or cpu"
+        )
+    return torch.device("cpu")
+
+
+def place(segmenter: GlacierSegmenter, device: torch.device) -> GlacierSegmenter:
+    """Move a segmenter to a device, in the memory layout that convolutions are fastest in.
+
+    Channels-last weights make the activations follow: a quarter less time a training step on a CPU, and what tensor
+    cores work on.
+
+    Args:
+        segmenter: Moved in place.
+        device: Where to.
+
+    Returns:
+        The same segmenter.
+    """
+    # The type stubs of torch lack this overload of Module.to.
+    segmenter.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return segmenter
+
+
+def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Predict batch after batch, holding one at a time. Dropout is off and batch norm frozen, whatever the mode was.
+
+    Args:
+        segmenter: The network, on any device.
+        batches: (N, C, h, w) float32 raw digital numbers, NaN = nodata; each batch may have a size of its own.
+
+    Yields:
+        Class probabilities (N, K, h, w) float32 on the CPU, in the order of the batches.
+
+    Raises:
+        ValueError: A batch has the wrong number of channels or dimensions.
+    """
+    for batch in batches:
+        yield segmenter.probabilities(batch).cpu()

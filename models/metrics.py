@@ -1,0 +1,146 @@
+"""Scores of a segmentation, all from one confusion matrix pooled over the whole evaluation set.
+
+Averaging the IoU of patches or batches, as published code does, gives an empty patch the weight of a glacier and is
+undefined where a class does not occur. Add the matrices of the parts instead, then take the scores once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion_matrix(
+    prediction: NDArray[np.integer], target: NDArray[np.integer], classes: int, ignore_index: int
+) -> NDArray[np.int64]:
+    """Count pixels by true and predicted class. Matrices of disjoint parts add up.
+
+    Args:
+        prediction: Predicted classes, integer, any shape; values 0..classes-1 wherever the target is judged.
+        target: True classes, integer, same shape; values 0..classes-1 or ``ignore_index``.
+        classes: K.
+        ignore_index: Target value of pixels that nobody judged; they are not counted.
+
+    Returns:
+        (K, K) int64; rows are the truth, columns the prediction.
+
+    Raises:
+        ValueError: The shapes differ, an array is not of integers, or a value is not a class.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(f"the prediction has shape {prediction.shape}, the target {target.shape}; they must agree")
+    judged = target != ignore_index
+    rows = _checked_classes("target", target[judged], classes)
+    columns = _checked_classes("prediction", prediction[judged], classes)
+    counts = np.bincount(rows * classes + columns, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Scores of a segmentation. A ratio whose denominator is 0 is undefined, and NaN: never 0, never 1.
+
+    With TP, FP, FN the pixels of a class hit, falsely claimed and missed:
+
+    Attributes:
+        iou: For each class TP / (TP + FP + FN).
+        precision: For each class TP / (TP + FP).
+        recall: For each class TP / (TP + FN).
+        false_alarm: For each class FP / (TP + FP) = 1 - precision (He et al.).
+        missed_alarm: For each class FN / (TP + FN) = 1 - recall (He et al.).
+        mean_iou: Mean of ``iou`` over all classes, background included, leaving out undefined ones.
+        overall_accuracy: Share of judged pixels that are right.
+        kappa: Cohen's kappa (Cohen 1960): (accuracy - chance) / (1 - chance).
+    """
+
+    iou: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    false_alarm: tuple[float, ...]
+    missed_alarm: tuple[float, ...]
+    mean_iou: float
+    overall_accuracy: float
+    kappa: float
+
+    @classmethod
+    def from_confusion(cls, confusion: NDArray[np.int64]) -> "Metrics":
+        """Compute the scores.
+
+        Args:
+            confusion: (K, K) counts; rows are the truth, columns the prediction.
+
+        Returns:
+            The scores.
+
+        Raises:
+            ValueError: The matrix is not square or holds a negative count.
+        """
+        if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or (confusion < 0).any():
+            raise ValueError(f"a square matrix of counts is needed; found shape {confusion.shape}: {confusion}")
+        counts = confusion.astype(np.float64)
+        hit, claimed, true = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
+        iou = _ratio(hit, claimed + true - hit)
+        total = float(counts.sum())
+        accuracy = _divide(float(hit.sum()), total)
+        chance = _divide(float(claimed @ true), total**2)
+        return cls(
+            iou=_floats(iou),
+            precision=_floats(_ratio(hit, claimed)),
+            recall=_floats(_ratio(hit, true)),
+            false_alarm=_floats(_ratio(claimed - hit, claimed)),
+            missed_alarm=_floats(_ratio(true - hit, true)),
+            mean_iou=_mean_of_defined(iou),
+            overall_accuracy=accuracy,
+            kappa=_divide(accuracy - chance, 1.0 - chance),
+        )
+
+
+def empty_mask_mean_iou(confusion: NDArray[np.int64], background: int = 0) -> float:
+    """Mean IoU that a mask of nothing but background would get on the same truth.
+
+    A model below this figure would only give the annotator wrong outlines to remove, so that its pre-annotations are
+    not worth showing.
+
+    Args:
+        confusion: (K, K) counts of any prediction; only the truth (the row sums) is used.
+        background: The class of the empty mask.
+
+    Returns:
+        The mean IoU in [0, 1], or NaN when no pixel was judged.
+
+    Raises:
+        ValueError: As :meth:`Metrics.from_confusion`.
+    """
+    empty = np.zeros_like(confusion)
+    empty[:, background] = confusion.sum(axis=1)
+    return Metrics.from_confusion(empty).mean_iou
+
+
+def _checked_classes(name: str, values: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise ValueError(f"the {name} has dtype {values.dtype}; class values must be integers")
+    if values.size and (values.min() < 0 or values.max() >= classes):
+        raise ValueError(
+            f"the {name} holds values from {values.min()} to {values.max()} at judged pixels; "
+            f"the {classes} classes are 0 to {classes - 1}"
+        )
+    return values.astype(np.int64)
+
+
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide, with NaN where the denominator is 0."""
+    undefined = np.full_like(denominator, np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+
+
+def _divide(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator != 0.0 else float("nan")
+
+
+def _mean_of_defined(values: NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,120 @@
+"""Which patches a training step sees: drawn with replacement, favouring patches that hold a rare class."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from models.losses import class_weights
+
+
+class LabelledPatches(Protocol):
+    """Any map-style dataset: a :class:`torch.utils.data.Dataset` with a length, or a list.
+
+    An item is (raw, mask): raw float32 (C, h, w) digital numbers with NaN = nodata; mask uint8 (h, w) of class values.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]:
+        """Return one patch and its mask."""
+        ...
+
+
+def count_pixels(dataset: LabelledPatches, channels: int, classes: int, ignore_index: int) -> Tensor:
+    """Count the judged pixels of each class in each patch, and check every patch on the way.
+
+    Args:
+        dataset: n patches.
+        channels: C, the channels that each patch must have.
+        classes: K; mask values are 0..K-1 or ``ignore_index``.
+        ignore_index: Mask value of pixels that nobody judged.
+
+    Returns:
+        (n, K) int64.
+
+    Raises:
+        ValueError: The dataset is empty, no pixel in it was judged, or a patch has a wrong shape or mask value.
+    """
+    if len(dataset) == 0:
+        raise ValueError("the dataset is empty; training needs at least one labelled patch")
+    counts = torch.stack(
+        [_count_patch(index, *dataset[index], channels, classes, ignore_index) for index in range(len(dataset))]
+    )
+    if counts.sum() == 0:
+        raise ValueError(
+            f"no pixel of the {len(dataset)} patches was judged (all masks hold only {ignore_index}); "
+            "training needs at least one pixel of a class"
+        )
+    return counts
+
+
+def patch_weights(counts: Tensor, balance: bool) -> Tensor:
+    """Sampling weight of each patch.
+
+    A patch weighs as much as its rarest class in :func:`models.losses.class_weights`, so that nothing changes while
+    every class holds at least 10 % of the pixels. Patches without a judged pixel are never drawn.
+
+    Args:
+        counts: (n, K) pixels of each class in each patch.
+        balance: Whether to favour rare classes; False weighs all judged patches alike.
+
+    Returns:
+        (n,) float32, not normalised, at least one positive.
+
+    Raises:
+        ValueError: All counts are 0.
+    """
+    judged = (counts.sum(dim=1) > 0).float()
+    if not balance:
+        return judged
+    rarity = class_weights(counts.sum(dim=0).tolist())
+    return judged * torch.where(counts > 0, rarity, 1.0).amax(dim=1)
+
+
+def sampled_class_weights(counts: Tensor, weights: Tensor) -> Tensor:
+    """Class weights for the class shares that the sampling leads to, so that rarity is not made up for twice.
+
+    Args:
+        counts: (n, K) pixels of each class in each patch.
+        weights: (n,) sampling weights of the patches.
+
+    Returns:
+        (K,) float32, as :func:`models.losses.class_weights`.
+    """
+    expected = weights.double() @ counts.double()
+    return class_weights(expected.tolist())
+
+
+def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Apply one of the eight symmetries of the square, drawn uniformly, to a patch and its mask alike.
+
+    Args:
+        raw: (C, h, w).
+        mask: (h, w).
+        generator: Source of the draw, on the CPU.
+
+    Returns:
+        The turned patch and mask; h and w are swapped by odd quarter turns.
+    """
+    draw = int(torch.randint(8, (1,), generator=generator))
+    quarter_turns, mirrored = draw % 4, draw >= 4
+    raw, mask = torch.rot90(raw, quarter_turns, (-2, -1)), torch.rot90(mask, quarter_turns, (-2, -1))
+    return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
+
+
+def _count_patch(index: int, raw: Tensor, mask: Tensor, channels: int, classes: int, ignore_index: int) -> Tensor:
+    if raw.ndim != 3 or raw.shape[0] != channels or mask.shape != raw.shape[1:]:
+        raise ValueError(
+            f"patch {index} has shape {tuple(raw.shape)} and a mask of shape {tuple(mask.shape)}; "
+            f"expected ({channels}, h, w) and (h, w)"
+        )
+    judged = mask[mask != ignore_index].long()
+    if judged.numel() and (judged.min() < 0 or judged.max() >= classes):
+        raise ValueError(
+            f"the mask of patch {index} holds the values {sorted(set(judged.tolist()))}; "
+            f"expected 0 to {classes - 1}, or {ignore_index} where nobody judged"
+        )
+    return torch.bincount(judged, minlength=classes)

@@ -1,0 +1,136 @@
+"""The U-Net (Ronneberger et al. 2015) in the form of Baraka et al. 2020, the default of this project."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass as validated_dataclass
+from torch import Tensor, nn
+
+from models.closed_config import CLOSED, ClosedConfig
+from models.spatial_dropout import SpatialDropout
+
+
+@validated_dataclass(frozen=True, config=CLOSED)
+class UNetConfig(ClosedConfig):
+    """The shape of a U-Net; the defaults are Baraka's.
+
+    Attributes:
+        in_channels: Input channels.
+        classes: Output channels, one logit a class.
+        depth: Number of 2x2 max-poolings, and as many transposed convolutions.
+        width: Feature maps of the first level; each level below doubles them.
+        dropout: Probability that a feature map is dropped, in [0, 1).
+        normalization: ``"batch"`` puts a batch norm of its own after each 3x3 convolution.
+        activation: After each 3x3 convolution.
+    """
+
+    # Upper bounds keep a forged model card from asking for more memory than any machine has.
+    in_channels: int = Field(ge=1, le=256)
+    classes: int = Field(default=3, ge=2, le=256)
+    depth: int = Field(default=5, ge=1, le=7)
+    width: int = Field(default=16, ge=1, le=256)
+    dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
+    normalization: Literal["none", "batch"] = "none"
+    activation: Literal["relu", "gelu"] = "relu"
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width that the U-Net takes are multiples of this: 2 ** depth."""
+        return int(2**self.depth)
+
+
+class UNet(nn.Module):
+    """U-Net with 3x3 convolutions, 2x2 max-pooling and 2x2 transposed convolutions.
+
+    Every block of encoder, bottleneck and decoder is: convolution, [batch norm,] spatial dropout, activation,
+    convolution, [batch norm,] activation. Convolutions are zero-padded, so that output and input sizes agree.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        """Build the network with He initialisation, drawn from torch's global generator.
+
+        Args:
+            config: The shape of the network.
+        """
+        super().__init__()
+        self.config = config
+        widths = [config.width * 2**level for level in range(config.depth + 1)]
+        incoming = [config.in_channels, *widths[:-1]]
+        self.encoder = nn.ModuleList(
+            _block(config, inputs, outputs) for inputs, outputs in zip(incoming[:-1], widths[:-1], strict=True)
+        )
+        self.bottleneck = _block(config, widths[-2], widths[-1])
+        self.upsamplers = nn.ModuleList(
+            nn.ConvTranspose2d(2 * width, width, kernel_size=2, stride=2) for width in reversed(widths[:-1])
+        )
+        # Each decoder block sees the upsampled maps beside the encoder's maps of the same level.
+        self.decoder = nn.ModuleList(_block(config, 2 * width, width) for width in reversed(widths[:-1]))
+        self.pool = nn.MaxPool2d(kernel_size=2)
+        self.head = nn.Conv2d(config.width, config.classes, kernel_size=1)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits.
+
+        Args:
+            images: (N, C, H, W) float, normalised and free of NaN; H and W multiples of ``config.size_multiple``.
+
+        Returns:
+            Logits (N, classes, H, W).
+
+        Raises:
+            ValueError: H or W is not a multiple; the message names the size to pad to.
+        """
+        self._check_size(images.shape[2], images.shape[3])
+        maps = images
+        skips: list[Tensor] = []
+        for block in self.encoder:
+            maps = block(maps)
+            skips.append(maps)
+            maps = self.pool(maps)
+        maps = self.bottleneck(maps)
+        for upsampler, block in zip(self.upsamplers, self.decoder, strict=True):
+            maps = block(torch.cat([upsampler(maps), skips.pop()], dim=1))
+        logits: Tensor = self.head(maps)
+        return logits
+
+    def _check_size(self, height: int, width: int) -> None:
+        multiple = self.config.size_multiple
+        if height % multiple or width % multiple:
+            padded = [-(-size // multiple) * multiple for size in (height, width)]
+            raise ValueError(
+                f"the images are {height} x {width} px (height x width); a U-Net of depth {self.config.depth} takes "
+                f"multiples of {multiple}: pad them to {padded[0]} x {padded[1]}"
+            )
+
+
+def _block(config: UNetConfig, inputs: int, outputs: int) -> nn.Sequential:
+    """Two convolutions, with the spatial dropout between the first and its activation (Baraka)."""
+    return nn.Sequential(
+        *_convolution(config, inputs, outputs),
+        SpatialDropout(config.dropout),
+        _activation(config),
+        *_convolution(config, outputs, outputs),
+        _activation(config),
+    )
+
+
+def _convolution(config: UNetConfig, inputs: int, outputs: int) -> list[nn.Module]:
+    """A 3x3 convolution, and the batch norm that belongs to it alone (Aryal's code shares one between two)."""
+    if config.normalization == "none":
+        return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)]
+    # The shift of the batch norm makes a bias of the convolution redundant.
+    return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
+
+
+def _activation(config: UNetConfig) -> nn.Module:
+    return nn.ReLU(inplace=True) if config.activation == "relu" else nn.GELU()
+
+
+def _initialise(module: nn.Module) -> None:
+    """He et al. 2015: keeps the variance of the maps through a deep ReLU network that has no normalisation."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,111 @@
+"""What the processes of one machine are, and that none of them shows a secret."""
+
+import dataclasses
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+from catalog.secrets import Secrets
+from catalog.settings import Settings
+from cli.plan import Process, migration, plan, redis_config, redis_config_file
+from cli.processes import _prepare_folders
+from tests.services import free_port, running, wait_until
+
+SECRETS = Secrets(redis_password="0123456789abcdef" * 2)
+ENVIRON = {"PATH": "/usr/bin", "HOST": "shell", "DEBUG": "1", "AWS_SECRET_ACCESS_KEY": "of the store"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(var_dir=tmp_path / "var", redis_url=f"redis://:{SECRETS.redis_password}@127.0.0.1:{free_port()}/0")
+
+
+@pytest.fixture
+def processes(settings: Settings, tmp_path: Path) -> dict[str, Process]:
+    listed = plan(settings, SECRETS, label_studio_program=Path("/opt/bin/label-studio"), environ=ENVIRON, cwd=tmp_path)
+    return {process.name: process for process in listed}
+
+
+def test_services_start_first_and_stop_last(processes: dict[str, Process]):
+    assert list(processes) == ["redis", "mlflow", "label-studio", "api", "worker-io", "worker-compute", "clock"]
+    assert [name for name, process in processes.items() if process.is_service] == ["redis", "mlflow", "label-studio"]
+
+
+def test_no_secret_is_on_a_command_line(processes: dict[str, Process]):
+    arguments = " ".join(argument for process in processes.values() for argument in process.argv)
+    assert not [value for value in dataclasses.asdict(SECRETS).values() if value in arguments]
+
+
+def test_a_process_does_not_print_its_environment(processes: dict[str, Process]):
+    assert SECRETS.redis_password in processes["api"].env["GLACIER_AL_REDIS_URL"]
+    assert SECRETS.redis_password not in repr(processes["api"])
+
+
+@pytest.mark.parametrize("name", ["redis", "mlflow", "label-studio"])
+def test_programs_of_others_see_little_of_our_environment(processes: dict[str, Process], name: str):
+    env = processes[name].env
+    assert env["PATH"] == "/usr/bin"
+    assert not {"HOST", "DEBUG", "AWS_SECRET_ACCESS_KEY"} & set(env)
+    assert not [variable for variable in env if variable.startswith("GLACIER_AL_")]
+
+
+@pytest.mark.parametrize("name", ["api", "worker-io", "worker-compute", "clock"])
+def test_our_processes_read_the_very_same_settings(
+    processes: dict[str, Process], settings: Settings, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    for variable, value in processes[name].env.items():
+        monkeypatch.setenv(variable, value)
+    assert Settings() == settings
+    assert processes[name].env["AWS_SECRET_ACCESS_KEY"] == "of the store"
+
+
+def test_commands(processes: dict[str, Process], settings: Settings):
+    assert processes["worker-compute"].argv == (sys.executable, "-m", "workers.main", "compute")
+    assert processes["clock"].argv == (sys.executable, "-m", "workers.clock")
+    assert migration(settings, environ=ENVIRON, cwd=Path()).argv == (sys.executable, "-m", "catalog.migrate")
+    mlflow = processes["mlflow"].argv
+    assert mlflow[mlflow.index("--workers") + 1] == "1"
+    assert mlflow[mlflow.index("--port") + 1] == "5000"
+
+
+def test_the_malloc_settings_of_the_compute_worker_yield_to_the_callers(settings: Settings):
+    listed = plan(
+        settings,
+        SECRETS,
+        label_studio_program=Path("label-studio"),
+        environ={"MALLOC_TOP_PAD_": "1"},
+        cwd=Path(),
+    )
+    env = {process.name: process.env for process in listed}["worker-compute"]
+    assert env["MALLOC_TOP_PAD_"] == "1"
+    assert env["MALLOC_MMAP_MAX_"] == "0"
+
+
+def test_redis_starts_from_its_file_and_asks_for_the_password(
+    processes: dict[str, Process], settings: Settings, tmp_path: Path
+):
+    _prepare_folders(settings)
+    assert stat.S_IMODE(redis_config_file(settings).stat().st_mode) == 0o600
+    assert redis_config_file(settings).read_text() == redis_config(settings)
+    process = processes["redis"]
+    with (
+        running(process.argv, process.env, log=tmp_path / "log") as server,
+        redis.Redis.from_url(settings.redis_url) as client,
+        redis.Redis(port=client.connection_pool.connection_kwargs["port"]) as stranger,
+    ):
+        wait_until(lambda: _answers(client), server, tmp_path / "log")
+        with pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        client.set("kept", "yes")
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+    assert (process.cwd / "appendonly.aof").exists()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

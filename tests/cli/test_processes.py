@@ -1,0 +1,71 @@
+"""What `up` refuses before it starts anything, and what it tells."""
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from catalog.secrets import Secrets
+from catalog.settings import Settings
+from cli.errors import StartError
+from cli.processes import _prepare_folders, summary, up
+from tests.services import free_port
+
+
+def local_settings(var_dir: Path, **others: str) -> Settings:
+    names = ("api_url", "label_studio_url", "mlflow_url")
+    urls = {name: f"http://127.0.0.1:{free_port()}" for name in names}
+    return Settings(var_dir=var_dir, redis_url=f"redis://127.0.0.1:{free_port()}/0", **urls, **others)
+
+
+def test_two_on_one_folder_are_refused_with_the_number_of_the_first(tmp_path: Path):
+    (tmp_path / "up.lock").write_text("4711\n")
+    with (tmp_path / "up.lock").open() as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        with pytest.raises(StartError, match=r"process 4711\).*`kill 4711`"):
+            up(local_settings(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["up.lock"]
+
+
+def test_a_missing_label_studio_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GLACIER_AL_LABEL_STUDIO", str(tmp_path / "nothing"))
+    with pytest.raises(StartError, match="make setup"):
+        up(local_settings(tmp_path))
+
+
+def test_a_failed_migration_ends_the_start_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    program = tmp_path / "program"
+    program.touch()
+    monkeypatch.setenv("GLACIER_AL_LABEL_STUDIO", str(program))
+    said: list[str] = []
+    with pytest.raises(StartError, match=r"migration failed with exit code 1(?s:.*)unable to open database file"):
+        up(local_settings(tmp_path, database_url=f"sqlite:///{tmp_path}"), said.append)
+    assert said == ["Bringing the database to the newest schema"]
+
+
+def test_a_large_log_makes_room_at_the_start(tmp_path: Path):
+    settings = local_settings(tmp_path)
+    log = _prepare_folders(settings) / "label-studio.log"
+    for generation in range(5):
+        log.write_bytes(bytes([65 + generation]) * (10 * 2**20 + 1))
+        _prepare_folders(settings)
+    assert not log.exists()
+    kept = {path.name: path.read_bytes()[:1] for path in log.parent.iterdir()}
+    assert kept == {"label-studio.log.1": b"E", "label-studio.log.2": b"D", "label-studio.log.3": b"C"}
+
+
+def test_the_summary_holds_addresses_log_in_and_token(tmp_path: Path):
+    settings = local_settings(tmp_path)
+    secrets = Secrets()
+    text = summary(settings, secrets, tmp_path / "logs")
+    for fact in (
+        settings.api_url,
+        settings.label_studio_url,
+        settings.mlflow_url,
+        secrets.operator_token,
+        secrets.label_studio_email,
+        secrets.label_studio_password,
+        str(tmp_path / "logs"),
+    ):
+        assert fact in text
+    assert secrets.redis_password not in text

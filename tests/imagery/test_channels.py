@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from imagery.channels import available, bands_needed, compute, normalised_difference
+from imagery.errors import SceneError
+
+BANDS = {
+    "red": np.array([[10.0, 30.0]], dtype=np.float32),
+    "green": np.array([[60.0, 0.0]], dtype=np.float32),
+    "nir": np.array([[30.0, 0.0]], dtype=np.float32),
+    "swir1": np.array([[20.0, 5.0]], dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    ("index", "values"),
+    [("ndvi", [0.5, -1.0]), ("ndsi", [0.5, -1.0]), ("ndwi", [30 / 90, np.nan])],
+)
+def test_an_index_is_the_normalised_difference_of_its_two_bands(index: str, values: list[float]) -> None:
+    np.testing.assert_allclose(compute(index, BANDS)[0], values, rtol=1e-6)
+
+
+def test_ndwi_is_the_water_index_of_green_and_nir_not_of_nir_and_swir() -> None:
+    gao = normalised_difference(BANDS["nir"], BANDS["swir1"])
+    assert compute("ndwi", BANDS)[0, 0] == pytest.approx(1 / 3)
+    assert gao[0, 0] == pytest.approx(0.2)
+
+
+def test_an_invalid_band_makes_its_index_invalid() -> None:
+    bands = {**BANDS, "red": np.array([[np.nan, 1.0]], dtype=np.float32)}
+    assert np.isnan(compute("ndvi", bands)[0]).tolist() == [True, False]
+
+
+def test_available_lists_bands_first_and_only_the_indices_they_allow() -> None:
+    assert available(["red", "green", "blue", "nir"]) == ("red", "green", "blue", "nir", "ndvi", "ndwi")
+
+
+def test_bands_needed_are_each_named_once_in_scene_order() -> None:
+    assert bands_needed(["ndwi", "ndvi", "nir"], ["red", "green", "nir"]) == ("red", "green", "nir")
+
+
+def test_an_unknown_channel_is_an_error_that_lists_the_available_ones() -> None:
+    with pytest.raises(SceneError, match=r"'ndsi'; expected one of red, nir, ndvi$"):
+        bands_needed(["ndsi"], ["red", "nir"])

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from imagery.classes import DEBRIS_COVERED_ICE
+from imagery.cog import class_map_to_cog, float_map_to_geotiff
+from imagery.errors import OutlineError, SceneError
+from imagery.grid import Grid
+from tests.imagery.forge import UTM_45N
+
+GRID = Grid(UTM_45N, (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0), width=1100, height=700)
+
+
+def _class_map() -> np.ndarray:
+    mask = np.zeros((700, 1100), dtype=np.uint8)
+    mask[100:400, 200:900] = 1
+    mask[300:600, 500:700] = 2
+    mask[:, -64:] = 255
+    mask[1::2, :100:2] = 1  # a quarter of these pixels: no overview may show it
+    return mask
+
+
+def test_a_class_map_is_a_valid_cog_with_legend_nodata_and_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(class_map_to_cog(_class_map(), GRID))
+    with rasterio.open(path) as dataset:
+        assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert dataset.block_shapes == [(512, 512)]
+        assert dataset.overviews(1) == [2, 4]
+        assert dataset.nodata == 255
+        assert dataset.colormap(1)[2][:3] == DEBRIS_COVERED_ICE.rgb
+        assert dataset.crs.to_epsg() == 32645
+        assert tuple(dataset.bounds) == GRID.bounds
+        np.testing.assert_array_equal(dataset.read(1), _class_map())
+
+
+def test_overviews_show_classes_that_are_there_never_averages(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(class_map_to_cog(_class_map(), GRID))
+    with rasterio.open(path, overview_level=0) as overview:
+        half = overview.read(1)
+    assert half.shape == (350, 550)
+    assert set(np.unique(half)) == {0, 1, 2, 255}
+    assert half[:, :50].max() == 0
+    assert half[160, 300] == 2
+
+
+def test_a_float_map_survives_with_nan_description_and_place(tmp_path: Path) -> None:
+    entropy = np.random.default_rng(0).random((700, 1100), dtype=np.float32)
+    entropy[:5] = np.nan
+    path = tmp_path / "a.tif"
+    path.write_bytes(float_map_to_geotiff(entropy, GRID, "predictive entropy (nats)"))
+    with rasterio.open(path) as dataset:
+        assert np.isnan(dataset.nodata)
+        assert dataset.descriptions == ("predictive entropy (nats)",)
+        assert dataset.profile["tiled"]
+        assert tuple(dataset.bounds) == GRID.bounds
+        np.testing.assert_array_equal(dataset.read(1), entropy)
+
+
+def test_maps_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(SceneError, match="found an array of shape"):
+        float_map_to_geotiff(np.zeros((2, 2), dtype=np.float32), GRID, "")
+    with pytest.raises(OutlineError, match=r"found the values \[3\]"):
+        class_map_to_cog(np.full((700, 1100), 3, dtype=np.uint8), GRID)

@@ -1,0 +1,97 @@
+import hashlib
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import rasterio
+
+from imagery.cog import float_map_to_geotiff
+from imagery.errors import StoreError
+from imagery.grid import Grid
+from imagery.store import RasterStore
+from tests.imagery.forge import NORTH_UP, UTM_45N
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> RasterStore:
+    return RasterStore(str(tmp_path / "root") if request.param == "local" else f"memory://{uuid4().hex}")
+
+
+def test_what_is_put_is_got_with_its_checksum(store: RasterStore) -> None:
+    assert not store.exists("masks/17.tif")
+    assert store.put("masks/17.tif", b"abc") == hashlib.sha256(b"abc").hexdigest()
+    assert store.exists("masks/17.tif")
+    assert store.get("masks/17.tif") == b"abc"
+
+
+def test_a_second_put_replaces_the_first(store: RasterStore) -> None:
+    store.put("a", b"first")
+    store.put("a", b"second")
+    assert store.get("a") == b"second"
+
+
+def test_what_is_deleted_is_gone(store: RasterStore) -> None:
+    store.put("a/b.tif", b"x")
+    store.delete("a/b.tif")
+    assert not store.exists("a/b.tif")
+    with pytest.raises(StoreError, match=r"found nothing under .*a/b\.tif"):
+        store.get("a/b.tif")
+    with pytest.raises(StoreError, match=r"found nothing under .*a/b\.tif"):
+        store.delete("a/b.tif")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/etc/passwd",
+        "../up",
+        "a/../b",
+        "a//b",
+        "a/",
+        ".hidden",
+        "a/.b",
+        "a b",
+        "a\\b",
+        "a\n",
+        "a:b",
+        "ä",
+        "a" * 513,
+    ],
+)
+def test_malformed_keys_are_refused_by_every_call(store: RasterStore, key: str) -> None:
+    for call in (store.get, store.exists, store.delete, store.uri, lambda bad: store.put(bad, b"")):
+        with pytest.raises(StoreError, match="found the key"):
+            call(key)
+
+
+def test_nothing_half_written_stays_beside_a_key(tmp_path: Path) -> None:
+    store = RasterStore(str(tmp_path))
+    store.put("a/b.tif", b"x")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.tif"]
+
+
+def test_a_failed_rename_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RasterStore(str(tmp_path))
+    store.put("a", b"old")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(store._fs, "mv", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.put("a", b"new")
+    assert store.get("a") == b"old"
+
+
+def test_rasterio_reads_a_local_uri(tmp_path: Path) -> None:
+    store = RasterStore(str(tmp_path))
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    store.put("map.tif", float_map_to_geotiff(array, Grid(UTM_45N, NORTH_UP, width=3, height=2), "a map"))
+    with rasterio.open(store.uri("map.tif")) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), array)
+
+
+def test_a_remote_uri_is_a_url() -> None:
+    assert RasterStore("memory://bucket/prefix/").uri("a.tif") == "memory:///bucket/prefix/a.tif"

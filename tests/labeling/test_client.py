@@ -1,0 +1,231 @@
+"""The client against a real Label Studio."""
+
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from labeling.client import VIEW_TITLE, LabelStudio
+from labeling.errors import LabelStudioError
+from labeling.events import SUBSCRIBED, saved_from_api
+from labeling.predictions import build_prediction, score_of
+from labeling.regions import decode_result, encode_brush
+from labeling.tasks import TaskData, to_task
+from tests.services import LabelStudioServer, free_port
+
+pytestmark = pytest.mark.slow
+
+COLOURS = {"clean ice": "#38bdf8", "debris-covered ice": "#f97316", "unknown": "#6b7280"}
+HEIGHT, WIDTH = 48, 64
+
+
+def a_mask() -> np.ndarray:
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return (y - 20) ** 2 + (x - 40) ** 2 < 15**2
+
+
+def a_task(proposal: str, priority: float = 1.0) -> dict:
+    data = TaskData(
+        proposal=proposal,
+        patch_id=3,
+        patch="everest/r00c03",
+        round=1,
+        reason="The model is least sure here.",
+        place="27.98 N, 86.92 E",
+        priority=priority,
+        true_colour="http://127.0.0.1:9/t.png",
+        false_colour="http://127.0.0.1:9/f.png",
+        uncertainty="http://127.0.0.1:9/u.png",
+    )
+    region = encode_brush(a_mask(), "clean ice", "b1")
+    prediction = build_prediction(
+        [region], model_version="1", score=score_of(priority), height=HEIGHT, width=WIDTH, labels=list(COLOURS)
+    )
+    return to_task(data, prediction)
+
+
+@pytest.fixture(scope="module")
+def client(label_studio: LabelStudioServer) -> LabelStudio:
+    return LabelStudio(label_studio.url + "/", label_studio.token)
+
+
+@pytest.fixture
+def project_id(client: LabelStudio, request: pytest.FixtureRequest) -> int:
+    return client.ensure_project(request.node.name[-50:], COLOURS, "made by a test")
+
+
+def test_it_answers_and_knows_the_token(client, label_studio):
+    client.check()
+    with pytest.raises(LabelStudioError, match=r"401.*Check the token") as caught:
+        LabelStudio(label_studio.url, "f" * 40).check()
+    assert caught.value.status == 401
+
+
+def test_a_project_is_made_once_and_kept_up_to_date(client, project_id, request):
+    title = request.node.name[-50:]
+    made = client._sdk.projects.get(project_id)
+    assert (made.sampling, made.maximum_annotations, made.show_instruction) == ("Uncertainty sampling", 1, True)
+
+    assert client.ensure_project(title, COLOURS, "made by a test") == project_id
+    assert client._sdk.projects.get(project_id).model_dump() == made.model_dump()
+
+    assert client.ensure_project(title, {**COLOURS, "shadow": "#000000"}, "made by a test") == project_id
+    assert 'value="shadow"' in client._sdk.projects.get(project_id).label_config
+
+
+def test_there_is_exactly_one_webhook_of_ours(client, project_id):
+    def hooks() -> list[tuple]:
+        found = client._sdk.webhooks.list(project=str(project_id))
+        return [(hook.id, hook.url, hook.headers, sorted(hook.actions)) for hook in found]
+
+    client.ensure_webhook(project_id, "http://127.0.0.1:9/hook", "X-Secret", "one")
+    ((hook_id, *first),) = hooks()
+    assert first == ["http://127.0.0.1:9/hook", {"X-Secret": "one"}, sorted(SUBSCRIBED)]
+
+    client.ensure_webhook(project_id, "http://127.0.0.1:9/hook", "X-Secret", "one")
+    assert hooks() == [(hook_id, *first)]
+
+    client.ensure_webhook(project_id, "http://127.0.0.1:8/elsewhere", "X-Secret", "two")
+    changed = (hook_id, "http://127.0.0.1:8/elsewhere", {"X-Secret": "two"}, sorted(SUBSCRIBED))
+    assert hooks() == [changed]
+
+    client._sdk.webhooks.create(project=project_id, url="http://127.0.0.1:8/elsewhere")
+    client._sdk.webhooks.create(project=project_id, url="http://127.0.0.1:7/someone-else")
+    client.ensure_webhook(project_id, "http://127.0.0.1:8/elsewhere", "X-Secret", "two")
+    assert changed in hooks()
+    assert sorted(url for _, url, _, _ in hooks()) == ["http://127.0.0.1:7/someone-else", changed[1]]
+
+
+def test_the_shared_tab_is_made_once(client, project_id):
+    client.ensure_view(project_id)
+    client.ensure_view(project_id)
+    (view,) = client._sdk.views.list(project=project_id)
+    assert (view.data["title"], view.data["ordering"]) == (VIEW_TITLE, ["-tasks:data.priority"])
+
+
+def test_publishing_twice_creates_nothing_twice(client, project_id):
+    tasks = [a_task(f"twice-{i}") for i in range(60)]  # more than one batch
+    first = client.publish(project_id, tasks[:5])
+    both = client.publish(project_id, tasks)
+    assert set(both) == {f"twice-{i}" for i in range(60)}
+    assert first.items() <= both.items()
+    assert client.task_ids(project_id) == set(both.values())
+    assert client.find_tasks(project_id, ["twice-3", "never"]) == {"twice-3": both["twice-3"]}
+    assert client.find_tasks(project_id, []) == {}
+
+
+def test_the_most_urgent_task_is_served_first_and_shown_on_top(client, project_id):
+    priorities = {"low": 0.2, "high": 3.0, "middle": 1.0}
+    tasks = client.publish(project_id, [a_task(f"urgent-{name}", p) for name, p in priorities.items()])
+    client.set_model_version(project_id, "1")
+    client.ensure_view(project_id)
+    (view,) = client._sdk.views.list(project=project_id)
+    shown = client._sdk.tasks.list(view=view.id, project=project_id, fields="task_only", page_size=-1).items
+    in_order = [tasks[f"urgent-{name}"] for name in ("high", "middle", "low")]
+    assert [task.id for task in shown] == in_order
+    served = client._sdk._client_wrapper.httpx_client.request(f"api/projects/{project_id}/next", method="GET")
+    assert served.json()["id"] == in_order[0]
+
+
+def test_a_mask_survives_label_studio(client, project_id):
+    tasks = client.publish(project_id, [a_task("mask")])
+    (prediction,) = client._sdk.predictions.list(task=tasks["mask"])
+    (region,) = decode_result(prediction.result, height=HEIGHT, width=WIDTH, labels=list(COLOURS))
+    assert region.label == "clean ice"
+    assert np.array_equal(region.mask, a_mask())
+    assert prediction.score == 0.5
+
+
+def test_changing_a_member_of_the_data_keeps_the_others(client, project_id):
+    task = a_task("patched")
+    tasks = client.publish(project_id, [task])
+    client.update_task_data(tasks["patched"], {"true_colour": "http://127.0.0.1:9/new.png"})
+    (changed,) = client.changed_tasks(project_id, None)
+    assert changed["data"] == {**task["data"], "true_colour": "http://127.0.0.1:9/new.png"}
+
+
+def test_reconciliation_sees_every_kind_of_change_once(client, project_id):
+    result = [encode_brush(a_mask(), "clean ice", "b1")]
+    tasks = client.publish(project_id, [a_task(f"seen-{i}") for i in range(4)])
+
+    def changes(since: datetime | None) -> tuple[list[str], datetime | None]:
+        changed = list(client.changed_tasks(project_id, since))
+        times = [task["updated_at"] for task in changed]
+        assert times == sorted(times)
+        return [task["data"]["proposal"] for task in changed], max(times, default=since)
+
+    names, since = changes(None)
+    assert sorted(names) == ["seen-0", "seen-1", "seen-2", "seen-3"]
+    assert changes(since) == ([], since)
+
+    created = client.annotate(tasks["seen-1"], result, lead_time_s=12.5)
+    client.annotate(tasks["seen-2"], result, lead_time_s=1.0, skip=True)
+    names, since = changes(since)
+    assert names == ["seen-1", "seen-2"]
+
+    client._sdk.annotations.update(created, result=[], lead_time=20.0)
+    names, since = changes(since)
+    assert names == ["seen-1"]
+
+    client._sdk.annotations.delete(created)
+    names, since = changes(since)
+    assert names == ["seen-1"]
+
+    client._sdk.tasks.delete(str(tasks["seen-0"]))
+    assert changes(since) == ([], since)
+    assert client.task_ids(project_id) == {tasks[f"seen-{i}"] for i in (1, 2, 3)}
+
+
+def test_annotations_found_by_reconciliation_are_events(client, project_id, label_studio):
+    before = datetime.now(UTC)
+    tasks = client.publish(project_id, [a_task("event-0"), a_task("event-1")])
+    result = [encode_brush(a_mask(), "clean ice", "b1")]
+    annotation_id = client.annotate(tasks["event-0"], result, lead_time_s=12.5)
+    client.annotate(tasks["event-1"], result, lead_time_s=1.0, skip=True)
+
+    changed = client.changed_tasks(project_id, before)
+    events = {
+        event.proposal: event
+        for task in changed
+        for event in (saved_from_api(annotation, task) for annotation in task["annotations"])
+    }
+    submitted, skipped = events["event-0"], events["event-1"]
+    assert submitted.action == "ANNOTATION_CREATED"
+    assert (submitted.annotation_id, submitted.task_id) == (annotation_id, tasks["event-0"])
+    assert (submitted.project_id, submitted.was_cancelled) == (project_id, False)
+    assert (submitted.result, submitted.lead_time_s) == (result, 12.5)
+    assert client.user_emails()[submitted.completed_by] == label_studio.email
+    assert before < submitted.updated_at < datetime.now(UTC)
+    assert skipped.was_cancelled
+
+    time.sleep(0.02)  # an update is told from a creation by its time
+    client._sdk.annotations.update(annotation_id, result=[])
+    (task,) = [task for task in client.changed_tasks(project_id, None) if task["data"]["proposal"] == "event-0"]
+    (annotation,) = task["annotations"]
+    updated = saved_from_api(annotation, task)
+    assert (updated.action, updated.result) == ("ANNOTATION_UPDATED", [])
+    assert updated.dedupe_key != submitted.dedupe_key
+
+
+def test_a_server_that_is_down_is_an_error_at_once():
+    port = free_port()
+    client = LabelStudio(f"http://127.0.0.1:{port}", "f" * 40)
+    calls = [
+        client.check,
+        lambda: client.task_ids(1),
+        lambda: client.publish(1, [a_task("nowhere")]),
+        lambda: client.ensure_project("nowhere", COLOURS, ""),
+        lambda: client.user_token("expert@glacier.local", "long enough"),
+    ]
+    for call in calls:
+        start = time.monotonic()
+        with pytest.raises(LabelStudioError, match=f"127.0.0.1:{port} cannot be reached") as caught:
+            call()
+        assert caught.value.status is None
+        assert time.monotonic() - start < 5
+
+
+def test_what_label_studio_refuses_is_an_error_with_its_reason(client):
+    with pytest.raises(LabelStudioError, match="did not list tasks of project 999999: status 404"):
+        client.task_ids(999_999)

@@ -1,0 +1,51 @@
+from dataclasses import fields
+from xml.etree import ElementTree as ET
+
+import pytest
+from label_studio_sdk.label_interface import LabelInterface
+
+from labeling.config import BRUSH, IMAGE, POLYGON, label_config
+from labeling.tasks import TaskData
+
+COLOURS = {"clean ice": "#38bdf8", "debris & <rock>": "#f97316"}
+
+
+def the_page() -> ET.Element:
+    return ET.fromstring(label_config(COLOURS))  # noqa: S314 - it is our own
+
+
+def test_both_tools_offer_every_label_in_order_on_the_one_image():
+    page = the_page()
+    for name in (BRUSH, POLYGON):
+        (control,) = page.findall(f".//*[@name='{name}']")
+        assert control.get("toName") == IMAGE
+        assert {label.get("value"): label.get("background") for label in control} == COLOURS
+        assert [label.get("value") for label in control] == list(COLOURS)
+    (image,) = page.findall(f".//Image[@name='{IMAGE}']")
+    assert image.get("value") == "$true_colour"
+
+
+def test_pixels_are_not_smoothed():
+    assert {image.get("smoothing") for image in the_page().iter("Image")} == {"false"}
+
+
+def test_every_variable_is_in_the_task_data():
+    page = the_page()
+    variables = {tag.get("value", "")[1:] for tag in page.iter() if tag.get("value", "").startswith("$")}
+    assert variables == {"true_colour", "false_colour", "uncertainty", "reason", "place"}
+    assert variables <= {field.name for field in fields(TaskData)}
+
+
+def test_it_passes_the_sdk_s_validation():
+    interface = LabelInterface(label_config(COLOURS))
+    interface.validate()
+    assert interface.get_control(BRUSH).labels == list(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("colours", "message"),
+    [({}, "at least one label"), ({"clean ice": "blue"}, "'clean ice' is 'blue'; expected #rrggbb")],
+)
+def test_unusable_legends_are_refused(colours, message):
+    with pytest.raises(ValueError, match=message):
+        label_config(colours)

@@ -1,0 +1,163 @@
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labeling.errors import EventError
+from labeling.events import (
+    AnnotationDeleted,
+    AnnotationSaved,
+    TaskDeleted,
+    parse_event,
+    parse_time,
+    saved_from_api,
+)
+from labeling.regions import decode_result
+from tests.labeling.payloads import HEIGHT, LABELS, WIDTH, annotation, body, regions, saved, task
+
+MAX_BYTES = 100_000
+
+
+def parse(payload: object) -> list:
+    return parse_event(body(payload), MAX_BYTES)
+
+
+def test_a_submitted_annotation():
+    (event,) = parse(saved())
+    assert event == AnnotationSaved(
+        action="ANNOTATION_CREATED",
+        annotation_id=107,
+        task_id=188,
+        project_id=15,
+        proposal="r1-p3",
+        updated_at=datetime(2026, 11, 21, 9, 10, 54, 391039, UTC),
+        was_cancelled=False,
+        result=regions(),
+        completed_by=2,
+        lead_time_s=3.795,
+    )
+    assert event.dedupe_key == "saved:15:107:2026-11-21T09:10:54.391039+00:00"
+    decoded = decode_result(event.result, height=HEIGHT, width=WIDTH, labels=LABELS)
+    assert decoded[0].mask.sum() == 10 * 20
+
+
+def test_a_skip_keeps_the_untouched_regions_and_says_so():
+    (event,) = parse(saved("ANNOTATION_UPDATED", was_cancelled=True))
+    assert event.action == "ANNOTATION_UPDATED"
+    assert event.was_cancelled
+    assert len(event.result) == 2
+
+
+def test_nothing_drawn_is_not_a_skip():
+    (event,) = parse(saved(result=[], parent_prediction=None))
+    assert event.result == []
+    assert not event.was_cancelled
+
+
+def test_what_may_be_absent_is_none():
+    payload = saved(completed_by=None, lead_time=None)
+    payload["task"]["data"] = {"image": "someone else's task"}
+    (event,) = parse(payload)
+    assert (event.proposal, event.completed_by, event.lead_time_s) == (None, None, None)
+
+
+def test_a_new_version_of_an_annotation_has_a_new_key():
+    (first,), (second,) = parse(saved()), parse(saved(updated_at="2026-11-21T09:11:00Z"))
+    assert first.dedupe_key != second.dedupe_key
+
+
+def test_deletions_may_be_several_and_name_no_proposal():
+    assert parse({"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 84}, {"id": 85}], "project": {"id": 8}}) == [
+        AnnotationDeleted(annotation_id=84, project_id=8),
+        AnnotationDeleted(annotation_id=85, project_id=8),
+    ]
+    (event,) = parse({"action": "TASKS_DELETED", "tasks": [{"id": 9}], "project": {"id": 1}})
+    assert event == TaskDeleted(task_id=9, project_id=1)
+
+
+def test_keys_of_deletions_never_meet_those_of_other_kinds():
+    events = [AnnotationDeleted(9, 1), TaskDeleted(9, 1), AnnotationDeleted(9, 2)]
+    assert len({event.dedupe_key for event in events}) == 3
+
+
+@pytest.mark.parametrize("action", ["PROJECT_UPDATED", "TASKS_CREATED", "LABEL_LINK_CREATED"])
+def test_actions_that_do_not_concern_us_bring_no_event(action):
+    assert parse({"action": action, "project": {"id": 1}}) == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ([], "is list; expected an object"),
+        ({}, "'action' is missing"),
+        ({"action": "START_TRAINING"}, "Unknown action 'START_TRAINING'; expected one of ANNOTATION_CREATED"),
+        ({"action": "ANNOTATION_CREATED"}, "'annotation' is missing"),
+        ({"action": "ANNOTATION_CREATED", "annotation": annotation()}, "'task' is missing"),
+        (saved(id="107"), "'annotation.id' is str; expected int"),
+        (saved(id=True), "'annotation.id' is bool; expected int"),
+        (saved(result=None), "'annotation.result' is NoneType; expected list"),
+        (saved(was_cancelled=0), "'annotation.was_cancelled' is int; expected bool"),
+        (saved(lead_time="3"), "'annotation.lead_time' is str; expected int or float"),
+        (saved(lead_time=float("nan")), "'annotation.lead_time' is not a finite number"),
+        (saved(lead_time=10**400), "'annotation.lead_time' is not a finite number"),
+        (saved(id=2**63), "'annotation.id' is not an id"),
+        (saved(id=0), "'annotation.id' is not an id"),
+        (saved(updated_at="yesterday"), "'annotation.updated_at': .*'yesterday' is not ISO 8601"),
+        (saved(updated_at="2026-11-21T09:10:54"), "no offset from UTC"),
+        ({**saved(), "task": task(data={"proposal": 7})}, "'task.data.proposal' is int; expected str"),
+        ({**saved(), "task": task(project=None)}, "'task.project' is NoneType; expected int"),
+        ({"action": "TASKS_DELETED", "tasks": [{}], "project": {"id": 1}}, "'tasks.id' is missing"),
+        ({"action": "TASKS_DELETED", "tasks": [9], "project": {"id": 1}}, "'tasks' holds something else"),
+        ({"action": "ANNOTATIONS_DELETED", "annotations": []}, "'project' is missing"),
+    ],
+)
+def test_malformed_events_name_the_field(payload, message):
+    with pytest.raises(EventError, match=message):
+        parse(payload)
+
+
+def test_too_large_bodies_are_refused_before_they_are_parsed():
+    with pytest.raises(EventError, match="has 11 bytes; at most 10"):
+        parse_event(b"{" * 11, 10)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
+def test_what_is_not_json_is_an_event_error(raw):
+    with pytest.raises(EventError):
+        parse_event(raw, MAX_BYTES)
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+nonsense = st.one_of(leaves, st.lists(leaves, max_size=3), st.dictionaries(st.text(max_size=5), leaves, max_size=3))
+
+
+@given(st.sampled_from(["annotation", "task", "action", "project"]), nonsense, st.data())
+def test_any_member_may_be_nonsense_without_another_error(part, value, data):
+    payload = json.loads(body(saved()))
+    if isinstance(payload[part], dict) and data.draw(st.booleans()):
+        payload[part][data.draw(st.sampled_from(sorted(payload[part])))] = value
+    else:
+        payload[part] = value
+    try:
+        parse(payload)
+    except EventError:
+        return
+
+
+def test_reconciliation_finds_the_same_event_as_the_webhook():
+    (event,) = parse(saved())
+    assert saved_from_api(annotation(), task()) == event
+
+
+def test_reconciliation_tells_created_from_updated_by_the_times():
+    later = saved_from_api(annotation(updated_at="2026-11-21T09:12:00Z"), task())
+    assert later.action == "ANNOTATION_UPDATED"
+
+
+def test_times_are_turned_to_utc():
+    nepal = timezone(timedelta(hours=5, minutes=45))
+    time = datetime(2026, 11, 21, 14, 55, tzinfo=nepal)
+    assert parse_time("2026-11-21T14:55:00+05:45") == time
+    assert parse_time("2026-11-21T14:55:00+05:45").tzinfo == UTC

@@ -1,0 +1,163 @@
+import hashlib
+import json
+import shutil
+
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.bundle import BundleError, read_bundle, read_card, write_bundle
+from tests.models.cards import origin
+from tests.models.networks import raw_images, small_segmenter
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("version") / "bundle"
+    card = write_bundle(directory, small_segmenter(normalization="batch"), origin())
+    return directory, card
+
+
+@pytest.fixture
+def bundle(written, tmp_path):
+    """A copy to damage."""
+    return shutil.copytree(written[0], tmp_path / "bundle")
+
+
+def change_card(directory, **changes) -> None:
+    path = directory / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_weights(directory, tensors) -> None:
+    """Write other weights with the checksum that belongs to them."""
+    save_file(tensors, directory / "weights.safetensors")
+    data = (directory / "weights.safetensors").read_bytes()
+    change_card(directory, weights_sha256=hashlib.sha256(data).hexdigest())
+
+
+def test_bundle_is_three_files_named_by_their_checksums(written):
+    directory, card = written
+    assert sorted(path.name for path in directory.iterdir()) == ["card.json", "model.onnx", "weights.safetensors"]
+    for name, checksum in (("weights.safetensors", card.weights_sha256), ("model.onnx", card.onnx_sha256)):
+        assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == checksum
+
+
+def test_round_trip_gives_the_same_network_and_card(written):
+    directory, card = written
+    segmenter, read = read_bundle(directory)
+    original = small_segmenter(normalization="batch")
+    assert read == card == read_card(directory)
+    assert not segmenter.training
+    assert segmenter.channels == card.channels == ("red", "nir")
+    assert torch.equal(segmenter.probabilities(raw_images()), original.probabilities(raw_images()))
+
+
+def test_reading_leaves_the_global_generator_alone(written):
+    torch.manual_seed(4)
+    expected = torch.rand(1)
+    torch.manual_seed(4)
+    read_bundle(written[0])
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_onnx_file_gives_the_same_probabilities(written):
+    directory, _ = written
+    session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"raw": raw_images().numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), read_bundle(directory)[0].probabilities(raw_images()))
+
+
+def test_card_tells_origin_and_network(written):
+    document = json.loads((written[0] / "card.json").read_text())
+    assert document["format_version"] == 1
+    assert document["mean"] == [100.0, 50.0]
+    assert document["unet"]["normalization"] == "batch"
+    assert document["training"]["steps"] == 5
+    assert document["metrics"]["test"]["iou"]["debris-covered ice"] is None
+    assert document["created_at"] == "2026-01-02T03:04:05Z"
+
+
+def test_second_bundle_replaces_the_first(bundle):
+    card = write_bundle(bundle, small_segmenter(seed=1), origin())
+    segmenter, read = read_bundle(bundle)
+    assert read == card
+    assert torch.equal(segmenter.unet.head.weight, small_segmenter(seed=1).unet.head.weight)
+
+
+def test_classes_must_fit_the_network(tmp_path):
+    with pytest.raises(ValueError, match=r"names 3 classes .* the network predicts 4"):
+        write_bundle(tmp_path, small_segmenter(classes=4), origin())
+
+
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors"])
+def test_missing_file_is_named(bundle, name):
+    (bundle / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is missing"):
+        read_bundle(bundle)
+
+
+def test_damaged_weights_are_refused(bundle):
+    path = bundle / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match="was damaged or exchanged"):
+        read_bundle(bundle)
+
+
+def test_weights_of_another_shape_are_refused(bundle):
+    change_weights(bundle, {name: t.contiguous() for name, t in small_segmenter(width=8).state_dict().items()})
+    with pytest.raises(BundleError, match="do not fit the network that its card describes"):
+        read_bundle(bundle)
+
+
+def test_card_with_another_normalisation_is_refused(bundle):
+    change_card(bundle, mean=[1.0, 2.0])
+    with pytest.raises(BundleError, match=r"the mean in .* is \[100.0, 50.0\], its card says \[1.0, 2.0\]"):
+        read_bundle(bundle)
+
+
+def test_weights_in_half_precision_are_refused(bundle):
+    weights = load_file(bundle / "weights.safetensors")
+    change_weights(bundle, weights | {"mean": weights["mean"].half()})
+    with pytest.raises(BundleError, match="the first is mean: expected"):
+        read_bundle(bundle)
+
+
+def test_what_is_no_safetensors_file_is_refused(bundle):
+    data = b"\xff" * 64
+    (bundle / "weights.safetensors").write_bytes(data)
+    change_card(bundle, weights_sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(BundleError, match="does not hold a usable network"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"format_version": 2}, "format_version"),
+        ({"licence": "none"}, "licence"),
+        ({"unet": {"in_channels": 2, "depth": 60}}, "depth"),
+        ({"unet": {"in_channels": 2, "skip": True}}, "skip"),
+        ({"weights_sha256": "../../etc"}, "weights_sha256"),
+    ],
+)
+def test_card_is_closed(bundle, change, field):
+    change_card(bundle, **change)
+    with pytest.raises(BundleError, match=rf"(?s)breaks the schema of model cards.*{field}"):
+        read_card(bundle)
+
+
+def test_card_that_contradicts_itself_is_refused(bundle):
+    change_card(bundle, channels=["red"])
+    with pytest.raises(BundleError, match="1 channel names, 2 means"):
+        read_bundle(bundle)
+
+
+def test_oversized_card_is_refused_unread(bundle):
+    with (bundle / "card.json").open("r+b") as file:
+        file.truncate(17 * 2**20)
+    with pytest.raises(BundleError, match="a card has at most 16777216"):
+        read_card(bundle)

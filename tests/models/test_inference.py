@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from models.inference import pick_device, place, predict_windows
+from tests.models.networks import raw_images, small_segmenter
+
+
+def test_windows_are_predicted_batch_by_batch_without_dropout():
+    segmenter = small_segmenter(dropout=0.5).train()
+    batches = [raw_images(2, 16, 16), raw_images(1, 8, 20, seed=1)]
+    found = list(predict_windows(segmenter, batches))
+    assert [tuple(probabilities.shape) for probabilities in found] == [(2, 3, 16, 16), (1, 3, 8, 20)]
+    for batch, probabilities in zip(batches, found, strict=True):
+        torch.testing.assert_close(probabilities, segmenter.eval()(batch).softmax(1))
+
+
+def test_one_batch_is_held_at_a_time():
+    taken: list[int] = []
+
+    def batches():
+        for index in range(3):
+            taken.append(index)
+            yield raw_images(1, 8, 8)
+
+    windows = predict_windows(small_segmenter(), batches())
+    next(windows)
+    assert taken == [0]
+
+
+def test_placing_changes_no_prediction():
+    images = raw_images()
+    expected = small_segmenter().probabilities(images)
+    placed = place(small_segmenter(), torch.device("cpu"))
+    torch.testing.assert_close(placed.probabilities(images), expected, atol=1e-6, rtol=0)
+
+
+def test_cpu_can_be_demanded():
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_auto_takes_the_gpu_that_there_is():
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU, so the demand can be met")
+def test_demanding_a_gpu_that_is_not_there_is_an_error():
+    with pytest.raises(RuntimeError, match="sees no usable GPU"):
+        pick_device("cuda")
+
+
+def test_unknown_device_is_refused():
+    with pytest.raises(ValueError, match="choose auto, cpu or cuda"):
+        pick_device("tpu")

@@ -1,0 +1,68 @@
+import logging
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from models.onnx_export import export_onnx
+from models.segmenter import GlacierSegmenter
+from tests.models.networks import raw_images, small_segmenter
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> GlacierSegmenter:
+    return small_segmenter(dropout=0.5, normalization="batch").train()
+
+
+@pytest.fixture(scope="module")
+def exported(segmenter, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(segmenter, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def session(exported) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 16, 24), (2, 9, 14), (1, 1, 1), (1, 130, 47)])
+def test_graph_gives_the_probabilities_of_torch_at_any_size(segmenter, session, shape):
+    images = raw_images(*shape)
+    (found,) = session.run(["probabilities"], {"raw": images.numpy()})
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, segmenter.probabilities(images).numpy(), atol=1e-5)
+
+
+def test_patch_of_nodata_only_is_predicted_as_an_average_patch(segmenter, session):
+    nothing = torch.full((1, 2, 8, 8), float("nan"))
+    (found,) = session.run(None, {"raw": nothing.numpy()})
+    np.testing.assert_allclose(found, segmenter.probabilities(nothing).numpy(), atol=1e-5)
+    assert np.isfinite(found).all()
+
+
+def test_axes_are_named_and_free(exported):
+    model = onnx.load(exported)
+    onnx.checker.check_model(model)
+    (image,) = model.graph.input
+    axes = [axis.dim_param or axis.dim_value for axis in image.type.tensor_type.shape.dim]
+    assert (image.name, axes) == ("raw", ["batch", 2, "height", "width"])
+
+
+def test_one_file_holds_the_weights_too(exported):
+    assert [path.name for path in exported.parent.iterdir()] == ["model.onnx"]
+
+
+def test_network_is_left_as_it_was(segmenter, exported):
+    assert all(module.training for module in segmenter.modules())
+
+
+def test_export_says_nothing(tmp_path, capfd):
+    with_level = logging.getLogger("torch.onnx._internal.exporter._registration").level
+    segmenter = small_segmenter()
+    export_onnx(segmenter, tmp_path / "quiet.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert not segmenter.training
+    assert logging.getLogger("torch.onnx._internal.exporter._registration").level == with_level

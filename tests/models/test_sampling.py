@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from models.sampling import count_pixels, patch_weights, random_symmetry, sampled_class_weights
+
+IGNORE = 255
+
+
+def patch(values: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    mask = torch.tensor(values, dtype=torch.uint8)
+    return torch.zeros(2, *mask.shape), mask
+
+
+def test_judged_pixels_are_counted_by_patch_and_class():
+    dataset = [patch([[0, 0], [1, IGNORE]]), patch([[2, 2], [2, 2]]), patch([[IGNORE, IGNORE]] * 2)]
+    assert count_pixels(dataset, 2, 3, IGNORE).tolist() == [[2, 1, 0], [0, 0, 4], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ([], "the dataset is empty"),
+        ([patch([[IGNORE]])], "no pixel of the 1 patches was judged"),
+        ([patch([[0]]), patch([[7]])], r"mask of patch 1 holds the values \[7\]"),
+        ([(torch.zeros(3, 1, 1), torch.zeros(1, 1))], r"patch 0 has shape \(3, 1, 1\)"),
+        ([(torch.zeros(2, 1, 2), torch.zeros(2, 1))], r"mask of shape \(2, 1\)"),
+    ],
+)
+def test_unusable_patches_are_refused(dataset, message):
+    with pytest.raises(ValueError, match=message):
+        count_pixels(dataset, 2, 3, IGNORE)
+
+
+def test_patches_with_a_rare_class_are_drawn_more_often():
+    """Class 2 has 2 % of the pixels, so it weighs 5; the patch without a judged pixel is never drawn."""
+    counts = torch.tensor([[500, 0, 0], [400, 80, 0], [0, 0, 20], [0, 0, 0]])
+    assert patch_weights(counts, balance=True).tolist() == pytest.approx([1, 1.25, 5, 0])
+    assert patch_weights(counts, balance=False).tolist() == [1, 1, 1, 0]
+
+
+def test_nothing_is_favoured_when_every_class_is_common():
+    counts = torch.tensor([[50, 40, 10], [50, 30, 20]])
+    assert patch_weights(counts, balance=True).tolist() == [1, 1]
+
+
+def test_class_weights_follow_what_the_sampling_shows():
+    """Drawn five times as often, the rare class is at 5 * 20 / (5 * 20 + 900) = 10 %, and needs no weight."""
+    counts = torch.tensor([[900, 0], [0, 20]])
+    assert sampled_class_weights(counts, torch.tensor([1.0, 5.0])).tolist() == [1, 1]
+    assert sampled_class_weights(counts, torch.tensor([1.0, 1.0]))[1].item() == pytest.approx(0.1 * 920 / 20)
+
+
+def test_symmetries_are_the_eight_of_the_square_and_mask_and_image_stay_together():
+    raw = torch.arange(9.0).reshape(1, 3, 3)
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for _ in range(200):
+        turned, mask = random_symmetry(raw, raw[0].to(torch.uint8), generator)
+        assert torch.equal(turned[0], mask.float())
+        seen.add(tuple(turned.flatten().tolist()))
+    rotations = [torch.rot90(raw[0], turns) for turns in range(4)]
+    expected = [*rotations, *(rotation.T for rotation in rotations)]
+    assert seen == {tuple(symmetry.flatten().tolist()) for symmetry in expected}
+    assert len(seen) == 8

@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from models.segmenter import GlacierSegmenter, build_segmenter
+from models.unet import UNet, UNetConfig
+from tests.models.networks import CHANNELS, MEAN, STD, raw_images, small_segmenter
+
+
+def test_raw_numbers_are_normalised_by_the_stored_statistics():
+    segmenter, raw = small_segmenter(), raw_images().nan_to_num(100.0)
+    unit = GlacierSegmenter(CHANNELS, (0.0, 0.0), (1.0, 1.0), segmenter.unet).eval()
+    normalised = (raw - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    torch.testing.assert_close(segmenter(raw), unit(normalised))
+
+
+def test_nodata_counts_as_the_mean_of_its_channel():
+    """Imputation comes after normalisation: NaN is the mean, not the digital number 0."""
+    segmenter, raw = small_segmenter(), raw_images()
+    filled = torch.where(raw.isnan(), torch.tensor(MEAN)[:, None, None], raw)
+    with_zero = raw.nan_to_num(0.0)
+    assert torch.equal(segmenter(raw), segmenter(filled))
+    assert not torch.allclose(segmenter(raw), segmenter(with_zero))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 8), (9, 14)])
+def test_any_size_is_padded_with_the_mean_and_cropped(height, width):
+    segmenter, raw = small_segmenter(), raw_images(2, height, width)
+    padded = torch.tensor(MEAN)[:, None, None].expand(2, 2, 12, 16).clone()
+    padded[:, :, :height, :width] = raw.where(~raw.isnan(), padded[:, :, :height, :width])
+    logits = segmenter(raw)
+    assert logits.shape == (2, 3, height, width)
+    expected_size = (-(-height // 4) * 4, -(-width // 4) * 4)
+    expected = segmenter(padded[:, :, : expected_size[0], : expected_size[1]])
+    torch.testing.assert_close(logits, expected[:, :, :height, :width])
+
+
+def test_probabilities_are_deterministic_even_in_training_mode():
+    segmenter, raw = small_segmenter(dropout=0.5, normalization="batch"), raw_images()
+    expected = segmenter.probabilities(raw)
+    segmenter.train()
+    assert torch.equal(segmenter.probabilities(raw), expected)
+    assert segmenter.training
+    assert not expected.requires_grad
+    torch.testing.assert_close(expected.sum(1), torch.ones(3, 16, 24))
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16), (1, 3, 16, 16)])
+def test_wrong_shape_is_refused_with_the_channel_names(shape):
+    with pytest.raises(ValueError, match=r"expected \(N, 2, H, W\) with the channels red, nir"):
+        small_segmenter()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "std", "message"),
+    [
+        (("red",), MEAN, STD, "1 channel names, 2 means"),
+        (("red", "red"), MEAN, STD, "names repeat"),
+        (CHANNELS, MEAN, (1.0, 0.0), "std positive"),
+        (CHANNELS, (float("nan"), 0.0), STD, "must be finite"),
+    ],
+)
+def test_contradictory_statistics_are_refused(channels, mean, std, message):
+    unet = UNet(UNetConfig(in_channels=2, depth=1, width=2))
+    with pytest.raises(ValueError, match=message):
+        GlacierSegmenter(channels, mean, std, unet)
+
+
+def test_fresh_weights_depend_on_the_seed_alone():
+    config = UNetConfig(in_channels=2, depth=1, width=2)
+    torch.manual_seed(5)
+    expected_draw = torch.rand(1)
+    torch.manual_seed(5)
+    first = build_segmenter(CHANNELS, MEAN, STD, config, seed=1).unet.head.weight
+    assert torch.equal(torch.rand(1), expected_draw)  # the global generator did not move
+    assert torch.equal(first, build_segmenter(CHANNELS, MEAN, STD, config, seed=1).unet.head.weight)
+    assert not torch.equal(first, build_segmenter(CHANNELS, MEAN, STD, config, seed=2).unet.head.weight)

@@ -1,0 +1,141 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from models.training import StepReport, TrainingConfig, fit
+from tests.models.networks import raw_images, small_segmenter
+
+CPU = torch.device("cpu")
+IGNORE = 255
+
+
+def bright_is_ice(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """16 x 16 px patches of bright ice and dark ground in 4 x 4 px blocks; nodata and two rows are not judged."""
+    generator = torch.Generator().manual_seed(0)
+    ice = torch.rand(count, 4, 4, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2) > 0.5
+    raw = raw_images(count, 16, 16)
+    raw[:, 0] += torch.where(ice, 30.0, -30.0)
+    masks = ice.to(torch.uint8)
+    masks[raw[:, 0].isnan()] = IGNORE
+    masks[:, -2:] = IGNORE
+    return list(zip(raw, masks, strict=True))
+
+
+def train(seed: int = 0, steps: int = 4, **settings):
+    segmenter = small_segmenter()
+    losses = fit(segmenter, bright_is_ice(), TrainingConfig(steps=steps, seed=seed, **settings), CPU, IGNORE)
+    return segmenter, losses
+
+
+def weights_of(segmenter) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in segmenter.parameters()])
+
+
+def test_a_rule_is_learned():
+    segmenter = small_segmenter(dropout=0.05)
+    losses = fit(segmenter, bright_is_ice(), TrainingConfig(steps=80, learning_rate=1e-2), CPU, IGNORE)
+    assert len(losses) == 80
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    raw, mask = bright_is_ice()[0]
+    predicted = segmenter.probabilities(raw[None])[0].argmax(0)
+    assert (predicted == mask)[mask != IGNORE].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "dice", "dice_cross_entropy"])
+def test_one_step_moves_every_tensor(loss):
+    """Published code froze all layers by mistake, so that fine-tuning trained nothing."""
+    segmenter = small_segmenter(dropout=0.0)
+    before = {name: parameter.clone() for name, parameter in segmenter.named_parameters()}
+    fit(segmenter, bright_is_ice(), TrainingConfig(steps=1, loss=loss), CPU, IGNORE)
+    unmoved = [name for name, parameter in segmenter.named_parameters() if torch.equal(before[name], parameter)]
+    assert unmoved == []
+
+
+def test_normalisation_is_not_trained():
+    segmenter, _ = train()
+    assert segmenter.mean.tolist() == [100.0, 50.0]
+    assert segmenter.std.tolist() == [20.0, 10.0]
+
+
+def test_seed_decides_everything():
+    torch.manual_seed(1)
+    segmenter, losses = train(seed=3)
+    torch.manual_seed(2)
+    again, losses_again = train(seed=3)
+    other, _ = train(seed=4)
+    assert losses == losses_again
+    assert torch.equal(weights_of(segmenter), weights_of(again))
+    assert not torch.equal(weights_of(segmenter), weights_of(other))
+
+
+def test_global_generator_is_given_back():
+    torch.manual_seed(9)
+    expected = torch.rand(1)
+    torch.manual_seed(9)
+    train()
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_training_continues_from_the_weights_it_is_given():
+    segmenter, _ = train(steps=60, learning_rate=1e-2)
+    first_loss_fresh = train(steps=1)[1][0]
+    warm = fit(segmenter, bright_is_ice(), TrainingConfig(steps=1), CPU, IGNORE)[0]
+    assert warm < first_loss_fresh
+
+
+def test_network_is_left_in_evaluation_mode():
+    segmenter, _ = train()
+    assert not any(module.training for module in segmenter.modules())
+
+
+def test_progress_is_reported_after_each_step():
+    reports: list[StepReport] = []
+    losses = fit(small_segmenter(), bright_is_ice(), TrainingConfig(steps=3), CPU, IGNORE, reports.append)
+    assert reports == [StepReport(step, 3, losses[step - 1]) for step in (1, 2, 3)]
+
+
+def test_interruption_reaches_the_caller_and_leaves_evaluation_mode():
+    segmenter = small_segmenter()
+
+    def interrupt(report: StepReport) -> None:
+        if report.step == 2:
+            raise TimeoutError("the job ran out of time")
+
+    with pytest.raises(TimeoutError, match="ran out of time"):
+        fit(segmenter, bright_is_ice(), TrainingConfig(steps=5), CPU, IGNORE, interrupt)
+    assert not segmenter.training
+
+
+def test_patch_that_nobody_judged_is_left_out():
+    dataset = bright_is_ice()
+    blank = torch.full_like(dataset[0][0], float("nan")), torch.full_like(dataset[0][1], IGNORE)
+    losses = fit(small_segmenter(), [blank, dataset[0]], TrainingConfig(steps=5), CPU, IGNORE)
+    assert all(0.0 < loss < 10.0 for loss in losses)
+
+
+def test_empty_dataset_is_refused():
+    with pytest.raises(ValueError, match="the dataset is empty"):
+        fit(small_segmenter(), [], TrainingConfig(), CPU, IGNORE)
+
+
+def test_infinite_image_is_refused_before_it_reaches_the_weights():
+    segmenter = small_segmenter()
+    before = weights_of(segmenter)
+    raw, mask = bright_is_ice()[0]
+    with pytest.raises(FloatingPointError, match="at step 1"):
+        fit(segmenter, [(raw.masked_fill(raw > 100, float("inf")), mask)], TrainingConfig(), CPU, IGNORE)
+    assert torch.equal(weights_of(segmenter), before)
+
+
+def test_configuration_survives_json():
+    config = TrainingConfig(steps=7, learning_rate=1e-4, loss="dice", augment=False)
+    assert TrainingConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"step": 3}, {"steps": 0}, {"steps": "3"}, {"learning_rate": 0.0}, {"loss": "focal"}, {"seed": -1}],
+)
+def test_configuration_is_closed(document):
+    with pytest.raises(ValidationError):
+        TrainingConfig.from_json(document)

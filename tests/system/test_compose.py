@@ -1,0 +1,123 @@
+"""``docker/compose.yaml`` runs what ``glacier-al up`` runs. There is no Docker here: the file is read, not started."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from catalog.secrets import Secrets, load_or_create
+from catalog.settings import Settings
+from cli.plan import Process, plan
+
+DOCKER = Path(__file__).parents[2] / "docker"
+OUR_OWN = ["api", "worker-io", "worker-compute", "clock"]
+SECRETS = Secrets()
+TUNING = re.compile(r"(MALLOC_|OMP_|OPENBLAS_).*")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((DOCKER / "compose.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def processes() -> dict[str, Process]:
+    listed = plan(Settings(), SECRETS, label_studio_program=Path("label-studio"), environ={}, cwd=Path())
+    return {process.name: process for process in listed}
+
+
+def test_the_services_are_our_processes(compose: dict[str, Any], processes: dict[str, Process]):
+    # The migration ends by itself, PostgreSQL takes the place of SQLite, and secrets are made once.
+    assert set(compose["services"]) == {*processes, "migration", "postgres", "make-secrets"}
+
+
+@pytest.mark.parametrize("name", OUR_OWN)
+def test_our_commands_are_the_same(compose: dict[str, Any], processes: dict[str, Process], name: str):
+    assert compose["services"][name]["command"] == ["python", *processes[name].argv[1:]]
+
+
+@pytest.mark.parametrize("name", [*OUR_OWN, "mlflow", "label-studio"])
+def test_the_tuning_is_the_same(compose: dict[str, Any], processes: dict[str, Process], name: str):
+    def tuning(environment: dict[str, str]) -> dict[str, str]:
+        return {key: value for key, value in environment.items() if TUNING.fullmatch(key)}
+
+    assert tuning(compose["services"][name]["environment"]) == tuning(dict(processes[name].env))
+
+
+def test_mlflow_is_as_frugal(compose: dict[str, Any], processes: dict[str, Process]):
+    service, process = compose["services"]["mlflow"], processes["mlflow"]
+    assert "--workers=1" in service["command"]
+    for variable in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_DISABLE_TELEMETRY"):
+        assert service["environment"][variable] == process.env[variable]
+
+
+def test_label_studio_is_set_up_the_same(compose: dict[str, Any], processes: dict[str, Process]):
+    ours = {key: value for key, value in processes["label-studio"].env.items() if key.startswith("LABEL_STUDIO_")}
+    theirs = compose["services"]["label-studio"]["environment"]
+    theirs = {key: value for key, value in theirs.items() if key.startswith("LABEL_STUDIO_")}
+    script = (DOCKER / "label-studio.sh").read_text()
+    assert set(theirs) | set(re.findall(r"^(LABEL_STUDIO_\w+)=", script, re.MULTILINE)) == set(ours)
+    of_the_place = {"LABEL_STUDIO_BASE_DATA_DIR", "LABEL_STUDIO_ALLOWED_HOSTS"}
+    assert {key: theirs[key] for key in set(theirs) - of_the_place} == {
+        key: ours[key] for key in set(theirs) - of_the_place
+    }
+
+
+def test_settings_named_in_the_file_exist(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    environment = compose["services"]["api"]["environment"]
+    script = (DOCKER / "with-secrets.sh").read_text()
+    for variable in [*environment, *re.findall(r"^(GLACIER_AL_\w+)=", script, re.MULTILINE)]:
+        monkeypatch.setenv(variable, "1" if TUNING.fullmatch(variable) else str(tmp_path / "any"))
+    Settings()
+
+
+def test_secrets_are_files_that_make_secrets_makes(compose: dict[str, Any], tmp_path: Path):
+    for _ in range(2):  # a second run keeps what it finds
+        subprocess.run([sys.executable, DOCKER / "make_secrets.py", tmp_path], check=True)
+        made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+        assert set(made) == set(compose["secrets"])
+    secrets = load_or_create(tmp_path / "glacier_al.json")
+    assert made["redis_password"] == secrets.redis_password
+    assert made["label_studio_token"] == secrets.label_studio_token
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+    used = {name for service in compose["services"].values() for name in service.get("secrets", [])}
+    assert used == set(compose["secrets"])
+
+
+def test_the_wrapper_reads_passwords_from_files_and_runs_the_command(tmp_path: Path):
+    script = (DOCKER / "with-secrets.sh").read_text().replace("/run/secrets", str(tmp_path))
+    (tmp_path / "postgres_password").write_text("pg")
+    (tmp_path / "redis_password").write_text("rd")
+    done = subprocess.run(
+        ["sh", "-c", script, "with-secrets.sh", "env"], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert "GLACIER_AL_DATABASE_URL=postgresql+psycopg://glacier_al:pg@postgres/glacier_al\n" in done.stdout
+    assert "GLACIER_AL_REDIS_URL=redis://:rd@redis:6379/0\n" in done.stdout
+
+
+def test_only_the_pages_people_use_are_published(compose: dict[str, Any]):
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert published == {
+        "api": ["8000:8000"],
+        "label-studio": ["8080:8080"],
+        "mlflow": ["127.0.0.1:5000:5000"],
+    }
+
+
+def test_what_the_image_copies_exists_and_reaches_the_builder():
+    for dockerfile in DOCKER.glob("*Dockerfile"):
+        copies = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile.read_text(), re.MULTILINE)
+        sources = {source for line in copies for source in line.split()}
+        admitted = set(
+            re.findall(r"^!(.+)$", dockerfile.with_name(f"{dockerfile.name}.dockerignore").read_text(), re.MULTILINE)
+        )
+        assert sources == admitted
+        assert sources
+        missing = [source for source in sources if not (DOCKER.parent / source).exists()]
+        assert not missing, missing

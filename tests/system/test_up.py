@@ -1,0 +1,129 @@
+"""``glacier-al up`` as its user meets it: every server real, on one machine, and modest when idle."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from catalog.secrets import load_or_create
+from tests.services import free_port, running, wait_until
+
+MEMORY_BYTES = 2.5e9
+IDLE_CORE_SHARE = 0.05
+STOP_S = 60
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+PROGRAM = [str(Path(sys.executable).with_name("glacier-al")), "up"]
+
+
+@dataclass(frozen=True)
+class Running:
+    process: subprocess.Popen[bytes]
+    var_dir: Path
+    environment: dict[str, str]
+    log: Path
+    taken_port: int
+    ready_after_s: float
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def address(self, title: str) -> str:
+        found = re.search(rf"^  {title} +(http://127\.0\.0\.1:\d+)", self.output, re.MULTILINE)
+        assert found, self.output
+        return found[1]
+
+    def tree(self) -> list[psutil.Process]:
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("up")
+    with socket.socket() as occupant:
+        occupant.bind(("127.0.0.1", 0))
+        occupant.listen()
+        taken_port = occupant.getsockname()[1]
+        environment = {
+            "GLACIER_AL_VAR_DIR": str(folder / "var"),
+            "GLACIER_AL_API_URL": f"http://127.0.0.1:{taken_port}",
+            "GLACIER_AL_LABEL_STUDIO_URL": f"http://127.0.0.1:{free_port()}",
+            "GLACIER_AL_MLFLOW_URL": f"http://127.0.0.1:{free_port()}",
+            "GLACIER_AL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+        }
+        log = folder / "up.txt"
+        start = time.monotonic()
+        with running(PROGRAM, environment, log=log) as process:
+            wait_until(lambda: "Everything is ready." in log.read_text(), process, log)
+            ready_after_s = time.monotonic() - start
+            yield Running(process, folder / "var", environment, log, taken_port, ready_after_s)
+
+
+def test_it_names_the_port_that_was_taken(system: Running):
+    assert f"Port {system.taken_port} is taken; the API uses " in system.output
+    assert system.address("Server") != f"http://127.0.0.1:{system.taken_port}"
+
+
+def test_every_address_it_prints_answers(system: Running):
+    secrets = load_or_create(system.var_dir / "secrets.json")
+    assert secrets.operator_token in system.output
+    assert secrets.label_studio_password in system.output
+    assert httpx.get(f"{system.address('Server')}/healthz").status_code == httpx.codes.OK
+    assert httpx.get(f"{system.address('MLflow')}/health").text == "OK"
+    token = {"Authorization": f"Token {secrets.label_studio_token}"}
+    who = httpx.get(f"{system.address('Label Studio')}/api/current-user/whoami", headers=token)
+    assert who.json()["email"] == secrets.label_studio_email
+
+
+def test_no_command_line_shows_a_secret(system: Running):
+    secrets = load_or_create(system.var_dir / "secrets.json")
+    lines = [" ".join(process.cmdline()) for process in system.tree()]
+    shown = [secrets.redis_password, secrets.label_studio_password, secrets.operator_token, secrets.label_studio_token]
+    assert not [line for line in lines for secret in shown if secret in line]
+
+
+def test_a_second_one_on_the_same_folder_is_refused(system: Running):
+    second = subprocess.run(
+        PROGRAM, env={**os.environ, **system.environment}, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert f"Another `glacier-al up` (process {system.process.pid}) runs on {system.var_dir}." in second.stderr
+
+
+def test_it_is_modest_when_idle(system: Running, record_property):
+    def cpu_seconds() -> float:
+        return sum(process.cpu_times().user + process.cpu_times().system for process in system.tree())
+
+    time.sleep(15)  # what a start leaves to do is done
+    before, window_s = cpu_seconds(), 30
+    time.sleep(window_s)
+    core_share = (cpu_seconds() - before) / window_s
+    # Proportional set size: memory that processes share, as forks do, counts once.
+    memory = sum(process.memory_full_info().pss for process in system.tree())
+    record_property("ready_after_s", round(system.ready_after_s, 1))
+    record_property("idle_core_share", round(core_share, 4))
+    record_property("memory_bytes", memory)
+    print(f"ready {system.ready_after_s:.1f} s, idle {core_share:.1%} of a core, {memory / 1e9:.2f} GB")
+    assert memory <= MEMORY_BYTES
+    assert core_share <= IDLE_CORE_SHARE
+
+
+def test_ctrl_c_ends_everything_cleanly(system: Running):
+    tree = system.tree()
+    os.killpg(system.process.pid, signal.SIGINT)  # a terminal tells the whole foreground group
+    assert system.process.wait(STOP_S) == 0
+    assert system.output.endswith("Stopping ...\nStopped.\n")
+    assert not [process for process in tree if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

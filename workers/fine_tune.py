@@ -1,0 +1,308 @@
+"""Job: learn from all labels so far, prove the gain on the validation region, register the version, judge it."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rq.timeouts import JobTimeoutException
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from catalog import jobs, training
+from catalog.bundle_cache import checksum_tag
+from catalog.errors import ConflictError, JobLostError, ServiceDownError
+from catalog.promotions import keep, promote
+from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, SceneRole, TrainingRun, now
+from catalog.registry import registry_of
+from catalog.settings import Settings
+from catalog.tracking import Tracking
+from imagery.classes import CLASSES, UNKNOWN
+from imagery.grid import Window
+from imagery.statistics import channel_statistics
+from models.bundle import write_bundle
+from models.card import Gain, LabelProvenance, ModelCard, ModelOrigin, RegionMetrics
+from models.segmenter import GlacierSegmenter, build_segmenter
+from models.training import StepReport, TrainingConfig, fit
+from models.unet import UNetConfig
+from workers.code_version import code_version
+from workers.evaluation import evaluate
+from workers.gate import Verdict, judge
+from workers.jobs import Work
+from workers.labelled_patches import LabelledPatchDataset
+from workers.scenes import raster_store, ready_scenes, source_of
+from workers.versions import LoadedVersion, device, load_champion
+
+REPORT_EVERY_STEPS = 10
+STRIP_ROWS = 256
+ACTOR = "gate"
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time that passes within to a stage."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+def fine_tune(work: Work, trigger: str) -> None:
+    """Train the next version from the champion and all labels, and promote it if the gate lets it through.
+
+    Raises:
+        ConflictError: there is no validation scene to judge by, or no label to learn from.
+        ServiceDownError: MLflow does not answer; the run is closed as killed by the next attempt.
+    """
+    settings = work.catalog.settings
+    tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
+    _close_interrupted(work, tracking)
+    with work.catalog.read() as session:
+        scenes = {
+            role: [scene for scene in ready_scenes(session, [role]) if scene.outlines]
+            for role in (SceneRole.VALIDATION, SceneRole.TEST)
+        }
+    if not scenes[SceneRole.VALIDATION]:
+        raise ConflictError(
+            "found no ready scene with the role 'validation' and outlines; without one nobody can tell whether a new "
+            "version is better: register one, then retry this job"
+        )
+    with work.catalog.write() as session:
+        run = training.begin_run(session, RunTrigger(trigger))
+    with _closing(work, tracking, run):
+        _train_and_register(work, tracking, run, scenes)
+
+
+def _train_and_register(work: Work, tracking: Tracking, run: TrainingRun, scenes: dict[SceneRole, list[Scene]]) -> None:
+    watch = Stopwatch()
+    catalog, settings = work.catalog, work.catalog.settings
+    labels = _labels(work, run)
+    patch_size = labels[0].patch.size_px
+    config = training_config(settings, run.seed)
+    with watch.stage("load"):
+        parent = load_champion(catalog)
+        segmenter = _starting_point(work, parent, run.seed)
+        dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))
+        run_id = _start_tracking(tracking, run, config, segmenter, parent)
+        _note(work, run, mlflow_run_id=run_id, parent_version=parent.version.version if parent else None)
+    with watch.stage("evaluate"):
+        # Before the training, which moves the parent's weights.
+        before = {role: evaluate(catalog, segmenter, scenes[role], patch_size) for role in scenes if scenes[role]}
+    with watch.stage("train"):
+        fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, _reporter(work, tracking, run_id))
+    with watch.stage("evaluate"):
+        after = {role: evaluate(catalog, segmenter, scenes[role], patch_size) for role in before}
+    gain = {role: Gain.between(before[role], after[role]) for role in before} if parent else {}
+    verdict = judge(gain.get(SceneRole.VALIDATION), settings)
+    origin = ModelOrigin(
+        classes=tuple(item.name for item in CLASSES),
+        patch_size_px=patch_size,
+        parent_version=parent.version.version if parent else None,
+        labels=LabelProvenance(
+            ids=tuple(run.label_ids),
+            count=len(labels),
+            simulated_count=sum(label.simulated for label in labels),
+            sha256=run.labels_sha256,
+        ),
+        training=config,
+        code_version=code_version(),
+        metrics={role.value: metrics for role, metrics in after.items()},
+        gain={role.value: difference for role, difference in gain.items()},
+        created_at=now(),
+    )
+    work.progress(config.steps, config.steps, "exporting and registering")
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder)
+        with watch.stage("export"):
+            card = write_bundle(bundle, segmenter, origin)
+        with watch.stage("register"):
+            tracking.log_metrics(run_id, _figures(after, gain), config.steps)
+            version = tracking.register(run_id, bundle, _tags(card, verdict, bundle), verdict.reason)
+            tracking.end_run(run_id, "FINISHED")
+    _conclude(work, run, version, parent, verdict, watch)
+
+
+def _conclude(
+    work: Work, run: TrainingRun, version: int, parent: LoadedVersion | None, verdict: Verdict, watch: Stopwatch
+) -> None:
+    """Move the aliases as the gate decided and close the run."""
+    registry = registry_of(work.catalog.settings)
+    serving = registry.champion()
+    if verdict.promoted and (serving.version if serving else None) != (parent.version.version if parent else None):
+        verdict = Verdict(
+            False, f"{verdict.reason}, but meanwhile the champion was moved to {serving and serving.version}"
+        )
+    with work.catalog.write() as session:
+        decide = promote if verdict.promoted else keep
+        decide(session, registry, version, verdict.reason, ACTOR)
+        if verdict.promoted:
+            jobs.enqueue(session, JobKind.SCORE_POOL)
+        ended = training.end_run(session, run.id, RunState.FINISHED)
+        ended.model_version, ended.seconds = version, watch.seconds
+
+
+def training_config(settings: Settings, seed: int) -> TrainingConfig:
+    """Return how the settings say to train."""
+    return TrainingConfig(
+        steps=settings.fine_tune_steps,
+        batch_size=settings.fine_tune_batch_size,
+        learning_rate=settings.fine_tune_learning_rate,
+        weight_decay=settings.fine_tune_weight_decay,
+        seed=seed,
+    )
+
+
+def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
+    """Return the champion's network or, before the first, fresh weights and the statistics of the pool."""
+    if parent is not None:
+        return parent.segmenter
+    settings = work.catalog.settings
+    with work.catalog.read() as session:
+        sources = [source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])]
+    channels = tuple(settings.channels) or sources[0].band_names
+    statistics = channel_statistics(
+        ((source, _strips(source.grid.height, source.grid.width)) for source in sources), channels
+    )
+    config = UNetConfig(
+        in_channels=len(channels),
+        classes=len(CLASSES),
+        depth=settings.unet_depth,
+        width=settings.unet_width,
+        dropout=settings.unet_dropout,
+        normalization=settings.unet_normalization,
+    )
+    return build_segmenter(channels, statistics.mean, statistics.std, config, seed)
+
+
+def _strips(height: int, width: int) -> Iterator[Window]:
+    """Cover a scene without overlap, so that no pixel counts twice in the statistics."""
+    for row in range(0, height, STRIP_ROWS):
+        yield Window(row, 0, min(STRIP_ROWS, height - row), width)
+
+
+def _labels(work: Work, run: TrainingRun) -> Sequence[Label]:
+    statement = (
+        select(Label)
+        .where(Label.id.in_(run.label_ids))
+        .options(joinedload(Label.patch).joinedload(Patch.scene))
+        .order_by(Label.id)
+    )
+    with work.catalog.read() as session:
+        return list(session.scalars(statement))
+
+
+def _start_tracking(
+    tracking: Tracking,
+    run: TrainingRun,
+    config: TrainingConfig,
+    segmenter: GlacierSegmenter,
+    parent: LoadedVersion | None,
+) -> str:
+    parameters = {
+        **config.to_json(),
+        **{f"unet.{name}": value for name, value in segmenter.unet.config.to_json().items()},
+        "channels": ",".join(segmenter.channels),
+        "labels": len(run.label_ids),
+    }
+    tags = {
+        "parent_version": str(parent.version.version) if parent else "",
+        "trigger": run.trigger.value,
+        "labels.sha256": run.labels_sha256,
+        "training_run": str(run.id),
+    }
+    return tracking.start_run(f"fine-tune {run.id}", parameters, tags)
+
+
+def _reporter(work: Work, tracking: Tracking, run_id: str) -> Callable[[StepReport], None]:
+    def report(step: StepReport) -> None:
+        if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
+            work.progress(step.step, step.steps, f"training: loss {step.loss:.4f}")
+            tracking.log_metrics(run_id, {"train.loss": step.loss}, step.step)
+
+    return report
+
+
+def _figures(after: dict[SceneRole, RegionMetrics], gain: dict[SceneRole, Gain]) -> dict[str, float]:
+    """Flatten the figures of a version for MLflow; undefined ones are left out."""
+    found: dict[str, float | None] = {}
+    for role, metrics in after.items():
+        found |= {
+            f"{role}.mean_iou": metrics.mean_iou,
+            f"{role}.kappa": metrics.kappa,
+            f"{role}.overall_accuracy": metrics.overall_accuracy,
+            f"{role}.empty_mask_mean_iou": metrics.empty_mask_mean_iou,
+        }
+        for name in ("iou", "precision", "recall"):
+            found |= {f"{role}.{name}.{of_class}": value for of_class, value in getattr(metrics, name).items()}
+    for role, difference in gain.items():
+        found[f"{role}.gain.mean_iou"] = difference.mean_iou
+        found |= {f"{role}.gain.iou.{of_class}": value for of_class, value in difference.iou.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _tags(card: ModelCard, verdict: Verdict, bundle: Path) -> dict[str, str]:
+    """Compose what the registry shows of a version without its card being opened."""
+    metrics = {SceneRole(role): value for role, value in card.metrics.items()}
+    gain = {SceneRole(role): value for role, value in card.gain.items()}
+    return {
+        **{name: f"{value:.6f}" for name, value in _figures(metrics, gain).items()},
+        **{checksum_tag(file.name): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(bundle.iterdir())},
+        "parent_version": str(card.parent_version or ""),
+        "labels.count": str(card.labels.count),
+        "labels.simulated": str(card.labels.simulated_count),
+        "labels.sha256": card.labels.sha256,
+        "verdict": "promoted" if verdict.promoted else "kept",
+        "verdict.reason": verdict.reason,
+    }
+
+
+def _note(work: Work, run: TrainingRun, **values: object) -> None:
+    with work.catalog.write() as session:
+        row = session.get_one(TrainingRun, run.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+            setattr(run, name, value)
+
+
+def _close_interrupted(work: Work, tracking: Tracking) -> None:
+    """Close the run of an attempt that was killed, here and in MLflow."""
+    with work.catalog.read() as session:
+        left = training.interrupted_run(session)
+    if left is None:
+        return
+    if left.mlflow_run_id is not None:
+        tracking.end_run(left.mlflow_run_id, "KILLED")
+    with work.catalog.write() as session:
+        training.end_run(session, left.id, RunState.KILLED, "its worker died")
+
+
+@contextmanager
+def _closing(work: Work, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
+    """Close a run that an exception ends, here and in MLflow: killed if it was interrupted, failed if it went wrong."""
+    try:
+        yield
+    except ServiceDownError:
+        raise  # left open: MLflow cannot be told now; the next attempt will close it as killed
+    except (JobTimeoutException, JobLostError) as error:
+        _close(work, tracking, run, RunState.KILLED, str(error))
+        raise
+    except Exception as error:
+        _close(work, tracking, run, RunState.FAILED, str(error))
+        raise
+
+
+def _close(work: Work, tracking: Tracking, run: TrainingRun, state: RunState, error: str) -> None:
+    if run.mlflow_run_id is not None:
+        tracking.end_run(run.mlflow_run_id, state.value.upper())
+    with work.catalog.write() as session:
+        training.end_run(session, run.id, state, error)

@@ -1,0 +1,154 @@
+"""Job: from a label event to a mask on the patch's own grid."""
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import get_parts, make_valid
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+from sqlalchemy.orm import undefer
+
+from catalog import labels, raster_keys, training
+from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene
+from imagery.classes import by_name
+from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
+from labeling.errors import EventError, RegionError
+from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event
+from labeling.ledger import ledger_entry
+from labeling.regions import BrushRegion, Region, decode_result
+from workers.jobs import Work
+from workers.label_studio import LABELS, label_studio
+from workers.scenes import raster_store, source_of, window_of
+
+
+def ingest_label(work: Work, event_id: int) -> None:
+    """Apply a label event, once, whatever the order in which events arrive.
+
+    Raises:
+        EventError: the event's body cannot be read, or its task is not ours.
+        RegionError: a region cannot be read. In both cases the event stays in the ledger, marked as failed.
+        LabelStudioError: Label Studio does not answer.
+    """
+    with work.catalog.read() as session:
+        event = session.get_one(LabelEvent, event_id, options=[undefer(LabelEvent.body)])
+    if event.state is not EventState.RECEIVED:
+        return
+    try:
+        match _content(event, work.catalog.settings.webhook_max_bytes):
+            case AnnotationSaved() as saved:
+                _apply_saved(work, event, saved)
+            case AnnotationDeleted() as deleted:
+                _apply_deleted(work, event, deleted)
+            case TaskDeleted() as deleted:
+                _apply_task_deleted(work, event, deleted)
+    except (EventError, RegionError) as error:
+        _settle(work, event, EventState.FAILED, str(error))
+        raise
+
+
+def _content(event: LabelEvent, max_bytes: int) -> AnnotationSaved | AnnotationDeleted | TaskDeleted:
+    """Find in the body what this row of the ledger is about; a body may tell of several deletions."""
+    for item in parse_event(event.body, max_bytes):
+        entry = ledger_entry(item)
+        if (entry["annotation_id"], entry["task_id"]) == (event.annotation_id, event.task_id):
+            return item
+    raise EventError(f"the body of label event {event.id} does not hold what its row says; it was damaged")
+
+
+def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
+    with work.catalog.read() as session:
+        proposal = labels.find_proposal(session, saved.proposal)
+        if proposal is None:
+            raise EventError(
+                f"unknown task {saved.task_id} in project {saved.project_id}: it carries the proposal "
+                f"{saved.proposal!r}, which this server has never made"
+            )
+        patch = session.get_one(Patch, proposal.patch_id)
+        scene = session.get_one(Scene, patch.scene_id)
+    label = None if saved.was_cancelled else _make_label(work, event, saved, proposal, patch, scene)
+    with work.catalog.write() as session:
+        row = session.get_one(LabelEvent, event.id)
+        # Asked only now, inside the writing transaction: another worker may have applied a newer state meanwhile.
+        if labels.is_outdated(session, saved.project_id, saved.annotation_id, saved.updated_at):
+            labels.settle(row, EventState.SUPERSEDED, "a newer state of this annotation has been applied")
+            return
+        if label is None:
+            labels.supersede(session, saved.project_id, saved.annotation_id)
+            labels.answer(session, session.get_one(Proposal, proposal.id), skipped=True)
+        else:
+            labels.store(session, label)
+            training.enqueue_if_due(session, work.catalog.settings)
+        labels.settle(row, EventState.APPLIED, "skipped" if label is None else None)
+
+
+def _make_label(
+    work: Work, event: LabelEvent, saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene
+) -> Label:
+    """Draw the mask of an annotation and store its raster; the row is for the caller to add."""
+    height, width = window_of(patch).shape
+    mask = draw(decode_result(saved.result, height=height, width=width, labels=LABELS), height, width)
+    store = raster_store(work.catalog)
+    key = raster_keys.label(patch.id, saved.annotation_id, event.id)
+    checksum = store.put(key, mask_to_geotiff(mask, source_of(scene).grid, window_of(patch)))
+    shown = np.zeros_like(mask)
+    if proposal.preannotated_by is not None:
+        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)))
+    annotator = _annotator(work, saved.completed_by)
+    return Label(
+        patch_id=patch.id,
+        proposal_id=proposal.id,
+        event_id=event.id,
+        project_id=saved.project_id,
+        annotation_id=saved.annotation_id,
+        annotated_at=saved.updated_at,
+        mask_key=key,
+        mask_sha256=checksum,
+        annotator=annotator,
+        simulated=annotator == work.catalog.settings.simulated_annotator_email,
+        lead_time_s=saved.lead_time_s,
+        edited_px=int((mask != shown).sum()),
+    )
+
+
+def draw(regions: list[Region], height: int, width: int) -> NDArray[np.uint8]:
+    """Paint regions in drawing order onto background, as the annotator saw them: where they overlap the last one wins.
+
+    Returns:
+        (height, width) label mask; what nothing covers is background.
+    """
+    layers: list[tuple[int, BaseGeometry | NDArray[np.bool_]]] = []
+    for region in regions:
+        value = by_name(region.label).value
+        if isinstance(region, BrushRegion):
+            layers.append((value, region.mask))
+            continue
+        outline = make_valid(Polygon(region.rings_px))  # hand-drawn outlines may cross themselves
+        layers += [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
+    return compose(layers, height, width)
+
+
+def _annotator(work: Work, user_id: int | None) -> str:
+    """Return the address of the person (or program) who drew; their number if the account is gone."""
+    if user_id is None:
+        return "unknown"
+    return label_studio(work.catalog).user_emails().get(user_id, f"user {user_id}")
+
+
+def _apply_deleted(work: Work, event: LabelEvent, deleted: AnnotationDeleted) -> None:
+    with work.catalog.write() as session:
+        labels.supersede(session, deleted.project_id, deleted.annotation_id)
+        proposal = labels.proposal_of_annotation(session, deleted.project_id, deleted.annotation_id)
+        if proposal is not None:
+            labels.answer(session, proposal, skipped=False)
+        labels.settle(session.get_one(LabelEvent, event.id), EventState.APPLIED)
+
+
+def _apply_task_deleted(work: Work, event: LabelEvent, deleted: TaskDeleted) -> None:
+    with work.catalog.write() as session:
+        if labels.withdraw_task(session, deleted.project_id, deleted.task_id) is None:
+            raise EventError(f"unknown task {deleted.task_id} in project {deleted.project_id} was deleted")
+        labels.settle(session.get_one(LabelEvent, event.id), EventState.APPLIED)
+
+
+def _settle(work: Work, event: LabelEvent, state: EventState, detail: str) -> None:
+    with work.catalog.write() as session:
+        labels.settle(session.get_one(LabelEvent, event.id), state, detail)

@@ -1,0 +1,120 @@
+"""The one function that RQ calls: it claims a job's row, keeps its heart beating, runs it, and notes how it ended."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pkgutil import resolve_name
+
+from catalog import jobs, rounds
+from catalog.context import Catalog
+from catalog.errors import CatalogError, JobLostError, ServiceDownError
+from catalog.records import Job, JobKind
+from catalog.settings import Settings
+from imagery.errors import OutlineError, SceneError, StoreError
+from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
+
+log = logging.getLogger(__name__)
+
+# Trying again cannot mend these: the input is at fault, or the state of things does not allow the work.
+PERMANENT = (SceneError, OutlineError, StoreError, EventError, PredictionError, RegionError, CatalogError)
+OUTAGES = (ServiceDownError, LabelStudioError)
+
+
+class Work:
+    """A claimed job, as its function sees it."""
+
+    def __init__(self, catalog: Catalog, job: Job) -> None:
+        self.catalog = catalog
+        self.job_id = job.id
+        self.attempt = job.attempt
+        self._lost = threading.Event()
+
+    def progress(self, done: int, total: int, message: str) -> None:
+        """Store how far the work is.
+
+        Raises:
+            JobLostError: the job was given to another worker; stop at once.
+        """
+        if self._lost.is_set():
+            raise JobLostError(f"job {self.job_id} was given to another worker")
+        with self.catalog.database.write() as session:
+            jobs.report_progress(session, self.job_id, self.attempt, done, total, message)
+
+    @contextmanager
+    def heartbeats(self) -> Iterator[None]:
+        """Keep the job's heart beating in a thread while its function computes."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self.catalog.settings.job_stale_after_s / 4):
+                try:
+                    with self.catalog.database.write() as session:
+                        jobs.heartbeat(session, self.job_id, self.attempt)
+                except JobLostError:
+                    self._lost.set()
+                    return
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def run(job_id: str) -> None:
+    """Do a job, if it is still to be done. Called by RQ, perhaps more than once for one job."""
+    catalog = Catalog(Settings())
+    try:
+        with catalog.write() as session:
+            job = jobs.claim(session, job_id)
+        if job is None:
+            log.info("job %s is done or running elsewhere", job_id)
+            return
+        perform(catalog, job)
+    finally:
+        catalog.close()
+
+
+def perform(catalog: Catalog, job: Job) -> None:
+    """Run a claimed job and note how it ended."""
+    work = Work(catalog, job)
+    log.info("%s begins (attempt %d)", job.key, job.attempt)
+    try:
+        with work.heartbeats():
+            function_of(job.kind)(work, **job.subject)
+    except JobLostError as error:
+        log.warning("%s stops: %s", job.key, error)
+    except OUTAGES as error:
+        log.warning("%s waits: %s", job.key, error)
+        with catalog.write() as session:
+            jobs.wait_for_service(session, job.id, job.attempt, str(error))
+    except PERMANENT as error:
+        log.error("%s failed: %s", job.key, error)  # noqa: TRY400 - the message says all; a traceback would hide it
+        _note_failure(catalog, job, str(error), permanent=True)
+    except Exception as error:
+        log.exception("%s failed", job.key)
+        _note_failure(catalog, job, f"{type(error).__name__}: {error}", permanent=False)
+    else:
+        with catalog.write() as session:
+            jobs.finish(session, job.id, job.attempt)
+        log.info("%s is done", job.key)
+
+
+def _note_failure(catalog: Catalog, job: Job, error: str, *, permanent: bool) -> None:
+    with catalog.write() as session:
+        limit = 0 if permanent else catalog.settings.job_attempts
+        again = jobs.try_again(session, job.id, job.attempt, error, limit)
+        if not again and "round_id" in job.subject:
+            rounds.mark_failed(session, job.subject["round_id"], error)
+
+
+def function_of(kind: JobKind) -> Callable[..., None]:
+    """Return the function of a kind of work: both it and its module are named after the kind.
+
+    Imports it only now, so that io workers never load torch.
+    """
+    function: Callable[..., None] = resolve_name(f"workers.{kind}:{kind}")
+    return function

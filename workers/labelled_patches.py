@@ -1,0 +1,56 @@
+"""The labels of a training run as a dataset: pixels and masks of labelled patches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catalog.records import Label
+from imagery.classes import UNKNOWN
+from imagery.masks import mask_from_geotiff
+from imagery.scene import SceneReader
+from imagery.store import RasterStore
+from workers.scenes import source_of, window_of
+
+CACHE_BYTES = 2 * 2**30  # beyond this, patches are read again each time they are drawn
+
+
+class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Patches with their masks.
+
+    An item is (raw, mask): raw float32 (C, h, w) digital numbers with NaN = nodata; mask uint8 (h, w) of class values.
+    Pixels without data in any channel are masked/unknown, whatever was drawn there.
+
+    Args:
+        labels: rows with their patch and its scene loaded.
+        channels: the network's channels, in order.
+        store: where the masks are.
+    """
+
+    def __init__(self, labels: Sequence[Label], channels: Sequence[str], store: RasterStore) -> None:
+        self._labels = labels
+        self._channels = channels
+        self._store = store
+        self._cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index not in self._cache:
+            item = self._read(self._labels[index])
+            size = sum(tensor.nbytes for tensor in item)
+            if self._cached_bytes + size > CACHE_BYTES:
+                return item
+            self._cache[index] = item
+            self._cached_bytes += size
+        return self._cache[index]
+
+    def _read(self, label: Label) -> tuple[Tensor, Tensor]:
+        with SceneReader(source_of(label.patch.scene)) as reader:
+            raw = reader.read(self._channels, window_of(label.patch))
+        mask = mask_from_geotiff(self._store.get(label.mask_key)).copy()
+        mask[np.isnan(raw).any(axis=0)] = UNKNOWN.value
+        return torch.from_numpy(raw), torch.from_numpy(mask)

@@ -1,0 +1,76 @@
+"""``python -m workers.main io|compute``: one RQ worker that loads its libraries once and forks a process per job.
+
+The fork gives every job a clean process, whose death (even by the kernel, for want of memory) gives all memory back and
+takes nobody along. What is imported before the fork is not imported again; nothing here may touch CUDA or open a
+connection to the database, since neither survives a fork.
+"""
+
+import argparse
+import logging
+import os
+
+from redis import Redis
+from rq import Worker
+from rq.job import Job as RqJob
+from rq.serializers import JSONSerializer
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.job_queue import QUEUES, queue_of
+from catalog.records import JobKind, JobState
+from catalog.settings import Settings
+from workers.jobs import function_of
+
+log = logging.getLogger(__name__)
+
+# An idle worker looks after abandoned jobs only when this is over; RQ's own default is seven minutes.
+WORKER_TTL_S = 45
+
+
+def preload(queue: str) -> None:
+    """Import the functions of all jobs of a queue, and with them their libraries."""
+    for kind in JobKind:
+        if queue_of(kind) == queue:
+            function_of(kind)
+
+
+def limit_threads(settings: Settings) -> None:
+    """Set the CPU threads of the numerical libraries; must happen before they are loaded."""
+    if settings.torch_threads:
+        os.environ["OMP_NUM_THREADS"] = str(settings.torch_threads)
+
+
+def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
+    """Give a job whose process was killed back at once, instead of waiting for its heartbeat to go stale."""
+    catalog = Catalog(Settings())
+    try:
+        with catalog.write() as session:
+            job = jobs.get(session, rq_job.args[0])
+            if job.state is JobState.RUNNING:
+                jobs.try_again(session, job.id, job.attempt, "its process was killed", catalog.settings.job_attempts)
+    finally:
+        catalog.close()
+
+
+def main() -> None:
+    """Work on one queue until told to stop; a running job is finished first."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("queue", choices=QUEUES)
+    parser.add_argument("--burst", action="store_true", help="stop when the queue is empty")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = Settings()
+    limit_threads(settings)
+    preload(arguments.queue)
+    worker = Worker(
+        [arguments.queue],
+        connection=Redis.from_url(settings.redis_url),
+        serializer=JSONSerializer,
+        default_worker_ttl=WORKER_TTL_S,
+        work_horse_killed_handler=note_killed,
+    )
+    worker.work(burst=arguments.burst, logging_level="WARNING")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Job: put the proposals of a round before the annotators, with views, reasons and pre-annotations."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session, joinedload
+
+from catalog import raster_keys, rounds
+from catalog.context import Catalog
+from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scoring
+from catalog.registry import ModelVersion, registry_of
+from catalog.signed_urls import ImageUrls
+from imagery.maps import read_map
+from imagery.masks import mask_to_geotiff
+from imagery.store import RasterStore
+from labeling.client import LabelStudio
+from labeling.predictions import build_prediction, score_of
+from labeling.tasks import TaskData, to_task
+from workers.jobs import Work
+from workers.label_studio import LABELS, connect, label_studio
+from workers.preannotation import clean, is_useful, regions
+from workers.scenes import raster_store, source_of, window_of
+from workers.views import draw_views
+
+UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What all tasks of one publication share."""
+
+    catalog: Catalog
+    store: RasterStore
+    urls: ImageUrls
+    scoring: Scoring | None
+    preannotating: ModelVersion | None
+
+    @property
+    def shown_version(self) -> str:
+        """The model version that Label Studio shows with the pre-annotations."""
+        return f"version {self.scoring.model_version}" if self.scoring else UNTRAINED
+
+    @property
+    def drawn_by(self) -> int | None:
+        """The model version that drew the pre-annotations; None if there are none."""
+        return self.preannotating.version if self.preannotating else None
+
+
+def publish_round(work: Work, round_id: int) -> None:
+    """Create the Label Studio tasks of a round, each once however often this runs, and open the round.
+
+    Raises:
+        LabelStudioError: Label Studio does not answer.
+        ServiceDownError: MLflow does not answer.
+        PredictionError: a pre-annotation is not as Label Studio draws it (nothing of it is sent).
+    """
+    with work.catalog.read() as session:
+        published = rounds.get(session, round_id)
+        proposals = _proposals(session, Proposal.round_id == round_id)
+    if published.state is not RoundState.PUBLISHING:
+        return
+    studio = label_studio(work.catalog)
+    project_id = connect(work.catalog, studio)
+    publication = _prepare(work.catalog)
+    tasks, views = [], {}
+    for done, proposal in enumerate(proposals):
+        work.progress(done, len(proposals), "drawing views and pre-annotations")
+        views[proposal.id] = draw_views(publication.store, proposal.patch.scene, proposal.patch, publication.scoring)
+        tasks.append(_task(publication, published, proposal, views[proposal.id]))
+    task_ids = studio.publish(project_id, tasks)
+    _renew_waiting(publication, studio, project_id, round_id)
+    studio.set_model_version(project_id, publication.shown_version)
+    with work.catalog.write() as session:
+        for proposal in proposals:
+            task = rounds.PublishedTask(
+                project_id=project_id,
+                task_id=task_ids[proposal.uid],
+                shown_version=publication.shown_version,
+                preannotated_by=publication.drawn_by,
+                views=views[proposal.id],
+            )
+            rounds.mark_published(session, proposal.id, task, publication.urls.base_url)
+        rounds.mark_open(session, round_id)
+
+
+def image_urls(catalog: Catalog) -> ImageUrls:
+    """Return the maker of image addresses."""
+    settings = catalog.settings
+    return ImageUrls(settings.api_url, catalog.secrets.url_signing_key, settings.image_url_lifetime_s)
+
+
+def _proposals(session: Session, condition: ColumnElement[bool]) -> list[Proposal]:
+    statement = select(Proposal).where(condition).options(joinedload(Proposal.patch).joinedload(Patch.scene))
+    return list(session.scalars(statement.order_by(Proposal.rank)))
+
+
+def _prepare(catalog: Catalog) -> Publication:
+    with catalog.read() as session:
+        scoring = rounds.newest_scoring(session)
+    preannotating = None
+    if scoring is not None and catalog.settings.preannotation != "none":
+        version = registry_of(catalog.settings).get(scoring.model_version)
+        preannotating = version if is_useful(version) else None
+    return Publication(catalog, raster_store(catalog), image_urls(catalog), scoring, preannotating)
+
+
+def _task(publication: Publication, of_round: Round, proposal: Proposal, views: dict[str, str]) -> dict[str, Any]:
+    patch, scene = proposal.patch, proposal.patch.scene
+    centre = source_of(scene).grid.footprint_wgs84(window_of(patch)).centroid
+    data = TaskData(
+        proposal=proposal.uid,
+        patch_id=patch.id,
+        patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
+        round=of_round.id,
+        reason=_reason(proposal, of_round, publication.scoring),
+        place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
+        priority=float(of_round.size - proposal.rank),
+        **{field: publication.urls.url(patch.id, name) for field, name in views.items()},
+    )
+    return to_task(data, _prediction(publication, proposal, data.priority))
+
+
+def _reason(proposal: Proposal, of_round: Round, scoring: Scoring | None) -> str:
+    if proposal.reason is ProposalReason.UNCERTAIN and scoring is not None:
+        return (
+            f"Round {of_round.id}: model version {scoring.model_version} is unsure here "
+            f"({of_round.strategy.value} {proposal.score:.3f} nats)"
+        )
+    if proposal.reason is ProposalReason.CONTROL:
+        return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
+    return f"Round {of_round.id}: drawn at random, to start from"
+
+
+def _prediction(publication: Publication, proposal: Proposal, priority: float) -> dict[str, Any]:
+    """Compose the pre-annotation; without a useful model it is empty and only gives the task its place in the queue."""
+    window = window_of(proposal.patch)
+    drawn = []
+    if publication.preannotating is not None and publication.scoring is not None:
+        scene = proposal.patch.scene
+        key = raster_keys.scored(publication.scoring.id, scene.id, "classes")
+        shown = clean(read_map(publication.store.uri(key), window))
+        drawn = list(regions(shown, publication.catalog.settings.preannotation))
+        publication.store.put(
+            raster_keys.preannotation(proposal.uid, publication.preannotating.version),
+            mask_to_geotiff(shown, source_of(scene).grid, window),
+        )
+    return build_prediction(
+        drawn,
+        model_version=publication.shown_version,
+        score=score_of(priority),
+        height=window.height,
+        width=window.width,
+        labels=LABELS,
+    )
+
+
+def _renew_waiting(publication: Publication, studio: LabelStudio, project_id: int, round_id: int) -> None:
+    """Give the tasks of earlier rounds that still wait a prediction of the newest version too.
+
+    Label Studio serves only predictions of one version: without this they would lose theirs.
+    """
+    with publication.catalog.read() as session:
+        waiting = _proposals(
+            session,
+            (Proposal.state == ProposalState.PUBLISHED)
+            & (Proposal.round_id != round_id)
+            & (Proposal.project_id == project_id)
+            & (Proposal.shown_version != publication.shown_version),
+        )
+        sizes: dict[int, int] = {item.id: item.size for item in session.scalars(select(Round))}
+    for proposal in waiting:
+        if proposal.task_id is None:
+            continue
+        prediction = _prediction(publication, proposal, float(sizes[proposal.round_id] - proposal.rank))
+        studio.add_prediction(proposal.task_id, prediction)
+        with publication.catalog.write() as session:
+            renewed = session.get_one(Proposal, proposal.id)
+            renewed.shown_version, renewed.preannotated_by = publication.shown_version, publication.drawn_by

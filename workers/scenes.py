@@ -1,0 +1,44 @@
+"""Rows of scenes and patches as the pixels' room understands them, and where a scene's rasters lie in the store."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from catalog.context import Catalog
+from catalog.records import Patch, Scene, SceneRole, SceneState
+from imagery.grid import Window
+from imagery.masks import OutlineLayer
+from imagery.scene import SceneSource
+from imagery.store import RasterStore
+
+
+def raster_store(catalog: Catalog) -> RasterStore:
+    """Open the store of masks, maps and views."""
+    return RasterStore(catalog.settings.raster_store)
+
+
+def source_of(scene: Scene) -> SceneSource:
+    """Return where the scene's bands are, and its grid."""
+    return SceneSource.from_json(scene.source)
+
+
+def outlines_of(scene: Scene) -> list[OutlineLayer]:
+    """Return the outlines that came with the scene."""
+    return [OutlineLayer(**item) for item in scene.outlines]
+
+
+def window_of(patch: Patch) -> Window:
+    """Return the window of a patch, relative to its scene's grid."""
+    return Window(patch.row_off, patch.col_off, patch.size_px, patch.size_px)
+
+
+def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:
+    """Return the tiled scenes of some roles, in the order of their ids."""
+    statement = select(Scene).where(Scene.state == SceneState.READY, Scene.role.in_(list(roles)))
+    return list(session.scalars(statement.order_by(Scene.id)))
+
+
+def patches_of(session: Session, scene_id: int) -> list[Patch]:
+    """Return the patches of a scene, in the order of their ids."""
+    return list(session.scalars(select(Patch).where(Patch.scene_id == scene_id).order_by(Patch.id)))

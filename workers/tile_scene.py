@@ -1,0 +1,75 @@
+"""Job: cut a registered scene into patches, burn its outlines, and find out how to show it."""
+
+from sqlalchemy import delete
+
+from catalog import jobs, raster_keys
+from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
+from imagery.composites import composites_for
+from imagery.errors import OutlineError, SceneError
+from imagery.grid import Window, tile
+from imagery.masks import mask_to_geotiff, rasterize_outlines
+from imagery.scene import SceneReader, SceneSource, check_has_data
+from imagery.statistics import percentile_stretch
+from workers.jobs import Work
+from workers.scenes import outlines_of, raster_store, source_of
+
+
+def tile_scene(work: Work, scene_id: int) -> None:
+    """Make a scene ready, or reject it with the reason.
+
+    Raises:
+        SceneError: its pixels cannot be used (all nodata, smaller than a patch, ...).
+        OutlineError: its outlines cannot be used.
+    """
+    with work.catalog.read() as session:
+        scene = session.get_one(Scene, scene_id)
+    if scene.state is not SceneState.REGISTERED:
+        return
+    try:
+        _make_ready(work, scene)
+    except (SceneError, OutlineError) as error:
+        with work.catalog.write() as session:
+            rejected = session.get_one(Scene, scene_id)
+            rejected.state, rejected.error = SceneState.REJECTED, str(error)
+        raise
+
+
+def _make_ready(work: Work, scene: Scene) -> None:
+    source = source_of(scene)
+    check_has_data(source)
+    outlines = outlines_of(scene)
+    if outlines:
+        truth = rasterize_outlines(outlines, source.grid)
+        raster_store(work.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid))
+    windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
+    shares = _valid_shares(work, source, windows)
+    shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
+    stretch = dict(zip(shown, percentile_stretch(source, shown), strict=True))
+    with work.catalog.write() as session:
+        # A job that was cut off after this transaction finds the scene ready; one cut off before finds no patches.
+        session.execute(delete(Patch).where(Patch.scene_id == scene.id))
+        session.add_all(
+            Patch(
+                scene_id=scene.id,
+                row_off=window.row_off,
+                col_off=window.col_off,
+                size_px=window.height,
+                valid_share=share,
+                state=PatchState.UNLABELLED,
+            )
+            for window, share in zip(windows, shares, strict=True)
+        )
+        ready = session.get_one(Scene, scene.id)
+        ready.state, ready.stretch, ready.error = SceneState.READY, stretch, None
+        if scene.role is SceneRole.POOL:
+            jobs.enqueue(session, JobKind.SCORE_POOL)
+
+
+def _valid_shares(work: Work, source: SceneSource, windows: list[Window]) -> list[float]:
+    shares = []
+    with SceneReader(source) as reader:
+        for done, window in enumerate(windows):
+            if done % 50 == 0:
+                work.progress(done, len(windows), "looking for valid pixels")
+            shares.append(float(reader.valid_mask(window).mean()))
+    return shares

@@ -1,0 +1,44 @@
+"""Model versions as networks, ready to predict."""
+
+from dataclasses import dataclass
+
+import torch
+
+from catalog.bundle_cache import BundleCache
+from catalog.context import Catalog
+from catalog.registry import ModelVersion, registry_of
+from models.bundle import read_bundle
+from models.card import ModelCard
+from models.inference import pick_device, place
+from models.segmenter import GlacierSegmenter
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version of the registry, its network on the device at hand, and its card."""
+
+    version: ModelVersion
+    segmenter: GlacierSegmenter
+    card: ModelCard
+
+
+def device(catalog: Catalog) -> torch.device:
+    """Choose where networks run, and give torch the CPU threads that the settings allow."""
+    if catalog.settings.torch_threads:
+        torch.set_num_threads(catalog.settings.torch_threads)
+    return pick_device(catalog.settings.device)
+
+
+def load_champion(catalog: Catalog) -> LoadedVersion | None:
+    """Load the version that is served; None before the first.
+
+    Raises:
+        ServiceDownError: MLflow does not answer.
+    """
+    models = registry_of(catalog.settings)
+    champion = models.champion()
+    if champion is None:
+        return None
+    folder = BundleCache(models, catalog.settings.var_dir / "cache" / "models").directory(champion)
+    segmenter, card = read_bundle(folder)
+    return LoadedVersion(champion, place(segmenter, device(catalog)), card)

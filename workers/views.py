@@ -1,0 +1,37 @@
+"""The pictures of a patch that its annotator sees, drawn once and kept in the store."""
+
+import math
+
+from catalog import raster_keys
+from catalog.records import Patch, Scene, Scoring
+from imagery.classes import CLASSES
+from imagery.composites import composites_for, encode_png, message_tile, render, uncertainty_heatmap
+from imagery.maps import read_map
+from imagery.scene import SceneReader
+from imagery.store import RasterStore
+from workers.scenes import source_of, window_of
+
+
+def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring | None) -> dict[str, str]:
+    """Draw the views of a patch: true colour, false colour and, once the pool is scored, the model's uncertainty.
+
+    Returns:
+        Field of the Label Studio task's data to name of the picture.
+
+    Raises:
+        SceneError: the scene or its map of uncertainty cannot be read.
+    """
+    source, window = source_of(scene), window_of(patch)
+    composites, stretch = composites_for(source.band_names), scene.stretch or {}
+    with SceneReader(source) as reader:
+        for name, triplet in composites.items():
+            picture = render(reader, window, triplet, [tuple(stretch[channel]) for channel in triplet])
+            store.put(raster_keys.view(patch.id, name), encode_png(picture))
+    if scoring is None:
+        uncertainty, picture = "uncertainty-none", message_tile(*window.shape)
+    else:
+        uncertainty = f"uncertainty-{scoring.id}"
+        entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "entropy")), window)
+        picture = uncertainty_heatmap(entropy, math.log(len(CLASSES)))
+    store.put(raster_keys.view(patch.id, uncertainty), encode_png(picture))
+    return {"true_colour": "true-colour", "false_colour": "false-colour", "uncertainty": uncertainty}
