@@ -2,7 +2,7 @@
 
 from importlib.metadata import version as package_version
 
-from flask import Flask, Response, redirect
+from flask import Flask, Response, redirect, url_for
 from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -10,7 +10,9 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from al_server import dashboard, health, jobs, label_events, model_versions, patches, rounds, scenes
 from al_server.auth import check_role
 from al_server.context import Parts
+from al_server.document import SECURITY_SCHEMES, complete
 from al_server.problems import refuse_invalid, register_error_handlers
+from al_server.requests import check_request
 from al_server.schemas import Problem
 from catalog.bundle_cache import BundleCache
 from catalog.context import Catalog
@@ -31,14 +33,14 @@ def create_app(catalog: Catalog) -> Flask:
             version=package_version("glacier-al"),
             description="Active learning server for glacier mapping.",
         ),
-        security_schemes={"token": {"type": "http", "scheme": "bearer"}},
-        responses={"default": Problem},
+        security_schemes=SECURITY_SCHEMES,
         validation_error_status=422,
         validation_error_model=Problem,
         validation_error_callback=refuse_invalid,
-        doc_prefix="/openapi",
+        doc_prefix="/docs",
         doc_url="/openapi.json",
     )
+    app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # else the page sends our address to a public validator
     app.config["MAX_CONTENT_LENGTH"] = catalog.settings.request_max_bytes
     registry = registry_of(catalog.settings)
     app.extensions["catalog"] = catalog
@@ -51,11 +53,14 @@ def create_app(catalog: Catalog) -> Flask:
         ),
     )
     app.before_request(check_role)
+    app.before_request(check_request)
     register_error_handlers(app)
     for resource in (health, scenes, patches, rounds, jobs, label_events, model_versions):
         app.register_api(resource.api)
     app.register_blueprint(dashboard.page)
-    app.add_url_rule("/docs", endpoint="openapi.docs_shortcut", view_func=_docs)
+    app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)
+    app.add_url_rule("/docs", endpoint="openapi.page", view_func=_docs)
+    app.extensions["operations"] = complete(app)
     app.after_request(_add_safety_headers)
     CORS(
         app,
@@ -67,7 +72,7 @@ def create_app(catalog: Catalog) -> Flask:
 
 
 def _docs() -> WerkzeugResponse:
-    return redirect("/openapi/swagger")
+    return redirect(url_for("swagger.swagger"))
 
 
 def _add_safety_headers(response: Response) -> Response:

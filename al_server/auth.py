@@ -28,24 +28,22 @@ EXCEPTIONS = {
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.LABELER,
 }
-PUBLIC_BLUEPRINTS = frozenset({"openapi"})  # the description of the API and its page
+PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the description of the API and its page
 
 
 def check_role() -> Response | None:
     """Let a request pass if its token has the role that its endpoint needs; registered to run before every view."""
     if request.endpoint is None or request.method == "OPTIONS":
         return None
-    needed = _needed(request.endpoint, request.method)
+    needed = role_needed(request.endpoint, request.method)
     if needed is Role.PUBLIC:
         return None
     token = _token()
     if token is None:
-        refused = problem(401, "found no token, expected the header 'Authorization: Bearer <token>'")
-        refused.headers["WWW-Authenticate"] = 'Basic realm="glacier-al: any name, the token as password"'
-        return refused
+        return _unauthorized("found no token, expected the header 'Authorization: Bearer <token>'")
     role, g.actor = _role_of(token, current_app.extensions["catalog"].secrets)
     if role is Role.PUBLIC:
-        return problem(401, "the token is not one of this server's; var/secrets.json holds them")
+        return _unauthorized("the token is not one of this server's; its file of secrets holds them")
     if role < needed:
         return problem(403, f"the token has the role {role.name.lower()}, this needs {needed.name.lower()}")
     return None
@@ -57,10 +55,18 @@ def actor() -> str:
     return name
 
 
-def _needed(endpoint: str, method: str) -> Role:
+def role_needed(endpoint: str, method: str) -> Role:
+    """Return the role that a call needs."""
     if endpoint.split(".", maxsplit=1)[0] in PUBLIC_BLUEPRINTS:
         return Role.PUBLIC
     return EXCEPTIONS.get(endpoint, Role.READER if method in {"GET", "HEAD"} else Role.OPERATOR)
+
+
+def _unauthorized(detail: str) -> Response:
+    """Refuse, in a way that also makes a browser ask for the token."""
+    refused = problem(401, detail)
+    refused.headers["WWW-Authenticate"] = 'Basic realm="glacier-al: any name, the token as password"'
+    return refused
 
 
 def _token() -> str | None:

@@ -1,20 +1,35 @@
 """Liveness, readiness and metrics."""
 
 from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import InstrumentedAttribute
 
 from al_server.context import answer, catalog, parts
-from al_server.schemas import Readiness
+from al_server.schemas import Alive, Readiness, media
 from catalog import training
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES
-from catalog.records import Job, Label, LabelEvent, Patch, Proposal, Round
+from catalog.records import (
+    EventState,
+    Job,
+    JobState,
+    Label,
+    LabelEvent,
+    Patch,
+    PatchState,
+    Proposal,
+    ProposalState,
+    Round,
+    RoundState,
+)
 from catalog.registry import ModelRegistry
 from labeling.errors import LabelStudioError
 from labeling.health import check_health
@@ -22,11 +37,19 @@ from labeling.health import check_health
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 CHECK_TIMEOUT_S = 3.0
 
+STATES: dict[str, tuple[InstrumentedAttribute[Any], type[StrEnum]]] = {
+    "patches": (Patch.state, PatchState),
+    "proposals": (Proposal.state, ProposalState),
+    "rounds": (Round.state, RoundState),
+    "label_events": (LabelEvent.state, EventState),
+    "jobs": (Job.state, JobState),
+}
 
-@api.get("/healthz")
+
+@api.get("/healthz", responses={200: Alive})
 def healthz() -> Response:
     """Say that this server is alive."""
-    return answer({"alive": True})
+    return answer(Alive(alive=True))
 
 
 @api.get("/readyz", responses={200: Readiness, 503: Readiness})
@@ -37,23 +60,19 @@ def readyz() -> Response:
     return answer(Readiness(ready=ready, parts=found), 200 if ready else 503)
 
 
-@api.get("/metrics")
+@api.get("/metrics", responses={200: media("text/plain", "Prometheus's text format", text=True)})
 def metrics() -> Response:
     """Give Prometheus the state of the loop."""
     registry = CollectorRegistry()
     with catalog().read() as session:
-        for name, kind in {
-            "patches": Patch.state,
-            "proposals": Proposal.state,
-            "rounds": Round.state,
-            "label_events": LabelEvent.state,
-            "jobs": Job.state,
-        }.items():
+        for name, (column, states) in STATES.items():
             gauge = Gauge(
                 f"glacier_al_{name}", f"Number of {name.replace('_', ' ')} in each state", ["state"], registry=registry
             )
-            for state, count in session.execute(select(kind, func.count()).group_by(kind)):
-                gauge.labels(state.value).set(count)
+            statement = select(column, func.count()).group_by(column)
+            counts: dict[StrEnum, int] = dict(session.execute(statement).all())
+            for state in states:  # a state that nothing is in is 0, not absent: absent metrics raise no alarm
+                gauge.labels(state.value).set(counts.get(state, 0))
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
@@ -75,7 +94,7 @@ def _checks(known: Catalog, registry: ModelRegistry) -> dict[str, Callable[[], N
     return {
         "database": known.database.check,
         "redis": lambda: _check_workers(known),
-        "mlflow": registry.check,
+        "mlflow": lambda: registry.check(CHECK_TIMEOUT_S),
         "label-studio": lambda: check_health(known.settings.label_studio_url, CHECK_TIMEOUT_S),
     }
 

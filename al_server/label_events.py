@@ -9,7 +9,7 @@ from sqlalchemy import select
 from al_server.answers import event_answer
 from al_server.context import answer, catalog
 from al_server.problems import problem
-from al_server.schemas import EventAnswer, EventId, EventList, EventPage
+from al_server.schemas import EventAnswer, EventId, EventList, EventPage, Recorded
 from catalog import labels
 from catalog.context import enqueued
 from catalog.records import LabelEvent
@@ -20,7 +20,7 @@ from labeling.webhook import SECRET_HEADER
 api = APIBlueprint("label_events", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="label events")])
 
 
-@api.post("/webhooks/label-studio", doc_ui=True)
+@api.post("/webhooks/label-studio", responses={200: Recorded, 202: Recorded})
 def receive() -> Response:
     """Take a label event: verify, store, commit, answer; and only then tell the workers.
 
@@ -37,7 +37,7 @@ def receive() -> Response:
     entries = [labels.NewEvent(**ledger_entry(event)) for event in parse_event(body, limit)]
     with known.database.write() as session:
         new = labels.record(session, entries, body, "webhook")
-        answered = answer({"recorded": [event.id for event in new]}, 202 if new else 200)
+        answered = answer(Recorded(recorded=[event.id for event in new]), 202 if new else 200)
     jobs = enqueued(session)
     answered.call_on_close(lambda: known.dispatch(jobs))
     return answered

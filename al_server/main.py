@@ -1,13 +1,13 @@
 """``python -m al_server.main``: serve the API and the status page."""
 
 import argparse
-import logging
 from urllib.parse import urlsplit
 
 import waitress
 
 from al_server.app import create_app
 from catalog.context import Catalog
+from catalog.logs import configure_logging
 from catalog.settings import Settings
 
 THREADS = 8
@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the API and the status page.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging()
     settings = Settings()
     port = urlsplit(settings.api_url).port or 80
     waitress.serve(

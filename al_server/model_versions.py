@@ -6,7 +6,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.answers import model_answer
 from al_server.auth import actor
 from al_server.context import answer, catalog, parts
-from al_server.schemas import ModelAnswer, ModelList, PromotionAnswer, PromotionRequest, VersionNumber
+from al_server.schemas import ModelAnswer, ModelList, PromotionAnswer, PromotionRequest, VersionNumber, media
 from catalog import jobs, promotions
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
@@ -36,25 +36,25 @@ def latest() -> Response:
     """Describe the version to use: the champion. Poll with ``If-None-Match``; 304 while it is unchanged."""
     champion = _champion()
     response = answer(model_answer(champion, parts().registry.aliases()))
-    response.set_etag(f"v{champion.version}-{champion.run_id}")
+    response.add_etag()  # of the content: aliases may move while the champion stays
     response.headers["Cache-Control"] = "no-cache"  # may be kept, must be asked about
     response.make_conditional(request)
     return response
 
 
-@api.get("/latest/onnx")
+@api.get("/latest/onnx", responses={200: media("application/octet-stream", "ONNX")})
 def latest_onnx() -> Response:
     """Give the champion as ONNX; supports ranges and ``If-None-Match``."""
     return _file(ONNX, "application/octet-stream")
 
 
-@api.get("/latest/weights")
+@api.get("/latest/weights", responses={200: media("application/octet-stream", "safetensors")})
 def latest_weights() -> Response:
     """Give the champion's weights as safetensors; supports ranges and ``If-None-Match``."""
     return _file(WEIGHTS, "application/octet-stream")
 
 
-@api.get("/latest/card")
+@api.get("/latest/card", responses={200: media("application/json", "The model card")})
 def latest_card() -> Response:
     """Give the champion's model card; supports ``If-None-Match``."""
     return _file(CARD, "application/json")
@@ -63,19 +63,15 @@ def latest_card() -> Response:
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     """Let a version be served."""
-    with catalog().write() as session:
-        moved = promotions.promote(session, parts().registry, path.version, body.reason, actor())
-        jobs.enqueue(session, JobKind.SCORE_POOL)
-        return answer(_describe(moved))
+    return _note(promotions.promote(parts().registry, path.version, body.reason, actor()))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Let the version be served again that was before the champion."""
-    with catalog().write() as session:
+    with catalog().read() as session:
         moved = promotions.roll_back(session, parts().registry, body.reason, actor())
-        jobs.enqueue(session, JobKind.SCORE_POOL)
-        return answer(_describe(moved))
+    return _note(moved)
 
 
 def _champion() -> ModelVersion:
@@ -101,11 +97,17 @@ def _file(name: str, media_type: str) -> Response:
     return response
 
 
-def _describe(moved: Promotion) -> PromotionAnswer:
-    return PromotionAnswer(
-        version=moved.model_version,
-        previous_version=moved.previous_version,
-        verdict=moved.verdict,
-        reason=moved.reason,
-        actor=moved.actor,
+def _note(moved: Promotion) -> Response:
+    """Keep what was decided, have the pool scored by the new champion, and answer."""
+    with catalog().write() as session:
+        session.add(moved)
+        jobs.enqueue(session, JobKind.SCORE_POOL)
+    return answer(
+        PromotionAnswer(
+            version=moved.model_version,
+            previous_version=moved.previous_version,
+            verdict=moved.verdict,
+            reason=moved.reason,
+            actor=moved.actor,
+        )
     )

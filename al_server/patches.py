@@ -4,13 +4,13 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import parts
-from al_server.schemas import CompositePath, Signature
+from al_server.schemas import CompositePath, Signature, media
 from catalog import raster_keys
 
 api = APIBlueprint("patches", __name__, url_prefix="/api/v1/patches", abp_tags=[Tag(name="patches")])
 
 
-@api.get("/<int:patch_id>/composites/<name>.png")
+@api.get("/<int:patch_id>/composites/<name>.png", responses={200: media("image/png", "The picture")})
 def composite(path: CompositePath, query: Signature) -> Response:
     """Give one picture, to whoever holds its signed address."""
     parts().image_urls.check(path.patch_id, path.name, query.signature)

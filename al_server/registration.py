@@ -1,6 +1,7 @@
 """Registering a scene: what can be told of it from headers is checked at once, before a row is written."""
 
 from collections.abc import Callable
+from os.path import isfile
 from pathlib import Path
 
 from sqlalchemy import select
@@ -24,7 +25,8 @@ def below(root: Path) -> Resolve:
 
     def resolve(name: str) -> str:
         path = (root / name).resolve()
-        if not path.is_relative_to(root) or not path.is_file():
+        # Unlike Path.is_file, isfile says no to a name that is too long for the file system, instead of raising.
+        if not path.is_relative_to(root.resolve()) or not isfile(path):  # noqa: PTH113
             raise SceneError(f"found no file {name!r} below the scene root of this server; copy it there first")
         return str(path)
 

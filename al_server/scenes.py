@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from al_server.answers import job_answer, scene_answer
 from al_server.context import answer, catalog, parts
 from al_server.registration import below, register
-from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, SceneRequest
+from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, SceneRequest, media
 from catalog import jobs, raster_keys, rounds
 from catalog.errors import ConflictError, NotFoundError
-from catalog.records import JobKind, Patch, Scene, SceneState, Score
+from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneState, Score
 from imagery.grid import Window
 from imagery.scene import SceneSource
 
@@ -52,7 +52,7 @@ def get_scene(path: SceneId) -> Response:
         return answer(scene_answer(session, _get(session, path.scene_id)))
 
 
-@api.get("/<int:scene_id>/patches")
+@api.get("/<int:scene_id>/patches", responses={200: media(MEDIA_TYPES["geojson"], "A FeatureCollection", text=True)})
 def list_patches(path: SceneId, query: Page) -> Response:
     """Give patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring."""
     with catalog().read() as session:
@@ -96,19 +96,21 @@ def list_patches(path: SceneId, query: Page) -> Response:
     return Response(json.dumps(body), content_type=MEDIA_TYPES["geojson"])
 
 
-@api.get("/<int:scene_id>/prediction.tif", responses={202: JobAnswer})
+@api.get("/<int:scene_id>/prediction.tif", responses={200: media(MEDIA_TYPES["tif"], "The class map"), 202: JobAnswer})
 def prediction_tif(path: SceneId) -> Response:
     """Give the champion's class map as a Cloud Optimized GeoTIFF; 202 while it is being made."""
     return _prediction(path.scene_id, "tif")
 
 
-@api.get("/<int:scene_id>/prediction.geojson", responses={202: JobAnswer})
+@api.get(
+    "/<int:scene_id>/prediction.geojson", responses={200: media(MEDIA_TYPES["geojson"], "The outlines"), 202: JobAnswer}
+)
 def prediction_geojson(path: SceneId) -> Response:
     """Give the champion's outlines, with holes, in WGS 84; 202 while they are being made."""
     return _prediction(path.scene_id, "geojson")
 
 
-@api.get("/<int:scene_id>/prediction.gpkg", responses={202: JobAnswer})
+@api.get("/<int:scene_id>/prediction.gpkg", responses={200: media(MEDIA_TYPES["gpkg"], "The outlines"), 202: JobAnswer})
 def prediction_gpkg(path: SceneId) -> Response:
     """Give the champion's outlines, with holes, in the scene's own CRS; 202 while they are being made."""
     return _prediction(path.scene_id, "gpkg")
@@ -126,7 +128,7 @@ def _prediction(scene_id: int, suffix: str) -> Response:
     # The GeoTIFF is written last: once it is there, so are the outlines.
     if not store.exists(raster_keys.prediction(scene_id, champion.version, "tif")):
         with catalog().write() as session:
-            job = jobs.enqueue(session, JobKind.PREDICT_SCENE, f"{scene_id}-{champion.version}", scene_id=scene_id)
+            job = _enqueue_prediction(session, scene_id, champion.version)
         response = answer(job_answer(job), 202)
         response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
         response.headers["Retry-After"] = "5"
@@ -135,6 +137,14 @@ def _prediction(scene_id: int, suffix: str) -> Response:
     response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{champion.version}.{suffix}"'
     response.headers["X-Model-Version"] = str(champion.version)
     return response
+
+
+def _enqueue_prediction(session: Session, scene_id: int, version: int) -> Job:
+    key = f"{scene_id}-{version}"
+    last = jobs.last_of(session, JobKind.PREDICT_SCENE, key)
+    if last is not None and last.state is JobState.FAILED:  # whoever polls must hear of it, not start it again
+        raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
+    return jobs.enqueue(session, JobKind.PREDICT_SCENE, key, scene_id=scene_id)
 
 
 def _get(session: Session, scene_id: int) -> Scene:

@@ -11,6 +11,12 @@ from catalog.settings import Strategy
 NAME = r"^[a-z0-9][a-z0-9-]{0,98}$"
 
 
+MAX_INTEGER = 2**31 - 1  # of a database column
+
+Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=1000)]
+
+
 class Closed(BaseModel):
     """Refuses members that it does not know: a misspelt one must not be silently ignored."""
 
@@ -32,13 +38,13 @@ class Problem(BaseModel):
 class SceneId(Closed):
     """The number of a scene."""
 
-    scene_id: int
+    scene_id: Integer
 
 
 class RoundId(Closed):
     """The number of a round."""
 
-    round_id: int
+    round_id: Integer
 
 
 class JobId(Closed):
@@ -50,19 +56,19 @@ class JobId(Closed):
 class EventId(Closed):
     """The number of a label event."""
 
-    event_id: int
+    event_id: Integer
 
 
 class VersionNumber(Closed):
     """The number of a model version."""
 
-    version: int
+    version: Integer
 
 
 class CompositePath(Closed):
     """A picture of a patch."""
 
-    patch_id: int
+    patch_id: Integer
     name: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
 
 
@@ -75,7 +81,7 @@ class Signature(Closed):
 class Page(Closed):
     """A part of a long list: up to ``limit`` items after the one with the id ``after``."""
 
-    after: int = 0
+    after: Integer = 0
     limit: int = Field(100, ge=1, le=1000)
 
 
@@ -99,14 +105,14 @@ class BandRequest(Closed):
     """Where a band is: a file below the scene root and the band's place in it."""
 
     name: str = Field(min_length=1, max_length=40)
-    path: str
-    index: int = Field(1, ge=1)
+    path: FilePath
+    index: int = Field(1, ge=1, le=MAX_INTEGER)
 
 
 class OutlineRequest(Closed):
     """Outlines of one class: a GeoPackage, GeoJSON or shapefile below the scene root."""
 
-    path: str
+    path: FilePath
     layer: str | None = None
     class_name: str = Field(alias="class", examples=["clean ice"])
 
@@ -114,10 +120,10 @@ class OutlineRequest(Closed):
 class RegionRequest(Closed):
     """A part of the files, in pixels."""
 
-    row_off: int = Field(ge=0)
-    col_off: int = Field(ge=0)
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
+    row_off: Integer
+    col_off: Integer
+    height: int = Field(gt=0, le=MAX_INTEGER)
+    width: int = Field(gt=0, le=MAX_INTEGER)
 
 
 class SceneRequest(Closed):
@@ -125,14 +131,14 @@ class SceneRequest(Closed):
 
     name: str = Field(pattern=NAME)
     role: SceneRole
-    path: str | None = None
+    path: FilePath | None = None
     bands: Annotated[list[BandRequest], Field(min_length=1)] | None = None
     sensor: str | None = None
     region: RegionRequest | None = None
     nodata: float | None = None
     outlines: list[OutlineRequest] = []
-    patch_size_px: int | None = Field(None, ge=32)
-    patch_overlap_px: int | None = Field(None, ge=0)
+    patch_size_px: int | None = Field(None, ge=32, le=MAX_INTEGER)
+    patch_overlap_px: Integer | None = None
 
 
 class RoundRequest(Closed):
@@ -140,7 +146,7 @@ class RoundRequest(Closed):
 
     strategy: Strategy | None = None
     size: int | None = Field(None, ge=1, le=10_000)
-    seed: int | None = Field(None, ge=0)
+    seed: Integer | None = None
 
 
 class PromotionRequest(Closed):
@@ -150,6 +156,24 @@ class PromotionRequest(Closed):
 
 
 # Answers
+
+
+def media(media_type: str, description: str, *, text: bool = False) -> dict[str, Any]:
+    """Describe an answer that is no JSON of a schema of ours: a file, or text."""
+    schema = {"type": "string"} if text else {"type": "string", "format": "binary"}
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+class Alive(BaseModel):
+    """This server is alive."""
+
+    alive: bool
+
+
+class Recorded(BaseModel):
+    """The label events that were new, by the ids they have in the ledger."""
+
+    recorded: list[int]
 
 
 class JobAnswer(BaseModel):

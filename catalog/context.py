@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs
 from catalog.database import Database
 from catalog.errors import ServiceDownError
+from catalog.failures import note_failure
 from catalog.job_queue import JobQueue
 from catalog.records import Job, now
 from catalog.secrets import Secrets, load_or_create
@@ -57,7 +58,8 @@ class Catalog:
             ServiceDownError: Redis does not answer.
         """
         with self.database.write() as session:
-            jobs.hand_over_stale(session, self.settings.job_stale_after_s, self.settings.job_attempts)
+            for job in jobs.stale(session, self.settings.job_stale_after_s):
+                note_failure(session, job, "its worker died", self.settings.job_attempts)
         with self.database.read() as session:
             waiting = jobs.due(session)
         self.queue.push_missing(waiting)

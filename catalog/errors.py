@@ -1,4 +1,4 @@
-"""What can go wrong with what the system knows. ``al_server.errors`` says which HTTP status each means."""
+"""What can go wrong with what the system knows. ``al_server.problems`` says which HTTP status each means."""
 
 
 class CatalogError(Exception):

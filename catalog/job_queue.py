@@ -77,9 +77,9 @@ class JobQueue:
 
     @property
     def address(self) -> str:
-        """Host and port, without the password."""
+        """Host and port, or the path of the socket; without the password."""
         options = self.connection.connection_pool.connection_kwargs
-        return f"{options.get('host', 'a socket')}:{options.get('port', '')}"
+        return str(options["path"]) if "path" in options else f"{options['host']}:{options['port']}"
 
 
 def _rq_id(job: Job) -> str:

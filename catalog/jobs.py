@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog.errors import ConflictError, JobLostError, NotFoundError
@@ -29,14 +30,30 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
         subject: what the work is about: ids only, never arrays.
     """
     full_key = f"{kind}:{key}" if key else str(kind)
-    existing = session.scalar(select(Job).where(Job.key == full_key, Job.state.in_(OPEN)))
+    existing = _open_with_key(session, full_key)
     if existing is not None:
         return existing
     job = Job(kind=kind, key=full_key, subject=subject)
-    session.add(job)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(job)
+    except IntegrityError:  # another process added the same job between the look and the insert
+        added = _open_with_key(session, full_key)
+        if added is None:
+            raise
+        return added
     session.info.setdefault("enqueued", []).append(job)
     return job
+
+
+def _open_with_key(session: Session, full_key: str) -> Job | None:
+    return session.scalar(select(Job).where(Job.key == full_key, Job.state.in_(OPEN)))
+
+
+def last_of(session: Session, kind: JobKind, key: str) -> Job | None:
+    """Return the job with this kind and key that was enqueued last, open or not."""
+    statement = select(Job).where(Job.key == f"{kind}:{key}").order_by(Job.created_at.desc()).limit(1)
+    return session.scalar(statement)
 
 
 def is_open(session: Session, kind: JobKind) -> bool:
@@ -154,11 +171,10 @@ def retry(session: Session, job_id: str) -> Job:
     return job
 
 
-def hand_over_stale(session: Session, stale_after_s: float, max_failures: int) -> None:
-    """Queue again every running job whose worker has stopped giving heartbeats (killed, power cut)."""
+def stale(session: Session, stale_after_s: float) -> list[Job]:
+    """Return the running jobs whose worker has stopped giving heartbeats (killed, power cut)."""
     limit = now() - timedelta(seconds=stale_after_s)
-    for job in session.scalars(select(Job).where(Job.state == JobState.RUNNING, Job.heartbeat_at < limit)):
-        try_again(session, job.id, job.attempt, "its worker died", max_failures)
+    return list(session.scalars(select(Job).where(Job.state == JobState.RUNNING, Job.heartbeat_at < limit)))
 
 
 def due(session: Session) -> list[Job]:

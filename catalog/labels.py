@@ -122,6 +122,13 @@ def replay(session: Session, event_id: int) -> LabelEvent:
     return event
 
 
+def mark_failed(session: Session, event_id: int, error: str) -> None:
+    """Note that an event could not be applied, so that it can be replayed; one that was dealt with stays as it is."""
+    event = get_event(session, event_id)
+    if event.state is EventState.RECEIVED:
+        settle(event, EventState.FAILED, error)
+
+
 def settle(event: LabelEvent, state: EventState, detail: str | None = None) -> None:
     """Note what became of an event."""
     event.state, event.detail, event.applied_at = state, detail, now()
@@ -168,20 +175,24 @@ def store(session: Session, label: Label) -> None:
 
 def answer(session: Session, proposal: Proposal, *, skipped: bool) -> None:
     """Bring a proposal, its patch and its round to the state that the labels standing now imply."""
-    labelled = bool(current(session, proposal.patch_id))
-    patch = session.get_one(Patch, proposal.patch_id)
     if proposal.state is not ProposalState.WITHDRAWN:
-        if labelled:
+        if current(session, proposal.patch_id):
             proposal.state = ProposalState.LABELLED
         else:
             proposal.state = ProposalState.SKIPPED if skipped else ProposalState.PUBLISHED
-    if labelled:
-        patch.state = PatchState.LABELLED
-    elif proposal.state is ProposalState.WITHDRAWN:
-        patch.state = PatchState.UNLABELLED
-    else:
-        patch.state = PatchState.SKIPPED if skipped else PatchState.PROPOSED
+    session.flush()
+    session.get_one(Patch, proposal.patch_id).state = _implied_state(session, proposal.patch_id)
     rounds.complete_if_answered(session, proposal.round_id)
+
+
+def _implied_state(session: Session, patch_id: int) -> PatchState:
+    """Return the state of a patch that its standing labels and its proposals, of whatever round, imply."""
+    if current(session, patch_id):
+        return PatchState.LABELLED
+    states = set(session.scalars(select(Proposal.state).where(Proposal.patch_id == patch_id)))
+    if states & {ProposalState.CHOSEN, ProposalState.PUBLISHED}:
+        return PatchState.PROPOSED
+    return PatchState.SKIPPED if ProposalState.SKIPPED in states else PatchState.UNLABELLED
 
 
 def withdraw_task(session: Session, project_id: int, task_id: int) -> Proposal | None:

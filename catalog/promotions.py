@@ -1,4 +1,8 @@
-"""Which version is served: moving the champion, with the reason and the actor kept."""
+"""Which version is served: moving the champion, with the reason and the actor kept.
+
+MLflow is asked first, outside any transaction of ours: while it hesitates, nobody waits for the database. The functions
+return the row that notes what was decided; whoever calls adds it in a transaction of its own.
+"""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -7,37 +11,45 @@ from catalog.errors import ConflictError
 from catalog.records import Promotion
 from catalog.registry import CHALLENGER, CHAMPION, ModelRegistry
 
+PROMOTED = "promoted"
+KEPT = "kept"
+ROLLED_BACK = "rolled back"
 
-def promote(session: Session, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
+
+def promote(registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
     """Let a version be served.
 
     Raises:
         NotFoundError: there is no such version.
+        ConflictError: it is served already.
         ServiceDownError: MLflow does not answer; nothing has changed.
     """
-    return _move(session, registry, version, "promoted", reason, actor)
+    if registry.aliases().get(CHAMPION) == version:
+        raise ConflictError(f"version {version} is served already")
+    return _move(registry, version, PROMOTED, reason, actor)
 
 
 def roll_back(session: Session, registry: ModelRegistry, reason: str, actor: str) -> Promotion:
-    """Let the version be served again that was before the present champion.
+    """Let the version be served again that was before the present champion was promoted.
 
     Raises:
         ConflictError: no earlier champion is known.
         ServiceDownError: MLflow does not answer; nothing has changed.
     """
     serving = registry.aliases().get(CHAMPION)
-    last = session.scalar(
+    # Roll-backs do not count: a second one goes further back instead of undoing the first.
+    promotion = session.scalar(
         select(Promotion)
-        .where(Promotion.model_version == serving, Promotion.verdict != "kept")
+        .where(Promotion.model_version == serving, Promotion.verdict == PROMOTED)
         .order_by(Promotion.id.desc())
         .limit(1)
     )
-    if serving is None or last is None or last.previous_version is None:
+    if promotion is None or promotion.previous_version is None:
         raise ConflictError(f"found no version that was served before {serving}; promote a version by its number")
-    return _move(session, registry, last.previous_version, "rolled back", reason, actor)
+    return _move(registry, promotion.previous_version, ROLLED_BACK, reason, actor)
 
 
-def keep(session: Session, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
+def keep(registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
     """Note that a version does not replace the champion; the alias ``challenger`` names it.
 
     Raises:
@@ -45,21 +57,14 @@ def keep(session: Session, registry: ModelRegistry, version: int, reason: str, a
         ServiceDownError: MLflow does not answer; nothing has changed.
     """
     registry.move_alias(CHALLENGER, version)
-    return _note(session, version, registry.aliases().get(CHAMPION), "kept", reason, actor)
+    return _note(version, registry.aliases().get(CHAMPION), KEPT, reason, actor)
 
 
-def history(session: Session) -> list[Promotion]:
-    """Return every decision, newest first."""
-    return list(session.scalars(select(Promotion).order_by(Promotion.id.desc())))
-
-
-def _move(session: Session, registry: ModelRegistry, version: int, verdict: str, reason: str, actor: str) -> Promotion:
+def _move(registry: ModelRegistry, version: int, verdict: str, reason: str, actor: str) -> Promotion:
     previous = registry.aliases().get(CHAMPION)
     registry.move_alias(CHAMPION, version)
-    return _note(session, version, previous, verdict, reason, actor)
+    return _note(version, previous, verdict, reason, actor)
 
 
-def _note(session: Session, version: int, previous: int | None, verdict: str, reason: str, actor: str) -> Promotion:
-    noted = Promotion(model_version=version, previous_version=previous, verdict=verdict, reason=reason, actor=actor)
-    session.add(noted)
-    return noted
+def _note(version: int, previous: int | None, verdict: str, reason: str, actor: str) -> Promotion:
+    return Promotion(model_version=version, previous_version=previous, verdict=verdict, reason=reason, actor=actor)

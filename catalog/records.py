@@ -243,9 +243,18 @@ class Score(Base):
 
 
 class Round(Base):
-    """A batch of proposals put before the annotators together."""
+    """A batch of proposals put before the annotators together. At most one is choosing its patches at a time."""
 
     __tablename__ = "rounds"
+    __table_args__ = (
+        Index(
+            "ix_rounds_one_choosing",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'choosing'"),
+            postgresql_where=text("state = 'choosing'"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     strategy: Mapped[Strategy]

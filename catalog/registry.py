@@ -17,6 +17,7 @@ from catalog.settings import Settings
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 BUNDLE = "bundle"  # folder of the artifacts of a version, below its run
+_UNAVAILABLE = frozenset({502, 503, 504})  # a proxy before MLflow speaks
 CHAMPION_CACHE_S = 2.0  # a champion moved in MLflow's own page must show in our API within 5 s
 
 
@@ -119,16 +120,18 @@ class ModelRegistry:
         response = self._request(
             "GET", f"{self.url}/get-artifact", params={"run_uuid": version.run_id, "path": f"{BUNDLE}/{name}"}
         )
-        if response.status_code != requests.codes.ok:
+        if response.status_code in _UNAVAILABLE:
+            raise ServiceDownError("MLflow", self.url, f"get-artifact gave status {response.status_code}")
+        if response.status_code != requests.codes.ok:  # MLflow says 500 of a file that is not there
             raise NotFoundError(
                 f"version {version.version} has no file {BUNDLE}/{name} in MLflow (status {response.status_code}); its "
                 "artifacts may have been deleted"
             )
         return response.content
 
-    def check(self) -> None:
-        """Raise ServiceDownError if MLflow does not answer."""
-        response = self._request("GET", f"{self.url}/health")
+    def check(self, timeout_s: float) -> None:
+        """Raise ServiceDownError if MLflow does not answer in time."""
+        response = self._request("GET", f"{self.url}/health", timeout=timeout_s)
         if response.status_code != requests.codes.ok:
             raise ServiceDownError("MLflow", self.url, f"status {response.status_code}")
 
@@ -140,7 +143,7 @@ class ModelRegistry:
 
     def _request(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
-            return self._http.request(method, url, timeout=self.timeout_s, **options)
+            return self._http.request(method, url, **{"timeout": self.timeout_s, **options})
         except requests.RequestException as error:
             raise ServiceDownError("MLflow", self.url, type(error).__name__) from error
 
@@ -150,7 +153,10 @@ class ModelRegistry:
         options = {"params": values} if method == "GET" else {"json": values}
         response = self._request(method, f"{self.url}/api/2.0/mlflow/{path}", **options)
         if response.status_code == requests.codes.ok:
-            answer: dict[str, Any] = response.json()
+            try:
+                answer: dict[str, Any] = response.json()
+            except requests.JSONDecodeError as error:
+                raise ServiceDownError("MLflow", self.url, f"what answers is not MLflow: {error}") from error
             return answer
         # A missing model is RESOURCE_DOES_NOT_EXIST, a missing alias INVALID_PARAMETER_VALUE.
         if missing_is_none and response.status_code in {requests.codes.not_found, requests.codes.bad_request}:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, null, select
+from sqlalchemy import ColumnElement, func, null, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -64,8 +65,7 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
     if making is not None:
         cause = f" ({making.error}; retry its job once that is mended)" if making.error else ""
         raise ConflictError(f"round {making.id} is still {making.state}{cause}; wait until it is open")
-    left = count_candidates(session, settings.min_valid_share)
-    if left == 0:
+    if count_candidates(session, settings.min_valid_share) == 0:
         raise ConflictError(
             "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
             "it is tiled"
@@ -81,9 +81,17 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
                 f"strategy {strategy.value!r} ranks by scores, but no version has scored the pool yet; label a round "
                 "of strategy 'random' first, or wait for the running job"
             )
+        if count_candidates(session, settings.min_valid_share, scoring.id) == 0:
+            raise ConflictError(
+                f"strategy {strategy.value!r} ranks by scores, but every patch that version {scoring.model_version} "
+                "scored has been proposed; wait until the rest of the pool is scored, or choose 'random'"
+            )
     new = Round(strategy=strategy, size=size, seed=0, scoring_id=scoring.id if scoring else None)
-    session.add(new)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(new)
+    except IntegrityError as error:
+        raise ConflictError("another round was opened at this very moment; wait until it is open") from error
     new.seed = seed if seed is not None else new.id
     jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id)
     return new
@@ -102,23 +110,33 @@ def get(session: Session, round_id: int) -> Round:
 
 
 def newest_scoring(session: Session) -> Scoring | None:
-    """Return the last complete scoring of the pool."""
-    return session.scalar(select(Scoring).where(Scoring.completed_at.is_not(None)).order_by(Scoring.id.desc()).limit(1))
+    """Return the scoring of the pool that was completed last: after a roll-back an older one is completed anew."""
+    complete = select(Scoring).where(Scoring.completed_at.is_not(None))
+    return session.scalar(complete.order_by(Scoring.completed_at.desc(), Scoring.id.desc()).limit(1))
 
 
-def count_candidates(session: Session, min_valid_share: float) -> int:
-    """Count the patches that may be proposed: of ready pool scenes, untouched, with enough valid pixels."""
-    statement = (
-        select(func.count(Patch.id))
-        .join(Scene)
-        .where(
-            Scene.role == SceneRole.POOL,
-            Scene.state == SceneState.READY,
-            Patch.state == PatchState.UNLABELLED,
-            Patch.valid_share >= min_valid_share,
-        )
-    )
+def count_candidates(session: Session, min_valid_share: float, scoring_id: int | None = None) -> int:
+    """Count the patches that may be proposed: of ready pool scenes, untouched, with enough valid pixels.
+
+    Args:
+        session: any session.
+        min_valid_share: what is enough.
+        scoring_id: count only those with scores by this scoring.
+    """
+    statement = select(func.count(Patch.id)).join(Scene, Scene.id == Patch.scene_id)
+    statement = statement.where(*_may_be_proposed(min_valid_share))
+    if scoring_id is not None:
+        statement = statement.where(Patch.id.in_(select(Score.patch_id).where(Score.scoring_id == scoring_id)))
     return session.scalar(statement) or 0
+
+
+def _may_be_proposed(min_valid_share: float) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Scene.role == SceneRole.POOL,
+        Scene.state == SceneState.READY,
+        Patch.state == PatchState.UNLABELLED,
+        Patch.valid_share >= min_valid_share,
+    )
 
 
 def candidates(session: Session, of_round: Round, min_valid_share: float) -> list[Candidate]:
@@ -127,12 +145,7 @@ def candidates(session: Session, of_round: Round, min_valid_share: float) -> lis
     statement = (
         select(Patch.id, Patch.scene_id, Patch.row_off, Patch.col_off, Patch.size_px, score)
         .join(Scene, Scene.id == Patch.scene_id)
-        .where(
-            Scene.role == SceneRole.POOL,
-            Scene.state == SceneState.READY,
-            Patch.state == PatchState.UNLABELLED,
-            Patch.valid_share >= min_valid_share,
-        )
+        .where(*_may_be_proposed(min_valid_share))
         .order_by(Patch.id)
     )
     if of_round.scoring_id is not None:
@@ -214,14 +227,17 @@ def complete_if_answered(session: Session, round_id: int) -> None:
 def progress(session: Session, round_id: int) -> dict[ProposalState, int]:
     """Count the proposals of a round by state."""
     statement = select(Proposal.state, func.count()).where(Proposal.round_id == round_id).group_by(Proposal.state)
-    counts = {state: count for state, count in session.execute(statement).tuples()}  # noqa: C416 - typed rows
+    counts = dict(session.execute(statement).all())
     return {state: counts.get(state, 0) for state in ProposalState}
 
 
 def open_next_automatically(session: Session, settings: Settings) -> Round | None:
-    """Open the next round if the setting says so, no round is unfinished, and the newest labels have been learnt.
+    """Open the next round if the setting says so, none is unfinished, and no fine-tune or scoring is under way.
 
     The first round is opened by a person (or a program) that says so; the loop then keeps itself going.
+
+    Raises:
+        ConflictError: there is nothing to rank by yet, or only patches without scores are left.
     """
     if not settings.auto_rounds:
         return None

@@ -1,8 +1,10 @@
 """The secrets of an installation: made at first start, kept in one file that only its owner may read, never logged."""
 
+import contextlib
 import json
 import os
 import secrets
+import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -33,29 +35,35 @@ class Secrets:
 def load_or_create(path: Path) -> Secrets:
     """Read the secrets file, or make it with fresh secrets and mode 0600.
 
+    Processes that start together end up with the same secrets: one of them makes the file, all read it.
+
     Raises:
         SecretsError: the file exists but holds something else than exactly the secrets expected.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(Secrets()), indent=1)
-        try:
-            # Exclusive creation: of two processes that start together only one writes, and both read the same file.
-            descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            raise SecretsError(
-                f"found {path.with_suffix('.new')}: another process is making the secrets, or one was cut off while "
-                "doing so; remove that file if nothing else is starting"
-            ) from error
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        path.with_suffix(".new").rename(path)
+        _create(path)
     try:
-        values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:
         raise SecretsError(f"{path} is not JSON ({error}); restore it from a backup") from error
     expected = {item.name for item in fields(Secrets)}
     if not isinstance(values, dict) or set(values) != expected:
         found = sorted(values) if isinstance(values, dict) else type(values).__name__
         raise SecretsError(f"{path} holds {found}, expected exactly {sorted(expected)}; restore it from a backup")
+    empty = sorted(name for name, value in values.items() if not isinstance(value, str) or not value)
+    if empty:  # an empty token would let everybody in
+        raise SecretsError(f"{path} holds no text for {empty}, expected some for each; restore it from a backup")
     return Secrets(**values)
+
+
+def _create(path: Path) -> None:
+    """Make the file whole or not at all; leave it alone if another process was faster."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(json.dumps(asdict(Secrets()), indent=1))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # unlike a renaming, a link never replaces what is there
+    finally:
+        Path(draft).unlink()

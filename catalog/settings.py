@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     var_dir: AbsolutePath = Field(Path("var"), validate_default=True, description="Folder of all variable data.")
     database_url: str = Field(
         default_factory=lambda known: f"sqlite:///{known['var_dir'] / 'catalog.sqlite'}",
+        repr=False,  # may hold a password
         description="SQLAlchemy URL; default: SQLite in `var_dir`.",
     )
     raster_store: str = Field(
@@ -64,7 +65,9 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8000",
         description="Our own address as Label Studio and the annotators' browsers reach it.",
     )
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, which carries only the job queue.")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", repr=False, description="Redis, which carries only the job queue."
+    )
     mlflow_url: str = Field("http://127.0.0.1:5000", description="MLflow tracking server and model registry.")
     label_studio_url: str = Field("http://127.0.0.1:8080", description="Label Studio as our servers reach it.")
     label_studio_project: str = Field(

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from catalog.context import Catalog
-from catalog.settings import Settings
+from cli.running import running_settings
 
 
 @contextmanager
 def installed_catalog() -> Iterator[Catalog]:
-    """Open the catalog that the environment names, its schema up to date; close it afterwards."""
-    catalog = Catalog(Settings())
+    """Open the catalog of the system that runs here, or of the environment, its schema up to date; close it at the end."""
+    catalog = Catalog(running_settings())
     catalog.database.migrate()
     try:
         yield catalog

@@ -61,3 +61,7 @@ def demo(rounds: int) -> None:
     from cli.demo import run_demo
 
     run_demo(rounds)
+
+
+if __name__ == "__main__":
+    main()

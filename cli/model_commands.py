@@ -10,8 +10,8 @@ from al_server.answers import model_answer
 from catalog import jobs, promotions
 from catalog.records import JobKind
 from catalog.registry import registry_of
-from catalog.settings import Settings
 from cli.installation import installed_catalog
+from cli.running import running_settings
 
 
 @click.group(invoke_without_command=True)
@@ -20,7 +20,7 @@ def models(context: click.Context) -> None:
     """List model versions; with a subcommand, promote one or roll back."""
     if context.invoked_subcommand is not None:
         return
-    registry = registry_of(Settings())
+    registry = registry_of(running_settings())
     aliases = registry.aliases()
     table = Table("version", "aliases", "labels", "mean IoU", "gain", "gate")
     for version in registry.versions():
@@ -43,8 +43,9 @@ def models(context: click.Context) -> None:
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
     with installed_catalog() as catalog:
+        moved = promotions.promote(registry_of(catalog.settings), version, reason, getpass.getuser())
         with catalog.write() as session:
-            promotions.promote(session, registry_of(catalog.settings), version, reason, getpass.getuser())
+            session.add(moved)
             jobs.enqueue(session, JobKind.SCORE_POOL)
         click.echo(f"Version {version} is served.")
 
@@ -54,7 +55,9 @@ def promote(version: int, reason: str) -> None:
 def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
     with installed_catalog() as catalog:
-        with catalog.write() as session:
+        with catalog.read() as session:
             moved = promotions.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
+        with catalog.write() as session:
+            session.add(moved)
             jobs.enqueue(session, JobKind.SCORE_POOL)
         click.echo(f"Version {moved.model_version} is served again.")

@@ -15,6 +15,7 @@ from catalog.settings import Settings
 from cli.errors import StartError
 from cli.plan import Process, data_dir, migration, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
+from cli.running import published
 from cli.supervisor import Supervisor, log_file
 from labeling import server as label_studio
 
@@ -44,7 +45,8 @@ def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
         _run_to_its_end(migration(settings, environ=os.environ, cwd=Path.cwd()), log_dir)
         processes = plan(settings, secrets, label_studio_program=program, environ=os.environ, cwd=Path.cwd())
         say(f"Starting {', '.join(process.name for process in processes)}")
-        _supervise(settings, secrets, processes, log_dir, say)
+        with published(settings):
+            _supervise(settings, secrets, processes, log_dir, say)
 
 
 def _supervise(

@@ -35,11 +35,15 @@ SENSOR: Final = "landsat-7-etm+"
 REGIONS: Final[Mapping[str, Window]] = MappingProxyType(
     {
         "pool": Window(0, 200, 655, 400),
-        "validation": Window(0, 0, 655, 200),
-        "test": Window(0, 600, 655, 200),
+        "validation": Window(0, 600, 655, 200),
+        "test": Window(0, 0, 655, 200),
     }
 )
-"""What each part of the scene is for: strips from north to south, no common pixel, all three classes in each."""
+"""What each part of the scene is for: strips from north to south, no common pixel, all three classes in each.
+
+The test strip is the western one because its class shares (55 % background, 33 % clean, 12 % debris) are the nearer to
+the pool's (52, 39 and 9 %); the eastern strip (25, 64 and 11 %) judges during the loop.
+"""
 
 _VISIBLE: Final = "LE71400412000304SGS00_RGB.TIF"
 _NEAR_INFRARED: Final = "LE71400412000304SGS00_B4_crop.TIF"

@@ -27,7 +27,7 @@ def count_pixels(dataset: LabelledPatches, channels: int, classes: int, ignore_i
     """Count the judged pixels of each class in each patch, and check every patch on the way.
 
     Args:
-        dataset: n patches.
+        dataset: n patches, all of one size.
         channels: C, the channels that each patch must have.
         classes: K; mask values are 0..K-1 or ``ignore_index``.
         ignore_index: Mask value of pixels that nobody judged.
@@ -40,8 +40,12 @@ def count_pixels(dataset: LabelledPatches, channels: int, classes: int, ignore_i
     """
     if len(dataset) == 0:
         raise ValueError("the dataset is empty; training needs at least one labelled patch")
+    side_lengths = dataset[0][1].shape
     counts = torch.stack(
-        [_count_patch(index, *dataset[index], channels, classes, ignore_index) for index in range(len(dataset))]
+        [
+            _count_patch(index, *dataset[index], (channels, *side_lengths), classes, ignore_index)
+            for index in range(len(dataset))
+        ]
     )
     if counts.sum() == 0:
         raise ValueError(
@@ -97,19 +101,30 @@ def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tu
         generator: Source of the draw, on the CPU.
 
     Returns:
-        The turned patch and mask; h and w are swapped by odd quarter turns.
+        The turned patch and mask.
+
+    Raises:
+        ValueError: The patch is not square, so that quarter turns would change its shape.
     """
+    if mask.shape[0] != mask.shape[1]:
+        raise ValueError(
+            f"a patch of {mask.shape[0]} x {mask.shape[1]} px cannot be turned by 90 degrees and keep its shape; "
+            "use square patches, or train with augment=False"
+        )
     draw = int(torch.randint(8, (1,), generator=generator))
     quarter_turns, mirrored = draw % 4, draw >= 4
     raw, mask = torch.rot90(raw, quarter_turns, (-2, -1)), torch.rot90(mask, quarter_turns, (-2, -1))
     return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
 
 
-def _count_patch(index: int, raw: Tensor, mask: Tensor, channels: int, classes: int, ignore_index: int) -> Tensor:
-    if raw.ndim != 3 or raw.shape[0] != channels or mask.shape != raw.shape[1:]:
+def _count_patch(
+    index: int, raw: Tensor, mask: Tensor, expected: tuple[int, ...], classes: int, ignore_index: int
+) -> Tensor:
+    """Count the classes of one patch, whose image is to have the shape ``expected``: (C, h, w)."""
+    if tuple(raw.shape) != expected or tuple(mask.shape) != expected[1:]:
         raise ValueError(
             f"patch {index} has shape {tuple(raw.shape)} and a mask of shape {tuple(mask.shape)}; "
-            f"expected ({channels}, h, w) and (h, w)"
+            f"expected {expected} and {expected[1:]}, the same for all patches"
         )
     judged = mask[mask != ignore_index].long()
     if judged.numel() and (judged.min() < 0 or judged.max() >= classes):

@@ -27,7 +27,7 @@ from models.segmenter import GlacierSegmenter
 
 @validated_dataclass(frozen=True, config=CLOSED)
 class TrainingConfig(ClosedConfig):
-    """How to train; unknown settings are refused.
+    """How to train; unknown settings are refused. The defaults suit one round of fine-tuning on tens of small patches.
 
     Attributes:
         steps: Optimiser steps.
@@ -40,9 +40,9 @@ class TrainingConfig(ClosedConfig):
         balance: Favour classes with less than 10 % of the pixels, in the sampling and in the loss.
     """
 
-    steps: int = Field(default=120, ge=1)
+    steps: int = Field(default=150, ge=1)
     batch_size: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0.0)
+    learning_rate: float = Field(default=3e-3, gt=0.0)
     weight_decay: float = Field(default=1e-2, ge=0.0)
     seed: int = Field(default=0, ge=0)
     loss: Literal["cross_entropy", "dice", "dice_cross_entropy"] = "dice_cross_entropy"

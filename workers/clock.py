@@ -1,7 +1,8 @@
 """``python -m workers.clock``: what must happen as time passes, whether or not anybody calls.
 
 It hands over work that Redis has lost, starts a fine-tune when its time limit is reached, keeps the rounds going when
-that is wished, and has Label Studio asked for events that its webhook lost. It only enqueues; workers do.
+that is wished, has the pool scored by a champion that was moved elsewhere, and has Label Studio asked for events that
+its webhook lost. It only enqueues; workers do.
 """
 
 import logging
@@ -9,11 +10,16 @@ import signal
 import threading
 import time
 
+from sqlalchemy.exc import OperationalError
+
 from catalog import jobs, rounds, training
 from catalog.context import Catalog
-from catalog.errors import ServiceDownError
+from catalog.errors import ConflictError, ServiceDownError
+from catalog.logs import configure_logging
 from catalog.records import JobKind
+from catalog.registry import registry_of
 from catalog.settings import Settings
+from workers.pool import enqueue_if_unscored
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +30,37 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     Raises:
         ServiceDownError: Redis does not answer; rows are untouched by that.
     """
+    _score_by_new_champion(catalog)
     with catalog.write() as session:
         training.enqueue_if_due(session, catalog.settings)
-        rounds.open_next_automatically(session, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+    _open_next_round(catalog)
     catalog.sweep()
+
+
+def _score_by_new_champion(catalog: Catalog) -> None:
+    try:
+        champion = registry_of(catalog.settings).champion()
+    except ServiceDownError as error:  # the rest of what is due does not need MLflow
+        log.warning("%s", error)
+        return
+    if champion is not None:
+        with catalog.write() as session:
+            enqueue_if_unscored(session, champion.version, catalog.settings)
+
+
+def _open_next_round(catalog: Catalog) -> None:
+    try:
+        with catalog.write() as session:
+            rounds.open_next_automatically(session, catalog.settings)
+    except ConflictError as error:  # not possible yet, e.g. too few labels for a first model to rank by
+        log.info("the next round waits: %s", error)
 
 
 def main() -> None:
     """Tick until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging()
     catalog = Catalog(Settings())
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -44,7 +70,7 @@ def main() -> None:
         reconcile = time.monotonic() - reconciled_at >= catalog.settings.reconcile_interval_s
         try:
             tick(catalog, reconcile=reconcile)
-        except ServiceDownError as error:
+        except (ServiceDownError, OperationalError) as error:  # Redis or the database; both may come back
             log.warning("%s", error)
         else:
             reconciled_at = time.monotonic() if reconcile else reconciled_at

@@ -127,24 +127,28 @@ def _train_and_register(work: Work, tracking: Tracking, run: TrainingRun, scenes
             card = write_bundle(bundle, segmenter, origin)
         with watch.stage("register"):
             tracking.log_metrics(run_id, _figures(after, gain), config.steps)
+            verdict = _unless_overtaken(settings, parent, verdict)
             version = tracking.register(run_id, bundle, _tags(card, verdict, bundle), verdict.reason)
             tracking.end_run(run_id, "FINISHED")
-    _conclude(work, run, version, parent, verdict, watch)
+    _conclude(work, run, version, verdict, watch)
 
 
-def _conclude(
-    work: Work, run: TrainingRun, version: int, parent: LoadedVersion | None, verdict: Verdict, watch: Stopwatch
-) -> None:
+def _unless_overtaken(settings: Settings, parent: LoadedVersion | None, verdict: Verdict) -> Verdict:
+    """Withhold a promotion if someone moved the champion during the training: the gain is over another version."""
+    serving = registry_of(settings).champion()
+    found, expected = serving and serving.version, parent and parent.version.version
+    if verdict.promoted and found != expected:
+        return Verdict(False, f"{verdict.reason}, but meanwhile the champion was moved to version {found}")
+    return verdict
+
+
+def _conclude(work: Work, run: TrainingRun, version: int, verdict: Verdict, watch: Stopwatch) -> None:
     """Move the aliases as the gate decided and close the run."""
     registry = registry_of(work.catalog.settings)
-    serving = registry.champion()
-    if verdict.promoted and (serving.version if serving else None) != (parent.version.version if parent else None):
-        verdict = Verdict(
-            False, f"{verdict.reason}, but meanwhile the champion was moved to {serving and serving.version}"
-        )
+    decide = promote if verdict.promoted else keep
+    decision = decide(registry, version, verdict.reason, ACTOR)
     with work.catalog.write() as session:
-        decide = promote if verdict.promoted else keep
-        decide(session, registry, version, verdict.reason, ACTOR)
+        session.add(decision)
         if verdict.promoted:
             jobs.enqueue(session, JobKind.SCORE_POOL)
         ended = training.end_run(session, run.id, RunState.FINISHED)

@@ -8,7 +8,7 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy.orm import undefer
 
 from catalog import labels, raster_keys, training
-from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene
+from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
 from imagery.classes import by_name
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from labeling.errors import EventError, RegionError
@@ -70,6 +70,9 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
         # Asked only now, inside the writing transaction: another worker may have applied a newer state meanwhile.
         if labels.is_outdated(session, saved.project_id, saved.annotation_id, saved.updated_at):
             labels.settle(row, EventState.SUPERSEDED, "a newer state of this annotation has been applied")
+            return
+        if session.get_one(Proposal, proposal.id).state is ProposalState.WITHDRAWN:
+            labels.settle(row, EventState.SUPERSEDED, "its task has been deleted, and all annotations with it")
             return
         if label is None:
             labels.supersede(session, saved.project_id, saved.annotation_id)

@@ -4,11 +4,16 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pkgutil import resolve_name
 
-from catalog import jobs, rounds
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import CatalogError, JobLostError, ServiceDownError
+from catalog.failures import note_failure
 from catalog.records import Job, JobKind
 from catalog.settings import Settings
 from imagery.errors import OutlineError, SceneError, StoreError
@@ -54,6 +59,8 @@ class Work:
                 except JobLostError:
                     self._lost.set()
                     return
+                except OperationalError as error:  # a database that restarts must not end hours of training
+                    log.warning("job %s missed a heartbeat: %s", self.job_id, error)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
@@ -80,35 +87,34 @@ def run(job_id: str) -> None:
 
 def perform(catalog: Catalog, job: Job) -> None:
     """Run a claimed job and note how it ended."""
-    work = Work(catalog, job)
     log.info("%s begins (attempt %d)", job.key, job.attempt)
+    try:
+        note_end = _do(Work(catalog, job), job)
+        with catalog.write() as session:
+            note_end(session)
+    except JobLostError as error:  # from the work, or from the note: either way the job is another worker's
+        log.warning("%s stops: %s", job.key, error)
+
+
+def _do(work: Work, job: Job) -> Callable[[Session], None]:
+    """Call the function of a job; return what is to be noted of how it ended."""
     try:
         with work.heartbeats():
             function_of(job.kind)(work, **job.subject)
-    except JobLostError as error:
-        log.warning("%s stops: %s", job.key, error)
+    except JobLostError:
+        raise
     except OUTAGES as error:
         log.warning("%s waits: %s", job.key, error)
-        with catalog.write() as session:
-            jobs.wait_for_service(session, job.id, job.attempt, str(error))
+        return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
     except PERMANENT as error:
         log.error("%s failed: %s", job.key, error)  # noqa: TRY400 - the message says all; a traceback would hide it
-        _note_failure(catalog, job, str(error), permanent=True)
+        return partial(note_failure, job=job, error=str(error), max_failures=0)
     except Exception as error:
         log.exception("%s failed", job.key)
-        _note_failure(catalog, job, f"{type(error).__name__}: {error}", permanent=False)
-    else:
-        with catalog.write() as session:
-            jobs.finish(session, job.id, job.attempt)
-        log.info("%s is done", job.key)
-
-
-def _note_failure(catalog: Catalog, job: Job, error: str, *, permanent: bool) -> None:
-    with catalog.write() as session:
-        limit = 0 if permanent else catalog.settings.job_attempts
-        again = jobs.try_again(session, job.id, job.attempt, error, limit)
-        if not again and "round_id" in job.subject:
-            rounds.mark_failed(session, job.subject["round_id"], error)
+        attempts = work.catalog.settings.job_attempts
+        return partial(note_failure, job=job, error=f"{type(error).__name__}: {error}", max_failures=attempts)
+    log.info("%s is done", job.key)
+    return partial(jobs.finish, job_id=job.id, attempt=job.attempt)
 
 
 def function_of(kind: JobKind) -> Callable[..., None]:

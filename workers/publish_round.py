@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import raster_keys, rounds
 from catalog.context import Catalog
-from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scoring
+from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scene, Scoring
 from catalog.registry import ModelVersion, registry_of
 from catalog.signed_urls import ImageUrls
 from imagery.maps import read_map
@@ -41,10 +41,15 @@ class Publication:
         """The model version that Label Studio shows with the pre-annotations."""
         return f"version {self.scoring.model_version}" if self.scoring else UNTRAINED
 
-    @property
-    def drawn_by(self) -> int | None:
-        """The model version that drew the pre-annotations; None if there are none."""
-        return self.preannotating.version if self.preannotating else None
+    def scoring_of(self, scene: Scene) -> Scoring | None:
+        """The scoring that a scene's maps are of; None if the scene was tiled after it and is not scored yet."""
+        if self.scoring is None or not self.store.exists(raster_keys.scored(self.scoring.id, scene.id, "entropy")):
+            return None
+        return self.scoring
+
+    def drawn_by(self, scene: Scene) -> int | None:
+        """The model version that draws the pre-annotations of a scene; None if there are none."""
+        return self.preannotating.version if self.preannotating and self.scoring_of(scene) else None
 
 
 def publish_round(work: Work, round_id: int) -> None:
@@ -56,7 +61,7 @@ def publish_round(work: Work, round_id: int) -> None:
         PredictionError: a pre-annotation is not as Label Studio draws it (nothing of it is sent).
     """
     with work.catalog.read() as session:
-        published = rounds.get(session, round_id)
+        published = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
         proposals = _proposals(session, Proposal.round_id == round_id)
     if published.state is not RoundState.PUBLISHING:
         return
@@ -66,7 +71,8 @@ def publish_round(work: Work, round_id: int) -> None:
     tasks, views = [], {}
     for done, proposal in enumerate(proposals):
         work.progress(done, len(proposals), "drawing views and pre-annotations")
-        views[proposal.id] = draw_views(publication.store, proposal.patch.scene, proposal.patch, publication.scoring)
+        scene = proposal.patch.scene
+        views[proposal.id] = draw_views(publication.store, scene, proposal.patch, publication.scoring_of(scene))
         tasks.append(_task(publication, published, proposal, views[proposal.id]))
     task_ids = studio.publish(project_id, tasks)
     _renew_waiting(publication, studio, project_id, round_id)
@@ -77,7 +83,7 @@ def publish_round(work: Work, round_id: int) -> None:
                 project_id=project_id,
                 task_id=task_ids[proposal.uid],
                 shown_version=publication.shown_version,
-                preannotated_by=publication.drawn_by,
+                preannotated_by=publication.drawn_by(proposal.patch.scene),
                 views=views[proposal.id],
             )
             rounds.mark_published(session, proposal.id, task, publication.urls.base_url)
@@ -113,7 +119,7 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal, views: 
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
-        reason=_reason(proposal, of_round, publication.scoring),
+        reason=_reason(proposal, of_round),
         place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
         priority=float(of_round.size - proposal.rank),
         **{field: publication.urls.url(patch.id, name) for field, name in views.items()},
@@ -121,10 +127,10 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal, views: 
     return to_task(data, _prediction(publication, proposal, data.priority))
 
 
-def _reason(proposal: Proposal, of_round: Round, scoring: Scoring | None) -> str:
-    if proposal.reason is ProposalReason.UNCERTAIN and scoring is not None:
+def _reason(proposal: Proposal, of_round: Round) -> str:
+    if proposal.reason is ProposalReason.UNCERTAIN and of_round.scoring is not None:
         return (
-            f"Round {of_round.id}: model version {scoring.model_version} is unsure here "
+            f"Round {of_round.id}: model version {of_round.scoring.model_version} is unsure here "
             f"({of_round.strategy.value} {proposal.score:.3f} nats)"
         )
     if proposal.reason is ProposalReason.CONTROL:
@@ -134,16 +140,14 @@ def _reason(proposal: Proposal, of_round: Round, scoring: Scoring | None) -> str
 
 def _prediction(publication: Publication, proposal: Proposal, priority: float) -> dict[str, Any]:
     """Compose the pre-annotation; without a useful model it is empty and only gives the task its place in the queue."""
-    window = window_of(proposal.patch)
+    window, scene = window_of(proposal.patch), proposal.patch.scene
     drawn = []
-    if publication.preannotating is not None and publication.scoring is not None:
-        scene = proposal.patch.scene
-        key = raster_keys.scored(publication.scoring.id, scene.id, "classes")
-        shown = clean(read_map(publication.store.uri(key), window))
+    version, scoring = publication.drawn_by(scene), publication.scoring
+    if version is not None and scoring is not None:
+        shown = clean(read_map(publication.store.uri(raster_keys.scored(scoring.id, scene.id, "classes")), window))
         drawn = list(regions(shown, publication.catalog.settings.preannotation))
         publication.store.put(
-            raster_keys.preannotation(proposal.uid, publication.preannotating.version),
-            mask_to_geotiff(shown, source_of(scene).grid, window),
+            raster_keys.preannotation(proposal.uid, version), mask_to_geotiff(shown, source_of(scene).grid, window)
         )
     return build_prediction(
         drawn,
@@ -169,11 +173,13 @@ def _renew_waiting(publication: Publication, studio: LabelStudio, project_id: in
             & (Proposal.shown_version != publication.shown_version),
         )
         sizes: dict[int, int] = {item.id: item.size for item in session.scalars(select(Round))}
+    present = studio.task_ids(project_id) if waiting else set()
     for proposal in waiting:
-        if proposal.task_id is None:
+        if proposal.task_id not in present:  # deleted, as reconciliation will find out
             continue
         prediction = _prediction(publication, proposal, float(sizes[proposal.round_id] - proposal.rank))
         studio.add_prediction(proposal.task_id, prediction)
         with publication.catalog.write() as session:
             renewed = session.get_one(Proposal, proposal.id)
-            renewed.shown_version, renewed.preannotated_by = publication.shown_version, publication.drawn_by
+            renewed.shown_version = publication.shown_version
+            renewed.preannotated_by = publication.drawn_by(proposal.patch.scene)

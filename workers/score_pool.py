@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import raster_keys
-from catalog.records import Patch, Scene, SceneRole, Score, Scoring, now
+from catalog.records import Patch, Scene, Score, Scoring, now
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.cog import float_map_to_geotiff
 from imagery.masks import mask_to_geotiff
@@ -18,7 +18,8 @@ from imagery.stitching import Stitcher
 from models.mc_dropout import predict_mc
 from models.measures import score_patch
 from workers.jobs import Work
-from workers.scenes import patches_of, raster_store, ready_scenes, source_of, window_of
+from workers.pool import unscored_scenes
+from workers.scenes import patches_of, raster_store, source_of, window_of
 from workers.versions import LoadedVersion, load_champion
 from workers.windows import batches, read_batch
 
@@ -26,13 +27,21 @@ from workers.windows import batches, read_batch
 def score_pool(work: Work) -> None:
     """Score every patch of the pool that the champion has not scored yet; nothing without a champion."""
     champion = load_champion(work.catalog)
-    if champion is None:
-        return
+    if champion is not None:
+        score_by(work, champion)
+
+
+def score_by(work: Work, champion: LoadedVersion) -> None:
+    """Score every patch of the pool that this version has not scored yet by the present settings.
+
+    Raises:
+        SceneError: a scene lacks a channel of the version, or cannot be read.
+    """
     settings = work.catalog.settings
     started = time.monotonic()
     with work.catalog.write() as session:
         scoring = _scoring_of(session, champion.version.version, settings.mc_passes, settings.mc_seed)
-        scenes = _unscored_scenes(session, scoring)
+        scenes = unscored_scenes(session, scoring)
         todo = {scene.id: patches_of(session, scene.id) for scene in scenes}
     total, done = sum(map(len, todo.values())), 0
     for scene in scenes:
@@ -58,12 +67,6 @@ def _scoring_of(session: Session, version: int, passes: int, seed: int) -> Scori
         session.add(scoring)
         session.flush()
     return scoring
-
-
-def _unscored_scenes(session: Session, scoring: Scoring) -> list[Scene]:
-    scored = select(Patch.scene_id).join(Score, Score.patch_id == Patch.id).where(Score.scoring_id == scoring.id)
-    already = set(session.scalars(scored.distinct()))
-    return [scene for scene in ready_scenes(session, [SceneRole.POOL]) if scene.id not in already]
 
 
 def _score_scene(

@@ -34,12 +34,12 @@ def sync_label_studio(work: Work) -> None:
     """
     studio = label_studio(work.catalog)
     project_id = connect(work.catalog, studio)
-    _renew_images(work, studio, project_id)
     _record_missed(work, studio, project_id)
-    _record_deleted_tasks(work, studio, project_id)
+    present = _record_deleted_tasks(work, studio, project_id)
+    _renew_images(work, studio, project_id, present)
 
 
-def _renew_images(work: Work, studio: LabelStudio, project_id: int) -> None:
+def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: set[int]) -> None:
     urls = image_urls(work.catalog)
     half_life = now() - timedelta(seconds=work.catalog.settings.image_url_lifetime_s / 2)
     with work.catalog.read() as session:
@@ -50,7 +50,7 @@ def _renew_images(work: Work, studio: LabelStudio, project_id: int) -> None:
         )
         old = list(session.scalars(statement))
     for proposal in old:
-        if proposal.task_id is None or proposal.views is None:
+        if proposal.task_id not in present or proposal.views is None:
             continue
         studio.update_task_data(
             proposal.task_id, {field: urls.url(proposal.patch_id, name) for field, name in proposal.views.items()}
@@ -97,17 +97,19 @@ def _record_deleted_annotations(session: Session, task: ChangedTask) -> None:
         _record(session, {"action": "ANNOTATIONS_DELETED", **deletion})
 
 
-def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> None:
+def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> set[int]:
+    """Record the deletion of every task that should be there and is not; return the ids of those that are."""
     with work.catalog.read() as session:
         statement = select(Proposal.task_id).where(
             Proposal.project_id == project_id, Proposal.task_id.is_not(None), Proposal.state != ProposalState.WITHDRAWN
         )
         ours = set(session.scalars(statement))
     # Asked after our rows were read: a task that is published meanwhile must not look deleted.
-    gone = ours - studio.task_ids(project_id)
+    present = studio.task_ids(project_id)
     with work.catalog.write() as session:
-        for task_id in sorted(task_id for task_id in gone if task_id is not None):
+        for task_id in sorted(task_id for task_id in ours - present if task_id is not None):
             _record(session, {"action": "TASKS_DELETED", "tasks": [{"id": task_id}], "project": {"id": project_id}})
+    return present
 
 
 def _record(session: Session, payload: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ def test_judged_pixels_are_counted_by_patch_and_class():
         ([patch([[0]]), patch([[7]])], r"mask of patch 1 holds the values \[7\]"),
         ([(torch.zeros(3, 1, 1), torch.zeros(1, 1))], r"patch 0 has shape \(3, 1, 1\)"),
         ([(torch.zeros(2, 1, 2), torch.zeros(2, 1))], r"mask of shape \(2, 1\)"),
+        ([patch([[0]]), patch([[0, 1]])], r"patch 1 has shape \(2, 1, 2\).*expected \(2, 1, 1\) and \(1, 1\)"),
     ],
 )
 def test_unusable_patches_are_refused(dataset, message):
@@ -62,3 +63,8 @@ def test_symmetries_are_the_eight_of_the_square_and_mask_and_image_stay_together
     expected = [*rotations, *(rotation.T for rotation in rotations)]
     assert seen == {tuple(symmetry.flatten().tolist()) for symmetry in expected}
     assert len(seen) == 8
+
+
+def test_quarter_turns_need_square_patches():
+    with pytest.raises(ValueError, match=r"2 x 3 px cannot be turned.*augment=False"):
+        random_symmetry(torch.zeros(1, 2, 3), torch.zeros(2, 3), torch.Generator())

@@ -238,6 +238,15 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("rounds", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_rounds_one_choosing",
+            ["state"],
+            unique=True,
+            sqlite_where=sa.text("state = 'choosing'"),
+            postgresql_where=sa.text("state = 'choosing'"),
+        )
+
     op.create_table(
         "proposals",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -360,6 +369,13 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_proposals_patch_id"))
 
     op.drop_table("proposals")
+    with op.batch_alter_table("rounds", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_rounds_one_choosing",
+            sqlite_where=sa.text("state = 'choosing'"),
+            postgresql_where=sa.text("state = 'choosing'"),
+        )
+
     op.drop_table("rounds")
     with op.batch_alter_table("patches", schema=None) as batch_op:
         batch_op.drop_index("ix_patches_state")

@@ -1,0 +1,53 @@
+"""Completes the description of the API: who may call what, what errors look like, what the webhook proves itself by."""
+
+import re
+from typing import Any
+
+from flask_openapi3 import OpenAPI
+
+from al_server.auth import Role, role_needed
+from labeling.webhook import SECRET_HEADER
+
+Operation = dict[str, Any]
+
+SECURITY_SCHEMES: dict[str, Any] = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "webhook": {"type": "apiKey", "in": "header", "name": SECRET_HEADER},
+}
+PROBLEM: dict[str, Any] = {
+    "description": "An error (RFC 9457)",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+WEBHOOK = "label_events.receive"
+
+
+def complete(app: OpenAPI) -> dict[tuple[str, str], Operation]:
+    """Add to the app's OpenAPI document what its library does not know; call once all views are registered.
+
+    Returns:
+        The described operations by endpoint and method (in capitals).
+    """
+    document = app.api_doc
+    found: dict[tuple[str, str], Operation] = {}
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
+        for method, operation in document["paths"].get(path, {}).items():
+            if method.upper() in (rule.methods or ()):
+                _complete(operation, rule.endpoint, method.upper())
+                found[rule.endpoint, method.upper()] = operation
+    return found
+
+
+def _complete(operation: Operation, endpoint: str, method: str) -> None:
+    needed = role_needed(endpoint, method)
+    if endpoint == WEBHOOK:
+        operation["security"] = [{"webhook": []}]
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    elif needed is Role.PUBLIC:
+        operation["security"] = []
+    else:
+        operation["security"] = [{"token": []}]
+        operation["x-role"] = needed.name.lower()
+    # The library describes its own validation error as a list; ours has the one shape of all errors.
+    answers = {status: answer for status, answer in operation["responses"].items() if status != "422"}
+    operation["responses"] = {**answers, "default": PROBLEM}

@@ -1,0 +1,45 @@
+"""What every request must keep to, whatever its view: no unknown query parameter, and JSON where JSON is expected."""
+
+import json
+
+from flask import Response, current_app, request
+
+from al_server.document import WEBHOOK, Operation
+from al_server.problems import problem
+
+
+def check_request() -> Response | None:
+    """Refuse what a view would not see: a parameter that it does not have, or a body that is no JSON object.
+
+    Registered to run before every view. The webhook judges its body itself: its events have rules of their own.
+    """
+    method = "GET" if request.method == "HEAD" else request.method
+    operations: dict[tuple[str, str], Operation] = current_app.extensions["operations"]
+    operation = operations.get((request.endpoint or "", method))
+    if operation is None:
+        return None
+    refused = _check_query(operation)
+    if refused is None and "requestBody" in operation and request.endpoint != WEBHOOK:
+        refused = _check_body()
+    return refused
+
+
+def _check_query(operation: Operation) -> Response | None:
+    known = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
+    unknown = sorted(set(request.args) - known)
+    if not unknown:
+        return None
+    expected = f"expected only {', '.join(sorted(known))}" if known else "expected none"
+    return problem(422, f"found the unknown query parameter(s) {', '.join(unknown)}, {expected}")
+
+
+def _check_body() -> Response | None:
+    if not request.is_json:
+        return problem(415, f"found the content type {request.mimetype!r}, expected 'application/json'")
+    try:
+        body = json.loads(request.get_data())
+    except (ValueError, RecursionError) as error:
+        return problem(422, f"the body is not JSON: {error}")
+    if not isinstance(body, dict):
+        return problem(422, f"the body is a JSON {type(body).__name__}, expected an object")
+    return None

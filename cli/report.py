@@ -1,0 +1,190 @@
+"""The report that the demonstration leaves: ``report.json`` for programs, ``report.html`` for people."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from numpy.typing import NDArray
+
+from catalog import raster_keys
+from catalog.context import Catalog
+from catalog.records import SceneRole
+from cli.api_client import ApiClient
+from cli.report_charts import learning_curve, stage_times
+from cli.report_content import SCENE_TITLE, Content, LabelledPatch, gather, mean_edited_share
+from cli.report_pictures import (
+    compare,
+    data_uri,
+    draw_agreement,
+    draw_mask,
+    draw_scene,
+    draw_uncertainty,
+    read_png,
+)
+from cli.round_record import RoundRecord
+from imagery.classes import CLASSES, LEGEND
+from imagery.maps import read_map
+from imagery.masks import mask_from_geotiff
+from imagery.scene import SceneSource
+from imagery.store import RasterStore
+
+_TILE_PX = 192  # small patches are enlarged to about this side
+
+
+def write_report(folder: Path, catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> Path:
+    """Write ``report.json`` and ``report.html``, which holds all its pictures and needs no network.
+
+    The champion's map of the test region is fetched from the running server, as the web tool would.
+
+    Args:
+        folder: gets both files; exists.
+        catalog: of the running system.
+        records: what each round brought; at least one.
+        seconds: what it took.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ClickException: the server does not answer, or the demonstration left out what the report needs.
+        StoreError: a mask or a view is not in the raster store.
+    """
+    content = gather(catalog, records, seconds)
+    api = ApiClient(catalog.settings.api_url, catalog.secrets.operator_token)
+    test = content.scenes[SceneRole.TEST]
+    predicted = api.wait("the map of the test region", lambda: api.file(f"scenes/{test.id}/prediction.tif"))
+    return write_files(folder, content, RasterStore(catalog.settings.raster_store), mask_from_geotiff(predicted))
+
+
+def write_files(folder: Path, content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> Path:
+    """Write both files from what was gathered, without a running system.
+
+    Args:
+        folder: gets both files; exists.
+        content: what the report tells.
+        store: where views and masks lie.
+        predicted: (H, W) class map of the test region by the champion.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: a figure is NaN, where an undefined one is None; or the map has another shape than the region.
+        StoreError: a mask or a view is not in the raster store.
+    """
+    (folder / "report.json").write_text(json.dumps(content.to_json(), indent=2, allow_nan=False) + "\n")
+    environment = Environment(
+        loader=PackageLoader("cli"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"figure": _figure, "change": _change, "percent": _percent}
+    page = folder / "report.html"
+    page.write_text(
+        environment.get_template("report.html").render(
+            title=SCENE_TITLE,
+            headline=headline(content),
+            content=content,
+            classes=CLASSES,
+            legend=LEGEND,
+            served=content.served[-1],
+            learning_curve=learning_curve(content),
+            stage_times=stage_times(content),
+            test=_test_region(content, store, predicted),
+            pool=_pool(content, store),
+            rounds=[_round(content, store, record) for record in content.records],
+            effort=_effort(content.patches),
+        )
+    )
+    return page
+
+
+def headline(content: Content) -> str:
+    """Say in one sentence what labelling brought, as far as the figures allow."""
+    first, served, last = content.served[0], content.served[-1], content.records[-1]
+    before, after = first.iou[SceneRole.TEST]["mean"], served.iou[SceneRole.TEST]["mean"]
+    took = f"{content.seconds / 60:.0f} minutes" if content.seconds >= 90 else f"{content.seconds:.0f} seconds"
+    learnt = f"After {last.labels} labelled {'patch' if last.labels == 1 else 'patches'} and {took}, the served model"
+    if before is None or after is None:
+        return f"{learnt} has no defined mean IoU on ground that nobody labelled."
+    reaches = f"{learnt} maps ground that nobody labelled with a mean IoU of {after:.2f}"
+    if len(content.records) == 1:
+        return f"{reaches}."
+    change = round(after, 2) - round(before, 2)  # of the figures as they are shown
+    direction = "up" if change > 0 else "down" if change < 0 else "unchanged"
+    return f"{reaches}, {direction} from {before:.2f} after the first {first.labels}."
+
+
+def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> dict[str, Any]:
+    scene = content.scenes[SceneRole.TEST]
+    truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)))
+    parts = compare(predicted, truth)
+    judged = sum(int(covered.sum()) for covered in parts.values())
+    return {
+        "true_colour": data_uri(draw_scene(scene), 2),
+        "prediction": data_uri(draw_mask(predicted), 2),
+        "truth": data_uri(draw_mask(truth), 2),
+        "errors": data_uri(draw_agreement(parts), 2),
+        "shares": {kind: int(covered.sum()) / judged if judged else None for kind, covered in parts.items()},
+    }
+
+
+def _pool(content: Content, store: RasterStore) -> dict[str, Any]:
+    scene, scoring = content.scenes[SceneRole.POOL], content.scoring
+    window = SceneSource.from_json(scene.source).grid.window
+    classes = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "classes")), window)
+    return {
+        "height": window.height,
+        "width": window.width,
+        "true_colour": data_uri(draw_scene(scene)),
+        "classes": data_uri(draw_mask(classes)),
+        "uncertainty": data_uri(draw_uncertainty(store, scene, scoring)),
+    }
+
+
+def _round(content: Content, store: RasterStore, record: RoundRecord) -> dict[str, Any]:
+    patches = content.of_round(record.round)
+    # From yellow to violet: warm colours, which neither snow nor rock nor shadow has.
+    place = 0.9 - 0.6 * content.records.index(record) / max(1, len(content.records) - 1)
+    return {
+        "record": record,
+        "colour": to_hex(colormaps["plasma"](place)),
+        "ink": "#ffffff" if place < 0.6 else "#0f172a",  # what can be read on that colour
+        "patches": [{"facts": patch, "tiles": _tiles(store, patch)} for patch in patches],
+        "reasons": Counter(patch.reason for patch in patches),
+        "edited": mean_edited_share(patches) if patches else None,
+    }
+
+
+def _tiles(store: RasterStore, patch: LabelledPatch) -> dict[str, str | None]:
+    """Return the pictures of a patch by name, enlarged; None for those that no model was there to draw."""
+    scale = max(1, _TILE_PX // patch.size_px)
+    pictures = {name: None if key is None else read_png(store.get(key)) for name, key in patch.view_keys.items()}
+    for name, key in (("pre-annotation", patch.preannotation_key), ("label", patch.label_key)):
+        pictures[name] = None if key is None else draw_mask(mask_from_geotiff(store.get(key)))
+    return {name: None if picture is None else data_uri(picture, scale) for name, picture in pictures.items()}
+
+
+def _effort(patches: Sequence[LabelledPatch]) -> list[tuple[str, int, float]]:
+    """Return (kind of patch, how many, mean share edited) for each kind that occurs."""
+    kinds: dict[str, list[LabelledPatch]] = {}
+    for patch in patches:
+        began = "from an empty mask" if patch.preannotation_key is None else "from a pre-annotation"
+        kinds.setdefault(f"{patch.reason}, {began}", []).append(patch)
+    return [(kind, len(group), mean_edited_share(group)) for kind, group in kinds.items()]
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _change(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.{1 if 0 < share < 0.01 else 0}f} %"

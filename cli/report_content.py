@@ -1,0 +1,208 @@
+"""What the demonstration's report says: read from the rows of the catalog, before anything is drawn."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import click
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from catalog import raster_keys, rounds
+from catalog.context import Catalog
+from catalog.records import Label, Patch, Proposal, Scene, SceneRole, SceneState, Scoring
+from catalog.settings import Settings
+from cli.round_record import RoundRecord
+from imagery.scene import SceneSource
+from models.inference import pick_device
+from workers.publish_round import UNTRAINED
+
+SCENE_TITLE = "Mount Everest, Landsat 7 ETM+, 30 October 2000"
+
+
+@dataclass(frozen=True)
+class LabelledPatch:
+    """A patch of the pool that was proposed and labelled.
+
+    Attributes:
+        round: Number of the round that proposed it.
+        patch_id: Its id.
+        row_off: First row in the pool scene.
+        col_off: First column in the pool scene.
+        size_px: Its side, pixels.
+        reason: Why it was proposed.
+        score: By the round's measure, nats; None for patches of a round without scores.
+        edited_px: Pixels of the label that differ from what the annotator was shown (from background, if nothing was).
+        view_keys: Where each picture lies that the annotator saw, by its name; None for the uncertainty before the
+            first model.
+        preannotation_key: Where the mask lies that the annotator was shown; None if there was none.
+        label_key: Where the label's mask lies.
+    """
+
+    round: int
+    patch_id: int
+    row_off: int
+    col_off: int
+    size_px: int
+    reason: str
+    score: float | None
+    edited_px: int
+    view_keys: dict[str, str | None]
+    preannotation_key: str | None
+    label_key: str
+
+    @property
+    def edited_share(self) -> float:
+        """Share of the patch that the annotator changed, 0 to 1."""
+        return self.edited_px / self.size_px**2
+
+    def to_json(self) -> dict[str, Any]:
+        """What a reader of ``report.json`` needs to find the patch and to judge the effort."""
+        figures = {name: getattr(self, name) for name in ("patch_id", "row_off", "col_off", "reason", "score")}
+        return figures | {"edited_px": self.edited_px, "edited_share": round(self.edited_share, 4)}
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that the report tells, but for the pixels.
+
+    Attributes:
+        records: What each round brought, in order; at least one.
+        seconds: From the start of the system to the last score.
+        scenes: The one scene of each role.
+        patches: Every labelled patch, in the order of the rounds and, in a round, of the annotators' queue.
+        pool_patches: Number of patches in the pool.
+        scoring: The newest scoring of the pool: what the model knows of it after the last round.
+        machine: Cores, versions and device.
+    """
+
+    records: Sequence[RoundRecord]
+    seconds: float
+    scenes: dict[SceneRole, Scene]
+    patches: Sequence[LabelledPatch]
+    pool_patches: int
+    scoring: Scoring
+    machine: dict[str, Any]
+
+    @property
+    def served(self) -> Sequence[RoundRecord]:
+        """For each round, the record of the version that was served after it."""
+        by_version = {record.version: record for record in self.records}
+        return [by_version[record.champion] for record in self.records]
+
+    def of_round(self, number: int) -> list[LabelledPatch]:
+        """Return the labelled patches of a round."""
+        return [patch for patch in self.patches if patch.round == number]
+
+    def to_json(self) -> dict[str, Any]:
+        """Compose the content of ``report.json``; undefined figures are null."""
+        return {
+            "scene": SCENE_TITLE,
+            "regions": {role.value: _region(scene) for role, scene in self.scenes.items()},
+            "annotator": "simulated",
+            "seconds": round(self.seconds, 1),
+            "rounds": [self._round(record) for record in self.records],
+            "machine": self.machine,
+        }
+
+    def _round(self, record: RoundRecord) -> dict[str, Any]:
+        patches = self.of_round(record.round)
+        row = asdict(record)
+        row["gate"] = {"promoted": row.pop("promoted"), "reason": row.pop("verdict")}
+        row["labelled_patches"] = [patch.to_json() for patch in patches]
+        row["edited_share_mean"] = None if not patches else round(mean_edited_share(patches), 4)
+        return row
+
+
+def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> Content:
+    """Read what the report tells from the catalog.
+
+    Args:
+        catalog: of the system that ran the demonstration.
+        records: what each round brought.
+        seconds: what it took.
+
+    Raises:
+        ClickException: the demonstration left something out that the report needs; the message says what.
+    """
+    if not records:
+        raise click.ClickException("found no round to report on; run the demonstration for at least one")
+    with catalog.read() as session:
+        ready = session.scalars(select(Scene).where(Scene.state == SceneState.READY).options(joinedload(Scene.patches)))
+        scenes = {scene.role: scene for scene in ready.unique()}
+        scoring = rounds.newest_scoring(session)
+        of_patch = joinedload(Label.proposal), joinedload(Label.patch)
+        labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
+        patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
+    missing = [role.value for role in SceneRole if role not in scenes]
+    if missing or scoring is None:
+        lacking = f"no ready scene with the role {' or '.join(missing)}" if missing else "no scoring of the pool"
+        raise click.ClickException(f"found {lacking}; the report tells of a loop that has gone round at least once")
+    return Content(
+        records=records,
+        seconds=seconds,
+        scenes={role: scenes[role] for role in SceneRole},
+        patches=[_labelled(label) for label in patches],
+        pool_patches=len(scenes[SceneRole.POOL].patches),
+        scoring=scoring,
+        machine=_machine(catalog.settings),
+    )
+
+
+def mean_edited_share(patches: Sequence[LabelledPatch]) -> float:
+    """Return the mean share of a patch that was changed, 0 to 1, over at least one patch."""
+    return sum(patch.edited_share for patch in patches) / len(patches)
+
+
+def _machine(settings: Settings) -> dict[str, Any]:
+    """Name what the figures of time depend on; the device is found as the workers find it."""
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "device": pick_device(settings.device).type,
+    }
+
+
+def _labelled(label: Label) -> LabelledPatch:
+    patch: Patch = label.patch
+    proposal = label.proposal
+    drawn_by = proposal.preannotated_by
+    return LabelledPatch(
+        round=proposal.round_id,
+        patch_id=patch.id,
+        row_off=patch.row_off,
+        col_off=patch.col_off,
+        size_px=patch.size_px,
+        reason=proposal.reason.value,
+        score=proposal.score,
+        edited_px=label.edited_px,
+        view_keys=_view_keys(proposal),
+        preannotation_key=None if drawn_by is None else raster_keys.preannotation(proposal.uid, drawn_by),
+        label_key=label.mask_key,
+    )
+
+
+def _view_keys(proposal: Proposal) -> dict[str, str | None]:
+    """Name the views of a proposal; before the first model that of uncertainty only says that there is none."""
+    views = proposal.views or {}
+    keys: dict[str, str | None] = {
+        field.replace("_", " "): raster_keys.view(proposal.patch_id, name) for field, name in views.items()
+    }
+    if proposal.shown_version == UNTRAINED:
+        keys["uncertainty"] = None
+    return keys
+
+
+def _region(scene: Scene) -> dict[str, Any]:
+    grid = SceneSource.from_json(scene.source).grid
+    return {
+        "name": scene.name,
+        "height_px": grid.height,
+        "width_px": grid.width,
+        "crs": grid.crs,
+        "patches": len(scene.patches),
+    }

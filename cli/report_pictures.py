@@ -1,0 +1,134 @@
+"""The pictures of the demonstration's report: arrays of colours, and PNG files that travel inside the page."""
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from catalog import raster_keys
+from catalog.records import Scene, Scoring
+from imagery.classes import BACKGROUND, CLASSES, LEGEND, UNKNOWN
+from imagery.composites import composites_for, render, uncertainty_heatmap
+from imagery.maps import read_map
+from imagery.scene import SceneReader, SceneSource
+from imagery.store import RasterStore
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a predicted pixel relates to the truth.
+
+    Attributes:
+        name: In words for people.
+        colour: "#rrggbb"; errors differ from one another in lightness too, for readers who do not tell red from green.
+    """
+
+    name: str
+    colour: str
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as red, green and blue, each 0 to 255."""
+        red, green, blue = bytes.fromhex(self.colour.removeprefix("#"))
+        return red, green, blue
+
+
+RIGHT_GROUND: Final = Agreement("background, right", "#eef2f6")
+RIGHT_ICE: Final = Agreement("ice, right kind", "#b6c5d6")
+CONFUSED: Final = Agreement("ice, wrong kind", "#eab308")
+INVENTED: Final = Agreement("ice where there is none", "#c026d3")
+MISSED: Final = Agreement("ice missed", "#7f1d1d")
+AGREEMENTS: Final = (RIGHT_GROUND, RIGHT_ICE, CONFUSED, INVENTED, MISSED)
+
+
+def draw_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colour a label mask (h, w) by the legend; returns (h, w, 3) RGB."""
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for entry in LEGEND:
+        palette[entry.value] = entry.rgb
+    return palette[mask]
+
+
+def compare(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[Agreement, NDArray[np.bool_]]:
+    """Tell how each pixel of a predicted class map relates to the truth.
+
+    Args:
+        predicted: (h, w) values of the legend.
+        truth: (h, w) likewise.
+
+    Returns:
+        For each of `AGREEMENTS`, where it holds: (h, w), disjoint. A pixel that is masked/unknown in either map is in
+        none of them, for it is not judged.
+
+    Raises:
+        ValueError: The maps differ in shape.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"found a predicted map of shape {predicted.shape} for a truth of {truth.shape}")
+    judged = (predicted != UNKNOWN.value) & (truth != UNKNOWN.value)
+    ground, found = truth == BACKGROUND.value, predicted == BACKGROUND.value
+    same = predicted == truth
+    return {
+        RIGHT_GROUND: judged & ground & found,
+        RIGHT_ICE: judged & ~ground & same,
+        CONFUSED: judged & ~ground & ~found & ~same,
+        INVENTED: judged & ground & ~found,
+        MISSED: judged & ~ground & found,
+    }
+
+
+def draw_agreement(parts: dict[Agreement, NDArray[np.bool_]]) -> NDArray[np.uint8]:
+    """Draw what `compare` found, (h, w, 3) RGB; pixels that are not judged take the colour of masked/unknown."""
+    height, width = next(iter(parts.values())).shape
+    picture: NDArray[np.uint8] = np.full((height, width, 3), UNKNOWN.rgb, dtype=np.uint8)
+    for kind, covered in parts.items():
+        picture[covered] = kind.rgb
+    return picture
+
+
+def draw_scene(scene: Scene) -> NDArray[np.uint8]:
+    """Draw a whole scene in true colour, stretched as for its annotators, (H, W, 3) RGB.
+
+    Raises:
+        SceneError: It cannot be read.
+    """
+    source = SceneSource.from_json(scene.source)
+    triplet = composites_for(source.band_names)["true-colour"]
+    stretch = scene.stretch or {}
+    with SceneReader(source) as reader:
+        return render(reader, source.grid.window, triplet, [tuple(stretch[channel]) for channel in triplet])
+
+
+def draw_uncertainty(store: RasterStore, scene: Scene, scoring: Scoring) -> NDArray[np.uint8]:
+    """Draw the predictive entropy that a scoring left of a scene, (H, W, 3) RGB, dark for certain.
+
+    Raises:
+        SceneError: There is no such map.
+    """
+    window = SceneSource.from_json(scene.source).grid.window
+    entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "entropy")), window)
+    return uncertainty_heatmap(entropy, math.log(len(CLASSES)))
+
+
+def read_png(data: bytes) -> NDArray[np.uint8]:
+    """Decode a picture of ours, (h, w, 3) RGB."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def data_uri(rgb: NDArray[np.uint8], scale: int = 1) -> str:
+    """Encode a picture as a PNG inside a URI.
+
+    Args:
+        rgb: (h, w, 3).
+        scale: Each pixel becomes a square of so many: a blurred class boundary would look like doubt.
+    """
+    image = Image.fromarray(np.kron(rgb, np.ones((scale, scale, 1), dtype=np.uint8)))
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

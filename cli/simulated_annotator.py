@@ -1,0 +1,67 @@
+"""An annotator for demonstrations and tests: draws the known truth, through Label Studio's API, as a user of its own.
+
+Its labels are marked as simulated in the data, by the e-mail address of its account.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.classes import ANNOTATED
+from imagery.grid import Window
+from labeling.client import LabelStudio
+from labeling.regions import encode_brush
+
+
+class SimulatedAnnotator:
+    """A Label Studio user who answers every task with the truth.
+
+    Args:
+        studio: Label Studio as that user.
+        project_id: The project to work in.
+        truth: (H, W) uint8 class values of the whole pool scene.
+        windows: Patch id to its window in the scene.
+    """
+
+    def __init__(
+        self, studio: LabelStudio, project_id: int, truth: NDArray[np.uint8], windows: Mapping[int, Window]
+    ) -> None:
+        self._studio = studio
+        self._project_id = project_id
+        self._truth = truth
+        self._windows = windows
+
+    def answer_all(self) -> int:
+        """Label every task of the project that nobody has answered yet.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            LabelStudioError: Label Studio does not answer.
+        """
+        waiting = [task for task in self._studio.changed_tasks(self._project_id, None) if not task["annotations"]]
+        for task in waiting:
+            started = time.monotonic()
+            regions = draw(self._truth[self._windows[task["data"]["patch_id"]].slices])
+            self._studio.annotate(task["id"], regions, lead_time_s=time.monotonic() - started)
+        return len(waiting)
+
+
+def draw(mask: NDArray[np.uint8]) -> Sequence[dict[str, Any]]:
+    """Paint a mask (h, w) as brush regions, one a class; none says that there is no ice."""
+    present = [item for item in ANNOTATED if (mask == item.value).any()]
+    return [encode_brush(mask == item.value, item.name, f"sim-{item.value}") for item in present]
+
+
+def sign_in(administrator: LabelStudio, url: str, email: str, password: str) -> LabelStudio:
+    """Give the simulated annotator an account by invitation, and return Label Studio as that user.
+
+    Raises:
+        LabelStudioError: Label Studio does not answer.
+    """
+    administrator.invite_user(email, password)
+    return LabelStudio(url, administrator.user_token(email, password))

@@ -1,0 +1,134 @@
+import os
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import func, inspect, select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from catalog.context import Catalog
+from catalog.database import Database
+from catalog.records import Base, Job, JobKind, JobState, RunState, RunTrigger, TrainingRun, Watermark
+from catalog.settings import Settings
+
+
+def test_migrations_from_nothing_lead_to_the_schema_of_the_records(catalog: Catalog) -> None:
+    with catalog.database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"render_as_batch": True, "compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+        inspector = inspect(connection)
+        indexes = {index["name"] for table in inspector.get_table_names() for index in inspector.get_indexes(table)}
+    # What keeps jobs, rounds and runs single must not be lost on the way.
+    assert {"ix_jobs_one_open", "ix_rounds_one_choosing", "ix_training_runs_one_open"} <= indexes
+
+
+def test_migrating_again_changes_nothing(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        session.add(Job(kind=JobKind.SCORE_POOL, key="score_pool", subject={}))
+    catalog.database.migrate()
+    with catalog.read() as session:
+        assert session.scalar(select(func.count(Job.id))) == 1
+
+
+def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
+    settings = Settings(var_dir=tmp_path / "new")
+    command = [sys.executable, "-m", "catalog.migrate"]
+    environment = {**os.environ, **settings.as_environment()}
+    starting = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    assert [process.wait(60) for process in starting] == [0, 0, 0]
+    database = Database(settings.database_url)
+    with database.read() as session:
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0001"]
+    database.dispose()
+
+
+def test_writers_wait_for_one_another(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        session.add(Watermark(name="count", reached=datetime(2026, 1, 1, tzinfo=timezone.utc)))
+
+    def add_days() -> None:
+        for _ in range(10):
+            with catalog.database.write() as session:
+                # Reads before it writes: what fails on SQLite unless the write lock is taken first.
+                mark = session.get_one(Watermark, "count", with_for_update=True)
+                mark.reached += timedelta(days=1)
+
+    threads = [threading.Thread(target=add_days) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with catalog.read() as session:
+        assert session.get_one(Watermark, "count").reached == datetime(2026, 2, 10, tzinfo=timezone.utc)
+
+
+def test_readers_go_on_while_one_writes(catalog: Catalog) -> None:
+    with catalog.database.write() as writer:
+        writer.add(Job(kind=JobKind.SCORE_POOL, key="score_pool", subject={}))
+        writer.flush()
+        with catalog.read() as reader:
+            assert reader.scalar(select(func.count(Job.id))) == 0
+    with catalog.read() as reader:
+        assert reader.scalar(select(func.count(Job.id))) == 1
+
+
+def test_what_a_reader_changes_is_thrown_away(catalog: Catalog) -> None:
+    with catalog.read() as session:
+        session.add(Job(kind=JobKind.SCORE_POOL, key="score_pool", subject={}))
+        session.flush()
+    with catalog.read() as session:
+        assert session.scalar(select(func.count(Job.id))) == 0
+
+
+def test_an_exception_undoes_the_whole_transaction(catalog: Catalog) -> None:
+    with pytest.raises(RuntimeError), catalog.database.write() as session:
+        session.add(Job(kind=JobKind.SCORE_POOL, key="score_pool", subject={}))
+        session.flush()
+        raise RuntimeError
+    with catalog.read() as session:
+        assert session.scalar(select(func.count(Job.id))) == 0
+
+
+def test_moments_keep_their_place_in_time(catalog: Catalog) -> None:
+    kathmandu = timezone(timedelta(hours=5, minutes=45))
+    moment = datetime(2026, 11, 21, 17, 45, 1, 2345, tzinfo=kathmandu)
+    with catalog.database.write() as session:
+        session.add(Watermark(name="mark", reached=moment))
+    with catalog.read() as session:
+        reached = session.get_one(Watermark, "mark").reached
+    assert reached == moment
+    assert reached.utcoffset() == timedelta(0)
+
+
+def test_moments_without_a_time_zone_are_refused(catalog: Catalog) -> None:
+    with pytest.raises(StatementError, match="without a time zone"), catalog.database.write() as session:
+        session.add(Watermark(name="mark", reached=datetime(2026, 11, 21)))  # noqa: DTZ001 - what is tested
+
+
+def test_states_are_stored_by_their_value(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        session.add(Job(kind=JobKind.SCORE_POOL, key="score_pool", subject={}, state=JobState.RUNNING))
+    with catalog.read() as session:
+        assert session.execute(text("SELECT kind, state FROM jobs")).one() == ("score_pool", "running")
+
+
+def test_one_training_run_is_open_at_most(catalog: Catalog) -> None:
+    def run(state: RunState) -> TrainingRun:
+        return TrainingRun(trigger=RunTrigger.MANUAL, label_ids=[], labels_sha256="0" * 64, seed=1, state=state)
+
+    with catalog.database.write() as session:
+        session.add_all([run(RunState.OPEN), run(RunState.FINISHED), run(RunState.FINISHED)])
+    with pytest.raises(IntegrityError), catalog.database.write() as session:
+        session.add(run(RunState.OPEN))
+
+
+def test_a_database_that_does_not_answer_is_noticed(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}")  # a folder
+    with pytest.raises(Exception, match="unable to open"):
+        database.check()
+    database.dispose()

@@ -1,0 +1,118 @@
+"""Rows are the truth and Redis only carries them: it may be down, or forget everything, and no work is lost."""
+
+import json
+import zlib
+from datetime import timedelta
+
+import pytest
+import redis
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.errors import ServiceDownError
+from catalog.job_queue import JobQueue
+from catalog.records import Job, JobKind, JobState, now
+from catalog.settings import Settings
+from tests.catalog_fixtures import NO_REDIS, pushed
+
+
+def without_redis(settings: Settings) -> Catalog:
+    return Catalog(settings.model_copy(update={"redis_url": NO_REDIS}))
+
+
+def waiting(catalog: Catalog) -> int:
+    with catalog.read() as session:
+        return len(jobs.due(session))
+
+
+def test_jobs_reach_redis_only_after_the_commit(catalog: Catalog) -> None:
+    with catalog.write() as session:
+        job = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+        assert pushed(catalog) == []
+    assert pushed(catalog) == [f"{job.id}-0"]
+
+
+def test_kinds_go_to_their_queues_and_carry_only_the_id(catalog: Catalog, redis_url: str) -> None:
+    with catalog.write() as session:
+        io = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+        compute = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
+    with redis.Redis.from_url(redis_url, decode_responses=False) as client:
+        assert client.lrange("rq:queue:io", 0, -1) == [f"{io.id}-0".encode()]
+        assert client.lrange("rq:queue:compute", 0, -1) == [f"{compute.id}-0".encode()]
+        fields = client.hgetall(f"rq:job:{compute.id}-0")
+    assert int(fields[b"timeout"]) == catalog.settings.compute_timeout_s
+    # JSON, never pickle: the function by name, then what it is called with.
+    assert json.loads(zlib.decompress(fields[b"data"])) == ["workers.jobs.run", None, [compute.id], {}]
+
+
+def test_redis_down_keeps_the_rows_and_the_sweep_pushes_them_once_it_is_back(
+    catalog: Catalog, settings: Settings
+) -> None:
+    down = without_redis(settings)
+    with down.write() as session:
+        job = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+    with pytest.raises(ServiceDownError, match="Redis does not answer at 127.0.0.1:9"):
+        down.sweep()
+    down.close()
+    assert waiting(catalog) == 1
+    catalog.sweep()
+    assert pushed(catalog) == [f"{job.id}-0"]
+
+
+def test_flushing_redis_loses_nothing(catalog: Catalog, redis_url: str) -> None:
+    with catalog.write() as session:
+        for number in range(5):
+            jobs.enqueue(session, JobKind.INGEST_LABEL, str(number), event_id=number)
+    before = pushed(catalog)
+    assert len(before) == 5
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    catalog.sweep()
+    assert pushed(catalog) == before
+
+
+def test_a_sweep_pushes_nothing_twice(catalog: Catalog) -> None:
+    with catalog.write() as session:
+        jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+    before = pushed(catalog)
+    catalog.sweep()
+    catalog.sweep()
+    assert pushed(catalog) == before
+
+
+def test_a_job_for_later_is_pushed_later(catalog: Catalog) -> None:
+    with catalog.write() as session:
+        job = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+        job.run_after = now() + timedelta(seconds=60)
+    catalog.sweep()
+    assert pushed(catalog) == []
+    with catalog.database.write() as session:
+        session.get_one(Job, job.id).run_after = now()
+    catalog.sweep()
+    assert pushed(catalog) == [f"{job.id}-0"]
+
+
+def test_a_running_job_is_not_pushed(catalog: Catalog, redis_url: str) -> None:
+    with catalog.write() as session:
+        job = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+        jobs.claim(session, job.id)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    catalog.sweep()
+    assert pushed(catalog) == []
+    with catalog.read() as session:
+        assert jobs.get(session, job.id).state is JobState.RUNNING
+
+
+def test_nobody_listens_until_a_worker_registers(catalog: Catalog) -> None:
+    assert catalog.queue.workers() == {"io": 0, "compute": 0}
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [("redis://:secret@127.0.0.1:6399/0", "127.0.0.1:6399"), ("unix://:secret@/run/redis.sock", "/run/redis.sock")],
+)
+def test_the_address_of_redis_is_told_without_its_password(url: str, address: str) -> None:
+    queue = JobQueue(url, 1, 1)
+    assert queue.address == address
+    queue.connection.close()

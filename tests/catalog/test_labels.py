@@ -1,0 +1,317 @@
+"""The ledger and the labels that follow from it: whatever comes twice, late, out of order or not at all."""
+
+import threading
+from datetime import datetime, timedelta
+
+import pytest
+
+from catalog import labels, rounds
+from catalog.context import Catalog
+from catalog.errors import ConflictError, NotFoundError
+from catalog.labels import NewEvent
+from catalog.records import (
+    EventState,
+    JobKind,
+    Label,
+    LabelEvent,
+    Patch,
+    PatchState,
+    Proposal,
+    ProposalState,
+    Round,
+    RoundState,
+)
+from tests.catalog_fixtures import NOON, PROJECT_ID, add_round, add_scene, label_of
+
+
+def saved(annotation_id: int = 1, minutes: float = 0, *, task_id: int = 1, action: str = "ANNOTATION_CREATED") -> NewEvent:
+    moment = NOON + timedelta(minutes=minutes)
+    key = f"saved:{PROJECT_ID}:{annotation_id}:{moment.isoformat()}"
+    return NewEvent(key, action, PROJECT_ID, task_id, annotation_id, moment)
+
+
+def deleted(annotation_id: int = 1) -> NewEvent:
+    key = f"annotation-deleted:{PROJECT_ID}:{annotation_id}"
+    return NewEvent(key, "ANNOTATIONS_DELETED", PROJECT_ID, None, annotation_id, None)
+
+
+def task_deleted(task_id: int = 1) -> NewEvent:
+    return NewEvent(f"task-deleted:{PROJECT_ID}:{task_id}", "TASKS_DELETED", PROJECT_ID, task_id, None, None)
+
+
+def record(catalog: Catalog, *events: NewEvent) -> list[int]:
+    with catalog.database.write() as session:
+        return [row.id for row in labels.record(session, events, b"the body", "webhook")]
+
+
+def settle(catalog: Catalog, event_id: int, state: EventState = EventState.APPLIED) -> None:
+    with catalog.database.write() as session:
+        labels.settle(labels.get_event(session, event_id), state)
+
+
+def outdated(catalog: Catalog, minutes: float) -> bool:
+    with catalog.read() as session:
+        return labels.is_outdated(session, PROJECT_ID, 1, NOON + timedelta(minutes=minutes))
+
+
+@pytest.fixture
+def proposals(catalog: Catalog) -> list[Proposal]:
+    """Four published proposals of one open round, tasks 1 to 4."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, made = add_round(session, patches[:4])
+    return made
+
+
+def store(catalog: Catalog, proposal: Proposal, annotation_id: int = 1, minutes: float = 0) -> int:
+    with catalog.database.write() as session:
+        label = label_of(session, session.get_one(Proposal, proposal.id), annotation_id, minutes)
+        labels.store(session, label)
+        return label.id
+
+
+def states(catalog: Catalog, proposal: Proposal) -> tuple[ProposalState, PatchState, RoundState]:
+    with catalog.read() as session:
+        found = session.get_one(Proposal, proposal.id)
+        return found.state, session.get_one(Patch, found.patch_id).state, rounds.get(session, found.round_id).state
+
+
+def standing(catalog: Catalog, proposal: Proposal) -> list[int]:
+    with catalog.read() as session:
+        return [label.id for label in labels.current(session, proposal.patch_id)]
+
+
+# The ledger
+
+
+def test_an_event_is_stored_as_it_came_with_a_job_to_ingest_it(catalog: Catalog) -> None:
+    with catalog.write() as session:
+        (row,) = labels.record(session, [saved()], b"the body", "webhook")
+        (job,) = session.info["enqueued"]
+    assert (job.kind, job.subject) == (JobKind.INGEST_LABEL, {"event_id": row.id})
+    with catalog.read() as session:
+        event = labels.get_event(session, row.id)
+        assert (event.state, event.origin, event.task_id, event.body) == (EventState.RECEIVED, "webhook", 1, b"the body")
+        assert event.annotation_updated_at == NOON
+
+
+def test_a_repeat_is_nothing_even_in_one_body(catalog: Catalog) -> None:
+    assert len(record(catalog, saved(), saved())) == 1
+    assert record(catalog, saved()) == []
+    assert len(record(catalog, saved(minutes=1))) == 1
+    assert len(record(catalog, saved(annotation_id=2))) == 1
+
+
+def test_the_same_event_from_many_threads_is_stored_once(catalog: Catalog) -> None:
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.extend(record(catalog, saved()))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 1
+
+
+def test_a_deletion_is_stored_once_until_the_annotation_lives_again(catalog: Catalog) -> None:
+    record(catalog, saved())
+    assert len(record(catalog, deleted())) == 1
+    assert record(catalog, deleted()) == []
+    record(catalog, saved(minutes=5))  # reconciliation saw it alive later: another deletion is another event
+    assert len(record(catalog, deleted())) == 1
+
+
+def test_a_deletion_that_comes_first_is_kept(catalog: Catalog) -> None:
+    assert len(record(catalog, deleted())) == 1
+    assert record(catalog, deleted()) == []
+
+
+def test_a_task_id_that_is_given_away_again_can_be_deleted_again(catalog: Catalog, proposals: list[Proposal]) -> None:
+    assert len(record(catalog, task_deleted())) == 1
+    assert record(catalog, task_deleted()) == []
+    with catalog.database.write() as session:
+        _, (reused,) = add_round(session, [session.get_one(Patch, proposals[0].patch_id)], first_task=1)
+        assert labels.proposal_of_task(session, PROJECT_ID, 1) is reused
+    assert len(record(catalog, task_deleted())) == 1
+
+
+def test_a_strangers_task_is_recorded_once(catalog: Catalog) -> None:
+    assert len(record(catalog, task_deleted(99))) == 1
+    assert record(catalog, task_deleted(99)) == []
+
+
+# The order of states
+
+
+def test_a_late_older_state_is_outdated_and_a_newer_is_not(catalog: Catalog) -> None:
+    (event_id,) = record(catalog, saved(minutes=10))
+    assert not outdated(catalog, 5)  # nothing is applied yet
+    settle(catalog, event_id)
+    assert outdated(catalog, 5)
+    assert outdated(catalog, 10)
+    assert not outdated(catalog, 15)
+
+
+def test_a_failed_newer_state_does_not_outdate(catalog: Catalog) -> None:
+    (event_id,) = record(catalog, saved(minutes=10))
+    settle(catalog, event_id, EventState.FAILED)
+    assert not outdated(catalog, 5)
+
+
+def test_a_creation_that_comes_after_its_deletion_is_outdated(catalog: Catalog) -> None:
+    (event_id,) = record(catalog, deleted())
+    settle(catalog, event_id)
+    assert outdated(catalog, 99)
+    with catalog.read() as session:
+        assert not labels.is_outdated(session, PROJECT_ID, 2, NOON)
+        assert not labels.is_outdated(session, PROJECT_ID + 1, 1, NOON)
+
+
+# Replay
+
+
+def test_only_a_failed_event_is_replayed(catalog: Catalog) -> None:
+    (event_id,) = record(catalog, saved())
+    with pytest.raises(ConflictError, match="is received; only a failed"), catalog.database.write() as session:
+        labels.replay(session, event_id)
+    with pytest.raises(NotFoundError, match="no label event 99"), catalog.database.write() as session:
+        labels.replay(session, 99)
+    with catalog.database.write() as session:
+        labels.mark_failed(session, event_id, "malformed RLE")
+    with catalog.database.write() as session:
+        event = labels.replay(session, event_id)
+        assert (event.state, event.detail) == (EventState.RECEIVED, None)
+
+
+def test_an_event_that_was_dealt_with_does_not_fail_any_more(catalog: Catalog) -> None:
+    (event_id,) = record(catalog, saved())
+    settle(catalog, event_id)
+    with catalog.database.write() as session:
+        labels.mark_failed(session, event_id, "too late")
+        assert labels.get_event(session, event_id).state is EventState.APPLIED
+
+
+# Labels
+
+
+def test_a_label_answers_its_proposal_and_the_last_answer_completes_the_round(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    for number, proposal in enumerate(proposals[:3], start=1):
+        store(catalog, proposal, number)
+    assert states(catalog, proposals[0]) == (ProposalState.LABELLED, PatchState.LABELLED, RoundState.OPEN)
+    store(catalog, proposals[3], 4)
+    assert states(catalog, proposals[3]) == (ProposalState.LABELLED, PatchState.LABELLED, RoundState.COMPLETE)
+
+
+def test_an_update_supersedes_and_keeps_the_old_row(catalog: Catalog, proposals: list[Proposal]) -> None:
+    first = store(catalog, proposals[0], minutes=0)
+    second = store(catalog, proposals[0], minutes=5)
+    assert standing(catalog, proposals[0]) == [second]
+    with catalog.read() as session:
+        assert session.get_one(Label, first).superseded_at is not None
+
+
+def test_two_annotators_of_one_patch_stand_side_by_side_the_newest_first(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    late = store(catalog, proposals[0], annotation_id=1, minutes=9)
+    early = store(catalog, proposals[0], annotation_id=2, minutes=3)
+    assert standing(catalog, proposals[0]) == [late, early]
+    with catalog.database.write() as session:
+        assert [label.id for label in labels.supersede(session, PROJECT_ID, 1)] == [late]
+        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=False)
+    assert standing(catalog, proposals[0]) == [early]
+    assert states(catalog, proposals[0])[:2] == (ProposalState.LABELLED, PatchState.LABELLED)
+
+
+def test_a_skip_is_an_answer_without_a_label(catalog: Catalog, proposals: list[Proposal]) -> None:
+    with catalog.database.write() as session:
+        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=True)
+    assert states(catalog, proposals[0]) == (ProposalState.SKIPPED, PatchState.SKIPPED, RoundState.OPEN)
+
+
+def test_a_deleted_annotation_puts_its_task_back_before_the_annotators(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    for number, proposal in enumerate(proposals, start=1):
+        store(catalog, proposal, number)
+    with catalog.database.write() as session:
+        labels.supersede(session, PROJECT_ID, 1)
+        proposal = labels.proposal_of_annotation(session, PROJECT_ID, 1)
+        assert proposal is not None
+        labels.answer(session, proposal, skipped=False)
+    assert states(catalog, proposals[0]) == (ProposalState.PUBLISHED, PatchState.PROPOSED, RoundState.OPEN)
+
+
+def withdraw(catalog: Catalog, task_id: int) -> Proposal | None:
+    with catalog.database.write() as session:
+        return labels.withdraw_task(session, PROJECT_ID, task_id)
+
+
+def test_a_deleted_task_withdraws_its_proposal_and_frees_its_patch(catalog: Catalog, proposals: list[Proposal]) -> None:
+    store(catalog, proposals[0])
+    assert withdraw(catalog, 1) is not None
+    assert standing(catalog, proposals[0]) == []
+    assert states(catalog, proposals[0]) == (ProposalState.WITHDRAWN, PatchState.UNLABELLED, RoundState.OPEN)
+    with catalog.read() as session:
+        free = [patch.id for patch in session.query(Patch).where(Patch.state == PatchState.UNLABELLED)]
+    assert proposals[0].patch_id in free
+
+
+def test_withdrawing_the_last_open_proposal_completes_the_round(catalog: Catalog, proposals: list[Proposal]) -> None:
+    for number, proposal in enumerate(proposals[1:], start=1):
+        store(catalog, proposal, number)
+    withdraw(catalog, 1)
+    assert states(catalog, proposals[0])[2] is RoundState.COMPLETE
+
+
+def test_a_strangers_deleted_task_withdraws_nothing(catalog: Catalog, proposals: list[Proposal]) -> None:
+    assert withdraw(catalog, 99) is None
+    assert states(catalog, proposals[0])[0] is ProposalState.PUBLISHED
+
+
+def test_a_patch_proposed_again_is_not_freed_by_late_news_of_its_old_task(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    withdraw(catalog, 1)
+    with catalog.database.write() as session:
+        add_round(session, [session.get_one(Patch, proposals[0].patch_id)], first_task=9)
+    with catalog.database.write() as session:  # the annotation of the old task is reported deleted only now
+        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=False)
+    assert states(catalog, proposals[0])[:2] == (ProposalState.WITHDRAWN, PatchState.PROPOSED)
+
+
+def test_a_proposal_is_found_by_the_uid_its_task_carries(catalog: Catalog, proposals: list[Proposal]) -> None:
+    with catalog.read() as session:
+        found = labels.find_proposal(session, proposals[2].uid)
+        assert found is not None
+        assert found.id == proposals[2].id
+        assert labels.find_proposal(session, "of another server") is None
+        assert labels.find_proposal(session, None) is None
+
+
+def test_the_body_is_loaded_only_when_asked_for(catalog: Catalog) -> None:
+    record(catalog, saved())
+    with catalog.read() as session:
+        event = session.query(LabelEvent).one()
+        assert "body" not in vars(event)
+        assert event.body == b"the body"
+
+
+def test_moments_of_the_ledger_are_aware(catalog: Catalog) -> None:
+    (event_id,) = record(catalog, saved())
+    settle(catalog, event_id)
+    with catalog.read() as session:
+        event = labels.get_event(session, event_id)
+    moments: list[datetime | None] = [event.received_at, event.applied_at, event.annotation_updated_at]
+    assert all(moment is not None and moment.tzinfo is not None for moment in moments)
+
+
+def test_a_round_of_another_proposal_is_untouched(catalog: Catalog, proposals: list[Proposal]) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, "another", offset_px=200)
+        other, _ = add_round(session, patches[:1], first_task=50)
+    for number, proposal in enumerate(proposals, start=1):
+        store(catalog, proposal, number)
+    with catalog.read() as session:
+        assert session.get_one(Round, other.id).state is RoundState.OPEN

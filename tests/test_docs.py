@@ -1,0 +1,169 @@
+"""The documentation says what is so: names, links, commands, settings and calls that it mentions exist."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from pkgutil import resolve_name
+
+import click
+import pytest
+import yaml
+from flask import Flask
+
+from al_server.app import create_app
+from catalog.context import Catalog
+from catalog.settings import OUTSIDE_SETTINGS, PREFIX, Settings
+from cli.main import main as program
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docker" / "README.md", *DOCS]
+ROOMS = "imagery|labeling|models|catalog|workers|al_server|cli"
+
+# `module`, `module:function` or `module:Class.method`
+CODE_NAME = re.compile(rf"`((?:{ROOMS})(?:\.\w+)+(?::\w+(?:\.\w+)?)?)`")
+CODE_FILE = re.compile(rf"`((?:{ROOMS}|tests|docker)/[\w./-]+)`")
+LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(#[^)\s]*)?\)")
+SETTING = re.compile(rf"{PREFIX}[A-Z0-9_]*[A-Z0-9]")
+API_ROW = re.compile(r"^\| `(GET|POST) (/[^`]*)` \|.*\| ([\w ]+) \|$", re.MULTILINE)
+
+# What a compose file or a shell reads, rather than our settings.
+NOT_OURS = frozenset({"GLACIER_AL_HOST"})
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def mentions(pattern: re.Pattern[str], pages: list[Path]) -> list[str]:
+    return sorted({found for page in pages for found in pattern.findall(text_of(page))})
+
+
+def code_blocks(page: Path) -> str:
+    """The fenced blocks of a page, with continued lines joined."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+    return "\n".join(blocks).replace("\\\n", " ")
+
+
+@pytest.mark.parametrize("name", mentions(CODE_NAME, PAGES))
+def test_names_of_the_code_exist(name: str):
+    resolve_name(name)
+
+
+def test_the_path_of_a_patch_names_its_functions():
+    path = text_of(ROOT / "docs" / "architecture.md").partition("## The path of one patch")[2].partition("\n## ")[0]
+    for step in re.split(r"^\*\*\d+\.", path, flags=re.MULTILINE)[1:]:
+        assert re.search(rf"`(?:{ROOMS})\.\w+:\w+", step), step
+
+
+@pytest.mark.parametrize("name", mentions(CODE_FILE, PAGES))
+def test_files_of_the_code_exist(name: str):
+    assert (ROOT / name).exists()
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {"#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page: Path):
+    for target, anchor in LINK.findall(text_of(page)):
+        linked = (page.parent / target) if target else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(linked), f"{page.name} links to {target}{anchor}"
+
+
+def nav_pages(entry: object) -> Iterator[str]:
+    """The files in a part of mkdocs' nav: lists of titles, each with a file or a list."""
+    if isinstance(entry, str):
+        yield entry
+    else:
+        for child in entry if isinstance(entry, list) else entry.values():
+            yield from nav_pages(child)
+
+
+def test_the_navigation_lists_every_page():
+    nav = yaml.safe_load(text_of(ROOT / "mkdocs.yml"))["nav"]
+    assert sorted(nav_pages(nav)) == [page.name for page in DOCS]
+
+
+def test_the_pages_build_and_load_nothing_from_elsewhere(tmp_path: Path):
+    # Not --quiet: it would hide the warnings that --strict turns into errors.
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.glob("*.html"))
+    assert {page.stem for page in pages} >= {page.stem for page in DOCS}
+    for page in pages:
+        assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*', text_of(page)), page.name
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    in_blocks = {name for page in PAGES for name in re.findall(r"^make ([a-z-]+)", code_blocks(page), re.MULTILINE)}
+    assert {"demo", "up"} <= in_blocks
+    assert {*in_blocks, *mentions(re.compile(r"`make ([a-z-]+)`"), PAGES)} <= targets
+
+
+def command_lines() -> list[str]:
+    in_blocks = [line for page in PAGES for line in re.findall(r"glacier-al (\w.*)", code_blocks(page))]
+    return sorted({*in_blocks, *mentions(re.compile(r"`(?:\.venv/bin/)?glacier-al (\w[^`]*)`"), PAGES)})
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_commands_and_their_options_exist(line: str):
+    command: click.Command = program
+    context = click.Context(program)
+    for word in line.split():
+        if not isinstance(command, click.Group) or (child := command.get_command(context, word)) is None:
+            break
+        command = child
+    assert command is not program, line
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= known
+
+
+def test_settings_exist():
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OUTSIDE_SETTINGS | NOT_OURS
+    assert set(mentions(SETTING, PAGES)) <= known
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    catalog = Catalog(Settings(var_dir=tmp_path_factory.mktemp("var")))
+    catalog.database.migrate()
+    yield create_app(catalog)
+    catalog.close()
+
+
+def documented_calls() -> list[tuple[str, str, str]]:
+    return API_ROW.findall(text_of(ROOT / "docs" / "api.md"))
+
+
+def test_the_table_of_calls_is_complete(app: Flask):
+    served = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if not rule.rule.startswith(("/static/", "/docs/"))  # what the status page and the page of the API load
+    }
+    assert {(method, path) for method, path, _ in documented_calls()} == served
+
+
+@pytest.mark.parametrize(("method", "path", "role"), documented_calls())
+def test_calls_need_the_role_that_the_table_says(app: Flask, method: str, path: str, role: str):
+    secrets = app.extensions["catalog"].secrets
+    tokens = {"reader": secrets.reader_token, "labeler": secrets.labeler_token, "operator": secrets.operator_token}
+    address = re.sub(r"\{\w+\}", "1", path)
+    if role not in tokens:  # open to all, or proved by something else than a token
+        assert b"found no token" not in app.test_client().open(address, method=method).data
+        return
+    assert app.test_client().open(address, method=method).status_code == 401
+    for name, token in tokens.items():
+        if name == role:
+            break
+        headers = {"Authorization": f"Bearer {token}"}
+        assert app.test_client().open(address, method=method, headers=headers).status_code == 403
