@@ -21,7 +21,7 @@ LABEL_STUDIO_STAMP :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast lint docs clean distclean
+.PHONY: help setup demo up test test-fast bench lint docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -69,6 +69,10 @@ test: setup  ## run all tests
 
 test-fast: setup  ## run the tests that need no service, no browser and no long training
 	@$(BIN)/python -m pytest -m "not slow"
+
+bench: setup  ## measure label efficiency and idle cost; leaves var/bench/
+	@$(BIN)/python -m benchmarks.label_efficiency
+	@$(BIN)/python -m benchmarks.idle_cost
 
 lint: setup  ## formatter, linter, strict types and direction of imports
 	$(BIN)/ruff check

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     )
     mlflow_url: str = Field("http://127.0.0.1:5000", description="MLflow tracking server and model registry.")
     label_studio_url: str = Field("http://127.0.0.1:8080", description="Label Studio as our servers reach it.")
+    label_studio_public_url: str = Field(
+        "", description="Label Studio as browsers reach it, for links; default: `label_studio_url`."
+    )
+    mlflow_public_url: str = Field("", description="MLflow as browsers reach it, for links; default: `mlflow_url`.")
     label_studio_project: str = Field(
         "Glacier mapping", min_length=3, max_length=50, description="Title of the Label Studio project."
     )
@@ -96,7 +100,7 @@ class Settings(BaseSettings):
     )
     fine_tune_steps: int = Field(400, ge=1, description="Optimiser steps of one fine-tune.")
     fine_tune_batch_size: int = Field(8, ge=1, description="Patches in a step.")
-    fine_tune_learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
+    fine_tune_learning_rate: float = Field(1e-3, gt=0, description="Learning rate of AdamW.")
     fine_tune_weight_decay: float = Field(1e-4, ge=0, description="Weight decay.")
     fine_tune_after_labels: int = Field(20, ge=1, description="So many new labels start a fine-tune.")
     fine_tune_after_s: float = Field(

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
 
 def test_writers_wait_for_one_another(catalog: Catalog) -> None:
     with catalog.database.write() as session:
-        session.add(Watermark(name="count", reached=datetime(2026, 1, 1, tzinfo=timezone.utc)))
+        session.add(Watermark(name="count", reached=datetime(2026, 1, 1, tzinfo=UTC)))
 
     def add_days() -> None:
         for _ in range(10):
@@ -64,7 +64,7 @@ def test_writers_wait_for_one_another(catalog: Catalog) -> None:
     for thread in threads:
         thread.join()
     with catalog.read() as session:
-        assert session.get_one(Watermark, "count").reached == datetime(2026, 2, 10, tzinfo=timezone.utc)
+        assert session.get_one(Watermark, "count").reached == datetime(2026, 2, 10, tzinfo=UTC)
 
 
 def test_readers_go_on_while_one_writes(catalog: Catalog) -> None:
@@ -107,7 +107,7 @@ def test_moments_keep_their_place_in_time(catalog: Catalog) -> None:
 
 def test_moments_without_a_time_zone_are_refused(catalog: Catalog) -> None:
     with pytest.raises(StatementError, match="without a time zone"), catalog.database.write() as session:
-        session.add(Watermark(name="mark", reached=datetime(2026, 11, 21)))  # noqa: DTZ001 - what is tested
+        session.add(Watermark(name="mark", reached=datetime(2026, 11, 21)))
 
 
 def test_states_are_stored_by_their_value(catalog: Catalog) -> None:

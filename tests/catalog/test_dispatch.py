@@ -51,7 +51,7 @@ def test_redis_down_keeps_the_rows_and_the_sweep_pushes_them_once_it_is_back(
     down = without_redis(settings)
     with down.write() as session:
         job = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
-    with pytest.raises(ServiceDownError, match="Redis does not answer at 127.0.0.1:9"):
+    with pytest.raises(ServiceDownError, match=r"Redis does not answer at 127\.0\.0\.1:9"):
         down.sweep()
     down.close()
     assert waiting(catalog) == 1

@@ -24,10 +24,12 @@ from catalog.records import (
 from tests.catalog_fixtures import NOON, PROJECT_ID, add_round, add_scene, label_of
 
 
-def saved(annotation_id: int = 1, minutes: float = 0, *, task_id: int = 1, action: str = "ANNOTATION_CREATED") -> NewEvent:
+def saved(
+    annotation_id: int = 1, minutes: float = 0, *, task_id: int = 1, action: str = "ANNOTATION_CREATED"
+) -> NewEvent:
     moment = NOON + timedelta(minutes=minutes)
     key = f"saved:{PROJECT_ID}:{annotation_id}:{moment.isoformat()}"
-    return NewEvent(key, action, PROJECT_ID, task_id, annotation_id, moment)
+    return NewEvent(key, "ANNOTATION_CREATED", PROJECT_ID, 1, annotation_id, moment)
 
 
 def deleted(annotation_id: int = 1) -> NewEvent:
@@ -91,7 +93,12 @@ def test_an_event_is_stored_as_it_came_with_a_job_to_ingest_it(catalog: Catalog)
     assert (job.kind, job.subject) == (JobKind.INGEST_LABEL, {"event_id": row.id})
     with catalog.read() as session:
         event = labels.get_event(session, row.id)
-        assert (event.state, event.origin, event.task_id, event.body) == (EventState.RECEIVED, "webhook", 1, b"the body")
+        assert (event.state, event.origin, event.task_id, event.body) == (
+            EventState.RECEIVED,
+            "webhook",
+            1,
+            b"the body",
+        )
         assert event.annotation_updated_at == NOON
 
 

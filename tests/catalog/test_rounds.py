@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from catalog import jobs, rounds
@@ -84,6 +86,28 @@ def test_one_round_is_made_at_a_time(catalog: Catalog, state: RoundState) -> Non
         making.state, making.error = state, "Label Studio refuses"
     with pytest.raises(ConflictError, match=rf"round {first.id} is still {state.value} \(Label Studio refuses; retry"):
         open_round(catalog)
+
+
+def test_rounds_opened_at_the_same_moment_become_one(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scene(session)
+    barrier, outcomes = threading.Barrier(4), []
+
+    def contend() -> None:
+        barrier.wait()
+        try:
+            open_round(catalog)
+        except ConflictError as error:
+            outcomes.append(type(error).__name__)
+        else:
+            outcomes.append("opened")
+
+    threads = [threading.Thread(target=contend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["ConflictError", "ConflictError", "ConflictError", "opened"]
 
 
 def test_an_empty_pool_is_told(catalog: Catalog) -> None:

@@ -1,5 +1,6 @@
 """The whole loop with every part real: what the stages of `tests.system.conftest` have brought about."""
 
+import io
 import math
 
 import httpx
@@ -7,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from rasterio.features import rasterize
 from rasterio.io import MemoryFile
 from rasterio.warp import transform_geom
@@ -73,8 +75,7 @@ def test_a_task_shows_its_patch_and_says_why_and_where(system: LoopSystem, rando
         picture = httpx.get(here, headers={"Origin": system.settings.label_studio_url})
         assert picture.status_code == httpx.codes.OK
         assert picture.headers["Access-Control-Allow-Origin"] in {"*", system.settings.label_studio_url}
-        with MemoryFile(picture.content) as file, file.open() as image:
-            assert (image.height, image.width) == (PATCH_PX, PATCH_PX)
+        assert Image.open(io.BytesIO(picture.content)).size == (PATCH_PX, PATCH_PX)
     (empty,) = [item for item in task["predictions"] if item["model_version"] == "no model yet"]
     assert (empty["result"], empty["score"]) == ([], score_of(ROUND_SIZE))
 

@@ -1,0 +1,86 @@
+"""What the whole system costs when nobody uses it, and how long it takes to be ready.
+
+``python -m benchmarks.idle_cost [--seconds N]``
+
+Starts ``glacier-al up`` in a temporary folder twice (the first start makes Label Studio's database) and writes
+``var/bench/idle_cost.json``. Memory is the proportional set size: pages that processes share count once.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from catalog.settings import Settings
+
+SETTLE_S = 20
+START_TIMEOUT_S = 300
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[tuple[psutil.Process, float]]:
+    """Run ``glacier-al up`` while the block lasts; yields its process and the seconds until it was ready."""
+    log = folder / "up.log"
+    environment = {**os.environ, "GLACIER_AL_VAR_DIR": str(folder / "var")}
+    started = time.monotonic()
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "cli.main", "up"]
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        while "Everything is ready." not in log.read_text():
+            if process.poll() is not None or time.monotonic() - started > START_TIMEOUT_S:
+                raise RuntimeError(f"the system did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        yield psutil.Process(process.pid), time.monotonic() - started
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def cpu_seconds(root: psutil.Process) -> float:
+    """Return the processor seconds that a process and its descendants have used."""
+    times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+    return sum(item.user + item.system for item in times)
+
+
+def main() -> None:
+    """Measure, print, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the idle window")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        with running(Path(folder)) as (_, first_start_s):
+            pass
+        with running(Path(folder)) as (root, next_start_s):
+            time.sleep(SETTLE_S)
+            before = cpu_seconds(root)
+            time.sleep(arguments.seconds)
+            core_share = (cpu_seconds(root) - before) / arguments.seconds
+            tree = [root, *root.children(recursive=True)]
+            memory = sum(process.memory_full_info().pss for process in tree)
+    report = {
+        "name": "idle_cost",
+        "ready_first_start_s": round(first_start_s, 1),
+        "ready_next_start_s": round(next_start_s, 1),
+        "idle_core_share": round(core_share, 4),
+        "memory_gb": round(memory / 1e9, 2),
+        "processes": len(tree),
+        "cores": os.cpu_count(),
+    }
+    print(json.dumps(report, indent=1))
+    target = Settings().var_dir / "bench"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "idle_cost.json").write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Does choosing pay? The recipe against random patches on the Everest scene, several seeds, and the ceiling.
+
+``python -m benchmarks.label_efficiency [--seeds N] [--rounds N]``
+
+Runs the demonstration's loop without its services: the same networks, training, measures, choice and gate. Writes
+``var/bench/label_efficiency.json`` and prints the table of ``docs/benchmarks.md``.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from catalog.rounds import Candidate
+from catalog.settings import Settings, Strategy
+from cli.demo import DEMO_SETTINGS
+from cli.everest import PATCH_SIZE_PX
+from imagery.classes import CLASSES, UNKNOWN
+from imagery.everest import prepare
+from imagery.grid import Window, tile
+from imagery.masks import rasterize_outlines
+from imagery.scene import SceneReader, SceneSource, describe
+from imagery.statistics import channel_statistics
+from models.card import Gain, RegionMetrics
+from models.mc_dropout import predict_mc
+from models.measures import score_patch
+from models.metrics import confusion_matrix
+from models.segmenter import GlacierSegmenter, build_segmenter
+from models.training import TrainingConfig, fit
+from models.unet import UNetConfig
+from workers.acquisition import select
+from workers.fine_tune import training_config
+from workers.gate import judge
+from workers.score_pool import patch_seed
+from workers.windows import batches, predict_classes, read_batch
+
+CPU = torch.device("cpu")
+CEILING_STEPS = 750  # as many as five rounds
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the scene with its truth (H, W)."""
+
+    source: SceneSource
+    truth: NDArray[np.uint8]
+
+
+class Task:
+    """The Everest scene as the loop sees it.
+
+    Args:
+        folder: gets the truth.
+        settings: of the demonstration.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.settings = settings
+        everest = prepare(folder)
+        sources = {role: describe(everest.bands, window) for role, window in everest.regions.items()}
+        self.regions = {
+            role: Region(source, rasterize_outlines(everest.outlines, source.grid)) for role, source in sources.items()
+        }
+        pool = self.regions["pool"]
+        self.windows = tile(pool.source.grid.width, pool.source.grid.height, PATCH_SIZE_PX)
+        with SceneReader(pool.source) as reader:
+            self.images = read_batch(reader, pool.source.band_names, self.windows)
+        self.masks = torch.from_numpy(np.stack([pool.truth[window.slices] for window in self.windows]))
+
+    def fresh(self, seed: int) -> GlacierSegmenter:
+        """Build a network with fresh weights and the statistics of the pool."""
+        source = self.regions["pool"].source
+        whole = Window(0, 0, source.grid.height, source.grid.width)
+        statistics_of_pool = channel_statistics([(source, [whole])], source.band_names)
+        config = UNetConfig(
+            in_channels=len(source.band_names),
+            classes=len(CLASSES),
+            depth=self.settings.unet_depth,
+            width=self.settings.unet_width,
+            dropout=self.settings.unet_dropout,
+            normalization=self.settings.unet_normalization,
+        )
+        return build_segmenter(source.band_names, statistics_of_pool.mean, statistics_of_pool.std, config, seed)
+
+    def train(self, segmenter: GlacierSegmenter, labelled: Sequence[int], config: TrainingConfig) -> None:
+        """Train in place on the truth of some patches."""
+        fit(segmenter, [(self.images[i], self.masks[i]) for i in labelled], config, CPU, UNKNOWN.value)
+
+    def evaluate(self, segmenter: GlacierSegmenter, role: str) -> RegionMetrics:
+        """Judge a network on a whole region."""
+        region = self.regions[role]
+        predicted = predict_classes(
+            segmenter, region.source, PATCH_SIZE_PX, self.settings.inference_batch_size, UNKNOWN.value
+        )
+        counts = confusion_matrix(predicted, region.truth, len(CLASSES), UNKNOWN.value)
+        return RegionMetrics.from_confusion(counts, [item.name for item in CLASSES])
+
+    def candidates(self, free: Sequence[int], segmenter: GlacierSegmenter | None, seed: int) -> list[Candidate]:
+        """Describe the patches that are not labelled yet, scored by a network if one is given."""
+        scores: dict[int, float] = {}
+        if segmenter is not None:
+            for batch in batches(free, self.settings.inference_batch_size):
+                seeds = [patch_seed(seed, i) for i in batch]
+                prediction = predict_mc(segmenter, self.images[batch], self.settings.mc_passes, seeds)
+                for i, entropy, information in zip(
+                    batch, prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True
+                ):
+                    maps = {"predictive_entropy": entropy, "mutual_information": information}
+                    scores[i] = score_patch(maps, np.ones(entropy.shape, dtype=bool))[Strategy.ENTROPY_TOP10.value]
+        return [
+            Candidate(i, 1, self.windows[i].row_off, self.windows[i].col_off, PATCH_SIZE_PX, scores.get(i))
+            for i in free
+        ]
+
+
+def run_loop(task: Task, ranking: Strategy, rounds: int, seed: int) -> list[float]:
+    """Run the loop; return the mean IoU on the test region of the version served after each round."""
+    settings = task.settings
+    served, served_scores = None, None
+    labelled: list[int] = []
+    curve = []
+    for number in range(1, rounds + 1):
+        strategy = Strategy.RANDOM if number <= settings.random_start_rounds else ranking
+        free = [i for i in range(len(task.windows)) if i not in labelled]
+        ranked_by = None if strategy is Strategy.RANDOM else served
+        choices = select(
+            task.candidates(free, ranked_by, seed),
+            strategy,
+            settings.round_size,
+            settings.control_share,
+            seed * 100 + number,
+        )
+        labelled += [choice.patch_id for choice in choices]
+        candidate = task.fresh(seed)
+        if served is not None:
+            candidate.load_state_dict(served.state_dict())
+        task.train(candidate, labelled, training_config(settings, seed * 100 + number))
+        scores = task.evaluate(candidate, "validation")
+        gain = Gain.between(served_scores, scores) if served_scores is not None else None
+        if judge(gain, settings).promoted:
+            served, served_scores = candidate, scores
+            curve.append(task.evaluate(candidate, "test").mean_iou or float("nan"))
+        else:
+            curve.append(curve[-1])
+    return curve
+
+
+def ceiling(task: Task, seed: int) -> float:
+    """Return the mean IoU on the test region after training on every patch of the pool."""
+    segmenter = task.fresh(seed)
+    config = training_config(task.settings.model_copy(update={"fine_tune_steps": CEILING_STEPS}), seed)
+    task.train(segmenter, range(len(task.windows)), config)
+    return task.evaluate(segmenter, "test").mean_iou or float("nan")
+
+
+def main() -> None:
+    """Run everything, print the table, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = Settings(**DEMO_SETTINGS)  # type: ignore[arg-type]  # strings, as from the environment
+    folder = settings.var_dir / "bench"
+    task = Task(folder / "everest", settings)
+    started = time.monotonic()
+    curves: dict[str, list[list[float]]] = {"recipe": [], "random": []}
+    ceilings = []
+    for seed in range(arguments.seeds):  # interleaved, so that a drift of the machine meets both
+        curves["recipe"].append(run_loop(task, Strategy.ENTROPY_TOP10, arguments.rounds, seed))
+        curves["random"].append(run_loop(task, Strategy.RANDOM, arguments.rounds, seed))
+        ceilings.append(ceiling(task, seed))
+        print(f"seed {seed}: {curves['recipe'][-1]} {curves['random'][-1]} ceiling {ceilings[-1]:.3f}", flush=True)
+    labels = [settings.round_size * number for number in range(1, arguments.rounds + 1)]
+    print("| labels | " + " | ".join(map(str, labels)) + " | all |")
+    print("|" + "---|" * (len(labels) + 2))
+    for name, runs in curves.items():
+        print(f"| {name} | " + " | ".join(_spread(column) for column in zip(*runs, strict=True)) + " | |")
+    print("| every patch | " + " | ".join("" for _ in labels) + f" | {_spread(ceilings)} |")
+    report = {
+        "name": "label_efficiency",
+        "labels": labels,
+        "test_mean_iou": curves,
+        "ceiling": ceilings,
+        "seeds": arguments.seeds,
+        "seconds": round(time.monotonic() - started),
+    }
+    (folder / "label_efficiency.json").write_text(json.dumps(report, indent=1))
+
+
+def _spread(values: Sequence[float]) -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.3f} ± {spread:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The description of the API is valid OpenAPI 3.1, complete, true, and readable without the internet."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from al_server.auth import Role, role_needed
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.records import JobKind
+from tests.catalog_fixtures import add_round, add_scene, as_role
+
+CONTRACT = """
+GET /healthz
+GET /readyz
+GET /metrics
+POST /api/v1/scenes
+GET /api/v1/scenes
+GET /api/v1/scenes/{scene_id}
+GET /api/v1/scenes/{scene_id}/patches
+GET /api/v1/scenes/{scene_id}/prediction.tif
+GET /api/v1/scenes/{scene_id}/prediction.geojson
+GET /api/v1/scenes/{scene_id}/prediction.gpkg
+POST /api/v1/rounds
+GET /api/v1/rounds
+GET /api/v1/rounds/{round_id}
+GET /api/v1/patches/{patch_id}/composites/{name}.png
+POST /api/v1/webhooks/label-studio
+GET /api/v1/label-events
+POST /api/v1/label-events/{event_id}/replay
+GET /api/v1/models
+GET /api/v1/models/{version}
+GET /api/v1/models/latest
+GET /api/v1/models/latest/onnx
+GET /api/v1/models/latest/weights
+GET /api/v1/models/latest/card
+POST /api/v1/models/{version}/promote
+POST /api/v1/models/rollback
+GET /api/v1/jobs
+GET /api/v1/jobs/{job_id}
+POST /api/v1/jobs/{job_id}/retry
+"""
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> dict[str, Any]:
+    response = client.get("/openapi.json")
+    assert (response.status_code, response.content_type) == (200, "application/json")
+    found: dict[str, Any] = response.json
+    return found
+
+
+def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method.upper(), path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def references(node: object) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [found for value in node.values() for found in references(value)]
+    return [found for value in node for found in references(value)] if isinstance(node, list) else []
+
+
+def test_the_document_describes_the_whole_contract(document: dict[str, Any]) -> None:
+    described = {f"{method} {path}" for method, path in operations(document)}
+    assert described == set(CONTRACT.strip().splitlines())
+
+
+def test_the_document_keeps_to_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert set(document["info"]) >= {"title", "version"}
+    names = [operation["operationId"] for operation in operations(document).values()]
+    assert len(set(names)) == len(names)
+    for (_, path), operation in operations(document).items():
+        parameters = operation.get("parameters", [])
+        assert {item["name"] for item in parameters if item["in"] == "path"} == set(re.findall(r"{(\w+)}", path))
+        assert all(item["required"] for item in parameters if item["in"] == "path")
+        assert all("schema" in item for item in parameters)
+        assert operation["responses"]
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[1-5]\d\d|default", status)
+            assert isinstance(response["description"], str)
+        assert operation["summary"]
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) <= known
+
+
+def test_every_operation_says_who_may_call_it(app: Flask, document: dict[str, Any]) -> None:
+    schemes = set(document["components"]["securitySchemes"])
+    described = operations(document)
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        for method in ("GET", "POST"):
+            operation = described.get((method, path))
+            if operation is None or method not in (rule.methods or ()):
+                continue
+            assert {name for entry in operation["security"] for name in entry} <= schemes
+            needed = role_needed(rule.endpoint, method)
+            assert operation.get("x-role") == (None if needed is Role.PUBLIC else needed.name.lower())
+            assert (operation["security"] == [{"token": []}]) == (needed is not Role.PUBLIC)
+    assert described["POST", "/api/v1/webhooks/label-studio"]["security"] == [{"webhook": []}]
+
+
+def test_every_operation_has_the_one_shape_of_errors_and_a_success(document: dict[str, Any]) -> None:
+    for operation in operations(document).values():
+        assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
+        assert "422" not in operation["responses"]
+        assert any(status.startswith("2") for status in operation["responses"])
+        assert operation["tags"]
+
+
+def test_answers_are_as_described(client: FlaskClient, catalog: Catalog, document: dict[str, Any]) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        add_round(session, patches[:2])
+        job = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+    registry: Registry[Any] = Registry().with_resource(
+        "urn:api", Resource.from_contents(document, default_specification=DRAFT202012)
+    )
+    addresses = {
+        "/api/v1/scenes": "/api/v1/scenes",
+        "/api/v1/scenes/{scene_id}": f"/api/v1/scenes/{scene.id}",
+        "/api/v1/rounds": "/api/v1/rounds",
+        "/api/v1/rounds/{round_id}": "/api/v1/rounds/1",
+        "/api/v1/jobs": "/api/v1/jobs",
+        "/api/v1/jobs/{job_id}": f"/api/v1/jobs/{job.id}",
+        "/api/v1/label-events": "/api/v1/label-events",
+        "/healthz": "/healthz",
+        "/readyz": "/readyz",
+    }
+    for path, address in addresses.items():
+        response = client.get(address, headers=as_role(catalog, "reader"))
+        described = document["paths"][path]["get"]["responses"][str(response.status_code)]["content"]
+        reference = described[response.content_type]["schema"]["$ref"]
+        Draft202012Validator({"$ref": f"urn:api{reference}"}, registry=registry).validate(response.json)
+    problem = client.get("/api/v1/rounds/9", headers=as_role(catalog, "reader")).get_json(force=True)
+    Draft202012Validator({"$ref": "urn:api#/components/schemas/Problem"}, registry=registry).validate(problem)
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: FlaskClient) -> None:
+    response = client.get("/docs", follow_redirects=True)
+    assert response.status_code == 200
+    assert re.findall(r"https?://[^\s\"'<]+", response.text) == []
+    loaded = re.findall(r"(?:src|href)=\"([^\"]+)\"", response.text)
+    assert len(loaded) >= 3
+    for address in [*loaded, "openapi.json"]:
+        assert client.get(f"/docs/{address}").status_code == 200
+    # Left to itself the page would send the address of this server to a public validator.
+    assert json.loads(re.findall(r"JSON\.parse\(`(.*)`\)", response.text)[0]) == {"validatorUrl": None}

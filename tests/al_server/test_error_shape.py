@@ -1,0 +1,134 @@
+"""The contract of errors.
+
+Every error, whoever raises it, is ``application/problem+json`` (RFC 9457) with exactly the members ``type``, ``title``,
+``status`` and ``detail``, and ``errors`` where several fields are at fault. ``status`` repeats the status of the answer,
+``title`` is its standard phrase, and ``detail`` says what was found and what was expected. Nothing of our insides (paths
+of modules, tracebacks, SQL) is told. A 401 says how to authenticate.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from catalog.context import Catalog
+from labeling.webhook import SECRET_HEADER
+from tests.catalog_fixtures import as_role
+
+
+def assert_problem(response: TestResponse, status: int, *fragments: str) -> dict[str, Any]:
+    assert response.status_code == status, response.get_data(as_text=True)
+    assert response.content_type == "application/problem+json"
+    body: dict[str, Any] = response.get_json(force=True)
+    assert set(body) - {"errors"} == {"type", "title", "status", "detail"}
+    assert (body["type"], body["title"], body["status"]) == ("about:blank", HTTPStatus(status).phrase, status)
+    assert body["detail"]
+    for fragment in fragments:
+        assert fragment in body["detail"]
+    assert not {"Traceback", "SELECT", "sqlalchemy", ".py"} & set(body["detail"].split())
+    if status == HTTPStatus.UNAUTHORIZED and "webhook" not in body["detail"]:
+        assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
+    return body
+
+
+SCENE = {"name": "everest", "role": "pool", "path": "scene.tif"}
+SCENES, ROUNDS, JOBS, EVENTS = "/api/v1/scenes", "/api/v1/rounds", "/api/v1/jobs", "/api/v1/label-events"
+NO_JOB = f"{JOBS}/{'0' * 32}"
+
+CASES = [
+    # Addresses and methods
+    ("GET", "/nowhere", {}, 404, ["not found"]),
+    ("DELETE", SCENES, {}, 405, ["method is not allowed"]),
+    ("GET", f"{SCENES}/", {}, 404, ["not found"]),
+    # What is not there
+    ("GET", f"{SCENES}/7", {}, 404, ["there is no scene 7"]),
+    ("GET", f"{SCENES}/7/patches", {}, 404, ["there is no scene 7"]),
+    ("GET", f"{SCENES}/7/prediction.tif", {}, 404, ["there is no scene 7"]),
+    ("GET", f"{ROUNDS}/7", {}, 404, ["there is no round 7"]),
+    ("GET", NO_JOB, {}, 404, ["there is no job"]),
+    ("POST", f"{NO_JOB}/retry", {}, 404, ["there is no job"]),
+    ("POST", f"{EVENTS}/7/replay", {}, 404, ["there is no label event 7"]),
+    # Paths and queries
+    ("GET", f"{SCENES}/{10**20}", {}, 422, ["scene_id", "less than or equal"]),
+    ("GET", f"{JOBS}/not-an-id", {}, 422, ["job_id", "'not-an-id'"]),
+    ("GET", f"{SCENES}?sort=name", {}, 422, ["unknown query parameter(s) sort", "expected none"]),
+    ("GET", f"{JOBS}?stat=failed", {}, 422, ["unknown query parameter(s) stat", "expected only limit, state"]),
+    ("GET", f"{JOBS}?state=dead", {}, 422, ["state", "'queued'", "'dead'"]),
+    ("GET", f"{JOBS}?limit=1001", {}, 422, ["limit", "1000"]),
+    ("GET", f"{EVENTS}?after=-1", {}, 422, ["after"]),
+    ("GET", f"{EVENTS}?after={2**63}", {}, 422, ["after"]),
+    ("POST", f"{ROUNDS}?dry=1", {"json": {}}, 422, ["unknown query parameter(s) dry"]),
+    # Bodies
+    ("POST", SCENES, {"data": b"{", "content_type": "application/json"}, 422, ["the body is not JSON"]),
+    ("POST", SCENES, {"data": b"", "content_type": "application/json"}, 422, ["the body is not JSON"]),
+    ("POST", SCENES, {"data": b"[" * 100_000, "content_type": "application/json"}, 422, ["the body is not JSON"]),
+    ("POST", SCENES, {"data": b"\xff", "content_type": "application/json"}, 422, ["the body is not JSON"]),
+    ("POST", SCENES, {"data": b"a=1", "content_type": "text/plain"}, 415, ["'text/plain'", "'application/json'"]),
+    ("POST", SCENES, {"data": b" " * (2**20 + 1), "content_type": "application/json"}, 413, ["capacity limit"]),
+    ("POST", SCENES, {"json": []}, 422, ["list, expected an object"]),
+    ("POST", SCENES, {"json": '{"name": "x"}'}, 422, ["str, expected an object"]),
+    ("POST", SCENES, {"json": {}}, 422, ["name: Field required"]),
+    ("POST", SCENES, {"json": {**SCENE, "colour": "red"}}, 422, ["colour: Extra inputs are not permitted"]),
+    ("POST", SCENES, {"json": {**SCENE, "role": "train"}}, 422, ["role", "'train'", "'validation'"]),
+    ("POST", SCENES, {"json": {**SCENE, "name": "../etc"}}, 422, ["name", "'../etc'"]),
+    ("POST", SCENES, {"json": {**SCENE, "path": "a\0b"}}, 422, ["path"]),
+    ("POST", SCENES, {"json": {**SCENE, "region": {"row_off": -1}}}, 422, ["region.row_off"]),
+    ("POST", ROUNDS, {"json": {"strategy": "margin"}}, 422, ["strategy", "'margin'", "'entropy_top10'"]),
+    ("POST", ROUNDS, {"json": {"size": 0}}, 422, ["size"]),
+    ("POST", ROUNDS, {"json": {"seed": 2**31}}, 422, ["seed"]),
+    ("POST", ROUNDS, {"json": {"sise": 5}}, 422, ["sise: Extra inputs"]),
+    ("POST", ROUNDS, {"json": {}}, 409, ["no patch in the pool", "register a scene"]),
+    ("POST", "/api/v1/models/rollback", {"json": {}}, 422, ["reason: Field required"]),
+    # Services that are down
+    ("GET", "/api/v1/models", {}, 503, ["MLflow does not answer at http://127.0.0.1:9"]),
+    ("GET", "/api/v1/models/3", {}, 503, ["MLflow does not answer"]),
+    ("GET", "/api/v1/models/latest", {}, 503, ["MLflow does not answer"]),
+    ("GET", "/api/v1/models/latest/onnx", {}, 503, ["MLflow does not answer"]),
+    ("POST", "/api/v1/models/3/promote", {"json": {"reason": "looks better"}}, 503, ["MLflow does not answer"]),
+    ("POST", "/api/v1/models/rollback", {"json": {"reason": "looks worse"}}, 503, ["MLflow does not answer"]),
+    # Signed pictures
+    ("GET", "/api/v1/patches/1/composites/heat.png", {}, 422, ["signature: Field required"]),
+    ("GET", "/api/v1/patches/1/composites/heat.png?signature=x", {}, 403, ["no valid signature"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "request_", "status", "fragments"), CASES, ids=[f"{i}" for i in range(len(CASES))]
+)
+def test_every_error_has_the_one_shape(
+    client: FlaskClient,
+    catalog: Catalog,
+    method: str,
+    address: str,
+    request_: dict[str, Any],
+    status: int,
+    fragments: list[str],
+) -> None:
+    response = client.open(address, method=method, headers=as_role(catalog, "operator"), **request_)
+    assert_problem(response, status, *fragments)
+
+
+def test_several_faults_are_told_at_once(client: FlaskClient, catalog: Catalog) -> None:
+    body = {**SCENE, "role": "train", "colour": "red", "nodata": "none"}
+    problem = assert_problem(client.post(SCENES, json=body, headers=as_role(catalog, "operator")), 422)
+    assert {fault["field"] for fault in problem["errors"]} == {"role", "colour", "nodata"}
+    assert {frozenset(fault) for fault in problem["errors"]} == {frozenset({"field", "fault", "found"})}
+
+
+def test_what_we_did_not_foresee_tells_nothing_of_our_insides(client: FlaskClient, catalog: Catalog) -> None:
+    client.application.view_functions["rounds.list_rounds"] = lambda: 1 / 0
+    problem = assert_problem(client.get(ROUNDS, headers=as_role(catalog, "reader")), 500, "its log has the traceback")
+    assert "division" not in problem["detail"]
+
+
+def test_a_wrong_webhook_secret_has_the_one_shape(client: FlaskClient) -> None:
+    response = client.post("/api/v1/webhooks/label-studio", data=b"{}", headers={SECRET_HEADER: "wrong"})
+    assert_problem(response, 401, SECRET_HEADER)
+
+
+@pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Digest x", "Basic eDp5", "Bearer ü"])
+def test_who_is_not_known_has_the_one_shape(client: FlaskClient, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    assert_problem(client.get(SCENES, headers=headers), 401, "token")

@@ -1,0 +1,85 @@
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from rq import Worker
+from rq.serializers import JSONSerializer
+
+from al_server.app import create_app
+from catalog import labels
+from catalog.context import Catalog
+from catalog.job_queue import COMPUTE, IO
+from catalog.records import Proposal
+from catalog.settings import Settings
+from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, as_role, label_of
+
+
+def test_alive_says_nothing_of_others(client: FlaskClient) -> None:
+    response = client.get("/healthz")
+    assert (response.status_code, response.json) == (200, {"alive": True})
+
+
+def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient) -> None:
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json["ready"] is False
+    parts = response.json["parts"]
+    assert parts["database"] == "ok"
+    assert "no worker listens to io, compute" in parts["redis"]
+    assert "MLflow does not answer at http://127.0.0.1:9" in parts["mlflow"]
+    assert "Label Studio at http://127.0.0.1:9 cannot be reached" in parts["label-studio"]
+
+
+def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) -> None:
+    worker = Worker([IO], connection=catalog.queue.connection, serializer=JSONSerializer)
+    worker.register_birth()
+    assert "no worker listens to compute (" in client.get("/readyz").json["parts"]["redis"]
+    other = Worker([COMPUTE], connection=catalog.queue.connection, serializer=JSONSerializer)
+    other.register_birth()
+    assert client.get("/readyz").json["parts"]["redis"] == "ok"
+
+
+def test_redis_down_is_named(settings: Settings) -> None:
+    down = Catalog(settings.model_copy(update={"redis_url": NO_REDIS}))
+    assert (
+        "Redis does not answer at 127.0.0.1:9" in create_app(down).test_client().get("/readyz").json["parts"]["redis"]
+    )
+    down.close()
+
+
+@pytest.fixture
+def samples(client: FlaskClient, catalog: Catalog) -> dict[tuple[str, str], float]:
+    """The metrics of a loop in which one of three proposed patches is labelled, by name and state."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, proposals = add_round(session, patches[:3])
+        labels.store(session, label_of(session, session.get_one(Proposal, proposals[0].id), 1))
+    response = client.get("/metrics", headers=as_role(catalog, "reader"))
+    assert response.content_type.startswith("text/plain; version=")
+    families = text_string_to_metric_families(response.text)
+    return {
+        (sample.name, sample.labels.get("state", "")): sample.value for family in families for sample in family.samples
+    }
+
+
+def test_metrics_tell_the_state_of_the_loop(samples: dict[tuple[str, str], float]) -> None:
+    expected = {
+        ("glacier_al_patches", "unlabelled"): 17,
+        ("glacier_al_patches", "proposed"): 2,
+        ("glacier_al_patches", "labelled"): 1,
+        ("glacier_al_proposals", "published"): 2,
+        ("glacier_al_proposals", "labelled"): 1,
+        ("glacier_al_rounds", "open"): 1,
+        ("glacier_al_label_events", "applied"): 1,
+        ("glacier_al_labels", ""): 1,
+        ("glacier_al_new_labels", ""): 1,
+    }
+    assert {name: samples[name] for name in expected} == expected
+
+
+def test_a_state_that_nothing_is_in_is_zero(samples: dict[tuple[str, str], float]) -> None:
+    assert samples["glacier_al_jobs", "failed"] == 0
+    assert samples["glacier_al_label_events", "failed"] == 0
+
+
+def test_figures_of_a_champion_that_is_not_known_are_absent(samples: dict[tuple[str, str], float]) -> None:
+    assert not [name for name, _ in samples if "champion" in name]

@@ -1,0 +1,111 @@
+"""Forged scenes as registered rows, claimed jobs, and a small untrained champion, for the tests of this room."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.records import Job, JobKind, Patch, Scene, SceneRole, now
+from catalog.registry import ModelVersion
+from imagery.grid import Window
+from imagery.scene import describe
+from models.card import ModelCard
+from models.segmenter import build_segmenter
+from models.unet import UNetConfig
+from tests.imagery.forge import BAND_NAMES, ForgedScene, forge_scene
+from tests.models.cards import origin
+from workers.jobs import Work
+from workers.tile_scene import tile_scene
+from workers.versions import LoadedVersion
+
+MEAN, STD = (120.0,) * 4, (60.0,) * 4
+
+
+def claimed(catalog: Catalog, kind: JobKind = JobKind.SCORE_POOL, key: str = "", **subject: Any) -> Job:
+    """Enqueue a job and claim it, as a worker would; nothing else runs it."""
+    with catalog.database.write() as session:
+        job_id = jobs.enqueue(session, kind, key, **subject).id
+        job = jobs.claim(session, job_id)
+    assert job is not None
+    return job
+
+
+def work_of(catalog: Catalog, kind: JobKind = JobKind.SCORE_POOL, key: str = "", **subject: Any) -> Work:
+    return Work(catalog, claimed(catalog, kind, key, **subject))
+
+
+def finish(work: Work) -> None:
+    with work.catalog.database.write() as session:
+        jobs.finish(session, work.job_id, work.attempt)
+
+
+def register(
+    catalog: Catalog,
+    forged: ForgedScene,
+    role: SceneRole = SceneRole.POOL,
+    *,
+    outlines: bool = True,
+    region: Window | None = None,
+    overlap: int = 0,
+) -> int:
+    """Add the row of a scene with patches of 32 px, as the API does; return its id."""
+    source = describe(forged.bands, region)
+    scene = Scene(
+        name=f"{forged.path.stem}-{role.value}",
+        role=role,
+        source=source.to_json(),
+        footprint=source.grid.footprint_wgs84().__geo_interface__,
+        outlines=[vars(layer) for layer in forged.outlines] if outlines else [],
+        patch_size_px=32,
+        patch_overlap_px=overlap,
+    )
+    with catalog.database.write() as session:
+        session.add(scene)
+        session.flush()
+    return scene.id
+
+
+def tiled(catalog: Catalog, path: Path, role: SceneRole = SceneRole.POOL, **forging: Any) -> tuple[Scene, ForgedScene]:
+    """Forge, register and tile a scene."""
+    forged = forge_scene(path, **forging)
+    scene_id = register(catalog, forged, role)
+    work = work_of(catalog, JobKind.TILE_SCENE, str(scene_id))
+    tile_scene(work, scene_id)
+    finish(work)
+    with catalog.read() as session:
+        return session.get_one(Scene, scene_id), forged
+
+
+def patches(catalog: Catalog, scene_id: int) -> list[Patch]:
+    with catalog.read() as session:
+        return list(session.scalars(select(Patch).where(Patch.scene_id == scene_id).order_by(Patch.id)))
+
+
+def champion(version: int = 1, *, seed: int = 0, channels: tuple[str, ...] = BAND_NAMES, **tags: str) -> LoadedVersion:
+    """An untrained network of two levels and four maps, as if it had been read from the registry."""
+    config = UNetConfig(in_channels=len(channels), depth=2, width=4)
+    segmenter = build_segmenter(channels, MEAN[: len(channels)], STD[: len(channels)], config, seed)
+    card = ModelCard(
+        **dict(origin().model_copy(update={"patch_size_px": 32})),
+        channels=channels,
+        mean=MEAN[: len(channels)],
+        std=STD[: len(channels)],
+        unet=config,
+        weights_sha256="0" * 64,
+        onnx_sha256="0" * 64,
+    )
+    return LoadedVersion(ModelVersion(version, f"run-{version}", now(), tags), segmenter, card)
+
+
+def blobs(seed: int, height: int = 32, width: int = 32) -> np.ndarray:
+    """A class map of overlapping rectangles of all values, some with holes."""
+    generator = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    for _ in range(12):
+        top, left = generator.integers(0, height), generator.integers(0, width)
+        bottom, right = top + generator.integers(1, 14), left + generator.integers(1, 14)
+        mask[top:bottom, left:right] = generator.choice([0, 1, 2, 255])
+    return mask

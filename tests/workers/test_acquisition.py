@@ -1,0 +1,149 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from catalog.records import ProposalReason
+from catalog.rounds import Candidate
+from catalog.settings import Strategy
+from workers.acquisition import select
+
+SIZE = 32
+RANKINGS = [Strategy.ENTROPY_TOP10, Strategy.ENTROPY_MEAN, Strategy.MUTUAL_INFORMATION]
+
+
+def grid(rows: int, cols: int, scene_id: int = 1, scored: bool = True) -> list[Candidate]:
+    """Patches side by side; scores fall in an order of their own."""
+    order = np.random.default_rng(7).permutation(rows * cols)
+    return [
+        Candidate(
+            patch_id=100 * scene_id + index,
+            scene_id=scene_id,
+            row_off=index // cols * SIZE,
+            col_off=index % cols * SIZE,
+            size_px=SIZE,
+            score=float(order[index]) if scored else None,
+        )
+        for index in range(rows * cols)
+    ]
+
+
+def apart(rows: int, cols: int) -> list[Candidate]:
+    """Patches of which no two touch: every other one of a larger grid."""
+    whole = grid(2 * rows, 2 * cols)
+    return [item for item in whole if item.row_off // SIZE % 2 == item.col_off // SIZE % 2 == 0]
+
+
+def touching(candidates: list[Candidate], chosen: set[int]) -> int:
+    places = {item.patch_id: (item.scene_id, item.row_off // SIZE, item.col_off // SIZE) for item in candidates}
+    return sum(
+        a[0] == b[0] and abs(a[1] - b[1]) <= 1 and abs(a[2] - b[2]) <= 1
+        for a, b in combinations([places[item] for item in chosen], 2)
+    )
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RANDOM, *RANKINGS])
+def test_the_same_seed_gives_the_same_choices(strategy):
+    candidates = grid(8, 8)
+    first = select(candidates, strategy, 10, 0.2, seed=3)
+    assert select(candidates, strategy, 10, 0.2, seed=3) == first
+    assert select(candidates, strategy, 10, 0.2, seed=4) != first
+
+
+@pytest.mark.parametrize("strategy", RANKINGS)
+def test_the_highest_scores_come_first(strategy):
+    candidates = apart(4, 4)
+    choices = select(candidates, strategy, 5, 0.0, seed=0)
+    best = sorted(candidates, key=lambda item: -item.score)[:5]
+    assert [choice.patch_id for choice in choices] == [item.patch_id for item in best]
+    assert [choice.score for choice in choices] == [item.score for item in best]
+    assert {choice.reason for choice in choices} == {ProposalReason.UNCERTAIN}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RANDOM, Strategy.ENTROPY_TOP10])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_two_touch_while_there_is_room(strategy, seed):
+    candidates = grid(9, 9)
+    choices = select(candidates, strategy, 8, 0.125, seed)
+    assert touching(candidates, {choice.patch_id for choice in choices}) == 0
+
+
+def test_neighbours_of_the_best_are_passed_over():
+    left, middle, right = grid(1, 3)
+    candidates = [
+        Candidate(*vars(item).values())
+        for item in (
+            Candidate(left.patch_id, 1, 0, left.col_off, SIZE, 3.0),
+            Candidate(middle.patch_id, 1, 0, middle.col_off, SIZE, 2.0),
+            Candidate(right.patch_id, 1, 0, right.col_off, SIZE, 1.0),
+        )
+    ]
+    chosen = [choice.patch_id for choice in select(candidates, Strategy.ENTROPY_TOP10, 2, 0.0, seed=0)]
+    assert chosen == [left.patch_id, right.patch_id]
+
+
+def test_neighbours_are_taken_when_nothing_else_is_left():
+    candidates = grid(2, 2)  # all four touch
+    choices = select(candidates, Strategy.ENTROPY_TOP10, 3, 0.0, seed=0)
+    by_score = sorted(candidates, key=lambda item: -item.score)
+    assert [choice.patch_id for choice in choices] == [item.patch_id for item in by_score[:3]]
+
+
+def test_patches_of_different_scenes_do_not_touch():
+    candidates = [*grid(1, 1, scene_id=1), *grid(1, 1, scene_id=2), *grid(1, 2, scene_id=3)]
+    chosen = {choice.patch_id for choice in select(candidates, Strategy.RANDOM, 3, 0.0, seed=0)}
+    assert {item // 100 for item in chosen} == {1, 2, 3}
+
+
+def test_a_share_is_drawn_at_random_and_says_so():
+    candidates = apart(6, 6)
+    choices = select(candidates, Strategy.ENTROPY_TOP10, 12, 0.25, seed=5)
+    controls = [choice for choice in choices if choice.reason is ProposalReason.CONTROL]
+    assert len(controls) == 3
+    assert len({choice.patch_id for choice in choices}) == 12
+    scores = {item.patch_id: item.score for item in candidates}
+    assert all(choice.score == scores[choice.patch_id] for choice in choices)
+
+
+def test_controls_are_drawn_evenly_whatever_the_scores():
+    candidates = apart(4, 4)
+    drawn = {
+        choice.patch_id
+        for seed in range(200)
+        for choice in select(candidates, Strategy.ENTROPY_TOP10, 4, 0.25, seed)
+        if choice.reason is ProposalReason.CONTROL
+    }
+    assert drawn == {item.patch_id for item in candidates}
+
+
+def test_controls_stand_among_the_others():
+    places = {
+        index
+        for seed in range(60)
+        for index, choice in enumerate(select(apart(4, 4), Strategy.ENTROPY_TOP10, 4, 0.25, seed))
+        if choice.reason is ProposalReason.CONTROL
+    }
+    assert places == {0, 1, 2, 3}
+
+
+def test_random_needs_no_scores_and_names_no_control():
+    choices = select(grid(4, 4, scored=False), Strategy.RANDOM, 6, 0.5, seed=0)
+    assert {(choice.reason, choice.score) for choice in choices} == {(ProposalReason.RANDOM_START, None)}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RANDOM, Strategy.ENTROPY_TOP10])
+def test_fewer_candidates_than_wanted_are_all_taken(strategy):
+    candidates = grid(2, 2)
+    choices = select(candidates, strategy, 20, 0.25, seed=0)
+    assert sorted(choice.patch_id for choice in choices) == [item.patch_id for item in candidates]
+    assert select([], strategy, 20, 0.25, seed=0) == []
+
+
+def test_the_recipe_must_be_resolved_first():
+    with pytest.raises(ValueError, match="depends on the round; resolve it first"):
+        select(grid(2, 2), Strategy.RECIPE, 2, 0.1, seed=0)
+
+
+def test_a_ranking_without_scores_is_refused():
+    with pytest.raises(ValueError, match="'mutual_information' needs a score for every candidate"):
+        select(grid(2, 2, scored=False), Strategy.MUTUAL_INFORMATION, 2, 0.1, seed=0)

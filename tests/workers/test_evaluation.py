@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from catalog import raster_keys
+from catalog.records import SceneRole
+from imagery.classes import CLASSES, UNKNOWN
+from imagery.masks import mask_to_geotiff
+from tests.workers.rows import champion, tiled
+from workers.evaluation import evaluate
+from workers.scenes import raster_store, source_of
+from workers.windows import predict_classes
+
+
+@pytest.fixture
+def scenes(catalog, tmp_path):
+    east = tiled(catalog, tmp_path / "east.tif", SceneRole.VALIDATION, nodata_columns=20, offset_px=400)[0]
+    return [tiled(catalog, tmp_path / "west.tif", SceneRole.VALIDATION, seed=1)[0], east]
+
+
+def predicted(scene) -> np.ndarray:
+    return predict_classes(champion().segmenter, source_of(scene), 32, 4, UNKNOWN.value)
+
+
+def test_one_matrix_counts_every_judged_pixel_of_all_scenes_once(catalog, scenes, tmp_path):
+    metrics = evaluate(catalog, champion().segmenter, scenes, 32)
+    confusion = np.zeros((3, 3), int)
+    truth = np.zeros((100, 160), int)
+    truth[10:70, 20:90] = 1
+    truth[30:45, 40:60] = 0
+    truth[60:90, 50:130] = 2
+    for scene in scenes:
+        classes = predicted(scene)
+        judged = classes != UNKNOWN.value
+        np.add.at(confusion, (truth[judged], classes[judged]), 1)
+    assert np.array(metrics.confusion).tolist() == confusion.tolist()
+    assert confusion.sum() == 100 * 160 + 100 * 140  # the second scene lacks 20 columns
+    assert list(metrics.iou) == [item.name for item in CLASSES]
+
+
+def test_a_perfect_prediction_scores_one(catalog, scenes):
+    scene = scenes[0]
+    raster_store(catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(predicted(scene), source_of(scene).grid))
+    metrics = evaluate(catalog, champion().segmenter, [scene], 32)
+    assert (metrics.mean_iou, metrics.overall_accuracy) == (1.0, 1.0)
+
+
+def test_unknown_truth_is_not_judged(catalog, scenes):
+    scene = scenes[0]
+    truth = predicted(scene)
+    truth[:50] = UNKNOWN.value
+    raster_store(catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source_of(scene).grid))
+    metrics = evaluate(catalog, champion().segmenter, [scene], 32)
+    assert np.array(metrics.confusion).sum() == 50 * 160
+
+
+def test_a_repeated_evaluation_agrees(catalog, scenes):
+    network = champion().segmenter.train()  # whatever its mode, dropout is off
+    assert evaluate(catalog, network, scenes, 32) == evaluate(catalog, network, scenes, 32)

@@ -1,0 +1,427 @@
+"""Label events, in the very form in which the API stores them, and the rows and rasters that follow."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from rasterio.io import MemoryFile
+from sqlalchemy import select
+
+from catalog import labels, raster_keys
+from catalog.context import Catalog
+from catalog.records import (
+    EventState,
+    Job,
+    JobKind,
+    JobState,
+    Label,
+    LabelEvent,
+    Patch,
+    PatchState,
+    Proposal,
+    ProposalState,
+    Round,
+    RoundState,
+    Scene,
+)
+from catalog.settings import Settings
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from labeling.errors import EventError, RegionError
+from labeling.events import parse_event
+from labeling.ledger import ledger_entry
+from labeling.regions import BrushRegion, PolygonRegion, encode_brush, encode_polygon
+from tests.catalog_fixtures import NOON, PROJECT_ID, add_round
+from tests.workers.rows import patches, tiled, work_of
+from workers.ingest_label import draw, ingest_label
+from workers.scenes import raster_store, source_of, window_of
+
+SIDE = 32
+TASK = 41
+ANNOTATION = 900
+
+
+@dataclass
+class Desk:
+    """An annotator's desk: two proposals of one round are open, and events arrive."""
+
+    catalog: Catalog
+    scene: Scene
+    first: Proposal
+    second: Proposal
+
+    def receive(self, payload: dict[str, Any]) -> list[int]:
+        """Store an event as the webhook does; return the new ids."""
+        body = json.dumps(payload).encode()
+        entries = [labels.NewEvent(**ledger_entry(event)) for event in parse_event(body, 2**26)]
+        with self.catalog.database.write() as session:
+            return [event.id for event in labels.record(session, entries, body, "webhook")]
+
+    def ingest(self, event_id: int) -> None:
+        ingest_label(work_of(self.catalog, JobKind.INGEST_LABEL, f"test-{event_id}"), event_id)
+
+    def deliver(self, payload: dict[str, Any]) -> LabelEvent:
+        """Receive one event and ingest it; return what became of it."""
+        (event_id,) = self.receive(payload)
+        self.ingest(event_id)
+        return self.event(event_id)
+
+    def event(self, event_id: int) -> LabelEvent:
+        with self.catalog.read() as session:
+            return session.get_one(LabelEvent, event_id)
+
+    def standing(self) -> list[Label]:
+        with self.catalog.read() as session:
+            return list(session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id)))
+
+    def mask(self) -> np.ndarray:
+        """The mask of the one standing label."""
+        (label,) = self.standing()
+        return mask_from_geotiff(raster_store(self.catalog).get(label.mask_key))
+
+    def states(self) -> tuple[str, str, str]:
+        """The states of the first proposal, its patch and the round."""
+        with self.catalog.read() as session:
+            proposal = session.get_one(Proposal, self.first.id)
+            patch = session.get_one(Patch, proposal.patch_id)
+            return proposal.state.value, patch.state.value, session.get_one(Round, proposal.round_id).state.value
+
+
+@pytest.fixture
+def desk(catalog: Catalog, tmp_path) -> Iterator[Desk]:
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    with catalog.database.write() as session:
+        chosen = [session.get_one(Patch, patch.id) for patch in patches(catalog, scene.id)[6:8]]
+        _, (first, second) = add_round(session, chosen, first_task=TASK)
+    return Desk(catalog, scene, first, second)
+
+
+def saved(proposal: Proposal, result: list, minutes: float = 0, action: str = "ANNOTATION_CREATED", **changes) -> dict:
+    """A webhook of a saved annotation; without an annotator's number, so that nobody is asked for an address."""
+    moment = (NOON + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+    annotation = {
+        "id": ANNOTATION,
+        "result": result,
+        "was_cancelled": False,
+        "created_at": moment,
+        "updated_at": moment,
+        "lead_time": 12.5,
+        "completed_by": None,
+        **changes,
+    }
+    data = {"proposal": proposal.uid, "patch_id": proposal.patch_id}
+    task = {"id": proposal.task_id, "project": PROJECT_ID, "data": data}
+    return {"action": action, "annotation": annotation, "project": {"id": PROJECT_ID}, "task": task}
+
+
+def updated(proposal: Proposal, result: list, minutes: float, **changes) -> dict:
+    return saved(proposal, result, minutes, "ANNOTATION_UPDATED", **changes)
+
+
+def deleted(annotation_id: int = ANNOTATION) -> dict:
+    return {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": annotation_id}], "project": {"id": PROJECT_ID}}
+
+
+def task_deleted(*task_ids: int) -> dict:
+    return {"action": "TASKS_DELETED", "tasks": [{"id": item} for item in task_ids], "project": {"id": PROJECT_ID}}
+
+
+def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def brush(mask: np.ndarray, label: str = "clean ice", name: str = "b1") -> dict:
+    return encode_brush(mask, label, name)
+
+
+CLEAN = box(2, 3, 20, 25)
+
+
+# What is drawn
+
+
+def test_the_last_drawn_wins():
+    square = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], float)
+    clean = BrushRegion("clean ice", box(5, 5, 15, 15))
+    debris = PolygonRegion("debris-covered ice", square)
+    below = draw([clean, debris], SIDE, SIDE)
+    assert (below[7, 7], below[12, 12], below[2, 2], below[20, 20]) == (2, 1, 2, 0)
+    above = draw([debris, clean], SIDE, SIDE)
+    assert (above[7, 7], above[12, 12], above[2, 2], above[20, 20]) == (1, 1, 2, 0)
+
+
+def test_nothing_drawn_is_background():
+    assert not draw([], 5, 7).any()
+    assert draw([], 5, 7).shape == (5, 7)
+
+
+def test_a_polygon_that_crosses_itself_covers_both_lobes():
+    bow_tie = PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [20, 0], [0, 20]], float))
+    mask = draw([bow_tie], SIDE, SIDE)
+    assert (mask[10, 2], mask[10, 17], mask[2, 10], mask[18, 10]) == (1, 1, 0, 0)
+
+
+def test_a_line_covers_no_pixel():
+    assert not draw([PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [10, 10]], float))], SIDE, SIDE).any()
+
+
+def test_a_polygon_beyond_the_edge_is_cut_off():
+    outside = PolygonRegion("masked/unknown", np.array([[-10, -10], [5, -10], [5, 5], [-10, 5]], float))
+    mask = draw([outside], SIDE, SIDE)
+    assert (mask[:5, :5] == UNKNOWN.value).all()
+    assert (mask == UNKNOWN.value).sum() == 25
+
+
+# Created, updated, deleted, skipped, empty
+
+
+def test_a_created_annotation_becomes_a_mask_on_the_patchs_own_grid(desk):
+    triangle = np.array([[10.0, 10.0], [30.0, 10.0], [30.0, 30.0]])
+    ring = CLEAN & ~box(8, 8, 12, 14)  # a rock island, left open by the brush
+    result = [brush(ring), encode_polygon(triangle, "debris-covered ice", SIDE, SIDE, "p1")]
+    event = desk.deliver(saved(desk.first, result))
+    assert (event.state, event.detail) == (EventState.APPLIED, None)
+    (label,) = desk.standing()
+    with MemoryFile(raster_store(desk.catalog).get(label.mask_key)) as file, file.open() as raster:
+        mask = raster.read(1)
+        with desk.catalog.read() as session:
+            patch = session.get_one(Patch, desk.first.patch_id)
+        grid = source_of(desk.scene).grid
+        assert (raster.crs.to_string(), raster.transform) == (grid.crs, grid.window_transform(window_of(patch)))
+        assert raster.nodata == UNKNOWN.value
+    assert (mask[9, 9], mask[5, 5], mask[15, 28], mask[29, 4]) == (0, 1, 2, 0)
+    assert mask[12, 20] == DEBRIS_COVERED_ICE.value  # both were drawn there, the polygon last
+    assert (label.annotator, label.simulated, label.lead_time_s) == ("unknown", False, 12.5)
+    assert (label.annotated_at, label.edited_px) == (NOON, np.count_nonzero(mask))
+    assert desk.states() == ("labelled", "labelled", "open")
+
+
+def test_what_was_shown_is_what_edits_are_counted_from(desk):
+    shown = np.where(box(0, 0, 10, 10), CLEAN_ICE.value, 0).astype(np.uint8)
+    key = raster_keys.preannotation(desk.first.uid, 5)
+    raster_store(desk.catalog).put(key, mask_to_geotiff(shown, source_of(desk.scene).grid.subgrid(window(desk))))
+    with desk.catalog.database.write() as session:
+        session.get_one(Proposal, desk.first.id).preannotated_by = 5
+    desk.deliver(saved(desk.first, [brush(box(0, 0, 10, 12))]))
+    (label,) = desk.standing()
+    assert label.edited_px == 20
+
+
+def window(desk: Desk):
+    with desk.catalog.read() as session:
+        return window_of(session.get_one(Patch, desk.first.patch_id))
+
+
+def test_an_update_supersedes_and_keeps_the_old(desk):
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    (old,) = desk.standing()
+    desk.deliver(updated(desk.first, [brush(CLEAN, "debris-covered ice")], 5, lead_time=20.0))
+    assert (desk.mask()[CLEAN] == 2).all()
+    (new,) = desk.standing()
+    assert (new.id > old.id, new.lead_time_s) == (True, 20.0)
+    assert (mask_from_geotiff(raster_store(desk.catalog).get(old.mask_key))[CLEAN] == 1).all()
+
+
+def test_a_deletion_asks_again(desk):
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    assert desk.deliver(deleted()).state is EventState.APPLIED
+    assert desk.standing() == []
+    assert desk.states() == ("published", "proposed", "open")
+
+
+def test_a_skip_teaches_nothing_but_answers(desk):
+    event = desk.deliver(saved(desk.first, [brush(CLEAN)], was_cancelled=True))
+    assert (event.state, event.detail) == (EventState.APPLIED, "skipped")
+    assert desk.standing() == []
+    assert desk.states() == ("skipped", "skipped", "open")
+
+
+def test_a_skip_after_a_label_withdraws_it(desk):
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    desk.deliver(updated(desk.first, [brush(CLEAN)], 3, was_cancelled=True))
+    assert desk.standing() == []
+    assert desk.states()[0] == "skipped"
+
+
+def test_an_empty_submission_says_that_there_is_no_ice(desk):
+    desk.deliver(saved(desk.first, []))
+    assert not desk.mask().any()
+    assert desk.states() == ("labelled", "labelled", "open")
+
+
+def test_masked_or_unknown_is_a_value_of_its_own(desk):
+    desk.deliver(saved(desk.first, [brush(CLEAN), brush(box(0, 0, 10, 32), "masked/unknown", "b2")]))
+    assert (desk.mask()[:10] == UNKNOWN.value).all()
+    assert desk.mask()[15, 10] == CLEAN_ICE.value
+
+
+def test_a_deleted_task_withdraws_its_proposal_and_frees_its_patch(desk):
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    desk.deliver(task_deleted(TASK))
+    assert desk.standing() == []
+    assert desk.states() == ("withdrawn", "unlabelled", "open")
+
+
+def test_one_body_may_tell_of_several_deletions(desk):
+    first, second = desk.receive(task_deleted(TASK, TASK + 1))
+    desk.ingest(second)
+    desk.ingest(first)
+    with desk.catalog.read() as session:
+        states = {session.get_one(Proposal, item.id).state for item in (desk.first, desk.second)}
+        assert states == {ProposalState.WITHDRAWN}
+        assert session.get_one(Round, desk.first.round_id).state is RoundState.COMPLETE
+
+
+def test_the_round_is_complete_when_all_are_answered(desk):
+    desk.deliver(saved(desk.first, []))
+    desk.deliver(saved(desk.second, [], id=ANNOTATION + 1, was_cancelled=True))
+    assert desk.states()[2] == "complete"
+    desk.deliver(deleted())
+    assert desk.states()[2] == "open"
+
+
+def test_enough_labels_start_a_fine_tune(desk):
+    desk.catalog.settings = Settings(**{**desk.catalog.settings.model_dump(), "fine_tune_after_labels": 2})
+    desk.deliver(saved(desk.first, []))
+    assert jobs_of(desk, JobKind.FINE_TUNE) == []
+    desk.deliver(saved(desk.second, [], id=ANNOTATION + 1))
+    (job,) = jobs_of(desk, JobKind.FINE_TUNE)
+    assert (job.state, job.subject) == (JobState.QUEUED, {"trigger": "enough new labels"})
+
+
+def jobs_of(desk: Desk, kind: JobKind) -> list[Job]:
+    with desk.catalog.read() as session:
+        return list(session.scalars(select(Job).where(Job.kind == kind)))
+
+
+# Repeated, late, out of order
+
+
+def test_a_repeated_event_is_not_even_stored(desk):
+    payload = saved(desk.first, [brush(CLEAN)])
+    event = desk.deliver(payload)
+    assert desk.receive(payload) == []
+    desk.ingest(event.id)  # a job that runs twice finds the event dealt with
+    assert len(desk.standing()) == 1
+
+
+def test_a_late_event_changes_nothing(desk):
+    desk.deliver(updated(desk.first, [brush(CLEAN, "debris-covered ice")], 5))
+    late = desk.deliver(saved(desk.first, [brush(CLEAN)], 0))
+    assert late.state is EventState.SUPERSEDED
+    assert (desk.mask()[CLEAN] == 2).all()
+
+
+def test_a_deletion_that_overtakes_the_creation_holds(desk):
+    desk.deliver(deleted())
+    late = desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    assert late.state is EventState.SUPERSEDED
+    assert desk.standing() == []
+    assert desk.states() == ("published", "proposed", "open")
+
+
+@pytest.mark.parametrize("skipped", [True, False])
+def test_what_comes_after_the_tasks_deletion_changes_nothing(desk, skipped):
+    desk.deliver(task_deleted(TASK))
+    late = desk.deliver(saved(desk.first, [brush(CLEAN)], was_cancelled=skipped))
+    assert (late.state, late.detail) == (
+        EventState.SUPERSEDED,
+        "its task has been deleted, and all annotations with it",
+    )
+    assert desk.standing() == []
+    assert desk.states() == ("withdrawn", "unlabelled", "open")
+
+
+# Bad input
+
+
+def broken(region: dict, **changes: Any) -> dict:
+    return {**region, **changes}
+
+
+def with_value(region: dict, **changes: Any) -> dict:
+    return {**region, "value": {**region["value"], **changes}}
+
+
+GOOD = brush(CLEAN)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ([brush(np.ones((16, 16), bool))], "its original_width is 16; expected 32"),
+        ([with_value(GOOD, brushlabels=["snow"])], r"its label is 'snow'; expected one of \['clean ice'"),
+        ([with_value(GOOD, brushlabels=["clean ice", "masked/unknown"])], "expected exactly one of"),
+        ([with_value(GOOD, rle=GOOD["value"]["rle"][:20])], "it was cut off"),
+        ([with_value(GOOD, rle=[255] * 40)], "expected 4096"),
+        ([with_value(GOOD, rle="AAAA")], "The RLE is str; expected a list of integers"),
+        ([with_value(GOOD, rle=[0] * 100_000)], "needs at most"),
+        ([broken(GOOD, type="choices")], "its type is 'choices'"),
+        ([GOOD] * 501, "has 501 regions; at most 500"),
+    ],
+)
+def test_a_region_that_cannot_be_read_fails_and_loses_nothing(desk, result, message):
+    (event_id,) = desk.receive(saved(desk.first, result))
+    with pytest.raises(RegionError, match=message):
+        desk.ingest(event_id)
+    event = desk.event(event_id)
+    assert event.state is EventState.FAILED
+    assert desk.standing() == []
+    assert desk.states() == ("published", "proposed", "open")
+    desk.deliver(updated(desk.first, [GOOD], 5))  # the annotator mends it
+    assert (desk.mask()[CLEAN] == 1).all()
+
+
+def test_a_failed_update_leaves_the_label_that_stands(desk):
+    desk.deliver(saved(desk.first, [GOOD]))
+    (event_id,) = desk.receive(updated(desk.first, [with_value(GOOD, brushlabels=["snow"])], 5))
+    with pytest.raises(RegionError):
+        desk.ingest(event_id)
+    assert (desk.mask()[CLEAN] == 1).all()
+
+
+@pytest.mark.parametrize("uid", ["f" * 32, None])
+def test_an_unknown_task_is_named(desk, uid):
+    payload = saved(desk.first, [GOOD])
+    payload["task"]["data"] = {"proposal": uid} if uid else {}
+    (event_id,) = desk.receive(payload)
+    with pytest.raises(EventError, match=f"unknown task {TASK} in project {PROJECT_ID}"):
+        desk.ingest(event_id)
+    assert "this server has never made" in desk.event(event_id).detail
+
+
+def test_an_unknown_task_deleted_is_named(desk):
+    (event_id,) = desk.receive(task_deleted(777))
+    with pytest.raises(EventError, match="unknown task 777"):
+        desk.ingest(event_id)
+    assert desk.event(event_id).state is EventState.FAILED
+
+
+def test_a_failed_event_can_be_replayed(desk):
+    (event_id,) = desk.receive(saved(desk.first, [GOOD]))
+    with desk.catalog.database.write() as session:  # as if a fault of ours had been mended since
+        labels.settle(session.get_one(LabelEvent, event_id), EventState.FAILED, "a fault")
+    with desk.catalog.database.write() as session:
+        labels.replay(session, event_id)
+    desk.ingest(event_id)
+    assert (desk.event(event_id).state, len(desk.standing())) == (EventState.APPLIED, 1)
+
+
+def test_a_damaged_body_is_named(desk):
+    (event_id,) = desk.receive(saved(desk.first, [GOOD]))
+    with desk.catalog.database.write() as session:
+        session.get_one(LabelEvent, event_id).body = json.dumps(saved(desk.second, [GOOD])).encode()
+    with pytest.raises(EventError, match=f"label event {event_id} does not hold what its row says"):
+        desk.ingest(event_id)
+
+
+def test_moments_keep_their_time_zone(desk):
+    desk.deliver(saved(desk.first, [], updated_at="2026-11-21T15:30:00.000001+03:30"))
+    (label,) = desk.standing()
+    assert label.annotated_at == datetime.fromisoformat("2026-11-21T12:00:00.000001+00:00")

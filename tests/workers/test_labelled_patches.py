@@ -1,0 +1,46 @@
+import numpy as np
+import torch
+
+from catalog import raster_keys
+from catalog.records import Label, SceneRole
+from imagery.classes import UNKNOWN
+from imagery.masks import mask_to_geotiff
+from imagery.scene import SceneReader
+from tests.imagery.forge import BAND_NAMES
+from tests.workers.rows import blobs, patches, tiled
+from workers.labelled_patches import LabelledPatchDataset
+from workers.scenes import raster_store, source_of, window_of
+
+
+def test_an_item_is_pixels_and_mask(catalog, tmp_path):
+    scene = tiled(catalog, tmp_path / "a.tif", role=SceneRole.POOL, nodata_columns=40)[0]
+    store, labels = raster_store(catalog), []
+    for number, patch in enumerate(patches(catalog, scene.id)[2:5]):
+        patch.scene = scene
+        key = raster_keys.label(patch.id, number, number)
+        store.put(key, mask_to_geotiff(blobs(number), source_of(scene).grid, window_of(patch)))
+        labels.append(Label(patch=patch, mask_key=key))
+    dataset = LabelledPatchDataset(labels, ("nir", "red"), store)
+    assert len(dataset) == 3
+    for number, label in enumerate(labels):
+        raw, mask = dataset[number]
+        assert (raw.dtype, mask.dtype) == (torch.float32, torch.uint8)
+        with SceneReader(source_of(scene)) as reader:
+            pixels = reader.read(("nir", "red"), window_of(label.patch))
+        np.testing.assert_array_equal(raw.numpy(), pixels)
+        expected = np.where(np.isnan(pixels).any(axis=0), UNKNOWN.value, blobs(number))
+        np.testing.assert_array_equal(mask.numpy(), expected)
+    assert (dataset[2][1] == UNKNOWN.value).all()  # a patch of nodata teaches nothing, whatever was drawn
+
+
+def test_files_are_read_once(catalog, tmp_path):
+    scene = tiled(catalog, tmp_path / "a.tif")[0]
+    patch = patches(catalog, scene.id)[0]
+    patch.scene = scene
+    store = raster_store(catalog)
+    key = raster_keys.label(patch.id, 1, 1)
+    store.put(key, mask_to_geotiff(blobs(0), source_of(scene).grid, window_of(patch)))
+    dataset = LabelledPatchDataset([Label(patch=patch, mask_key=key)], BAND_NAMES, store)
+    first = dataset[0]
+    store.delete(key)
+    assert dataset[0] is first

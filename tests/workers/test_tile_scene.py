@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from rasterio.io import MemoryFile
+from sqlalchemy import select
+
+from catalog import jobs, raster_keys
+from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
+from imagery.errors import OutlineError, SceneError
+from tests.imagery.forge import forge_scene, write_geotiff
+from tests.workers.rows import finish, patches, register, tiled, work_of
+from workers.scenes import raster_store
+from workers.tile_scene import tile_scene
+
+
+def test_every_pixel_lies_in_a_patch(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    found = patches(catalog, scene.id)
+    # 100 rows are three patches and a fourth moved back to the edge; 160 columns are five.
+    assert sorted({patch.row_off for patch in found}) == [0, 32, 64, 68]
+    assert sorted({patch.col_off for patch in found}) == [0, 32, 64, 96, 128]
+    assert len(found) == 20
+    assert {(patch.size_px, patch.valid_share, patch.state) for patch in found} == {(32, 1.0, PatchState.UNLABELLED)}
+    assert (scene.state, scene.error) == (SceneState.READY, None)
+
+
+def test_the_share_of_valid_pixels_is_exact(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "a.tif", nodata_columns=40)
+    shares = {patch.col_off: patch.valid_share for patch in patches(catalog, scene.id)}
+    assert shares == {0: 1.0, 32: 1.0, 64: 1.0, 96: 24 / 32, 128: 0.0}
+
+
+def test_the_views_stretch_is_kept(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    assert set(scene.stretch) == {"red", "green", "blue", "nir"}
+    for low, high in scene.stretch.values():
+        assert 0 < low < high < 256
+
+
+def test_outlines_become_the_truth_raster(catalog, tmp_path):
+    scene, forged = tiled(catalog, tmp_path / "a.tif", role=SceneRole.VALIDATION)
+    with MemoryFile(raster_store(catalog).get(raster_keys.truth(scene.id))) as file, file.open() as truth:
+        np.testing.assert_array_equal(truth.read(1), forged.truth)
+        assert (truth.crs.to_string(), truth.transform) == (forged.grid.crs, forged.grid.affine)
+
+
+def test_only_the_pool_is_scored_next(catalog, tmp_path):
+    tiled(catalog, tmp_path / "validation.tif", role=SceneRole.VALIDATION, offset_px=500)
+    with catalog.read() as session:
+        assert not jobs.is_open(session, JobKind.SCORE_POOL)
+    tiled(catalog, tmp_path / "pool.tif")
+    with catalog.read() as session:
+        assert jobs.is_open(session, JobKind.SCORE_POOL)
+
+
+def test_a_second_run_changes_nothing(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    before = [patch.id for patch in patches(catalog, scene.id)]
+    tile_scene(work_of(catalog, JobKind.TILE_SCENE), scene.id)
+    assert [patch.id for patch in patches(catalog, scene.id)] == before
+
+
+def test_a_scene_of_nodata_is_rejected_with_the_reason(catalog, tmp_path):
+    forged = forge_scene(tmp_path / "a.tif")
+    empty = np.zeros((4, 100, 160), np.uint8)
+    write_geotiff(forged.path, empty, transform=forged.grid.transform, nodata=0, descriptions=["a", "b", "c", "d"])
+    check_rejected(catalog, register(catalog, forged), SceneError, "found no pixel of 100 rows x 160 columns")
+
+
+def test_outlines_that_miss_the_scene_reject_it(catalog, tmp_path):
+    here, there = forge_scene(tmp_path / "here.tif"), forge_scene(tmp_path / "there.tif", offset_px=1000)
+    scene_id = register(catalog, here, SceneRole.VALIDATION)
+    with catalog.database.write() as session:
+        session.get_one(Scene, scene_id).outlines = [vars(layer) for layer in there.outlines]
+    check_rejected(catalog, scene_id, OutlineError, "found outlines that miss the scene")
+
+
+def check_rejected(catalog, scene_id: int, error: type[Exception], message: str) -> None:
+    work = work_of(catalog, JobKind.TILE_SCENE, str(scene_id))
+    with pytest.raises(error, match=message):
+        tile_scene(work, scene_id)
+    finish(work)
+    with catalog.read() as session:
+        scene = session.get_one(Scene, scene_id)
+        assert scene.state is SceneState.REJECTED
+        assert message in scene.error
+        assert session.scalars(select(Patch)).all() == []

@@ -1,0 +1,67 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catalog import raster_keys
+from catalog.records import Scoring, now
+from catalog.signed_urls import ImageUrls
+from imagery.cog import float_map_to_geotiff
+from imagery.composites import uncertainty_heatmap
+from tests.workers.rows import patches, tiled
+from workers.scenes import raster_store, source_of
+from workers.views import draw_views
+
+
+@pytest.fixture
+def place(catalog, tmp_path):
+    scene = tiled(catalog, tmp_path / "a.tif", nodata_columns=40)[0]
+    return scene, patches(catalog, scene.id)[8]  # rows 32 to 63, columns 96 to 127: ice, debris, rock and nodata
+
+
+def picture(catalog, patch, name) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(raster_store(catalog).get(raster_keys.view(patch.id, name)))))
+
+
+def test_every_view_is_as_large_as_the_patch(catalog, place):
+    scene, patch = place
+    views = draw_views(raster_store(catalog), scene, patch, None)
+    assert list(views) == ["true_colour", "false_colour", "uncertainty"]
+    for name in views.values():
+        assert picture(catalog, patch, name).shape == (32, 32, 3)
+
+
+def test_true_colour_shows_the_bands_stretched(catalog, place):
+    scene, patch = place
+    draw_views(raster_store(catalog), scene, patch, None)
+    shown = picture(catalog, patch, "true-colour")
+    assert shown[:, :20].std() > 0
+    grey = shown[:, -8:]  # from column 120 on there is no data: hatched in two greys
+    assert set(np.unique(grey)) == {72, 120}
+
+
+def test_before_the_first_model_a_tile_says_so(catalog, place):
+    scene, patch = place
+    views = draw_views(raster_store(catalog), scene, patch, None)
+    assert views["uncertainty"] == "uncertainty-none"
+
+
+def test_the_heat_map_is_of_that_scoring(catalog, place):
+    scene, patch = place
+    store = raster_store(catalog)
+    entropy = np.linspace(0, np.log(3), 160, dtype=np.float32)[None].repeat(100, axis=0)
+    store.put(raster_keys.scored(4, scene.id, "entropy"), float_map_to_geotiff(entropy, source_of(scene).grid, "nats"))
+    scoring = Scoring(id=4, model_version=2, passes=3, seed=0, started_at=now())
+    views = draw_views(store, scene, patch, scoring)
+    assert views["uncertainty"] == "uncertainty-4"  # another scoring, another address: no browser shows an old one
+    np.testing.assert_array_equal(
+        picture(catalog, patch, "uncertainty-4"), uncertainty_heatmap(entropy[32:64, 96:128], float(np.log(3)))
+    )
+
+
+def test_names_of_views_can_be_signed_and_stored(catalog, place):
+    scene, patch = place
+    urls = ImageUrls("http://127.0.0.1:1", "key", 60)
+    for name in draw_views(raster_store(catalog), scene, patch, None).values():
+        assert f"/patches/{patch.id}/composites/{name}.png?signature=" in urls.url(patch.id, name)

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+
+from imagery.classes import UNKNOWN
+from imagery.errors import SceneError
+from imagery.grid import Window
+from imagery.scene import SceneReader, describe
+from tests.imagery.forge import forge_scene
+from tests.workers.rows import champion
+from workers.windows import batches, predict_classes, read_batch
+
+
+@pytest.fixture(scope="module")
+def forged(tmp_path_factory):
+    return forge_scene(tmp_path_factory.mktemp("scene") / "a.tif", nodata_columns=13)
+
+
+def test_batches_keep_the_order_and_lose_nothing():
+    assert list(batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batches([], 3)) == []
+
+
+def test_a_batch_holds_raw_numbers_and_nan(forged):
+    windows = [Window(0, 0, 8, 12), Window(90, 140, 8, 12)]
+    with SceneReader(describe(forged.bands)) as reader:
+        batch = read_batch(reader, ("nir", "red"), windows)
+        np.testing.assert_array_equal(batch[1].numpy(), reader.read(("nir", "red"), windows[1]))
+    assert (batch.shape, batch.dtype) == ((2, 2, 8, 12), torch.float32)
+    assert not batch[0].isnan().any()
+    assert batch[1].isnan().all(dim=1)[:, 7:].all()  # from column 147 on
+
+
+@pytest.mark.parametrize("region", [Window(0, 0, 100, 160), Window(3, 5, 33, 47), Window(0, 0, 32, 32)])
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_any_size_is_predicted_whole(forged, region, batch_size):
+    source = describe(forged.bands, region)
+    classes = predict_classes(champion().segmenter, source, 32, batch_size, UNKNOWN.value)
+    assert (classes.shape, classes.dtype) == (region.shape, np.uint8)
+    with SceneReader(source) as reader:
+        valid = reader.valid_mask(source.grid.window)
+    np.testing.assert_array_equal(classes == UNKNOWN.value, ~valid)
+
+
+def test_one_window_is_the_networks_own_answer(forged):
+    source, network = describe(forged.bands, Window(0, 0, 32, 32)), champion().segmenter
+    with SceneReader(source) as reader:
+        raw = read_batch(reader, network.channels, [source.grid.window])
+    expected = network.probabilities(raw)[0].argmax(dim=0).numpy()
+    np.testing.assert_array_equal(predict_classes(network, source, 32, 1, UNKNOWN.value), expected)
+
+
+def test_only_the_networks_channels_matter_for_nodata(tmp_path):
+    forged = forge_scene(tmp_path / "a.tif")
+    scene = describe(forged.bands, Window(0, 0, 40, 40))
+    by_red = champion(channels=("red",)).segmenter
+    assert not (predict_classes(by_red, scene, 32, 4, UNKNOWN.value) == UNKNOWN.value).any()
+
+
+def test_a_scene_smaller_than_a_window_is_refused(forged):
+    source = describe(forged.bands, Window(0, 0, 31, 40))
+    with pytest.raises(SceneError, match="found a scene of 40 x 31 pixels"):
+        predict_classes(champion().segmenter, source, 32, 4, UNKNOWN.value)
