@@ -160,6 +160,7 @@ def test_the_page_loads_nothing_from_elsewhere(client: FlaskClient) -> None:
     loaded = re.findall(r"(?:src|href)=\"([^\"]+)\"", response.text)
     assert len(loaded) >= 3
     for address in [*loaded, "openapi.json"]:
-        assert client.get(f"/docs/{address}").status_code == 200
+        with client.get(f"/docs/{address}") as part:
+            assert part.status_code == 200
     # Left to itself the page would send the address of this server to a public validator.
     assert json.loads(re.findall(r"JSON\.parse\(`(.*)`\)", response.text)[0]) == {"validatorUrl": None}

@@ -1,9 +1,9 @@
 """The contract of errors.
 
-Every error, whoever raises it, is ``application/problem+json`` (RFC 9457) with exactly the members ``type``, ``title``,
-``status`` and ``detail``, and ``errors`` where several fields are at fault. ``status`` repeats the status of the answer,
-``title`` is its standard phrase, and ``detail`` says what was found and what was expected. Nothing of our insides (paths
-of modules, tracebacks, SQL) is told. A 401 says how to authenticate.
+Every error, whoever raises it, is ``application/problem+json`` (RFC 9457) with exactly the members ``type``,
+``title``, ``status`` and ``detail``, and ``errors`` where several fields are at fault. ``status`` repeats the status of
+the answer, ``title`` is its standard phrase, and ``detail`` says what was found and what was expected. Nothing of our
+insides (tracebacks, SQL) is told. A 401 says how to authenticate.
 """
 
 from http import HTTPStatus

@@ -40,9 +40,8 @@ def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) 
 
 def test_redis_down_is_named(settings: Settings) -> None:
     down = Catalog(settings.model_copy(update={"redis_url": NO_REDIS}))
-    assert (
-        "Redis does not answer at 127.0.0.1:9" in create_app(down).test_client().get("/readyz").json["parts"]["redis"]
-    )
+    parts = create_app(down).test_client().get("/readyz").json["parts"]
+    assert "Redis does not answer at 127.0.0.1:9" in parts["redis"]
     down.close()
 
 

@@ -21,7 +21,6 @@ from catalog.records import (
     Label,
     LabelEvent,
     Patch,
-    PatchState,
     Proposal,
     ProposalState,
     Round,
@@ -36,7 +35,7 @@ from labeling.events import parse_event
 from labeling.ledger import ledger_entry
 from labeling.regions import BrushRegion, PolygonRegion, encode_brush, encode_polygon
 from tests.catalog_fixtures import NOON, PROJECT_ID, add_round
-from tests.workers.rows import patches, tiled, work_of
+from tests.workers.rows import finish, patches, tiled, work_of
 from workers.ingest_label import draw, ingest_label
 from workers.scenes import raster_store, source_of, window_of
 
@@ -62,7 +61,11 @@ class Desk:
             return [event.id for event in labels.record(session, entries, body, "webhook")]
 
     def ingest(self, event_id: int) -> None:
-        ingest_label(work_of(self.catalog, JobKind.INGEST_LABEL, f"test-{event_id}"), event_id)
+        work = work_of(self.catalog, JobKind.INGEST_LABEL, f"test-{event_id}")
+        try:
+            ingest_label(work, event_id)
+        finally:
+            finish(work)
 
     def deliver(self, payload: dict[str, Any]) -> LabelEvent:
         """Receive one event and ingest it; return what became of it."""

@@ -1,0 +1,335 @@
+"""What operations watch and the web tool fetches, against a real MLflow."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask.testing import FlaskClient
+from mlflow import MlflowClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from al_server.app import create_app
+from catalog import jobs, raster_keys
+from catalog.bundle_cache import FILES, checksum_tag
+from catalog.context import Catalog
+from catalog.records import Job, JobKind, Promotion
+from catalog.settings import Settings
+from catalog.tracking import Tracking
+from models.bundle import write_bundle
+from tests.al_server.test_dashboard import load
+from tests.al_server.test_error_shape import assert_problem
+from tests.catalog_fixtures import add_scene, as_role
+from tests.models.cards import origin
+from tests.models.networks import small_segmenter
+
+pytestmark = pytest.mark.slow
+
+MODELS = "/api/v1/models"
+ORIGIN = {"Origin": "http://web.example"}
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    write_bundle(folder, small_segmenter(), origin())
+    assert {file.name for file in folder.iterdir()} == set(FILES)
+    return folder
+
+
+@pytest.fixture
+def settings(settings: Settings, mlflow_server: str) -> Settings:
+    """Settings with a model of their own in the registry that the tests share."""
+    return settings.model_copy(update={"mlflow_url": mlflow_server, "registered_model": f"model-{uuid4().hex}"})
+
+
+@pytest.fixture
+def register(settings: Settings, bundle: Path) -> Callable[..., int]:
+    """Register a version as a fine-tune does; keyword arguments with __ for . are further tags."""
+    tracking = Tracking(settings.mlflow_url, "tests", settings.registered_model)
+
+    def make(**tags: str) -> int:
+        run_id = tracking.start_run("fine-tune", {"steps": 5}, {})
+        sums = {checksum_tag(name): hashlib.sha256((bundle / name).read_bytes()).hexdigest() for name in FILES}
+        given = {name.replace("__", "."): value for name, value in tags.items()}
+        version = tracking.register(run_id, bundle, {**sums, **given}, "for a test")
+        tracking.end_run(run_id, "FINISHED")
+        return version
+
+    return make
+
+
+@pytest.fixture
+def mlflow_client(settings: Settings) -> MlflowClient:
+    return MlflowClient(tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url)
+
+
+class Api:
+    """The client with a token."""
+
+    def __init__(self, client: FlaskClient, catalog: Catalog) -> None:
+        self.client, self.catalog = client, catalog
+
+    def get(self, path: str, **headers: str) -> Any:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.get(f"{MODELS}{path}", headers={**as_role(self.catalog, "reader"), **ORIGIN, **headers})
+
+    def post(self, path: str, reason: str = "looks better on Khumbu") -> Any:
+        return self.client.post(f"{MODELS}{path}", json={"reason": reason}, headers=as_role(self.catalog, "operator"))
+
+    def promote(self, version: int) -> Any:
+        return self.post(f"/{version}/promote")
+
+    def champion(self) -> int:
+        found: int = self.get("/latest").json["version"]
+        return found
+
+
+@pytest.fixture
+def api(client: FlaskClient, catalog: Catalog) -> Iterator[Api]:
+    yield Api(client, catalog)
+
+
+FIGURES = {
+    "parent_version": "1",
+    "labels__count": "30",
+    "labels__simulated": "4",
+    "labels__sha256": "a" * 64,
+    "validation__mean_iou": "0.610000",
+    "validation__iou__clean ice": "0.700000",
+    "validation__gain__mean_iou": "0.050000",
+    "validation__gain__iou__clean ice": "-0.010000",
+    "test__mean_iou": "0.580000",
+    "verdict": "promoted",
+    "verdict__reason": "mean IoU changed by +0.050",
+}
+
+
+def test_before_the_first_version_there_is_nothing_to_serve(api: Api) -> None:
+    assert api.get("").json == []
+    for path in ("/latest", "/latest/onnx", "/latest/weights", "/latest/card"):
+        assert_problem(api.get(path), 404, "no model version has been promoted yet")
+    assert_problem(api.get("/1"), 404, "there is no version 1")
+    assert_problem(api.promote(1), 404, "there is no version 1")
+    assert_problem(api.post("/rollback"), 409, "no version that was served before")
+
+
+def test_a_version_that_is_not_promoted_is_not_served(api: Api, register: Callable[..., int]) -> None:
+    register()
+    assert_problem(api.get("/latest"), 404, "no model version has been promoted yet")
+
+
+def test_versions_carry_the_proof_of_their_gain(api: Api, register: Callable[..., int]) -> None:
+    register(validation__mean_iou="0.560000")
+    register(**FIGURES)
+    newest, first = api.get("").json
+    assert (newest["version"], first["version"]) == (2, 1)
+    assert newest["iou"]["validation"] == {
+        "mean": 0.61,
+        "background": None,
+        "clean ice": 0.7,
+        "debris-covered ice": None,
+    }
+    assert newest["iou"]["test"]["mean"] == 0.58
+    assert (newest["gain"]["validation"]["mean"], newest["gain"]["validation"]["clean ice"]) == (0.05, -0.01)
+    assert (newest["parent_version"], newest["labels"], newest["simulated_labels"]) == (1, 30, 4)
+    assert (newest["verdict"], newest["verdict_reason"]) == ("promoted", "mean IoU changed by +0.050")
+    assert set(newest["sha256"]) == set(FILES)
+    assert (first["parent_version"], first["gain"]) == (None, {})
+    assert api.get("/2").json == newest
+
+
+def test_promotion_serves_the_version_keeps_who_and_why_and_scores_the_pool(
+    api: Api, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    register()
+    response = api.promote(1)
+    assert (response.status_code, response.json) == (
+        200,
+        {
+            "version": 1,
+            "previous_version": None,
+            "verdict": "promoted",
+            "reason": "looks better on Khumbu",
+            "actor": "operator",
+        },
+    )
+    assert api.champion() == 1
+    with catalog.read() as session:
+        row = session.query(Promotion).one()
+        assert (row.model_version, row.reason, row.actor) == (1, "looks better on Khumbu", "operator")
+        assert [job.kind for job in session.query(Job)] == [JobKind.SCORE_POOL]
+    assert_problem(api.promote(1), 409, "version 1 is served already")
+
+
+def test_rolling_back_twice_goes_back_two_versions(api: Api, register: Callable[..., int]) -> None:
+    for version in (1, 2, 3):
+        assert register() == version
+        api.promote(version)
+    assert api.post("/rollback", "worse on debris").json["version"] == 2
+    assert api.champion() == 2
+    back = api.post("/rollback", "still worse").json
+    assert (back["version"], back["previous_version"], back["verdict"]) == (1, 2, "rolled back")
+    assert_problem(api.post("/rollback"), 409, "served before 1")
+    assert api.champion() == 1
+
+
+def test_a_champion_moved_in_mlflow_shows_within_five_seconds(
+    api: Api, register: Callable[..., int], mlflow_client: MlflowClient, settings: Settings
+) -> None:
+    register()
+    register()
+    api.promote(1)
+    assert api.champion() == 1
+    mlflow_client.set_registered_model_alias(settings.registered_model, "champion", "2")
+    deadline = time.monotonic() + 5
+    while api.champion() != 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    # We did not move it, so we cannot know what was served before.
+    assert_problem(api.post("/rollback"), 409, "served before 2; promote a version by its number")
+
+
+def test_polling_costs_nothing_while_nothing_has_changed(api: Api, register: Callable[..., int]) -> None:
+    register()
+    register()
+    api.promote(1)
+    first = api.get("/latest")
+    assert (first.status_code, first.headers["Cache-Control"]) == (200, "no-cache")
+    tag = first.headers["ETag"]
+    unchanged = api.get("/latest", If_None_Match=tag)
+    assert (unchanged.status_code, unchanged.data, unchanged.headers["ETag"]) == (304, b"", tag)
+    api.promote(2)
+    changed = api.get("/latest", If_None_Match=tag)
+    assert (changed.status_code, changed.json["version"]) == (200, 2)
+    assert changed.headers["ETag"] != tag
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/onnx", "model.onnx"), ("/weights", "weights.safetensors"), ("/card", "card.json")]
+)
+def test_files_are_served_whole_in_ranges_and_only_when_changed(
+    api: Api, register: Callable[..., int], bundle: Path, path: str, name: str
+) -> None:
+    register()
+    api.promote(1)
+    data = (bundle / name).read_bytes()
+    with api.get(f"/latest{path}") as whole:
+        assert whole.data == data
+        assert whole.headers["ETag"] == f'"{hashlib.sha256(data).hexdigest()}"'
+        assert whole.headers["X-Model-Version"] == "1"
+        assert whole.headers["Accept-Ranges"] == "bytes"
+        assert whole.headers["Access-Control-Allow-Origin"] in {"*", "http://web.example"}
+        exposed = whole.headers["Access-Control-Expose-Headers"]
+        assert {"ETag", "X-Model-Version", "Content-Range"} <= {item.strip() for item in exposed.split(",")}
+    with api.get(f"/latest{path}", Range="bytes=10-19") as part:
+        assert (part.status_code, part.data) == (206, data[10:20])
+        assert part.headers["Content-Range"] == f"bytes 10-19/{len(data)}"
+    with api.get(f"/latest{path}", Range=f"bytes={len(data)}-") as beyond:
+        assert_problem(beyond, 416)
+    with api.get(f"/latest{path}", If_None_Match=whole.headers["ETag"]) as same:
+        assert (same.status_code, same.data) == (304, b"")
+
+
+def test_a_file_that_was_changed_after_its_registration_is_not_served(
+    api: Api, register: Callable[..., int], settings: Settings, mlflow_client: MlflowClient, tmp_path: Path
+) -> None:
+    version = register()
+    run_id = mlflow_client.get_model_version(settings.registered_model, str(version)).run_id
+    (tmp_path / "model.onnx").write_bytes(b"something else")
+    mlflow_client.log_artifact(run_id, str(tmp_path / "model.onnx"), "bundle")
+    api.promote(version)
+    assert_problem(api.get("/latest/onnx"), 502, "model.onnx of version 1", "it was changed after it was registered")
+    assert_problem(api.get("/latest/onnx"), 502)  # not kept either
+    with api.get("/latest/card") as card:
+        assert card.status_code == 200
+
+
+def test_a_version_that_is_not_ours_is_shown_and_not_served(
+    api: Api, settings: Settings, mlflow_client: MlflowClient
+) -> None:
+    mlflow_client.create_registered_model(settings.registered_model)
+    mlflow_client.create_model_version(settings.registered_model, source="s3://elsewhere/model")
+    (shown,) = api.get("").json
+    assert (shown["version"], shown["iou"], shown["labels"]) == (1, {}, 0)
+    api.promote(1)
+    assert_problem(api.get("/latest/onnx"), 404, "version 1 has no file bundle/model.onnx")
+
+
+def test_files_once_fetched_are_served_though_mlflow_lost_them(
+    api: Api, register: Callable[..., int], bundle: Path, mlflow_client: MlflowClient, settings: Settings
+) -> None:
+    version = register()
+    api.promote(version)
+    with api.get("/latest/weights") as first:
+        assert first.status_code == 200
+    cached = list((settings.var_dir / "cache" / "models").rglob("*.safetensors"))
+    assert [file.read_bytes() for file in cached] == [(bundle / "weights.safetensors").read_bytes()]
+    run_id = mlflow_client.get_model_version(settings.registered_model, str(version)).run_id
+    mlflow_client.log_text(run_id, "damaged", "bundle/weights.safetensors")
+    with api.get("/latest/weights") as second:
+        assert second.data == (bundle / "weights.safetensors").read_bytes()
+
+
+def test_a_prediction_is_made_once_and_then_served(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    register()
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session, "khumbu")
+    address = f"/api/v1/scenes/{scene.id}/prediction"
+
+    def ask(suffix: str) -> Any:
+        return client.get(f"{address}.{suffix}", headers=as_role(catalog, "reader"))
+
+    assert_problem(ask("tif"), 409, "no model version has been promoted yet")
+    api.promote(1)
+    first, second = ask("tif"), ask("gpkg")
+    assert (first.status_code, first.json["kind"], first.headers["Retry-After"]) == (202, "predict_scene", "5")
+    assert first.json["id"] == second.json["id"]
+    assert first.headers["Location"] == f"/api/v1/jobs/{first.json['id']}"
+    with catalog.database.write() as session:
+        jobs.claim(session, first.json["id"])
+        jobs.fail(session, first.json["id"], 1, "the disk is full")
+    assert_problem(ask("tif"), 409, "the prediction failed: the disk is full", first.json["id"])
+    store = client.application.extensions["parts"].store
+    for suffix in ("geojson", "gpkg", "tif"):
+        store.put(raster_keys.prediction(scene.id, 1, suffix), suffix.encode())
+    media = {"geojson": "application/geo+json", "gpkg": "application/geopackage+sqlite3", "tif": "image/tiff"}
+    for suffix, media_type in media.items():
+        served = ask(suffix)
+        assert (served.status_code, served.data) == (200, suffix.encode())
+        assert served.content_type.startswith(media_type)
+        assert served.headers["X-Model-Version"] == "1"
+        assert f'filename="khumbu-v1.{suffix}"' in served.headers["Content-Disposition"]
+
+
+def test_the_champion_is_in_the_metrics_and_on_the_status_page(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    register(**{**FIGURES, "parent_version": ""})
+    register(**FIGURES)
+    api.promote(2)
+    text = client.get("/metrics", headers=as_role(catalog, "reader")).text
+    samples = {
+        sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples
+    }
+    assert samples["glacier_al_champion_version"] == 2
+    assert samples["glacier_al_champion_mean_iou"] == 0.61
+    shown = " ".join(load(client, catalog).text.split())
+    assert "version 2 is served" in shown
+    assert "2 champion 30 0.610 +0.050 0.700 – promoted: mean IoU changed by +0.050" in shown
+
+
+def test_mlflow_is_ready(client: FlaskClient) -> None:
+    assert client.get("/readyz").json["parts"]["mlflow"] == "ok"
+
+
+def test_what_is_not_mlflow_is_not_taken_for_it(settings: Settings, mlflow_server: str) -> None:
+    astray = Catalog(settings.model_copy(update={"mlflow_url": f"{mlflow_server}/elsewhere"}))
+    response = create_app(astray).test_client().get(MODELS, headers=as_role(astray, "reader"))
+    astray.close()
+    assert_problem(response, 503, "MLflow does not answer")

@@ -1,0 +1,108 @@
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.errors import ServiceDownError
+from catalog.records import Job, JobKind, JobState, Round, RoundState, now
+from catalog.settings import Settings, Strategy
+from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, label_of, pushed
+from workers.clock import tick
+
+
+def open_kinds(catalog: Catalog) -> list[str]:
+    with catalog.read() as session:
+        statement = select(Job.kind).where(Job.state.in_(jobs.OPEN)).order_by(Job.kind)
+        return [kind.value for kind in session.scalars(statement)]
+
+
+@pytest.fixture
+def change(catalog: Catalog):
+    def change_settings(**values: object) -> None:
+        catalog.settings = Settings(**{**catalog.settings.model_dump(), **values})
+
+    return change_settings
+
+
+def add_label(catalog: Catalog, *, hours_ago: float) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, (proposal,) = add_round(session, patches[:1])
+        label = label_of(session, proposal, 1)
+        label.created_at = now() - timedelta(hours=hours_ago)
+        session.add(label)
+
+
+def test_nothing_is_due_in_an_empty_system(catalog):
+    tick(catalog, reconcile=False)
+    assert open_kinds(catalog) == []
+
+
+def test_label_studio_is_asked_when_it_is_time(catalog):
+    tick(catalog, reconcile=True)
+    tick(catalog, reconcile=True)
+    assert open_kinds(catalog) == ["sync_label_studio"]
+    assert len(pushed(catalog)) == 1
+
+
+@pytest.mark.parametrize(("hours_ago", "due"), [(0.9, []), (1.1, ["fine_tune"])])
+def test_the_last_few_labels_are_not_stranded(catalog, change, hours_ago, due):
+    change(fine_tune_after_labels=20, fine_tune_after_s=3600)
+    add_label(catalog, hours_ago=hours_ago)
+    tick(catalog, reconcile=False)
+    assert open_kinds(catalog) == due
+
+
+def test_work_that_redis_lost_is_handed_over_again(catalog):
+    with catalog.write() as session:
+        jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+    catalog.queue.connection.flushall()
+    assert pushed(catalog) == []
+    tick(catalog, reconcile=False)
+    assert len(pushed(catalog)) == 1
+
+
+def test_work_of_a_dead_worker_is_handed_over(catalog):
+    with catalog.database.write() as session:
+        job = jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+        jobs.claim(session, job.id)
+        job.heartbeat_at = now() - timedelta(seconds=catalog.settings.job_stale_after_s + 1)
+    tick(catalog, reconcile=False)
+    with catalog.read() as session:
+        again = session.get_one(Job, job.id)
+    assert (again.state, again.failures, again.error) == (JobState.QUEUED, 1, "its worker died")
+
+
+def finished_round(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scene(session)
+        session.add(Round(strategy=Strategy.RANDOM, size=1, seed=0, state=RoundState.COMPLETE))
+
+
+def test_rounds_follow_one_another_if_that_is_wished(catalog, change):
+    finished_round(catalog)
+    tick(catalog, reconcile=False)
+    assert open_kinds(catalog) == []
+    change(auto_rounds=True, random_start_rounds=2)
+    tick(catalog, reconcile=False)
+    assert open_kinds(catalog) == ["propose_round"]
+
+
+def test_a_round_that_cannot_be_ranked_yet_does_not_stop_the_clock(catalog, change):
+    finished_round(catalog)
+    change(auto_rounds=True, random_start_rounds=1)  # the next must rank, but no version has scored the pool
+    tick(catalog, reconcile=True)
+    assert open_kinds(catalog) == ["sync_label_studio"]
+    assert len(pushed(catalog)) == 1
+
+
+def test_without_redis_rows_are_kept(catalog, settings):
+    deaf = Catalog(Settings(**{**settings.model_dump(), "redis_url": NO_REDIS}))
+    with pytest.raises(ServiceDownError, match="Redis does not answer"):
+        tick(deaf, reconcile=True)
+    deaf.close()
+    assert open_kinds(catalog) == ["sync_label_studio"]
+    tick(catalog, reconcile=False)
+    assert len(pushed(catalog)) == 1

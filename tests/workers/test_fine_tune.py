@@ -1,0 +1,272 @@
+"""Fine-tuning against a real MLflow: what happens when it, or the worker, goes away in the middle."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from sqlalchemy import select
+
+from catalog import jobs, labels, raster_keys
+from catalog.context import Catalog
+from catalog.records import Job, JobKind, JobState, Patch, Promotion, RunState, SceneRole, TrainingRun, now
+from catalog.registry import registry_of
+from catalog.settings import Settings
+from imagery.masks import mask_to_geotiff
+from tests.catalog_fixtures import add_round, label_of
+from tests.services import HOST, free_port, running, wait_for_http
+from tests.workers.rows import patches, tiled
+from workers.jobs import perform
+from workers.scenes import raster_store, source_of, window_of
+
+pytestmark = pytest.mark.slow
+
+WAIT_S = 120
+TRIGGER = "by hand"
+
+
+class MlflowServer:
+    """A tracking server that can be stopped and started again where it was."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self._folder = folder
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        log = self._folder / "mlflow.log"
+        arguments = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port)]
+        arguments += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"]
+        arguments += ["--artifacts-destination", (self._folder / "artifacts").as_uri(), "--serve-artifacts"]
+        environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        wait_for_http(f"{self.url}/health", self._stack.enter_context(running(arguments, environment, log=log)), log)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("own-mlflow"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def settings(settings: Settings, mlflow: MlflowServer, tmp_path: Path) -> Settings:
+    return Settings(
+        **{
+            **settings.model_dump(),
+            "mlflow_url": mlflow.url,
+            "registered_model": tmp_path.name,  # a registry and an experiment for each test
+            "experiment": tmp_path.name,
+            "unet_depth": 2,
+            "unet_width": 4,
+            "fine_tune_steps": 6,
+            "fine_tune_batch_size": 2,
+            "gate_min_gain": -1.0,
+            "gate_max_class_drop": 1.0,
+            "torch_threads": 1,
+        }
+    )
+
+
+@pytest.fixture
+def labelled(catalog: Catalog, tmp_path: Path) -> Catalog:
+    """A catalog with a validation scene and four labelled patches of a pool scene."""
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    scene, forged = tiled(catalog, tmp_path / "pool.tif")
+    chosen = patches(catalog, scene.id)[5:9]
+    store = raster_store(catalog)
+    with catalog.database.write() as session:
+        _, proposals = add_round(session, [session.get_one(Patch, patch.id) for patch in chosen])
+        for number, (patch, proposal) in enumerate(zip(chosen, proposals, strict=True), start=1):
+            label = label_of(session, proposal, number)
+            label.mask_key = raster_keys.label(patch.id, number, label.event_id)
+            mask = forged.truth[window_of(patch).slices]
+            store.put(label.mask_key, mask_to_geotiff(mask, source_of(scene).grid, window_of(patch)))
+            labels.store(session, label)
+    return catalog
+
+
+def fine_tune(catalog: Catalog) -> Job:
+    """Do one attempt of a fine-tune here; return its row."""
+    with catalog.database.write() as session:
+        job = jobs.claim(session, jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER).id)
+    assert job is not None
+    perform(catalog, job)
+    return row(catalog, job.id)
+
+
+def row(catalog: Catalog, job_id: str) -> Job:
+    with catalog.read() as session:
+        return session.get_one(Job, job_id)
+
+
+def runs(catalog: Catalog) -> list[TrainingRun]:
+    with catalog.read() as session:
+        return list(session.scalars(select(TrainingRun).order_by(TrainingRun.id)))
+
+
+def mlflow_status(catalog: Catalog, run: TrainingRun) -> str:
+    client = MlflowClient(tracking_uri=catalog.settings.mlflow_url)
+    return str(client.get_run(run.mlflow_run_id).info.status)
+
+
+@contextmanager
+def worker(catalog: Catalog, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with running([sys.executable, "-m", "workers.main", "compute"], catalog.settings.as_environment(), log=log) as it:
+        yield it
+
+
+def wait_for(what: str, done: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        assert time.monotonic() < deadline, f"{what} did not happen; {log.read_text()[-3000:]}"
+        time.sleep(0.05)
+
+
+def test_a_version_is_made_and_judged(labelled):
+    assert fine_tune(labelled).state is JobState.FINISHED
+    assert fine_tune(labelled).state is JobState.FINISHED
+    first, second = runs(labelled)
+    assert (first.model_version, first.parent_version, first.state) == (1, None, RunState.FINISHED)
+    assert (second.model_version, second.parent_version, second.state) == (2, 1, RunState.FINISHED)
+    assert (first.seed, second.seed) == (1, 2)
+    assert mlflow_status(labelled, second) == "FINISHED"
+    registry = registry_of(labelled.settings)
+    version = registry.get(2)
+    assert registry.champion() == version
+    assert version.tags["labels.sha256"] == second.labels_sha256
+    assert version.tags["verdict"] == "promoted"
+    assert version.number("validation.gain.mean_iou") == pytest.approx(
+        version.number("validation.mean_iou") - registry.get(1).number("validation.mean_iou"), abs=2e-6
+    )
+    with labelled.read() as session:
+        assert jobs.is_open(session, JobKind.SCORE_POOL)
+    history = MlflowClient(tracking_uri=labelled.settings.mlflow_url).get_metric_history(
+        second.mlflow_run_id, "train.loss"
+    )
+    assert [metric.step for metric in history] == [6]
+
+
+def test_a_version_that_loses_is_kept_as_challenger(labelled):
+    fine_tune(labelled)
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "gate_min_gain": 2.0})
+    fine_tune(labelled)
+    assert registry_of(labelled.settings).aliases() == {"champion": 1, "challenger": 2}
+    with labelled.read() as session:
+        decided = session.scalars(select(Promotion).order_by(Promotion.id)).all()
+    assert [(item.model_version, item.verdict) for item in decided] == [(1, "promoted"), (2, "kept")]
+    assert "less than +2.000" in decided[1].reason
+
+
+def test_a_champion_moved_during_the_training_stays(labelled):
+    fine_tune(labelled)
+    fine_tune(labelled)
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 300})
+
+    def roll_back_meanwhile() -> None:
+        while not (progress := [job for job in running_jobs(labelled) if job.done > 0]):
+            time.sleep(0.01)
+        assert progress
+        registry_of(labelled.settings).move_alias("champion", 1)
+
+    person = threading.Thread(target=roll_back_meanwhile)
+    person.start()
+    fine_tune(labelled)
+    person.join()
+    registry = registry_of(labelled.settings)
+    assert registry.aliases() == {"champion": 1, "challenger": 3}
+    assert registry.get(3).tags["verdict"] == "kept"
+    assert registry.get(3).tags["verdict.reason"].endswith("but meanwhile the champion was moved to version 1")
+
+
+def running_jobs(catalog: Catalog) -> list[Job]:
+    with catalog.read() as session:
+        return list(session.scalars(select(Job).where(Job.state == JobState.RUNNING)))
+
+
+def test_without_a_validation_scene_nothing_is_trained(catalog, tmp_path):
+    tiled(catalog, tmp_path / "pool.tif")
+    job = fine_tune(catalog)
+    assert job.state is JobState.FAILED
+    assert "found no ready scene with the role 'validation' and outlines" in job.error
+    assert runs(catalog) == []
+
+
+def test_without_labels_nothing_is_trained(catalog, tmp_path):
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION)
+    job = fine_tune(catalog)
+    assert job.state is JobState.FAILED
+    assert "found no label to learn from" in job.error
+
+
+def test_when_mlflow_goes_away_the_job_waits_and_begins_anew(labelled, mlflow, tmp_path):
+    log = tmp_path / "worker.log"
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 3000})
+    with labelled.write() as session:
+        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
+    with worker(labelled, log):
+        wait_for("the training", lambda: row(labelled, job.id).done > 0, log)
+        mlflow.stop()
+        wait_for("the outage", lambda: row(labelled, job.id).state is JobState.QUEUED, log)
+    waiting = row(labelled, job.id)
+    assert (waiting.failures, waiting.attempt) == (0, 1)
+    assert "MLflow does not answer" in waiting.error
+    (interrupted,) = runs(labelled)
+    assert interrupted.state is RunState.OPEN
+
+    mlflow.start()
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 6})
+    with labelled.database.write() as session:
+        session.get_one(Job, job.id).run_after = now()
+        again = jobs.claim(session, job.id)
+    perform(labelled, again)
+    assert row(labelled, job.id).state is JobState.FINISHED
+    killed, finished = runs(labelled)
+    assert (killed.state, killed.error, finished.state) == (RunState.KILLED, "its worker died", RunState.FINISHED)
+    assert (mlflow_status(labelled, killed), mlflow_status(labelled, finished)) == ("KILLED", "FINISHED")
+
+
+def test_a_timeout_closes_the_run_as_killed(labelled, tmp_path):
+    log = tmp_path / "worker.log"
+    changes = {"fine_tune_steps": 100_000, "compute_timeout_s": 6, "job_attempts": 1}
+    hurried = Catalog(Settings(**{**labelled.settings.model_dump(), **changes}))
+    with hurried.write() as session:
+        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
+    with worker(hurried, log):
+        wait_for("the time-out", lambda: row(hurried, job.id).state is JobState.FAILED, log)
+    (run,) = runs(hurried)
+    assert "JobTimeoutException" in row(hurried, job.id).error
+    assert run.state is RunState.KILLED
+    assert mlflow_status(hurried, run) == "KILLED"
+    hurried.close()
+
+
+def test_a_killed_training_is_closed_by_the_next(labelled, tmp_path):
+    log = tmp_path / "worker.log"
+    slow = Catalog(Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 100_000}))
+    with slow.write() as session:
+        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
+    with worker(slow, log) as process:
+        wait_for("the training", lambda: row(slow, job.id).done > 0, log)
+        horse = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        os.kill(horse, signal.SIGKILL)
+        wait_for("the return", lambda: row(slow, job.id).state is JobState.QUEUED, log)
+    slow.close()
+    with labelled.database.write() as session:
+        again = jobs.claim(session, job.id)
+    perform(labelled, again)
+    killed, finished = runs(labelled)
+    assert (killed.state, finished.state) == (RunState.KILLED, RunState.FINISHED)
+    assert mlflow_status(labelled, killed) == "KILLED"

@@ -1,0 +1,99 @@
+"""Real RQ workers in processes of their own, as `glacier-al up` starts them."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.records import Job, JobKind, JobState, Scene, SceneState
+from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
+from tests.services import running
+from tests.workers.rows import register
+
+WAIT_S = 60
+
+
+def job_of(catalog: Catalog) -> Job:
+    with catalog.read() as session:
+        return session.query(Job).one()
+
+
+def wait_for(done, log: Path) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "workers.main", "io", *arguments]
+
+
+@pytest.fixture
+def tiling(catalog: Catalog, tmp_path) -> Job:
+    """A scene that is registered and waits in Redis to be tiled."""
+    scene_id = register(catalog, forge_scene(tmp_path / "a.tif"), outlines=False)
+    with catalog.write() as session:
+        return jobs.enqueue(session, JobKind.TILE_SCENE, str(scene_id), scene_id=scene_id)
+
+
+def test_a_worker_does_what_a_row_says(catalog, tiling, tmp_path):
+    log = tmp_path / "worker.log"
+    with running(command("--burst"), catalog.settings.as_environment(), log=log) as process:
+        assert process.wait(WAIT_S) == 0, log.read_text()
+    with catalog.read() as session:
+        assert session.get_one(Job, tiling.id).state is JobState.FINISHED, log.read_text()
+        assert session.get_one(Scene, tiling.subject["scene_id"]).state is SceneState.READY
+
+
+def test_an_io_worker_never_loads_torch(catalog, tiling, tmp_path):
+    log = tmp_path / "worker.log"
+    with running(command(), catalog.settings.as_environment(), log=log) as process:
+        wait_for(lambda: state_of(catalog, tiling) is JobState.FINISHED, log)
+        loaded = {Path(item.path).name for item in psutil.Process(process.pid).memory_maps()}
+    assert not {name for name in loaded if name.startswith("libtorch")}
+
+
+def state_of(catalog: Catalog, job: Job) -> JobState:
+    with catalog.read() as session:
+        return session.get_one(Job, job.id).state
+
+
+def test_a_killed_process_gives_its_job_back_at_once(catalog, tmp_path):
+    # Large enough that its tiling is caught in the middle.
+    path = tmp_path / "large.tif"
+    write_geotiff(path, np.ones((4, 3000, 3000), np.uint8), transform=NORTH_UP, descriptions=["a", "b", "c", "d"])
+    forged = forge_scene(tmp_path / "a.tif")
+    bands = tuple(type(band)(band.name, str(path), band.index) for band in forged.bands)
+    scene_id = register(catalog, type(forged)(path, bands, forged.grid, forged.truth, ()), outlines=False)
+    with catalog.write() as session:
+        job = jobs.enqueue(session, JobKind.TILE_SCENE, str(scene_id), scene_id=scene_id)
+    log = tmp_path / "worker.log"
+    with running(command(), catalog.settings.as_environment(), log=log) as process:
+        wait_for(lambda: state_of(catalog, job) is JobState.RUNNING, log)
+        (horse,) = psutil.Process(process.pid).children()
+        killed_at = time.monotonic()
+        os.kill(horse.pid, signal.SIGKILL)
+        wait_for(lambda: state_of(catalog, job) is JobState.QUEUED, log)
+        took_s = time.monotonic() - killed_at
+    with catalog.read() as session:
+        back = session.get_one(Job, job.id)
+        assert session.get_one(Scene, scene_id).state is SceneState.REGISTERED
+    assert (back.error, back.failures, back.attempt) == ("its process was killed", 1, 1)
+    assert took_s < 5  # not the 60 s after which a silent heart is noticed
+
+
+def test_redis_holds_ids_only(catalog, tiling):
+    with Redis.from_url(catalog.settings.redis_url) as connection:
+        (queued,) = Queue("io", connection=connection, serializer=JSONSerializer).get_jobs()
+        assert (queued.func_name, queued.args, queued.kwargs) == ("workers.jobs.run", [tiling.id], {})
