@@ -66,6 +66,7 @@ def create_app(catalog: Catalog) -> Flask:
         app,
         resources={path: {"origins": "*"} for path in OPEN_TO_ALL_ORIGINS},
         expose_headers=["ETag", "X-Model-Version", "Content-Range", "Location"],
+        methods=["GET", "HEAD", "OPTIONS"],
         allow_headers=["Authorization", "Range", "If-None-Match"],
     )
     return app

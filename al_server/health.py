@@ -1,5 +1,6 @@
 """Liveness, readiness and metrics."""
 
+import logging
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
@@ -33,6 +34,8 @@ from catalog.records import (
 from catalog.registry import ModelRegistry
 from labeling.errors import LabelStudioError
 from labeling.health import check_health
+
+log = logging.getLogger(__name__)
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 CHECK_TIMEOUT_S = 3.0
@@ -102,8 +105,11 @@ def _checks(known: Catalog, registry: ModelRegistry) -> dict[str, Callable[[], N
 def _check(check: Callable[[], None]) -> str:
     try:
         check()
-    except (ServiceDownError, LabelStudioError, SQLAlchemyError) as error:
+    except (ServiceDownError, LabelStudioError) as error:
         return str(error)
+    except SQLAlchemyError:
+        log.exception("the database is not ready")
+        return "does not answer; the server's log says more"  # not here, where anybody may ask
     return "ok"
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from al_server.answers import job_answer
 from al_server.context import answer, catalog
 from al_server.schemas import JobAnswer, JobId, JobList, JobPage
-from catalog import jobs
+from catalog import failures, jobs
 from catalog.records import Job
 
 api = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="jobs")])
@@ -34,6 +34,6 @@ def get_job(path: JobId) -> Response:
 def retry_job(path: JobId) -> Response:
     """Try a failed job again."""
     with catalog().write() as session:
-        job = jobs.retry(session, path.job_id)
+        job = failures.retry(session, path.job_id)
         accepted = job_answer(job)
     return answer(accepted, 202)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from catalog.bundle_cache import CorruptBundleError
-from catalog.errors import ConflictError, NotFoundError, ServiceDownError
+from catalog.errors import ConflictError, NotFoundError, RegistryError, ServiceDownError
 from catalog.signed_urls import SignatureError
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError
@@ -26,6 +26,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     SignatureError: HTTPStatus.FORBIDDEN,
     ServiceDownError: HTTPStatus.SERVICE_UNAVAILABLE,
     CorruptBundleError: HTTPStatus.BAD_GATEWAY,
+    RegistryError: HTTPStatus.BAD_GATEWAY,
 }
 
 

@@ -5,13 +5,16 @@ from os.path import isfile
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from al_server.schemas import SceneRequest
 from catalog import jobs
+from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
+from imagery.channels import bands_needed
 from imagery.classes import by_name
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, shares_ground, tile
@@ -33,12 +36,11 @@ def below(root: Path) -> Resolve:
     return resolve
 
 
-def register(session: Session, settings: Settings, request: SceneRequest, resolve: Resolve) -> tuple[Scene, Job]:
+def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple[Scene, Job]:
     """Store a scene and enqueue its tiling.
 
     Args:
-        session: a writing session.
-        settings: for the patch size of scenes that name none.
+        catalog: where to.
         request: what was asked for.
         resolve: turns names of files into paths; a request from outside must not reach any file it likes.
 
@@ -47,8 +49,17 @@ def register(session: Session, settings: Settings, request: SceneRequest, resolv
         OutlineError: the outlines name an unknown class, or a scene to judge by has none.
         ConflictError: the name is taken, or the ground belongs to a scene of another role.
     """
-    if session.scalar(select(Scene.id).where(Scene.name == request.name)) is not None:
-        raise ConflictError(f"a scene named {request.name!r} is registered already; choose another name")
+    scene = _describe(catalog.settings, request, resolve)
+    # Only now: files may lie far away, and who writes to SQLite keeps label events waiting.
+    try:
+        with catalog.write() as session:
+            return _store(session, catalog.settings, scene)
+    except IntegrityError as error:  # another request with the same name came between the look and the insert
+        raise _taken(request.name) from error
+
+
+def _describe(settings: Settings, request: SceneRequest, resolve: Resolve) -> Scene:
+    """Check what the headers of the files tell; return the row, not yet stored."""
     region = Window(**request.region.model_dump()) if request.region else None
     source = describe(_bands(request, resolve), region, request.nodata)
     size = request.patch_size_px or settings.patch_size_px
@@ -60,9 +71,7 @@ def register(session: Session, settings: Settings, request: SceneRequest, resolv
     ]
     if request.role is not SceneRole.POOL and not outlines:
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
-    _check_ground(session, source, request.role)
-    _check_patch_size(session, size, request.role)
-    scene = Scene(
+    return Scene(
         name=request.name,
         role=request.role,
         sensor=request.sensor,
@@ -72,9 +81,23 @@ def register(session: Session, settings: Settings, request: SceneRequest, resolv
         patch_size_px=size,
         patch_overlap_px=overlap,
     )
+
+
+def _store(session: Session, settings: Settings, scene: Scene) -> tuple[Scene, Job]:
+    """Check the scene against those that are there, and add it."""
+    if session.scalar(select(Scene.id).where(Scene.name == scene.name)) is not None:
+        raise _taken(scene.name)
+    source = SceneSource.from_json(scene.source)
+    _check_ground(session, source, scene.role)
+    _check_patch_size(session, scene.patch_size_px, scene.role)
+    _check_channels(session, settings, source, scene.role)
     session.add(scene)
     session.flush()
     return scene, jobs.enqueue(session, JobKind.TILE_SCENE, str(scene.id), scene_id=scene.id)
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(f"a scene named {name!r} is registered already; choose another name")
 
 
 def _bands(request: SceneRequest, resolve: Resolve) -> tuple[BandSource, ...]:
@@ -101,6 +124,20 @@ def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> Non
                 f"the scene shares ground with {other.name!r}, whose role is {other.role.value!r}; give regions that "
                 "do not overlap"
             )
+
+
+def _check_channels(session: Session, settings: Settings, source: SceneSource, role: SceneRole) -> None:
+    """Refuse a scene that lacks a channel of the network: it could neither be scored nor judge a version.
+
+    The first scene of the pool decides the channels, unless the settings do.
+    """
+    known = [scene for scene in session.scalars(select(Scene).order_by(Scene.id)) if scene.state != SceneState.REJECTED]
+    pool = [SceneSource.from_json(scene.source) for scene in known if scene.role is SceneRole.POOL]
+    if settings.channels or pool:
+        bands_needed(settings.channels or pool[0].band_names, source.band_names)
+    elif role is SceneRole.POOL:
+        for scene in known:
+            bands_needed(source.band_names, SceneSource.from_json(scene.source).band_names)
 
 
 def _check_patch_size(session: Session, size: int, role: SceneRole) -> None:

@@ -30,8 +30,8 @@ MEDIA_TYPES = {
 def register_scene(body: SceneRequest) -> Response:
     """Register a scene; it is tiled by a job."""
     known = catalog()
-    with known.write() as session:
-        scene, job = register(session, known.settings, body, below(known.settings.scene_root))
+    scene, job = register(known, body, below(known.settings.scene_root))
+    with known.read() as session:
         accepted = SceneAccepted(scene=scene_answer(session, scene), job=job_answer(job))
     response = answer(accepted, 202)
     response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)

@@ -133,7 +133,7 @@ class SceneRequest(Closed):
     role: SceneRole
     path: FilePath | None = None
     bands: Annotated[list[BandRequest], Field(min_length=1)] | None = None
-    sensor: str | None = None
+    sensor: str | None = Field(None, max_length=50)
     region: RegionRequest | None = None
     nodata: float | None = None
     outlines: list[OutlineRequest] = []
@@ -152,7 +152,7 @@ class RoundRequest(Closed):
 class PromotionRequest(Closed):
     """Why the champion is moved; kept with who did it."""
 
-    reason: str = Field(min_length=3, max_length=500)
+    reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
 
 
 # Answers

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.database import Database
-from catalog.errors import ServiceDownError
+from catalog.errors import JobLostError, ServiceDownError
 from catalog.failures import note_failure
 from catalog.job_queue import JobQueue
 from catalog.records import Job, now
@@ -57,8 +57,10 @@ class Catalog:
         Raises:
             ServiceDownError: Redis does not answer.
         """
-        with self.database.write() as session:
-            for job in jobs.stale(session, self.settings.job_stale_after_s):
+        with self.database.read() as session:
+            abandoned = jobs.stale(session, self.settings.job_stale_after_s)
+        for job in abandoned:
+            with suppress(JobLostError), self.database.write() as session:  # it may have ended after all, just now
                 note_failure(session, job, "its worker died", self.settings.job_attempts)
         with self.database.read() as session:
             waiting = jobs.due(session)

@@ -1,5 +1,7 @@
 """What can go wrong with what the system knows. ``al_server.problems`` says which HTTP status each means."""
 
+import re
+
 
 class CatalogError(Exception):
     """Base of the errors below."""
@@ -17,8 +19,13 @@ class ServiceDownError(CatalogError):
     """A service around us does not answer. Nothing is lost: the work is tried again."""
 
     def __init__(self, service: str, address: str, detail: str) -> None:
-        super().__init__(f"{service} does not answer at {address}: {detail}. Check that it runs; nothing is lost.")
+        shown = re.sub(r"//[^/@]*@", "//", address)  # an address may carry a password
+        super().__init__(f"{service} does not answer at {shown}: {detail}. Check that it runs; nothing is lost.")
         self.service = service
+
+
+class RegistryError(CatalogError):
+    """MLflow answered that a request of ours is wrong; waiting will not help."""
 
 
 class JobLostError(CatalogError):

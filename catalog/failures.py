@@ -1,9 +1,10 @@
-"""When a job fails: another try, or the end, which is then told in the row that the job was about."""
+"""When a job fails: another try, or the end, which is then told in the row that the job was about; and the way back."""
 
 from sqlalchemy.orm import Session
 
 from catalog import jobs, labels, rounds
-from catalog.records import Job, JobKind, Scene
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, Scene, SceneState
 
 
 def note_failure(session: Session, job: Job, error: str, max_failures: int) -> None:
@@ -20,3 +21,22 @@ def note_failure(session: Session, job: Job, error: str, max_failures: int) -> N
         labels.mark_failed(session, job.subject["event_id"], error)
     if job.kind is JobKind.TILE_SCENE:
         session.get_one(Scene, job.subject["scene_id"]).error = error
+
+
+def retry(session: Session, job_id: str) -> Job:
+    """Do a failed job again, with what it was about brought back to where the job expects it.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has not failed, another job with its key is open, or its scene was rejected.
+    """
+    job = jobs.retry(session, job_id)
+    if "event_id" in job.subject:
+        labels.reopen(labels.get_event(session, job.subject["event_id"]))
+    if "round_id" in job.subject:
+        rounds.reopen(session, job.subject["round_id"])
+    if job.kind is JobKind.TILE_SCENE:
+        scene = session.get_one(Scene, job.subject["scene_id"])
+        if scene.state is SceneState.REJECTED:
+            raise ConflictError(f"scene {scene.name!r} was rejected: {scene.error}; mend it and register it anew")
+    return job

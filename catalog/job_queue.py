@@ -41,7 +41,7 @@ class JobQueue:
             self._queues[name].enqueue(
                 ENTRY,
                 job.id,
-                job_id=_rq_id(job),
+                job_id=rq_id(job.id, job.attempt),
                 job_timeout=self._timeouts[name],
                 result_ttl=0,
                 failure_ttl=3600,
@@ -56,10 +56,10 @@ class JobQueue:
             ServiceDownError: Redis does not answer.
         """
         try:
-            held = {rq_id for queue in self._queues.values() for rq_id in queue.get_job_ids()}
+            held = {held_id for queue in self._queues.values() for held_id in queue.get_job_ids()}
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
-        missing = [job for job in jobs if _rq_id(job) not in held]
+        missing = [job for job in jobs if rq_id(job.id, job.attempt) not in held]
         for job in missing:
             self.push(job)
         return len(missing)
@@ -82,5 +82,6 @@ class JobQueue:
         return str(options["path"]) if "path" in options else f"{options['host']}:{options['port']}"
 
 
-def _rq_id(job: Job) -> str:
-    return f"{job.id}-{job.attempt}"
+def rq_id(job_id: str, attempts: int) -> str:
+    """Name a job for RQ, which knows an id only once: by how often it had been started when it was pushed."""
+    return f"{job_id}-{attempts}"

@@ -29,7 +29,7 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
         key: tells apart jobs of the same kind that may be open together, e.g. the id of a scene.
         subject: what the work is about: ids only, never arrays.
     """
-    full_key = f"{kind}:{key}" if key else str(kind)
+    full_key = _full_key(kind, key)
     existing = _open_with_key(session, full_key)
     if existing is not None:
         return existing
@@ -50,10 +50,14 @@ def _open_with_key(session: Session, full_key: str) -> Job | None:
     return session.scalar(select(Job).where(Job.key == full_key, Job.state.in_(OPEN)))
 
 
-def last_of(session: Session, kind: JobKind, key: str) -> Job | None:
+def last_of(session: Session, kind: JobKind, key: str = "") -> Job | None:
     """Return the job with this kind and key that was enqueued last, open or not."""
-    statement = select(Job).where(Job.key == f"{kind}:{key}").order_by(Job.created_at.desc()).limit(1)
+    statement = select(Job).where(Job.key == _full_key(kind, key)).order_by(Job.created_at.desc()).limit(1)
     return session.scalar(statement)
+
+
+def _full_key(kind: JobKind, key: str) -> str:
+    return f"{kind}:{key}" if key else str(kind)
 
 
 def is_open(session: Session, kind: JobKind) -> bool:

@@ -117,7 +117,7 @@ def replay(session: Session, event_id: int) -> LabelEvent:
     event = get_event(session, event_id)
     if event.state is not EventState.FAILED:
         raise ConflictError(f"label event {event_id} is {event.state}; only a failed event can be replayed")
-    event.state, event.detail = EventState.RECEIVED, None
+    reopen(event)
     jobs.enqueue(session, JobKind.INGEST_LABEL, str(event_id), event_id=event_id)
     return event
 
@@ -129,6 +129,12 @@ def mark_failed(session: Session, event_id: int, error: str) -> None:
         settle(event, EventState.FAILED, error)
 
 
+def reopen(event: LabelEvent) -> None:
+    """Bring a failed event back to where ingestion expects it."""
+    if event.state is EventState.FAILED:
+        event.state, event.detail, event.applied_at = EventState.RECEIVED, None, None
+
+
 def settle(event: LabelEvent, state: EventState, detail: str | None = None) -> None:
     """Note what became of an event."""
     event.state, event.detail, event.applied_at = state, detail, now()
@@ -137,6 +143,14 @@ def settle(event: LabelEvent, state: EventState, detail: str | None = None) -> N
 def find_proposal(session: Session, uid: str | None) -> Proposal | None:
     """Return the proposal that a task carries; None for tasks that are not ours."""
     return session.scalar(select(Proposal).where(Proposal.uid == uid)) if uid else None
+
+
+def lock(session: Session, proposal: Proposal) -> Proposal:
+    """Return the proposal as it is now, and let nobody else change what it stands for until this session ends.
+
+    PostgreSQL locks its row; SQLite has one writer anyway.
+    """
+    return session.get_one(Proposal, proposal.id, with_for_update=True, populate_existing=True)
 
 
 def is_outdated(session: Session, project_id: int, annotation_id: int, updated_at: datetime) -> bool:
@@ -202,12 +216,17 @@ def withdraw_task(session: Session, project_id: int, task_id: int) -> Proposal |
         The proposal, or None when the task is not ours.
     """
     proposal = proposal_of_task(session, project_id, task_id)
-    if proposal is None:
-        return None
+    if proposal is not None:
+        withdraw(session, proposal)
+    return proposal
+
+
+def withdraw(session: Session, proposal: Proposal) -> None:
+    """Withdraw a proposal whose task is gone, with its labels."""
+    proposal = lock(session, proposal)
     standing = select(Label).where(Label.proposal_id == proposal.id, Label.superseded_at.is_(None))
     for label in session.scalars(standing):
         label.superseded_at = now()
     session.flush()
     proposal.state = ProposalState.WITHDRAWN
     answer(session, proposal, skipped=False)
-    return proposal

@@ -10,7 +10,19 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, deferred, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -115,6 +127,7 @@ class RunTrigger(StrEnum):
 
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
+    ROUND = "round complete"
     MANUAL = "by hand"
 
 
@@ -285,8 +298,8 @@ class Proposal(Base):
     reason: Mapped[ProposalReason]
     score: Mapped[float | None]  # by the round's measure, nats
     state: Mapped[ProposalState] = mapped_column(default=ProposalState.CHOSEN)
-    project_id: Mapped[int | None]
-    task_id: Mapped[int | None]
+    project_id: Mapped[int | None] = mapped_column(BigInteger)
+    task_id: Mapped[int | None] = mapped_column(BigInteger)
     shown_version: Mapped[str | None] = mapped_column(String(40))  # the model version that Label Studio names
     preannotated_by: Mapped[int | None]  # the version that drew the mask; None: the annotator begins from an empty one
     views: Mapped[dict[str, Any] | None]  # field of the task's data -> name of the picture
@@ -307,9 +320,9 @@ class LabelEvent(Base):
     dedupe_key: Mapped[str] = mapped_column(String(200), unique=True)
     action: Mapped[str] = mapped_column(String(40))
     origin: Mapped[str] = mapped_column(String(20))  # "webhook" or "reconciliation"
-    project_id: Mapped[int | None]
-    task_id: Mapped[int | None]
-    annotation_id: Mapped[int | None]
+    project_id: Mapped[int | None] = mapped_column(BigInteger)
+    task_id: Mapped[int | None] = mapped_column(BigInteger)
+    annotation_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_updated_at: Mapped[datetime | None]
     state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED, index=True)
     detail: Mapped[str | None]
@@ -331,8 +344,8 @@ class Label(Base):
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"))
     proposal_id: Mapped[int] = mapped_column(ForeignKey("proposals.id"))
     event_id: Mapped[int] = mapped_column(ForeignKey("label_events.id"))
-    project_id: Mapped[int]
-    annotation_id: Mapped[int]
+    project_id: Mapped[int] = mapped_column(BigInteger)
+    annotation_id: Mapped[int] = mapped_column(BigInteger)
     annotated_at: Mapped[datetime]
     mask_key: Mapped[str]
     mask_sha256: Mapped[str] = mapped_column(String(64))

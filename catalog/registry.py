@@ -52,9 +52,11 @@ class ModelRegistry:
         Raises:
             ServiceDownError: MLflow does not answer.
         """
-        if self._champion is None or time.monotonic() - self._champion[0] > CHAMPION_CACHE_S:
-            self._champion = (time.monotonic(), self._by_alias(CHAMPION))
-        return self._champion[1]
+        cached = self._champion  # read once: another thread may move the alias meanwhile
+        if cached is None or time.monotonic() - cached[0] > CHAMPION_CACHE_S:
+            cached = (time.monotonic(), self._by_alias(CHAMPION))
+            self._champion = cached
+        return cached[1]
 
     def get(self, version: int) -> ModelVersion:
         """Fetch a version.

@@ -168,23 +168,10 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
     jobs.enqueue(session, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
 
 
-@dataclass(frozen=True)
-class PublishedTask:
-    """Where a proposal is found in Label Studio, and what its annotator sees there (see ``Proposal``)."""
-
-    project_id: int
-    task_id: int
-    shown_version: str
-    preannotated_by: int | None
-    views: dict[str, str]  # field of the task's data -> name of the picture
-
-
-def mark_published(session: Session, proposal_id: int, task: PublishedTask, base_url: str) -> None:
+def mark_published(session: Session, proposal_id: int, project_id: int, task_id: int, base_url: str) -> None:
     """Note the Label Studio task of a proposal, and when and for which address its images were signed."""
     proposal = session.get_one(Proposal, proposal_id)
-    proposal.project_id, proposal.task_id = task.project_id, task.task_id
-    proposal.shown_version, proposal.preannotated_by = task.shown_version, task.preannotated_by
-    proposal.views = task.views
+    proposal.project_id, proposal.task_id = project_id, task_id
     note_images_signed(proposal, base_url)
     if proposal.state is ProposalState.CHOSEN:
         proposal.state = ProposalState.PUBLISHED
@@ -199,7 +186,7 @@ def mark_open(session: Session, round_id: int) -> None:
     """Note that every proposal of the round has its task."""
     published = get(session, round_id)
     if published.state is RoundState.PUBLISHING:
-        published.state, published.published_at = RoundState.OPEN, now()
+        published.state, published.published_at, published.error = RoundState.OPEN, now(), None
     complete_if_answered(session, round_id)
 
 
@@ -211,10 +198,19 @@ def mark_failed(session: Session, round_id: int, error: str) -> None:
         failed.state = RoundState.FAILED
 
 
+def reopen(session: Session, round_id: int) -> None:
+    """Bring a round that could not be made back to where its job expects it."""
+    failed = get(session, round_id)
+    failed.error = None
+    if failed.state is RoundState.FAILED:
+        failed.state = RoundState.CHOOSING
+
+
 def complete_if_answered(session: Session, round_id: int) -> None:
     """Complete an open round once none of its proposals waits for an annotator; reopen it if one waits again."""
-    answered = get(session, round_id)
     session.flush()
+    # Locked (by PostgreSQL; SQLite has one writer anyway): two workers may answer the last two proposals at once.
+    answered = session.get_one(Round, round_id, with_for_update=True, populate_existing=True)
     waiting = session.scalar(
         select(func.count(Proposal.id)).where(Proposal.round_id == round_id, Proposal.state.in_(_UNANSWERED))
     )
@@ -231,6 +227,12 @@ def progress(session: Session, round_id: int) -> dict[ProposalState, int]:
     return {state: counts.get(state, 0) for state in ProposalState}
 
 
+def is_unfinished(session: Session) -> bool:
+    """Tell whether a round is being made or waits for annotators."""
+    unfinished = select(Round.id).where(Round.state.in_((*_BEING_MADE, RoundState.OPEN)))
+    return session.scalar(unfinished.limit(1)) is not None
+
+
 def open_next_automatically(session: Session, settings: Settings) -> Round | None:
     """Open the next round if the setting says so, none is unfinished, and no fine-tune or scoring is under way.
 
@@ -241,9 +243,8 @@ def open_next_automatically(session: Session, settings: Settings) -> Round | Non
     """
     if not settings.auto_rounds:
         return None
-    unfinished = session.scalar(select(Round.id).where(Round.state.in_((*_BEING_MADE, RoundState.OPEN))).limit(1))
     started = session.scalar(select(Round.id).limit(1))
     busy = jobs.is_open(session, JobKind.FINE_TUNE) or jobs.is_open(session, JobKind.SCORE_POOL)
-    if unfinished or not started or busy or count_candidates(session, settings.min_valid_share) == 0:
+    if is_unfinished(session) or not started or busy or count_candidates(session, settings.min_valid_share) == 0:
         return None
     return open_round(session, settings, settings.round_strategy, settings.round_size)

@@ -10,11 +10,12 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
+import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from catalog.errors import ServiceDownError
+from catalog.errors import CatalogError, RegistryError, ServiceDownError
 from catalog.records import now
 from catalog.registry import BUNDLE
 
@@ -41,8 +42,8 @@ class Tracking:
                 params=[Param(key, str(value)) for key, value in parameters.items()],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
-        except MlflowException as error:
-            raise self._down(error) from error
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
         run_id: str = run.info.run_id
         return run_id
 
@@ -56,8 +57,8 @@ class Tracking:
         defined = [Metric(key, value, moment, step) for key, value in metrics.items() if value == value]  # noqa: PLR0124
         try:
             self._client.log_batch(run_id, metrics=defined)
-        except MlflowException as error:
-            raise self._down(error) from error
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
 
     def register(self, run_id: str, bundle: Path, tags: Mapping[str, str], description: str) -> int:
         """Upload a bundle and register it as the next version of the model; return its number.
@@ -82,8 +83,8 @@ class Tracking:
                 tags=dict(tags),
                 description=description,
             )
-        except MlflowException as error:
-            raise self._down(error) from error
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
         return int(version.version)
 
     def end_run(self, run_id: str, status: str) -> None:
@@ -94,8 +95,8 @@ class Tracking:
         """
         try:
             self._client.set_terminated(run_id, status=status)
-        except MlflowException as error:
-            raise self._down(error) from error
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
 
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self.experiment)
@@ -110,5 +111,13 @@ class Tracking:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _down(self, error: MlflowException) -> ServiceDownError:
-        return ServiceDownError("MLflow", self.url, str(error)[:300])
+    def _translate(self, error: MlflowException | requests.RequestException) -> CatalogError:
+        """Tell an outage, which passes, from a refusal, which does not."""
+        status = 0
+        if isinstance(error, MlflowException):
+            status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+        elif error.response is not None:
+            status = error.response.status_code
+        if status in {0, requests.codes.too_many_requests} or status >= requests.codes.server_error:
+            return ServiceDownError("MLflow", self.url, str(error)[:300])
+        return RegistryError(f"MLflow at {self.url} refused (status {status}): {str(error)[:300]}")

@@ -6,9 +6,9 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog import jobs
+from catalog import jobs, rounds
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, Label, RunState, RunTrigger, TrainingRun, now
+from catalog.records import Job, JobKind, JobState, Label, RunState, RunTrigger, TrainingRun, now
 from catalog.settings import Settings
 
 
@@ -42,13 +42,26 @@ def new_labels(session: Session) -> list[Label]:
 def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
     """Enqueue a fine-tune when enough new labels are in, or when the oldest of them has waited long enough."""
     fresh = new_labels(session)
-    if not fresh or jobs.is_open(session, JobKind.FINE_TUNE):
+    if not fresh or jobs.is_open(session, JobKind.FINE_TUNE) or _failed_on(session, fresh):
         return None
     if len(fresh) >= settings.fine_tune_after_labels:
         return _enqueue(session, RunTrigger.LABELS)
+    if settings.auto_rounds and not rounds.is_unfinished(session):
+        return _enqueue(session, RunTrigger.ROUND)  # nobody will add to these: the next round waits for what they teach
     if min(label.created_at for label in fresh) <= now() - timedelta(seconds=settings.fine_tune_after_s):
         return _enqueue(session, RunTrigger.TIME_LIMIT)
     return None
+
+
+def _failed_on(session: Session, fresh: list[Label]) -> bool:
+    """Tell whether the last fine-tune failed and none of these labels came later: it would fail again."""
+    last = jobs.last_of(session, JobKind.FINE_TUNE)
+    return (
+        last is not None
+        and last.state is JobState.FAILED
+        and last.finished_at is not None
+        and all(label.created_at <= last.finished_at for label in fresh)
+    )
 
 
 def enqueue_by_hand(session: Session) -> Job:
@@ -90,5 +103,6 @@ def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
 def end_run(session: Session, run_id: int, state: RunState, error: str | None = None) -> TrainingRun:
     """Close a run as finished, failed or killed."""
     run = session.get_one(TrainingRun, run_id)
-    run.state, run.error, run.finished_at = state, error, now()
+    if run.state is RunState.OPEN:
+        run.state, run.error, run.finished_at = state, error, now()
     return run

@@ -82,6 +82,8 @@ def run_demo(rounds: int) -> None:
 def _running_system(log: Path) -> Iterator[None]:
     """Run ``glacier-al up`` while the block lasts."""
     click.echo("Starting the system (Label Studio makes its database: this takes half a minute)")
+    log.unlink(missing_ok=True)
+    log.touch(mode=0o600)  # it will hold the log-in
     with log.open("w") as output:
         command = [sys.executable, "-m", "cli.main", "up"]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)

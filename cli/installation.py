@@ -9,7 +9,7 @@ from cli.running import running_settings
 
 @contextmanager
 def installed_catalog() -> Iterator[Catalog]:
-    """Open the catalog of the system that runs here, or of the environment, its schema up to date; close it at the end."""
+    """Open the catalog of the system that runs here, its schema up to date; close it at the end."""
     catalog = Catalog(running_settings())
     catalog.database.migrate()
     try:

@@ -90,8 +90,7 @@ def register_here(request: dict[str, Any]) -> None:
     except ValidationError as error:
         raise click.UsageError(str(error)) from error
     with installed_catalog() as catalog:
-        with catalog.write() as session:
-            registered, _ = register(session, catalog.settings, parsed, _existing)
+        registered, _ = register(catalog, parsed, _existing)
         click.echo(f"Scene {registered.name} ({registered.role.value}) is registered as number {registered.id}.")
 
 

@@ -11,14 +11,24 @@ BRUSH = "brush"
 POLYGON = "poly"
 """Name of the polygon control; the ``from_name`` of outlines."""
 
+_VALUES = {IMAGE: "$true_colour", "false_colour": "$false_colour", "uncertainty": "$uncertainty"}
+
+# Label Studio enlarges an image to the width of its column, then takes room for the tools from that width and cuts
+# the image's borders off: up to four pixels on each side of a patch of 64 could be neither seen nor painted. Sizes of
+# our own, in columns that have the room for the tools besides, show every pixel.
+_DRAWN_ON_PX = 600
+_READ_PX = 280
+_TOOLS_PX = 50
+
 _HEX_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def label_config(colours: Mapping[str, str]) -> str:
-    """Write the labelling configuration: three views side by side, a brush and a polygon tool.
+    """Write the labelling configuration: a large view to draw on, two smaller ones beside it, a brush and a polygon.
 
     The true-colour view is the only one drawn on: Label Studio ties a region to one image and does not
-    synchronise zoom between images, so the false-colour and uncertainty views are there to be read.
+    synchronise zoom between images, so the false-colour and uncertainty views are there to be read. It is large,
+    so that a single pixel of a small patch can be painted; every view shows its patch to the very edge.
     Smoothing is off, for on patches as small as 64 pixels an interpolated view hides which pixel is which.
 
     Every ``$name`` in it must be a key of a task's data (`labeling.tasks.TaskData`), or import is refused.
@@ -47,26 +57,29 @@ def label_config(colours: Mapping[str, str]) -> str:
         control = ET.SubElement(tool, kind, name=name, toName=IMAGE)
         for label, colour in colours.items():
             ET.SubElement(control, "Label", value=label, background=colour)
-    row = ET.SubElement(page, "View", style="display:flex;gap:8px")
-    _add_view(row, "True colour (draw here)", IMAGE, "$true_colour", crosshair=True)
-    _add_view(row, "False colour", "false_colour", "$false_colour")
-    _add_view(row, "Uncertainty of the model", "uncertainty", "$uncertainty")
+    row = ET.SubElement(page, "View", style="display:flex;flex-wrap:wrap;gap:8px")
+    _add_views(row, _DRAWN_ON_PX, {IMAGE: "True colour (draw here)"})
+    _add_views(row, _READ_PX, {"false_colour": "False colour", "uncertainty": "Uncertainty of the model"})
     ET.indent(page)
     return ET.tostring(page, encoding="unicode")
 
 
-def _add_view(row: ET.Element, title: str, name: str, value: str, *, crosshair: bool = False) -> None:
-    column = ET.SubElement(row, "View", style="flex:1;min-width:0")
-    ET.SubElement(column, "Header", value=title, size="6")
-    ET.SubElement(
-        column,
-        "Image",
-        name=name,
-        value=value,
-        zoom="true",
-        zoomControl="true",
-        brightnessControl="true",
-        contrastControl="true",
-        smoothing="false",
-        crosshair=str(crosshair).lower(),
-    )
+def _add_views(row: ET.Element, size_px: int, titles: Mapping[str, str]) -> None:
+    """Add a column of views, one below the other."""
+    column = ET.SubElement(row, "View", style=f"flex:none;width:{size_px + _TOOLS_PX}px")
+    for name, title in titles.items():
+        ET.SubElement(column, "Header", value=title, size="6")
+        ET.SubElement(
+            column,
+            "Image",
+            name=name,
+            value=_VALUES[name],
+            width=f"{size_px}px",
+            maxWidth=f"{size_px}px",
+            zoom="true",
+            zoomControl="true",
+            brightnessControl="true",
+            contrastControl="true",
+            smoothing="false",
+            crosshair=str(name == IMAGE).lower(),
+        )

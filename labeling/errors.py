@@ -14,6 +14,11 @@ class LabelStudioError(RuntimeError):
         self.url = url
         self.status = status
 
+    @property
+    def refused(self) -> bool:
+        """Whether Label Studio answered that the request itself is wrong, so that waiting will not help."""
+        return self.status in {400, 404, 409, 413, 422}
+
 
 class RegionError(ValueError):
     """A region of an annotation or prediction cannot be read, or cannot be drawn by Label Studio."""

@@ -122,6 +122,18 @@ class RegionMetrics(_Closed):
         )
 
 
+class EvaluationSet(_Closed):
+    """What figures were measured on; the same for a version and its parent, or there is no gain.
+
+    Attributes:
+        scenes: Row ids of the scenes.
+        truth_sha256: Checksum over the truth masks, as their owner defines it.
+    """
+
+    scenes: tuple[int, ...]
+    truth_sha256: Sha256
+
+
 class Gain(_Closed):
     """How much a version's IoU lies above its parent's on the same evaluation set.
 
@@ -169,6 +181,7 @@ class ModelOrigin(_Closed):
         labels: What it was trained on.
         training: How it was trained.
         code_version: Version of this software.
+        evaluation: What the scores were measured on, by role.
         metrics: Scores by role of the evaluation set.
         gain: Gain over the parent by role; empty without a parent.
         created_at: When the training ended, with time zone.
@@ -180,6 +193,7 @@ class ModelOrigin(_Closed):
     labels: LabelProvenance
     training: TrainingConfig
     code_version: str
+    evaluation: dict[Role, EvaluationSet]
     metrics: dict[Role, RegionMetrics]
     gain: dict[Role, Gain]
     created_at: AwareDatetime

@@ -23,7 +23,8 @@ def select(
         candidates: patches that may be proposed; with scores (nats) unless the strategy is ``random``.
         strategy: how to choose; ``recipe`` must have been resolved before.
         size: patches wanted; fewer are returned when there are fewer candidates.
-        control_share: share of the round drawn at random in a ranking strategy, rounded to whole patches.
+        control_share: share of the round drawn at random in a ranking strategy, rounded to whole patches; at least one
+            patch, unless the share is 0 or the round is of one patch.
         seed: the same seed gives the same choices.
 
     Returns:
@@ -42,7 +43,8 @@ def select(
         return [Choice(patch.patch_id, ProposalReason.RANDOM_START, None) for patch in _spread(shuffled, size)]
     if any(candidate.score is None for candidate in candidates):
         raise ValueError(f"the strategy {strategy.value!r} needs a score for every candidate")
-    controls = shuffled[: round(control_share * size)]
+    at_least = 1 if control_share > 0 and size > 1 else 0
+    controls = shuffled[: max(at_least, round(control_share * size))]
     taken = {patch.patch_id for patch in controls}
     ranked = sorted((c for c in candidates if c.patch_id not in taken), key=lambda c: (-(c.score or 0.0), c.patch_id))
     choices = [

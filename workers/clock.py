@@ -53,7 +53,8 @@ def _score_by_new_champion(catalog: Catalog) -> None:
 def _open_next_round(catalog: Catalog) -> None:
     try:
         with catalog.write() as session:
-            rounds.open_next_automatically(session, catalog.settings)
+            if not training.new_labels(session):  # what has been labelled is to be learnt first
+                rounds.open_next_automatically(session, catalog.settings)
     except ConflictError as error:  # not possible yet, e.g. too few labels for a first model to rank by
         log.info("the next round waits: %s", error)
 

@@ -1,5 +1,6 @@
 """How good a network is on the scenes of a role: one confusion matrix over every pixel of all of them."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +11,19 @@ from catalog.context import Catalog
 from catalog.records import Scene
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.masks import mask_from_geotiff
-from models.card import RegionMetrics
+from models.card import EvaluationSet, RegionMetrics
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
 from workers.scenes import raster_store, source_of
 from workers.windows import predict_classes
+
+
+def evaluation_set(catalog: Catalog, scenes: Sequence[Scene]) -> EvaluationSet:
+    """Identify what a network is judged on: the scenes, and the checksum over their truth masks in that order."""
+    store, digest = raster_store(catalog), hashlib.sha256()
+    for scene in scenes:
+        digest.update(store.get(raster_keys.truth(scene.id)))
+    return EvaluationSet(scenes=tuple(scene.id for scene in scenes), truth_sha256=digest.hexdigest())
 
 
 def evaluate(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Scene], patch_size: int) -> RegionMetrics:

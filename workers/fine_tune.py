@@ -1,6 +1,7 @@
 """Job: learn from all labels so far, prove the gain on the validation region, register the version, judge it."""
 
 import hashlib
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,9 @@ from sqlalchemy.orm import joinedload
 from catalog import jobs, training
 from catalog.bundle_cache import checksum_tag
 from catalog.errors import ConflictError, JobLostError, ServiceDownError
-from catalog.promotions import keep, promote
+from catalog.promotions import KEPT, PROMOTED, keep, promote
 from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, SceneRole, TrainingRun, now
-from catalog.registry import registry_of
+from catalog.registry import CHAMPION, registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
 from imagery.classes import CLASSES, UNKNOWN
@@ -25,18 +26,22 @@ from imagery.grid import Window
 from imagery.statistics import channel_statistics
 from models.bundle import write_bundle
 from models.card import Gain, LabelProvenance, ModelCard, ModelOrigin, RegionMetrics
+from models.inference import place
 from models.segmenter import GlacierSegmenter, build_segmenter
 from models.training import StepReport, TrainingConfig, fit
 from models.unet import UNetConfig
 from workers.code_version import code_version
-from workers.evaluation import evaluate
+from workers.evaluation import evaluate, evaluation_set
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
 from workers.scenes import raster_store, ready_scenes, source_of
 from workers.versions import LoadedVersion, device, load_champion
 
+log = logging.getLogger(__name__)
+
 REPORT_EVERY_STEPS = 10
+QUIET_S = 60.0  # so long no metric is sent after MLflow did not answer
 STRIP_ROWS = 256
 ACTOR = "gate"
 
@@ -66,7 +71,8 @@ def fine_tune(work: Work, trigger: str) -> None:
     """
     settings = work.catalog.settings
     tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
-    _close_interrupted(work, tracking)
+    if _finish_interrupted(work, tracking):
+        return
     with work.catalog.read() as session:
         scenes = {
             role: [scene for scene in ready_scenes(session, [role]) if scene.outlines]
@@ -91,18 +97,24 @@ def _train_and_register(work: Work, tracking: Tracking, run: TrainingRun, scenes
     config = training_config(settings, run.seed)
     with watch.stage("load"):
         parent = load_champion(catalog)
+        if parent is None and registry_of(settings).versions():
+            raise ConflictError(
+                "found versions but no champion, so nothing to start from; promote one of them, then retry"
+            )
         segmenter = _starting_point(work, parent, run.seed)
         dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))
         run_id = _start_tracking(tracking, run, config, segmenter, parent)
         _note(work, run, mlflow_run_id=run_id, parent_version=parent.version.version if parent else None)
-    with watch.stage("evaluate"):
-        # Before the training, which moves the parent's weights.
-        before = {role: evaluate(catalog, segmenter, scenes[role], patch_size) for role in scenes if scenes[role]}
+    judged_on = {role: of_role for role, of_role in scenes.items() if of_role}
+    before = {}
+    if parent is not None:
+        with watch.stage("evaluate"):  # before the training, which moves the parent's weights
+            before = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
     with watch.stage("train"):
         fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, _reporter(work, tracking, run_id))
     with watch.stage("evaluate"):
-        after = {role: evaluate(catalog, segmenter, scenes[role], patch_size) for role in before}
-    gain = {role: Gain.between(before[role], after[role]) for role in before} if parent else {}
+        after = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
+    gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     origin = ModelOrigin(
         classes=tuple(item.name for item in CLASSES),
@@ -116,6 +128,7 @@ def _train_and_register(work: Work, tracking: Tracking, run: TrainingRun, scenes
         ),
         training=config,
         code_version=code_version(),
+        evaluation={role.value: evaluation_set(catalog, judged_on[role]) for role in judged_on},
         metrics={role.value: metrics for role, metrics in after.items()},
         gain={role.value: difference for role, difference in gain.items()},
         created_at=now(),
@@ -128,9 +141,10 @@ def _train_and_register(work: Work, tracking: Tracking, run: TrainingRun, scenes
         with watch.stage("register"):
             tracking.log_metrics(run_id, _figures(after, gain), config.steps)
             verdict = _unless_overtaken(settings, parent, verdict)
+            work.progress(config.steps, config.steps, "registering")  # also asks whether the job is still ours
             version = tracking.register(run_id, bundle, _tags(card, verdict, bundle), verdict.reason)
-            tracking.end_run(run_id, "FINISHED")
-    _conclude(work, run, version, verdict, watch)
+        _note(work, run, model_version=version, seconds=watch.seconds)
+    _conclude(work, tracking, run, verdict)
 
 
 def _unless_overtaken(settings: Settings, parent: LoadedVersion | None, verdict: Verdict) -> Verdict:
@@ -142,17 +156,22 @@ def _unless_overtaken(settings: Settings, parent: LoadedVersion | None, verdict:
     return verdict
 
 
-def _conclude(work: Work, run: TrainingRun, version: int, verdict: Verdict, watch: Stopwatch) -> None:
-    """Move the aliases as the gate decided and close the run."""
+def _conclude(work: Work, tracking: Tracking, run: TrainingRun, verdict: Verdict) -> None:
+    """Move the aliases as the gate decided and close the run. Done twice, it does nothing the second time."""
     registry = registry_of(work.catalog.settings)
-    decide = promote if verdict.promoted else keep
-    decision = decide(registry, version, verdict.reason, ACTOR)
+    version = run.model_version or 0
+    served_already = registry.aliases().get(CHAMPION) == version  # by an attempt that was killed right afterwards
+    decision = None
+    if not served_already:
+        decision = (promote if verdict.promoted else keep)(registry, version, verdict.reason, ACTOR)
+    if run.mlflow_run_id is not None:
+        tracking.end_run(run.mlflow_run_id, "FINISHED")
     with work.catalog.write() as session:
-        session.add(decision)
+        if decision is not None:
+            session.add(decision)
         if verdict.promoted:
             jobs.enqueue(session, JobKind.SCORE_POOL)
-        ended = training.end_run(session, run.id, RunState.FINISHED)
-        ended.model_version, ended.seconds = version, watch.seconds
+        training.end_run(session, run.id, RunState.FINISHED)
 
 
 def training_config(settings: Settings, seed: int) -> TrainingConfig:
@@ -185,7 +204,7 @@ def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> Glac
         dropout=settings.unet_dropout,
         normalization=settings.unet_normalization,
     )
-    return build_segmenter(channels, statistics.mean, statistics.std, config, seed)
+    return place(build_segmenter(channels, statistics.mean, statistics.std, config, seed), device(work.catalog))
 
 
 def _strips(height: int, width: int) -> Iterator[Window]:
@@ -228,10 +247,19 @@ def _start_tracking(
 
 
 def _reporter(work: Work, tracking: Tracking, run_id: str) -> Callable[[StepReport], None]:
+    quiet_until = 0.0
+
     def report(step: StepReport) -> None:
+        nonlocal quiet_until
         if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
             work.progress(step.step, step.steps, f"training: loss {step.loss:.4f}")
-            tracking.log_metrics(run_id, {"train.loss": step.loss}, step.step)
+            if time.monotonic() < quiet_until:
+                return
+            try:
+                tracking.log_metrics(run_id, {"train.loss": step.loss}, step.step)
+            except ServiceDownError as error:  # some points of a curve are not worth hours of training
+                log.warning("%s", error)
+                quiet_until = time.monotonic() + QUIET_S
 
     return report
 
@@ -265,7 +293,8 @@ def _tags(card: ModelCard, verdict: Verdict, bundle: Path) -> dict[str, str]:
         "labels.count": str(card.labels.count),
         "labels.simulated": str(card.labels.simulated_count),
         "labels.sha256": card.labels.sha256,
-        "verdict": "promoted" if verdict.promoted else "kept",
+        **{f"{role}.truth_sha256": judged.truth_sha256 for role, judged in card.evaluation.items()},
+        "verdict": PROMOTED if verdict.promoted else KEPT,
         "verdict.reason": verdict.reason,
     }
 
@@ -278,16 +307,25 @@ def _note(work: Work, run: TrainingRun, **values: object) -> None:
             setattr(run, name, value)
 
 
-def _close_interrupted(work: Work, tracking: Tracking) -> None:
-    """Close the run of an attempt that was killed, here and in MLflow."""
+def _finish_interrupted(work: Work, tracking: Tracking) -> bool:
+    """Bring the run of an attempt that was killed to its end: to its promotion if it had registered its version.
+
+    Returns:
+        Whether its work is thereby done; otherwise it was closed as killed, here and in MLflow, and is to be redone.
+    """
     with work.catalog.read() as session:
         left = training.interrupted_run(session)
     if left is None:
-        return
+        return False
+    if left.model_version is not None:
+        tags = registry_of(work.catalog.settings).get(left.model_version).tags
+        _conclude(work, tracking, left, Verdict(tags["verdict"] == PROMOTED, tags["verdict.reason"]))
+        return True
     if left.mlflow_run_id is not None:
         tracking.end_run(left.mlflow_run_id, "KILLED")
     with work.catalog.write() as session:
         training.end_run(session, left.id, RunState.KILLED, "its worker died")
+    return False
 
 
 @contextmanager
@@ -306,7 +344,8 @@ def _closing(work: Work, tracking: Tracking, run: TrainingRun) -> Iterator[None]
 
 
 def _close(work: Work, tracking: Tracking, run: TrainingRun, state: RunState, error: str) -> None:
-    if run.mlflow_run_id is not None:
-        tracking.end_run(run.mlflow_run_id, state.value.upper())
+    # Our row first: MLflow may be what went wrong.
     with work.catalog.write() as session:
         training.end_run(session, run.id, state, error)
+    if run.mlflow_run_id is not None:
+        tracking.end_run(run.mlflow_run_id, state.value.upper())

@@ -9,7 +9,7 @@ from sqlalchemy.orm import undefer
 
 from catalog import labels, raster_keys, training
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
-from imagery.classes import by_name
+from imagery.classes import BACKGROUND, UNKNOWN, by_name
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event
@@ -67,16 +67,17 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
     label = None if saved.was_cancelled else _make_label(work, event, saved, proposal, patch, scene)
     with work.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
-        # Asked only now, inside the writing transaction: another worker may have applied a newer state meanwhile.
+        # Asked only now, with the proposal locked: another worker may have applied a newer state meanwhile.
+        answered = labels.lock(session, proposal)
         if labels.is_outdated(session, saved.project_id, saved.annotation_id, saved.updated_at):
             labels.settle(row, EventState.SUPERSEDED, "a newer state of this annotation has been applied")
             return
-        if session.get_one(Proposal, proposal.id).state is ProposalState.WITHDRAWN:
+        if answered.state is ProposalState.WITHDRAWN:
             labels.settle(row, EventState.SUPERSEDED, "its task has been deleted, and all annotations with it")
             return
         if label is None:
             labels.supersede(session, saved.project_id, saved.annotation_id)
-            labels.answer(session, session.get_one(Proposal, proposal.id), skipped=True)
+            labels.answer(session, answered, skipped=True)
         else:
             labels.store(session, label)
             training.enqueue_if_due(session, work.catalog.settings)
@@ -95,6 +96,7 @@ def _make_label(
     shown = np.zeros_like(mask)
     if proposal.preannotated_by is not None:
         shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)))
+        shown[shown == UNKNOWN.value] = BACKGROUND.value  # no data: nothing was drawn there to be edited
     annotator = _annotator(work, saved.completed_by)
     return Label(
         patch_id=patch.id,
@@ -138,10 +140,11 @@ def _annotator(work: Work, user_id: int | None) -> str:
 
 def _apply_deleted(work: Work, event: LabelEvent, deleted: AnnotationDeleted) -> None:
     with work.catalog.write() as session:
-        labels.supersede(session, deleted.project_id, deleted.annotation_id)
         proposal = labels.proposal_of_annotation(session, deleted.project_id, deleted.annotation_id)
         if proposal is not None:
-            labels.answer(session, proposal, skipped=False)
+            answered = labels.lock(session, proposal)
+            labels.supersede(session, deleted.project_id, deleted.annotation_id)
+            labels.answer(session, answered, skipped=False)
         labels.settle(session.get_one(LabelEvent, event.id), EventState.APPLIED)
 
 

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 # Trying again cannot mend these: the input is at fault, or the state of things does not allow the work.
 PERMANENT = (SceneError, OutlineError, StoreError, EventError, PredictionError, RegionError, CatalogError)
-OUTAGES = (ServiceDownError, LabelStudioError)
 
 
 class Work:
@@ -43,8 +42,11 @@ class Work:
         """
         if self._lost.is_set():
             raise JobLostError(f"job {self.job_id} was given to another worker")
-        with self.catalog.database.write() as session:
-            jobs.report_progress(session, self.job_id, self.attempt, done, total, message)
+        try:
+            with self.catalog.database.write() as session:
+                jobs.report_progress(session, self.job_id, self.attempt, done, total, message)
+        except OperationalError as error:  # a database that restarts must not end hours of training
+            log.warning("job %s could not note its progress: %s", self.job_id, error)
 
     @contextmanager
     def heartbeats(self) -> Iterator[None]:
@@ -103,18 +105,23 @@ def _do(work: Work, job: Job) -> Callable[[Session], None]:
             function_of(job.kind)(work, **job.subject)
     except JobLostError:
         raise
-    except OUTAGES as error:
-        log.warning("%s waits: %s", job.key, error)
-        return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
-    except PERMANENT as error:
-        log.error("%s failed: %s", job.key, error)  # noqa: TRY400 - the message says all; a traceback would hide it
-        return partial(note_failure, job=job, error=str(error), max_failures=0)
     except Exception as error:
-        log.exception("%s failed", job.key)
-        attempts = work.catalog.settings.job_attempts
-        return partial(note_failure, job=job, error=f"{type(error).__name__}: {error}", max_failures=attempts)
+        return _ending(work, job, error)
     log.info("%s is done", job.key)
     return partial(jobs.finish, job_id=job.id, attempt=job.attempt)
+
+
+def _ending(work: Work, job: Job, error: Exception) -> Callable[[Session], None]:
+    """Decide what an error means for the job: wait for a service, give up, or try again."""
+    if isinstance(error, ServiceDownError) or (isinstance(error, LabelStudioError) and not error.refused):
+        log.warning("%s waits: %s", job.key, error)
+        return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
+    if isinstance(error, PERMANENT):
+        log.error("%s failed: %s", job.key, error)
+        return partial(note_failure, job=job, error=str(error), max_failures=0)
+    log.error("%s failed", job.key, exc_info=error)
+    attempts = work.catalog.settings.job_attempts
+    return partial(note_failure, job=job, error=f"{type(error).__name__}: {error}", max_failures=attempts)
 
 
 def function_of(kind: JobKind) -> Callable[..., None]:

@@ -13,11 +13,13 @@ from redis import Redis
 from rq import Worker
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
+from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import jobs
 from catalog.context import Catalog
+from catalog.errors import CatalogError
 from catalog.failures import note_failure
-from catalog.job_queue import QUEUES, queue_of
+from catalog.job_queue import QUEUES, queue_of, rq_id
 from catalog.logs import configure_logging
 from catalog.records import JobKind, JobState
 from catalog.settings import Settings
@@ -51,8 +53,10 @@ def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
     try:
         with catalog.write() as session:
             job = jobs.get(session, rq_job.args[0])
-            if job.state is JobState.RUNNING:
+            if job.state is JobState.RUNNING and rq_job.id == rq_id(job.id, job.attempt - 1):
                 note_failure(session, job, "its process was killed", catalog.settings.job_attempts)
+    except (CatalogError, SQLAlchemyError):  # RQ would end the worker; the sweep will notice the job instead
+        log.exception("the death of job %s could not be noted", rq_job.id)
     finally:
         catalog.close()
 

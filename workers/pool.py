@@ -31,7 +31,7 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
             return None
     elif not _has_pool(session):
         return None
-    last = session.scalar(select(Job).where(Job.kind == JobKind.SCORE_POOL).order_by(Job.created_at.desc()).limit(1))
+    last = jobs.last_of(session, JobKind.SCORE_POOL)
     if last is not None and last.state is JobState.FAILED:
         return None
     return jobs.enqueue(session, JobKind.SCORE_POOL)

@@ -1,5 +1,6 @@
 """Job: put the proposals of a round before the annotators, with views, reasons and pre-annotations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,26 +69,36 @@ def publish_round(work: Work, round_id: int) -> None:
     studio = label_studio(work.catalog)
     project_id = connect(work.catalog, studio)
     publication = _prepare(work.catalog)
-    tasks, views = [], {}
-    for done, proposal in enumerate(proposals):
-        work.progress(done, len(proposals), "drawing views and pre-annotations")
-        scene = proposal.patch.scene
-        views[proposal.id] = draw_views(publication.store, scene, proposal.patch, publication.scoring_of(scene))
-        tasks.append(_task(publication, published, proposal, views[proposal.id]))
+    _prepare_proposals(work, publication, proposals)
+    tasks = [_task(publication, published, proposal) for proposal in proposals]
+    work.progress(len(proposals), len(proposals), "creating tasks")  # also asks whether the job is still ours
     task_ids = studio.publish(project_id, tasks)
-    _renew_waiting(publication, studio, project_id, round_id)
-    studio.set_model_version(project_id, publication.shown_version)
     with work.catalog.write() as session:
         for proposal in proposals:
-            task = rounds.PublishedTask(
-                project_id=project_id,
-                task_id=task_ids[proposal.uid],
-                shown_version=publication.shown_version,
-                preannotated_by=publication.drawn_by(proposal.patch.scene),
-                views=views[proposal.id],
-            )
-            rounds.mark_published(session, proposal.id, task, publication.urls.base_url)
+            rounds.mark_published(session, proposal.id, project_id, task_ids[proposal.uid], publication.urls.base_url)
+    _renew_waiting(publication, studio, project_id)
+    studio.set_model_version(project_id, publication.shown_version)
+    with work.catalog.write() as session:
         rounds.mark_open(session, round_id)
+
+
+def _prepare_proposals(work: Work, publication: Publication, proposals: Sequence[Proposal]) -> None:
+    """Draw the views of proposals and note what their annotators will see, before anything is published.
+
+    An answer can come the moment a task exists; and a repeated publication must not note what an earlier one, perhaps
+    by another model version, has shown already.
+    """
+    for done, proposal in enumerate(proposals):
+        work.progress(done, len(proposals), "drawing views and pre-annotations")
+        if proposal.shown_version is not None:
+            continue
+        scene = proposal.patch.scene
+        views = draw_views(publication.store, scene, proposal.patch, publication.scoring_of(scene))
+        with work.catalog.write() as session:
+            row = session.get_one(Proposal, proposal.id)
+            row.views, row.shown_version = views, publication.shown_version
+            row.preannotated_by = publication.drawn_by(scene)
+        proposal.views, proposal.shown_version, proposal.preannotated_by = views, row.shown_version, row.preannotated_by
 
 
 def image_urls(catalog: Catalog) -> ImageUrls:
@@ -111,7 +122,7 @@ def _prepare(catalog: Catalog) -> Publication:
     return Publication(catalog, raster_store(catalog), image_urls(catalog), scoring, preannotating)
 
 
-def _task(publication: Publication, of_round: Round, proposal: Proposal, views: dict[str, str]) -> dict[str, Any]:
+def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict[str, Any]:
     patch, scene = proposal.patch, proposal.patch.scene
     centre = source_of(scene).grid.footprint_wgs84(window_of(patch)).centroid
     data = TaskData(
@@ -122,7 +133,7 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal, views: 
         reason=_reason(proposal, of_round),
         place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
         priority=float(of_round.size - proposal.rank),
-        **{field: publication.urls.url(patch.id, name) for field, name in views.items()},
+        **{field: publication.urls.url(patch.id, name) for field, name in (proposal.views or {}).items()},
     )
     return to_task(data, _prediction(publication, proposal, data.priority))
 
@@ -159,8 +170,8 @@ def _prediction(publication: Publication, proposal: Proposal, priority: float) -
     )
 
 
-def _renew_waiting(publication: Publication, studio: LabelStudio, project_id: int, round_id: int) -> None:
-    """Give the tasks of earlier rounds that still wait a prediction of the newest version too.
+def _renew_waiting(publication: Publication, studio: LabelStudio, project_id: int) -> None:
+    """Give the tasks that wait with a prediction of an earlier version one of the newest, too.
 
     Label Studio serves only predictions of one version: without this they would lose theirs.
     """
@@ -168,7 +179,6 @@ def _renew_waiting(publication: Publication, studio: LabelStudio, project_id: in
         waiting = _proposals(
             session,
             (Proposal.state == ProposalState.PUBLISHED)
-            & (Proposal.round_id != round_id)
             & (Proposal.project_id == project_id)
             & (Proposal.shown_version != publication.shown_version),
         )

@@ -5,14 +5,14 @@ asking which tasks have changed. Addresses of images that expire soon, or name a
 """
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import labels, rounds
-from catalog.records import Label, Proposal, ProposalState, Watermark, now
+from catalog.records import LabelEvent, Proposal, ProposalState, Watermark, now
 from labeling.client import ChangedTask, LabelStudio
 from labeling.events import parse_event, saved_from_api
 from labeling.ledger import ledger_entry
@@ -23,6 +23,8 @@ from workers.publish_round import image_urls
 
 # Label Studio stamps a change before it commits it: look a little further back than the last change seen.
 OVERLAP = timedelta(minutes=5)
+# What the ledger received so shortly before is left to the next reconciliation: a deletion cannot be taken back.
+CLOCK_SKEW = timedelta(seconds=10)
 ORIGIN = "reconciliation"
 
 
@@ -39,7 +41,7 @@ def sync_label_studio(work: Work) -> None:
     _renew_images(work, studio, project_id, present)
 
 
-def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: set[int]) -> None:
+def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: set[str]) -> None:
     urls = image_urls(work.catalog)
     half_life = now() - timedelta(seconds=work.catalog.settings.image_url_lifetime_s / 2)
     with work.catalog.read() as session:
@@ -50,7 +52,7 @@ def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: set
         )
         old = list(session.scalars(statement))
     for proposal in old:
-        if proposal.task_id not in present or proposal.views is None:
+        if proposal.uid not in present or proposal.task_id is None or proposal.views is None:
             continue
         studio.update_task_data(
             proposal.task_id, {field: urls.url(proposal.patch_id, name) for field, name in proposal.views.items()}
@@ -65,11 +67,12 @@ def _record_missed(work: Work, studio: LabelStudio, project_id: int) -> None:
     with work.catalog.read() as session:
         mark = session.get(Watermark, name)
     reached = mark.reached if mark else None
+    asked = now() - CLOCK_SKEW
     for task in studio.changed_tasks(project_id, reached - OVERLAP if reached else None):
         with work.catalog.write() as session:
             if labels.find_proposal(session, task["data"].get(PROPOSAL)) is not None:
                 _record_saved(session, task)
-                _record_deleted_annotations(session, task)
+                _record_deleted_annotations(session, task, asked)
             session.merge(Watermark(name=name, reached=task["updated_at"]))
 
 
@@ -80,35 +83,40 @@ def _record_saved(session: Session, task: ChangedTask) -> None:
         _record(session, {"action": action, "annotation": annotation, "task": content})
 
 
-def _record_deleted_annotations(session: Session, task: ChangedTask) -> None:
+def _record_deleted_annotations(session: Session, task: ChangedTask, asked: datetime) -> None:
+    """Record the deletion of each annotation that the ledger knew before Label Studio was asked, and it has no more."""
     present = [annotation["id"] for annotation in task["annotations"]]
-    statement = (
-        select(Label.annotation_id)
-        .join(Proposal, Proposal.id == Label.proposal_id)
-        .where(
-            Label.superseded_at.is_(None),
-            Proposal.project_id == task["project"],
-            Proposal.task_id == task["id"],
-            Label.annotation_id.not_in(present),
-        )
+    known = select(LabelEvent.annotation_id).where(
+        LabelEvent.project_id == task["project"],
+        LabelEvent.task_id == task["id"],
+        LabelEvent.annotation_id.not_in(present),
+        LabelEvent.received_at < asked,
     )
-    for annotation_id in session.scalars(statement):
+    for annotation_id in session.scalars(known.distinct()):
         deletion = {"annotations": [{"id": annotation_id}], "project": {"id": task["project"]}}
         _record(session, {"action": "ANNOTATIONS_DELETED", **deletion})
 
 
-def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> set[int]:
-    """Record the deletion of every task that should be there and is not; return the ids of those that are."""
+def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> set[str]:
+    """Record the deletion of every task that should be there and is not.
+
+    Returns:
+        The proposals whose tasks are there. They are asked for by our own name: ids of tasks are given away again.
+    """
     with work.catalog.read() as session:
-        statement = select(Proposal.task_id).where(
+        statement = select(Proposal.uid, Proposal.task_id).where(
             Proposal.project_id == project_id, Proposal.task_id.is_not(None), Proposal.state != ProposalState.WITHDRAWN
         )
-        ours = set(session.scalars(statement))
-    # Asked after our rows were read: a task that is published meanwhile must not look deleted.
-    present = studio.task_ids(project_id)
+        ours = dict(session.execute(statement).all())
+    present = set(studio.find_tasks(project_id, list(ours)))
     with work.catalog.write() as session:
-        for task_id in sorted(task_id for task_id in ours - present if task_id is not None):
-            _record(session, {"action": "TASKS_DELETED", "tasks": [{"id": task_id}], "project": {"id": project_id}})
+        for uid in ours.keys() - present:
+            deletion = {"tasks": [{"id": ours[uid]}], "project": {"id": project_id}}
+            proposal = labels.find_proposal(session, uid)
+            if labels.proposal_of_task(session, project_id, ours[uid]) is proposal:
+                _record(session, {"action": "TASKS_DELETED", **deletion})
+            elif proposal is not None:  # its task's id has been given away: no event could name it
+                labels.withdraw(session, proposal)
     return present
 
 

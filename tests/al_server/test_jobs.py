@@ -54,7 +54,7 @@ def test_jobs_are_listed_by_state_the_newest_first(client: FlaskClient, catalog:
 
 def test_a_failed_job_is_tried_again_on_request_only(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
-        job = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+        job = jobs.enqueue(session, JobKind.PREDICT_SCENE, "1", scene_id=1)
     address = f"{JOBS}/{job.id}/retry"
     assert_problem(client.post(address, headers=as_role(catalog, "operator")), 409, "only a failed job")
     with catalog.database.write() as session:

@@ -1,15 +1,17 @@
-"""What operations watch and the web tool fetches, against a real MLflow."""
+"""What operations watch and the web tool fetches, against a real MLflow.
+
+MLflow and torch are imported by the fixtures: importing them takes longer than all fast tests of this folder.
+"""
 
 import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
-from mlflow import MlflowClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from al_server.app import create_app
@@ -18,13 +20,12 @@ from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, Promotion
 from catalog.settings import Settings
-from catalog.tracking import Tracking
-from models.bundle import write_bundle
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
-from tests.models.cards import origin
-from tests.models.networks import small_segmenter
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +35,10 @@ ORIGIN = {"Origin": "http://web.example"}
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from models.bundle import write_bundle
+    from tests.models.cards import origin
+    from tests.models.networks import small_segmenter
+
     folder = tmp_path_factory.mktemp("bundle")
     write_bundle(folder, small_segmenter(), origin())
     assert {file.name for file in folder.iterdir()} == set(FILES)
@@ -49,6 +54,8 @@ def settings(settings: Settings, mlflow_server: str) -> Settings:
 @pytest.fixture
 def register(settings: Settings, bundle: Path) -> Callable[..., int]:
     """Register a version as a fine-tune does; keyword arguments with __ for . are further tags."""
+    from catalog.tracking import Tracking
+
     tracking = Tracking(settings.mlflow_url, "tests", settings.registered_model)
 
     def make(**tags: str) -> int:
@@ -63,7 +70,9 @@ def register(settings: Settings, bundle: Path) -> Callable[..., int]:
 
 
 @pytest.fixture
-def mlflow_client(settings: Settings) -> MlflowClient:
+def mlflow_client(settings: Settings) -> "MlflowClient":
+    from mlflow import MlflowClient
+
     return MlflowClient(tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url)
 
 
@@ -178,7 +187,7 @@ def test_rolling_back_twice_goes_back_two_versions(api: Api, register: Callable[
 
 
 def test_a_champion_moved_in_mlflow_shows_within_five_seconds(
-    api: Api, register: Callable[..., int], mlflow_client: MlflowClient, settings: Settings
+    api: Api, register: Callable[..., int], mlflow_client: "MlflowClient", settings: Settings
 ) -> None:
     register()
     register()
@@ -235,7 +244,7 @@ def test_files_are_served_whole_in_ranges_and_only_when_changed(
 
 
 def test_a_file_that_was_changed_after_its_registration_is_not_served(
-    api: Api, register: Callable[..., int], settings: Settings, mlflow_client: MlflowClient, tmp_path: Path
+    api: Api, register: Callable[..., int], settings: Settings, mlflow_client: "MlflowClient", tmp_path: Path
 ) -> None:
     version = register()
     run_id = mlflow_client.get_model_version(settings.registered_model, str(version)).run_id
@@ -249,7 +258,7 @@ def test_a_file_that_was_changed_after_its_registration_is_not_served(
 
 
 def test_a_version_that_is_not_ours_is_shown_and_not_served(
-    api: Api, settings: Settings, mlflow_client: MlflowClient
+    api: Api, settings: Settings, mlflow_client: "MlflowClient"
 ) -> None:
     mlflow_client.create_registered_model(settings.registered_model)
     mlflow_client.create_model_version(settings.registered_model, source="s3://elsewhere/model")
@@ -260,7 +269,7 @@ def test_a_version_that_is_not_ours_is_shown_and_not_served(
 
 
 def test_files_once_fetched_are_served_though_mlflow_lost_them(
-    api: Api, register: Callable[..., int], bundle: Path, mlflow_client: MlflowClient, settings: Settings
+    api: Api, register: Callable[..., int], bundle: Path, mlflow_client: "MlflowClient", settings: Settings
 ) -> None:
     version = register()
     api.promote(version)

@@ -243,3 +243,12 @@ def test_a_prediction_needs_mlflow_to_know_the_champion(client: FlaskClient, cat
     response = client.get(f"{SCENES}/{scene.id}/prediction.tif", headers=as_role(catalog, "reader"))
     assert_problem(response, 503, "MLflow")
     assert pushed(catalog) == []
+
+
+def test_a_scene_without_the_channels_of_the_pool_is_refused(register: Register, catalog: Catalog) -> None:
+    assert register(region={"row_off": 0, "col_off": 0, "height": 64, "width": 64}, patch_size_px=32).status_code == 202
+    narrow = {"name": "narrow", "role": "validation", "outlines": outlines(), "patch_size_px": 32}
+    bands = [{"name": "red", "path": "scene.tif", "index": 1}]
+    region = {"row_off": 0, "col_off": 80, "height": 64, "width": 64}
+    assert_problem(register(**narrow, path=None, bands=bands, region=region), 422, "green")
+    assert count_scenes(catalog) == 1

@@ -17,11 +17,9 @@ from catalog.records import (
     SceneRole,
     SceneState,
 )
-from catalog.rounds import Choice, PublishedTask
+from catalog.rounds import Choice
 from catalog.settings import Settings, Strategy
 from tests.catalog_fixtures import add_round, add_scene, add_scoring
-
-TASK = PublishedTask(15, 3, "version 1", 1, {"true_colour": "true-colour"})
 
 
 def open_round(catalog: Catalog, strategy: Strategy = Strategy.RECIPE, **options: int) -> Round:
@@ -195,13 +193,13 @@ def test_a_round_opens_when_published_completes_when_answered_and_reopens(catalo
     with catalog.database.write() as session:
         rounds.store_choices(session, opened.id, [Choice(patches[0].id, ProposalReason.RANDOM_START, None)])
         (proposal,) = rounds.get(session, opened.id).proposals
-        rounds.mark_published(session, proposal.id, TASK, "http://al.example")
+        rounds.mark_published(session, proposal.id, 15, 3, "http://al.example")
         rounds.mark_open(session, opened.id)
     with catalog.database.write() as session:
         published = rounds.get(session, opened.id)
         (proposal,) = published.proposals
         assert (published.state, proposal.state) == (RoundState.OPEN, ProposalState.PUBLISHED)
-        assert (proposal.task_id, proposal.preannotated_by, proposal.images_base_url) == (3, 1, "http://al.example")
+        assert (proposal.project_id, proposal.task_id, proposal.images_base_url) == (15, 3, "http://al.example")
         assert published.published_at is not None
         proposal.state = ProposalState.SKIPPED
         rounds.complete_if_answered(session, opened.id)
@@ -217,7 +215,7 @@ def test_publishing_again_does_not_undo_an_answer(catalog: Catalog) -> None:
         _, patches = add_scene(session)
         _, (proposal,) = add_round(session, patches[:1])
         proposal.state = ProposalState.LABELLED
-        rounds.mark_published(session, proposal.id, TASK, "http://al.example")
+        rounds.mark_published(session, proposal.id, 15, 3, "http://al.example")
         assert proposal.state is ProposalState.LABELLED
 
 

@@ -5,7 +5,7 @@ import pytest
 from catalog import jobs, labels, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, RunState, RunTrigger, now
+from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, Round, RunState, RunTrigger, now
 from catalog.settings import Settings
 from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, label_of
 
@@ -155,3 +155,31 @@ def test_a_run_without_labels_does_not_begin(catalog: Catalog, proposals: list[P
         assert session.get_one(Patch, proposals[0].patch_id).state.value == "unlabelled"
     with pytest.raises(ConflictError, match="every one has been withdrawn"), catalog.database.write() as session:
         training.begin_run(session, RunTrigger.MANUAL)
+
+
+def test_a_fine_tune_that_failed_is_not_enqueued_again_until_there_is_something_new(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    for number in range(3):
+        add_label(catalog, proposals[number], number)
+    with catalog.database.write() as session:
+        job = training.enqueue_if_due(session, catalog.settings.model_copy(update={"fine_tune_after_labels": 3}))
+        assert job is not None
+        jobs.claim(session, job.id)
+        jobs.fail(session, job.id, 1, "found no validation scene")
+    assert due(catalog) is None
+    assert due(catalog, fine_tune_after_s=1e-9) is None
+    add_label(catalog, proposals[3], 3)
+    assert due(catalog) == "enough new labels"
+
+
+def test_rounds_that_follow_one_another_wait_for_what_the_last_one_taught(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    add_label(catalog, proposals[0], 0)
+    assert due(catalog, auto_rounds=True) is None  # five proposals of the round still wait for annotators
+    with catalog.database.write() as session:
+        for proposal in session.get_one(Round, proposals[0].round_id).proposals[1:]:
+            labels.answer(session, proposal, skipped=True)
+    assert due(catalog) is None
+    assert due(catalog, auto_rounds=True) == "round complete"

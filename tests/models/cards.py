@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from models.card import LabelProvenance, ModelOrigin, RegionMetrics
+from models.card import EvaluationSet, LabelProvenance, ModelOrigin, RegionMetrics
 from models.training import TrainingConfig
 
 CLASSES = ("background", "clean ice", "debris-covered ice")
@@ -19,6 +19,7 @@ def origin() -> ModelOrigin:
         labels=LabelProvenance(ids=(4, 9), count=2, simulated_count=1, sha256="0" * 64),
         training=TrainingConfig(steps=5, seed=3),
         code_version="0.1.0",
+        evaluation={"validation": EvaluationSet(scenes=(2,), truth_sha256="1" * 64)},
         metrics={"validation": scores, "test": scores},
         gain={},
         created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

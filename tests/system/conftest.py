@@ -195,7 +195,7 @@ def interruption(system: LoopSystem, second_version: Stage) -> Interruption:
     system.delete_task(removed)
     new_address = f"http://127.0.0.1:{free_port()}"
     # One task is gone: fewer labels will come.
-    system.start(api_url=new_address, auto_rounds=True, fine_tune_after_labels=ROUND_SIZE - 1)
+    system.start(api_url=new_address, auto_rounds=True, fine_tune_after_labels=ROUND_SIZE - 1, reconcile_interval_s=5.0)
     system.wait_for_state(drawn, ProposalState.LABELLED)
     system.wait_for_state(erased, ProposalState.PUBLISHED)
     system.wait_for_state(removed, ProposalState.WITHDRAWN)

@@ -147,3 +147,11 @@ def test_the_recipe_must_be_resolved_first():
 def test_a_ranking_without_scores_is_refused():
     with pytest.raises(ValueError, match="'mutual_information' needs a score for every candidate"):
         select(grid(2, 2, scored=False), Strategy.MUTUAL_INFORMATION, 2, 0.1, seed=0)
+
+
+def test_even_a_small_round_has_a_control():
+    reasons = [choice.reason for choice in select(apart(4, 4), Strategy.ENTROPY_TOP10, 4, 0.1, seed=1)]
+    assert reasons.count(ProposalReason.CONTROL) == 1
+    assert ProposalReason.CONTROL not in {
+        choice.reason for choice in select(apart(4, 4), Strategy.ENTROPY_TOP10, 4, 0.0, seed=1)
+    }

@@ -1,5 +1,6 @@
 """Fine-tuning against a real MLflow: what happens when it, or the worker, goes away in the middle."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,9 +17,11 @@ from sqlalchemy import select
 
 from catalog import jobs, labels, raster_keys
 from catalog.context import Catalog
+from catalog.errors import RegistryError
 from catalog.records import Job, JobKind, JobState, Patch, Promotion, RunState, SceneRole, TrainingRun, now
 from catalog.registry import registry_of
 from catalog.settings import Settings
+from catalog.tracking import Tracking
 from imagery.masks import mask_to_geotiff
 from tests.catalog_fixtures import add_round, label_of
 from tests.services import HOST, free_port, running, wait_for_http
@@ -270,3 +273,45 @@ def test_a_killed_training_is_closed_by_the_next(labelled, tmp_path):
     killed, finished = runs(labelled)
     assert (killed.state, finished.state) == (RunState.KILLED, RunState.FINISHED)
     assert mlflow_status(labelled, killed) == "KILLED"
+
+
+def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(labelled):
+    fine_tune(labelled)
+    (run,) = runs(labelled)
+    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
+    with labelled.database.write() as session:  # as if the worker had died right after registering
+        session.get_one(TrainingRun, run.id).state = RunState.OPEN
+        session.delete(session.scalars(select(Promotion)).one())
+    client.delete_registered_model_alias(labelled.settings.registered_model, "champion")
+    assert fine_tune(labelled).state is JobState.FINISHED
+    (finished,) = runs(labelled)
+    assert (finished.state, finished.model_version) == (RunState.FINISHED, 1)
+    assert registry_of(labelled.settings).aliases() == {"champion": 1}
+    with labelled.read() as session:
+        assert [item.verdict for item in session.scalars(select(Promotion))] == ["promoted"]
+
+
+def test_without_a_champion_among_versions_nobody_is_promoted_unseen(labelled):
+    fine_tune(labelled)
+    MlflowClient(tracking_uri=labelled.settings.mlflow_url).delete_registered_model_alias(
+        labelled.settings.registered_model, "champion"
+    )
+    job = fine_tune(labelled)
+    assert job.state is JobState.FAILED
+    assert "found versions but no champion" in job.error
+    assert [run.state for run in runs(labelled)] == [RunState.FINISHED, RunState.FAILED]
+
+
+def test_the_card_names_what_it_was_judged_on(labelled):
+    fine_tune(labelled)
+    registry = registry_of(labelled.settings)
+    card = json.loads(registry.artifact(registry.get(1), "card.json"))
+    assert card["evaluation"]["validation"]["scenes"] == [1]
+    assert card["evaluation"]["validation"]["truth_sha256"] == registry.get(1).tags["validation.truth_sha256"]
+
+
+def test_what_mlflow_refuses_is_no_outage(labelled):
+    settings = labelled.settings
+    tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
+    with pytest.raises(RegistryError, match="refused"):
+        tracking.end_run("0" * 32, "FINISHED")

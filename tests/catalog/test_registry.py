@@ -1,0 +1,128 @@
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from catalog.bundle_cache import BundleCache, CorruptBundleError
+from catalog.errors import NotFoundError, ServiceDownError
+from catalog.registry import ModelRegistry, ModelVersion
+from tests.catalog_fixtures import NOBODY
+
+VERSION = ModelVersion(1, "0" * 32, datetime(2026, 1, 1, tzinfo=UTC), {"a": "0.5", "b": "nan"})
+
+CALLS: list[Callable[[ModelRegistry], object]] = [
+    lambda registry: registry.champion(),
+    lambda registry: registry.get(1),
+    lambda registry: registry.versions(),
+    lambda registry: registry.aliases(),
+    lambda registry: registry.move_alias("champion", 1),
+    lambda registry: registry.artifact(VERSION, "card.json"),
+    lambda registry: registry.check(1.0),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_mlflow_down_is_told_by_every_call(call: Callable[[ModelRegistry], object]) -> None:
+    with pytest.raises(ServiceDownError, match=r"MLflow does not answer at http://127\.0\.0\.1:9"):
+        call(ModelRegistry(NOBODY, "model"))
+
+
+@pytest.fixture(params=[200, 500, 502, 503])
+def stranger(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """A web server that is not MLflow: the status that it answers everything with, and its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(request.param)
+            self.end_headers()
+            self.wfile.write(b"<html>Bad gateway</html>")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield request.param, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_not_mlflow_is_a_service_that_is_down(stranger: tuple[int, str]) -> None:
+    with pytest.raises(ServiceDownError, match="MLflow"):
+        ModelRegistry(stranger[1], "model").versions()
+
+
+def test_what_a_stranger_answers_is_never_kept_as_a_file(stranger: tuple[int, str], tmp_path: Path) -> None:
+    status, url = stranger
+    # A 200 brings bytes that are not those of the version; a 500 is how MLflow says that a file is missing.
+    expected = {200: CorruptBundleError, 500: NotFoundError}.get(status, ServiceDownError)
+    with pytest.raises(expected):
+        BundleCache(ModelRegistry(url, "model"), tmp_path).file(VERSION, "card.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_of_a_version_are_numbers_or_undefined() -> None:
+    assert (VERSION.number("a"), VERSION.number("b"), VERSION.number("c")) == (0.5, None, None)
+
+
+@pytest.fixture
+def model_name() -> str:
+    return f"model-{uuid4().hex}"
+
+
+@pytest.mark.slow
+def test_a_model_without_versions_has_none(mlflow_server: str, model_name: str) -> None:
+    registry = ModelRegistry(mlflow_server, model_name)
+    assert (registry.champion(), registry.versions(), registry.aliases()) == (None, [], {})
+    with pytest.raises(NotFoundError, match="no version 1 of the model"):
+        registry.move_alias("champion", 1)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_defined_metrics_its_status_and_a_version(
+    mlflow_server: str, model_name: str, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    from catalog.tracking import Tracking
+
+    (tmp_path / "card.json").write_text("{}")
+    tracking = Tracking(mlflow_server, f"experiment-{model_name}", model_name)
+    run_id = tracking.start_run("fine-tune 1", {"steps": 5}, {"trigger": "by hand"})
+    tracking.log_metrics(run_id, {"train.loss": 0.5, "validation.iou": float("nan")}, 10)
+    version = tracking.register(run_id, tmp_path, {"verdict": "kept"}, "the reason")
+    tracking.end_run(run_id, "KILLED")
+
+    run = MlflowClient(mlflow_server).get_run(run_id)
+    assert run.data.metrics == {"train.loss": 0.5}
+    assert (run.data.params, run.data.tags["trigger"]) == ({"steps": "5"}, "by hand")
+    assert run.info.status == "KILLED"
+    registry = ModelRegistry(mlflow_server, model_name)
+    (found,) = registry.versions()
+    assert (found.version, found.run_id, found.tags) == (version, run_id, {"verdict": "kept"})
+    assert registry.get(version) == found
+    assert registry.artifact(found, "card.json") == b"{}"
+    with pytest.raises(NotFoundError, match=r"no file bundle/model\.onnx"):
+        registry.artifact(found, "model.onnx")
+    registry.move_alias("champion", version)
+    assert registry.champion() == found
+    assert registry.aliases() == {"champion": version}
+
+
+@pytest.mark.slow
+def test_writing_to_mlflow_while_it_is_down_is_an_outage() -> None:
+    from catalog.tracking import Tracking
+
+    tracking = Tracking(NOBODY, "experiment", "model")
+    for call in (
+        lambda: tracking.start_run("run", {}, {}),
+        lambda: tracking.log_metrics("0" * 32, {"loss": 1.0}, 1),
+        lambda: tracking.end_run("0" * 32, "KILLED"),
+    ):
+        with pytest.raises(ServiceDownError, match="MLflow"):
+            call()
