@@ -31,8 +31,8 @@ VIEW_TITLE = "Most useful first"
 INSTRUCTION = (
     "Outline the ice in the <b>true-colour</b> view; the other two views are there to be read. "
     "Correct the coloured proposal with brush and eraser, or draw polygons. Where regions overlap, the one drawn last "
-    "counts. Everything you leave unpainted is taken as <b>no glacier</b>, so paint what you cannot tell as unknown. "
-    "No ice at all? Delete all regions and submit. Skip a patch only if it cannot be judged."
+    "counts. Everything you leave unpainted is taken as <b>no glacier</b>, so paint what you cannot tell as "
+    "<b>masked/unknown</b>. No ice at all? Delete all regions and submit. Skip a patch only if it cannot be judged."
 )
 """Shown to annotators before their first task (HTML)."""
 

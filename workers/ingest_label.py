@@ -108,7 +108,7 @@ def _make_label(
         mask_key=key,
         mask_sha256=checksum,
         annotator=annotator,
-        simulated=annotator == work.catalog.settings.simulated_annotator_email,
+        simulated=annotator.lower() == work.catalog.settings.simulated_annotator_email.lower(),  # as Label Studio does
         lead_time_s=saved.lead_time_s,
         edited_px=int((mask != shown).sum()),
     )

@@ -1,5 +1,6 @@
 """Job: put the proposals of a round before the annotators, with views, reasons and pre-annotations."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from catalog.context import Catalog
 from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scene, Scoring
 from catalog.registry import ModelVersion, registry_of
 from catalog.signed_urls import ImageUrls
+from imagery.classes import CLASSES
 from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
@@ -24,6 +26,7 @@ from workers.preannotation import clean, is_useful, regions
 from workers.scenes import raster_store, source_of, window_of
 from workers.views import draw_views
 
+MOST_UNCERTAIN_NATS = math.log(len(CLASSES))  # of entropy, and so of mutual information
 UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
 
 
@@ -139,10 +142,10 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict
 
 
 def _reason(proposal: Proposal, of_round: Round) -> str:
-    if proposal.reason is ProposalReason.UNCERTAIN and of_round.scoring is not None:
+    if proposal.score is not None and proposal.reason is ProposalReason.UNCERTAIN and of_round.scoring is not None:
         return (
             f"Round {of_round.id}: model version {of_round.scoring.model_version} is unsure here "
-            f"({of_round.strategy.value} {proposal.score:.3f} nats)"
+            f"(uncertainty {proposal.score / MOST_UNCERTAIN_NATS:.0%} of the highest possible)"
         )
     if proposal.reason is ProposalReason.CONTROL:
         return f"Round {of_round.id}: drawn at random, to measure what choosing gains"

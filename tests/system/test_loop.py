@@ -162,7 +162,8 @@ def test_the_second_round_asks_what_the_model_is_unsure_of(system: LoopSystem, u
     }
     assert labelled_before == set()
     reason = system.task(chosen[0])["data"]["reason"]
-    assert reason == f"Round 2: model version 1 is unsure here (entropy_top10 {chosen[0].score:.3f} nats)"
+    share = chosen[0].score / np.log(3)
+    assert reason == f"Round 2: model version 1 is unsure here (uncertainty {share:.0%} of the highest possible)"
 
 
 def test_preannotations_are_what_the_champion_sees(system: LoopSystem, uncertain_round: Stage):

@@ -175,23 +175,25 @@ def test_a_version_that_loses_is_kept_as_challenger(labelled):
 
 def test_a_champion_moved_during_the_training_stays(labelled):
     fine_tune(labelled)
-    fine_tune(labelled)
+    (first,) = runs(labelled)
+    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
+    name = labelled.settings.registered_model
+    client.create_model_version(name, source=f"runs:/{first.mlflow_run_id}/bundle", run_id=first.mlflow_run_id)
     labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 300})
 
-    def roll_back_meanwhile() -> None:
-        while not (progress := [job for job in running_jobs(labelled) if job.done > 0]):
+    def promote_another_meanwhile() -> None:
+        while not any(job.done > 0 for job in running_jobs(labelled)):
             time.sleep(0.01)
-        assert progress
-        registry_of(labelled.settings).move_alias("champion", 1)
+        client.set_registered_model_alias(name, "champion", "2")
 
-    person = threading.Thread(target=roll_back_meanwhile)
+    person = threading.Thread(target=promote_another_meanwhile)
     person.start()
     fine_tune(labelled)
     person.join()
     registry = registry_of(labelled.settings)
-    assert registry.aliases() == {"champion": 1, "challenger": 3}
+    assert registry.aliases() == {"champion": 2, "challenger": 3}
     assert registry.get(3).tags["verdict"] == "kept"
-    assert registry.get(3).tags["verdict.reason"].endswith("but meanwhile the champion was moved to version 1")
+    assert registry.get(3).tags["verdict.reason"].endswith("but meanwhile the champion was moved to version 2")
 
 
 def running_jobs(catalog: Catalog) -> list[Job]:
@@ -216,7 +218,7 @@ def test_without_labels_nothing_is_trained(catalog, tmp_path):
 
 def test_when_mlflow_goes_away_the_job_waits_and_begins_anew(labelled, mlflow, tmp_path):
     log = tmp_path / "worker.log"
-    labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 3000})
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 600})
     with labelled.write() as session:
         job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
     with worker(labelled, log):

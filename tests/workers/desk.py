@@ -1,0 +1,125 @@
+"""An annotator's desk: proposals that wait, and label events in the very form in which the API stores them."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from catalog import labels
+from catalog.context import Catalog
+from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, Round, Scene
+from imagery.masks import mask_from_geotiff
+from labeling.events import parse_event
+from labeling.ledger import ledger_entry
+from labeling.regions import encode_brush
+from tests.catalog_fixtures import NOON, PROJECT_ID, add_round
+from tests.workers.rows import finish, patches, tiled, work_of
+from workers.ingest_label import ingest_label
+from workers.scenes import raster_store
+
+SIDE = 32
+TASK = 41
+ANNOTATION = 900
+
+
+@dataclass
+class Desk:
+    """An annotator's desk: two proposals of one round are open, and events arrive."""
+
+    catalog: Catalog
+    scene: Scene
+    first: Proposal
+    second: Proposal
+
+    def receive(self, payload: dict[str, Any]) -> list[int]:
+        """Store an event as the webhook does; return the new ids."""
+        body = json.dumps(payload).encode()
+        entries = [labels.NewEvent(**ledger_entry(event)) for event in parse_event(body, 2**26)]
+        with self.catalog.database.write() as session:
+            return [event.id for event in labels.record(session, entries, body, "webhook")]
+
+    def ingest(self, event_id: int) -> None:
+        work = work_of(self.catalog, JobKind.INGEST_LABEL, f"test-{event_id}")
+        try:
+            ingest_label(work, event_id)
+        finally:
+            finish(work)
+
+    def deliver(self, payload: dict[str, Any]) -> LabelEvent:
+        """Receive one event and ingest it; return what became of it."""
+        (event_id,) = self.receive(payload)
+        self.ingest(event_id)
+        return self.event(event_id)
+
+    def event(self, event_id: int) -> LabelEvent:
+        with self.catalog.read() as session:
+            return session.get_one(LabelEvent, event_id)
+
+    def standing(self) -> list[Label]:
+        with self.catalog.read() as session:
+            return list(session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id)))
+
+    def mask(self) -> np.ndarray:
+        """The mask of the one standing label."""
+        (label,) = self.standing()
+        return mask_from_geotiff(raster_store(self.catalog).get(label.mask_key))
+
+    def states(self) -> tuple[str, str, str]:
+        """The states of the first proposal, its patch and the round."""
+        with self.catalog.read() as session:
+            proposal = session.get_one(Proposal, self.first.id)
+            patch = session.get_one(Patch, proposal.patch_id)
+            return proposal.state.value, patch.state.value, session.get_one(Round, proposal.round_id).state.value
+
+
+def sit_down(catalog: Catalog, path: Path) -> Desk:
+    """Tile a scene and open a round of two of its patches."""
+    scene, _ = tiled(catalog, path)
+    with catalog.database.write() as session:
+        chosen = [session.get_one(Patch, patch.id) for patch in patches(catalog, scene.id)[6:8]]
+        _, (first, second) = add_round(session, chosen, first_task=TASK)
+    return Desk(catalog, scene, first, second)
+
+
+def saved(proposal: Proposal, result: list, minutes: float = 0, action: str = "ANNOTATION_CREATED", **changes) -> dict:
+    """A webhook of a saved annotation; without an annotator's number, so that nobody is asked for an address."""
+    moment = (NOON + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+    annotation = {
+        "id": ANNOTATION,
+        "result": result,
+        "was_cancelled": False,
+        "created_at": moment,
+        "updated_at": moment,
+        "lead_time": 12.5,
+        "completed_by": None,
+        **changes,
+    }
+    data = {"proposal": proposal.uid, "patch_id": proposal.patch_id}
+    task = {"id": proposal.task_id, "project": PROJECT_ID, "data": data}
+    return {"action": action, "annotation": annotation, "project": {"id": PROJECT_ID}, "task": task}
+
+
+def updated(proposal: Proposal, result: list, minutes: float, **changes) -> dict:
+    return saved(proposal, result, minutes, "ANNOTATION_UPDATED", **changes)
+
+
+def deleted(annotation_id: int = ANNOTATION) -> dict:
+    return {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": annotation_id}], "project": {"id": PROJECT_ID}}
+
+
+def task_deleted(*task_ids: int) -> dict:
+    return {"action": "TASKS_DELETED", "tasks": [{"id": item} for item in task_ids], "project": {"id": PROJECT_ID}}
+
+
+def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def brush(mask: np.ndarray, label: str = "clean ice", name: str = "b1") -> dict:
+    return encode_brush(mask, label, name)
