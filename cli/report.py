@@ -116,7 +116,10 @@ def headline(content: Content) -> str:
         return f"{reaches}."
     change = round(after, 2) - round(before, 2)  # of the figures as they are shown
     direction = "up" if change > 0 else "down" if change < 0 else "unchanged"
-    return f"{reaches}, {direction} from {before:.2f} after the first {first.labels}."
+    compared = f"{reaches}, {direction} from {before:.2f} after the first {first.labels}."
+    if served.labels == last.labels:
+        return compared
+    return f"{compared} It learnt from {served.labels} of them: no version that learnt from more passed the gate."
 
 
 def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> dict[str, Any]:

@@ -271,7 +271,7 @@ def test_page_says_why_a_version_was_kept_back(
             [record(1, 0.5, champion=1), record(2, 0.9, champion=1, promoted=False)],
             60.0,
             "After 2 labelled patches and 60 seconds, the served model maps ground that nobody labelled with a mean "
-            "IoU of 0.50, unchanged from 0.50 after the first 1.",
+            "IoU of 0.50, unchanged from 0.50 after the first 1. It learnt from 1 of them: no version",
         ),
         ([record(1, 0.5, champion=1)], 60.0, "After 1 labelled patch and 60 seconds, the served model maps ground"),
     ],
