@@ -91,17 +91,17 @@ class Settings(BaseSettings):
         description='Channels of the first model as a JSON list, e.g. `["red", "ndsi"]`; empty: all bands of the pool.',
     )
 
-    # The network and its training
+    # The network and its training; the defaults are what learnt best from few labels (docs/benchmarks.md)
     unet_depth: int = Field(5, ge=1, le=7, description="Number of down-samplings.")
     unet_width: int = Field(16, ge=1, description="Feature maps of the first level; each level doubles them.")
-    unet_dropout: float = Field(0.3, gt=0, lt=1, description="Probability of the spatial dropout.")
+    unet_dropout: float = Field(0.1, gt=0, lt=1, description="Probability of the spatial dropout.")
     unet_normalization: Literal["none", "batch"] = Field(
-        "none", description="Batch norm after each convolution, or none."
+        "batch", description="Batch norm after each convolution, or none."
     )
     fine_tune_steps: int = Field(400, ge=1, description="Optimiser steps of one fine-tune.")
     fine_tune_batch_size: int = Field(8, ge=1, description="Patches in a step.")
-    fine_tune_learning_rate: float = Field(1e-3, gt=0, description="Learning rate of AdamW.")
-    fine_tune_weight_decay: float = Field(1e-4, ge=0, description="Weight decay.")
+    fine_tune_learning_rate: float = Field(3e-3, gt=0, description="Learning rate of AdamW.")
+    fine_tune_weight_decay: float = Field(1e-2, ge=0, description="Weight decay.")
     fine_tune_after_labels: int = Field(20, ge=1, description="So many new labels start a fine-tune.")
     fine_tune_after_s: float = Field(
         3600.0,

@@ -40,11 +40,7 @@ STOP_TIMEOUT_S = 60.0
 DEMO_SETTINGS = {
     "unet_depth": "3",
     "unet_width": "16",
-    "unet_dropout": "0.1",
-    "unet_normalization": "batch",
     "fine_tune_steps": "150",
-    "fine_tune_learning_rate": "0.003",
-    "fine_tune_weight_decay": "0.01",
     "fine_tune_after_labels": str(ROUND_SIZE),
     "round_size": str(ROUND_SIZE),
     "control_share": "0.17",
