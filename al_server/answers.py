@@ -7,12 +7,11 @@ from sqlalchemy.orm import Session
 
 from al_server.schemas import EventAnswer, JobAnswer, ModelAnswer, RoundAnswer, SceneAnswer
 from catalog import jobs, rounds
+from catalog.bundle_cache import CHECKSUM_TAG
 from catalog.records import Job, JobState, LabelEvent, Patch, Proposal, Round, Scene, SceneRole
 from catalog.registry import ModelVersion
 from imagery.classes import CLASSES
 from imagery.scene import SceneSource
-
-CHECKSUM_TAG = "sha256."
 
 
 def job_answer(job: Job) -> JobAnswer:

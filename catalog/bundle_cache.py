@@ -17,9 +17,12 @@ class CorruptBundleError(CatalogError):
     """A file of a version is not what was registered."""
 
 
+CHECKSUM_TAG = "sha256."  # followed by the name of the file
+
+
 def checksum_tag(name: str) -> str:
     """Return the tag of a version that holds the SHA-256 of one of its files."""
-    return f"sha256.{name}"
+    return f"{CHECKSUM_TAG}{name}"
 
 
 class BundleCache:
