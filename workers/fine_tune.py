@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rq.timeouts import JobTimeoutException
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
@@ -36,6 +35,7 @@ from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
 from workers.scenes import raster_store, ready_scenes, source_of
+from workers.time_limit import JobTimeLimit
 from workers.versions import LoadedVersion, device, load_champion
 
 log = logging.getLogger(__name__)
@@ -335,7 +335,7 @@ def _closing(work: Work, tracking: Tracking, run: TrainingRun) -> Iterator[None]
         yield
     except ServiceDownError:
         raise  # left open: MLflow cannot be told now; the next attempt will close it as killed
-    except (JobTimeoutException, JobLostError) as error:
+    except (JobTimeLimit, JobLostError) as error:
         _close(work, tracking, run, RunState.KILLED, str(error))
         raise
     except Exception as error:

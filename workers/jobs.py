@@ -18,6 +18,7 @@ from catalog.records import Job, JobKind
 from catalog.settings import Settings
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
+from workers.time_limit import JobTimeLimit
 
 log = logging.getLogger(__name__)
 
@@ -105,13 +106,13 @@ def _do(work: Work, job: Job) -> Callable[[Session], None]:
             function_of(job.kind)(work, **job.subject)
     except JobLostError:
         raise
-    except Exception as error:
+    except (Exception, JobTimeLimit) as error:
         return _ending(work, job, error)
     log.info("%s is done", job.key)
     return partial(jobs.finish, job_id=job.id, attempt=job.attempt)
 
 
-def _ending(work: Work, job: Job, error: Exception) -> Callable[[Session], None]:
+def _ending(work: Work, job: Job, error: BaseException) -> Callable[[Session], None]:
     """Decide what an error means for the job: wait for a service, give up, or try again."""
     if isinstance(error, ServiceDownError) or (isinstance(error, LabelStudioError) and not error.refused):
         log.warning("%s waits: %s", job.key, error)

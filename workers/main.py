@@ -24,11 +24,18 @@ from catalog.logs import configure_logging
 from catalog.records import JobKind, JobState
 from catalog.settings import Settings
 from workers.jobs import function_of
+from workers.time_limit import DeathPenalty
 
 log = logging.getLogger(__name__)
 
 # An idle worker looks after abandoned jobs only when this is over; RQ's own default is seven minutes.
 WORKER_TTL_S = 45
+
+
+class JobWorker(Worker):
+    """RQ's worker with an alarm that no library can swallow."""
+
+    death_penalty_class = DeathPenalty
 
 
 def preload(queue: str) -> None:
@@ -71,7 +78,7 @@ def main() -> None:
     settings = Settings()
     prepare_threads(settings)
     preload(arguments.queue)
-    worker = Worker(
+    worker = JobWorker(
         [arguments.queue],
         connection=Redis.from_url(settings.redis_url),
         serializer=JSONSerializer,

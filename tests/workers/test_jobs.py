@@ -4,7 +4,6 @@ import threading
 import time
 
 import pytest
-from rq.timeouts import JobTimeoutException
 
 from catalog import bundle_cache, jobs
 from catalog.context import Catalog
@@ -17,6 +16,7 @@ from tests.imagery.forge import forge_scene
 from tests.workers.rows import claimed, register, work_of
 from workers import jobs as worker_jobs
 from workers.jobs import Work, function_of, perform
+from workers.time_limit import JobTimeLimit
 
 
 def state(catalog: Catalog, job: Job) -> Job:
@@ -181,7 +181,7 @@ def test_the_end_of_a_job_that_was_given_away_is_not_noted(catalog, tmp_path):
 def test_a_timeout_counts_as_a_failure_and_is_tried_again(catalog):
     class Late(Work):
         def heartbeats(self):
-            raise JobTimeoutException("Task exceeded maximum timeout value (900 seconds)")
+            raise JobTimeLimit("Task exceeded maximum timeout value (900 seconds)")
 
     job = claimed(catalog, JobKind.SCORE_POOL)
     note_end = worker_jobs._do(Late(catalog, job), job)
@@ -189,7 +189,7 @@ def test_a_timeout_counts_as_a_failure_and_is_tried_again(catalog):
         note_end(session)
     late = state(catalog, job)
     assert (late.state, late.failures) == (JobState.QUEUED, 1)
-    assert late.error.startswith("JobTimeoutException: Task exceeded")
+    assert late.error.startswith("JobTimeLimit: Task exceeded")
 
 
 def test_a_job_that_is_done_is_not_done_again(catalog, settings, monkeypatch):
