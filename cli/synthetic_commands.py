@@ -1,0 +1,95 @@
+"""``glacier-al scene synthetic``: a scene with known truth, for users without data."""
+
+import shlex
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from imagery.errors import SceneError
+from imagery.synthetic import SyntheticScene, write_scene
+from imagery.synthetic_pixels import SyntheticOptions
+from imagery.synthetic_surface import Shares
+from imagery.synthetic_terrain import Sun
+
+_USUAL = SyntheticOptions()
+
+
+class _Size(click.ParamType[tuple[int, int]]):
+    """``ROWSxCOLS`` as a pair of whole numbers."""
+
+    name = "ROWSxCOLS"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Parse; a pair is taken as it is, as click converts its defaults too."""
+        if isinstance(value, tuple):
+            return value
+        rows, _, cols = value.partition("x")
+        if not (rows.isdecimal() and cols.isdecimal()):
+            self.fail(f"found {value!r}; expected ROWSxCOLS, e.g. 1000x1200", param, ctx)
+        return int(rows), int(cols)
+
+
+@click.command("synthetic")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--size", type=_Size(), default=(1024, 1024), show_default="1024x1024", help="pixels of 30 m")
+@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True)
+@click.option("--clean", type=float, default=_USUAL.shares.clean_ice, show_default=True, help="share of clean ice")
+@click.option(
+    "--debris", type=float, default=_USUAL.shares.debris_covered_ice, show_default=True, help="share of debris"
+)
+@click.option("--cloud", type=float, default=_USUAL.shares.masked, show_default=True, help="share of cloud")
+@click.option(
+    "--sun",
+    type=float,
+    nargs=2,
+    default=(_USUAL.sun.azimuth_deg, _USUAL.sun.elevation_deg),
+    show_default=True,
+    metavar="AZIMUTH ELEVATION",
+)
+@click.option("--scan-gaps", is_flag=True, help="the gaps of Landsat 7 since 2003")
+@click.option("--dem-resolution", type=float, default=_USUAL.dem_resolution_m, show_default=True, help="in metres")
+@click.option("--origin", type=float, nargs=2, default=_USUAL.origin_m, show_default=True, metavar="EASTING NORTHING")
+def synthetic(
+    folder: Path,
+    size: tuple[int, int],
+    seed: int,
+    clean: float,
+    debris: float,
+    cloud: float,
+    sun: tuple[float, float],
+    scan_gaps: bool,
+    dem_resolution: float,
+    origin: tuple[float, float],
+) -> None:
+    """Write a synthetic Landsat 7 scene with known truth into FOLDER: bands, DEM, outlines."""
+    try:
+        options = SyntheticOptions(
+            shares=Shares(clean, debris, cloud),
+            sun=Sun(*sun),
+            scan_gaps=scan_gaps,
+            dem_resolution_m=dem_resolution,
+            origin_m=origin,
+        )
+        scene = write_scene(folder, *size, seed, options)
+    except SceneError as error:
+        raise click.UsageError(str(error)) from error
+    _show(scene)
+
+
+def _show(scene: SyntheticScene) -> None:
+    """Print the class shares, and the options by which ``scene add`` takes the scene."""
+    table = Table("class", "share")
+    for name, share in scene.shares.items():
+        table.add_row(name, f"{share:.1%}")
+    Console().print(table)
+    options = [f"--band {band.name}={shlex.quote(band.path)}:{band.index}" for band in scene.bands]
+    options += [
+        f"--outlines {shlex.quote(f'{layer.class_name}={layer.path}:{layer.layer}')}" for layer in scene.outlines
+    ]
+    options.append(f"--dem {shlex.quote(scene.dem.path)}")
+    click.echo("Register it with glacier-al scene add NAME --role ROLE and\n  " + " \\\n  ".join(options))
+    click.echo(f"The truth as a label mask: {scene.truth}")

@@ -1,0 +1,220 @@
+"""Synthetic Landsat 7 ETM+ scenes with known truth, in the files that a user would bring.
+
+For tests, benchmarks and users without data. A landscape of fractal relief carries what makes glacier mapping hard:
+rock islands, debris that looks like the rock beside it, snow off the glaciers, shadow, cloud, lakes, scan gaps. Class
+shares are those of Aryal et al. unless asked otherwise.
+
+Every pixel is a function of seed and place alone: scenes larger than memory are written block by block, and the size of
+a block changes nothing.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyogrio
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from rasterio.windows import Window as RasterioWindow
+
+from imagery.classes import ANNOTATED, LEGEND, UNKNOWN, GlacierClass
+from imagery.grid import Grid, Window
+from imagery.masks import OutlineLayer
+from imagery.polygons import ground_polygons
+from imagery.scene import BandSource
+from imagery.synthetic_pixels import FILL, QUALITY_FILL, Landscape, SyntheticOptions
+from imagery.synthetic_radiometry import REFLECTIVE, THERMAL_RANGE_K
+from imagery.synthetic_terrain import PIXEL_M, elevation
+
+SENSOR: Final = "landsat-7-etm+"
+BANDS: Final = (
+    "blue",
+    "green",
+    "red",
+    "nir",
+    "swir1",
+    "thermal_low",
+    "thermal_high",
+    "swir2",
+    "pan",
+    "quality",
+)
+"""The bands of a scene, in the sensor's order."""
+
+_CRS: Final = "EPSG:32645"
+_DEM_NODATA: Final = -32768.0
+_DEM_MARGIN_PX: Final = 2  # so that the slope is defined up to the scene's edge
+_TILED: Final[Mapping[str, Any]] = {
+    "driver": "GTiff",
+    "compress": "deflate",
+    "zlevel": 1,
+    "tiled": True,
+    "blockxsize": 256,
+    "blockysize": 256,
+    "bigtiff": "if_safer",
+}
+
+
+@dataclass(frozen=True)
+class SyntheticScene:
+    """A scene as a user would bring it, and its truth.
+
+    Attributes:
+        bands: `BANDS`, in three files: reflective bands at 30 m (uint8, panchromatic among them), thermal bands at 60 m
+            (uint8), quality at 30 m (uint16).
+        dem: Elevation in metres (float32), two pixels wider than the scene on every side.
+        outlines: The truth as layers of one GeoPackage in the scene's CRS: "clean_ice", "debris_covered_ice" and
+            "masked". A class that does not occur has no layer.
+        truth: The truth as a GeoTIFF with the values of `imagery.classes`.
+        shares: Share of all pixels by class name of the legend, masked/unknown included; sums to 1.
+    """
+
+    bands: tuple[BandSource, ...]
+    dem: BandSource
+    outlines: tuple[OutlineLayer, ...]
+    truth: Path
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where the parts of a scene go."""
+
+    reflective: Path
+    thermal: Path
+    quality: Path
+    dem: Path
+    truth: Path
+    outlines: Path
+
+    def bands(self) -> tuple[BandSource, ...]:
+        places = {name: (self.reflective, index) for index, name in enumerate(REFLECTIVE, start=1)}
+        places |= {name: (self.thermal, index) for index, name in enumerate(THERMAL_RANGE_K, start=1)}
+        places["quality"] = (self.quality, 1)
+        return tuple(BandSource(name, str(places[name][0]), places[name][1]) for name in BANDS)
+
+
+def write_scene(
+    folder: Path, height: int, width: int, seed: int, options: SyntheticOptions | None = None
+) -> SyntheticScene:
+    """Write a synthetic scene, north-up in UTM zone 45N.
+
+    Memory is bounded by the block size and by the label mask (one byte a pixel), whatever the scene's size; the DEM is
+    exactly the relief that light and shadow were computed from.
+
+    Args:
+        folder: Gets six files; created if missing, the files replaced if there.
+        height: Rows of 30 m, at least 128.
+        width: Columns of 30 m, at least 128.
+        seed: 0 to 2^32 - 1; the same seed, size and options give the same pixels.
+        options: The defaults of `SyntheticOptions` without any.
+
+    Raises:
+        SceneError: The size or the seed cannot be used.
+    """
+    options = options or SyntheticOptions()
+    landscape = Landscape(height, width, seed, options)
+    left, top = options.origin_m
+    grid = Grid(_CRS, (PIXEL_M, 0.0, left, 0.0, -PIXEL_M, top), width, height)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("reflective.tif", "thermal.tif", "quality.tif", "dem.tif", "truth.tif", "outlines.gpkg")
+    files = _Files(*(folder / name for name in names))
+    mask = _write_pixels(files, landscape, grid)
+    _write_dem(files.dem, seed, grid, options)
+    outlines = _write_outlines(files.outlines, mask, grid)
+    counts = np.bincount(mask.ravel(), minlength=UNKNOWN.value + 1)
+    shares = {entry.name: float(counts[entry.value] / mask.size) for entry in LEGEND}
+    return SyntheticScene(files.bands(), BandSource("elevation", str(files.dem), 1), outlines, files.truth, shares)
+
+
+def _write_pixels(files: _Files, landscape: Landscape, grid: Grid) -> NDArray[np.uint8]:
+    """Write all rasters but the DEM in one pass over the scene; returns the whole label mask."""
+    coarse = _resampled(grid, 2 * PIXEL_M, margin_px=0)
+    mask = np.empty((grid.height, grid.width), dtype=np.uint8)
+    with ExitStack() as stack:
+        reflective = stack.enter_context(_create(files.reflective, grid, REFLECTIVE, "uint8", FILL))
+        thermal = stack.enter_context(_create(files.thermal, coarse, tuple(THERMAL_RANGE_K), "uint8", FILL))
+        quality = stack.enter_context(_create(files.quality, grid, ("quality",), "uint16", QUALITY_FILL))
+        truth = stack.enter_context(_create(files.truth, grid, ("label",), "uint8", UNKNOWN.value))
+        truth.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in LEGEND})
+        for block in _blocks(grid, landscape.options.block_px):
+            whole = Window(block.row_off, block.col_off, _even(block.height), _even(block.width))
+            pixels = landscape.pixels(whole)
+            label = pixels.truth[: block.height, : block.width]
+            _write(reflective, pixels.reflective[:, : block.height, : block.width], block)
+            _write(quality, pixels.quality[None, : block.height, : block.width], block)
+            _write(truth, label[None], block)
+            halves = (block.row_off // 2, block.col_off // 2, whole.height // 2, whole.width // 2)
+            _write(thermal, pixels.thermal, Window(*halves))
+            mask[block.slices] = label
+    return mask
+
+
+def _write_dem(path: Path, seed: int, scene: Grid, options: SyntheticOptions) -> None:
+    grid = _resampled(scene, options.dem_resolution_m, _DEM_MARGIN_PX)
+    scale = options.dem_resolution_m / PIXEL_M
+    with _create(path, grid, ("elevation",), "float32", _DEM_NODATA) as dataset:
+        for block in _blocks(grid, options.block_px):
+            rows = np.arange(block.row_off, block.row_off + block.height, dtype=np.float64)
+            cols = np.arange(block.col_off, block.col_off + block.width, dtype=np.float64)
+            # Pixel centres of the DEM in pixels of the scene.
+            metres = elevation(seed, *((at + 0.5 - _DEM_MARGIN_PX) * scale - 0.5 for at in (rows, cols)))
+            _write(dataset, metres.astype(np.float32)[None], block)
+
+
+def _write_outlines(path: Path, mask: NDArray[np.uint8], grid: Grid) -> tuple[OutlineLayer, ...]:
+    path.unlink(missing_ok=True)  # the writer would add to the file
+    layers = []
+    for entry in ANNOTATED:
+        polygons = [polygon for _, polygon in ground_polygons(mask, grid, [entry.value])]
+        if polygons:
+            layers.append(OutlineLayer(str(path), _layer_name(entry), entry.name))
+            pyogrio.raw.write(
+                path,
+                np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object),
+                field_data=[np.array([entry.name] * len(polygons), dtype=object)],
+                fields=["class"],
+                driver="GPKG",
+                layer=_layer_name(entry),
+                geometry_type="Polygon",
+                crs=grid.crs,
+            )
+    return tuple(layers)
+
+
+def _layer_name(entry: GlacierClass) -> str:
+    return "masked" if entry == UNKNOWN else entry.name.replace(" ", "_").replace("-", "_")
+
+
+def _resampled(grid: Grid, resolution_m: float, margin_px: int) -> Grid:
+    """Square pixels of another size over the whole grid, and some more on every side."""
+    left, top = grid.transform[2] - margin_px * resolution_m, grid.transform[5] + margin_px * resolution_m
+    height, width = (math.ceil(side * PIXEL_M / resolution_m) + 2 * margin_px for side in (grid.height, grid.width))
+    return Grid(grid.crs, (resolution_m, 0.0, left, 0.0, -resolution_m, top), width, height)
+
+
+def _create(path: Path, grid: Grid, bands: Sequence[str], dtype: str, nodata: float) -> Any:
+    size = {"height": grid.height, "width": grid.width, "count": len(bands), "dtype": dtype, "nodata": nodata}
+    dataset = rasterio.open(path, "w", crs=grid.crs, transform=grid.affine, **size, **_TILED)
+    for index, name in enumerate(bands, start=1):
+        dataset.set_band_description(index, name)
+    return dataset
+
+
+def _write(dataset: Any, array: NDArray[Any], window: Window) -> None:
+    dataset.write(array, window=RasterioWindow(window.col_off, window.row_off, window.width, window.height))
+
+
+def _blocks(grid: Grid, side: int) -> Iterator[Window]:
+    for row in range(0, grid.height, side):
+        for col in range(0, grid.width, side):
+            yield Window(row, col, min(side, grid.height - row), min(side, grid.width - col))
+
+
+def _even(count: int) -> int:
+    return count + count % 2

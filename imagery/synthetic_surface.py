@@ -1,0 +1,150 @@
+"""What covers the ground: ice above the snow line, debris in valleys below it, lakes, cloud, gaps of Landsat 7."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.synthetic_noise import Coordinates, fractal
+from imagery.synthetic_terrain import Terrain, terrain
+
+_SAMPLE_SIDE: Final = 1024
+# Since the scan line corrector failed in May 2003, gaps repeat every 33 lines and widen from nothing in the middle of
+# the swath to about 14 lines at its edges; about 22 % of a scene is lost (USGS, "Landsat 7 SLC-off products").
+_GAP_PERIOD_PX: Final = 33
+_GAP_WIDEST_PX: Final = 14.5
+_GAP_TILT: Final = -0.16  # scans cross the flight path, which is tilted against grid north
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of a scene's pixels, 0 to 1; the rest is background.
+
+    Those of Aryal et al. by default (background 72.4 %).
+
+    Attributes:
+        clean_ice: Snow and bare ice.
+        debris_covered_ice: Debris-covered ice.
+        masked: Cloud.
+    """
+
+    clean_ice: float = 0.218
+    debris_covered_ice: float = 0.024
+    masked: float = 0.034
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How much each place is inclined to each cover, (h, w) each, in metres where ice is concerned.
+
+    Attributes:
+        ice: Elevation, corrected for what else decides where snow stays: aspect and steepness.
+        debris: Elevation, less a penalty for steep ground and for ground above the valley floor.
+        lake: Inclination to a lake; none but on low valley floors.
+        cloud: Thickness of cloud.
+    """
+
+    ice: NDArray[np.float64]
+    debris: NDArray[np.float64]
+    lake: NDArray[np.float64]
+    cloud: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Scores above which each cover begins; the order of the fields is the order of precedence."""
+
+    cloud: float
+    ice: float
+    debris: float
+    lake: float
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What covers the ground, (h, w) each, of which no two hold at one place.
+
+    Attributes:
+        ice: Clean ice.
+        debris: Debris-covered ice.
+        lake: Open water.
+    """
+
+    ice: NDArray[np.bool_]
+    debris: NDArray[np.bool_]
+    lake: NDArray[np.bool_]
+
+
+def scores(seed: int, ground: Terrain, rows: Coordinates, cols: Coordinates) -> Scores:
+    """Score places for each cover.
+
+    Snow stays lower on northern slopes and slides off steep ones, which is where rock islands come from; ice flows down
+    the valleys.
+    """
+    steep = np.maximum(ground.slope_deg - 38, 0)
+    flow = 350 * (1 - ground.valley)
+    ice = (
+        ground.elevation_m + flow + 350 * ground.northness - 60 * steep + 40 * fractal(seed, "snow", rows, cols, 48, 3)
+    )
+    debris = (
+        ground.elevation_m
+        - 60 * np.maximum(ground.slope_deg - 9, 0)
+        - 6000 * np.maximum(ground.valley - 0.02, 0)
+        + 60 * fractal(seed, "debris", rows, cols, 32, 2)
+    )
+    lake = fractal(seed, "lakes", rows, cols, 40, 2) - 30 * ground.valley - np.maximum(ground.slope_deg - 4, 0)
+    return Scores(ice, debris, lake, cloud_score(seed, rows, cols))
+
+
+def cloud_score(seed: int, rows: Coordinates, cols: Coordinates) -> NDArray[np.float64]:
+    """(h, w) thickness of cloud, mean 0 and standard deviation 1."""
+    return fractal(seed, "cloud", rows, cols, 96, 4)
+
+
+def calibrate(seed: int, height: int, width: int, shares: Shares, lake_share: float) -> Thresholds:
+    """Find the thresholds that give the shares asked for, from at most 1024 x 1024 evenly spaced pixels."""
+    stride = -(-max(height, width) // _SAMPLE_SIDE)
+    rows, cols = np.arange(0, height, stride, dtype=np.float64), np.arange(0, width, stride, dtype=np.float64)
+    sample = scores(seed, terrain(seed, rows, cols), rows, cols)
+    left = np.ones(sample.ice.shape, dtype=np.bool_)
+    found = []
+    for score, share in (
+        (sample.cloud, shares.masked),
+        (sample.ice, shares.clean_ice),
+        (sample.debris, shares.debris_covered_ice),
+        (sample.lake, lake_share),
+    ):
+        threshold = _threshold(score[left], share * left.size)
+        left &= score <= threshold
+        found.append(threshold)
+    return Thresholds(*found)
+
+
+def cover_of(found: Scores, thresholds: Thresholds) -> Cover:
+    """Apply thresholds: ice before debris before lakes. What lies beneath cloud is covered as if there were none."""
+    ice = found.ice > thresholds.ice
+    debris = ~ice & (found.debris > thresholds.debris)
+    lake = ~ice & ~debris & (found.lake > thresholds.lake)
+    return Cover(ice, debris, lake)
+
+
+def scan_gaps(rows: NDArray[np.int64], cols: NDArray[np.int64], scene_width: int) -> NDArray[np.bool_]:
+    """Where Landsat 7 sees nothing since its scan line corrector failed, (h, w): wedges that widen to both sides."""
+    off_centre = np.abs(2 * (cols + 0.5) / scene_width - 1)
+    return np.asarray((rows[:, None] + _GAP_TILT * cols) % _GAP_PERIOD_PX < _GAP_WIDEST_PX * off_centre)
+
+
+def label_mask(cover: Cover, masked: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The truth, (h, w), with the values of `imagery.classes`; cloud and gaps are masked/unknown."""
+    mask = np.full(masked.shape, BACKGROUND.value, dtype=np.uint8)
+    mask[cover.ice] = CLEAN_ICE.value
+    mask[cover.debris] = DEBRIS_COVERED_ICE.value
+    mask[masked] = UNKNOWN.value
+    return mask
+
+
+def _threshold(score: NDArray[np.float64], count: float) -> float:
+    """The value that `count` of the scores exceed; infinite where none shall."""
+    return float(np.quantile(score, 1 - count / score.size)) if count else float("inf")

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+import rasterio
+from click.testing import CliRunner
+
+from cli.synthetic_commands import synthetic
+
+
+def test_a_scene_is_written_and_the_options_that_register_it_are_shown(tmp_path: Path) -> None:
+    result = CliRunner().invoke(synthetic, [str(tmp_path / "scene"), "--size", "128x150", "--seed", "3"])
+    assert result.exit_code == 0, result.output
+    with rasterio.open(tmp_path / "scene" / "reflective.tif") as dataset:
+        assert dataset.shape == (128, 150)
+    assert f"--band nir={tmp_path}/scene/reflective.tif:4" in result.output
+    assert f"--outlines 'clean ice={tmp_path}/scene/outlines.gpkg:clean_ice'" in result.output
+    assert f"--dem {tmp_path}/scene/dem.tif" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "300"], "found '300'; expected ROWSxCOLS"),
+        (["--size", "100x300"], "found 100 x 300 px; expected sides of at least 128"),
+        (["--clean", "0.9", "--cloud", "0.2"], "expected none below 0 and a sum below 1"),
+    ],
+)
+def test_what_cannot_be_made_is_explained(tmp_path: Path, options: list[str], message: str) -> None:
+    result = CliRunner().invoke(synthetic, [str(tmp_path), *options])
+    assert result.exit_code == 2
+    assert message in result.output
