@@ -2,12 +2,18 @@
 
 Averaging the IoU of patches or batches, as published code does, gives an empty patch the weight of a glacier and is
 undefined where a class does not occur. Add the matrices of the parts instead, then take the scores once.
+
+*Traps*: the text of Baraka et al. pools, their code averages batches; we pool. He et al. swap TN and FN in the prose
+beneath their Table 3 (glacier taken for background is "TN" there, background rightly found is "FN"); their table and
+equations 2 to 6 agree with the usual definitions, which are ours.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models import score_ratios
 
 
 def confusion_matrix(
@@ -77,21 +83,16 @@ class Metrics:
         """
         if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or (confusion < 0).any():
             raise ValueError(f"a square matrix of counts is needed; found shape {confusion.shape}: {confusion}")
-        counts = confusion.astype(np.float64)
-        hit, claimed, true = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
-        iou = _ratio(hit, claimed + true - hit)
-        total = float(counts.sum())
-        accuracy = _divide(float(hit.sum()), total)
-        chance = _divide(float(claimed @ true), total**2)
+        iou = score_ratios.iou(confusion)
         return cls(
             iou=_floats(iou),
-            precision=_floats(_ratio(hit, claimed)),
-            recall=_floats(_ratio(hit, true)),
-            false_alarm=_floats(_ratio(claimed - hit, claimed)),
-            missed_alarm=_floats(_ratio(true - hit, true)),
-            mean_iou=_mean_of_defined(iou),
-            overall_accuracy=accuracy,
-            kappa=_divide(accuracy - chance, 1.0 - chance),
+            precision=_floats(score_ratios.precision(confusion)),
+            recall=_floats(score_ratios.recall(confusion)),
+            false_alarm=_floats(score_ratios.false_alarm(confusion)),
+            missed_alarm=_floats(score_ratios.missed_alarm(confusion)),
+            mean_iou=float(score_ratios.mean_of_defined(iou)),
+            overall_accuracy=float(score_ratios.overall_accuracy(confusion)),
+            kappa=float(score_ratios.kappa(confusion)),
         )
 
 
@@ -125,21 +126,6 @@ def _checked_classes(name: str, values: NDArray[np.integer], classes: int) -> ND
             f"the {classes} classes are 0 to {classes - 1}"
         )
     return values.astype(np.int64)
-
-
-def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide, with NaN where the denominator is 0."""
-    undefined = np.full_like(denominator, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)
-
-
-def _divide(numerator: float, denominator: float) -> float:
-    return numerator / denominator if denominator != 0.0 else float("nan")
-
-
-def _mean_of_defined(values: NDArray[np.float64]) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
 
 
 def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:

@@ -1,132 +1,175 @@
-import math
+"""What holds for every loss."""
 
 import pytest
 import torch
 from torch.autograd import gradcheck
 
-from models.losses import LOSSES, class_weights, cross_entropy, dice, dice_cross_entropy
+from models.losses import LOSS_NAMES, build_loss, class_weights
+from tests.models.loss_cases import IGNORE, certain, four_pixels, random_case
 
-IGNORE = 255
-
-
-def four_pixels() -> tuple[torch.Tensor, torch.Tensor]:
-    """Truth 0 0 1 1; the network gives class 1 the probabilities 1/4, 1/4, 3/4, 3/4."""
-    of_one = torch.tensor([0.25, 0.25, 0.75, 0.75], dtype=torch.float64)
-    logits = torch.stack([1.0 - of_one, of_one]).log().reshape(1, 2, 2, 2)
-    return logits, torch.tensor([0, 0, 1, 1], dtype=torch.uint8).reshape(1, 2, 2)
+WEIGHTS = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+every_loss = pytest.mark.parametrize("name", LOSS_NAMES)
 
 
-def random_case(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(2, 3, 3, 4, generator=generator, dtype=torch.float64)
-    target = torch.randint(3, (2, 3, 4), generator=generator)
-    target[0, 0, :2] = IGNORE
-    return logits, target
+def test_unknown_loss_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match=r"no loss 'focal'; choose one of cross_entropy, .*slba"):
+        build_loss("focal")
 
 
-def test_cross_entropy_of_four_pixels():
-    assert cross_entropy(*four_pixels(), IGNORE).item() == pytest.approx(-math.log(0.75))
-
-
-def test_weighted_cross_entropy_of_two_pixels():
-    """Costs ln 2 (weight 1) and ln 4 (weight 3): (ln 2 + 3 ln 4) / 4 = 7/4 ln 2."""
-    logits = torch.tensor([[0.5, 0.75], [0.5, 0.25]]).log().reshape(1, 2, 1, 2)
-    target = torch.tensor([[[0, 1]]])
-    found = cross_entropy(logits, target, IGNORE, torch.tensor([1.0, 3.0]))
-    assert found.item() == pytest.approx(7 / 4 * math.log(2))
-
-
-def test_dice_of_four_pixels():
-    """Each class: overlap 1.5, squares 2/16 + 2 * 9/16 = 1.25, truth 2: (3 + 1) / (3.25 + 1)."""
-    assert dice(*four_pixels(), IGNORE).item() == pytest.approx(1 - 4 / 4.25)
-
-
-def test_dice_with_other_smoothing():
-    assert dice(*four_pixels(), IGNORE, smoothing=0.5).item() == pytest.approx(1 - 3.5 / 3.75)
-
-
-def test_weighted_dice():
-    """Truth 0 0, p(1) = 1/2: dice_0 = (2 + 1) / (0.5 + 2 + 1) = 6/7, dice_1 = 1 / (0.5 + 1) = 2/3."""
-    logits, target = torch.zeros(1, 2, 1, 2), torch.zeros(1, 1, 2, dtype=torch.long)
-    assert dice(logits, target, IGNORE).item() == pytest.approx(1 - (6 / 7 + 2 / 3) / 2)
-    weighted = dice(logits, target, IGNORE, torch.tensor([1.0, 3.0]))
-    assert weighted.item() == pytest.approx(1 - (6 / 7 + 3 * 2 / 3) / 4)
-
-
-def test_dice_cross_entropy_is_the_sum():
-    logits, target = random_case()
-    weights = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
-    parts = cross_entropy(logits, target, IGNORE, weights) + dice(logits, target, IGNORE, weights)
-    assert dice_cross_entropy(logits, target, IGNORE, weights).item() == pytest.approx(parts.item())
-
-
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if name != "label_smoothed_dice"])
 def test_perfect_prediction_costs_nothing(name):
     target = torch.tensor([[[0, 1, 2, 0]]])
-    logits = 100.0 * torch.nn.functional.one_hot(target, 3).movedim(-1, 1).float()
-    assert LOSSES[name](logits, target, IGNORE, None).item() == pytest.approx(0.0, abs=1e-6)
+    assert build_loss(name)(certain(target, 3), target, IGNORE, None).item() == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@every_loss
 def test_masked_pixels_change_nothing(name):
     logits, target = four_pixels()
     noise = torch.full((1, 2, 2, 3), 7.0, dtype=torch.float64)
     noise[:, 1] = -3.0
     unknown = torch.full((1, 2, 3), IGNORE, dtype=torch.uint8)
     more = torch.cat([logits, noise], dim=3), torch.cat([target, unknown], dim=2)
-    assert LOSSES[name](*more, IGNORE, None).item() == pytest.approx(LOSSES[name](logits, target, IGNORE, None).item())
+    loss = build_loss(name)
+    assert loss(*more, IGNORE, None).item() == pytest.approx(loss(logits, target, IGNORE, None).item(), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_batch_is_pooled(name):
-    """Two images cost what one image of all their pixels costs: never a mean over images."""
+@every_loss
+def test_gradient_under_the_mask_is_exactly_zero_and_what_is_predicted_there_does_not_matter(name):
+    logits, target = random_case(side=7)
+    target[:, :, 3:5] = IGNORE
+    loss = build_loss(name)
+    value = loss(logits.requires_grad_(), target, IGNORE, WEIGHTS)
+    value.backward()
+    masked = (target == IGNORE)[:, None].expand_as(logits)
+    assert torch.equal(logits.grad[masked], torch.zeros_like(logits.grad[masked]))
+    assert (logits.grad[~masked] != 0).any()
+    other = torch.where(masked, -9.0 * logits.detach(), logits.detach())
+    assert loss(other, target, IGNORE, WEIGHTS).item() == value.item()
+
+
+@every_loss
+def test_order_of_the_images_does_not_matter(name):
     logits, target = random_case()
-    one_image = torch.cat([*logits], dim=1)[None], torch.cat([*target], dim=0)[None]
-    pooled = LOSSES[name](*one_image, IGNORE, None)
-    assert LOSSES[name](logits, target, IGNORE, None).item() == pytest.approx(pooled.item())
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_only_the_ratio_of_weights_matters(name):
-    logits, target = random_case()
-    uniform = torch.full((3,), 4.0, dtype=torch.float64)
-    assert LOSSES[name](logits, target, IGNORE, uniform).item() == pytest.approx(
-        LOSSES[name](logits, target, IGNORE, None).item()
+    loss = build_loss(name)
+    assert loss(logits.flip(0), target.flip(0), IGNORE, WEIGHTS).item() == pytest.approx(
+        loss(logits, target, IGNORE, WEIGHTS).item()
     )
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@every_loss
+def test_batch_is_pooled(name):
+    """Two images cost what one image of all their pixels costs (a gap of unknown pixels between): no mean of images."""
+    logits, target = random_case()
+    gap = torch.zeros(3, 2, 4, dtype=torch.float64), torch.full((2, 4), IGNORE)
+    one_image = torch.cat([logits[0], gap[0], logits[1]], dim=1)[None], torch.cat([target[0], gap[1], target[1]])[None]
+    loss = build_loss(name)
+    assert loss(*one_image, IGNORE, None).item() == pytest.approx(loss(logits, target, IGNORE, None).item())
+
+
+@every_loss
+@pytest.mark.parametrize(
+    "symmetry",
+    [lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.transpose(-1, -2), lambda x: torch.rot90(x, 1, (-2, -1))],
+)
+def test_flips_and_turns_change_nothing(name, symmetry):
+    logits, target = random_case(side=7)
+    loss = build_loss(name)
+    turned = loss(symmetry(logits), symmetry(target), IGNORE, WEIGHTS)
+    assert turned.item() == pytest.approx(loss(logits, target, IGNORE, WEIGHTS).item())
+
+
+@every_loss
+def test_swapping_the_two_foreground_classes_changes_nothing(name):
+    logits, target = random_case()
+    swapped = torch.tensor([0, 2, 1])[target.clamp(max=2)].masked_fill(target == IGNORE, IGNORE)
+    order = [0, 2, 1]
+    loss = build_loss(name)
+    assert loss(logits[:, order], swapped, IGNORE, WEIGHTS[order]).item() == pytest.approx(
+        loss(logits, target, IGNORE, WEIGHTS).item()
+    )
+
+
+@every_loss
+def test_only_the_ratio_of_weights_matters(name):
+    logits, target = random_case()
+    uniform = torch.full((3,), 4.0, dtype=torch.float64)
+    loss = build_loss(name)
+    assert loss(logits, target, IGNORE, uniform).item() == pytest.approx(loss(logits, target, IGNORE, None).item())
+
+
+@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if name not in {"boundary", "combined", "slba"}])
 def test_all_background_patch_still_pushes_false_ice_down(name):
-    """Losses that skip absent classes give no gradient here, yet acquisition picks such patches."""
+    """Losses that skip absent classes give no gradient here, yet acquisition picks such patches.
+
+    A flat prediction has no boundary to push: the losses with a boundary term have the next test instead.
+    """
     logits = torch.zeros(1, 3, 64, 64, requires_grad=True)
     target = torch.zeros(1, 64, 64, dtype=torch.uint8)
-    LOSSES[name](logits, target, IGNORE, None).backward()
+    build_loss(name)(logits, target, IGNORE, None).backward()
     assert (logits.grad[:, 0] < 0).all()
     assert (logits.grad[:, 1:] > 0).all()
 
 
+@every_loss
+def test_on_an_all_background_patch_a_false_tongue_gives_way_to_background(name):
+    """Also by the losses with a boundary term, which alone sees nothing but the rim of the tongue."""
+    logits = torch.zeros(1, 3, 9, 9)
+    logits[:, 0] = 2.0
+    logits[:, 2, 2:7, 2:7] = 4.0
+    target = torch.zeros(1, 9, 9, dtype=torch.uint8)
+    loss = build_loss(name)
+    before = loss(logits.requires_grad_(), target, IGNORE, None)
+    before.backward()
+    assert logits.grad[0, 0, 2:7, 2:7].sum() < 0
+    better = logits.detach().clone()
+    better[:, 0, 2:7, 2:7] += 0.1
+    assert loss(better, target, IGNORE, None) < before
+
+
+@every_loss
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 5.0])])
-@pytest.mark.parametrize("name", LOSSES)
 def test_batch_without_a_judged_pixel_moves_nothing(name, weights):
     logits = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    loss = LOSSES[name](logits, torch.full((1, 2, 2), IGNORE, dtype=torch.uint8), IGNORE, weights)
-    loss.backward()
-    assert loss.item() == 0.0
+    value = build_loss(name)(logits, torch.full((1, 2, 2), IGNORE, dtype=torch.uint8), IGNORE, weights)
+    value.backward()
+    assert value.item() == 0.0
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", LOSSES)
-def test_gradient_is_exact(name, weighted):
+@every_loss
+def test_certain_and_wrong_stays_finite(name):
+    """Probabilities of 0 and 1 exactly, in float32, everywhere wrong."""
+    target = torch.tensor([[[0, 1, 1, 2], [0, 0, 2, 2], [0, 0, 0, 2]]])
+    logits = (100.0 * certain((target + 1) % 3, 3)).float().requires_grad_()
+    value = build_loss(name)(logits, target, IGNORE, None)
+    value.backward()
+    assert value.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_gradient_is_exact(name, weights):
     logits, target = random_case()
-    weights = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64) if weighted else None
-    assert gradcheck(lambda x: LOSSES[name](x, target, IGNORE, weights), logits.requires_grad_())
+    loss = build_loss(name)
+    assert gradcheck(lambda x: loss(x, target, IGNORE, weights), logits.requires_grad_())
 
 
-@pytest.mark.parametrize("name", LOSSES)
+def test_every_build_of_slba_learns_weights_of_its_own():
+    assert build_loss("slba") is not build_loss("slba")
+
+
+@every_loss
 def test_shapes_must_agree(name):
     with pytest.raises(ValueError, match=r"need a target of shape \(1, 2, 2\); found \(1, 4\)"):
-        LOSSES[name](torch.zeros(1, 2, 2, 2), torch.zeros(1, 4), IGNORE, None)
+        build_loss(name)(torch.zeros(1, 2, 2, 2), torch.zeros(1, 4), IGNORE, None)
+
+
+@every_loss
+def test_single_logit_is_refused(name):
+    """Its softmax would be 1 everywhere, and the loss constant."""
+    with pytest.raises(ValueError, match=r"give the single output z as the two classes \(0, z\)"):
+        build_loss(name)(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2), IGNORE, None)
 
 
 @pytest.mark.parametrize(

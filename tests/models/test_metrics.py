@@ -29,11 +29,12 @@ def test_scores_of_a_matrix_worked_out_by_hand():
     assert scores.kappa == pytest.approx((0.7 - 0.54) / (1 - 0.54))
 
 
-def test_agrees_with_scikit_learn():
-    generator = np.random.default_rng(0)
-    target = generator.choice(3, size=(40, 50), p=(0.6, 0.3, 0.1))
-    prediction = np.where(generator.random((40, 50)) < 0.7, target, generator.integers(3, size=(40, 50)))
-    matrix = confusion_matrix(prediction, target, 3, IGNORE)
+@pytest.mark.parametrize(("seed", "classes"), [(0, 3), (1, 2), (2, 4), (3, 3)])
+def test_agrees_with_scikit_learn(seed, classes):
+    generator = np.random.default_rng(seed)
+    target = generator.choice(classes, size=(40, 50), p=generator.dirichlet(np.ones(classes)))
+    prediction = np.where(generator.random((40, 50)) < 0.7, target, generator.integers(classes, size=(40, 50)))
+    matrix = confusion_matrix(prediction, target, classes, IGNORE)
     scores = Metrics.from_confusion(matrix)
     flat = target.ravel(), prediction.ravel()
     np.testing.assert_array_equal(matrix, sklearn_metrics.confusion_matrix(*flat))
@@ -44,7 +45,38 @@ def test_agrees_with_scikit_learn():
     assert scores.kappa == pytest.approx(sklearn_metrics.cohen_kappa_score(*flat))
 
 
-def test_pooled_score_is_not_the_mean_of_the_patches():
+def test_he_trap_fn_is_glacier_missed_as_in_the_table_not_background_found_as_in_the_prose():
+    """He's Table 3 with TP 30, FN 20, FP 10, TN 140, and equations 2 to 6 worked out.
+
+    PRE = (40 * 50 + 160 * 150) / 200^2 = 0.65. With TN and FN swapped as in the prose, MA would be 140 / 170.
+    """
+    tp, fn, fp, tn = 30, 20, 10, 140
+    target = np.repeat([1, 1, 0, 0], [tp, fn, fp, tn])
+    prediction = np.repeat([1, 0, 1, 0], [tp, fn, fp, tn])
+    scores = Metrics.from_confusion(confusion_matrix(prediction, target, 2, IGNORE))
+    assert scores.false_alarm[1] == pytest.approx(10 / 40)
+    assert scores.missed_alarm[1] == pytest.approx(20 / 50)
+    assert scores.overall_accuracy == pytest.approx(170 / 200)
+    assert scores.kappa == pytest.approx((0.85 - 0.65) / (1 - 0.65))
+
+
+@pytest.mark.parametrize(
+    ("precision", "recall", "implied", "printed"),
+    [(89.39, 84.65, 76.92, 70.16), (81.60, 80.77, 68.33, 68.33), (51.97, 53.81, 35.94, 35.94)],
+)
+def test_aryal_trap_cross_entropy_row_contradicts_itself_where_the_others_do_not(precision, recall, implied, printed):
+    """With TP = 1, FP = 1 / P - 1 and FN = 1 / R - 1 our IoU is what precision and recall of Table 3 imply, in %.
+
+    It is the printed IoU in the rows of alpha = 0.5 and of SLBA (debris), but not in that of cross-entropy (clean).
+    """
+    false, missed = 100 / precision - 1, 100 / recall - 1
+    matrix = np.array([[5e7, false * 1e7], [missed * 1e7, 1e7]]).round().astype(np.int64)
+    iou = 100 * Metrics.from_confusion(matrix).iou[1]
+    assert iou == pytest.approx(implied, abs=0.01)
+    assert (abs(iou - printed) < 0.01) == (implied == printed)
+
+
+def test_baraka_trap_scores_are_pooled_not_averaged_over_patches_or_batches():
     """A patch with one pixel of ice, missed, and one full of ice, found: pooled IoU 8/9, mean of patches 1/2."""
     targets = np.zeros((2, 3, 3), dtype=np.uint8)
     targets[0, 0, 0] = 1
@@ -58,7 +90,7 @@ def test_pooled_score_is_not_the_mean_of_the_patches():
     np.testing.assert_array_equal(sum(patches), confusion_matrix(predictions, targets, 2, IGNORE))
 
 
-def test_class_that_occurs_nowhere_is_undefined_and_left_out_of_the_mean():
+def test_baraka_trap_class_that_occurs_nowhere_is_undefined_and_left_out_of_the_mean():
     scores = Metrics.from_confusion(np.array([[6, 2, 0], [2, 2, 0], [0, 0, 0]]))
     assert all(math.isnan(values[2]) for values in astuple(scores)[:5])
     assert scores.mean_iou == pytest.approx((6 / 10 + 2 / 6) / 2)

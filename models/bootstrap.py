@@ -1,0 +1,90 @@
+"""How sure a pooled score is: percentile bootstrap over patches.
+
+Neighbouring pixels err together, so that intervals from pixel counts are far too narrow. The patch is what varies, and
+what is drawn again here; patches that touch are not quite independent either, so read the intervals as a lower bound
+of the doubt.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval of one or more scores.
+
+    Attributes:
+        low: Lower ends, in the shape of the statistic; NaN where no resample defines the score.
+        high: Upper ends, likewise.
+        defined: Share in [0, 1] of the resamples that define the score; the ends are percentiles of those alone.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    defined: NDArray[np.float64]
+
+
+def bootstrap_interval(
+    counts: NDArray[np.integer],
+    statistic: Callable[[NDArray[Any]], NDArray[np.float64]],
+    generator: np.random.Generator,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Percentile interval (Efron & Tibshirani 1993, chapter 13) of a score of pooled counts.
+
+    Each resample draws as many patches as there are, with replacement, and adds up their counts; the score is taken
+    once of the sum, never patch by patch. To compare two models on the same patches, stack their matrices to
+    (P, 2, K, K) and let the statistic be the difference: both are then resampled together.
+
+    Args:
+        counts: (P, ...) one array of counts for each patch, above all (P, K, K) confusion matrices.
+        statistic: Takes pooled counts (B, ...) to scores (B, ...), NaN where undefined: a function of
+            :mod:`models.score_ratios`.
+        generator: Draws the patches; the same state gives the same interval. Memory is of order B * P.
+        resamples: B.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The interval, in the shape of one score. Without patches nothing is defined, and the ends are NaN.
+
+    Raises:
+        ValueError: ``resamples`` is below 1, or ``confidence`` not between 0 and 1.
+    """
+    if resamples < 1 or not 0.0 < confidence < 1.0:
+        raise ValueError(
+            f"found {resamples} resamples and confidence {confidence}; expected at least 1 and a number between 0 and 1"
+        )
+    scores = statistic(_resampled_totals(counts, generator, resamples))
+    tail = (1.0 - confidence) / 2.0
+    defined = ~np.isnan(scores)
+    ends = _percentiles_of_defined(scores, (tail, 1.0 - tail))
+    return Interval(low=ends[0], high=ends[1], defined=defined.mean(axis=0))
+
+
+def _resampled_totals(
+    counts: NDArray[np.integer], generator: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    """Pooled counts (B, ...) of B draws of P patches out of P."""
+    patches, shape = len(counts), counts.shape[1:]
+    if patches == 0:
+        return np.zeros((resamples, *shape))
+    times_drawn = generator.multinomial(patches, np.full(patches, 1.0 / patches), size=resamples)
+    # In float64, which counts exactly up to 2^53 pixels, the product runs on BLAS; in integers it does not.
+    totals: NDArray[np.float64] = times_drawn.astype(np.float64) @ counts.reshape(patches, -1).astype(np.float64)
+    return totals.reshape(resamples, *shape)
+
+
+def _percentiles_of_defined(scores: NDArray[np.float64], levels: tuple[float, float]) -> NDArray[np.float64]:
+    """Percentiles (2, ...) over the first axis of what is not NaN; NaN where nothing is."""
+    columns = scores.reshape(len(scores), -1).T
+    ends = np.full((len(levels), len(columns)), np.nan)
+    for index, column in enumerate(columns):
+        defined = column[~np.isnan(column)]
+        if defined.size:
+            ends[:, index] = np.quantile(defined, levels)
+    return ends.reshape(len(levels), *scores.shape[1:])

@@ -1,0 +1,59 @@
+"""Losses that are fixed sums of others."""
+
+from torch import Tensor
+
+from models.boundary_loss import boundary
+from models.cross_entropy_losses import cross_entropy
+from models.dice_losses import dice, masked_dice
+
+
+def dice_cross_entropy(
+    logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None
+) -> Tensor:
+    """Sum of cross-entropy and Dice with squared denominator, equally weighted (as in Isensee et al. 2021, "nnU-Net").
+
+    Args:
+        logits: (N, K, H, W) float.
+        target: (N, H, W) integer classes.
+        ignore_index: Target value of pixels that nobody judged.
+        class_weights: (K,) float, positive; applied in both terms.
+
+    Returns:
+        A scalar, >= 0.
+
+    Raises:
+        ValueError: The shapes disagree.
+    """
+    inputs = (logits, target, ignore_index, class_weights)
+    return cross_entropy(*inputs) + dice(*inputs)
+
+
+def combined(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    class_weights: Tensor | None = None,
+    alpha: float = 0.5,
+) -> Tensor:
+    """Weighted sum, alpha * masked Dice + (1 - alpha) * boundary loss (Aryal et al. 2023, eq. 1).
+
+    *Trap*: in Aryal's Table 3 the rows alpha = 0.5 and 0.9 are identical to the last digit, so that one of them is a
+    copy: neither is a target for ours.
+
+    Args:
+        logits: (N, K, H, W) float; K >= 2.
+        target: (N, H, W) integer classes.
+        ignore_index: Target value of pixels that nobody judged.
+        class_weights: (K,) float, positive; applied in both terms; None weighs all classes alike.
+        alpha: Weight of masked Dice, in [0, 1].
+
+    Returns:
+        A scalar in [0, 1].
+
+    Raises:
+        ValueError: ``alpha`` is outside [0, 1], or the shapes disagree.
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha is {alpha}; it must lie in [0, 1], 1 being masked Dice alone")
+    inputs = (logits, target, ignore_index, class_weights)
+    return alpha * masked_dice(*inputs) + (1.0 - alpha) * boundary(*inputs)

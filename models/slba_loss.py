@@ -1,0 +1,62 @@
+"""The self-learning boundary-aware loss of Aryal et al., whose two weights are learned with the network."""
+
+import torch
+from torch import Tensor, nn
+
+from models.boundary_loss import boundary
+from models.dice_losses import masked_dice
+
+
+class SelfLearningBoundaryAwareLoss(nn.Module):
+    """Masked Dice / (2 a1^2) + boundary / (2 a2^2) + |ln(a1 a2)|, with learned a1, a2 > 0 (Aryal et al. 2023, eq. 2).
+
+    Both start at 1. Give the optimiser ``parameters()`` beside those of the network, and move the module to its device.
+
+    We learn ln a1 and ln a2, not a1 and a2: no step of the optimiser can then carry a weight through 0, where the loss
+    is infinite, and weight decay pulls the weights to 1 instead of 0. As a function of a1, a2 the loss is the same.
+
+    Where the weights go: masked Dice M and boundary loss B are at most 1, so that for a1 a2 = c the least value over
+    the other direction is sqrt(M B) / c + |ln c|, which is least at c = 1 exactly. The minimum lies on the kink of
+    |ln(a1 a2)|, with a1 = (M / B)^(1/4) = 1 / a2 and the value sqrt(M B). (The published pairs .9569 * 1.045 and
+    .952 * 1.05 do multiply to 1.) On the kink torch takes the subgradient 0 of |.|; beside it, steps go back to it, so
+    that a1 a2 stays within a few learning rates of 1. Only where one of M, B stays exactly 0 do the weights drift
+    without end, at the pace of the learning rate, while the loss falls to 0.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_a = nn.Parameter(torch.zeros(2))
+
+    def forward(self, logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: (N, K, H, W) float; K >= 2.
+            target: (N, H, W) integer classes.
+            ignore_index: Target value of pixels that nobody judged. Where there are no others the loss is 0 and moves
+                neither the network nor a1, a2.
+            class_weights: (K,) float, positive; applied in both terms; None weighs all classes alike.
+
+        Returns:
+            A scalar, >= 0.
+
+        Raises:
+            ValueError: The shapes disagree.
+        """
+        inputs = (logits, target, ignore_index, class_weights)
+        terms = torch.stack([masked_dice(*inputs), boundary(*inputs)])
+        anything_judged = (target != ignore_index).any()
+        return (terms * self._weights()).sum() + self.log_a.sum().abs() * anything_judged
+
+    def learned(self) -> dict[str, float]:
+        """Report what was learned: a1, a2, and the weights of the two terms, 1 / (2 a^2) (Aryal et al. 2023, Fig. 5).
+
+        Returns:
+            ``a1``, ``a2``, ``masked_dice_weight``, ``boundary_weight``; all positive.
+        """
+        a1, a2 = self.log_a.detach().exp().tolist()
+        of_dice, of_boundary = self._weights().detach().tolist()
+        return {"a1": a1, "a2": a2, "masked_dice_weight": of_dice, "boundary_weight": of_boundary}
+
+    def _weights(self) -> Tensor:
+        return 0.5 * torch.exp(-2.0 * self.log_a)
