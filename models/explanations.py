@@ -1,0 +1,143 @@
+"""What each channel contributes to a network's prediction: saliency scores, and the table that holds them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.heads import Head
+from models.modes import evaluating
+from models.segmenter import GlacierSegmenter
+
+
+class ChannelScore(NamedTuple):
+    """One row of :class:`ChannelScores`."""
+
+    channel: str
+    value: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class ChannelScores:
+    """A number for each channel.
+
+    Attributes:
+        channels: C channel names.
+        values: (C,) means.
+        spreads: (C,) sample standard deviations of what the mean was taken over; NaN when that was a single value.
+    """
+
+    channels: tuple[str, ...]
+    values: tuple[float, ...]
+    spreads: tuple[float, ...]
+
+    def ranked(self) -> tuple[ChannelScore, ...]:
+        """The rows, highest value first; equals keep the order of the channels."""
+        rows = map(ChannelScore, self.channels, self.values, self.spreads)
+        return tuple(sorted(rows, key=lambda row: -row.value))
+
+    def above(self, line: float) -> tuple[str, ...]:
+        """The channels whose value is above a line, in the order of the channels."""
+        return tuple(name for name, value in zip(self.channels, self.values, strict=True) if value > line)
+
+    @classmethod
+    def from_samples(cls, channels: Sequence[str], samples: NDArray[np.float64]) -> "ChannelScores":
+        """Summarise repeated measurements.
+
+        Args:
+            channels: C names.
+            samples: (C, n) with n >= 1.
+
+        Returns:
+            Mean and sample standard deviation (divisor n - 1) of each row.
+        """
+        single = samples.shape[1] == 1
+        spreads = np.full(len(samples), np.nan) if single else samples.std(axis=1, ddof=1)
+        return cls(tuple(channels), tuple(samples.mean(axis=1).tolist()), tuple(spreads.tolist()))
+
+
+def saliency_scores(segmenter: GlacierSegmenter, batches: Iterable[Tensor], class_index: int) -> ChannelScores:
+    """Saliency score of each channel for one class (Aryal et al., eq. 3 and figure 6).
+
+    SS_c = sum over pixels of |dS / dx_c|, averaged over patches. The paper leaves two quantities open; here
+
+    - the class score S is the logit of the class, ln(p / (1 - p)), summed over the pixels that are valid in all
+      channels: the unnormalised score that saliency maps are defined on (Simonyan et al. 2014, whom Aryal cites), since
+      a probability hides in its saturation what makes the network sure. In a network of a single logit it is that
+      logit; of two binaries, the one of the class's own network. Of K softmax logits it is the own one less the
+      logsumexp of the others, which a shift common to all leaves alone, as it does the prediction.
+    - x is the normalised input that the U-Net is given, in standard deviations, so that elevation in metres and
+      radiance in digital numbers compare; the gradient by raw values would rank the channels by their units. Nodata,
+      imputed with the mean, has no value to be sensitive to, and is left out of the sum, as is padding.
+
+    The sum grows with the size of the patches and the scale of the logits: compare the channels of one network, and
+    networks only by rank or share. A channel can be salient without making the prediction right; see
+    :func:`models.importance.permutation_importance`.
+
+    Args:
+        segmenter: The network, on any device; run in evaluation mode (dropout off, batch norm frozen) whatever its
+            mode was, which is restored. Its weights and their gradients are left alone.
+        batches: (N, C, H, W) float32 raw digital numbers, NaN = nodata. Patches without a valid pixel are left out.
+        class_index: Which of the network's K classes. Two binaries have no network, and no score, for background.
+
+    Returns:
+        Mean over patches and spread from patch to patch, >= 0.
+
+    Raises:
+        ValueError: There is no such class, or no patch has a valid pixel.
+    """
+    scored = range(1 if segmenter.head == "two_binaries" else 0, segmenter.classes)
+    if class_index not in scored:
+        raise ValueError(
+            f"class {class_index} was asked for; this network of the head {segmenter.head!r} scores the classes "
+            f"{', '.join(map(str, scored))}"
+        )
+    with evaluating(segmenter), torch.enable_grad():
+        patches = [scores for batch in batches for scores in _saliency(segmenter, batch, class_index)]
+    if not patches:
+        raise ValueError("no patch has a pixel that is valid in all channels; give patches with image data")
+    return ChannelScores.from_samples(segmenter.channels, np.stack(patches, axis=1))
+
+
+def _saliency(segmenter: GlacierSegmenter, batch: Tensor, class_index: int) -> Iterator[NDArray[np.float64]]:
+    """Yield the (C,) scores of each patch that has a valid pixel."""
+    raw = batch.to(segmenter.device)
+    missing = raw.isnan()
+    valid = ~missing.any(dim=1)
+    logits, normalised = _logits_and_input(segmenter, raw)
+    # Patches do not mix in evaluation mode, so that one backward pass serves the whole batch.
+    score = _class_logit(logits, segmenter.head, class_index)[valid].sum()
+    (gradient,) = torch.autograd.grad(score, normalised)
+    saliency = gradient[:, :, : raw.shape[2], : raw.shape[3]].abs().masked_fill(missing, 0.0)
+    sums = saliency.sum(dim=(2, 3), dtype=torch.float64)
+    yield from sums[valid.any(dim=(1, 2))].cpu().numpy()
+
+
+def _logits_and_input(segmenter: GlacierSegmenter, raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the network; return its logits and the normalised, imputed, padded input of the U-Net, a leaf of the graph.
+
+    The input is caught on its way, since its normalisation exists in the segmenter alone.
+    """
+    caught: list[Tensor] = []
+
+    def catch(_unet: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        caught.append(inputs[0].detach().requires_grad_())
+        return (caught[0],)
+
+    with segmenter.unet.register_forward_pre_hook(catch):
+        return segmenter(raw), caught[0]
+
+
+def _class_logit(logits: Tensor, head: Head, class_index: int) -> Tensor:
+    """ln(p / (1 - p)) of the class, (N, H, W), from the logits of the head's network or networks."""
+    if head == "two_binaries":
+        return logits[:, class_index - 1]
+    if head == "binary":
+        return logits[:, 0] if class_index == 1 else -logits[:, 0]
+    others = [index for index in range(logits.shape[1]) if index != class_index]
+    return logits[:, class_index] - logits[:, others].logsumexp(dim=1)
