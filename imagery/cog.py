@@ -1,12 +1,20 @@
 """Maps of a whole scene as files that open in the right place in a GIS."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 
 from imagery.classes import LEGEND, UNKNOWN
+from imagery.errors import SceneError
 from imagery.geotiff import encode
-from imagery.grid import Grid
+from imagery.grid import Grid, Window
 from imagery.masks import check_values
+
+StripWriter = Callable[[int, NDArray[np.float32]], None]
 
 
 def class_map_to_cog(mask: NDArray[np.uint8], grid: Grid) -> bytes:
@@ -29,22 +37,36 @@ def class_map_to_cog(mask: NDArray[np.uint8], grid: Grid) -> bytes:
     )
 
 
-def float_map_to_geotiff(array: NDArray[np.float32], grid: Grid, description: str) -> bytes:
-    """Encode a map of real numbers as a tiled GeoTIFF with nodata NaN.
+@contextmanager
+def float_map_writer(path: Path, grid: Grid, description: str) -> Iterator[StripWriter]:
+    """Write a map of real numbers strip by strip: a tiled, deflated GeoTIFF with nodata NaN.
 
     Args:
-        array: (H, W), NaN where there is no data.
+        path: The file to write.
         grid: The scene's grid.
         description: What the map shows, with its unit ("predictive entropy (nats)").
 
-    Raises:
-        SceneError: The array's size is not the grid's.
+    Yields:
+        A function of the first row and the array (rows, W) of a strip, NaN where there is no data. Strips follow each
+        other from row 0 to the last row; each raises SceneError if it does not fit below the one before. Rows that
+        were never written hold no data.
     """
-    return encode(
-        array.astype(np.float32, copy=False),
-        grid,
-        nodata=float("nan"),
-        description=description,
-        tiled="yes",
-        predictor=3,
-    )
+    profile = {"count": 1, "dtype": "float32", "height": grid.height, "width": grid.width, "nodata": float("nan")}
+    options = {"compress": "deflate", "predictor": 3, "tiled": True, "bigtiff": "if_safer"}
+    written = 0
+
+    with rasterio.open(path, "w", driver="GTiff", crs=grid.crs, transform=grid.affine, **profile, **options) as dataset:
+        dataset.set_band_description(1, description)
+
+        def write(row_off: int, strip: NDArray[np.float32]) -> None:
+            nonlocal written
+            if row_off != written:
+                raise SceneError(f"found a strip from row {row_off}; expected one from row {written}")
+            window = Window(row_off, 0, *strip.shape)
+            grid.check_inside(window)
+            if window.width != grid.width:
+                raise SceneError(f"found a strip of {window.width} columns; expected {grid.width}")
+            dataset.write(strip, 1, window=((row_off, row_off + window.height), (0, window.width)))
+            written += window.height
+
+        yield write

@@ -1,4 +1,6 @@
-"""Putting patch arrays together into a scene raster, blended where they overlap."""
+"""Putting patch arrays together into a scene raster, blended where they overlap, strip by strip."""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,56 +9,100 @@ from imagery.errors import SceneError
 from imagery.grid import Window
 
 
-class Stitcher:
-    """Collects windows of a raster and blends them.
+def stitch(
+    parts: Iterable[tuple[Window, NDArray[np.float32]]], height: int, width: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Blend windows into a raster, handing out its rows as soon as no later window can reach them.
 
     Each window weighs most in its middle, where a network sees context on all sides, and least at its edges: the outer
     product of sin^2(pi * (i + 0.5) / n), a raised cosine sampled at pixel centres, so positive on every pixel. The
-    result is the weighted mean, hence exact wherever the windows agree.
-    """
+    result is the weighted mean, hence exact wherever the windows agree. Only the rows that windows still reach are
+    held: memory is 4 * (C + 1) * (a window's height) * W bytes, however many rows the raster has.
 
-    def __init__(self, height: int, width: int, channels: int) -> None:
-        """Prepare an empty raster of the given size; memory is 4 * (channels + 1) bytes a pixel."""
-        self._sum: NDArray[np.float32] = np.zeros((channels, height, width), dtype=np.float32)
-        self._weight: NDArray[np.float32] = np.zeros((height, width), dtype=np.float32)
+    Args:
+        parts: Windows with their arrays (C, h, w), finite, every one with the same C. First rows never go up from one
+            window to the next, the order in which `imagery.grid.tile` gives them.
+        height: Rows of the raster.
+        width: Columns of the raster.
+
+    Yields:
+        First row and blended array (C, rows, W) of strips that follow each other from row 0 to the last row.
+
+    Raises:
+        SceneError: A window begins above the one before it, reaches beyond the raster, or has an array that is not of
+            its size or holds NaN or infinity; or some pixel lies in no window.
+    """
+    band = None
+    for window, array in parts:
+        _check(window, array, height, width)
+        if band is None:
+            band = _Band(array.shape[0], width)
+        elif window.row_off > band.top:
+            yield from band.rows_above(window.row_off)
+        band.add(window, array)
+    if band is None:
+        raise SceneError("found no window to stitch; expected windows over the whole raster")
+    yield from band.rows_above(height)
+
+
+class _Band:
+    """The rows that windows still reach: weighted sums (C, rows, W) and weights (rows, W) from row `top` on."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        self.top = 0
+        self._sum: NDArray[np.float32] = np.zeros((channels, 0, width), dtype=np.float32)
+        self._weight: NDArray[np.float32] = np.zeros((0, width), dtype=np.float32)
 
     def add(self, window: Window, array: NDArray[np.float32]) -> None:
-        """Blend one window in.
-
-        Args:
-            window: Where it lies.
-            array: (C, h, w), finite.
-
-        Raises:
-            SceneError: The array is not of the window's size, holds NaN or infinity, or reaches beyond the raster.
-        """
-        channels, height, width = self._sum.shape
-        if array.shape != (channels, *window.shape):
-            raise SceneError(f"found an array of shape {array.shape}; expected {(channels, *window.shape)}")
-        if window.row_off + window.height > height or window.col_off + window.width > width:
-            raise SceneError(f"found {window}; expected it inside {height} rows x {width} columns")
-        if not np.isfinite(array).all():
-            raise SceneError(f"found NaN or infinity in the array of {window}; expected finite values")
+        if array.shape[0] != self._sum.shape[0]:
+            raise SceneError(
+                f"found {array.shape[0]} channels in the array of {window}; expected {self._sum.shape[0]}, "
+                "as in the windows before"
+            )
+        first = window.row_off - self.top
+        if first < 0:
+            raise SceneError(
+                f"found {window} after a window that begins at row {self.top}; expected windows row by row, "
+                "as imagery.grid.tile gives them"
+            )
+        self._reach(first + window.height)
+        rows, cols = slice(first, first + window.height), window.slices[1]
         weight = np.outer(_raised_cosine(window.height), _raised_cosine(window.width))
-        rows, cols = window.slices
         self._sum[:, rows, cols] += weight * array
         self._weight[rows, cols] += weight
 
-    def result(self) -> NDArray[np.float32]:
-        """The blended raster, (C, H, W).
-
-        Raises:
-            SceneError: Some pixel lies in no window added.
-        """
-        missing = self._weight == 0
+    def rows_above(self, row: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Finish the rows from `top` to `row`, which becomes the new `top`."""
+        count = row - self.top
+        self._reach(count)
+        missing = self._weight[:count] == 0
         if missing.any():
-            row, col = np.argwhere(missing)[0]
+            first, column = np.argwhere(missing)[0]
             raise SceneError(
-                f"found {int(missing.sum())} pixels that no window covered, the first at row {row}, column {col}; "
-                "expected windows over the whole raster, as imagery.grid.tile gives them"
+                f"found {int(missing.sum())} pixels that no window covered, the first at row {self.top + first}, "
+                f"column {column}; expected windows over the whole raster, as imagery.grid.tile gives them"
             )
-        blended: NDArray[np.float32] = self._sum / self._weight
-        return blended
+        finished = (self.top, self._sum[:, :count] / self._weight[:count])
+        # Copies, lest views keep the finished rows in memory.
+        self._sum, self._weight = self._sum[:, count:].copy(), self._weight[count:].copy()
+        self.top = row
+        yield finished
+
+    def _reach(self, rows: int) -> None:
+        """Append empty rows until there are so many."""
+        more = rows - self._weight.shape[0]
+        if more > 0:
+            self._sum = np.pad(self._sum, ((0, 0), (0, more), (0, 0)))
+            self._weight = np.pad(self._weight, ((0, more), (0, 0)))
+
+
+def _check(window: Window, array: NDArray[np.float32], height: int, width: int) -> None:
+    if array.ndim != 3 or array.shape[1:] != window.shape:
+        raise SceneError(f"found an array of shape {array.shape}; expected (channels, {window.height}, {window.width})")
+    if window.row_off + window.height > height or window.col_off + window.width > width:
+        raise SceneError(f"found {window}; expected it inside {height} rows x {width} columns")
+    if not np.isfinite(array).all():
+        raise SceneError(f"found NaN or infinity in the array of {window}; expected finite values")
 
 
 def _raised_cosine(length: int) -> NDArray[np.float32]:

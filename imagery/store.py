@@ -3,6 +3,7 @@
 import hashlib
 import re
 import uuid
+from pathlib import Path
 from typing import Any, Final
 
 from fsspec.core import url_to_fs
@@ -40,13 +41,20 @@ class RasterStore:
         Raises:
             StoreError: The key is malformed.
         """
-        path = self._path(key)
-        parent, _, name = path.rpartition("/")
-        hidden = f"{parent}/.{name}.{uuid.uuid4().hex}"
-        self._fs.makedirs(parent, exist_ok=True)
+        path, hidden = self._places(key)
         self._fs.pipe_file(hidden, data)
         self._fs.mv(hidden, path)
         return hashlib.sha256(data).hexdigest()
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Store a copy of a local file, which need not fit in memory, replacing what the key held.
+
+        Raises:
+            StoreError: The key is malformed.
+        """
+        path, hidden = self._places(key)
+        self._fs.put_file(str(source), hidden)
+        self._fs.mv(hidden, path)
 
     def get(self, key: str) -> bytes:
         """The bytes under a key.
@@ -87,6 +95,13 @@ class RasterStore:
         """
         path = self._path(key)
         return path if "file" in _protocols(self._fs) else str(self._fs.unstrip_protocol(path))
+
+    def _places(self, key: str) -> tuple[str, str]:
+        """The path of a key and a hidden one beside it to write first, in a folder that exists."""
+        path = self._path(key)
+        parent, _, name = path.rpartition("/")
+        self._fs.makedirs(parent, exist_ok=True)
+        return path, f"{parent}/.{name}.{uuid.uuid4().hex}"
 
     def _path(self, key: str) -> str:
         if len(key) > _LONGEST_KEY or not _KEY.fullmatch(key):

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 
 from imagery.classes import DEBRIS_COVERED_ICE
-from imagery.cog import class_map_to_cog, float_map_to_geotiff
+from imagery.cog import class_map_to_cog, float_map_writer
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
 from tests.imagery.forge import UTM_45N
@@ -51,7 +51,9 @@ def test_a_float_map_survives_with_nan_description_and_place(tmp_path: Path) -> 
     entropy = np.random.default_rng(0).random((700, 1100), dtype=np.float32)
     entropy[:5] = np.nan
     path = tmp_path / "a.tif"
-    path.write_bytes(float_map_to_geotiff(entropy, GRID, "predictive entropy (nats)"))
+    with float_map_writer(path, GRID, "predictive entropy (nats)") as write:
+        for row in range(0, 700, 130):  # no multiple of a block
+            write(row, entropy[row : row + 130])
     with rasterio.open(path) as dataset:
         assert np.isnan(dataset.nodata)
         assert dataset.descriptions == ("predictive entropy (nats)",)
@@ -61,7 +63,21 @@ def test_a_float_map_survives_with_nan_description_and_place(tmp_path: Path) -> 
 
 
 def test_maps_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(SceneError, match="found an array of shape"):
-        float_map_to_geotiff(np.zeros((2, 2), dtype=np.float32), GRID, "")
     with pytest.raises(OutlineError, match=r"found the values \[3\]"):
         class_map_to_cog(np.full((700, 1100), 3, dtype=np.uint8), GRID)
+
+
+@pytest.mark.parametrize(
+    ("row", "shape", "message"),
+    [
+        (5, (10, 1100), "found a strip from row 5; expected one from row 0"),
+        (0, (10, 1099), "found a strip of 1099 columns; expected 1100"),
+        (0, (701, 1100), "expected it inside 700 rows x 1100 columns"),
+    ],
+)
+def test_strips_that_do_not_fit_are_refused(tmp_path: Path, row: int, shape: tuple[int, int], message: str) -> None:
+    with (
+        float_map_writer(tmp_path / "a.tif", GRID, "") as write,
+        pytest.raises(SceneError, match=message),
+    ):
+        write(row, np.zeros(shape, dtype=np.float32))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from imagery.cog import float_map_to_geotiff
+from imagery.cog import float_map_writer
 from imagery.errors import StoreError
 from imagery.grid import Grid
 from imagery.store import RasterStore
@@ -29,6 +29,14 @@ def test_a_second_put_replaces_the_first(store: RasterStore) -> None:
     store.put("a", b"first")
     store.put("a", b"second")
     assert store.get("a") == b"second"
+
+
+def test_a_file_is_put_as_a_copy_replacing_what_was_there(store: RasterStore, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"from a file")
+    store.put("a/b.bin", b"first")
+    store.put_file("a/b.bin", tmp_path / "a.bin")
+    assert store.get("a/b.bin") == b"from a file"
+    assert (tmp_path / "a.bin").read_bytes() == b"from a file"
 
 
 def test_what_is_deleted_is_gone(store: RasterStore) -> None:
@@ -61,7 +69,8 @@ def test_what_is_deleted_is_gone(store: RasterStore) -> None:
     ],
 )
 def test_malformed_keys_are_refused_by_every_call(store: RasterStore, key: str) -> None:
-    for call in (store.get, store.exists, store.delete, store.uri, lambda bad: store.put(bad, b"")):
+    puts = (lambda bad: store.put(bad, b""), lambda bad: store.put_file(bad, Path(__file__)))
+    for call in (store.get, store.exists, store.delete, store.uri, *puts):
         with pytest.raises(StoreError, match="found the key"):
             call(key)
 
@@ -69,6 +78,7 @@ def test_malformed_keys_are_refused_by_every_call(store: RasterStore, key: str) 
 def test_nothing_half_written_stays_beside_a_key(tmp_path: Path) -> None:
     store = RasterStore(str(tmp_path))
     store.put("a/b.tif", b"x")
+    store.put_file("a/b.tif", Path(__file__))
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.tif"]
 
 
@@ -82,13 +92,17 @@ def test_a_failed_rename_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(store._fs, "mv", fail)
     with pytest.raises(OSError, match="disk full"):
         store.put("a", b"new")
+    with pytest.raises(OSError, match="disk full"):
+        store.put_file("a", Path(__file__))
     assert store.get("a") == b"old"
 
 
 def test_rasterio_reads_a_local_uri(tmp_path: Path) -> None:
-    store = RasterStore(str(tmp_path))
+    store = RasterStore(str(tmp_path / "root"))
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    store.put("map.tif", float_map_to_geotiff(array, Grid(UTM_45N, NORTH_UP, width=3, height=2), "a map"))
+    with float_map_writer(tmp_path / "a.tif", Grid(UTM_45N, NORTH_UP, width=3, height=2), "a map") as write:
+        write(0, array)
+    store.put_file("map.tif", tmp_path / "a.tif")
     with rasterio.open(store.uri("map.tif")) as dataset:
         np.testing.assert_array_equal(dataset.read(1), array)
 

@@ -1,0 +1,293 @@
+"""Which windows train a network, which choose its best epoch, and which judge it: three ways to split a scene."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry import mapping
+
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.errors import SceneError
+from imagery.grid import Grid, Window, tile
+
+TRAINING: Final = "training"
+VALIDATION: Final = "validation"
+TEST: Final = "test"
+SPLITS: Final = (TRAINING, VALIDATION, TEST)
+
+Shares = tuple[float, float, float]
+"""Of training, validation and test; positive, summing to 1."""
+
+BARAKA_SHARES: Final[Shares] = (0.7, 0.1, 0.2)
+ARYAL_SHARES: Final[Shares] = (141 / 201, 20 / 201, 40 / 201)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Windows of one scene by what they are for. No pixel is in windows of two splits.
+
+    Attributes:
+        training: Windows to learn from.
+        validation: Windows to choose the best epoch and the settings by.
+        test: Windows to judge by, once.
+        dropped: Windows that had to go, as they shared ground with another split or lay in no cell or region whole.
+    """
+
+    training: tuple[Window, ...]
+    validation: tuple[Window, ...]
+    test: tuple[Window, ...]
+    dropped: tuple[Window, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, windows in self.named().items():
+            if not windows:
+                raise SceneError(
+                    f"found no window for {name} ({len(self.dropped)} dropped); expected at least one in each split: "
+                    "take smaller windows, less overlap, other cells or regions, or a larger scene"
+                )
+        for one, other in ((TRAINING, VALIDATION), (TRAINING, TEST), (VALIDATION, TEST)):
+            if _overlapping(self.named()[one], self.named()[other]).any():
+                raise SceneError(f"found windows of {one} that overlap windows of {other}; expected no shared pixel")
+
+    def named(self) -> dict[str, tuple[Window, ...]]:
+        """The three splits by name."""
+        return {TRAINING: self.training, VALIDATION: self.validation, TEST: self.test}
+
+
+def random_split(windows: Sequence[Window], generator: np.random.Generator, shares: Shares = BARAKA_SHARES) -> Split:
+    """Draw windows at random (Baraka et al. 2020, appendix A).
+
+    The paper prints 70/10/10, which leaves a tenth out; its counts of patches are those of 70/10/20, our default. Its
+    code draws from numpy's global generator, never seeded; here the generator is the caller's, so a split can be made
+    again.
+
+    Windows that share ground cannot be in two splits: a window that overlaps one of the test split leaves training and
+    validation, then one that overlaps validation leaves training, so that the figures published rest on as many windows
+    as were drawn. Cut without overlap, only the moved-back windows at the scene's edges are touched; with overlap
+    nearly every window meets another split, and `fishnet_split` keeps far more of them.
+
+    Args:
+        windows: Windows of one scene (`imagery.grid.tile`).
+        generator: What to draw from (`numpy.random.default_rng(seed)`).
+        shares: Of training, validation and test.
+
+    Returns:
+        The split; windows keep the order in which they came.
+
+    Raises:
+        SceneError: The shares are not positive or do not sum to 1, or a split would be empty.
+    """
+    drawn = _draw(len(windows), generator, shares)
+    return _disjoint(windows, drawn)
+
+
+def fishnet(width: int, height: int, cell_px: int) -> list[Window]:
+    """Cut a raster into square cells that share no ground; the last column and row of cells may be smaller.
+
+    Args:
+        width: Columns of the raster.
+        height: Rows of the raster.
+        cell_px: Side of a cell in pixels.
+
+    Returns:
+        The cells, row by row from the first pixel.
+
+    Raises:
+        SceneError: The side is not positive.
+    """
+    if cell_px < 1:
+        raise SceneError(f"found a cell of {cell_px} px; expected at least 1")
+    return [
+        Window(row, col, min(cell_px, height - row), min(cell_px, width - col))
+        for row in range(0, height, cell_px)
+        for col in range(0, width, cell_px)
+    ]
+
+
+def tile_cells(cells: Iterable[Window], size: int, overlap: int = 0) -> list[Window]:
+    """Cut each cell into windows by itself, as `imagery.grid.tile` cuts a scene, so that none crosses into another.
+
+    Cells smaller than a window, as there may be at the scene's edge, give none.
+
+    Raises:
+        SceneError: The overlap is out of range.
+    """
+    return [
+        Window(cell.row_off + window.row_off, cell.col_off + window.col_off, size, size)
+        for cell in cells
+        if min(cell.shape) >= size
+        for window in tile(cell.width, cell.height, size, overlap)
+    ]
+
+
+def fishnet_split(
+    windows: Sequence[Window],
+    cells: Sequence[Window],
+    generator: np.random.Generator,
+    shares: Shares = ARYAL_SHARES,
+) -> Split:
+    """Draw whole cells at random, with all the windows in them (Aryal et al. 2023, section 2).
+
+    Windows may overlap one another within a cell (`tile_cells`), never across cells.
+
+    Args:
+        windows: Windows of one scene; those that lie in no cell whole are dropped.
+        cells: Rectangles that share no ground (`fishnet`); those without a window are not drawn.
+        generator: What to draw from.
+        shares: Of training, validation and test; the paper has 141, 20 and 40 cells.
+
+    Returns:
+        The split; windows keep the order in which they came.
+
+    Raises:
+        SceneError: Cells overlap, the shares are not positive or do not sum to 1, or a split would be empty.
+    """
+    _check_apart({f"cell {i}": cell for i, cell in enumerate(cells)})
+    home = _home(windows, cells)
+    used = np.unique(home[home >= 0])
+    split_of_cell = np.full(len(cells) + 1, -1)  # the last stands for no cell
+    split_of_cell[used] = _draw(len(used), generator, shares)
+    return _disjoint(windows, split_of_cell[home])
+
+
+def region_split(windows: Sequence[Window], regions: Mapping[str, Window]) -> Split:
+    """Give each split ground of its own (Baraka et al. 2020, figure 8): how well does a model travel?
+
+    Scenes of different places need none of this: `imagery.grid.shares_ground` tells whether they are apart.
+
+    Args:
+        windows: Windows of one scene; those that lie in no region whole are dropped.
+        regions: A rectangle each for "training", "validation" and "test", sharing no ground.
+
+    Raises:
+        SceneError: A region is missing or unknown, regions overlap, or a split would be empty.
+    """
+    if set(regions) != set(SPLITS):
+        raise SceneError(f"found the regions {sorted(regions)}; expected {sorted(SPLITS)}")
+    _check_apart(regions)
+    return _disjoint(windows, _home(windows, [regions[name] for name in SPLITS]))
+
+
+def select_windows(
+    windows: Iterable[Window],
+    valid_of: Callable[[Window], NDArray[np.bool_]],
+    mask_of: Callable[[Window], NDArray[np.uint8]],
+    least_valid: float,
+    least_glacier: float,
+) -> list[Window]:
+    """Keep windows with enough valid pixels and enough glacier, reading one at a time.
+
+    Args:
+        windows: Windows of one scene.
+        valid_of: Where a window has data, (h, w) (`imagery.scene.SceneReader.valid_mask`).
+        mask_of: The label mask of a window, (h, w) (`imagery.maps.read_map`).
+        least_valid: Smallest share of valid pixels, 0 to 1.
+        least_glacier: Smallest share of clean or debris-covered ice among all pixels of the window, 0 to 1. Baraka et
+            al. and Aryal et al. take 0.1.
+    """
+    return [
+        window
+        for window in windows
+        if valid_of(window).mean() >= least_valid and _glacier_share(mask_of(window)) >= least_glacier
+    ]
+
+
+def write_footprints(split: Split, grid: Grid, scene: str, acquired: datetime) -> bytes:
+    """Write where the windows of a split lie, as GeoJSON (RFC 7946: longitude and latitude, WGS 84).
+
+    The footprints that came with the published code are mirrored north-south; these come from the grid's one transform,
+    whichever way its rows run.
+
+    Args:
+        split: Windows of the scene.
+        grid: The scene's grid.
+        scene: The scene's id.
+        acquired: When the scene was taken, with its time zone.
+
+    Returns:
+        A FeatureCollection, UTF-8. Properties: scene, acquired (ISO 8601), crs (the scene's own), split, row_off,
+        col_off, height, width (pixels).
+
+    Raises:
+        SceneError: The time has no zone, a window reaches beyond the grid, or the CRS has no transformation to WGS 84.
+    """
+    if acquired.tzinfo is None:
+        raise SceneError(f"found the time {acquired.isoformat()} without a zone; expected one, such as +00:00")
+    common = {"scene": scene, "acquired": acquired.isoformat(), "crs": grid.crs}
+    features = [
+        {
+            "type": "Feature",
+            "geometry": mapping(grid.footprint_wgs84(window)),
+            "properties": common
+            | {"split": name, "row_off": window.row_off, "col_off": window.col_off}
+            | {"height": window.height, "width": window.width},
+        }
+        for name, windows in split.named().items()
+        for window in windows
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
+def _draw(count: int, generator: np.random.Generator, shares: Shares) -> NDArray[np.int64]:
+    """The split of each of so many things: 0, 1 or 2, in shares that are exact but for rounding."""
+    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+        raise SceneError(f"found the shares {shares}; expected three positive numbers that sum to 1")
+    ends = np.round(np.cumsum(shares[:2]) * count).astype(np.int64)
+    split_of_rank = np.searchsorted(ends, np.arange(count), side="right")
+    return generator.permutation(split_of_rank)
+
+
+def _disjoint(windows: Sequence[Window], split_of: NDArray[np.int64]) -> Split:
+    """Fill the splits, test first, dropping windows of no split (-1) and those that overlap a split already filled."""
+    drawn = [[window for window, i in zip(windows, split_of, strict=True) if i == k] for k in range(len(SPLITS))]
+    test = drawn[2]
+    validation = _apart_from(drawn[1], test)
+    training = _apart_from(drawn[0], [*test, *validation])
+    kept = {*training, *validation, *test}
+    dropped = tuple(window for window in windows if window not in kept)
+    return Split(tuple(training), tuple(validation), tuple(test), dropped)
+
+
+def _apart_from(windows: Sequence[Window], others: Sequence[Window]) -> list[Window]:
+    meets = _overlapping(windows, others)
+    return [window for window, row in zip(windows, meets, strict=True) if not row.any()]
+
+
+def _overlapping(windows: Sequence[Window], others: Sequence[Window]) -> NDArray[np.bool_]:
+    """Which windows share a pixel with which others, (len(windows), len(others))."""
+    a, b = _edges(windows)[:, None], _edges(others)[None]
+    top, left = np.maximum(a[..., 0], b[..., 0]), np.maximum(a[..., 1], b[..., 1])
+    bottom, right = np.minimum(a[..., 2], b[..., 2]), np.minimum(a[..., 3], b[..., 3])
+    overlap: NDArray[np.bool_] = (top < bottom) & (left < right)
+    return overlap
+
+
+def _home(windows: Sequence[Window], cells: Sequence[Window]) -> NDArray[np.int64]:
+    """The cell in which each window lies whole; -1 where there is none."""
+    a, b = _edges(windows)[:, None], _edges(cells)[None]
+    inside = np.logical_and(a[..., :2] >= b[..., :2], a[..., 2:] <= b[..., 2:]).all(axis=-1)
+    return np.where(np.any(inside, axis=1), np.argmax(inside, axis=1), -1)
+
+
+def _edges(windows: Sequence[Window]) -> NDArray[np.int64]:
+    """Top, left, bottom and right, (len(windows), 4); the latter two lie one beyond the last pixel."""
+    edges = [(w.row_off, w.col_off, w.row_off + w.height, w.col_off + w.width) for w in windows]
+    return np.array(edges, dtype=np.int64).reshape(-1, 4)
+
+
+def _check_apart(rectangles: Mapping[str, Window]) -> None:
+    names = list(rectangles)
+    shared = np.argwhere(np.triu(_overlapping(list(rectangles.values()), list(rectangles.values())), k=1))
+    if shared.size:
+        one, other = (names[i] for i in shared[0])
+        raise SceneError(
+            f"found {one} ({rectangles[one]}) and {other} ({rectangles[other]}) that overlap; expected no shared ground"
+        )
+
+
+def _glacier_share(mask: NDArray[np.uint8]) -> float:
+    return float(np.isin(mask, [CLEAN_ICE.value, DEBRIS_COVERED_ICE.value]).mean())
