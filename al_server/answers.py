@@ -30,6 +30,7 @@ def scene_answer(session: Session, scene: Scene) -> SceneAnswer:
     return SceneAnswer(
         **{name: getattr(scene, name) for name in SceneAnswer.model_fields if name in Scene.__table__.columns},
         bands=list(source.band_names),
+        channels=list(source.channel_names),
         crs=source.grid.crs,
         width=source.grid.width,
         height=source.grid.height,

@@ -14,7 +14,8 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
-from imagery.channels import bands_needed
+from imagery.border import BorderSource
+from imagery.channels import ELEVATION, bands_needed
 from imagery.classes import by_name
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, shares_ground, tile
@@ -46,7 +47,7 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
 
     Raises:
         SceneError: the files do not make a scene.
-        OutlineError: the outlines name an unknown class, or a scene to judge by has none.
+        OutlineError: the outlines name an unknown class, a scene to judge by has none, or the border misses the scene.
         ConflictError: the name is taken, or the ground belongs to a scene of another role.
     """
     scene = _describe(catalog.settings, request, resolve)
@@ -61,7 +62,13 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
 def _describe(settings: Settings, request: SceneRequest, resolve: Resolve) -> Scene:
     """Check what the headers of the files tell; return the row, not yet stored."""
     region = Window(**request.region.model_dump()) if request.region else None
-    source = describe(_bands(request, resolve), region, request.nodata)
+    source = describe(
+        _bands(request, resolve),
+        region,
+        request.nodata,
+        dem=BandSource(ELEVATION, resolve(request.dem.path), request.dem.index) if request.dem else None,
+        border=BorderSource(resolve(request.border.path), request.border.layer) if request.border else None,
+    )
     size = request.patch_size_px or settings.patch_size_px
     overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
     tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
@@ -134,10 +141,10 @@ def _check_channels(session: Session, settings: Settings, source: SceneSource, r
     known = [scene for scene in session.scalars(select(Scene).order_by(Scene.id)) if scene.state != SceneState.REJECTED]
     pool = [SceneSource.from_json(scene.source) for scene in known if scene.role is SceneRole.POOL]
     if settings.channels or pool:
-        bands_needed(settings.channels or pool[0].band_names, source.band_names)
+        bands_needed(settings.channels or pool[0].band_names, source.raster_names)
     elif role is SceneRole.POOL:
         for scene in known:
-            bands_needed(source.band_names, SceneSource.from_json(scene.source).band_names)
+            bands_needed(source.band_names, SceneSource.from_json(scene.source).raster_names)
 
 
 def _check_patch_size(session: Session, size: int, role: SceneRole) -> None:

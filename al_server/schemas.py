@@ -109,6 +109,20 @@ class BandRequest(Closed):
     index: int = Field(1, ge=1, le=MAX_INTEGER)
 
 
+class DemRequest(Closed):
+    """Elevation in metres, of any resolution and CRS: a file below the scene root and the band's place in it."""
+
+    path: FilePath
+    index: int = Field(1, ge=1, le=MAX_INTEGER)
+
+
+class BorderRequest(Closed):
+    """Polygons outside of which nothing is known: a GeoPackage, GeoJSON or shapefile below the scene root."""
+
+    path: FilePath
+    layer: str | None = None
+
+
 class OutlineRequest(Closed):
     """Outlines of one class: a GeoPackage, GeoJSON or shapefile below the scene root."""
 
@@ -118,7 +132,7 @@ class OutlineRequest(Closed):
 
 
 class RegionRequest(Closed):
-    """A part of the files, in pixels."""
+    """A part of the files, in pixels of the first band's."""
 
     row_off: Integer
     col_off: Integer
@@ -127,7 +141,10 @@ class RegionRequest(Closed):
 
 
 class SceneRequest(Closed):
-    """A scene to register: either ``path`` (one file) or ``bands`` (each with its file)."""
+    """A scene to register: either ``path`` (one file) or ``bands`` (each with its file).
+
+    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it.
+    """
 
     name: str = Field(pattern=NAME)
     role: SceneRole
@@ -136,6 +153,8 @@ class SceneRequest(Closed):
     sensor: str | None = Field(None, max_length=50)
     region: RegionRequest | None = None
     nodata: float | None = None
+    dem: DemRequest | None = None
+    border: BorderRequest | None = None
     outlines: list[OutlineRequest] = []
     patch_size_px: int | None = Field(None, ge=32, le=MAX_INTEGER)
     patch_overlap_px: Integer | None = None
@@ -202,6 +221,7 @@ class SceneAnswer(BaseModel):
     state: SceneState
     sensor: str | None
     bands: list[str]
+    channels: list[str] = Field(description="what a model can be fed: bands, elevation, indices, slope")
     crs: str
     width: int
     height: int

@@ -15,14 +15,19 @@ from al_server.schemas import SceneRequest
 from catalog.records import Scene
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
+from cli.synthetic_commands import synthetic
 
 BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
+BORDER_HELP = "FILE[:LAYER] of polygons outside of which nothing is known, e.g. country.gpkg:border"
 OUTLINES_HELP = "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; repeatable"
 
 
 @click.group()
 def scene() -> None:
     """Register and list scenes."""
+
+
+scene.add_command(synthetic)
 
 
 @scene.command("add")
@@ -34,6 +39,8 @@ def scene() -> None:
 @click.option("--outlines", multiple=True, help=OUTLINES_HELP)
 @click.option("--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels")
 @click.option("--nodata", type=float, help="value that means no data, if the files do not say")
+@click.option("--dem", help="elevation in metres as GeoTIFF, any resolution and CRS; gives elevation and slope")
+@click.option("--border", help=BORDER_HELP)
 @click.option("--patch-size", type=int, help="side of a patch in pixels")
 def add(
     name: str,
@@ -44,9 +51,14 @@ def add(
     outlines: tuple[str, ...],
     region: tuple[int, int, int, int] | None,
     nodata: float | None,
+    dem: str | None,
+    border: str | None,
     patch_size: int | None,
 ) -> None:
-    """Register the scene NAME where it lies; nothing is copied."""
+    """Register the scene NAME where it lies; nothing is copied.
+
+    The first band decides the scene's grid; files of another resolution or CRS are resampled onto it when read.
+    """
     register_here(
         {
             "name": name,
@@ -57,6 +69,8 @@ def add(
             "outlines": [_parse(text, "layer") for text in outlines],
             "region": dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)) if region else None,
             "nodata": nodata,
+            "dem": {"path": dem} if dem else None,
+            "border": _file(border, "layer") if border else None,
             "patch_size_px": patch_size,
         }
     )
@@ -106,6 +120,10 @@ def _parse(text: str, third: str) -> dict[str, Any]:
     key, equals, rest = text.partition("=")
     if not equals:
         raise click.UsageError(f"found {text!r}, expected {BAND_HELP if third == 'index' else OUTLINES_HELP}")
-    file, _, last = rest.partition(":")
-    named = {"path": file, "name" if third == "index" else "class": key}
-    return named | ({third: last} if last else {})
+    return {"name" if third == "index" else "class": key, **_file(rest, third)}
+
+
+def _file(text: str, second: str) -> dict[str, Any]:
+    """Read ``FILE[:SECOND]``."""
+    file, _, last = text.partition(":")
+    return {"path": file} | ({second: last} if last else {})

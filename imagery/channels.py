@@ -1,4 +1,9 @@
-"""Channels: what a model is fed, named and never counted. A channel is a band of the scene or an index of two bands."""
+"""Channels: what a model is fed, named and never counted.
+
+A channel is a band of the scene, the elevation of its ground, the slope of that, or an index of two bands. Trap: the
+code of Baraka et al. stores its three indices in an order other than its documentation says, which no one notices as
+long as channels are numbers.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
@@ -17,25 +22,55 @@ INDICES: Final[Mapping[str, tuple[str, str]]] = {
     "ndwi": ("green", "nir"),
 }
 
+ELEVATION: Final = "elevation"
+"""Height of the ground in metres, from a digital elevation model."""
+SLOPE: Final = "slope"
+"""Steepness of the ground in degrees, worked out from elevation (see `imagery.terrain`)."""
+
+_ETM_SPECTRAL: Final = ("blue", "green", "red", "nir", "swir1", "thermal_low", "thermal_high", "swir2")
+
+CHANNEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
+    # Baraka et al., Appendix A: the ten bands of ETM+, three indices, elevation and slope.
+    "baraka": (*_ETM_SPECTRAL, "pan", "quality", *INDICES, ELEVATION, SLOPE),
+    # Aryal et al., Table 1.
+    "aryal": _ETM_SPECTRAL,
+    # He et al.: bands 6, 5 and 2 of OLI.
+    "he": ("swir1", "nir", "blue"),
+}
+"""What the papers fed their networks, by paper."""
+
 
 def available(band_names: Collection[str]) -> tuple[str, ...]:
-    """Every channel that a scene with these bands can give: its bands as listed, then the indices they allow."""
-    return (*band_names, *(name for name, pair in INDICES.items() if set(pair) <= set(band_names)))
+    """Every channel that a scene with these bands can give.
+
+    Args:
+        band_names: The bands; elevation among them where it is known.
+
+    Returns:
+        The bands as listed, the indices they allow, and slope where there is elevation.
+    """
+    indices = (name for name, pair in INDICES.items() if set(pair) <= set(band_names))
+    slope = (SLOPE,) if ELEVATION in band_names and SLOPE not in band_names else ()
+    return (*band_names, *indices, *slope)
 
 
 def bands_needed(channels: Iterable[str], band_names: Collection[str]) -> tuple[str, ...]:
     """The bands to read to compute the channels, each once, in the scene's order.
 
     Raises:
-        SceneError: A channel is neither a band of the scene nor an index of its bands.
+        SceneError: A channel is neither a band of the scene nor to be worked out from its bands.
     """
     known = available(band_names)
     needed: set[str] = set()
     for channel in channels:
         if channel not in known:
             raise SceneError(f"found the channel {channel!r}; expected one of {', '.join(known)}")
-        needed.update({channel} if channel in band_names else INDICES[channel])
+        needed.update(_made_of(channel) if channel not in band_names else {channel})
     return tuple(name for name in band_names if name in needed)
+
+
+def _made_of(channel: str) -> tuple[str, ...]:
+    return (ELEVATION,) if channel == SLOPE else INDICES[channel]
 
 
 def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,7 +92,10 @@ def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDA
 
 
 def compute(channel: str, bands: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """One channel from the bands read (see `bands_needed`), (H, W), NaN where invalid."""
+    """One channel from the bands read (see `bands_needed`), (H, W), NaN where invalid.
+
+    Slope must be among the bands: it depends on pixels around the window, which only the reader of a scene can get.
+    """
     if channel in bands and channel not in INDICES:
         return bands[channel]
     first, second = INDICES[channel]

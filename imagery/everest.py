@@ -27,7 +27,7 @@ from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GlacierCl
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer, despeckle, rasterize_outlines
-from imagery.outlines import ground_polygons
+from imagery.polygons import ground_polygons
 from imagery.scene import BandSource, SceneReader, describe
 
 SENSOR: Final = "landsat-7-etm+"

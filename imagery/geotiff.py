@@ -1,5 +1,6 @@
 """Opening and encoding GeoTIFF files: the one place that talks to GDAL's raster drivers."""
 
+import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from rasterio.windows import Window as RasterioWindow
 
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
+
+# GDAL keeps blocks it has read in memory, by default up to a twentieth of the machine's. It reads this variable, in
+# mebibytes, once, at the first block; a user's own setting goes first.
+os.environ.setdefault("GDAL_CACHEMAX", "128")
 
 # A file that declares one giant block would be decompressed whole to read one pixel of it.
 _LARGEST_BLOCK_BYTES: Final = 1 << 30
@@ -210,6 +215,43 @@ def declared_valid(
     if alpha is not None:
         valid &= read_window(dataset, [alpha], window, shape)[0] != 0
     return valid
+
+
+def read_measured(
+    dataset: DatasetReader,
+    indexes: list[int],
+    window: Window,
+    shape: tuple[int, int] | None,
+    *,
+    alpha: int | None,
+    nodata: float | None,
+) -> NDArray[np.float32]:
+    """Read bands of a window as numbers that are NaN where there is no measurement.
+
+    Args:
+        dataset: An open dataset.
+        indexes: 1-based band indexes.
+        window: Relative to the file's first pixel.
+        shape: Rows and columns wanted, thinned by nearest pixel; the window's own without one.
+        alpha: The alpha band (`alpha_index`), or None.
+        nodata: A value that means no data, besides whatever the file declares.
+
+    Returns:
+        (len(indexes), h, w); NaN where the file's nodata value, mask or alpha band or the nodata value given says so,
+        and where the value is NaN, infinite, or too large for float32.
+
+    Raises:
+        SceneError: As `read_window`.
+    """
+    raw = read_window(dataset, indexes, window, shape)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, hence invalid
+        pixels = raw.astype(np.float32)
+    for index, values, band in zip(indexes, raw, pixels, strict=True):
+        invalid = ~np.isfinite(band) | ~declared_valid(dataset, index, values, window, alpha)
+        if nodata is not None:
+            invalid |= values == nodata
+        band[invalid] = np.nan
+    return pixels
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -53,31 +54,26 @@ def compose(
         OutlineError: A value is not in the legend, an array has another shape or dtype, or a geometry is no polygon.
     """
     mask: NDArray[np.uint8] = np.full((height, width), BACKGROUND.value, dtype=np.uint8)
-    for value, covered in layers:
-        if value not in {entry.value for entry in LEGEND}:
-            raise OutlineError(f"found the class value {value}; expected one of {[entry.value for entry in LEGEND]}")
-        if isinstance(covered, np.ndarray):
-            _check_covered(covered, (height, width))
-            mask[covered] = value
+    # Polygons in a row are burnt in one pass: every pass visits the whole mask.
+    for is_array, run in groupby(layers, key=lambda layer: isinstance(layer[1], np.ndarray)):
+        if is_array:
+            for value, covered in run:
+                _check_covered(value, covered, (height, width))
+                mask[covered] = value
         else:
-            _burn(mask, [covered], value)
+            _burn(mask, list(run))
     return mask
 
 
-def rasterize_outlines(outlines: Sequence[OutlineLayer], grid: Grid, window: Window | None = None) -> NDArray[np.uint8]:
-    """Burn outlines of any CRS into a label mask on the scene's grid.
-
-    A polygon covers the pixels whose centres it holds. Holes stay holes (public code burns exteriors
-    only, so that rock islands become ice). Where layers overlap, debris-covered ice wins over clean ice, and
-    masked/unknown over both, whatever the order given.
+def read_outlines(outlines: Sequence[OutlineLayer], grid: Grid) -> list[tuple[int, VectorLayer]]:
+    """Read outlines of any CRS, for `burn_outlines`.
 
     Args:
-        outlines: The layers; ground that none covers is background.
+        outlines: The layers.
         grid: The scene's grid.
-        window: The part of the scene wanted; all of it without one.
 
     Returns:
-        (h, w) label mask of the window.
+        (class value, layer) in the order given; `VectorLayer.repairs` lists the geometries that were invalid.
 
     Raises:
         OutlineError: A file cannot be used (see `imagery.vectors.read_layer`), or no layer comes near the scene.
@@ -85,13 +81,43 @@ def rasterize_outlines(outlines: Sequence[OutlineLayer], grid: Grid, window: Win
     """
     if any(by_name(item.class_name) == BACKGROUND for item in outlines):
         raise OutlineError("found outlines of background; expected only what is not: draw rock islands as holes")
-    layers = [(by_name(item.class_name).value, read_layer(item.path, item.layer, grid)) for item in outlines]
-    _check_any_near([item.path for item in outlines], [layer for _, layer in layers])
+    layers = [read_layer(item.path, item.layer, grid, class_name=item.class_name) for item in outlines]
+    _check_any_near([item.path for item in outlines], layers)
+    return [(by_name(item.class_name).value, layer) for item, layer in zip(outlines, layers, strict=True)]
+
+
+def burn_outlines(
+    layers: Sequence[tuple[int, VectorLayer]], grid: Grid, window: Window | None = None
+) -> NDArray[np.uint8]:
+    """Burn the layers of `read_outlines` into a label mask on the scene's grid.
+
+    A polygon covers the pixels whose centres it holds. Holes stay holes (public code burns exteriors
+    only, so that rock islands become ice). Where layers overlap, debris-covered ice wins over clean ice, and
+    masked/unknown over both, whatever the order given.
+
+    Args:
+        layers: (class value, layer); ground that none covers is background.
+        grid: The scene's grid.
+        window: The part of the scene wanted; all of it without one.
+
+    Returns:
+        (h, w) label mask of the window.
+    """
     part = grid if window is None else grid.subgrid(window)
     mask: NDArray[np.uint8] = np.full((part.height, part.width), BACKGROUND.value, dtype=np.uint8)
-    for value, layer in sorted(layers, key=lambda item: item[0]):  # the legend's values rise with precedence
-        _burn(mask, list(layer.polygons), value, part)
+    rising = sorted(layers, key=lambda item: item[0])  # the legend's values rise with precedence
+    _burn(mask, [(value, polygon) for value, layer in rising for polygon in layer.polygons], part)
     return mask
+
+
+def rasterize_outlines(outlines: Sequence[OutlineLayer], grid: Grid, window: Window | None = None) -> NDArray[np.uint8]:
+    """`read_outlines` and `burn_outlines` in one: outlines of any CRS as a (h, w) label mask of the window.
+
+    Raises:
+        OutlineError: As `read_outlines`.
+        ValueError: As `read_outlines`.
+    """
+    return burn_outlines(read_outlines(outlines, grid), grid, window)
 
 
 def despeckle(mask: NDArray[np.uint8], min_pixels: int) -> NDArray[np.uint8]:
@@ -161,19 +187,26 @@ def class_shares(mask: NDArray[np.uint8]) -> dict[str, float]:
     return {entry.name: float((mask == entry.value).sum() / judged) if judged else float("nan") for entry in CLASSES}
 
 
-def _check_covered(covered: NDArray[np.bool_], shape: tuple[int, int]) -> None:
+def _check_value(value: int) -> None:
+    if value not in {entry.value for entry in LEGEND}:
+        raise OutlineError(f"found the class value {value}; expected one of {[entry.value for entry in LEGEND]}")
+
+
+def _check_covered(value: int, covered: Any, shape: tuple[int, int]) -> None:
+    _check_value(value)
     if covered.shape != shape or covered.dtype != np.bool_:
         raise OutlineError(f"found {covered.dtype} of shape {covered.shape}; expected bool of shape {shape}")
 
 
-def _burn(mask: NDArray[np.uint8], polygons: Sequence[Any], value: int, grid: Grid | None = None) -> None:
-    """Paint polygons into the mask, in pixel coordinates or in the coordinates of the grid given."""
-    for polygon in polygons:
+def _burn(mask: NDArray[np.uint8], polygons: Sequence[tuple[int, Any]], grid: Grid | None = None) -> None:
+    """Paint (value, polygon) in their order, in pixel coordinates or in the coordinates of the grid given."""
+    for value, polygon in polygons:
+        _check_value(value)
         if polygon.geom_type not in {"Polygon", "MultiPolygon"} or polygon.is_empty:
             raise OutlineError(f"found {polygon.wkt[:60]!r}; expected a polygon")
     if polygons:
         where = {} if grid is None else {"transform": grid.affine}
-        rasterize([(polygon, value) for polygon in polygons], out=mask, **where)
+        rasterize([(polygon, value) for value, polygon in polygons], out=mask, **where)
 
 
 def _check_any_near(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:

@@ -8,24 +8,54 @@ from imagery.errors import SceneError
 
 @dataclass(frozen=True)
 class Band:
-    """One spectral band of a sensor.
+    """One band of a sensor.
 
     Attributes:
         name: Our name for it, the same for every sensor ("nir", "swir1", ...).
         field_name: The sensor's own designation, as in the delivered file names ("B4").
         resolution_m: Ground sampling distance as acquired, in metres.
-        centre_um: Middle of the band's spectral range, in micrometres.
+        centre_um: Middle of the band's spectral range, in micrometres; None for the quality band, which measures none.
+        stacked: Whether the usual multi-band file of the sensor holds it (see `imagery.scene.bands_of_file`).
     """
 
     name: str
     field_name: str
     resolution_m: float
-    centre_um: float
+    centre_um: float | None
+    stacked: bool = True
 
 
-# Source of both tables: USGS, "What are the band designations for the Landsat satellites?". Band 6 of ETM+ is acquired
-# once, at 60 m, and delivered at two gains.
+# Landsat 8's operational land imager and thermal sensor, and their copies on Landsat 9.
+_OLI_TIRS: Final = (
+    Band("coastal", "B1", 30.0, 0.440),
+    Band("blue", "B2", 30.0, 0.480),
+    Band("green", "B3", 30.0, 0.560),
+    Band("red", "B4", 30.0, 0.655),
+    Band("nir", "B5", 30.0, 0.865),
+    Band("swir1", "B6", 30.0, 1.610),
+    Band("swir2", "B7", 30.0, 2.200),
+    Band("pan", "B8", 15.0, 0.590, stacked=False),
+    Band("cirrus", "B9", 30.0, 1.370, stacked=False),
+    Band("thermal1", "B10", 100.0, 10.895, stacked=False),
+    Band("thermal2", "B11", 100.0, 12.005, stacked=False),
+    Band("quality", "QA_PIXEL", 30.0, None, stacked=False),
+)
+
+# Sources: USGS, "What are the band designations for the Landsat satellites?"; ESA, "Sentinel-2 MSI: spectral bands"
+# (central wavelengths of Sentinel-2A). Band 6 of ETM+ is acquired once and delivered at two gains. The quality band is
+# BQA in the Collection 1 scenes of Baraka et al., QA_PIXEL in Collection 2. Atmospheric correction consumes band 10 of
+# Sentinel-2, so that surface reflectance comes without it.
 SENSORS: Final[dict[str, tuple[Band, ...]]] = {
+    "landsat-5-tm": (
+        Band("blue", "B1", 30.0, 0.485),
+        Band("green", "B2", 30.0, 0.560),
+        Band("red", "B3", 30.0, 0.660),
+        Band("nir", "B4", 30.0, 0.830),
+        Band("swir1", "B5", 30.0, 1.650),
+        Band("thermal", "B6", 120.0, 11.450),
+        Band("swir2", "B7", 30.0, 2.215),
+        Band("quality", "QA_PIXEL", 30.0, None, stacked=False),
+    ),
     "landsat-7-etm+": (
         Band("blue", "B1", 30.0, 0.485),
         Band("green", "B2", 30.0, 0.560),
@@ -35,15 +65,25 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
         Band("thermal_low", "B6_VCID_1", 60.0, 11.450),
         Band("thermal_high", "B6_VCID_2", 60.0, 11.450),
         Band("swir2", "B7", 30.0, 2.220),
+        Band("pan", "B8", 15.0, 0.710, stacked=False),
+        Band("quality", "BQA", 30.0, None, stacked=False),
     ),
-    "landsat-8-oli": (
-        Band("coastal", "B1", 30.0, 0.440),
-        Band("blue", "B2", 30.0, 0.480),
-        Band("green", "B3", 30.0, 0.560),
-        Band("red", "B4", 30.0, 0.655),
-        Band("nir", "B5", 30.0, 0.865),
-        Band("swir1", "B6", 30.0, 1.610),
-        Band("swir2", "B7", 30.0, 2.200),
+    "landsat-8-oli": _OLI_TIRS,
+    "landsat-9-oli-2": _OLI_TIRS,
+    "sentinel-2-msi": (
+        Band("coastal", "B1", 60.0, 0.4427),
+        Band("blue", "B2", 10.0, 0.4924),
+        Band("green", "B3", 10.0, 0.5598),
+        Band("red", "B4", 10.0, 0.6646),
+        Band("rededge1", "B5", 20.0, 0.7041),
+        Band("rededge2", "B6", 20.0, 0.7405),
+        Band("rededge3", "B7", 20.0, 0.7828),
+        Band("nir", "B8", 10.0, 0.8328),
+        Band("nir_narrow", "B8A", 20.0, 0.8647),
+        Band("water_vapour", "B9", 60.0, 0.9451),
+        Band("cirrus", "B10", 60.0, 1.3735, stacked=False),
+        Band("swir1", "B11", 20.0, 1.6137),
+        Band("swir2", "B12", 20.0, 2.2024),
     ),
 }
 

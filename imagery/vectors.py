@@ -1,5 +1,7 @@
 """Reading polygons from vector files."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
+from imagery.classes import LEGEND
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
 
@@ -26,6 +29,25 @@ _FORMATS: Final = {
 }
 
 
+CLASS_FIELD: Final = "class"
+"""The field of `imagery.outline_files` that holds the class name."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done to one invalid geometry.
+
+    Attributes:
+        feature: Its number in the file (OGR's FID, as GIS programs show it).
+        reason: Why it was invalid, in GEOS's words, with the place in the scene's CRS: "Self-intersection[x y]".
+        dropped: Whether nothing with an area was left of it.
+    """
+
+    feature: int
+    reason: str
+    dropped: bool
+
+
 @dataclass(frozen=True)
 class VectorLayer:
     """The polygons of a layer near a scene.
@@ -36,12 +58,14 @@ class VectorLayer:
         scene_extent: Bounds of the scene in the layer's CRS.
         polygons: (n,) shapely polygons and multipolygons that may touch the scene, in the scene's CRS, valid, holes
             kept.
+        repairs: The geometries among them that were invalid in the file.
     """
 
     crs: str
     extent: Bounds
     scene_extent: Bounds
     polygons: NDArray[np.object_]
+    repairs: tuple[Repair, ...] = ()
 
     @property
     def misses_scene(self) -> bool:
@@ -49,13 +73,20 @@ class VectorLayer:
         return not shapely.box(*self.extent).intersects(shapely.box(*self.scene_extent))
 
 
-def read_layer(path: str, layer: str | None, grid: Grid) -> VectorLayer:
+def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | None = None) -> VectorLayer:
     """Read the polygons of a layer that may touch a scene; rows without a geometry are passed over.
+
+    Invalid geometries are repaired and listed in `VectorLayer.repairs`. Rings are mended one by one and holes are
+    then taken out of their shell, so that a hole that crosses the shell never becomes ice and overlapping parts never
+    become a hole.
 
     Args:
         path: A local GeoPackage, GeoJSON or shapefile, in any CRS.
         layer: The layer to read; None only where the file has just one.
         grid: The scene.
+        class_name: With it, a layer that holds several classes, as those of `imagery.outline_files` do, gives this
+            one's polygons only. Such a layer has a field `class` with nothing but names of the legend; of any other
+            layer everything is read.
 
     Raises:
         OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, or
@@ -68,16 +99,32 @@ def read_layer(path: str, layer: str | None, grid: Grid) -> VectorLayer:
         _check_info(path, info)
         crs = str(info["crs"])
         scene_extent = grid.footprint_in(crs).bounds
-        wkb = pyogrio.raw.read(path, layer=layer, columns=[], bbox=scene_extent)[2]
-        geometries = shapely.from_wkb(np.array([item for item in wkb if item is not None], dtype=object))
+        features, geometries = _read_features(path, info, scene_extent, class_name)
         moved = grid.from_crs(shapely.force_2d(geometries), crs)
     except (DataSourceError, DataLayerError, SceneError) as error:
         raise OutlineError(f"{path}: {error}") from error
-    valid = (_valid_polygon(path, geometry) for geometry in moved)
-    # What has no area after the repair, a sliver drawn there and back, covers no pixel.
-    polygons = np.array([polygon for polygon in valid if not polygon.is_empty], dtype=object)
+    _check_polygons(path, moved)
+    polygons, repairs = _repair(features, moved)
     left, bottom, right, top = (float(value) for value in info["total_bounds"])
-    return VectorLayer(crs, (left, bottom, right, top), scene_extent, polygons)
+    return VectorLayer(crs, (left, bottom, right, top), scene_extent, polygons, repairs)
+
+
+def describe_repairs(repairs: Sequence[Repair]) -> str:
+    """One line for the owner of a file: how many outlines were repaired or dropped, why, and the first one's place.
+
+    Raises:
+        ValueError: There are no repairs to describe.
+    """
+    if not repairs:
+        raise ValueError("found no repairs; expected at least one to describe")
+    kinds = Counter(repair.reason.partition("[")[0] for repair in repairs)
+    why = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    dropped = sum(repair.dropped for repair in repairs)
+    first = repairs[0]
+    return (
+        f"invalid outlines: {len(repairs) - dropped} repaired, {dropped} dropped for having no area; "
+        f"{why}; the first is feature {first.feature}: {first.reason}"
+    )
 
 
 def polygonal(geometry: Any) -> list[Any]:
@@ -123,8 +170,37 @@ def _check_info(path: str, info: dict[str, Any]) -> None:
         raise OutlineError(f"{path}: found no features in layer {info['layer_name']!r}; expected polygons")
 
 
-def _valid_polygon(path: str, geometry: Any) -> Any:
-    if geometry.geom_type not in {"Polygon", "MultiPolygon"}:
-        raise OutlineError(f"{path}: found a {geometry.geom_type}; expected only polygons")
-    # A bow tie becomes two triangles, a spike vanishes; what is left of the area is kept.
-    return geometry if geometry.is_valid else shapely.union_all(polygonal(shapely.make_valid(geometry)))
+def _read_features(
+    path: str, info: dict[str, Any], extent: Bounds, class_name: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """The FIDs and geometries of the features near the scene, (n,) each."""
+    columns = [CLASS_FIELD] if class_name is not None and CLASS_FIELD in info["fields"] else []
+    _, fids, wkb, fields = pyogrio.raw.read(
+        path, layer=info["layer_name"], columns=columns, bbox=extent, return_fids=True
+    )
+    wanted = np.array([item is not None for item in wkb], dtype=np.bool_)
+    if columns and set(fields[0]) <= {entry.name for entry in LEGEND}:
+        wanted &= fields[0] == class_name
+    return fids[wanted], shapely.from_wkb(wkb[wanted])
+
+
+def _check_polygons(path: str, geometries: NDArray[np.object_]) -> None:
+    for geometry in geometries:
+        if geometry.geom_type not in {"Polygon", "MultiPolygon"}:
+            raise OutlineError(f"{path}: found a {geometry.geom_type}; expected only polygons")
+
+
+def _repair(
+    features: NDArray[np.int64], geometries: NDArray[np.object_]
+) -> tuple[NDArray[np.object_], tuple[Repair, ...]]:
+    """Make geometries valid; what has no area after it, a sliver drawn there and back, covers no pixel and goes."""
+    invalid = np.flatnonzero(~shapely.is_valid(geometries))
+    mended = geometries.copy()
+    mended[invalid] = shapely.make_valid(geometries[invalid], method="structure", keep_collapsed=False)
+    empty = shapely.is_empty(mended)
+    reasons = shapely.is_valid_reason(geometries[invalid])
+    repairs = tuple(
+        Repair(int(features[index]), str(reason), bool(empty[index]))
+        for index, reason in zip(invalid, reasons, strict=True)
+    )
+    return mended[~empty], repairs

@@ -252,3 +252,33 @@ def test_a_scene_without_the_channels_of_the_pool_is_refused(register: Register,
     region = {"row_off": 0, "col_off": 80, "height": 64, "width": 64}
     assert_problem(register(**narrow, path=None, bands=bands, region=region), 422, "green")
     assert count_scenes(catalog) == 1
+
+
+def test_a_dem_and_a_border_are_kept_with_the_scene_and_widen_its_channels(
+    register: Register, catalog: Catalog, forged: ForgedScene
+) -> None:
+    root = catalog.settings.scene_root
+    coarse = (90.0, 0.0, NORTH_UP[2], 0.0, -90.0, NORTH_UP[5])
+    dem = write_geotiff(root / "dem.tif", np.full((40, 60), 5000, dtype=np.int16), transform=coarse)
+    border = {"path": "scene_outlines.gpkg", "layer": "clean_ice"}
+    response = register(dem={"path": "dem.tif"}, border=border)
+    assert response.status_code == 202, response.text
+    assert response.json["scene"]["bands"] == ["red", "green", "blue", "nir"]
+    channels = ["red", "green", "blue", "nir", "elevation", "ndvi", "ndwi", "slope"]
+    assert response.json["scene"]["channels"] == channels
+    with catalog.read() as session:
+        source = SceneSource.from_json(session.query(Scene).one().source)
+    assert source.dem is not None
+    assert source.border is not None
+    assert (source.dem.name, source.dem.path, source.dem.index) == ("elevation", str(dem), 1)
+    assert source.border.layer == "clean_ice"
+    assert [item.grid.transform for item in source.resampled] == [coarse]
+
+
+def test_a_dem_or_border_outside_the_scene_root_or_misspelt_is_refused(register: Register, catalog: Catalog) -> None:
+    forge_scene(catalog.settings.scene_root.parent / "secret.tif")
+    for changes in ({"dem": {"path": "../secret.tif"}}, {"border": {"path": "../secret_outlines.gpkg"}}):
+        assert_problem(register(**changes), 422, "found no file", "below the scene root")
+    assert register(dem={"path": "scene.tif", "band": 1}).status_code == 422
+    assert_problem(register(border={"path": "scene_outlines.gpkg"}), 422, "found no layer name")
+    assert count_scenes(catalog) == 0

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from imagery.channels import available, bands_needed, compute, normalised_difference
+from imagery.channels import CHANNEL_SETS, available, bands_needed, compute, normalised_difference
 from imagery.errors import SceneError
+from imagery.sensors import sensor_bands
 
 BANDS = {
     "red": np.array([[10.0, 30.0]], dtype=np.float32),
@@ -42,3 +43,19 @@ def test_bands_needed_are_each_named_once_in_scene_order() -> None:
 def test_an_unknown_channel_is_an_error_that_lists_the_available_ones() -> None:
     with pytest.raises(SceneError, match=r"'ndsi'; expected one of red, nir, ndvi$"):
         bands_needed(["ndsi"], ["red", "nir"])
+
+
+def test_slope_is_available_where_elevation_is_and_needs_it() -> None:
+    assert available(["red", "elevation"]) == ("red", "elevation", "slope")
+    assert bands_needed(["slope"], ["red", "elevation"]) == ("elevation",)
+    with pytest.raises(SceneError, match=r"'slope'; expected one of red$"):
+        bands_needed(["slope"], ["red"])
+
+
+def test_channels_of_the_papers_are_named_never_counted() -> None:
+    etm = [band.name for band in sensor_bands("landsat-7-etm+")]
+    assert {name: len(channels) for name, channels in CHANNEL_SETS.items()} == {"baraka": 15, "aryal": 8, "he": 3}
+    assert set(CHANNEL_SETS["baraka"]) == set(available([*etm, "elevation"]))
+    assert CHANNEL_SETS["aryal"] == tuple(band.name for band in sensor_bands("landsat-7-etm+") if band.stacked)
+    by_field = {band.field_name: band.name for band in sensor_bands("landsat-8-oli")}
+    assert CHANNEL_SETS["he"] == (by_field["B6"], by_field["B5"], by_field["B2"])

@@ -17,7 +17,8 @@ def test_landsat_field_names_map_to_the_right_part_of_the_spectrum() -> None:
 def test_bands_are_distinct_and_rise_in_wavelength_within_the_solar_range(sensor: str) -> None:
     bands = sensor_bands(sensor)
     assert len({band.name for band in bands}) == len({band.field_name for band in bands}) == len(bands)
-    solar = [band.centre_um for band in bands if band.centre_um < 3.0]
+    # What is left out of the stack (pan, cirrus) lies between the others.
+    solar = [band.centre_um for band in bands if band.stacked and band.centre_um and band.centre_um < 3.0]
     assert solar == sorted(solar)
 
 
@@ -31,6 +32,37 @@ def test_only_the_thermal_bands_of_landsat_7_are_coarse() -> None:
     assert coarse == {"thermal_low", "thermal_high"}
 
 
+@pytest.mark.parametrize(
+    ("sensor", "stack", "table"),
+    [
+        ("landsat-5-tm", 7, 8),
+        ("landsat-7-etm+", 8, 10),
+        ("landsat-8-oli", 7, 12),
+        ("landsat-9-oli-2", 7, 12),
+        ("sentinel-2-msi", 12, 13),
+    ],
+)
+def test_the_stack_and_the_whole_table_of_a_sensor_have_these_many_bands(sensor: str, stack: int, table: int) -> None:
+    bands = sensor_bands(sensor)
+    assert (sum(band.stacked for band in bands), len(bands)) == (stack, table)
+
+
+def test_the_same_part_of_the_spectrum_has_the_same_name_on_every_sensor() -> None:
+    for name, low, high in (("green", 0.5, 0.6), ("nir", 0.8, 0.9), ("swir1", 1.5, 1.7), ("swir2", 2.1, 2.3)):
+        centres = [band.centre_um for bands in SENSORS.values() for band in bands if band.name == name]
+        assert len(centres) == len(SENSORS)
+        assert all(centre is not None and low < centre < high for centre in centres)
+
+
+def test_sentinel_2_bands_come_in_three_resolutions() -> None:
+    by_resolution = {
+        size: [b.name for b in SENSORS["sentinel-2-msi"] if b.resolution_m == size] for size in (10, 20, 60)
+    }
+    assert by_resolution[10] == ["blue", "green", "red", "nir"]
+    assert by_resolution[60] == ["coastal", "water_vapour", "cirrus"]
+    assert len(by_resolution[20]) == 6
+
+
 def test_an_unknown_sensor_is_an_error() -> None:
-    with pytest.raises(SceneError, match=r"'modis'; expected one of landsat-7-etm\+, landsat-8-oli"):
+    with pytest.raises(SceneError, match=r"'modis'; expected one of landsat-5-tm, landsat-7-etm\+, landsat-8-oli"):
         sensor_bands("modis")

@@ -1,0 +1,43 @@
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import select
+
+from catalog.context import Catalog
+from catalog.records import Scene
+from cli import scene_commands
+from imagery.border import BorderSource
+from imagery.scene import SceneSource
+from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
+
+
+def test_a_scene_is_added_with_its_dem_and_border(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    forged = forge_scene(tmp_path / "scene.tif")
+    coarse = (90.0, 0.0, NORTH_UP[2], 0.0, -90.0, NORTH_UP[5])
+    dem = write_geotiff(tmp_path / "dem.tif", np.full((40, 60), 5000, dtype=np.int16), transform=coarse)
+    border = tmp_path / "scene_outlines.gpkg"
+    options = ["--file", str(forged.path), "--dem", str(dem), "--border", f"{border}:clean_ice", "--patch-size", "32"]
+    result = CliRunner().invoke(scene_commands.scene, ["add", "khumbu", "--role", "pool", *options])
+    assert result.exit_code == 0, result.output
+    with catalog.read() as session:
+        source = SceneSource.from_json(session.scalars(select(Scene)).one().source)
+    assert source.dem is not None
+    assert (source.dem.name, source.dem.path) == ("elevation", str(dem))
+    assert source.border == BorderSource(str(border), "clean_ice")
+
+
+def test_a_dem_that_is_not_there_is_a_usage_error(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    path = forge_scene(tmp_path / "scene.tif").path
+    command = ["add", "khumbu", "--role", "pool", "--file", str(path), "--dem", str(tmp_path / "dem.tif")]
+    result = CliRunner().invoke(scene_commands.scene, command)
+    assert result.exit_code == 2
+    assert "found no file" in result.output
