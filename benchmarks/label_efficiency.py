@@ -32,12 +32,11 @@ from models.card import Gain, RegionMetrics
 from models.mc_dropout import predict_mc
 from models.measures import score_patch
 from models.metrics import confusion_matrix
-from models.segmenter import GlacierSegmenter, build_segmenter
+from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, fit
-from models.unet import UNetConfig
 from workers.acquisition import select
-from workers.fine_tune import training_config
 from workers.gate import judge
+from workers.recipe import fresh_network, training_config
 from workers.score_pool import patch_seed
 from workers.windows import batches, predict_classes, read_batch
 
@@ -79,15 +78,7 @@ class Task:
         source = self.regions["pool"].source
         whole = Window(0, 0, source.grid.height, source.grid.width)
         statistics_of_pool = channel_statistics([(source, [whole])], source.band_names)
-        config = UNetConfig(
-            in_channels=len(source.band_names),
-            classes=len(CLASSES),
-            depth=self.settings.unet_depth,
-            width=self.settings.unet_width,
-            dropout=self.settings.unet_dropout,
-            normalization=self.settings.unet_normalization,
-        )
-        return build_segmenter(source.band_names, statistics_of_pool.mean, statistics_of_pool.std, config, seed)
+        return fresh_network(self.settings, source.band_names, statistics_of_pool, seed)
 
     def train(self, segmenter: GlacierSegmenter, labelled: Sequence[int], config: TrainingConfig) -> None:
         """Train in place on the truth of some patches."""

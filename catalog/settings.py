@@ -38,7 +38,7 @@ class UnknownSettingError(ValueError):
 class Settings(BaseSettings):
     """The whole configuration; immutable, and the only way any room learns of its surroundings."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_parse_none_str="null")
 
     # Where things live
     var_dir: AbsolutePath = Field(Path("var"), validate_default=True, description="Folder of all variable data.")
@@ -88,20 +88,47 @@ class Settings(BaseSettings):
     )
     channels: list[str] = Field(
         default_factory=list,
-        description='Channels of the first model as a JSON list, e.g. `["red", "ndsi"]`; empty: all bands of the pool.',
+        description='Channels of the first model as a JSON list, e.g. `["red", "ndsi"]`, or one set of a paper, e.g. '
+        '`["baraka"]`; empty: all bands of the pool.',
     )
 
     # The network and its training; the defaults are what learnt best from few labels (docs/benchmarks.md)
-    unet_depth: int = Field(5, ge=1, le=7, description="Number of down-samplings.")
-    unet_width: int = Field(16, ge=1, description="Feature maps of the first level; each level doubles them.")
-    unet_dropout: float = Field(0.1, gt=0, lt=1, description="Probability of the spatial dropout.")
-    unet_normalization: Literal["none", "batch"] = Field(
-        "batch", description="Batch norm after each convolution, or none."
+    architecture: Literal["default", "baraka", "aryal", "he"] = Field(
+        "default",
+        description="Network and training: ours, or those of a paper. `null` below: as the architecture has it.",
     )
+    head: Literal["multiclass", "binary", "two_binaries"] | None = Field(
+        None, description="Task head: all classes, glacier against background, or two networks, debris winning."
+    )
+    input_normalization: Literal["dataset", "patch"] | None = Field(
+        None, description="Normalise by the statistics of the pool or of each patch."
+    )
+    unet_depth: int | None = Field(None, ge=1, le=7, description="Number of down-samplings.")
+    unet_width: int | None = Field(None, ge=1, description="Feature maps of the first level; each level doubles them.")
+    unet_dropout: float | None = Field(
+        None, gt=0, lt=1, description="Probability of the spatial dropout; `he` has none and needs one here."
+    )
+    unet_normalization: Literal["none", "batch"] | None = Field(
+        None, description="Batch norm with each convolution, or none."
+    )
+    fine_tune_loss: (
+        Literal[
+            "cross_entropy",
+            "binary_cross_entropy",
+            "dice",
+            "label_smoothed_dice",
+            "masked_dice",
+            "boundary",
+            "combined",
+            "slba",
+            "dice_cross_entropy",
+        ]
+        | None
+    ) = Field(None, description="Loss.")
     fine_tune_steps: int = Field(400, ge=1, description="Optimiser steps of one fine-tune.")
     fine_tune_batch_size: int = Field(8, ge=1, description="Patches in a step.")
-    fine_tune_learning_rate: float = Field(3e-3, gt=0, description="Learning rate of AdamW.")
-    fine_tune_weight_decay: float = Field(1e-2, ge=0, description="Weight decay.")
+    fine_tune_learning_rate: float | None = Field(None, gt=0, description="Highest learning rate.")
+    fine_tune_weight_decay: float | None = Field(None, ge=0, description="Weight decay.")
     fine_tune_after_labels: int = Field(20, ge=1, description="So many new labels start a fine-tune.")
     fine_tune_after_s: float = Field(
         3600.0,

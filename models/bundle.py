@@ -42,11 +42,10 @@ def write_bundle(directory: Path, segmenter: GlacierSegmenter, origin: ModelOrig
     Raises:
         ValueError: The origin names another number of classes than the network predicts.
     """
-    unet = segmenter.unet.config
-    if len(origin.classes) != unet.classes:
+    if len(origin.classes) != segmenter.classes:
         raise ValueError(
             f"the origin names {len(origin.classes)} classes ({', '.join(origin.classes)}); "
-            f"the network predicts {unet.classes}"
+            f"the network predicts {segmenter.classes}"
         )
     directory.mkdir(parents=True, exist_ok=True)
     (directory / CARD_FILE).unlink(missing_ok=True)
@@ -58,7 +57,9 @@ def write_bundle(directory: Path, segmenter: GlacierSegmenter, origin: ModelOrig
         channels=segmenter.channels,
         mean=tuple(segmenter.mean.tolist()),
         std=tuple(segmenter.std.tolist()),
-        unet=unet,
+        unet=segmenter.unet.config,
+        head=segmenter.head,
+        input_normalization=segmenter.input_normalization,
         weights_sha256=_sha256((directory / WEIGHTS_FILE).read_bytes()),
         onnx_sha256=_sha256((directory / ONNX_FILE).read_bytes()),
     )
@@ -87,7 +88,15 @@ def read_bundle(directory: Path) -> tuple[GlacierSegmenter, ModelCard]:
         )
     try:
         weights = safetensors_torch.load(data)
-        segmenter = build_segmenter(card.channels, card.mean, card.std, card.unet, seed=0)
+        segmenter = build_segmenter(
+            card.channels,
+            card.mean,
+            card.std,
+            card.unet,
+            seed=0,
+            head=card.head,
+            input_normalization=card.input_normalization,
+        )
     except (SafetensorError, ValueError) as error:
         raise BundleError(f"{directory} does not hold a usable network: {error}") from error
     _check_tensors(directory, segmenter.state_dict(), weights)

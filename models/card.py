@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from models.heads import Head
 from models.metrics import Metrics, empty_mask_mean_iou
+from models.segmenter import InputNormalization
 from models.training import TrainingConfig
 from models.unet import UNetConfig
 
@@ -175,7 +177,7 @@ class ModelOrigin(_Closed):
     """What whoever trained a model knows of it.
 
     Attributes:
-        classes: Class names; the index is the class value.
+        classes: Names of the classes that the head tells apart; the index is the value in its maps.
         patch_size_px: Side of the training patches.
         parent_version: Registry version that training started from; None if it started from fresh weights.
         labels: What it was trained on.
@@ -207,7 +209,9 @@ class ModelCard(ModelOrigin):
         channels: Input channels, in order.
         mean: Channel means of the normalisation, in digital numbers.
         std: Channel standard deviations of the normalisation, in digital numbers.
-        unet: The shape of the network.
+        unet: The shape of the network, or of each of two.
+        head: How its logits become class probabilities.
+        input_normalization: Whether images are normalised by ``mean`` and ``std`` or each by its own.
         input: What the ONNX graph takes.
         output: What the ONNX graph gives.
         weights_sha256: Checksum of ``weights.safetensors``.
@@ -219,6 +223,8 @@ class ModelCard(ModelOrigin):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unet: UNetConfig
+    head: Head = "multiclass"
+    input_normalization: InputNormalization = "dataset"
     input: str = INPUT_DESCRIPTION
     output: str = OUTPUT_DESCRIPTION
     weights_sha256: Sha256

@@ -116,7 +116,7 @@ def _pass(segmenter: GlacierSegmenter, images: Tensor, device: torch.device) -> 
     """One forward pass: probabilities (N, K, H, W) float32."""
     with mixed_precision(device):
         logits: Tensor = segmenter(images)
-    return logits.float().softmax(dim=1)
+    return segmenter.to_probabilities(logits)
 
 
 def _entropy(probability: Tensor) -> Tensor:

@@ -27,14 +27,15 @@ class _Probabilities(nn.Module):
 
     def forward(self, raw: Tensor) -> Tensor:
         logits: Tensor = self.segmenter(raw)
-        return logits.softmax(dim=1)
+        return self.segmenter.to_probabilities(logits)
 
 
 def export_onnx(segmenter: GlacierSegmenter, path: Path) -> None:
     """Write the whole path from raw digital numbers to probabilities as one ONNX file.
 
     The graph takes ``raw`` (N, C, H, W) float32 digital numbers with NaN = nodata, of any N, H and W, and gives
-    ``probabilities`` (N, K, H, W) float32. Normalisation, nodata and padding are inside.
+    ``probabilities`` (N, K, H, W) float32. Normalisation, nodata, padding and the task head are inside:
+    two binary networks come out as one graph of combined probabilities.
 
     Args:
         segmenter: On any device; neither its mode nor its weights change.

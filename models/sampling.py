@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from models.heads import Head, merge_target
 from models.losses import class_weights
 
 
@@ -23,7 +24,9 @@ class LabelledPatches(Protocol):
         ...
 
 
-def count_pixels(dataset: LabelledPatches, channels: int, classes: int, ignore_index: int) -> Tensor:
+def count_pixels(
+    dataset: LabelledPatches, channels: int, classes: int, ignore_index: int, head: Head = "multiclass"
+) -> Tensor:
     """Count the judged pixels of each class in each patch, and check every patch on the way.
 
     Args:
@@ -31,6 +34,7 @@ def count_pixels(dataset: LabelledPatches, channels: int, classes: int, ignore_i
         channels: C, the channels that each patch must have.
         classes: K; mask values are 0..K-1 or ``ignore_index``.
         ignore_index: Mask value of pixels that nobody judged.
+        head: The masks are first reduced to what it tells apart (see :func:`models.heads.merge_target`).
 
     Returns:
         (n, K) int64.
@@ -43,8 +47,10 @@ def count_pixels(dataset: LabelledPatches, channels: int, classes: int, ignore_i
     side_lengths = dataset[0][1].shape
     counts = torch.stack(
         [
-            _count_patch(index, *dataset[index], (channels, *side_lengths), classes, ignore_index)
-            for index in range(len(dataset))
+            _count_patch(
+                index, raw, merge_target(mask, head, ignore_index), (channels, *side_lengths), classes, ignore_index
+            )
+            for index, (raw, mask) in ((index, dataset[index]) for index in range(len(dataset)))
         ]
     )
     if counts.sum() == 0:
@@ -78,22 +84,24 @@ def patch_weights(counts: Tensor, balance: bool) -> Tensor:
     return judged * torch.where(counts > 0, rarity, 1.0).amax(dim=1)
 
 
-def sampled_class_weights(counts: Tensor, weights: Tensor) -> Tensor:
-    """Class weights for the class shares that the sampling leads to, so that rarity is not made up for twice.
+def expected_counts(counts: Tensor, weights: Tensor) -> Tensor:
+    """Class counts in the proportions that the sampling leads to, so that rarity is not made up for twice.
 
     Args:
         counts: (n, K) pixels of each class in each patch.
         weights: (n,) sampling weights of the patches.
 
     Returns:
-        (K,) float32, as :func:`models.losses.class_weights`.
+        (K,) float64, for :func:`models.losses.class_weights`.
     """
-    expected = weights.double() @ counts.double()
-    return class_weights(expected.tolist())
+    return weights.double() @ counts.double()
 
 
 def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Apply one of the eight symmetries of the square, drawn uniformly, to a patch and its mask alike.
+
+    Each is a quarter turn, or a quarter turn and a flip. (The "Rot270" of Aryal's code is a transpose, a flip in truth,
+    so that a turn by 270 degrees never occurs there.)
 
     Args:
         raw: (C, h, w).

@@ -1,17 +1,24 @@
 """The whole path from raw digital numbers to logits: normalisation, nodata, padding, U-Net."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.heads import Head, class_probabilities, output_classes
 from models.modes import evaluating, mixed_precision
-from models.unet import UNet, UNetConfig
+from models.unet import UNet, UNetConfig, UNetPair
+
+InputNormalization = Literal["dataset", "patch"]
+
+# A channel that varies by less than this share of its mean is constant, to within what float32 sums can tell.
+SMALLEST_RELATIVE_STD = 1e-5
 
 
 class GlacierSegmenter(nn.Module):
-    """A U-Net that takes raw digital numbers of named channels.
+    """One U-Net, or two, that take raw digital numbers of named channels.
 
     The normalisation travels with the weights and exists nowhere else, so that training, scoring and serving cannot
     drift apart.
@@ -20,21 +27,36 @@ class GlacierSegmenter(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, channels: Sequence[str], mean: Sequence[float], std: Sequence[float], unet: UNet) -> None:
+    def __init__(
+        self,
+        channels: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        unet: UNet | UNetPair,
+        head: Head = "multiclass",
+        input_normalization: InputNormalization = "dataset",
+    ) -> None:
         """Wrap a U-Net.
 
         Args:
             channels: Names of the C input channels, in order.
             mean: C channel means of the training patches, in digital numbers.
             std: C channel standard deviations, in digital numbers, positive.
-            unet: The network; its ``in_channels`` is C.
+            unet: The network; its ``in_channels`` is C. A pair of networks for the head ``"two_binaries"``.
+            head: How its logits become class probabilities.
+            input_normalization: ``"dataset"`` subtracts ``mean`` and divides by ``std`` (Baraka's code). ``"patch"``
+                takes mean and standard deviation of the valid pixels of each image and channel instead (Baraka's text,
+                appendix A); then ``mean`` and ``std`` only tell what the network was trained on.
 
         Raises:
-            ValueError: The lengths disagree, a name repeats, or a statistic is not finite or a std not positive.
+            ValueError: The lengths disagree, a name repeats, a statistic is not finite or a std not positive, or the
+                network does not go with the head.
         """
         super().__init__()
         self.channels = tuple(channels)
         self.unet = unet
+        self.head = head
+        self.input_normalization = input_normalization
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self._check()
@@ -44,10 +66,16 @@ class GlacierSegmenter(nn.Module):
         """Where the network lives."""
         return self.mean.device
 
+    @property
+    def classes(self) -> int:
+        """K, the number of classes that the output probabilities tell apart."""
+        return output_classes(self.head, self.unet.config.classes)
+
     def forward(self, raw: Tensor) -> Tensor:
         """Normalise, replace nodata by the mean, and segment.
 
-        NaN becomes 0 after the normalisation, where 0 is the channel's mean (Baraka et al. 2020, appendix A).
+        NaN becomes 0 after the normalisation, where 0 is the channel's mean (Baraka et al. 2020, appendix A; imputing
+        before it, as the order of words there would have it, would make nodata the digital number 0).
         Images whose sides are not multiples of ``2 ** depth`` are padded with 0 below and to the right, and the
         logits cropped.
 
@@ -55,7 +83,7 @@ class GlacierSegmenter(nn.Module):
             raw: (N, C, H, W) float32 raw digital numbers, NaN = nodata, any H and W; on the network's device.
 
         Returns:
-            Logits (N, classes, H, W).
+            Logits (N, L, H, W): L = K for multiclass, 1 for binary, 2 (clean, debris) for two binaries.
 
         Raises:
             ValueError: The tensor is not 4-dimensional or has another number of channels.
@@ -65,7 +93,7 @@ class GlacierSegmenter(nn.Module):
                 f"the images have shape {tuple(raw.shape)}; expected (N, {len(self.channels)}, H, W) "
                 f"with the channels {', '.join(self.channels)}"
             )
-        normalised = (raw - self.mean[:, None, None]) / self.std[:, None, None]
+        normalised = self._normalise(raw)
         imputed = torch.where(torch.isnan(normalised), 0.0, normalised)
         height, width = raw.shape[2], raw.shape[3]
         multiple = self.unet.config.size_multiple
@@ -81,7 +109,7 @@ class GlacierSegmenter(nn.Module):
             raw: (N, C, H, W) float32 raw digital numbers, NaN = nodata; any device.
 
         Returns:
-            (N, classes, H, W) float32 on the network's device; the class axis sums to 1.
+            (N, K, H, W) float32 on the network's device; the class axis sums to 1.
 
         Raises:
             ValueError: As :meth:`forward`.
@@ -89,7 +117,16 @@ class GlacierSegmenter(nn.Module):
         with evaluating(self):
             with mixed_precision(self.device):
                 logits: Tensor = self(raw.to(self.device))
-            return logits.float().softmax(dim=1)
+            return self.to_probabilities(logits)
+
+    def to_probabilities(self, logits: Tensor) -> Tensor:
+        """Turn the logits of :meth:`forward` into class probabilities (N, K, H, W) float32, as the head does."""
+        return class_probabilities(logits.float(), self.head)
+
+    def _normalise(self, raw: Tensor) -> Tensor:
+        if self.input_normalization == "patch":
+            return _standardise_each(raw)
+        return (raw - self.mean[:, None, None]) / self.std[:, None, None]
 
     def _check(self) -> None:
         counts = (len(self.channels), len(self.mean), len(self.std), self.unet.config.in_channels)
@@ -105,10 +142,22 @@ class GlacierSegmenter(nn.Module):
                 f"mean {self.mean.tolist()} and std {self.std.tolist()} must be finite, and std positive; "
                 "compute them over valid pixels of the training patches"
             )
+        output_classes(self.head, self.unet.config.classes)
+        if isinstance(self.unet, UNetPair) != (self.head == "two_binaries"):
+            raise ValueError(
+                f"a {type(self.unet).__name__} was given to the head {self.head!r}; "
+                "the head two_binaries takes a UNetPair, the others a UNet"
+            )
 
 
 def build_segmenter(
-    channels: Sequence[str], mean: Sequence[float], std: Sequence[float], config: UNetConfig, seed: int
+    channels: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    config: UNetConfig,
+    seed: int,
+    head: Head = "multiclass",
+    input_normalization: InputNormalization = "dataset",
 ) -> GlacierSegmenter:
     """Build a segmenter with fresh weights that depend on ``seed`` alone; the global generator is left untouched.
 
@@ -116,8 +165,10 @@ def build_segmenter(
         channels: Names of the input channels, in order.
         mean: Channel means, in digital numbers.
         std: Channel standard deviations, in digital numbers.
-        config: The shape of the U-Net.
+        config: The shape of the U-Net, or of each of the two of the head ``"two_binaries"``.
         seed: Seed of the initial weights.
+        head: As :class:`GlacierSegmenter`.
+        input_normalization: As :class:`GlacierSegmenter`.
 
     Returns:
         The segmenter on the CPU, in evaluation mode.
@@ -127,7 +178,19 @@ def build_segmenter(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return GlacierSegmenter(channels, mean, std, UNet(config)).eval()
+        network = UNetPair(config) if head == "two_binaries" else UNet(config)
+        return GlacierSegmenter(channels, mean, std, network, head, input_normalization).eval()
+
+
+def _standardise_each(raw: Tensor) -> Tensor:
+    """Give the valid pixels of each image and channel mean 0 and standard deviation 1; NaN stays, a constant is 0."""
+    valid = ~raw.isnan()
+    count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    mean = torch.where(valid, raw, 0.0).sum(dim=(2, 3), keepdim=True) / count
+    deviation = raw - mean
+    std = (torch.where(valid, deviation, 0.0).square().sum(dim=(2, 3), keepdim=True) / count).sqrt()
+    varies = std > SMALLEST_RELATIVE_STD * mean.abs()
+    return torch.where(varies | ~valid, deviation / torch.where(varies, std, 1.0), 0.0)
 
 
 def _round_up(size: int, multiple: int) -> int:

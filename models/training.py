@@ -1,28 +1,24 @@
 """Training and fine-tuning on patches: seeded, augmented, and adapted to rare classes."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass as validated_dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.closed_config import CLOSED, ClosedConfig
+from models.heads import Head, problem_counts, problems
 from models.inference import place
-from models.losses import LOSSES
+from models.losses import Loss, LossName, build_loss, class_weights
 from models.modes import mixed_precision
-from models.sampling import (
-    LabelledPatches,
-    count_pixels,
-    patch_weights,
-    random_symmetry,
-    sampled_class_weights,
-)
+from models.sampling import LabelledPatches, count_pixels, expected_counts, patch_weights, random_symmetry
 from models.segmenter import GlacierSegmenter
+from models.slba_loss import SelfLearningBoundaryAwareLoss
 
 
 @validated_dataclass(frozen=True, config=CLOSED)
@@ -32,22 +28,39 @@ class TrainingConfig(ClosedConfig):
     Attributes:
         steps: Optimiser steps.
         batch_size: Patches a step, drawn with replacement.
-        learning_rate: Peak of the learning rate of AdamW, which falls to 0 along a half cosine.
-        weight_decay: Decoupled weight decay (Loshchilov & Hutter 2019).
+        optimizer: ``"adamw"`` (Loshchilov & Hutter 2019), ``"adam"`` (Kingma & Ba 2015) or ``"adadelta"`` (Zeiler 2012,
+            with its decay of 0.95).
+        schedule: ``"cosine"`` lets the learning rate fall to 0 along a half cosine; ``"plateau"`` divides it by 10 when
+            the validation score has not risen for 10 validations; ``"constant"`` keeps it.
+        learning_rate: The highest learning rate.
+        weight_decay: Decoupled with AdamW; otherwise an L2 penalty in the gradient.
+        l1: Weight of the L1 penalty on the weights of the convolutions; biases and batch norms are spared.
+        validate_every_steps: How often the validation score is asked for, if there is one; also after the last step.
+        keep_best: End with the weights of the best validation score rather than the last.
         seed: Seed of sampling, augmentation and dropout.
-        loss: A name in :data:`models.losses.LOSSES`.
+        loss: A name in :data:`models.losses.LOSS_NAMES`.
         augment: Draw one of the eight flips and quarter turns for each patch.
         balance: Favour classes with less than 10 % of the pixels, in the sampling and in the loss.
     """
 
     steps: int = Field(default=150, ge=1)
     batch_size: int = Field(default=8, ge=1)
+    optimizer: Literal["adamw", "adam", "adadelta"] = "adamw"
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     learning_rate: float = Field(default=3e-3, gt=0.0)
     weight_decay: float = Field(default=1e-2, ge=0.0)
+    l1: float = Field(default=0.0, ge=0.0)
+    validate_every_steps: int = Field(default=50, ge=1)
+    keep_best: bool = False
     seed: int = Field(default=0, ge=0)
-    loss: Literal["cross_entropy", "dice", "dice_cross_entropy"] = "dice_cross_entropy"
+    loss: LossName = "dice_cross_entropy"
     augment: bool = True
     balance: bool = True
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether :func:`fit` must be given a validation score."""
+        return self.keep_best or self.schedule == "plateau"
 
 
 @dataclass(frozen=True)
@@ -57,12 +70,17 @@ class StepReport:
     Attributes:
         step: Steps done, from 1.
         steps: Steps in all.
-        loss: Loss of this step's batch.
+        loss: Loss of this step's batch, without the L1 penalty.
+        learned: What the loss has learned so far, by name (the weights of SLBA: Aryal et al. 2023, fig. 5).
     """
 
     step: int
     steps: int
     loss: float
+    learned: dict[str, float] = field(default_factory=dict)
+
+
+Validate = Callable[[GlacierSegmenter], float]
 
 
 def fit(
@@ -72,34 +90,49 @@ def fit(
     device: torch.device,
     ignore_index: int,
     on_step: Callable[[StepReport], None] | None = None,
+    validate: Validate | None = None,
 ) -> list[float]:
     """Train a segmenter in place, starting from the weights that it has. On a CPU, reproducible from ``config.seed``.
 
     All patches are read once before the first step, to check them and to count classes. Patches whose masks hold no
     judged pixel are left out. Torch's global generators are given back as they were.
 
+    The loss of the head "two_binaries" is the sum over its two networks: they share nothing, so that this is training
+    each by itself, on the same batches.
+
     Args:
         segmenter: Trained in place; moved to ``device`` and left there in evaluation mode.
-        dataset: Labelled patches, all of one size; square if ``config.augment``.
+        dataset: Labelled patches, all of one size; square if ``config.augment``. For the binary head, classes are
+            merged here.
         config: How to train.
         device: Where to train.
         ignore_index: Mask value of pixels that nobody judged.
         on_step: Called after each step, for progress; what it raises stops the training and reaches the caller.
+        validate: Scores the network, which it finds in evaluation mode; higher is better, and NaN (undefined) is no
+            improvement. Called every ``config.validate_every_steps`` steps and after the last.
 
     Returns:
         The loss of each step.
 
     Raises:
-        ValueError: The dataset is empty, a patch does not fit its description, or no pixel in it was judged.
+        ValueError: The dataset is empty, a patch does not fit its description, no pixel in it was judged, or the
+            configuration needs a validation score and there is none.
         FloatingPointError: The loss is no longer finite.
     """
-    counts = count_pixels(dataset, len(segmenter.channels), segmenter.unet.config.classes, ignore_index)
+    if config.needs_validation and validate is None:
+        raise ValueError(
+            f"the schedule {config.schedule!r} with keep_best={config.keep_best} needs a validation score; "
+            "pass `validate`, or choose another schedule without keep_best"
+        )
+    counts = count_pixels(dataset, len(segmenter.channels), segmenter.classes, ignore_index, segmenter.head)
     draw_weights = patch_weights(counts, config.balance)
-    loss_weights = sampled_class_weights(counts, draw_weights).to(device) if config.balance else None
+    objective = _Objective(
+        config, segmenter.head, expected_counts(counts, draw_weights) if config.balance else None, ignore_index, device
+    )
     place(segmenter, device).train()
-    optimiser = torch.optim.AdamW(segmenter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.steps)
-    loss_function = LOSSES[config.loss]
+    optimiser = _optimiser(config, segmenter, objective)
+    schedule = _Schedule(config, optimiser)
+    best = _BestWeights()
     losses: list[float] = []
     try:
         with _seeded(config.seed, device) as generator:
@@ -107,14 +140,116 @@ def fit(
                 raw, mask = _draw_batch(dataset, draw_weights, config, generator)
                 with mixed_precision(device):
                     logits = segmenter(raw.to(device))
-                loss = loss_function(logits.float(), mask.to(device), ignore_index, loss_weights)
-                losses.append(_step(optimiser, loss, step))
-                schedule.step()
+                loss = objective(logits.float(), mask.to(device))
+                penalty = config.l1 * _l1_norm(segmenter) if config.l1 else None
+                losses.append(_step(optimiser, loss, penalty, step))
+                schedule.after_step()
                 if on_step is not None:
-                    on_step(StepReport(step, config.steps, losses[-1]))
+                    on_step(StepReport(step, config.steps, losses[-1], objective.learned()))
+                if validate is not None and (step % config.validate_every_steps == 0 or step == config.steps):
+                    score = validate(segmenter.eval())
+                    segmenter.train()
+                    schedule.after_validation(score)
+                    best.offer(segmenter, score)
+        if config.keep_best:
+            best.restore(segmenter)
     finally:
         segmenter.eval()
     return losses
+
+
+class _Objective:
+    """The loss of a head: of each of its problems, with what the loss itself learns."""
+
+    def __init__(
+        self, config: TrainingConfig, head: Head, counts: Tensor | None, ignore_index: int, device: torch.device
+    ) -> None:
+        """Build one loss a problem; ``counts`` (K,) are the expected pixels to balance classes by, None does not."""
+        self._head, self._ignore_index = head, ignore_index
+        self._weights: Sequence[Tensor | None] = [None] * (2 if head == "two_binaries" else 1)
+        if counts is not None:
+            self._weights = [class_weights(of.tolist()).to(device) for of in problem_counts(counts, head)]
+        self._losses: list[Loss] = [build_loss(config.loss) for _ in self._weights]
+        for loss in self._losses:
+            if isinstance(loss, nn.Module):
+                loss.to(device)
+
+    def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Return the sum of the losses: a scalar."""
+        parts = problems(logits, mask, self._head, self._ignore_index)
+        values = [
+            loss(part.logits, part.target, self._ignore_index, weights)
+            for part, loss, weights in zip(parts, self._losses, self._weights, strict=True)
+        ]
+        return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return what the losses learn."""
+        return [parameter for loss in self._losses if isinstance(loss, nn.Module) for parameter in loss.parameters()]
+
+    def learned(self) -> dict[str, float]:
+        """Report what the losses learned; of two binaries prefixed by the class of each."""
+        prefixes = ("clean.", "debris.") if len(self._losses) == 2 else ("",)
+        return {
+            prefix + name: value
+            for prefix, loss in zip(prefixes, self._losses, strict=True)
+            if isinstance(loss, SelfLearningBoundaryAwareLoss)
+            for name, value in loss.learned().items()
+        }
+
+
+class _Schedule:
+    """The learning rate over the training."""
+
+    def __init__(self, config: TrainingConfig, optimiser: torch.optim.Optimizer) -> None:
+        self._cosine = self._plateau = None
+        if config.schedule == "cosine":
+            self._cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.steps)
+        elif config.schedule == "plateau":
+            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", factor=0.1, patience=10)
+
+    def after_step(self) -> None:
+        if self._cosine is not None:
+            self._cosine.step()
+
+    def after_validation(self, score: float) -> None:
+        if self._plateau is not None:
+            self._plateau.step(score)
+
+
+class _BestWeights:
+    """The weights with the best validation score so far."""
+
+    def __init__(self) -> None:
+        self._score = -math.inf
+        self._weights: dict[str, Tensor] | None = None
+
+    def offer(self, segmenter: GlacierSegmenter, score: float) -> None:
+        if score > self._score:
+            self._score = score
+            self._weights = {name: tensor.detach().clone() for name, tensor in segmenter.state_dict().items()}
+
+    def restore(self, segmenter: GlacierSegmenter) -> None:
+        """Go back to them; without a defined score the last weights stay."""
+        if self._weights is not None:
+            segmenter.load_state_dict(self._weights)
+
+
+def _optimiser(config: TrainingConfig, segmenter: GlacierSegmenter, objective: _Objective) -> torch.optim.Optimizer:
+    groups: list[dict[str, object]] = [{"params": list(segmenter.parameters())}]
+    if objective.parameters():
+        groups.append({"params": objective.parameters(), "weight_decay": 0.0})
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "adadelta":
+        return torch.optim.Adadelta(groups, lr=rate, rho=0.95, weight_decay=decay)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+
+
+def _l1_norm(segmenter: GlacierSegmenter) -> Tensor:
+    """Sum of the absolute weights of all convolutions."""
+    return torch.stack([weights.abs().sum() for weights in segmenter.parameters() if weights.ndim > 1]).sum()
 
 
 @contextmanager
@@ -137,7 +272,7 @@ def _draw_batch(
     return torch.stack(raw), torch.stack(mask)
 
 
-def _step(optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> float:
+def _step(optimiser: torch.optim.Optimizer, loss: Tensor, penalty: Tensor | None, step: int) -> float:
     """One update of the weights; refuses to spread a loss that is not finite into them."""
     value = float(loss.detach())
     if not math.isfinite(value):
@@ -145,6 +280,7 @@ def _step(optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> float:
             f"the loss is {value} at step {step}; lower the learning rate, or look for infinite values in the images"
         )
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    total = loss if penalty is None else loss + penalty
+    total.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return value

@@ -1,4 +1,4 @@
-"""The U-Net (Ronneberger et al. 2015) in the form of Baraka et al. 2020, the default of this project."""
+"""The U-Net (Ronneberger et al. 2015), configurable to the forms of Baraka, Aryal and He (see models.presets)."""
 
 from typing import Literal
 
@@ -17,22 +17,27 @@ class UNetConfig(ClosedConfig):
 
     Attributes:
         in_channels: Input channels.
-        classes: Output channels, one logit a class.
+        classes: Output channels: one logit a class, or a single one for a class against the rest.
         depth: Number of 2x2 max-poolings, and as many transposed convolutions.
         width: Feature maps of the first level; each level below doubles them.
         dropout: Probability that a feature map is dropped, in [0, 1).
         normalization: ``"batch"`` puts a batch norm of its own after each 3x3 convolution.
         activation: After each 3x3 convolution.
+        layer_order: What follows the convolutions of a block.
+            ``"conv-norm-drop-act"`` has the spatial dropout between the first convolution and its activation (Baraka);
+            ``"conv-norm-act"`` has it after the block (Aryal);
+            ``"conv-act-norm"`` has the norm after the activation (He), and the dropout, if any, after the block.
     """
 
     # Upper bounds keep a forged model card from asking for more memory than any machine has.
     in_channels: int = Field(ge=1, le=256)
-    classes: int = Field(default=3, ge=2, le=256)
+    classes: int = Field(default=3, ge=1, le=256)
     depth: int = Field(default=5, ge=1, le=7)
     width: int = Field(default=16, ge=1, le=256)
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
     normalization: Literal["none", "batch"] = "none"
     activation: Literal["relu", "gelu"] = "relu"
+    layer_order: Literal["conv-norm-drop-act", "conv-norm-act", "conv-act-norm"] = "conv-norm-drop-act"
 
     @property
     def size_multiple(self) -> int:
@@ -43,8 +48,8 @@ class UNetConfig(ClosedConfig):
 class UNet(nn.Module):
     """U-Net with 3x3 convolutions, 2x2 max-pooling and 2x2 transposed convolutions.
 
-    Every block of encoder, bottleneck and decoder is: convolution, [batch norm,] spatial dropout, activation,
-    convolution, [batch norm,] activation. Convolutions are zero-padded, so that output and input sizes agree.
+    Every block of encoder, bottleneck and decoder has two convolutions, in the order that ``config.layer_order`` says.
+    Convolutions are zero-padded, so that output and input sizes agree.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -105,23 +110,54 @@ class UNet(nn.Module):
             )
 
 
+class UNetPair(nn.Module):
+    """Two independent U-Nets of one shape on the same input, for the two binary models of Aryal et al."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        """Build both networks, each with weights of its own.
+
+        Args:
+            config: The shape of each of the two.
+        """
+        super().__init__()
+        self.config = config
+        self.clean = UNet(config)
+        self.debris = UNet(config)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the logits of both.
+
+        Args:
+            images: As in :meth:`UNet.forward`.
+
+        Returns:
+            Logits (N, 2 * classes, H, W): clean ice against the rest, then debris-covered ice against the rest.
+
+        Raises:
+            ValueError: As :meth:`UNet.forward`.
+        """
+        return torch.cat([self.clean(images), self.debris(images)], dim=1)
+
+
 def _block(config: UNetConfig, inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions, with the spatial dropout between the first and its activation (Baraka)."""
-    return nn.Sequential(
-        *_convolution(config, inputs, outputs),
-        SpatialDropout(config.dropout),
-        _activation(config),
-        *_convolution(config, outputs, outputs),
-        _activation(config),
-    )
+    """Two convolutions with what follows them in the order of ``config.layer_order``."""
+    first, second = (_convolution(config, channels, outputs) for channels in (inputs, outputs))
+    if config.layer_order == "conv-norm-drop-act":
+        return nn.Sequential(*first, SpatialDropout(config.dropout), _activation(config), *second, _activation(config))
+    if config.layer_order == "conv-norm-act":
+        layers = [*first, _activation(config), *second, _activation(config)]
+    else:
+        layers = [first[0], _activation(config), *first[1:], second[0], _activation(config), *second[1:]]
+    return nn.Sequential(*layers, SpatialDropout(config.dropout))
 
 
 def _convolution(config: UNetConfig, inputs: int, outputs: int) -> list[nn.Module]:
     """A 3x3 convolution, and the batch norm that belongs to it alone (Aryal's code shares one between two)."""
     if config.normalization == "none":
         return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)]
-    # The shift of the batch norm makes a bias of the convolution redundant.
-    return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
+    # The shift of a batch norm that follows at once makes a bias of the convolution redundant.
+    biased = config.layer_order == "conv-act-norm"
+    return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=biased), nn.BatchNorm2d(outputs)]
 
 
 def _activation(config: UNetConfig) -> nn.Module:

@@ -10,12 +10,14 @@ from catalog import raster_keys
 from catalog.context import Catalog
 from catalog.records import Scene
 from imagery.classes import CLASSES, UNKNOWN
-from imagery.masks import mask_from_geotiff
+from imagery.grid import Window
+from imagery.maps import read_map
 from models.card import EvaluationSet, RegionMetrics
+from models.heads import head_classes, merge_truth
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
 from workers.scenes import raster_store, source_of
-from workers.windows import predict_classes
+from workers.windows import predict_strips
 
 
 def evaluation_set(catalog: Catalog, scenes: Sequence[Scene]) -> EvaluationSet:
@@ -29,6 +31,8 @@ def evaluation_set(catalog: Catalog, scenes: Sequence[Scene]) -> EvaluationSet:
 def evaluate(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Scene], patch_size: int) -> RegionMetrics:
     """Compare the predicted map of each scene with its outlines, counting each pixel once.
 
+    A binary head is judged by the outlines of all glaciers, clean or debris-covered.
+
     Args:
         catalog: for the raster store and the batch size.
         segmenter: the network, on its device.
@@ -38,15 +42,15 @@ def evaluate(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Sce
     Raises:
         SceneError: a scene lacks a channel of the network, or cannot be read.
     """
-    counts: NDArray[np.int64] = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
+    names = head_classes(segmenter.head, [item.name for item in CLASSES])
+    counts: NDArray[np.int64] = np.zeros((len(names), len(names)), dtype=np.int64)
     store = raster_store(catalog)
     for scene in scenes:
-        truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)))
-        predicted = predict_classes(
-            segmenter, source_of(scene), patch_size, catalog.settings.inference_batch_size, UNKNOWN.value
-        )
-        # A pixel without data has no prediction to judge.
-        truth = np.where(predicted == UNKNOWN.value, UNKNOWN.value, truth)
-        judged = np.where(predicted == UNKNOWN.value, 0, predicted)
-        counts += confusion_matrix(judged, truth, len(CLASSES), UNKNOWN.value)
-    return RegionMetrics.from_confusion(counts, [item.name for item in CLASSES])
+        source, truth_map = source_of(scene), store.uri(raster_keys.truth(scene.id))
+        strips = predict_strips(segmenter, source, patch_size, catalog.settings.inference_batch_size, UNKNOWN.value)
+        for row, predicted in strips:
+            truth = merge_truth(read_map(truth_map, Window(row, 0, *predicted.shape)), segmenter.head, UNKNOWN.value)
+            # A pixel without data has no prediction to judge.
+            truth[predicted == UNKNOWN.value] = UNKNOWN.value
+            counts += confusion_matrix(predicted, truth, len(names), UNKNOWN.value)
+    return RegionMetrics.from_confusion(counts, names)

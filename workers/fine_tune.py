@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from sqlalchemy.orm import joinedload
 
 from catalog import jobs, training
 from catalog.bundle_cache import checksum_tag
+from catalog.context import Catalog
 from catalog.errors import ConflictError, JobLostError, ServiceDownError
 from catalog.promotions import KEPT, PROMOTED, keep, promote
 from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, SceneRole, TrainingRun, now
@@ -25,15 +27,16 @@ from imagery.grid import Window
 from imagery.statistics import channel_statistics
 from models.bundle import write_bundle
 from models.card import Gain, LabelProvenance, ModelCard, ModelOrigin, RegionMetrics
+from models.heads import head_classes
 from models.inference import place
-from models.segmenter import GlacierSegmenter, build_segmenter
-from models.training import StepReport, TrainingConfig, fit
-from models.unet import UNetConfig
+from models.segmenter import GlacierSegmenter
+from models.training import StepReport, TrainingConfig, Validate, fit
 from workers.code_version import code_version
 from workers.evaluation import evaluate, evaluation_set
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
+from workers.recipe import first_channels, fresh_network, training_config
 from workers.scenes import raster_store, ready_scenes, source_of
 from workers.time_limit import JobTimeLimit
 from workers.versions import LoadedVersion, device, load_champion
@@ -111,13 +114,17 @@ def _train_and_register(work: Work, tracking: Tracking, run: TrainingRun, scenes
         with watch.stage("evaluate"):  # before the training, which moves the parent's weights
             before = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
     with watch.stage("train"):
-        fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, _reporter(work, tracking, run_id))
+        reporter = _reporter(work, tracking, run_id)
+        validate = (
+            _validation(catalog, judged_on[SceneRole.VALIDATION], patch_size) if config.needs_validation else None
+        )
+        fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, reporter, validate)
     with watch.stage("evaluate"):
         after = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
     gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     origin = ModelOrigin(
-        classes=tuple(item.name for item in CLASSES),
+        classes=head_classes(segmenter.head, [item.name for item in CLASSES]),
         patch_size_px=patch_size,
         parent_version=parent.version.version if parent else None,
         labels=LabelProvenance(
@@ -174,17 +181,6 @@ def _conclude(work: Work, tracking: Tracking, run: TrainingRun, verdict: Verdict
         training.end_run(session, run.id, RunState.FINISHED)
 
 
-def training_config(settings: Settings, seed: int) -> TrainingConfig:
-    """Return how the settings say to train."""
-    return TrainingConfig(
-        steps=settings.fine_tune_steps,
-        batch_size=settings.fine_tune_batch_size,
-        learning_rate=settings.fine_tune_learning_rate,
-        weight_decay=settings.fine_tune_weight_decay,
-        seed=seed,
-    )
-
-
 def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
     """Return the champion's network or, before the first, fresh weights and the statistics of the pool."""
     if parent is not None:
@@ -192,19 +188,11 @@ def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> Glac
     settings = work.catalog.settings
     with work.catalog.read() as session:
         sources = [source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])]
-    channels = tuple(settings.channels) or sources[0].band_names
+    channels = first_channels(settings, sources[0].band_names)
     statistics = channel_statistics(
         ((source, _strips(source.grid.height, source.grid.width)) for source in sources), channels
     )
-    config = UNetConfig(
-        in_channels=len(channels),
-        classes=len(CLASSES),
-        depth=settings.unet_depth,
-        width=settings.unet_width,
-        dropout=settings.unet_dropout,
-        normalization=settings.unet_normalization,
-    )
-    return place(build_segmenter(channels, statistics.mean, statistics.std, config, seed), device(work.catalog))
+    return place(fresh_network(settings, channels, statistics, seed), device(work.catalog))
 
 
 def _strips(height: int, width: int) -> Iterator[Window]:
@@ -234,6 +222,8 @@ def _start_tracking(
     parameters = {
         **config.to_json(),
         **{f"unet.{name}": value for name, value in segmenter.unet.config.to_json().items()},
+        "head": segmenter.head,
+        "input_normalization": segmenter.input_normalization,
         "channels": ",".join(segmenter.channels),
         "labels": len(run.label_ids),
     }
@@ -255,13 +245,24 @@ def _reporter(work: Work, tracking: Tracking, run_id: str) -> Callable[[StepRepo
             work.progress(step.step, step.steps, f"training: loss {step.loss:.4f}")
             if time.monotonic() < quiet_until:
                 return
+            learned = {f"train.{name}": value for name, value in step.learned.items()}
             try:
-                tracking.log_metrics(run_id, {"train.loss": step.loss}, step.step)
+                tracking.log_metrics(run_id, {"train.loss": step.loss, **learned}, step.step)
             except ServiceDownError as error:  # some points of a curve are not worth hours of training
                 log.warning("%s", error)
                 quiet_until = time.monotonic() + QUIET_S
 
     return report
+
+
+def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> Validate:
+    """Return the validation score of presets that steer by one: the mean IoU that the gate also judges by."""
+
+    def score(segmenter: GlacierSegmenter) -> float:
+        mean_iou = evaluate(catalog, segmenter, scenes, patch_size).mean_iou
+        return math.nan if mean_iou is None else mean_iou
+
+    return score
 
 
 def _figures(after: dict[SceneRole, RegionMetrics], gain: dict[SceneRole, Gain]) -> dict[str, float]:
@@ -289,6 +290,7 @@ def _tags(card: ModelCard, verdict: Verdict, bundle: Path) -> dict[str, str]:
     return {
         **{name: f"{value:.6f}" for name, value in _figures(metrics, gain).items()},
         **{checksum_tag(file.name): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(bundle.iterdir())},
+        "classes": str(len(card.classes)),
         "parent_version": str(card.parent_version or ""),
         "labels.count": str(card.labels.count),
         "labels.simulated": str(card.labels.simulated_count),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from catalog.registry import ModelVersion
 from imagery.classes import ANNOTATED, UNKNOWN
 from imagery.masks import despeckle
-from imagery.outlines import mask_to_polygons, split_holes
+from imagery.polygons import mask_to_polygons, split_holes
 from labeling.regions import encode_brush, encode_polygon
 
 # Smaller specks are noise to the eye, each one a click for the annotator, and megabytes to Label Studio.

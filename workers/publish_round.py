@@ -26,7 +26,6 @@ from workers.preannotation import clean, is_useful, regions
 from workers.scenes import raster_store, source_of, window_of
 from workers.views import draw_views
 
-MOST_UNCERTAIN_NATS = math.log(len(CLASSES))  # of entropy, and so of mutual information
 UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
 
 
@@ -39,6 +38,7 @@ class Publication:
     urls: ImageUrls
     scoring: Scoring | None
     preannotating: ModelVersion | None
+    classes: int = len(CLASSES)  # that the scoring version tells apart: a binary head knows two
 
     @property
     def shown_version(self) -> str:
@@ -118,11 +118,12 @@ def _proposals(session: Session, condition: ColumnElement[bool]) -> list[Proposa
 def _prepare(catalog: Catalog) -> Publication:
     with catalog.read() as session:
         scoring = rounds.newest_scoring(session)
-    preannotating = None
-    if scoring is not None and catalog.settings.preannotation != "none":
-        version = registry_of(catalog.settings).get(scoring.model_version)
-        preannotating = version if is_useful(version) else None
-    return Publication(catalog, raster_store(catalog), image_urls(catalog), scoring, preannotating)
+    store, urls = raster_store(catalog), image_urls(catalog)
+    if scoring is None:
+        return Publication(catalog, store, urls, None, None)
+    version = registry_of(catalog.settings).get(scoring.model_version)
+    preannotating = version if catalog.settings.preannotation != "none" and is_useful(version) else None
+    return Publication(catalog, store, urls, scoring, preannotating, int(version.number("classes") or len(CLASSES)))
 
 
 def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
-        reason=_reason(proposal, of_round),
+        reason=_reason(proposal, of_round, publication.classes),
         place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
         priority=float(of_round.size - proposal.rank),
         **{field: publication.urls.url(patch.id, name) for field, name in (proposal.views or {}).items()},
@@ -141,11 +142,12 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict
     return to_task(data, _prediction(publication, proposal, data.priority))
 
 
-def _reason(proposal: Proposal, of_round: Round) -> str:
+def _reason(proposal: Proposal, of_round: Round, classes: int) -> str:
     if proposal.score is not None and proposal.reason is ProposalReason.UNCERTAIN and of_round.scoring is not None:
+        highest = math.log(classes)  # of entropy, and so of mutual information
         return (
             f"Round {of_round.id}: model version {of_round.scoring.model_version} is unsure here "
-            f"(uncertainty {proposal.score / MOST_UNCERTAIN_NATS:.0%} of the highest possible)"
+            f"(uncertainty {proposal.score / highest:.0%} of the highest possible)"
         )
     if proposal.reason is ProposalReason.CONTROL:
         return f"Round {of_round.id}: drawn at random, to measure what choosing gains"

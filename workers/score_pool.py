@@ -1,27 +1,32 @@
 """Job: score the pool with Monte-Carlo dropout by the champion, and leave the maps that proposals are made from."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import raster_keys
 from catalog.records import Patch, Scene, Score, Scoring, now
-from imagery.classes import CLASSES, UNKNOWN
-from imagery.cog import float_map_to_geotiff
+from imagery.classes import UNKNOWN
+from imagery.cog import float_map_writer
+from imagery.grid import Window
 from imagery.masks import mask_to_geotiff
 from imagery.scene import SceneReader
-from imagery.stitching import Stitcher
-from models.mc_dropout import predict_mc
+from imagery.stitching import stitch
+from models.heads import decide
+from models.mc_dropout import McPrediction, predict_mc
 from models.measures import score_patch
 from workers.jobs import Work
 from workers.pool import unscored_scenes
 from workers.scenes import patches_of, raster_store, source_of, window_of
 from workers.versions import LoadedVersion, load_champion
-from workers.windows import batches, read_batch
+from workers.windows import batch_size_for, batches, read_batch
 
 
 def score_pool(work: Work) -> None:
@@ -44,10 +49,15 @@ def score_by(work: Work, champion: LoadedVersion) -> None:
         scenes = unscored_scenes(session, scoring)
         todo = {scene.id: patches_of(session, scene.id) for scene in scenes}
     total, done = sum(map(len, todo.values())), 0
+
+    def scored(scene: Scene, count: int) -> None:
+        nonlocal done
+        done += count
+        work.progress(done, total, f"scoring {scene.name} by version {champion.version.version}")
+
     for scene in scenes:
-        for count in _score_scene(work, champion, scoring, scene, todo[scene.id]):
-            done += count
-            work.progress(done, total, f"scoring {scene.name} by version {champion.version.version}")
+        run = _SceneScoring(scoring, scene, todo[scene.id], settings.inference_batch_size, scored)
+        _score_scene(work, champion, run)
     with work.catalog.write() as session:
         complete = session.get_one(Scoring, scoring.id)
         complete.completed_at = now()
@@ -69,62 +79,68 @@ def _scoring_of(session: Session, version: int, passes: int, seed: int) -> Scori
     return scoring
 
 
-def _score_scene(
-    work: Work, champion: LoadedVersion, scoring: Scoring, scene: Scene, patches: list[Patch]
-) -> Iterator[int]:
-    """Score one scene, yielding after each batch how many patches it held; scores and maps are stored at the end."""
-    source, settings = source_of(scene), work.catalog.settings
-    maps = _SceneMaps(source.grid.height, source.grid.width)
-    scores = []
-    with SceneReader(source) as reader:
-        for batch in batches(patches, settings.inference_batch_size):
-            raw = read_batch(reader, champion.card.channels, [window_of(patch) for patch in batch])
-            seeds = [patch_seed(scoring.seed, patch.id) for patch in batch]
-            prediction = predict_mc(champion.segmenter, raw, scoring.passes, seeds)
-            for i, patch in enumerate(batch):
-                valid = raw[i].isfinite().all(dim=0).numpy()
-                uncertainty = {
-                    "predictive_entropy": prediction.predictive_entropy[i].numpy(),
-                    "mutual_information": prediction.mutual_information[i].numpy(),
-                }
-                maps.add(patch, prediction.mean_probability[i].numpy(), uncertainty["predictive_entropy"], valid)
-                scores += [
-                    Score(scoring_id=scoring.id, patch_id=patch.id, measure=measure, value=value)
-                    for measure, value in score_patch(uncertainty, valid).items()
-                ]
-            yield len(batch)
-    classes, entropy = maps.result()
-    store, grid = raster_store(work.catalog), source.grid
-    store.put(raster_keys.scored(scoring.id, scene.id, "classes"), mask_to_geotiff(classes, grid))
-    entropy_map = float_map_to_geotiff(entropy, grid, "predictive entropy (nats)")
-    store.put(raster_keys.scored(scoring.id, scene.id, "entropy"), entropy_map)
+def _score_scene(work: Work, champion: LoadedVersion, run: "_SceneScoring") -> None:
+    """Score one scene; scores and maps are stored at the end.
+
+    The map of classes is held whole, one byte a pixel; that of entropy goes to a file as its rows are finished.
+    """
+    source, store = source_of(run.scene), raster_store(work.catalog)
+    grid = source.grid
+    classes = np.empty((grid.height, grid.width), dtype=np.uint8)
+    with SceneReader(source) as reader, TemporaryDirectory() as folder:
+        entropy_file = Path(folder) / "entropy.tif"
+        with float_map_writer(entropy_file, grid, "predictive entropy (nats)") as write_entropy:
+            for row, strip in stitch(run.parts(champion, reader), grid.height, grid.width):
+                probability, entropy, invalid = strip[:-2], strip[-2], strip[-1] > 0
+                classes[row : row + strip.shape[1]] = np.where(
+                    invalid, UNKNOWN.value, decide(probability, champion.segmenter.head)
+                )
+                write_entropy(row, np.where(invalid, np.float32(np.nan), entropy))
+        store.put(raster_keys.scored(run.scoring.id, run.scene.id, "classes"), mask_to_geotiff(classes, grid))
+        store.put_file(raster_keys.scored(run.scoring.id, run.scene.id, "entropy"), entropy_file)
     with work.catalog.write() as session:
-        session.add_all(scores)
+        session.add_all(run.scores)
 
 
-class _SceneMaps:
-    """The blended maps of one scene: probability of each class and predictive entropy."""
+class _SceneScoring:
+    """The patches of one scene on their way through the network: their scores, and their parts of its maps."""
 
-    def __init__(self, height: int, width: int) -> None:
-        self._stitcher = Stitcher(height, width, len(CLASSES) + 1)
-        self._invalid = np.zeros((height, width), dtype=bool)
-
-    def add(
+    def __init__(
         self,
-        patch: Patch,
-        probability: NDArray[np.float32],
-        entropy: NDArray[np.float32],
-        valid: NDArray[np.bool_],
+        scoring: Scoring,
+        scene: Scene,
+        patches: list[Patch],
+        most_together: int,
+        scored: Callable[[Scene, int], None],
     ) -> None:
-        window = window_of(patch)
-        self._stitcher.add(window, np.concatenate([probability, entropy[None]]))
-        self._invalid[window.slices] |= ~valid
+        """Queue patches; ``scored`` is called after each batch with how many patches it held."""
+        self.scoring, self.scene, self.scores = scoring, scene, list[Score]()
+        # Stitching takes windows row by row.
+        self._patches = sorted(patches, key=lambda patch: (patch.row_off, patch.col_off))
+        self._batch_size = batch_size_for(scene.patch_size_px, most_together)
+        self._scored = scored
 
-    def result(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return classes (H, W) and entropy (H, W) in nats, NaN without data."""
-        blended = self._stitcher.result()
-        classes = blended[:-1].argmax(axis=0).astype(np.uint8)
-        classes[self._invalid] = UNKNOWN.value
-        entropy = blended[-1]
-        entropy[self._invalid] = np.nan
-        return classes, entropy
+    def parts(self, champion: LoadedVersion, reader: SceneReader) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Score batch by batch, and yield each window with its K class probabilities, entropy, and 1 for nodata."""
+        for batch in batches(self._patches, self._batch_size):
+            windows = [window_of(patch) for patch in batch]
+            raw = read_batch(reader, champion.card.channels, windows)
+            seeds = [patch_seed(self.scoring.seed, patch.id) for patch in batch]
+            prediction = predict_mc(champion.segmenter, raw, self.scoring.passes, seeds)
+            valid = raw.isfinite().all(dim=1)
+            self._keep_scores(batch, prediction, valid.numpy())
+            self._scored(self.scene, len(batch))
+            entropy, invalid = prediction.predictive_entropy[:, None], (~valid)[:, None].float()
+            layers = torch.cat([prediction.mean_probability, entropy, invalid], dim=1)
+            yield from zip(windows, layers.numpy(), strict=True)
+
+    def _keep_scores(self, batch: list[Patch], prediction: McPrediction, valid: NDArray[np.bool_]) -> None:
+        for i, patch in enumerate(batch):
+            uncertainty = {
+                "predictive_entropy": prediction.predictive_entropy[i].numpy(),
+                "mutual_information": prediction.mutual_information[i].numpy(),
+            }
+            self.scores += [
+                Score(scoring_id=self.scoring.id, patch_id=patch.id, measure=measure, value=value)
+                for measure, value in score_patch(uncertainty, valid[i]).items()
+            ]

@@ -1,5 +1,7 @@
 """Job: cut a registered scene into patches, burn its outlines, and find out how to show it."""
 
+import logging
+
 from sqlalchemy import delete
 
 from catalog import jobs, raster_keys
@@ -7,11 +9,14 @@ from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneS
 from imagery.composites import composites_for
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, tile
-from imagery.masks import mask_to_geotiff, rasterize_outlines
+from imagery.masks import burn_outlines, mask_to_geotiff, read_outlines
 from imagery.scene import SceneReader, SceneSource, check_has_data
 from imagery.statistics import percentile_stretch
+from imagery.vectors import describe_repairs
 from workers.jobs import Work
 from workers.scenes import outlines_of, raster_store, source_of
+
+log = logging.getLogger(__name__)
 
 
 def tile_scene(work: Work, scene_id: int) -> None:
@@ -39,7 +44,11 @@ def _make_ready(work: Work, scene: Scene) -> None:
     check_has_data(source)
     outlines = outlines_of(scene)
     if outlines:
-        truth = rasterize_outlines(outlines, source.grid)
+        layers = read_outlines(outlines, source.grid)
+        for item, (_, layer) in zip(outlines, layers, strict=True):
+            if layer.repairs:
+                log.warning("scene %s: %s: %s", scene.name, item.path, describe_repairs(layer.repairs))
+        truth = burn_outlines(layers, source.grid)
         raster_store(work.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid))
     windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
     shares = _valid_shares(work, source, windows)

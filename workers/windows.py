@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -11,11 +11,15 @@ from torch import Tensor
 
 from imagery.grid import Window, tile
 from imagery.scene import SceneReader, SceneSource
-from imagery.stitching import Stitcher
+from imagery.stitching import stitch
+from models.heads import decide
 from models.inference import predict_windows
 from models.segmenter import GlacierSegmenter
 
 T = TypeVar("T")
+
+# The activations of the paper's U-Net (depth 5, 16 maps, 15 channels) take 170 MiB for every so many pixels, measured.
+_MOST_PIXELS: Final = 512 * 512
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
@@ -25,40 +29,68 @@ def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
+def batch_size_for(patch_size: int, most: int) -> int:
+    """Return how many windows of a side in pixels fit in memory together: at least 1, at most ``most``."""
+    return max(1, min(most, _MOST_PIXELS // patch_size**2))
+
+
 def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[Window]) -> Tensor:
     """Read windows of one size as a tensor (N, C, h, w) float32 of digital numbers, NaN = nodata."""
     return torch.from_numpy(np.stack([reader.read(channels, window) for window in windows]))
 
 
-def predict_classes(
+def predict_strips(
     segmenter: GlacierSegmenter, source: SceneSource, patch_size: int, batch_size: int, unknown: int
-) -> NDArray[np.uint8]:
-    """Predict the class map of a whole scene from half-overlapping windows with blended seams.
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Predict a scene from half-overlapping windows with blended seams, strip by strip.
+
+    Memory does not grow with the scene's height: windows are read, predicted and blended as the strips are taken.
 
     Args:
         segmenter: the network, on its device.
         source: the scene.
         patch_size: side of the windows, pixels; the size that the network was trained on.
-        batch_size: windows predicted together.
+        batch_size: most windows predicted together; fewer when they are large (`batch_size_for`).
         unknown: value of pixels without data in any of the network's channels.
 
-    Returns:
-        (H, W) uint8 class values.
+    Yields:
+        First row and class values (rows, W) uint8 of strips that follow each other from row 0 to the last row.
 
     Raises:
         SceneError: the scene lacks a channel, is smaller than a window, or cannot be read.
     """
     grid = source.grid
     windows = tile(grid.width, grid.height, patch_size, patch_size // 2)
-    stitcher = Stitcher(grid.height, grid.width, segmenter.unet.config.classes)
-    invalid = np.zeros((grid.height, grid.width), dtype=bool)
     with SceneReader(source) as reader:
-        for batch in batches(windows, batch_size):
-            raw = read_batch(reader, segmenter.channels, batch)
-            (probabilities,) = predict_windows(segmenter, [raw])
-            for window, probability, pixels in zip(batch, probabilities.numpy(), raw.numpy(), strict=True):
-                stitcher.add(window, probability)
-                invalid[window.slices] |= ~np.isfinite(pixels).all(axis=0)
-    classes: NDArray[np.uint8] = stitcher.result().argmax(axis=0).astype(np.uint8)
-    classes[invalid] = unknown
+        parts = _predicted(segmenter, reader, windows, batch_size_for(patch_size, batch_size))
+        for row, strip in stitch(parts, grid.height, grid.width):
+            classes = decide(strip[:-1], segmenter.head)
+            classes[strip[-1] > 0] = unknown
+            yield row, classes
+
+
+def predict_classes(
+    segmenter: GlacierSegmenter, source: SceneSource, patch_size: int, batch_size: int, unknown: int
+) -> NDArray[np.uint8]:
+    """Predict the class map of a whole scene, holding no more of it than the map itself, one byte a pixel.
+
+    Arguments and errors are those of :func:`predict_strips`.
+
+    Returns:
+        (H, W) uint8 class values.
+    """
+    classes = np.empty((source.grid.height, source.grid.width), dtype=np.uint8)
+    for row, strip in predict_strips(segmenter, source, patch_size, batch_size, unknown):
+        classes[row : row + strip.shape[0]] = strip
     return classes
+
+
+def _predicted(
+    segmenter: GlacierSegmenter, reader: SceneReader, windows: Sequence[Window], batch_size: int
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """Yield windows with their class probabilities and, as the last layer, 1 where a channel has no data, else 0."""
+    for batch in batches(windows, batch_size):
+        raw = read_batch(reader, segmenter.channels, batch)
+        (probabilities,) = predict_windows(segmenter, [raw])
+        invalid = (~raw.isfinite()).any(dim=1, keepdim=True)
+        yield from zip(batch, torch.cat([probabilities, invalid.float()], dim=1).numpy(), strict=True)

@@ -45,7 +45,7 @@ from cli.report_pictures import (
 )
 from cli.round_record import RoundRecord
 from imagery.classes import BACKGROUND, CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
-from imagery.cog import float_map_to_geotiff
+from imagery.cog import float_map_writer
 from imagery.composites import encode_png
 from imagery.grid import Window
 from imagery.masks import mask_to_geotiff
@@ -103,8 +103,9 @@ def forged(catalog: Catalog, tmp_path: Path) -> dict[SceneRole, ForgedScene]:
         label_patch(session, store, scenes[SceneRole.POOL], number=2, place=(64, 96))
     pool = scenes[SceneRole.POOL]
     store.put(raster_keys.scored(1, 1, "classes"), mask_to_geotiff(pool.truth, pool.grid))
-    entropy = np.full((100, 160), 0.5, dtype=np.float32)
-    store.put(raster_keys.scored(1, 1, "entropy"), float_map_to_geotiff(entropy, pool.grid, "entropy (nats)"))
+    with float_map_writer(tmp_path / "entropy.tif", pool.grid, "entropy (nats)") as write:
+        write(0, np.full((100, 160), 0.5, dtype=np.float32))
+    store.put_file(raster_keys.scored(1, 1, "entropy"), tmp_path / "entropy.tif")
     test = scenes[SceneRole.TEST]
     store.put(raster_keys.truth(3), mask_to_geotiff(test.truth, test.grid))
     return scenes

@@ -1,11 +1,14 @@
 """Small seeded networks and images for the tests of this room."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.segmenter import GlacierSegmenter, build_segmenter
+from models.heads import Head, logits_per_network
+from models.presets import PRESETS, Architecture
+from models.segmenter import GlacierSegmenter, InputNormalization, build_segmenter
 from models.unet import UNetConfig
 
 CHANNELS = ("red", "nir")
@@ -13,10 +16,24 @@ MEAN = (100.0, 50.0)
 STD = (20.0, 10.0)
 
 
-def small_segmenter(seed: int = 0, **settings: Any) -> GlacierSegmenter:
+def small_segmenter(
+    seed: int = 0,
+    head: Head = "multiclass",
+    input_normalization: InputNormalization = "dataset",
+    **settings: Any,
+) -> GlacierSegmenter:
     """Two channels, three classes, two levels of four maps, dropout 0.3."""
-    config = UNetConfig(**{"in_channels": 2, "depth": 2, "width": 4, **settings})
-    return build_segmenter(CHANNELS, MEAN, STD, config, seed)
+    shape = {"in_channels": 2, "classes": logits_per_network(head, 3), "depth": 2, "width": 4, **settings}
+    return build_segmenter(CHANNELS, MEAN, STD, UNetConfig(**shape), seed, head, input_normalization)
+
+
+def small_preset(name: Architecture) -> GlacierSegmenter:
+    """The network of a preset with two channels, two levels of four maps, dropout 0.3, and moved batch norms."""
+    preset = PRESETS[name]
+    config = replace(preset.network(len(CHANNELS), 3, preset.head), depth=2, width=4, dropout=0.3)
+    segmenter = build_segmenter(CHANNELS, MEAN, STD, config, 0, preset.head, preset.input_normalization)
+    segmenter.train()(raw_images())  # gives the batch norms statistics other than 0 and 1
+    return segmenter.eval()
 
 
 def raw_images(count: int = 3, height: int = 16, width: int = 24, seed: int = 0) -> Tensor:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from models.sampling import count_pixels, patch_weights, random_symmetry, sampled_class_weights
+from models.losses import class_weights
+from models.sampling import count_pixels, expected_counts, patch_weights, random_symmetry
 
 IGNORE = 255
 
@@ -47,8 +48,10 @@ def test_nothing_is_favoured_when_every_class_is_common():
 def test_class_weights_follow_what_the_sampling_shows():
     """Drawn five times as often, the rare class is at 5 * 20 / (5 * 20 + 900) = 10 %, and needs no weight."""
     counts = torch.tensor([[900, 0], [0, 20]])
-    assert sampled_class_weights(counts, torch.tensor([1.0, 5.0])).tolist() == [1, 1]
-    assert sampled_class_weights(counts, torch.tensor([1.0, 1.0]))[1].item() == pytest.approx(0.1 * 920 / 20)
+    assert class_weights(expected_counts(counts, torch.tensor([1.0, 5.0])).tolist()).tolist() == [1, 1]
+    assert class_weights(expected_counts(counts, torch.tensor([1.0, 1.0])).tolist())[1].item() == pytest.approx(
+        0.1 * 920 / 20
+    )
 
 
 def test_symmetries_are_the_eight_of_the_square_and_mask_and_image_stay_together():
@@ -68,3 +71,12 @@ def test_symmetries_are_the_eight_of_the_square_and_mask_and_image_stay_together
 def test_quarter_turns_need_square_patches():
     with pytest.raises(ValueError, match=r"2 x 3 px cannot be turned.*augment=False"):
         random_symmetry(torch.zeros(1, 2, 3), torch.zeros(2, 3), torch.Generator())
+
+
+def test_turn_by_270_degrees_is_no_transpose():
+    """Trap: Aryal's Rot270 transposes. A patch without symmetry tells all four turns and their mirrors apart."""
+    raw = torch.arange(9.0).reshape(1, 3, 3)
+    generator = torch.Generator().manual_seed(0)
+    turned = [random_symmetry(raw, raw[0].to(torch.uint8), generator)[0][0].tolist() for _ in range(200)]
+    assert [[2, 5, 8], [1, 4, 7], [0, 3, 6]] in turned
+    assert [[6, 3, 0], [7, 4, 1], [8, 5, 2]] in turned

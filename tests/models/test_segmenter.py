@@ -74,3 +74,38 @@ def test_fresh_weights_depend_on_the_seed_alone():
     assert torch.equal(torch.rand(1), expected_draw)  # the global generator did not move
     assert torch.equal(first, build_segmenter(CHANNELS, MEAN, STD, config, seed=1).unet.head.weight)
     assert not torch.equal(first, build_segmenter(CHANNELS, MEAN, STD, config, seed=2).unet.head.weight)
+
+
+def test_patch_statistics_leave_no_trace_of_gain_and_offset():
+    """Each image and channel is normalised by its own valid pixels, so that its digital numbers have no unit."""
+    segmenter, raw = small_segmenter(input_normalization="patch"), raw_images()
+    gain, offset = torch.tensor([3.0, 0.5])[:, None, None], torch.tensor([-40.0, 900.0])[:, None, None]
+    torch.testing.assert_close(segmenter(gain * raw + offset), segmenter(raw), atol=1e-4, rtol=1e-4)
+
+
+def test_patch_statistics_are_of_valid_pixels_and_nodata_is_their_mean():
+    """Valid 1 and 3 have mean 2 and standard deviation 1; imputing before normalising would change both."""
+    seen = []
+    segmenter = small_segmenter(input_normalization="patch")
+    segmenter.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    raw = torch.full((1, 2, 4, 4), float("nan"))
+    raw[0, 0, 0, :2] = torch.tensor([1.0, 3.0])
+    raw[0, 1] = 7123.4  # a constant channel carries nothing
+    segmenter(raw)
+    expected = torch.zeros(1, 2, 4, 4)
+    expected[0, 0, 0, :2] = torch.tensor([-1.0, 1.0])
+    assert torch.equal(seen[0], expected)
+
+
+def test_head_and_network_must_fit():
+    unet = UNet(UNetConfig(in_channels=2, classes=1, depth=1, width=2))
+    with pytest.raises(ValueError, match="takes a UNetPair"):
+        GlacierSegmenter(CHANNELS, MEAN, STD, unet, "two_binaries")
+    with pytest.raises(ValueError, match="single logit"):
+        GlacierSegmenter(CHANNELS, MEAN, STD, unet)
+
+
+@pytest.mark.parametrize(("head", "classes"), [("multiclass", 3), ("binary", 2), ("two_binaries", 3)])
+def test_classes_are_those_of_the_probabilities(head, classes):
+    segmenter = small_segmenter(head=head)
+    assert segmenter.classes == segmenter.probabilities(raw_images()).shape[1] == classes

@@ -113,6 +113,71 @@ def test_patch_that_nobody_judged_is_left_out():
     assert all(0.0 < loss < 10.0 for loss in losses)
 
 
+@pytest.mark.parametrize("head", ["binary", "two_binaries"])
+def test_one_step_moves_every_tensor_of_a_binary_head(head):
+    segmenter = small_segmenter(head=head, dropout=0.0)
+    before = {name: parameter.clone() for name, parameter in segmenter.named_parameters()}
+    fit(segmenter, bright_is_ice(), TrainingConfig(steps=1), CPU, IGNORE)
+    assert all(not torch.equal(before[name], parameter) for name, parameter in segmenter.named_parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "adadelta"])
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
+def test_every_optimiser_and_schedule_learns(optimizer, schedule):
+    rate = 1.0 if optimizer == "adadelta" else 1e-2
+    config = TrainingConfig(steps=30, optimizer=optimizer, schedule=schedule, learning_rate=rate, weight_decay=0.0)
+    losses = fit(small_segmenter(dropout=0.0), bright_is_ice(), config, CPU, IGNORE, validate=lambda _: 0.0)
+    assert sum(losses[-5:]) < sum(losses[:5])
+
+
+def test_l1_penalty_shrinks_the_weights_of_convolutions():
+    sums = [
+        sum(p.abs().sum().item() for p in train(steps=20, l1=l1, weight_decay=0.0)[0].parameters() if p.ndim > 1)
+        for l1 in (0.0, 0.1)
+    ]
+    assert sums[1] < 0.95 * sums[0]
+
+
+def test_the_best_validation_is_kept():
+    """Scores 1, 5, 3 after steps 2, 4 and 5: the weights of step 4 come back."""
+    seen: list[torch.Tensor] = []
+    scores = iter([1.0, 5.0, 3.0])
+
+    def validate(segmenter) -> float:
+        assert not segmenter.training
+        seen.append(weights_of(segmenter).clone())
+        return next(scores)
+
+    segmenter = small_segmenter()
+    config = TrainingConfig(steps=5, validate_every_steps=2, keep_best=True)
+    fit(segmenter, bright_is_ice(), config, CPU, IGNORE, validate=validate)
+    assert torch.equal(weights_of(segmenter), seen[1])
+
+
+def test_validation_does_not_change_the_training():
+    plain, _ = train()
+    validated = small_segmenter()
+    config = TrainingConfig(steps=4, validate_every_steps=1)
+    fit(validated, bright_is_ice(), config, CPU, IGNORE, validate=lambda _: 0.0)
+    assert torch.equal(weights_of(plain), weights_of(validated))
+
+
+@pytest.mark.parametrize("settings", [{"schedule": "plateau"}, {"keep_best": True}])
+def test_missing_validation_is_refused(settings):
+    with pytest.raises(ValueError, match="needs a validation score"):
+        train(**settings)
+
+
+@pytest.mark.parametrize(("head", "prefixes"), [("binary", [""]), ("two_binaries", ["clean.", "debris."])])
+def test_weights_that_slba_learns_are_reported(head, prefixes):
+    reports: list[StepReport] = []
+    config = TrainingConfig(steps=3, loss="slba", learning_rate=1e-2)
+    fit(small_segmenter(head=head), bright_is_ice(), config, CPU, IGNORE, reports.append)
+    learned = reports[-1].learned
+    assert {f"{prefix}a1" for prefix in prefixes} <= set(learned)
+    assert learned[f"{prefixes[0]}a1"] != 1.0
+
+
 def test_empty_dataset_is_refused():
     with pytest.raises(ValueError, match="the dataset is empty"):
         fit(small_segmenter(), [], TrainingConfig(), CPU, IGNORE)

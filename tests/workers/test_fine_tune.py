@@ -1,6 +1,7 @@
 """Fine-tuning against a real MLflow: what happens when it, or the worker, goes away in the middle."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from sqlalchemy import select
 from catalog import jobs, labels, raster_keys
 from catalog.context import Catalog
 from catalog.errors import RegistryError
-from catalog.records import Job, JobKind, JobState, Patch, Promotion, RunState, SceneRole, TrainingRun, now
+from catalog.records import Job, JobKind, JobState, Patch, Promotion, RunState, SceneRole, Score, TrainingRun, now
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
@@ -28,6 +29,7 @@ from tests.services import HOST, free_port, running, wait_for_http
 from tests.workers.rows import patches, tiled
 from workers.jobs import perform
 from workers.scenes import raster_store, source_of, window_of
+from workers.versions import load_champion
 
 pytestmark = pytest.mark.slow
 
@@ -291,6 +293,33 @@ def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(la
     assert registry_of(labelled.settings).aliases() == {"champion": 1}
     with labelled.read() as session:
         assert [item.verdict for item in session.scalars(select(Promotion))] == ["promoted"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes"),
+    [
+        ({"head": "binary", "fine_tune_loss": "slba"}, ("background", "glacier")),
+        ({"architecture": "aryal"}, ("background", "clean ice", "debris-covered ice")),
+        ({"architecture": "he", "unet_dropout": 0.1, "input_normalization": "patch"}, ("background", "glacier")),
+    ],
+    ids=["binary", "aryal", "he"],
+)
+def test_every_head_and_the_papers_presets_go_through_the_loop(labelled, changes, classes):
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), **changes})
+    assert fine_tune(labelled).state is JobState.FINISHED
+    assert fine_tune(labelled).state is JobState.FINISHED  # from the champion, whose gain is over the same classes
+    champion = load_champion(labelled)
+    assert champion is not None
+    assert champion.card.classes == classes
+    assert set(champion.card.gain["validation"].iou) == set(classes)
+    with labelled.database.write() as session:
+        job = jobs.claim(session, jobs.enqueue(session, JobKind.SCORE_POOL).id)
+    perform(labelled, job)
+    assert row(labelled, job.id).state is JobState.FINISHED
+    with labelled.read() as session:
+        scores = list(session.scalars(select(Score.value)))
+    assert scores
+    assert 0 <= min(scores) <= max(scores) <= math.log(len(classes))
 
 
 def test_without_a_champion_among_versions_nobody_is_promoted_unseen(labelled):

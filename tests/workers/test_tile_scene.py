@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+import shapely
 from rasterio.io import MemoryFile
 from sqlalchemy import select
 
 from catalog import jobs, raster_keys
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
 from imagery.errors import OutlineError, SceneError
-from tests.imagery.forge import forge_scene, write_geotiff
+from tests.imagery.forge import forge_scene, write_geotiff, write_polygons
 from tests.workers.rows import finish, patches, register, tiled, work_of
 from workers.scenes import raster_store
 from workers.tile_scene import tile_scene
@@ -64,6 +65,21 @@ def test_a_scene_of_nodata_is_rejected_with_the_reason(catalog, tmp_path):
     empty = np.zeros((4, 100, 160), np.uint8)
     write_geotiff(forged.path, empty, transform=forged.grid.transform, nodata=0, descriptions=["a", "b", "c", "d"])
     check_rejected(catalog, register(catalog, forged), SceneError, "found no pixel of 100 rows x 160 columns")
+
+
+def test_repaired_outlines_are_reported(catalog, tmp_path, caplog):
+    forged = forge_scene(tmp_path / "a.tif")
+    x0, y0, x1, y1 = forged.grid.bounds
+    bow_tie = shapely.Polygon([(x0, y0), (x1, y1), (x1, y0), (x0, y1)])
+    outlines = write_polygons(tmp_path / "bow_tie.gpkg", {"a": [bow_tie]})
+    scene_id = register(catalog, forged, SceneRole.VALIDATION)
+    with catalog.database.write() as session:
+        layer = {"path": str(outlines), "layer": None, "class_name": "clean ice"}
+        session.get_one(Scene, scene_id).outlines = [layer]
+    tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "workers.tile_scene"]
+    assert "bow_tie.gpkg: invalid outlines: 1 repaired, 0 dropped" in warning
+    assert "feature 1: Self-intersection" in warning
 
 
 def test_outlines_that_miss_the_scene_reject_it(catalog, tmp_path):

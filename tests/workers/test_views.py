@@ -7,7 +7,7 @@ from PIL import Image
 from catalog import raster_keys
 from catalog.records import Scoring, now
 from catalog.signed_urls import ImageUrls
-from imagery.cog import float_map_to_geotiff
+from imagery.cog import float_map_writer
 from imagery.composites import uncertainty_heatmap
 from tests.workers.rows import patches, tiled
 from workers.scenes import raster_store, source_of
@@ -47,11 +47,13 @@ def test_before_the_first_model_a_tile_says_so(catalog, place):
     assert views["uncertainty"] == "uncertainty-none"
 
 
-def test_the_heat_map_is_of_that_scoring(catalog, place):
+def test_the_heat_map_is_of_that_scoring(catalog, place, tmp_path):
     scene, patch = place
     store = raster_store(catalog)
     entropy = np.linspace(0, np.log(3), 160, dtype=np.float32)[None].repeat(100, axis=0)
-    store.put(raster_keys.scored(4, scene.id, "entropy"), float_map_to_geotiff(entropy, source_of(scene).grid, "nats"))
+    with float_map_writer(tmp_path / "entropy.tif", source_of(scene).grid, "nats") as write:
+        write(0, entropy)
+    store.put_file(raster_keys.scored(4, scene.id, "entropy"), tmp_path / "entropy.tif")
     scoring = Scoring(id=4, model_version=2, passes=3, seed=0, started_at=now())
     views = draw_views(store, scene, patch, scoring)
     assert views["uncertainty"] == "uncertainty-4"  # another scoring, another address: no browser shows an old one

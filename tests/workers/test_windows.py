@@ -4,11 +4,12 @@ import torch
 
 from imagery.classes import UNKNOWN
 from imagery.errors import SceneError
-from imagery.grid import Window
+from imagery.grid import Window, tile
 from imagery.scene import SceneReader, describe
+from imagery.stitching import stitch
 from tests.imagery.forge import forge_scene
 from tests.workers.rows import champion
-from workers.windows import batches, predict_classes, read_batch
+from workers.windows import batch_size_for, batches, predict_classes, predict_strips, read_batch
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,46 @@ def test_a_scene_smaller_than_a_window_is_refused(forged):
     source = describe(forged.bands, Window(0, 0, 31, 40))
     with pytest.raises(SceneError, match="found a scene of 40 x 31 pixels"):
         predict_classes(champion().segmenter, source, 32, 4, UNKNOWN.value)
+
+
+def test_strips_are_the_class_map_from_the_first_row_to_the_last(forged):
+    source, network = describe(forged.bands), champion().segmenter
+    strips = list(predict_strips(network, source, 32, 4, UNKNOWN.value))
+    assert [row for row, _ in strips] == [0, 16, 32, 48, 64, 68]  # where windows begin: the last is moved back
+    whole = predict_classes(network, source, 32, 4, UNKNOWN.value)
+    np.testing.assert_array_equal(np.concatenate([strip for _, strip in strips]), whole)
+
+
+def test_large_windows_go_through_the_network_fewer_at_a_time():
+    assert [batch_size_for(size, 8) for size in (128, 181, 256, 512, 1024)] == [8, 8, 4, 1, 1]
+
+
+def probability_windows(forged, overlap):
+    """Windows of 32 px of one seeded network with their class probabilities, which depend on the context."""
+    network, source = champion(seed=3).segmenter, describe(forged.bands, Window(0, 0, 96, 144))
+    windows = tile(144, 96, 32, overlap)
+    with SceneReader(source) as reader:
+        raw = read_batch(reader, network.channels, windows)
+    return list(zip(windows, network.probabilities(raw).numpy(), strict=True))
+
+
+def step_ratio(probabilities, rows, columns):
+    """Mean absolute difference of neighbours across seams, over that of neighbours elsewhere."""
+    down, right = np.abs(np.diff(probabilities, axis=1)), np.abs(np.diff(probabilities, axis=2))
+    rows, columns = np.array(rows) - 1, np.array(columns) - 1
+    across = np.concatenate([down[:, rows].ravel(), right[:, :, columns].ravel()])
+    elsewhere = np.concatenate([np.delete(down, rows, 1).ravel(), np.delete(right, columns, 2).ravel()])
+    return across.mean() / elsewhere.mean()
+
+
+def test_no_seam_is_measurable_where_windows_are_blended_and_one_is_where_they_are_not(forged):
+    """The yardstick is the network's answer to the scene in one piece: a seam is a step in what differs from it."""
+    network, source = champion(seed=3).segmenter, describe(forged.bands, Window(0, 0, 96, 144))
+    with SceneReader(source) as reader:
+        whole = network.probabilities(read_batch(reader, network.channels, [source.grid.window]))[0].numpy()
+    blended = np.concatenate([strip for _, strip in stitch(probability_windows(forged, overlap=16), 96, 144)], axis=1)
+    assert step_ratio(blended - whole, range(16, 96, 16), range(16, 144, 16)) <= 1.0
+    pasted = np.empty((3, 96, 144), dtype=np.float32)
+    for window, probability in probability_windows(forged, overlap=0):
+        pasted[:, *window.slices] = probability
+    assert step_ratio(pasted - whole, (32, 64), (32, 64, 96, 112)) > 2.0

@@ -1,0 +1,136 @@
+"""The published networks and ours, as they were described: shape, head, input and training.
+
+``PRESETS`` is what a round or an experiment names. Where a paper is silent, the comment says what was chosen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, Literal
+
+from models.heads import Head, logits_per_network
+from models.segmenter import InputNormalization
+from models.training import TrainingConfig
+from models.unet import UNetConfig
+
+Architecture = Literal["default", "baraka", "aryal", "he"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All that describes how a network was built and trained.
+
+    Attributes:
+        unet: The shape of the network, with the channels of the paper; of each of two with the head "two_binaries".
+        head: The task head.
+        input_normalization: By the statistics of the data set or of each patch.
+        channel_set: Name of the channels of the paper; None takes what bands there are.
+        patch_size_px: Side of the training patches.
+        training: Optimiser, schedule and loss. Papers count epochs over their own data: the steps are not theirs.
+    """
+
+    unet: UNetConfig
+    head: Head
+    input_normalization: InputNormalization
+    channel_set: str | None
+    patch_size_px: int
+    training: TrainingConfig
+
+    def network(self, channels: int, classes: int, head: Head) -> UNetConfig:
+        """Return the shape of the network for other channels, classes or another head.
+
+        Args:
+            channels: Number of input channels.
+            classes: Number of classes in the labels.
+            head: The head that it is to have.
+
+        Returns:
+            The shape; with the head "two_binaries" that of each network.
+        """
+        return replace(self.unet, in_channels=channels, classes=logits_per_network(head, classes))
+
+
+PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
+    {
+        # What learnt best from few labels (docs/benchmarks.md).
+        "default": Preset(
+            unet=UNetConfig(in_channels=4, depth=5, width=16, dropout=0.1, normalization="batch"),
+            head="multiclass",
+            input_normalization="dataset",
+            channel_set=None,
+            patch_size_px=512,
+            training=TrainingConfig(),
+        ),
+        # Baraka et al. 2020, appendix A. L1 as in the text; the default configuration of the code drops it.
+        "baraka": Preset(
+            unet=UNetConfig(in_channels=15, depth=5, width=16, dropout=0.3, layer_order="conv-norm-drop-act"),
+            head="multiclass",
+            input_normalization="patch",
+            channel_set="baraka",
+            patch_size_px=512,
+            training=TrainingConfig(
+                optimizer="adam",
+                schedule="constant",
+                learning_rate=1e-4,
+                weight_decay=0.0,
+                l1=5e-4,
+                loss="dice",
+                balance=False,
+            ),
+        ),
+        # Aryal et al. 2023, section 3. Learning rate and schedule are those of the authors' code; the paper augments
+        # 15 % of the patches, here each is turned or flipped at random.
+        "aryal": Preset(
+            unet=UNetConfig(
+                in_channels=8,
+                classes=1,
+                depth=4,
+                width=32,
+                dropout=0.1,
+                normalization="batch",
+                activation="gelu",
+                layer_order="conv-norm-act",
+            ),
+            head="two_binaries",
+            input_normalization="dataset",
+            channel_set="aryal",
+            patch_size_px=512,
+            training=TrainingConfig(
+                optimizer="adam",
+                schedule="plateau",
+                learning_rate=3e-4,
+                weight_decay=0.0,
+                loss="slba",
+                balance=False,
+            ),
+        ),
+        # He et al. 2021, section 3.2. The paper has no dropout, so that Monte Carlo dropout has nothing to vary: set a
+        # dropout to use the network in active learning. Its feature maps are not stated: 32, doubled five times, give
+        # the 1024 of Ronneberger et al., to which it refers. The learning rate is the 1 of Zeiler 2012.
+        "he": Preset(
+            unet=UNetConfig(
+                in_channels=3,
+                classes=1,
+                depth=5,
+                width=32,
+                dropout=0.0,
+                normalization="batch",
+                layer_order="conv-act-norm",
+            ),
+            head="binary",
+            input_normalization="dataset",
+            channel_set="he",
+            patch_size_px=128,
+            training=TrainingConfig(
+                optimizer="adadelta",
+                schedule="constant",
+                learning_rate=1.0,
+                weight_decay=0.0,
+                batch_size=8,
+                keep_best=True,
+                loss="binary_cross_entropy",
+                balance=False,
+            ),
+        ),
+    }
+)
