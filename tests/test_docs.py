@@ -25,6 +25,7 @@ ROOMS = "imagery|labeling|models|catalog|workers|al_server|cli"
 # `module`, `module:function` or `module:Class.method`
 CODE_NAME = re.compile(rf"`((?:{ROOMS})(?:\.\w+)+(?::\w+(?:\.\w+)?)?)`")
 CODE_FILE = re.compile(rf"`((?:{ROOMS}|tests|docker)/[\w./-]+)`")
+TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(#[^)\s]*)?\)")
 SETTING = re.compile(rf"{PREFIX}[A-Z0-9_]*[A-Z0-9]")
 API_ROW = re.compile(r"^\| `(GET|POST) (/[^`]*)` \|.*\| ([\w ]+) \|$", re.MULTILINE)
@@ -61,6 +62,11 @@ def test_the_path_of_a_patch_names_its_functions():
 @pytest.mark.parametrize("name", mentions(CODE_FILE, PAGES))
 def test_files_of_the_code_exist(name: str):
     assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize(("file", "name"), mentions(TEST_NAME, PAGES))
+def test_tests_that_pin_a_claim_exist(file: str, name: str):
+    assert re.search(rf"^ *def {name}\(", text_of(ROOT / file), re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
