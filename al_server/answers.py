@@ -78,5 +78,10 @@ def model_answer(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:
 
 
 def _by_class(version: ModelVersion, prefix: str) -> dict[str, float | None]:
-    classes = {item.name: version.number(f"{prefix}iou.{item.name}") for item in CLASSES}
-    return {"mean": version.number(f"{prefix}mean_iou"), **classes}
+    tagged = [tag.removeprefix(f"{prefix}iou.") for tag in version.tags if tag.startswith(f"{prefix}iou.")]
+    legend = [item.name for item in CLASSES]  # one that is undefined has no tag
+    names = tagged if set(tagged) - set(legend) else legend  # a binary network knows other classes
+    return {
+        "mean": version.number(f"{prefix}mean_iou"),
+        **{name: version.number(f"{prefix}iou.{name}") for name in names},
+    }

@@ -15,7 +15,7 @@ from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
 from imagery.border import BorderSource
-from imagery.channels import ELEVATION, bands_needed
+from imagery.channels import ELEVATION, bands_needed, named_channels
 from imagery.classes import by_name
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, shares_ground, tile
@@ -141,7 +141,7 @@ def _check_channels(session: Session, settings: Settings, source: SceneSource, r
     known = [scene for scene in session.scalars(select(Scene).order_by(Scene.id)) if scene.state != SceneState.REJECTED]
     pool = [SceneSource.from_json(scene.source) for scene in known if scene.role is SceneRole.POOL]
     if settings.channels or pool:
-        bands_needed(settings.channels or pool[0].band_names, source.raster_names)
+        bands_needed(named_channels(settings.channels, pool[0].band_names if pool else ()), source.raster_names)
     elif role is SceneRole.POOL:
         for scene in known:
             bands_needed(source.band_names, SceneSource.from_json(scene.source).raster_names)

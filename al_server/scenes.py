@@ -23,6 +23,7 @@ MEDIA_TYPES = {
     "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     "geojson": "application/geo+json",
     "gpkg": "application/geopackage+sqlite3",
+    "shp.zip": "application/zip",
 }
 
 
@@ -114,6 +115,15 @@ def prediction_geojson(path: SceneId) -> Response:
 def prediction_gpkg(path: SceneId) -> Response:
     """Give the champion's outlines, with holes, in the scene's own CRS; 202 while they are being made."""
     return _prediction(path.scene_id, "gpkg")
+
+
+@api.get(
+    "/<int:scene_id>/prediction.shp.zip",
+    responses={200: media(MEDIA_TYPES["shp.zip"], "The outlines"), 202: JobAnswer},
+)
+def prediction_shapefile(path: SceneId) -> Response:
+    """Give the champion's outlines, with holes, as a zipped shapefile in the scene's own CRS; 202 while it is made."""
+    return _prediction(path.scene_id, "shp.zip")
 
 
 def _prediction(scene_id: int, suffix: str) -> Response:

@@ -12,7 +12,7 @@ def scored(scoring_id: int, scene_id: int, what: str) -> str:
 
 
 def prediction(scene_id: int, version: int, suffix: str) -> str:
-    """A scene as a version predicts it: ``tif`` (class map), ``geojson`` or ``gpkg`` (outlines)."""
+    """A scene as a version predicts it: ``tif`` (class map), ``geojson``, ``gpkg`` or ``shp.zip`` (outlines)."""
     return f"predictions/scene-{scene_id}/version-{version}.{suffix}"
 
 

@@ -104,7 +104,9 @@ class Settings(BaseSettings):
         None, description="Normalise by the statistics of the pool or of each patch."
     )
     unet_depth: int | None = Field(None, ge=1, le=7, description="Number of down-samplings.")
-    unet_width: int | None = Field(None, ge=1, description="Feature maps of the first level; each level doubles them.")
+    unet_width: int | None = Field(
+        None, ge=1, le=256, description="Feature maps of the first level; each level doubles them."
+    )
     unet_dropout: float | None = Field(
         None, gt=0, lt=1, description="Probability of the spatial dropout; `he` has none and needs one here."
     )

@@ -49,10 +49,19 @@ class _Size(click.ParamType[tuple[int, int]]):
     default=(_USUAL.sun.azimuth_deg, _USUAL.sun.elevation_deg),
     show_default=True,
     metavar="AZIMUTH ELEVATION",
+    help="in degrees",
 )
 @click.option("--scan-gaps", is_flag=True, help="the gaps of Landsat 7 since 2003")
 @click.option("--dem-resolution", type=float, default=_USUAL.dem_resolution_m, show_default=True, help="in metres")
-@click.option("--origin", type=float, nargs=2, default=_USUAL.origin_m, show_default=True, metavar="EASTING NORTHING")
+@click.option(
+    "--origin",
+    type=float,
+    nargs=2,
+    default=_USUAL.origin_m,
+    show_default=True,
+    metavar="EASTING NORTHING",
+    help="upper left corner in UTM 45N; another one for each scene: scenes of two roles must not share ground",
+)
 def synthetic(
     folder: Path,
     size: tuple[int, int],

@@ -5,7 +5,7 @@ code of Baraka et al. stores its three indices in an order other than its docume
 long as channels are numbers.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -38,6 +38,18 @@ CHANNEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "he": ("swir1", "nir", "blue"),
 }
 """What the papers fed their networks, by paper."""
+
+
+def named_channels(names: Sequence[str], band_names: Sequence[str]) -> tuple[str, ...]:
+    """The channels that a choice stands for: those named, those of the one set that is named, or else all bands.
+
+    Args:
+        names: Channels, or one key of `CHANNEL_SETS`, or nothing.
+        band_names: The bands to take where nothing is named.
+    """
+    if len(names) == 1 and names[0] in CHANNEL_SETS:
+        return CHANNEL_SETS[names[0]]
+    return tuple(names or band_names)
 
 
 def available(band_names: Collection[str]) -> tuple[str, ...]:

@@ -189,7 +189,7 @@ def describe(
         bands: At least one band; names distinct. The grid of the first one's file is the scene's; name a band of the
             resolution wanted first (on Sentinel-2 not the coastal one, of 60 m).
         region: The part of the first band's file that is the scene; all of it without one.
-        nodata: A value that means no data, for bands whose files do not declare one; not for the DEM.
+        nodata: A value that means no data, in every band, besides whatever the files declare; not in the DEM.
         dem: Elevation in metres, named "elevation", of any resolution and CRS; gives the channels elevation and slope.
         border: Polygons, of any CRS; pixels whose centre lies in none of them have no data in any channel.
 

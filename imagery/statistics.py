@@ -22,7 +22,8 @@ class ChannelStatistics:
         channels: Names.
         mean: Means, in the channels' units (digital numbers for bands).
         std: Population standard deviations; 1 for a constant channel, which then normalises to 0 and says nothing, as
-            it should, instead of dividing by 0. count: Valid pixels.
+            it should, instead of dividing by 0.
+        count: Valid pixels.
     """
 
     channels: tuple[str, ...]

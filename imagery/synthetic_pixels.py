@@ -62,7 +62,7 @@ class SyntheticOptions:
 
     def __post_init__(self) -> None:
         parts = (self.shares.clean_ice, self.shares.debris_covered_ice, self.shares.masked, self.lake_share)
-        if min(parts) < 0 or sum(parts) >= 1:
+        if not (min(parts) >= 0 and sum(parts) < 1):  # so that NaN is refused too
             raise SceneError(f"found the shares {parts}; expected none below 0 and a sum below 1")
         if not _LOWEST_SUN_DEG <= self.sun.elevation_deg <= 90:
             raise SceneError(f"found {self.sun}; expected the sun at {_LOWEST_SUN_DEG:g} to 90 degrees")

@@ -179,8 +179,16 @@ def _read_features(
         path, layer=info["layer_name"], columns=columns, bbox=extent, return_fids=True
     )
     wanted = np.array([item is not None for item in wkb], dtype=np.bool_)
-    if columns and set(fields[0]) <= {entry.name for entry in LEGEND}:
-        wanted &= fields[0] == class_name
+    if columns:
+        of_legend = np.isin(fields[0].astype(str), [entry.name for entry in LEGEND])
+        if of_legend.any() and not of_legend.all():
+            first = int(np.flatnonzero(~of_legend)[0])
+            raise OutlineError(
+                f"{path}: found {fields[0][first]!r} as the {CLASS_FIELD} of feature {fids[first]}, beside names of "
+                f"the legend; expected one of {', '.join(entry.name for entry in LEGEND)} for every feature"
+            )
+        if of_legend.any():
+            wanted &= fields[0] == class_name
     return fids[wanted], shapely.from_wkb(wkb[wanted])
 
 

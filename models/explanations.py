@@ -1,5 +1,6 @@
 """What each channel contributes to a network's prediction: saliency scores, and the table that holds them."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -37,9 +38,9 @@ class ChannelScores:
     spreads: tuple[float, ...]
 
     def ranked(self) -> tuple[ChannelScore, ...]:
-        """The rows, highest value first; equals keep the order of the channels."""
+        """The rows, highest value first, undefined ones last; equals keep the order of the channels."""
         rows = map(ChannelScore, self.channels, self.values, self.spreads)
-        return tuple(sorted(rows, key=lambda row: -row.value))
+        return tuple(sorted(rows, key=lambda row: (math.isnan(row.value), -row.value)))
 
     def above(self, line: float) -> tuple[str, ...]:
         """The channels whose value is above a line, in the order of the channels."""

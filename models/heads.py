@@ -71,9 +71,10 @@ def head_classes(head: Head, class_names: Sequence[str]) -> tuple[str, ...]:
 def class_probabilities(logits: Tensor, head: Head) -> Tensor:
     """Turn logits into class probabilities.
 
-    Two binaries, with c = P(clean | not debris) and d = P(debris) from the two networks, are combined so that debris
-    wins: P(debris) = d, P(clean) = (1 - d) c, P(background) = (1 - d)(1 - c). Where both outputs are 0 or 1 this is the
-    rule of Aryal et al. for hard masks, and it sums to 1 everywhere.
+    Two binaries, with c = P(clean) and d = P(debris) from the two networks, are combined as if independent and so that
+    debris wins: P(debris) = d, P(clean) = (1 - d) c, P(background) = (1 - d)(1 - c). A pixel that is surely ice but of
+    doubtful kind thereby gets some background, and a higher entropy than from a multiclass network. Where both outputs
+    are 0 or 1 this is the rule of Aryal et al. for hard masks, and it sums to 1 everywhere.
 
     Args:
         logits: (N, L, H, W): L = K for multiclass, 1 for binary, 2 (clean, debris) for two binaries.

@@ -31,7 +31,7 @@ class TrainingConfig(ClosedConfig):
         optimizer: ``"adamw"`` (Loshchilov & Hutter 2019), ``"adam"`` (Kingma & Ba 2015) or ``"adadelta"`` (Zeiler 2012,
             with its decay of 0.95).
         schedule: ``"cosine"`` lets the learning rate fall to 0 along a half cosine; ``"plateau"`` divides it by 10 when
-            the validation score has not risen for 10 validations; ``"constant"`` keeps it.
+            the validation score has not risen for three validations in a row; ``"constant"`` keeps it.
         learning_rate: The highest learning rate.
         weight_decay: Decoupled with AdamW; otherwise an L2 penalty in the gradient.
         l1: Weight of the L1 penalty on the weights of the convolutions; biases and batch norms are spared.
@@ -206,7 +206,7 @@ class _Schedule:
         if config.schedule == "cosine":
             self._cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.steps)
         elif config.schedule == "plateau":
-            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", factor=0.1, patience=10)
+            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", factor=0.1, patience=2)
 
     def after_step(self) -> None:
         if self._cosine is not None:

@@ -22,6 +22,7 @@ from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, 
 from catalog.registry import CHAMPION, registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
+from imagery.channels import named_channels
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.grid import Window
 from imagery.statistics import channel_statistics
@@ -36,7 +37,7 @@ from workers.evaluation import evaluate, evaluation_set
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
-from workers.recipe import first_channels, fresh_network, training_config
+from workers.recipe import fresh_network, training_config
 from workers.scenes import raster_store, ready_scenes, source_of
 from workers.time_limit import JobTimeLimit
 from workers.versions import LoadedVersion, device, load_champion
@@ -188,7 +189,7 @@ def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> Glac
     settings = work.catalog.settings
     with work.catalog.read() as session:
         sources = [source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])]
-    channels = first_channels(settings, sources[0].band_names)
+    channels = named_channels(settings.channels, sources[0].band_names)
     statistics = channel_statistics(
         ((source, _strips(source.grid.height, source.grid.width)) for source in sources), channels
     )

@@ -4,7 +4,7 @@ from catalog import raster_keys
 from catalog.records import Scene
 from imagery.classes import UNKNOWN
 from imagery.cog import class_map_to_cog
-from imagery.outlines import write_outlines_geojson, write_outlines_gpkg
+from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from workers.jobs import Work
 from workers.scenes import raster_store, source_of
 from workers.versions import load_champion
@@ -21,7 +21,7 @@ def predict_scene(work: Work, scene_id: int) -> None:
     if champion is None:
         return
     store, version = raster_store(work.catalog), champion.version.version
-    if store.exists(raster_keys.prediction(scene_id, version, "tif")):  # the last of the three to be written
+    if store.exists(raster_keys.prediction(scene_id, version, "tif")):  # the last to be written
         return
     with work.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
@@ -36,4 +36,5 @@ def predict_scene(work: Work, scene_id: int) -> None:
     )
     store.put(raster_keys.prediction(scene_id, version, "geojson"), write_outlines_geojson(classes, source.grid))
     store.put(raster_keys.prediction(scene_id, version, "gpkg"), write_outlines_gpkg(classes, source.grid))
+    store.put(raster_keys.prediction(scene_id, version, "shp.zip"), write_outlines_shapefile(classes, source.grid))
     store.put(raster_keys.prediction(scene_id, version, "tif"), class_map_to_cog(classes, source.grid))

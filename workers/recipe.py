@@ -5,20 +5,11 @@ from typing import Any
 
 from catalog.errors import ConflictError
 from catalog.settings import Settings
-from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES
 from imagery.statistics import ChannelStatistics
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, build_segmenter
 from models.training import TrainingConfig
-
-
-def first_channels(settings: Settings, bands: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the channels of the first version: those named, those of the one set that is named, or all bands."""
-    named = tuple(settings.channels)
-    if len(named) == 1 and named[0] in CHANNEL_SETS:
-        return CHANNEL_SETS[named[0]]
-    return named or bands
 
 
 def fresh_network(

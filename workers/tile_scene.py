@@ -6,6 +6,8 @@ from sqlalchemy import delete
 
 from catalog import jobs, raster_keys
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
+from imagery.border import Border
+from imagery.classes import UNKNOWN
 from imagery.composites import composites_for
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, tile
@@ -49,6 +51,9 @@ def _make_ready(work: Work, scene: Scene) -> None:
             if layer.repairs:
                 log.warning("scene %s: %s: %s", scene.name, item.path, describe_repairs(layer.repairs))
         truth = burn_outlines(layers, source.grid)
+        if source.border is not None:
+            inside = Border(source.border, source.grid).inside(source.grid.affine, source.grid.window.shape)
+            truth[~inside] = UNKNOWN.value
         raster_store(work.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid))
     windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
     shares = _valid_shares(work, source, windows)

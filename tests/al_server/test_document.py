@@ -28,6 +28,7 @@ GET /api/v1/scenes/{scene_id}/patches
 GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg
+GET /api/v1/scenes/{scene_id}/prediction.shp.zip
 POST /api/v1/rounds
 GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}

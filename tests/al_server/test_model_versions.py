@@ -117,6 +117,11 @@ FIGURES = {
 }
 
 
+def test_a_binary_version_is_told_by_the_classes_that_it_knows(api: Api, register: Callable[..., int]) -> None:
+    register(validation__mean_iou="0.7", validation__iou__background="0.9", validation__iou__glacier="0.5")
+    assert api.get("/1").json["iou"]["validation"] == {"mean": 0.7, "background": 0.9, "glacier": 0.5}
+
+
 def test_before_the_first_version_there_is_nothing_to_serve(api: Api) -> None:
     assert api.get("").json == []
     for path in ("/latest", "/latest/onnx", "/latest/weights", "/latest/card"):
@@ -305,9 +310,14 @@ def test_a_prediction_is_made_once_and_then_served(
         jobs.fail(session, first.json["id"], 1, "the disk is full")
     assert_problem(ask("tif"), 409, "the prediction failed: the disk is full", first.json["id"])
     store = client.application.extensions["parts"].store
-    for suffix in ("geojson", "gpkg", "tif"):
+    for suffix in ("geojson", "gpkg", "shp.zip", "tif"):
         store.put(raster_keys.prediction(scene.id, 1, suffix), suffix.encode())
-    media = {"geojson": "application/geo+json", "gpkg": "application/geopackage+sqlite3", "tif": "image/tiff"}
+    media = {
+        "geojson": "application/geo+json",
+        "gpkg": "application/geopackage+sqlite3",
+        "shp.zip": "application/zip",
+        "tif": "image/tiff",
+    }
     for suffix, media_type in media.items():
         served = ask(suffix)
         assert (served.status_code, served.data) == (200, suffix.encode())

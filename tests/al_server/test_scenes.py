@@ -275,6 +275,13 @@ def test_a_dem_and_a_border_are_kept_with_the_scene_and_widen_its_channels(
     assert [item.grid.transform for item in source.resampled] == [coarse]
 
 
+def test_a_channel_set_in_the_settings_is_asked_of_every_scene(register: Register, catalog: Catalog) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"channels": ["he"]})
+    assert_problem(register(), 422, "found the channel 'swir1'")
+    blue_first = [{"name": name, "path": "scene.tif", "index": i} for i, name in enumerate(("blue", "nir", "swir1"), 1)]
+    assert register(path=None, bands=blue_first).status_code == 202
+
+
 def test_a_dem_or_border_outside_the_scene_root_or_misspelt_is_refused(register: Register, catalog: Catalog) -> None:
     forge_scene(catalog.settings.scene_root.parent / "secret.tif")
     for changes in ({"dem": {"path": "../secret.tif"}}, {"border": {"path": "../secret_outlines.gpkg"}}):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imagery.channels import CHANNEL_SETS, available, bands_needed, compute, normalised_difference
+from imagery.channels import CHANNEL_SETS, available, bands_needed, compute, named_channels, normalised_difference
 from imagery.errors import SceneError
 from imagery.sensors import sensor_bands
 
@@ -59,3 +59,9 @@ def test_channels_of_the_papers_are_named_never_counted() -> None:
     assert CHANNEL_SETS["aryal"] == tuple(band.name for band in sensor_bands("landsat-7-etm+") if band.stacked)
     by_field = {band.field_name: band.name for band in sensor_bands("landsat-8-oli")}
     assert CHANNEL_SETS["he"] == (by_field["B6"], by_field["B5"], by_field["B2"])
+
+
+def test_a_channel_set_is_named_alone_and_without_a_choice_all_bands_are_taken() -> None:
+    assert named_channels(["he"], ("red", "nir")) == CHANNEL_SETS["he"]
+    assert named_channels(["red", "ndvi"], ("red", "nir")) == ("red", "ndvi")
+    assert named_channels([], ("red", "nir")) == ("red", "nir")

@@ -5,6 +5,7 @@ import pyogrio
 import pytest
 import shapely
 
+from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines
 from imagery.vectors import Repair, describe_repairs, read_layer
@@ -77,7 +78,7 @@ def test_repairs_are_described_in_one_line() -> None:
     ("classes", "covered"),
     [
         (["clean ice", "debris-covered ice"], 1),  # one of our own files: only the class that was asked for
-        (["valley glacier", "clean ice"], 2),  # somebody else's field: everything
+        (["valley glacier", "ice cap"], 2),  # somebody else's field: everything
     ],
 )
 def test_a_layer_of_several_classes_gives_the_one_asked_for(tmp_path: Path, classes: list[str], covered: int) -> None:
@@ -91,6 +92,20 @@ def test_a_layer_of_several_classes_gives_the_one_asked_for(tmp_path: Path, clas
         crs=UTM_45N,
     )
     assert (rasterize_outlines([OutlineLayer(str(path), None, "clean ice")], GRID) == 1).sum() == covered
+
+
+def test_a_layer_in_which_one_feature_has_no_class_is_refused_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(np.array([_ground(shapely.box(place, 0, place + 1, 1)) for place in (0, 2, 4)])),
+        field_data=[np.array(["clean ice", "debris-covered ice", None], dtype=object)],
+        fields=["class"],
+        geometry_type="Polygon",
+        crs=UTM_45N,
+    )
+    with pytest.raises(OutlineError, match="found None as the class of feature 3"):
+        read_layer(str(path), None, GRID, class_name="clean ice")
 
 
 def test_a_field_of_numbers_named_class_is_nobodys_legend(tmp_path: Path) -> None:

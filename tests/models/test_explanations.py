@@ -41,6 +41,11 @@ def test_rows_are_ranked_and_cut_at_a_line():
     assert scores.above(0.05) == ("b", "c")
 
 
+def test_an_undefined_score_is_ranked_last():
+    ranked = ChannelScores(("a", "b", "c"), (0.1, math.nan, 0.5), (0.0, 0.0, 0.0)).ranked()
+    assert [row.channel for row in ranked] == ["c", "a", "b"]
+
+
 def test_mean_and_spread_of_samples():
     scores = ChannelScores.from_samples(("a", "b"), np.array([[1.0, 3.0], [5.0, 5.0]]))
     assert scores.values == (2.0, 5.0)

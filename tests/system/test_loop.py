@@ -2,6 +2,7 @@
 
 import io
 import math
+import zipfile
 
 import httpx
 import numpy as np
@@ -210,6 +211,7 @@ def test_the_map_of_a_scene_lies_in_its_place(system: LoopSystem, second_version
         assert (raster.height, raster.width, raster.nodata) == (grid.height, grid.width, 255)
         classes = raster.read(1)
 
+    assert zipfile.is_zipfile(io.BytesIO(system.prediction(scene.id, "shp.zip").content))
     outlines = system.prediction(scene.id, "geojson").json()
     values = {item.name: item.value for item in CLASSES}
     footprint = grid.footprint_wgs84().buffer(1e-6)

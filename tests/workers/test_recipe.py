@@ -11,7 +11,6 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import SceneRole
 from catalog.settings import Settings
-from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
 from imagery.grid import Window
 from imagery.scene import SceneReader
@@ -24,7 +23,7 @@ from models.training import TrainingConfig, fit
 from models.unet import UNetConfig, UNetPair
 from tests.workers.rows import patches, tiled
 from workers.evaluation import evaluate
-from workers.recipe import first_channels, fresh_network, training_config
+from workers.recipe import fresh_network, training_config
 from workers.scenes import source_of, window_of
 from workers.windows import read_batch
 
@@ -69,12 +68,6 @@ def test_he_is_refused_until_it_is_given_a_dropout() -> None:
         fresh_network(Settings(architecture="he"), CHANNELS, STATISTICS, 0)
     segmenter = fresh_network(Settings(architecture="he", unet_dropout=0.1), CHANNELS, STATISTICS, 0)
     assert segmenter.unet.config.dropout == 0.1
-
-
-def test_a_channel_set_is_named_alone() -> None:
-    assert first_channels(Settings(channels=["he"]), CHANNELS) == CHANNEL_SETS["he"]
-    assert first_channels(Settings(channels=["red"]), CHANNELS) == ("red",)
-    assert first_channels(Settings(), CHANNELS) == CHANNELS
 
 
 def test_heads_know_the_classes_by_the_values_of_the_legend() -> None:

@@ -6,7 +6,11 @@ from sqlalchemy import select
 
 from catalog import jobs, raster_keys
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
+from imagery.border import BorderSource
+from imagery.classes import UNKNOWN
 from imagery.errors import OutlineError, SceneError
+from imagery.masks import mask_from_geotiff
+from imagery.scene import describe
 from tests.imagery.forge import forge_scene, write_geotiff, write_polygons
 from tests.workers.rows import finish, patches, register, tiled, work_of
 from workers.scenes import raster_store
@@ -80,6 +84,20 @@ def test_repaired_outlines_are_reported(catalog, tmp_path, caplog):
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "workers.tile_scene"]
     assert "bow_tie.gpkg: invalid outlines: 1 repaired, 0 dropped" in warning
     assert "feature 1: Self-intersection" in warning
+
+
+def test_the_truth_is_unknown_outside_the_border(catalog, tmp_path):
+    forged = forge_scene(tmp_path / "a.tif")
+    x0, y0, x1, y1 = forged.grid.bounds
+    west = write_polygons(tmp_path / "west.gpkg", {"border": [shapely.box(x0, y0, (x0 + x1) / 2, y1)]})
+    scene_id = register(catalog, forged, SceneRole.VALIDATION)
+    with catalog.database.write() as session:
+        bordered = describe(forged.bands, border=BorderSource(str(west)))
+        session.get_one(Scene, scene_id).source = bordered.to_json()
+    tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
+    truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene_id)))
+    np.testing.assert_array_equal(truth[:, :80], forged.truth[:, :80])
+    assert (truth[:, 80:] == UNKNOWN.value).all()
 
 
 def test_outlines_that_miss_the_scene_reject_it(catalog, tmp_path):
