@@ -39,8 +39,8 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     settings = Settings(var_dir=tmp_path / "new")
     command = [sys.executable, "-m", "catalog.migrate"]
     environment = {**os.environ, **settings.as_environment()}
-    starting = [subprocess.Popen(command, env=environment) for _ in range(2)]
-    assert [process.wait(60) for process in starting] == [0, 0]
+    starting = [subprocess.Popen(command, env=environment) for _ in range(4)]
+    assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
     database = Database(settings.database_url)
     with database.read() as session:
         assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0001"]
