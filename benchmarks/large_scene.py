@@ -3,7 +3,7 @@
 ``python -m benchmarks.large_scene [--height N] [--width N] [--window-rows N]``
 
 Forges a scene of 15 bands block by block, then runs each stage in a process of its own, so that the peak is its own.
-Writes ``var/bench/large_scene.json`` and prints the table of ``docs/benchmarks.md``.
+Writes ``var/bench/large_scene.json`` and prints the table.
 """
 
 import argparse

@@ -18,15 +18,14 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-import pyogrio
-import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GlacierClass
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer, despeckle, rasterize_outlines
+from imagery.outlines import add_class_layer
 from imagery.polygons import ground_polygons
 from imagery.scene import BandSource, SceneReader, describe
 
@@ -151,18 +150,5 @@ def _despeckle_inside(mask: NDArray[np.uint8], glacier: NDArray[np.bool_]) -> ND
 def _write_truth(path: Path, mask: NDArray[np.uint8], grid: Grid) -> None:
     path.unlink(missing_ok=True)  # the writer below would add to the file
     for entry, layer in _LAYERS:
-        _write_layer(path, layer, entry, mask, grid)
-
-
-def _write_layer(path: Path, layer: str, entry: GlacierClass, mask: NDArray[np.uint8], grid: Grid) -> None:
-    polygons = [polygon for _, polygon in ground_polygons(mask, grid, [entry.value])]
-    pyogrio.raw.write(
-        path,
-        np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object),
-        field_data=[np.array([entry.name] * len(polygons), dtype=object)],
-        fields=["class"],
-        driver="GPKG",
-        layer=layer,
-        geometry_type="Polygon",
-        crs=grid.crs,
-    )
+        polygons = [polygon for _, polygon in ground_polygons(mask, grid, [entry.value])]
+        add_class_layer(path, layer, entry.name, polygons, grid.crs)

@@ -44,7 +44,8 @@ class OutlineTable:
     """Glacier outlines and their attributes.
 
     Attributes:
-        ground: (n,) polygons in the grid's CRS.
+        crs: The grid's CRS.
+        ground: (n,) polygons in it.
         wgs84: (n,) the same in longitude and latitude, edges densified; MultiPolygons only across the antimeridian.
         fields: Columns (n,) by name, each name at most 10 characters long, as shapefiles need:
 
@@ -60,6 +61,7 @@ class OutlineTable:
               the outline's class. All 0 without smoothing.
     """
 
+    crs: str
     ground: NDArray[np.object_]
     wgs84: NDArray[np.object_]
     fields: dict[str, NDArray[Any]]
@@ -103,7 +105,7 @@ def tabulate(
     if terrain is not None:
         fields |= _relief(terrain, [polygon for _, polygon in outlines], grid)
     fields |= _smoothing(mask, outlines, values, smoothing_px)
-    return OutlineTable(ground, wgs84, fields)
+    return OutlineTable(grid.crs, ground, wgs84, fields)
 
 
 def _in_wgs84(ground: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:

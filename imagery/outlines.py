@@ -4,7 +4,7 @@ import io
 import json
 import tempfile
 import zipfile
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,40 +12,21 @@ import numpy as np
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import mapping
+from shapely.geometry import Polygon, mapping
 
-from imagery.grid import Grid
-from imagery.outline_table import OutlineTable, Terrain, tabulate
+from imagery.outline_table import OutlineTable
+from imagery.vectors import CLASS_FIELD
 
 _LAYER: Final = "glacier_outlines"
 _DECIMALS: Final = 7  # of a degree: about a centimetre
 
 
-def write_outlines_geojson(
-    mask: NDArray[np.uint8],
-    grid: Grid,
-    *,
-    smoothing_px: float = 0.0,
-    terrain: Terrain | None = None,
-    src_date: date | None = None,
-) -> bytes:
-    """The glacier outlines of a label mask as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
+def write_outlines_geojson(table: OutlineTable) -> bytes:
+    """Glacier outlines as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
 
     Each feature is one 4-connected patch of ice, its properties the fields of `imagery.outline_table.OutlineTable`.
-    Coordinates are rounded to 1e-7 degree, about a centimetre. A mask without ice gives a collection without features.
-
-    Args:
-        mask: (H, W) label mask.
-        grid: Where it lies.
-        smoothing_px: 0 for outlines along pixel edges; more as in `imagery.polygons.mask_to_polygons`.
-        terrain: The relief on the same grid, for the attributes that need it.
-        src_date: Day of the image.
-
-    Raises:
-        SceneError: The mask's or the relief's size is not the grid's, or the CRS has no transformation to WGS 84.
-        OutlineError: The smoothing is negative or not finite.
+    Coordinates are rounded to 1e-7 degree, about a centimetre. No outlines give a collection without features.
     """
-    table = tabulate(mask, grid, smoothing_px=smoothing_px, terrain=terrain, src_date=src_date)
     rounded = shapely.transform(table.wgs84, lambda points: points.round(_DECIMALS))
     rows = zip(*(_json_column(column) for column in table.fields.values()), strict=True)
     features = [
@@ -55,47 +36,53 @@ def write_outlines_geojson(
     return json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False).encode()
 
 
-def write_outlines_gpkg(
-    mask: NDArray[np.uint8],
-    grid: Grid,
-    *,
-    smoothing_px: float = 0.0,
-    terrain: Terrain | None = None,
-    src_date: date | None = None,
-) -> bytes:
-    """The glacier outlines of a label mask as a GeoPackage in the scene's CRS.
+def write_outlines_gpkg(table: OutlineTable) -> bytes:
+    """Glacier outlines as a GeoPackage in the scene's CRS.
 
-    One layer, `glacier_outlines`, with the fields of `write_outlines_geojson`, which see for arguments and errors.
+    One layer, `glacier_outlines`, with the fields of the table.
     """
-    table = tabulate(mask, grid, smoothing_px=smoothing_px, terrain=terrain, src_date=src_date)
     file = io.BytesIO()
-    _write(file, table, grid, "GPKG")
+    _write(file, table, "GPKG")
     return file.getvalue()
 
 
-def write_outlines_shapefile(
-    mask: NDArray[np.uint8],
-    grid: Grid,
-    *,
-    smoothing_px: float = 0.0,
-    terrain: Terrain | None = None,
-    src_date: date | None = None,
-) -> bytes:
-    """The glacier outlines of a label mask as a zipped shapefile in the scene's CRS.
+def write_outlines_shapefile(table: OutlineTable) -> bytes:
+    """Glacier outlines as a zipped shapefile in the scene's CRS.
 
-    `glacier_outlines.shp` with its .shx, .dbf, .prj and .cpg (UTF-8), and the fields of `write_outlines_geojson`, which
-    see for arguments and errors.
+    `glacier_outlines.shp` with its .shx, .dbf, .prj and .cpg (UTF-8), and the fields of the
+    table.
     """
-    table = tabulate(mask, grid, smoothing_px=smoothing_px, terrain=terrain, src_date=src_date)
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        _write(Path(directory, f"{_LAYER}.shp"), table, grid, "ESRI Shapefile", encoding="UTF-8")
+        _write(Path(directory, f"{_LAYER}.shp"), table, "ESRI Shapefile", encoding="UTF-8")
         for part in sorted(Path(directory).iterdir()):
             file.write(part, part.name)
     return archive.getvalue()
 
 
-def _write(target: Path | io.BytesIO, table: OutlineTable, grid: Grid, driver: str, **options: Any) -> None:
+def add_class_layer(path: Path, layer: str, class_name: str, polygons: Sequence[Polygon], crs: str) -> None:
+    """Add a layer of polygons of one class to a GeoPackage, as `imagery.vectors.read_layer` reads it.
+
+    Args:
+        path: The GeoPackage; created if missing.
+        layer: Name of the new layer.
+        class_name: Goes into the field `class` of every feature.
+        polygons: In the CRS given.
+        crs: Authority code or WKT.
+    """
+    pyogrio.raw.write(
+        path,
+        np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object),
+        field_data=[np.array([class_name] * len(polygons), dtype=object)],
+        fields=[CLASS_FIELD],
+        driver="GPKG",
+        layer=layer,
+        geometry_type="Polygon",
+        crs=crs,
+    )
+
+
+def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **options: Any) -> None:
     columns = list(table.fields.values())
     pyogrio.raw.write(
         target,
@@ -107,7 +94,7 @@ def _write(target: Path | io.BytesIO, table: OutlineTable, grid: Grid, driver: s
         driver=driver,
         layer=_LAYER,
         geometry_type="Polygon",
-        crs=grid.crs,
+        crs=table.crs,
         **options,
     )
 

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyogrio
 import rasterio
-import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from imagery.classes import ANNOTATED, LEGEND, UNKNOWN, GlacierClass
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
+from imagery.outlines import add_class_layer
 from imagery.polygons import ground_polygons
 from imagery.scene import BandSource
 from imagery.synthetic_pixels import FILL, QUALITY_FILL, Landscape, SyntheticOptions
@@ -174,16 +173,7 @@ def _write_outlines(path: Path, mask: NDArray[np.uint8], grid: Grid) -> tuple[Ou
         polygons = [polygon for _, polygon in ground_polygons(mask, grid, [entry.value])]
         if polygons:
             layers.append(OutlineLayer(str(path), _layer_name(entry), entry.name))
-            pyogrio.raw.write(
-                path,
-                np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object),
-                field_data=[np.array([entry.name] * len(polygons), dtype=object)],
-                fields=["class"],
-                driver="GPKG",
-                layer=_layer_name(entry),
-                geometry_type="Polygon",
-                crs=grid.crs,
-            )
+            add_class_layer(path, _layer_name(entry), entry.name, polygons, grid.crs)
     return tuple(layers)
 
 

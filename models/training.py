@@ -150,7 +150,8 @@ def fit(
                     score = validate(segmenter.eval())
                     segmenter.train()
                     schedule.after_validation(score)
-                    best.offer(segmenter, score)
+                    if config.keep_best:
+                        best.offer(segmenter, score)
         if config.keep_best:
             best.restore(segmenter)
     finally:

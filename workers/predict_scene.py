@@ -4,6 +4,7 @@ from catalog import raster_keys
 from catalog.records import Scene
 from imagery.classes import UNKNOWN
 from imagery.cog import class_map_to_cog
+from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from workers.jobs import Work
 from workers.scenes import raster_store, source_of
@@ -34,7 +35,8 @@ def predict_scene(work: Work, scene_id: int) -> None:
         work.catalog.settings.inference_batch_size,
         UNKNOWN.value,
     )
-    store.put(raster_keys.prediction(scene_id, version, "geojson"), write_outlines_geojson(classes, source.grid))
-    store.put(raster_keys.prediction(scene_id, version, "gpkg"), write_outlines_gpkg(classes, source.grid))
-    store.put(raster_keys.prediction(scene_id, version, "shp.zip"), write_outlines_shapefile(classes, source.grid))
+    outlines = tabulate(classes, source.grid)
+    store.put(raster_keys.prediction(scene_id, version, "geojson"), write_outlines_geojson(outlines))
+    store.put(raster_keys.prediction(scene_id, version, "gpkg"), write_outlines_gpkg(outlines))
+    store.put(raster_keys.prediction(scene_id, version, "shp.zip"), write_outlines_shapefile(outlines))
     store.put(raster_keys.prediction(scene_id, version, "tif"), class_map_to_cog(classes, source.grid))

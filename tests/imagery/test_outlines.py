@@ -13,7 +13,7 @@ from shapely.geometry import shape
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines
-from imagery.outline_table import Terrain
+from imagery.outline_table import Terrain, tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from tests.imagery.forge import UTM_45N
 
@@ -27,7 +27,7 @@ RING[0, 0] = 255
 
 
 def test_geojson_is_wgs84_counter_clockwise_with_class_and_ellipsoidal_area() -> None:
-    collection = json.loads(write_outlines_geojson(RING, GRID))
+    collection = json.loads(write_outlines_geojson(tabulate(RING, GRID)))
     assert set(collection) == {"type", "features"}
     clean, debris = sorted(collection["features"], key=lambda feature: feature["properties"]["class"])
     assert clean["properties"]["class"] == "clean ice"
@@ -45,11 +45,11 @@ def test_geojson_is_wgs84_counter_clockwise_with_class_and_ellipsoidal_area() ->
 def _write(directory: Path, ending: str, mask: np.ndarray, grid: Grid) -> Path:
     path = directory / f"outlines.{ending}"
     if ending == "geojson":
-        path.write_bytes(write_outlines_geojson(mask, grid))
+        path.write_bytes(write_outlines_geojson(tabulate(mask, grid)))
     elif ending == "gpkg":
-        path.write_bytes(write_outlines_gpkg(mask, grid))
+        path.write_bytes(write_outlines_gpkg(tabulate(mask, grid)))
     else:
-        with ZipFile(BytesIO(write_outlines_shapefile(mask, grid))) as archive:
+        with ZipFile(BytesIO(write_outlines_shapefile(tabulate(mask, grid)))) as archive:
             archive.extractall(directory)
         path = directory / "glacier_outlines.shp"
     return path
@@ -86,13 +86,13 @@ def test_files_of_random_masks_burnt_again_are_exact_in_any_crs(
 
 
 def test_geojson_is_rounded_to_a_ten_millionth_of_a_degree() -> None:
-    collection = json.loads(write_outlines_geojson(RING, GRID))
+    collection = json.loads(write_outlines_geojson(tabulate(RING, GRID)))
     points = shapely.get_coordinates([shape(feature["geometry"]) for feature in collection["features"]])
     np.testing.assert_array_equal(points, points.round(7))
 
 
 def test_a_shapefile_brings_its_crs_and_its_encoding(tmp_path: Path) -> None:
-    with ZipFile(BytesIO(write_outlines_shapefile(RING, GRID))) as archive:
+    with ZipFile(BytesIO(write_outlines_shapefile(tabulate(RING, GRID)))) as archive:
         assert archive.namelist() == [f"glacier_outlines.{ending}" for ending in ("cpg", "dbf", "prj", "shp", "shx")]
         assert archive.read("glacier_outlines.cpg") == b"UTF-8"
         archive.extractall(tmp_path)
@@ -105,16 +105,16 @@ def test_a_shapefile_brings_its_crs_and_its_encoding(tmp_path: Path) -> None:
 
 def test_unknown_relief_is_null_in_every_file(tmp_path: Path) -> None:
     unknown = Terrain(np.full((30, 40), np.nan), np.full((30, 40), 10.0))
-    features = json.loads(write_outlines_geojson(RING, GRID, terrain=unknown))["features"]
+    features = json.loads(write_outlines_geojson(tabulate(RING, GRID, terrain=unknown)))["features"]
     assert [(item["properties"]["zmed_m"], item["properties"]["slope_deg"]) for item in features] == [(None, 10)] * 2
     path = tmp_path / "a.gpkg"
-    path.write_bytes(write_outlines_gpkg(RING, GRID, terrain=unknown))
+    path.write_bytes(write_outlines_gpkg(tabulate(RING, GRID, terrain=unknown)))
     assert pyogrio.raw.read(path, where="zmed_m IS NULL", columns=[])[2].size == 2
 
 
 def test_geopackage_is_in_the_scenes_crs_with_the_same_areas(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
-    path.write_bytes(write_outlines_gpkg(RING, GRID))
+    path.write_bytes(write_outlines_gpkg(tabulate(RING, GRID)))
     meta, _, wkb, columns = pyogrio.raw.read(path, layer="glacier_outlines")
     fields = dict(zip(meta["fields"], columns, strict=True))
     assert meta["crs"] == UTM_45N
@@ -122,7 +122,7 @@ def test_geopackage_is_in_the_scenes_crs_with_the_same_areas(tmp_path: Path) -> 
     clean = shapely.from_wkb(wkb[0])
     assert clean.area == 190 * 900
     assert clean.bounds == (478300.0, 3107690.0, 478900.0, 3107990.0)
-    geojson = json.loads(write_outlines_geojson(RING, GRID))["features"]
+    geojson = json.loads(write_outlines_geojson(tabulate(RING, GRID)))["features"]
     assert fields["area_km2"].tolist() == pytest.approx(
         [feature["properties"]["area_km2"] for feature in geojson], abs=1e-6
     )
@@ -130,11 +130,11 @@ def test_geopackage_is_in_the_scenes_crs_with_the_same_areas(tmp_path: Path) -> 
 
 def test_a_mask_without_ice_has_no_outlines(tmp_path: Path) -> None:
     empty = np.zeros((30, 40), dtype=np.uint8)
-    assert json.loads(write_outlines_geojson(empty, GRID)) == {"type": "FeatureCollection", "features": []}
+    assert json.loads(write_outlines_geojson(tabulate(empty, GRID))) == {"type": "FeatureCollection", "features": []}
     for ending in ("gpkg", "shp"):
         assert pyogrio.read_info(_write(tmp_path, ending, empty, GRID), force_feature_count=True)["features"] == 0
 
 
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(SceneError, match=r"found an array of shape \(40, 30\); expected \(30, 40\)"):
-        write_outlines_geojson(RING.T, GRID)
+        write_outlines_geojson(tabulate(RING.T, GRID))
