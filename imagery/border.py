@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
@@ -41,10 +42,13 @@ class BorderSource:
 
 
 class Border:
-    """The polygons of a border near one scene, read once and burnt window by window.
+    """The polygons of a border on one scene, read and clipped once and burnt window by window.
 
     Trap: in published pipelines ground outside the border of the labels enters training as background, so that ice
     which nobody outlined is learnt to be none. Here it has no data at all.
+
+    Attributes:
+        sha256: Of the border as its file has it near the scene (see `imagery.vectors.VectorLayer`).
     """
 
     def __init__(self, source: BorderSource, grid: Grid) -> None:
@@ -57,16 +61,20 @@ class Border:
         Raises:
             OutlineError: The file cannot be used (see `imagery.vectors.read_layer`), or it misses the scene.
         """
-        from imagery.vectors import read_layer  # loads pandas, which whoever only describes scenes can do without
+        # Loads pandas, which whoever only describes scenes can do without.
+        from imagery.vectors import polygonal, read_layer
 
         layer = read_layer(source.path, source.layer, grid)
+        clipped = shapely.intersection(layer.polygons, grid.footprint())
+        self._polygons = np.array([part for polygon in clipped for part in polygonal(polygon)], dtype=object)
         # The layer's bounds may reach the scene where none of its polygons does.
-        if not any(polygon.intersects(grid.footprint()) for polygon in layer.polygons):
+        if not len(self._polygons):
             raise OutlineError(
                 f"{source.path}: found a border that misses the scene (it covers {layer.extent} and the scene "
                 f"{layer.scene_extent} in {layer.crs}); expected one that holds some of the scene's ground"
             )
-        self._polygons = list(layer.polygons)
+        self._tree = shapely.STRtree(self._polygons)
+        self.sha256 = layer.sha256
 
     def inside(self, transform: Affine, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Which pixels have their centre inside the border.
@@ -78,5 +86,10 @@ class Border:
         Returns:
             (h, w).
         """
-        inside: NDArray[np.bool_] = geometry_mask(self._polygons, shape, transform, invert=True)
+        inside: NDArray[np.bool_] = np.zeros(shape, dtype=np.bool_)
+        height, width = shape
+        ground = shapely.Polygon([transform @ corner for corner in ((0, 0), (0, height), (width, height), (width, 0))])
+        near = self._polygons[self._tree.query(ground, predicate="intersects")]
+        if len(near):
+            inside = geometry_mask(near, shape, transform, invert=True)
         return inside

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize, sieve
 from shapely.geometry.base import BaseGeometry
 
-from imagery.classes import BACKGROUND, CLASSES, LEGEND, UNKNOWN, by_name
+from imagery.classes import BACKGROUND, LEGEND, UNKNOWN, by_name
 from imagery.errors import OutlineError, SceneError
 from imagery.geotiff import encode, open_bytes, read_window
 from imagery.grid import Grid, Window
@@ -179,12 +179,6 @@ def check_values(mask: NDArray[np.uint8]) -> None:
         raise OutlineError(f"found a mask of {mask.dtype}; expected uint8")
     if unknown := sorted(set(np.unique(mask).tolist()) - set(expected)):
         raise OutlineError(f"found the values {unknown} in a label mask; expected only {expected}")
-
-
-def class_shares(mask: NDArray[np.uint8]) -> dict[str, float]:
-    """Share of each predicted class among the judged pixels of a label mask, 0 to 1; NaN where none is judged."""
-    judged = int((mask != UNKNOWN.value).sum())
-    return {entry.name: float((mask == entry.value).sum() / judged) if judged else float("nan") for entry in CLASSES}
 
 
 def _check_value(value: int) -> None:

@@ -1,4 +1,9 @@
-"""The attributes of glacier outlines, named as in the Randolph Glacier Inventory 7.0 where it has them."""
+"""The attributes of glacier outlines, named as in the Randolph Glacier Inventory 7.0 where it has them.
+
+Source: RGI Consortium 2023, Randolph Glacier Inventory version 7.0, doi:10.5067/f6jmovy5navz; user guide, "Glacier
+product", full list of attributes: `area_km2`, `cenlon`, `cenlat`, `src_date`, `zmin_m`, `zmed_m`, `zmean_m`, `zmax_m`
+and `slope_deg`, all in its units. The others are ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +13,17 @@ from typing import Any, Final
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Geod
 from rasterio.features import rasterize
 from shapely.geometry import Polygon
 
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, LEGEND
+from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.grid import Grid
 from imagery.polygons import mask_to_polygons, to_ground
-from imagery.projection import to_wgs84
+from imagery.projection import ELLIPSOID, to_wgs84
 from imagery.smoothing import SmoothingError, smoothing_error
 from imagery.vectors import CLASS_FIELD
 
-_ELLIPSOID: Final = Geod(ellps="WGS84")
+_NAMES: Final = tuple(entry.name for entry in CLASSES)
 _ICE: Final = (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value)
 # A straight edge on the map is curved in longitude and latitude. In pieces of a kilometre (32 pixels of 30 m) it keeps
 # within centimetres of its place at glaciers' latitudes.
@@ -51,10 +55,11 @@ class OutlineTable:
 
             - `outline_id`: running number from 1. One outline is a 4-connected patch of one class, not a glacier with
               its divides, and thus has no `rgi_id`.
-            - `class`: name in the legend.
+            - `class`: name in the legend, or of the class that the model tells apart.
             - `area_km2`: on the WGS 84 ellipsoid, holes left out.
-            - `cenlon`, `cenlat`: centroid in degrees; where that lies outside the outline, a point inside it.
-            - `src_date`: day of the image (YYYY-MM-DD), if known.
+            - `cenlon`, `cenlat`: centroid in degrees; where that lies outside the outline, a point inside it (RGI asks
+              for an approximately central point inside).
+            - `src_date`: day of the image (ISO 8601: YYYY-MM-DD), if known.
             - `zmin_m`, `zmed_m`, `zmean_m`, `zmax_m`, `slope_deg`: over the pixels whose centres the outline holds and
               whose value is known, the slope a mean; NaN where there is none; only with `Terrain`.
             - `smooth_px`: the smoothing; `px_changed` and `area_diff`: its error, see `SmoothingError`, the area for
@@ -74,6 +79,7 @@ def tabulate(
     smoothing_px: float = 0.0,
     terrain: Terrain | None = None,
     src_date: date | None = None,
+    class_names: Sequence[str] = _NAMES,
 ) -> OutlineTable:
     """Outline the ice of a label mask.
 
@@ -83,6 +89,8 @@ def tabulate(
         smoothing_px: As `imagery.polygons.mask_to_polygons`.
         terrain: The relief on the same grid.
         src_date: Day of the image.
+        class_names: Names of the classes by their value, where the mask tells others apart than the legend does: those
+            of a binary model are background and glacier.
 
     Raises:
         SceneError: The mask's or the relief's size is not the grid's, or the CRS has no transformation to WGS 84.
@@ -93,10 +101,9 @@ def tabulate(
     values = np.array([value for value, _ in outlines], dtype=np.int64)
     ground = to_ground(np.array([polygon for _, polygon in outlines], dtype=object), grid)
     wgs84 = _in_wgs84(ground, grid)
-    names = {entry.value: entry.name for entry in LEGEND}
     fields: dict[str, NDArray[Any]] = {
         "outline_id": np.arange(1, len(outlines) + 1, dtype=np.int32),
-        CLASS_FIELD: np.array([names[int(value)] for value in values], dtype=object),
+        CLASS_FIELD: np.array([class_names[int(value)] for value in values], dtype=object),
         "area_km2": np.array([_area_km2(outline) for outline in wgs84], dtype=np.float64),
         **_centres(wgs84),
     }
@@ -117,7 +124,7 @@ def _in_wgs84(ground: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
 
 def _area_km2(outline: Any) -> float:
     # pyproj signs areas by winding: exteriors run counter-clockwise here, holes the other way.
-    return float(_ELLIPSOID.geometry_area_perimeter(outline)[0]) / 1e6
+    return float(ELLIPSOID.geometry_area_perimeter(outline)[0]) / 1e6
 
 
 def _centres(wgs84: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
@@ -14,6 +14,7 @@ from shapely.geometry.polygon import orient
 from imagery.errors import SceneError
 
 WGS84: Final = "EPSG:4326"
+ELLIPSOID: Final = Geod(ellps="WGS84")
 
 
 @lru_cache(maxsize=64)
@@ -41,19 +42,26 @@ def reproject(geometry: Any, source: str, target: str) -> Any:
     """
     if same_crs(source, target):
         return geometry
-    transformer = _transformer(source, target)
+    return shapely.transform(geometry, lambda points: _move(points, source, target))
 
-    def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        moved = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
-        if not np.isfinite(moved).all():
-            at = points[~np.isfinite(moved).all(axis=1)][0]
-            raise SceneError(
-                f"({at[0]:g}, {at[1]:g}) in {source} has no place in {target}; "
-                "check that the coordinates are in the CRS that their file declares"
-            )
-        return moved
 
-    return shapely.transform(geometry, move)
+def ground_offsets(starts: NDArray[np.float64], ends: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+    """How far east and north each end lies of its start, in metres along the geodesic on the WGS 84 ellipsoid.
+
+    Args:
+        starts: (n, 2) coordinates, projected or in degrees (longitude first).
+        ends: (n, 2), as `starts`.
+        crs: Of both.
+
+    Returns:
+        (2, n): east, then north.
+
+    Raises:
+        SceneError: As `reproject`.
+    """
+    (lon, lat), (end_lon, end_lat) = _move(starts, crs, WGS84).T, _move(ends, crs, WGS84).T
+    azimuth, _, metres = ELLIPSOID.inv(lon, lat, end_lon, end_lat)
+    return np.stack([metres * np.sin(np.radians(azimuth)), metres * np.cos(np.radians(azimuth))])
 
 
 def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
@@ -74,6 +82,17 @@ def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
     cut = _cut(moved.exterior).difference(shapely.union_all([_cut(ring) for ring in moved.interiors]))
     parts = [orient(part, 1.0) for part in getattr(cut, "geoms", [cut])]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+
+
+def _move(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
+    moved = np.column_stack(_transformer(source, target).transform(points[:, 0], points[:, 1]))
+    if not np.isfinite(moved).all():
+        at = points[~np.isfinite(moved).all(axis=1)][0]
+        raise SceneError(
+            f"({at[0]:g}, {at[1]:g}) in {source} has no place in {target}; "
+            "check that the coordinates are in the CRS that their file declares"
+        )
+    return moved
 
 
 def _crosses_antimeridian(ring: Any) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,13 +21,13 @@ from imagery.channels import ELEVATION, INDICES, SLOPE, available, bands_needed,
 from imagery.errors import SceneError
 from imagery.geotiff import alpha_index, grid_of, open_geotiff
 from imagery.grid import Grid, Window, check_keys
+from imagery.ground import GroundMetric
 from imagery.resampling import check_meets
 from imagery.scene_files import SceneFile, thinned
-from imagery.sensors import sensor_bands
-from imagery.terrain import metres_per_unit, slope_degrees
+from imagery.sensors import holds_flags, sensor_bands
+from imagery.terrain import slope_degrees
 
 _SCAN_SIDE_PX: Final = 1024
-_QUALITY: Final = "quality"  # bit flags, which have no mean
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class SceneSource:
         resampled: The files on other grids.
         dem: Elevation in metres, or None.
         border: Polygons outside of which nothing is known, or None.
+        border_sha256: Of the border (see `imagery.vectors.VectorLayer`), by which a reader notices that the file was
+            changed. None without a border, and in scenes registered before it was kept, whose border is not checked.
     """
 
     bands: tuple[BandSource, ...]
@@ -78,6 +81,7 @@ class SceneSource:
     resampled: tuple[FileGrid, ...] = ()
     dem: BandSource | None = None
     border: BorderSource | None = None
+    border_sha256: str | None = None
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -109,6 +113,7 @@ class SceneSource:
             "resampled": [{"path": item.path, "grid": item.grid.to_json()} for item in self.resampled],
             "dem": _band_to_json(self.dem) if self.dem else None,
             "border": self.border.to_json() if self.border else None,
+            "border_sha256": self.border_sha256,
         }
 
     @classmethod
@@ -118,7 +123,9 @@ class SceneSource:
         Raises:
             SceneError: Keys are missing or unknown.
         """
-        check_keys(data, {"bands", "grid", "offset", "nodata", "resampled", "dem", "border"}, "scene")
+        data = {"border_sha256": None, **data}  # scenes of earlier versions lack it
+        expected = {"bands", "grid", "offset", "nodata", "resampled", "dem", "border", "border_sha256"}
+        check_keys(data, expected, "scene")
         for item in data["resampled"]:
             check_keys(item, {"path", "grid"}, "resampled file")
         row, col = data["offset"]
@@ -130,6 +137,7 @@ class SceneSource:
             resampled=tuple(FileGrid(str(f["path"]), Grid.from_json(f["grid"])) for f in data["resampled"]),
             dem=None if data["dem"] is None else _band_from_json(data["dem"]),
             border=None if data["border"] is None else BorderSource.from_json(data["border"]),
+            border_sha256=None if data["border_sha256"] is None else str(data["border_sha256"]),
         )
 
 
@@ -163,7 +171,7 @@ def bands_of_file(path: str, sensor: str | None) -> tuple[BandSource, ...]:
         alpha = None if dataset.count == len(stack) else alpha_index(dataset)
         indexes = [index for index in dataset.indexes if index != alpha]
         described = [(dataset.descriptions[i - 1] or "").strip().lower() for i in indexes]
-    by_field = {band.field_name.lower(): band.name for band in table}
+    by_field = {field.lower(): band.name for band in table for field in band.field_names}
     if all(described) and len(set(described)) == len(described):
         names = [by_field.get(text, text) for text in described]
     elif len(indexes) in {len(stack), len(table)}:
@@ -195,8 +203,8 @@ def describe(
 
     Raises:
         SceneError: A file is no GeoTIFF, has no CRS or geotransform, lacks the band, does not hold real numbers, or
-            misses the scene; the grid is in a CRS without relation to WGS 84, or with a DEM in one that is not
-            projected; the region reaches beyond the first band's file; names repeat or hide an index.
+            misses the scene; the grid is in a CRS without relation to WGS 84; the region reaches beyond the first
+            band's file; names repeat or hide an index.
         OutlineError: The border cannot be read, or misses the scene.
     """
     rasters = (*bands, dem) if dem else tuple(bands)
@@ -215,11 +223,9 @@ def describe(
     resampled = tuple(FileGrid(path, of_file) for path, of_file in grids.items() if not whole.coincides(of_file))
     for item in resampled:
         check_meets(item.path, item.grid, grid)
-    if dem:
-        metres_per_unit(grid.crs)
-    if border:
-        Border(border, grid)
-    return SceneSource(tuple(bands), grid, (region.row_off, region.col_off), nodata, resampled, dem, border)
+    offset = (region.row_off, region.col_off)
+    border_sha256 = Border(border, grid).sha256 if border else None
+    return SceneSource(tuple(bands), grid, offset, nodata, resampled, dem, border, border_sha256)
 
 
 def check_has_data(source: SceneSource) -> None:
@@ -256,10 +262,17 @@ class SceneReader:
         self._border: Border | None = None
 
     def __enter__(self) -> Self:
+        """Open the files.
+
+        Raises:
+            SceneError: A file cannot be read, or is not the one that was described: it lies on another grid, or the
+                border is another one.
+            OutlineError: The border cannot be read.
+        """
         with ExitStack() as stack:
             for path in dict.fromkeys(raster.path for raster in self.source.rasters):
                 self._files[path] = self._open(path, stack.enter_context(open_geotiff(path)))
-            self._border = Border(self.source.border, self.source.grid) if self.source.border else None
+            self._border = self._read_border(self.source.border) if self.source.border else None
             self._stack = stack.pop_all()
         return self
 
@@ -332,7 +345,7 @@ class SceneReader:
     ) -> dict[str, NDArray[np.float32]]:
         """Bands of one file by name, NaN where invalid."""
         indexes = [band.index for band in wanted]
-        categorical = [band.index for band in wanted if band.name == _QUALITY]
+        categorical = [band.index for band in wanted if holds_flags(band.name)]
         pixels = self._files[wanted[0].path].read(indexes, window, shape, self.source.nodata, categorical)
         return dict(zip((band.name for band in wanted), pixels, strict=True))
 
@@ -341,7 +354,11 @@ class SceneReader:
         elevation = next(raster for raster in self.source.rasters if raster.name == ELEVATION)
         nodata = None if self.source.dem else self.source.nodata
         around = self._files[elevation.path].read_around(elevation.index, window, nodata)
-        return slope_degrees(around, self.source.grid.affine, self.source.grid.crs)
+        return slope_degrees(around, self._metric.at(window))
+
+    @cached_property
+    def _metric(self) -> GroundMetric:
+        return GroundMetric(self.source.grid)
 
     def _thinned_slope(self, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Slope at the nearest pixels of fewer rows and columns: that of thinned elevation would be flatter."""
@@ -350,6 +367,17 @@ class SceneReader:
         cols = ((np.arange(width) + 0.5) * window.width / width).astype(int)
         strips = (Window(window.row_off + int(row), window.col_off, 1, window.width) for row in rows)
         return np.stack([self._slope(strip)[0, cols] for strip in strips])
+
+    def _read_border(self, source: BorderSource) -> Border:
+        """Make sure that the border is still the one that was described."""
+        border = Border(source, self.source.grid)
+        if self.source.border_sha256 not in {None, border.sha256}:
+            raise SceneError(
+                f"{source.path}: found another border than the one with which the scene was registered (SHA-256 "
+                f"{border.sha256}, expected {self.source.border_sha256}): put the old file back, or register the scene "
+                "with the new one as a new scene"
+            )
+        return border
 
     def _open(self, path: str, dataset: DatasetReader) -> SceneFile:
         """Make sure that the file is still the one that was described."""

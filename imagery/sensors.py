@@ -16,6 +16,7 @@ class Band:
         resolution_m: Ground sampling distance as acquired, in metres.
         centre_um: Middle of the band's spectral range, in micrometres; None for the quality band, which measures none.
         stacked: Whether the usual multi-band file of the sensor holds it (see `imagery.scene.bands_of_file`).
+        aliases: What other deliveries of the sensor's data call it.
     """
 
     name: str
@@ -23,7 +24,16 @@ class Band:
     resolution_m: float
     centre_um: float | None
     stacked: bool = True
+    aliases: tuple[str, ...] = ()
 
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Every designation of it, the usual one first."""
+        return self.field_name, *self.aliases
+
+
+# Named as in Collection 2, then as in Collection 1, whose bits mean other things: train and predict on one of the two.
+_QA_PIXEL: Final = Band("quality", "QA_PIXEL", 30.0, None, stacked=False, aliases=("BQA",))
 
 # Landsat 8's operational land imager and thermal sensor, and their copies on Landsat 9.
 _OLI_TIRS: Final = (
@@ -38,12 +48,13 @@ _OLI_TIRS: Final = (
     Band("cirrus", "B9", 30.0, 1.370, stacked=False),
     Band("thermal1", "B10", 100.0, 10.895, stacked=False),
     Band("thermal2", "B11", 100.0, 12.005, stacked=False),
-    Band("quality", "QA_PIXEL", 30.0, None, stacked=False),
+    _QA_PIXEL,
 )
 
 # Sources: USGS, "What are the band designations for the Landsat satellites?"; ESA, "Sentinel-2 MSI: spectral bands"
-# (central wavelengths of Sentinel-2A). Band 6 of ETM+ is acquired once and delivered at two gains. The quality band is
-# BQA in the Collection 1 scenes of Baraka et al., QA_PIXEL in Collection 2. Atmospheric correction consumes band 10 of
+# (central wavelengths of Sentinel-2A); for the quality bands USGS, "What files are included in a Landsat Collection 1
+# Level-1 data product?" and "Landsat Collection 2 Quality Assessment Bands". Band 6 of ETM+ is acquired once and
+# delivered at two gains; its scenes in Baraka et al. are of Collection 1. Atmospheric correction consumes band 10 of
 # Sentinel-2, so that surface reflectance comes without it.
 SENSORS: Final[dict[str, tuple[Band, ...]]] = {
     "landsat-5-tm": (
@@ -54,7 +65,7 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
         Band("swir1", "B5", 30.0, 1.650),
         Band("thermal", "B6", 120.0, 11.450),
         Band("swir2", "B7", 30.0, 2.215),
-        Band("quality", "QA_PIXEL", 30.0, None, stacked=False),
+        _QA_PIXEL,
     ),
     "landsat-7-etm+": (
         Band("blue", "B1", 30.0, 0.485),
@@ -66,7 +77,7 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
         Band("thermal_high", "B6_VCID_2", 60.0, 11.450),
         Band("swir2", "B7", 30.0, 2.220),
         Band("pan", "B8", 15.0, 0.710, stacked=False),
-        Band("quality", "BQA", 30.0, None, stacked=False),
+        Band("quality", "BQA", 30.0, None, stacked=False, aliases=("QA_PIXEL",)),
     ),
     "landsat-8-oli": _OLI_TIRS,
     "landsat-9-oli-2": _OLI_TIRS,
@@ -86,6 +97,23 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
         Band("swir2", "B12", 20.0, 2.2024),
     ),
 }
+
+# Flags and categories beside the tables' own: saturation, cloud and aerosol of Landsat's Collection 2 (USGS, as above),
+# and of Sentinel-2 the scene classification (ESA) and the cloud flags as Earth Engine names them.
+_OTHER_FLAGS: Final = ("QA_RADSAT", "SR_CLOUD_QA", "SR_QA_AEROSOL", "SCL", "QA60")
+_FLAGS: Final = frozenset(
+    name.lower()
+    for names in (
+        _OTHER_FLAGS,
+        *((band.name, *band.field_names) for bands in SENSORS.values() for band in bands if band.centre_um is None),
+    )
+    for name in names
+)
+
+
+def holds_flags(band_name: str) -> bool:
+    """Whether a band of this name, ours or a sensor's, holds bit flags or categories: numbers that have no mean."""
+    return band_name.lower() in _FLAGS
 
 
 def sensor_bands(sensor: str) -> tuple[Band, ...]:

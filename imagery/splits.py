@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from shapely.geometry import mapping
 
@@ -50,7 +51,7 @@ class Split:
                     "take smaller windows, less overlap, other cells or regions, or a larger scene"
                 )
         for one, other in ((TRAINING, VALIDATION), (TRAINING, TEST), (VALIDATION, TEST)):
-            if _overlapping(self.named()[one], self.named()[other]).any():
+            if _overlaps(self.named()[one], self.named()[other]).size:
                 raise SceneError(f"found windows of {one} that overlap windows of {other}; expected no shared pixel")
 
     def named(self) -> dict[str, tuple[Window, ...]]:
@@ -253,36 +254,40 @@ def _disjoint(windows: Sequence[Window], split_of: NDArray[np.int64]) -> Split:
 
 
 def _apart_from(windows: Sequence[Window], others: Sequence[Window]) -> list[Window]:
-    meets = _overlapping(windows, others)
-    return [window for window, row in zip(windows, meets, strict=True) if not row.any()]
+    met = set(_overlaps(windows, others)[0].tolist())
+    return [window for i, window in enumerate(windows) if i not in met]
 
 
-def _overlapping(windows: Sequence[Window], others: Sequence[Window]) -> NDArray[np.bool_]:
-    """Which windows share a pixel with which others, (len(windows), len(others))."""
-    a, b = _edges(windows)[:, None], _edges(others)[None]
-    top, left = np.maximum(a[..., 0], b[..., 0]), np.maximum(a[..., 1], b[..., 1])
-    bottom, right = np.minimum(a[..., 2], b[..., 2]), np.minimum(a[..., 3], b[..., 3])
-    overlap: NDArray[np.bool_] = (top < bottom) & (left < right)
-    return overlap
+def _overlaps(windows: Sequence[Window], others: Sequence[Window]) -> NDArray[np.int64]:
+    """Places of the windows and of those others with which they share a pixel, (2, pairs)."""
+    pairs: NDArray[np.int64] = _tree(others).query(_boxes(windows), predicate="intersects")
+    return pairs
 
 
 def _home(windows: Sequence[Window], cells: Sequence[Window]) -> NDArray[np.int64]:
-    """The cell in which each window lies whole; -1 where there is none."""
-    a, b = _edges(windows)[:, None], _edges(cells)[None]
-    inside = np.logical_and(a[..., :2] >= b[..., :2], a[..., 2:] <= b[..., 2:]).all(axis=-1)
-    return np.where(np.any(inside, axis=1), np.argmax(inside, axis=1), -1)
+    """The cell in which each window lies whole, of cells that are apart; -1 where there is none."""
+    home: NDArray[np.int64] = np.full(len(windows), -1, dtype=np.int64)
+    inside, cell = _tree(cells).query(_boxes(windows), predicate="within")
+    home[inside] = cell
+    return home
 
 
-def _edges(windows: Sequence[Window]) -> NDArray[np.int64]:
-    """Top, left, bottom and right, (len(windows), 4); the latter two lie one beyond the last pixel."""
-    edges = [(w.row_off, w.col_off, w.row_off + w.height, w.col_off + w.width) for w in windows]
-    return np.array(edges, dtype=np.int64).reshape(-1, 4)
+def _tree(windows: Sequence[Window]) -> shapely.STRtree:
+    return shapely.STRtree(_boxes(windows))
+
+
+def _boxes(windows: Sequence[Window]) -> NDArray[np.object_]:
+    """The windows as rectangles a little smaller than they are, so that those which only touch do not meet."""
+    edges = [(w.col_off, w.row_off, w.col_off + w.width, w.row_off + w.height) for w in windows]
+    left, top, right, bottom = np.array(edges, dtype=np.float64).reshape(-1, 4).T
+    boxes: NDArray[np.object_] = shapely.box(left + 0.25, top + 0.25, right - 0.25, bottom - 0.25)
+    return boxes
 
 
 def _check_apart(rectangles: Mapping[str, Window]) -> None:
-    names = list(rectangles)
-    shared = np.argwhere(np.triu(_overlapping(list(rectangles.values()), list(rectangles.values())), k=1))
-    if shared.size:
+    names, windows = list(rectangles), list(rectangles.values())
+    shared = sorted((i, j) for i, j in _overlaps(windows, windows).T.tolist() if i < j)
+    if shared:
         one, other = (names[i] for i in shared[0])
         raise SceneError(
             f"found {one} ({rectangles[one]}) and {other} ({rectangles[other]}) that overlap; expected no shared ground"

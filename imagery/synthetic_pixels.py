@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imagery.errors import SceneError
 from imagery.grid import Window
-from imagery.synthetic_radiometry import reflectance, reflective_numbers, temperature, thermal_numbers
+from imagery.synthetic_radiometry import reflectance, reflective_numbers, snow_off_ice, temperature, thermal_numbers
 from imagery.synthetic_surface import (
     Shares,
     Thresholds,
@@ -126,10 +126,11 @@ class Landscape:
         sunlight = incidence(ground, sun) * ~shadow * (1 - (1 - _LIGHT_THROUGH_CLOUD) * cloud_shadow)
         gaps = self._gaps(rows, cols)
 
-        surface = reflectance(seed, ground, found, self.thresholds, cover, *at)
+        snow = snow_off_ice(seed, found, self.thresholds, *at)
+        surface = reflectance(seed, found, self.thresholds, cover, snow, *at)
         reflective = reflective_numbers(seed, surface, sunlight, cloud, rows, cols)
         reflective[:, gaps] = FILL
-        kelvin = temperature(seed, ground, cover, sunlight, cloud, *at)
+        kelvin = temperature(seed, ground, cover, snow, sunlight, cloud, *at)
         thermal = self._thermal(kelvin, gaps, rows, cols)
         quality = np.select(
             [gaps, cloud > 0, cloud_shadow], [QUALITY_FILL, QUALITY_CLOUD, QUALITY_CLOUD_SHADOW], QUALITY_CLEAR

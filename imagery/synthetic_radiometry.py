@@ -34,35 +34,44 @@ _HIGHEST_SNOW_LINE_M: Final = 7500.0  # of a scene without ice: above all its gr
 _LAPSE_K_PER_M: Final = 0.0065
 _AIR_AT_5000_M_K: Final = 275.0
 _SUN_WARMS_K: Final = 16.0
-_DEBRIS_COOLER_K: Final = 4.0  # the ice beneath cools the stones above
+_DEBRIS_COOLER_K: Final = 4.0  # the ice beneath cools the stones above, if they lie thin
 _STONES_DIFFER_K: Final = 2.0  # by colour, moisture and size
 _CLOUD_TOP_K: Final = 250.0
+_MELTING_K: Final = 273.15
 # Range of the thermal band at its two gains (Landsat 7 Science Data Users Handbook).
 THERMAL_RANGE_K: Final = {"thermal_low": (130.0, 350.0), "thermal_high": (240.0, 320.0)}
 
 
+def snow_off_ice(
+    seed: int, found: Scores, thresholds: Thresholds, rows: Coordinates, cols: Coordinates
+) -> NDArray[np.float64]:
+    """Share of the ground that snow of the last fall covers where there is no glacier, (h, w): more of it higher up."""
+    patches = fractal(seed, "patches", rows, cols, 24, 3)
+    return np.clip(1.5 * (patches - 0.3) + _above_snow_line_m(found, thresholds) / 400, 0, 1)
+
+
 def reflectance(
     seed: int,
-    ground: Terrain,
     found: Scores,
     thresholds: Thresholds,
     cover: Cover,
+    snow: NDArray[np.float64],
     rows: Coordinates,
     cols: Coordinates,
 ) -> NDArray[np.float64]:
     """Share of the light that the ground reflects, (h, w, 7) in the order of `REFLECTIVE`, without cloud.
 
-    Snow patches lie on rock below the snow line too, and fresh snow gives way to bare, dirty ice above it.
+    Snow of the last fall lies on rock below the snow line too, as bright as on the glaciers: only its shape and place
+    tell it apart. Above the line fresh snow gives way to bare, dirty ice.
     """
-    above_m = found.ice - min(thresholds.ice, _HIGHEST_SNOW_LINE_M)
+    above_m = _above_snow_line_m(found, thresholds)
     texture = fractal(seed, "texture", rows, cols, 12, 3)
     patches = fractal(seed, "patches", rows, cols, 24, 3)
     grass = np.clip((-above_m - 500) / 300, 0, 0.9) * np.clip(0.6 + 0.5 * patches, 0, 1)
-    snow_patch = np.clip(1.5 * (patches - 0.8) + above_m / 250, 0, 1)
     dirt = np.clip(0.45 - above_m / 250 + 0.25 * texture, 0, 0.9)
 
     rock = _blend(_ROCK * np.exp(0.22 * texture)[..., None], _GRASS, grass)
-    bare = _blend(rock, _SNOW * 0.92, snow_patch)
+    bare = _blend(rock, _SNOW, snow)
     ice = _blend(_blend(_BARE_ICE, _SNOW, np.clip(above_m / 250, 0, 1)), _DEBRIS, dirt)
     stones = _blend(_DEBRIS * np.exp(0.22 * texture)[..., None], _BARE_ICE, np.clip(0.2 * (patches - 1.2), 0, 0.5))
     kinds = [cover.ice[..., None], cover.debris[..., None], cover.lake[..., None]]
@@ -100,16 +109,21 @@ def temperature(
     seed: int,
     ground: Terrain,
     cover: Cover,
+    snow: NDArray[np.float64],
     sunlight: NDArray[np.float64],
     cloud: NDArray[np.float64],
     rows: Coordinates,
     cols: Coordinates,
 ) -> NDArray[np.float64]:
-    """(h, w) kelvin: air by elevation, stones warmed by the sun, ice at most melting, debris between the two."""
+    """(h, w) kelvin: air by elevation, stones warmed by the sun, snow and ice at most melting, debris between."""
     air = _AIR_AT_5000_M_K - _LAPSE_K_PER_M * (ground.elevation_m - 5000)
     stones = air + _SUN_WARMS_K * sunlight + _STONES_DIFFER_K * fractal(seed, "warmth", rows, cols, 20, 2)
     kinds = [cover.ice, cover.debris, cover.lake]
-    surface = np.select(kinds, [np.minimum(air, 273.15), stones - _DEBRIS_COOLER_K, np.maximum(air, 275.0)], stones)
+    # Thick debris hides the ice beneath even from the thermal band.
+    cooling = _DEBRIS_COOLER_K * np.clip(0.5 + 0.6 * fractal(seed, "thickness", rows, cols, 24, 2), 0, 1)
+    cold = np.minimum(air, _MELTING_K)
+    bare = stones + snow * (cold - stones)
+    surface = np.select(kinds, [cold, stones - cooling, np.maximum(air, 275.0)], bare)
     return np.asarray(surface + cloud * (_CLOUD_TOP_K - surface))
 
 
@@ -120,6 +134,10 @@ def thermal_numbers(
     noisy = kelvin + 0.25 * white(seed, "noise/thermal", rows, cols)
     scaled = [(noisy - low) / (high - low) for low, high in THERMAL_RANGE_K.values()]
     return np.clip(np.rint(1 + 254 * np.stack(scaled)), 1, 255).astype(np.uint8)
+
+
+def _above_snow_line_m(found: Scores, thresholds: Thresholds) -> NDArray[np.float64]:
+    return np.asarray(found.ice - min(thresholds.ice, _HIGHEST_SNOW_LINE_M))
 
 
 def _blend(below: NDArray[np.float64], above: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:

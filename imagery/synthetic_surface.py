@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
-from imagery.synthetic_noise import Coordinates, fractal
+from imagery.synthetic_noise import Coordinates, fractal, smooth
 from imagery.synthetic_terrain import Terrain, terrain
 
 _SAMPLE_SIDE: Final = 1024
+# The equilibrium line of the Himalaya differs by some hundred metres between neighbouring ranges.
+_CLIMATE_M: Final = 200.0
+_CLIMATE_PX: Final = 320  # about 10 km
 # Since the scan line corrector failed in May 2003, gaps repeat every 33 lines and widen from nothing in the middle of
 # the swath to about 14 lines at its edges; about 22 % of a scene is lost (USGS, "Landsat 7 SLC-off products").
 _GAP_PERIOD_PX: Final = 33
@@ -81,15 +84,22 @@ def scores(seed: int, ground: Terrain, rows: Coordinates, cols: Coordinates) -> 
     """Score places for each cover.
 
     Snow stays lower on northern slopes and slides off steep ones, which is where rock islands come from; ice flows down
-    the valleys.
+    the valleys. Precipitation differs from valley to valley, and with it the height at which all this happens.
     """
+    climate = _CLIMATE_M * smooth(seed, "climate", rows, cols, _CLIMATE_PX)
     steep = np.maximum(ground.slope_deg - 38, 0)
     flow = 350 * (1 - ground.valley)
     ice = (
-        ground.elevation_m + flow + 350 * ground.northness - 60 * steep + 40 * fractal(seed, "snow", rows, cols, 48, 3)
+        ground.elevation_m
+        + climate
+        + flow
+        + 350 * ground.northness
+        - 60 * steep
+        + 40 * fractal(seed, "snow", rows, cols, 48, 3)
     )
     debris = (
         ground.elevation_m
+        + climate
         - 60 * np.maximum(ground.slope_deg - 9, 0)
         - 6000 * np.maximum(ground.valley - 0.02, 0)
         + 60 * fractal(seed, "debris", rows, cols, 32, 2)

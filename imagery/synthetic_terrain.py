@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from imagery.errors import SceneError
 from imagery.synthetic_noise import Coordinates, fractal, smooth
 
 PIXEL_M: Final = 30.0
@@ -27,10 +28,17 @@ class Sun:
     Attributes:
         azimuth_deg: Clockwise from north.
         elevation_deg: Above the horizon.
+
+    Raises:
+        SceneError: An angle is not finite.
     """
 
     azimuth_deg: float
     elevation_deg: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.azimuth_deg) and math.isfinite(self.elevation_deg)):
+            raise SceneError(f"found {self}; expected finite angles in degrees")
 
 
 @dataclass(frozen=True)

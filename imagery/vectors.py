@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
 
 from imagery.classes import LEGEND
 from imagery.errors import OutlineError, SceneError
@@ -59,12 +61,16 @@ class VectorLayer:
         polygons: (n,) shapely polygons and multipolygons that may touch the scene, in the scene's CRS, valid, holes
             kept.
         repairs: The geometries among them that were invalid in the file.
+        sha256: Of what the file says of the ground near the scene: the name of its CRS and those geometries as they
+            are stored, in any order. It stays the same when the file is moved, or changed elsewhere, and when the
+            libraries that repair and reproject are.
     """
 
     crs: str
     extent: Bounds
     scene_extent: Bounds
     polygons: NDArray[np.object_]
+    sha256: str
     repairs: tuple[Repair, ...] = ()
 
     @property
@@ -99,14 +105,14 @@ def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | No
         _check_info(path, info)
         crs = str(info["crs"])
         scene_extent = grid.footprint_in(crs).bounds
-        features, geometries = _read_features(path, info, scene_extent, class_name)
-        moved = grid.from_crs(shapely.force_2d(geometries), crs)
+        features, stored = _read_features(path, info, scene_extent, class_name)
+        moved = grid.from_crs(shapely.force_2d(shapely.from_wkb(stored)), crs)
     except (DataSourceError, DataLayerError, SceneError) as error:
         raise OutlineError(f"{path}: {error}") from error
     _check_polygons(path, moved)
     polygons, repairs = _repair(features, moved)
     left, bottom, right, top = (float(value) for value in info["total_bounds"])
-    return VectorLayer(crs, (left, bottom, right, top), scene_extent, polygons, repairs)
+    return VectorLayer(crs, (left, bottom, right, top), scene_extent, polygons, _digest(crs, stored), repairs)
 
 
 def describe_repairs(repairs: Sequence[Repair]) -> str:
@@ -173,7 +179,7 @@ def _check_info(path: str, info: dict[str, Any]) -> None:
 def _read_features(
     path: str, info: dict[str, Any], extent: Bounds, class_name: str | None
 ) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """The FIDs and geometries of the features near the scene, (n,) each."""
+    """The FIDs and geometries (WKB) of the features near the scene, (n,) each."""
     columns = [CLASS_FIELD] if class_name is not None and CLASS_FIELD in info["fields"] else []
     _, fids, wkb, fields = pyogrio.raw.read(
         path, layer=info["layer_name"], columns=columns, bbox=extent, return_fids=True
@@ -189,7 +195,14 @@ def _read_features(
             )
         if of_legend.any():
             wanted &= fields[0] == class_name
-    return fids[wanted], shapely.from_wkb(wkb[wanted])
+    return fids[wanted], wkb[wanted]
+
+
+def _digest(crs: str, stored: NDArray[np.object_]) -> str:
+    digest = sha256(CRS.from_user_input(crs).name.encode())
+    for wkb in sorted(stored):
+        digest.update(wkb)
+    return digest.hexdigest()
 
 
 def _check_polygons(path: str, geometries: NDArray[np.object_]) -> None:

@@ -23,6 +23,8 @@ def test_a_scene_is_written_and_the_options_that_register_it_are_shown(tmp_path:
         (["--size", "300"], "found '300'; expected ROWSxCOLS"),
         (["--size", "100x300"], "found 100 x 300 px; expected sides of at least 128"),
         (["--clean", "0.9", "--cloud", "0.2"], "expected none below 0 and a sum below 1"),
+        (["--sun", "nan", "45"], "expected finite angles"),
+        (["--sun", "152", "nan"], "expected finite angles"),
     ],
 )
 def test_what_cannot_be_made_is_explained(tmp_path: Path, options: list[str], message: str) -> None:

@@ -13,7 +13,6 @@ from imagery.grid import Grid, Window
 from imagery.masks import (
     OutlineLayer,
     check_values,
-    class_shares,
     compose,
     despeckle,
     mask_from_geotiff,
@@ -253,9 +252,3 @@ class TestDespeckle:
     def test_one_pixel_is_the_smallest_patch(self) -> None:
         mask = np.eye(4, dtype=np.uint8)
         np.testing.assert_array_equal(despeckle(mask, 1), mask)
-
-
-def test_class_shares_are_of_the_judged_pixels() -> None:
-    mask = np.array([[0, 1, 1, 2], [255, 255, 255, 255]], dtype=np.uint8)
-    assert class_shares(mask) == {"background": 0.25, "clean ice": 0.5, "debris-covered ice": 0.25}
-    assert np.isnan(class_shares(np.full((2, 2), 255, dtype=np.uint8))["clean ice"])

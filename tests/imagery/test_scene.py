@@ -10,6 +10,7 @@ from rasterio.enums import ColorInterp
 from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.scene import BandSource, SceneReader, SceneSource, bands_of_file, check_has_data, describe
+from imagery.sensors import SENSORS
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, forge_scene, write_geotiff
 
 RAMP = np.arange(2 * 6 * 8, dtype=np.int16).reshape(2, 6, 8)
@@ -136,6 +137,13 @@ def test_band_names_come_from_descriptions_then_from_the_sensor(tmp_path: Path) 
     fields = write_geotiff(tmp_path / "fields.tif", seven[:2], descriptions=["B5", "B2"])
     assert [band.name for band in bands_of_file(str(fields), "landsat-8-oli")] == ["nir", "blue"]
     assert [band.name for band in bands_of_file(str(fields), "landsat-7-etm+")] == ["swir1", "green"]
+
+
+@pytest.mark.parametrize("sensor", [name for name in SENSORS if name.startswith("landsat")])
+@pytest.mark.parametrize("field", ["BQA", "QA_PIXEL"])
+def test_the_quality_band_of_either_landsat_collection_is_named_alike(tmp_path: Path, sensor: str, field: str) -> None:
+    path = write_geotiff(tmp_path / "a.tif", np.ones((2, 2, 2), dtype=np.uint16), descriptions=["B3", field])
+    assert bands_of_file(str(path), sensor)[1].name == "quality"
 
 
 @pytest.mark.parametrize(

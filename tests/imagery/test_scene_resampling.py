@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from imagery.border import BorderSource
 from imagery.channels import CHANNEL_SETS
 from imagery.errors import OutlineError, SceneError
-from imagery.grid import Grid, Window
+from imagery.grid import Grid, Window, tile
 from imagery.scene import BandSource, SceneReader, SceneSource, check_has_data, describe
 from imagery.sensors import sensor_bands
 from tests.imagery.forge import NORTH_UP, UTM_45N, forge_scene, write_geotiff, write_polygons
 
 X, Y = NORTH_UP[2], NORTH_UP[5]
+# Metres on the map for one on the ground, 22 km from the central meridian of UTM: 0.9996 x (1 + (22 / 6371)^2 / 2).
+SCALE = 0.999606
 
 
 def pixels_of(side_m: float, *, x: float = X, y: float = Y) -> tuple[float, float, float, float, float, float]:
@@ -56,10 +58,11 @@ def test_a_15_m_panchromatic_band_is_averaged_to_30_m(tmp_path: Path, red: BandS
     np.testing.assert_allclose(read(describe([red, pan]), "pan"), expected, rtol=1e-6)
 
 
-def test_quality_flags_are_never_mixed(tmp_path: Path, red: BandSource) -> None:
+@pytest.mark.parametrize("name", ["quality", "BQA", "qa_pixel", "qa_radsat", "scl"])
+def test_flags_are_never_mixed_whatever_their_band_is_called(tmp_path: Path, red: BandSource, name: str) -> None:
     flags = np.random.default_rng(0).choice(np.array([672, 2720], dtype=np.uint16), (4, 4))
-    quality = band(write_geotiff(tmp_path / "bqa.tif", flags, transform=pixels_of(60)), "quality")
-    np.testing.assert_array_equal(read(describe([red, quality]), "quality"), np.kron(flags, np.ones((2, 2))))
+    quality = band(write_geotiff(tmp_path / "bqa.tif", flags, transform=pixels_of(60)), name)
+    np.testing.assert_array_equal(read(describe([red, quality]), name), np.kron(flags, np.ones((2, 2))))
 
 
 def test_nodata_neither_bleeds_into_valid_pixels_nor_is_filled_by_them(tmp_path: Path, red: BandSource) -> None:
@@ -113,7 +116,7 @@ def test_slope_uses_elevation_beyond_the_scene_where_the_dem_has_it(tmp_path: Pa
     outset = pixels_of(30, x=X - 60, y=Y + 60)
     dem = band(write_geotiff(tmp_path / "dem.tif", bowl, transform=outset), "elevation")
     slope = read(describe([red], dem=dem), "slope")
-    np.testing.assert_allclose(slope, np.degrees(np.arctan(np.hypot(col, row)[2:-2, 2:-2] / 30)), atol=1e-4)
+    np.testing.assert_allclose(slope, np.degrees(np.arctan(SCALE * np.hypot(col, row)[2:-2, 2:-2] / 30)), atol=1e-4)
 
 
 def test_a_dem_on_the_scenes_grid_gives_slope_in_a_region_of_it(tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_a_dem_on_the_scenes_grid_gives_slope_in_a_region_of_it(tmp_path: Path) 
     path = str(write_geotiff(tmp_path / "a.tif", stack))
     source = describe([BandSource("red", path, 1), BandSource("elevation", path, 2)], region=Window(0, 3, 8, 5))
     assert source.channel_names == ("red", "elevation", "slope")
-    np.testing.assert_allclose(read(source, "slope"), 45.0, rtol=1e-6)
+    np.testing.assert_allclose(read(source, "slope"), math.degrees(math.atan(SCALE)), rtol=1e-6)
 
 
 def test_a_thinned_slope_is_no_flatter_than_the_slope_itself(tmp_path: Path) -> None:
@@ -151,11 +154,21 @@ def test_a_gap_in_the_dem_makes_no_ground_unknown(tmp_path: Path, red: BandSourc
         assert np.isnan(reader.read(["elevation", "slope"], source.grid.window)).mean() == 0.5
 
 
-def test_elevation_on_a_grid_in_degrees_and_a_second_elevation_are_refused(tmp_path: Path, red: BandSource) -> None:
-    degrees = (3e-4, 0.0, 86.8, 0.0, -3e-4, 28.1)
-    path = write_geotiff(tmp_path / "d.tif", np.ones((8, 8)), crs="EPSG:4326", transform=degrees)
-    with pytest.raises(SceneError, match="not projected"):
-        describe([band(path, "red")], dem=band(path, "elevation"))
+def test_every_channel_of_a_scene_in_degrees_can_be_read_slope_too(tmp_path: Path) -> None:
+    # A degree of latitude at 28.1 north is 110.821 km long: the meridian's radius of curvature is 6 349 578 m there.
+    step, metres = 3e-4, 3e-4 * 110821
+    rising_south = np.tile(np.arange(8, dtype=np.float32)[:, None] * metres, (1, 8))
+    stack, degrees = np.stack([np.ones((8, 8), dtype=np.float32), rising_south]), (step, 0.0, 86.8, 0.0, -step, 28.1)
+    path = write_geotiff(tmp_path / "d.tif", stack, crs="EPSG:4326", transform=degrees)
+    bands = (BandSource("red", str(path), 1), BandSource("elevation", str(path), 2))
+    for source in (describe(bands), describe(bands[:1], dem=bands[1])):
+        assert source.channel_names == (*source.raster_names, "slope")
+        with SceneReader(source) as reader:
+            slope = reader.read(source.channel_names, source.grid.window)[-1]
+        np.testing.assert_allclose(slope, 45.0, atol=1e-3)
+
+
+def test_a_second_elevation_is_refused(red: BandSource) -> None:
     with pytest.raises(SceneError, match="each only once"):
         describe([red, band(Path(red.path), "elevation")], dem=band(Path(red.path), "elevation"))
     with pytest.raises(SceneError, match="expected the name 'elevation'"):
@@ -208,6 +221,65 @@ def test_a_border_that_misses_the_scene_is_refused(tmp_path: Path, red: BandSour
     path = write_polygons(tmp_path / "border.gpkg", {"border": [around]})
     with pytest.raises(OutlineError, match="found a border that misses the scene"):
         describe([red], border=BorderSource(str(path)))
+    beside = write_polygons(tmp_path / "beside.gpkg", {"border": [shapely.box(X - 90, Y - 240, X, Y)]})
+    with pytest.raises(OutlineError, match="found a border that misses the scene"):  # it touches the edge, no more
+        describe([red], border=BorderSource(str(beside)))
+
+
+def test_a_border_of_many_polygons_is_burnt_window_by_window_as_a_whole(tmp_path: Path) -> None:
+    forged = forge_scene(tmp_path / "a.tif")
+    rng = np.random.default_rng(0)
+    # Discs of 2 to 8 pixels, on the scene and all around it; some overlap.
+    centres, radii = rng.uniform([-50, -50], [210, 150], (80, 2)), rng.uniform(2, 8, 80)
+    discs = [
+        shapely.Point(X + 30 * col, Y - 30 * row).buffer(30 * radius)
+        for (col, row), radius in zip(centres, radii, strict=True)
+    ]
+    path = write_polygons(tmp_path / "border.gpkg", {"border": discs})
+    source = describe(forged.bands, border=BorderSource(str(path)))
+    col, row = np.meshgrid(np.arange(160) + 0.5, np.arange(100) + 0.5)
+    expected = shapely.contains_xy(shapely.union_all(discs), X + 30 * col, Y - 30 * row)
+    found = np.zeros((100, 160), dtype=bool)
+    with SceneReader(source) as reader:
+        for window in tile(160, 100, 20):
+            found[window.slices] = reader.valid_mask(window)
+    np.testing.assert_array_equal(found, expected)
+    assert 0.1 < expected.mean() < 0.9
+
+
+def test_a_window_off_the_border_is_wholly_unknown(bordered: SceneSource) -> None:
+    with SceneReader(bordered) as reader:
+        assert not reader.valid_mask(Window(0, 0, 100, 40)).any()
+
+
+def test_a_border_that_was_changed_on_the_scenes_ground_is_noticed(tmp_path: Path, red: BandSource) -> None:
+    west, far = shapely.box(X, Y - 240, X + 120, Y), shapely.box(X + 9000, Y, X + 9900, Y + 900)
+    path = write_polygons(tmp_path / "border.gpkg", {"border": [west, far]})
+    source = describe([red], border=BorderSource(str(path)))
+
+    def rewrite(*polygons: shapely.Polygon) -> None:
+        path.unlink()
+        write_polygons(path, {"border": polygons})
+
+    rewrite(shapely.affinity.translate(far, 300), west)  # another order, and changed elsewhere: the same border here
+    with SceneReader(source) as reader:
+        assert reader.valid_mask(source.grid.window).mean() == 0.5
+    rewrite(shapely.box(X, Y - 240, X + 150, Y), far)
+    with pytest.raises(SceneError, match=r"border\.gpkg: found another border .*: put the old file back, or register"):
+        SceneReader(source).__enter__()
+    path.unlink()
+    with pytest.raises(OutlineError, match="found no readable file"):
+        SceneReader(source).__enter__()
+
+
+def test_a_scene_registered_before_borders_were_checked_is_read_as_it_is(tmp_path: Path, red: BandSource) -> None:
+    path = write_polygons(tmp_path / "border.gpkg", {"border": [shapely.box(X, Y - 240, X + 120, Y)]})
+    old = describe([red], border=BorderSource(str(path))).to_json()
+    del old["border_sha256"]
+    source = SceneSource.from_json(old)
+    assert source.border_sha256 is None
+    with SceneReader(source) as reader:
+        assert reader.valid_mask(source.grid.window).mean() == 0.5
 
 
 def test_a_source_with_dem_border_and_resampled_files_survives_json(tmp_path: Path, red: BandSource) -> None:
@@ -240,4 +312,4 @@ def test_a_plane_in_a_coarse_dem_keeps_its_slope_when_resampled(tmp_path: Path, 
     dem = band(
         write_geotiff(tmp_path / "dem.tif", col * 90, transform=pixels_of(90, x=X - 180, y=Y + 180)), "elevation"
     )
-    np.testing.assert_allclose(read(describe([red], dem=dem), "slope"), math.degrees(math.atan(1.0)), rtol=1e-4)
+    np.testing.assert_allclose(read(describe([red], dem=dem), "slope"), math.degrees(math.atan(SCALE)), rtol=1e-4)

@@ -2,7 +2,7 @@ import pytest
 
 from imagery.channels import INDICES, available
 from imagery.errors import SceneError
-from imagery.sensors import SENSORS, sensor_bands
+from imagery.sensors import SENSORS, holds_flags, sensor_bands
 
 
 def test_landsat_field_names_map_to_the_right_part_of_the_spectrum() -> None:
@@ -61,6 +61,14 @@ def test_sentinel_2_bands_come_in_three_resolutions() -> None:
     assert by_resolution[10] == ["blue", "green", "red", "nir"]
     assert by_resolution[60] == ["coastal", "water_vapour", "cirrus"]
     assert len(by_resolution[20]) == 6
+
+
+@pytest.mark.parametrize("sensor", sorted(SENSORS))
+def test_flags_are_in_the_quality_band_alone_which_no_stack_holds(sensor: str) -> None:
+    bands = sensor_bands(sensor)
+    for band in bands:
+        assert {holds_flags(name) for name in (band.name, *band.field_names)} == {band.name == "quality"}
+    assert not any(band.stacked for band in bands if band.name == "quality")
 
 
 def test_an_unknown_sensor_is_an_error() -> None:

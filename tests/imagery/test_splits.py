@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pyproj import Transformer
 
+from imagery import splits
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window, tile
 from imagery.splits import (
@@ -174,6 +176,34 @@ def test_splits_that_cannot_be_made_are_refused() -> None:
         Split((windows[0],), (windows[1],), (windows[0],))
     with pytest.raises(SceneError, match="cell of 0 px"):
         fishnet(10, 10, 0)
+
+
+def test_windows_of_any_size_are_apart_where_no_pixel_is_in_both_and_at_home_where_all_are_in_one_cell() -> None:
+    rng = np.random.default_rng(0)
+    windows = [Window(*map(int, (*rng.integers(0, 25, 2), *rng.integers(1, 7, 2)))) for _ in range(300)]
+    cells = fishnet(30, 30, 6)
+    painted = np.zeros((300, 30, 30), dtype=bool)
+    for layer, window in zip(painted, windows, strict=True):
+        layer[window.slices] = True
+    meets = (painted[20:] & painted[:20].any(axis=0)).any(axis=(1, 2))
+    assert 0.1 < meets.mean() < 0.9
+    kept = splits._apart_from(windows[20:], windows[:20])
+    assert kept == [window for window, met in zip(windows[20:], meets, strict=True) if not met]
+    number = np.kron(np.arange(25).reshape(5, 5), np.ones((6, 6), dtype=int))
+    homes = [set(number[layer]) for layer in painted]
+    assert splits._home(windows, cells).tolist() == [next(iter(home)) if len(home) == 1 else -1 for home in homes]
+
+
+def test_thirty_thousand_windows_are_split_without_a_table_of_all_pairs() -> None:
+    windows = tile(174 * 256 + 256, 174 * 256 + 256, 512, 256)  # two Landsat scenes side by side, half overlapping
+    cells = fishnet(174 * 256 + 256, 174 * 256 + 256, 2048)
+    assert len(windows) == 30276
+    tracemalloc.start()
+    split = fishnet_split(windows, cells, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6  # a table of 21 000 x 6 000 pairs of four edges has 4 GB
+    assert all(split.named().values())
 
 
 def test_windows_are_kept_by_their_shares_of_valid_pixels_and_of_glacier() -> None:

@@ -304,6 +304,12 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, object]) -> 
         SyntheticOptions(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("angles", [(float("nan"), 45.0), (150.0, float("nan")), (float("inf"), 45.0)])
+def test_a_sun_without_a_place_is_refused(angles: tuple[float, float]) -> None:
+    with pytest.raises(SceneError, match=r"found Sun\(.*expected finite angles"):
+        Sun(*angles)
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScene:
     return write_scene(tmp_path_factory.mktemp("synthetic"), HEIGHT, WIDTH, 1)

@@ -1,0 +1,71 @@
+"""How far apart the pixels of a scene lie on the ground, which is not what their map coordinates say."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.grid import Grid, Window
+from imagery.projection import ground_offsets
+
+# Nodes per axis. Those of a whole Landsat scene are 25 km apart, between which no scale of a projection departs from a
+# straight line by more than some millionths.
+_NODES: Final = 9
+
+
+class GroundMetric:
+    """Lengths on the ground of the steps from each pixel of a scene to the next column and to the next row.
+
+    A projection stretches the ground, by place and often by direction: up to 0.1 % in UTM, 13 % at 28 degrees north in
+    Web Mercator (where a slope of 45 degrees would read 41.4), and a pixel in degrees has no one length at all. So the
+    steps are measured on the ellipsoid (Karney 2013, Algorithms for geodesics), at nodes over the whole scene, and
+    their products are linear between these: they depend on the place alone, so that windows agree with the whole.
+    Products, unlike components east and north, are smooth at the poles too.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        """Measure the steps of a scene.
+
+        Raises:
+            SceneError: The grid's CRS cannot be related to WGS 84.
+        """
+        # From the first pixel's centre to the last one's; half a pixel to either side of each is still on the grid.
+        self._rows = np.linspace(0.5, grid.height - 0.5, _NODES, dtype=np.float64)
+        self._cols = np.linspace(0.5, grid.width - 0.5, _NODES, dtype=np.float64)
+        across, down = (_steps(grid, self._rows, self._cols, to_next) for to_next in ((0, 1), (1, 0)))
+        self._products = np.stack([(a * b).sum(axis=0) for a, b in ((across, across), (across, down), (down, down))])
+
+    def at(self, window: Window) -> NDArray[np.float64]:
+        """The metric at the pixels of a window: the coefficients E, F and G of the first fundamental form.
+
+        Args:
+            window: Relative to the grid.
+
+        Returns:
+            (3, h, w) square metres: the square of the step to the next column, the scalar product of the two steps,
+            the square of the step to the next row.
+        """
+        rows = _linear(window.row_off + 0.5 + np.arange(window.height, dtype=np.float64), self._rows)
+        cols = _linear(window.col_off + 0.5 + np.arange(window.width, dtype=np.float64), self._cols)
+        products: NDArray[np.float64] = rows @ self._products @ cols.T
+        return products
+
+
+def _steps(
+    grid: Grid, rows: NDArray[np.float64], cols: NDArray[np.float64], to_next: tuple[int, int]
+) -> NDArray[np.float64]:
+    """East and north of a step of (rows, columns) at rows x cols, (2, len(rows), len(cols)); half ahead, half back."""
+    row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
+
+    def place(share: float) -> NDArray[np.float64]:
+        a, b, c, d, e, f = grid.transform
+        at_row, at_col = row + share * to_next[0], col + share * to_next[1]
+        return np.column_stack([a * at_col + b * at_row + c, d * at_col + e * at_row + f])
+
+    ahead, back = (ground_offsets(place(0.0), place(share), grid.crs) for share in (0.5, -0.5))
+    return (ahead - back).reshape(2, len(rows), len(cols))
+
+
+def _linear(at: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (len(at), len(nodes)) that interpolate what is known at the nodes."""
+    return np.column_stack([np.interp(at, nodes, only_this) for only_this in np.eye(len(nodes))])
