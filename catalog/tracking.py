@@ -1,7 +1,7 @@
 """Writing to MLflow: runs, live metrics, and versions. The only file that imports mlflow; only workers load it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 # MLflow's own default is to try seven times with growing pauses: minutes in which a job looks dead.
@@ -21,12 +21,20 @@ from catalog.registry import BUNDLE
 
 
 class Tracking:
-    """One experiment and one registered model."""
+    """One experiment and one registered model.
 
-    def __init__(self, url: str, experiment: str, model_name: str) -> None:
+    Args:
+        url: the tracking server, or a database of MLflow's own (``sqlite:///...``).
+        experiment: name of the experiment.
+        model_name: name of the registered model.
+        artifacts: where a new experiment keeps its files; by default where the server says.
+    """
+
+    def __init__(self, url: str, experiment: str, model_name: str, artifacts: str | None = None) -> None:
         self.url = url
         self.experiment = experiment
         self.model_name = model_name
+        self._artifacts = artifacts
         self._client = MlflowClient(tracking_uri=url, registry_uri=url)
 
     def start_run(self, name: str, parameters: Mapping[str, object], tags: Mapping[str, str]) -> str:
@@ -57,6 +65,18 @@ class Tracking:
         defined = [Metric(key, value, moment, step) for key, value in metrics.items() if value == value]  # noqa: PLR0124
         try:
             self._client.log_batch(run_id, metrics=defined)
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
+
+    def log_files(self, run_id: str, files: Iterable[Path]) -> None:
+        """Upload files to a run.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            for file in files:
+                self._client.log_artifact(run_id, str(file))
         except (MlflowException, requests.RequestException) as error:
             raise self._translate(error) from error
 
@@ -102,7 +122,7 @@ class Tracking:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        return str(self._client.create_experiment(self.experiment))
+        return str(self._client.create_experiment(self.experiment, self._artifacts))
 
     def _ensure_model(self) -> None:
         try:

@@ -13,6 +13,7 @@ class Program(click.Group):
     """Loads a command's libraries only when it is called, and shows errors that users can mend as one line."""
 
     COMMANDS = {  # noqa: RUF012 - click reads it, nobody writes it
+        "experiment": "cli.experiment_commands:experiment",
         "scene": "cli.scene_commands:scene",
         "round": "cli.loop_commands:open_round",
         "train": "cli.loop_commands:train",

@@ -6,6 +6,7 @@ every pixel is ignored all are 0 with zero gradient, so that such a batch moves 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal, get_args
 
 import torch
@@ -35,24 +36,25 @@ LossName = Literal[
 ]
 LOSS_NAMES: Final[tuple[LossName, ...]] = get_args(LossName)
 
-_BUILDERS: Final[Mapping[str, Callable[[], Loss]]] = {
-    "cross_entropy": lambda: cross_entropy,
-    "binary_cross_entropy": lambda: binary_cross_entropy,
-    "dice": lambda: dice,
-    "label_smoothed_dice": lambda: label_smoothed_dice,
-    "masked_dice": lambda: masked_dice,
-    "boundary": lambda: boundary,
-    "combined": lambda: combined,
-    "slba": SelfLearningBoundaryAwareLoss,
-    "dice_cross_entropy": lambda: dice_cross_entropy,
+_BUILDERS: Final[Mapping[str, Callable[[float], Loss]]] = {
+    "cross_entropy": lambda _: cross_entropy,
+    "binary_cross_entropy": lambda _: binary_cross_entropy,
+    "dice": lambda _: dice,
+    "label_smoothed_dice": lambda _: label_smoothed_dice,
+    "masked_dice": lambda _: masked_dice,
+    "boundary": lambda _: boundary,
+    "combined": lambda alpha: partial(combined, alpha=alpha),
+    "slba": lambda _: SelfLearningBoundaryAwareLoss(),
+    "dice_cross_entropy": lambda _: dice_cross_entropy,
 }
 
 
-def build_loss(name: str) -> Loss:
+def build_loss(name: str, alpha: float = 0.5) -> Loss:
     """Give the loss of a name.
 
     Args:
         name: One of :data:`LOSS_NAMES`.
+        alpha: Weight of masked Dice in ``combined``, in [0, 1]; the others do not have it.
 
     Returns:
         A callable of (logits, target, ignore_index, class_weights). ``slba`` is a new
@@ -63,7 +65,7 @@ def build_loss(name: str) -> Loss:
     """
     if name not in _BUILDERS:
         raise ValueError(f"there is no loss {name!r}; choose one of {', '.join(LOSS_NAMES)}")
-    return _BUILDERS[name]()
+    return _BUILDERS[name](alpha)
 
 
 def class_weights(counts: Sequence[float]) -> Tensor:

@@ -39,6 +39,7 @@ class TrainingConfig(ClosedConfig):
         keep_best: End with the weights of the best validation score rather than the last.
         seed: Seed of sampling, augmentation and dropout.
         loss: A name in :data:`models.losses.LOSS_NAMES`.
+        alpha: Weight of masked Dice in the loss ``combined``; no other loss has it.
         augment: Draw one of the eight flips and quarter turns for each patch.
         balance: Favour classes with less than 10 % of the pixels, in the sampling and in the loss.
     """
@@ -54,6 +55,7 @@ class TrainingConfig(ClosedConfig):
     keep_best: bool = False
     seed: int = Field(default=0, ge=0)
     loss: LossName = "dice_cross_entropy"
+    alpha: float = Field(default=0.5, ge=0.0, le=1.0)
     augment: bool = True
     balance: bool = True
 
@@ -170,7 +172,7 @@ class _Objective:
         self._weights: Sequence[Tensor | None] = [None] * (2 if head == "two_binaries" else 1)
         if counts is not None:
             self._weights = [class_weights(of.tolist()).to(device) for of in problem_counts(counts, head)]
-        self._losses: list[Loss] = [build_loss(config.loss) for _ in self._weights]
+        self._losses: list[Loss] = [build_loss(config.loss, config.alpha) for _ in self._weights]
         for loss in self._losses:
             if isinstance(loss, nn.Module):
                 loss.to(device)

@@ -16,6 +16,12 @@ def test_unknown_loss_is_refused_with_the_names_there_are():
         build_loss("focal")
 
 
+def test_alpha_moves_the_combined_loss_from_the_boundary_loss_to_masked_dice():
+    inputs = (*four_pixels(), IGNORE, WEIGHTS)
+    for alpha, same_as in ((0.0, "boundary"), (1.0, "masked_dice")):
+        assert build_loss("combined", alpha)(*inputs).item() == pytest.approx(build_loss(same_as)(*inputs).item())
+
+
 @pytest.mark.parametrize("name", [name for name in LOSS_NAMES if name != "label_smoothed_dice"])
 def test_perfect_prediction_costs_nothing(name):
     target = torch.tensor([[[0, 1, 2, 0]]])

@@ -1,0 +1,49 @@
+"""``glacier-al experiment``: the papers' tables and figures, on any registered scenes."""
+
+from typing import Any, Final, get_args
+
+import click
+
+from catalog.settings import Settings
+from experiments.areas import EXAMPLES, Example
+from experiments.division import SplitKind
+
+EXPERIMENTS: Final = ("bands", "heads", "losses", "baselines", "debris-share", "geography", "saliency")
+_ARCHITECTURES: Final = get_args(Settings.model_fields["architecture"].annotation)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(EXPERIMENTS))
+@click.argument("scenes", nargs=-1)
+@click.option("--example", type=click.Choice(EXAMPLES), help="a scene for users without data, in place of SCENES")
+@click.option("--architecture", type=click.Choice(_ARCHITECTURES), default="default", show_default=True)
+@click.option("--depth", type=click.IntRange(1, 7), help="down-samplings, unless as the architecture has it")
+@click.option("--width", type=click.IntRange(1, 256), help="first feature maps, unless as the architecture has it")
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="of training")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="networks of each kind")
+@click.option("--patch-size", type=click.IntRange(32), default=64, show_default=True, help="side of a window, pixels")
+@click.option("--split", type=click.Choice(get_args(SplitKind)), default="fishnet", show_default=True)
+def experiment(
+    name: str,
+    scenes: tuple[str, ...],
+    example: Example | None,
+    architecture: Any,
+    depth: int | None,
+    width: int | None,
+    steps: int,
+    seeds: int,
+    patch_size: int,
+    split: SplitKind,
+) -> None:
+    """Repeat an experiment of the papers on registered SCENES (default: all that have outlines).
+
+    Leaves a table (Markdown and CSV), a figure (PNG) and an MLflow run. What is interrupted goes on where it stopped
+    when it is called again.
+    """
+    if scenes and example:
+        raise click.UsageError("found both SCENES and --example; expected one of them")
+    from cli.experiment_run import run_experiment
+    from experiments.study import Choices
+
+    choices = Choices(architecture, depth, width, steps, seeds, patch_size, split)
+    run_experiment(name, scenes, example, choices)

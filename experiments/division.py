@@ -1,0 +1,165 @@
+"""Which windows of the study areas train a network, which choose its best epoch, and which judge it."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+import numpy as np
+
+from experiments.areas import StudyArea
+from imagery.errors import SceneError
+from imagery.grid import Window
+from imagery.maps import read_map
+from imagery.scene import SceneReader
+from imagery.splits import Split, fishnet, fishnet_split, random_split, select_windows, tile_cells
+
+SplitKind = Literal["fishnet", "random"]
+
+LEAST_VALID: Final = 0.5
+LEAST_GLACIER: Final = 0.1
+"""Baraka et al. and Aryal et al. leave out windows with less glacier than this share."""
+
+CELL_WINDOWS: Final = 2
+"""Side of a cell of the fishnet, in windows."""
+
+VALIDATION_SHARE: Final = 1 / 8
+"""Of the windows that the held-out ground leaves: Baraka's 10 % beside 70 % for training."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A window of a study area."""
+
+    area: StudyArea
+    window: Window
+
+
+@dataclass(frozen=True)
+class Division:
+    """Windows by what they are for. No pixel is in windows of two of the three."""
+
+    training: tuple[Place, ...]
+    validation: tuple[Place, ...]
+    test: tuple[Place, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of where all windows lie, of the files they are read from and of the truth in them."""
+        text = json.dumps([[_identity(place) for place in places] for places in self.named().values()])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def named(self) -> dict[str, tuple[Place, ...]]:
+        """The three parts by name."""
+        return {"training": self.training, "validation": self.validation, "test": self.test}
+
+
+def divide(areas: Sequence[StudyArea], kind: SplitKind, patch_size_px: int, seed: int) -> Division:
+    """Divide every area by itself, and put the parts together.
+
+    Windows do not overlap, have data in at least half of their pixels, and glacier in at least a tenth.
+
+    Args:
+        areas: The ground.
+        kind: ``"random"`` draws windows in the shares of Baraka et al.; ``"fishnet"`` draws cells of 2 x 2 windows in
+            those of Aryal et al., so that fewer test windows touch a training window.
+        patch_size_px: Side of the windows.
+        seed: Of the draw.
+
+    Raises:
+        SceneError: An area is too small to fill the three parts, or cannot be read.
+    """
+    generator = np.random.default_rng(seed)
+    return _joined((area, _split(area, kind, patch_size_px, generator)) for area in areas)
+
+
+def hold_out(areas: Sequence[StudyArea], patch_size_px: int, seed: int) -> list[Division]:
+    """Hold out ground of its own for the test, three times over (Baraka et al. 2020, figures 8 and 9).
+
+    Each third of every area, cut across its longer side, is the test ground once. "The validation set is chosen at
+    random from the same region as training."
+
+    Args:
+        areas: The ground.
+        patch_size_px: Side of the windows.
+        seed: Of the draw of validation windows.
+
+    Returns:
+        Three divisions.
+
+    Raises:
+        SceneError: An area is too small to fill the three parts, or cannot be read.
+    """
+    windows = [_windows(area, patch_size_px) for area in areas]
+    generator = np.random.default_rng(seed)
+    return [
+        _joined(
+            (area, _held_out(of_area, _third(area, number), generator))
+            for area, of_area in zip(areas, windows, strict=True)
+        )
+        for number in range(3)
+    ]
+
+
+def _split(area: StudyArea, kind: SplitKind, size: int, generator: np.random.Generator) -> Split:
+    windows = _windows(area, size)
+    if kind == "random":
+        return random_split(windows, generator)
+    cells = fishnet(area.source.grid.width, area.source.grid.height, CELL_WINDOWS * size)
+    return fishnet_split(windows, cells, generator)
+
+
+def _held_out(windows: Sequence[Window], ground: Window, generator: np.random.Generator) -> Split:
+    """Windows that lie in the ground whole are for the test, those that cross its edge are dropped."""
+    test = tuple(window for window in windows if _shared(window, ground) == window.height * window.width)
+    rest = [window for window in windows if _shared(window, ground) == 0]
+    drawn = set(generator.permutation(len(rest))[: max(1, round(VALIDATION_SHARE * len(rest)))].tolist())
+    return Split(
+        training=tuple(window for index, window in enumerate(rest) if index not in drawn),
+        validation=tuple(window for index, window in enumerate(rest) if index in drawn),
+        test=test,
+    )
+
+
+def _third(area: StudyArea, number: int) -> Window:
+    height, width = area.source.grid.height, area.source.grid.width
+    start, end = (round(max(height, width) * edge / 3) for edge in (number, number + 1))
+    return Window(0, start, height, end - start) if width >= height else Window(start, 0, end - start, width)
+
+
+def _shared(window: Window, ground: Window) -> int:
+    """Pixels that two rectangles share."""
+    rows = min(window.row_off + window.height, ground.row_off + ground.height) - max(window.row_off, ground.row_off)
+    cols = min(window.col_off + window.width, ground.col_off + ground.width) - max(window.col_off, ground.col_off)
+    return max(rows, 0) * max(cols, 0)
+
+
+def _windows(area: StudyArea, size: int) -> list[Window]:
+    """Windows that share no ground, with enough data and enough glacier."""
+    windows = tile_cells(fishnet(area.source.grid.width, area.source.grid.height, size), size)
+    with SceneReader(area.source) as reader:
+        kept = select_windows(
+            windows, reader.valid_mask, lambda window: read_map(area.truth, window), LEAST_VALID, LEAST_GLACIER
+        )
+    if not kept:
+        raise SceneError(
+            f"found no window of {size} px in {area.name} with {LEAST_GLACIER:.0%} of glacier; "
+            "expected some: take smaller patches, or another scene"
+        )
+    return kept
+
+
+def _joined(splits: Iterable[tuple[StudyArea, Split]]) -> Division:
+    parts: dict[str, list[Place]] = {}
+    for area, split in splits:
+        for name, windows in split.named().items():
+            parts.setdefault(name, []).extend(Place(area, window) for window in windows)
+    return Division(**{name: tuple(places) for name, places in parts.items()})
+
+
+def _identity(place: Place) -> list[object]:
+    truth = hashlib.sha256(read_map(place.area.truth, place.window).tobytes()).hexdigest()
+    window = place.window
+    return [place.area.source.to_json(), window.row_off, window.col_off, window.height, window.width, truth]

@@ -1,0 +1,27 @@
+"""One network of three classes, one of glacier against background, or two? (Baraka et al. 2020, table 2)."""
+
+from typing import Final
+
+from experiments import published
+from experiments.estimates import ICE_IOU, of_part
+from experiments.figures import bars
+from experiments.findings import Findings, score_table
+from experiments.study import Study
+from models.heads import Head
+
+HEADS: Final[dict[str, Head]] = {"binary": "binary", "multiclass": "multiclass", "two binaries": "two_binaries"}
+
+
+def run(study: Study) -> Findings:
+    """Train every head on all channels."""
+    cells = [study.network(name, seed, head=head) for name, head in HEADS.items() for seed in study.seeds]
+    results = iter(study.run(cells))
+    counts = {name: of_part([next(results) for _ in study.seeds]) for name in HEADS}
+    table = score_table("IoU by task head", "head", counts, ICE_IOU, "binary", published.HEADS)
+    return Findings(
+        "heads",
+        "One network of three classes, one of glacier against background, or two? Baraka et al. 2020, table 2.",
+        (table,),
+        ("Where two binaries both claim a pixel, debris wins. Glacier is clean and debris-covered ice together.",),
+        bars(table, ICE_IOU),
+    )

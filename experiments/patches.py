@@ -1,0 +1,116 @@
+"""The windows of study areas as arrays: read once with all channels, and kept while there is room."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experiments.areas import StudyArea
+from experiments.division import Place
+from imagery.classes import UNKNOWN
+from imagery.grid import Window
+from imagery.maps import read_map
+from imagery.scene import SceneReader
+from models.pixels import LabelledPatch
+from workers.windows import batch_size_for, batches
+
+KEPT_BYTES: Final = 2 * 2**30  # beyond this, windows are read again whenever they are wanted
+LARGEST_BATCH: Final = 64
+
+
+class PatchReader:
+    """Reads windows with their truth. A context manager, which closes the files."""
+
+    def __init__(self, areas: Sequence[StudyArea]) -> None:
+        common = set.intersection(*(set(area.source.channel_names) for area in areas))
+        self.channels = tuple(name for name in areas[0].source.channel_names if name in common)
+        """The channels that all areas have, in the order of the first."""
+        self._stack = ExitStack()
+        self._readers: dict[str, SceneReader] = {}
+        self._kept: dict[tuple[str, Window], LabelledPatch] = {}
+        self._kept_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._readers.clear()
+        self._stack.close()
+
+    def patch(self, place: Place) -> LabelledPatch:
+        """Read a window with all `channels`.
+
+        Returns:
+            Raw values (C, h, w), NaN = nodata, and the truth (h, w), masked/unknown where a band has no data: which
+            pixels are judged does not depend on which channels a network is fed.
+
+        Raises:
+            SceneError: The window cannot be read.
+        """
+        key = place.area.name, place.window
+        if key in self._kept:
+            return self._kept[key]
+        patch = self._read(place)
+        size = sum(array.nbytes for array in patch)
+        if self._kept_bytes + size <= KEPT_BYTES:
+            self._kept[key] = patch
+            self._kept_bytes += size
+        return patch
+
+    def _read(self, place: Place) -> LabelledPatch:
+        reader = self._reader(place.area)
+        mask = np.array(read_map(place.area.truth, place.window), dtype=np.uint8)
+        mask[~reader.valid_mask(place.window)] = UNKNOWN.value
+        return reader.read(self.channels, place.window), mask
+
+    def _reader(self, area: StudyArea) -> SceneReader:
+        if area.name not in self._readers:
+            self._readers[area.name] = self._stack.enter_context(SceneReader(area.source))
+        return self._readers[area.name]
+
+
+class PatchSet:
+    """Windows with some of the channels: a data set for training, and a source of arrays."""
+
+    def __init__(self, reader: PatchReader, places: Sequence[Place], channels: Sequence[str]) -> None:
+        """Choose windows and channels.
+
+        Args:
+            reader: Where to read.
+            places: The windows.
+            channels: Names out of `PatchReader.channels`, in the order wanted.
+        """
+        self._reader = reader
+        self._places = places
+        self._indices = [reader.channels.index(name) for name in channels]
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return raw values (C, h, w) float32 with NaN = nodata, and the truth (h, w) uint8."""
+        raw, mask = self._patch(self._places[index])
+        return torch.from_numpy(raw), torch.from_numpy(mask)
+
+    def arrays(self) -> Iterator[LabelledPatch]:
+        """Yield the same as arrays, one by one."""
+        for place in self._places:
+            yield self._patch(place)
+
+    def batches(self) -> Iterator[tuple[Tensor, list[NDArray[np.uint8]]]]:
+        """Yield raw values (N, C, h, w) and the truth (h, w) of each, as many together as memory likes."""
+        for places in batches(self._places, batch_size_for(self._places[0].window.height, LARGEST_BATCH)):
+            patches = [self._patch(place) for place in places]
+            yield torch.from_numpy(np.stack([raw for raw, _ in patches])), [mask for _, mask in patches]
+
+    def _patch(self, place: Place) -> LabelledPatch:
+        raw, mask = self._reader.patch(place)
+        return raw[self._indices], mask

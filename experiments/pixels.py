@@ -1,0 +1,122 @@
+"""The cells of what sees single pixels: scikit-learn's classifiers, and the threshold on the snow index."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.cells import OnStep
+from experiments.division import Division
+from experiments.ground import Ground
+from experiments.networks import Confusions
+from experiments.patches import PatchSet
+from imagery.classes import CLASSES, UNKNOWN
+from models.baselines import fit_baseline
+from models.heads import merge_truth
+from models.importance import forest_importance
+from models.metrics import confusion_matrix
+from models.ndsi import ndsi_sweep
+from models.pixels import sample_pixels
+
+NDSI: Final = "ndsi"
+SAMPLED_PIXELS: Final = 50_000
+
+
+@dataclass(frozen=True)
+class PixelClassifierCell:
+    """A classifier of pixels to fit and judge, on the very windows of the networks.
+
+    Attributes:
+        name: What it is, for people.
+        division: The windows.
+        channels: What it is fed.
+        baseline: A key of `models.baselines.BASELINES`.
+        seed: Of the sampling of pixels and of the classifier.
+    """
+
+    name: str
+    division: Division
+    channels: tuple[str, ...]
+    baseline: str
+    seed: int
+
+    def describe(self) -> dict[str, Any]:
+        """All that the result depends on."""
+        return {
+            "kind": "pixel classifier",
+            "division": self.division.digest,
+            "channels": self.channels,
+            "baseline": self.baseline,
+            "pixels": SAMPLED_PIXELS,
+            "seed": self.seed,
+        }
+
+    def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
+        """Fit and judge.
+
+        Returns:
+            "confusions" of the test windows; of a random forest the "importance" of each channel too, in [0, 1].
+        """
+        training = ground.patch_set(self.division, "training", self.channels)
+        sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN.value, self.seed)
+        classifier = fit_baseline(self.baseline, sample, self.seed)
+        on_step(1, 2)
+        test = ground.patch_set(self.division, "test", self.channels)
+        result: dict[str, Any] = {
+            "confusions": {"test": _confusions(classifier.predict, test, "multiclass", len(CLASSES)).tolist()}
+        }
+        if self.baseline == "random_forest":
+            scores = forest_importance(classifier, self.channels)
+            result["importance"] = dict(zip(scores.channels, scores.values, strict=True))
+        return result
+
+
+@dataclass(frozen=True)
+class NdsiCell:
+    """The threshold on the NDSI: chosen on the validation windows, swept and judged on the test windows.
+
+    Attributes:
+        name: What it is, for people.
+        division: The windows.
+    """
+
+    name: str
+    division: Division
+
+    def describe(self) -> dict[str, Any]:
+        """All that the result depends on."""
+        return {"kind": "ndsi", "division": self.division.digest}
+
+    def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
+        """Sweep, choose and judge.
+
+        Returns:
+            "threshold": the best on the validation windows; "confusions" of it on the test windows, glacier against
+            background; "sweep": of each threshold its scores (`models.metrics.Metrics`) on the test windows.
+        """
+        validation, test = (ground.patch_set(self.division, part, [NDSI]) for part in ("validation", "test"))
+        best = ndsi_sweep(((raw[0], mask) for raw, mask in validation.arrays()), UNKNOWN.value).best
+        on_step(1, 2)
+        sweep = ndsi_sweep(((raw[0], mask) for raw, mask in test.arrays()), UNKNOWN.value)
+        confusions = _confusions(lambda raw: best.predict(raw[0]), test, "binary", 2)
+        return {
+            "threshold": best.threshold,
+            "confusions": {"test": confusions.tolist()},
+            "sweep": [
+                {"threshold": threshold, **asdict(scores)}
+                for threshold, scores in zip(sweep.thresholds, sweep.scores, strict=True)
+            ],
+        }
+
+
+def _confusions(
+    predict: Callable[[NDArray[np.float32]], NDArray[np.uint8]], patches: PatchSet, head: Any, classes: int
+) -> Confusions:
+    return np.stack(
+        [
+            confusion_matrix(predict(raw), merge_truth(mask, head, UNKNOWN.value), classes, UNKNOWN.value)
+            for raw, mask in patches.arrays()
+        ]
+    )

@@ -1,0 +1,65 @@
+"""What the papers report, as reference columns. Their data are not ours: the figures are not reachable, nor targets."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from experiments.estimates import ACCURACY, CLEAN_IOU, DEBRIS_IOU, FALSE_ALARM, GLACIER_IOU, KAPPA, MISSED_ALARM
+
+Published = Mapping[str, Mapping[str, float]]
+
+BASELINES: Final[Published] = {
+    # Baraka et al. 2020, table 1.
+    "random forest": {CLEAN_IOU: 0.5807, DEBRIS_IOU: 0.2024},
+    "gradient boosting": {CLEAN_IOU: 0.5663, DEBRIS_IOU: 0.1930},
+    "multi-layer perceptron": {CLEAN_IOU: 0.5452, DEBRIS_IOU: 0.1781},
+    "U-Net": {CLEAN_IOU: 0.5829, DEBRIS_IOU: 0.3707},
+    # He et al. 2021, table 4.
+    "NDSI threshold": {MISSED_ALARM: 0.1606, FALSE_ALARM: 0.2036, ACCURACY: 0.9584, KAPPA: 0.7939},
+    "U-Net, binary": {MISSED_ALARM: 0.1949, FALSE_ALARM: 0.0602, ACCURACY: 0.9727, KAPPA: 0.8522},
+}
+
+NDSI_SWEEP: Final[Mapping[float, Mapping[str, float]]] = {
+    # He et al. 2021, table 4, in per cent there.
+    threshold: dict(zip((MISSED_ALARM, FALSE_ALARM, ACCURACY, KAPPA), scores, strict=True))
+    for threshold, scores in {
+        0.0: (0.1397, 0.2221, 0.9573, 0.7929),
+        0.1: (0.1606, 0.2036, 0.9584, 0.7939),
+        0.2: (0.1779, 0.1940, 0.9584, 0.7905),
+        0.3: (0.1956, 0.1857, 0.9580, 0.7857),
+        0.4: (0.2143, 0.1792, 0.9572, 0.7789),
+        0.5: (0.2343, 0.1742, 0.9561, 0.7701),
+        0.6: (0.2575, 0.1699, 0.9546, 0.7586),
+        0.7: (0.2866, 0.1668, 0.9524, 0.7423),
+    }.items()
+}
+
+HEADS: Final[Published] = {
+    # Baraka et al. 2020, table 2.
+    "binary": {GLACIER_IOU: 0.476},
+    "multiclass": {GLACIER_IOU: 0.473, CLEAN_IOU: 0.456, DEBRIS_IOU: 0.291},
+    "two binaries": {GLACIER_IOU: 0.48, CLEAN_IOU: 0.476, DEBRIS_IOU: 0.31},
+}
+
+LOSSES: Final[Published] = {
+    # Aryal et al. 2023, table 3. Its rows "cross-entropy" and "combined, 0.5" and "0.9" contradict themselves
+    # (precision and recall of the first imply another IoU, the other two are one row printed twice): left out.
+    "boundary alone (α = 0)": {CLEAN_IOU: 0.0025, DEBRIS_IOU: 0.0300},
+    "combined, α = 0.1": {CLEAN_IOU: 0.6631, DEBRIS_IOU: 0.3343},
+    "masked Dice (α = 1)": {CLEAN_IOU: 0.6734, DEBRIS_IOU: 0.2905},
+    "self-learning boundary-aware": {CLEAN_IOU: 0.6817, DEBRIS_IOU: 0.3594},
+}
+
+DEBRIS_SHARE: Final[Mapping[float, tuple[float, float]]] = {
+    # Baraka et al. 2020, table 3: glacier IoU of the binary and of the multiclass model by least share of debris.
+    0.0: (0.476, 0.473),
+    0.01: (0.523, 0.532),
+    0.02: (0.524, 0.544),
+    0.05: (0.497, 0.571),
+    0.10: (0.46, 0.603),
+}
+
+SALIENCY_RANKS: Final[Mapping[str, tuple[str, ...]]] = {
+    # Aryal et al. 2023, section 4.3: channels by saliency score, highest first.
+    "clean ice": ("swir2", "blue", "swir1", "thermal_high", "red", "thermal_low", "nir", "green"),
+    "debris-covered ice": ("red", "swir1", "nir", "green", "thermal_high", "swir2", "thermal_low", "blue"),
+}

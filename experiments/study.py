@@ -1,0 +1,172 @@
+"""A study: the ground, the choices that all cells share, and the running of cells."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from experiments.areas import StudyArea
+from experiments.cells import Cell, CellStore
+from experiments.division import Division, SplitKind, divide
+from experiments.ground import Ground
+from experiments.networks import NetworkCell
+from experiments.patches import PatchReader
+from experiments.pixels import PixelClassifierCell
+from imagery.classes import CLASSES
+from models.heads import Head
+from models.losses import LossName
+from models.presets import PRESETS, Architecture
+
+DIVISION_SEED: Final = 0
+"""The windows stay the same over all seeds of the networks: what varies is the training alone."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What all networks of a study have in common.
+
+    Attributes:
+        architecture: Network and training, as `models.presets.PRESETS` has them.
+        depth: Number of down-samplings; None as the architecture has it.
+        width: Feature maps of the first level; None as the architecture has it.
+        steps: Optimiser steps.
+        seeds: So many networks of each kind are trained, with the seeds 0, 1, ...
+        patch_size_px: Side of the windows.
+        split: How the windows are divided.
+    """
+
+    architecture: Architecture
+    depth: int | None
+    width: int | None
+    steps: int
+    seeds: int
+    patch_size_px: int
+    split: SplitKind
+
+
+class Progress(Protocol):
+    """Told of what goes on, for people to see."""
+
+    def begin(self, cells: int) -> None:
+        """So many cells are to be computed."""
+
+    def start(self, name: str) -> None:
+        """A cell is begun."""
+
+    def step(self, done: int, steps: int) -> None:
+        """The cell has come so far."""
+
+    def end(self, name: str, known: bool) -> None:
+        """The cell is done, or was known already."""
+
+
+class Study:
+    """Computes cells, or finds what is known of them."""
+
+    def __init__(
+        self, ground: Ground, areas: Sequence[StudyArea], choices: Choices, store: CellStore, progress: Progress
+    ) -> None:
+        self.areas = areas
+        self.choices = choices
+        self.channels = ground.patches.channels
+        """All channels that every area has."""
+        self.bands = tuple(name for name in areas[0].source.band_names if name in self.channels)
+        self._ground = ground
+        self._store = store
+        self._progress = progress
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the networks of each kind."""
+        return range(self.choices.seeds)
+
+    @cached_property
+    def division(self) -> Division:
+        """The windows of all experiments but the geographic one."""
+        return divide(self.areas, self.choices.split, self.choices.patch_size_px, DIVISION_SEED)
+
+    def masks(self, part: str) -> Iterator[NDArray[np.uint8]]:
+        """Yield the truth (h, w) of each window of a part, in order."""
+        return (mask for _, mask in self._ground.patch_set(self.division, part, self.channels).arrays())
+
+    def network(
+        self,
+        name: str,
+        seed: int,
+        *,
+        channels: Sequence[str] | None = None,
+        head: Head | None = None,
+        loss: LossName | None = None,
+        alpha: float = 0.5,
+        balance: bool | None = None,
+        division: Division | None = None,
+    ) -> NetworkCell:
+        """Describe a network: as the choices have it, but for what is given.
+
+        Args:
+            name: What it is, for people.
+            seed: Of the initial weights and of the training.
+            channels: What it is fed; all channels by default.
+            head: The task head; multiclass by default.
+            loss: The loss; the architecture's by default.
+            alpha: Of the loss "combined".
+            balance: Whether rare classes are favoured; as the architecture has it by default.
+            division: The windows; those of :attr:`division` by default.
+        """
+        preset = PRESETS[self.choices.architecture]
+        fed, head = tuple(channels or self.channels), head or "multiclass"
+        shape = preset.network(len(fed), len(CLASSES), head)
+        training = replace(preset.training, steps=self.choices.steps, seed=seed, alpha=alpha)
+        if loss is not None:
+            training = replace(training, loss=loss)
+        if balance is not None:
+            training = replace(training, balance=balance)
+        return NetworkCell(
+            name=f"{name}, seed {seed}",
+            division=division or self.division,
+            channels=fed,
+            unet=replace(shape, depth=self.choices.depth or shape.depth, width=self.choices.width or shape.width),
+            head=head,
+            input_normalization=preset.input_normalization,
+            training=training,
+        )
+
+    def pixel_classifier(self, baseline: str, seed: int) -> PixelClassifierCell:
+        """Describe a classifier of single pixels, fed all channels."""
+        return PixelClassifierCell(f"{baseline}, seed {seed}", self.division, self.channels, baseline, seed)
+
+    def run(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+        """Return the result of each cell, computing those that are not known yet."""
+        self._progress.begin(len(cells))
+        return [self._result(cell) for cell in cells]
+
+    def _result(self, cell: Cell) -> dict[str, Any]:
+        self._progress.start(cell.name)
+        known = self._store.find(cell)
+        if known is None:
+            self._store.keep(cell, cell.run(self._ground, self._progress.step))
+        self._progress.end(cell.name, known is not None)
+        return known or self._store.read(cell)  # read back, so that a resumed experiment sees the very same
+
+
+@contextmanager
+def open_study(
+    areas: Sequence[StudyArea], choices: Choices, folder: Path, device: torch.device, progress: Progress
+) -> Iterator[Study]:
+    """Open the files of the areas for a study; close them at the end.
+
+    Args:
+        areas: The ground.
+        choices: What all networks have in common.
+        folder: Where results are kept.
+        device: Where networks run.
+        progress: Told of what goes on.
+    """
+    with PatchReader(areas) as patches:
+        yield Study(Ground(patches, device), areas, choices, CellStore(folder), progress)
