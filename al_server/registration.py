@@ -1,6 +1,7 @@
 """Registering a scene: what can be told of it from headers is checked at once, before a row is written."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from os.path import isfile
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve) -> Sc
         name=request.name,
         role=request.role,
         sensor=request.sensor,
+        acquired=request.acquired.isoformat().replace("+00:00", "Z") if request.acquired else None,
         source=source.to_json(),
         footprint=source.grid.footprint_wgs84().__geo_interface__,
         outlines=outlines,
@@ -140,11 +142,25 @@ def _check_channels(session: Session, settings: Settings, source: SceneSource, r
     """
     known = [scene for scene in session.scalars(select(Scene).order_by(Scene.id)) if scene.state != SceneState.REJECTED]
     pool = [SceneSource.from_json(scene.source) for scene in known if scene.role is SceneRole.POOL]
-    if settings.channels or pool:
-        bands_needed(named_channels(settings.channels, pool[0].band_names if pool else ()), source.raster_names)
+    choice = settings.channel_choice
+    if choice or pool:
+        channels = named_channels(choice, pool[0].band_names if pool else ())
+        if choice and not settings.channels:
+            _check_paper_channels(settings.architecture, channels, source)
+        bands_needed(channels, source.raster_names)
     elif role is SceneRole.POOL:
         for scene in known:
             bands_needed(source.band_names, SceneSource.from_json(scene.source).raster_names)
+
+
+def _check_paper_channels(architecture: str, channels: Sequence[str], source: SceneSource) -> None:
+    """Tell whoever chose an architecture, but no channels, that it takes those of its paper."""
+    if missing := [channel for channel in channels if channel not in source.channel_names]:
+        raise SceneError(
+            f"found no {', '.join(missing)} in the scene; expected the channels of the architecture {architecture!r}, "
+            "which this server is set to. Give these too, or have GLACIER_AL_CHANNELS set to what the scenes have, for "
+            f"example to '{json.dumps(source.band_names)}'"
+        )
 
 
 def _check_patch_size(session: Session, size: int, role: SceneRole) -> None:

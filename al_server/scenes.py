@@ -135,8 +135,10 @@ def _prediction(scene_id: int, suffix: str) -> Response:
     if champion is None:
         raise ConflictError("no model version has been promoted yet; label a round first")
     store, key = parts().store, raster_keys.prediction(scene_id, champion.version, suffix)
-    # The GeoTIFF is written last: once it is there, so are the outlines.
-    if not store.exists(raster_keys.prediction(scene_id, champion.version, "tif")):
+    # The GeoTIFF is written last: once it is there, so are the outlines, but for a format that an earlier release did
+    # not write; then the scene is predicted again.
+    complete = raster_keys.prediction(scene_id, champion.version, "tif")
+    if not (store.exists(complete) and store.exists(key)):
         with catalog().write() as session:
             job = _enqueue_prediction(session, scene_id, champion.version)
         response = answer(job_answer(job), 202)

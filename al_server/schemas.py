@@ -1,9 +1,9 @@
 """What requests must look like, and what answers do: the source of ``/openapi.json``."""
 
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import Strategy
@@ -140,10 +140,35 @@ class RegionRequest(Closed):
     width: int = Field(gt=0, le=MAX_INTEGER)
 
 
+def _parse_acquired(given: object) -> date | datetime:
+    """Read what pydantic alone is too lenient with: it takes numbers, and midnight without a zone for a day."""
+    try:
+        return _day_or_moment(str(given))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            "expected a day (2000-10-30) or a moment with its time zone (2000-10-30T04:41:00Z), in ISO 8601"
+        ) from error
+
+
+def _day_or_moment(text: str) -> date | datetime:
+    if len(text) == len("2000-10-30"):
+        return date.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment.astimezone(UTC)
+
+
+Acquired = Annotated[
+    AwareDatetime | date, Field(union_mode="left_to_right", examples=["2000-10-30"]), BeforeValidator(_parse_acquired)
+]
+
+
 class SceneRequest(Closed):
     """A scene to register: either ``path`` (one file) or ``bands`` (each with its file).
 
-    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it.
+    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it. ``acquired`` is
+    when the image was taken; outlines of the scene carry its day (UTC).
     """
 
     name: str = Field(pattern=NAME)
@@ -151,6 +176,7 @@ class SceneRequest(Closed):
     path: FilePath | None = None
     bands: Annotated[list[BandRequest], Field(min_length=1)] | None = None
     sensor: str | None = Field(None, max_length=50)
+    acquired: Acquired | None = None
     region: RegionRequest | None = None
     nodata: float | None = None
     dem: DemRequest | None = None
@@ -220,6 +246,7 @@ class SceneAnswer(BaseModel):
     role: SceneRole
     state: SceneState
     sensor: str | None
+    acquired: str | None = Field(description="when the image was taken: a day, or a moment in UTC, as is known")
     bands: list[str]
     channels: list[str] = Field(description="what a model can be fed: bands, elevation, indices, slope")
     crs: str

@@ -1,5 +1,8 @@
 """Where each raster lies in the store: the names that workers write under and the server reads under."""
 
+PREDICTION_SUFFIXES = ("geojson", "gpkg", "shp.zip", "tif")
+"""The files of a predicted scene, in the order in which they are written."""
+
 
 def truth(scene_id: int) -> str:
     """The rasterised outlines of a scene."""

@@ -1,7 +1,7 @@
 """The model registry as everybody reads it: MLflow's REST API, without loading MLflow.
 
 Importing MLflow takes seconds and 170 MB; the server needs four of its calls. What writes runs and versions is
-``catalog.tracking``, and only workers load that.
+``catalog.tracking``, and only workers and experiments load that.
 """
 
 import time

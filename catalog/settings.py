@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     channels: list[str] = Field(
         default_factory=list,
         description='Channels of the first model as a JSON list, e.g. `["red", "ndsi"]`, or one set of a paper, e.g. '
-        '`["baraka"]`; empty: all bands of the pool.',
+        '`["baraka"]`; empty: those of the paper that `architecture` names, or else all bands of the pool.',
     )
 
     # The network and its training; the defaults are what learnt best from few labels (docs/benchmarks.md)
@@ -149,6 +149,13 @@ class Settings(BaseSettings):
     mc_passes: int = Field(20, ge=2, description="Passes T of Monte-Carlo dropout.")
     mc_seed: int = Field(0, ge=0, description="Seed of the dropout masks; stored with every score.")
     inference_batch_size: int = Field(8, ge=1, description="Patches scored together.")
+    outline_smoothing_px: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Smoothing of delivered outlines in pixels; 0: exact, along pixel edges. 0.8 straightens stairs, 2 "
+        "rounds off features of a few pixels.",
+    )
     round_size: int = Field(20, ge=1, description="Patches of a round, unless the request names another number.")
     round_strategy: Strategy = Field(
         Strategy.RECIPE, description="How a round chooses, unless the request says otherwise."
@@ -196,6 +203,14 @@ class Settings(BaseSettings):
                 "docs/settings.md lists all settings"
             )
         return values
+
+    @property
+    def channel_choice(self) -> list[str]:
+        """Channels of the first model, or the one set of a paper; empty: all bands of the pool.
+
+        The sets are named as the architectures of the same papers.
+        """
+        return self.channels or ([] if self.architecture == "default" else [self.architecture])
 
     def as_environment(self) -> dict[str, str]:
         """Return the variables that make another process read these very settings."""

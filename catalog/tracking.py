@@ -1,4 +1,4 @@
-"""Writing to MLflow: runs, live metrics, and versions. The only file that imports mlflow; only workers load it."""
+"""Writing to MLflow: runs, live metrics, and versions. The only file that imports mlflow."""
 
 import os
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from imagery.everest import SENSOR, prepare
+from imagery.everest import ACQUIRED, SENSOR, prepare
 
 PATCH_SIZE_PX = 64  # the whole scene is 800 x 655 pixels
 
@@ -27,6 +27,7 @@ def everest_scenes(folder: Path) -> list[dict[str, Any]]:
             "name": f"everest-{role}",
             "role": role,
             "sensor": SENSOR,
+            "acquired": ACQUIRED.isoformat(),
             "bands": bands,
             "outlines": [] if role == "pool" else outlines,
             "region": {

@@ -36,6 +36,7 @@ scene.add_command(synthetic)
 @click.option("--file", "file", help="one GeoTIFF with all bands")
 @click.option("--band", "bands", multiple=True, help=BAND_HELP)
 @click.option("--sensor", help="names the bands of --file by their order, e.g. landsat-7-etm+")
+@click.option("--acquired", help="when the image was taken: 2000-10-30, or 2000-10-30T04:41:00Z")
 @click.option("--outlines", multiple=True, help=OUTLINES_HELP)
 @click.option("--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels")
 @click.option("--nodata", type=float, help="value that means no data, besides what the files declare")
@@ -48,6 +49,7 @@ def add(
     file: str | None,
     bands: tuple[str, ...],
     sensor: str | None,
+    acquired: str | None,
     outlines: tuple[str, ...],
     region: tuple[int, int, int, int] | None,
     nodata: float | None,
@@ -66,6 +68,7 @@ def add(
             "path": file,
             "bands": [_parse(text, "index") for text in bands] or None,
             "sensor": sensor,
+            "acquired": acquired,
             "outlines": [_parse(text, "layer") for text in outlines],
             "region": dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)) if region else None,
             "nodata": nodata,

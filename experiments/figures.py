@@ -57,7 +57,7 @@ class CurvePanel:
 
 
 def bars(table: Table, columns: Sequence[str], below: CurvePanel | None = None) -> Figure:
-    """Draw a panel a column: a bar a row with its 95 % interval, and the published figure where there is one.
+    """Draw a panel a column: a bar a row with its interval, or its spread, and the published figure if there is one.
 
     Args:
         table: The rows.
@@ -117,6 +117,7 @@ def _bars(axes: Axes, table: Table, column: str) -> None:
         middle, low, high = _ends(row.values[column])
         axes.barh(index, middle, color=COLOURS.get(column, GLACIER_COLOUR), height=0.62)
         if not math.isnan(low):
+            axes.plot((low, high), (index, index), color="white", linewidth=3.0)  # so that it shows on dark bars
             axes.plot((low, high), (index, index), color=INK, linewidth=1.2)
         published = row.values.get(f"{PUBLISHED}{column}")
         if isinstance(published, float):
@@ -127,7 +128,9 @@ def _bars(axes: Axes, table: Table, column: str) -> None:
 
 
 def _ends(value: Value) -> tuple[float, float, float]:
-    """Value, low and high; NaN for what is not known."""
+    """Value, low and high: of the interval, or else one spread to each side; NaN for what is not known."""
     if isinstance(value, Estimate):
+        if math.isnan(value.low):
+            return value.value, value.value - value.spread, value.value + value.spread
         return value.value, value.low, value.high
     return (float(value) if isinstance(value, float | int) else math.nan), math.nan, math.nan

@@ -1,14 +1,15 @@
 """Maps of a whole scene as files that open in the right place in a GIS."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from imagery.classes import LEGEND, UNKNOWN
+from imagery.classes import CLASSES, LEGEND, UNKNOWN
 from imagery.errors import SceneError
 from imagery.geotiff import encode
 from imagery.grid import Grid, Window
@@ -16,15 +17,20 @@ from imagery.masks import check_values
 
 StripWriter = Callable[[int, NDArray[np.float32]], None]
 
+_NAMES: Final = tuple(entry.name for entry in CLASSES)
 
-def class_map_to_cog(mask: NDArray[np.uint8], grid: Grid) -> bytes:
+
+def class_map_to_cog(mask: NDArray[np.uint8], grid: Grid, class_names: Sequence[str] = _NAMES) -> bytes:
     """Encode a class map as a Cloud Optimised GeoTIFF with the legend's colours and nodata 255.
 
-    Overviews take the commonest class of the pixels they stand for: classes cannot be averaged.
+    The band's description names the class of each value. Overviews take the commonest class of the pixels they stand
+    for: classes cannot be averaged.
 
     Args:
         mask: (H, W) label mask of the whole grid.
         grid: The scene's grid.
+        class_names: Names of the classes by their value, where the map tells others apart than the legend does: those
+            of a binary model are background and glacier. Their colours stay those of the values.
 
     Raises:
         OutlineError: A value is not in the legend.
@@ -32,8 +38,16 @@ def class_map_to_cog(mask: NDArray[np.uint8], grid: Grid) -> bytes:
     """
     check_values(mask)
     colours = {entry.value: entry.rgb for entry in LEGEND}
+    named = {**dict(enumerate(class_names)), UNKNOWN.value: UNKNOWN.name}
     return encode(
-        mask, grid, nodata=UNKNOWN.value, driver="COG", colours=colours, blocksize=512, overview_resampling="mode"
+        mask,
+        grid,
+        nodata=UNKNOWN.value,
+        driver="COG",
+        colours=colours,
+        description=", ".join(f"{value} {name}" for value, name in named.items()),
+        blocksize=512,
+        overview_resampling="mode",
     )
 
 

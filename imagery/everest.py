@@ -12,6 +12,7 @@ Both are carried by the wheel of geoutils 0.0.8 (BSD-3), which is found but neve
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +31,7 @@ from imagery.polygons import ground_polygons
 from imagery.scene import BandSource, SceneReader, describe
 
 SENSOR: Final = "landsat-7-etm+"
+ACQUIRED: Final = date(2000, 10, 30)  # day 304 of 2000, as the scene's name has it
 
 REGIONS: Final[Mapping[str, Window]] = MappingProxyType(
     {

@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.features import rasterize
+from scipy.ndimage import find_objects
 from shapely.geometry import Polygon
 
 from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
@@ -25,6 +26,8 @@ from imagery.vectors import CLASS_FIELD
 
 _NAMES: Final = tuple(entry.name for entry in CLASSES)
 _ICE: Final = (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value)
+_RELIEF_FIELDS: Final = ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")
+_NO_RELIEF: Final = (np.nan,) * len(_RELIEF_FIELDS)
 # A straight edge on the map is curved in longitude and latitude. In pieces of a kilometre (32 pixels of 30 m) it keeps
 # within centimetres of its place at glaciers' latitudes.
 _PIECE_PX: Final = 32
@@ -139,26 +142,27 @@ def _relief(terrain: Terrain, polygons: Sequence[Polygon], grid: Grid) -> dict[s
     owner = np.zeros((grid.height, grid.width), dtype=np.int32)
     if polygons:
         rasterize([(polygon, number) for number, polygon in enumerate(polygons, start=1)], out=owner)
-    heights = _by_outline(terrain.elevation_m, owner, len(polygons))
-    slopes = _by_outline(terrain.slope_deg, owner, len(polygons))
-    return {
-        "zmin_m": np.array([part.min() if part.size else np.nan for part in heights], dtype=np.float64),
-        "zmed_m": np.array([np.median(part) if part.size else np.nan for part in heights], dtype=np.float64),
-        "zmean_m": np.array([part.mean() if part.size else np.nan for part in heights], dtype=np.float64),
-        "zmax_m": np.array([part.max() if part.size else np.nan for part in heights], dtype=np.float64),
-        "slope_deg": np.array([part.mean() if part.size else np.nan for part in slopes], dtype=np.float64),
-    }
+    # One outline at a time, in its bounding box: a sort of all pixels would take several copies of the scene.
+    parts = [_relief_of(terrain, owner, number, box) for number, box in enumerate(find_objects(owner), start=1)]
+    # Outlines thinned by smoothing may hold no pixel, and the last of them are then not found.
+    parts += [_NO_RELIEF] * (len(polygons) - len(parts))
+    table = np.array(parts, dtype=np.float64).reshape(len(polygons), len(_NO_RELIEF))
+    return dict(zip(_RELIEF_FIELDS, table.T, strict=True))
 
 
-def _by_outline(
-    values: NDArray[np.floating[Any]], owner: NDArray[np.int32], count: int
-) -> list[NDArray[np.floating[Any]]]:
-    """The known values of each outline 1 to count, by one sort of all pixels."""
-    known = (owner > 0) & np.isfinite(values)
-    numbers, flat = owner[known], values[known].astype(np.float64)
-    order = np.argsort(numbers, kind="stable")
-    starts = np.searchsorted(numbers[order], np.arange(1, count + 1))
-    return np.split(flat[order], starts)[1:]
+def _relief_of(
+    terrain: Terrain, owner: NDArray[np.int32], number: int, box: tuple[slice, slice] | None
+) -> tuple[float, ...]:
+    """`_RELIEF_FIELDS` of the outline of a number, whose pixels lie in a box; None if it holds none."""
+    if box is None:
+        return _NO_RELIEF
+    inside = owner[box] == number
+    heights, slopes = (
+        part[np.isfinite(part)].astype(np.float64)
+        for part in (terrain.elevation_m[box][inside], terrain.slope_deg[box][inside])
+    )
+    of_heights = (heights.min(), np.median(heights), heights.mean(), heights.max()) if heights.size else _NO_RELIEF[:4]
+    return (*map(float, of_heights), float(slopes.mean()) if slopes.size else np.nan)
 
 
 def _smoothing(

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.heads import Head, merge_target
+from models.heads import DEBRIS, Head, merge_target
 from models.losses import class_weights
 
 
@@ -32,9 +32,11 @@ def count_pixels(
     Args:
         dataset: n patches, all of one size.
         channels: C, the channels that each patch must have.
-        classes: K; mask values are 0..K-1 or ``ignore_index``.
+        classes: K, what the head tells apart.
         ignore_index: Mask value of pixels that nobody judged.
-        head: The masks are first reduced to what it tells apart (see :func:`models.heads.merge_target`).
+        head: The masks hold the label values 0..K-1, or 0..2 for a binary head, or ``ignore_index``. Only masks found
+            right are reduced to what the head tells apart (see :func:`models.heads.merge_target`): afterwards a wrong
+            value would pass for glacier.
 
     Returns:
         (n, K) int64.
@@ -45,14 +47,13 @@ def count_pixels(
     if len(dataset) == 0:
         raise ValueError("the dataset is empty; training needs at least one labelled patch")
     side_lengths = dataset[0][1].shape
-    counts = torch.stack(
-        [
-            _count_patch(
-                index, raw, merge_target(mask, head, ignore_index), (channels, *side_lengths), classes, ignore_index
-            )
-            for index, (raw, mask) in ((index, dataset[index]) for index in range(len(dataset)))
-        ]
-    )
+    labelled = DEBRIS + 1 if head == "binary" else classes
+    counts = torch.zeros(len(dataset), classes, dtype=torch.int64)
+    for index in range(len(dataset)):
+        raw, mask = dataset[index]
+        _check_patch(index, raw, mask, (channels, *side_lengths), labelled, ignore_index)
+        merged = merge_target(mask, head, ignore_index)
+        counts[index] = torch.bincount(merged[merged != ignore_index].long(), minlength=classes)
     if counts.sum() == 0:
         raise ValueError(
             f"no pixel of the {len(dataset)} patches was judged (all masks hold only {ignore_index}); "
@@ -125,10 +126,10 @@ def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tu
     return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
 
 
-def _count_patch(
+def _check_patch(
     index: int, raw: Tensor, mask: Tensor, expected: tuple[int, ...], classes: int, ignore_index: int
-) -> Tensor:
-    """Count the classes of one patch, whose image is to have the shape ``expected``: (C, h, w)."""
+) -> None:
+    """Refuse a patch whose image has not the shape ``expected``, (C, h, w), or whose mask holds other values."""
     if tuple(raw.shape) != expected or tuple(mask.shape) != expected[1:]:
         raise ValueError(
             f"patch {index} has shape {tuple(raw.shape)} and a mask of shape {tuple(mask.shape)}; "
@@ -140,4 +141,3 @@ def _count_patch(
             f"the mask of patch {index} holds the values {sorted(set(judged.tolist()))}; "
             f"expected 0 to {classes - 1}, or {ignore_index} where nobody judged"
         )
-    return torch.bincount(judged, minlength=classes)

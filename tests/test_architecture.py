@@ -22,7 +22,7 @@ NEVER = {
     "catalog": {"torch", "flask", "rasterio", "label_studio_sdk", "mlflow"},
     "al_server": {"torch", "mlflow", "cv2", "pandas"},  # the last two are what Label Studio's SDK weighs
 }
-# The one file that writes to MLflow, whose library brings Flask and much else along. Only workers load it.
+# The one file that writes to MLflow, whose library brings Flask and much else along. Workers and experiments load it.
 EXEMPT = {"catalog.tracking"}
 
 # These run in the io worker and the clock, which have no use for a gigabyte of torch.
@@ -75,7 +75,7 @@ def test_io_workers_never_load_torch_or_mlflow() -> None:
     assert loaded_by(IO_MODULES) & {"torch", "mlflow", "flask", "al_server", "models"} == set()
 
 
-@pytest.mark.parametrize("room", [*NEVER, "workers", "cli"])
+@pytest.mark.parametrize("room", [*NEVER, "workers", "experiments", "cli"])
 def test_importing_a_room_loads_none_of_its_modules(room: str) -> None:
     """All `__init__.py` are empty, so that importing one file never drags in another."""
     assert (ROOT / room / "__init__.py").read_text() == ""

@@ -20,7 +20,7 @@ from cli.main import main as program
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docker" / "README.md", *DOCS]
-ROOMS = "imagery|labeling|models|catalog|workers|al_server|cli"
+ROOMS = "imagery|labeling|models|catalog|workers|al_server|experiments|cli"
 
 # `module`, `module:function` or `module:Class.method`
 CODE_NAME = re.compile(rf"`((?:{ROOMS})(?:\.\w+)+(?::\w+(?:\.\w+)?)?)`")

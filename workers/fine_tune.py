@@ -22,9 +22,7 @@ from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, 
 from catalog.registry import CHAMPION, registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
-from imagery.channels import named_channels
 from imagery.classes import CLASSES, UNKNOWN
-from imagery.grid import Window
 from imagery.statistics import channel_statistics
 from models.bundle import write_bundle
 from models.card import Gain, LabelProvenance, ModelCard, ModelOrigin, RegionMetrics
@@ -37,8 +35,8 @@ from workers.evaluation import evaluate, evaluation_set
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
-from workers.recipe import fresh_network, training_config
-from workers.scenes import raster_store, ready_scenes, source_of
+from workers.recipe import check_continues, first_channels, fresh_network, training_config
+from workers.scenes import raster_store, ready_scenes, source_of, strips_of
 from workers.time_limit import JobTimeLimit
 from workers.versions import LoadedVersion, device, load_champion
 
@@ -46,7 +44,6 @@ log = logging.getLogger(__name__)
 
 REPORT_EVERY_STEPS = 10
 QUIET_S = 60.0  # so long no metric is sent after MLflow did not answer
-STRIP_ROWS = 256
 ACTOR = "gate"
 
 
@@ -70,7 +67,8 @@ def fine_tune(work: Work, trigger: str) -> None:
     """Train the next version from the champion and all labels, and promote it if the gate lets it through.
 
     Raises:
-        ConflictError: there is no validation scene to judge by, or no label to learn from.
+        ConflictError: there is no validation scene to judge by, or no label to learn from, or the settings do not go
+            with the champion or, before the first version, with the pool.
         ServiceDownError: MLflow does not answer; the run is closed as killed by the next attempt.
     """
     settings = work.catalog.settings
@@ -183,23 +181,20 @@ def _conclude(work: Work, tracking: Tracking, run: TrainingRun, verdict: Verdict
 
 
 def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
-    """Return the champion's network or, before the first, fresh weights and the statistics of the pool."""
-    if parent is not None:
-        return parent.segmenter
+    """Return the champion's network or, before the first, fresh weights and the statistics of the pool.
+
+    Raises:
+        ConflictError: the settings contradict the champion's network, or cannot make a first one.
+    """
     settings = work.catalog.settings
+    if parent is not None:
+        check_continues(settings, parent.segmenter)
+        return parent.segmenter
     with work.catalog.read() as session:
-        sources = [source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])]
-    channels = named_channels(settings.channels, sources[0].band_names)
-    statistics = channel_statistics(
-        ((source, _strips(source.grid.height, source.grid.width)) for source in sources), channels
-    )
+        pool = {scene.name: source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])}
+    channels = first_channels(settings, pool)
+    statistics = channel_statistics(((source, strips_of(source.grid)) for source in pool.values()), channels)
     return place(fresh_network(settings, channels, statistics, seed), device(work.catalog))
-
-
-def _strips(height: int, width: int) -> Iterator[Window]:
-    """Cover a scene without overlap, so that no pixel counts twice in the statistics."""
-    for row in range(0, height, STRIP_ROWS):
-        yield Window(row, 0, min(STRIP_ROWS, height - row), width)
 
 
 def _labels(work: Work, run: TrainingRun) -> Sequence[Label]:

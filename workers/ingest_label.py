@@ -10,7 +10,9 @@ from sqlalchemy.orm import undefer
 from catalog import labels, raster_keys, training
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
 from imagery.classes import BACKGROUND, UNKNOWN, by_name
+from imagery.grid import Window
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
+from imagery.scene import SceneReader, SceneSource
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event
 from labeling.ledger import ledger_entry
@@ -26,6 +28,8 @@ def ingest_label(work: Work, event_id: int) -> None:
     Raises:
         EventError: the event's body cannot be read, or its task is not ours.
         RegionError: a region cannot be read. In both cases the event stays in the ledger, marked as failed.
+        SceneError: the scene cannot be read, so that nobody knows where it has data.
+        OutlineError: likewise its border.
         LabelStudioError: Label Studio does not answer.
     """
     with work.catalog.read() as session:
@@ -88,12 +92,14 @@ def _make_label(
     work: Work, event: LabelEvent, saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene
 ) -> Label:
     """Draw the mask of an annotation and store its raster; the row is for the caller to add."""
-    height, width = window_of(patch).shape
-    mask = draw(decode_result(saved.result, height=height, width=width, labels=LABELS), height, width)
+    source, window = source_of(scene), window_of(patch)
+    height, width = window.shape
+    drawn = draw(decode_result(saved.result, height=height, width=width, labels=LABELS), height, width)
+    mask = np.where(_has_data(source, window), drawn, np.uint8(UNKNOWN.value))
     store = raster_store(work.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
-    checksum = store.put(key, mask_to_geotiff(mask, source_of(scene).grid, window_of(patch)))
-    shown = np.zeros_like(mask)
+    checksum = store.put(key, mask_to_geotiff(mask, source.grid, window))
+    shown = np.zeros_like(drawn)
     if proposal.preannotated_by is not None:
         shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)))
         shown[shown == UNKNOWN.value] = BACKGROUND.value  # no data: nothing was drawn there to be edited
@@ -110,7 +116,7 @@ def _make_label(
         annotator=annotator,
         simulated=annotator.lower() == work.catalog.settings.simulated_annotator_email.lower(),  # as Label Studio does
         lead_time_s=saved.lead_time_s,
-        edited_px=int((mask != shown).sum()),
+        edited_px=int((drawn != shown).sum()),
     )
 
 
@@ -129,6 +135,26 @@ def draw(regions: list[Region], height: int, width: int) -> NDArray[np.uint8]:
         outline = make_valid(Polygon(region.rings_px))  # hand-drawn outlines may cross themselves
         layers += [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
     return compose(layers, height, width)
+
+
+def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
+    """Where the scene has anything to be judged: data in at least one band, and the border around it.
+
+    Trap: ground outside the border that nobody could draw on would otherwise be stored as background. Training leaves
+    out more, whatever lacks one of the network's channels (see :mod:`workers.labelled_patches`); that depends on the
+    network, and a label does not.
+
+    Returns:
+        (h, w).
+
+    Raises:
+        SceneError: the scene cannot be read.
+        OutlineError: its border cannot be read.
+    """
+    with SceneReader(source) as reader:
+        invalid = np.isnan(reader.read(source.band_names, window))
+    known: NDArray[np.bool_] = ~np.logical_and.reduce(invalid, axis=0)
+    return known
 
 
 def _annotator(work: Work, user_id: int | None) -> str:

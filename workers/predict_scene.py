@@ -2,13 +2,15 @@
 
 from catalog import raster_keys
 from catalog.records import Scene
-from imagery.classes import UNKNOWN
+from imagery.classes import CLASSES, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
+from models.heads import head_classes
 from workers.jobs import Work
-from workers.scenes import raster_store, source_of
-from workers.versions import load_champion
+from workers.relief import relief_of
+from workers.scenes import day_of, raster_store, source_of
+from workers.versions import LoadedVersion, load_champion
 from workers.windows import predict_classes
 
 
@@ -17,26 +19,44 @@ def predict_scene(work: Work, scene_id: int) -> None:
 
     Raises:
         SceneError: the scene lacks a channel of the champion, or cannot be read.
+        OutlineError: its border cannot be read.
     """
     champion = load_champion(work.catalog)
-    if champion is None:
-        return
+    if champion is not None:
+        predict_by(work, champion, scene_id)
+
+
+def predict_by(work: Work, champion: LoadedVersion, scene_id: int) -> None:
+    """Predict a scene by this version, unless its map and its outlines in every format exist.
+
+    Classes are named as the version's head tells them apart: those of a binary head are background and glacier.
+
+    Raises:
+        SceneError: the scene lacks a channel of the version, or cannot be read.
+        OutlineError: its border cannot be read.
+    """
     store, version = raster_store(work.catalog), champion.version.version
-    if store.exists(raster_keys.prediction(scene_id, version, "tif")):  # the last to be written
+    keys = {suffix: raster_keys.prediction(scene_id, version, suffix) for suffix in raster_keys.PREDICTION_SUFFIXES}
+    if all(store.exists(key) for key in keys.values()):
         return
     with work.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
-    source = source_of(scene)
+    source, settings = source_of(scene), work.catalog.settings
     work.progress(0, 1, f"predicting {scene.name} by version {version}")
     classes = predict_classes(
-        champion.segmenter,
-        source,
-        champion.card.patch_size_px,
-        work.catalog.settings.inference_batch_size,
-        UNKNOWN.value,
+        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN.value
     )
-    outlines = tabulate(classes, source.grid)
-    store.put(raster_keys.prediction(scene_id, version, "geojson"), write_outlines_geojson(outlines))
-    store.put(raster_keys.prediction(scene_id, version, "gpkg"), write_outlines_gpkg(outlines))
-    store.put(raster_keys.prediction(scene_id, version, "shp.zip"), write_outlines_shapefile(outlines))
-    store.put(raster_keys.prediction(scene_id, version, "tif"), class_map_to_cog(classes, source.grid))
+    names = head_classes(champion.segmenter.head, [item.name for item in CLASSES])
+    with relief_of(source) as terrain:
+        outlines = tabulate(
+            classes,
+            source.grid,
+            smoothing_px=settings.outline_smoothing_px,
+            terrain=terrain,
+            src_date=day_of(scene),
+            class_names=names,
+        )
+    store.put(keys["geojson"], write_outlines_geojson(outlines))
+    store.put(keys["gpkg"], write_outlines_gpkg(outlines))
+    store.put(keys["shp.zip"], write_outlines_shapefile(outlines))
+    store.put(keys["tif"], class_map_to_cog(classes, source.grid, names))  # last: who finds it finds the others

@@ -96,7 +96,7 @@ def _prepare_proposals(work: Work, publication: Publication, proposals: Sequence
         if proposal.shown_version is not None:
             continue
         scene = proposal.patch.scene
-        views = draw_views(publication.store, scene, proposal.patch, publication.scoring_of(scene))
+        views = draw_views(publication.store, scene, proposal.patch, publication.scoring_of(scene), publication.classes)
         with work.catalog.write() as session:
             row = session.get_one(Proposal, proposal.id)
             row.views, row.shown_version = views, publication.shown_version

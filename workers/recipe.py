@@ -1,15 +1,57 @@
 """What the settings say of networks and their training: a preset, and what overrides it."""
 
-from dataclasses import replace
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.errors import ConflictError
 from catalog.settings import Settings
+from imagery.channels import named_channels
 from imagery.classes import CLASSES
+from imagery.scene import SceneSource
 from imagery.statistics import ChannelStatistics
+from models.heads import Head
 from models.presets import PRESETS
-from models.segmenter import GlacierSegmenter, build_segmenter
+from models.segmenter import GlacierSegmenter, InputNormalization, build_segmenter
 from models.training import TrainingConfig
+from models.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class _Blueprint:
+    """The network that the settings describe, or that a version has: all but its channels and weights."""
+
+    unet: UNetConfig
+    head: Head
+    input_normalization: InputNormalization
+
+    def named(self) -> dict[str, Any]:
+        """Return everything by name; how many outputs a network has follows from its head."""
+        shape = {name: value for name, value in self.unet.to_json().items() if name != "classes"}
+        return {"head": self.head, "input_normalization": self.input_normalization, **shape}
+
+
+def first_channels(settings: Settings, pool: Mapping[str, SceneSource]) -> tuple[str, ...]:
+    """Choose the channels of the first version: those set, those of the architecture's paper, or all bands.
+
+    Args:
+        settings: what was chosen.
+        pool: the scenes of the pool by name, at least one.
+
+    Raises:
+        ConflictError: a scene lacks a channel.
+    """
+    channels = named_channels(settings.channel_choice, next(iter(pool.values())).band_names)
+    for name, source in pool.items():
+        if missing := [channel for channel in channels if channel not in source.channel_names]:
+            whose = "GLACIER_AL_CHANNELS" if settings.channels else f"the architecture {settings.architecture!r}"
+            raise ConflictError(
+                f"found no {', '.join(missing)} in the pool scene {name!r}; expected the channels of {whose}: "
+                f"{', '.join(channels)}. Set GLACIER_AL_CHANNELS to what all scenes have, for example to "
+                f"'{json.dumps(source.band_names)}', then retry"
+            )
+    return channels
 
 
 def fresh_network(
@@ -20,22 +62,43 @@ def fresh_network(
     Raises:
         ConflictError: the network would have no dropout, so that nothing could be scored by it.
     """
-    preset = PRESETS[settings.architecture]
-    head = settings.head or preset.head
-    overrides = _given(
-        depth=settings.unet_depth,
-        width=settings.unet_width,
-        dropout=settings.unet_dropout,
-        normalization=settings.unet_normalization,
-    )
-    config = replace(preset.network(len(channels), len(CLASSES), head), **overrides)
-    if not config.dropout:
+    blueprint = _blueprint(settings, len(channels))
+    if not blueprint.unet.dropout:
         raise ConflictError(
             f"found the architecture {settings.architecture!r}, which has no dropout, so that Monte-Carlo dropout has "
             "nothing to vary and no patch can be scored; set GLACIER_AL_UNET_DROPOUT, for example to 0.1, then retry"
         )
-    normalization = settings.input_normalization or preset.input_normalization
-    return build_segmenter(channels, statistics.mean, statistics.std, config, seed, head, normalization)
+    return build_segmenter(
+        channels,
+        statistics.mean,
+        statistics.std,
+        blueprint.unet,
+        seed,
+        blueprint.head,
+        blueprint.input_normalization,
+    )
+
+
+def check_continues(settings: Settings, champion: GlacierSegmenter) -> None:
+    """Refuse settings that describe another network than the one that training goes on from.
+
+    Otherwise the champion's network would be trained as another architecture is, and nobody told. Settings of the
+    training itself may change from version to version.
+
+    Raises:
+        ConflictError: head, shape or normalisation differ.
+    """
+    described = _blueprint(settings, len(champion.channels)).named()
+    present = _Blueprint(champion.unet.config, champion.head, champion.input_normalization).named()
+    differing = [name for name, value in present.items() if value != described[name]]
+    if differing:
+        raise ConflictError(
+            f"found settings for a network with {_listed(described, differing)} (architecture "
+            f"{settings.architecture!r}), but the champion has {_listed(present, differing)}, and versions go on from "
+            "it; expected the network settings of the first version: set GLACIER_AL_ARCHITECTURE, GLACIER_AL_HEAD, "
+            "GLACIER_AL_INPUT_NORMALIZATION and GLACIER_AL_UNET_... back and retry, or begin anew with another "
+            "network in an empty GLACIER_AL_VAR_DIR"
+        )
 
 
 def training_config(settings: Settings, seed: int) -> TrainingConfig:
@@ -52,6 +115,23 @@ def training_config(settings: Settings, seed: int) -> TrainingConfig:
         seed=seed,
         **overrides,
     )
+
+
+def _blueprint(settings: Settings, channels: int) -> _Blueprint:
+    preset = PRESETS[settings.architecture]
+    head = settings.head or preset.head
+    overrides = _given(
+        depth=settings.unet_depth,
+        width=settings.unet_width,
+        dropout=settings.unet_dropout,
+        normalization=settings.unet_normalization,
+    )
+    unet = replace(preset.network(channels, len(CLASSES), head), **overrides)
+    return _Blueprint(unet, head, settings.input_normalization or preset.input_normalization)
+
+
+def _listed(network: dict[str, Any], names: list[str]) -> str:
+    return ", ".join(f"{name} {network[name]!r}" for name in names)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """Rows of scenes and patches as the pixels' room understands them, and where a scene's rasters lie in the store."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
 from catalog.records import Patch, Scene, SceneRole, SceneState
-from imagery.grid import Window
+from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
 from imagery.scene import SceneSource
 from imagery.store import RasterStore
+
+STRIP_ROWS = 256
 
 
 def raster_store(catalog: Catalog) -> RasterStore:
@@ -28,9 +31,20 @@ def outlines_of(scene: Scene) -> list[OutlineLayer]:
     return [OutlineLayer(**item) for item in scene.outlines]
 
 
+def day_of(scene: Scene) -> date | None:
+    """Return the day (UTC) on which the scene was acquired, if known."""
+    return date.fromisoformat(scene.acquired[: len("2000-10-30")]) if scene.acquired else None
+
+
 def window_of(patch: Patch) -> Window:
     """Return the window of a patch, relative to its scene's grid."""
     return Window(patch.row_off, patch.col_off, patch.size_px, patch.size_px)
+
+
+def strips_of(grid: Grid) -> Iterator[Window]:
+    """Cover a scene from north to south without overlap, so that no pixel counts twice."""
+    for row in range(0, grid.height, STRIP_ROWS):
+        yield Window(row, 0, min(STRIP_ROWS, grid.height - row), grid.width)
 
 
 def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:

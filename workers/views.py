@@ -4,7 +4,6 @@ import math
 
 from catalog import raster_keys
 from catalog.records import Patch, Scene, Scoring
-from imagery.classes import CLASSES
 from imagery.composites import composites_for, encode_png, message_tile, render, uncertainty_heatmap
 from imagery.maps import read_map
 from imagery.scene import SceneReader
@@ -12,8 +11,15 @@ from imagery.store import RasterStore
 from workers.scenes import source_of, window_of
 
 
-def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring | None) -> dict[str, str]:
+def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring | None, classes: int) -> dict[str, str]:
     """Draw the views of a patch: true colour, false colour and, once the pool is scored, the model's uncertainty.
+
+    Args:
+        store: where to draw them, and where the scoring's maps are.
+        scene: the scene, tiled.
+        patch: one of its patches.
+        scoring: whose uncertainty to show; None before the first.
+        classes: K, that the scoring's version tells apart: its entropy reaches ln K, which is drawn lightest.
 
     Returns:
         Field of the Label Studio task's data to name of the picture.
@@ -32,6 +38,6 @@ def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring 
     else:
         uncertainty = f"uncertainty-{scoring.id}"
         entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "entropy")), window)
-        picture = uncertainty_heatmap(entropy, math.log(len(CLASSES)))
+        picture = uncertainty_heatmap(entropy, math.log(classes))
     store.put(raster_keys.view(patch.id, uncertainty), encode_png(picture))
     return {"true_colour": "true-colour", "false_colour": "false-colour", "uncertainty": uncertainty}

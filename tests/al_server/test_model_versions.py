@@ -326,6 +326,34 @@ def test_a_prediction_is_made_once_and_then_served(
         assert f'filename="khumbu-v1.{suffix}"' in served.headers["Content-Disposition"]
 
 
+def test_a_format_that_an_earlier_release_did_not_write_is_made_when_it_is_asked_for(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    register()
+    api.promote(1)
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session, "khumbu")
+    store = client.application.extensions["parts"].store
+    for suffix in ("geojson", "gpkg", "tif"):
+        store.put(raster_keys.prediction(scene.id, 1, suffix), suffix.encode())
+
+    def ask(suffix: str) -> Any:
+        return client.get(f"/api/v1/scenes/{scene.id}/prediction.{suffix}", headers=as_role(catalog, "reader"))
+
+    answered = ask("shp.zip")
+    assert (answered.status_code, answered.json["kind"]) == (202, "predict_scene")
+    assert {suffix: ask(suffix).status_code for suffix in ("geojson", "gpkg", "tif")} == {
+        "geojson": 200,
+        "gpkg": 200,
+        "tif": 200,
+    }
+    with catalog.database.write() as session:
+        jobs.claim(session, answered.json["id"])
+        jobs.finish(session, answered.json["id"], 1)
+    store.put(raster_keys.prediction(scene.id, 1, "shp.zip"), b"zipped")
+    assert (ask("shp.zip").status_code, ask("shp.zip").data) == (200, b"zipped")
+
+
 def test_the_champion_is_in_the_metrics_and_on_the_status_page(
     api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
 ) -> None:

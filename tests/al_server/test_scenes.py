@@ -65,6 +65,33 @@ def test_registering_stores_the_scene_and_a_job_and_says_where(
     assert again.json == scene
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2000-10-30", "2000-10-30"),
+        ("2000-10-30T04:41:00Z", "2000-10-30T04:41:00Z"),
+        ("2000-10-30T03:00:00+05:45", "2000-10-29T21:15:00Z"),
+        (None, None),
+    ],
+)
+def test_when_a_scene_was_acquired_is_kept_as_a_day_or_as_a_moment_in_utc(
+    register: Register, given: str | None, kept: str | None
+) -> None:
+    response = register(acquired=given)
+    assert response.status_code == 202, response.text
+    assert response.json["scene"]["acquired"] == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["2000-10-30T00:00:00", "30.10.2000", "2000-02-30", "2000", "", 20001030, 972880860, "0001-01-01T00:00:00+14:00"],
+)
+def test_a_moment_without_a_zone_or_no_date_at_all_is_refused(register: Register, given: Any) -> None:
+    assert_problem(
+        register(acquired=given), 422, "acquired", "expected a day (2000-10-30) or a moment with its time zone"
+    )
+
+
 def test_bands_may_lie_in_several_files_and_a_part_of_them_be_the_scene(
     register: Register, catalog: Catalog, forged: ForgedScene
 ) -> None:
@@ -280,6 +307,18 @@ def test_a_channel_set_in_the_settings_is_asked_of_every_scene(register: Registe
     assert_problem(register(), 422, "found the channel 'swir1'")
     blue_first = [{"name": name, "path": "scene.tif", "index": i} for i, name in enumerate(("blue", "nir", "swir1"), 1)]
     assert register(path=None, bands=blue_first).status_code == 202
+
+
+def test_a_papers_architecture_asks_every_scene_for_its_channels_unless_others_are_chosen(
+    register: Register, catalog: Catalog
+) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
+    found = "found no swir1, thermal_low, thermal_high, swir2 in the scene"
+    assert_problem(
+        register(), 422, found, "architecture 'aryal'", "GLACIER_AL_CHANNELS", '["red", "green", "blue", "nir"]'
+    )
+    catalog.settings = catalog.settings.model_copy(update={"channels": ["red", "nir"]})
+    assert register().status_code == 202
 
 
 def test_a_dem_or_border_outside_the_scene_root_or_misspelt_is_refused(register: Register, catalog: Catalog) -> None:

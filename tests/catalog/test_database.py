@@ -6,15 +6,19 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from catalog import migrations
 from catalog.context import Catalog
 from catalog.database import Database
-from catalog.records import Base, Job, JobKind, JobState, RunState, RunTrigger, TrainingRun, Watermark
+from catalog.records import Base, Job, JobKind, JobState, RunState, RunTrigger, Scene, TrainingRun, Watermark
 from catalog.settings import Settings
+from tests.catalog_fixtures import add_scene
 
 
 def test_migrations_from_nothing_lead_to_the_schema_of_the_records(catalog: Catalog) -> None:
@@ -35,6 +39,21 @@ def test_migrating_again_changes_nothing(catalog: Catalog) -> None:
         assert session.scalar(select(func.count(Job.id))) == 1
 
 
+def test_scenes_of_an_older_database_are_kept_without_a_time_of_acquisition(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        assert "acquired" not in {column["name"] for column in inspect(connection).get_columns("scenes")}
+    catalog.database.migrate()
+    with catalog.read() as session:
+        kept = session.get_one(Scene, scene.id)
+        assert (kept.name, kept.acquired, len(kept.patches)) == (scene.name, None, len(patches))
+
+
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     settings = Settings(var_dir=tmp_path / "new")
     command = [sys.executable, "-m", "catalog.migrate"]
@@ -43,7 +62,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
     database = Database(settings.database_url)
     with database.read() as session:
-        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0001"]
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0002"]
     database.dispose()
 
 

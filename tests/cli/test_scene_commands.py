@@ -1,4 +1,5 @@
 from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,11 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
+from al_server.schemas import SceneRequest
 from catalog.context import Catalog
 from catalog.records import Scene
 from cli import scene_commands
+from cli.everest import everest_scenes
 from imagery.border import BorderSource
 from imagery.scene import SceneSource
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
@@ -22,14 +25,32 @@ def test_a_scene_is_added_with_its_dem_and_border(
     coarse = (90.0, 0.0, NORTH_UP[2], 0.0, -90.0, NORTH_UP[5])
     dem = write_geotiff(tmp_path / "dem.tif", np.full((40, 60), 5000, dtype=np.int16), transform=coarse)
     border = tmp_path / "scene_outlines.gpkg"
-    options = ["--file", str(forged.path), "--dem", str(dem), "--border", f"{border}:clean_ice", "--patch-size", "32"]
+    options = [
+        "--acquired",
+        "2000-10-30",
+        "--file",
+        str(forged.path),
+        "--dem",
+        str(dem),
+        "--border",
+        f"{border}:clean_ice",
+        "--patch-size",
+        "32",
+    ]
     result = CliRunner().invoke(scene_commands.scene, ["add", "khumbu", "--role", "pool", *options])
     assert result.exit_code == 0, result.output
     with catalog.read() as session:
-        source = SceneSource.from_json(session.scalars(select(Scene)).one().source)
+        scene = session.scalars(select(Scene)).one()
+    source = SceneSource.from_json(scene.source)
+    assert scene.acquired == "2000-10-30"
     assert source.dem is not None
     assert (source.dem.name, source.dem.path) == ("elevation", str(dem))
     assert source.border == BorderSource(str(border), "clean_ice")
+
+
+def test_the_example_scene_says_when_it_was_acquired(tmp_path: Path) -> None:
+    requests = [SceneRequest.model_validate(request) for request in everest_scenes(tmp_path)]
+    assert {request.acquired for request in requests} == {date(2000, 10, 30)}
 
 
 def test_a_dem_that_is_not_there_is_a_usage_error(

@@ -5,17 +5,24 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+from numpy.typing import NDArray
 
 from imagery import everest
+from imagery.classes import CLASSES
 from imagery.errors import SceneError
 from imagery.grid import shares_ground
-from imagery.masks import class_shares, rasterize_outlines
+from imagery.masks import rasterize_outlines
 from imagery.scene import SceneReader, check_has_data, describe
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> everest.EverestScene:
     return everest.prepare(tmp_path_factory.mktemp("everest"))
+
+
+def shares_of(truth: NDArray[np.uint8]) -> list[float]:
+    """Of background, clean ice and debris-covered ice; no pixel of this truth is unknown."""
+    return [float((truth == entry.value).mean()) for entry in CLASSES]
 
 
 def test_the_bands_make_the_scene_that_is_described(scene: everest.EverestScene) -> None:
@@ -48,16 +55,13 @@ def test_regions_share_no_ground_and_cover_the_scene(scene: everest.EverestScene
 
 def test_every_region_holds_every_class(scene: everest.EverestScene) -> None:
     for role, window in scene.regions.items():
-        shares = class_shares(rasterize_outlines(scene.outlines, describe(scene.bands).grid, window))
-        assert min(shares.values()) > 0.05, (role, shares)
+        shares = shares_of(rasterize_outlines(scene.outlines, describe(scene.bands).grid, window))
+        assert min(shares) > 0.05, (role, shares)
 
 
 def test_the_truth_is_rgi_split_by_the_stated_rule(scene: everest.EverestScene) -> None:
     truth = rasterize_outlines(scene.outlines, describe(scene.bands).grid)
-    shares = class_shares(truth)
-    assert shares["background"] == pytest.approx(0.46, abs=0.01)
-    assert shares["clean ice"] == pytest.approx(0.44, abs=0.01)
-    assert shares["debris-covered ice"] == pytest.approx(0.10, abs=0.01)
+    assert shares_of(truth) == pytest.approx([0.46, 0.44, 0.10], abs=0.01)
 
 
 def test_the_truth_file_gives_back_the_mask_it_was_made_from_pixel_by_pixel(scene: everest.EverestScene) -> None:

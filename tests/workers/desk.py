@@ -76,9 +76,9 @@ class Desk:
             return proposal.state.value, patch.state.value, session.get_one(Round, proposal.round_id).state.value
 
 
-def sit_down(catalog: Catalog, path: Path) -> Desk:
-    """Tile a scene and open a round of two of its patches."""
-    scene, _ = tiled(catalog, path)
+def sit_down(catalog: Catalog, path: Path, **forging: Any) -> Desk:
+    """Tile a scene and open a round of two of its patches: rows and columns 32 to 63, and columns 64 to 95."""
+    scene, _ = tiled(catalog, path, **forging)
     with catalog.database.write() as session:
         chosen = [session.get_one(Patch, patch.id) for patch in patches(catalog, scene.id)[6:8]]
         _, (first, second) = add_round(session, chosen, first_task=TASK)

@@ -13,10 +13,11 @@ from catalog.registry import ModelVersion
 from imagery.grid import Window
 from imagery.scene import describe
 from models.card import ModelCard
+from models.heads import Head, head_classes, logits_per_network
 from models.segmenter import build_segmenter
 from models.unet import UNetConfig
 from tests.imagery.forge import BAND_NAMES, ForgedScene, forge_scene
-from tests.models.cards import origin
+from tests.models.cards import CLASSES, origin
 from workers.jobs import Work
 from workers.tile_scene import tile_scene
 from workers.versions import LoadedVersion
@@ -84,16 +85,25 @@ def patches(catalog: Catalog, scene_id: int) -> list[Patch]:
         return list(session.scalars(select(Patch).where(Patch.scene_id == scene_id).order_by(Patch.id)))
 
 
-def champion(version: int = 1, *, seed: int = 0, channels: tuple[str, ...] = BAND_NAMES, **tags: str) -> LoadedVersion:
+def champion(
+    version: int = 1,
+    *,
+    seed: int = 0,
+    channels: tuple[str, ...] = BAND_NAMES,
+    head: Head = "multiclass",
+    **tags: str,
+) -> LoadedVersion:
     """An untrained network of two levels and four maps, as if it had been read from the registry."""
-    config = UNetConfig(in_channels=len(channels), depth=2, width=4)
-    segmenter = build_segmenter(channels, MEAN[: len(channels)], STD[: len(channels)], config, seed)
+    config = UNetConfig(in_channels=len(channels), classes=logits_per_network(head, len(CLASSES)), depth=2, width=4)
+    segmenter = build_segmenter(channels, MEAN[: len(channels)], STD[: len(channels)], config, seed, head)
+    classes = head_classes(head, CLASSES)
     card = ModelCard(
-        **dict(origin().model_copy(update={"patch_size_px": 32})),
+        **dict(origin().model_copy(update={"patch_size_px": 32, "classes": classes})),
         channels=channels,
         mean=MEAN[: len(channels)],
         std=STD[: len(channels)],
         unet=config,
+        head=head,
         weights_sha256="0" * 64,
         onnx_sha256="0" * 64,
     )

@@ -25,6 +25,7 @@ from catalog.settings import Settings
 from catalog.tracking import Tracking
 from imagery.masks import mask_to_geotiff
 from tests.catalog_fixtures import add_round, label_of
+from tests.imagery.forge import BAND_NAMES
 from tests.services import HOST, free_port, running, wait_for_http
 from tests.workers.rows import patches, tiled
 from workers.jobs import perform
@@ -34,6 +35,7 @@ from workers.versions import load_champion
 pytestmark = pytest.mark.slow
 
 WAIT_S = 120
+BANDS = list(BAND_NAMES)
 TRIGGER = "by hand"
 
 
@@ -299,8 +301,11 @@ def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(la
     ("changes", "classes"),
     [
         ({"head": "binary", "fine_tune_loss": "slba"}, ("background", "glacier")),
-        ({"architecture": "aryal"}, ("background", "clean ice", "debris-covered ice")),
-        ({"architecture": "he", "unet_dropout": 0.1, "input_normalization": "patch"}, ("background", "glacier")),
+        ({"architecture": "aryal", "channels": BANDS}, ("background", "clean ice", "debris-covered ice")),
+        (
+            {"architecture": "he", "channels": BANDS, "unet_dropout": 0.1, "input_normalization": "patch"},
+            ("background", "glacier"),
+        ),
     ],
     ids=["binary", "aryal", "he"],
 )
@@ -320,6 +325,17 @@ def test_every_head_and_the_papers_presets_go_through_the_loop(labelled, changes
         scores = list(session.scalars(select(Score.value)))
     assert scores
     assert 0 <= min(scores) <= max(scores) <= math.log(len(classes))
+
+
+def test_another_network_than_the_champions_is_refused_before_anything_is_trained(labelled):
+    fine_tune(labelled)
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "head": "binary", "fine_tune_loss": "dice"})
+    job = fine_tune(labelled)
+    assert job.state is JobState.FAILED
+    assert "found settings for a network with head 'binary'" in job.error
+    assert [run.state for run in runs(labelled)] == [RunState.FINISHED, RunState.FAILED]
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "head": None})
+    assert fine_tune(labelled).state is JobState.FINISHED
 
 
 def test_without_a_champion_among_versions_nobody_is_promoted_unseen(labelled):

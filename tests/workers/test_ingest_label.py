@@ -2,10 +2,12 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from rasterio.io import MemoryFile
 from sqlalchemy import select
 
@@ -22,13 +24,17 @@ from catalog.records import (
     ProposalState,
     Round,
     RoundState,
+    Scene,
 )
 from catalog.settings import Settings
+from imagery.border import BorderSource
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from imagery.scene import BandSource, describe
 from labeling.errors import EventError, RegionError
 from labeling.regions import BrushRegion, PolygonRegion, encode_polygon
 from tests.catalog_fixtures import NOON, PROJECT_ID
+from tests.imagery.forge import write_geotiff, write_polygons
 from tests.workers.desk import (
     ANNOTATION,
     SIDE,
@@ -42,7 +48,9 @@ from tests.workers.desk import (
     task_deleted,
     updated,
 )
+from tests.workers.rows import claimed
 from workers.ingest_label import draw
+from workers.jobs import perform
 from workers.scenes import raster_store, source_of, window_of
 
 CLEAN = box(2, 3, 20, 25)
@@ -169,6 +177,55 @@ def test_masked_or_unknown_is_a_value_of_its_own(desk):
     desk.deliver(saved(desk.first, [brush(CLEAN), brush(box(0, 0, 10, 32), "masked/unknown", "b2")]))
     assert (desk.mask()[:10] == UNKNOWN.value).all()
     assert desk.mask()[15, 10] == CLEAN_ICE.value
+
+
+def test_ground_beyond_the_border_is_stored_as_unknown_not_as_background(desk, tmp_path):
+    """Trap: nobody judged it. Rows and columns 32 to 63 are the patch; the border holds columns 0 to 47."""
+    x0, y0, _, y1 = source_of(desk.scene).grid.bounds
+    west = write_polygons(tmp_path / "west.gpkg", {"border": [shapely.box(x0, y0, x0 + 48 * 30, y1)]})
+    with desk.catalog.database.write() as session:
+        bordered = describe(source_of(desk.scene).bands, border=BorderSource(str(west)))
+        session.get_one(Scene, desk.scene.id).source = bordered.to_json()
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    np.testing.assert_array_equal(desk.mask()[:, :16], CLEAN[:, :16])
+    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    (label,) = desk.standing()
+    assert label.edited_px == CLEAN.sum()  # what the annotator did, wherever
+
+
+def test_ground_without_any_data_is_stored_as_unknown(catalog, tmp_path):
+    desk = sit_down(catalog, tmp_path / "b.tif", nodata_columns=80)  # columns 80 to 159 of the scene
+    desk.deliver(saved(desk.second, [brush(box(0, 0, 4, 32))]))
+    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert (desk.mask()[:4, :16] == CLEAN_ICE.value).all()
+    assert not desk.mask()[4:, :16].any()
+
+
+def test_ground_that_lacks_one_band_only_is_stored_as_judged(catalog, tmp_path):
+    desk = sit_down(catalog, tmp_path / "c.tif")
+    bands = source_of(desk.scene).bands
+    other = write_geotiff(tmp_path / "nir.tif", np.zeros((100, 160), np.uint8), nodata=0, descriptions=["nir"])
+    with desk.catalog.database.write() as session:
+        gappy = describe((*bands[:3], BandSource("nir", str(other), 1)))
+        session.get_one(Scene, desk.scene.id).source = gappy.to_json()
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    np.testing.assert_array_equal(desk.mask(), CLEAN)
+
+
+def test_a_label_whose_scene_cannot_be_read_waits_in_the_ledger(desk):
+    (event_id,) = desk.receive(saved(desk.first, [brush(CLEAN)]))
+    path = Path(source_of(desk.scene).bands[0].path)
+    path.rename(path.with_suffix(".away"))
+    job = claimed(desk.catalog, JobKind.INGEST_LABEL, f"test-{event_id}", event_id=event_id)
+    perform(desk.catalog, job)
+    event = desk.event(event_id)
+    assert event.state is EventState.FAILED
+    assert "found no such file" in event.detail
+    path.with_suffix(".away").rename(path)
+    with desk.catalog.database.write() as session:
+        labels.replay(session, event_id)
+    desk.ingest(event_id)
+    np.testing.assert_array_equal(desk.mask(), CLEAN)
 
 
 def test_a_deleted_task_withdraws_its_proposal_and_frees_its_patch(desk):

@@ -1,7 +1,7 @@
 """What the settings make of a network: presets, overrides, and every head through training, scoring and judging."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -11,19 +11,22 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import SceneRole
 from catalog.settings import Settings
+from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
 from imagery.grid import Window
-from imagery.scene import SceneReader
+from imagery.scene import BandSource, SceneReader, describe
 from imagery.statistics import ChannelStatistics
-from models.heads import CLEAN, DEBRIS, decide
+from models.heads import CLEAN, DEBRIS, Head, decide
 from models.losses import LOSS_NAMES
 from models.mc_dropout import predict_mc
 from models.presets import PRESETS
+from models.segmenter import InputNormalization
 from models.training import TrainingConfig, fit
 from models.unet import UNetConfig, UNetPair
+from tests.imagery.forge import forge_scene, write_geotiff
 from tests.workers.rows import patches, tiled
 from workers.evaluation import evaluate
-from workers.recipe import fresh_network, training_config
+from workers.recipe import check_continues, first_channels, fresh_network, training_config
 from workers.scenes import source_of, window_of
 from workers.windows import read_batch
 
@@ -38,11 +41,16 @@ def statistics_of(channels: tuple[str, ...]) -> ChannelStatistics:
 STATISTICS = statistics_of(CHANNELS)
 
 
-def test_settings_offer_exactly_the_losses_and_presets_that_there_are() -> None:
+def test_settings_offer_exactly_the_losses_presets_heads_and_normalisations_that_there_are() -> None:
     fields = Settings.model_fields
     loss_names, _ = get_args(fields["fine_tune_loss"].annotation)
     assert get_args(loss_names) == LOSS_NAMES
     assert get_args(fields["architecture"].annotation) == tuple(PRESETS)
+    for name, offered in (("head", Head), ("input_normalization", InputNormalization)):
+        of_setting, none = get_args(fields[name].annotation)
+        assert (get_args(of_setting), none) == (get_args(offered), type(None))
+    of_setting, _ = get_args(fields["unet_normalization"].annotation)
+    assert of_setting == get_type_hints(UNetConfig)["normalization"]
 
 
 def test_defaults_are_the_measured_recipe() -> None:
@@ -68,6 +76,59 @@ def test_he_is_refused_until_it_is_given_a_dropout() -> None:
         fresh_network(Settings(architecture="he"), CHANNELS, STATISTICS, 0)
     segmenter = fresh_network(Settings(architecture="he", unet_dropout=0.1), CHANNELS, STATISTICS, 0)
     assert segmenter.unet.config.dropout == 0.1
+
+
+def test_without_chosen_channels_a_papers_architecture_takes_those_of_its_paper(tmp_path: Path) -> None:
+    assert {name: Settings(architecture=name).channel_choice for name in PRESETS if name != "default"} == {
+        name: [preset.channel_set] for name, preset in PRESETS.items() if name != "default"
+    }
+    assert {preset.channel_set for preset in PRESETS.values()} == {None, *CHANNEL_SETS}
+    bands = [BandSource(name, str(tmp_path / "a.tif"), i) for i, name in enumerate(("blue", "nir", "swir1", "red"), 1)]
+    write_geotiff(tmp_path / "a.tif", np.ones((4, 32, 32), np.uint8))
+    pool = {"a": describe(bands)}
+    assert first_channels(Settings(), pool) == ("blue", "nir", "swir1", "red")
+    assert first_channels(Settings(architecture="he"), pool) == ("swir1", "nir", "blue")
+    assert first_channels(Settings(architecture="he", channels=["red", "ndvi"]), pool) == ("red", "ndvi")
+
+
+def test_a_pool_without_the_papers_channels_is_refused_with_what_to_set(tmp_path: Path) -> None:
+    pool = {"khumbu": describe(forge_scene(tmp_path / "a.tif").bands)}
+    with pytest.raises(ConflictError, match=r"found no swir1 in the pool scene 'khumbu'.*architecture 'he'") as refused:
+        first_channels(Settings(architecture="he"), pool)
+    assert 'GLACIER_AL_CHANNELS to what all scenes have, for example to \'["red", "green", "blue", "nir"]\'' in str(
+        refused.value
+    )
+    with pytest.raises(ConflictError, match=r"found no pan in .* channels of GLACIER_AL_CHANNELS: red, pan"):
+        first_channels(Settings(channels=["red", "pan"]), pool)
+
+
+def test_training_may_change_from_version_to_version() -> None:
+    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    changed = {"fine_tune_loss": "dice", "fine_tune_learning_rate": 1e-5, "fine_tune_steps": 7, "channels": ["he"]}
+    check_continues(Settings(**changed), champion)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"head": "binary"}, "a network with head 'binary' .*the champion has head 'multiclass', and"),
+        ({"input_normalization": "patch"}, "with input_normalization 'patch' .*has input_normalization 'dataset', and"),
+        ({"unet_width": 4}, "with width 4 .*has width 16, and"),
+        ({"architecture": "baraka"}, r"dropout 0.3.*\(architecture 'baraka'\).*GLACIER_AL_ARCHITECTURE"),
+        ({"architecture": "aryal"}, "head 'two_binaries'.*depth 4, width 32.*activation 'gelu'"),
+    ],
+)
+def test_settings_of_another_network_than_the_champions_are_refused(changes: dict[str, Any], message: str) -> None:
+    """Trap: the champion's weights under the training of another architecture would go on unnoticed."""
+    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    with pytest.raises(ConflictError, match=message):
+        check_continues(Settings(**changes), champion)
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_goes_on_from_its_own_network(name: str) -> None:
+    settings = Settings(architecture=name, unet_dropout=0.2, unet_depth=1, unet_width=2)
+    check_continues(settings, fresh_network(settings, CHANNELS, STATISTICS, 0))
 
 
 def test_heads_know_the_classes_by_the_values_of_the_legend() -> None:

@@ -26,7 +26,7 @@ def picture(catalog, patch, name) -> np.ndarray:
 
 def test_every_view_is_as_large_as_the_patch(catalog, place):
     scene, patch = place
-    views = draw_views(raster_store(catalog), scene, patch, None)
+    views = draw_views(raster_store(catalog), scene, patch, None, 3)
     assert list(views) == ["true_colour", "false_colour", "uncertainty"]
     for name in views.values():
         assert picture(catalog, patch, name).shape == (32, 32, 3)
@@ -34,7 +34,7 @@ def test_every_view_is_as_large_as_the_patch(catalog, place):
 
 def test_true_colour_shows_the_bands_stretched(catalog, place):
     scene, patch = place
-    draw_views(raster_store(catalog), scene, patch, None)
+    draw_views(raster_store(catalog), scene, patch, None, 3)
     shown = picture(catalog, patch, "true-colour")
     assert shown[:, :20].std() > 0
     grey = shown[:, -8:]  # from column 120 on there is no data: hatched in two greys
@@ -43,27 +43,28 @@ def test_true_colour_shows_the_bands_stretched(catalog, place):
 
 def test_before_the_first_model_a_tile_says_so(catalog, place):
     scene, patch = place
-    views = draw_views(raster_store(catalog), scene, patch, None)
+    views = draw_views(raster_store(catalog), scene, patch, None, 3)
     assert views["uncertainty"] == "uncertainty-none"
 
 
-def test_the_heat_map_is_of_that_scoring(catalog, place, tmp_path):
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_heat_map_is_of_that_scoring_and_reaches_the_highest_entropy_of_its_head(catalog, place, tmp_path, classes):
     scene, patch = place
     store = raster_store(catalog)
-    entropy = np.linspace(0, np.log(3), 160, dtype=np.float32)[None].repeat(100, axis=0)
+    entropy = np.linspace(0, np.log(classes), 160, dtype=np.float32)[None].repeat(100, axis=0)
     with float_map_writer(tmp_path / "entropy.tif", source_of(scene).grid, "nats") as write:
         write(0, entropy)
     store.put_file(raster_keys.scored(4, scene.id, "entropy"), tmp_path / "entropy.tif")
     scoring = Scoring(id=4, model_version=2, passes=3, seed=0, started_at=now())
-    views = draw_views(store, scene, patch, scoring)
+    views = draw_views(store, scene, patch, scoring, classes)
     assert views["uncertainty"] == "uncertainty-4"  # another scoring, another address: no browser shows an old one
     np.testing.assert_array_equal(
-        picture(catalog, patch, "uncertainty-4"), uncertainty_heatmap(entropy[32:64, 96:128], float(np.log(3)))
+        picture(catalog, patch, "uncertainty-4"), uncertainty_heatmap(entropy[32:64, 96:128], float(np.log(classes)))
     )
 
 
 def test_names_of_views_can_be_signed_and_stored(catalog, place):
     scene, patch = place
     urls = ImageUrls("http://127.0.0.1:1", "key", 60)
-    for name in draw_views(raster_store(catalog), scene, patch, None).values():
+    for name in draw_views(raster_store(catalog), scene, patch, None, 3).values():
         assert f"/patches/{patch.id}/composites/{name}.png?signature=" in urls.url(patch.id, name)

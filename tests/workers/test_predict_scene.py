@@ -1,0 +1,152 @@
+"""What is delivered of a predicted scene: the map and the outlines, with all that is known of them."""
+
+import io
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from numpy.typing import NDArray
+
+from catalog import raster_keys
+from catalog.context import Catalog
+from catalog.records import JobKind, Scene
+from imagery.classes import UNKNOWN
+from imagery.scene import BandSource, describe
+from tests.imagery.forge import NORTH_UP, write_geotiff
+from tests.workers.rows import champion, finish, tiled, work_of
+from workers.predict_scene import predict_by
+from workers.relief import relief_of
+from workers.scenes import day_of, raster_store, source_of
+from workers.versions import LoadedVersion
+
+SEED = 1  # of an untrained network that finds ice and other ground
+
+
+@pytest.fixture
+def scene(catalog: Catalog, tmp_path: Path) -> Scene:
+    return tiled(catalog, tmp_path / "scene.tif", nodata_columns=20)[0]
+
+
+def change(catalog: Catalog, scene: Scene, **values: Any) -> None:
+    with catalog.database.write() as session:
+        row = session.get_one(Scene, scene.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+
+
+def predict(catalog: Catalog, scene: Scene, version: LoadedVersion | None = None) -> dict[str, bytes]:
+    """Predict a scene; return its files by suffix."""
+    work = work_of(catalog, JobKind.PREDICT_SCENE, str(scene.id))
+    predict_by(work, version or champion(seed=SEED), scene.id)
+    finish(work)
+    store = raster_store(catalog)
+    suffixes = ("tif", "geojson", "gpkg", "shp.zip")
+    return {suffix: store.get(raster_keys.prediction(scene.id, 1, suffix)) for suffix in suffixes}
+
+
+def attributes(files: dict[str, bytes]) -> tuple[list[dict[str, Any]], NDArray[np.object_]]:
+    """The attributes of the outlines, checked to be the same in all three formats, and their polygons in pixels."""
+    features = json.loads(files["geojson"])["features"]
+    assert features
+    rows = [feature["properties"] for feature in features]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "outlines.gpkg")
+        path.write_bytes(files["gpkg"])
+        meta, _, wkb, columns = pyogrio.raw.read(path)
+    with ZipFile(io.BytesIO(files["shp.zip"])) as archive:
+        assert "glacier_outlines.shp" in archive.namelist()
+        assert all(name.encode() in archive.read("glacier_outlines.dbf") for name in rows[0])
+    assert list(rows[0]) == list(meta["fields"])
+    assert [row["class"] for row in rows] == columns[list(meta["fields"]).index("class")].tolist()
+    pixels = shapely.transform(shapely.from_wkb(wkb), lambda at: (at - NORTH_UP[2::3]) / (30, -30))
+    return rows, pixels
+
+
+def test_a_scene_of_known_date_and_relief_gives_outlines_with_both(
+    catalog: Catalog, scene: Scene, tmp_path: Path
+) -> None:
+    """The ground falls southwards by a pixel's side each row, 45 degrees steep."""
+    fall = np.repeat(6000 - 30 * np.arange(100, dtype=np.int16)[:, None], 160, axis=1)
+    dem = write_geotiff(tmp_path / "dem.tif", fall)
+    source = describe(source_of(scene).bands, dem=BandSource("elevation", str(dem), 1))
+    change(catalog, scene, source=source.to_json(), acquired="2000-10-30T04:41:00Z")
+    rows, pixels = attributes(predict(catalog, scene))
+    assert {row["src_date"] for row in rows} == {"2000-10-30"}
+    for row, (_, top, _, bottom) in zip(rows, shapely.bounds(pixels), strict=True):
+        assert (row["zmax_m"], row["zmin_m"]) == pytest.approx((6000 - 30 * top, 6000 - 30 * (bottom - 1)))
+        assert row["zmin_m"] <= row["zmed_m"] <= row["zmax_m"]
+        assert row["slope_deg"] == pytest.approx(45, abs=0.1)
+
+
+def test_what_is_not_known_of_a_scene_its_outlines_do_not_claim(catalog: Catalog, scene: Scene) -> None:
+    rows, _ = attributes(predict(catalog, scene))
+    assert list(rows[0]) == [
+        *("outline_id", "class", "area_km2", "cenlon", "cenlat", "smooth_px", "px_changed", "area_diff")
+    ]
+    assert {(row["smooth_px"], row["px_changed"], row["area_diff"]) for row in rows} == {(0, 0, 0)}
+
+
+def test_outlines_are_smoothed_as_the_settings_say_and_state_the_error(catalog: Catalog, scene: Scene) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"outline_smoothing_px": 1.0})
+    rows, _ = attributes(predict(catalog, scene))
+    assert {row["smooth_px"] for row in rows} == {1.0}
+    assert 0 < rows[0]["px_changed"] < 0.2
+
+
+def test_a_map_of_all_classes_names_them(catalog: Catalog, scene: Scene) -> None:
+    files = predict(catalog, scene)
+    assert {row["class"] for row in attributes(files)[0]} <= {"clean ice", "debris-covered ice"}
+    with rasterio.open(io.BytesIO(files["tif"])) as dataset:
+        assert dataset.descriptions == ("0 background, 1 clean ice, 2 debris-covered ice, 255 masked/unknown",)
+        assert (dataset.read(1)[:, -20:] == UNKNOWN.value).all()
+
+
+def test_ice_of_a_binary_version_is_called_glacier_not_clean_ice(catalog: Catalog, scene: Scene) -> None:
+    files = predict(catalog, scene, champion(seed=SEED, head="binary"))
+    assert {row["class"] for row in attributes(files)[0]} == {"glacier"}
+    with rasterio.open(io.BytesIO(files["tif"])) as dataset:
+        assert dataset.descriptions == ("0 background, 1 glacier, 255 masked/unknown",)
+        assert set(np.unique(dataset.read(1))) == {0, 1, 255}
+
+
+def test_a_format_that_an_earlier_release_did_not_write_is_made_with_the_next_prediction(
+    catalog: Catalog, scene: Scene
+) -> None:
+    files = predict(catalog, scene)
+    store = raster_store(catalog)
+    store.delete(raster_keys.prediction(scene.id, 1, "shp.zip"))
+    assert predict(catalog, scene).keys() == files.keys()
+    for suffix in files:
+        store.put(raster_keys.prediction(scene.id, 1, suffix), b"as it was")
+    assert set(predict(catalog, scene).values()) == {b"as it was"}  # complete: nothing to do
+
+
+def test_the_relief_read_by_strips_is_that_of_the_scene_at_once(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.scenes.STRIP_ROWS", 7)
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    heights = np.random.default_rng(0).normal(5000, 30, (40, 60)).astype(np.float32)
+    dem = write_geotiff(tmp_path / "dem.tif", heights, transform=(90.0, 0.0, NORTH_UP[2], 0.0, -90.0, NORTH_UP[5]))
+    source = describe(source_of(scene).bands, dem=BandSource("elevation", str(dem), 1))
+    with relief_of(source) as by_strips:
+        assert by_strips is not None
+        found = np.stack([by_strips.elevation_m, by_strips.slope_deg])
+    monkeypatch.setattr("workers.scenes.STRIP_ROWS", 1000)
+    with relief_of(source) as at_once:
+        assert at_once is not None
+        np.testing.assert_array_equal(found, np.stack([at_once.elevation_m, at_once.slope_deg]))
+    assert np.isfinite(found).any()
+
+
+def test_the_day_is_that_in_utc() -> None:
+    assert [str(day_of(Scene(acquired=text))) for text in ("2000-10-30", "2000-10-29T21:15:00Z", None)] == [
+        *("2000-10-30", "2000-10-29", "None")
+    ]
