@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cli.installation import installed_catalog
 from cli.running import running_settings
 from experiments.areas import Example, StudyArea, example_area, registered_areas
+from experiments.division import footprints
 from experiments.findings import write
 from experiments.record import record
 from experiments.study import Choices, Study, open_study
@@ -38,8 +39,11 @@ def run_experiment(name: str, scenes: Sequence[str], example: Example | None, ch
         open_study(areas, choices, folder / "cells", pick_device(settings.device), progress) as study,
     ):
         findings = run(study)
-        conditions = _conditions(study)
-    files = write(findings, folder / "-".join(area.name for area in areas), conditions)
+        conditions, windows = _conditions(study), footprints(study.division)
+    target = folder / "-".join(area.name for area in areas)
+    files = write(findings, target, conditions)
+    for area, document in windows.items():
+        (target / f"windows-{area}.geojson").write_bytes(document)
     parameters = asdict(choices) | {"areas": ", ".join(area.name for area in areas)}
     tracked = record(findings, files, parameters, settings, folder)
     click.echo("\n".join(map(str, files)))

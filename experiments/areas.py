@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -15,7 +16,7 @@ from imagery import everest
 from imagery.masks import mask_to_geotiff, rasterize_outlines
 from imagery.scene import SceneSource, describe
 from imagery.synthetic import write_scene
-from workers.scenes import raster_store, source_of
+from workers.scenes import day_of, raster_store, source_of
 
 Example = Literal["everest", "synthetic"]
 EXAMPLES: Final[tuple[Example, ...]] = get_args(Example)
@@ -32,11 +33,13 @@ class StudyArea:
         name: The scene's name.
         source: Where its bands are, and its grid.
         truth: Address of its truth map, on the same grid (`imagery.maps.read_map`).
+        acquired: Day of the image, if known.
     """
 
     name: str
     source: SceneSource
     truth: str
+    acquired: date | None
 
 
 def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
@@ -65,7 +68,10 @@ def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
         )
     store = raster_store(catalog)
     chosen = [by_name[name] for name in by_name if name in names] if names else usable
-    return [StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id))) for scene in chosen]
+    return [
+        StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id)), day_of(scene))
+        for scene in chosen
+    ]
 
 
 def example_area(name: Example, folder: Path) -> StudyArea:
@@ -86,9 +92,9 @@ def _everest(folder: Path) -> StudyArea:
     source = describe(scene.bands)
     truth = folder / "truth.tif"
     truth.write_bytes(mask_to_geotiff(rasterize_outlines(scene.outlines, source.grid), source.grid))
-    return StudyArea("everest", source, str(truth))
+    return StudyArea("everest", source, str(truth), everest.ACQUIRED)
 
 
 def _synthetic(folder: Path) -> StudyArea:
     scene = write_scene(folder, SYNTHETIC_SIDE_PX, SYNTHETIC_SIDE_PX, SYNTHETIC_SEED)
-    return StudyArea("synthetic", describe(scene.bands, dem=scene.dem), str(scene.truth))
+    return StudyArea("synthetic", describe(scene.bands, dem=scene.dem), str(scene.truth), None)

@@ -14,7 +14,16 @@ from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.maps import read_map
 from imagery.scene import SceneReader
-from imagery.splits import Split, fishnet, fishnet_split, random_split, select_windows, tile_cells
+from imagery.splits import (
+    Split,
+    fishnet,
+    fishnet_split,
+    random_split,
+    region_split,
+    select_windows,
+    tile_cells,
+    write_footprints,
+)
 
 SplitKind = Literal["fishnet", "random"]
 
@@ -24,9 +33,6 @@ LEAST_GLACIER: Final = 0.1
 
 CELL_WINDOWS: Final = 2
 """Side of a cell of the fishnet, in windows."""
-
-VALIDATION_SHARE: Final = 1 / 8
-"""Of the windows that the held-out ground leaves: Baraka's 10 % beside 70 % for training."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,8 @@ def divide(areas: Sequence[StudyArea], kind: SplitKind, patch_size_px: int, seed
 def hold_out(areas: Sequence[StudyArea], patch_size_px: int, seed: int) -> list[Division]:
     """Hold out ground of its own for the test, three times over (Baraka et al. 2020, figures 8 and 9).
 
-    Each third of every area, cut across its longer side, is the test ground once. "The validation set is chosen at
-    random from the same region as training."
+    Each third of every area, cut across its longer side, is the test ground once; validation windows are drawn from the
+    rest.
 
     Args:
         areas: The ground.
@@ -96,11 +102,30 @@ def hold_out(areas: Sequence[StudyArea], patch_size_px: int, seed: int) -> list[
     generator = np.random.default_rng(seed)
     return [
         _joined(
-            (area, _held_out(of_area, _third(area, number), generator))
+            (area, region_split(of_area, _third(area, number), generator))
             for area, of_area in zip(areas, windows, strict=True)
         )
         for number in range(3)
     ]
+
+
+def footprints(division: Division) -> dict[str, bytes]:
+    """Write where the windows lie, as GeoJSON by name of area (`imagery.splits.write_footprints`)."""
+    areas = {place.area.name: place.area for places in division.named().values() for place in places}
+    return {
+        name: write_footprints(
+            Split(
+                **{
+                    part: tuple(place.window for place in places if place.area.name == name)
+                    for part, places in division.named().items()
+                }
+            ),
+            area.source.grid,
+            name,
+            area.acquired,
+        )
+        for name, area in areas.items()
+    }
 
 
 def _split(area: StudyArea, kind: SplitKind, size: int, generator: np.random.Generator) -> Split:
@@ -111,29 +136,10 @@ def _split(area: StudyArea, kind: SplitKind, size: int, generator: np.random.Gen
     return fishnet_split(windows, cells, generator)
 
 
-def _held_out(windows: Sequence[Window], ground: Window, generator: np.random.Generator) -> Split:
-    """Windows that lie in the ground whole are for the test, those that cross its edge are dropped."""
-    test = tuple(window for window in windows if _shared(window, ground) == window.height * window.width)
-    rest = [window for window in windows if _shared(window, ground) == 0]
-    drawn = set(generator.permutation(len(rest))[: max(1, round(VALIDATION_SHARE * len(rest)))].tolist())
-    return Split(
-        training=tuple(window for index, window in enumerate(rest) if index not in drawn),
-        validation=tuple(window for index, window in enumerate(rest) if index in drawn),
-        test=test,
-    )
-
-
 def _third(area: StudyArea, number: int) -> Window:
     height, width = area.source.grid.height, area.source.grid.width
     start, end = (round(max(height, width) * edge / 3) for edge in (number, number + 1))
     return Window(0, start, height, end - start) if width >= height else Window(start, 0, end - start, width)
-
-
-def _shared(window: Window, ground: Window) -> int:
-    """Pixels that two rectangles share."""
-    rows = min(window.row_off + window.height, ground.row_off + ground.height) - max(window.row_off, ground.row_off)
-    cols = min(window.col_off + window.width, ground.col_off + ground.width) - max(window.col_off, ground.col_off)
-    return max(rows, 0) * max(cols, 0)
 
 
 def _windows(area: StudyArea, size: int) -> list[Window]:

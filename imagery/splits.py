@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,7 @@ Shares = tuple[float, float, float]
 """Of training, validation and test; positive, summing to 1."""
 
 BARAKA_SHARES: Final[Shares] = (0.7, 0.1, 0.2)
+BARAKA_VALIDATION_SHARE: Final = 1 / 8  # 10 % beside 70 %
 ARYAL_SHARES: Final[Shares] = (141 / 201, 20 / 201, 40 / 201)
 
 
@@ -155,22 +156,34 @@ def fishnet_split(
     return _disjoint(windows, split_of_cell[home])
 
 
-def region_split(windows: Sequence[Window], regions: Mapping[str, Window]) -> Split:
-    """Give each split ground of its own (Baraka et al. 2020, figure 8): how well does a model travel?
+def region_split(
+    windows: Sequence[Window],
+    region: Window,
+    generator: np.random.Generator,
+    validation_share: float = BARAKA_VALIDATION_SHARE,
+) -> Split:
+    """Hold a region out for the test (Baraka et al. 2020, figure 8): how well does a model travel?
 
-    Scenes of different places need none of this: `imagery.grid.shares_ground` tells whether they are apart.
+    "The validation set is chosen at random from the same region as training."
 
     Args:
-        windows: Windows of one scene; those that lie in no region whole are dropped.
-        regions: A rectangle each for "training", "validation" and "test", sharing no ground.
+        windows: Windows of one scene; those that cross the region's edge are dropped.
+        region: The ground of the test.
+        generator: What to draw the validation windows from.
+        validation_share: Of the windows outside the region.
+
+    Returns:
+        The split; windows keep the order in which they came.
 
     Raises:
-        SceneError: A region is missing or unknown, regions overlap, or a split would be empty.
+        SceneError: A split would be empty.
     """
-    if set(regions) != set(SPLITS):
-        raise SceneError(f"found the regions {sorted(regions)}; expected {sorted(SPLITS)}")
-    _check_apart(regions)
-    return _disjoint(windows, _home(windows, [regions[name] for name in SPLITS]))
+    rest = np.setdiff1d(np.arange(len(windows)), _overlaps(windows, [region])[0])
+    split_of = np.full(len(windows), -1)
+    split_of[_home(windows, [region]) == 0] = 2
+    split_of[rest] = 0
+    split_of[generator.permutation(rest)[: max(1, round(validation_share * len(rest)))]] = 1
+    return _disjoint(windows, split_of)
 
 
 def select_windows(
@@ -197,7 +210,7 @@ def select_windows(
     ]
 
 
-def write_footprints(split: Split, grid: Grid, scene: str, acquired: datetime) -> bytes:
+def write_footprints(split: Split, grid: Grid, scene: str, acquired: date | None) -> bytes:
     """Write where the windows of a split lie, as GeoJSON (RFC 7946: longitude and latitude, WGS 84).
 
     The footprints that came with the published code are mirrored north-south; these come from the grid's one transform,
@@ -207,18 +220,18 @@ def write_footprints(split: Split, grid: Grid, scene: str, acquired: datetime) -
         split: Windows of the scene.
         grid: The scene's grid.
         scene: The scene's id.
-        acquired: When the scene was taken, with its time zone.
+        acquired: When the scene was taken, if known: a day, or a moment with its time zone.
 
     Returns:
-        A FeatureCollection, UTF-8. Properties: scene, acquired (ISO 8601), crs (the scene's own), split, row_off,
-        col_off, height, width (pixels).
+        A FeatureCollection, UTF-8. Properties: scene, acquired (ISO 8601 or null), crs (the scene's own), split, and in
+        pixels row_off, col_off, height, width.
 
     Raises:
         SceneError: The time has no zone, a window reaches beyond the grid, or the CRS has no transformation to WGS 84.
     """
-    if acquired.tzinfo is None:
+    if isinstance(acquired, datetime) and acquired.tzinfo is None:
         raise SceneError(f"found the time {acquired.isoformat()} without a zone; expected one, such as +00:00")
-    common = {"scene": scene, "acquired": acquired.isoformat(), "crs": grid.crs}
+    common = {"scene": scene, "acquired": acquired and acquired.isoformat(), "crs": grid.crs}
     features = [
         {
             "type": "Feature",

@@ -81,14 +81,13 @@ def test_no_window_of_a_fishnet_split_shares_a_pixel_with_another_split(raster, 
 def test_no_window_of_a_region_split_shares_a_pixel_with_another_split(raster, west, east) -> None:
     width, height = raster[:2]
     first, second = int(width * west), int(width * east)
-    regions = {
-        "training": Window(0, 0, height, first),
-        "validation": Window(0, first, height, second - first),
-        "test": Window(0, second, height, width - second),
-    }
+    region = Window(0, first, height, second - first)
     windows = windows_of(raster)
-    split = split_or_reject(region_split, windows, regions)
+    split = split_or_reject(region_split, windows, region, np.random.default_rng(0))
     check_no_pixel_is_shared(split, width, height)
+    assert all(first <= window.col_off and window.col_off + window.width <= second for window in split.test)
+    for window in (*split.training, *split.validation):
+        assert window.col_off + window.width <= first or window.col_off >= second
     check_nothing_is_lost(split, windows)
 
 
@@ -150,13 +149,18 @@ def test_windows_across_a_cells_edge_are_dropped() -> None:
     assert split.dropped == (crossing,)
 
 
-def test_a_window_belongs_to_the_region_in_which_it_lies_whole() -> None:
-    regions = {"training": Window(0, 0, 4, 10), "validation": Window(0, 10, 4, 6), "test": Window(0, 16, 4, 4)}
-    split = region_split(tile(20, 4, 4), regions)
-    assert split.training == (Window(0, 0, 4, 4), Window(0, 4, 4, 4))
-    assert split.validation == (Window(0, 12, 4, 4),)
-    assert split.test == (Window(0, 16, 4, 4),)
-    assert split.dropped == (Window(0, 8, 4, 4),)
+def test_windows_whole_in_the_region_are_for_the_test_and_those_across_its_edge_are_dropped() -> None:
+    windows = tile(48, 4, 4)
+    split = region_split(windows, Window(0, 14, 4, 34), np.random.default_rng(0), validation_share=1 / 3)
+    assert split.test == tuple(windows[4:])
+    assert split.dropped == (windows[3],)
+    assert len(split.validation) == 1
+    assert {*split.training, *split.validation} == set(windows[:3])
+
+
+def test_the_validation_share_of_a_region_split_is_barakas_one_to_seven() -> None:
+    split = region_split(tile(90, 10, 1), Window(0, 80, 10, 10), np.random.default_rng(0))
+    assert len(split.validation) / (len(split.training) + len(split.validation)) == pytest.approx(1 / 8)
 
 
 def test_splits_that_cannot_be_made_are_refused() -> None:
@@ -168,10 +172,8 @@ def test_splits_that_cannot_be_made_are_refused() -> None:
         random_split(windows[:4], generator)
     with pytest.raises(SceneError, match=r"cell 0 .* and cell 1 .* that overlap"):
         fishnet_split(windows, [Window(0, 0, 10, 10), Window(5, 5, 10, 10)], generator)
-    with pytest.raises(SceneError, match=r"found the regions \['test', 'training'\]"):
-        region_split(windows, {"training": windows[0], "test": windows[1]})
-    with pytest.raises(SceneError, match=r"training .* and test .* that overlap"):
-        region_split(windows, {"training": windows[0], "validation": windows[1], "test": windows[0]})
+    with pytest.raises(SceneError, match="found no window for test"):
+        region_split(windows, Window(0, 0, 9, 40), generator)
     with pytest.raises(SceneError, match="windows of training that overlap windows of test"):
         Split((windows[0],), (windows[1],), (windows[0],))
     with pytest.raises(SceneError, match="cell of 0 px"):
