@@ -127,6 +127,7 @@ class Settings(BaseSettings):
         ]
         | None
     ) = Field(None, description="Loss.")
+    fine_tune_loss_alpha: float = Field(0.5, ge=0, le=1, description="Weight of masked Dice in the loss `combined`.")
     fine_tune_steps: int = Field(400, ge=1, description="Optimiser steps of one fine-tune.")
     fine_tune_batch_size: int = Field(8, ge=1, description="Patches in a step.")
     fine_tune_learning_rate: float | None = Field(None, gt=0, description="Highest learning rate.")

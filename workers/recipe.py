@@ -107,6 +107,7 @@ def training_config(settings: Settings, seed: int) -> TrainingConfig:
         learning_rate=settings.fine_tune_learning_rate,
         weight_decay=settings.fine_tune_weight_decay,
         loss=settings.fine_tune_loss,
+        alpha=settings.fine_tune_loss_alpha,
     )
     return replace(
         PRESETS[settings.architecture].training,
