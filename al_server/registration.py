@@ -1,7 +1,6 @@
 """Registering a scene: what can be told of it from headers is checked at once, before a row is written."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from os.path import isfile
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from al_server.scene_channels import check_champion, check_choice
 from al_server.schemas import SceneRequest
 from catalog import jobs
 from catalog.context import Catalog
@@ -16,7 +16,7 @@ from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
 from imagery.border import BorderSource
-from imagery.channels import ELEVATION, bands_needed, named_channels
+from imagery.channels import ELEVATION
 from imagery.classes import by_name
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, shares_ground, tile
@@ -47,15 +47,16 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
         resolve: turns names of files into paths; a request from outside must not reach any file it likes.
 
     Raises:
-        SceneError: the files do not make a scene.
+        SceneError: the files do not make a scene, or one without a channel of the network.
         OutlineError: the outlines name an unknown class, a scene to judge by has none, or the border misses the scene.
         ConflictError: the name is taken, or the ground belongs to a scene of another role.
     """
     scene = _describe(catalog.settings, request, resolve)
-    # Only now: files may lie far away, and who writes to SQLite keeps label events waiting.
+    has_champion = check_champion(catalog, SceneSource.from_json(scene.source))
+    # Only now: files may lie far away, and MLflow hesitate, and who writes to SQLite keeps label events waiting.
     try:
         with catalog.write() as session:
-            return _store(session, catalog.settings, scene)
+            return _store(session, catalog.settings, scene, has_champion=has_champion)
     except IntegrityError as error:  # another request with the same name came between the look and the insert
         raise _taken(request.name) from error
 
@@ -92,14 +93,15 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve) -> Sc
     )
 
 
-def _store(session: Session, settings: Settings, scene: Scene) -> tuple[Scene, Job]:
+def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: bool) -> tuple[Scene, Job]:
     """Check the scene against those that are there, and add it."""
     if session.scalar(select(Scene.id).where(Scene.name == scene.name)) is not None:
         raise _taken(scene.name)
     source = SceneSource.from_json(scene.source)
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
-    _check_channels(session, settings, source, scene.role)
+    if not has_champion:
+        check_choice(session, settings, source, scene.role)
     session.add(scene)
     session.flush()
     return scene, jobs.enqueue(session, JobKind.TILE_SCENE, str(scene.id), scene_id=scene.id)
@@ -133,34 +135,6 @@ def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> Non
                 f"the scene shares ground with {other.name!r}, whose role is {other.role.value!r}; give regions that "
                 "do not overlap"
             )
-
-
-def _check_channels(session: Session, settings: Settings, source: SceneSource, role: SceneRole) -> None:
-    """Refuse a scene that lacks a channel of the network: it could neither be scored nor judge a version.
-
-    The first scene of the pool decides the channels, unless the settings do.
-    """
-    known = [scene for scene in session.scalars(select(Scene).order_by(Scene.id)) if scene.state != SceneState.REJECTED]
-    pool = [SceneSource.from_json(scene.source) for scene in known if scene.role is SceneRole.POOL]
-    choice = settings.channel_choice
-    if choice or pool:
-        channels = named_channels(choice, pool[0].band_names if pool else ())
-        if choice and not settings.channels:
-            _check_paper_channels(settings.architecture, channels, source)
-        bands_needed(channels, source.raster_names)
-    elif role is SceneRole.POOL:
-        for scene in known:
-            bands_needed(source.band_names, SceneSource.from_json(scene.source).raster_names)
-
-
-def _check_paper_channels(architecture: str, channels: Sequence[str], source: SceneSource) -> None:
-    """Tell whoever chose an architecture, but no channels, that it takes those of its paper."""
-    if missing := [channel for channel in channels if channel not in source.channel_names]:
-        raise SceneError(
-            f"found no {', '.join(missing)} in the scene; expected the channels of the architecture {architecture!r}, "
-            "which this server is set to. Give these too, or have GLACIER_AL_CHANNELS set to what the scenes have, for "
-            f"example to '{json.dumps(source.band_names)}'"
-        )
 
 
 def _check_patch_size(session: Session, size: int, role: SceneRole) -> None:

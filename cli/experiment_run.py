@@ -1,6 +1,8 @@
 """One experiment from the command line: its ground, its progress for people, its files."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pkgutil import resolve_name
@@ -14,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cli.installation import installed_catalog
 from cli.running import running_settings
 from experiments.areas import Example, StudyArea, example_area, registered_areas
-from experiments.division import footprints
-from experiments.findings import write
+from experiments.findings import Findings, write
 from experiments.record import record
-from experiments.study import Choices, Study, open_study
+from experiments.study import Choices, open_study
 from models.inference import pick_device
+from workers.code_version import code_version
 
 
 def run_experiment(name: str, scenes: Sequence[str], example: Example | None, choices: Choices) -> None:
@@ -32,19 +34,18 @@ def run_experiment(name: str, scenes: Sequence[str], example: Example | None, ch
     """
     settings = running_settings()
     folder = settings.var_dir / "experiments"
-    areas = _areas(scenes, example, folder / "scenes")
+    areas = _areas(scenes, example, folder / "examples")
+    target = _target(folder, areas, choices)
+    device = pick_device(settings.device)
     run = resolve_name(f"experiments.{name.replace('-', '_')}:run")
-    with (
-        _Shown() as progress,
-        open_study(areas, choices, folder / "cells", pick_device(settings.device), progress) as study,
-    ):
-        findings = run(study)
-        conditions, windows = _conditions(study), footprints(study.division)
-    target = folder / "-".join(area.name for area in areas)
-    files = write(findings, target, conditions)
-    for area, document in windows.items():
-        (target / f"windows-{area}.geojson").write_bytes(document)
-    parameters = asdict(choices) | {"areas": ", ".join(area.name for area in areas)}
+    with _Shown() as progress, open_study(areas, choices, folder / "cells", device, progress) as study:
+        findings: Findings = run(study)
+    files = write(findings, target, _conditions(findings, areas, choices))
+    parameters = asdict(choices) | {
+        "areas": ", ".join(area.name for area in areas),
+        "device": device.type,
+        "version": code_version(),
+    }
     tracked = record(findings, files, parameters, settings, folder)
     click.echo("\n".join(map(str, files)))
     hint = f" (see it with `mlflow ui --backend-store-uri {tracked}`)" if tracked.startswith("sqlite") else ""
@@ -58,22 +59,33 @@ def _areas(scenes: Sequence[str], example: Example | None, folder: Path) -> list
         return registered_areas(catalog, scenes)
 
 
-def _conditions(study: Study) -> list[str]:
-    choices = study.choices
-    shape = ", ".join(f"{name} {value}" for name, value in _shape(choices).items())
-    parts = ", ".join(f"{len(places)} for {part}" for part, places in study.division.named().items())
-    return [
-        f"Ground: {', '.join(area.name for area in study.areas)}; {parts} (windows of {choices.patch_size_px} px with "
-        f"glacier in at least a tenth, {choices.split} split).",
-        f"Networks: architecture {choices.architecture}{', ' if shape else ''}{shape}, {choices.steps} steps, "
-        f"{choices.seeds} seeds.",
-        "Values are means over the seeds ± their standard deviation, in brackets 95 % bootstrap intervals over the "
-        "test windows, all of pooled counts.",
+def _target(folder: Path, areas: Sequence[StudyArea], choices: Choices) -> Path:
+    """Make the folder of the results: one for each ground and each set of choices, named so that people know it."""
+    identity = json.dumps([[area.source.to_json() for area in areas], asdict(choices)])
+    ground = areas[0].name if len(areas) == 1 else f"{len(areas)}-scenes"
+    target = folder / "results" / f"{ground}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _conditions(findings: Findings, areas: Sequence[StudyArea], choices: Choices) -> list[str]:
+    """Say on what ground and with what networks the findings were made."""
+    named = {"depth": choices.depth, "width": choices.width}
+    shape = "".join(f", {name} {value}" for name, value in named.items() if value is not None)
+    kind = f"{choices.split} split" if set(findings.divisions) == {""} else "held-out ground"
+    windows = [
+        f"Windows{f', {name}' if name else ''}: "
+        + ", ".join(f"{len(places)} for {part}" for part, places in division.named().items())
+        for name, division in findings.divisions.items()
     ]
-
-
-def _shape(choices: Choices) -> Mapping[str, int]:
-    return {name: value for name, value in (("depth", choices.depth), ("width", choices.width)) if value is not None}
+    return [
+        f"Ground: {', '.join(area.name for area in areas)}, in windows of {choices.patch_size_px} px with glacier in "
+        f"at least a tenth; {kind}.",
+        *(f"{line}." for line in windows),
+        f"Networks: architecture {choices.architecture}{shape}, {choices.steps} steps, {choices.seeds} seeds, rare "
+        "classes not favoured.",
+        *dict.fromkeys(area.caution for area in areas if area.caution),
+    ]
 
 
 class _Shown:

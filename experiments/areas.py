@@ -1,8 +1,11 @@
 """The ground that experiments are made on: scenes whose truth is known, registered ones or the two examples."""
 
+import fcntl
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import combinations
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -13,6 +16,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene, SceneState
 from imagery import everest
+from imagery.grid import shares_ground
 from imagery.masks import mask_to_geotiff, rasterize_outlines
 from imagery.scene import SceneSource, describe
 from imagery.synthetic import write_scene
@@ -24,6 +28,18 @@ EXAMPLES: Final[tuple[Example, ...]] = get_args(Example)
 SYNTHETIC_SIDE_PX: Final = 2048
 SYNTHETIC_SEED: Final = 0
 
+EVEREST_CAUTION: Final = (
+    "On the Everest scene glacier outlines are RGI's, but debris is told from clean ice by a rule on red, blue and "
+    "near infrared, which the networks are fed: its IoU says how well that rule is learnt."
+)
+SYNTHETIC_CAUTION: Final = (
+    "The synthetic truth holds no error, which makes it easier than a real one, for classifiers of single pixels above "
+    "all; and debris lies where the relief says, by design."
+)
+
+_EXAMPLE_FORMAT: Final = 1  # to be raised when a change of the code changes the files of an example
+_KNOWN: Final = "area.json"  # written last: an example that has it is complete
+
 
 @dataclass(frozen=True)
 class StudyArea:
@@ -34,12 +50,14 @@ class StudyArea:
         source: Where its bands are, and its grid.
         truth: Address of its truth map, on the same grid (`imagery.maps.read_map`).
         acquired: Day of the image, if known.
+        caution: What a reader must know of the truth, if anything.
     """
 
     name: str
     source: SceneSource
     truth: str
     acquired: date | None
+    caution: str | None = None
 
 
 def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
@@ -50,7 +68,8 @@ def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
         names: Their names; without any, all scenes that have outlines.
 
     Raises:
-        ConflictError: A name is unknown, a scene is not ready or has no outlines, or there is none at all.
+        ConflictError: A name is unknown, a scene is not ready or has no outlines, there is none at all, or two of them
+            share ground: what trains a network would also judge it.
     """
     with catalog.read() as session:
         scenes = session.scalars(select(Scene).order_by(Scene.id)).all()
@@ -67,24 +86,43 @@ def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
             "`glacier-al scene add --outlines`, or try `--example everest`"
         )
     store = raster_store(catalog)
-    chosen = [by_name[name] for name in by_name if name in names] if names else usable
-    return [
+    areas = [
         StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id)), day_of(scene))
-        for scene in chosen
+        for scene in usable
+        if not names or scene.name in names
     ]
+    _check_apart(areas)
+    return areas
 
 
 def example_area(name: Example, folder: Path) -> StudyArea:
-    """Make an area for users without data: Mount Everest with four bands, or a synthetic scene with all 15 channels.
+    """Give an area for users without data: Mount Everest with four bands, or a synthetic scene with all 15 channels.
 
     Args:
         name: Which.
-        folder: Gets the files; written anew each time, the same every time.
+        folder: Gets the files, or has them from before.
 
     Raises:
         SceneError: The wheel that carries the Everest scene is not installed.
     """
-    return _everest(folder / name) if name == "everest" else _synthetic(folder / name)
+    home = folder / f"{name}-{_EXAMPLE_FORMAT}"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another experiment may be writing the very files
+        known = _read(home / _KNOWN)
+        if known is None:
+            known = _everest(home) if name == "everest" else _synthetic(home)
+            _write(home / _KNOWN, known)
+    return known
+
+
+def _check_apart(areas: Sequence[StudyArea]) -> None:
+    for one, other in combinations(areas, 2):
+        if shares_ground(one.source.grid, other.source.grid):
+            raise ConflictError(
+                f"found the scenes {one.name} and {other.name}, which share ground: windows that train a network would "
+                "judge it too; name scenes that lie apart"
+            )
 
 
 def _everest(folder: Path) -> StudyArea:
@@ -92,9 +130,26 @@ def _everest(folder: Path) -> StudyArea:
     source = describe(scene.bands)
     truth = folder / "truth.tif"
     truth.write_bytes(mask_to_geotiff(rasterize_outlines(scene.outlines, source.grid), source.grid))
-    return StudyArea("everest", source, str(truth), everest.ACQUIRED)
+    return StudyArea("everest", source, str(truth), everest.ACQUIRED, EVEREST_CAUTION)
 
 
 def _synthetic(folder: Path) -> StudyArea:
     scene = write_scene(folder, SYNTHETIC_SIDE_PX, SYNTHETIC_SIDE_PX, SYNTHETIC_SEED)
-    return StudyArea("synthetic", describe(scene.bands, dem=scene.dem), str(scene.truth), None)
+    return StudyArea("synthetic", describe(scene.bands, dem=scene.dem), str(scene.truth), None, SYNTHETIC_CAUTION)
+
+
+def _write(path: Path, area: StudyArea) -> None:
+    known = {"name": area.name, "source": area.source.to_json(), "truth": area.truth, "caution": area.caution}
+    path.write_text(json.dumps(known | {"acquired": area.acquired.isoformat() if area.acquired else None}))
+
+
+def _read(path: Path) -> StudyArea | None:
+    """The example as it was left, unless it is incomplete or its files were moved."""
+    if not path.exists():
+        return None
+    known = json.loads(path.read_text())
+    source = SceneSource.from_json(known["source"])
+    if not all(Path(file).exists() for file in (known["truth"], *(raster.path for raster in source.rasters))):
+        return None
+    acquired = date.fromisoformat(known["acquired"]) if known["acquired"] else None
+    return StudyArea(known["name"], source, known["truth"], acquired, known["caution"])

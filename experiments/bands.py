@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from experiments.estimates import ICE_IOU, of_part
+from experiments.estimates import HOW_TO_READ, ICE_IOU
 from experiments.figures import bars
 from experiments.findings import Findings, score_table
 from experiments.study import Study
@@ -12,7 +12,7 @@ from models.importance import FOREST_IMPORTANCE_LINE
 
 REFERENCE: Final = "all bands"
 BAND_SETS: Final = {
-    "B5, B4, B2": ("swir1", "nir", "green"),  # the false colours that show snow and ice to people
+    "SWIR1, NIR, green": ("swir1", "nir", "green"),  # the false colours that show snow and ice to people
     "true colour": ("blue", "green", "red"),
 }
 
@@ -23,7 +23,7 @@ def run(study: Study) -> Findings:
     sets["random-forest features"] = _important_channels(study)
     cells = [[study.network(name, seed, channels=channels) for seed in study.seeds] for name, channels in sets.items()]
     results = iter(study.run([cell for of_set in cells for cell in of_set]))
-    counts = {name: of_part([next(results) for _ in study.seeds]) for name in sets}
+    counts = {name: study.counts([next(results) for _ in study.seeds]) for name in sets}
     table = score_table("IoU by channels", "channels", counts, ICE_IOU, REFERENCE)
     notes = [
         f"Channels of the random forest (importance above {FOREST_IMPORTANCE_LINE:.0%}, mean over the seeds): "
@@ -39,8 +39,9 @@ def run(study: Study) -> Findings:
         "bands",
         "Which channels pay? Baraka et al. 2020, figure 2.",
         (table,),
-        tuple(notes),
+        (HOW_TO_READ, *notes),
         bars(table, ICE_IOU),
+        {"": study.division},
     )
 
 

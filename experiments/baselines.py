@@ -1,10 +1,10 @@
-"""What is a U-Net worth over classifiers of single pixels? (Baraka et al. 2020, table 1; He et al. 2021, table 4)."""
+"""What is a U-Net worth over classifiers of single pixels? (Baraka et al. 2020, table 1; He et al. 2020, table 4)."""
 
 from typing import Any, Final
 
 from experiments import published
 from experiments.cells import Cell
-from experiments.estimates import BINARY_SCORES, ICE_IOU, of_part
+from experiments.estimates import BINARY_SCORES, HOW_TO_READ, ICE_IOU
 from experiments.figures import bars
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value, score_table
 from experiments.pixels import NDSI, NdsiCell
@@ -31,7 +31,7 @@ def run(study: Study) -> Findings:
     kinds[f"{U_NET}, binary"] = [study.network("binary", seed, head="binary") for seed in study.seeds]
     found = iter(study.run([cell for cells in kinds.values() for cell in cells]))
     results = {name: [next(found) for _ in cells] for name, cells in kinds.items()}
-    counts = {name: of_part(of_kind) for name, of_kind in results.items()}
+    counts = {name: study.counts(of_kind) for name, of_kind in results.items()}
     tables = [
         score_table("IoU by method", "method", counts, ICE_IOU, U_NET, published.BASELINES),
         score_table("Glacier against background", "method", counts, BINARY_SCORES, None, published.BASELINES),
@@ -46,13 +46,15 @@ def run(study: Study) -> Findings:
         note = f"The areas lack a band of the snow index (channels: {', '.join(study.channels)}), so it is left out."
     return Findings(
         "baselines",
-        "What is a U-Net worth over what sees single pixels? Baraka et al. 2020, table 1; He et al. 2021, table 4.",
+        "What is a U-Net worth over what sees single pixels? Baraka et al. 2020, table 1; He et al. 2020, table 4.",
         tuple(tables),
         (
+            HOW_TO_READ,
             note,
-            "The published binary U-Net is He's. Pixels of the training windows are sampled uniformly.",
+            "The published binary U-Net is He's, fed three bands. Training pixels are sampled uniformly.",
         ),
         bars(tables[0], ICE_IOU),
+        {"": study.division},
     )
 
 

@@ -1,7 +1,7 @@
 """A cell is the smallest piece of an experiment, done once: its result is kept under the hash of its description.
 
 So an experiment that was interrupted goes on where it stopped, and experiments share what they have in common: the
-network with all channels is trained once for all of them.
+scores of the network with all channels serve most of them.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Cell(Protocol):
         """What it is, for people."""
         ...
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, ground: Ground) -> dict[str, Any]:
         """All that the result depends on, as JSON can hold it."""
         ...
 
@@ -40,8 +40,15 @@ class Cell(Protocol):
 class CellStore:
     """Results in a folder, one JSON file each, with the description beside the result."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ground: Ground) -> None:
+        """Keep results in a folder.
+
+        Args:
+            folder: Created when there is something to keep.
+            ground: What the cells are computed on.
+        """
         self._folder = folder
+        self._ground = ground
 
     def find(self, cell: Cell) -> dict[str, Any] | None:
         """Return the result of a cell, or None if it is yet to be computed."""
@@ -57,9 +64,9 @@ class CellStore:
         path = self._path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps({"description": cell.describe(), "result": result}))
+        draft.write_text(json.dumps({"description": cell.describe(self._ground), "result": result}))
         draft.replace(path)
 
     def _path(self, cell: Cell) -> Path:
-        text = json.dumps([FORMAT, cell.describe()], sort_keys=True)
+        text = json.dumps([FORMAT, cell.describe(self._ground)], sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"

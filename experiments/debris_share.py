@@ -1,72 +1,52 @@
 """Where is a multiclass network better than a binary one? (Baraka et al. 2020, table 3 and figure 7)."""
 
-import math
-from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from experiments import published
-from experiments.estimates import Estimate, of_part
-from experiments.figures import COLOURS, GLACIER_COLOUR, lines
+from experiments.estimates import GLACIER_IOU, HOW_TO_READ, Counts, difference, estimate
+from experiments.figures import COLOURS, lines
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value
+from experiments.heads import HEADS
 from experiments.study import Study
-from imagery.classes import BACKGROUND, DEBRIS_COVERED_ICE, UNKNOWN
-from models.debris_share import (
-    BARAKA_THRESHOLDS,
-    SubsetScore,
-    debris_share,
-    gains_by_debris_share,
-    scores_by_debris_share,
-)
-from models.heads import Head
+from imagery.classes import DEBRIS_COVERED_ICE, UNKNOWN
+from models.debris_share import debris_share
 
-_BOOTSTRAP_SEED = 0
+COMPARED: Final = ("binary", "multiclass")
+_COLOURS: Final = dict(zip(COMPARED, (COLOURS["glacier IoU"], COLOURS["debris IoU"]), strict=True))
 
 
 def run(study: Study) -> Findings:
     """Judge the binary and the multiclass network on test windows with ever more debris."""
-    heads: tuple[Head, ...] = ("binary", "multiclass")
-    found = iter(study.run([study.network(head, seed, head=head) for head in heads for seed in study.seeds]))
-    # Counts are pooled over the seeds as over pixels: the report is of windows.
-    binary, multiclass = (of_part([next(found) for _ in study.seeds]).sum(axis=1) for _ in heads)
+    cells = [study.network(name, seed, head=HEADS[name]) for name in COMPARED for seed in study.seeds]
+    found = iter(study.run(cells))
+    results = {name: [next(found) for _ in study.seeds] for name in COMPARED}
     shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN.value) for mask in study.masks("test")])
-    background, generator = BACKGROUND.value, np.random.default_rng(_BOOTSTRAP_SEED)
-    scores = [scores_by_debris_share(counts, shares, background, generator) for counts in (binary, multiclass)]
-    gains = gains_by_debris_share(binary, multiclass, shares, background, generator)
-    table = _table(scores[0], scores[1], gains)
-    curves = {
-        "binary": (GLACIER_COLOUR, [_estimate(score) for score in scores[0]]),
-        "multiclass": (COLOURS["debris IoU"], [_estimate(score) for score in scores[1]]),
-    }
-    percent = [100 * threshold for threshold in BARAKA_THRESHOLDS]
+    rows = []
+    for threshold in published.DEBRIS_SHARE:
+        kept = shares > threshold
+        counts = {name: study.counts(of_head, kept) for name, of_head in results.items()}
+        rows.append(Row(f"> {threshold:.0%}", {"windows": int(kept.sum()), **_scores(counts, threshold)}))
+    table = Table("Glacier IoU of windows with more than a share of debris", "debris", tuple(rows))
+    curves = {name: (_COLOURS[name], [row.values[name] for row in rows]) for name in COMPARED}
+    percent = [100 * threshold for threshold in published.DEBRIS_SHARE]
     return Findings(
         "debris-share",
         "Is a multiclass network better where there is more debris? Baraka et al. 2020, table 3 and figure 7.",
         (table,),
-        (
-            f"Of {len(shares)} test windows; counts pooled over the seeds. Intervals are of the windows, drawn "
-            "together for the difference: a gain is there when its interval excludes 0.",
-        ),
-        lines(table.title, "more than so much debris, % of the judged pixels", percent, curves, "glacier IoU"),
+        (HOW_TO_READ, f"There are {len(shares)} test windows; the subsets are nested."),
+        lines(table.title, "more than so much debris, % of the judged pixels", percent, curves, GLACIER_IOU),
+        {"": study.division},
     )
 
 
-def _table(binary: Sequence[SubsetScore], multiclass: Sequence[SubsetScore], gains: Sequence[SubsetScore]) -> Table:
-    rows = []
-    for of_binary, of_multiclass, gain in zip(binary, multiclass, gains, strict=True):
-        of_paper = published.DEBRIS_SHARE[gain.more_than]
-        values: dict[str, Value] = {
-            "windows": gain.patches,
-            "binary": _estimate(of_binary),
-            "multiclass": _estimate(of_multiclass),
-            "multiclass less binary": _estimate(gain),
-            f"{PUBLISHED}binary": of_paper[0],
-            f"{PUBLISHED}multiclass": of_paper[1],
-            f"{PUBLISHED}difference": of_paper[1] - of_paper[0],
-        }
-        rows.append(Row(f"> {gain.more_than:.0%}", values))
-    return Table("Glacier IoU of windows with more than a share of debris", "debris", tuple(rows))
-
-
-def _estimate(score: SubsetScore) -> Estimate:
-    return Estimate(score.value, math.nan, score.low, score.high)
+def _scores(counts: dict[str, Counts], threshold: float) -> dict[str, Value]:
+    of_paper = dict(zip(COMPARED, published.DEBRIS_SHARE[threshold], strict=True))
+    binary, multiclass = (counts[name] for name in COMPARED)
+    return {
+        **{name: estimate(of_head, GLACIER_IOU) for name, of_head in counts.items()},
+        "multiclass less binary": difference(multiclass, binary, GLACIER_IOU),
+        **{f"{PUBLISHED}{name}": value for name, value in of_paper.items()},
+        f"{PUBLISHED}difference": of_paper["multiclass"] - of_paper["binary"],
+    }

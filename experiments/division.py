@@ -1,13 +1,11 @@
 """Which windows of the study areas train a network, which choose its best epoch, and which judge it."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
 from imagery.errors import SceneError
@@ -31,8 +29,8 @@ LEAST_VALID: Final = 0.5
 LEAST_GLACIER: Final = 0.1
 """Baraka et al. and Aryal et al. leave out windows with less glacier than this share."""
 
-CELL_WINDOWS: Final = 2
-"""Side of a cell of the fishnet, in windows."""
+BLOCK_WINDOWS: Final = 2
+"""Side, in windows, of the squares that the fishnet draws, and of the blocks of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,21 @@ class Division:
     validation: tuple[Place, ...]
     test: tuple[Place, ...]
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of where all windows lie, of the files they are read from and of the truth in them."""
-        text = json.dumps([[_identity(place) for place in places] for places in self.named().values()])
-        return hashlib.sha256(text.encode()).hexdigest()
-
     def named(self) -> dict[str, tuple[Place, ...]]:
         """The three parts by name."""
         return {"training": self.training, "validation": self.validation, "test": self.test}
+
+    def blocks(self, part: str) -> NDArray[np.int64]:
+        """Number the block of ground of each window of a part, (P,): squares of 2 x 2 windows.
+
+        Windows side by side are hard or easy together, so that a bootstrap has to draw blocks.
+        """
+        squares = [
+            (place.area.name, *(at // (BLOCK_WINDOWS * place.window.height) for at in _corner(place.window)))
+            for place in self.named()[part]
+        ]
+        numbers = {square: number for number, square in enumerate(dict.fromkeys(squares))}
+        return np.array([numbers[square] for square in squares], dtype=np.int64)
 
 
 def divide(areas: Sequence[StudyArea], kind: SplitKind, patch_size_px: int, seed: int) -> Division:
@@ -68,9 +72,9 @@ def divide(areas: Sequence[StudyArea], kind: SplitKind, patch_size_px: int, seed
     Windows do not overlap, have data in at least half of their pixels, and glacier in at least a tenth.
 
     Args:
-        areas: The ground.
-        kind: ``"random"`` draws windows in the shares of Baraka et al.; ``"fishnet"`` draws cells of 2 x 2 windows in
-            those of Aryal et al., so that fewer test windows touch a training window.
+        areas: The ground; no two of them share any.
+        kind: ``"random"`` draws windows in the shares of Baraka et al.; ``"fishnet"`` draws squares of 2 x 2 windows in
+            the shares of Aryal et al., so that fewer test windows touch a training window.
         patch_size_px: Side of the windows.
         seed: Of the draw.
 
@@ -88,7 +92,7 @@ def hold_out(areas: Sequence[StudyArea], patch_size_px: int, seed: int) -> list[
     rest.
 
     Args:
-        areas: The ground.
+        areas: The ground; no two of them share any.
         patch_size_px: Side of the windows.
         seed: Of the draw of validation windows.
 
@@ -132,8 +136,8 @@ def _split(area: StudyArea, kind: SplitKind, size: int, generator: np.random.Gen
     windows = _windows(area, size)
     if kind == "random":
         return random_split(windows, generator)
-    cells = fishnet(area.source.grid.width, area.source.grid.height, CELL_WINDOWS * size)
-    return fishnet_split(windows, cells, generator)
+    squares = fishnet(area.source.grid.width, area.source.grid.height, BLOCK_WINDOWS * size)
+    return fishnet_split(windows, squares, generator)
 
 
 def _third(area: StudyArea, number: int) -> Window:
@@ -165,7 +169,5 @@ def _joined(splits: Iterable[tuple[StudyArea, Split]]) -> Division:
     return Division(**{name: tuple(places) for name, places in parts.items()})
 
 
-def _identity(place: Place) -> list[object]:
-    truth = hashlib.sha256(read_map(place.area.truth, place.window).tobytes()).hexdigest()
-    window = place.window
-    return [place.area.source.to_json(), window.row_off, window.col_off, window.height, window.width, truth]
+def _corner(window: Window) -> tuple[int, int]:
+    return window.row_off, window.col_off

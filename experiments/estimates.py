@@ -1,4 +1,4 @@
-"""Scores of networks, each trained with several seeds, with what they are worth: spread over seeds, doubt over windows.
+"""Scores of networks, each trained with several seeds, with what they are worth: spread over seeds, and intervals.
 
 Every score is pooled over all test windows of a seed, then averaged over the seeds.
 """
@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.networks import Confusions
 from imagery.classes import BACKGROUND, CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
 from models import score_ratios
 from models.bootstrap import bootstrap_interval
@@ -27,6 +26,15 @@ ACCURACY: Final = "accuracy"
 KAPPA: Final = "kappa"
 BINARY_SCORES: Final = (MISSED_ALARM, FALSE_ALARM, ACCURACY, KAPPA)
 """Of glacier against background, as He et al. report them."""
+
+HOW_TO_READ: Final = (
+    "Values are means over the seeds ± their standard deviation, all of pooled counts; in brackets 95 % bootstrap "
+    "intervals, for which blocks of 2 x 2 windows and seeds are drawn again. Differences are of the same windows and "
+    "seeds."
+)
+
+Counts = NDArray[np.int64]
+"""(B, S, K, K) pixels of B blocks of windows and S seeds; rows are the truth, columns the prediction."""
 
 Measure = Callable[[NDArray[Any]], NDArray[np.float64]]
 """Takes counts (..., K, K) to scores (...)."""
@@ -57,7 +65,7 @@ class Estimate:
     Attributes:
         value: Mean over the seeds; NaN where undefined.
         spread: Sample standard deviation over the seeds; NaN of a single one.
-        low: Lower end of the 95 % bootstrap interval of the mean, over test windows.
+        low: Lower end of the 95 % bootstrap interval of the mean, over blocks of windows and over seeds.
         high: Upper end.
     """
 
@@ -67,16 +75,37 @@ class Estimate:
     high: float
 
 
-def of_part(results: Sequence[Mapping[str, Any]], part: str = "test") -> Confusions:
-    """Stack the counts of one kind of cell, (P, S, K, K) for P windows and S seeds."""
-    return np.stack([np.array(result["confusions"][part], dtype=np.int64) for result in results], axis=1)
+def counts_of(
+    results: Sequence[Mapping[str, Any]],
+    blocks: NDArray[np.int64],
+    part: str = "test",
+    kept: NDArray[np.bool_] | None = None,
+) -> Counts:
+    """Gather the counts of one kind of network.
+
+    Args:
+        results: Of trials, one a seed.
+        blocks: (P,) the block of each window of the part (`experiments.division.Division.blocks`).
+        part: The part of the division.
+        kept: (P,) which windows count; all by default.
+
+    Returns:
+        (B, S, K, K): windows added up by block, which is what the bootstrap draws; blocks without a window left out.
+    """
+    windows = np.stack([np.array(result["confusions"][part], dtype=np.int64) for result in results], axis=1)
+    if kept is not None:
+        windows, blocks = windows[kept], blocks[kept]
+    numbers, places = np.unique(blocks, return_inverse=True)
+    counts = np.zeros((len(numbers), *windows.shape[1:]), dtype=np.int64)
+    np.add.at(counts, places, windows)
+    return counts
 
 
-def estimate(counts: Confusions, measure: str) -> Estimate | None:
+def estimate(counts: Counts, measure: str) -> Estimate | None:
     """Score one kind of network.
 
     Args:
-        counts: (P, S, K, K), see :func:`of_part`.
+        counts: (B, S, K, K), see :func:`counts_of`.
         measure: A key of :data:`MEASURES`.
 
     Returns:
@@ -85,12 +114,12 @@ def estimate(counts: Confusions, measure: str) -> Estimate | None:
     return _summary(counts, MEASURES[measure]) if _tells(counts, measure) else None
 
 
-def difference(counts: Confusions, reference: Confusions, measure: str) -> Estimate | None:
-    """Score one kind of network less another on the very same windows, which are drawn together.
+def difference(counts: Counts, reference: Counts, measure: str) -> Estimate | None:
+    """Score one kind of network less another, on the very same windows, which are drawn together.
 
     Args:
-        counts: (P, S, K, K).
-        reference: (P, S, L, L), of as many seeds: those of equal number are compared.
+        counts: (B, S, K, K).
+        reference: (B, S, L, L) of the same blocks; seeds of equal number are compared, and a single one with all.
         measure: A key of :data:`MEASURES`.
 
     Returns:
@@ -106,11 +135,17 @@ def difference(counts: Confusions, reference: Confusions, measure: str) -> Estim
 
 
 def _summary(counts: NDArray[np.int64], measure: Measure) -> Estimate:
-    """Summarise counts (P, S, ...) that a measure takes to one score a seed."""
+    """Summarise counts (B, S, ...) that a measure takes to one score a seed."""
     of_seeds = measure(counts.sum(axis=0))
-    interval = bootstrap_interval(
-        counts, lambda drawn: measure(drawn).mean(axis=-1), np.random.default_rng(_BOOTSTRAP_SEED)
-    )
+    generator = np.random.default_rng(_BOOTSTRAP_SEED)
+
+    def mean_of_drawn_seeds(drawn: NDArray[Any]) -> NDArray[np.float64]:
+        scores = measure(drawn)
+        chosen = generator.integers(scores.shape[-1], size=scores.shape)
+        mean: NDArray[np.float64] = np.take_along_axis(scores, chosen, axis=-1).mean(axis=-1)
+        return mean
+
+    interval = bootstrap_interval(counts, mean_of_drawn_seeds, generator)
     return Estimate(
         value=float(of_seeds.mean()),
         spread=float(of_seeds.std(ddof=1)) if len(of_seeds) > 1 else float("nan"),
@@ -119,5 +154,5 @@ def _summary(counts: NDArray[np.int64], measure: Measure) -> Estimate:
     )
 
 
-def _tells(counts: Confusions, measure: str) -> bool:
+def _tells(counts: Counts, measure: str) -> bool:
     return counts.shape[-1] == len(CLASSES) or measure not in {CLEAN_IOU, DEBRIS_IOU}

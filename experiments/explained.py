@@ -37,9 +37,9 @@ class ExplanationCell:
         """What it is, for people."""
         return self.network.name
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, ground: Ground) -> dict[str, Any]:
         """All that the result depends on."""
-        return {"kind": "explanation", "network": self.network.describe(), "permutations": PERMUTATIONS}
+        return {"kind": "explanation", "network": self.network.describe(ground), "permutations": PERMUTATIONS}
 
     def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
         """Train and explain.

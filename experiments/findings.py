@@ -9,8 +9,8 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from experiments.estimates import Estimate, difference, estimate
-from experiments.networks import Confusions
+from experiments.division import Division, footprints
+from experiments.estimates import Counts, Estimate, difference, estimate
 
 Value = Estimate | float | int | str | None
 
@@ -58,6 +58,7 @@ class Findings:
         tables: The tables.
         notes: What a reader must know to read them.
         figure: The figure.
+        divisions: The windows that it was found on, by name if there is more than one division.
     """
 
     experiment: str
@@ -65,12 +66,13 @@ class Findings:
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     figure: Figure
+    divisions: Mapping[str, Division]
 
 
 def score_table(
     title: str,
     of_rows: str,
-    counts: Mapping[str, Confusions],
+    counts: Mapping[str, Counts],
     measures: Sequence[str],
     reference: str | None = None,
     published: Mapping[str, Mapping[str, float]] | None = None,
@@ -80,7 +82,7 @@ def score_table(
     Args:
         title: What the table shows.
         of_rows: What the rows are.
-        counts: (P, S, K, K) by name of row.
+        counts: (B, S, K, K) by name of row, see `experiments.estimates.counts_of`.
         measures: Keys of `experiments.estimates.MEASURES`.
         reference: The row that the others are compared with.
         published: Published figures by row and measure.
@@ -99,7 +101,7 @@ def score_table(
 
 
 def write(findings: Findings, folder: Path, conditions: Sequence[str]) -> tuple[Path, ...]:
-    """Write Markdown, CSV and PNG, named after the experiment.
+    """Write Markdown, CSV, PNG, and the windows as GeoJSON, all named after the experiment.
 
     Args:
         findings: What was found.
@@ -111,11 +113,11 @@ def write(findings: Findings, folder: Path, conditions: Sequence[str]) -> tuple[
     """
     folder.mkdir(parents=True, exist_ok=True)
     markdown, table, picture = (folder / f"{findings.experiment}.{kind}" for kind in ("md", "csv", "png"))
-    markdown.write_text(_markdown(findings, picture.name, conditions))
-    with table.open("w", newline="") as file:
+    markdown.write_text(_markdown(findings, picture.name, conditions), encoding="utf-8")
+    with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(_records(findings.tables))
     findings.figure.savefig(picture, dpi=130)
-    return markdown, table, picture
+    return markdown, table, picture, *_write_windows(findings, folder)
 
 
 def figures_of(findings: Findings) -> dict[str, float]:
@@ -127,6 +129,16 @@ def figures_of(findings: Findings) -> dict[str, float]:
         for column, value in row.values.items()
         if isinstance(value, Estimate | float | int) and not column.startswith(PUBLISHED)
     }
+
+
+def _write_windows(findings: Findings, folder: Path) -> list[Path]:
+    written = []
+    for name, division in findings.divisions.items():
+        for area, document in footprints(division).items():
+            path = folder / f"{'-'.join(filter(None, (findings.experiment, 'windows', name, area)))}.geojson"
+            path.write_bytes(document)
+            written.append(path)
+    return written
 
 
 def _without_empty_columns(rows: Sequence[Row]) -> tuple[Row, ...]:

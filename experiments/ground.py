@@ -1,8 +1,8 @@
 """The ground of an experiment, ready to be learnt from: patches, their statistics, and where to compute."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 
@@ -13,17 +13,15 @@ from imagery.grid import Window
 from imagery.statistics import ChannelStatistics, channel_statistics
 
 
-@dataclass(frozen=True, eq=False)
 class Ground:
-    """What cells are computed on.
+    """What trials are computed on."""
 
-    Attributes:
-        patches: Reads the windows.
-        device: Where networks run.
-    """
-
-    patches: PatchReader
-    device: torch.device
+    def __init__(self, patches: PatchReader, device: torch.device) -> None:
+        """Take what reads the windows, and where networks run."""
+        self.patches = patches
+        self.device = device
+        self._statistics: dict[Division, ChannelStatistics] = {}
+        self._identities: dict[Division, str] = {}
 
     def patch_set(self, division: Division, part: str, channels: Sequence[str]) -> PatchSet:
         """The windows of a part ("training", "validation", "test") with some channels."""
@@ -31,14 +29,35 @@ class Ground:
 
     def statistics(self, division: Division, channels: Sequence[str]) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of channels over the training windows alone."""
-        known = _statistics(self, division)
+        if division not in self._statistics:
+            self._statistics[division] = _statistics(division, self.patches.channels)
+        known = self._statistics[division]
         indices = [known.channels.index(name) for name in channels]
         return [known.mean[index] for index in indices], [known.std[index] for index in indices]
 
+    def identity(self, division: Division) -> dict[str, str]:
+        """What a result depends on besides the trial: the windows' pixels and truth, and the kind of device.
 
-@lru_cache(maxsize=8)
-def _statistics(ground: Ground, division: Division) -> ChannelStatistics:
+        It does not depend on where the files lie.
+        """
+        if division not in self._identities:
+            self._identities[division] = self._digest(division)
+        return {"windows": self._identities[division], "device": self.device.type}
+
+    def _digest(self, division: Division) -> str:
+        digest = hashlib.sha256(json.dumps(self.patches.channels).encode())
+        for part, places in division.named().items():
+            for place in places:
+                window, grid = place.window, place.area.source.grid
+                where = [part, grid.crs, grid.transform, window.row_off, window.col_off, window.height, window.width]
+                digest.update(json.dumps(where).encode())
+                for array in self.patches.patch(place):
+                    digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def _statistics(division: Division, channels: Sequence[str]) -> ChannelStatistics:
     windows: dict[str, tuple[StudyArea, list[Window]]] = {}
     for place in division.training:
         windows.setdefault(place.area.name, (place.area, []))[1].append(place.window)
-    return channel_statistics(((area.source, of_area) for area, of_area in windows.values()), ground.patches.channels)
+    return channel_statistics(((area.source, of_area) for area, of_area in windows.values()), channels)

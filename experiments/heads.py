@@ -3,7 +3,7 @@
 from typing import Final
 
 from experiments import published
-from experiments.estimates import ICE_IOU, of_part
+from experiments.estimates import HOW_TO_READ, ICE_IOU
 from experiments.figures import bars
 from experiments.findings import Findings, score_table
 from experiments.study import Study
@@ -16,12 +16,16 @@ def run(study: Study) -> Findings:
     """Train every head on all channels."""
     cells = [study.network(name, seed, head=head) for name, head in HEADS.items() for seed in study.seeds]
     results = iter(study.run(cells))
-    counts = {name: of_part([next(results) for _ in study.seeds]) for name in HEADS}
+    counts = {name: study.counts([next(results) for _ in study.seeds]) for name in HEADS}
     table = score_table("IoU by task head", "head", counts, ICE_IOU, "binary", published.HEADS)
     return Findings(
         "heads",
         "One network of three classes, one of glacier against background, or two? Baraka et al. 2020, table 2.",
         (table,),
-        ("Where two binaries both claim a pixel, debris wins. Glacier is clean and debris-covered ice together.",),
+        (
+            HOW_TO_READ,
+            "Where two binaries both claim a pixel, debris wins. Glacier is clean and debris-covered ice together.",
+        ),
         bars(table, ICE_IOU),
+        {"": study.division},
     )

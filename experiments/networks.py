@@ -46,11 +46,11 @@ class NetworkCell:
     input_normalization: InputNormalization
     training: TrainingConfig
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, ground: Ground) -> dict[str, Any]:
         """All that the result depends on."""
         return {
             "kind": "network",
-            "division": self.division.digest,
+            "ground": ground.identity(self.division),
             "channels": self.channels,
             "unet": self.unet.to_json(),
             "head": self.head,

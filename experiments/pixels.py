@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.errors import ConflictError
 from experiments.cells import OnStep
 from experiments.division import Division
 from experiments.ground import Ground
@@ -42,11 +43,11 @@ class PixelClassifierCell:
     baseline: str
     seed: int
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, ground: Ground) -> dict[str, Any]:
         """All that the result depends on."""
         return {
             "kind": "pixel classifier",
-            "division": self.division.digest,
+            "ground": ground.identity(self.division),
             "channels": self.channels,
             "baseline": self.baseline,
             "pixels": SAMPLED_PIXELS,
@@ -58,10 +59,16 @@ class PixelClassifierCell:
 
         Returns:
             "confusions" of the test windows; of a random forest the "importance" of each channel too, in [0, 1].
+
+        Raises:
+            ConflictError: The training windows hold too few pixels of a class.
         """
         training = ground.patch_set(self.division, "training", self.channels)
         sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN.value, self.seed)
-        classifier = fit_baseline(self.baseline, sample, self.seed)
+        try:
+            classifier = fit_baseline(self.baseline, sample, self.seed)
+        except ValueError as error:
+            raise ConflictError(f"{self.name}: {error}") from error
         on_step(1, 2)
         test = ground.patch_set(self.division, "test", self.channels)
         result: dict[str, Any] = {
@@ -85,9 +92,9 @@ class NdsiCell:
     name: str
     division: Division
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, ground: Ground) -> dict[str, Any]:
         """All that the result depends on."""
-        return {"kind": "ndsi", "division": self.division.digest}
+        return {"kind": "ndsi", "ground": ground.identity(self.division)}
 
     def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
         """Sweep, choose and judge.

@@ -13,13 +13,13 @@ BASELINES: Final[Published] = {
     "gradient boosting": {CLEAN_IOU: 0.5663, DEBRIS_IOU: 0.1930},
     "multi-layer perceptron": {CLEAN_IOU: 0.5452, DEBRIS_IOU: 0.1781},
     "U-Net": {CLEAN_IOU: 0.5829, DEBRIS_IOU: 0.3707},
-    # He et al. 2021, table 4.
+    # He et al. 2020, table 4.
     "NDSI threshold": {MISSED_ALARM: 0.1606, FALSE_ALARM: 0.2036, ACCURACY: 0.9584, KAPPA: 0.7939},
     "U-Net, binary": {MISSED_ALARM: 0.1949, FALSE_ALARM: 0.0602, ACCURACY: 0.9727, KAPPA: 0.8522},
 }
 
 NDSI_SWEEP: Final[Mapping[float, Mapping[str, float]]] = {
-    # He et al. 2021, table 4, in per cent there.
+    # He et al. 2020, table 4, in per cent there.
     threshold: dict(zip((MISSED_ALARM, FALSE_ALARM, ACCURACY, KAPPA), scores, strict=True))
     for threshold, scores in {
         0.0: (0.1397, 0.2221, 0.9573, 0.7929),
@@ -41,8 +41,8 @@ HEADS: Final[Published] = {
 }
 
 LOSSES: Final[Published] = {
-    # Aryal et al. 2023, table 3. Its rows "cross-entropy" and "combined, 0.5" and "0.9" contradict themselves
-    # (precision and recall of the first imply another IoU, the other two are one row printed twice): left out.
+    # Aryal et al. 2023, table 3. Left out: cross-entropy, whose precision and recall imply another IoU, and the rows of
+    # alpha 0.5 and 0.9, which are one row printed twice.
     "boundary alone (α = 0)": {CLEAN_IOU: 0.0025, DEBRIS_IOU: 0.0300},
     "combined, α = 0.1": {CLEAN_IOU: 0.6631, DEBRIS_IOU: 0.3343},
     "masked Dice (α = 1)": {CLEAN_IOU: 0.6734, DEBRIS_IOU: 0.2905},

@@ -34,9 +34,13 @@ def record(
     tracking = _tracking(settings, folder)
     run_id = tracking.start_run(findings.experiment, parameters, {"experiment": findings.experiment})
     figures = {_REFUSED.sub("_", name): value for name, value in figures_of(findings).items()}
-    tracking.log_metrics(run_id, figures, step=0)
-    tracking.log_files(run_id, files)
-    tracking.end_run(run_id, "FINISHED")
+    state = "FAILED"
+    try:
+        tracking.log_metrics(run_id, figures, step=0)
+        tracking.log_files(run_id, files)
+        state = "FINISHED"
+    finally:
+        tracking.end_run(run_id, state)
     return tracking.url
 
 

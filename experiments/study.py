@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from experiments.areas import StudyArea
 from experiments.cells import Cell, CellStore
 from experiments.division import Division, SplitKind, divide
+from experiments.estimates import Counts, counts_of
 from experiments.ground import Ground
 from experiments.networks import NetworkCell
 from experiments.patches import PatchReader
 from experiments.pixels import PixelClassifierCell
+from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.classes import CLASSES
 from models.heads import Head
 from models.losses import LossName
@@ -76,7 +78,9 @@ class Study:
         self.choices = choices
         self.channels = ground.patches.channels
         """All channels that every area has."""
-        self.bands = tuple(name for name in areas[0].source.band_names if name in self.channels)
+        derived = {ELEVATION, SLOPE, *INDICES}
+        self.bands = tuple(name for name in self.channels if name not in derived)
+        """The channels that a sensor recorded."""
         self._ground = ground
         self._store = store
         self._progress = progress
@@ -95,6 +99,10 @@ class Study:
         """Yield the truth (h, w) of each window of a part, in order."""
         return (mask for _, mask in self._ground.patch_set(self.division, part, self.channels).arrays())
 
+    def counts(self, results: Sequence[dict[str, Any]], kept: NDArray[np.bool_] | None = None) -> Counts:
+        """Gather the counts of the test windows; see `experiments.estimates.counts_of`."""
+        return counts_of(results, self.division.blocks("test"), kept=kept)
+
     def network(
         self,
         name: str,
@@ -104,29 +112,34 @@ class Study:
         head: Head | None = None,
         loss: LossName | None = None,
         alpha: float = 0.5,
-        balance: bool | None = None,
         division: Division | None = None,
     ) -> NetworkCell:
         """Describe a network: as the choices have it, but for what is given.
 
+        Rare classes are favoured neither in the sampling nor in the loss, as in the papers: it would be another help
+        for a network that tells debris than for one that does not, and none for a classifier of pixels.
+
         Args:
             name: What it is, for people.
             seed: Of the initial weights and of the training.
-            channels: What it is fed; all channels by default.
+            channels: What it is fed, in any order; all channels by default.
             head: The task head; multiclass by default.
             loss: The loss; the architecture's by default.
             alpha: Of the loss "combined".
-            balance: Whether rare classes are favoured; as the architecture has it by default.
             division: The windows; those of :attr:`division` by default.
         """
         preset = PRESETS[self.choices.architecture]
-        fed, head = tuple(channels or self.channels), head or "multiclass"
+        fed = tuple(name for name in self.channels if channels is None or name in channels)
+        head = head or "multiclass"
         shape = preset.network(len(fed), len(CLASSES), head)
-        training = replace(preset.training, steps=self.choices.steps, seed=seed, alpha=alpha)
-        if loss is not None:
-            training = replace(training, loss=loss)
-        if balance is not None:
-            training = replace(training, balance=balance)
+        training = replace(
+            preset.training,
+            steps=self.choices.steps,
+            seed=seed,
+            loss=loss or preset.training.loss,
+            alpha=alpha,
+            balance=False,
+        )
         return NetworkCell(
             name=f"{name}, seed {seed}",
             division=division or self.division,
@@ -169,4 +182,5 @@ def open_study(
         progress: Told of what goes on.
     """
     with PatchReader(areas) as patches:
-        yield Study(Ground(patches, device), areas, choices, CellStore(folder), progress)
+        ground = Ground(patches, device)
+        yield Study(ground, areas, choices, CellStore(folder, ground), progress)

@@ -104,7 +104,7 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
                 balance=False,
             ),
         ),
-        # He et al. 2021, section 3.2. The paper has no dropout, so that Monte Carlo dropout has nothing to vary: set a
+        # He et al. 2020, section 3.2. The paper has no dropout, so that Monte Carlo dropout has nothing to vary: set a
         # dropout to use the network in active learning. Its feature maps are not stated: 32, doubled five times, give
         # the 1024 of Ronneberger et al., to which it refers. The learning rate is the 1 of Zeiler 2012.
         "he": Preset(

@@ -9,10 +9,12 @@ from sqlalchemy.orm import undefer
 
 from catalog import labels, raster_keys, training
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
+from imagery.channels import ELEVATION, SLOPE
 from imagery.classes import BACKGROUND, UNKNOWN, by_name
 from imagery.grid import Window
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from imagery.scene import SceneReader, SceneSource
+from imagery.sensors import holds_flags
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event
 from labeling.ledger import ledger_entry
@@ -138,11 +140,11 @@ def draw(regions: list[Region], height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
-    """Where the scene has anything to be judged: data in at least one band, and the border around it.
+    """Where the scene has anything to be judged: data in at least one measured band, and the border around it.
 
-    Trap: ground outside the border that nobody could draw on would otherwise be stored as background. Training leaves
-    out more, whatever lacks one of the network's channels (see :mod:`workers.labelled_patches`); that depends on the
-    network, and a label does not.
+    Trap: ground outside the border that nobody could draw on would otherwise be stored as background, and so would the
+    fill around a scene whose flags and relief have values there too. Training leaves out more, whatever lacks one of
+    the network's channels (see :mod:`workers.labelled_patches`); that depends on the network, and a label does not.
 
     Returns:
         (h, w).
@@ -152,9 +154,19 @@ def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
         OutlineError: its border cannot be read.
     """
     with SceneReader(source) as reader:
-        invalid = np.isnan(reader.read(source.band_names, window))
+        invalid = np.isnan(reader.read(_measured_bands(source), window))
     known: NDArray[np.bool_] = ~np.logical_and.reduce(invalid, axis=0)
     return known
+
+
+def _measured_bands(source: SceneSource) -> tuple[str, ...]:
+    """Bands that show the ground; all of them if none does, for then they are what was judged by.
+
+    A quality band has a value in the fill (1 in Landsat's), and so may elevation and slope among the bands.
+    """
+    relief = {ELEVATION, SLOPE}
+    measured = tuple(name for name in source.band_names if not holds_flags(name) and name not in relief)
+    return measured or source.band_names
 
 
 def _annotator(work: Work, user_id: int | None) -> str:

@@ -1,6 +1,9 @@
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -10,8 +13,11 @@ from shapely.geometry import shape
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from catalog.bundle_cache import CARD, checksum_tag
 from catalog.context import Catalog
-from catalog.records import Scene, SceneRole, SceneState
+from catalog.promotions import KEPT, PROMOTED
+from catalog.records import Promotion, RunState, RunTrigger, Scene, SceneRole, SceneState, TrainingRun
+from catalog.registry import CHAMPION, registry_of
 from imagery.scene import SceneSource
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, add_scoring, as_role, pushed
@@ -319,6 +325,78 @@ def test_a_papers_architecture_asks_every_scene_for_its_channels_unless_others_a
     )
     catalog.settings = catalog.settings.model_copy(update={"channels": ["red", "nir"]})
     assert register().status_code == 202
+
+
+def band(name: str, index: int) -> dict[str, Any]:
+    return {"name": name, "path": "scene.tif", "index": index}
+
+
+def note(catalog: Catalog, verdict: str) -> None:
+    """Note what was decided of version 3."""
+    decided = Promotion(model_version=3, previous_version=None, verdict=verdict, reason="for a test", actor="gate")
+    with catalog.database.write() as session:
+        session.add(decided)
+
+
+def cache_card(catalog: Catalog, channels: list[str]) -> None:
+    """Leave the card of version 3 on this machine, as whoever has used the version does."""
+    known = {"state": RunState.FINISHED, "mlflow_run_id": "run-3", "model_version": 3}
+    with catalog.database.write() as session:
+        session.add(TrainingRun(trigger=RunTrigger.MANUAL, label_ids=[], labels_sha256="0" * 64, seed=0, **known))
+    folder = catalog.settings.var_dir / "cache" / "models" / "3-run-3"
+    folder.mkdir(parents=True)
+    (folder / CARD).write_text(json.dumps({"channels": channels}))
+
+
+@pytest.mark.slow
+def test_a_scene_is_asked_for_the_champions_channels_whatever_the_settings_say_by_now(
+    register: Register, catalog: Catalog, mlflow_server: str, tmp_path: Path
+) -> None:
+    """The network of `tests.models.networks` is fed red and nir; that of the settings would be fed eight bands."""
+    from catalog.tracking import Tracking
+    from models.bundle import write_bundle
+    from tests.models.cards import origin
+    from tests.models.networks import small_segmenter
+
+    changes = {"architecture": "aryal", "mlflow_url": mlflow_server, "registered_model": f"model-{uuid4().hex}"}
+    settings = catalog.settings = catalog.settings.model_copy(update=changes)
+    assert_problem(register(), 422, "architecture 'aryal'")
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    write_bundle(bundle, small_segmenter(), origin())
+    tracking = Tracking(settings.mlflow_url, "tests", settings.registered_model)
+    tags = {checksum_tag(CARD): hashlib.sha256((bundle / CARD).read_bytes()).hexdigest()}
+    run_id = tracking.start_run("fine-tune", {}, {})
+    version = tracking.register(run_id, bundle, tags, "for a test")
+    tracking.end_run(run_id, "FINISHED")
+    registry_of(settings).move_alias(CHAMPION, version)
+
+    fault = f"found no nir in the scene; expected the channels of the champion, version {version}: red, nir"
+    assert_problem(register(path=None, bands=[band("red", 1), band("blue", 3)]), 422, fault)
+    assert register().status_code == 202
+    other = {"name": "west", "path": None, "bands": [band("red", 1), band("nir", 4)]}
+    assert register(**other).status_code == 202, "the pool has more bands than the champion is fed"
+
+
+def test_while_mlflow_is_down_the_champions_channels_come_from_its_cached_card(
+    register: Register, catalog: Catalog
+) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
+    note(catalog, PROMOTED)
+    cache_card(catalog, ["red", "ndwi"])
+    assert_problem(register(path=None, bands=[band("red", 1), band("nir", 4)]), 422, "found no ndwi", "version 3")
+    assert register(path=None, bands=[band("red", 1), band("green", 2), band("nir", 4)]).status_code == 202
+
+
+def test_while_mlflow_is_down_a_champion_whose_card_is_nowhere_holds_no_scene_back(
+    register: Register, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
+    note(catalog, KEPT)
+    assert_problem(register(), 422, "architecture 'aryal'")
+    note(catalog, PROMOTED)
+    assert register().status_code == 202
+    assert "unseen by the champion, version 3: MLflow does not answer" in caplog.text
 
 
 def test_a_dem_or_border_outside_the_scene_root_or_misspelt_is_refused(register: Register, catalog: Catalog) -> None:

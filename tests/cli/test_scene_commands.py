@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from al_server.schemas import SceneRequest
 from catalog.context import Catalog
-from catalog.records import Scene
+from catalog.promotions import PROMOTED
+from catalog.records import Promotion, Scene
 from cli import scene_commands
 from cli.everest import everest_scenes
 from imagery.border import BorderSource
@@ -46,6 +47,21 @@ def test_a_scene_is_added_with_its_dem_and_border(
     assert source.dem is not None
     assert (source.dem.name, source.dem.path) == ("elevation", str(dem))
     assert source.border == BorderSource(str(border), "clean_ice")
+
+
+def test_a_scene_may_be_added_to_a_champion_though_its_channels_are_not_those_of_the_settings(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
+    command = ["add", "khumbu", "--role", "pool", "--file", str(forge_scene(tmp_path / "scene.tif").path)]
+    refused = CliRunner().invoke(scene_commands.scene, command)
+    assert "the channels of the architecture 'aryal'" in str(refused.exception)
+    with catalog.database.write() as session:
+        moved = {"model_version": 1, "previous_version": None, "verdict": PROMOTED}
+        session.add(Promotion(**moved, reason="the first version", actor="gate"))
+    result = CliRunner().invoke(scene_commands.scene, command)
+    assert result.exit_code == 0, result.output
 
 
 def test_the_example_scene_says_when_it_was_acquired(tmp_path: Path) -> None:

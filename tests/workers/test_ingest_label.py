@@ -201,6 +201,29 @@ def test_ground_without_any_data_is_stored_as_unknown(catalog, tmp_path):
     assert not desk.mask()[4:, :16].any()
 
 
+@pytest.mark.parametrize("beside", ["quality", "QA_RADSAT", "elevation", "slope"])
+def test_fill_is_stored_as_unknown_though_flags_and_relief_have_values_there(catalog, tmp_path, beside):
+    """Trap: Landsat's quality band says 1 in the fill, a valid number. Columns 80 to 159 of the scene are fill."""
+    desk = sit_down(catalog, tmp_path / "d.tif", nodata_columns=80)
+    everywhere = write_geotiff(tmp_path / "beside.tif", np.ones((100, 160), np.uint16), descriptions=[beside])
+    with desk.catalog.database.write() as session:
+        stack = describe((*source_of(desk.scene).bands, BandSource(beside, str(everywhere), 1)))
+        session.get_one(Scene, desk.scene.id).source = stack.to_json()
+    desk.deliver(saved(desk.second, []))
+    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert not desk.mask()[:, :16].any()
+
+
+def test_ground_of_a_scene_that_is_relief_alone_is_stored_as_judged(catalog, tmp_path):
+    desk = sit_down(catalog, tmp_path / "e.tif")
+    relief = write_geotiff(tmp_path / "relief.tif", np.ones((100, 160), np.uint16), descriptions=["elevation"])
+    with desk.catalog.database.write() as session:
+        source = describe((BandSource("elevation", str(relief), 1),))
+        session.get_one(Scene, desk.scene.id).source = source.to_json()
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    np.testing.assert_array_equal(desk.mask(), CLEAN)
+
+
 def test_ground_that_lacks_one_band_only_is_stored_as_judged(catalog, tmp_path):
     desk = sit_down(catalog, tmp_path / "c.tif")
     bands = source_of(desk.scene).bands
