@@ -42,6 +42,9 @@ def experiment(
     """
     if scenes and example:
         raise click.UsageError("found both SCENES and --example; expected one of them")
+    from workers.main import prepare_threads
+
+    prepare_threads(Settings())  # the next imports load torch
     from cli.experiment_run import run_experiment
     from experiments.study import Choices
 

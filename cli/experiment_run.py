@@ -38,7 +38,7 @@ def run_experiment(name: str, scenes: Sequence[str], example: Example | None, ch
     target = _target(folder, areas, choices)
     device = pick_device(settings.device)
     run = resolve_name(f"experiments.{name.replace('-', '_')}:run")
-    with _Shown() as progress, open_study(areas, choices, folder / "cells", device, progress) as study:
+    with _Shown() as progress, open_study(areas, choices, folder / "trials", device, progress) as study:
         findings: Findings = run(study)
     files = write(findings, target, _conditions(findings, areas, choices))
     parameters = asdict(choices) | {
@@ -89,7 +89,7 @@ def _conditions(findings: Findings, areas: Sequence[StudyArea], choices: Choices
 
 
 class _Shown:
-    """Progress for people: a bar for the cells, one for the steps of the cell, and a line for each that is done."""
+    """Progress for people: a bar for the trials, one for the steps of the trial, and a line for each that is done."""
 
     def __init__(self) -> None:
         self._console = Console()
@@ -101,7 +101,7 @@ class _Shown:
             TimeRemainingColumn(),
             console=self._console,
         )
-        self._cells = self._bars.add_task("networks", total=None)
+        self._trials = self._bars.add_task("networks", total=None)
         self._steps = self._bars.add_task("", total=None)
 
     def __enter__(self) -> Self:
@@ -113,8 +113,8 @@ class _Shown:
     ) -> None:
         self._bars.stop()
 
-    def begin(self, cells: int) -> None:
-        self._bars.reset(self._cells, total=cells)
+    def begin(self, trials: int) -> None:
+        self._bars.reset(self._trials, total=trials)
 
     def start(self, name: str) -> None:
         self._bars.reset(self._steps, description=name, total=None)
@@ -123,6 +123,6 @@ class _Shown:
         self._bars.update(self._steps, completed=done, total=steps)
 
     def end(self, name: str, known: bool) -> None:
-        self._bars.advance(self._cells)
+        self._bars.advance(self._trials)
         took = self._bars.tasks[self._steps].elapsed or 0.0
         self._console.print(f"{name}: " + ("known from before" if known else f"{took:.1f} s"), highlight=False)

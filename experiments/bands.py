@@ -21,8 +21,8 @@ def run(study: Study) -> Findings:
     """Train on every set of channels that the areas can give, and on those that a random forest finds important."""
     sets = dict(_channel_sets(study))
     sets["random-forest features"] = _important_channels(study)
-    cells = [[study.network(name, seed, channels=channels) for seed in study.seeds] for name, channels in sets.items()]
-    results = iter(study.run([cell for of_set in cells for cell in of_set]))
+    trials = [[study.network(name, seed, channels=channels) for seed in study.seeds] for name, channels in sets.items()]
+    results = iter(study.run([trial for of_set in trials for trial in of_set]))
     counts = {name: study.counts([next(results) for _ in study.seeds]) for name in sets}
     table = score_table("IoU by channels", "channels", counts, ICE_IOU, REFERENCE)
     notes = [

@@ -3,12 +3,12 @@
 from typing import Any, Final
 
 from experiments import published
-from experiments.cells import Cell
 from experiments.estimates import BINARY_SCORES, HOW_TO_READ, ICE_IOU
 from experiments.figures import bars
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value, score_table
-from experiments.pixels import NDSI, NdsiCell
+from experiments.pixels import NDSI, NdsiTrial
 from experiments.study import Study
+from experiments.trials import Trial
 from models.ndsi import GLACIER
 
 U_NET: Final = "U-Net"
@@ -22,15 +22,15 @@ NDSI_ROW: Final = "NDSI threshold"
 
 def run(study: Study) -> Findings:
     """Fit and train everything on the same windows, all channels."""
-    kinds: dict[str, list[Cell]] = {
+    kinds: dict[str, list[Trial]] = {
         name: [study.pixel_classifier(baseline, seed) for seed in study.seeds] for name, baseline in CLASSIFIERS.items()
     }
     if NDSI in study.channels:
-        kinds[NDSI_ROW] = [NdsiCell(NDSI_ROW, study.division)]
+        kinds[NDSI_ROW] = [NdsiTrial(NDSI_ROW, study.division)]
     kinds[U_NET] = [study.network("multiclass", seed) for seed in study.seeds]
     kinds[f"{U_NET}, binary"] = [study.network("binary", seed, head="binary") for seed in study.seeds]
-    found = iter(study.run([cell for cells in kinds.values() for cell in cells]))
-    results = {name: [next(found) for _ in cells] for name, cells in kinds.items()}
+    found = iter(study.run([trial for trials in kinds.values() for trial in trials]))
+    results = {name: [next(found) for _ in trials] for name, trials in kinds.items()}
     counts = {name: study.counts(of_kind) for name, of_kind in results.items()}
     tables = [
         score_table("IoU by method", "method", counts, ICE_IOU, U_NET, published.BASELINES),

@@ -19,8 +19,8 @@ _COLOURS: Final = dict(zip(COMPARED, (COLOURS["glacier IoU"], COLOURS["debris Io
 
 def run(study: Study) -> Findings:
     """Judge the binary and the multiclass network on test windows with ever more debris."""
-    cells = [study.network(name, seed, head=HEADS[name]) for name in COMPARED for seed in study.seeds]
-    found = iter(study.run(cells))
+    trials = [study.network(name, seed, head=HEADS[name]) for name in COMPARED for seed in study.seeds]
+    found = iter(study.run(trials))
     results = {name: [next(found) for _ in study.seeds] for name in COMPARED}
     shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN.value) for mask in study.masks("test")])
     rows = []

@@ -1,4 +1,4 @@
-"""The cell of an explanation: train a network, then ask what each channel contributes to it."""
+"""The trial of an explanation: train a network, then ask what each channel contributes to it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.cells import OnStep
 from experiments.ground import Ground
-from experiments.networks import NetworkCell
+from experiments.networks import NetworkTrial
+from experiments.trials import OnStep
 from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
 from models.explanations import ChannelScores, saliency_scores
 from models.heads import decide
@@ -23,14 +23,14 @@ PERMUTATIONS: Final = 3
 
 
 @dataclass(frozen=True)
-class ExplanationCell:
+class ExplanationTrial:
     """A network to train and explain.
 
     Attributes:
         network: The network, which tells clean from debris-covered ice.
     """
 
-    network: NetworkCell
+    network: NetworkTrial
 
     @property
     def name(self) -> str:

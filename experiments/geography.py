@@ -12,10 +12,10 @@ def run(study: Study) -> Findings:
     """Train on two thirds of the ground, and compare what is scored there with the held-out third."""
     thirds = enumerate(hold_out(study.areas, study.choices.patch_size_px, DIVISION_SEED), start=1)
     divisions = {f"third {number} held out": division for number, division in thirds}
-    cells = [
+    trials = [
         study.network(name, seed, division=division) for name, division in divisions.items() for seed in study.seeds
     ]
-    found = iter(study.run(cells))
+    found = iter(study.run(trials))
     rows = []
     for name, division in divisions.items():
         results = [next(found) for _ in study.seeds]

@@ -14,8 +14,8 @@ HEADS: Final[dict[str, Head]] = {"binary": "binary", "multiclass": "multiclass",
 
 def run(study: Study) -> Findings:
     """Train every head on all channels."""
-    cells = [study.network(name, seed, head=head) for name, head in HEADS.items() for seed in study.seeds]
-    results = iter(study.run(cells))
+    trials = [study.network(name, seed, head=head) for name, head in HEADS.items() for seed in study.seeds]
+    results = iter(study.run(trials))
     counts = {name: study.counts([next(results) for _ in study.seeds]) for name in HEADS}
     table = score_table("IoU by task head", "head", counts, ICE_IOU, "binary", published.HEADS)
     return Findings(

@@ -31,12 +31,12 @@ LOSSES: Final[dict[str, tuple[LossName, float]]] = {
 
 def run(study: Study) -> Findings:
     """Train with every loss on all channels."""
-    cells = [
+    trials = [
         study.network(name, seed, loss=loss, alpha=alpha)
         for name, (loss, alpha) in LOSSES.items()
         for seed in study.seeds
     ]
-    found = iter(study.run(cells))
+    found = iter(study.run(trials))
     results = {name: [next(found) for _ in study.seeds] for name in LOSSES}
     counts = {name: study.counts(of_loss) for name, of_loss in results.items()}
     table = score_table("IoU by loss", "loss", counts, ICE_IOU, REFERENCE, published.LOSSES)

@@ -1,4 +1,4 @@
-"""The cell of a network: train it on the training windows, count its hits and misses on every part."""
+"""The trial of a network: train it on the training windows, count its hits and misses on every part."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -6,10 +6,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.cells import OnStep
 from experiments.division import Division
 from experiments.ground import Ground
 from experiments.patches import PatchSet
+from experiments.trials import OnStep
 from imagery.classes import CLASSES, UNKNOWN
 from models.heads import Head, decide, head_classes, merge_truth
 from models.inference import place, predict_windows
@@ -25,7 +25,7 @@ REPORT_EVERY_STEPS: Final = 10
 
 
 @dataclass(frozen=True)
-class NetworkCell:
+class NetworkTrial:
     """A network to train and judge.
 
     Attributes:

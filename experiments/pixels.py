@@ -1,4 +1,4 @@
-"""The cells of what sees single pixels: scikit-learn's classifiers, and the threshold on the snow index."""
+"""The trials of what sees single pixels: scikit-learn's classifiers, and the threshold on the snow index."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.errors import ConflictError
-from experiments.cells import OnStep
 from experiments.division import Division
 from experiments.ground import Ground
 from experiments.networks import Confusions
 from experiments.patches import PatchSet
+from experiments.trials import OnStep
 from imagery.classes import CLASSES, UNKNOWN
 from models.baselines import fit_baseline
 from models.heads import merge_truth
@@ -26,7 +26,7 @@ SAMPLED_PIXELS: Final = 50_000
 
 
 @dataclass(frozen=True)
-class PixelClassifierCell:
+class PixelClassifierTrial:
     """A classifier of pixels to fit and judge, on the very windows of the networks.
 
     Attributes:
@@ -61,11 +61,11 @@ class PixelClassifierCell:
             "confusions" of the test windows; of a random forest the "importance" of each channel too, in [0, 1].
 
         Raises:
-            ConflictError: The training windows hold too few pixels of a class.
+            ConflictError: The training windows hold too few pixels of a class, or none that is valid in all channels.
         """
         training = ground.patch_set(self.division, "training", self.channels)
-        sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN.value, self.seed)
         try:
+            sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN.value, self.seed)
             classifier = fit_baseline(self.baseline, sample, self.seed)
         except ValueError as error:
             raise ConflictError(f"{self.name}: {error}") from error
@@ -81,7 +81,7 @@ class PixelClassifierCell:
 
 
 @dataclass(frozen=True)
-class NdsiCell:
+class NdsiTrial:
     """The threshold on the NDSI: chosen on the validation windows, swept and judged on the test windows.
 
     Attributes:

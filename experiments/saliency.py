@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import published
 from experiments.estimates import Estimate
-from experiments.explained import ICE, ExplanationCell
+from experiments.explained import ICE, ExplanationTrial
 from experiments.figures import bars
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value
 from experiments.study import Study
@@ -15,7 +15,7 @@ from experiments.study import Study
 
 def run(study: Study) -> Findings:
     """Explain the network with all channels, and a random forest beside it."""
-    explained = study.run([ExplanationCell(study.network("explained", seed)) for seed in study.seeds])
+    explained = study.run([ExplanationTrial(study.network("explained", seed)) for seed in study.seeds])
     forests = study.run([study.pixel_classifier("random_forest", seed) for seed in study.seeds])
     columns: dict[str, Mapping[str, Value]] = {}
     for item in ICE:

@@ -1,4 +1,4 @@
-"""A study: the ground, the choices that all cells share, and the running of cells."""
+"""A study: the ground, the choices that all trials share, and the running of trials."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
-from experiments.cells import Cell, CellStore
 from experiments.division import Division, SplitKind, divide
 from experiments.estimates import Counts, counts_of
 from experiments.ground import Ground
-from experiments.networks import NetworkCell
+from experiments.networks import NetworkTrial
 from experiments.patches import PatchReader
-from experiments.pixels import PixelClassifierCell
+from experiments.pixels import PixelClassifierTrial
+from experiments.trials import Trial, TrialStore
 from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.classes import CLASSES
 from models.heads import Head
@@ -55,24 +55,24 @@ class Choices:
 class Progress(Protocol):
     """Told of what goes on, for people to see."""
 
-    def begin(self, cells: int) -> None:
-        """So many cells are to be computed."""
+    def begin(self, trials: int) -> None:
+        """So many trials are to be computed."""
 
     def start(self, name: str) -> None:
-        """A cell is begun."""
+        """A trial is begun."""
 
     def step(self, done: int, steps: int) -> None:
-        """The cell has come so far."""
+        """The trial has come so far."""
 
     def end(self, name: str, known: bool) -> None:
-        """The cell is done, or was known already."""
+        """The trial is done, or was known already."""
 
 
 class Study:
-    """Computes cells, or finds what is known of them."""
+    """Computes trials, or finds what is known of them."""
 
     def __init__(
-        self, ground: Ground, areas: Sequence[StudyArea], choices: Choices, store: CellStore, progress: Progress
+        self, ground: Ground, areas: Sequence[StudyArea], choices: Choices, store: TrialStore, progress: Progress
     ) -> None:
         self.areas = areas
         self.choices = choices
@@ -113,7 +113,7 @@ class Study:
         loss: LossName | None = None,
         alpha: float = 0.5,
         division: Division | None = None,
-    ) -> NetworkCell:
+    ) -> NetworkTrial:
         """Describe a network: as the choices have it, but for what is given.
 
         Rare classes are favoured neither in the sampling nor in the loss, as in the papers: it would be another help
@@ -140,7 +140,7 @@ class Study:
             alpha=alpha,
             balance=False,
         )
-        return NetworkCell(
+        return NetworkTrial(
             name=f"{name}, seed {seed}",
             division=division or self.division,
             channels=fed,
@@ -150,22 +150,22 @@ class Study:
             training=training,
         )
 
-    def pixel_classifier(self, baseline: str, seed: int) -> PixelClassifierCell:
+    def pixel_classifier(self, baseline: str, seed: int) -> PixelClassifierTrial:
         """Describe a classifier of single pixels, fed all channels."""
-        return PixelClassifierCell(f"{baseline}, seed {seed}", self.division, self.channels, baseline, seed)
+        return PixelClassifierTrial(f"{baseline}, seed {seed}", self.division, self.channels, baseline, seed)
 
-    def run(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-        """Return the result of each cell, computing those that are not known yet."""
-        self._progress.begin(len(cells))
-        return [self._result(cell) for cell in cells]
+    def run(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+        """Return the result of each trial, computing those that are not known yet."""
+        self._progress.begin(len(trials))
+        return [self._result(trial) for trial in trials]
 
-    def _result(self, cell: Cell) -> dict[str, Any]:
-        self._progress.start(cell.name)
-        known = self._store.find(cell)
+    def _result(self, trial: Trial) -> dict[str, Any]:
+        self._progress.start(trial.name)
+        known = self._store.find(trial)
         if known is None:
-            self._store.keep(cell, cell.run(self._ground, self._progress.step))
-        self._progress.end(cell.name, known is not None)
-        return known or self._store.read(cell)  # read back, so that a resumed experiment sees the very same
+            self._store.keep(trial, trial.run(self._ground, self._progress.step))
+        self._progress.end(trial.name, known is not None)
+        return known or self._store.read(trial)  # read back, so that a resumed experiment sees the very same
 
 
 @contextmanager
@@ -183,4 +183,4 @@ def open_study(
     """
     with PatchReader(areas) as patches:
         ground = Ground(patches, device)
-        yield Study(ground, areas, choices, CellStore(folder, ground), progress)
+        yield Study(ground, areas, choices, TrialStore(folder, ground), progress)

@@ -1,4 +1,4 @@
-"""A cell is the smallest piece of an experiment, done once: its result is kept under the hash of its description.
+"""A trial is the smallest piece of an experiment, done once: its result is kept under the hash of its description.
 
 So an experiment that was interrupted goes on where it stopped, and experiments share what they have in common: the
 scores of the network with all channels serve most of them.
@@ -20,7 +20,7 @@ OnStep = Callable[[int, int], None]
 """Takes the steps done and the steps in all."""
 
 
-class Cell(Protocol):
+class Trial(Protocol):
     """Something to compute."""
 
     @property
@@ -37,7 +37,7 @@ class Cell(Protocol):
         ...
 
 
-class CellStore:
+class TrialStore:
     """Results in a folder, one JSON file each, with the description beside the result."""
 
     def __init__(self, folder: Path, ground: Ground) -> None:
@@ -45,28 +45,28 @@ class CellStore:
 
         Args:
             folder: Created when there is something to keep.
-            ground: What the cells are computed on.
+            ground: What the trials are computed on.
         """
         self._folder = folder
         self._ground = ground
 
-    def find(self, cell: Cell) -> dict[str, Any] | None:
-        """Return the result of a cell, or None if it is yet to be computed."""
-        return self.read(cell) if self._path(cell).exists() else None
+    def find(self, trial: Trial) -> dict[str, Any] | None:
+        """Return the result of a trial, or None if it is yet to be computed."""
+        return self.read(trial) if self._path(trial).exists() else None
 
-    def read(self, cell: Cell) -> dict[str, Any]:
-        """Return the result of a cell that is kept."""
-        result: dict[str, Any] = json.loads(self._path(cell).read_text())["result"]
+    def read(self, trial: Trial) -> dict[str, Any]:
+        """Return the result of a trial that is kept."""
+        result: dict[str, Any] = json.loads(self._path(trial).read_text())["result"]
         return result
 
-    def keep(self, cell: Cell, result: dict[str, Any]) -> None:
+    def keep(self, trial: Trial, result: dict[str, Any]) -> None:
         """Keep a result; a half-written file never takes the place of a whole one."""
-        path = self._path(cell)
+        path = self._path(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps({"description": cell.describe(self._ground), "result": result}))
+        draft.write_text(json.dumps({"description": trial.describe(self._ground), "result": result}))
         draft.replace(path)
 
-    def _path(self, cell: Cell) -> Path:
-        text = json.dumps([FORMAT, cell.describe(self._ground)], sort_keys=True)
+    def _path(self, trial: Trial) -> Path:
+        text = json.dumps([FORMAT, trial.describe(self._ground)], sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
