@@ -73,7 +73,7 @@ def bars(table: Table, columns: Sequence[str], below: CurvePanel | None = None) 
             _bars(axes, table, column)
         panels[0].invert_yaxis()
         if any(f"{PUBLISHED}{column}" in table.columns for column in columns):
-            parts[0].supxlabel("bars: here, with 95 % intervals over test windows   ◇: published, other data", size=8.5)
+            parts[0].supxlabel("bars: here, with 95 % intervals   ◇: published, other data", size=8.5)
         if below is not None:
             _curves(parts[1].subplots(), below)
         return figure
