@@ -76,7 +76,8 @@ def data(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
 
 def prediction(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Predict the scene, or the first rows of windows, by Baraka's U-Net with fresh weights; encode the class map."""
-    from models.presets import PRESETS  # torch weighs on this stage alone, as on the compute worker alone
+    from models.inference import pick_device, place  # torch weighs on this stage alone, as on the compute worker alone
+    from models.presets import PRESETS
     from models.segmenter import build_segmenter
     from workers.windows import predict_classes
 
@@ -89,18 +90,18 @@ def prediction(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     shape = preset.network(len(CHANNELS), len(CLASSES), preset.head)
     statistics = [100.0] * len(CHANNELS), [50.0] * len(CHANNELS)
     segmenter = build_segmenter(CHANNELS, *statistics, shape, 0, preset.head, preset.input_normalization)
-    classes = predict_classes(segmenter, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN.value)
-    whole = np.full((grid.height, grid.width), UNKNOWN.value, dtype=np.uint8)
-    whole[: classes.shape[0]] = classes
-    return {"rows_predicted": source.grid.height, "cog_bytes": len(class_map_to_cog(whole, grid))}
+    placed = place(segmenter, pick_device())
+    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN.value)
+    if given.window_rows:  # the map of the whole scene is what has to be encoded
+        classes = np.pad(classes, ((0, grid.height - len(classes)), (0, 0)), constant_values=UNKNOWN.value)
+    return {"rows_predicted": source.grid.height, "cog_bytes": len(class_map_to_cog(classes, grid))}
 
 
 def outlines(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     """Outline the true ice, with its relief, and write a GeoPackage."""
     source = _source(folder)
     truth = read_map(json.loads((folder / PLAN).read_text())["truth"], source.grid.window)
-    with relief_of(source) as terrain:
-        table = tabulate(truth, source.grid, terrain=terrain)
+    table = tabulate(truth, source.grid, terrain=relief_of(source))
     return {"outlines": len(table.ground), "geopackage_bytes": len(write_outlines_gpkg(table))}
 
 

@@ -5,7 +5,7 @@ product", full list of attributes: `area_km2`, `cenlon`, `cenlat`, `src_date`, `
 and `slope_deg`, all in its units. The others are ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -14,10 +14,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.features import rasterize
-from scipy.ndimage import find_objects
 from shapely.geometry import Polygon
 
 from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.polygons import mask_to_polygons, to_ground
 from imagery.projection import ELLIPSOID, to_wgs84
@@ -27,21 +27,22 @@ from imagery.vectors import CLASS_FIELD
 _NAMES: Final = tuple(entry.name for entry in CLASSES)
 _ICE: Final = (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value)
 _RELIEF_FIELDS: Final = ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")
-_NO_RELIEF: Final = (np.nan,) * len(_RELIEF_FIELDS)
 # A straight edge on the map is curved in longitude and latitude. In pieces of a kilometre (32 pixels of 30 m) it keeps
 # within centimetres of its place at glaciers' latitudes.
 _PIECE_PX: Final = 32
 
 
 @dataclass(frozen=True)
-class Terrain:
-    """The relief below a mask, for the attributes that RGI takes from it.
+class TerrainStrip:
+    """The relief below some rows of a mask, for the attributes that RGI takes from it.
 
     Attributes:
-        elevation_m: (H, W) metres above the ellipsoid or geoid of its DEM; NaN where unknown.
-        slope_deg: (H, W) degrees, 0 to 90; NaN where unknown.
+        row: The first row.
+        elevation_m: (h, W) metres above the ellipsoid or geoid of its DEM; NaN where unknown.
+        slope_deg: (h, W) degrees, 0 to 90; NaN where unknown.
     """
 
+    row: int
     elevation_m: NDArray[np.floating[Any]]
     slope_deg: NDArray[np.floating[Any]]
 
@@ -64,7 +65,7 @@ class OutlineTable:
               for an approximately central point inside).
             - `src_date`: day of the image (ISO 8601: YYYY-MM-DD), if known.
             - `zmin_m`, `zmed_m`, `zmean_m`, `zmax_m`, `slope_deg`: over the pixels whose centres the outline holds and
-              whose value is known, the slope a mean; NaN where there is none; only with `Terrain`.
+              whose value is known, the slope a mean; NaN where there is none; only with a relief.
             - `smooth_px`: the smoothing; `px_changed` and `area_diff`: its error, see `SmoothingError`, the area for
               the outline's class. All 0 without smoothing.
     """
@@ -80,7 +81,7 @@ def tabulate(
     grid: Grid,
     *,
     smoothing_px: float = 0.0,
-    terrain: Terrain | None = None,
+    terrain: Iterable[TerrainStrip] | None = None,
     src_date: date | None = None,
     class_names: Sequence[str] = _NAMES,
 ) -> OutlineTable:
@@ -90,7 +91,7 @@ def tabulate(
         mask: (H, W) label mask.
         grid: Where it lies.
         smoothing_px: As `imagery.polygons.mask_to_polygons`.
-        terrain: The relief on the same grid.
+        terrain: The relief on the same grid, strip by strip from the first row to the last.
         src_date: Day of the image.
         class_names: Names of the classes by their value, where the mask tells others apart than the legend does: those
             of a binary model are background and glacier.
@@ -136,32 +137,45 @@ def _centres(wgs84: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
     return {"cenlon": shapely.get_x(centres), "cenlat": shapely.get_y(centres)}
 
 
-def _relief(terrain: Terrain, polygons: Sequence[Polygon], grid: Grid) -> dict[str, NDArray[np.float64]]:
-    grid.check_shape(terrain.elevation_m.shape)
-    grid.check_shape(terrain.slope_deg.shape)
+def _relief(strips: Iterable[TerrainStrip], polygons: Sequence[Polygon], grid: Grid) -> dict[str, NDArray[np.float64]]:
+    """Summarise the relief below each polygon, holding that of the polygons alone which a strip has reached."""
     owner = np.zeros((grid.height, grid.width), dtype=np.int32)
     if polygons:
         rasterize([(polygon, number) for number, polygon in enumerate(polygons, start=1)], out=owner)
-    # One outline at a time, in its bounding box: a sort of all pixels would take several copies of the scene.
-    parts = [_relief_of(terrain, owner, number, box) for number, box in enumerate(find_objects(owner), start=1)]
-    # Outlines thinned by smoothing may hold no pixel, and the last of them are then not found.
-    parts += [_NO_RELIEF] * (len(polygons) - len(parts))
-    table = np.array(parts, dtype=np.float64).reshape(len(polygons), len(_NO_RELIEF))
+    table = np.full((len(polygons), len(_RELIEF_FIELDS)), np.nan)
+    bottoms = [polygon.bounds[3] for polygon in polygons]  # in rows of the mask
+    open_parts: dict[int, list[NDArray[np.float32]]] = {}
+    row = 0
+    for strip in strips:
+        found = owner[row : row + len(strip.elevation_m)]
+        if strip.row != row or not found.shape == strip.elevation_m.shape == strip.slope_deg.shape:
+            raise SceneError(
+                f"found relief of shape {strip.elevation_m.shape} from row {strip.row}; expected strips that follow "
+                f"each other over {grid.height} rows x {grid.width} columns, the next from row {row}"
+            )
+        row += len(found)
+        for number, part in _by_outline(found, strip):
+            open_parts.setdefault(number, []).append(part)
+        for number in [number for number in open_parts if bottoms[number - 1] <= row]:
+            table[number - 1] = _summary(np.concatenate(open_parts.pop(number), axis=1))
+    if row != grid.height:
+        raise SceneError(f"found relief of {row} rows; expected that of all {grid.height}")
     return dict(zip(_RELIEF_FIELDS, table.T, strict=True))
 
 
-def _relief_of(
-    terrain: Terrain, owner: NDArray[np.int32], number: int, box: tuple[slice, slice] | None
-) -> tuple[float, ...]:
-    """`_RELIEF_FIELDS` of the outline of a number, whose pixels lie in a box; None if it holds none."""
-    if box is None:
-        return _NO_RELIEF
-    inside = owner[box] == number
-    heights, slopes = (
-        part[np.isfinite(part)].astype(np.float64)
-        for part in (terrain.elevation_m[box][inside], terrain.slope_deg[box][inside])
-    )
-    of_heights = (heights.min(), np.median(heights), heights.mean(), heights.max()) if heights.size else _NO_RELIEF[:4]
+def _by_outline(owner: NDArray[np.int32], strip: TerrainStrip) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Number of each outline in a strip, and elevation and slope of its pixels there, (2, n)."""
+    inside = owner > 0
+    order = np.argsort(owner[inside], kind="stable")
+    numbers, starts = np.unique(owner[inside][order], return_index=True)
+    values = np.stack([strip.elevation_m[inside], strip.slope_deg[inside]]).astype(np.float32)[:, order]
+    yield from zip(numbers.tolist(), np.split(values, starts, axis=1)[1:], strict=True)
+
+
+def _summary(values: NDArray[np.float32]) -> tuple[float, ...]:
+    """`_RELIEF_FIELDS` of one outline, from elevation and slope of its pixels (2, n)."""
+    heights, slopes = (part[np.isfinite(part)].astype(np.float64) for part in values)
+    of_heights = (heights.min(), np.median(heights), heights.mean(), heights.max()) if heights.size else (np.nan,) * 4
     return (*map(float, of_heights), float(slopes.mean()) if slopes.size else np.nan)
 
 

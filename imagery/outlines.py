@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry import Polygon, mapping
@@ -70,6 +69,8 @@ def add_class_layer(path: Path, layer: str, class_name: str, polygons: Sequence[
         polygons: In the CRS given.
         crs: Authority code or WKT.
     """
+    import pyogrio  # see imagery.vectors
+
     pyogrio.raw.write(
         path,
         np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object),
@@ -83,6 +84,8 @@ def add_class_layer(path: Path, layer: str, class_name: str, polygons: Sequence[
 
 
 def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **options: Any) -> None:
+    import pyogrio
+
     columns = list(table.fields.values())
     pyogrio.raw.write(
         target,

@@ -1,12 +1,15 @@
 """Putting patch arrays together into a scene raster, blended where they overlap, strip by strip."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
 from imagery.grid import Window
+
+_STRIP_ROWS: Final = 64  # handed out together, so that what is made of them stays small beside the band
 
 
 def stitch(
@@ -36,7 +39,7 @@ def stitch(
     for window, array in parts:
         _check(window, array, height, width)
         if band is None:
-            band = _Band(array.shape[0], width)
+            band = _Band(array.shape[0], window.height, width)
         elif window.row_off > band.top:
             yield from band.rows_above(window.row_off)
         band.add(window, array)
@@ -46,12 +49,16 @@ def stitch(
 
 
 class _Band:
-    """The rows that windows still reach: weighted sums (C, rows, W) and weights (rows, W) from row `top` on."""
+    """The rows that windows still reach: weighted sums (C, rows, W) and weights (rows, W) from row `top` on.
 
-    def __init__(self, channels: int, width: int) -> None:
+    The arrays are made once and shifted in place; rows beyond those in use hold zeros.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
         self.top = 0
-        self._sum: NDArray[np.float32] = np.zeros((channels, 0, width), dtype=np.float32)
-        self._weight: NDArray[np.float32] = np.zeros((0, width), dtype=np.float32)
+        self._used = 0
+        self._sum: NDArray[np.float32] = np.zeros((channels, height, width), dtype=np.float32)
+        self._weight: NDArray[np.float32] = np.zeros((height, width), dtype=np.float32)
 
     def add(self, window: Window, array: NDArray[np.float32]) -> None:
         if array.shape[0] != self._sum.shape[0]:
@@ -82,18 +89,22 @@ class _Band:
                 f"found {int(missing.sum())} pixels that no window covered, the first at row {self.top + first}, "
                 f"column {column}; expected windows over the whole raster, as imagery.grid.tile gives them"
             )
-        finished = (self.top, self._sum[:, :count] / self._weight[:count])
-        # Copies, lest views keep the finished rows in memory.
-        self._sum, self._weight = self._sum[:, count:].copy(), self._weight[count:].copy()
-        self.top = row
-        yield finished
+        for start in range(0, count, _STRIP_ROWS):
+            rows = slice(start, min(start + _STRIP_ROWS, count))
+            yield self.top + start, self._sum[:, rows] / self._weight[rows]
+        left = self._used - count
+        for layer in (*self._sum, self._weight):
+            layer[:left] = layer[count : self._used]
+            layer[left : self._used] = 0
+        self.top, self._used = row, left
 
     def _reach(self, rows: int) -> None:
-        """Append empty rows until there are so many."""
+        """Take so many rows in use."""
         more = rows - self._weight.shape[0]
-        if more > 0:
+        if more > 0:  # windows that are higher than the first
             self._sum = np.pad(self._sum, ((0, 0), (0, more), (0, 0)))
             self._weight = np.pad(self._weight, ((0, more), (0, 0)))
+        self._used = max(self._used, rows)
 
 
 def _check(window: Window, array: NDArray[np.float32], height: int, width: int) -> None:

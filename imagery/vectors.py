@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
 from imagery.classes import LEGEND
@@ -98,6 +96,9 @@ def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | No
         OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, or
             geometries that are no polygons or have no place in the scene's CRS.
     """
+    import pyogrio  # brings pandas along, 90 MB: only a process that reads outlines pays for it
+    from pyogrio.errors import DataLayerError, DataSourceError
+
     _check_format(path)
     try:
         layer = _choose_layer(path, layer)
@@ -154,6 +155,8 @@ def _check_format(path: str) -> None:
 
 
 def _choose_layer(path: str, layer: str | None) -> str:
+    import pyogrio
+
     names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
     if layer is None and len(names) == 1:
         return names[0]
@@ -180,6 +183,8 @@ def _read_features(
     path: str, info: dict[str, Any], extent: Bounds, class_name: str | None
 ) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """The FIDs and geometries (WKB) of the features near the scene, (n,) each."""
+    import pyogrio
+
     columns = [CLASS_FIELD] if class_name is not None and CLASS_FIELD in info["fields"] else []
     _, fids, wkb, fields = pyogrio.raw.read(
         path, layer=info["layer_name"], columns=columns, bbox=extent, return_fids=True

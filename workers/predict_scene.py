@@ -47,15 +47,14 @@ def predict_by(work: Work, champion: LoadedVersion, scene_id: int) -> None:
         champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN.value
     )
     names = head_classes(champion.segmenter.head, [item.name for item in CLASSES])
-    with relief_of(source) as terrain:
-        outlines = tabulate(
-            classes,
-            source.grid,
-            smoothing_px=settings.outline_smoothing_px,
-            terrain=terrain,
-            src_date=day_of(scene),
-            class_names=names,
-        )
+    outlines = tabulate(
+        classes,
+        source.grid,
+        smoothing_px=settings.outline_smoothing_px,
+        terrain=relief_of(source),
+        src_date=day_of(scene),
+        class_names=names,
+    )
     store.put(keys["geojson"], write_outlines_geojson(outlines))
     store.put(keys["gpkg"], write_outlines_gpkg(outlines))
     store.put(keys["shp.zip"], write_outlines_shapefile(outlines))

@@ -8,7 +8,7 @@ from pyproj import Geod
 
 from imagery.errors import SceneError
 from imagery.grid import Grid
-from imagery.outline_table import Terrain, tabulate
+from imagery.outline_table import TerrainStrip, tabulate
 from tests.imagery.forge import UTM_45N
 
 GRID = Grid(UTM_45N, (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0), width=8, height=6)
@@ -44,7 +44,7 @@ def test_area_is_on_the_ellipsoid(latitude: float) -> None:
 
 
 def test_attributes_are_named_as_in_rgi_and_short_enough_for_shapefiles() -> None:
-    terrain = Terrain(np.zeros((6, 8)), np.zeros((6, 8)))
+    terrain = [TerrainStrip(0, np.zeros((6, 8)), np.zeros((6, 8)))]
     fields = tabulate(TWO, GRID, terrain=terrain, src_date=date(2000, 10, 30)).fields
     assert list(fields) == [
         *("outline_id", "class", "area_km2", "cenlon", "cenlat", "src_date"),
@@ -63,14 +63,16 @@ def test_what_is_not_known_is_left_out() -> None:
     assert not {"src_date", "zmin_m", "slope_deg"} & set(fields)
 
 
-def test_relief_is_of_the_pixels_inside_and_nan_where_unknown() -> None:
+@pytest.mark.parametrize("rows", [1, 2, 4, 6])
+def test_relief_is_of_the_pixels_inside_and_nan_where_unknown_however_it_comes_in_strips(rows: int) -> None:
     elevation = np.full((6, 8), 9999.0)
     elevation[0:2, 0:2] = [[5000, 5100], [5200, np.nan]]
     elevation[3:6, 3:8] = np.nan
     slope = np.full((6, 8), 80.0)
     slope[0:2, 0:2] = [[10, 20], [30, 40]]
     slope[3:6, 3:8] = 5
-    fields = tabulate(TWO, GRID, terrain=Terrain(elevation, slope)).fields
+    strips = (TerrainStrip(row, elevation[row : row + rows], slope[row : row + rows]) for row in range(0, 6, rows))
+    fields = tabulate(TWO, GRID, terrain=strips).fields
     found = {name: fields[name][0] for name in ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")}
     assert found == {"zmin_m": 5000, "zmed_m": 5100, "zmean_m": 5100, "zmax_m": 5200, "slope_deg": 25}
     assert np.isnan([fields[name][1] for name in ("zmin_m", "zmed_m", "zmean_m", "zmax_m")]).all()
@@ -78,8 +80,15 @@ def test_relief_is_of_the_pixels_inside_and_nan_where_unknown() -> None:
 
 
 def test_relief_of_another_size_is_refused() -> None:
-    with pytest.raises(SceneError, match="found an array of shape"):
-        tabulate(TWO, GRID, terrain=Terrain(np.zeros((6, 8)), np.zeros((5, 8))))
+    def strip(row: int, height: int, width: int = 8) -> TerrainStrip:
+        return TerrainStrip(row, np.zeros((height, width)), np.zeros((height, width)))
+
+    with pytest.raises(SceneError, match=r"found relief of shape \(6, 7\) from row 0; expected strips"):
+        tabulate(TWO, GRID, terrain=[strip(0, 6, 7)])
+    with pytest.raises(SceneError, match=r"from row 4; expected .* the next from row 3"):
+        tabulate(TWO, GRID, terrain=[strip(0, 3), strip(4, 2)])
+    with pytest.raises(SceneError, match="found relief of 3 rows; expected that of all 6"):
+        tabulate(TWO, GRID, terrain=[strip(0, 3)])
 
 
 def test_the_centre_lies_inside_even_a_horseshoe() -> None:

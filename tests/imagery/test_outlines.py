@@ -13,7 +13,7 @@ from shapely.geometry import shape
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines
-from imagery.outline_table import Terrain, tabulate
+from imagery.outline_table import TerrainStrip, tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from tests.imagery.forge import UTM_45N
 
@@ -104,7 +104,7 @@ def test_a_shapefile_brings_its_crs_and_its_encoding(tmp_path: Path) -> None:
 
 
 def test_unknown_relief_is_null_in_every_file(tmp_path: Path) -> None:
-    unknown = Terrain(np.full((30, 40), np.nan), np.full((30, 40), 10.0))
+    unknown = [TerrainStrip(0, np.full((30, 40), np.nan), np.full((30, 40), 10.0))]
     features = json.loads(write_outlines_geojson(tabulate(RING, GRID, terrain=unknown)))["features"]
     assert [(item["properties"]["zmed_m"], item["properties"]["slope_deg"]) for item in features] == [(None, 10)] * 2
     path = tmp_path / "a.gpkg"
