@@ -70,9 +70,10 @@ test: setup  ## run all tests
 test-fast: setup  ## run the tests that need no service, no browser and no long training
 	@$(BIN)/python -m pytest -m "not slow"
 
-bench: setup  ## measure label efficiency and idle cost; leaves var/bench/
+bench: setup  ## measure label efficiency, idle cost and a whole scene; leaves var/bench/
 	@$(BIN)/python -m benchmarks.label_efficiency
 	@$(BIN)/python -m benchmarks.idle_cost
+	@$(BIN)/python -m benchmarks.large_scene
 
 lint: setup  ## formatter, linter, strict types and direction of imports
 	$(BIN)/ruff check

@@ -20,7 +20,7 @@ from imagery.grid import Grid, Window
 
 # GDAL keeps blocks it has read in memory, by default up to a twentieth of the machine's. It reads this variable, in
 # mebibytes, once, at the first block; a user's own setting goes first.
-os.environ.setdefault("GDAL_CACHEMAX", "128")
+os.environ.setdefault("GDAL_CACHEMAX", "64")
 
 # A file that declares one giant block would be decompressed whole to read one pixel of it.
 _LARGEST_BLOCK_BYTES: Final = 1 << 30

@@ -26,6 +26,7 @@ from imagery.vectors import CLASS_FIELD
 
 _NAMES: Final = tuple(entry.name for entry in CLASSES)
 _ICE: Final = (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value)
+_BURNT_TOGETHER: Final = 256
 _RELIEF_FIELDS: Final = ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")
 # A straight edge on the map is curved in longitude and latitude. In pieces of a kilometre (32 pixels of 30 m) it keeps
 # within centimetres of its place at glaciers' latitudes.
@@ -140,8 +141,10 @@ def _centres(wgs84: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
 def _relief(strips: Iterable[TerrainStrip], polygons: Sequence[Polygon], grid: Grid) -> dict[str, NDArray[np.float64]]:
     """Summarise the relief below each polygon, holding that of the polygons alone which a strip has reached."""
     owner = np.zeros((grid.height, grid.width), dtype=np.int32)
-    if polygons:
-        rasterize([(polygon, number) for number, polygon in enumerate(polygons, start=1)], out=owner)
+    # Rasterio turns every vertex of what it is given into Python objects before it burns anything.
+    for first in range(0, len(polygons), _BURNT_TOGETHER):
+        numbered = enumerate(polygons[first : first + _BURNT_TOGETHER], start=first + 1)
+        rasterize([(polygon, number) for number, polygon in numbered], out=owner)
     table = np.full((len(polygons), len(_RELIEF_FIELDS)), np.nan)
     bottoms = [polygon.bounds[3] for polygon in polygons]  # in rows of the mask
     open_parts: dict[int, list[NDArray[np.float32]]] = {}

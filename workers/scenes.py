@@ -13,7 +13,7 @@ from imagery.masks import OutlineLayer
 from imagery.scene import SceneSource
 from imagery.store import RasterStore
 
-STRIP_ROWS = 256
+STRIP_ROWS = 64  # what is made of a strip on the way takes some ten times its size
 
 
 def raster_store(catalog: Catalog) -> RasterStore:
