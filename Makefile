@@ -70,7 +70,9 @@ test: setup  ## run all tests
 test-fast: setup  ## run the tests that need no service, no browser and no long training
 	@$(BIN)/python -m pytest -m "not slow"
 
-bench: setup  ## measure label efficiency, idle cost and a whole scene; leaves var/bench/
+bench: setup  ## measure scoring, rankings, label efficiency, idle cost and a whole scene; leaves var/bench/
+	@$(BIN)/python -m benchmarks.scoring_speed
+	@$(BIN)/python -m benchmarks.ranking_agreement
 	@$(BIN)/python -m benchmarks.label_efficiency
 	@$(BIN)/python -m benchmarks.idle_cost
 	@$(BIN)/python -m benchmarks.large_scene

@@ -37,7 +37,6 @@ from models.training import TrainingConfig, fit
 from workers.acquisition import select
 from workers.gate import judge
 from workers.recipe import fresh_network, training_config
-from workers.score_pool import patch_seed
 from workers.windows import batches, predict_classes, read_batch
 
 CPU = torch.device("cpu")
@@ -98,8 +97,7 @@ class Task:
         scores: dict[int, float] = {}
         if segmenter is not None:
             for batch in batches(free, self.settings.inference_batch_size):
-                seeds = [patch_seed(seed, i) for i in batch]
-                prediction = predict_mc(segmenter, self.images[batch], self.settings.mc_passes, seeds)
+                prediction = predict_mc(segmenter, self.images[batch], self.settings.mc_passes, seed)
                 for i, entropy, information in zip(
                     batch, prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True
                 ):

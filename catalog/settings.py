@@ -149,6 +149,9 @@ class Settings(BaseSettings):
     # Scoring and choosing
     mc_passes: int = Field(20, ge=2, description="Passes T of Monte-Carlo dropout.")
     mc_seed: int = Field(0, ge=0, description="Seed of the dropout masks; stored with every score.")
+    mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="What the passes are computed in; `auto`: bfloat16 where the device computes in it."
+    )
     inference_batch_size: int = Field(8, ge=1, description="Patches scored together.")
     outline_smoothing_px: float = Field(
         0.0,

@@ -22,7 +22,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # idle thre
 
 # glibc hands the memory of each forward pass back to the kernel and faults it in again for the next, which makes a
 # pass 1.3 to 1.6 times slower; kept, it is reused.
-_KEEP_MEMORY = {
+KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
     "MALLOC_TOP_PAD_": str(128 * 2**20),
@@ -152,7 +152,7 @@ def _our_own(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[
     modules: list[tuple[str, tuple[str, ...], Mapping[str, str]]] = [
         ("api", ("al_server.main",), _ONE_THREAD),
         ("worker-io", ("workers.main", "io"), _ONE_THREAD),
-        ("worker-compute", ("workers.main", "compute"), _KEEP_MEMORY),
+        ("worker-compute", ("workers.main", "compute"), KEEP_MEMORY),
         ("clock", ("workers.clock",), _ONE_THREAD),
     ]
     return [

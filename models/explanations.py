@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.heads import Head
 from models.modes import evaluating
@@ -120,18 +120,10 @@ def _saliency(segmenter: GlacierSegmenter, batch: Tensor, class_index: int) -> I
 
 
 def _logits_and_input(segmenter: GlacierSegmenter, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the network; return its logits and the normalised, imputed, padded input of the U-Net, a leaf of the graph.
-
-    The input is caught on its way, since its normalisation exists in the segmenter alone.
-    """
-    caught: list[Tensor] = []
-
-    def catch(_unet: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        caught.append(inputs[0].detach().requires_grad_())
-        return (caught[0],)
-
-    with segmenter.unet.register_forward_pre_hook(catch):
-        return segmenter(raw), caught[0]
+    """Run the network; return its logits and what the U-Net was given, a leaf of the graph."""
+    given = segmenter.network_input(raw).detach().requires_grad_()
+    logits: Tensor = segmenter.unet(given)
+    return logits[:, :, : raw.shape[2], : raw.shape[3]], given
 
 
 def _class_logit(logits: Tensor, head: Head, class_index: int) -> Tensor:

@@ -5,16 +5,21 @@ approximate posterior); Houlsby et al. 2011, "Bayesian active learning for class
 Gal 2017, "Uncertainty in deep learning", section 3.3.1 (predictive entropy and mutual information).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.modes import evaluating, mixed_precision
+from models.dropout_masks import draw_masks
+from models.modes import evaluating
 from models.segmenter import GlacierSegmenter
-from models.spatial_dropout import SpatialDropout
+from models.thinned_unet import ThinnedUNet
+from models.unet import UNetPair
+
+# Images that go through a pass together: their activations should stay near the processor.
+PIXELS_TOGETHER: Final = 512 * 512
 
 
 @dataclass(frozen=True)
@@ -33,44 +38,9 @@ class McPrediction:
     mutual_information: Tensor
 
 
-@contextmanager
-def stochastic(model: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
-    """Make only the dropout layers of ``model`` stochastic; all else is in evaluation mode, without gradients.
-
-    Batch-norm statistics stay frozen: putting the whole network in ``train()``, as published code does, would move them
-    and make a patch's prediction depend on its neighbours in the batch.
-
-    Every sample of the batch has a generator of its own, so that its masks depend on its seed alone, not on which batch
-    it came in. The generators run on from pass to pass: each forward pass within one context draws new masks.
-
-    Args:
-        model: A network with at least one :class:`SpatialDropout` of positive probability.
-        seeds: One seed for each sample of the batches to come.
-
-    Yields:
-        Nothing; the context is the effect.
-
-    Raises:
-        ValueError: The model has no active dropout, so that every pass would be the same.
-    """
-    layers = [layer for layer in model.modules() if isinstance(layer, SpatialDropout) and layer.p > 0.0]
-    if not layers:
-        raise ValueError(
-            "the model has no SpatialDropout with p > 0, so all passes would agree; "
-            "build it with UNetConfig(dropout=...) above 0, or rank patches without Monte Carlo dropout"
-        )
-    generators = tuple(torch.Generator().manual_seed(seed) for seed in seeds)
-    with evaluating(model):
-        for layer in layers:
-            layer.generators = generators
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.generators = None
-
-
-def predict_mc(segmenter: GlacierSegmenter, images: Tensor, passes: int, seeds: Sequence[int]) -> McPrediction:
+def predict_mc(
+    segmenter: GlacierSegmenter, images: Tensor, passes: int, seed: int, dtype: torch.dtype = torch.float32
+) -> McPrediction:
     """Predict with T stochastic passes, keeping running sums only: memory does not grow with T.
 
     With p_t the class probabilities of pass t and H[p] = -sum_k p_k ln p_k:
@@ -79,31 +49,43 @@ def predict_mc(segmenter: GlacierSegmenter, images: Tensor, passes: int, seeds: 
     - predictive entropy   H[p]
     - mutual information   H[p] - (1/T) sum_t H[p_t]   (BALD: Houlsby et al. 2011)
 
+    All patches meet the same T masks, which follow from the seed alone. So a score depends on no batch, and what a set
+    of masks does to all patches alike does not disturb their ranking (common random numbers). Within the T passes the
+    masks are balanced (:func:`models.dropout_masks.draw_masks`). Only dropout is stochastic: batch norms keep their
+    statistics, whatever the mode of the network, which is left alone.
+
     Args:
-        segmenter: The network; its dropout layers alone become stochastic, and its mode is restored afterwards.
+        segmenter: The network, on any device.
         images: (N, C, H, W) float32 raw digital numbers, NaN = nodata; any device.
         passes: T, at least 1. With T = 1 the mutual information is 0 by definition.
-        seeds: N seeds, one for each patch. The same seed gives the same masks in every batch.
+        seed: Of the masks.
+        dtype: What the passes are computed in; sums are float32.
 
     Returns:
         The three maps, on the CPU. Nodata pixels hold the prediction of an average pixel: exclude them by mask.
 
     Raises:
-        ValueError: ``passes`` < 1, not one seed for each patch, or a network without dropout.
+        ValueError: ``passes`` < 1, or a network without dropout.
     """
     if passes < 1:
         raise ValueError(f"{passes} passes were asked for; at least 1 is needed")
-    if len(seeds) != images.shape[0]:
-        raise ValueError(f"{len(seeds)} seeds were given for {images.shape[0]} patches; give one seed a patch")
-    device = segmenter.device
-    images = images.to(device)
-    with stochastic(segmenter, seeds):
-        probability = _pass(segmenter, images, device)
-        entropy = _entropy(probability)
-        for _ in range(passes - 1):
-            sample = _pass(segmenter, images, device)
-            probability += sample
-            entropy += _entropy(sample)
+    count, _, height, width = images.shape
+    networks = _thinned(segmenter, dtype)
+    masks = [draw_masks(network.widths, network.p, passes, seed + index) for index, network in enumerate(networks)]
+    probability = torch.zeros(count, segmenter.classes, height, width, device=segmenter.device)
+    entropy = torch.zeros(count, height, width, device=segmenter.device)
+    with evaluating(segmenter):
+        together = max(1, PIXELS_TOGETHER // (height * width))
+        parts = [slice(start, start + together) for start in range(0, count, together)]
+        begun = [_begin(segmenter, networks, images[part]) for part in parts]
+        for number in range(passes):
+            thinned = [network.thin(of_network[number]) for network, of_network in zip(networks, masks, strict=True)]
+            for part, maps in zip(parts, begun, strict=True):
+                of_networks = zip(networks, maps, thinned, strict=True)
+                logits = torch.cat([network.run(before, weights) for network, before, weights in of_networks], dim=1)
+                sample = segmenter.to_probabilities(logits[:, :, :height, :width])
+                probability[part] += sample
+                entropy[part] += _entropy(sample)
     probability /= passes
     entropy /= passes
     total = _entropy(probability)
@@ -112,11 +94,16 @@ def predict_mc(segmenter: GlacierSegmenter, images: Tensor, passes: int, seeds: 
     return McPrediction(probability.cpu(), total.cpu(), disagreement.cpu())
 
 
-def _pass(segmenter: GlacierSegmenter, images: Tensor, device: torch.device) -> Tensor:
-    """One forward pass: probabilities (N, K, H, W) float32."""
-    with mixed_precision(device):
-        logits: Tensor = segmenter(images)
-    return segmenter.to_probabilities(logits)
+def _thinned(segmenter: GlacierSegmenter, dtype: torch.dtype) -> list[ThinnedUNet]:
+    unet = segmenter.unet
+    networks = (unet.clean, unet.debris) if isinstance(unet, UNetPair) else (unet,)
+    return [ThinnedUNet(network, dtype) for network in networks]
+
+
+def _begin(segmenter: GlacierSegmenter, networks: Sequence[ThinnedUNet], images: Tensor) -> list[Tensor]:
+    """What each network computes of some images before its first dropout."""
+    given = segmenter.network_input(images.to(segmenter.device))
+    return [network.begin(given) for network in networks]
 
 
 def _entropy(probability: Tensor) -> Tensor:

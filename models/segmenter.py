@@ -88,6 +88,21 @@ class GlacierSegmenter(nn.Module):
         Raises:
             ValueError: The tensor is not 4-dimensional or has another number of channels.
         """
+        logits: Tensor = self.unet(self.network_input(raw))
+        return logits[:, :, : raw.shape[2], : raw.shape[3]]
+
+    def network_input(self, raw: Tensor) -> Tensor:
+        """Make what the U-Net is given: normalised, nodata replaced by 0, padded; see :meth:`forward`.
+
+        Args:
+            raw: As :meth:`forward`.
+
+        Returns:
+            (N, C, H', W') float32; H' and W' are the next multiples of ``2 ** depth``.
+
+        Raises:
+            ValueError: As :meth:`forward`.
+        """
         if raw.ndim != 4 or raw.shape[1] != len(self.channels):
             raise ValueError(
                 f"the images have shape {tuple(raw.shape)}; expected (N, {len(self.channels)}, H, W) "
@@ -99,8 +114,7 @@ class GlacierSegmenter(nn.Module):
         multiple = self.unet.config.size_multiple
         below = _round_up(height, multiple) - height
         right = _round_up(width, multiple) - width
-        logits: Tensor = self.unet(F.pad(imputed, (0, right, 0, below)))
-        return logits[:, :, :height, :width]
+        return F.pad(imputed, (0, right, 0, below))
 
     def probabilities(self, raw: Tensor) -> Tensor:
         """Predict class probabilities, deterministically: in evaluation mode whatever the mode was.

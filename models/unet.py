@@ -8,7 +8,6 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 from torch import Tensor, nn
 
 from models.closed_config import CLOSED, ClosedConfig
-from models.spatial_dropout import SpatialDropout
 
 
 @validated_dataclass(frozen=True, config=CLOSED)
@@ -143,12 +142,12 @@ def _block(config: UNetConfig, inputs: int, outputs: int) -> nn.Sequential:
     """Two convolutions with what follows them in the order of ``config.layer_order``."""
     first, second = (_convolution(config, channels, outputs) for channels in (inputs, outputs))
     if config.layer_order == "conv-norm-drop-act":
-        return nn.Sequential(*first, SpatialDropout(config.dropout), _activation(config), *second, _activation(config))
+        return nn.Sequential(*first, _dropout(config), _activation(config), *second, _activation(config))
     if config.layer_order == "conv-norm-act":
         layers = [*first, _activation(config), *second, _activation(config)]
     else:
         layers = [first[0], _activation(config), *first[1:], second[0], _activation(config), *second[1:]]
-    return nn.Sequential(*layers, SpatialDropout(config.dropout))
+    return nn.Sequential(*layers, _dropout(config))
 
 
 def _convolution(config: UNetConfig, inputs: int, outputs: int) -> list[nn.Module]:
@@ -158,6 +157,15 @@ def _convolution(config: UNetConfig, inputs: int, outputs: int) -> list[nn.Modul
     # The shift of a batch norm that follows at once makes a bias of the convolution redundant.
     biased = config.layer_order == "conv-act-norm"
     return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=biased), nn.BatchNorm2d(outputs)]
+
+
+def _dropout(config: UNetConfig) -> nn.Dropout2d:
+    """Spatial dropout: drops whole feature maps.
+
+    Neighbouring pixels of a map carry the same information, so that dropping single pixels hardly regularises a
+    convolutional network (Tompson et al. 2015, "Efficient object localization using convolutional networks").
+    """
+    return nn.Dropout2d(config.dropout)
 
 
 def _activation(config: UNetConfig) -> nn.Module:

@@ -20,6 +20,7 @@ from imagery.masks import mask_to_geotiff
 from imagery.scene import SceneReader
 from imagery.stitching import stitch
 from models.heads import decide
+from models.inference import pick_precision
 from models.mc_dropout import McPrediction, predict_mc
 from models.measures import score_patch
 from workers.jobs import Work
@@ -27,6 +28,9 @@ from workers.pool import unscored_scenes
 from workers.scenes import patches_of, raster_store, source_of, window_of
 from workers.versions import LoadedVersion, load_champion
 from workers.windows import batch_size_for, batches, read_batch
+
+# A pass chooses its weights once for all patches that are read together; few large ones make up for that.
+PIXELS_READ_TOGETHER = 4 * 512 * 512
 
 
 def score_pool(work: Work) -> None:
@@ -43,6 +47,7 @@ def score_by(work: Work, champion: LoadedVersion) -> None:
         SceneError: a scene lacks a channel of the version, or cannot be read.
     """
     settings = work.catalog.settings
+    precision = pick_precision(champion.segmenter.device, settings.mc_precision)
     started = time.monotonic()
     with work.catalog.write() as session:
         scoring = _scoring_of(session, champion.version.version, settings.mc_passes, settings.mc_seed)
@@ -56,17 +61,12 @@ def score_by(work: Work, champion: LoadedVersion) -> None:
         work.progress(done, total, f"scoring {scene.name} by version {champion.version.version}")
 
     for scene in scenes:
-        run = _SceneScoring(scoring, scene, todo[scene.id], settings.inference_batch_size, scored)
+        run = _SceneScoring(scoring, scene, todo[scene.id], settings.inference_batch_size, precision, scored)
         _score_scene(work, champion, run)
     with work.catalog.write() as session:
         complete = session.get_one(Scoring, scoring.id)
         complete.completed_at = now()
         complete.seconds = (complete.seconds or 0.0) + time.monotonic() - started
-
-
-def patch_seed(seed: int, patch_id: int) -> int:
-    """Derive the seed of a patch's dropout masks: its score must not depend on its batch or its worker."""
-    return int(np.random.SeedSequence((seed, patch_id)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _scoring_of(session: Session, version: int, passes: int, seed: int) -> Scoring:
@@ -111,13 +111,15 @@ class _SceneScoring:
         scene: Scene,
         patches: list[Patch],
         most_together: int,
+        precision: torch.dtype,
         scored: Callable[[Scene, int], None],
     ) -> None:
         """Queue patches; ``scored`` is called after each batch with how many patches it held."""
         self.scoring, self.scene, self.scores = scoring, scene, list[Score]()
         # Stitching takes windows row by row.
         self._patches = sorted(patches, key=lambda patch: (patch.row_off, patch.col_off))
-        self._batch_size = batch_size_for(scene.patch_size_px, most_together)
+        self._batch_size = batch_size_for(scene.patch_size_px, most_together, PIXELS_READ_TOGETHER)
+        self._precision = precision
         self._scored = scored
 
     def parts(self, champion: LoadedVersion, reader: SceneReader) -> Iterator[tuple[Window, NDArray[np.float32]]]:
@@ -125,8 +127,7 @@ class _SceneScoring:
         for batch in batches(self._patches, self._batch_size):
             windows = [window_of(patch) for patch in batch]
             raw = read_batch(reader, champion.card.channels, windows)
-            seeds = [patch_seed(self.scoring.seed, patch.id) for patch in batch]
-            prediction = predict_mc(champion.segmenter, raw, self.scoring.passes, seeds)
+            prediction = predict_mc(champion.segmenter, raw, self.scoring.passes, self.scoring.seed, self._precision)
             valid = raw.isfinite().all(dim=1)
             self._keep_scores(batch, prediction, valid.numpy())
             self._scored(self.scene, len(batch))

@@ -29,9 +29,12 @@ def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def batch_size_for(patch_size: int, most: int) -> int:
-    """Return how many windows of a side in pixels fit in memory together: at least 1, at most ``most``."""
-    return max(1, min(most, _MOST_PIXELS // patch_size**2))
+def batch_size_for(patch_size: int, most: int, pixels: int = _MOST_PIXELS) -> int:
+    """Return how many windows of a side in pixels make up so many pixels: at least 1, at most ``most``.
+
+    By default so many as a network may predict at once.
+    """
+    return max(1, min(most, pixels // patch_size**2))
 
 
 def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[Window]) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.inference import pick_device, place, predict_windows
+from models.inference import pick_device, pick_precision, place, predict_windows
 from tests.models.networks import raw_images, small_segmenter
 
 
@@ -51,3 +51,27 @@ def test_demanding_a_gpu_that_is_not_there_is_an_error():
 def test_unknown_device_is_refused():
     with pytest.raises(ValueError, match="choose auto, cpu or cuda"):
         pick_device("tpu")
+
+
+CPU = torch.device("cpu")
+
+
+def test_precision_can_be_demanded():
+    assert pick_precision(CPU, "float32") is torch.float32
+    assert pick_precision(CPU, "bfloat16") is torch.bfloat16
+    assert pick_precision(torch.device("cuda"), "float32") is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)],
+)
+def test_auto_takes_bfloat16_where_the_device_computes_in_it(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert pick_precision(CPU) is expected
+    assert pick_precision(torch.device("cuda")) is torch.bfloat16
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision 'half' is unknown; choose auto, float32 or bfloat16"):
+        pick_precision(CPU, "half")

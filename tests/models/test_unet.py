@@ -3,7 +3,6 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from models.spatial_dropout import SpatialDropout
 from models.unet import UNet, UNetConfig
 
 
@@ -27,7 +26,7 @@ def test_defaults_are_barakas_network_of_7_8_million_parameters():
 
 def test_every_block_drops_maps_between_its_first_convolution_and_the_activation():
     for block in blocks(UNet(UNetConfig(in_channels=4, depth=3, width=4))):
-        assert [type(layer) for layer in block] == [nn.Conv2d, SpatialDropout, nn.ReLU, nn.Conv2d, nn.ReLU]
+        assert [type(layer) for layer in block] == [nn.Conv2d, nn.Dropout2d, nn.ReLU, nn.Conv2d, nn.ReLU]
         assert block[1].p == 0.3
 
 
@@ -35,7 +34,7 @@ def test_each_convolution_has_a_batch_norm_of_its_own_when_asked():
     unet = UNet(UNetConfig(in_channels=4, depth=3, width=4, normalization="batch"))
     for block in blocks(unet):
         kinds = [type(layer) for layer in block]
-        assert kinds == [nn.Conv2d, nn.BatchNorm2d, SpatialDropout, nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+        assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.Dropout2d, nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
     norms = [layer for layer in unet.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert len({id(norm) for norm in norms}) == 2 * 7
 

@@ -16,12 +16,14 @@ from models.mc_dropout import predict_mc
 from models.measures import reduce_mean, reduce_top_share
 from tests.workers.rows import champion, finish, patches, tiled, work_of
 from workers.scenes import raster_store, source_of, window_of
-from workers.score_pool import patch_seed, score_by
+from workers.score_pool import score_by
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"mc_passes": 3, "mc_seed": 11, "inference_batch_size": 4})
+    return settings.model_copy(
+        update={"mc_passes": 3, "mc_seed": 11, "mc_precision": "float32", "inference_batch_size": 4}
+    )
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_scores_are_those_of_the_patch_alone(catalog, scene):
     with SceneReader(source_of(scene)) as reader:
         for patch in of_scene[3:5]:  # one with an edge of nodata, one of nothing else
             raw = torch.from_numpy(reader.read(network.channels, window_of(patch)))[None]
-            mc = predict_mc(network, raw, 3, [patch_seed(11, patch.id)])
+            mc = predict_mc(network, raw, 3, 11)
             valid = raw[0].isfinite().all(dim=0).numpy()
             entropy, information = mc.predictive_entropy[0].numpy(), mc.mutual_information[0].numpy()
             assert found[1, patch.id, "entropy_mean"] == pytest.approx(reduce_mean(entropy, valid), rel=1e-5)
@@ -160,7 +162,7 @@ def test_a_map_is_the_prediction_where_one_patch_covers_it(catalog, scene):
     network = champion().segmenter
     with SceneReader(source_of(scene)) as reader:
         raw = torch.from_numpy(reader.read(network.channels, window_of(first)))[None]
-    mc = predict_mc(network, raw, 3, [patch_seed(11, first.id)])
+    mc = predict_mc(network, raw, 3, 11)
     np.testing.assert_allclose(entropy[window_of(first).slices], mc.predictive_entropy[0].numpy(), atol=1e-5)
     np.testing.assert_array_equal(classes[window_of(first).slices], mc.mean_probability[0].argmax(dim=0).numpy())
 
@@ -176,9 +178,3 @@ def test_a_network_of_other_channels_is_refused(catalog, scene):
     work = work_of(catalog, JobKind.SCORE_POOL)
     with pytest.raises(SceneError, match="swir1"):
         score_by(work, champion(channels=("red", "swir1")))
-
-
-def test_seeds_of_patches_differ_and_are_seeds():
-    seeds = {patch_seed(seed, patch_id) for seed in range(5) for patch_id in range(200)}
-    assert len(seeds) == 1000
-    assert all(0 <= seed < 2**63 for seed in seeds)
