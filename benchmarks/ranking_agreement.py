@@ -104,7 +104,7 @@ def agreement(runs: Sequence[Scores], reference: Scores, measure: str) -> tuple[
 def main() -> None:
     """Measure, print the table, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=2)
+    parser.add_argument("--scenes", type=int, default=1)
     parser.add_argument("--runs", type=int, default=4)
     parser.add_argument("--reference", type=int, default=200, help="independent passes of the reference")
     given = parser.parse_args()
