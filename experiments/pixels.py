@@ -15,7 +15,7 @@ from experiments.patches import PatchSet
 from experiments.trials import OnStep
 from imagery.classes import CLASSES, UNKNOWN
 from models.baselines import fit_baseline
-from models.heads import merge_truth
+from models.heads import Head, merge_truth
 from models.importance import forest_importance
 from models.metrics import confusion_matrix
 from models.ndsi import ndsi_sweep
@@ -119,7 +119,7 @@ class NdsiTrial:
 
 
 def _confusions(
-    predict: Callable[[NDArray[np.float32]], NDArray[np.uint8]], patches: PatchSet, head: Any, classes: int
+    predict: Callable[[NDArray[np.float32]], NDArray[np.uint8]], patches: PatchSet, head: Head, classes: int
 ) -> Confusions:
     return np.stack(
         [
