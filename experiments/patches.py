@@ -65,10 +65,12 @@ class PatchReader:
         return patch
 
     def _read(self, place: Place) -> LabelledPatch:
-        reader = self._reader(place.area)
+        bands = place.area.source.band_names
+        names = tuple(dict.fromkeys((*self.channels, *bands)))  # areas may have bands that are not common to all
+        raw = self._reader(place.area).read(names, place.window)
         mask = np.array(read_map(place.area.truth, place.window), dtype=np.uint8)
-        mask[~reader.valid_mask(place.window)] = UNKNOWN.value
-        return reader.read(self.channels, place.window), mask
+        mask[np.isnan(raw[[names.index(band) for band in bands]]).any(axis=0)] = UNKNOWN.value
+        return raw[: len(self.channels)], mask
 
     def _reader(self, area: StudyArea) -> SceneReader:
         if area.name not in self._readers:
