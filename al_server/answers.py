@@ -1,14 +1,14 @@
 """From rows to answers."""
 
-from collections import Counter
+from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from al_server.schemas import EventAnswer, JobAnswer, ModelAnswer, RoundAnswer, SceneAnswer
-from catalog import jobs, rounds
+from al_server.schemas import EventAnswer, JobAnswer, ModelAnswer, RoundAnswer, SceneAnswer, ScoringAnswer
+from catalog import jobs, rounds, scorings
 from catalog.bundle_cache import CHECKSUM_TAG
-from catalog.records import Job, JobState, LabelEvent, Patch, Proposal, Round, Scene, SceneRole
+from catalog.records import Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from imagery.classes import CLASSES
 from imagery.scene import SceneSource
@@ -24,7 +24,7 @@ def job_answer(job: Job) -> JobAnswer:
     )
 
 
-def scene_answer(session: Session, scene: Scene) -> SceneAnswer:
+def scene_answer(scene: Scene) -> SceneAnswer:
     """Describe a scene."""
     source = SceneSource.from_json(scene.source)
     return SceneAnswer(
@@ -34,19 +34,48 @@ def scene_answer(session: Session, scene: Scene) -> SceneAnswer:
         crs=source.grid.crs,
         width=source.grid.width,
         height=source.grid.height,
-        patches=session.scalar(select(func.count(Patch.id)).where(Patch.scene_id == scene.id)) or 0,
+        patches=scene.patch_count,
         has_outlines=bool(scene.outlines),
     )
 
 
 def round_answer(session: Session, of_round: Round) -> RoundAnswer:
     """Describe a round."""
-    reasons = session.scalars(select(Proposal.reason).where(Proposal.round_id == of_round.id))
+    return round_answers(session, [of_round])[0]
+
+
+def round_answers(session: Session, found: Sequence[Round]) -> list[RoundAnswer]:
+    """Describe rounds; the number of queries does not depend on theirs."""
+    progress = rounds.progress(session, [item.id for item in found])
+    scorings_used = {item.scoring_id for item in found if item.scoring_id is not None}
+    ranked_by: dict[int | None, Scoring] = {
+        scoring.id: scoring for scoring in session.scalars(select(Scoring).where(Scoring.id.in_(scorings_used)))
+    }
+    return [_round_answer(item, progress[item.id], ranked_by.get(item.scoring_id)) for item in found]
+
+
+def _round_answer(item: Round, progress: rounds.Progress, scoring: Scoring | None) -> RoundAnswer:
     return RoundAnswer(
-        **{name: getattr(of_round, name) for name in RoundAnswer.model_fields if name in Round.__table__.columns},
-        model_version=of_round.scoring.model_version if of_round.scoring else None,
-        proposals={state.value: count for state, count in rounds.progress(session, of_round.id).items()},
-        reasons=dict(Counter(reason.value for reason in reasons)),
+        **{name: getattr(item, name) for name in RoundAnswer.model_fields if name in Round.__table__.columns},
+        model_version=scoring.model_version if scoring else None,
+        ranking_agreement=(scoring.agreement or {}).get(item.strategy.value) if scoring else None,
+        proposals={state.value: count for state, count in progress.states.items()},
+        reasons={reason.value: count for reason, count in progress.reasons.items()},
+    )
+
+
+_SCORING_COLUMNS = sorted((ScoringAnswer.model_fields.keys() & Scoring.__table__.columns.keys()) - {"agreement"})
+
+
+def scoring_answer(session: Session, scoring: Scoring) -> ScoringAnswer:
+    """Describe a scoring and how far it is, over all its shards."""
+    progress = scorings.progress(session, scoring)
+    return ScoringAnswer(
+        **{name: getattr(scoring, name) for name in _SCORING_COLUMNS},
+        patches=progress.total,
+        progress=progress.done / progress.total if progress.total else None,
+        eta_s=progress.eta_s,
+        agreement=scoring.agreement or {},
     )
 
 

@@ -1,15 +1,15 @@
 """The status page: what waits for whom, at a glance."""
 
 from flask import Blueprint, render_template
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
-from al_server.answers import job_answer, model_answer, round_answer, scene_answer
+from al_server.answers import job_answer, model_answer, round_answers, scene_answer, scoring_answer
 from al_server.context import catalog, parts
 from al_server.schemas import ModelAnswer
 from catalog import training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN
-from catalog.records import EventState, Job, JobState, Label, LabelEvent, Round, Scene
+from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Round, Scene, Scoring
 
 page = Blueprint("dashboard", __name__)
 
@@ -19,9 +19,11 @@ def index() -> str:
     """Show scenes, rounds, versions, and the work under way."""
     known = catalog()
     with known.read() as session:
-        scenes = [scene_answer(session, item) for item in session.scalars(select(Scene).order_by(Scene.id))]
-        rounds = [round_answer(session, item) for item in session.scalars(select(Round).order_by(Round.id.desc()))]
-        open_jobs = [job_answer(job) for job in session.scalars(select(Job).where(Job.state.in_(OPEN)))]
+        scenes = [scene_answer(item) for item in session.scalars(select(Scene).order_by(Scene.id))]
+        rounds = round_answers(session, session.scalars(select(Round).order_by(Round.id.desc())).all())
+        open_jobs = [job_answer(job) for job in session.scalars(_open_jobs())]
+        scoring = session.scalar(select(Scoring).order_by(Scoring.started_at.desc()).limit(1))
+        scored = scoring_answer(session, scoring) if scoring is not None else None
         failed = select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc()).limit(5)
         failed_jobs = [job_answer(job) for job in session.scalars(failed)]
         failed_events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
@@ -34,6 +36,7 @@ def index() -> str:
         scenes=scenes,
         rounds=rounds,
         open_jobs=open_jobs,
+        scoring=scored,
         failed_jobs=failed_jobs,
         failed_events=failed_events,
         labels=labels,
@@ -41,6 +44,11 @@ def index() -> str:
         versions=versions,
         trouble=trouble,
     )
+
+
+def _open_jobs() -> Select[Job]:
+    """Without the shards of a scoring, which are told as one."""
+    return select(Job).where(Job.state.in_(OPEN), Job.kind != JobKind.SCORE_SHARD).order_by(Job.created_at)
 
 
 def _versions() -> tuple[list[ModelAnswer], str | None]:

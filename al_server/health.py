@@ -1,7 +1,7 @@
 """Liveness, readiness and metrics."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -10,11 +10,11 @@ from flask_openapi3 import APIBlueprint, Tag
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from al_server.context import answer, catalog, parts
 from al_server.schemas import Alive, Readiness, media
-from catalog import training
+from catalog import scorings, training
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES
@@ -30,6 +30,8 @@ from catalog.records import (
     ProposalState,
     Round,
     RoundState,
+    Scene,
+    Scoring,
 )
 from catalog.registry import ModelRegistry
 from labeling.errors import LabelStudioError
@@ -72,12 +74,12 @@ def metrics() -> Response:
             gauge = Gauge(
                 f"glacier_al_{name}", f"Number of {name.replace('_', ' ')} in each state", ["state"], registry=registry
             )
-            statement = select(column, func.count()).group_by(column)
-            counts: dict[StrEnum, int] = dict(session.execute(statement).all())
+            counts = _patches_by_state(session) if column is Patch.state else _by_state(session, column)
             for state in states:  # a state that nothing is in is 0, not absent: absent metrics raise no alarm
                 gauge.labels(state.value).set(counts.get(state, 0))
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
+        _tell_of_scoring(session, registry)
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
     Gauge("glacier_al_new_labels", "Labels that the last fine-tune did not know", registry=registry).set(fresh)
     try:
@@ -91,6 +93,38 @@ def metrics() -> Response:
             help_text = "Mean IoU of the champion on the validation region"
             Gauge("glacier_al_champion_mean_iou", help_text, registry=registry).set(mean_iou)
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _tell_of_scoring(session: Session, registry: CollectorRegistry) -> None:
+    newest = session.scalar(select(Scoring).order_by(Scoring.started_at.desc()).limit(1))
+    if newest is None:
+        return
+    progress = scorings.progress(session, newest)
+    if progress.total:
+        share = Gauge("glacier_al_scoring_progress", "Share of the pool that is scored, 0 to 1", registry=registry)
+        share.set(progress.done / progress.total)
+    steady = Gauge(
+        "glacier_al_ranking_agreement",
+        "Share of the top tenth that two halves of the passes have in common",
+        ["measure"],
+        registry=registry,
+    )
+    for measure, agreement in (newest.agreement or {}).items():
+        if agreement is not None:
+            steady.labels(measure).set(agreement)
+
+
+def _by_state(session: Session, column: InstrumentedAttribute[Any]) -> Mapping[StrEnum, int]:
+    return dict(session.execute(select(column, func.count()).group_by(column)).all())
+
+
+def _patches_by_state(session: Session) -> Mapping[StrEnum, int]:
+    """Count patches without looking at those that nobody has touched, which may be millions."""
+    touched = [state for state in PatchState if state is not PatchState.UNLABELLED]
+    statement = select(Patch.state, func.count()).where(Patch.state.in_(touched)).group_by(Patch.state)
+    counts: dict[StrEnum, int] = dict(session.execute(statement).all())
+    all_patches = session.scalar(select(func.sum(Scene.patch_count))) or 0
+    return {**counts, PatchState.UNLABELLED: all_patches - sum(counts.values())}
 
 
 def _checks(known: Catalog, registry: ModelRegistry) -> dict[str, Callable[[], None]]:

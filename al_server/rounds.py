@@ -4,7 +4,7 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
-from al_server.answers import job_answer, round_answer
+from al_server.answers import job_answer, round_answer, round_answers
 from al_server.context import answer, catalog
 from al_server.schemas import RoundAccepted, RoundAnswer, RoundId, RoundList, RoundRequest
 from catalog import rounds
@@ -32,8 +32,7 @@ def open_round(body: RoundRequest) -> Response:
 def list_rounds() -> Response:
     """List all rounds, newest first."""
     with catalog().read() as session:
-        found = session.scalars(select(Round).order_by(Round.id.desc()))
-        return answer([round_answer(session, item) for item in found])
+        return answer(round_answers(session, session.scalars(select(Round).order_by(Round.id.desc())).all()))
 
 
 @api.get("/<int:round_id>", responses={200: RoundAnswer})

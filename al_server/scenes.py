@@ -11,7 +11,7 @@ from al_server.answers import job_answer, scene_answer
 from al_server.context import answer, catalog, parts
 from al_server.registration import below, register
 from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, SceneRequest, media
-from catalog import jobs, raster_keys, rounds
+from catalog import jobs, raster_keys, scorings
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneState, Score
 from imagery.grid import Window
@@ -32,8 +32,7 @@ def register_scene(body: SceneRequest) -> Response:
     """Register a scene; it is tiled by a job."""
     known = catalog()
     scene, job = register(known, body, below(known.settings.scene_root))
-    with known.read() as session:
-        accepted = SceneAccepted(scene=scene_answer(session, scene), job=job_answer(job))
+    accepted = SceneAccepted(scene=scene_answer(scene), job=job_answer(job))
     response = answer(accepted, 202)
     response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
     return response
@@ -43,14 +42,14 @@ def register_scene(body: SceneRequest) -> Response:
 def list_scenes() -> Response:
     """List all scenes."""
     with catalog().read() as session:
-        return answer([scene_answer(session, scene) for scene in session.scalars(select(Scene).order_by(Scene.id))])
+        return answer([scene_answer(scene) for scene in session.scalars(select(Scene).order_by(Scene.id))])
 
 
 @api.get("/<int:scene_id>", responses={200: SceneAnswer})
 def get_scene(path: SceneId) -> Response:
     """Describe one scene."""
     with catalog().read() as session:
-        return answer(scene_answer(session, _get(session, path.scene_id)))
+        return answer(scene_answer(_get(session, path.scene_id)))
 
 
 @api.get("/<int:scene_id>/patches", responses={200: media(MEDIA_TYPES["geojson"], "A FeatureCollection", text=True)})
@@ -61,12 +60,13 @@ def list_patches(path: SceneId, query: Page) -> Response:
         grid = SceneSource.from_json(scene.source).grid
         statement = select(Patch).where(Patch.scene_id == scene.id, Patch.id > query.after).order_by(Patch.id)
         patches = list(session.scalars(statement.limit(query.limit)))
-        scoring = rounds.newest_scoring(session)
+        scoring = scorings.newest(session)
         scores: dict[int, dict[str, float]] = {}
         if scoring is not None and patches:
             of_page = (Score.patch_id >= patches[0].id) & (Score.patch_id <= patches[-1].id)
-            for score in session.scalars(select(Score).where(Score.scoring_id == scoring.id, of_page)):
-                scores.setdefault(score.patch_id, {})[score.measure] = score.value
+            found = select(Score.patch_id, Score.measure, Score.value).where(Score.scoring_id == scoring.id, of_page)
+            for patch_id, measure, value in session.execute(found):
+                scores.setdefault(patch_id, {})[measure] = value
     origin = (
         {"model_version": scoring.model_version, "passes": scoring.passes, "seed": scoring.seed} if scoring else None
     )

@@ -98,6 +98,12 @@ class JobPage(Closed):
     limit: int = Field(100, ge=1, le=1000)
 
 
+class ScoringPage(Closed):
+    """How many scorings to list, newest first."""
+
+    limit: int = Field(20, ge=1, le=1000)
+
+
 # Requests
 
 
@@ -276,11 +282,33 @@ class RoundAnswer(BaseModel):
     seed: int
     state: RoundState
     model_version: int | None = Field(description="the version whose scores ranked the pool")
+    ranking_agreement: float | None = Field(
+        description="how steady that ranking is, 0 to 1, as `agreement` of the scoring by this strategy's measure"
+    )
     proposals: dict[str, int] = Field(description="number of proposals in each state")
     reasons: dict[str, int] = Field(description="number of proposals for each reason")
     error: str | None
     created_at: datetime
     published_at: datetime | None
+    completed_at: datetime | None
+
+
+class ScoringAnswer(BaseModel):
+    """A scoring of the pool: one pass of Monte Carlo dropout over all of it, by all workers together."""
+
+    id: int
+    model_version: int
+    passes: int
+    seed: int
+    patches: int = Field(description="to be scored, as far as they are known")
+    progress: float | None = Field(description="0 to 1, the share of the patches that are scored; null without any")
+    eta_s: float | None = Field(description="seconds until all are scored; null while unknown")
+    seconds: float | None = Field(description="that all of it took, once complete")
+    agreement: dict[str, float | None] = Field(
+        description="how steady the ranking by each measure is: the share of the top tenth of the patches that two "
+        "halves of the passes have in common; a fresh scoring with other masks agrees with this one rather more than so"
+    )
+    started_at: datetime
     completed_at: datetime | None
 
 
@@ -347,6 +375,10 @@ class SceneList(RootModel[list[SceneAnswer]]):
 
 class RoundList(RootModel[list[RoundAnswer]]):
     """Several rounds."""
+
+
+class ScoringList(RootModel[list[ScoringAnswer]]):
+    """Several scorings."""
 
 
 class JobList(RootModel[list[JobAnswer]]):

@@ -1,6 +1,7 @@
 """The files of model versions on this machine, fetched from MLflow once and checked against their checksums."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,30 +41,45 @@ class BundleCache:
             CorruptBundleError: it is not the file that was registered.
             ServiceDownError: MLflow does not answer.
         """
-        # The run id keeps apart the versions of two registries that were used with one folder.
-        path = self.folder / f"{version.version}-{version.run_id}" / name
+        path = self._path(version, name)
         if not path.exists():
-            data = self.registry.artifact(version, name)
-            expected = version.tags.get(checksum_tag(name))
-            found = hashlib.sha256(data).hexdigest()
-            if found != expected:
-                raise CorruptBundleError(
-                    f"{name} of version {version.version} has the SHA-256 {found}, expected {expected}; it was changed "
-                    "after it was registered: promote another version"
-                )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{name}.{uuid4().hex}.part")
-            part.write_bytes(data)
-            part.rename(path)
+            self._keep(version, name, self.registry.artifact(version, name))
         return path
 
-    def directory(self, version: ModelVersion) -> Path:
-        """Return a folder that holds all files of a version.
+    def adopt(self, version: ModelVersion, folder: Path) -> None:
+        """Take over the files of a version that was registered from here: nobody on this machine has to fetch them.
+
+        Raises:
+            CorruptBundleError: a file is not the one that was registered.
+        """
+        for name in FILES:
+            self._keep(version, name, (folder / name).read_bytes())
+
+    def directory(self, version: ModelVersion, names: Sequence[str] = FILES) -> Path:
+        """Return a folder that holds files of a version; all of them unless some are named.
 
         Raises:
             NotFoundError: MLflow lacks a file.
             CorruptBundleError: a file is not the one that was registered.
             ServiceDownError: MLflow does not answer.
         """
-        files = [self.file(version, name) for name in FILES]
+        files = [self.file(version, name) for name in names]
         return files[0].parent
+
+    def _path(self, version: ModelVersion, name: str) -> Path:
+        # The run id keeps apart the versions of two registries that were used with one folder.
+        return self.folder / f"{version.version}-{version.run_id}" / name
+
+    def _keep(self, version: ModelVersion, name: str, data: bytes) -> None:
+        expected = version.tags.get(checksum_tag(name))
+        found = hashlib.sha256(data).hexdigest()
+        if found != expected:
+            raise CorruptBundleError(
+                f"{name} of version {version.version} has the SHA-256 {found}, expected {expected}; it was changed "
+                "after it was registered: promote another version"
+            )
+        path = self._path(version, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{name}.{uuid4().hex}.part")
+        part.write_bytes(data)
+        part.rename(path)

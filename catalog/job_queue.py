@@ -13,7 +13,7 @@ COMPUTE = "compute"
 QUEUES = (IO, COMPUTE)
 ENTRY = "workers.jobs.run"  # by name: who enqueues need not load what runs
 
-_COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.PREDICT_SCENE})
+_COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE})
 
 
 def queue_of(kind: JobKind) -> str:

@@ -5,6 +5,7 @@ Rows are the truth and Redis only carries them to the workers. A job is enqueued
 A job may therefore start twice: ``claim`` lets one start win, and ``attempt`` fences off a start that was given up.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -29,16 +30,16 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
         key: tells apart jobs of the same kind that may be open together, e.g. the id of a scene.
         subject: what the work is about: ids only, never arrays.
     """
-    full_key = _full_key(kind, key)
-    existing = _open_with_key(session, full_key)
+    known_by = full_key(kind, key)
+    existing = _open_with_key(session, known_by)
     if existing is not None:
         return existing
-    job = Job(kind=kind, key=full_key, subject=subject)
+    job = Job(kind=kind, key=known_by, subject=subject)
     try:
         with session.begin_nested():
             session.add(job)
     except IntegrityError:  # another process added the same job between the look and the insert
-        added = _open_with_key(session, full_key)
+        added = _open_with_key(session, known_by)
         if added is None:
             raise
         return added
@@ -46,17 +47,39 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
     return job
 
 
-def _open_with_key(session: Session, full_key: str) -> Job | None:
-    return session.scalar(select(Job).where(Job.key == full_key, Job.state.in_(OPEN)))
+def enqueue_all(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[str, Any]]) -> None:
+    """Have an open job for each of many keys: the one that is open, the failed one again, or a new one.
+
+    Args:
+        session: a writing session.
+        kind: the kind of work.
+        subjects: by key, what the work is about.
+    """
+    of_kind = select(Job).where(Job.kind == kind, Job.state.in_((*OPEN, JobState.FAILED))).order_by(Job.created_at)
+    known = {job.key: job for job in session.scalars(of_kind)}
+    for key, subject in subjects.items():
+        job = known.get(full_key(kind, key))
+        if job is None:
+            job = Job(kind=kind, key=full_key(kind, key), subject=dict(subject))
+            session.add(job)
+            session.info.setdefault("enqueued", []).append(job)
+        elif job.state is JobState.FAILED:
+            _reopen(session, job)
+    session.flush()
+
+
+def _open_with_key(session: Session, known_by: str) -> Job | None:
+    return session.scalar(select(Job).where(Job.key == known_by, Job.state.in_(OPEN)))
 
 
 def last_of(session: Session, kind: JobKind, key: str = "") -> Job | None:
     """Return the job with this kind and key that was enqueued last, open or not."""
-    statement = select(Job).where(Job.key == _full_key(kind, key)).order_by(Job.created_at.desc()).limit(1)
+    statement = select(Job).where(Job.key == full_key(kind, key)).order_by(Job.created_at.desc()).limit(1)
     return session.scalar(statement)
 
 
-def _full_key(kind: JobKind, key: str) -> str:
+def full_key(kind: JobKind, key: str) -> str:
+    """Return what a job of this kind about this subject is known by."""
     return f"{kind}:{key}" if key else str(kind)
 
 
@@ -170,9 +193,13 @@ def retry(session: Session, job_id: str) -> Job:
         raise ConflictError(f"job {job_id} is {job.state}; only a failed job can be retried")
     if session.scalar(select(Job.id).where(Job.key == job.key, Job.state.in_(OPEN))):
         raise ConflictError(f"another job {job.key!r} is open already; wait for it")
+    _reopen(session, job)
+    return job
+
+
+def _reopen(session: Session, job: Job) -> None:
     job.state, job.failures, job.run_after, job.finished_at = JobState.QUEUED, 0, now(), None
     session.info.setdefault("enqueued", []).append(job)
-    return job
 
 
 def stale(session: Session, stale_after_s: float) -> list[Job]:

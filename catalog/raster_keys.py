@@ -14,6 +14,11 @@ def scored(scoring_id: int, scene_id: int, what: str) -> str:
     return f"scorings/{scoring_id}/scene-{scene_id}/{what}.tif"
 
 
+def scored_part(scoring_id: int, scene_id: int, what: str, first_row: int) -> str:
+    """The rows of such a map that one shard left, until all are put together."""
+    return f"scorings/{scoring_id}/scene-{scene_id}/{what}-from-row-{first_row}.tif"
+
+
 def prediction(scene_id: int, version: int, suffix: str) -> str:
     """A scene as a version predicts it: ``tif`` (class map), ``geojson``, ``gpkg`` or ``shp.zip`` (outlines)."""
     return f"predictions/scene-{scene_id}/version-{version}.{suffix}"

@@ -140,6 +140,7 @@ class JobKind(StrEnum):
     INGEST_LABEL = "ingest_label"
     FINE_TUNE = "fine_tune"
     SCORE_POOL = "score_pool"
+    SCORE_SHARD = "score_shard"
     PREDICT_SCENE = "predict_scene"
     SYNC_LABEL_STUDIO = "sync_label_studio"
 
@@ -202,11 +203,10 @@ class Scene(Base):
     outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
     patch_size_px: Mapped[int]
     patch_overlap_px: Mapped[int]
+    patch_count: Mapped[int] = mapped_column(default=0)  # once tiled; so many rows take long to count
     stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high]; for the views that people see
     error: Mapped[str | None]
     registered_at: Mapped[datetime] = mapped_column(default=now)
-
-    patches: Mapped[list["Patch"]] = relationship(back_populates="scene")
 
 
 class Patch(Base):
@@ -215,6 +215,7 @@ class Patch(Base):
     __tablename__ = "patches"
     __table_args__ = (
         UniqueConstraint("scene_id", "row_off", "col_off"),
+        Index("ix_patches_of_scene", "scene_id", "id"),
         Index("ix_patches_state", "state", "valid_share"),
     )
 
@@ -226,7 +227,7 @@ class Patch(Base):
     valid_share: Mapped[float]
     state: Mapped[PatchState] = mapped_column(default=PatchState.UNLABELLED)
 
-    scene: Mapped[Scene] = relationship(back_populates="patches")
+    scene: Mapped[Scene] = relationship()
 
 
 class Scoring(Base):
@@ -242,18 +243,39 @@ class Scoring(Base):
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
     seconds: Mapped[float | None]
+    agreement: Mapped[dict[str, Any] | None]  # measure -> share of the top tenth that two halves of the passes agree on
+
+
+class Shard(Base):
+    """Some rows of a scene's patches, scored together by one job: what is redone when a worker dies."""
+
+    __tablename__ = "shards"
+    __table_args__ = (UniqueConstraint("scoring_id", "scene_id", "first_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"))
+    scene_id: Mapped[int] = mapped_column(ForeignKey("scenes.id"))
+    first_row: Mapped[int]  # of the scene's pixels, where the first patches begin
+    last_row: Mapped[int]  # where the last patches begin
+    patch_count: Mapped[int]
+    seconds: Mapped[float | None]  # of the attempt that finished it
+    done_at: Mapped[datetime | None]
+
+    scoring: Mapped[Scoring] = relationship()
+    scene: Mapped[Scene] = relationship()
 
 
 class Score(Base):
     """One measure of one patch in one scoring."""
 
     __tablename__ = "scores"
-    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "value"),)
+    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "value", "patch_id"),)
 
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"), primary_key=True)
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
     measure: Mapped[str] = mapped_column(String(32), primary_key=True)
     value: Mapped[float]
+    half_difference: Mapped[float | None]  # by the first half of the passes less by the second: how steady it is
 
 
 class Round(Base):
@@ -315,7 +337,10 @@ class LabelEvent(Base):
     """The ledger: every event that Label Studio sent or that reconciliation found, as it came."""
 
     __tablename__ = "label_events"
-    __table_args__ = (Index("ix_label_events_annotation", "project_id", "annotation_id"),)
+    __table_args__ = (
+        Index("ix_label_events_annotation", "project_id", "annotation_id"),
+        Index("ix_label_events_state", "state", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dedupe_key: Mapped[str] = mapped_column(String(200), unique=True)
@@ -325,7 +350,7 @@ class LabelEvent(Base):
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_updated_at: Mapped[datetime | None]
-    state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED, index=True)
+    state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED)
     detail: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(default=now)
     applied_at: Mapped[datetime | None]
@@ -417,6 +442,8 @@ class Job(Base):
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
         Index("ix_jobs_state", "state", "run_after"),
+        Index("ix_jobs_key", "key", "created_at"),
+        Index("ix_jobs_created_at", "created_at"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=lambda: uuid4().hex)

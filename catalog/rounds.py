@@ -1,13 +1,13 @@
 """The life of a round: opened, filled with proposals, published, and complete when every proposal is dealt with."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, null, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import jobs
+from catalog import candidates, jobs, scorings
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import (
     JobKind,
@@ -18,11 +18,6 @@ from catalog.records import (
     ProposalState,
     Round,
     RoundState,
-    Scene,
-    SceneRole,
-    SceneState,
-    Score,
-    Scoring,
     now,
 )
 from catalog.settings import Settings, Strategy
@@ -32,24 +27,20 @@ _UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A patch that may be proposed: where it lies, and its score by the round's measure (None without one)."""
-
-    patch_id: int
-    scene_id: int
-    row_off: int
-    col_off: int
-    size_px: int
-    score: float | None
-
-
-@dataclass(frozen=True)
 class Choice:
     """A candidate that was chosen, and why."""
 
     patch_id: int
     reason: ProposalReason
     score: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many proposals of a round are in each state, and how many were made for each reason that occurs."""
+
+    states: dict[ProposalState, int]
+    reasons: dict[ProposalReason, int]
 
 
 def open_round(session: Session, settings: Settings, strategy: Strategy, size: int, seed: int | None = None) -> Round:
@@ -65,7 +56,7 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
     if making is not None:
         cause = f" ({making.error}; retry its job once that is mended)" if making.error else ""
         raise ConflictError(f"round {making.id} is still {making.state}{cause}; wait until it is open")
-    if count_candidates(session, settings.min_valid_share) == 0:
+    if not candidates.count(session, settings.min_valid_share, at_most=1):
         raise ConflictError(
             "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
             "it is tiled"
@@ -75,13 +66,13 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
         strategy = Strategy.RANDOM if past < settings.random_start_rounds else Strategy.ENTROPY_TOP10
     scoring = None
     if strategy is not Strategy.RANDOM:
-        scoring = newest_scoring(session)
+        scoring = scorings.newest(session)
         if scoring is None:
             raise ConflictError(
                 f"strategy {strategy.value!r} ranks by scores, but no version has scored the pool yet; label a round "
                 "of strategy 'random' first, or wait for the running job"
             )
-        if count_candidates(session, settings.min_valid_share, scoring.id) == 0:
+        if not candidates.count(session, settings.min_valid_share, 1, scoring.id, strategy.value):
             raise ConflictError(
                 f"strategy {strategy.value!r} ranks by scores, but every patch that version {scoring.model_version} "
                 "scored has been proposed; wait until the rest of the pool is scored, or choose 'random'"
@@ -109,51 +100,6 @@ def get(session: Session, round_id: int) -> Round:
     return found
 
 
-def newest_scoring(session: Session) -> Scoring | None:
-    """Return the scoring of the pool that was completed last: after a roll-back an older one is completed anew."""
-    complete = select(Scoring).where(Scoring.completed_at.is_not(None))
-    return session.scalar(complete.order_by(Scoring.completed_at.desc(), Scoring.id.desc()).limit(1))
-
-
-def count_candidates(session: Session, min_valid_share: float, scoring_id: int | None = None) -> int:
-    """Count the patches that may be proposed: of ready pool scenes, untouched, with enough valid pixels.
-
-    Args:
-        session: any session.
-        min_valid_share: what is enough.
-        scoring_id: count only those with scores by this scoring.
-    """
-    statement = select(func.count(Patch.id)).join(Scene, Scene.id == Patch.scene_id)
-    statement = statement.where(*_may_be_proposed(min_valid_share))
-    if scoring_id is not None:
-        statement = statement.where(Patch.id.in_(select(Score.patch_id).where(Score.scoring_id == scoring_id)))
-    return session.scalar(statement) or 0
-
-
-def _may_be_proposed(min_valid_share: float) -> tuple[ColumnElement[bool], ...]:
-    return (
-        Scene.role == SceneRole.POOL,
-        Scene.state == SceneState.READY,
-        Patch.state == PatchState.UNLABELLED,
-        Patch.valid_share >= min_valid_share,
-    )
-
-
-def candidates(session: Session, of_round: Round, min_valid_share: float) -> list[Candidate]:
-    """Return the patches that may be proposed, with their scores by the round's measure, in the order of their ids."""
-    score = null() if of_round.scoring_id is None else Score.value
-    statement = (
-        select(Patch.id, Patch.scene_id, Patch.row_off, Patch.col_off, Patch.size_px, score)
-        .join(Scene, Scene.id == Patch.scene_id)
-        .where(*_may_be_proposed(min_valid_share))
-        .order_by(Patch.id)
-    )
-    if of_round.scoring_id is not None:
-        of_patch = (Score.patch_id == Patch.id) & (Score.scoring_id == of_round.scoring_id)
-        statement = statement.join(Score, of_patch & (Score.measure == of_round.strategy.value))
-    return [Candidate(*row) for row in session.execute(statement)]
-
-
 def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> None:
     """Turn choices into proposals, most urgent first, and enqueue their publication. Does nothing a second time."""
     chosen_round = get(session, round_id)
@@ -163,7 +109,8 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
         session.add(
             Proposal(round_id=round_id, patch_id=choice.patch_id, rank=rank, reason=choice.reason, score=choice.score)
         )
-        session.get_one(Patch, choice.patch_id).state = PatchState.PROPOSED
+    chosen = Patch.id.in_([choice.patch_id for choice in choices])
+    session.execute(update(Patch).where(chosen).values(state=PatchState.PROPOSED))
     chosen_round.state = RoundState.PUBLISHING
     jobs.enqueue(session, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
 
@@ -220,11 +167,19 @@ def complete_if_answered(session: Session, round_id: int) -> None:
         answered.state, answered.completed_at = RoundState.OPEN, None
 
 
-def progress(session: Session, round_id: int) -> dict[ProposalState, int]:
-    """Count the proposals of a round by state."""
-    statement = select(Proposal.state, func.count()).where(Proposal.round_id == round_id).group_by(Proposal.state)
-    counts = dict(session.execute(statement).all())
-    return {state: counts.get(state, 0) for state in ProposalState}
+def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress]:
+    """Count the proposals of rounds, all of them in one query.
+
+    Returns:
+        The counts of each round, by its id.
+    """
+    found = {round_id: Progress(dict.fromkeys(ProposalState, 0), {}) for round_id in round_ids}
+    kinds = Proposal.round_id, Proposal.state, Proposal.reason
+    statement = select(*kinds, func.count()).where(Proposal.round_id.in_(round_ids)).group_by(*kinds)
+    for round_id, state, reason, count in session.execute(statement):
+        found[round_id].states[state] += count
+        found[round_id].reasons[reason] = found[round_id].reasons.get(reason, 0) + count
+    return found
 
 
 def is_unfinished(session: Session) -> bool:
@@ -244,7 +199,9 @@ def open_next_automatically(session: Session, settings: Settings) -> Round | Non
     if not settings.auto_rounds:
         return None
     started = session.scalar(select(Round.id).limit(1))
-    busy = jobs.is_open(session, JobKind.FINE_TUNE) or jobs.is_open(session, JobKind.SCORE_POOL)
-    if is_unfinished(session) or not started or busy or count_candidates(session, settings.min_valid_share) == 0:
+    busy = jobs.is_open(session, JobKind.FINE_TUNE) or scorings.is_under_way(session)
+    if is_unfinished(session) or not started or busy:
+        return None
+    if not candidates.count(session, settings.min_valid_share, at_most=1):
         return None
     return open_round(session, settings, settings.round_strategy, settings.round_size)

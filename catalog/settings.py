@@ -144,7 +144,15 @@ class Settings(BaseSettings):
     )
     gate_max_class_drop: float = Field(0.1, ge=0, description="... and no class loses more IoU than this.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
-    torch_threads: int = Field(0, ge=0, description="CPU threads of a worker; 0: as many as there are cores.")
+    torch_threads: int = Field(
+        0, ge=0, description="CPU threads of a compute worker; 0: its share of the cores, all of them for a single one."
+    )
+    compute_workers: int = Field(
+        0,
+        ge=0,
+        description="Compute workers that `up` starts: they share the scoring of the pool. 0: one for each GPU, else "
+        "one. Several on a CPU score faster, but each fine-tunes with its share of the cores only.",
+    )
 
     # Scoring and choosing
     mc_passes: int = Field(20, ge=2, description="Passes T of Monte-Carlo dropout.")
@@ -152,7 +160,7 @@ class Settings(BaseSettings):
     mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="What the passes are computed in; `auto`: bfloat16 where the device computes in it."
     )
-    inference_batch_size: int = Field(8, ge=1, description="Patches scored together.")
+    inference_batch_size: int = Field(8, ge=1, description="Patches predicted together, for maps and evaluation.")
     outline_smoothing_px: float = Field(
         0.0,
         ge=0,

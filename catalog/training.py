@@ -3,7 +3,7 @@
 import hashlib
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs, rounds
@@ -26,8 +26,8 @@ def checksum(labels: list[Label]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def new_labels(session: Session) -> list[Label]:
-    """Return the training labels that the last run did not know.
+def new_labels(session: Session) -> set[int]:
+    """Return the ids of the training labels that the last run did not know.
 
     A failed run counts: what it could not learn from is not tried again until there is something new, or someone says
     so. A killed one does not: it was interrupted, not refuted.
@@ -36,7 +36,10 @@ def new_labels(session: Session) -> list[Label]:
         select(TrainingRun).where(TrainingRun.state != RunState.KILLED).order_by(TrainingRun.id.desc()).limit(1)
     )
     known = set(last.label_ids) if last else set()
-    return [label for label in training_labels(session) if label.id not in known]
+    # Asked for every few seconds, so without loading the labels.
+    standing = select(Label.patch_id, Label.id).where(Label.superseded_at.is_(None)).order_by(Label.annotated_at)
+    newest: dict[int, int] = dict(session.execute(standing).all())
+    return set(newest.values()) - known
 
 
 def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
@@ -48,20 +51,25 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
         return _enqueue(session, RunTrigger.LABELS)
     if settings.auto_rounds and not rounds.is_unfinished(session):
         return _enqueue(session, RunTrigger.ROUND)  # nobody will add to these: the next round waits for what they teach
-    if min(label.created_at for label in fresh) <= now() - timedelta(seconds=settings.fine_tune_after_s):
+    if _any_of(session, fresh, Label.created_at <= now() - timedelta(seconds=settings.fine_tune_after_s)):
         return _enqueue(session, RunTrigger.TIME_LIMIT)
     return None
 
 
-def _failed_on(session: Session, fresh: list[Label]) -> bool:
+def _failed_on(session: Session, fresh: set[int]) -> bool:
     """Tell whether the last fine-tune failed and none of these labels came later: it would fail again."""
     last = jobs.last_of(session, JobKind.FINE_TUNE)
     return (
         last is not None
         and last.state is JobState.FAILED
         and last.finished_at is not None
-        and all(label.created_at <= last.finished_at for label in fresh)
+        and not _any_of(session, fresh, Label.created_at > last.finished_at)
     )
+
+
+def _any_of(session: Session, label_ids: set[int], condition: ColumnElement[bool]) -> bool:
+    """Tell whether any of these labels, which may be too many for a query to name, fulfils a condition."""
+    return not label_ids.isdisjoint(session.scalars(select(Label.id).where(condition)))
 
 
 def enqueue_by_hand(session: Session) -> Job:

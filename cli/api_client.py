@@ -57,8 +57,8 @@ class ApiClient:
         """Wait until no job of these kinds is open."""
 
         def none_open() -> bool:
-            open_jobs = self.get("jobs", state="queued") + self.get("jobs", state="running")
-            return not any(job["kind"] in kinds for job in open_jobs)
+            newest = self.get("jobs", limit=1000)  # in one answer: a job that ends may enqueue another
+            return not any(job["kind"] in kinds and job["state"] in {"queued", "running"} for job in newest)
 
         self.wait(what, none_open)
 

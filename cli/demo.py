@@ -135,7 +135,7 @@ def _run_round(api: ApiClient, annotator: SimulatedAnnotator, number: int) -> Ro
         api.wait("the version", lambda: len(api.get("models")) == number)
         api.wait_for_jobs("the fine-tune", "fine_tune")
     with stage("score"):
-        api.wait_for_jobs("the scores", "score_pool")
+        api.wait_for_jobs("the scores", "score_pool", "score_shard")
     newest = api.get("models")[0]
     return RoundRecord(
         round=number,

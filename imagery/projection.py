@@ -27,6 +27,7 @@ def _transformer(source: str, target: str) -> Transformer:
         ) from error
 
 
+@lru_cache(maxsize=64)
 def same_crs(a: str, b: str) -> bool:
     """Whether two CRS strings (authority code or WKT) mean the same system, ignoring the declared axis order."""
     return a == b or CRS.from_user_input(a).equals(CRS.from_user_input(b), ignore_axis_order=True)

@@ -28,13 +28,16 @@ class BundleError(ValueError):
     """A directory is not a model version, or is damaged."""
 
 
-def write_bundle(directory: Path, segmenter: GlacierSegmenter, origin: ModelOrigin) -> ModelCard:
+def write_bundle(
+    directory: Path, segmenter: GlacierSegmenter, origin: ModelOrigin, graphs: Path | None = None
+) -> ModelCard:
     """Write a model version. The card comes last, so that an interrupted write leaves no readable bundle.
 
     Args:
         directory: Where to; created if missing, and files of an earlier bundle are replaced.
         segmenter: The trained network; it is not changed.
         origin: What is known of its training.
+        graphs: Folder that keeps ONNX graphs from version to version (see :func:`models.onnx_export.export_onnx`).
 
     Returns:
         The card that was written.
@@ -51,7 +54,7 @@ def write_bundle(directory: Path, segmenter: GlacierSegmenter, origin: ModelOrig
     (directory / CARD_FILE).unlink(missing_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in segmenter.state_dict().items()}
     safetensors_torch.save_file(weights, directory / WEIGHTS_FILE)
-    export_onnx(segmenter, directory / ONNX_FILE)
+    export_onnx(segmenter, directory / ONNX_FILE, graphs)
     card = ModelCard(
         **dict(origin),
         channels=segmenter.channels,

@@ -5,6 +5,7 @@ approximate posterior); Houlsby et al. 2011, "Bayesian active learning for class
 Gal 2017, "Uncertainty in deep learning", section 3.3.1 (predictive entropy and mutual information).
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,14 +13,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from models.dropout_masks import draw_masks
-from models.modes import evaluating
+from models.dropout_masks import Kept, draw_masks
 from models.segmenter import GlacierSegmenter
 from models.thinned_unet import ThinnedUNet
 from models.unet import UNetPair
 
-# Images that go through a pass together: their activations should stay near the processor.
-PIXELS_TOGETHER: Final = 512 * 512
+# Go through a pass together on a CPU. With fewer the weights are arranged more often; more take more memory.
+PIXELS_TOGETHER: Final = 4 * 512 * 512
+
+PassMasks = tuple[Kept, ...]
+"""The feature maps that one pass keeps, for each network: one, or the two of a :class:`models.unet.UNetPair`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,157 @@ class McPrediction:
     mean_probability: Tensor
     predictive_entropy: Tensor
     mutual_information: Tensor
+
+
+@dataclass(frozen=True)
+class PassSums:
+    """Sums over some passes of N patches: all that is kept of them; float32 on the network's device.
+
+    Attributes:
+        probability: (N, K, H, W), sum of the class probabilities p_t.
+        entropy: (N, H, W), sum of the entropies H[p_t] in nats.
+        passes: How many passes were summed, at least 1.
+    """
+
+    probability: Tensor
+    entropy: Tensor
+    passes: int
+
+    def __add__(self, other: "PassSums") -> "PassSums":
+        """Take together different passes of the same patches.
+
+        Raises:
+            ValueError: The two are not of the same number of patches, classes and pixels.
+        """
+        if self.probability.shape != other.probability.shape:
+            raise ValueError(
+                f"sums over passes have the shapes {tuple(self.probability.shape)} and "
+                f"{tuple(other.probability.shape)}; only those of the same patches can be added"
+            )
+        return PassSums(self.probability + other.probability, self.entropy + other.entropy, self.passes + other.passes)
+
+    def prediction(self) -> McPrediction:
+        """Turn the sums into means and uncertainties, on the CPU; see :func:`predict_mc`."""
+        mean = self.probability / self.passes
+        total = _entropy(mean)
+        # Entropy is concave, so the difference is never negative, but rounding can leave -1e-8.
+        disagreement = (total - self.entropy / self.passes).clamp_(min=0.0)
+        return McPrediction(mean.cpu(), total.cpu(), disagreement.cpu())
+
+
+class McSampler:
+    """Stochastic passes of one segmenter; its weights are prepared once, for any number of patches.
+
+    The weights are copied: training the segmenter does not change a sampler made before.
+    """
+
+    def __init__(self, segmenter: GlacierSegmenter, dtype: torch.dtype = torch.float32) -> None:
+        """Prepare the weights.
+
+        Args:
+            segmenter: The network, on any device; left alone.
+            dtype: What the passes are computed in; sums are float32.
+
+        Raises:
+            ValueError: The network has no dropout, so that all passes would agree.
+        """
+        unet = segmenter.unet
+        networks = (unet.clean, unet.debris) if isinstance(unet, UNetPair) else (unet,)
+        self._segmenter = segmenter
+        self._networks = [ThinnedUNet(network, dtype) for network in networks]
+        # A GPU takes all that it has room for.
+        self._most_pixels = PIXELS_TOGETHER if segmenter.device.type == "cpu" else sys.maxsize
+
+    def draw(self, passes: int, seed: int) -> list[PassMasks]:
+        """Draw the masks of T passes, balanced within them (:func:`models.dropout_masks.draw_masks`).
+
+        Args:
+            passes: T, at least 1.
+            seed: The masks depend on it, on T and on the shape of the network alone.
+
+        Returns:
+            The masks of each pass, for :meth:`sample`.
+
+        Raises:
+            ValueError: ``passes`` < 1.
+        """
+        if passes < 1:
+            raise ValueError(f"{passes} passes were asked for; at least 1 is needed")
+        of_networks = [
+            draw_masks(network.widths, network.p, passes, seed + index) for index, network in enumerate(self._networks)
+        ]
+        return list(zip(*of_networks, strict=True))
+
+    def sample(self, images: Tensor, masks: Sequence[PassMasks]) -> PassSums:
+        """Run some passes, keeping running sums only: memory does not grow with their number.
+
+        The weights of a pass are chosen once for all images, which takes as long as some 30 000 pixels do: hand over
+        small patches together, 4 * 512 * 512 pixels in all. A CPU takes so many at once, and a GPU all that it is
+        given; when its memory does not suffice, half as many, then and in all later calls.
+
+        Args:
+            images: (N, C, H, W) float32 raw digital numbers, NaN = nodata; N at least 1; any device.
+            masks: Of each pass, from :meth:`draw`; at least one.
+
+        Returns:
+            The sums over these passes.
+
+        Raises:
+            ValueError: No masks, or images of the wrong shape.
+            torch.OutOfMemoryError: The memory of the GPU does not suffice for a single image.
+        """
+        if not masks:
+            raise ValueError("no masks were given; at least those of one pass are needed")
+        sums: list[PassSums] = []
+        done = 0
+        while done < len(images):
+            portion = images[done : done + max(1, self._most_pixels // _pixels(images))]
+            if (of_portion := self._sample_if_there_is_room(portion, masks)) is not None:
+                sums.append(of_portion)
+                done += len(portion)
+        return PassSums(
+            torch.cat([of_portion.probability for of_portion in sums]),
+            torch.cat([of_portion.entropy for of_portion in sums]),
+            len(masks),
+        )
+
+    def _sample_if_there_is_room(self, images: Tensor, masks: Sequence[PassMasks]) -> PassSums | None:
+        """The sums; or None, and half as many images are taken from now on."""
+        try:
+            return self._sample_at_once(images, masks)
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+        # Not within the handler: the error holds on to the tensors of what failed.
+        torch.cuda.empty_cache()
+        self._most_pixels = len(images) // 2 * _pixels(images)
+        return None
+
+    def _sample_at_once(self, images: Tensor, masks: Sequence[PassMasks]) -> PassSums:
+        height, width = images.shape[-2:]
+        device, classes = self._segmenter.device, self._segmenter.classes
+        probability = torch.zeros(len(images), classes, height, width, device=device)
+        entropy = torch.zeros(len(images), height, width, device=device)
+        with torch.no_grad():
+            begun = self._begin(images)
+            for of_pass in masks:
+                sample = self._finish(begun, of_pass)[:, :, :height, :width]
+                probability += sample
+                entropy += _entropy(sample)
+        return PassSums(probability, entropy, len(masks))
+
+    def _begin(self, images: Tensor) -> list[Tensor]:
+        """What each network computes of some images before its first dropout."""
+        given = self._segmenter.network_input(images.to(self._segmenter.device))
+        return [network.begin(given) for network in self._networks]
+
+    def _finish(self, begun: list[Tensor], masks: PassMasks) -> Tensor:
+        """The class probabilities of one pass, with the padding."""
+        of_networks = zip(self._networks, begun, masks, strict=True)
+        logits = [network.run(maps, network.thin(kept)) for network, maps, kept in of_networks]
+        together = torch.cat(logits, dim=1) if len(logits) > 1 else logits[0]
+        # A plane for each class: what follows is vectorised along the pixels of a plane.
+        return self._segmenter.to_probabilities(together.contiguous())
 
 
 def predict_mc(
@@ -67,46 +221,17 @@ def predict_mc(
     Raises:
         ValueError: ``passes`` < 1, or a network without dropout.
     """
-    if passes < 1:
-        raise ValueError(f"{passes} passes were asked for; at least 1 is needed")
-    count, _, height, width = images.shape
-    networks = _thinned(segmenter, dtype)
-    masks = [draw_masks(network.widths, network.p, passes, seed + index) for index, network in enumerate(networks)]
-    probability = torch.zeros(count, segmenter.classes, height, width, device=segmenter.device)
-    entropy = torch.zeros(count, height, width, device=segmenter.device)
-    with evaluating(segmenter):
-        together = max(1, PIXELS_TOGETHER // (height * width))
-        parts = [slice(start, start + together) for start in range(0, count, together)]
-        begun = [_begin(segmenter, networks, images[part]) for part in parts]
-        for number in range(passes):
-            thinned = [network.thin(of_network[number]) for network, of_network in zip(networks, masks, strict=True)]
-            for part, maps in zip(parts, begun, strict=True):
-                of_networks = zip(networks, maps, thinned, strict=True)
-                logits = torch.cat([network.run(before, weights) for network, before, weights in of_networks], dim=1)
-                sample = segmenter.to_probabilities(logits[:, :, :height, :width])
-                probability[part] += sample
-                entropy[part] += _entropy(sample)
-    probability /= passes
-    entropy /= passes
-    total = _entropy(probability)
-    # Entropy is concave, so the difference is never negative, but rounding can leave -1e-8.
-    disagreement = (total - entropy).clamp_(min=0.0)
-    return McPrediction(probability.cpu(), total.cpu(), disagreement.cpu())
-
-
-def _thinned(segmenter: GlacierSegmenter, dtype: torch.dtype) -> list[ThinnedUNet]:
-    unet = segmenter.unet
-    networks = (unet.clean, unet.debris) if isinstance(unet, UNetPair) else (unet,)
-    return [ThinnedUNet(network, dtype) for network in networks]
-
-
-def _begin(segmenter: GlacierSegmenter, networks: Sequence[ThinnedUNet], images: Tensor) -> list[Tensor]:
-    """What each network computes of some images before its first dropout."""
-    given = segmenter.network_input(images.to(segmenter.device))
-    return [network.begin(given) for network in networks]
+    sampler = McSampler(segmenter, dtype)
+    return sampler.sample(images, sampler.draw(passes, seed)).prediction()
 
 
 def _entropy(probability: Tensor) -> Tensor:
     """Entropy over the class axis in nats, with 0 ln 0 = 0: (N, K, H, W) -> (N, H, W)."""
-    terms: Tensor = torch.special.entr(probability)
-    return terms.sum(dim=1)
+    # The logarithm is vectorised, unlike torch.special.entr; the least normal number stands for 0 in it.
+    logarithm = probability.clamp_min(torch.finfo(probability.dtype).tiny).log_()
+    return logarithm.mul_(probability).sum(dim=1).neg_()
+
+
+def _pixels(images: Tensor) -> int:
+    """Of one image."""
+    return images.shape[-2] * images.shape[-1]

@@ -1,4 +1,4 @@
-"""The modes that a network runs in: evaluation, and reduced precision on CUDA.
+"""The modes that a network runs in: evaluation, and reduced precision.
 
 The published glacier code predicts with dropout or batch normalisation left in training mode. Here the mode is set
 in this one place by whoever predicts, and given back afterwards.
@@ -31,17 +31,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bfloat16 on CUDA; full float32 elsewhere.
+def mixed_precision(device: torch.device, dtype: torch.dtype | None = None) -> AbstractContextManager[object]:
+    """Autocast to a reduced precision; by default to bfloat16 on CUDA, and to none elsewhere.
 
     bfloat16 has the exponent range of float32, so that no loss scaling is needed.
 
     Args:
         device: Where the computation runs.
+        dtype: ``torch.bfloat16``, or ``torch.float32`` for no autocast.
 
     Returns:
         A context manager; a fresh one is needed for every ``with``.
     """
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+    if dtype is None:
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)

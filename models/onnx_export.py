@@ -1,21 +1,30 @@
 """Export to ONNX, for programs without torch."""
 
+import hashlib
+import json
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
 import torch
+from onnxscript import ir
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.onnx import ONNXProgram
 
 from models.modes import evaluating
 from models.segmenter import GlacierSegmenter
 
 INPUT_NAME = "raw"
 OUTPUT_NAME = "probabilities"
+
+# The code that a graph is found by following: a kept graph outlives no change of it.
+_TRACED = ("heads.py", "onnx_export.py", "segmenter.py", "unet.py")
 
 
 class _Probabilities(nn.Module):
@@ -30,21 +39,63 @@ class _Probabilities(nn.Module):
         return self.segmenter.to_probabilities(logits)
 
 
-def export_onnx(segmenter: GlacierSegmenter, path: Path) -> None:
+def export_onnx(segmenter: GlacierSegmenter, path: Path, graphs: Path | None = None) -> None:
     """Write the whole path from raw digital numbers to probabilities as one ONNX file.
 
     The graph takes ``raw`` (N, C, H, W) float32 digital numbers with NaN = nodata, of any N, H and W, and gives
     ``probabilities`` (N, K, H, W) float32. Normalisation, nodata, padding and the task head are inside:
     two binary networks come out as one graph of combined probabilities.
 
+    Finding the graph takes torch seconds, and filling in weights a fraction of one. The graph follows from the shape of
+    the network alone, so that it need be found only once for all versions of one shape.
+
     Args:
         segmenter: On any device; neither its mode nor its weights change.
         path: The file to write; its directory exists.
+        graphs: Folder that keeps the graph of each shape; created if missing. By default none is kept.
     """
+    wrapped = _Probabilities(segmenter)
+    program = _trace(wrapped) if graphs is None else _filled(wrapped, graphs)
+    program.optimize()  # folds batch norms into convolutions: from here on the initializers are no longer our weights
+    program.save(path)
+
+
+def _filled(wrapped: _Probabilities, graphs: Path) -> ONNXProgram:
+    """Put a network's weights into the graph of its shape; find and keep that first, where it is not known yet."""
+    file = graphs / f"{_shape_digest(wrapped.segmenter)}.onnx"
+    if not file.exists():
+        graphs.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.{uuid4().hex}.part")
+        _trace(wrapped).save(part)
+        part.rename(file)
+    program = ONNXProgram(ir.load(file), None)
+    # The probabilities do not depend on every tensor: not on how many batches a batch norm has seen, for one.
+    used = program.model.graph.initializers
+    program.apply_weights({name: tensor for name, tensor in wrapped.state_dict().items() if name in used})
+    return program
+
+
+def _shape_digest(segmenter: GlacierSegmenter) -> str:
+    """Sum up all that a graph follows from: the network's shape, our code, and the libraries that read it."""
+    shape = {
+        "channels": len(segmenter.channels),
+        "unet": segmenter.unet.config.to_json(),
+        "head": segmenter.head,
+        "input_normalization": segmenter.input_normalization,
+        "libraries": [version(name) for name in ("torch", "onnxscript", "onnx-ir")],
+    }
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
+    for name in _TRACED:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
+
+
+def _trace(wrapped: _Probabilities) -> ONNXProgram:
+    """Find the graph of a network, with every weight as an initializer of its own name."""
+    segmenter = wrapped.segmenter
     # Sizes that differ from one another and from 1 keep the tracer from taking two axes for the same.
     example = torch.zeros(2, len(segmenter.channels), 64, 96, device=segmenter.device)
     free_axes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
-    wrapped = _Probabilities(segmenter)
     with evaluating(wrapped), _without_chatter():
         program = torch.onnx.export(
             wrapped,
@@ -54,9 +105,10 @@ def export_onnx(segmenter: GlacierSegmenter, path: Path) -> None:
             dynamic_shapes=(free_axes,),
             dynamo=True,
             verbose=False,
+            optimize=False,
         )
     # Only the older exporter (dynamo=False) returns None.
-    cast("torch.onnx.ONNXProgram", program).save(path)
+    return cast("ONNXProgram", program)
 
 
 @contextmanager

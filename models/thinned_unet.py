@@ -2,7 +2,7 @@
 
 Monte Carlo dropout sends the same images through the same network T times. What is the same every time is done once:
 
-- Batch norms that follow a convolution are folded into its weights, and so is the factor 1 / (1 - p) of dropout.
+- The weights are folded (:mod:`models.folded_unet`).
 - Everything before the first dropout is computed once (:meth:`ThinnedUNet.begin`).
 - A dropped map is not multiplied by 0 but left out: a pass takes the rows and columns of the weights that belong to the
   maps kept (:meth:`ThinnedUNet.thin`), and convolves with fewer channels. The choice is made once a pass, for all
@@ -11,62 +11,16 @@ Monte Carlo dropout sends the same images through the same network T times. What
 The result equals that of the network with the same masks, up to rounding. docs/benchmarks.md has what each step gives.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.dropout_masks import Kept
+from models.folded_unet import Convolution, FoldedUNet, Junction, dropout_lies_between, fold
+from models.fused_convolution import FusedConvolution
 from models.unet import UNet
-
-
-@dataclass
-class _Convolution:
-    """A 3x3 convolution and what follows it: the activation and, in He's order, an affine map after it.
-
-    Attributes:
-        weight: (out, in, 3, 3).
-        bias: (out,).
-        scale: (out,) of a batch norm behind the activation, or None.
-        shift: (out,) likewise.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    scale: Tensor | None = None
-    shift: Tensor | None = None
-
-    def outputs(self, kept: Tensor) -> "_Convolution":
-        """Compute some of the output channels only."""
-        scale, shift = (None, None) if self.scale is None else (self.scale[kept], _present(self.shift)[kept])
-        return _Convolution(self.weight[kept], self.bias[kept], scale, shift)
-
-    def inputs(self, kept: Tensor) -> "_Convolution":
-        """Take some of the input channels only."""
-        return _Convolution(self.weight[:, kept], self.bias, self.scale, self.shift)
-
-    def deaf_to(self, dropped: Tensor) -> "_Convolution":
-        """Take all input channels, but give no weight to some."""
-        weight = self.weight.clone()
-        weight[:, dropped] = 0
-        return _Convolution(weight, self.bias, self.scale, self.shift)
-
-
-@dataclass(frozen=True)
-class ThinnedPass:
-    """The weights of one pass, with the rows and columns of dropped maps left out.
-
-    Attributes:
-        blocks: Two convolutions for each block, in the order encoder, bottleneck, decoder.
-        upsamplers: Weight and bias of each transposed convolution.
-        head: Weight and bias of the last convolution.
-    """
-
-    blocks: tuple[tuple[_Convolution, _Convolution], ...]
-    upsamplers: tuple[tuple[Tensor, Tensor], ...]
-    head: tuple[Tensor, Tensor]
 
 
 class ThinnedUNet:
@@ -82,31 +36,21 @@ class ThinnedUNet:
         Raises:
             ValueError: The network has no dropout, so that all passes would agree.
         """
-        config = unet.config
-        if config.dropout == 0.0:
+        if unet.config.dropout == 0.0:
             raise ValueError(
                 "the network has no dropout, so that all passes would agree; "
                 "build it with UNetConfig(dropout=...) above 0, or rank patches without Monte Carlo dropout"
             )
-        self.p = config.dropout
-        self._depth = config.depth
-        # Dropout lies between the convolutions of a block (Baraka), or behind the block (Aryal, He).
-        self._between = config.layer_order == "conv-norm-drop-act"
-        self._activation: Callable[[Tensor], Tensor] = F.relu_ if config.activation == "relu" else F.gelu
-        with torch.no_grad():
-            blocks = [_folded(block) for block in (*unet.encoder, unet.bottleneck, *unet.decoder)]
-            transposed = [layer for layer in unet.upsamplers if isinstance(layer, nn.ConvTranspose2d)]
-            upsamplers = [(layer.weight.clone(), _bias(layer)) for layer in transposed]
-            head = (unet.head.weight.clone(), _bias(unet.head))
-            self._scale_up(blocks, upsamplers, head, 1.0 / (1.0 - self.p))
-        self.widths = [len(first.bias) for first, _ in blocks]
+        self.p = unet.config.dropout
+        self._between = dropout_lies_between(unet)
+        self._whole = fold(unet).to(dtype)
+        self.widths = [
+            *(len(second.bias) for _, second in self._whole.down),
+            *(len(second.bias) for _, second in self._whole.up),
+        ]
         """Feature maps of each dropout layer, in the order of the blocks: encoder, bottleneck, decoder."""
-        self._whole = ThinnedPass(
-            blocks=tuple((_cast(first, dtype), _cast(second, dtype)) for first, second in blocks),
-            upsamplers=tuple((weight.to(dtype), bias.to(dtype)) for weight, bias in upsamplers),
-            head=(head[0].to(dtype), head[1].to(dtype)),
-        )
-        self._dtype = dtype
+        self._dtype, self._device = dtype, self._whole.head.weight.device
+        self._convolve = FusedConvolution(unet.config.activation, self._device, dtype)
 
     def begin(self, images: Tensor) -> Tensor:
         """Compute what precedes the first dropout, once for all passes.
@@ -118,35 +62,21 @@ class ThinnedUNet:
             (N, width, H, W), for :meth:`run`.
         """
         maps = images.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        first, second = self._whole.blocks[0]
-        maps = self._convolve(maps, first)
-        return maps if self._between else self._convolve(maps, second)
+        first, second = self._whole.down[0]
+        maps = self._apply(first, maps)
+        return maps if self._between else self._apply(second, maps)
 
-    def thin(self, kept: Kept) -> ThinnedPass:
+    def thin(self, kept: Kept) -> FoldedUNet:
         """Choose the weights of one pass.
 
         Args:
             kept: For each block the feature maps that its dropout keeps (:func:`models.dropout_masks.draw_masks`).
         """
-        blocks = list(self._whole.blocks)
-        upsamplers, head = list(self._whole.upsamplers), self._whole.head
-        dropped_first = _others(kept[0], self.widths[0])  # these maps exist: they were computed before all passes
-        if self._between:
-            first, second = blocks[0]
-            blocks[0] = first, second.deaf_to(dropped_first)
-            for index, (first, second) in enumerate(blocks[1:], start=1):
-                blocks[index] = first.outputs(kept[index]), second.inputs(kept[index])
-        else:
-            blocks = [self._thin_behind(index, kept, dropped_first) for index in range(len(blocks))]
-            # Each transposed convolution reads the block below it, the first the bottleneck; the head reads the last.
-            upsamplers = [
-                (weight[of_block], bias)
-                for (weight, bias), of_block in zip(upsamplers, kept[self._depth :], strict=False)
-            ]
-            head = (head[0][:, kept[-1]], head[1])
-        return ThinnedPass(tuple(blocks), tuple(upsamplers), head)
+        dropped_first = _others(kept[0], self.widths[0]).to(self._device)
+        kept = [maps.to(self._device) for maps in kept]
+        return self._thin_between(kept, dropped_first) if self._between else self._thin_behind(kept, dropped_first)
 
-    def run(self, begun: Tensor, thinned: ThinnedPass) -> Tensor:
+    def run(self, begun: Tensor, thinned: FoldedUNet) -> Tensor:
         """Finish one pass.
 
         Args:
@@ -156,96 +86,75 @@ class ThinnedUNet:
         Returns:
             Logits (N, L, H, W) of the network's precision.
         """
+        maps = self._apply(thinned.down[0][1], begun) if self._between else begun
         skips: list[Tensor] = []
-        maps = begun
-        for index, (first, second) in enumerate(thinned.blocks[: self._depth + 1]):
-            if index > 0:
-                maps = self._convolve(self._convolve(F.max_pool2d(maps, 2), first), second)
-            elif self._between:
-                maps = self._convolve(maps, second)
+        for first, second in thinned.down[1:]:
             skips.append(maps)
-        skips.pop()
-        for (weight, bias), (first, second) in zip(thinned.upsamplers, thinned.blocks[self._depth + 1 :], strict=True):
-            upsampled = F.conv_transpose2d(maps, weight, bias, stride=2)
-            maps = self._convolve(self._convolve(torch.cat([upsampled, skips.pop()], dim=1), first), second)
-        return F.conv2d(maps, *thinned.head)
+            maps = self._apply(second, self._apply(first, _halve(maps)))
+        for junction, second in thinned.up:
+            maps = self._apply(second, self._join(junction, maps, skips.pop()))
+        return self._convolve.linear(maps, thinned.head.weight, thinned.head.bias)
 
-    def _thin_behind(self, index: int, kept: Kept, dropped_first: Tensor) -> tuple[_Convolution, _Convolution]:
-        """The convolutions of a block whose dropout lies behind it."""
-        first, second = self._whole.blocks[index]
-        if index == 0:
-            return first, second
-        if index == 1:
-            first = first.deaf_to(dropped_first)
-        elif index <= self._depth:
-            first = first.inputs(kept[index - 1])
-        else:  # a decoder block reads all upsampled maps and, beside them, those of the encoder block of its level
-            upsampled, level = self.widths[index], 2 * self._depth - index
-            if level == 0:
-                first = first.deaf_to(upsampled + dropped_first)
-            else:
-                first = first.inputs(torch.cat([torch.arange(upsampled), upsampled + kept[level]]))
-        return first, second.outputs(kept[index])
+    def _thin_between(self, kept: Kept, dropped_first: Tensor) -> FoldedUNet:
+        """Dropout lies between the convolutions of a block: the first has fewer outputs, the second fewer inputs."""
+        whole = self._whole
+        (first, second), *deeper = whole.down
+        of_deeper, of_decoder = kept[1 : len(whole.down)], kept[len(whole.down) :]
+        return FoldedUNet(
+            down=(
+                (first, second.deaf_to(dropped_first)),  # the first maps are there: computed before all passes
+                *((one.outputs(maps), two.inputs(maps)) for (one, two), maps in zip(deeper, of_deeper, strict=True)),
+            ),
+            up=tuple(
+                (one.outputs(maps), two.inputs(maps)) for (one, two), maps in zip(whole.up, of_decoder, strict=True)
+            ),
+            head=whole.head,
+        )
 
-    def _convolve(self, maps: Tensor, layer: _Convolution) -> Tensor:
-        maps = self._activation(F.conv2d(maps, layer.weight, layer.bias, padding=1))
-        if layer.scale is None:
-            return maps
-        return maps * layer.scale[:, None, None] + _present(layer.shift)[:, None, None]
+    def _thin_behind(self, kept: Kept, dropped_first: Tensor) -> FoldedUNet:
+        """Dropout lies behind a block: its second convolution has fewer outputs, and all that read it fewer inputs."""
+        whole, depth = self._whole, len(self._whole.up)
+        down, up = list(whole.down), list(whole.up)
+        for index in range(1, depth + 1):
+            first, second = down[index]
+            first = first.deaf_to(dropped_first) if index == 1 else first.inputs(kept[index - 1])
+            down[index] = first, second.outputs(kept[index])
+        for number, (junction, second) in enumerate(whole.up):
+            index, level = depth + 1 + number, depth - 1 - number
+            skip = junction.skip.deaf_to(dropped_first) if level == 0 else junction.skip.inputs(kept[level])
+            up[number] = replace(junction.inputs(kept[index - 1]), skip=skip), second.outputs(kept[index])
+        return FoldedUNet(tuple(down), tuple(up), whole.head.inputs(kept[-1]))
 
-    def _scale_up(
-        self,
-        blocks: Sequence[tuple[_Convolution, _Convolution]],
-        upsamplers: Sequence[tuple[Tensor, Tensor]],
-        head: tuple[Tensor, Tensor],
-        factor: float,
-    ) -> None:
-        """Multiply what dropout lets through, in the convolution before it or, behind an activation, after it."""
-        if self._between:
-            for first, _ in blocks:
-                first.weight *= factor
-                first.bias *= factor
-            return
-        for index, (first, _) in enumerate(blocks[1:], start=1):
-            from_skip = 0 if index <= self._depth else len(first.bias)
-            first.weight[:, from_skip:] *= factor
-        for weight in (*(weight for weight, _ in upsamplers), head[0]):
-            weight.mul_(factor)
+    def _apply(self, layer: Convolution, maps: Tensor) -> Tensor:
+        return _affine(layer, self._convolve(maps, layer.weight, layer.bias))
+
+    def _join(self, junction: Junction, below: Tensor, skip: Tensor) -> Tensor:
+        """Upsample and convolve the maps of the level below, and add the convolution of the encoder's maps."""
+        total = F.conv_transpose2d(below, junction.below, junction.skip.bias, stride=2, padding=1)
+        _take_back(total, junction.bias_taps)
+        return _affine(junction.skip, self._convolve.onto(total, skip, junction.skip.weight))
 
 
-def _folded(block: nn.Sequential) -> tuple[_Convolution, _Convolution]:
-    """The two convolutions of a block, each with its batch norm."""
-    layers = list(block)
-    found = []
-    for index, layer in enumerate(layers):
-        if isinstance(layer, nn.Conv2d):
-            norm = next((item for item in layers[index + 1 : index + 3] if isinstance(item, nn.BatchNorm2d)), None)
-            found.append(_fold(layer, norm, at_once=layers[index + 1] is norm))
-    first, second = found
-    return first, second
+def _affine(layer: Convolution, maps: Tensor) -> Tensor:
+    """What lies behind the activation."""
+    if layer.scale is None or layer.shift is None:
+        return maps
+    return maps * layer.scale[:, None, None] + layer.shift[:, None, None]
 
 
-def _fold(layer: nn.Conv2d, norm: nn.BatchNorm2d | None, *, at_once: bool) -> _Convolution:
-    """Copy a convolution with its batch norm, which follows at once, or behind the activation."""
-    weight, bias = layer.weight.clone(), _bias(layer)
-    if norm is None:
-        return _Convolution(weight, bias)
-    mean, variance = _present(norm.running_mean), _present(norm.running_var)
-    scale = norm.weight / torch.sqrt(variance + norm.eps)
-    shift = norm.bias - mean * scale
-    if at_once:
-        return _Convolution(weight * scale[:, None, None, None], bias * scale + shift)
-    return _Convolution(weight, bias, scale, shift)
+def _take_back(maps: Tensor, taps: Tensor) -> None:
+    """Take from the edges of (N, out, H, W) what taps (out, 3, 3) that lie beyond them have added everywhere."""
+    maps[:, :, 0] -= taps[:, 0].sum(dim=1)[:, None]
+    maps[:, :, -1] -= taps[:, 2].sum(dim=1)[:, None]
+    maps[:, :, :, 0] -= taps[:, :, 0].sum(dim=1)[:, None]
+    maps[:, :, :, -1] -= taps[:, :, 2].sum(dim=1)[:, None]
+    maps[:, :, :: maps.shape[2] - 1, :: maps.shape[3] - 1] += taps[:, ::2, ::2]  # taken twice from the corners
 
 
-def _bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    outputs = layer.out_channels
-    return layer.weight.new_zeros(outputs) if layer.bias is None else layer.bias.clone()
-
-
-def _cast(layer: _Convolution, dtype: torch.dtype) -> _Convolution:
-    scale, shift = (None, None) if layer.scale is None else (layer.scale.to(dtype), _present(layer.shift).to(dtype))
-    return _Convolution(layer.weight.to(dtype), layer.bias.to(dtype), scale, shift)
+def _halve(maps: Tensor) -> Tensor:
+    """2x2 max-pooling; on channels-last maps three times as fast as ``F.max_pool2d``, which finds the indices too."""
+    narrow = torch.maximum(maps[..., 0::2], maps[..., 1::2])
+    return torch.maximum(narrow[:, :, 0::2], narrow[:, :, 1::2])
 
 
 def _others(kept: Tensor, width: int) -> Tensor:
@@ -253,9 +162,3 @@ def _others(kept: Tensor, width: int) -> Tensor:
     dropped = torch.ones(width, dtype=torch.bool)
     dropped[kept] = False
     return dropped.nonzero().flatten()
-
-
-def _present(tensor: Tensor | None) -> Tensor:
-    if tensor is None:
-        raise TypeError("a batch norm without running statistics cannot be folded; train it with them")
-    return tensor

@@ -148,6 +148,7 @@ def add_scene(
         for window in tile(width, height, 32)
     ]
     session.add_all(patches)
+    scene.patch_count = len(patches)
     session.flush()
     return scene, patches
 

@@ -12,14 +12,13 @@ import time
 
 from sqlalchemy.exc import OperationalError
 
-from catalog import jobs, rounds, training
+from catalog import jobs, rounds, scorings, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.logs import configure_logging
 from catalog.records import JobKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
-from workers.pool import enqueue_if_unscored
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def _score_by_new_champion(catalog: Catalog) -> None:
         return
     if champion is not None:
         with catalog.write() as session:
-            enqueue_if_unscored(session, champion.version, catalog.settings)
+            scorings.enqueue_if_unscored(session, champion.version, catalog.settings)
 
 
 def _open_next_round(catalog: Catalog) -> None:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from catalog import raster_keys
 from catalog.context import Catalog
-from catalog.records import Scene
+from catalog.records import Scene, SceneRole
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
-from models.card import EvaluationSet, RegionMetrics
+from models.card import EvaluationSet, ModelCard, RegionMetrics
 from models.heads import head_classes, merge_truth
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
@@ -26,6 +26,31 @@ def evaluation_set(catalog: Catalog, scenes: Sequence[Scene]) -> EvaluationSet:
     for scene in scenes:
         digest.update(store.get(raster_keys.truth(scene.id)))
     return EvaluationSet(scenes=tuple(scene.id for scene in scenes), truth_sha256=digest.hexdigest())
+
+
+def known_metrics(
+    card: ModelCard, role: SceneRole, judged_on: EvaluationSet, patch_size: int, code: str
+) -> RegionMetrics | None:
+    """Find in a version's card the scores that :func:`evaluate` would find again, so that nobody computes them twice.
+
+    They follow from the weights, the scenes, their truth, the size of the windows and the code; only if all of these
+    are the same are the card's scores those of this evaluation. (The pixels of a registered scene do not change; code
+    that was changed and not committed does.)
+
+    Args:
+        card: of the version.
+        role: of the scenes.
+        judged_on: what is to be judged on now; see :func:`evaluation_set`.
+        patch_size: side of the windows now, pixels.
+        code: the version of the code now.
+
+    Returns:
+        The scores; None if anything differs, or the card has none for this role.
+    """
+    known = {SceneRole(name): judged for name, judged in card.evaluation.items()}.get(role)
+    same_code = card.code_version == code and not code.endswith("-dirty")
+    same = known == judged_on and card.patch_size_px == patch_size and same_code
+    return {SceneRole(name): scores for name, scores in card.metrics.items()}.get(role) if same else None
 
 
 def evaluate(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Scene], patch_size: int) -> RegionMetrics:

@@ -1,23 +1,18 @@
 """Job: learn from all labels so far, prove the gain on the validation region, register the version, judge it."""
 
-import hashlib
-import logging
 import math
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from catalog import jobs, training
-from catalog.bundle_cache import checksum_tag
 from catalog.context import Catalog
 from catalog.errors import ConflictError, JobLostError, ServiceDownError
-from catalog.promotions import KEPT, PROMOTED, keep, promote
+from catalog.promotions import PROMOTED, keep, promote
 from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, SceneRole, TrainingRun, now
 from catalog.registry import CHAMPION, registry_of
 from catalog.settings import Settings
@@ -25,42 +20,25 @@ from catalog.tracking import Tracking
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.statistics import channel_statistics
 from models.bundle import write_bundle
-from models.card import Gain, LabelProvenance, ModelCard, ModelOrigin, RegionMetrics
+from models.card import Gain, LabelProvenance, ModelOrigin
 from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
-from models.training import StepReport, TrainingConfig, Validate, fit
+from models.training import TrainingConfig, Validate, fit
 from workers.code_version import code_version
-from workers.evaluation import evaluate, evaluation_set
+from workers.evaluation import evaluate, evaluation_set, known_metrics
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, training_config
 from workers.scenes import raster_store, ready_scenes, source_of, strips_of
+from workers.stopwatch import Stopwatch
 from workers.time_limit import JobTimeLimit
-from workers.versions import LoadedVersion, device, load_champion
+from workers.training_report import TrainingReport
+from workers.version_tags import figures, tags
+from workers.versions import LoadedVersion, bundles, device, load_champion
 
-log = logging.getLogger(__name__)
-
-REPORT_EVERY_STEPS = 10
-QUIET_S = 60.0  # so long no metric is sent after MLflow did not answer
 ACTOR = "gate"
-
-
-@dataclass
-class Stopwatch:
-    """Seconds spent in each stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time that passes within to a stage."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
 
 
 def fine_tune(work: Work, trigger: str) -> None:
@@ -71,6 +49,7 @@ def fine_tune(work: Work, trigger: str) -> None:
             with the champion or, before the first version, with the pool.
         ServiceDownError: MLflow does not answer; the run is closed as killed by the next attempt.
     """
+    watch = Stopwatch("load")
     settings = work.catalog.settings
     tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
     if _finish_interrupted(work, tracking):
@@ -88,69 +67,92 @@ def fine_tune(work: Work, trigger: str) -> None:
     with work.catalog.write() as session:
         run = training.begin_run(session, RunTrigger(trigger))
     with _closing(work, tracking, run):
-        _train_and_register(work, tracking, run, scenes)
+        verdict = _train_and_register(work, tracking, run, scenes, watch)
+        _conclude(work, tracking, run, verdict, watch)
 
 
-def _train_and_register(work: Work, tracking: Tracking, run: TrainingRun, scenes: dict[SceneRole, list[Scene]]) -> None:
-    watch = Stopwatch()
+def _train_and_register(
+    work: Work, tracking: Tracking, run: TrainingRun, scenes: dict[SceneRole, list[Scene]], watch: Stopwatch
+) -> Verdict:
     catalog, settings = work.catalog, work.catalog.settings
     labels = _labels(work, run)
     patch_size = labels[0].patch.size_px
-    config = training_config(settings, run.seed)
-    with watch.stage("load"):
-        parent = load_champion(catalog)
-        if parent is None and registry_of(settings).versions():
-            raise ConflictError(
-                "found versions but no champion, so nothing to start from; promote one of them, then retry"
-            )
-        segmenter = _starting_point(work, parent, run.seed)
-        dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))
-        run_id = _start_tracking(tracking, run, config, segmenter, parent)
-        _note(work, run, mlflow_run_id=run_id, parent_version=parent.version.version if parent else None)
+    config = training_config(settings, run.seed).settled(device(catalog))
+    parent = load_champion(catalog)
+    if parent is None and registry_of(settings).versions():
+        raise ConflictError("found versions but no champion, so nothing to start from; promote one of them, then retry")
+    segmenter = _starting_point(work, parent, run.seed)
+    dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))
+    run_id = _start_tracking(tracking, run, config, segmenter, parent)
+    _note(work, run, mlflow_run_id=run_id, parent_version=parent.version.version if parent else None)
     judged_on = {role: of_role for role, of_role in scenes.items() if of_role}
-    before = {}
-    if parent is not None:
-        with watch.stage("evaluate"):  # before the training, which moves the parent's weights
-            before = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
-    with watch.stage("train"):
-        reporter = _reporter(work, tracking, run_id)
-        validate = (
-            _validation(catalog, judged_on[SceneRole.VALIDATION], patch_size) if config.needs_validation else None
-        )
-        fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, reporter, validate)
-    with watch.stage("evaluate"):
-        after = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
+    sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
+    code = code_version()
+    watch.begin("evaluate")  # the parent before the training, which moves its weights
+    before = {
+        role: known_metrics(parent.card, role, sets[role], patch_size, code)
+        or evaluate(catalog, segmenter, judged_on[role], patch_size)
+        for role in judged_on
+        if parent is not None
+    }
+    watch.begin("train")
+    validate = _validation(catalog, judged_on[SceneRole.VALIDATION], patch_size) if config.needs_validation else None
+    fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, TrainingReport(work, tracking, run_id), validate)
+    watch.begin("evaluate")
+    after = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
     gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     origin = ModelOrigin(
         classes=head_classes(segmenter.head, [item.name for item in CLASSES]),
         patch_size_px=patch_size,
         parent_version=parent.version.version if parent else None,
-        labels=LabelProvenance(
-            ids=tuple(run.label_ids),
-            count=len(labels),
-            simulated_count=sum(label.simulated for label in labels),
-            sha256=run.labels_sha256,
-        ),
+        labels=_provenance(run, labels),
         training=config,
-        code_version=code_version(),
-        evaluation={role.value: evaluation_set(catalog, judged_on[role]) for role in judged_on},
+        code_version=code,
+        evaluation={role.value: judged for role, judged in sets.items()},
         metrics={role.value: metrics for role, metrics in after.items()},
         gain={role.value: difference for role, difference in gain.items()},
         created_at=now(),
     )
     work.progress(config.steps, config.steps, "exporting and registering")
+    return _register(work, tracking, run, parent, segmenter, origin, verdict, watch)
+
+
+def _provenance(run: TrainingRun, labels: Sequence[Label]) -> LabelProvenance:
+    return LabelProvenance(
+        ids=tuple(run.label_ids),
+        count=len(labels),
+        simulated_count=sum(label.simulated for label in labels),
+        sha256=run.labels_sha256,
+    )
+
+
+def _register(
+    work: Work,
+    tracking: Tracking,
+    run: TrainingRun,
+    parent: LoadedVersion | None,
+    segmenter: GlacierSegmenter,
+    origin: ModelOrigin,
+    verdict: Verdict,
+    watch: Stopwatch,
+) -> Verdict:
+    """Register the version with its figures; return the verdict, which someone may have overtaken meanwhile."""
+    settings, run_id, steps = work.catalog.settings, str(run.mlflow_run_id), origin.training.steps
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
-        with watch.stage("export"):
-            card = write_bundle(bundle, segmenter, origin)
-        with watch.stage("register"):
-            tracking.log_metrics(run_id, _figures(after, gain), config.steps)
-            verdict = _unless_overtaken(settings, parent, verdict)
-            work.progress(config.steps, config.steps, "registering")  # also asks whether the job is still ours
-            version = tracking.register(run_id, bundle, _tags(card, verdict, bundle), verdict.reason)
-        _note(work, run, model_version=version, seconds=watch.seconds)
-    _conclude(work, tracking, run, verdict)
+        watch.begin("export")
+        card = write_bundle(bundle, segmenter, origin, settings.var_dir / "cache" / "graphs")
+        watch.begin("register")
+        tracking.log_metrics(run_id, figures(card), steps)
+        verdict = _unless_overtaken(settings, parent, verdict)
+        work.progress(steps, steps, "registering")  # also asks whether the job is still ours
+        version = tracking.register(run_id, bundle, tags(card, verdict, bundle), verdict.reason)
+        _note(work, run, model_version=version, seconds=watch.seconds())
+        if verdict.promoted:
+            registry = registry_of(settings)
+            bundles(work.catalog, registry).adopt(registry.get(version), bundle)
+    return verdict
 
 
 def _unless_overtaken(settings: Settings, parent: LoadedVersion | None, verdict: Verdict) -> Verdict:
@@ -162,8 +164,20 @@ def _unless_overtaken(settings: Settings, parent: LoadedVersion | None, verdict:
     return verdict
 
 
-def _conclude(work: Work, tracking: Tracking, run: TrainingRun, verdict: Verdict) -> None:
-    """Move the aliases as the gate decided and close the run. Done twice, it does nothing the second time."""
+def _conclude(
+    work: Work, tracking: Tracking, run: TrainingRun, verdict: Verdict, watch: Stopwatch | None = None
+) -> None:
+    """Move the aliases as the gate decided and close the run. Done twice, it does nothing the second time.
+
+    Args:
+        work: The job.
+        tracking: MLflow.
+        run: The run, whose version is registered.
+        verdict: What the gate decided.
+        watch: Of the attempt that made the version; without it the seconds stay as that attempt noted them.
+    """
+    if watch is not None:
+        watch.begin("promote")
     registry = registry_of(work.catalog.settings)
     version = run.model_version or 0
     served_already = registry.aliases().get(CHAMPION) == version  # by an attempt that was killed right afterwards
@@ -177,7 +191,9 @@ def _conclude(work: Work, tracking: Tracking, run: TrainingRun, verdict: Verdict
             session.add(decision)
         if verdict.promoted:
             jobs.enqueue(session, JobKind.SCORE_POOL)
-        training.end_run(session, run.id, RunState.FINISHED)
+        closed = training.end_run(session, run.id, RunState.FINISHED)
+        if watch is not None:
+            closed.seconds = watch.seconds()
 
 
 def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
@@ -223,32 +239,13 @@ def _start_tracking(
         "channels": ",".join(segmenter.channels),
         "labels": len(run.label_ids),
     }
-    tags = {
+    described = {
         "parent_version": str(parent.version.version) if parent else "",
         "trigger": run.trigger.value,
         "labels.sha256": run.labels_sha256,
         "training_run": str(run.id),
     }
-    return tracking.start_run(f"fine-tune {run.id}", parameters, tags)
-
-
-def _reporter(work: Work, tracking: Tracking, run_id: str) -> Callable[[StepReport], None]:
-    quiet_until = 0.0
-
-    def report(step: StepReport) -> None:
-        nonlocal quiet_until
-        if step.step % REPORT_EVERY_STEPS == 0 or step.step == step.steps:
-            work.progress(step.step, step.steps, f"training: loss {step.loss:.4f}")
-            if time.monotonic() < quiet_until:
-                return
-            learned = {f"train.{name}": value for name, value in step.learned.items()}
-            try:
-                tracking.log_metrics(run_id, {"train.loss": step.loss, **learned}, step.step)
-            except ServiceDownError as error:  # some points of a curve are not worth hours of training
-                log.warning("%s", error)
-                quiet_until = time.monotonic() + QUIET_S
-
-    return report
+    return tracking.start_run(f"fine-tune {run.id}", parameters, described)
 
 
 def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> Validate:
@@ -259,42 +256,6 @@ def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> V
         return math.nan if mean_iou is None else mean_iou
 
     return score
-
-
-def _figures(after: dict[SceneRole, RegionMetrics], gain: dict[SceneRole, Gain]) -> dict[str, float]:
-    """Flatten the figures of a version for MLflow; undefined ones are left out."""
-    found: dict[str, float | None] = {}
-    for role, metrics in after.items():
-        found |= {
-            f"{role}.mean_iou": metrics.mean_iou,
-            f"{role}.kappa": metrics.kappa,
-            f"{role}.overall_accuracy": metrics.overall_accuracy,
-            f"{role}.empty_mask_mean_iou": metrics.empty_mask_mean_iou,
-        }
-        for name in ("iou", "precision", "recall"):
-            found |= {f"{role}.{name}.{of_class}": value for of_class, value in getattr(metrics, name).items()}
-    for role, difference in gain.items():
-        found[f"{role}.gain.mean_iou"] = difference.mean_iou
-        found |= {f"{role}.gain.iou.{of_class}": value for of_class, value in difference.iou.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _tags(card: ModelCard, verdict: Verdict, bundle: Path) -> dict[str, str]:
-    """Compose what the registry shows of a version without its card being opened."""
-    metrics = {SceneRole(role): value for role, value in card.metrics.items()}
-    gain = {SceneRole(role): value for role, value in card.gain.items()}
-    return {
-        **{name: f"{value:.6f}" for name, value in _figures(metrics, gain).items()},
-        **{checksum_tag(file.name): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(bundle.iterdir())},
-        "classes": str(len(card.classes)),
-        "parent_version": str(card.parent_version or ""),
-        "labels.count": str(card.labels.count),
-        "labels.simulated": str(card.labels.simulated_count),
-        "labels.sha256": card.labels.sha256,
-        **{f"{role}.truth_sha256": judged.truth_sha256 for role, judged in card.evaluation.items()},
-        "verdict": PROMOTED if verdict.promoted else KEPT,
-        "verdict.reason": verdict.reason,
-    }
 
 
 def _note(work: Work, run: TrainingRun, **values: object) -> None:
@@ -316,8 +277,8 @@ def _finish_interrupted(work: Work, tracking: Tracking) -> bool:
     if left is None:
         return False
     if left.model_version is not None:
-        tags = registry_of(work.catalog.settings).get(left.model_version).tags
-        _conclude(work, tracking, left, Verdict(tags["verdict"] == PROMOTED, tags["verdict.reason"]))
+        noted = registry_of(work.catalog.settings).get(left.model_version).tags
+        _conclude(work, tracking, left, Verdict(noted["verdict"] == PROMOTED, noted["verdict.reason"]))
         return True
     if left.mlflow_run_id is not None:
         tracking.end_run(left.mlflow_run_id, "KILLED")

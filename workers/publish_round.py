@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import raster_keys, rounds
+from catalog import raster_keys, rounds, scorings
 from catalog.context import Catalog
 from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scene, Scoring
 from catalog.registry import ModelVersion, registry_of
@@ -117,7 +117,7 @@ def _proposals(session: Session, condition: ColumnElement[bool]) -> list[Proposa
 
 def _prepare(catalog: Catalog) -> Publication:
     with catalog.read() as session:
-        scoring = rounds.newest_scoring(session)
+        scoring = scorings.newest(session)
     store, urls = raster_store(catalog), image_urls(catalog)
     if scoring is None:
         return Publication(catalog, store, urls, None, None)

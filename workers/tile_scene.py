@@ -2,7 +2,7 @@
 
 import logging
 
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
 from catalog import jobs, raster_keys
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
@@ -59,22 +59,24 @@ def _make_ready(work: Work, scene: Scene) -> None:
     shares = _valid_shares(work, source, windows)
     shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
     stretch = dict(zip(shown, percentile_stretch(source, shown), strict=True))
+    patches = [
+        {
+            "scene_id": scene.id,
+            "row_off": window.row_off,
+            "col_off": window.col_off,
+            "size_px": window.height,
+            "valid_share": share,
+            "state": PatchState.UNLABELLED,
+        }
+        for window, share in zip(windows, shares, strict=True)
+    ]
     with work.catalog.write() as session:
         # A job that was cut off after this transaction finds the scene ready; one cut off before finds no patches.
         session.execute(delete(Patch).where(Patch.scene_id == scene.id))
-        session.add_all(
-            Patch(
-                scene_id=scene.id,
-                row_off=window.row_off,
-                col_off=window.col_off,
-                size_px=window.height,
-                valid_share=share,
-                state=PatchState.UNLABELLED,
-            )
-            for window, share in zip(windows, shares, strict=True)
-        )
+        session.execute(insert(Patch), patches)
         ready = session.get_one(Scene, scene.id)
         ready.state, ready.stretch, ready.error = SceneState.READY, stretch, None
+        ready.patch_count = len(patches)
         if scene.role is SceneRole.POOL:
             jobs.enqueue(session, JobKind.SCORE_POOL)
 

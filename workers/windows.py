@@ -1,6 +1,8 @@
 """Windows of a scene as batches of tensors, and network output as rasters of the scene."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -17,6 +19,7 @@ from models.inference import predict_windows
 from models.segmenter import GlacierSegmenter
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 # The activations of the paper's U-Net (depth 5, 16 maps, 15 channels) take 170 MiB for every so many pixels, measured.
 _MOST_PIXELS: Final = 512 * 512
@@ -29,17 +32,64 @@ def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def batch_size_for(patch_size: int, most: int, pixels: int = _MOST_PIXELS) -> int:
-    """Return how many windows of a side in pixels make up so many pixels: at least 1, at most ``most``.
+def read_ahead(items: Iterable[T], read: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """Read each item in a thread of its own while the one before is worked on, so that computing never waits for it.
 
-    By default so many as a network may predict at once.
+    Reading and decompressing hold no lock of Python's, nor does a network's forward pass. At most two items are held.
+
+    Args:
+        items: what is to be read.
+        read: reads one; called by one thread alone.
+
+    Yields:
+        Each item with what was read, in their order. What `read` raises is raised here.
     """
-    return max(1, min(most, pixels // patch_size**2))
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as thread:
+        waiting: tuple[T, Future[R]] | None = None
+        for item in items:
+            upcoming = item, thread.submit(read, item)
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()
+            waiting = upcoming
+        if waiting is not None:
+            yield waiting[0], waiting[1].result()
+
+
+def batch_size_for(patch_size: int, most: int) -> int:
+    """Return how many windows of a side in pixels a network may predict at once: at least 1, at most ``most``."""
+    return max(1, min(most, _MOST_PIXELS // patch_size**2))
 
 
 def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[Window]) -> Tensor:
-    """Read windows of one size as a tensor (N, C, h, w) float32 of digital numbers, NaN = nodata."""
-    return torch.from_numpy(np.stack([reader.read(channels, window) for window in windows]))
+    """Read windows of one size as a tensor (N, C, h, w) float32 of digital numbers, NaN = nodata.
+
+    Neighbours in a row are read as one window and then cut: opening, warping and slope cost about as much for a small
+    window as for a large one, and what overlaps is read once.
+    """
+    height, width = windows[0].shape
+    batch = torch.empty((len(windows), len(channels), height, width), dtype=torch.float32)
+    at = 0
+    for run in _runs(windows):
+        left = run[0].col_off
+        row = reader.read(channels, Window(run[0].row_off, left, height, run[-1].col_off + width - left))
+        for window in run:
+            batch[at] = torch.from_numpy(row[:, :, window.col_off - left :][:, :, :width])
+            at += 1
+    return batch
+
+
+def _runs(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    """Split windows where one is not the right-hand neighbour of the one before: touching or overlapping it."""
+    run: list[Window] = []
+    for window in windows:
+        if run and not (
+            window.row_off == run[-1].row_off and run[-1].col_off < window.col_off <= run[-1].col_off + run[-1].width
+        ):
+            yield run
+            run = []
+        run.append(window)
+    if run:
+        yield run
 
 
 def predict_strips(
@@ -92,8 +142,7 @@ def _predicted(
     segmenter: GlacierSegmenter, reader: SceneReader, windows: Sequence[Window], batch_size: int
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
     """Yield windows with their class probabilities and, as the last layer, 1 where a channel has no data, else 0."""
-    for batch in batches(windows, batch_size):
-        raw = read_batch(reader, segmenter.channels, batch)
+    for batch, raw in read_ahead(batches(windows, batch_size), partial(read_batch, reader, segmenter.channels)):
         (probabilities,) = predict_windows(segmenter, [raw])
         invalid = (~raw.isfinite()).any(dim=1, keepdim=True)
         yield from zip(batch, torch.cat([probabilities, invalid.float()], dim=1).numpy(), strict=True)

@@ -29,6 +29,7 @@ GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg
 GET /api/v1/scenes/{scene_id}/prediction.shp.zip
+GET /api/v1/scorings
 POST /api/v1/rounds
 GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}
@@ -137,6 +138,7 @@ def test_answers_are_as_described(client: FlaskClient, catalog: Catalog, documen
     addresses = {
         "/api/v1/scenes": "/api/v1/scenes",
         "/api/v1/scenes/{scene_id}": f"/api/v1/scenes/{scene.id}",
+        "/api/v1/scorings": "/api/v1/scorings",
         "/api/v1/rounds": "/api/v1/rounds",
         "/api/v1/rounds/{round_id}": "/api/v1/rounds/1",
         "/api/v1/jobs": "/api/v1/jobs",

@@ -1,4 +1,6 @@
+import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import event
 
 from catalog.context import Catalog
 from catalog.records import ProposalReason, ProposalState, Round, RoundState
@@ -60,3 +62,26 @@ def test_progress_is_told_by_state_and_reason_the_newest_round_first(client: Fla
     assert (newest["id"], newest["state"], oldest["id"], oldest["state"]) == (2, "open", 1, "complete")
     assert newest["proposals"] == {"chosen": 0, "published": 2, "labelled": 1, "skipped": 0, "withdrawn": 0}
     assert newest["reasons"] == {"uncertain": 2, "random start": 1}
+
+
+@pytest.mark.parametrize("address", [ROUNDS, "/api/v1/scenes", "/"])
+def test_no_list_asks_the_database_for_each_item(client: FlaskClient, catalog: Catalog, address: str) -> None:
+    asked: list[str] = []
+    event.listen(catalog.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+    def queries() -> int:
+        asked.clear()
+        assert client.get(address, headers=as_role(catalog, "reader")).status_code == 200
+        return len(asked)
+
+    def grow(first: int, last: int) -> None:
+        with catalog.database.write() as session:
+            for number in range(first, last):
+                _, patches = add_scene(session, f"scene-{number}", offset_px=200 * number)
+                scoring = add_scoring(session, number, {patches[0].id: 0.5})
+                add_round(session, patches[:2], first_task=1 + 10 * number)[0].scoring_id = scoring.id
+
+    grow(0, 2)
+    few = queries()
+    grow(2, 12)
+    assert queries() == few

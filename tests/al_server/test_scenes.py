@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from flask.testing import FlaskClient
 from shapely.geometry import shape
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from werkzeug.test import TestResponse
 
 from catalog.bundle_cache import CARD, checksum_tag
@@ -261,6 +261,18 @@ def test_patches_come_page_by_page(client: FlaskClient, catalog: Catalog) -> Non
         found += [feature["id"] for feature in page["features"]]
         address = page["next"]
     assert found == [patch.id for patch in patches]
+
+
+def test_a_page_is_found_by_an_index_however_deep_it_lies(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+    asked: list[tuple[str, Any]] = []
+    event.listen(catalog.database.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    client.get(f"{SCENES}/{scene.id}/patches?after={patches[9].id}&limit=5", headers=as_role(catalog, "reader"))
+    (page,) = [query for query in asked if "FROM patches" in query[0]]
+    with catalog.database.engine.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {page[0]}", page[1])]
+    assert plan == ["SEARCH patches USING INDEX ix_patches_of_scene (scene_id=? AND id>?)"]
 
 
 def test_a_prediction_of_a_scene_that_is_not_ready_is_refused(client: FlaskClient, catalog: Catalog) -> None:

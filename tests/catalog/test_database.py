@@ -51,7 +51,22 @@ def test_scenes_of_an_older_database_are_kept_without_a_time_of_acquisition(cata
     catalog.database.migrate()
     with catalog.read() as session:
         kept = session.get_one(Scene, scene.id)
-        assert (kept.name, kept.acquired, len(kept.patches)) == (scene.name, None, len(patches))
+        assert (kept.name, kept.acquired, kept.patch_count) == (scene.name, None, len(patches))
+
+
+def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        new, _ = add_scene(session, "new", width=32, height=32, offset_px=200)
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+    catalog.database.migrate()
+    with catalog.read() as session:
+        assert session.get_one(Scene, scene.id).patch_count == len(patches) == 20
+        assert session.get_one(Scene, new.id).patch_count == 1
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
@@ -62,7 +77,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
     database = Database(settings.database_url)
     with database.read() as session:
-        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0002"]
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0004"]
     database.dispose()
 
 

@@ -204,7 +204,7 @@ def test_time_left_follows_from_progress(catalog: Catalog) -> None:
 
 
 def test_every_kind_of_work_has_a_queue() -> None:
-    compute = {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.PREDICT_SCENE}
+    compute = {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE}
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute
     assert {queue_of(kind) for kind in JobKind} == {"io", "compute"}
 

@@ -1,5 +1,7 @@
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -7,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from catalog.bundle_cache import BundleCache, CorruptBundleError
+from catalog.bundle_cache import FILES, BundleCache, CorruptBundleError, checksum_tag
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.registry import ModelRegistry, ModelVersion
 from tests.catalog_fixtures import NOBODY
@@ -64,6 +66,41 @@ def test_what_a_stranger_answers_is_never_kept_as_a_file(stranger: tuple[int, st
     with pytest.raises(expected):
         BundleCache(ModelRegistry(url, "model"), tmp_path).file(VERSION, "card.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def registered(folder: Path) -> ModelVersion:
+    """A version with the three files of a folder, which are written here."""
+    tags = {}
+    for name in FILES:
+        (folder / name).write_text(f"content of {name}")
+        tags[checksum_tag(name)] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return replace(VERSION, tags=tags)
+
+
+def test_files_of_a_version_registered_from_here_are_not_fetched(tmp_path: Path) -> None:
+    version = registered(tmp_path)
+    cache = BundleCache(ModelRegistry(NOBODY, "model"), tmp_path / "cache")
+    cache.adopt(version, tmp_path)
+    folder = cache.directory(version)
+    assert {file.name: file.read_text() for file in folder.iterdir()} == {name: f"content of {name}" for name in FILES}
+
+
+def test_only_the_files_that_are_named_are_fetched(tmp_path: Path) -> None:
+    version = registered(tmp_path)
+    cache = BundleCache(ModelRegistry(NOBODY, "model"), tmp_path / "cache")
+    cache.adopt(version, tmp_path)
+    (cache.directory(version) / "model.onnx").unlink()
+    assert cache.directory(version, ("card.json",)).is_dir()
+    with pytest.raises(ServiceDownError):
+        cache.directory(version)
+
+
+def test_files_that_are_not_those_registered_are_not_taken_over(tmp_path: Path) -> None:
+    version = registered(tmp_path)
+    (tmp_path / "card.json").write_text("another")
+    with pytest.raises(CorruptBundleError, match=r"card\.json of version 1"):
+        BundleCache(ModelRegistry(NOBODY, "model"), tmp_path / "cache").adopt(version, tmp_path)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_figures_of_a_version_are_numbers_or_undefined() -> None:

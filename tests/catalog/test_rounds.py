@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from catalog import jobs, rounds
+from catalog import jobs, rounds, scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import (
@@ -14,8 +14,6 @@ from catalog.records import (
     ProposalState,
     Round,
     RoundState,
-    SceneRole,
-    SceneState,
 )
 from catalog.rounds import Choice
 from catalog.settings import Settings, Strategy
@@ -128,41 +126,6 @@ def test_a_ranking_needs_scores_of_patches_that_are_left(catalog: Catalog) -> No
     assert open_round(catalog, Strategy.RANDOM).state is RoundState.CHOOSING
 
 
-def test_only_untouched_valid_patches_of_ready_pool_scenes_are_candidates(catalog: Catalog) -> None:
-    with catalog.database.write() as session:
-        _, patches = add_scene(session)
-        add_scene(session, "validation", SceneRole.VALIDATION, offset_px=200)
-        add_scene(session, "test", SceneRole.TEST, offset_px=400)
-        add_scene(session, "new", state=SceneState.REGISTERED, offset_px=600)
-        add_scene(session, "bad", state=SceneState.REJECTED, offset_px=800)
-        patches[0].valid_share = 0.09
-        patches[1].valid_share = 0.1
-        for patch, state in zip(patches[2:5], list(PatchState)[1:], strict=True):
-            patch.state = state
-        expected = [patches[1].id, *(patch.id for patch in patches[5:])]
-    opened = open_round(catalog)
-    with catalog.read() as session:
-        found = rounds.candidates(session, opened, 0.1)
-        assert rounds.count_candidates(session, 0.1) == len(expected)
-    assert [candidate.patch_id for candidate in found] == expected
-    assert {candidate.score for candidate in found} == {None}
-
-
-def test_candidates_carry_the_scores_of_the_rounds_measure(catalog: Catalog) -> None:
-    with catalog.database.write() as session:
-        _, patches = add_scene(session)
-        add_scoring(session, 1, {patch.id: 0.1 for patch in patches})
-        scores = {patch.id: 0.01 * index for index, patch in enumerate(patches[3:])}
-        newest = add_scoring(session, 2, scores)
-    opened = open_round(catalog, Strategy.ENTROPY_TOP10)
-    assert opened.scoring_id == newest.id
-    with catalog.read() as session:
-        found = rounds.candidates(session, opened, 0.1)
-    assert {candidate.patch_id: candidate.score for candidate in found} == scores
-    (third,) = (candidate for candidate in found if candidate.patch_id == patches[5].id)
-    assert (third.row_off, third.col_off, third.size_px) == (patches[5].row_off, patches[5].col_off, 32)
-
-
 def test_choices_become_proposals_once(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)
@@ -226,7 +189,7 @@ def test_progress_counts_every_state(catalog: Catalog) -> None:
         proposals[0].state = proposals[1].state = ProposalState.LABELLED
         proposals[2].state = ProposalState.WITHDRAWN
         session.flush()
-        assert rounds.progress(session, opened.id) == {
+        assert rounds.progress(session, [opened.id])[opened.id].states == {
             ProposalState.CHOSEN: 0,
             ProposalState.PUBLISHED: 1,
             ProposalState.LABELLED: 2,
@@ -255,11 +218,11 @@ def test_a_scoring_completed_anew_is_the_newest(catalog: Catalog) -> None:
         _, patches = add_scene(session)
         older = add_scoring(session, 1, {patches[0].id: 0.1})
         newer = add_scoring(session, 2, {patches[0].id: 0.2})
-        newest = rounds.newest_scoring(session)
+        newest = scorings.newest(session)
         assert newest is newer
         older.completed_at, newer.completed_at = newer.completed_at, older.completed_at
         session.flush()
-        assert rounds.newest_scoring(session) is older
+        assert scorings.newest(session) is older
 
 
 def automatic(catalog: Catalog, **changes: object) -> Round | None:

@@ -10,6 +10,7 @@ import redis
 
 from catalog.secrets import Secrets
 from catalog.settings import Settings
+from cli.devices import visible_gpus
 from cli.plan import Process, migration, plan, redis_config, redis_config_file
 from cli.processes import _prepare_folders
 from tests.services import free_port, running, wait_until
@@ -109,3 +110,34 @@ def _answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except redis.ConnectionError:
         return False
+
+
+def compute_workers(settings: Settings, environ: dict[str, str], **changes: object) -> dict[str, Process]:
+    settings = settings.model_copy(update=changes)
+    listed = plan(settings, SECRETS, label_studio_program=Path("label-studio"), environ=environ, cwd=Path())
+    return {process.name: process for process in listed if process.name.startswith("worker-compute")}
+
+
+def test_every_gpu_has_a_compute_worker_of_its_own(settings: Settings):
+    workers = compute_workers(settings, {"CUDA_VISIBLE_DEVICES": "2,5"})
+    assert {name: worker.env["CUDA_VISIBLE_DEVICES"] for name, worker in workers.items()} == {
+        "worker-compute": "2",
+        "worker-compute-2": "5",
+    }
+
+
+def test_without_gpus_several_compute_workers_share_the_cores(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    workers = compute_workers(settings, {"CUDA_VISIBLE_DEVICES": ""}, compute_workers=3)
+    assert [worker.env["OMP_NUM_THREADS"] for worker in workers.values()] == ["2", "2", "2"]
+    assert "OMP_NUM_THREADS" not in compute_workers(settings, {"CUDA_VISIBLE_DEVICES": ""})["worker-compute"].env
+    on_cpu = compute_workers(settings, {"CUDA_VISIBLE_DEVICES": "0,1"}, device="cpu")
+    assert list(on_cpu) == ["worker-compute"]
+
+
+def test_gpus_are_counted_where_the_driver_lists_them(tmp_path: Path):
+    for address in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / address).mkdir()
+    assert visible_gpus({}, tmp_path) == ["0", "1"]
+    assert visible_gpus({}, tmp_path / "missing") == []
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == []

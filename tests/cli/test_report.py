@@ -121,6 +121,7 @@ def scene_row(role: SceneRole, scene: ForgedScene) -> Scene:
         outlines=[],
         patch_size_px=SIZE,
         patch_overlap_px=0,
+        patch_count=2 if role is SceneRole.POOL else 0,
         stretch={band.name: [0.0, 255.0] for band in scene.bands},
     )
 

@@ -79,6 +79,16 @@ def test_the_edges_of_a_wgs84_footprint_follow_the_curve() -> None:
     assert corners_only.exterior.distance(on_edge) > 1e-3
 
 
+def test_a_window_of_a_grid_is_as_close_to_the_curve_with_fewer_points() -> None:
+    wide = Grid("EPSG:32645", (30.0, 0.0, 300000.0, 0.0, -30.0, 8000000.0), width=6000, height=4000)
+    footprint = wide.footprint_wgs84(Window(0, 0, 1500, 750))
+    assert len(footprint.exterior.coords) == 4 * 8 + 1  # a quarter of the longest edge's 32 pieces; closed
+    middle_of_a_piece = 300000.0 + 30.0 * 750 / 16
+    (lon,), (lat,) = warp("EPSG:32645", "EPSG:4326", [middle_of_a_piece], [8000000.0])
+    assert footprint.exterior.distance(shapely.Point(lon, lat)) < 1e-5
+    assert len(wide.footprint_wgs84(Window(0, 0, 32, 32)).exterior.coords) == 4 + 1
+
+
 def test_a_footprint_across_the_antimeridian_is_cut_there() -> None:
     # South of the pole along 180 degrees: x from -1000 m to 1000 m, y around -1,500,000 m.
     grid = Grid("EPSG:3031", (100.0, 0.0, -1000.0, 0.0, -100.0, -1_500_000.0), width=20, height=10)

@@ -25,3 +25,9 @@ def test_mode_is_given_back_after_an_error():
 def test_cpu_computes_in_float32():
     with mixed_precision(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_precision_is_what_was_asked_for(dtype):
+    with mixed_precision(torch.device("cpu"), dtype):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

@@ -66,3 +66,29 @@ def test_export_says_nothing(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
     assert not segmenter.training
     assert logging.getLogger("torch.onnx._internal.exporter._registration").level == with_level
+
+
+@pytest.mark.parametrize(("head", "input_normalization"), [("multiclass", "dataset"), ("two_binaries", "patch")])
+def test_a_kept_graph_serves_all_networks_of_its_shape(head, input_normalization, tmp_path):
+    """The second network differs in every weight, in the batch norms' statistics and in the normalisation."""
+    first = small_segmenter(0, head, input_normalization, normalization="batch")
+    export_onnx(first, tmp_path / "first.onnx", tmp_path / "graphs")
+    (kept,) = (tmp_path / "graphs").iterdir()
+    found_at = kept.stat().st_mtime_ns
+    second = small_segmenter(1, head, input_normalization, normalization="batch")
+    for name, tensor in second.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            tensor.mul_(1.1)
+    export_onnx(second, tmp_path / "second.onnx", tmp_path / "graphs")
+    assert list((tmp_path / "graphs").iterdir()) == [kept]
+    assert kept.stat().st_mtime_ns == found_at
+    images = raw_images(2, 9, 14)
+    for path, segmenter in ((tmp_path / "first.onnx", first), (tmp_path / "second.onnx", second)):
+        (found,) = onnxruntime.InferenceSession(path).run(None, {"raw": images.numpy()})
+        np.testing.assert_allclose(found, segmenter.probabilities(images).numpy(), atol=1e-5)
+
+
+def test_another_shape_has_another_graph(tmp_path):
+    for width in (4, 6):
+        export_onnx(small_segmenter(width=width), tmp_path / "model.onnx", tmp_path / "graphs")
+    assert len(list((tmp_path / "graphs").iterdir())) == 2

@@ -1,7 +1,11 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 from pydantic import ValidationError
 
+from models.combined_losses import dice_cross_entropy
+from models.inference import pick_precision
 from models.training import StepReport, TrainingConfig, fit
 from tests.models.networks import raw_images, small_segmenter
 
@@ -49,6 +53,33 @@ def test_one_step_moves_every_tensor(loss):
     fit(segmenter, bright_is_ice(), TrainingConfig(steps=1, loss=loss), CPU, IGNORE)
     unmoved = [name for name, parameter in segmenter.named_parameters() if torch.equal(before[name], parameter)]
     assert unmoved == []
+
+
+def test_what_is_learnt_is_what_a_plain_loop_learns():
+    """One patch, no dropout: nothing is drawn, so that the plain loop sees the same batches."""
+    raw, mask = bright_is_ice()[0]
+    fitted, plain = small_segmenter(dropout=0.0), small_segmenter(dropout=0.0).train()
+    settings = {"augment": False, "balance": False, "precision": "float32"}
+    losses = fit(fitted, [(raw, mask)], TrainingConfig(steps=10, batch_size=2, **settings), CPU, IGNORE)
+    optimiser = torch.optim.AdamW(plain.parameters(), lr=3e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=10)
+    expected = []
+    for _ in range(10):
+        loss = dice_cross_entropy(plain(torch.stack([raw, raw])), torch.stack([mask, mask]), IGNORE)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        expected.append(loss.item())
+    assert losses == pytest.approx(expected, rel=1e-4)
+    torch.testing.assert_close(weights_of(fitted), weights_of(plain), rtol=1e-3, atol=1e-4)
+
+
+def test_bfloat16_starts_from_the_same_loss_to_its_three_digits_and_keeps_float32_weights():
+    exact, rounded = (train(precision=precision) for precision in ("float32", "bfloat16"))
+    assert rounded[1][0] == pytest.approx(exact[1][0], rel=0.01)
+    assert rounded[1] != exact[1]
+    assert {parameter.dtype for parameter in rounded[0].parameters()} == {torch.float32}
 
 
 def test_normalisation_is_not_trained():
@@ -190,6 +221,31 @@ def test_infinite_image_is_refused_before_it_reaches_the_weights():
     with pytest.raises(FloatingPointError, match="at step 1"):
         fit(segmenter, [(raw.masked_fill(raw > 100, float("inf")), mask)], TrainingConfig(), CPU, IGNORE)
     assert torch.equal(weights_of(segmenter), before)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Give the number of CPU threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_precision_that_is_asked_for_stays(precision):
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        assert TrainingConfig(precision=precision).settled(CPU) == TrainingConfig(precision=precision)
+
+
+@pytest.mark.usefixtures("threads")
+def test_automatic_precision_is_the_devices_on_one_thread_and_float32_on_several():
+    torch.set_num_threads(1)
+    of_device = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[pick_precision(CPU)]
+    assert TrainingConfig(steps=7).settled(CPU) == TrainingConfig(steps=7, precision=of_device)
+    torch.set_num_threads(2)
+    assert TrainingConfig(steps=7).settled(CPU) == TrainingConfig(steps=7, precision="float32")
 
 
 def test_configuration_survives_json():

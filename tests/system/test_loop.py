@@ -128,7 +128,7 @@ def test_a_version_holds_weights_onnx_and_card(system: LoopSystem, second_versio
     with system.catalog.read() as session:
         run = session.scalars(select(TrainingRun).where(TrainingRun.model_version == 2)).one()
     assert run.state is RunState.FINISHED
-    assert set(run.seconds) == {"load", "evaluate", "train", "export", "register"}
+    assert set(run.seconds) == {"load", "evaluate", "train", "export", "register", "promote"}
     card = system.request("GET", "models/latest/card").json()
     assert (card["labels"]["ids"], card["labels"]["sha256"]) == (run.label_ids, run.labels_sha256)
     assert card["channels"] == ["red", "green", "blue", "nir"]

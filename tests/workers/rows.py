@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from catalog import jobs
+from catalog import jobs, scorings
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, Patch, Scene, SceneRole, now
+from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, now
 from catalog.registry import ModelVersion
 from imagery.grid import Window
 from imagery.scene import describe
@@ -19,6 +19,8 @@ from models.unet import UNetConfig
 from tests.imagery.forge import BAND_NAMES, ForgedScene, forge_scene
 from tests.models.cards import CLASSES, origin
 from workers.jobs import Work
+from workers.score_pool import score_by as score_pool_by
+from workers.score_shard import score_by as score_shard_by
 from workers.tile_scene import tile_scene
 from workers.versions import LoadedVersion
 
@@ -36,6 +38,35 @@ def claimed(catalog: Catalog, kind: JobKind = JobKind.SCORE_POOL, key: str = "",
 
 def work_of(catalog: Catalog, kind: JobKind = JobKind.SCORE_POOL, key: str = "", **subject: Any) -> Work:
     return Work(catalog, claimed(catalog, kind, key, **subject))
+
+
+def score_pool(catalog: Catalog, by: LoadedVersion) -> None:
+    """Score the whole pool by a version, as the workers do, one shard after another."""
+    coordinate(catalog, by.version.version)
+    score_shards(catalog, by)
+    coordinate(catalog, by.version.version)
+
+
+def coordinate(catalog: Catalog, version: int) -> None:
+    """Do what the job that cuts the pool into shards and completes the scoring does."""
+    work = work_of(catalog, JobKind.SCORE_POOL)
+    score_pool_by(work, version)
+    finish(work)
+
+
+def score_shards(catalog: Catalog, by: LoadedVersion) -> None:
+    """Do all jobs of shards that wait."""
+    with catalog.read() as session:
+        waiting = session.scalars(
+            select(Job.id).where(Job.kind == JobKind.SCORE_SHARD, Job.state == JobState.QUEUED).order_by(Job.created_at)
+        ).all()
+    for job_id in waiting:
+        with catalog.database.write() as session:
+            job = jobs.claim(session, job_id)
+            shard = scorings.get_shard(session, job.subject["shard_id"])
+        work = Work(catalog, job)
+        score_shard_by(work, by, shard)
+        finish(work)
 
 
 def finish(work: Work) -> None:

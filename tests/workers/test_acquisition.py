@@ -1,12 +1,12 @@
-from itertools import combinations
+from itertools import combinations, count
 
 import numpy as np
 import pytest
 
+from catalog.candidates import Candidate
 from catalog.records import ProposalReason
-from catalog.rounds import Candidate
 from catalog.settings import Strategy
-from workers.acquisition import select
+from workers.acquisition import choose, draw, select
 
 SIZE = 32
 RANKINGS = [Strategy.ENTROPY_TOP10, Strategy.ENTROPY_MEAN, Strategy.MUTUAL_INFORMATION]
@@ -155,3 +155,43 @@ def test_even_a_small_round_has_a_control():
     assert ProposalReason.CONTROL not in {
         choice.reason for choice in select(apart(4, 4), Strategy.ENTROPY_TOP10, 4, 0.0, seed=1)
     }
+
+
+def scattered(number: int) -> list[Candidate]:
+    """Patches anywhere in two small scenes, as where windows overlap or the last ones are moved back."""
+    generator = np.random.default_rng(11)
+    places = generator.integers(0, 12 * SIZE, (number, 2)).tolist()
+    return [
+        Candidate(index, index % 2, row, col, SIZE, float(number - index)) for index, (row, col) in enumerate(places)
+    ]
+
+
+def apart_px(a: Candidate, b: Candidate) -> int:
+    return max(abs(a.row_off - b.row_off), abs(a.col_off - b.col_off))
+
+
+def test_patches_anywhere_are_compared_with_all_that_lie_near():
+    candidates = scattered(200)
+    expected: list[Candidate] = []
+    for item in candidates:  # by definition: against each one chosen
+        if all(item.scene_id != other.scene_id or apart_px(item, other) > SIZE for other in expected):
+            expected.append(item)
+    chosen = [choice.patch_id for choice in select(candidates, Strategy.ENTROPY_TOP10, 200, 0.0, seed=0)]
+    assert 20 < len(expected) < 100
+    assert chosen[: len(expected)] == [item.patch_id for item in expected]
+    assert sorted(chosen) == list(range(200))
+
+
+def test_no_more_candidates_are_read_than_needed():
+    without_end = (Candidate(index, index, 0, 0, SIZE, 1.0 / (1 + index)) for index in count())
+    assert [choice.patch_id for choice in draw(without_end, 3)] == [0, 1, 2]
+    ranked = (Candidate(index, index, 0, 0, SIZE, 1.0 / (1 + index)) for index in count())
+    shuffled = (Candidate(index, index, 0, 0, SIZE, 1.0 / (1 + index)) for index in count(1000))
+    choices = choose(ranked, shuffled, 4, 0.25, np.random.default_rng(0))
+    assert sorted(choice.patch_id for choice in choices) == [0, 1, 2, 1000]
+
+
+def test_of_equal_scores_the_same_patches_are_always_chosen():
+    candidates = [Candidate(index, index, 0, 0, SIZE, 0.5) for index in range(10)]
+    for order in (candidates, candidates[::-1]):
+        assert [choice.patch_id for choice in select(order, Strategy.ENTROPY_TOP10, 3, 0.0, seed=0)] == [9, 8, 7]

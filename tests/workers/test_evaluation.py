@@ -5,8 +5,10 @@ from catalog import raster_keys
 from catalog.records import SceneRole
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.masks import mask_to_geotiff
+from models.card import EvaluationSet, ModelCard
+from tests.models.cards import origin
 from tests.workers.rows import champion, tiled
-from workers.evaluation import evaluate
+from workers.evaluation import evaluate, evaluation_set, known_metrics
 from workers.scenes import raster_store, source_of
 from workers.windows import predict_classes
 
@@ -56,3 +58,35 @@ def test_unknown_truth_is_not_judged(catalog, scenes):
 def test_a_repeated_evaluation_agrees(catalog, scenes):
     network = champion().segmenter.train()  # whatever its mode, dropout is off
     assert evaluate(catalog, network, scenes, 32) == evaluate(catalog, network, scenes, 32)
+
+
+def card(judged_on: EvaluationSet) -> ModelCard:
+    """A card of the champion, whose network was judged on the validation scenes, with windows of 64 px."""
+    network = champion().segmenter
+    judged = {"evaluation": {"validation": judged_on}}
+    return ModelCard(
+        **dict(origin()) | judged,
+        channels=network.channels,
+        mean=network.mean.tolist(),
+        std=network.std.tolist(),
+        unet=network.unet.config,
+        weights_sha256="0" * 64,
+        onnx_sha256="0" * 64,
+    )
+
+
+def test_scores_of_a_card_are_those_of_the_same_evaluation_only(catalog, scenes):
+    same = evaluation_set(catalog, scenes)
+    of_parent = card(same)
+    validation, test = SceneRole.VALIDATION, SceneRole.TEST
+    code = of_parent.code_version
+    assert known_metrics(of_parent, validation, same, 64, code) == of_parent.metrics["validation"]
+    assert known_metrics(of_parent, test, same, 64, code) is None  # what the test scores are of is not known
+    assert known_metrics(of_parent, validation, same, 32, code) is None
+    assert known_metrics(of_parent, validation, same, 64, "0.2.0") is None
+    assert known_metrics(of_parent, validation, evaluation_set(catalog, scenes[:1]), 64, code) is None
+    uncommitted = of_parent.model_copy(update={"code_version": "0.1.0+abc-dirty"})
+    assert known_metrics(uncommitted, validation, same, 64, "0.1.0+abc-dirty") is None  # may name any code
+    other_truth = mask_to_geotiff(predicted(scenes[0]), source_of(scenes[0]).grid)
+    raster_store(catalog).put(raster_keys.truth(scenes[0].id), other_truth)
+    assert known_metrics(of_parent, validation, evaluation_set(catalog, scenes), 64, code) is None

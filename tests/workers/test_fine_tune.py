@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from sqlalchemy import select
@@ -23,13 +24,15 @@ from catalog.records import Job, JobKind, JobState, Patch, Promotion, RunState, 
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
-from imagery.masks import mask_to_geotiff
+from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from models.card import Gain
 from tests.catalog_fixtures import add_round, label_of
 from tests.imagery.forge import BAND_NAMES
 from tests.services import HOST, free_port, running, wait_for_http
-from tests.workers.rows import patches, tiled
+from tests.workers.rows import patches, score_pool, tiled
+from workers.evaluation import evaluate
 from workers.jobs import perform
-from workers.scenes import raster_store, source_of, window_of
+from workers.scenes import raster_store, ready_scenes, source_of, window_of
 from workers.versions import load_champion
 
 pytestmark = pytest.mark.slow
@@ -164,6 +167,45 @@ def test_a_version_is_made_and_judged(labelled):
         second.mlflow_run_id, "train.loss"
     )
     assert [metric.step for metric in history] == [6]
+
+
+def test_stages_add_up_to_the_time_of_the_job(labelled):
+    job = fine_tune(labelled)
+    (run,) = runs(labelled)
+    assert list(run.seconds) == ["load", "evaluate", "train", "export", "register", "promote"]
+    wall = (job.finished_at - job.started_at).total_seconds()
+    assert 0 <= wall - sum(run.seconds.values()) < 1  # but for the claim of the job and the note of its end
+
+
+def test_what_is_known_is_neither_fetched_nor_found_again(labelled):
+    fine_tune(labelled)
+    cache = labelled.settings.var_dir / "cache"
+    (version,) = (cache / "models").iterdir()
+    files = sorted(version.iterdir())
+    assert [file.name for file in files] == ["card.json", "model.onnx", "weights.safetensors"]
+    (graph,) = (cache / "graphs").iterdir()
+    untouched = [file.stat().st_mtime_ns for file in (*files, graph)]
+    fine_tune(labelled)  # from the files of the first version, by its graph
+    assert [file.stat().st_mtime_ns for file in (*files, graph)] == untouched
+    assert list((cache / "graphs").iterdir()) == [graph]
+    assert len(list((cache / "models").iterdir())) == 2
+
+
+def test_a_parent_is_judged_again_when_the_truth_is_another(labelled):
+    fine_tune(labelled)
+    parent = load_champion(labelled)
+    with labelled.read() as session:
+        (scene,) = ready_scenes(session, [SceneRole.VALIDATION])
+    key = raster_keys.truth(scene.id)
+    truth = mask_from_geotiff(raster_store(labelled).get(key))
+    raster_store(labelled).put(key, mask_to_geotiff(np.fliplr(truth), source_of(scene).grid))
+    fine_tune(labelled)
+    card = load_champion(labelled).card
+    assert (card.parent_version, parent.card.evaluation) != (None, card.evaluation)
+    (size,) = {patch.size_px for patch in patches(labelled, scene.id)}
+    judged_again = evaluate(labelled, parent.segmenter, [scene], size)
+    assert judged_again != parent.card.metrics["validation"]
+    assert card.gain["validation"] == Gain.between(judged_again, card.metrics["validation"])
 
 
 def test_a_version_that_loses_is_kept_as_challenger(labelled):
@@ -317,10 +359,7 @@ def test_every_head_and_the_papers_presets_go_through_the_loop(labelled, changes
     assert champion is not None
     assert champion.card.classes == classes
     assert set(champion.card.gain["validation"].iou) == set(classes)
-    with labelled.database.write() as session:
-        job = jobs.claim(session, jobs.enqueue(session, JobKind.SCORE_POOL).id)
-    perform(labelled, job)
-    assert row(labelled, job.id).state is JobState.FINISHED
+    score_pool(labelled, champion)
     with labelled.read() as session:
         scores = list(session.scalars(select(Score.value)))
     assert scores

@@ -1,16 +1,15 @@
 """What a publication offers scene by scene; the publishing itself is tested with the whole loop."""
 
-from catalog import rounds
-from catalog.records import JobKind, Scene
-from tests.workers.rows import champion, tiled, work_of
+from catalog import scorings
+from catalog.records import Scene
+from tests.workers.rows import champion, score_pool, tiled
 from workers.publish_round import Publication, image_urls
 from workers.scenes import raster_store
-from workers.score_pool import score_by
 
 
 def publication(catalog, *, useful: bool = True) -> Publication:
     with catalog.read() as session:
-        scoring = rounds.newest_scoring(session)
+        scoring = scorings.newest(session)
     store, urls = raster_store(catalog), image_urls(catalog)
     return Publication(catalog, store, urls, scoring, champion().version if useful else None)
 
@@ -18,7 +17,7 @@ def publication(catalog, *, useful: bool = True) -> Publication:
 def scored_and_unscored(catalog, tmp_path) -> tuple[Scene, Scene]:
     """A scene of the pool that the champion has scored, and one that was tiled afterwards."""
     early, _ = tiled(catalog, tmp_path / "early.tif")
-    score_by(work_of(catalog, JobKind.SCORE_POOL), champion())
+    score_pool(catalog, champion())
     late, _ = tiled(catalog, tmp_path / "late.tif", offset_px=400)
     return early, late
 

@@ -4,26 +4,26 @@ import torch
 from rasterio.io import MemoryFile
 from sqlalchemy import select
 
-from catalog import raster_keys, rounds
+from catalog import jobs, raster_keys, scorings
 from catalog.context import Catalog
 from catalog.errors import JobLostError
-from catalog.records import JobKind, Scene, Score, Scoring
+from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard
 from catalog.settings import Settings
 from imagery.classes import UNKNOWN
 from imagery.errors import SceneError
 from imagery.scene import SceneReader
-from models.mc_dropout import predict_mc
+from models.mc_dropout import McSampler, predict_mc
 from models.measures import reduce_mean, reduce_top_share
-from tests.workers.rows import champion, finish, patches, tiled, work_of
+from tests.workers.rows import champion, coordinate, finish, patches, score_pool, score_shards, tiled
+from workers import score_pool as module
+from workers import score_shard
+from workers.jobs import Work
 from workers.scenes import raster_store, source_of, window_of
-from workers.score_pool import score_by
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(
-        update={"mc_passes": 3, "mc_seed": 11, "mc_precision": "float32", "inference_batch_size": 4}
-    )
+    return settings.model_copy(update={"mc_passes": 3, "mc_seed": 11, "mc_precision": "float32"})
 
 
 @pytest.fixture
@@ -32,9 +32,7 @@ def scene(catalog: Catalog, tmp_path) -> Scene:
 
 
 def run(catalog: Catalog, version: int = 1) -> None:
-    work = work_of(catalog, JobKind.SCORE_POOL)
-    score_by(work, champion(version))
-    finish(work)
+    score_pool(catalog, champion(version))
 
 
 def scores(catalog: Catalog) -> dict[tuple[int, int, str], float]:
@@ -87,17 +85,49 @@ def test_the_origin_of_the_scores_is_kept(catalog, scene):
     assert scoring.seconds > 0
 
 
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_neither_batches_nor_repetition_change_a_score(catalog, scene, batch_size):
+@pytest.mark.parametrize("shard_patches", [1, 7])
+@pytest.mark.parametrize("read_together", [1, 3])
+def test_neither_shards_nor_batches_nor_repetition_change_a_score(
+    catalog, scene, monkeypatch, shard_patches, read_together
+):
     run(catalog)
-    first = scores(catalog)
+    first, maps = scores(catalog), rasters(catalog, 1, scene)
     with catalog.database.write() as session:
         session.query(Score).delete()
-    catalog.settings = catalog.settings.model_copy(update={"inference_batch_size": batch_size})
+        session.query(Shard).delete()
+    for what in ("classes", "entropy"):
+        raster_store(catalog).delete(raster_keys.scored(1, scene.id, what))
+    monkeypatch.setitem(module.SHARD_PIXELS, "cpu", shard_patches * 32**2)
+    monkeypatch.setitem(score_shard.PIXELS_READ_TOGETHER, "cpu", read_together * 32**2)
     run(catalog)
-    assert scores(catalog).keys() == first.keys()
-    for key, value in scores(catalog).items():
-        assert value == pytest.approx(first[key], rel=1e-5, abs=1e-7)
+    assert scores(catalog) == pytest.approx(first, rel=1e-5, abs=1e-7)
+    # Rows of patches do not overlap here, but for the last, which was shifted upwards to end with the scene.
+    for again, before in zip(rasters(catalog, 1, scene), maps, strict=True):
+        np.testing.assert_allclose(again[:68], before[:68], atol=1e-5)
+
+
+def test_a_scoring_says_how_far_its_halves_agree(catalog, scene):
+    run(catalog)
+    network = champion().segmenter
+    sampler = McSampler(network)
+    masks = sampler.draw(3, 11)
+    measured = {}
+    with SceneReader(source_of(scene)) as reader:
+        for patch in patches(catalog, scene.id):
+            raw = torch.from_numpy(reader.read(network.channels, window_of(patch)))[None]
+            valid = raw[0].isfinite().all(dim=0).numpy()
+            halves = [
+                sampler.sample(raw, half).prediction().predictive_entropy[0].numpy() for half in (masks[:1], masks[1:])
+            ]
+            measured[patch.id] = [reduce_mean(entropy, valid) for entropy in halves]
+    with catalog.read() as session:
+        kept = dict(
+            session.execute(select(Score.patch_id, Score.half_difference).where(Score.measure == "entropy_mean")).all()
+        )
+        agreement = scorings.newest(session).agreement
+    assert kept == pytest.approx({patch_id: one - other for patch_id, (one, other) in measured.items()}, abs=1e-6)
+    assert agreement.keys() == {"entropy_top10", "entropy_mean", "mutual_information"}
+    assert agreement["entropy_mean"] in {0.0, 0.5, 1.0}  # of the top two of twenty
 
 
 def test_another_seed_scores_otherwise(catalog, scene):
@@ -119,23 +149,30 @@ def test_what_is_scored_is_not_scored_again(catalog, scene):
         assert file.read(4) == b"MARK"
 
 
-def test_an_interrupted_scoring_goes_on_scene_by_scene(catalog, scene, tmp_path):
+def test_a_scoring_that_lacks_a_shard_ranks_nothing_and_goes_on_with_that_one(catalog, scene, tmp_path):
     other = tiled(catalog, tmp_path / "b.tif", seed=1, offset_px=400)[0]
     unreadable = tmp_path / "b.tif"
     moved = unreadable.rename(tmp_path / "away.tif")
-    work = work_of(catalog, JobKind.SCORE_POOL)
+    coordinate(catalog, 1)
     with pytest.raises(SceneError, match="no such file"):
-        score_by(work, champion())
-    finish(work)
+        score_shards(catalog, champion())
     with catalog.read() as session:
-        assert rounds.newest_scoring(session) is None  # half a scoring ranks nothing
+        assert scorings.newest(session) is None
+        assert scorings.progress(session, session.get_one(Scoring, 1)).done == 20
     halfway = scores(catalog)
     assert {patch_id for _, patch_id, _ in halfway} == {patch.id for patch in patches(catalog, scene.id)}
     moved.rename(unreadable)
-    run(catalog)
+    with catalog.database.write() as session:
+        job = session.scalars(select(Job).where(Job.state == JobState.RUNNING)).one()
+        jobs.fail(session, job.id, job.attempt, "no such file")
+        jobs.retry(session, job.id)
+    score_shards(catalog, champion())
+    coordinate(catalog, 1)
     assert scores(catalog).items() >= halfway.items()
     assert len(scores(catalog)) == 3 * 40
     assert other.id != scene.id
+    with catalog.read() as session:
+        assert scorings.newest(session).id == 1
 
 
 def test_a_scene_tiled_later_is_scored_too(catalog, scene, tmp_path):
@@ -167,14 +204,32 @@ def test_a_map_is_the_prediction_where_one_patch_covers_it(catalog, scene):
     np.testing.assert_array_equal(classes[window_of(first).slices], mc.mean_probability[0].argmax(dim=0).numpy())
 
 
+def shard_work(catalog: Catalog) -> tuple[Work, Shard]:
+    """The job of the only shard, claimed."""
+    coordinate(catalog, 1)
+    with catalog.database.write() as session:
+        job_id = session.scalars(select(Job.id).where(Job.kind == JobKind.SCORE_SHARD)).one()
+        job = jobs.claim(session, job_id)
+        return Work(catalog, job), scorings.get_shard(session, job.subject["shard_id"])
+
+
 def test_a_job_that_was_given_away_stops(catalog, scene):
-    work = work_of(catalog, JobKind.SCORE_POOL)
+    work, shard = shard_work(catalog)
     finish(work)
     with pytest.raises(JobLostError):
-        score_by(work, champion())
+        score_shard.score_by(work, champion(), shard)
+    assert not scores(catalog)
+
+
+def test_a_shard_scored_twice_keeps_the_first_scores(catalog, scene):
+    work, shard = shard_work(catalog)
+    score_shard.score_by(work, champion(), shard)
+    first = scores(catalog)
+    score_shard.score_by(work, champion(seed=5), shard)  # by an attempt that was taken for dead
+    assert scores(catalog) == first
 
 
 def test_a_network_of_other_channels_is_refused(catalog, scene):
-    work = work_of(catalog, JobKind.SCORE_POOL)
+    work, shard = shard_work(catalog)
     with pytest.raises(SceneError, match="swir1"):
-        score_by(work, champion(channels=("red", "swir1")))
+        score_shard.score_by(work, champion(channels=("red", "swir1")), shard)

@@ -25,7 +25,7 @@ def test_every_pixel_lies_in_a_patch(catalog, tmp_path):
     assert sorted({patch.col_off for patch in found}) == [0, 32, 64, 96, 128]
     assert len(found) == 20
     assert {(patch.size_px, patch.valid_share, patch.state) for patch in found} == {(32, 1.0, PatchState.UNLABELLED)}
-    assert (scene.state, scene.error) == (SceneState.READY, None)
+    assert (scene.state, scene.error, scene.patch_count) == (SceneState.READY, None, 20)
 
 
 def test_the_share_of_valid_pixels_is_exact(catalog, tmp_path):

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from imagery.errors import SceneError
 from imagery.grid import Window, tile
 from imagery.scene import SceneReader, describe
 from imagery.stitching import stitch
+from imagery.synthetic import write_scene
 from tests.imagery.forge import forge_scene
 from tests.workers.rows import champion
-from workers.windows import batch_size_for, batches, predict_classes, predict_strips, read_batch
+from workers.windows import batch_size_for, batches, predict_classes, predict_strips, read_ahead, read_batch
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,37 @@ def test_batches_keep_the_order_and_lose_nothing():
     assert list(batches([], 3)) == []
 
 
+def test_while_one_item_is_worked_on_the_next_is_read():
+    read, begun = [], threading.Event()
+
+    def slowly(item: int) -> int:
+        if item == 1:
+            begun.set()
+        read.append(item)
+        return 10 * item
+
+    found = []
+    for item, value in read_ahead(range(3), slowly):
+        if item == 0:
+            assert begun.wait(5)  # nobody has asked for it yet
+        assert len(read) <= item + 2  # one ahead, no more
+        found.append((item, value))
+    assert found == [(0, 0), (1, 10), (2, 20)]
+    assert list(read_ahead([], slowly)) == []
+
+
+def test_what_cannot_be_read_is_told_where_it_is_waited_for():
+    def fail_at_two(item: int) -> int:
+        if item == 2:
+            raise SceneError("no such file")
+        return item
+
+    reading = read_ahead([1, 2, 3], fail_at_two)
+    assert next(reading) == (1, 1)
+    with pytest.raises(SceneError, match="no such file"):
+        next(reading)
+
+
 def test_a_batch_holds_raw_numbers_and_nan(forged):
     windows = [Window(0, 0, 8, 12), Window(90, 140, 8, 12)]
     with SceneReader(describe(forged.bands)) as reader:
@@ -30,6 +64,20 @@ def test_a_batch_holds_raw_numbers_and_nan(forged):
     assert (batch.shape, batch.dtype) == ((2, 2, 8, 12), torch.float32)
     assert not batch[0].isnan().any()
     assert batch[1].isnan().all(dim=1)[:, 7:].all()  # from column 147 on
+
+
+def test_neighbours_read_together_are_what_each_is_alone(tmp_path):
+    # Channels of their own grid and slope: what is resampled or differentiated knows pixels beyond the window.
+    forged = write_scene(tmp_path, 128, 192, seed=0)
+    source = describe(forged.bands, dem=forged.dem)
+    windows = tile(192, 128, 48, 16)
+    with SceneReader(source) as reader:
+        together = read_batch(reader, source.channel_names, windows)
+        for window, found in zip(windows, together, strict=True):
+            alone = reader.read(source.channel_names, window)
+            np.testing.assert_array_equal(found.numpy(), alone)
+        apart = [windows[4], windows[1], windows[2]]
+        np.testing.assert_array_equal(read_batch(reader, source.channel_names, apart), together[[4, 1, 2]])
 
 
 @pytest.mark.parametrize("region", [Window(0, 0, 100, 160), Window(3, 5, 33, 47), Window(0, 0, 32, 32)])

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from catalog import rounds
+from catalog.candidates import Candidate
+from catalog.context import Catalog
+from catalog.records import JobKind, Patch, PatchState, ProposalReason, Round, RoundState
+from catalog.settings import Strategy
+from tests.catalog_fixtures import add_scene, add_scoring
+from tests.workers.rows import work_of
+from workers.acquisition import select
+from workers.propose_round import propose_round
+
+SIZE = 12
+
+
+@pytest.fixture
+def pool(catalog: Catalog) -> list[Candidate]:
+    """Two scored scenes of several pages of patches, most of the best already labelled; what may be proposed."""
+    with catalog.database.write() as session:
+        scenes = [add_scene(session, f"scene-{n}", width=32 * 30, height=32 * 30, offset_px=1000 * n) for n in range(2)]
+        patches = [patch for _, of_scene in scenes for patch in of_scene]
+        order = np.random.default_rng(1).permutation(len(patches)).tolist()
+        scores = {patch.id: place / 1000 for patch, place in zip(patches, order, strict=True)}
+        add_scoring(session, 1, scores)
+        for patch in patches:
+            if scores[patch.id] > 1 and patch.id % 10:
+                patch.state = PatchState.LABELLED
+        return [_candidate(patch, scores) for patch in patches if patch.state is PatchState.UNLABELLED]
+
+
+def _candidate(patch: Patch, scores: dict[int, float]) -> Candidate:
+    return Candidate(patch.id, patch.scene_id, patch.row_off, patch.col_off, patch.size_px, scores[patch.id])
+
+
+def propose(catalog: Catalog, strategy: Strategy, size: int = SIZE, seed: int = 5) -> Round:
+    with catalog.database.write() as session:
+        opened = rounds.open_round(session, catalog.settings, strategy, size, seed)
+    propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
+    with catalog.read() as session:
+        made = rounds.get(session, opened.id)
+        assert [proposal.rank for proposal in made.proposals] == list(range(len(made.proposals)))
+    return made
+
+
+def test_the_index_ranks_as_sorting_everything_does(catalog: Catalog, pool: list[Candidate]) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"control_share": 0.0})
+    expected = select(pool, Strategy.ENTROPY_TOP10, SIZE, 0.0, seed=0)
+    made = propose(catalog, Strategy.ENTROPY_TOP10)
+    assert [(item.patch_id, item.reason, item.score) for item in made.proposals] == [
+        (choice.patch_id, ProposalReason.UNCERTAIN, choice.score) for choice in expected
+    ]
+    with catalog.read() as session:
+        assert {session.get_one(Patch, item.patch_id).state for item in made.proposals} == {PatchState.PROPOSED}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RANDOM, Strategy.ENTROPY_TOP10])
+def test_the_seed_decides(catalog: Catalog, pool: list[Candidate], strategy: Strategy) -> None:
+    def patches(seed: int) -> list[int]:
+        made = propose(catalog, strategy, seed=seed)
+        with catalog.database.write() as session:
+            for proposal in rounds.get(session, made.id).proposals:
+                session.get_one(Patch, proposal.patch_id).state = PatchState.UNLABELLED
+            rounds.get(session, made.id).state = RoundState.COMPLETE
+        return [proposal.patch_id for proposal in made.proposals]
+
+    first = patches(seed=3)
+    assert patches(seed=3) == first
+    assert patches(seed=4) != first
+    assert set(first) <= {candidate.patch_id for candidate in pool}
+
+
+def test_controls_are_drawn_from_what_is_scored(catalog: Catalog, pool: list[Candidate]) -> None:
+    with catalog.database.write() as session:
+        add_scene(session, "not scored yet", width=32 * 30, height=32 * 30, offset_px=9000)
+    catalog.settings = catalog.settings.model_copy(update={"control_share": 0.5})
+    made = propose(catalog, Strategy.ENTROPY_TOP10)
+    reasons = [proposal.reason for proposal in made.proposals]
+    assert reasons.count(ProposalReason.CONTROL) == reasons.count(ProposalReason.UNCERTAIN) == SIZE // 2
+    scores = {candidate.patch_id: candidate.score for candidate in pool}
+    assert all(scores[proposal.patch_id] == proposal.score for proposal in made.proposals)
+
+
+def test_a_pool_smaller_than_the_round_is_proposed_whole(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        add_scoring(session, 1, {patch.id: 0.5 for patch in patches[:8]})
+    catalog.settings = catalog.settings.model_copy(update={"control_share": 0.25})
+    made = propose(catalog, Strategy.ENTROPY_TOP10, size=100)
+    assert sorted(proposal.patch_id for proposal in made.proposals) == [patch.id for patch in patches[:8]]
+    reasons = [proposal.reason for proposal in made.proposals]
+    assert reasons.count(ProposalReason.CONTROL) == 2  # a quarter of the eight there are, not of the hundred wanted
+
+
+def test_a_round_that_is_already_made_is_left_alone(catalog: Catalog, pool: list[Candidate]) -> None:
+    made = propose(catalog, Strategy.RANDOM)
+    propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, "again"), made.id)
+    with catalog.read() as session:
+        again = rounds.get(session, made.id)
+        assert [item.id for item in again.proposals] == [item.id for item in made.proposals]

@@ -1,0 +1,66 @@
+"""What a training tells, with a real job row, and a real MLflow or none."""
+
+from uuid import uuid4
+
+import pytest
+from mlflow import MlflowClient
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.errors import JobLostError
+from catalog.records import Job, JobKind
+from catalog.tracking import Tracking
+from models.training import StepReport
+from tests.catalog_fixtures import NOBODY
+from workers.jobs import Work
+from workers.training_report import TrainingReport
+
+
+@pytest.fixture
+def work(catalog: Catalog) -> Work:
+    with catalog.database.write() as session:
+        job = jobs.claim(session, jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand").id)
+    assert job is not None
+    return Work(catalog, job)
+
+
+def job_of(work: Work) -> Job:
+    with work.catalog.read() as session:
+        return session.get_one(Job, work.job_id)
+
+
+def train(report: TrainingReport, steps: int) -> None:
+    for step in range(1, steps + 1):
+        report(StepReport(step, steps, loss=1.0 / step, learned={"a1": float(step)}))
+
+
+@pytest.mark.slow
+def test_every_tenth_step_and_the_last_become_points_of_the_curves(work, mlflow_server):
+    name = uuid4().hex
+    tracking = Tracking(mlflow_server, name, name)
+    run_id = tracking.start_run("fine-tune", {}, {})
+    train(TrainingReport(work, tracking, run_id), 25)
+    client = MlflowClient(mlflow_server)
+    losses = client.get_metric_history(run_id, "train.loss")
+    learned = client.get_metric_history(run_id, "train.a1")
+    assert [(point.step, point.value) for point in losses] == [(10, 0.1), (20, 0.05), (25, 0.04)]
+    assert [(point.step, point.value) for point in learned] == [(10, 10), (20, 20), (25, 25)]
+
+
+@pytest.mark.slow
+def test_an_mlflow_that_is_down_stops_no_training(work):
+    train(TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32), 25)
+    found = job_of(work)
+    assert (found.done, found.total, found.message) == (25, 25, "training: loss 0.0400")
+
+
+def test_the_first_step_shows_and_a_job_that_was_given_away_stops(work):
+    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32)
+    report(StepReport(1, 5, 2.0))
+    assert (job_of(work).done, job_of(work).total) == (1, 5)
+    with work.catalog.database.write() as session:
+        row = session.get_one(Job, work.job_id)
+        row.attempt += 1  # another worker has claimed it
+    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32)
+    with pytest.raises(JobLostError):
+        report(StepReport(2, 5, 2.0))

@@ -1,0 +1,127 @@
+"""Job: score some rows of a scene's patches with Monte Carlo dropout by the champion."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import torch
+from sqlalchemy import insert
+
+from catalog import scorings
+from catalog.records import Patch, Score, Shard
+from imagery.scene import SceneReader
+from models.inference import pick_precision
+from models.mc_dropout import McPrediction, McSampler
+from models.measures import score_patch
+from workers.jobs import Work
+from workers.scenes import raster_store, source_of, window_of
+from workers.scored_maps import ScoredWindow, write_part
+from workers.versions import LoadedVersion, load_champion
+from workers.windows import batches, read_ahead, read_batch
+
+log = logging.getLogger(__name__)
+
+Scores = dict[str, float]
+"""Of one patch, by measure."""
+
+# A pass chooses its weights once for all patches that are read together: so many that this costs little. A GPU wants
+# more than that to be busy.
+PIXELS_READ_TOGETHER: Final = {"cpu": 4 * 512 * 512, "cuda": 16 * 512 * 512}
+
+
+def score_shard(work: Work, shard_id: int) -> None:
+    """Score a shard, unless the version that its scoring is by is no longer served."""
+    champion = load_champion(work.catalog)
+    with work.catalog.read() as session:
+        shard = scorings.get_shard(session, shard_id)
+    if shard.done_at is not None:
+        return
+    served = champion.version.version if champion is not None else None
+    if champion is None or served != shard.scoring.model_version:
+        log.info("shard %d is given up: version %d is no longer served", shard_id, shard.scoring.model_version)
+        return
+    score_by(work, champion, shard)
+
+
+def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
+    """Score a shard by this version: its part of the maps goes to the store, then its scores to the catalog.
+
+    Raises:
+        SceneError: the scene lacks a channel of the version, or cannot be read.
+    """
+    started = time.monotonic()
+    with work.catalog.read() as session:
+        patches = scorings.patches_of(session, shard)
+    run = _Run(work, champion, shard, patches)
+    with SceneReader(source_of(shard.scene)) as reader:
+        write_part(raster_store(work.catalog), shard, run.windows(reader), champion.segmenter.head)
+    with work.catalog.write() as session:
+        if scorings.mark_done(session, shard.id, time.monotonic() - started):
+            session.execute(insert(Score), run.scores)
+
+
+@dataclass
+class _Run:
+    """The patches of a shard on their way through the network, and their scores as rows."""
+
+    work: Work
+    champion: LoadedVersion
+    shard: Shard
+    patches: Sequence[Patch]
+    scores: list[dict[str, object]] = field(default_factory=list)
+
+    def windows(self, reader: SceneReader) -> Iterator[ScoredWindow]:
+        """Score batch by batch, and yield each window with what the maps are made of."""
+        scoring, segmenter = self.shard.scoring, self.champion.segmenter
+        sampler = McSampler(segmenter, pick_precision(segmenter.device, self.work.catalog.settings.mc_precision))
+        masks = sampler.draw(scoring.passes, scoring.seed)
+        halves = masks[: len(masks) // 2], masks[len(masks) // 2 :]
+        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
+        done = 0
+        for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.champion.card.channels)):
+            first, second = (sampler.sample(raw, half) for half in halves)
+            prediction = (first + second).prediction()
+            valid = raw.isfinite().all(dim=1)
+            self._keep_scores(
+                batch,
+                _scores(prediction, valid),
+                _scores(first.prediction(), valid),
+                _scores(second.prediction(), valid),
+            )
+            done += len(batch)
+            message = f"scoring {self.shard.scene.name} by version {scoring.model_version}"
+            self.work.progress(done, len(self.patches), message)
+            entropy, invalid = prediction.predictive_entropy[:, None], (~valid)[:, None].float()
+            layers = torch.cat([prediction.mean_probability, entropy, invalid], dim=1)
+            yield from zip(map(window_of, batch), layers.numpy(), strict=True)
+
+    def _keep_scores(
+        self, batch: Sequence[Patch], whole: Sequence[Scores], first: Sequence[Scores], second: Sequence[Scores]
+    ) -> None:
+        for patch, of_all, of_first, of_second in zip(batch, whole, first, second, strict=True):
+            self.scores += [
+                {
+                    "scoring_id": self.shard.scoring_id,
+                    "patch_id": patch.id,
+                    "measure": measure,
+                    "value": value,
+                    "half_difference": of_first[measure] - of_second[measure],
+                }
+                for measure, value in of_all.items()
+            ]
+
+
+def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
+    """Score each patch by every measure."""
+    maps = zip(prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True)
+    return [
+        score_patch({"predictive_entropy": entropy, "mutual_information": information}, usable)
+        for (entropy, information), usable in zip(maps, valid.numpy(), strict=True)
+    ]
+
+
+def _read(reader: SceneReader, channels: Sequence[str], patches: Sequence[Patch]) -> torch.Tensor:
+    return read_batch(reader, channels, [window_of(patch) for patch in patches])

@@ -1,0 +1,31 @@
+"""Where the time of a job goes."""
+
+import time
+
+
+class Stopwatch:
+    """Seconds spent in each stage. A stage lasts until the next begins, so that they add up to all the time passed.
+
+    Args:
+        stage: the first stage, which begins now.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self._seconds: dict[str, float] = {}
+        self._stage = stage
+        self._began = time.monotonic()
+
+    def begin(self, stage: str) -> None:
+        """End the stage at hand and begin another, or go on with an earlier one."""
+        self._lap()
+        self._stage = stage
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds spent in each stage so far, in the order in which they first ended."""
+        self._lap()
+        return dict(self._seconds)
+
+    def _lap(self) -> None:
+        moment = time.monotonic()
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + moment - self._began
+        self._began = moment
