@@ -21,7 +21,7 @@ LABEL_STUDIO_STAMP :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast bench lint docs clean distclean
+.PHONY: help setup demo up test test-fast bench bench-long lint docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -70,12 +70,11 @@ test: setup  ## run all tests
 test-fast: setup  ## run the tests that need no service, no browser and no long training
 	@$(BIN)/python -m pytest -m "not slow"
 
-bench: setup  ## measure scoring, rankings, label efficiency, idle cost and a whole scene; leaves var/bench/
-	@$(BIN)/python -m benchmarks.scoring_speed
-	@$(BIN)/python -m benchmarks.ranking_agreement
-	@$(BIN)/python -m benchmarks.label_efficiency
-	@$(BIN)/python -m benchmarks.idle_cost
-	@$(BIN)/python -m benchmarks.large_scene
+bench: setup  ## measure speed, rankings, scale and learning in a quarter of an hour; leaves var/bench/report.json
+	@$(BIN)/python -m benchmarks.main
+
+bench-long: setup  ## ... as published in docs/benchmarks.md; takes hours, and goes on where it was stopped
+	@$(BIN)/python -m benchmarks.main --long
 
 lint: setup  ## formatter, linter, strict types and direction of imports
 	$(BIN)/ruff check

@@ -2,12 +2,11 @@
 
 ``python -m benchmarks.idle_cost [--seconds N]``
 
-Starts ``glacier-al up`` in a temporary folder twice (the first start makes Label Studio's database) and writes
-``var/bench/idle_cost.json``. Memory is the proportional set size: pages that processes share count once.
+Starts ``glacier-al up`` in a temporary folder twice (the first start makes Label Studio's database). Memory is the
+proportional set size: pages that processes share count once.
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from catalog.settings import Settings
+from benchmarks.report import Result, markdown, publish
 
 SETTLE_S = 20
 START_TIMEOUT_S = 300
@@ -67,19 +66,16 @@ def main() -> None:
             core_share = (cpu_seconds(root) - before) / arguments.seconds
             tree = [root, *root.children(recursive=True)]
             memory = sum(process.memory_full_info().pss for process in tree)
-    report = {
-        "name": "idle_cost",
-        "ready_first_start_s": round(first_start_s, 1),
-        "ready_next_start_s": round(next_start_s, 1),
-        "idle_core_share": round(core_share, 4),
-        "memory_gb": round(memory / 1e9, 2),
+    figures = {
+        "ready at the first start, s": round(first_start_s, 1),
+        "ready at the next start, s": round(next_start_s, 1),
+        "share of a core when idle": round(core_share, 4),
+        "memory when idle, GB": round(memory / 1e9, 2),
         "processes": len(tree),
-        "cores": os.cpu_count(),
     }
-    print(json.dumps(report, indent=1))
-    target = Settings().var_dir / "bench"
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "idle_cost.json").write_text(json.dumps(report, indent=1))
+    rows = [{"what": what, "value": value} for what, value in figures.items()]
+    print(markdown(rows))
+    publish(Result("idle_cost", rows, conditions={"idle_s": arguments.seconds}))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 ``python -m benchmarks.label_efficiency [--seeds N] [--rounds N]``
 
-Runs the demonstration's loop without its services: the same networks, training, measures, choice and gate. Writes
-``var/bench/label_efficiency.json`` and prints the table of ``docs/benchmarks.md``.
+Runs the demonstration's loop without its services: the same networks, training, measures, choice and gate. Prints the
+table of ``docs/benchmarks.md``.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from catalog.rounds import Candidate
+from benchmarks.report import Result, publish
+from catalog.candidates import Candidate
 from catalog.settings import Settings, Strategy
 from cli.demo import DEMO_SETTINGS
 from cli.everest import PATCH_SIZE_PX
@@ -173,15 +173,29 @@ def main() -> None:
     for name, runs in curves.items():
         print(f"| {name} | " + " | ".join(_spread(column) for column in zip(*runs, strict=True)) + " | |")
     print("| every patch | " + " | ".join("" for _ in labels) + f" | {_spread(ceilings)} |")
-    report = {
-        "name": "label_efficiency",
-        "labels": labels,
-        "test_mean_iou": curves,
-        "ceiling": ceilings,
-        "seeds": arguments.seeds,
-        "seconds": round(time.monotonic() - started),
-    }
-    (folder / "label_efficiency.json").write_text(json.dumps(report, indent=1))
+    rows = [
+        {
+            "chosen by": name,
+            "seed": seed,
+            **{f"{count} labels": value for count, value in zip(labels, run, strict=True)},
+        }
+        for name, runs in curves.items()
+        for seed, run in enumerate(runs)
+    ]
+    conditions = {"test mean IoU with every patch": ceilings, "seconds": round(time.monotonic() - started)}
+    last = [(chosen[-1], drawn[-1]) for chosen, drawn in zip(curves["recipe"], curves["random"], strict=True)]
+    ratios = [chosen / drawn for chosen, drawn in last]
+    publish(
+        Result(
+            "label_efficiency",
+            rows,
+            "random patches, by mean IoU after the last round",
+            statistics.median(ratios),
+            (min(ratios), max(ratios)),
+            range(arguments.seeds),
+            conditions,
+        )
+    )
 
 
 def _spread(values: Sequence[float]) -> str:

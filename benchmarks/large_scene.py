@@ -3,8 +3,7 @@
 ``python -m benchmarks.large_scene [--height N] [--width N] [--window-rows N]``
 
 Makes a synthetic scene with the 15 channels of Baraka et al. (reflective bands at 30 m, thermal ones at 60 m, a DEM),
-then runs each stage in a process of its own, so that the peak is its own. Writes ``var/bench/large_scene.json`` and
-prints the table.
+then runs each stage in a process of its own, so that the peak is its own. Prints the table.
 """
 
 import argparse
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.report import BENCH, Result, publish
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.cog import class_map_to_cog
@@ -34,7 +34,6 @@ from imagery.statistics import channel_statistics, percentile_stretch
 from imagery.synthetic import write_scene
 from workers.relief import relief_of
 
-BENCH: Final = Path("var/bench")
 PATCH_SIZE_PX: Final = 512
 BATCH_SIZE: Final = 8  # the default of the settings
 CHANNELS: Final = CHANNEL_SETS["baraka"]
@@ -149,8 +148,9 @@ def main() -> None:
     print("| stage | peak memory (MiB) | seconds |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory(dir=BENCH) as folder:
         stages = {stage: start(stage, Path(folder).resolve(), given) for stage in STAGES}
-    report = {"height": given.height, "width": given.width, "channels": len(CHANNELS), "stages": stages}
-    (BENCH / "large_scene.json").write_text(json.dumps(report, indent=2) + "\n")
+    rows = [{"stage": stage, **found} for stage, found in stages.items()]
+    conditions = {"height": given.height, "width": given.width, "channels": len(CHANNELS)}
+    publish(Result("large_scene", rows, seeds=[0], conditions={**conditions, "window_rows": given.window_rows}))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,15 @@ def naive(segmenter: GlacierSegmenter, images: Tensor, passes: int) -> McPredict
 
 
 def replicated(segmenter: GlacierSegmenter, images: Tensor, passes: int) -> McPrediction:
-    """As BaaL's wrapper does by default: the images are replicated T times in memory and predicted in one batch."""
+    """As BaaL 2.1 predicts by default (``ModelWrapper.predict_on_batch``): all passes in one batch.
+
+    It stacks the images T times in memory, sends them through the network at once with dropout on, and returns the
+    outputs of all passes. Timed beside it, on the same network and with the same allocator, this took the same.
+    """
     with _dropout_on(segmenter), torch.no_grad():
-        stack = segmenter.to_probabilities(segmenter(images.repeat(passes, 1, 1, 1)))
-    return _summary(stack.unflatten(0, (passes, len(images))))
+        stacked = torch.stack([images] * passes).flatten(0, 1)
+        stack = segmenter.to_probabilities(segmenter(stacked))
+    return _summary(stack.view(passes, len(images), *stack.shape[1:]))
 
 
 @contextmanager

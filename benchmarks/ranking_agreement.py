@@ -1,135 +1,157 @@
-"""Do two scorings of the same pool choose the same patches? Balanced and common masks beside independent ones.
+"""Which passes find the patches that many would? Designs of masks, cascades and stopping rules, at what each costs.
 
-``python -m benchmarks.ranking_agreement [--scenes N] [--runs N] [--reference T]``
+``python -m benchmarks.ranking_agreement [--short] [--scenes NAME ...] [--resume]``
 
-For each scene a small network is trained on some windows of a synthetic scene; the whole scene is then scored several
-times with different seeds. Told is the share that the top tenths of two scorings have in common (mean over all pairs),
-and that with a reference of many independent passes. Writes ``var/bench/ranking_agreement.json``.
+Networks are trained on a few patches of synthetic scenes and of the Everest scene, and the whole scenes scored by many
+passes with different seeds. Told is what share of the top tenth two scorings have in common, and one has with a
+reference of 500 independent passes; how many independent passes would agree as well; and how well the agreement can be
+estimated from the passes of one scoring. ``--resume`` takes the scores of networks that a stopped run has left below
+``var/bench/ranking/``; a run that ends takes them away.
 """
 
 import argparse
-import itertools
-import json
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from benchmarks.plain_dropout import naive
-from catalog.settings import Strategy
-from imagery.classes import CLASSES, UNKNOWN
-from imagery.grid import tile
-from imagery.maps import read_map
-from imagery.scene import SceneReader, describe
-from imagery.statistics import channel_statistics
-from imagery.synthetic import write_scene
-from models.mc_dropout import McPrediction, predict_mc
-from models.measures import score_patch
-from models.presets import PRESETS
-from models.segmenter import GlacierSegmenter, build_segmenter
-from models.training import fit
-from workers.windows import batches
+from benchmarks.ranking_comparison import OWN, ceiling, compare_designs, compare_estimates, compare_staged
+from benchmarks.ranking_pools import everest_pool, synthetic_pool, train
+from benchmarks.ranking_schemes import ENTRY, Scheme, cascade, race, stop_when_steady
+from benchmarks.ranking_scores import PoolScores, score_pool
+from benchmarks.report import BENCH, Result, markdown, publish
 
-BENCH: Final = Path("var/bench")
-SCENE_PX: Final = 1280
-PATCH_PX: Final = 64
-LABELLED: Final = 24
-PASSES: Final = (5, 10, 20, 40)
-TOGETHER: Final = 64
-MEASURES: Final = (Strategy.ENTROPY_TOP10.value, Strategy.ENTROPY_MEAN.value, Strategy.MUTUAL_INFORMATION.value)
-
-Scores = dict[str, NDArray[np.float64]]
-Method = Callable[[GlacierSegmenter, torch.Tensor, int, int], McPrediction]
+SCORES: Final = BENCH / "ranking"
+SCENES: Final = ("0", "1", "everest")
+STAGED: Final[Mapping[str, Scheme]] = {
+    "T = 5, 20 on the top 30 %": cascade(5, 20, 0.3),
+    "T = 10, 20 on the top 20 %": cascade(10, 20, 0.2),
+    "T = 10, 40 on the top 20 %": cascade(10, 40, 0.2),
+    "T = 10, 40 on the top 30 %": cascade(10, 40, 0.3),
+    "T = 20, 40 on the top 20 %": cascade(20, 40, 0.2),
+    "T = 10, 40 on what 1 s.e. leaves open": race((10, 40), 1.0),
+    "T = 10, 40 on what 2 s.e. leave open": race((10, 40), 2.0),
+    "T = 10, 20, 40 on what 2 s.e. leave open": race((10, 20, 40), 2.0),
+    "T = 10, 15, ..., 40 on what 2 s.e. leave open": race((10, 15, 20, 25, 30, 35, 40), 2.0),
+    "T = 10, 20 or 40, until the halves agree on 0.8": stop_when_steady((10, 20, 40), 0.8),
+}
+"""What is tried with balanced masks beside all passes on all patches."""
 
 
-def independent(segmenter: GlacierSegmenter, images: torch.Tensor, passes: int, seed: int) -> McPrediction:
-    """Masks drawn anew for every patch and pass; torch's global generator is seeded by the caller."""
-    del seed
-    return naive(segmenter, images, passes)
+@dataclass(frozen=True)
+class Network:
+    """What is trained.
+
+    Attributes:
+        scene: Seed of a synthetic scene, or ``"everest"``.
+        labels: Patches that it learns from.
+        seed: Of their choice, the weights and the training.
+    """
+
+    scene: str
+    labels: int
+    seed: int
 
 
-METHODS: Final[dict[str, Method]] = {"independent masks": independent, "balanced, common to all patches": predict_mc}
+@dataclass(frozen=True)
+class Form:
+    """The size of the experiment.
+
+    Attributes:
+        side_px: Of the synthetic scenes.
+        networks: All of them.
+        runs: Of each design.
+        reference: Passes of the reference.
+    """
+
+    side_px: int
+    networks: Sequence[Network]
+    runs: int
+    reference: int
 
 
-def trained(seed: int, folder: Path) -> tuple[GlacierSegmenter, torch.Tensor]:
-    """Train on some windows of a synthetic scene; return the network and all windows (N, C, h, w)."""
-    scene = write_scene(folder, SCENE_PX, SCENE_PX, seed)
-    source = describe(scene.bands, dem=scene.dem)
-    windows, channels = tile(SCENE_PX, SCENE_PX, PATCH_PX), source.channel_names
-    with SceneReader(source) as reader:
-        images = torch.from_numpy(np.stack([reader.read(channels, window) for window in windows]))
-    masks = [torch.from_numpy(np.array(read_map(str(scene.truth), window))) for window in windows]
-    statistics = channel_statistics([(source, windows)], channels)
-    preset = PRESETS["default"]
-    shape = preset.network(len(channels), len(CLASSES), preset.head)
-    segmenter = build_segmenter(channels, statistics.mean, statistics.std, replace(shape, depth=3), seed, preset.head)
-    chosen = np.random.default_rng(seed).permutation(len(windows))[:LABELLED]
-    labelled = [(images[index], masks[index]) for index in chosen]
-    fit(segmenter, labelled, preset.training, torch.device("cpu"), UNKNOWN.value)
-    return segmenter, images
+SHORT: Final = Form(512, [Network("0", 12, 0)], 2, 200)
 
 
-def scores(method: Method, segmenter: GlacierSegmenter, images: torch.Tensor, passes: int, seed: int) -> Scores:
-    """Score all windows by every measure."""
-    torch.manual_seed(seed)
-    found: dict[str, list[float]] = {measure: [] for measure in MEASURES}
-    for batch in batches(range(len(images)), TOGETHER):
-        prediction = method(segmenter, images[batch], passes, seed)
-        for entropy, information in zip(
-            prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True
-        ):
-            maps = {"predictive_entropy": entropy, "mutual_information": information}
-            for measure, value in score_patch(maps, np.ones(entropy.shape, dtype=bool)).items():
-                found[measure].append(value)
-    return {measure: np.array(values) for measure, values in found.items()}
-
-
-def common(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Share that the top tenths of two scorings have in common."""
-    count = len(one) // 10
-    return len(set(np.argsort(-one)[:count]) & set(np.argsort(-other)[:count])) / count
-
-
-def agreement(runs: Sequence[Scores], reference: Scores, measure: str) -> tuple[float, float]:
-    """Mean agreement of the pairs of runs, and of the runs with the reference."""
-    pairs = [common(one[measure], other[measure]) for one, other in itertools.combinations(runs, 2)]
-    return float(np.mean(pairs)), float(np.mean([common(run[measure], reference[measure]) for run in runs]))
+def long_form(scenes: Sequence[str]) -> Form:
+    """Two networks for each scene: after few labels and after more."""
+    return Form(768, [Network(scene, *trained) for scene in scenes for trained in ((12, 0), (40, 1))], 4, 500)
 
 
 def main() -> None:
-    """Measure, print the table, write the report."""
+    """Measure, print the tables, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=4)
-    parser.add_argument("--reference", type=int, default=200, help="independent passes of the reference")
+    parser.add_argument("--short", action="store_true", help="one small scene and network; fewer passes")
+    parser.add_argument("--scenes", nargs="+", default=SCENES, choices=SCENES, help="of the long form")
+    parser.add_argument("--resume", action="store_true", help="take the scores that a stopped run has left")
     given = parser.parse_args()
-    rows = []
-    for seed in range(given.scenes):
-        with tempfile.TemporaryDirectory() as folder:
-            segmenter, images = trained(seed, Path(folder))
-        reference = scores(independent, segmenter, images, given.reference, 10_000)
-        for (name, method), passes in itertools.product(METHODS.items(), PASSES):
-            runs = [scores(method, segmenter, images, passes, 100 + number) for number in range(given.runs)]
-            for measure in MEASURES:
-                pairs, with_reference = agreement(runs, reference, measure)
-                row = {"scene": seed, "masks": name, "passes": passes, "measure": measure}
-                rows.append(row | {"between runs": pairs, "with reference": with_reference})
-            print(json.dumps(rows[-len(MEASURES) :]), flush=True)
-    print(f"\nAgreement on the top tenth of {len(images)} patches, between two runs, mean over {given.scenes} scenes\n")
-    print("| measure | masks | " + " | ".join(f"T = {passes}" for passes in PASSES) + " |")
-    print("|---|---|" + "---:|" * len(PASSES))
-    for measure, name in itertools.product(MEASURES, METHODS):
-        of_kind = [row for row in rows if row["measure"] == measure and row["masks"] == name]
-        means = [np.mean([row["between runs"] for row in of_kind if row["passes"] == passes]) for passes in PASSES]
-        print(f"| `{measure}` | {name} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
-    BENCH.mkdir(parents=True, exist_ok=True)
-    report = {"name": "ranking_agreement", "reference": given.reference, "runs": given.runs, "rows": rows}
-    (BENCH / "ranking_agreement.json").write_text(json.dumps(report, indent=1) + "\n")
+    torch.set_num_threads(1)
+    form = SHORT if given.short else long_form(given.scenes)
+    pools = [scores_of(network, form, resume=given.resume) for network in form.networks]
+    designs, staged, estimates = compare_designs(pools), compare_staged(pools, STAGED), compare_estimates(pools)
+    print(f"\nAll passes on all patches; top tenths by {len(pools)} networks\n\n{markdown(designs)}\n")
+    print(f"Balanced masks, further passes on some patches\n\n{markdown(staged)}\n")
+    print(f"The agreement of two scorings with balanced masks, estimated from one\n\n{markdown(estimates)}")
+    publish(result(form, pools, designs, [*staged, *estimates]))
+    for network in form.networks:
+        scores_file(network, form).unlink()
+
+
+def scores_file(network: Network, form: Form) -> Path:
+    """Where the scores by a network lie until the run ends."""
+    return SCORES / f"{network.scene}_{network.labels}_{form.side_px}.npz"
+
+
+def scores_of(network: Network, form: Form, *, resume: bool) -> PoolScores:
+    """Train a network and run its passes, or read what was left of them."""
+    file = scores_file(network, form)
+    if resume and file.exists():
+        print(f"{file}: taken as it is", flush=True)
+        return PoolScores.load(file)
+    with TemporaryDirectory() as folder:
+        where = Path(folder)
+        everest = network.scene == "everest"
+        pool = everest_pool(where) if everest else synthetic_pool(where, form.side_px, int(network.scene))
+        segmenter = train(pool, network.labels, network.seed)
+    scores = score_pool(segmenter, pool.images, form.runs, form.reference)
+    scores.save(file)
+    print(f"{file}: {len(pool.images)} patches", flush=True)
+    return scores
+
+
+def result(
+    form: Form,
+    pools: Sequence[PoolScores],
+    designs: Sequence[Mapping[str, object]],
+    others: Sequence[Mapping[str, object]],
+) -> Result:
+    """Put together what is published.
+
+    The headline is how much steadier a pass of the default masks is, T = 20: the median over the measures. At equal
+    noise two scorings agree equally well; the noise itself is the finer figure, as agreement goes by whole patches.
+    """
+    ratios = [row["steadier"] for row in designs if (row["masks"], row["passes"]) == ("balanced", "T = 20")]
+    found = [ratio for ratio in ratios if isinstance(ratio, float)]
+    return Result(
+        name="ranking_agreement",
+        figures=[*designs, *others],
+        baseline=f"masks {OWN}: passes for the same noise between two scorings",
+        ratio=statistics.median(found),
+        spread=(min(found), max(found)),
+        seeds=[network.seed for network in form.networks],
+        conditions={
+            "networks": [f"scene {network.scene}, {network.labels} labels" for network in form.networks],
+            "patches": [pool.reference.shape[-1] for pool in pools],
+            "runs": form.runs,
+            "passes of the reference": form.reference,
+            "agreement of the reference's halves": ceiling(pools),
+            "passes that an entry costs": ENTRY,
+        },
+    )
 
 
 if __name__ == "__main__":

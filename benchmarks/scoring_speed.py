@@ -2,9 +2,13 @@
 
 ``python -m benchmarks.scoring_speed [--size N] [--passes T] [--rounds N]``
 
-Baraka's U-Net with 15 channels, fresh weights. The methods take turns, and what is told is the median over the rounds
-of the ratios within a round, so that a drift of the machine meets all alike. Memory is kept from pass to pass as in the
-workers (`cli.plan`), which favours the naive loop most. Writes ``var/bench/scoring_speed.json``.
+Baraka's U-Net with 15 channels, fresh weights, one patch; and 256 patches of 64 px with the default network, a quarter
+of the passes. The methods take turns, and what is told is the median over the rounds of the ratios within a round. Ours
+prepares its weights and draws its masks beforehand, once for any number of patches, as the workers do.
+
+Twice: with memory kept from pass to pass as in the workers (`cli.plan`), which favours all methods; and as glibc comes,
+which gives large arrays back and takes them anew, page by page. The headline is of the first. And the most memory that
+a process held, for more passes and more patches. Writes ``var/bench/scoring_speed.json``.
 """
 
 import argparse
@@ -13,89 +17,95 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-import torch
-
-from benchmarks.plain_dropout import naive, replicated
+from benchmarks.report import Result, markdown, publish, times_as_fast
+from benchmarks.scoring_stages import CHANNELS, SMALL_PATCHES, SMALL_PX
 from cli.plan import KEEP_MEMORY
-from models.inference import place
-from models.mc_dropout import McPrediction, predict_mc
-from models.presets import PRESETS
-from models.segmenter import GlacierSegmenter, build_segmenter
 
-BENCH: Final = Path("var/bench")
-CHANNELS: Final = 15
-
-Method = Callable[[GlacierSegmenter, torch.Tensor, int], McPrediction]
-METHODS: Final[dict[str, Method]] = {
-    "naive loop": naive,
-    "replicated in memory": replicated,
-    "ours, float32": lambda segmenter, images, passes: predict_mc(segmenter, images, passes, 0),
-    "ours, bfloat16": lambda segmenter, images, passes: predict_mc(segmenter, images, passes, 0, torch.bfloat16),
-}
-PLAIN: Final = ("naive loop", "replicated in memory")
-
-
-def network(*, channels_last: bool) -> GlacierSegmenter:
-    """Baraka's U-Net with fresh weights; ours is placed as the workers do."""
-    preset = PRESETS["baraka"]
-    names = [f"channel {index}" for index in range(CHANNELS)]
-    shape = preset.network(CHANNELS, 3, preset.head)
-    segmenter = build_segmenter(names, [0.0] * CHANNELS, [1.0] * CHANNELS, shape, 0, preset.head)
-    return place(segmenter, torch.device("cpu")) if channels_last else segmenter
-
-
-def measure(size: int, passes: int, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each method in each round."""
-    torch.set_num_threads(1)
-    images = torch.randn(1, CHANNELS, size, size, generator=torch.Generator().manual_seed(0))
-    networks = {name: network(channels_last=name not in PLAIN) for name in METHODS}
-    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
-    for round_number in range(rounds + 1):
-        for name, method in METHODS.items():
-            started = time.perf_counter()
-            method(networks[name], images, passes)
-            if round_number:  # the first warms up
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
-def ratio(seconds: dict[str, list[float]], method: str, over: str) -> float:
-    """How many times as fast a method is as another: the median over the rounds."""
-    return statistics.median(a / b for a, b in zip(seconds[over], seconds[method], strict=True))
+NAIVE: Final = "naive loop"
+REPLICATED: Final = "replicated in memory"
+HEADLINE: Final = "ours, bfloat16"
+MEMORY_PX: Final = 256
+STEPS, NO_STEPS = 1, 0
 
 
 def main() -> None:
-    """Measure in a process whose allocator is set, print the table, write the report."""
+    """Measure, print the tables, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="side of the patch, pixels")
     parser.add_argument("--passes", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    if any(os.environ.get(name) != value for name, value in KEEP_MEMORY.items()):
-        command = [sys.executable, "-m", "benchmarks.scoring_speed", *sys.argv[1:]]
-        raise SystemExit(subprocess.run(command, env={**os.environ, **KEEP_MEMORY}, check=False).returncode)
-    seconds = measure(given.size, given.passes, given.rounds)
-    print(f"One patch of {CHANNELS} x {given.size} x {given.size}, T = {given.passes}, one thread\n")
-    print("| method | seconds (median) | x naive loop | x replicated |\n|---|---:|---:|---:|")
-    rows = []
-    for name in METHODS:
-        row = {
-            "method": name,
-            "seconds": statistics.median(seconds[name]),
-            **{f"times as fast as {over}": ratio(seconds, name, over) for over in PLAIN},
-        }
-        rows.append(row)
-        print(
-            f"| {name} | {row['seconds']:.2f} | " + " | ".join(f"{ratio(seconds, name, o):.2f}" for o in PLAIN) + " |"
+    kept = run_stage("seconds_of_one", given.size, given.passes, given.rounds, STEPS)
+    stock = run_stage("seconds_of_one", given.size, given.passes, given.rounds, NO_STEPS, keep_memory=False)
+    small = run_stage("seconds_of_small", max(1, given.passes // 4), given.rounds)
+    patch = f"1 x {given.size} px"
+    figures = [
+        *speed_rows(kept["seconds"], patch, "memory kept"),
+        *speed_rows(stock["seconds"], patch, "as glibc comes"),
+        *speed_rows(small["seconds"], f"{SMALL_PATCHES} x {SMALL_PX} px", "memory kept"),
+    ]
+    memory = memory_rows()
+    print(markdown(figures), markdown(memory), sep="\n\n")
+    ratio, spread = times_as_fast(kept["seconds"], HEADLINE, over=NAIVE)
+    publish(
+        Result(
+            name="scoring_speed",
+            figures=[*figures, *memory],
+            baseline=NAIVE,
+            ratio=ratio,
+            spread=spread,
+            seeds=[0],
+            conditions={
+                "channels": CHANNELS,
+                "passes": given.passes,
+                "rounds": given.rounds,
+                "threads": 1,
+                "seconds to prepare the weights, once": kept["prepared"],
+            },
         )
-    BENCH.mkdir(parents=True, exist_ok=True)
-    report = {"name": "scoring_speed", "size": given.size, "passes": given.passes, "rows": rows, "seconds": seconds}
-    (BENCH / "scoring_speed.json").write_text(json.dumps(report, indent=1) + "\n")
+    )
+
+
+def speed_rows(seconds: Mapping[str, Sequence[float]], patches: str, memory: str) -> list[dict[str, object]]:
+    """Set the seconds of each method beside those of the plain ones; None where a plain one was not measured."""
+    return [
+        {
+            "patches": patches,
+            "memory": memory,
+            "method": method,
+            "seconds": statistics.median(of_method),
+            "x naive": times_as_fast(seconds, method, over=NAIVE)[0],
+            "x replicated": times_as_fast(seconds, method, over=REPLICATED)[0] if REPLICATED in seconds else None,
+        }
+        for method, of_method in seconds.items()
+    ]
+
+
+def memory_rows() -> list[dict[str, object]]:
+    """Return the peaks of ours for more passes and more patches, and of replication for more passes."""
+    runs = [("ours, float32", 5, 4), ("ours, float32", 40, 4), ("ours, float32", 5, 32), (REPLICATED, 5, 1)]
+    rows: list[dict[str, object]] = []
+    for method, passes, patches in [*runs, (REPLICATED, 40, 1)]:
+        if method == REPLICATED:
+            found = run_stage("peak_of_replicated", MEMORY_PX, passes)
+        else:
+            found = run_stage("peak_of_ours", MEMORY_PX, passes, patches)
+        rows.append({"patches": f"{patches} x {MEMORY_PX} px", "method": method, "passes": passes, **found})
+    return rows
+
+
+def run_stage(stage: str, *numbers: int, keep_memory: bool = True) -> dict[str, Any]:
+    """Run one of `benchmarks.scoring_stages` in a process of its own."""
+    bare = {name: value for name, value in os.environ.items() if name not in KEEP_MEMORY}
+    command = [sys.executable, "-m", "benchmarks.scoring_stages", stage, *map(str, numbers)]
+    done = subprocess.run(
+        command, env={**bare, **(KEEP_MEMORY if keep_memory else {})}, check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 if __name__ == "__main__":

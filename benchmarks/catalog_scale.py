@@ -1,0 +1,134 @@
+"""Does the catalogue keep its pace with a million patches? Proposing rounds, paging, and status, on both databases.
+
+``python -m benchmarks.catalog_scale [--patches N] [--databases NAME ...] [--repeats N]``
+
+Fills a temporary database of each kind with a pool after fifty rounds (``benchmarks.catalog_rows``), and measures each
+proposal in a process of its own, as a worker would make it. The same is done by reading every candidate and sorting
+them, as the first releases did; the ratio is over that. Writes ``var/bench/catalog_scale.json`` and prints the tables.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.catalog_rows import PATCHES_ACROSS, SCENES
+from benchmarks.catalog_stages import CALLS, DEPLETED_SHARE, METHODS, ROUND_SIZE, SEED
+from benchmarks.postgresql import PROGRAMS, is_installed, postgresql_server
+from benchmarks.report import Result, markdown, publish
+from catalog.settings import Strategy
+
+STRATEGIES: Final = (Strategy.RANDOM, Strategy.RECIPE, Strategy.ENTROPY_TOP10, Strategy.MUTUAL_INFORMATION)
+INDEX, SORTING = METHODS
+DEPLETED: Final = f"entropy_top10, head {DEPLETED_SHARE:.0%} labelled"
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measure each database in turn, print the tables, publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    step = SCENES * PATCHES_ACROSS
+    parser.add_argument("--patches", type=int, default=1_000_000, help=f"a multiple of {step}, at least two")
+    parser.add_argument("--databases", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument("--repeats", type=int, default=3, help="proposals by each strategy and method")
+    given = parser.parse_args()
+    if given.patches < 2 * step or given.patches % step:
+        parser.error(f"found {given.patches} patches, expected a multiple of {step}, and at least two")
+    proposals: list[Row] = []
+    answers: list[Row] = []
+    filled: dict[str, Row] = {}
+    for name in given.databases:
+        if name == "postgresql" and not is_installed():
+            print(f"postgresql is left out: {' and '.join(PROGRAMS)} are not installed", flush=True)
+            continue
+        with SERVERS[name]() as url:
+            filled[name] = run_stage("fill", url, str(given.patches))
+            print(f"{name}: filled, {filled[name]['gib']:.2f} GiB in {filled[name]['seconds']:.0f} s", flush=True)
+            answers += [{"database": name, **row} for row in _ask(url, given.patches)]
+            proposals += [{"database": name, **row} for row in _propose(url, given.repeats)]
+    _publish(given.patches, proposals, answers, filled)
+
+
+@contextmanager
+def sqlite_file() -> Iterator[str]:
+    """Yield the URL of a database in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{Path(folder) / 'catalog.sqlite'}"
+
+
+SERVERS: Final[dict[str, Callable[[], AbstractContextManager[str]]]] = {
+    "sqlite": sqlite_file,
+    "postgresql": postgresql_server,
+}
+
+
+def run_stage(*arguments: str) -> Row:
+    """Run a stage in a fresh process; return what it found."""
+    command = [sys.executable, "-m", "benchmarks.catalog_stages", *arguments]
+    found: Row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
+def _ask(url: str, patches: int) -> list[Row]:
+    return [
+        {"asked": name, "median_ms": 1000 * statistics.median(seconds), "slowest_ms": 1000 * max(seconds)}
+        for name, seconds in run_stage("ask", url, str(patches)).items()
+    ]
+
+
+def _propose(url: str, repeats: int) -> list[Row]:
+    """Propose by each strategy and method in turns; at the end with the head of the ranking labelled."""
+    measured: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for _ in range(repeats):
+        for strategy in STRATEGIES:
+            for method in METHODS:
+                measured[strategy.value][method].append(run_stage("propose", url, strategy.value, method))
+    run_stage("deplete", url)
+    for _ in range(repeats):
+        for method in METHODS:
+            measured[DEPLETED][method].append(run_stage("propose", url, Strategy.ENTROPY_TOP10.value, method))
+    return [_row(strategy, by_method[INDEX], by_method[SORTING]) for strategy, by_method in measured.items()]
+
+
+def _row(strategy: str, index: list[Row], sorting: list[Row]) -> Row:
+    ratios = [slow["seconds"] / fast["seconds"] for slow, fast in zip(sorting, index, strict=True)]
+    return {
+        "strategy": strategy,
+        "seconds": statistics.median(run["seconds"] for run in index),
+        "slowest_s": max(run["seconds"] for run in index),
+        "peak_mib": max(run["peak_mib"] for run in index),
+        "sorting_s": statistics.median(run["seconds"] for run in sorting),
+        "sorting_peak_mib": max(run["peak_mib"] for run in sorting),
+        "ratio": statistics.median(ratios),
+        "lowest_ratio": min(ratios),
+        "highest_ratio": max(ratios),
+    }
+
+
+def _publish(patches: int, proposals: list[Row], answers: list[Row], filled: dict[str, Row]) -> None:
+    print(f"\nA round of {ROUND_SIZE} from {patches:,} patches, from request to stored proposals\n")
+    print(markdown(proposals))
+    print(f"\nPages and status, medians of {CALLS}\n")
+    print(markdown(answers))
+    publish(
+        Result(
+            name="catalog_scale",
+            figures=[*proposals, *answers],
+            baseline="reading every candidate and sorting them",
+            ratio=statistics.median(row["ratio"] for row in proposals),
+            spread=(min(row["lowest_ratio"] for row in proposals), max(row["highest_ratio"] for row in proposals)),
+            seeds=[SEED],
+            conditions={"patches": patches, "scenes": SCENES, "round_size": ROUND_SIZE, "filled": filled},
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""How long from the last needed label to the new version being served, stage by stage, in the real system?
+
+``python -m benchmarks.fine_tune_latency [--versions N] [--steps N]``
+
+Starts ``glacier-al up`` in a temporary folder, with Label Studio, MLflow and Redis, on the Everest scene with the
+settings of the demo; every version is let through the gate. In each round all patches but one are labelled and
+ingested; then the clock starts with the event of the last label, and stops when ``GET /api/v1/models/latest`` tells of
+the new version. The first version is a row of its own: it has no parent, and its ONNX graph has to be found first.
+Writes ``var/bench/fine_tune_latency.json``.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import requests
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+
+from benchmarks.idle_cost import running
+from benchmarks.report import Result, markdown, publish
+from catalog.context import Catalog
+from catalog.records import Job, JobKind, JobState, LabelEvent, Patch, TrainingRun, now
+from cli.api_client import ApiClient
+from cli.demo import DEMO_SETTINGS
+from cli.everest import everest_scenes
+from cli.running import running_settings
+from cli.scene_commands import register_here
+from cli.simulated_annotator import draw
+from imagery.everest import prepare
+from imagery.masks import rasterize_outlines
+from imagery.scene import describe
+from labeling.client import LabelStudio
+from workers.label_studio import connect
+from workers.scenes import window_of
+
+LET_THROUGH: Final = {"gate_min_gain": "-1", "gate_max_class_drop": "1"}
+STAGES: Final = ("load", "evaluate", "train", "export", "register", "promote")
+POLL_S: Final = 0.05
+WAIT_S: Final = 300.0
+REAPED_S: Final = 0.2  # after this, a worker has taken leave of the process of a job that ended
+OPEN: Final = (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The running system, and what its annotator needs to answer."""
+
+    catalog: Catalog
+    api: ApiClient
+    studio: LabelStudio
+    project_id: int
+    truth: NDArray[Any]
+
+    def answer(self, task: Any) -> None:
+        """Draw the truth of a task's patch."""
+        with self.catalog.read() as session:
+            window = window_of(session.get_one(Patch, task["data"]["patch_id"]))
+        self.studio.annotate(task["id"], draw(self.truth[window.slices]), lead_time_s=1.0)
+
+    def unanswered(self) -> list[Any]:
+        """Return the tasks that nobody has answered yet."""
+        return [task for task in self.studio.changed_tasks(self.project_id, None) if not task["annotations"]]
+
+    def wait_until_idle(self) -> None:
+        """Wait until no job is open."""
+
+        def idle() -> bool:
+            with self.catalog.read() as session:
+                return session.scalar(select(Job.id).where(Job.state.in_(OPEN)).limit(1)) is None
+
+        self.api.wait("the end of all jobs", idle)
+
+
+def open_desk() -> Desk:
+    """Register the Everest scene with the running system, and find its project."""
+    catalog = Catalog(running_settings())
+    settings = catalog.settings
+    api = ApiClient(settings.api_url, catalog.secrets.operator_token)
+    for request in everest_scenes(settings.scene_root / "everest"):
+        register_here(request)
+    api.wait("the scenes", lambda: all(scene["state"] == "ready" for scene in api.get("scenes")))
+    studio = LabelStudio(settings.label_studio_url, catalog.secrets.label_studio_token)
+    everest = prepare(settings.scene_root / "everest")
+    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid)
+    return Desk(catalog, api, studio, connect(catalog, studio), truth)
+
+
+def run_round(desk: Desk, number: int, cpu_seconds: Callable[[], float]) -> dict[str, Any]:
+    """Label a round, and follow its last label to the version that learnt from it: seconds by stage."""
+    desk.api.post("rounds", {"seed": number})
+    desk.api.wait("the round", lambda: desk.api.get(f"rounds/{number}")["state"] == "open")
+    *others, last = desk.unanswered()
+    for task in others:
+        desk.answer(task)
+    desk.wait_until_idle()
+    cpu_before = cpu_seconds()
+    desk.answer(last)
+    desk.api.wait("the fine-tune", lambda: _runs(desk) == number)
+    served_at = _served(desk.catalog, number)
+    desk.api.wait_for_jobs("the end of the fine-tune", "fine_tune")
+    time.sleep(REAPED_S)
+    cpu = cpu_seconds() - cpu_before  # of ingestion and fine-tune: the scoring that follows has not ended yet
+    desk.wait_until_idle()
+    return {"version": number, **_stages(desk, number, served_at), "user CPU": cpu}
+
+
+def _runs(desk: Desk) -> int:
+    with desk.catalog.read() as session:
+        return session.scalar(select(func.count(TrainingRun.id))) or 0
+
+
+def _served(catalog: Catalog, version: int) -> datetime:
+    """Ask for the served version again and again until it is this one; return when it was."""
+    address = f"{catalog.settings.api_url}/api/v1/models/latest"
+    token = {"Authorization": f"Bearer {catalog.secrets.operator_token}"}
+    give_up_at = time.monotonic() + WAIT_S
+    while time.monotonic() < give_up_at:
+        answer = requests.get(address, headers=token, timeout=30)
+        if answer.ok and answer.json()["version"] == version:  # before the first version nothing is found there
+            return now()
+        time.sleep(POLL_S)
+    raise RuntimeError(f"version {version} was not served within {WAIT_S:.0f} s; the last answer: {answer.text}")
+
+
+def _stages(desk: Desk, number: int, served_at: datetime) -> dict[str, float]:
+    """Put together what the rows say of a version: when its last label came, its job, and its stages."""
+    with desk.catalog.read() as session:
+        run = session.scalars(select(TrainingRun).where(TrainingRun.model_version == number)).one()
+        job = session.scalars(
+            select(Job).where(Job.kind == JobKind.FINE_TUNE).order_by(Job.created_at.desc()).limit(1)
+        ).one()
+        received_at = session.scalars(
+            select(LabelEvent.received_at).order_by(LabelEvent.received_at.desc()).limit(1)
+        ).one()
+    assert job.started_at is not None and run.seconds is not None
+    of_job = {stage: float(run.seconds.get(stage, 0.0)) for stage in STAGES}
+    until_promoted = (job.started_at - received_at).total_seconds() + sum(of_job.values())
+    total = (served_at - received_at).total_seconds()
+    return {
+        "ingest": (job.created_at - received_at).total_seconds(),
+        "start": (job.started_at - job.created_at).total_seconds(),
+        **of_job,
+        "serve": max(0.0, total - until_promoted),
+        "total": total,
+        "not training": total - of_job["train"],
+    }
+
+
+def workers_cpu(root: psutil.Process) -> Callable[[], float]:
+    """Return a clock of the user CPU seconds of all jobs that have ended: those of the workers' children."""
+    workers = [process for process in root.children(recursive=True) if "workers.main" in process.cmdline()]
+
+    def seconds() -> float:
+        return sum(float(process.cpu_times().children_user) for process in workers if process.is_running())
+
+    return seconds
+
+
+def main() -> None:
+    """Measure, print the table, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--versions", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=int(DEMO_SETTINGS["fine_tune_steps"]), help="of each training")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = {"var_dir": str(folder / "var"), **DEMO_SETTINGS, **LET_THROUGH}
+        settings["fine_tune_steps"] = str(given.steps)
+        os.environ |= {f"GLACIER_AL_{key}".upper(): value for key, value in settings.items()}
+        with running(folder) as (root, _):
+            desk = open_desk()
+            clock = workers_cpu(root)
+            rows = [run_round(desk, number, clock) for number in range(1, given.versions + 1)]
+            desk.catalog.close()
+    print(markdown(rows))
+    later = [row["not training"] for row in rows[1:]]
+    print(f"\nNot training, median of versions 2 to {given.versions}: {statistics.median(later):.2f} s")
+    publish(
+        Result(
+            name="fine_tune_latency",
+            figures=rows,
+            conditions={"settings": DEMO_SETTINGS | LET_THROUGH, "steps": given.steps},
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

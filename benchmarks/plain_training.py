@@ -1,0 +1,71 @@
+"""Training as a careful user writes it with PyTorch alone, to compare ours with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from catalog.records import Label
+from imagery.classes import UNKNOWN
+from imagery.masks import mask_from_geotiff
+from imagery.scene import SceneReader
+from imagery.store import RasterStore
+from models.combined_losses import dice_cross_entropy
+from models.segmenter import GlacierSegmenter
+from models.training import TrainingConfig
+from workers.scenes import source_of, window_of
+
+
+@dataclass(frozen=True)
+class FilesOfPatches(Dataset[tuple[Tensor, Tensor]]):
+    """Reads a patch from its files whenever it is drawn, and turns or flips it."""
+
+    labels: Sequence[Label]
+    channels: Sequence[str]
+    store: RasterStore
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        label = self.labels[index]
+        with SceneReader(source_of(label.patch.scene)) as reader:
+            raw = torch.from_numpy(reader.read(self.channels, window_of(label.patch)))
+        mask = torch.from_numpy(mask_from_geotiff(self.store.get(label.mask_key)).copy())
+        mask[raw.isnan().any(dim=0)] = UNKNOWN.value
+        turns, mirrored = torch.randint(4, ()).item(), torch.randint(2, ()).item()
+        raw, mask = raw.rot90(int(turns), (-2, -1)), mask.rot90(int(turns), (-2, -1))
+        return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
+
+
+def plain_fit(
+    segmenter: GlacierSegmenter, dataset: Dataset[tuple[Tensor, Tensor]], count: int, config: TrainingConfig
+) -> list[float]:
+    """Train in place in float32 with the loss, the optimiser and the schedule of our default; classes unweighted.
+
+    Args:
+        segmenter: Trained in place, on the CPU.
+        dataset: Patches and their masks.
+        count: How many there are to draw from.
+        config: Steps, batch size, rates and seed.
+
+    Returns:
+        The loss of each step.
+    """
+    torch.manual_seed(config.seed)
+    sampler = RandomSampler(range(count), replacement=True, num_samples=config.steps * config.batch_size)
+    optimiser = torch.optim.AdamW(segmenter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.steps)
+    losses = []
+    segmenter.train()
+    for raw, mask in DataLoader(dataset, batch_size=config.batch_size, sampler=sampler):
+        loss = dice_cross_entropy(segmenter(raw), mask, UNKNOWN.value)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+    segmenter.eval()
+    return losses

@@ -1,0 +1,167 @@
+"""What does scoring a scene cost beyond the forward passes, and how much faster are two workers than one?
+
+``python -m benchmarks.scene_scoring [--size N] [--passes T] [--rounds N]``
+
+A synthetic scene with the 15 channels of Baraka (bands in several files, two of them resampled, relief from a DEM) and
+Baraka's U-Net, in patches of 512 px.
+
+First, in this process, one thread: the passes alone over windows that lie in memory, beside the jobs of all shards as
+the workers do them: reading, passes, measures, maps, rows of the catalog. Then, with Redis, MLflow and real workers:
+from the first job to the complete scoring, by one worker of one thread, two of one thread, and one of two threads.
+"""
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from benchmarks.report import Result, markdown, publish, take_turns, times_as_fast
+from benchmarks.scored_scene import System, add_pool, system, wait
+from catalog import jobs, scorings
+from catalog.context import Catalog
+from catalog.records import Job, JobKind, JobState, Scene
+from cli.plan import KEEP_MEMORY
+from imagery.scene import SceneReader
+from models.inference import pick_precision
+from models.mc_dropout import McSampler
+from workers.jobs import Work
+from workers.scenes import patches_of, source_of, window_of
+from workers.score_pool import score_by as coordinate
+from workers.score_shard import PIXELS_READ_TOGETHER, score_by
+from workers.versions import LoadedVersion, load_champion
+from workers.windows import batches, read_batch
+
+ONE, TWO, THREADS = "one worker, one thread", "two workers, one thread each", "one worker, two threads"
+ALONE, EVERYTHING = "the passes alone", "everything"
+CREWS: Final = {ONE: (1, 1), TWO: (2, 1), THREADS: (1, 2)}
+
+Seconds = dict[str, list[float]]
+
+
+def passes_alone(catalog: Catalog, champion: LoadedVersion, scene: Scene, passes: int) -> Callable[[], object]:
+    """Prepare the passes over the whole scene, read beforehand."""
+    with catalog.read() as session:
+        windows = [window_of(patch) for patch in patches_of(session, scene.id)]
+    size = PIXELS_READ_TOGETHER[champion.segmenter.device.type] // scene.patch_size_px**2
+    with SceneReader(source_of(scene)) as reader:
+        read = [read_batch(reader, champion.card.channels, batch) for batch in batches(windows, size)]
+    sampler = McSampler(champion.segmenter, pick_precision(champion.segmenter.device))
+    masks = sampler.draw(passes, seed=0)
+    return lambda: [sampler.sample(batch, masks).prediction() for batch in read]
+
+
+def all_jobs(catalog: Catalog, champion: LoadedVersion, seeds: "itertools.count[int]") -> None:
+    """Score the pool from nothing, each job in turn, in this process."""
+    catalog.settings = catalog.settings.model_copy(update={"mc_seed": next(seeds)})
+    coordinate(_claimed(catalog, JobKind.SCORE_POOL), 1)
+    while (work := _claimed_shard(catalog)) is not None:
+        with catalog.database.write() as session:
+            shard = scorings.get_shard(session, jobs.get(session, work.job_id).subject["shard_id"])
+        score_by(work, champion, shard)
+        _finish(work)
+    coordinate(_claimed(catalog, JobKind.SCORE_POOL), 1)
+
+
+def _claimed(catalog: Catalog, kind: JobKind) -> Work:
+    with catalog.database.write() as session:
+        job = jobs.claim(session, jobs.enqueue(session, kind).id)
+        if job is None:
+            raise RuntimeError(f"{kind} was taken by somebody else")
+        jobs.finish(session, job.id, job.attempt)
+    return Work(catalog, job)
+
+
+def _claimed_shard(catalog: Catalog) -> Work | None:
+    with catalog.database.write() as session:
+        waiting = session.query(Job.id).filter_by(kind=JobKind.SCORE_SHARD, state=JobState.QUEUED).first()
+        job = jobs.claim(session, waiting[0]) if waiting else None
+    return Work(catalog, job) if job else None
+
+
+def _finish(work: Work) -> None:
+    with work.catalog.database.write() as session:
+        jobs.finish(session, work.job_id, work.attempt)
+
+
+def measure_overhead(catalog: Catalog, passes: int, rounds: int, seeds: "itertools.count[int]") -> Seconds:
+    """Seconds of the passes alone and of everything, round by round."""
+    torch.set_num_threads(1)
+    champion = load_champion(catalog)
+    if champion is None:
+        raise RuntimeError("the champion was promoted, and is not served")
+    with catalog.read() as session:
+        scene = session.query(Scene).one()
+    methods: dict[str, Callable[[], object]] = {
+        ALONE: passes_alone(catalog, champion, scene, passes),
+        EVERYTHING: partial(all_jobs, catalog, champion, seeds),
+    }
+    return take_turns(methods, rounds)
+
+
+def measure_workers(running: System, rounds: int, seeds: "itertools.count[int]") -> Seconds:
+    """Seconds of a scoring by each crew, round by round."""
+    seconds: dict[str, list[float]] = {name: [] for name in CREWS}
+    for _, (name, (count, threads)) in itertools.product(range(rounds), CREWS.items()):
+        seed = next(seeds)
+        with running.workers(count, threads, seed):
+            with running.catalog.write() as session:
+                jobs.enqueue(session, JobKind.SCORE_POOL)
+            wait(partial(_is_scored, running.catalog, seed), "the scoring")
+        with running.catalog.read() as session:
+            newest = scorings.newest(session)
+        seconds[name].append(newest.seconds if newest and newest.seconds else float("nan"))
+        print(f"{name}: {seconds[name][-1]:.1f} s", flush=True)
+    return seconds
+
+
+def _is_scored(catalog: Catalog, seed: int) -> bool:
+    with catalog.read() as session:
+        newest = scorings.newest(session)
+        failed = session.query(Job).filter_by(state=JobState.FAILED).first()
+    if failed is not None:
+        raise RuntimeError(f"{failed.key} failed: {failed.error}")
+    return newest is not None and newest.seed == seed
+
+
+def main() -> None:
+    """Measure with an allocator that is set as in the workers; print, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=3072, help="side of the scene, pixels")
+    parser.add_argument("--passes", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in KEEP_MEMORY.items()):
+        command = [sys.executable, "-m", "benchmarks.scene_scoring", *sys.argv[1:]]
+        raise SystemExit(subprocess.run(command, env={**os.environ, **KEEP_MEMORY}, check=False).returncode)
+    os.environ["GLACIER_AL_MC_PASSES"] = str(given.passes)
+    seeds = itertools.count()
+    with tempfile.TemporaryDirectory() as folder, system(Path(folder)) as running:
+        add_pool(running.catalog, given.size)
+        seconds = measure_overhead(running.catalog, given.passes, given.rounds, seeds)
+        seconds |= measure_workers(running, given.rounds, seeds)
+    overhead = times_as_fast(seconds, EVERYTHING, ALONE)
+    ratio, spread = times_as_fast(seconds, TWO, ONE)
+    rows = [
+        {"what": name, "seconds": sorted(taken)[len(taken) // 2], "all": [round(value, 1) for value in taken]}
+        for name, taken in seconds.items()
+    ]
+    print(markdown(rows))
+    print(f"\nThe passes are {overhead[0]:.1%} of everything; two workers are {ratio:.2f} times as fast as one")
+    conditions = {**vars(given), "share of the passes": overhead, "two threads over one": _over(seconds)}
+    publish(Result("scene_scoring", rows, ONE, ratio, spread, [0], conditions))
+
+
+def _over(seconds: dict[str, list[float]]) -> float:
+    return times_as_fast(seconds, THREADS, ONE)[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+import torch
+
+from benchmarks.plain_training import FilesOfPatches, plain_fit
+from catalog import raster_keys
+from catalog.records import Label
+from imagery.masks import mask_to_geotiff
+from models.segmenter import build_segmenter
+from models.training import TrainingConfig
+from models.unet import UNetConfig
+from tests.workers.rows import blobs, patches, tiled
+from workers.labelled_patches import LabelledPatchDataset
+from workers.scenes import raster_store, source_of, window_of
+
+CHANNELS = ("nir", "red")
+
+
+def labelled(catalog, folder, count: int) -> list[Label]:
+    scene = tiled(catalog, folder / "a.tif")[0]
+    labels = []
+    for number, patch in enumerate(patches(catalog, scene.id)[:count]):
+        patch.scene = scene
+        key = raster_keys.label(patch.id, number, number)
+        raster_store(catalog).put(key, mask_to_geotiff(blobs(number), source_of(scene).grid, window_of(patch)))
+        labels.append(Label(patch=patch, mask_key=key))
+    return labels
+
+
+def test_the_plain_loop_draws_from_the_same_patches_turned_and_flipped_alike(catalog, tmp_path):
+    labels = labelled(catalog, tmp_path, 1)
+    raw, mask = LabelledPatchDataset(labels, CHANNELS, raster_store(catalog))[0]
+    stacked = torch.cat([raw, mask[None].float()])
+    turned = [stacked.rot90(turns, (1, 2)) for turns in range(4)]
+    symmetries = {tuple(part.flatten().nan_to_num().tolist()) for part in (*turned, *(t.flip(-1) for t in turned))}
+    torch.manual_seed(0)
+    files = FilesOfPatches(labels, CHANNELS, raster_store(catalog))
+    seen = set()
+    for _ in range(60):
+        raw, mask = files[0]
+        seen.add(tuple(torch.cat([raw, mask[None].float()]).flatten().nan_to_num().tolist()))
+    assert seen == symmetries
+    assert len(seen) == 8
+
+
+def test_the_plain_loop_learns(catalog, tmp_path):
+    labels = labelled(catalog, tmp_path, 2)
+    shape = UNetConfig(in_channels=2, classes=3, depth=2, width=4, dropout=0.0)
+    segmenter = build_segmenter(CHANNELS, [100.0, 100.0], [50.0, 50.0], shape, 0)
+    files = FilesOfPatches(labels, CHANNELS, raster_store(catalog))
+    losses = plain_fit(segmenter, files, 2, TrainingConfig(steps=30, batch_size=2, learning_rate=1e-2))
+    assert len(losses) == 30
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert not segmenter.training
