@@ -6,10 +6,10 @@ from sqlalchemy import Select, func, select
 from al_server.answers import job_answer, model_answer, round_answers, scene_answer, scoring_answer
 from al_server.context import catalog, parts
 from al_server.schemas import ModelAnswer
-from catalog import training
+from catalog import scorings, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN
-from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Round, Scene, Scoring
+from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Round, Scene
 
 page = Blueprint("dashboard", __name__)
 
@@ -22,8 +22,9 @@ def index() -> str:
         scenes = [scene_answer(item) for item in session.scalars(select(Scene).order_by(Scene.id))]
         rounds = round_answers(session, session.scalars(select(Round).order_by(Round.id.desc())).all())
         open_jobs = [job_answer(job) for job in session.scalars(_open_jobs())]
-        scoring = session.scalar(select(Scoring).order_by(Scoring.started_at.desc()).limit(1))
+        scoring, ranking = scorings.current(session), scorings.newest(session)
         scored = scoring_answer(session, scoring) if scoring is not None else None
+        agreement = ranking.agreement if ranking is not None else None
         failed = select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc()).limit(5)
         failed_jobs = [job_answer(job) for job in session.scalars(failed)]
         failed_events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
@@ -37,6 +38,7 @@ def index() -> str:
         rounds=rounds,
         open_jobs=open_jobs,
         scoring=scored,
+        agreement=agreement or {},
         failed_jobs=failed_jobs,
         failed_events=failed_events,
         labels=labels,
@@ -47,8 +49,9 @@ def index() -> str:
 
 
 def _open_jobs() -> Select[Job]:
-    """Without the shards of a scoring, which are told as one."""
-    return select(Job).where(Job.state.in_(OPEN), Job.kind != JobKind.SCORE_SHARD).order_by(Job.created_at)
+    """Without the jobs of a scoring, which is told as one."""
+    apart = (JobKind.SCORE_POOL, JobKind.SCORE_SHARD)
+    return select(Job).where(Job.state.in_(OPEN), Job.kind.not_in(apart)).order_by(Job.created_at)
 
 
 def _versions() -> tuple[list[ModelAnswer], str | None]:

@@ -31,7 +31,6 @@ from catalog.records import (
     Round,
     RoundState,
     Scene,
-    Scoring,
 )
 from catalog.registry import ModelRegistry
 from labeling.errors import LabelStudioError
@@ -96,11 +95,9 @@ def metrics() -> Response:
 
 
 def _tell_of_scoring(session: Session, registry: CollectorRegistry) -> None:
-    newest = session.scalar(select(Scoring).order_by(Scoring.started_at.desc()).limit(1))
-    if newest is None:
-        return
-    progress = scorings.progress(session, newest)
-    if progress.total:
+    current, ranking = scorings.current(session), scorings.newest(session)
+    progress = scorings.progress(session, current) if current is not None else None
+    if progress is not None and progress.total:
         share = Gauge("glacier_al_scoring_progress", "Share of the pool that is scored, 0 to 1", registry=registry)
         share.set(progress.done / progress.total)
     steady = Gauge(
@@ -109,7 +106,7 @@ def _tell_of_scoring(session: Session, registry: CollectorRegistry) -> None:
         ["measure"],
         registry=registry,
     )
-    for measure, agreement in (newest.agreement or {}).items():
+    for measure, agreement in ((ranking and ranking.agreement) or {}).items():
         if agreement is not None:
             steady.labels(measure).set(agreement)
 

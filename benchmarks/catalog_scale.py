@@ -4,7 +4,8 @@
 
 Fills a temporary database of each kind with a pool after fifty rounds (``benchmarks.catalog_rows``), and measures each
 proposal in a process of its own, as a worker would make it. The same is done by reading every candidate and sorting
-them, as the first releases did; the ratio is over that. Writes ``var/bench/catalog_scale.json`` and prints the tables.
+them, as the first releases did; the ratio is over that. PostgreSQL is left out, and the result says so, where it is
+not installed. Writes ``var/bench/catalog_scale.json`` and prints the tables.
 """
 
 import argparse
@@ -27,33 +28,52 @@ from catalog.settings import Strategy
 
 STRATEGIES: Final = (Strategy.RANDOM, Strategy.RECIPE, Strategy.ENTROPY_TOP10, Strategy.MUTUAL_INFORMATION)
 INDEX, SORTING = METHODS
+STEP: Final = SCENES * PATCHES_ACROSS
 DEPLETED: Final = f"entropy_top10, head {DEPLETED_SHARE:.0%} labelled"
 Row = dict[str, Any]
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--patches", type=_patches, default=1_000_000, help=f"a multiple of {STEP}, at least two")
+    made.add_argument("--databases", nargs="+", choices=SERVERS, default=list(SERVERS))
+    made.add_argument("--repeats", type=int, default=3, help="proposals by each strategy and method")
+    return made
+
+
+def _patches(text: str) -> int:
+    patches = int(text)
+    if patches < 2 * STEP or patches % STEP:
+        raise argparse.ArgumentTypeError(f"found {patches} patches, expected a multiple of {STEP}, and at least two")
+    return patches
+
+
 def main() -> None:
     """Measure each database in turn, print the tables, publish."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    step = SCENES * PATCHES_ACROSS
-    parser.add_argument("--patches", type=int, default=1_000_000, help=f"a multiple of {step}, at least two")
-    parser.add_argument("--databases", nargs="+", choices=SERVERS, default=list(SERVERS))
-    parser.add_argument("--repeats", type=int, default=3, help="proposals by each strategy and method")
-    given = parser.parse_args()
-    if given.patches < 2 * step or given.patches % step:
-        parser.error(f"found {given.patches} patches, expected a multiple of {step}, and at least two")
+    given = parser().parse_args()
     proposals: list[Row] = []
     answers: list[Row] = []
     filled: dict[str, Row] = {}
+    left_out: dict[str, str] = {}
     for name in given.databases:
         if name == "postgresql" and not is_installed():
-            print(f"postgresql is left out: {' and '.join(PROGRAMS)} are not installed", flush=True)
+            left_out[name] = f"{' and '.join(PROGRAMS)} are not installed"
+            print(f"{name} is left out: {left_out[name]}", flush=True)
             continue
         with SERVERS[name]() as url:
             filled[name] = run_stage("fill", url, str(given.patches))
             print(f"{name}: filled, {filled[name]['gib']:.2f} GiB in {filled[name]['seconds']:.0f} s", flush=True)
             answers += [{"database": name, **row} for row in _ask(url, given.patches)]
             proposals += [{"database": name, **row} for row in _propose(url, given.repeats)]
-    _publish(given.patches, proposals, answers, filled)
+    if not filled:
+        raise SystemExit(f"nothing was measured; left out: {left_out}")
+    print(f"\nA round of {ROUND_SIZE} from {given.patches:,} patches, from request to stored proposals\n")
+    print(markdown(proposals))
+    print(f"\nPages and status, medians of {CALLS}\n")
+    print(markdown(answers))
+    conditions = {"patches": given.patches, "filled": filled, "left out": left_out}
+    publish(_result(proposals, answers, {"scenes": SCENES, "round_size": ROUND_SIZE, **conditions}))
 
 
 @contextmanager
@@ -112,21 +132,15 @@ def _row(strategy: str, index: list[Row], sorting: list[Row]) -> Row:
     }
 
 
-def _publish(patches: int, proposals: list[Row], answers: list[Row], filled: dict[str, Row]) -> None:
-    print(f"\nA round of {ROUND_SIZE} from {patches:,} patches, from request to stored proposals\n")
-    print(markdown(proposals))
-    print(f"\nPages and status, medians of {CALLS}\n")
-    print(markdown(answers))
-    publish(
-        Result(
-            name="catalog_scale",
-            figures=[*proposals, *answers],
-            baseline="reading every candidate and sorting them",
-            ratio=statistics.median(row["ratio"] for row in proposals),
-            spread=(min(row["lowest_ratio"] for row in proposals), max(row["highest_ratio"] for row in proposals)),
-            seeds=[SEED],
-            conditions={"patches": patches, "scenes": SCENES, "round_size": ROUND_SIZE, "filled": filled},
-        )
+def _result(proposals: list[Row], answers: list[Row], conditions: Row) -> Result:
+    return Result(
+        name="catalog_scale",
+        figures=[*proposals, *answers],
+        baseline="reading every candidate and sorting them",
+        ratio=statistics.median(row["ratio"] for row in proposals),
+        spread=(min(row["lowest_ratio"] for row in proposals), max(row["highest_ratio"] for row in proposals)),
+        seeds=[SEED],
+        conditions=conditions,
     )
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import null, select, text, update
 from sqlalchemy.orm import Session
 
 from benchmarks.catalog_rows import fill, label_top
+from benchmarks.memory import peak_mib
 from catalog import jobs, rounds
 from catalog.candidates import Candidate
 from catalog.context import Catalog, enqueued
@@ -64,7 +65,7 @@ def propose(url: str, strategy: str, method: str) -> dict[str, object]:
             (job,) = enqueued(session)
         METHODS[method](catalog, opened, job)
         seconds = time.perf_counter() - started
-        peak_mib = _peak_mib()
+        peak = peak_mib()
         with catalog.write() as session:
             made = rounds.get(session, opened.id)
             if len(made.proposals) != ROUND_SIZE:
@@ -72,7 +73,7 @@ def propose(url: str, strategy: str, method: str) -> dict[str, object]:
             made.state = RoundState.COMPLETE
             session.execute(update(Job).where(Job.state.in_(jobs.OPEN)).values(state=JobState.FINISHED))
         catalog.close()
-    return {"seconds": seconds, "peak_mib": peak_mib}
+    return {"seconds": seconds, "peak_mib": peak}
 
 
 def ask(url: str, patches: str) -> dict[str, list[float]]:
@@ -156,13 +157,6 @@ STAGES: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "propose": propose,
     "ask": ask,
 }
-
-
-def _peak_mib() -> float:
-    """The most memory that this process ever held; the ``ru_maxrss`` of a child counts its parent's, too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM:"))
-    return int(peak) / 1024
 
 
 if __name__ == "__main__":

@@ -165,17 +165,29 @@ def workers_cpu(root: psutil.Process) -> Callable[[], float]:
     return seconds
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--versions", type=_versions, default=6, help="at least 2: the first has no parent")
+    made.add_argument("--steps", type=int, default=int(DEMO_SETTINGS["fine_tune_steps"]), help="of each training")
+    return made
+
+
+def _versions(text: str) -> int:
+    versions = int(text)
+    if versions < 2:
+        raise argparse.ArgumentTypeError(f"found {versions}, expected at least 2: the first is a row of its own")
+    return versions
+
+
 def main() -> None:
     """Measure, print the table, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--versions", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=int(DEMO_SETTINGS["fine_tune_steps"]), help="of each training")
-    given = parser.parse_args()
+    given = parser().parse_args()
+    settings = {**DEMO_SETTINGS, **LET_THROUGH, "fine_tune_steps": str(given.steps)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = {"var_dir": str(folder / "var"), **DEMO_SETTINGS, **LET_THROUGH}
-        settings["fine_tune_steps"] = str(given.steps)
-        os.environ |= {f"GLACIER_AL_{key}".upper(): value for key, value in settings.items()}
+        in_folder = {"var_dir": str(folder / "var"), **settings}
+        os.environ |= {f"GLACIER_AL_{key}".upper(): value for key, value in in_folder.items()}
         with running(folder) as (root, _):
             desk = open_desk()
             clock = workers_cpu(root)
@@ -184,13 +196,7 @@ def main() -> None:
     print(markdown(rows))
     later = [row["not training"] for row in rows[1:]]
     print(f"\nNot training, median of versions 2 to {given.versions}: {statistics.median(later):.2f} s")
-    publish(
-        Result(
-            name="fine_tune_latency",
-            figures=rows,
-            conditions={"settings": DEMO_SETTINGS | LET_THROUGH, "steps": given.steps},
-        )
-    )
+    publish(Result(name="fine_tune_latency", figures=rows, conditions={"settings": settings}))
 
 
 if __name__ == "__main__":

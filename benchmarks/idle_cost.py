@@ -48,14 +48,19 @@ def running(folder: Path) -> Iterator[tuple[psutil.Process, float]]:
 def cpu_seconds(root: psutil.Process) -> float:
     """Return the processor seconds that a process and its descendants have used."""
     times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
-    return sum(item.user + item.system for item in times)
+    return float(sum(item.user + item.system for item in times))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--seconds", type=float, default=60.0, help="length of the idle window")
+    return made
 
 
 def main() -> None:
     """Measure, print, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of the idle window")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         with running(Path(folder)) as (_, first_start_s):
             pass

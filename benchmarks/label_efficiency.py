@@ -2,15 +2,17 @@
 
 ``python -m benchmarks.label_efficiency [--seeds N] [--rounds N]``
 
-Runs the demonstration's loop without its services: the same networks, training, measures, choice and gate. Prints the
-table of ``docs/benchmarks.md``.
+Runs the demonstration's loop without its services: the same networks, training, measures, choice and gate, on one
+thread. Networks train in float32, as the demonstration's do on several threads (`TrainingConfig.settled`), so that what
+is learnt does not depend on the processor; they score in the precision that the workers pick (`pick_precision`). Prints
+the table of ``docs/benchmarks.md``.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from imagery.masks import rasterize_outlines
 from imagery.scene import SceneReader, SceneSource, describe
 from imagery.statistics import channel_statistics
 from models.card import Gain, RegionMetrics
+from models.inference import pick_precision
 from models.mc_dropout import predict_mc
 from models.measures import score_patch
 from models.metrics import confusion_matrix
@@ -80,8 +83,14 @@ class Task:
         return fresh_network(self.settings, source.band_names, statistics_of_pool, seed)
 
     def train(self, segmenter: GlacierSegmenter, labelled: Sequence[int], config: TrainingConfig) -> None:
-        """Train in place on the truth of some patches."""
-        fit(segmenter, [(self.images[i], self.masks[i]) for i in labelled], config, CPU, UNKNOWN.value)
+        """Train in place on the truth of some patches, in float32."""
+        patches = [(self.images[i], self.masks[i]) for i in labelled]
+        fit(segmenter, patches, replace(config, precision="float32"), CPU, UNKNOWN.value)
+
+    @property
+    def scoring_precision(self) -> torch.dtype:
+        """What the workers would score in, on this processor."""
+        return pick_precision(CPU, self.settings.mc_precision)
 
     def evaluate(self, segmenter: GlacierSegmenter, role: str) -> RegionMetrics:
         """Judge a network on a whole region."""
@@ -92,12 +101,24 @@ class Task:
         counts = confusion_matrix(predicted, region.truth, len(CLASSES), UNKNOWN.value)
         return RegionMetrics.from_confusion(counts, [item.name for item in CLASSES])
 
+    def mean_iou(self, segmenter: GlacierSegmenter) -> float:
+        """Judge a network on the test region by its mean IoU.
+
+        Raises:
+            ValueError: It is undefined: the truth there is unknown everywhere.
+        """
+        found = self.evaluate(segmenter, "test").mean_iou
+        if found is None:
+            raise ValueError("found no judged pixel in the test region, expected the truth of the Everest scene")
+        return found
+
     def candidates(self, free: Sequence[int], segmenter: GlacierSegmenter | None, seed: int) -> list[Candidate]:
         """Describe the patches that are not labelled yet, scored by a network if one is given."""
         scores: dict[int, float] = {}
         if segmenter is not None:
             for batch in batches(free, self.settings.inference_batch_size):
-                prediction = predict_mc(segmenter, self.images[batch], self.settings.mc_passes, seed)
+                images, dtype = self.images[batch], self.scoring_precision
+                prediction = predict_mc(segmenter, images, self.settings.mc_passes, seed, dtype)
                 for i, entropy, information in zip(
                     batch, prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True
                 ):
@@ -112,7 +133,8 @@ class Task:
 def run_loop(task: Task, ranking: Strategy, rounds: int, seed: int) -> list[float]:
     """Run the loop; return the mean IoU on the test region of the version served after each round."""
     settings = task.settings
-    served, served_scores = None, None
+    served: GlacierSegmenter | None = None
+    served_scores: RegionMetrics | None = None
     labelled: list[int] = []
     curve = []
     for number in range(1, rounds + 1):
@@ -135,7 +157,7 @@ def run_loop(task: Task, ranking: Strategy, rounds: int, seed: int) -> list[floa
         gain = Gain.between(served_scores, scores) if served_scores is not None else None
         if judge(gain, settings).promoted:
             served, served_scores = candidate, scores
-            curve.append(task.evaluate(candidate, "test").mean_iou or float("nan"))
+            curve.append(task.mean_iou(candidate))
         else:
             curve.append(curve[-1])
     return curve
@@ -146,15 +168,20 @@ def ceiling(task: Task, seed: int) -> float:
     segmenter = task.fresh(seed)
     config = training_config(task.settings.model_copy(update={"fine_tune_steps": CEILING_STEPS}), seed)
     task.train(segmenter, range(len(task.windows)), config)
-    return task.evaluate(segmenter, "test").mean_iou or float("nan")
+    return task.mean_iou(segmenter)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--seeds", type=int, default=5)
+    made.add_argument("--rounds", type=int, default=5)
+    return made
 
 
 def main() -> None:
     """Run everything, print the table, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     torch.set_num_threads(1)
     settings = Settings(**DEMO_SETTINGS)  # type: ignore[arg-type]  # strings, as from the environment
     folder = settings.var_dir / "bench"
@@ -182,7 +209,12 @@ def main() -> None:
         for name, runs in curves.items()
         for seed, run in enumerate(runs)
     ]
-    conditions = {"test mean IoU with every patch": ceilings, "seconds": round(time.monotonic() - started)}
+    conditions = {
+        "test mean IoU with every patch": ceilings,
+        "trained in": "float32",
+        "scored in": str(task.scoring_precision).removeprefix("torch."),
+        "seconds": round(time.monotonic() - started),
+    }
     last = [(chosen[-1], drawn[-1]) for chosen, drawn in zip(curves["recipe"], curves["random"], strict=True)]
     ratios = [chosen / drawn for chosen, drawn in last]
     publish(

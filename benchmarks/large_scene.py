@@ -8,7 +8,6 @@ then runs each stage in a process of its own, so that the peak is its own. Print
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.memory import peak_mib
 from benchmarks.report import BENCH, Result, publish
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES, UNKNOWN
@@ -117,12 +117,11 @@ def measure(stage: str, given: argparse.Namespace) -> dict[str, Any]:
     """Run a stage here and say what it took: seconds, and the most memory that this process ever held."""
     started = time.perf_counter()
     found = STAGES[stage](given.folder, given)
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": time.perf_counter() - started, "peak_mib": peak_kib / 1024, **found}
+    return {"seconds": time.perf_counter() - started, "peak_mib": peak_mib(), **found}
 
 
 def start(stage: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Run a stage in a fresh process: on Linux a process's peak counts what its parent held when it was started."""
+    """Run a stage in a fresh process, so that nothing of another one counts."""
     size = ["--height", str(given.height), "--width", str(given.width), "--window-rows", str(given.window_rows)]
     command = [sys.executable, "-m", "benchmarks.large_scene", "--stage", stage, "--folder", str(folder), *size]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -131,15 +130,20 @@ def start(stage: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]
     return found
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--height", type=int, default=7000, help="rows of the scene")
+    made.add_argument("--width", type=int, default=8000, help="columns of the scene")
+    made.add_argument("--window-rows", type=int, default=0, help="rows of windows to predict; 0 for all")
+    made.add_argument("--stage", choices=[*STAGES], help=argparse.SUPPRESS)
+    made.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    return made
+
+
 def main() -> None:
     """Measure and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--height", type=int, default=7000, help="rows of the scene")
-    parser.add_argument("--width", type=int, default=8000, help="columns of the scene")
-    parser.add_argument("--window-rows", type=int, default=0, help="rows of windows to predict; 0 for all")
-    parser.add_argument("--stage", choices=[*STAGES], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser().parse_args()
     if given.stage:
         print(json.dumps(measure(given.stage, given)))
         return

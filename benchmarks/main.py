@@ -1,27 +1,30 @@
 """Run the benchmarks and gather what they found: ``python -m benchmarks.main [--long] [NAME ...]``.
 
 The short form ends within a quarter of an hour on two cores. The long form is what docs/benchmarks.md publishes; it may
-be stopped and called again: a benchmark that this code has finished with the same arguments is not run again. Each runs
-in a process of its own and leaves ``var/bench/NAME.json``; ``var/bench/report.json`` holds them all.
+be stopped and called again: a benchmark that this code has finished with the same arguments is not run again, unless
+the code is not committed. Each runs in a process of its own and leaves ``var/bench/NAME.json``, in the long form
+``var/bench/long/NAME.json``; ``report.json`` beside them holds them all.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from benchmarks.plots import draw
-from benchmarks.report import BENCH
-from workers.code_version import code_version
+from benchmarks.report import BENCH, FOLDER_VARIABLE, is_of_this_code, read
 
 # Arguments of the short form, and of the long form.
 BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
-    "scoring_speed": (["--rounds", "2"], ["--rounds", "7"]),
-    "scene_scoring": (["--size", "1536", "--rounds", "1"], ["--size", "2048", "--rounds", "5"]),
+    "scoring_speed": (["--passes", "10", "--rounds", "1"], ["--rounds", "7"]),
+    "scene_scoring": (["--size", "3072", "--passes", "4", "--rounds", "1"], ["--size", "3072", "--rounds", "3"]),
     "ranking_agreement": (["--short"], ["--resume"]),
-    "catalog_scale": (["--patches", "100000", "--databases", "sqlite"], []),
+    "catalog_scale": (["--patches", "100000", "--databases", "sqlite", "--repeats", "1"], []),
     "fine_tune_speed": (["--sizes", "64", "256", "--rounds", "2", "--seeds", "1"], ["--rounds", "5", "--seeds", "8"]),
     "fine_tune_latency": (["--versions", "3", "--steps", "50"], ["--versions", "6"]),
     "label_efficiency": (["--seeds", "1", "--rounds", "3"], ["--seeds", "5"]),
@@ -38,38 +41,45 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
         parser.error(f"found {', '.join(sorted(unknown))}; expected some of {', '.join(BENCHMARKS)}")
+    folder = BENCH / "long" if given.long else BENCH
     failed = []
     for name in given.names or BENCHMARKS:
         arguments = BENCHMARKS[name][given.long]
-        if given.long and _is_done(name, arguments):
+        if given.long and is_done(folder, name, arguments):
             print(f"== {name}: done already", flush=True)
-            continue
-        print(f"== {name}", flush=True)
-        started = time.monotonic()
-        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
-        if subprocess.run(command, check=False).returncode != 0:
+        elif not run(folder, name, arguments):
             failed.append(name)
-        print(f"== {name}: {time.monotonic() - started:.0f} s\n", flush=True)
-    gather()
+    gather(folder)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
 
-def gather() -> None:
-    """Put all results into one file, and draw them."""
-    found = [json.loads(file.read_text()) for name in BENCHMARKS if (file := BENCH / f"{name}.json").exists()]
-    (BENCH / "report.json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(found, BENCH)
-    print(f"{BENCH / 'report.json'}: {len(found)} of {len(BENCHMARKS)} benchmarks")
+def run(folder: Path, name: str, arguments: Sequence[str]) -> bool:
+    """Run a benchmark that leaves its result in a folder, where no older one remains; tell whether it succeeded."""
+    print(f"== {name}", flush=True)
+    (folder / f"{name}.json").unlink(missing_ok=True)
+    started = time.monotonic()
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    done = subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(folder)}, check=False)
+    print(f"== {name}: {time.monotonic() - started:.0f} s\n", flush=True)
+    return done.returncode == 0
 
 
-def _is_done(name: str, arguments: list[str]) -> bool:
-    """Tell whether this very code has finished it with these arguments."""
-    file = BENCH / f"{name}.json"
-    if not file.exists():
+def gather(folder: Path) -> None:
+    """Put all results in a folder into one file, and draw them."""
+    found = [result for name in BENCHMARKS if (result := read(folder / f"{name}.json")) is not None]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    draw(found, folder)
+    print(f"{folder / 'report.json'}: {len(found)} of {len(BENCHMARKS)} benchmarks")
+
+
+def is_done(folder: Path, name: str, arguments: Sequence[str]) -> bool:
+    """Tell whether this very code has finished it with these arguments, and left nothing out."""
+    result = read(folder / f"{name}.json")
+    if result is None or result["conditions"].get("left out"):
         return False
-    result = json.loads(file.read_text())
-    return bool(result["command"][3:] == arguments and result["code_version"] == code_version())
+    return bool(result["command"][3:] == list(arguments) and is_of_this_code(result["code_version"]))
 
 
 if __name__ == "__main__":

@@ -30,14 +30,40 @@ class FilesOfPatches(Dataset[tuple[Tensor, Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return turned(*self.read(index))
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read a patch (C, h, w) with its mask (h, w), as it lies."""
         label = self.labels[index]
         with SceneReader(source_of(label.patch.scene)) as reader:
             raw = torch.from_numpy(reader.read(self.channels, window_of(label.patch)))
         mask = torch.from_numpy(mask_from_geotiff(self.store.get(label.mask_key)).copy())
         mask[raw.isnan().any(dim=0)] = UNKNOWN.value
-        turns, mirrored = torch.randint(4, ()).item(), torch.randint(2, ()).item()
-        raw, mask = raw.rot90(int(turns), (-2, -1)), mask.rot90(int(turns), (-2, -1))
-        return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
+        return raw, mask
+
+
+class PatchesInMemory(Dataset[tuple[Tensor, Tensor]]):
+    """Reads all patches beforehand, and turns or flips one whenever it is drawn.
+
+    Args:
+        files: the patches.
+    """
+
+    def __init__(self, files: FilesOfPatches) -> None:
+        self._patches = [files.read(index) for index in range(len(files))]
+
+    def __len__(self) -> int:
+        return len(self._patches)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return turned(*self._patches[index])
+
+
+def turned(raw: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw one of the eight symmetries of the square, alike for a patch (C, h, h) and its mask (h, h)."""
+    turns, mirrored = torch.randint(4, ()).item(), torch.randint(2, ()).item()
+    raw, mask = raw.rot90(int(turns), (-2, -1)), mask.rot90(int(turns), (-2, -1))
+    return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
 
 
 def plain_fit(

@@ -5,11 +5,12 @@
 Networks are trained on a few patches of synthetic scenes and of the Everest scene, and the whole scenes scored by many
 passes with different seeds. Told is what share of the top tenth two scorings have in common, and one has with a
 reference of 500 independent passes; how many independent passes would agree as well; and how well the agreement can be
-estimated from the passes of one scoring. ``--resume`` takes the scores of networks that a stopped run has left below
-``var/bench/ranking/``; a run that ends takes them away.
+estimated from the passes of one scoring. ``--resume`` takes the scores of networks that a stopped run of the same code
+has left beside the results, in ``ranking/``; a run that ends takes all of them away.
 """
 
 import argparse
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from benchmarks.ranking_comparison import OWN, ceiling, compare_designs, compare
 from benchmarks.ranking_pools import everest_pool, synthetic_pool, train
 from benchmarks.ranking_schemes import ENTRY, Scheme, cascade, race, stop_when_steady
 from benchmarks.ranking_scores import PoolScores, score_pool
-from benchmarks.report import BENCH, Result, markdown, publish
+from benchmarks.report import BENCH, Result, is_of_this_code, markdown, publish
+from workers.code_version import code_version
 
 SCORES: Final = BENCH / "ranking"
 SCENES: Final = ("0", "1", "everest")
@@ -82,13 +84,18 @@ def long_form(scenes: Sequence[str]) -> Form:
     return Form(768, [Network(scene, *trained) for scene in scenes for trained in ((12, 0), (40, 1))], 4, 500)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--short", action="store_true", help="one small scene and network; fewer passes")
+    made.add_argument("--scenes", nargs="+", default=SCENES, choices=SCENES, help="of the long form")
+    made.add_argument("--resume", action="store_true", help="take the scores that a stopped run has left")
+    return made
+
+
 def main() -> None:
     """Measure, print the tables, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="one small scene and network; fewer passes")
-    parser.add_argument("--scenes", nargs="+", default=SCENES, choices=SCENES, help="of the long form")
-    parser.add_argument("--resume", action="store_true", help="take the scores that a stopped run has left")
-    given = parser.parse_args()
+    given = parser().parse_args()
     torch.set_num_threads(1)
     form = SHORT if given.short else long_form(given.scenes)
     pools = [scores_of(network, form, resume=given.resume) for network in form.networks]
@@ -97,19 +104,20 @@ def main() -> None:
     print(f"Balanced masks, further passes on some patches\n\n{markdown(staged)}\n")
     print(f"The agreement of two scorings with balanced masks, estimated from one\n\n{markdown(estimates)}")
     publish(result(form, pools, designs, [*staged, *estimates]))
-    for network in form.networks:
-        scores_file(network, form).unlink()
+    shutil.rmtree(SCORES)
 
 
-def scores_file(network: Network, form: Form) -> Path:
-    """Where the scores by a network lie until the run ends."""
-    return SCORES / f"{network.scene}_{network.labels}_{form.side_px}.npz"
+def scores_file(network: Network, form: Form, version: str) -> Path:
+    """Where the scores by a network lie until the run ends: all that they depend on is in the path, and the code is."""
+    trained = f"{network.scene}_{form.side_px}px_{network.labels}_{network.seed}"
+    return SCORES / version / f"{trained}_{form.runs}_{form.reference}.npz"
 
 
 def scores_of(network: Network, form: Form, *, resume: bool) -> PoolScores:
-    """Train a network and run its passes, or read what was left of them."""
-    file = scores_file(network, form)
-    if resume and file.exists():
+    """Train a network and run its passes, or read what this very code has left of them."""
+    version = code_version()
+    file = scores_file(network, form, version)
+    if resume and is_of_this_code(version) and file.exists():
         print(f"{file}: taken as it is", flush=True)
         return PoolScores.load(file)
     with TemporaryDirectory() as folder:

@@ -1,4 +1,7 @@
-"""What a benchmark leaves behind: one JSON object below ``var/bench/``, and how times are taken for it."""
+"""What a benchmark leaves behind: one JSON object below ``var/bench/``, and how times are taken for it.
+
+This loads no torch, so that processes whose memory is measured hold it only if they need it.
+"""
 
 import json
 import os
@@ -7,17 +10,18 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
-import torch
 
 from workers.code_version import code_version
 
-BENCH: Final = Path("var/bench")
+FOLDER_VARIABLE: Final = "BENCHMARK_FOLDER"
+"""Of the environment: where results go, if not below ``var/bench/``."""
+BENCH: Final = Path(os.environ.get(FOLDER_VARIABLE, "var/bench"))
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,11 @@ class Result:
 
 
 def publish(result: Result) -> None:
-    """Write the result with the command, the code and the machine that it is of."""
+    """Write the result with the command, the code and the machine that it is of.
+
+    Raises:
+        ValueError: A figure is NaN or infinite, which JSON cannot hold; what is undefined is None.
+    """
     written = {
         **asdict(result),
         "seeds": list(result.seeds),
@@ -54,14 +62,30 @@ def publish(result: Result) -> None:
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     BENCH.mkdir(parents=True, exist_ok=True)
-    (BENCH / f"{result.name}.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    (BENCH / f"{result.name}.json").write_text(json.dumps(written, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read(file: Path) -> dict[str, Any] | None:
+    """Read what `publish` wrote; None if there is no such file, or it is of an older format."""
+    if not file.exists():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    expected = {"command", "code_version", *(item.name for item in fields(Result))}
+    return found if expected <= found.keys() else None
+
+
+def is_of_this_code(version: str) -> bool:
+    """Tell whether this very code left something; uncommitted code may have been any."""
+    return version == code_version() and not version.endswith("-dirty")
 
 
 def machine() -> dict[str, object]:
     """Describe the machine: what times depend on, and what was going on beside them."""
+    import torch
+
     capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
     return {
-        "processor": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "bfloat16": bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")),
@@ -70,6 +94,14 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def _processor() -> str:
+    """The model, where the system tells it."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
 
 
 def take_turns(methods: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -31,13 +31,18 @@ MEMORY_PX: Final = 256
 STEPS, NO_STEPS = 1, 0
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--size", type=int, default=512, help="side of the patch, pixels")
+    made.add_argument("--passes", type=int, default=20)
+    made.add_argument("--rounds", type=int, default=3)
+    return made
+
+
 def main() -> None:
     """Measure, print the tables, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=512, help="side of the patch, pixels")
-    parser.add_argument("--passes", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    given = parser().parse_args()
     kept = run_stage("seconds_of_one", given.size, given.passes, given.rounds, STEPS)
     stock = run_stage("seconds_of_one", given.size, given.passes, given.rounds, NO_STEPS, keep_memory=False)
     small = run_stage("seconds_of_small", max(1, given.passes // 4), given.rounds)

@@ -7,12 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from benchmarks.memory import peak_mib
 from benchmarks.plain_dropout import naive, replicated
 from benchmarks.report import take_turns
 from models.dropout_masks import draw_masks
@@ -68,13 +68,13 @@ def peak_of_ours(size: int, passes: int, patches: int) -> dict[str, Any]:
     sampler = McSampler(_placed("baraka"))
     for _ in range(patches):
         _ours(sampler, _images(1, size), passes)()
-    return {"peak_mib": _peak_mib()}
+    return {"peak_mib": peak_mib()}
 
 
 def peak_of_replicated(size: int, passes: int) -> dict[str, Any]:
     """Score one patch with the images replicated in memory, and tell the most memory that the process ever held."""
     replicated(_network("baraka"), _images(1, size), passes)
-    return {"peak_mib": _peak_mib()}
+    return {"peak_mib": peak_mib()}
 
 
 def _ours(sampler: McSampler, images: Tensor, passes: int) -> Callable[[], McPrediction]:
@@ -106,13 +106,6 @@ def _placed(name: Architecture) -> GlacierSegmenter:
 
 def _images(count: int, size: int) -> Tensor:
     return torch.randn(count, CHANNELS, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def _peak_mib() -> float:
-    """Of this process alone: the ``ru_maxrss`` of a child counts its parent's, too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM:"))
-    return int(peak) / 1024
 
 
 STAGES: Final[dict[str, Callable[..., dict[str, Any]]]] = {

@@ -35,6 +35,8 @@ def retry(session: Session, job_id: str) -> Job:
         labels.reopen(labels.get_event(session, job.subject["event_id"]))
     if "round_id" in job.subject:
         rounds.reopen(session, job.subject["round_id"])
+    if job.kind is JobKind.SCORE_SHARD:
+        jobs.enqueue(session, JobKind.SCORE_POOL)  # whatever kept one shard from being read may have kept others
     if job.kind is JobKind.TILE_SCENE:
         scene = session.get_one(Scene, job.subject["scene_id"])
         if scene.state is SceneState.REJECTED:

@@ -242,7 +242,7 @@ class Scoring(Base):
     seed: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
-    seconds: Mapped[float | None]
+    seconds: Mapped[float | None]  # from the start of the last work on it to its completion
     agreement: Mapped[dict[str, Any] | None]  # measure -> share of the top tenth that two halves of the passes agree on
 
 
@@ -275,7 +275,8 @@ class Score(Base):
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
     measure: Mapped[str] = mapped_column(String(32), primary_key=True)
     value: Mapped[float]
-    half_difference: Mapped[float | None]  # by the first half of the passes less by the second: how steady it is
+    first_half: Mapped[float | None]  # by the first half of the passes alone ...
+    second_half: Mapped[float | None]  # ... and by the other half: how steady the value is
 
 
 class Round(Base):

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
@@ -14,6 +15,10 @@ from catalog.errors import NotFoundError
 from catalog.jobs import OPEN
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, SceneState, Score, Scoring, Shard, now
 from catalog.settings import Settings
+
+# Each is a row and a job, which the clock goes through every few seconds.
+MOST_SHARDS: Final = 2000
+PAGE: Final = 10_000  # rows fetched together
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,12 @@ def newest(session: Session) -> Scoring | None:
     return session.scalar(complete.order_by(Scoring.completed_at.desc(), Scoring.id.desc()).limit(1))
 
 
+def current(session: Session) -> Scoring | None:
+    """Return the scoring on which something happened last: it is under way, or was completed last."""
+    last = case((Scoring.completed_at > Scoring.started_at, Scoring.completed_at), else_=Scoring.started_at)
+    return session.scalar(select(Scoring).order_by(last.desc(), Scoring.id.desc()).limit(1))
+
+
 def plan(session: Session, scoring: Scoring, pixels: int) -> None:
     """Cut the ready scenes of the pool that this scoring knows nothing of into shards.
 
@@ -64,9 +75,11 @@ def plan(session: Session, scoring: Scoring, pixels: int) -> None:
     Args:
         session: a writing session.
         scoring: to plan.
-        pixels: about so many in a shard.
+        pixels: about so many in a shard; more in a pool so large that there would be thousands of shards.
     """
-    for scene in _unplanned(session, scoring):
+    unplanned = _unplanned(session, scoring)
+    pixels = max(pixels, sum(scene.patch_count * scene.patch_size_px**2 for scene in unplanned) // MOST_SHARDS)
+    for scene in unplanned:
         rows = _rows_of_patches(session, scene.id)
         patches = sum(rows.values())
         shards = max(1, round(patches * scene.patch_size_px**2 / pixels))
@@ -136,9 +149,9 @@ def patches_of(session: Session, shard: Shard) -> Sequence[Patch]:
 def enqueue_undone(session: Session, scoring: Scoring) -> bool:
     """Have a job for every shard that is not done, a failed one again; tell whether there was any such shard."""
     undone = _undone(session, scoring)
+    if undone and undone.isdisjoint(_shards_with_a_job(session, OPEN)):
+        scoring.started_at = now()  # nobody was at work on it
     jobs.enqueue_all(session, JobKind.SCORE_SHARD, {str(shard_id): {"shard_id": shard_id} for shard_id in undone})
-    if undone and scoring.completed_at is not None and scoring.completed_at >= scoring.started_at:
-        scoring.started_at = now()  # more of the pool, after all that was there had been scored
     return bool(undone)
 
 
@@ -146,22 +159,22 @@ def complete(session: Session, scoring: Scoring, agreement: dict[str, float | No
     """Note that all of the pool is scored, and how steady the ranking is: from now on this scoring ranks."""
     finished = now()
     if scoring.completed_at is None or scoring.completed_at < scoring.started_at:
-        scoring.seconds = (scoring.seconds or 0.0) + (finished - scoring.started_at).total_seconds()
+        scoring.seconds = (finished - scoring.started_at).total_seconds()
     scoring.completed_at, scoring.agreement = finished, agreement
 
 
-def scores_of(session: Session, scoring: Scoring, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the scores of all patches by one measure, in the order of their ids, and their differences by halves.
+def halves_of(session: Session, scoring: Scoring, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scores of all patches by each half of the passes, in the order of the patches' ids.
 
     Returns:
-        Two arrays (N,) in nats; a difference that was not kept is NaN.
+        Two arrays (N,) in nats; NaN where a release of before did not keep them.
     """
-    statement = select(Score.value, Score.half_difference).where(
+    statement = select(Score.first_half, Score.second_half).where(
         Score.scoring_id == scoring.id, Score.measure == measure
     )
-    found: NDArray[np.float64] = np.array(
-        session.execute(statement.order_by(Score.patch_id)).all(), dtype=np.float64
-    ).reshape(-1, 2)
+    rows = session.execute(statement.order_by(Score.patch_id).execution_options(yield_per=PAGE))
+    pages = [np.array(page, dtype=np.float64) for page in rows.partitions()]  # not all rows at once: there are millions
+    found: NDArray[np.float64] = np.concatenate([np.empty((0, 2)), *pages])
     return found[:, 0], found[:, 1]
 
 
@@ -225,17 +238,16 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     if not _has_pool(session) or (last is not None and last.state is JobState.FAILED):
         return None
     scoring = _find(session, version, settings)
-    if scoring is None:
-        return jobs.enqueue(session, JobKind.SCORE_POOL)
-    undone = _undone(session, scoring)
-    left_to_others = not undone.isdisjoint(_shards_with_a_job(session))
-    lacks_nothing = scoring == newest(session) and not undone and not _unplanned(session, scoring)
-    return None if left_to_others or lacks_nothing else jobs.enqueue(session, JobKind.SCORE_POOL)
+    if scoring is not None and not _unplanned(session, scoring):
+        undone = _undone(session, scoring)
+        left_to_others = undone and undone <= _shards_with_a_job(session, (*OPEN, JobState.FAILED))
+        if left_to_others or (not undone and scoring == newest(session)):
+            return None
+    return jobs.enqueue(session, JobKind.SCORE_POOL)
 
 
-def _shards_with_a_job(session: Session) -> set[int]:
-    """Return the shards whose job waits, runs or has failed."""
-    kept = select(Job.subject).where(Job.kind == JobKind.SCORE_SHARD, Job.state.in_((*OPEN, JobState.FAILED)))
+def _shards_with_a_job(session: Session, states: Sequence[JobState]) -> set[int]:
+    kept = select(Job.subject).where(Job.kind == JobKind.SCORE_SHARD, Job.state.in_(states))
     return {subject["shard_id"] for subject in session.scalars(kept)}
 
 

@@ -36,7 +36,8 @@ class Process:
     """A program to run.
 
     Attributes:
-        name: Its name in messages, of its log file, and of its service in ``docker/compose.yaml``.
+        name: Its name in messages, of its log file, and of its service in ``docker/compose.yaml``, which
+            has one compute worker.
         argv: The program and its arguments; never a secret, since every user can list them.
         env: Its whole environment.
         cwd: Its working folder.
@@ -164,10 +165,10 @@ def _our_own(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[
 
 
 def _compute_workers(settings: Settings, env: Mapping[str, str], cwd: Path) -> list[Process]:
-    """One for each GPU, or as many as the settings say; each with a GPU or with its share of the cores."""
+    """One for each GPU, or as many as the settings say; each with its share of the cores, and with a GPU."""
     gpus = [] if settings.device == "cpu" else visible_gpus(env)
     count = settings.compute_workers or max(1, len(gpus))
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} if count > 1 and not gpus else {}
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} if count > 1 else {}
     listed = []
     for number in range(1, count + 1):
         name = "worker-compute" if number == 1 else f"worker-compute-{number}"

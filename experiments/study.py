@@ -139,6 +139,7 @@ class Study:
             loss=loss or preset.training.loss,
             alpha=alpha,
             balance=False,
+            precision="float32",  # on every machine, with any number of threads
         )
         return NetworkTrial(
             name=f"{name}, seed {seed}",

@@ -27,8 +27,7 @@ class FusedConvolution:
             dtype: Of all tensors to come.
         """
         self._activation = activation
-        able = {torch.float32: True, torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported()}
-        self.fuses: bool = device.type == "cpu" and torch._C._has_mkldnn and able.get(dtype, False)
+        self.fuses: bool = device.type == "cpu" and torch._C._has_mkldnn and _is_able(dtype)
         """Whether anything is fused."""
 
     def __call__(self, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -82,3 +81,10 @@ class FusedConvolution:
 
     def _activate(self, maps: Tensor) -> Tensor:
         return F.relu_(maps) if self._activation == "relu" else F.gelu(maps)
+
+
+def _is_able(dtype: torch.dtype) -> bool:
+    """Whether oneDNN, which is there, convolves in this precision on this processor."""
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32

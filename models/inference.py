@@ -39,7 +39,7 @@ def pick_device(preference: Literal["auto", "cpu", "cuda"] = "auto") -> torch.de
 def pick_precision(device: torch.device, preference: Literal["auto", "float32", "bfloat16"] = "auto") -> torch.dtype:
     """Choose what the passes of Monte Carlo dropout are computed in.
 
-    bfloat16 rounds far below the noise of the passes (docs/benchmarks.md), and is about 1.7 times as fast
+    bfloat16 rounds far below the noise of the passes (docs/benchmarks.md), and is about 1.8 times as fast
     where the device computes in it; elsewhere it is emulated, and slow.
 
     Args:

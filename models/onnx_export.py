@@ -24,7 +24,7 @@ INPUT_NAME = "raw"
 OUTPUT_NAME = "probabilities"
 
 # The code that a graph is found by following: a kept graph outlives no change of it.
-_TRACED = ("heads.py", "onnx_export.py", "segmenter.py", "unet.py")
+_TRACED = ("heads.py", "modes.py", "onnx_export.py", "segmenter.py", "unet.py")
 
 
 class _Probabilities(nn.Module):
@@ -70,8 +70,10 @@ def _filled(wrapped: _Probabilities, graphs: Path) -> ONNXProgram:
         part.rename(file)
     program = ONNXProgram(ir.load(file), None)
     # The probabilities do not depend on every tensor: not on how many batches a batch norm has seen, for one.
-    used = program.model.graph.initializers
-    program.apply_weights({name: tensor for name, tensor in wrapped.state_dict().items() if name in used})
+    used, weights = program.model.graph.initializers, wrapped.state_dict()
+    if lost := [name for name in used if name not in weights]:
+        raise RuntimeError(f"{file}: found the tensors {lost}, which are none of the network's: remove the file")
+    program.apply_weights({name: tensor for name, tensor in weights.items() if name in used})
     return program
 
 

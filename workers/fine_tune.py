@@ -1,5 +1,6 @@
 """Job: learn from all labels so far, prove the gain on the validation region, register the version, judge it."""
 
+import logging
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from sqlalchemy.orm import joinedload
 
 from catalog import jobs, training
 from catalog.context import Catalog
-from catalog.errors import ConflictError, JobLostError, ServiceDownError
+from catalog.errors import CatalogError, ConflictError, JobLostError, ServiceDownError
 from catalog.promotions import PROMOTED, keep, promote
 from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, SceneRole, TrainingRun, now
 from catalog.registry import CHAMPION, registry_of
@@ -37,6 +38,8 @@ from workers.time_limit import JobTimeLimit
 from workers.training_report import TrainingReport
 from workers.version_tags import figures, tags
 from workers.versions import LoadedVersion, bundles, device, load_champion
+
+log = logging.getLogger(__name__)
 
 ACTOR = "gate"
 
@@ -83,6 +86,7 @@ def _train_and_register(
         raise ConflictError("found versions but no champion, so nothing to start from; promote one of them, then retry")
     segmenter = _starting_point(work, parent, run.seed)
     dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))
+    dataset.fill()
     run_id = _start_tracking(tracking, run, config, segmenter, parent)
     _note(work, run, mlflow_run_id=run_id, parent_version=parent.version.version if parent else None)
     judged_on = {role: of_role for role, of_role in scenes.items() if of_role}
@@ -150,9 +154,17 @@ def _register(
         version = tracking.register(run_id, bundle, tags(card, verdict, bundle), verdict.reason)
         _note(work, run, model_version=version, seconds=watch.seconds())
         if verdict.promoted:
-            registry = registry_of(settings)
-            bundles(work.catalog, registry).adopt(registry.get(version), bundle)
+            _keep_here(work.catalog, version, bundle)
     return verdict
+
+
+def _keep_here(catalog: Catalog, version: int, bundle: Path) -> None:
+    """Put a bundle into this machine's cache; who needs it would otherwise fetch it from MLflow, and still can."""
+    registry = registry_of(catalog.settings)
+    try:
+        bundles(catalog, registry).adopt(registry.get(version), bundle)
+    except (CatalogError, OSError) as error:
+        log.warning("version %d could not be kept in the cache: %s", version, error)
 
 
 def _unless_overtaken(settings: Settings, parent: LoadedVersion | None, verdict: Verdict) -> Verdict:

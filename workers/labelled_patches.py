@@ -1,6 +1,7 @@
 """The labels of a training run as a dataset: pixels and masks of labelled patches."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -40,17 +41,36 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if index not in self._cache:
-            item = self._read(self._labels[index])
-            size = sum(tensor.nbytes for tensor in item)
-            if self._cached_bytes + size > CACHE_BYTES:
-                return item
-            self._cache[index] = item
-            self._cached_bytes += size
+            with SceneReader(source_of(self._labels[index].patch.scene)) as reader:
+                item = self._read(reader, self._labels[index])
+            self._keep(index, item)
+            return item
         return self._cache[index]
 
-    def _read(self, label: Label) -> tuple[Tensor, Tensor]:
-        with SceneReader(source_of(label.patch.scene)) as reader:
-            raw = reader.read(self._channels, window_of(label.patch))
+    def fill(self) -> None:
+        """Read patches before they are drawn, scene by scene, until all are held or the cache is full."""
+        by_scene = sorted(range(len(self)), key=self._scene_of)
+        for _, indices in groupby(by_scene, key=self._scene_of):
+            of_scene = list(indices)
+            with SceneReader(source_of(self._labels[of_scene[0]].patch.scene)) as reader:
+                for index in of_scene:
+                    if not self._keep(index, self._read(reader, self._labels[index])):
+                        return
+
+    def _scene_of(self, index: int) -> int:
+        return self._labels[index].patch.scene_id
+
+    def _keep(self, index: int, item: tuple[Tensor, Tensor]) -> bool:
+        """Hold an item, if there is room."""
+        size = sum(tensor.nbytes for tensor in item)
+        if self._cached_bytes + size > CACHE_BYTES:
+            return False
+        self._cache[index] = item
+        self._cached_bytes += size
+        return True
+
+    def _read(self, reader: SceneReader, label: Label) -> tuple[Tensor, Tensor]:
+        raw = reader.read(self._channels, window_of(label.patch))
         mask = mask_from_geotiff(self._store.get(label.mask_key)).copy()
         mask[np.isnan(raw).any(axis=0)] = UNKNOWN.value
         return torch.from_numpy(raw), torch.from_numpy(mask)

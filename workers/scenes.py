@@ -51,8 +51,3 @@ def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:
     """Return the tiled scenes of some roles, in the order of their ids."""
     statement = select(Scene).where(Scene.state == SceneState.READY, Scene.role.in_(list(roles)))
     return list(session.scalars(statement.order_by(Scene.id)))
-
-
-def patches_of(session: Session, scene_id: int) -> list[Patch]:
-    """Return the patches of a scene, in the order of their ids."""
-    return list(session.scalars(select(Patch).where(Patch.scene_id == scene_id).order_by(Patch.id)))

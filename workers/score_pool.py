@@ -38,7 +38,8 @@ def score_by(work: Work, version: int) -> None:
         if scorings.enqueue_undone(session, scoring):
             return
         shards = scorings.shards_of(session, scoring)
-    for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id):
+    for done, (_, of_scene) in enumerate(groupby(shards, key=lambda shard: shard.scene_id)):
+        work.progress(done, len({shard.scene_id for shard in shards}), "putting the maps together")
         put_together(raster_store(work.catalog), list(of_scene))
     with work.catalog.read() as session:
         agreement = {measure: _agreement(session, scoring, measure) for measure in MEASURES}
@@ -48,7 +49,5 @@ def score_by(work: Work, version: int) -> None:
 
 def _agreement(session: Session, scoring: Scoring, measure: str) -> float | None:
     """How far the rankings by the two halves of the passes agree; None if that was not kept, or for a tiny pool."""
-    scores, differences = scorings.scores_of(session, scoring, measure)
-    if np.isnan(differences).any():
-        return None
-    return top_agreement(scores + differences / 2, scores - differences / 2)
+    first, second = scorings.halves_of(session, scoring, measure)
+    return None if np.isnan(first).any() else top_agreement(first, second)

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -56,8 +57,9 @@ def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
     with work.catalog.read() as session:
         patches = scorings.patches_of(session, shard)
     run = _Run(work, champion, shard, patches)
-    with SceneReader(source_of(shard.scene)) as reader:
-        write_part(raster_store(work.catalog), shard, run.windows(reader), champion.segmenter.head)
+    # The windows end before the reader does, whatever happens: they read in a thread.
+    with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
+        write_part(raster_store(work.catalog), shard, windows, champion.segmenter.head)
     with work.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             session.execute(insert(Score), run.scores)
@@ -73,7 +75,7 @@ class _Run:
     patches: Sequence[Patch]
     scores: list[dict[str, object]] = field(default_factory=list)
 
-    def windows(self, reader: SceneReader) -> Iterator[ScoredWindow]:
+    def windows(self, reader: SceneReader) -> Generator[ScoredWindow, None, None]:
         """Score batch by batch, and yield each window with what the maps are made of."""
         scoring, segmenter = self.shard.scoring, self.champion.segmenter
         sampler = McSampler(segmenter, pick_precision(segmenter.device, self.work.catalog.settings.mc_precision))
@@ -108,7 +110,8 @@ class _Run:
                     "patch_id": patch.id,
                     "measure": measure,
                     "value": value,
-                    "half_difference": of_first[measure] - of_second[measure],
+                    "first_half": of_first[measure],
+                    "second_half": of_second[measure],
                 }
                 for measure, value in of_all.items()
             ]

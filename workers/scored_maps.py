@@ -1,6 +1,7 @@
 """The maps of classes and entropy that a scoring leaves: written shard by shard, then put together scene by scene."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -64,7 +65,7 @@ def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow]
 
 
 def put_together(store: RasterStore, shards: Sequence[Shard]) -> None:
-    """Make the maps of a scene from the parts of all its shards, unless they exist, and drop the parts.
+    """Make the maps of a scene from the parts of all its shards, and drop the parts; nothing if the maps exist.
 
     Where the patches of two shards overlap, each part counts up to the middle of what they share.
 
@@ -74,22 +75,22 @@ def put_together(store: RasterStore, shards: Sequence[Shard]) -> None:
     """
     scene, scoring_id = shards[0].scene, shards[0].scoring_id
     keys = {what: raster_keys.scored(scoring_id, scene.id, what) for what in MAPS}
-    if not store.exists(keys["entropy"]):
-        grid = source_of(scene).grid
-        classes = np.empty((grid.height, grid.width), dtype=np.uint8)
-        with TemporaryDirectory() as folder:
-            entropy_file = Path(folder) / "entropy.tif"
-            with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
-                for shard, first, last in _shared_out(shards):
-                    for row, strip in _strips(store, shard, "classes", first, last):
-                        classes[row : row + strip.shape[0]] = strip
-                    for row, strip in _strips(store, shard, "entropy", first, last):
-                        write_entropy(row, strip)
-            store.put(keys["classes"], mask_to_geotiff(classes, grid))
-            store.put_file(keys["entropy"], entropy_file)  # last: who finds it finds the other
-    for key in (_part(shard, what) for shard in shards for what in MAPS):
-        if store.exists(key):
-            store.delete(key)
+    if store.exists(keys["entropy"]):
+        return
+    grid = source_of(scene).grid
+    classes = np.empty((grid.height, grid.width), dtype=np.uint8)
+    with TemporaryDirectory() as folder:
+        entropy_file = Path(folder) / "entropy.tif"
+        with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
+            for shard, first, last in _shared_out(shards):
+                for row, strip in _strips(store, shard, "classes", first, last):
+                    classes[row : row + strip.shape[0]] = strip
+                for row, strip in _strips(store, shard, "entropy", first, last):
+                    write_entropy(row, strip)
+        store.put(keys["classes"], mask_to_geotiff(classes, grid))
+        store.put_file(keys["entropy"], entropy_file)  # last: who finds it finds the other
+    for shard, what in product(shards, MAPS):
+        store.delete(_part(shard, what))
 
 
 def _shared_out(shards: Sequence[Shard]) -> Iterator[tuple[Shard, int, int]]:

@@ -1,7 +1,8 @@
 """Windows of a scene as batches of tensors, and network output as rasters of the scene."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
@@ -114,8 +115,9 @@ def predict_strips(
     """
     grid = source.grid
     windows = tile(grid.width, grid.height, patch_size, patch_size // 2)
-    with SceneReader(source) as reader:
-        parts = _predicted(segmenter, reader, windows, batch_size_for(patch_size, batch_size))
+    batch_size = batch_size_for(patch_size, batch_size)
+    # The parts end before the reader does, whatever happens: they read in a thread.
+    with SceneReader(source) as reader, closing(_predicted(segmenter, reader, windows, batch_size)) as parts:
         for row, strip in stitch(parts, grid.height, grid.width):
             classes = decide(strip[:-1], segmenter.head)
             classes[strip[-1] > 0] = unknown
@@ -140,7 +142,7 @@ def predict_classes(
 
 def _predicted(
     segmenter: GlacierSegmenter, reader: SceneReader, windows: Sequence[Window], batch_size: int
-) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
     """Yield windows with their class probabilities and, as the last layer, 1 where a channel has no data, else 0."""
     for batch, raw in read_ahead(batches(windows, batch_size), partial(read_batch, reader, segmenter.channels)):
         (probabilities,) = predict_windows(segmenter, [raw])

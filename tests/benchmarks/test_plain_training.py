@@ -1,6 +1,6 @@
 import torch
 
-from benchmarks.plain_training import FilesOfPatches, plain_fit
+from benchmarks.plain_training import FilesOfPatches, PatchesInMemory, plain_fit
 from catalog import raster_keys
 from catalog.records import Label
 from imagery.masks import mask_to_geotiff
@@ -39,6 +39,17 @@ def test_the_plain_loop_draws_from_the_same_patches_turned_and_flipped_alike(cat
         seen.add(tuple(torch.cat([raw, mask[None].float()]).flatten().nan_to_num().tolist()))
     assert seen == symmetries
     assert len(seen) == 8
+
+
+def test_windows_in_memory_are_learnt_as_those_that_are_read_anew(catalog, tmp_path):
+    labels = labelled(catalog, tmp_path, 2)
+    files = FilesOfPatches(labels, CHANNELS, raster_store(catalog))
+    shape = UNetConfig(in_channels=2, classes=3, depth=1, width=4, dropout=0.0)
+    losses = []
+    for dataset in (files, PatchesInMemory(files)):
+        segmenter = build_segmenter(CHANNELS, [100.0, 100.0], [50.0, 50.0], shape, 0)
+        losses.append(plain_fit(segmenter, dataset, 2, TrainingConfig(steps=3)))
+    assert losses[0] == losses[1]
 
 
 def test_the_plain_loop_learns(catalog, tmp_path):

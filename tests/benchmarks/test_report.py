@@ -1,4 +1,4 @@
-"""What benchmarks leave behind, and how a run of them goes on after it was stopped."""
+"""What benchmarks leave behind."""
 
 import json
 import time
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import main, report
+from benchmarks import report
 from benchmarks.plots import draw
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for module in (report, main):
-        monkeypatch.setattr(module, "BENCH", tmp_path)
+    monkeypatch.setattr(report, "BENCH", tmp_path)
     return tmp_path
 
 
@@ -45,19 +44,29 @@ def test_a_result_says_of_which_code_machine_and_command_it_is(bench: Path, monk
     written = json.loads((bench / "idle_cost.json").read_text())
     assert written["command"] == ["python", "-m", "benchmarks.idle_cost", "--seconds", "5"]
     assert (written["ratio"], written["spread"], written["seeds"]) == (2.0, [1.5, 2.5], [3])
-    assert {"cores", "memory_gib", "gpu", "torch"} <= written["machine"].keys()
-    assert main._is_done("idle_cost", ["--seconds", "5"])
-    assert not main._is_done("idle_cost", ["--seconds", "6"])
-    monkeypatch.setattr(main, "code_version", lambda: "other code")
-    assert not main._is_done("idle_cost", ["--seconds", "5"])
+    assert {"processor", "cores", "memory_gib", "gpu", "torch"} <= written["machine"].keys()
+    assert written["machine"]["processor"]
+    assert report.read(bench / "idle_cost.json") == written
 
 
-def test_all_results_are_gathered_and_drawn(bench: Path) -> None:
-    report.publish(result())
-    report.publish(result(name="scoring_speed", ratio=3.0, spread=(2.9, 3.2), baseline="naive loop"))
-    main.gather()
-    assert [item["name"] for item in json.loads((bench / "report.json").read_text())] == ["scoring_speed", "idle_cost"]
-    assert (bench / "ratios.png").read_bytes().startswith(b"\x89PNG")
+def test_figures_that_json_cannot_hold_are_refused(bench: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        report.publish(result(ratio=float("nan")))
+    assert report.read(bench / "idle_cost.json") is None
+
+
+def test_results_of_an_older_format_count_as_absent(tmp_path: Path) -> None:
+    file = tmp_path / "label_efficiency.json"
+    file.write_text(json.dumps({"name": "label_efficiency", "labels": [6, 12], "code_version": "1"}))
+    assert report.read(file) is None
+
+
+def test_uncommitted_code_is_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "code_version", lambda: "1.0+abc")
+    assert report.is_of_this_code("1.0+abc")
+    assert not report.is_of_this_code("1.0+abd")
+    monkeypatch.setattr(report, "code_version", lambda: "1.0+abc-dirty")
+    assert not report.is_of_this_code("1.0+abc-dirty")
 
 
 def test_nothing_is_drawn_where_nothing_is_compared(tmp_path: Path) -> None:
@@ -68,8 +77,3 @@ def test_nothing_is_drawn_where_nothing_is_compared(tmp_path: Path) -> None:
 def test_tables_have_a_column_for_each_figure() -> None:
     rows = [{"what": "a", "seconds": 1.23456}, {"what": "b", "seconds": 20}]
     assert report.markdown(rows).splitlines() == ["| what | seconds |", "|---|---|", "| a | 1.23 |", "| b | 20 |"]
-
-
-def test_every_benchmark_exists() -> None:
-    folder = Path(main.__file__).parent
-    assert [name for name in main.BENCHMARKS if not (folder / f"{name}.py").is_file()] == []

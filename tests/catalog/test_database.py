@@ -5,6 +5,7 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -13,12 +14,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from catalog import migrations
+from catalog import migrations, scorings
 from catalog.context import Catalog
 from catalog.database import Database
-from catalog.records import Base, Job, JobKind, JobState, RunState, RunTrigger, Scene, TrainingRun, Watermark
+from catalog.records import Base, Job, JobKind, JobState, RunState, RunTrigger, Scene, Shard, TrainingRun, Watermark
 from catalog.settings import Settings
-from tests.catalog_fixtures import add_scene
+from tests.catalog_fixtures import add_scene, add_scoring
 
 
 def test_migrations_from_nothing_lead_to_the_schema_of_the_records(catalog: Catalog) -> None:
@@ -52,6 +53,32 @@ def test_scenes_of_an_older_database_are_kept_without_a_time_of_acquisition(cata
     with catalog.read() as session:
         kept = session.get_one(Scene, scene.id)
         assert (kept.name, kept.acquired, kept.patch_count) == (scene.name, None, len(patches))
+
+
+def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        add_scene(session, "tiled later", offset_px=200)
+        scoring = add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
+        scoring.passes, scoring.seed = catalog.settings.mc_passes, catalog.settings.mc_seed
+        half_done = add_scoring(session, 2, {})
+        half_done.completed_at = None
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+        assert not inspect(connection).has_table("shards")
+    catalog.database.migrate()
+    with catalog.database.write() as session:
+        (shard,) = session.query(Shard)
+        assert (shard.scoring_id, shard.scene_id, shard.patch_count) == (scoring.id, 1, len(patches))
+        assert (shard.first_row, shard.last_row, shard.seconds) == (0, 68, None)
+        known = scorings.find_or_open(session, 1, catalog.settings)
+        assert known.id == scoring.id
+        scorings.plan(session, known, 2**21)
+        assert {item.scene_id: item.done_at is not None for item in session.query(Shard)} == {1: True, 2: False}
+        assert np.isnan(scorings.halves_of(session, known, "entropy_top10")).all()
 
 
 def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: Catalog) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from catalog import jobs, scorings
+from catalog import failures, jobs, scorings
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, SceneRole, SceneState, Score, Scoring, Shard
 from tests.catalog_fixtures import add_scene
@@ -81,6 +81,53 @@ def test_shards_that_end_together_complete_the_scoring_once(catalog: Catalog) ->
         assert len(session.scalars(select(Job).where(Job.kind == JobKind.SCORE_POOL)).all()) == 1
 
 
+def test_a_retry_of_one_failed_shard_has_all_of_them_done_again(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scene(session)
+    scoring, shards = planned(catalog, 5 * 32**2)
+    with catalog.database.write() as session:
+        scorings.enqueue_undone(session, scoring)
+        for job_id in session.scalars(select(Job.id)).all():
+            job = jobs.claim(session, job_id)
+            jobs.fail(session, job.id, job.attempt, "the disk with the scenes is gone")
+    with catalog.database.write() as session:
+        failures.retry(session, job.id)
+        assert jobs.is_open(session, JobKind.SCORE_POOL)
+        scorings.enqueue_undone(session, session.get_one(Scoring, scoring.id))  # as that job does
+    with catalog.read() as session:
+        of_shards = session.scalars(select(Job.state).where(Job.kind == JobKind.SCORE_SHARD)).all()
+        assert of_shards == [JobState.QUEUED] * len(shards)
+        assert len(shards) > 1
+
+
+def test_after_a_roll_back_the_scoring_that_was_given_up_is_not_told_of(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scene(session)
+        served = scorings.find_or_open(session, 1, catalog.settings)
+        scorings.complete(session, served, {"m": 0.9})
+        given_up = scorings.find_or_open(session, 2, catalog.settings)
+        scorings.plan(session, given_up, 5 * 32**2)
+        scorings.enqueue_undone(session, given_up)
+        session.flush()
+        assert scorings.current(session) is given_up
+        assert scorings.newest(session) is served
+        seconds = served.seconds
+        scorings.complete(session, served, {"m": 0.9})  # version 1 is served again
+        session.flush()
+        assert scorings.current(session) is served
+        assert served.seconds == seconds  # nothing had to be done
+
+
+def test_a_huge_pool_is_cut_into_larger_shards_rather_than_into_more(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorings, "MOST_SHARDS", 3)
+    with catalog.database.write() as session:
+        add_scene(session, width=320, height=320)
+    _, shards = planned(catalog, 32**2)
+    assert len(shards) == 3
+
+
 def test_a_failed_shard_is_tried_again_when_the_scoring_is_asked_for(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         add_scene(session)
@@ -96,16 +143,17 @@ def test_a_failed_shard_is_tried_again_when_the_scoring_is_asked_for(catalog: Ca
         assert (again.id, again.state) == (job.id, JobState.QUEUED)
 
 
-def test_scores_come_with_how_the_halves_of_the_passes_differ(catalog: Catalog) -> None:
+def test_scores_are_known_by_each_half_of_the_passes(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)
         scoring = scorings.find_or_open(session, 1, catalog.settings)
-        for patch, difference in zip(patches[:3], (0.25, None, -0.5), strict=True):
-            session.add(
-                Score(scoring_id=scoring.id, patch_id=patch.id, measure="m", value=patch.id, half_difference=difference)
-            )
+        for patch, halves in zip(patches[:3], ((0.25, 0.5), (None, None), (2.0, 1.0)), strict=True):
+            first, second = halves
+            score = Score(scoring_id=scoring.id, patch_id=patch.id, measure="m", value=1.0)
+            score.first_half, score.second_half = first, second
+            session.add(score)
         session.flush()
-        values, differences = scorings.scores_of(session, scoring, "m")
-        assert values.tolist() == [patch.id for patch in patches[:3]]
-        np.testing.assert_array_equal(differences, [0.25, np.nan, -0.5])
-        assert [part.shape for part in scorings.scores_of(session, scoring, "other")] == [(0,), (0,)]
+        first, second = scorings.halves_of(session, scoring, "m")
+        np.testing.assert_array_equal(first, [0.25, np.nan, 2.0])
+        np.testing.assert_array_equal(second, [0.5, np.nan, 1.0])
+        assert [part.shape for part in scorings.halves_of(session, scoring, "other")] == [(0,), (0,)]

@@ -16,7 +16,13 @@ from cli.processes import _prepare_folders
 from tests.services import free_port, running, wait_until
 
 SECRETS = Secrets(redis_password="0123456789abcdef" * 2)
-ENVIRON = {"PATH": "/usr/bin", "HOST": "shell", "DEBUG": "1", "AWS_SECRET_ACCESS_KEY": "of the store"}
+ENVIRON = {
+    "PATH": "/usr/bin",
+    "HOST": "shell",
+    "DEBUG": "1",
+    "AWS_SECRET_ACCESS_KEY": "of the store",
+    "CUDA_VISIBLE_DEVICES": "",  # whatever GPUs this machine has
+}
 
 
 @pytest.fixture

@@ -106,7 +106,8 @@ def test_a_network_is_as_its_architecture_has_it_but_for_what_is_given(area: Stu
         trial = study.network("dice", 3, channels=["nir", "red"], head="binary", loss="combined", alpha=0.25)
     preset = PRESETS["baraka"]
     assert trial.unet == replace(preset.unet, in_channels=2, classes=1)
-    assert trial.training == replace(preset.training, steps=7, seed=3, loss="combined", alpha=0.25)
+    changed = {"steps": 7, "seed": 3, "loss": "combined", "alpha": 0.25, "precision": "float32"}
+    assert trial.training == replace(preset.training, **changed)
     assert (trial.head, trial.channels, trial.input_normalization) == ("binary", ("red", "nir"), "patch")
     assert trial.name == "dice, seed 3"
 

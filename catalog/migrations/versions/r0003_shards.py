@@ -19,7 +19,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("scorings", sa.Column("agreement", sa.JSON(), nullable=True))
-    op.add_column("scores", sa.Column("half_difference", sa.Double(), nullable=True))
+    op.add_column("scores", sa.Column("first_half", sa.Double(), nullable=True))
+    op.add_column("scores", sa.Column("second_half", sa.Double(), nullable=True))
     op.create_table(
         "shards",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -50,5 +51,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("shards")
-    op.drop_column("scores", "half_difference")
+    op.drop_column("scores", "second_half")
+    op.drop_column("scores", "first_half")
     op.drop_column("scorings", "agreement")

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fine_tune_speed import FILES, HEADLINE, HELD, OURS, compared, headline, speed
+
+
+def test_the_smallest_patches_are_told_of_in_whatever_order_they_were_measured() -> None:
+    rows = [{"px": px, "method": method} for px in (256, 64, 512) for method in (FILES, HELD, *OURS)]
+    assert headline(rows) == {"px": 64, "method": HEADLINE}
+
+
+def test_quality_is_compared_with_the_plain_loop_seed_by_seed() -> None:
+    rows = [
+        {"seed": seed, "method": method, "loss": seed + gain, "validation": 0.5, "test": 0.5 + gain}
+        for seed in range(2)
+        for method, gain in zip((HELD, *OURS), (0.0, 0.125, 0.25), strict=True)
+    ]
+    plain, _, ours = compared(rows)
+    assert (plain["loss"], plain["loss - plain"], plain["test - plain"]) == (0.5, "+0.000 ± 0.000", "+0.000 ± 0.000")
+    assert (ours["loss"], ours["loss - plain"], ours["test - plain"]) == (0.75, "+0.250 ± 0.000", "+0.250 ± 0.000")
+
+
+@pytest.mark.slow
+def test_each_method_is_timed_beside_both_plain_loops(tmp_path: Path) -> None:
+    rows = {row["method"]: row for row in speed(64, 1, tmp_path)}
+    assert list(rows) == [FILES, HELD, *OURS]
+    assert rows[FILES]["x reading"] == rows[HELD]["x in memory"] == 1.0
+    for name in OURS:
+        row = rows[name]
+        assert row["lowest"] == row["x in memory"] == row["highest"]  # of one round
+        assert row["x in memory"] == pytest.approx(rows[HELD]["s a step"] / row["s a step"])
+        assert row["x reading"] == pytest.approx(rows[FILES]["s a step"] / row["s a step"])
