@@ -70,22 +70,23 @@ def passes_alone(catalog: Catalog, champion: LoadedVersion, scene: Scene, passes
 def all_jobs(catalog: Catalog, champion: LoadedVersion, seeds: "itertools.count[int]") -> None:
     """Score the pool from nothing, each job in turn, in this process."""
     catalog.settings = catalog.settings.model_copy(update={"mc_seed": next(seeds)})
-    coordinate(_claimed(catalog, JobKind.SCORE_POOL), 1)
+    _coordinate(catalog, champion)
     while (work := _claimed_shard(catalog)) is not None:
         with catalog.database.write() as session:
             shard = scorings.get_shard(session, jobs.get(session, work.job_id).subject["shard_id"])
         score_by(work, champion, shard)
         _finish(work)
-    coordinate(_claimed(catalog, JobKind.SCORE_POOL), 1)
+    _coordinate(catalog, champion)
 
 
-def _claimed(catalog: Catalog, kind: JobKind) -> Work:
+def _coordinate(catalog: Catalog, champion: LoadedVersion) -> None:
     with catalog.database.write() as session:
-        job = jobs.claim(session, jobs.enqueue(session, kind).id)
-        if job is None:
-            raise RuntimeError(f"{kind} was taken by somebody else")
-        jobs.finish(session, job.id, job.attempt)
-    return Work(catalog, job)
+        job = jobs.claim(session, jobs.enqueue(session, JobKind.SCORE_POOL).id)
+    if job is None:
+        raise RuntimeError("the job of the scoring was taken by somebody else")
+    work = Work(catalog, job)
+    coordinate(work, champion.version.version)
+    _finish(work)
 
 
 def _claimed_shard(catalog: Catalog) -> Work | None:
