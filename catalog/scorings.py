@@ -147,9 +147,12 @@ def patches_of(session: Session, shard: Shard) -> Sequence[Patch]:
 
 
 def enqueue_undone(session: Session, scoring: Scoring) -> bool:
-    """Have a job for every shard that is not done, a failed one again; tell whether there was any such shard."""
+    """Have a job for every shard that is not done, a failed one again; tell whether there was any such shard.
+
+    The largest come first: so all workers end at about the same time.
+    """
     undone = _undone(session, scoring)
-    if undone and undone.isdisjoint(_shards_with_a_job(session, OPEN)):
+    if undone and _shards_with_a_job(session, OPEN).isdisjoint(undone):
         scoring.started_at = now()  # nobody was at work on it
     jobs.enqueue_all(session, JobKind.SCORE_SHARD, {str(shard_id): {"shard_id": shard_id} for shard_id in undone})
     return bool(undone)
@@ -240,7 +243,7 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     scoring = _find(session, version, settings)
     if scoring is not None and not _unplanned(session, scoring):
         undone = _undone(session, scoring)
-        left_to_others = undone and undone <= _shards_with_a_job(session, (*OPEN, JobState.FAILED))
+        left_to_others = undone and _shards_with_a_job(session, (*OPEN, JobState.FAILED)).issuperset(undone)
         if left_to_others or (not undone and scoring == newest(session)):
             return None
     return jobs.enqueue(session, JobKind.SCORE_POOL)
@@ -251,8 +254,10 @@ def _shards_with_a_job(session: Session, states: Sequence[JobState]) -> set[int]
     return {subject["shard_id"] for subject in session.scalars(kept)}
 
 
-def _undone(session: Session, scoring: Scoring) -> set[int]:
-    return set(session.scalars(select(Shard.id).where(Shard.scoring_id == scoring.id, Shard.done_at.is_(None))))
+def _undone(session: Session, scoring: Scoring) -> Sequence[int]:
+    """Return the ids of the shards that are not done, those of most patches first."""
+    statement = select(Shard.id).where(Shard.scoring_id == scoring.id, Shard.done_at.is_(None))
+    return session.scalars(statement.order_by(Shard.patch_count.desc(), Shard.id)).all()
 
 
 def _has_pool(session: Session) -> bool:

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import redis
 from sqlalchemy import select
 
 from catalog import failures, jobs, scorings
@@ -51,6 +52,21 @@ def test_planning_again_adds_only_what_is_new(catalog: Catalog) -> None:
     _, both = planned(catalog, 5 * 32**2)
     assert len(both) == 2 * len(first)
     assert [shard.id for shard in both[: len(first)]] == [shard.id for shard in first]
+
+
+def test_the_largest_shards_are_done_first(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scene(session, width=320, height=320)
+    scoring, _ = planned(catalog, 15 * 32**2)
+    with catalog.write() as session:
+        scorings.enqueue_undone(session, session.get_one(Scoring, scoring.id))
+    with catalog.read() as session:
+        by_job = {f"{job.id}-0": job.subject["shard_id"] for job in session.scalars(select(Job))}
+        sizes = {shard.id: shard.patch_count for shard in session.scalars(select(Shard))}
+    with redis.Redis.from_url(catalog.settings.redis_url) as client:
+        queue = [name.decode() for name in client.lrange("rq:queue:compute", 0, -1)]
+    waiting = [sizes[by_job[name]] for name in queue]
+    assert waiting == [20, 20, 20, 10, 10, 10, 10]
 
 
 def test_who_ends_the_last_shard_has_the_scoring_completed(catalog: Catalog) -> None:
