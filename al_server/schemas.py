@@ -294,7 +294,7 @@ class RoundAnswer(BaseModel):
 
 
 class ScoringAnswer(BaseModel):
-    """A scoring of the pool: one pass of Monte Carlo dropout over all of it, by all workers together."""
+    """A scoring of the pool: Monte Carlo dropout over all of it, by all workers together."""
 
     id: int
     model_version: int
@@ -303,7 +303,7 @@ class ScoringAnswer(BaseModel):
     patches: int = Field(description="to be scored, as far as they are known")
     progress: float | None = Field(description="0 to 1, the share of the patches that are scored; null without any")
     eta_s: float | None = Field(description="seconds until all are scored; null while unknown")
-    seconds: float | None = Field(description="that all of it took, once complete")
+    seconds: float | None = Field(description="from the start of the last work on it to its completion")
     agreement: dict[str, float | None] = Field(
         description="how steady the ranking by each measure is: the share of the top tenth of the patches that two "
         "halves of the passes have in common; a fresh scoring with other masks agrees with this one rather more than so"

@@ -15,6 +15,7 @@ from typing import Final
 from catalog import jobs
 from catalog.bundle_cache import checksum_tag
 from catalog.context import Catalog
+from catalog.errors import ServiceDownError
 from catalog.promotions import promote
 from catalog.records import JobKind, Scene, SceneRole
 from catalog.registry import registry_of
@@ -164,7 +165,7 @@ def _running(process: Process, extra: dict[str, str]) -> Iterator[None]:
 def _answers(call: Callable[[], object]) -> bool:
     try:
         call()
-    except Exception:
+    except ServiceDownError:
         return False
     return True
 

@@ -231,7 +231,7 @@ class Patch(Base):
 
 
 class Scoring(Base):
-    """One pass of Monte-Carlo dropout over the whole pool: the origin of its scores."""
+    """Monte-Carlo dropout of T passes over the whole pool: the origin of its scores."""
 
     __tablename__ = "scorings"
     __table_args__ = (UniqueConstraint("model_version", "passes", "seed"),)

@@ -81,8 +81,7 @@ def plan(session: Session, scoring: Scoring, pixels: int) -> None:
     pixels = max(pixels, sum(scene.patch_count * scene.patch_size_px**2 for scene in unplanned) // MOST_SHARDS)
     for scene in unplanned:
         rows = _rows_of_patches(session, scene.id)
-        patches = sum(rows.values())
-        shards = max(1, round(patches * scene.patch_size_px**2 / pixels))
+        shards = max(1, round(scene.patch_count * scene.patch_size_px**2 / pixels))
         for of_shard in _shared_out(rows, shards):
             session.add(
                 Shard(

@@ -3,7 +3,8 @@
 Monte Carlo dropout sends the same images through the same network T times. What is the same every time is done once:
 
 - The weights are folded (:mod:`models.folded_unet`).
-- Everything before the first dropout is computed once (:meth:`ThinnedUNet.begin`).
+- Everything before the first dropout is computed once for the passes that are run together
+  (:meth:`ThinnedUNet.begin`).
 - A dropped map is not multiplied by 0 but left out: a pass takes the rows and columns of the weights that belong to the
   maps kept (:meth:`ThinnedUNet.thin`), and convolves with fewer channels. The choice is made once a pass, for all
   images together.

@@ -38,9 +38,10 @@ def score_by(work: Work, version: int) -> None:
         if scorings.enqueue_undone(session, scoring):
             return
         shards = scorings.shards_of(session, scoring)
-    for done, (_, of_scene) in enumerate(groupby(shards, key=lambda shard: shard.scene_id)):
-        work.progress(done, len({shard.scene_id for shard in shards}), "putting the maps together")
-        put_together(raster_store(work.catalog), list(of_scene))
+    by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
+    for done, of_scene in enumerate(by_scene):
+        work.progress(done, len(by_scene), "putting the maps together")
+        put_together(raster_store(work.catalog), of_scene)
     with work.catalog.read() as session:
         agreement = {measure: _agreement(session, scoring, measure) for measure in MEASURES}
     with work.catalog.write() as session:

@@ -15,7 +15,7 @@ from catalog import scorings
 from catalog.records import Patch, Score, Shard
 from imagery.scene import SceneReader
 from models.inference import pick_precision
-from models.mc_dropout import McPrediction, McSampler
+from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler
 from models.measures import score_patch
 from workers.jobs import Work
 from workers.scenes import raster_store, source_of, window_of
@@ -30,7 +30,7 @@ Scores = dict[str, float]
 
 # A pass chooses its weights once for all patches that are read together: so many that this costs little. A GPU wants
 # more than that to be busy.
-PIXELS_READ_TOGETHER: Final = {"cpu": 4 * 512 * 512, "cuda": 16 * 512 * 512}
+PIXELS_READ_TOGETHER: Final = {"cpu": PIXELS_TOGETHER, "cuda": 4 * PIXELS_TOGETHER}
 
 
 def score_shard(work: Work, shard_id: int) -> None:
