@@ -72,8 +72,8 @@ def scoring_answer(session: Session, scoring: Scoring) -> ScoringAnswer:
     progress = scorings.progress(session, scoring)
     return ScoringAnswer(
         **{name: getattr(scoring, name) for name in _SCORING_COLUMNS},
-        patches=progress.total,
-        progress=progress.done / progress.total if progress.total else None,
+        patches=progress.patches,
+        progress=progress.done,
         eta_s=progress.eta_s,
         agreement=scoring.agreement or {},
     )

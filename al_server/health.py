@@ -97,9 +97,9 @@ def metrics() -> Response:
 def _tell_of_scoring(session: Session, registry: CollectorRegistry) -> None:
     current, ranking = scorings.current(session), scorings.newest(session)
     progress = scorings.progress(session, current) if current is not None else None
-    if progress is not None and progress.total:
-        share = Gauge("glacier_al_scoring_progress", "Share of the pool that is scored, 0 to 1", registry=registry)
-        share.set(progress.done / progress.total)
+    if progress is not None and progress.done is not None:
+        share = Gauge("glacier_al_scoring_progress", "Share of a scoring that is done, 0 to 1", registry=registry)
+        share.set(progress.done)
     steady = Gauge(
         "glacier_al_ranking_agreement",
         "Share of the top tenth that two halves of the passes have in common",

@@ -294,14 +294,18 @@ class RoundAnswer(BaseModel):
 
 
 class ScoringAnswer(BaseModel):
-    """A scoring of the pool: Monte Carlo dropout over all of it, by all workers together."""
+    """A scoring of the pool: Monte Carlo dropout over all of it or what is contested, by all workers together."""
 
     id: int
     model_version: int
     passes: int
     seed: int
-    patches: int = Field(description="to be scored, as far as they are known")
-    progress: float | None = Field(description="0 to 1, the share of the patches that are scored; null without any")
+    share: float = Field(
+        description="of the pool, what all passes are spent on: what a survey of one pass finds most uncertain, by "
+        "either entropy; 1: all of it, without a survey; 0: the survey is not yet evaluated"
+    )
+    patches: int = Field(description="of the pool, as far as they are known")
+    progress: float | None = Field(description="0 to 1, the share of the work that is done; null without any")
     eta_s: float | None = Field(description="seconds until all are scored; null while unknown")
     seconds: float | None = Field(description="from the start of the last work on it to its completion")
     agreement: dict[str, float | None] = Field(

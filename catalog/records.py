@@ -231,7 +231,7 @@ class Patch(Base):
 
 
 class Scoring(Base):
-    """Monte-Carlo dropout of T passes over the whole pool: the origin of its scores."""
+    """Monte-Carlo dropout of T passes over the pool, or over what a survey leaves contested: the origin of scores."""
 
     __tablename__ = "scorings"
     __table_args__ = (UniqueConstraint("model_version", "passes", "seed"),)
@@ -240,6 +240,8 @@ class Scoring(Base):
     model_version: Mapped[int]
     passes: Mapped[int]
     seed: Mapped[int]
+    # Of the pool, the part that all passes are spent on; 1: no survey was needed; 0: the survey is not yet evaluated.
+    share: Mapped[float] = mapped_column(default=1.0)
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
     seconds: Mapped[float | None]  # from the start of the last work on it to its completion
@@ -250,11 +252,14 @@ class Shard(Base):
     """Some rows of a scene's patches, scored together by one job: what is redone when a worker dies."""
 
     __tablename__ = "shards"
-    __table_args__ = (UniqueConstraint("scoring_id", "scene_id", "first_row"),)
+    __table_args__ = (UniqueConstraint("scoring_id", "scene_id", "stage", "first_row"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"))
     scene_id: Mapped[int] = mapped_column(ForeignKey("scenes.id"))
+    stage: Mapped[int] = mapped_column(default=0)  # 0: all patches of its rows; 1, 2, ...: those left contested before
+    passes: Mapped[int]  # over each patch; 0: a survey, one pass without dropout
+    contested_from: Mapped[dict[str, Any] | None]  # of stage 1, 2, ...: measure -> score that makes a patch contested
     first_row: Mapped[int]  # of the scene's pixels, where the first patches begin
     last_row: Mapped[int]  # where the last patches begin
     patch_count: Mapped[int]
@@ -275,7 +280,7 @@ class Score(Base):
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
     measure: Mapped[str] = mapped_column(String(32), primary_key=True)
     value: Mapped[float]
-    first_half: Mapped[float | None]  # by the first half of the passes alone ...
+    first_half: Mapped[float | None]  # by the first half of the passes alone; none after a survey ...
     second_half: Mapped[float | None]  # ... and by the other half: how steady the value is
 
 

@@ -1,24 +1,39 @@
-"""The scoring of the pool by a model version: cut into shards, each scored by a job of its own, and put together."""
+"""The scoring of the pool by a model version: cut into shards, each scored by a job of its own, and put together.
 
-from collections.abc import Iterable, Sequence
+A large pool is surveyed first, by one pass without dropout. All passes are then spent on the patches that it leaves
+contested, in shards of a further stage; a small pool meets all passes at once.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
 from catalog.errors import NotFoundError
 from catalog.jobs import OPEN
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, SceneState, Score, Scoring, Shard, now
-from catalog.settings import Settings
+from catalog.settings import Settings, Strategy
 
 # Each is a row and a job, which the clock goes through every few seconds.
 MOST_SHARDS: Final = 2000
 PAGE: Final = 10_000  # rows fetched together
+
+SURVEYED: Final = (Strategy.ENTROPY_TOP10, Strategy.ENTROPY_MEAN)
+"""The rankings that a survey prepares. Mutual information is what passes disagree on: one pass knows nothing of it."""
+SURVEY: Final = 0  # passes of a survey, which drop anything
+_SURVEY_SPEED: Final = 8  # so much faster than all passes, at least, reading included: its shards are as much larger
+_EXPECTED_CONTESTED: Final = 0.3  # of the pool, before a survey has shown it: measured with the default share
+_LEAST: Final = 1e-9  # nats; what a survey scores lower is without data, or beyond doubt
+
+_EFFORT: Final = case((Shard.passes == SURVEY, 1), else_=Shard.passes)  # on each patch, in passes
+_WORK: Final = Shard.patch_count * _EFFORT
 
 
 @dataclass(frozen=True)
@@ -26,13 +41,13 @@ class Progress:
     """How far a scoring is.
 
     Attributes:
-        done: Patches scored.
-        total: Patches to be scored.
+        done: Share of the work that is done, in [0, 1]; None of a scoring without shards, by an older release.
+        patches: Patches of the pool.
         eta_s: Seconds until the last of them, at the pace so far; None while nobody works on them, or none is scored.
     """
 
-    done: int
-    total: int
+    done: float | None
+    patches: int
     eta_s: float | None
 
 
@@ -67,32 +82,104 @@ def current(session: Session) -> Scoring | None:
     return session.scalar(select(Scoring).order_by(last.desc(), Scoring.id.desc()).limit(1))
 
 
-def plan(session: Session, scoring: Scoring, pixels: int) -> None:
+def plan(session: Session, scoring: Scoring, pixels: int, share: float) -> None:
     """Cut the ready scenes of the pool that this scoring knows nothing of into shards.
 
-    A shard is made of whole rows of patches. Those of a scene are about equally large.
+    A shard is made of whole rows of patches. Those of a scene are about equally large. If all these scenes are more
+    than one shard, they are surveyed first; see :func:`plan_contested`.
 
     Args:
         session: a writing session.
         scoring: to plan.
-        pixels: about so many in a shard; more in a pool so large that there would be thousands of shards.
+        pixels: about so many in a shard that meets all passes; more in a pool so large that there would be thousands.
+        share: of the pool, what all passes are to be spent on; 1: no survey.
     """
-    unplanned = _unplanned(session, scoring)
-    pixels = max(pixels, sum(scene.patch_count * scene.patch_size_px**2 for scene in unplanned) // MOST_SHARDS)
-    for scene in unplanned:
-        rows = _rows_of_patches(session, scene.id)
-        shards = max(1, round(scene.patch_count * scene.patch_size_px**2 / pixels))
-        for of_shard in _shared_out(rows, shards):
+    unplanned = {scene.id: scene for scene in _unplanned(session, scoring)}
+    survey = share < 1 and sum(_pixels(scene, scene.patch_count) for scene in unplanned.values()) > pixels
+    if survey:
+        scoring.share = 0.0
+    like = Shard(scoring_id=scoring.id, stage=0, passes=SURVEY if survey else scoring.passes)
+    rows = _rows_of_patches(session, Patch.scene_id.in_(unplanned))
+    _cut(session, like, unplanned, rows, _SURVEY_SPEED * pixels if survey else pixels)
+
+
+def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float) -> bool:
+    """After a survey, cut what it leaves contested into the shards of a further stage; tell whether that was to do.
+
+    Contested are the patches that rank in this share of the pool by any measure that a survey prepares, and have not
+    met all passes. Nearly all that these rank in the top tenth is in the top fifth of a survey (docs/benchmarks.md).
+
+    Args:
+        session: a writing session.
+        scoring: all its shards are done.
+        pixels: as of :func:`plan`.
+        share: of the pool, what all passes are to be spent on.
+    """
+    if scoring.share >= share:
+        return False
+    if scoring.completed_at is not None and scoring.completed_at >= scoring.started_at:
+        scoring.started_at = now()
+    contested_from = {measure.value: _contested_from(session, scoring, measure, share) for measure in SURVEYED}
+    last = session.scalar(select(func.max(Shard.stage)).where(Shard.scoring_id == scoring.id)) or 0
+    like = Shard(scoring_id=scoring.id, stage=last + 1, passes=scoring.passes, contested_from=contested_from)
+    rows = _rows_of_patches(session, _is_contested(scoring.id, contested_from))
+    scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(rows)))}
+    _cut(session, like, scenes, rows, pixels)
+    scoring.share = share
+    return True
+
+
+def _contested_from(session: Session, scoring: Scoring, measure: Strategy, share: float) -> float:
+    """Return the score of the last patch that ranks in this share of the pool."""
+    if share == 1:
+        return 0.0
+    ranking = select(Score.value).where(Score.scoring_id == scoring.id, Score.measure == measure.value)
+    last = math.ceil(share * pool_size(session, scoring)) - 1
+    value = session.scalar(ranking.order_by(Score.value.desc(), Score.patch_id.desc()).offset(last).limit(1))
+    return max(value or 0.0, _LEAST)
+
+
+def _is_contested(scoring_id: int, contested_from: Mapping[str, float]) -> ColumnElement[bool]:
+    """Of a patch: it scores so high by one of the measures, and has not met all passes."""
+    high = or_(*(and_(Score.measure == measure, Score.value >= value) for measure, value in contested_from.items()))
+    return Patch.id.in_(select(Score.patch_id).where(Score.scoring_id == scoring_id, high, Score.first_half.is_(None)))
+
+
+def _rows_of_patches(session: Session, which: ColumnElement[bool]) -> dict[int, dict[int, int]]:
+    """By scene where the rows of some patches begin, and how many of them each holds."""
+    statement = select(Patch.scene_id, Patch.row_off, func.count()).where(which).group_by(Patch.scene_id, Patch.row_off)
+    counted = session.execute(statement.order_by(Patch.scene_id, Patch.row_off)).all()
+    return {
+        scene_id: {row: count for _, row, count in of_scene}
+        for scene_id, of_scene in groupby(counted, key=lambda found: found[0])
+    }
+
+
+def _cut(
+    session: Session, like: Shard, scenes: Mapping[int, Scene], rows: Mapping[int, Mapping[int, int]], pixels: int
+) -> None:
+    """Add the shards of scenes, of whose rows of patches it is given how many each holds; all else is as in one."""
+    sizes = {scene_id: _pixels(scenes[scene_id], sum(of_scene.values())) for scene_id, of_scene in rows.items()}
+    pixels = max(pixels, sum(sizes.values()) // MOST_SHARDS)
+    for scene_id, of_scene in rows.items():
+        for of_shard in _shared_out(of_scene, max(1, round(sizes[scene_id] / pixels))):
             session.add(
                 Shard(
-                    scoring_id=scoring.id,
-                    scene_id=scene.id,
+                    scoring_id=like.scoring_id,
+                    scene_id=scene_id,
+                    stage=like.stage,
+                    passes=like.passes,
+                    contested_from=like.contested_from,
                     first_row=min(of_shard),
                     last_row=max(of_shard),
                     patch_count=sum(of_shard.values()),
                 )
             )
     session.flush()
+
+
+def _pixels(scene: Scene, patches: int) -> int:
+    return patches * scene.patch_size_px**2
 
 
 def _unplanned(session: Session, scoring: Scoring) -> Sequence[Scene]:
@@ -103,13 +190,7 @@ def _unplanned(session: Session, scoring: Scoring) -> Sequence[Scene]:
     return session.scalars(statement.order_by(Scene.id)).all()
 
 
-def _rows_of_patches(session: Session, scene_id: int) -> dict[int, int]:
-    """Where the rows of patches begin, and how many patches each holds."""
-    statement = select(Patch.row_off, func.count()).where(Patch.scene_id == scene_id)
-    return dict(session.execute(statement.group_by(Patch.row_off).order_by(Patch.row_off)).all())
-
-
-def _shared_out(rows: dict[int, int], shards: int) -> Iterable[dict[int, int]]:
+def _shared_out(rows: Mapping[int, int], shards: int) -> Iterable[dict[int, int]]:
     """Share rows out to at most so many shards, in their order, by how many patches come before them."""
     total, before, shard_of = sum(rows.values()), 0, {}
     for row, count in rows.items():
@@ -120,9 +201,20 @@ def _shared_out(rows: dict[int, int], shards: int) -> Iterable[dict[int, int]]:
 
 
 def shards_of(session: Session, scoring: Scoring) -> Sequence[Shard]:
-    """Return the shards of a scoring with their scenes, by scene from north to south."""
+    """Return the shards of a scoring with their scenes, by scene and stage from north to south."""
     statement = select(Shard).where(Shard.scoring_id == scoring.id).options(joinedload(Shard.scene))
-    return session.scalars(statement.order_by(Shard.scene_id, Shard.first_row)).all()
+    return session.scalars(statement.order_by(Shard.scene_id, Shard.stage, Shard.first_row)).all()
+
+
+def ranks_by(scoring: Scoring, measure: str) -> bool:
+    """Tell whether a scoring, once complete, ranks the pool by this measure: some need all passes on all patches."""
+    return scoring.share == 1 or measure in SURVEYED
+
+
+def pool_size(session: Session, scoring: Scoring) -> int:
+    """Count the patches of the pool that a scoring is about."""
+    statement = select(func.sum(Shard.patch_count)).where(Shard.scoring_id == scoring.id, Shard.stage == 0)
+    return session.scalar(statement) or 0
 
 
 def get_shard(session: Session, shard_id: int) -> Shard:
@@ -142,16 +234,23 @@ def patches_of(session: Session, shard: Shard) -> Sequence[Patch]:
     statement = select(Patch).where(
         Patch.scene_id == shard.scene_id, Patch.row_off.between(shard.first_row, shard.last_row)
     )
+    if shard.contested_from is not None:
+        statement = statement.where(_is_contested(shard.scoring_id, shard.contested_from))
     return session.scalars(statement.order_by(Patch.row_off, Patch.col_off)).all()
 
 
-def enqueue_undone(session: Session, scoring: Scoring) -> bool:
+def enqueue_undone(session: Session, scoring: Scoring, *, goes_on: bool = False) -> bool:
     """Have a job for every shard that is not done, a failed one again; tell whether there was any such shard.
 
     The largest come first: so all workers end at about the same time.
+
+    Args:
+        session: a writing session.
+        scoring: whose shards.
+        goes_on: the stage before has just ended, so that the work on the scoring began earlier.
     """
     undone = _undone(session, scoring)
-    if undone and _shards_with_a_job(session, OPEN).isdisjoint(undone):
+    if undone and not goes_on and _shards_with_a_job(session, OPEN).isdisjoint(undone):
         scoring.started_at = now()  # nobody was at work on it
     jobs.enqueue_all(session, JobKind.SCORE_SHARD, {str(shard_id): {"shard_id": shard_id} for shard_id in undone})
     return bool(undone)
@@ -166,13 +265,13 @@ def complete(session: Session, scoring: Scoring, agreement: dict[str, float | No
 
 
 def halves_of(session: Session, scoring: Scoring, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the scores of all patches by each half of the passes, in the order of the patches' ids.
+    """Return the scores by each half of the passes of all patches that met them, in the order of the patches' ids.
 
     Returns:
-        Two arrays (N,) in nats; NaN where a release of before did not keep them.
+        Two arrays (N,) in nats; empty if a release of before did not keep them.
     """
     statement = select(Score.first_half, Score.second_half).where(
-        Score.scoring_id == scoring.id, Score.measure == measure
+        Score.scoring_id == scoring.id, Score.measure == measure, Score.first_half.is_not(None)
     )
     rows = session.execute(statement.order_by(Score.patch_id).execution_options(yield_per=PAGE))
     pages = [np.array(page, dtype=np.float64) for page in rows.partitions()]  # not all rows at once: there are millions
@@ -201,27 +300,27 @@ def mark_done(session: Session, shard_id: int, seconds: float) -> bool:
 
 
 def progress(session: Session, scoring: Scoring) -> Progress:
-    """Say how far a scoring is, over all its shards: one number, whoever works on them."""
-    of_scoring = Shard.scoring_id == scoring.id
-    is_done = of_scoring & Shard.done_at.is_not(None)
-    total, _ = _patches_and_seconds(session, of_scoring)
-    finished, _ = _patches_and_seconds(session, is_done)
-    paced, worked_s = _patches_and_seconds(session, is_done & Shard.seconds.is_not(None))
+    """Say how far a scoring is, over all its shards and stages: one number, whoever works on them."""
     at_work = select(Job).where(Job.kind == JobKind.SCORE_SHARD, Job.state == JobState.RUNNING)
     by_shard = {job.subject["shard_id"]: job for job in session.scalars(at_work)}
-    undone = select(Shard.id).where(of_scoring, Shard.done_at.is_(None), Shard.id.in_(by_shard))
-    running = [by_shard[shard_id] for shard_id in session.scalars(undone)]
-    under_way = sum(job.done for job in running)
-    done, paced = finished + under_way, paced + under_way
-    worked_s += sum((now() - job.started_at).total_seconds() for job in running if job.started_at is not None)
+    of_scoring = Shard.scoring_id == scoring.id
+    undone = select(Shard.id, _EFFORT).where(of_scoring, Shard.done_at.is_(None), Shard.id.in_(by_shard))
+    running = [(by_shard[shard_id], effort) for shard_id, effort in session.execute(undone)]
+    sums = select(
+        func.sum(_WORK),
+        func.sum(case((Shard.done_at.is_not(None), _WORK), else_=0)),
+        func.sum(case((Shard.seconds.is_not(None), _WORK), else_=0)),
+        func.sum(Shard.seconds),
+    )
+    total, done, paced, worked_s = (value or 0 for value in session.execute(sums.where(of_scoring)).one())
+    patches = pool_size(session, scoring)
+    if not scoring.share:
+        total += _EXPECTED_CONTESTED * patches * scoring.passes
+    under_way = sum(job.done * effort for job, effort in running)
+    done, paced = done + under_way, paced + under_way
+    worked_s += sum((now() - job.started_at).total_seconds() for job, _ in running if job.started_at is not None)
     eta_s = worked_s / paced * (total - done) / len(running) if running and paced else None
-    return Progress(done, total, eta_s)
-
-
-def _patches_and_seconds(session: Session, which: ColumnElement[bool]) -> tuple[int, float]:
-    """Add up the patches of shards, and the seconds that they took; there may be thousands."""
-    patches, seconds = session.execute(select(func.sum(Shard.patch_count), func.sum(Shard.seconds)).where(which)).one()
-    return patches or 0, seconds or 0.0
+    return Progress(done / total if total else None, patches, eta_s)
 
 
 def is_under_way(session: Session) -> bool:
@@ -243,7 +342,8 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     if scoring is not None and not _unplanned(session, scoring):
         undone = _undone(session, scoring)
         left_to_others = undone and _shards_with_a_job(session, (*OPEN, JobState.FAILED)).issuperset(undone)
-        if left_to_others or (not undone and scoring == newest(session)):
+        is_done = not undone and scoring.share >= settings.mc_contested_share
+        if left_to_others or (is_done and scoring == newest(session)):
             return None
     return jobs.enqueue(session, JobKind.SCORE_POOL)
 

@@ -13,7 +13,7 @@ _STRIP_ROWS: Final = 64  # handed out together, so that what is made of them sta
 
 
 def stitch(
-    parts: Iterable[tuple[Window, NDArray[np.float32]]], height: int, width: int
+    parts: Iterable[tuple[Window, NDArray[np.float32]]], height: int, width: int, *, holes: bool = False
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Blend windows into a raster, handing out its rows as soon as no later window can reach them.
 
@@ -27,20 +27,22 @@ def stitch(
             window to the next, the order in which `imagery.grid.tile` gives them.
         height: Rows of the raster.
         width: Columns of the raster.
+        holes: Whether pixels may lie in no window; they become NaN.
 
     Yields:
         First row and blended array (C, rows, W) of strips that follow each other from row 0 to the last row.
 
     Raises:
         SceneError: A window begins above the one before it, reaches beyond the raster, or has an array that is not of
-            its size or holds NaN or infinity; or some pixel lies in no window.
+            its size or holds NaN or infinity; or some pixel lies in no window, and holes are not
+            allowed.
     """
     band = None
     for window, array in parts:
         _check(window, array, height, width)
         if band is None:
-            band = _Band(array.shape[0], window.height, width)
-        elif window.row_off > band.top:
+            band = _Band(array.shape[0], window.height, width, holes=holes)
+        if window.row_off > band.top:
             yield from band.rows_above(window.row_off)
         band.add(window, array)
     if band is None:
@@ -54,8 +56,9 @@ class _Band:
     The arrays are made once and shifted in place; rows beyond those in use hold zeros.
     """
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
+    def __init__(self, channels: int, height: int, width: int, *, holes: bool) -> None:
         self.top = 0
+        self._holes = holes
         self._used = 0
         self._sum: NDArray[np.float32] = np.zeros((channels, height, width), dtype=np.float32)
         self._weight: NDArray[np.float32] = np.zeros((height, width), dtype=np.float32)
@@ -80,18 +83,22 @@ class _Band:
 
     def rows_above(self, row: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Finish the rows from `top` to `row`, which becomes the new `top`."""
-        count = row - self.top
-        self._reach(count)
-        missing = self._weight[:count] == 0
-        if missing.any():
+        if not self._holes:
+            self._reach(row - self.top)
+        count = min(row - self.top, self._used)
+        weight = self._weight[:count]
+        missing = weight == 0
+        if missing.any() and not self._holes:
             first, column = np.argwhere(missing)[0]
             raise SceneError(
                 f"found {int(missing.sum())} pixels that no window covered, the first at row {self.top + first}, "
                 f"column {column}; expected windows over the whole raster, as imagery.grid.tile gives them"
             )
-        for start in range(0, count, _STRIP_ROWS):
-            rows = slice(start, min(start + _STRIP_ROWS, count))
-            yield self.top + start, self._sum[:, rows] / self._weight[rows]
+        weight[missing] = np.nan
+        for rows in _strips(0, count):
+            yield self.top + rows.start, self._sum[:, rows] / weight[rows]
+        for rows in _strips(self.top + count, row):
+            yield rows.start, np.full((len(self._sum), rows.stop - rows.start, weight.shape[1]), np.float32(np.nan))
         left = self._used - count
         for layer in (*self._sum, self._weight):
             layer[:left] = layer[count : self._used]
@@ -105,6 +112,11 @@ class _Band:
             self._sum = np.pad(self._sum, ((0, 0), (0, more), (0, 0)))
             self._weight = np.pad(self._weight, ((0, more), (0, 0)))
         self._used = max(self._used, rows)
+
+
+def _strips(first: int, end: int) -> Iterator[slice]:
+    for start in range(first, end, _STRIP_ROWS):
+        yield slice(start, min(start + _STRIP_ROWS, end))
 
 
 def _check(window: Window, array: NDArray[np.float32], height: int, width: int) -> None:

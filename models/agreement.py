@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 TOP_SHARE: Final = 0.1
 
 
-def top_agreement(one: NDArray[np.floating], other: NDArray[np.floating], share: float = TOP_SHARE) -> float | None:
-    """Share of their highest-ranked patches that two scorings of the same patches have in common.
+def top_agreement(one: NDArray[np.floating], other: NDArray[np.floating], pool: int | None = None) -> float | None:
+    """Share of the top tenth that two scorings of the same patches have in common.
 
     Of two scorings by half the passes of a third, it is what to expect of two that have half its passes each: so for
     the third it is rather too low than too high (docs/benchmarks.md has how it compares).
@@ -17,18 +17,18 @@ def top_agreement(one: NDArray[np.floating], other: NDArray[np.floating], share:
     Args:
         one: (N,) scores of the patches; higher is more uncertain. Equal ones rank in the order of the patches.
         other: (N,) scores of the same patches.
-        share: Which part of them counts as the highest-ranked, in (0, 1]; rounded down to whole patches.
+        pool: How many patches there are in all; the others rank below these N. N unless given.
 
     Returns:
-        From 0 to 1; chance gives ``share``. None if the share is no whole patch.
+        From 0 to 1; chance gives 0.1. None if a tenth of the pool is no whole patch, or more than N patches.
 
     Raises:
         ValueError: The two are not of the same length.
     """
     if one.shape != other.shape or one.ndim != 1:
         raise ValueError(f"the scores have the shapes {one.shape} and {other.shape}; they must be of the same patches")
-    count = int(share * len(one))
-    if count == 0:
+    count = int(TOP_SHARE * (len(one) if pool is None else pool))
+    if not 0 < count <= len(one):
         return None
     return len(np.intersect1d(_top(one, count), _top(other, count))) / count
 

@@ -105,18 +105,19 @@ class FoldedUNet:
         )
 
 
-def fold(unet: UNet) -> FoldedUNet:
+def fold(unet: UNet, p: float) -> FoldedUNet:
     """Copy and fold the weights of a network, for passes with dropout.
 
     Args:
         unet: The network; it stays as it is. Its batch norms count as in evaluation mode.
+        p: Probability that a map is dropped, in [0, 1); what is kept counts 1 / (1 - p) times.
 
     Returns:
         The weights, for inputs from which dropped maps are left out, or have become 0. They are plain (contiguous):
         rows and columns are chosen of those twice as fast as of channels-last ones.
     """
     with torch.no_grad():
-        factor = 1.0 / (1.0 - unet.config.dropout)
+        factor = 1.0 / (1.0 - p)
         between = dropout_lies_between(unet)
         behind = 1.0 if between else factor
         blocks = [_fold_block(block) for block in (*unet.encoder, unet.bottleneck, *unet.decoder)]

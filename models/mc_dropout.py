@@ -83,20 +83,30 @@ class McSampler:
     The weights are copied: training the segmenter does not change a sampler made before.
     """
 
-    def __init__(self, segmenter: GlacierSegmenter, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, segmenter: GlacierSegmenter, dtype: torch.dtype = torch.float32, p: float | None = None) -> None:
         """Prepare the weights.
 
         Args:
             segmenter: The network, on any device; left alone.
             dtype: What the passes are computed in; sums are float32.
+            p: Probability with which a pass drops a feature map, in [0, 1): that which the network was trained with,
+                unless given. With 0 there is one pass to be had, which drops none: the prediction itself, as
+                :meth:`models.segmenter.GlacierSegmenter.probabilities` makes it, at the speed of a pass.
 
         Raises:
             ValueError: The network has no dropout, so that all passes would agree.
         """
         unet = segmenter.unet
+        if p is None and unet.config.dropout == 0.0:
+            raise ValueError(
+                "the network has no dropout, so that all passes would agree; "
+                "build it with UNetConfig(dropout=...) above 0, or rank patches without Monte Carlo dropout"
+            )
         networks = (unet.clean, unet.debris) if isinstance(unet, UNetPair) else (unet,)
         self._segmenter = segmenter
-        self._networks = [ThinnedUNet(network, dtype) for network in networks]
+        self._networks = [
+            ThinnedUNet(network, network.config.dropout if p is None else p, dtype) for network in networks
+        ]
         # A GPU takes all that it has room for.
         self._most_pixels = PIXELS_TOGETHER if segmenter.device.type == "cpu" else sys.maxsize
 

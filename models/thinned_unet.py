@@ -27,24 +27,17 @@ from models.unet import UNet
 class ThinnedUNet:
     """A copy of a U-Net's weights, prepared for such passes."""
 
-    def __init__(self, unet: UNet, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, unet: UNet, p: float, dtype: torch.dtype = torch.float32) -> None:
         """Copy and fold the weights.
 
         Args:
-            unet: The network, with a dropout above 0; it stays as it is. Its batch norms count as in evaluation mode.
+            unet: The network; it stays as it is. Its batch norms count as in evaluation mode.
+            p: Probability with which passes drop a map, in [0, 1): the network's own, or 0 for a pass that drops none.
             dtype: What passes are computed in.
-
-        Raises:
-            ValueError: The network has no dropout, so that all passes would agree.
         """
-        if unet.config.dropout == 0.0:
-            raise ValueError(
-                "the network has no dropout, so that all passes would agree; "
-                "build it with UNetConfig(dropout=...) above 0, or rank patches without Monte Carlo dropout"
-            )
-        self.p = unet.config.dropout
+        self.p = p
         self._between = dropout_lies_between(unet)
-        self._whole = fold(unet).to(dtype)
+        self._whole = fold(unet, p).to(dtype)
         self.widths = [
             *(len(second.bias) for _, second in self._whole.down),
             *(len(second.bias) for _, second in self._whole.up),

@@ -1,12 +1,12 @@
 """Job: have the pool scored by the champion: cut it into shards and, once all are scored, put their maps together.
 
-It waits for nothing: it enqueues a job for each shard and ends. Whoever scores the last shard enqueues it again.
+It waits for nothing: it enqueues a job for each shard and ends. Whoever scores the last shard enqueues it again. Of a
+large pool the first shards are a survey; then come those of the patches that it leaves contested.
 """
 
 from itertools import groupby
 from typing import Final
 
-import numpy as np
 from sqlalchemy.orm import Session
 
 from catalog import scorings
@@ -32,10 +32,15 @@ def score_pool(work: Work) -> None:
 
 def score_by(work: Work, version: int) -> None:
     """Begin, continue or complete the scoring by this version and the present settings."""
+    pixels, share = SHARD_PIXELS[device(work.catalog).type], work.catalog.settings.mc_contested_share
     with work.catalog.write() as session:
         scoring = scorings.find_or_open(session, version, work.catalog.settings)
-        scorings.plan(session, scoring, SHARD_PIXELS[device(work.catalog).type])
+        scorings.plan(session, scoring, pixels, share)
         if scorings.enqueue_undone(session, scoring):
+            return
+        if scorings.plan_contested(session, scoring, pixels, share) and scorings.enqueue_undone(
+            session, scoring, goes_on=True
+        ):
             return
         shards = scorings.shards_of(session, scoring)
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
@@ -49,6 +54,10 @@ def score_by(work: Work, version: int) -> None:
 
 
 def _agreement(session: Session, scoring: Scoring, measure: str) -> float | None:
-    """How far the rankings by the two halves of the passes agree; None if that was not kept, or for a tiny pool."""
-    first, second = scorings.halves_of(session, scoring, measure)
-    return None if np.isnan(first).any() else top_agreement(first, second)
+    """How far the rankings by the two halves of the passes agree; None if that is not known, or for a tiny pool.
+
+    After a survey it is told of the patches that met all passes: the top tenth is among them.
+    """
+    if not scorings.ranks_by(scoring, measure):
+        return None
+    return top_agreement(*scorings.halves_of(session, scoring, measure), scorings.pool_size(session, scoring))

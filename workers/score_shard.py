@@ -1,21 +1,23 @@
-"""Job: score some rows of a scene's patches with Monte Carlo dropout by the champion."""
+"""Job: score patches of some rows of a scene with Monte Carlo dropout by the champion, or survey them without."""
 
 import logging
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Final
 
 import torch
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
+from sqlalchemy.orm import Session
 
 from catalog import scorings
 from catalog.records import Patch, Score, Shard
 from imagery.scene import SceneReader
 from models.inference import pick_precision
-from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler
+from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
 from models.measures import score_patch
 from workers.jobs import Work
 from workers.scenes import raster_store, source_of, window_of
@@ -31,6 +33,8 @@ Scores = dict[str, float]
 # A pass chooses its weights once for all patches that are read together: so many that this costs little. A GPU wants
 # more than that to be busy.
 PIXELS_READ_TOGETHER: Final = {"cpu": PIXELS_TOGETHER, "cuda": 4 * PIXELS_TOGETHER}
+
+PATCHES_REPLACED_TOGETHER: Final = 500  # more would be too many parameters of a statement
 
 
 def score_shard(work: Work, shard_id: int) -> None:
@@ -62,7 +66,16 @@ def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
         write_part(raster_store(work.catalog), shard, windows, champion.segmenter.head)
     with work.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
-            session.execute(insert(Score), run.scores)
+            _store(session, shard, patches, run.scores)
+
+
+def _store(session: Session, shard: Shard, patches: Sequence[Patch], scores: Sequence[dict[str, object]]) -> None:
+    """Store the scores of a shard, in place of those that a survey gave the same patches."""
+    if shard.stage:
+        for page in batches(patches, PATCHES_REPLACED_TOGETHER):
+            surveyed = Score.patch_id.in_([patch.id for patch in page])
+            session.execute(delete(Score).where(Score.scoring_id == shard.scoring_id, surveyed))
+    session.execute(insert(Score), scores)
 
 
 @dataclass
@@ -78,21 +91,15 @@ class _Run:
     def windows(self, reader: SceneReader) -> Generator[ScoredWindow, None, None]:
         """Score batch by batch, and yield each window with what the maps are made of."""
         scoring, segmenter = self.shard.scoring, self.champion.segmenter
-        sampler = McSampler(segmenter, pick_precision(segmenter.device, self.work.catalog.settings.mc_precision))
-        masks = sampler.draw(scoring.passes, scoring.seed)
-        halves = masks[: len(masks) // 2], masks[len(masks) // 2 :]
+        sampler, groups = self._sampler_and_masks()
         size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
         done = 0
         for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.champion.card.channels)):
-            first, second = (sampler.sample(raw, half) for half in halves)
-            prediction = (first + second).prediction()
+            parts = [sampler.sample(raw, masks) for masks in groups]
+            prediction = reduce(add, parts).prediction()
             valid = raw.isfinite().all(dim=1)
-            self._keep_scores(
-                batch,
-                _scores(prediction, valid),
-                _scores(first.prediction(), valid),
-                _scores(second.prediction(), valid),
-            )
+            halves = [_scores(part.prediction(), valid) for part in parts] if len(parts) > 1 else []
+            self._keep_scores(batch, _scores(prediction, valid), halves)
             done += len(batch)
             message = f"scoring {self.shard.scene.name} by version {scoring.model_version}"
             self.work.progress(done, len(self.patches), message)
@@ -100,20 +107,32 @@ class _Run:
             layers = torch.cat([prediction.mean_probability, entropy, invalid], dim=1)
             yield from zip(map(window_of, batch), layers.numpy(), strict=True)
 
-    def _keep_scores(
-        self, batch: Sequence[Patch], whole: Sequence[Scores], first: Sequence[Scores], second: Sequence[Scores]
-    ) -> None:
-        for patch, of_all, of_first, of_second in zip(batch, whole, first, second, strict=True):
+    def _sampler_and_masks(self) -> tuple[McSampler, list[list[PassMasks]]]:
+        """All passes in two halves, or the one of a survey, which drops nothing."""
+        segmenter, scoring = self.champion.segmenter, self.shard.scoring
+        precision = pick_precision(segmenter.device, self.work.catalog.settings.mc_precision)
+        if self.shard.passes == scorings.SURVEY:
+            sampler = McSampler(segmenter, precision, p=0.0)
+            return sampler, [sampler.draw(1, scoring.seed)]
+        sampler = McSampler(segmenter, precision)
+        masks = sampler.draw(self.shard.passes, scoring.seed)
+        return sampler, [masks[: len(masks) // 2], masks[len(masks) // 2 :]]
+
+    def _keep_scores(self, batch: Sequence[Patch], whole: Sequence[Scores], halves: Sequence[Sequence[Scores]]) -> None:
+        """Make rows; without halves, as after a survey, of those measures only that a single pass knows."""
+        for index, (patch, of_all) in enumerate(zip(batch, whole, strict=True)):
+            first, second = (half[index] for half in halves) if halves else ({}, {})
             self.scores += [
                 {
                     "scoring_id": self.shard.scoring_id,
                     "patch_id": patch.id,
                     "measure": measure,
                     "value": value,
-                    "first_half": of_first[measure],
-                    "second_half": of_second[measure],
+                    "first_half": first.get(measure),
+                    "second_half": second.get(measure),
                 }
                 for measure, value in of_all.items()
+                if halves or measure in scorings.SURVEYED
             ]
 
 

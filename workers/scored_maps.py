@@ -1,6 +1,10 @@
-"""The maps of classes and entropy that a scoring leaves: written shard by shard, then put together scene by scene."""
+"""The maps of classes and entropy that a scoring leaves: written shard by shard, then put together scene by scene.
+
+What all passes say of contested patches lies over what a survey says of the whole scene.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import raster_keys
-from catalog.records import Shard
+from catalog.records import Scene, Shard
 from imagery.classes import UNKNOWN
 from imagery.cog import float_map_writer
 from imagery.grid import Window
@@ -38,7 +42,8 @@ def window_of_shard(shard: Shard) -> Window:
 def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow], head: Head) -> None:
     """Blend the windows of a shard where they overlap, and store its part of the scene's maps.
 
-    The map of classes is held whole, one byte a pixel; that of entropy goes to a file as its rows are finished.
+    Where it has no window, because nothing is contested there, the part is unknown and not a number. The map of
+    classes is held whole, one byte a pixel; that of entropy goes to a file as its rows are finished.
 
     Args:
         store: gets the parts.
@@ -56,8 +61,8 @@ def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow]
     with TemporaryDirectory() as folder:
         entropy_file = Path(folder) / "entropy.tif"
         with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
-            for row, strip in stitch(shifted, grid.height, grid.width):
-                probability, entropy, invalid = strip[:-2], strip[-2], strip[-1] > 0
+            for row, strip in stitch(shifted, grid.height, grid.width, holes=shard.stage > 0):
+                probability, entropy, invalid = strip[:-2], strip[-2], ~(strip[-1] == 0)  # 1 without data, NaN in holes
                 classes[row : row + strip.shape[1]] = np.where(invalid, UNKNOWN.value, decide(probability, head))
                 write_entropy(row, np.where(invalid, np.float32(np.nan), entropy))
         store.put(_part(shard, "classes"), mask_to_geotiff(classes, grid))
@@ -65,32 +70,84 @@ def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow]
 
 
 def put_together(store: RasterStore, shards: Sequence[Shard]) -> None:
-    """Make the maps of a scene from the parts of all its shards, and drop the parts; nothing if the maps exist.
+    """Make the maps of a scene from the parts of all its shards, and drop the parts; nothing if that was done.
 
-    Where the patches of two shards overlap, each part counts up to the middle of what they share.
+    Where the patches of two shards of a stage overlap, the part of each counts up to the middle of what they share;
+    but for contested patches, which lie over all before, the later ones over the earlier.
 
     Args:
         store: has the parts, gets the maps.
-        shards: all of one scene in one scoring, from north to south.
+        shards: all of one scene in one scoring, by stage from north to south.
     """
     scene, scoring_id = shards[0].scene, shards[0].scoring_id
     keys = {what: raster_keys.scored(scoring_id, scene.id, what) for what in MAPS}
-    if store.exists(keys["entropy"]):
+    base = [shard for shard in shards if shard.stage == 0]
+    contested = [shard for shard in shards if shard.stage > 0 and store.exists(_part(shard, "entropy"))]
+    made = store.exists(keys["entropy"])
+    if made and not contested:
         return
     grid = source_of(scene).grid
+    layers = {what: _Layers(store, keys[what] if made else None, base, contested, what) for what in MAPS}
     classes = np.empty((grid.height, grid.width), dtype=np.uint8)
     with TemporaryDirectory() as folder:
         entropy_file = Path(folder) / "entropy.tif"
+        for row, strip in layers["classes"].strips():
+            classes[row : row + strip.shape[0]] = strip
         with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
-            for shard, first, last in _shared_out(shards):
-                for row, strip in _strips(store, shard, "classes", first, last):
-                    classes[row : row + strip.shape[0]] = strip
-                for row, strip in _strips(store, shard, "entropy", first, last):
-                    write_entropy(row, strip)
+            for row, strip in layers["entropy"].strips():
+                write_entropy(row, strip)
         store.put(keys["classes"], mask_to_geotiff(classes, grid))
         store.put_file(keys["entropy"], entropy_file)  # last: who finds it finds the other
-    for shard, what in product(shards, MAPS):
-        store.delete(_part(shard, what))
+    for what, shard in product(reversed(MAPS), shards):  # a part counts while its entropy is there
+        if store.exists(_part(shard, what)):  # those of earlier stages may have been dropped then
+            store.delete(_part(shard, what))
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """What a map of a scene is put together from.
+
+    Attributes:
+        store: Has all of it.
+        made: The key of the map that earlier stages left; None if there is none yet.
+        base: Otherwise the shards whose parts cover the scene.
+        contested: Those whose parts lie over that.
+        what: Which map.
+    """
+
+    store: RasterStore
+    made: str | None
+    base: Sequence[Shard]
+    contested: Sequence[Shard]
+    what: str
+
+    def strips(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield strips that follow each other from the first row to the last."""
+        for row, strip in self._base_strips():
+            yield row, self._covered(row, strip)
+
+    def _base_strips(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        if self.made is not None:
+            whole = Window(0, 0, *_shape(self.base[0].scene))
+            yield from _strips(self.store.uri(self.made), whole, 0, whole.height)
+            return
+        for shard, first, last in _shared_out(self.base):
+            yield from _strips(self.store.uri(_part(shard, self.what)), window_of_shard(shard), first, last)
+
+    def _covered(self, row: int, strip: NDArray[Any]) -> NDArray[Any]:
+        for shard in self.contested:
+            part = window_of_shard(shard)
+            first, last = max(row, part.row_off), min(row + len(strip), part.row_off + part.height)
+            for at, over in _strips(self.store.uri(_part(shard, self.what)), part, first, last):
+                known = over != UNKNOWN.value if self.what == "classes" else ~np.isnan(over)
+                rows = slice(at - row, at - row + len(over))
+                strip[rows] = np.where(known, over, strip[rows])
+        return strip
+
+
+def _shape(scene: Scene) -> tuple[int, int]:
+    grid = source_of(scene).grid
+    return grid.height, grid.width
 
 
 def _shared_out(shards: Sequence[Shard]) -> Iterator[tuple[Shard, int, int]]:
@@ -101,13 +158,11 @@ def _shared_out(shards: Sequence[Shard]) -> Iterator[tuple[Shard, int, int]]:
     yield from zip(shards, [0, *cuts], [*cuts, ends[-1]], strict=True)
 
 
-def _strips(store: RasterStore, shard: Shard, what: str, first: int, last: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Read rows of the scene from a part, some at a time."""
-    uri, part = store.uri(_part(shard, what)), window_of_shard(shard)
+def _strips(uri: str, part: Window, first: int, last: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Read rows of the scene from a raster that covers the rows of ``part``, some at a time."""
     for row in range(first, last, ROWS_TOGETHER):
-        height = min(ROWS_TOGETHER, last - row)
-        yield row, read_map(uri, Window(row - part.row_off, 0, height, part.width))
+        yield row, read_map(uri, Window(row - part.row_off, 0, min(ROWS_TOGETHER, last - row), part.width))
 
 
 def _part(shard: Shard, what: str) -> str:
-    return raster_keys.scored_part(shard.scoring_id, shard.scene_id, what, shard.first_row)
+    return raster_keys.scored_part(shard.scoring_id, shard.scene_id, what, shard.stage, shard.first_row)

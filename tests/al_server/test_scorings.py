@@ -20,7 +20,7 @@ def test_progress_of_all_workers_is_one_number(client: FlaskClient, catalog: Cat
         scoring = add_scoring(session, 3, {})
         scoring.completed_at = None
         done, running, waiting = (
-            Shard(scoring_id=scoring.id, scene_id=scene.id, first_row=row, last_row=row, patch_count=5)
+            Shard(scoring_id=scoring.id, scene_id=scene.id, passes=20, first_row=row, last_row=row, patch_count=5)
             for row in (0, 32, 64)
         )
         done.done_at, done.seconds = now(), 10.0

@@ -76,9 +76,9 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
         assert (shard.first_row, shard.last_row, shard.seconds) == (0, 68, None)
         known = scorings.find_or_open(session, 1, catalog.settings)
         assert known.id == scoring.id
-        scorings.plan(session, known, 2**21)
+        scorings.plan(session, known, 2**21, 1.0)
         assert {item.scene_id: item.done_at is not None for item in session.query(Shard)} == {1: True, 2: False}
-        assert np.isnan(scorings.halves_of(session, known, "entropy_top10")).all()
+        assert len(scorings.halves_of(session, known, "entropy_top10")[0]) == 0
 
 
 def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: Catalog) -> None:
@@ -104,7 +104,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
     database = Database(settings.database_url)
     with database.read() as session:
-        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0004"]
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0005"]
     database.dispose()
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import redis
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from catalog import failures, jobs, scorings
 from catalog.context import Catalog
@@ -13,10 +13,10 @@ from catalog.records import Job, JobKind, JobState, Patch, SceneRole, SceneState
 from tests.catalog_fixtures import add_scene
 
 
-def planned(catalog: Catalog, pixels: int) -> tuple[Scoring, list[Shard]]:
+def planned(catalog: Catalog, pixels: int, share: float = 1.0) -> tuple[Scoring, list[Shard]]:
     with catalog.database.write() as session:
         scoring = scorings.find_or_open(session, 1, catalog.settings)
-        scorings.plan(session, scoring, pixels)
+        scorings.plan(session, scoring, pixels, share)
         return scoring, list(scorings.shards_of(session, scoring))
 
 
@@ -122,7 +122,7 @@ def test_after_a_roll_back_the_scoring_that_was_given_up_is_not_told_of(catalog:
         served = scorings.find_or_open(session, 1, catalog.settings)
         scorings.complete(session, served, {"m": 0.9})
         given_up = scorings.find_or_open(session, 2, catalog.settings)
-        scorings.plan(session, given_up, 5 * 32**2)
+        scorings.plan(session, given_up, 5 * 32**2, 1.0)
         scorings.enqueue_undone(session, given_up)
         session.flush()
         assert scorings.current(session) is given_up
@@ -170,6 +170,105 @@ def test_scores_are_known_by_each_half_of_the_passes(catalog: Catalog) -> None:
             session.add(score)
         session.flush()
         first, second = scorings.halves_of(session, scoring, "m")
-        np.testing.assert_array_equal(first, [0.25, np.nan, 2.0])
-        np.testing.assert_array_equal(second, [0.5, np.nan, 1.0])
+        np.testing.assert_array_equal(first, [0.25, 2.0])  # the other was surveyed only
+        np.testing.assert_array_equal(second, [0.5, 1.0])
         assert [part.shape for part in scorings.halves_of(session, scoring, "other")] == [(0,), (0,)]
+
+
+def surveyed(session, values: dict[int, tuple[float, float]]) -> Scoring:
+    """A scoring whose survey is done, with scores of patches by the two entropies."""
+    scoring = session.get_one(Scoring, 1)
+    for patch_id, of_patch in values.items():
+        for measure, value in zip(("entropy_top10", "entropy_mean"), of_patch, strict=True):
+            session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure, value=value))
+    for shard in session.scalars(select(Shard).where(Shard.done_at.is_(None))):
+        scorings.mark_done(session, shard.id, 1.0)
+    session.flush()
+    return scoring
+
+
+def test_a_large_pool_is_surveyed_in_larger_shards_and_a_small_one_is_not(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scene(session, width=320, height=320)  # a hundred patches
+    scoring, shards = planned(catalog, 5 * 32**2, share=0.2)
+    assert {shard.passes for shard in shards} == {0}
+    assert len(shards) == 2  # of forty
+    assert scoring.share == 0.0
+    with catalog.database.write() as session:
+        add_scene(session, "small", offset_px=400, width=64, height=64)
+    _, both = planned(catalog, 5 * 32**2, share=0.2)
+    assert [shard.passes for shard in both if shard.scene_id == 2] == [20]
+
+
+def test_all_passes_are_spent_on_what_either_entropy_ranks_high(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, width=320, height=320)
+    planned(catalog, 5 * 32**2, share=0.2)
+    values = {patch.id: (place / 100, (place % 10) / 10 + place / 1000) for place, patch in enumerate(patches)}
+    with catalog.database.write() as session:
+        scoring = surveyed(session, values)
+        assert scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)
+        finer = [shard for shard in scorings.shards_of(session, scoring) if shard.stage == 1]
+        found = {patch.id for shard in finer for patch in scorings.patches_of(session, shard)}
+        assert not scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)  # once
+        assert scoring.share == 0.2
+    highest = [sorted(values, key=lambda patch_id: -values[patch_id][which])[:20] for which in (0, 1)]
+    assert found == {*highest[0], *highest[1]}
+    assert sum(shard.patch_count for shard in finer) == len(found) > 30
+    assert {shard.passes for shard in finer} == {20}
+    assert len(finer) > 1
+
+
+def test_patches_without_data_or_doubt_are_not_contested(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, width=320, height=320)
+    planned(catalog, 5 * 32**2, share=0.2)
+    with catalog.database.write() as session:
+        scoring = surveyed(session, {patch.id: (float(place < 3),) * 2 for place, patch in enumerate(patches)})
+        scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)
+        finer = [shard for shard in scorings.shards_of(session, scoring) if shard.stage == 1]
+        found = {patch.id for shard in finer for patch in scorings.patches_of(session, shard)}
+    assert found == {patch.id for patch in patches[:3]}
+
+
+def test_a_larger_share_has_the_rest_done(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, width=320, height=320)
+    planned(catalog, 5 * 32**2, share=0.2)
+    pixels = 5 * 32**2
+    with catalog.database.write() as session:
+        scoring = surveyed(session, {patch.id: (place / 100, 0.0) for place, patch in enumerate(patches)})
+        scorings.plan_contested(session, scoring, pixels, 0.2)
+        for shard in scorings.shards_of(session, scoring):
+            for patch in scorings.patches_of(session, shard) if shard.stage else []:
+                session.get_one(Score, (1, patch.id, "entropy_top10")).first_half = 0.5
+                session.get_one(Score, (1, patch.id, "entropy_mean")).first_half = 0.5
+            scorings.mark_done(session, shard.id, 1.0)
+        scorings.complete(session, scoring, {})
+    wanted = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
+    with catalog.database.write() as session:
+        session.execute(delete(Job))
+        assert scorings.enqueue_if_unscored(session, 1, catalog.settings) is None
+        assert scorings.enqueue_if_unscored(session, 1, wanted) is not None
+        assert not scorings.ranks_by(scoring, "mutual_information")
+        scorings.plan_contested(session, scoring, pixels, 1.0)
+        rest = [shard for shard in scorings.shards_of(session, scoring) if shard.stage == 2]
+        assert sum(len(scorings.patches_of(session, shard)) for shard in rest) == 80
+        assert scorings.ranks_by(scoring, "mutual_information")
+
+
+def test_progress_counts_the_work_of_both_stages(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, width=320, height=320)
+    scoring, _ = planned(catalog, 5 * 32**2, share=0.2)
+    with catalog.read() as session:
+        assert scorings.progress(session, scoring) == scorings.Progress(0.0, 100, None)
+    with catalog.database.write() as session:
+        scoring = surveyed(session, {patch.id: (place / 100,) * 2 for place, patch in enumerate(patches)})
+        after_survey = scorings.progress(session, scoring)
+        assert after_survey.done == pytest.approx(100 / (100 + 30 * 20))
+        scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)
+        assert scorings.progress(session, scoring).done == pytest.approx(100 / (100 + 20 * 20))
+        for shard in scorings.shards_of(session, scoring):
+            scorings.mark_done(session, shard.id, 1.0)
+        assert scorings.progress(session, scoring).done == 1.0

@@ -36,3 +36,12 @@ def test_too_few_patches_have_no_top_tenth():
 def test_scores_of_other_patches_are_refused():
     with pytest.raises(ValueError, match=r"\(3,\) and \(4,\)"):
         top_agreement(np.zeros(3), np.zeros(4))
+
+
+def test_the_top_tenth_of_a_pool_of_which_the_highest_are_given():
+    one, other = np.arange(30.0), np.arange(30.0)
+    other[[28, 0]] = other[[0, 28]]
+    assert top_agreement(one, other) == pytest.approx(2 / 3)
+    assert top_agreement(one, other, pool=100) == pytest.approx(9 / 10)
+    assert top_agreement(one, other, pool=309) == pytest.approx(1.0)
+    assert top_agreement(one, other, pool=310) is None  # they do not hold the top tenth

@@ -27,7 +27,7 @@ def test_upsampling_and_convolution_in_one_are_what_they_are_in_two(height, widt
     """To the edges of the image, where the convolution sees padding, and no bias of the upsampling."""
     unet = random_unet()
     below, skip = random_maps(8, height, width), random_maps(4, 2 * height, 2 * width)
-    engine = ThinnedUNet(unet)
+    engine = ThinnedUNet(unet, unet.config.dropout)
     junction = engine.thin(draw_masks(engine.widths, 0.0, 1, 0)[0]).up[-1][0]
     upsampled = unet.upsamplers[-1](below)
     expected = F.relu(unet.decoder[-1][0](torch.cat([upsampled, skip], dim=1)) / (1 - 0.3))
@@ -36,7 +36,7 @@ def test_upsampling_and_convolution_in_one_are_what_they_are_in_two(height, widt
 
 
 def test_rows_and_columns_are_chosen():
-    convolution = fold(random_unet()).down[1][1]
+    convolution = fold(random_unet(), 0.3).down[1][1]
     kept, dropped = torch.tensor([0, 2, 7]), torch.tensor([1, 3, 4, 5, 6])
     torch.testing.assert_close(convolution.outputs(kept).weight, convolution.weight[kept])
     torch.testing.assert_close(convolution.outputs(kept).bias, convolution.bias[kept])
@@ -52,7 +52,7 @@ def test_a_batch_norm_that_follows_at_once_is_gone():
     norm = layers[1]
     norm.running_mean.fill_(0.5)
     norm.running_var.fill_(4.0)
-    folded = fold(unet).down[0][0]
+    folded = fold(unet, 0.3).down[0][0]
     images = random_maps(2, 6, 6)
     with torch.no_grad():
         expected = norm(layers[0](images)) / (1 - 0.3)
@@ -63,7 +63,7 @@ def test_a_batch_norm_that_follows_at_once_is_gone():
 def test_folding_leaves_the_network_alone():
     unet = random_unet(normalization="batch")
     before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
-    fold(unet)
+    fold(unet, 0.3)
     assert all(torch.equal(before[name], tensor) for name, tensor in unet.state_dict().items())
 
 
@@ -71,4 +71,4 @@ def test_a_batch_norm_without_statistics_is_refused():
     unet = random_unet(normalization="batch")
     unet.encoder[0][1] = nn.BatchNorm2d(4, track_running_stats=False)
     with pytest.raises(TypeError, match="without running statistics"):
-        fold(unet)
+        fold(unet, 0.3)

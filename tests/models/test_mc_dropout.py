@@ -85,6 +85,25 @@ def test_equals_the_plain_loop_where_nothing_can_be_fused():
         np.testing.assert_allclose(one, plain, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_pass_that_drops_nothing_is_the_prediction(name):
+    segmenter, images = small_preset(name), raw_images()
+    move_biases(segmenter)
+    sampler = McSampler(segmenter, p=0.0)
+    found = sampler.sample(images, sampler.draw(1, SEED)).prediction()
+    np.testing.assert_allclose(found.mean_probability, segmenter.probabilities(images), atol=1e-5)
+    assert found.mutual_information.max() <= 1e-6
+
+
+def test_a_network_without_dropout_predicts_but_has_no_passes():
+    segmenter, images = small_segmenter(dropout=0.0), raw_images()
+    sampler = McSampler(segmenter, p=0.0)
+    found = sampler.sample(images, sampler.draw(1, SEED)).prediction()
+    np.testing.assert_allclose(found.mean_probability, segmenter.probabilities(images), atol=1e-5)
+    with pytest.raises(ValueError, match="no dropout"):
+        McSampler(segmenter)
+
+
 def trained_segmenter():
     """Tells by the sum of the two channels which of three classes a pixel is of; unsure near the two borders."""
     segmenter = small_segmenter(normalization="batch", width=8)

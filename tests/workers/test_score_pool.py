@@ -23,7 +23,9 @@ from workers.scenes import raster_store, source_of, window_of
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"mc_passes": 3, "mc_seed": 11, "mc_precision": "float32"})
+    return settings.model_copy(
+        update={"mc_passes": 3, "mc_seed": 11, "mc_precision": "float32", "mc_contested_share": 1.0}
+    )
 
 
 @pytest.fixture
@@ -159,7 +161,7 @@ def test_a_scoring_that_lacks_a_shard_ranks_nothing_and_goes_on_with_that_one(ca
         score_shards(catalog, champion())
     with catalog.read() as session:
         assert scorings.newest(session) is None
-        assert scorings.progress(session, session.get_one(Scoring, 1)).done == 20
+        assert scorings.progress(session, session.get_one(Scoring, 1)).done == 0.5
     halfway = scores(catalog)
     assert {patch_id for _, patch_id, _ in halfway} == {patch.id for patch in patches(catalog, scene.id)}
     moved.rename(unreadable)
@@ -234,3 +236,105 @@ def test_a_network_of_other_channels_is_refused(catalog, scene):
     work, shard = shard_work(catalog)
     with pytest.raises(SceneError, match="swir1"):
         score_shard.score_by(work, champion(channels=("red", "swir1")), shard)
+
+
+@pytest.fixture
+def surveying(catalog, monkeypatch) -> None:
+    """Shards of three patches, and a pool that is surveyed."""
+    catalog.settings = catalog.settings.model_copy(update={"mc_contested_share": 0.2})
+    monkeypatch.setitem(module.SHARD_PIXELS, "cpu", 3 * 32**2)
+
+
+def run_stages(catalog: Catalog) -> None:
+    """As the workers do: the survey, the contested patches, the maps."""
+    coordinate(catalog, 1)
+    score_shards(catalog, champion())
+    score_pool(catalog, champion())
+
+
+def contested_ids(catalog: Catalog) -> set[int]:
+    with catalog.read() as session:
+        return set(session.scalars(select(Score.patch_id).where(Score.first_half.is_not(None))))
+
+
+def test_a_survey_finds_the_patches_that_all_passes_are_spent_on(catalog, scene, surveying):
+    network, of_scene = champion().segmenter, patches(catalog, scene.id)
+    certain, drawn = {}, {}
+    with SceneReader(source_of(scene)) as reader:
+        for patch in of_scene:
+            raw = torch.from_numpy(reader.read(network.channels, window_of(patch)))[None]
+            valid = raw[0].isfinite().all(dim=0).numpy()
+            entropy = torch.special.entr(network.probabilities(raw)).sum(dim=1)[0].numpy()
+            certain[patch.id] = [reduce_top_share(entropy, valid), reduce_mean(entropy, valid)]
+            entropy = predict_mc(network, raw, 3, 11).predictive_entropy[0].numpy()
+            drawn[patch.id] = [reduce_top_share(entropy, valid), reduce_mean(entropy, valid)]
+    run_stages(catalog)
+    highest = [sorted(certain, key=lambda patch_id: -certain[patch_id][which])[:4] for which in (0, 1)]
+    contested = contested_ids(catalog)
+    assert contested == {*highest[0], *highest[1]}
+    found = scores(catalog)
+    for patch in of_scene:
+        expected = drawn if patch.id in contested else certain
+        values = [found[1, patch.id, measure] for measure in ("entropy_top10", "entropy_mean")]
+        assert values == pytest.approx(expected[patch.id], rel=1e-4, abs=1e-6)
+        assert ((1, patch.id, "mutual_information") in found) == (patch.id in contested)
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+        assert (scoring.share, scoring.agreement["mutual_information"]) == (0.2, None)
+        assert 0 <= scoring.agreement["entropy_top10"] <= 1
+        assert scorings.progress(session, scoring).done == 1.0
+
+
+def test_maps_show_all_passes_where_contested_and_the_survey_elsewhere(catalog, scene, surveying):
+    run_stages(catalog)
+    classes, entropy = rasters(catalog, 1, scene)
+    assert (classes[:, -40:] == UNKNOWN.value).all()
+    assert np.isnan(entropy[:, -40:]).all()
+    assert np.isfinite(entropy[:, :-40]).all()
+    network, seen = champion().segmenter, set()
+    contested = contested_ids(catalog)
+    with SceneReader(source_of(scene)) as reader:
+        for patch in patches(catalog, scene.id):
+            if patch.row_off % 32 or patch.col_off % 32 or patch.row_off > 32 or patch.valid_share < 1:
+                continue  # overlaps another, or has an edge of nodata
+            seen.add(patch.id in contested)
+            raw = torch.from_numpy(reader.read(network.channels, window_of(patch)))[None]
+            mc = predict_mc(network, raw, 3, 11)
+            certain = network.probabilities(raw)
+            probability = mc.mean_probability[0] if patch.id in contested else certain[0]
+            expected = torch.special.entr(probability).sum(dim=0).numpy()
+            np.testing.assert_allclose(entropy[window_of(patch).slices], expected, atol=1e-5)
+            np.testing.assert_array_equal(classes[window_of(patch).slices], probability.argmax(dim=0).numpy())
+    assert seen == {True, False}
+
+
+def test_a_scene_tiled_later_is_surveyed_and_the_maps_of_before_stay(catalog, scene, surveying, tmp_path):
+    run_stages(catalog)
+    before, maps = contested_ids(catalog), rasters(catalog, 1, scene)
+    other = tiled(catalog, tmp_path / "b.tif", seed=1, offset_px=400)[0]
+    run_stages(catalog)
+    of_other = {patch.id for patch in patches(catalog, other.id)}
+    assert contested_ids(catalog) > before
+    assert len(contested_ids(catalog) & of_other) > 0
+    for now_there, there in zip(rasters(catalog, 1, scene), maps, strict=True):
+        assert now_there.shape == there.shape
+        same = (now_there == there) | (np.isnan(now_there) & np.isnan(there))
+        assert same.mean() > 0.5  # but where further patches of the old scene became contested
+    assert np.isfinite(rasters(catalog, 1, other)[1]).all()
+    assert not [name for name in raster_store_names(catalog) if "stage" in name]
+
+
+def raster_store_names(catalog: Catalog) -> list[str]:
+    return [path.name for path in (catalog.settings.var_dir / "store").rglob("*.tif")]
+
+
+def test_a_larger_share_spends_all_passes_on_the_rest(catalog, scene, surveying):
+    run_stages(catalog)
+    catalog.settings = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
+    score_pool(catalog, champion())
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+        assert scoring.agreement["mutual_information"] is not None
+    assert len(scores(catalog)) == 3 * 20
+    assert contested_ids(catalog) == {patch.id for patch in patches(catalog, scene.id)}
+    assert np.isfinite(rasters(catalog, 1, scene)[1][:, :-40]).all()

@@ -45,7 +45,13 @@ WAIT_S = 180
 
 @pytest.fixture
 def settings(settings: Settings, mlflow_server: str, tmp_path: Path) -> Settings:
-    changes = {"mlflow_url": mlflow_server, "registered_model": tmp_path.name, "torch_threads": 1, "mc_passes": 12}
+    changes = {
+        "mlflow_url": mlflow_server,
+        "registered_model": tmp_path.name,
+        "torch_threads": 1,
+        "mc_passes": 12,
+        "mc_contested_share": 1.0,
+    }
     return settings.model_copy(update=changes)
 
 
@@ -120,8 +126,8 @@ def test_workers_share_a_scene_and_a_killed_shard_alone_is_redone(catalog, worke
     wait_for(lambda: sum(job.state is JobState.RUNNING and job.done > 0 for job in shard_jobs(catalog)) == 2)
     with catalog.read() as session:
         part = scorings.progress(session, session.scalars(select(Shard)).first().scoring)
-    assert part.total == 36
-    assert 0 < part.done < 36
+    assert part.patches == 36
+    assert 0 < part.done < 1
     assert part.eta_s > 0
     (horse,) = psutil.Process(workers[0]).children()
     os.kill(horse.pid, signal.SIGKILL)
@@ -129,7 +135,7 @@ def test_workers_share_a_scene_and_a_killed_shard_alone_is_redone(catalog, worke
     assert Counter(job.attempt for job in shard_jobs(catalog)) == {1: 3, 2: 1}
     with catalog.read() as session:
         scoring = scorings.newest(session)
-        assert scorings.progress(session, scoring) == scorings.Progress(36, 36, None)
+        assert scorings.progress(session, scoring) == scorings.Progress(1.0, 36, None)
         assert session.scalar(select(func.count()).select_from(Score)) == 3 * 36
         assert {shard.patch_count for shard in scorings.shards_of(session, scoring)} == {6, 12}
         windows = session.scalars(select(Patch).where(Patch.scene_id == scene)).all()
