@@ -184,7 +184,7 @@ def _shards(scoring: int, per_scene: int, done_at: datetime) -> Iterator[dict[st
     for scene in range(3, SCENES + 1):
         for row in range(0, per_scene // PATCHES_ACROSS, 2):
             rows = {"first_row": row * PATCH_PX, "last_row": (row + 1) * PATCH_PX, "patch_count": 2 * PATCHES_ACROSS}
-            yield {"scoring_id": scoring, "scene_id": scene, "seconds": 1.0, "done_at": done_at, **rows}
+            yield {"scoring_id": scoring, "scene_id": scene, "passes": 20, "seconds": 1.0, "done_at": done_at, **rows}
 
 
 def _smooth(generator: np.random.Generator, per_scene: int) -> NDArray[np.float64]:

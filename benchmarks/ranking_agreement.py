@@ -44,6 +44,10 @@ STAGED: Final[Mapping[str, Scheme]] = {
 """What is tried with balanced masks beside all passes on all patches."""
 
 
+SURVEYS: Final = ((20, 0.15), (20, 0.2), (20, 0.3), (20, 0.4), (10, 0.2), (40, 0.2))
+"""Passes, and the share of the pool that meets them after a survey; the second is how large pools are scored."""
+
+
 @dataclass(frozen=True)
 class Network:
     """What is trained.
@@ -81,7 +85,7 @@ SHORT: Final = Form(512, [Network("0", 12, 0)], 2, 200)
 
 def long_form(scenes: Sequence[str]) -> Form:
     """Two networks for each scene: after few labels and after more."""
-    return Form(768, [Network(scene, *trained) for scene in scenes for trained in ((12, 0), (40, 1))], 4, 500)
+    return Form(1152, [Network(scene, *trained) for scene in scenes for trained in ((12, 0), (40, 1))], 4, 500)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,7 +103,11 @@ def main() -> None:
     torch.set_num_threads(1)
     form = SHORT if given.short else long_form(given.scenes)
     pools = [scores_of(network, form, resume=given.resume) for network in form.networks]
-    designs, staged, estimates = compare_designs(pools), compare_staged(pools, STAGED), compare_estimates(pools)
+    designs, staged, estimates = (
+        compare_designs(pools),
+        compare_staged(pools, STAGED, SURVEYS),
+        compare_estimates(pools),
+    )
     print(f"\nAll passes on all patches; top tenths by {len(pools)} networks\n\n{markdown(designs)}\n")
     print(f"Balanced masks, further passes on some patches\n\n{markdown(staged)}\n")
     print(f"The agreement of two scorings with balanced masks, estimated from one\n\n{markdown(estimates)}")

@@ -1,6 +1,7 @@
 """What the schemes find on several pools, set beside what many independent passes would find."""
 
 import itertools
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.ranking_schemes import ENTRY, Outcome, Scheme, at, full, overlap, tenth, top
 from benchmarks.ranking_scores import PoolScores, Scores
 from benchmarks.ranking_shown import ESTIMATES
+from catalog.scorings import SURVEYED
 from models.measures import MEASURES
 
 OWN: Final = "independent, each patch its own"
@@ -133,8 +135,16 @@ def compare_designs(pools: Sequence[PoolScores]) -> list[dict[str, object]]:
     return rows
 
 
-def compare_staged(pools: Sequence[PoolScores], staged: Mapping[str, Scheme]) -> list[dict[str, object]]:
+def compare_staged(
+    pools: Sequence[PoolScores], staged: Mapping[str, Scheme], surveys: Sequence[tuple[int, float]] = ()
+) -> list[dict[str, object]]:
     """Judge schemes that do not give all passes to all patches, on balanced masks; and one pass without dropout.
+
+    Args:
+        pools: All of them.
+        staged: Schemes by name.
+        surveys: Numbers of passes T, each with the share of the pool that meets them after a pass without dropout, by
+            either entropy.
 
     Returns:
         A row for each scheme and measure: agreement with the reference (mean and standard deviation over the pools),
@@ -147,6 +157,9 @@ def compare_staged(pools: Sequence[PoolScores], staged: Mapping[str, Scheme]) ->
         if measure != "mutual_information":  # a single pass has none
             judged = [_certain(pool, index) for pool in pools]
             rows.append(_row(measure, "none dropped", "T = 1", judged, baseline))
+        for passes, share in surveys:
+            judged = [_surveyed(pool, passes, share, index) for pool in pools]
+            rows.append(_row(measure, "balanced", f"a survey, {passes} on its top {share:.0%}", judged, baseline))
         for name, scheme in staged.items():
             judged = [of_scheme(pool, "balanced", scheme, index) for pool in pools]
             rows.append(_row(measure, "balanced", name, judged, baseline))
@@ -197,6 +210,19 @@ def _certain(pool: PoolScores, measure: int) -> Agreement:
     """Judge the pass without dropout, which is the same in every run."""
     best = best_of(pool, measure)
     return Agreement(overlap(top(pool.certain[measure], len(best)), best), 1.0, 1 + ENTRY)
+
+
+def _surveyed(pool: PoolScores, passes: int, share: float, measure: int) -> Agreement:
+    """Judge all passes on what a pass without dropout ranks high by either entropy."""
+    patches = pool.certain.shape[-1]
+    entropies = [scores for scores, name in zip(pool.certain, MEASURES, strict=True) if name in SURVEYED]
+    contested = np.unique(np.concatenate([top(scores, math.ceil(share * patches)) for scores in entropies]))
+    cost = 1 + ENTRY + len(contested) / patches * (passes + ENTRY)
+    outcomes = [
+        Outcome(contested[top(at(run, 0, passes)[contested], tenth(patches))], cost)
+        for run in pool.runs["balanced"][:, :, measure]
+    ]
+    return judge(outcomes, best_of(pool, measure))
 
 
 def _row(measure: str, design: str, name: str, judged: Sequence[Agreement], baseline: Baseline) -> dict[str, object]:

@@ -11,7 +11,9 @@ loaded beforehand, and no process is forked for a job; windows are read ahead in
 
 Then, with Redis, MLflow and real workers: from the first job to the complete scoring, by one worker of one thread, two
 of one thread, and one of two threads. There each job forks a process and loads the champion: "one worker, one thread"
-over "the passes alone" is the whole overhead. A scene must make two shards for each of two workers.
+over "the passes alone" is the whole overhead. A scene must make two shards for each of two workers. All this spends all
+passes on all patches; the same workers then score as they do by default: a survey first, and all passes on what it
+leaves contested.
 """
 
 import argparse
@@ -30,10 +32,11 @@ import torch
 from sqlalchemy import select
 
 from benchmarks.report import Result, markdown, publish, take_turns, times_as_fast
-from benchmarks.scored_scene import System, add_pool, system, wait
+from benchmarks.scored_scene import Crew, System, add_pool, system, wait
 from catalog import jobs, scorings
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, Scene
+from catalog.settings import Settings
 from cli.plan import KEEP_MEMORY
 from imagery.scene import SceneReader
 from models.inference import pick_precision
@@ -49,7 +52,15 @@ from workers.windows import batches, read_batch
 ONE, TWO, THREADS = "one worker, one thread", "two workers, one thread each", "one worker, two threads"
 ALONE, EVERYTHING = "the passes alone", "everything"
 LEAST_SHARDS: Final = 4  # two for each of two workers: with fewer, one of them waits for the other
-CREWS: Final = {ONE: (1, 1), TWO: (2, 1), THREADS: (1, 2)}
+ONE_SURVEYING, TWO_SURVEYING = "one worker, after a survey", "two workers, after a survey"
+DEFAULT_SHARE: Final[float] = Settings.model_fields["mc_contested_share"].default
+CREWS: Final = {
+    ONE: Crew(1, 1),
+    TWO: Crew(2, 1),
+    THREADS: Crew(1, 2),
+    ONE_SURVEYING: Crew(1, 1, DEFAULT_SHARE),
+    TWO_SURVEYING: Crew(2, 1, DEFAULT_SHARE),
+}
 
 Seconds = dict[str, list[float]]
 
@@ -109,7 +120,7 @@ def check_shards(catalog: Catalog, version: int, pixels: int) -> None:
     """
     with catalog.write() as session:
         scoring = scorings.find_or_open(session, version, catalog.settings)
-        scorings.plan(session, scoring, pixels)
+        scorings.plan(session, scoring, pixels, 1.0)
         found = len(scorings.shards_of(session, scoring))
     if found < LEAST_SHARDS:
         raise ValueError(
@@ -137,9 +148,9 @@ def measure_overhead(catalog: Catalog, passes: int, rounds: int, seeds: "itertoo
 def measure_workers(running: System, rounds: int, seeds: "itertools.count[int]") -> Seconds:
     """Seconds of a scoring by each crew, round by round."""
     seconds: dict[str, list[float]] = {name: [] for name in CREWS}
-    for _, (name, (count, threads)) in itertools.product(range(rounds), CREWS.items()):
+    for _, (name, crew) in itertools.product(range(rounds), CREWS.items()):
         seed = next(seeds)
-        with running.workers(count, threads, seed):
+        with running.workers(crew, seed):
             with running.catalog.write() as session:
                 jobs.enqueue(session, JobKind.SCORE_POOL)
             wait(partial(_is_scored, running.catalog, seed), "the scoring")
@@ -177,6 +188,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.scene_scoring", *sys.argv[1:]]
         raise SystemExit(subprocess.run(command, env={**os.environ, **KEEP_MEMORY}, check=False).returncode)
     os.environ["GLACIER_AL_MC_PASSES"] = str(given.passes)
+    os.environ["GLACIER_AL_MC_CONTESTED_SHARE"] = "1"
     seeds = itertools.count()
     with tempfile.TemporaryDirectory() as folder, system(Path(folder)) as running:
         add_pool(running.catalog, given.size)
@@ -200,6 +212,8 @@ def comparisons(seconds: Seconds) -> dict[str, float]:
         "everything, over the passes alone": times_as_fast(seconds, ALONE, over=EVERYTHING)[0],
         "one worker of one thread, over the passes alone": times_as_fast(seconds, ALONE, over=ONE)[0],
         "two threads, times as fast as one": times_as_fast(seconds, THREADS, over=ONE)[0],
+        "one worker after a survey, times as fast": times_as_fast(seconds, ONE_SURVEYING, over=ONE)[0],
+        "two workers after a survey, times as fast": times_as_fast(seconds, TWO_SURVEYING, over=TWO)[0],
     }
 
 

@@ -100,6 +100,21 @@ def _checksums(bundle: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Crew:
+    """The compute workers of a scoring.
+
+    Attributes:
+        count: How many.
+        threads: Of each.
+        share: Of the pool, what all passes are spent on.
+    """
+
+    count: int
+    threads: int
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
 class System:
     """Redis and MLflow, running, with a champion; workers are started when they are needed."""
 
@@ -107,20 +122,23 @@ class System:
     processes: dict[str, Process]
 
     @contextmanager
-    def workers(self, count: int, threads: int, seed: int) -> Iterator[None]:
-        """Run so many compute workers while the block lasts, ready for work.
+    def workers(self, crew: Crew, seed: int) -> Iterator[None]:
+        """Run compute workers while the block lasts, ready for work.
 
         Args:
-            count: of workers.
-            threads: of each.
-            seed: of the masks: another one makes another scoring.
+            crew: Who.
+            seed: Of the masks: another one makes another scoring.
         """
         process = self.processes["worker-compute"]
-        extra = {"GLACIER_AL_TORCH_THREADS": str(threads), "GLACIER_AL_MC_SEED": str(seed)}
+        extra = {
+            "GLACIER_AL_TORCH_THREADS": str(crew.threads),
+            "GLACIER_AL_MC_SEED": str(seed),
+            "GLACIER_AL_MC_CONTESTED_SHARE": str(crew.share),
+        }
         with ExitStack() as stack:
-            for _ in range(count):
+            for _ in range(crew.count):
                 stack.enter_context(_running(process, extra))
-            wait(lambda: self.catalog.queue.workers()["compute"] == count, "the workers")
+            wait(lambda: self.catalog.queue.workers()["compute"] == crew.count, "the workers")
             yield
         wait(lambda: self.catalog.queue.workers()["compute"] == 0, "the end of the workers")
 

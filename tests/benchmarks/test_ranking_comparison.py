@@ -15,7 +15,7 @@ from benchmarks.ranking_comparison import (
     noise,
     own_masks,
 )
-from benchmarks.ranking_schemes import ENTRY, Outcome, cascade
+from benchmarks.ranking_schemes import ENTRY, Outcome, cascade, full
 from benchmarks.ranking_scores import RANGES, PoolScores, Scores
 from models.measures import MEASURES
 
@@ -80,6 +80,18 @@ def test_noise_is_the_variance_of_a_mean_over_the_passes(pool: PoolScores) -> No
 def test_a_cascade_is_judged_by_its_own_cost(pool: PoolScores) -> None:
     rows = [row for row in compare_staged([pool], {"few": cascade(5, 20, 0.3)}) if row["masks"] == "balanced"]
     assert [row["cost"] for row in rows] == pytest.approx([5 + ENTRY + 0.3 * (15 + ENTRY)] * len(MEASURES))
+
+
+def test_a_survey_costs_a_pass_on_all_patches_and_the_others_on_its_share(pool: PoolScores) -> None:
+    rows = [row for row in compare_staged([pool], {}, [(20, 0.2)]) if "survey" in str(row["passes"])]
+    assert [row["cost"] for row in rows] == pytest.approx([1 + ENTRY + 0.2 * (20 + ENTRY)] * len(MEASURES))
+    # Here the survey knows the truth; what it leaves out is not chosen, however high the passes score it.
+    everywhere = compare_staged([pool], {"all": full(20)})
+    of_all = [float(str(row["with reference"])) for row in everywhere if row["passes"] == "all"]
+    assert (np.array([float(str(row["with reference"])) for row in rows]) >= of_all).all()
+    blind = replace(pool, certain=pool.certain[:, ::-1])
+    rows = [row for row in compare_staged([blind], {}, [(20, 0.2)]) if "survey" in str(row["passes"])]
+    assert [row["with reference"] for row in rows] == [0.0] * len(MEASURES)
 
 
 def test_the_baseline_is_as_fast_as_itself(pool: PoolScores) -> None:

@@ -1,6 +1,16 @@
 import pytest
 
-from benchmarks.scene_scoring import ALONE, EVERYTHING, ONE, THREADS, TWO, check_shards, comparisons
+from benchmarks.scene_scoring import (
+    ALONE,
+    EVERYTHING,
+    ONE,
+    ONE_SURVEYING,
+    THREADS,
+    TWO,
+    TWO_SURVEYING,
+    check_shards,
+    comparisons,
+)
 from tests.workers.rows import tiled
 
 ROW_PIXELS = 5 * 32**2  # of the scene's four rows of patches
@@ -15,8 +25,11 @@ def test_a_scene_that_two_workers_cannot_share_well_is_refused(catalog, tmp_path
 
 def test_overheads_are_over_the_passes_alone():
     seconds = {ALONE: [2.0, 4.0, 4.0], EVERYTHING: [3.0, 5.0, 4.0], ONE: [4.0, 8.0, 4.0], TWO: [2.0, 4.0, 2.0]}
-    assert comparisons({**seconds, THREADS: [2.0, 5.0, 4.0]}) == {
+    surveying = {ONE_SURVEYING: [2.0, 2.0, 2.0], TWO_SURVEYING: [1.0, 2.0, 1.0]}
+    assert comparisons({**seconds, **surveying, THREADS: [2.0, 5.0, 4.0]}) == {
         "everything, over the passes alone": 1.25,
         "one worker of one thread, over the passes alone": 2.0,
         "two threads, times as fast as one": 1.6,
+        "one worker after a survey, times as fast": 2.0,
+        "two workers after a survey, times as fast": 2.0,
     }
