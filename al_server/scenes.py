@@ -1,6 +1,7 @@
 """Scenes: register, list, patches, and the champion's map."""
 
 import json
+from typing import Any
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
@@ -54,22 +55,23 @@ def get_scene(path: SceneId) -> Response:
 
 @api.get("/<int:scene_id>/patches", responses={200: media(MEDIA_TYPES["geojson"], "A FeatureCollection", text=True)})
 def list_patches(path: SceneId, query: Page) -> Response:
-    """Give patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring."""
+    """Give patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring.
+
+    The origin of scores tells whether they are of a survey, one pass without dropout, or of all passes.
+    """
     with catalog().read() as session:
         scene = _get(session, path.scene_id)
         grid = SceneSource.from_json(scene.source).grid
         statement = select(Patch).where(Patch.scene_id == scene.id, Patch.id > query.after).order_by(Patch.id)
         patches = list(session.scalars(statement.limit(query.limit)))
         scoring = scorings.newest(session)
-        scores: dict[int, dict[str, float]] = {}
+        scores: dict[int, dict[str, Any]] = {}
         if scoring is not None and patches:
+            origin = {"model_version": scoring.model_version, "passes": scoring.passes, "seed": scoring.seed}
             of_page = (Score.patch_id >= patches[0].id) & (Score.patch_id <= patches[-1].id)
-            found = select(Score.patch_id, Score.measure, Score.value).where(Score.scoring_id == scoring.id, of_page)
-            for patch_id, measure, value in session.execute(found):
-                scores.setdefault(patch_id, {})[measure] = value
-    origin = (
-        {"model_version": scoring.model_version, "passes": scoring.passes, "seed": scoring.seed} if scoring else None
-    )
+            for score in session.scalars(select(Score).where(Score.scoring_id == scoring.id, of_page)):
+                of_patch = scores.setdefault(score.patch_id, {"origin": {**origin, "survey": score.surveyed}})
+                of_patch[score.measure] = score.value
     features = [
         {
             "type": "Feature",
@@ -84,7 +86,7 @@ def list_patches(path: SceneId, query: Page) -> Response:
                 "size_px": patch.size_px,
                 "valid_share": patch.valid_share,
                 "state": patch.state.value,
-                "scores": {"origin": origin, **scores[patch.id]} if patch.id in scores else None,
+                "scores": scores.get(patch.id),
             },
         }
         for patch in patches

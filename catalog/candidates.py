@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, and_, exists, func, null, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, null, select, true, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from catalog.records import Patch, PatchState, Round, Scene, SceneRole, SceneState, Score
@@ -59,6 +59,7 @@ def count(
 def ranked(session: Session, of_round: Round, min_valid_share: float) -> Iterator[Candidate]:
     """Yield the patches that may be proposed by their scores, highest first; equal ones by their ids, highest first.
 
+    Those that a survey left out come behind all that met all passes: scores of the one do not compare with the other's.
     Takes time in proportion to how far it is read, patches that may not be proposed any more included: it walks down
     the index of scores.
     """
@@ -68,11 +69,13 @@ def ranked(session: Session, of_round: Round, min_valid_share: float) -> Iterato
         .order_by(Score.value.desc(), Score.patch_id.desc())
         .limit(PAGE)
     )
-    page = session.execute(_with_places(ranking, min_valid_share)).all()
-    while page:
-        yield from (Candidate(*row[:6]) for row in page if row[0] is not None)
-        below = tuple_(Score.value, Score.patch_id) < tuple_(*page[-1][5:])
-        page = session.execute(_with_places(ranking.where(below), min_valid_share)).all()
+    for surveyed in (false(), true()):
+        part = ranking.where(Score.surveyed == surveyed)
+        page = session.execute(_with_places(part, min_valid_share)).all()
+        while page:
+            yield from (Candidate(*row[:6]) for row in page if row[0] is not None)
+            below = tuple_(Score.value, Score.patch_id) < tuple_(*page[-1][5:])
+            page = session.execute(_with_places(part.where(below), min_valid_share)).all()
 
 
 def _with_places(ranking: Select[float, int], min_valid_share: float) -> Select[Any]:

@@ -274,13 +274,14 @@ class Score(Base):
     """One measure of one patch in one scoring."""
 
     __tablename__ = "scores"
-    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "value", "patch_id"),)
+    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "surveyed", "value", "patch_id"),)
 
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"), primary_key=True)
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
     measure: Mapped[str] = mapped_column(String(32), primary_key=True)
+    surveyed: Mapped[bool] = mapped_column(default=False)  # by one pass without dropout: ranks below all that are not
     value: Mapped[float]
-    first_half: Mapped[float | None]  # by the first half of the passes alone; none after a survey ...
+    first_half: Mapped[float | None]  # by the first half of the passes alone ...
     second_half: Mapped[float | None]  # ... and by the other half: how steady the value is
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
@@ -106,8 +106,8 @@ def plan(session: Session, scoring: Scoring, pixels: int, share: float) -> None:
 def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float) -> bool:
     """After a survey, cut what it leaves contested into the shards of a further stage; tell whether that was to do.
 
-    Contested are the patches that rank in this share of the pool by any measure that a survey prepares, and have not
-    met all passes. Nearly all that these rank in the top tenth is in the top fifth of a survey (docs/benchmarks.md).
+    Contested are the patches that rank in this share of those surveyed by any measure that a survey prepares. Nearly
+    all that all passes would rank in the top tenth is in the top fifth of a survey (docs/benchmarks.md).
 
     Args:
         session: a writing session.
@@ -130,19 +130,20 @@ def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float
 
 
 def _contested_from(session: Session, scoring: Scoring, measure: Strategy, share: float) -> float:
-    """Return the score of the last patch that ranks in this share of the pool."""
+    """Return the score of the last patch that ranks in this share of what was surveyed."""
     if share == 1:
         return 0.0
-    ranking = select(Score.value).where(Score.scoring_id == scoring.id, Score.measure == measure.value)
-    last = math.ceil(share * pool_size(session, scoring)) - 1
-    value = session.scalar(ranking.order_by(Score.value.desc(), Score.patch_id.desc()).offset(last).limit(1))
-    return max(value or 0.0, _LEAST)
+    surveyed = Score.scoring_id == scoring.id, Score.measure == measure.value, Score.surveyed == true()
+    count = session.scalar(select(func.count()).select_from(Score).where(*surveyed)) or 0
+    ranking = select(Score.value).where(*surveyed).order_by(Score.value.desc(), Score.patch_id.desc())
+    return max(session.scalar(ranking.offset(max(0, math.ceil(share * count) - 1)).limit(1)) or 0.0, _LEAST)
 
 
 def _is_contested(scoring_id: int, contested_from: Mapping[str, float]) -> ColumnElement[bool]:
-    """Of a patch: it scores so high by one of the measures, and has not met all passes."""
+    """Of a patch: a survey scores it so high by one of the measures."""
     high = or_(*(and_(Score.measure == measure, Score.value >= value) for measure, value in contested_from.items()))
-    return Patch.id.in_(select(Score.patch_id).where(Score.scoring_id == scoring_id, high, Score.first_half.is_(None)))
+    surveyed = Score.scoring_id == scoring_id, Score.surveyed == true()
+    return Patch.id.in_(select(Score.patch_id).where(*surveyed, high))
 
 
 def _rows_of_patches(session: Session, which: ColumnElement[bool]) -> dict[int, dict[int, int]]:

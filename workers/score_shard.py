@@ -127,6 +127,7 @@ class _Run:
                     "scoring_id": self.shard.scoring_id,
                     "patch_id": patch.id,
                     "measure": measure,
+                    "surveyed": self.shard.passes == scorings.SURVEY,
                     "value": value,
                     "first_half": first.get(measure),
                     "second_half": second.get(measure),

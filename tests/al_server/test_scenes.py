@@ -234,7 +234,7 @@ def test_patches_are_geojson_in_the_right_place_with_scores_and_their_origin(
     grid = SceneSource.from_json(scene.source).grid
     scored = collection["features"][1]
     assert scored["properties"]["scores"] == {
-        "origin": {"model_version": 3, "passes": 20, "seed": 0},
+        "origin": {"model_version": 3, "passes": 20, "seed": 0, "survey": False},
         "entropy_top10": 0.25,
     }
     assert collection["features"][0]["properties"]["scores"] is None

@@ -111,6 +111,16 @@ def test_an_empty_pool_is_told(catalog: Catalog) -> None:
         open_round(catalog)
 
 
+def test_a_survey_prepares_no_ranking_by_mutual_information(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        scoring = add_scoring(session, 3, {patch.id: 0.5 for patch in patches})
+        scoring.share = 0.2
+    with pytest.raises(ConflictError, match="spent all passes on 20% of the pool; set GLACIER_AL_MC_CONTESTED_SHARE=1"):
+        open_round(catalog, Strategy.MUTUAL_INFORMATION)
+    assert open_round(catalog, Strategy.ENTROPY_TOP10).scoring_id == scoring.id
+
+
 def test_a_ranking_needs_scores_of_patches_that_are_left(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, scored = add_scene(session, "scored")

@@ -180,7 +180,7 @@ def surveyed(session, values: dict[int, tuple[float, float]]) -> Scoring:
     scoring = session.get_one(Scoring, 1)
     for patch_id, of_patch in values.items():
         for measure, value in zip(("entropy_top10", "entropy_mean"), of_patch, strict=True):
-            session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure, value=value))
+            session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure, surveyed=True, value=value))
     for shard in session.scalars(select(Shard).where(Shard.done_at.is_(None))):
         scorings.mark_done(session, shard.id, 1.0)
     session.flush()
@@ -241,8 +241,8 @@ def test_a_larger_share_has_the_rest_done(catalog: Catalog) -> None:
         scorings.plan_contested(session, scoring, pixels, 0.2)
         for shard in scorings.shards_of(session, scoring):
             for patch in scorings.patches_of(session, shard) if shard.stage else []:
-                session.get_one(Score, (1, patch.id, "entropy_top10")).first_half = 0.5
-                session.get_one(Score, (1, patch.id, "entropy_mean")).first_half = 0.5
+                session.get_one(Score, (1, patch.id, "entropy_top10")).surveyed = False
+                session.get_one(Score, (1, patch.id, "entropy_mean")).surveyed = False
             scorings.mark_done(session, shard.id, 1.0)
         scorings.complete(session, scoring, {})
     wanted = catalog.settings.model_copy(update={"mc_contested_share": 1.0})

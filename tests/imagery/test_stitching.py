@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -88,6 +89,28 @@ def test_pixels_that_no_window_covered_are_an_error() -> None:
         whole([(Window(0, 0, 4, 4), square), (Window(5, 0, 4, 4), square)], 9, 4)
     with pytest.raises(SceneError, match="found no window"):
         whole([], 4, 4)
+
+
+def test_pixels_that_no_window_covered_may_be_holes() -> None:
+    parts = [
+        (Window(row, col, 8, 8), np.full((1, 8, 8), row, dtype=np.float32)) for row, col in ((8, 0), (8, 4), (300, 9))
+    ]
+    strips = list(stitch(parts, 400, 20, holes=True))
+    assert [row for row, _ in strips] == np.cumsum([0, *(strip.shape[1] for _, strip in strips[:-1])]).tolist()
+    result = np.concatenate([strip for _, strip in strips], axis=1)[0]
+    expected = np.full((400, 20), np.nan, dtype=np.float32)
+    expected[8:16, :12], expected[300:308, 9:17] = 8, 300
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_rows_of_holes_are_never_held() -> None:
+    corners = [(Window(row, 0, 8, 8), np.ones((1, 8, 8), dtype=np.float32)) for row in (0, 99_992)]
+    tracemalloc.start()
+    rows = sum(strip.shape[1] for _, strip in stitch(corners, 100_000, 100, holes=True))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == 100_000
+    assert peak < 2**20  # all of them are 40 MB
 
 
 def test_windows_out_of_order_are_refused() -> None:

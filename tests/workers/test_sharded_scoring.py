@@ -50,7 +50,6 @@ def settings(settings: Settings, mlflow_server: str, tmp_path: Path) -> Settings
         "registered_model": tmp_path.name,
         "torch_threads": 1,
         "mc_passes": 12,
-        "mc_contested_share": 1.0,
     }
     return settings.model_copy(update=changes)
 
@@ -88,7 +87,7 @@ def scene(catalog: Catalog, tmp_path: Path) -> int:
 
 @pytest.fixture
 def workers(catalog: Catalog, champion: int, scene: int, tmp_path: Path) -> Iterator[list[int]]:
-    """The process ids of two compute workers that have begun to score."""
+    """The process ids of two compute workers, who are given a scoring."""
     command = [sys.executable, "-m", "workers.main", "compute"]
     with ExitStack() as stack:
         started = [
@@ -98,7 +97,7 @@ def workers(catalog: Catalog, champion: int, scene: int, tmp_path: Path) -> Iter
         wait_for(lambda: catalog.queue.workers()["compute"] == 2)
         with catalog.write() as session:
             jobs.enqueue(session, JobKind.SCORE_POOL)
-        wait_for(lambda: len(shard_jobs(catalog)) == 4)
+        wait_for(lambda: len(shard_jobs(catalog)) > 0)
         yield [process.pid for process in started]
 
 
@@ -122,7 +121,35 @@ def is_complete_after_a_sweep(catalog: Catalog) -> bool:
         return scorings.newest(session) is not None
 
 
+@pytest.fixture
+def spend_all_passes(catalog: Catalog) -> None:
+    """On every patch, before any worker starts."""
+    catalog.settings = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
+
+
+@pytest.mark.usefixtures("workers")
+def test_workers_share_the_patches_that_a_survey_leaves_contested(catalog, scene):
+    wait_for(lambda: is_complete_after_a_sweep(catalog))
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+        survey, *finer = scorings.shards_of(session, scoring)
+        met = set(session.scalars(select(Score.patch_id).where(Score.first_half.is_not(None))))
+        measures = Counter(session.scalars(select(Score.measure)))
+        of_survey = Counter(session.scalars(select(Score.measure).where(Score.surveyed.is_(True))))
+        assert scorings.progress(session, scoring) == scorings.Progress(1.0, 36, None)
+    assert (survey.passes, survey.patch_count) == (0, 36)
+    assert sum(shard.patch_count for shard in finer) == len(met)
+    assert 8 <= len(met) <= 16  # a fifth by either entropy
+    assert measures == {"entropy_top10": 36, "entropy_mean": 36, "mutual_information": len(met)}
+    assert of_survey == {"entropy_top10": 36 - len(met), "entropy_mean": 36 - len(met)}
+    store = raster_store(catalog)
+    entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene, "entropy")), Window(0, 0, SIDE, SIDE))
+    assert np.isfinite(entropy).all()
+
+
+@pytest.mark.usefixtures("spend_all_passes")
 def test_workers_share_a_scene_and_a_killed_shard_alone_is_redone(catalog, workers, scene):
+    wait_for(lambda: len(shard_jobs(catalog)) == 4)
     wait_for(lambda: sum(job.state is JobState.RUNNING and job.done > 0 for job in shard_jobs(catalog)) == 2)
     with catalog.read() as session:
         part = scorings.progress(session, session.scalars(select(Shard)).first().scoring)
@@ -148,4 +175,4 @@ def test_workers_share_a_scene_and_a_killed_shard_alone_is_redone(catalog, worke
     for patch in windows:
         rows, cols = slice(patch.row_off, patch.row_off + PATCH), slice(patch.col_off, patch.col_off + PATCH)
         assert entropy[rows, cols].mean() == pytest.approx(means[patch.id], rel=1e-4)
-    assert not store.exists(raster_keys.scored_part(scoring.id, scene, "entropy", 0))
+    assert not store.exists(raster_keys.scored_part(scoring.id, scene, "entropy", 0, 0))

@@ -13,6 +13,9 @@ NAMES = {"uq": "%(table_name)s_%(column_0_N_name)s_key"}
 
 
 def upgrade() -> None:
+    op.add_column("scores", sa.Column("surveyed", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.drop_index("ix_scores_ranking", "scores")
+    op.create_index("ix_scores_ranking", "scores", ["scoring_id", "measure", "surveyed", "value", "patch_id"])
     op.add_column("scorings", sa.Column("share", sa.Double(), nullable=False, server_default="1"))
     # Batch mode makes the table anew on SQLite; no other refers to its rows.
     with op.batch_alter_table("shards", naming_convention=NAMES) as shards:
@@ -39,3 +42,6 @@ def downgrade() -> None:
             "shards_scoring_id_scene_id_first_row_key", ["scoring_id", "scene_id", "first_row"]
         )
     op.drop_column("scorings", "share")
+    op.drop_index("ix_scores_ranking", "scores")
+    op.create_index("ix_scores_ranking", "scores", ["scoring_id", "measure", "value", "patch_id"])
+    op.drop_column("scores", "surveyed")
