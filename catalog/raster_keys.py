@@ -16,7 +16,8 @@ def scored(scoring_id: int, scene_id: int, what: str) -> str:
 
 def scored_part(scoring_id: int, scene_id: int, what: str, stage: int, first_row: int) -> str:
     """The rows of such a map that one shard left, until all are put together."""
-    return f"scorings/{scoring_id}/scene-{scene_id}/{what}-stage-{stage}-from-row-{first_row}.tif"
+    later = f"-stage-{stage}" if stage else ""
+    return f"scorings/{scoring_id}/scene-{scene_id}/{what}{later}-from-row-{first_row}.tif"
 
 
 def prediction(scene_id: int, version: int, suffix: str) -> str:

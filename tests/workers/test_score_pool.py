@@ -321,7 +321,7 @@ def test_a_scene_tiled_later_is_surveyed_and_the_maps_of_before_stay(catalog, sc
         same = (now_there == there) | (np.isnan(now_there) & np.isnan(there))
         assert same.mean() > 0.5  # but where further patches of the old scene became contested
     assert np.isfinite(rasters(catalog, 1, other)[1]).all()
-    assert not [name for name in raster_store_names(catalog) if "stage" in name]
+    assert not [name for name in raster_store_names(catalog) if "from-row" in name]
 
 
 def raster_store_names(catalog: Catalog) -> list[str]:
