@@ -240,8 +240,7 @@ class Scoring(Base):
     model_version: Mapped[int]
     passes: Mapped[int]
     seed: Mapped[int]
-    # Of the pool, the part that all passes are spent on; 1: no survey was needed; 0: the survey is not yet evaluated.
-    share: Mapped[float] = mapped_column(default=1.0)
+    share: Mapped[float] = mapped_column(default=1.0)  # of what was surveyed, what all passes are spent on; 1: all
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
     seconds: Mapped[float | None]  # from the start of the last work on it to its completion
@@ -259,6 +258,7 @@ class Shard(Base):
     scene_id: Mapped[int] = mapped_column(ForeignKey("scenes.id"))
     stage: Mapped[int] = mapped_column(default=0)  # 0: all patches of its rows; 1, 2, ...: those left contested before
     passes: Mapped[int]  # over each patch; 0: a survey, one pass without dropout
+    evaluated: Mapped[bool] = mapped_column(default=True)  # False of a survey until what it leaves contested is planned
     contested_from: Mapped[dict[str, Any] | None]  # of stage 1, 2, ...: measure -> score that makes a patch contested
     first_row: Mapped[int]  # of the scene's pixels, where the first patches begin
     last_row: Mapped[int]  # where the last patches begin

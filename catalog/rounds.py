@@ -72,11 +72,11 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
                 f"strategy {strategy.value!r} ranks by scores, but no version has scored the pool yet; label a round "
                 "of strategy 'random' first, or wait for the running job"
             )
-        if not scorings.ranks_by(scoring, strategy.value):
+        if not scorings.ranks_by(session, scoring, strategy.value):
             raise ConflictError(
-                f"strategy {strategy.value!r} ranks by what passes disagree on, but version {scoring.model_version} "
-                f"spent all passes on {scoring.share:.0%} of the pool; set GLACIER_AL_MC_CONTESTED_SHARE=1 and wait "
-                "until the pool is scored, or choose another strategy"
+                f"strategy {strategy.value!r} ranks by what passes disagree on, but most of the pool has met one pass "
+                f"of version {scoring.model_version}; set GLACIER_AL_MC_CONTESTED_SHARE=1 and wait until the pool is "
+                "scored, or choose another strategy"
             )
         if not candidates.count(session, settings.min_valid_share, 1, scoring.id, strategy.value):
             raise ConflictError(

@@ -5,14 +5,16 @@ contested, in shards of a further stage; a small pool meets all passes at once.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select, true, update
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
@@ -31,6 +33,8 @@ SURVEY: Final = 0  # passes of a survey, which drop anything
 _SURVEY_SPEED: Final = 8  # so much faster than all passes, at least, reading included: its shards are as much larger
 _EXPECTED_CONTESTED: Final = 0.3  # of the pool, before a survey has shown it: measured with the default share
 _LEAST: Final = 1e-9  # nats; what a survey scores lower is without data, or beyond doubt
+
+_PAUSE: Final = timedelta(minutes=1)  # between two stages of a scoring, at most, for them to count as one work
 
 _EFFORT: Final = case((Shard.passes == SURVEY, 1), else_=Shard.passes)  # on each patch, in passes
 _WORK: Final = Shard.patch_count * _EFFORT
@@ -95,19 +99,22 @@ def plan(session: Session, scoring: Scoring, pixels: int, share: float) -> None:
         share: of the pool, what all passes are to be spent on; 1: no survey.
     """
     unplanned = {scene.id: scene for scene in _unplanned(session, scoring)}
-    survey = share < 1 and sum(_pixels(scene, scene.patch_count) for scene in unplanned.values()) > pixels
-    if survey:
-        scoring.share = 0.0
-    like = Shard(scoring_id=scoring.id, stage=0, passes=SURVEY if survey else scoring.passes)
     rows = _rows_of_patches(session, Patch.scene_id.in_(unplanned))
-    _cut(session, like, unplanned, rows, _SURVEY_SPEED * pixels if survey else pixels)
+    if share < 1 and sum(_pixels(scene, scene.patch_count) for scene in unplanned.values()) > pixels:
+        scoring.share = min(scoring.share, share)
+        survey = partial(Shard, scoring_id=scoring.id, stage=0, passes=SURVEY, evaluated=False)
+        _cut(session, survey, unplanned, rows, _SURVEY_SPEED * pixels)
+    else:
+        _cut(session, partial(Shard, scoring_id=scoring.id, stage=0, passes=scoring.passes), unplanned, rows, pixels)
 
 
 def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float) -> bool:
     """After a survey, cut what it leaves contested into the shards of a further stage; tell whether that was to do.
 
-    Contested are the patches that rank in this share of those surveyed by any measure that a survey prepares. Nearly
-    all that all passes would rank in the top tenth is in the top fifth of a survey (docs/benchmarks.md).
+    Contested are the patches that rank in this share of the surveyed ones by any measure that a survey prepares: nearly
+    all that all passes would rank in the top tenth are in the top fifth of a survey (docs/benchmarks.md). Of a scene
+    that comes later, those are contested that score as high as the contested ones of before. A larger share takes the
+    next ones.
 
     Args:
         session: a writing session.
@@ -115,24 +122,40 @@ def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float
         pixels: as of :func:`plan`.
         share: of the pool, what all passes are to be spent on.
     """
-    if scoring.share >= share:
+    if is_evaluated(session, scoring, share):
         return False
-    if scoring.completed_at is not None and scoring.completed_at >= scoring.started_at:
-        scoring.started_at = now()
-    contested_from = {measure.value: _contested_from(session, scoring, measure, share) for measure in SURVEYED}
+    contested_from = _contested_from(session, scoring, share)
     last = session.scalar(select(func.max(Shard.stage)).where(Shard.scoring_id == scoring.id)) or 0
-    like = Shard(scoring_id=scoring.id, stage=last + 1, passes=scoring.passes, contested_from=contested_from)
     rows = _rows_of_patches(session, _is_contested(scoring.id, contested_from))
     scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(rows)))}
-    _cut(session, like, scenes, rows, pixels)
+    contested = partial(Shard, scoring_id=scoring.id, stage=last + 1, passes=scoring.passes)
+    _cut(session, partial(contested, contested_from=contested_from), scenes, rows, pixels)
+    session.execute(update(Shard).where(Shard.scoring_id == scoring.id).values(evaluated=True))
     scoring.share = share
     return True
 
 
-def _contested_from(session: Session, scoring: Scoring, measure: Strategy, share: float) -> float:
-    """Return the score of the last patch that ranks in this share of what was surveyed."""
+def is_evaluated(session: Session, scoring: Scoring, share: float) -> bool:
+    """Tell whether what surveys leave contested, with this share, is planned; also when there was no survey."""
+    return scoring.share >= share and not session.scalar(
+        select(exists().where(Shard.scoring_id == scoring.id, Shard.evaluated == false()))
+    )
+
+
+def _contested_from(session: Session, scoring: Scoring, share: float) -> dict[str, float]:
+    """By measure the score from which a surveyed patch is contested."""
     if share == 1:
-        return 0.0
+        return {measure.value: 0.0 for measure in SURVEYED}
+    stages = select(Shard).where(Shard.scoring_id == scoring.id, Shard.stage > 0).order_by(Shard.stage.desc())
+    before = session.scalars(stages.limit(1)).first()
+    if before is not None and before.contested_from is not None and scoring.share == share:
+        return before.contested_from
+    left = share if before is None else (share - scoring.share) / (1 - scoring.share)
+    return {measure.value: _score_at(session, scoring, measure, left) for measure in SURVEYED}
+
+
+def _score_at(session: Session, scoring: Scoring, measure: Strategy, share: float) -> float:
+    """The score of the last patch that ranks in this share of those that are only surveyed."""
     surveyed = Score.scoring_id == scoring.id, Score.measure == measure.value, Score.surveyed == true()
     count = session.scalar(select(func.count()).select_from(Score).where(*surveyed)) or 0
     ranking = select(Score.value).where(*surveyed).order_by(Score.value.desc(), Score.patch_id.desc())
@@ -142,8 +165,7 @@ def _contested_from(session: Session, scoring: Scoring, measure: Strategy, share
 def _is_contested(scoring_id: int, contested_from: Mapping[str, float]) -> ColumnElement[bool]:
     """Of a patch: a survey scores it so high by one of the measures."""
     high = or_(*(and_(Score.measure == measure, Score.value >= value) for measure, value in contested_from.items()))
-    surveyed = Score.scoring_id == scoring_id, Score.surveyed == true()
-    return Patch.id.in_(select(Score.patch_id).where(*surveyed, high))
+    return exists().where(Score.scoring_id == scoring_id, Score.patch_id == Patch.id, Score.surveyed == true(), high)
 
 
 def _rows_of_patches(session: Session, which: ColumnElement[bool]) -> dict[int, dict[int, int]]:
@@ -157,25 +179,19 @@ def _rows_of_patches(session: Session, which: ColumnElement[bool]) -> dict[int, 
 
 
 def _cut(
-    session: Session, like: Shard, scenes: Mapping[int, Scene], rows: Mapping[int, Mapping[int, int]], pixels: int
+    session: Session,
+    shard: Callable[..., Shard],
+    scenes: Mapping[int, Scene],
+    rows: Mapping[int, Mapping[int, int]],
+    pixels: int,
 ) -> None:
-    """Add the shards of scenes, of whose rows of patches it is given how many each holds; all else is as in one."""
+    """Add the shards of scenes, of whose rows of patches it is given how many each holds."""
     sizes = {scene_id: _pixels(scenes[scene_id], sum(of_scene.values())) for scene_id, of_scene in rows.items()}
     pixels = max(pixels, sum(sizes.values()) // MOST_SHARDS)
     for scene_id, of_scene in rows.items():
         for of_shard in _shared_out(of_scene, max(1, round(sizes[scene_id] / pixels))):
-            session.add(
-                Shard(
-                    scoring_id=like.scoring_id,
-                    scene_id=scene_id,
-                    stage=like.stage,
-                    passes=like.passes,
-                    contested_from=like.contested_from,
-                    first_row=min(of_shard),
-                    last_row=max(of_shard),
-                    patch_count=sum(of_shard.values()),
-                )
-            )
+            place = {"scene_id": scene_id, "first_row": min(of_shard), "last_row": max(of_shard)}
+            session.add(shard(**place, patch_count=sum(of_shard.values())))
     session.flush()
 
 
@@ -207,9 +223,11 @@ def shards_of(session: Session, scoring: Scoring) -> Sequence[Shard]:
     return session.scalars(statement.order_by(Shard.scene_id, Shard.stage, Shard.first_row)).all()
 
 
-def ranks_by(scoring: Scoring, measure: str) -> bool:
-    """Tell whether a scoring, once complete, ranks the pool by this measure: some need all passes on all patches."""
-    return scoring.share == 1 or measure in SURVEYED
+def ranks_by(session: Session, scoring: Scoring, measure: str) -> bool:
+    """Tell whether a scoring ranks all that it knows by this measure: some need all passes on every patch."""
+    return measure in SURVEYED or not session.scalar(
+        select(exists().where(Score.scoring_id == scoring.id, Score.measure.in_(SURVEYED), Score.surveyed == true()))
+    )
 
 
 def pool_size(session: Session, scoring: Scoring) -> int:
@@ -240,21 +258,24 @@ def patches_of(session: Session, shard: Shard) -> Sequence[Patch]:
     return session.scalars(statement.order_by(Patch.row_off, Patch.col_off)).all()
 
 
-def enqueue_undone(session: Session, scoring: Scoring, *, goes_on: bool = False) -> bool:
+def enqueue_undone(session: Session, scoring: Scoring) -> bool:
     """Have a job for every shard that is not done, a failed one again; tell whether there was any such shard.
 
     The largest come first: so all workers end at about the same time.
-
-    Args:
-        session: a writing session.
-        scoring: whose shards.
-        goes_on: the stage before has just ended, so that the work on the scoring began earlier.
     """
     undone = _undone(session, scoring)
-    if undone and not goes_on and _shards_with_a_job(session, OPEN).isdisjoint(undone):
-        scoring.started_at = now()  # nobody was at work on it
+    if undone and _is_idle(session, scoring, undone):
+        scoring.started_at = now()
     jobs.enqueue_all(session, JobKind.SCORE_SHARD, {str(shard_id): {"shard_id": shard_id} for shard_id in undone})
     return bool(undone)
+
+
+def _is_idle(session: Session, scoring: Scoring, undone: Sequence[int]) -> bool:
+    """Tell whether nobody is at work on a scoring, nor has just ended a stage of it."""
+    if not _shards_with_a_job(session, OPEN).isdisjoint(undone):
+        return False
+    last = session.scalar(select(func.max(Shard.done_at)).where(Shard.scoring_id == scoring.id))
+    return last is None or last < now() - _PAUSE
 
 
 def complete(session: Session, scoring: Scoring, agreement: dict[str, float | None]) -> None:
@@ -269,10 +290,10 @@ def halves_of(session: Session, scoring: Scoring, measure: str) -> tuple[NDArray
     """Return the scores by each half of the passes of all patches that met them, in the order of the patches' ids.
 
     Returns:
-        Two arrays (N,) in nats; empty if a release of before did not keep them.
+        Two arrays (N,) in nats; NaN where a release of before did not keep them.
     """
     statement = select(Score.first_half, Score.second_half).where(
-        Score.scoring_id == scoring.id, Score.measure == measure, Score.first_half.is_not(None)
+        Score.scoring_id == scoring.id, Score.measure == measure, Score.surveyed == false()
     )
     rows = session.execute(statement.order_by(Score.patch_id).execution_options(yield_per=PAGE))
     pages = [np.array(page, dtype=np.float64) for page in rows.partitions()]  # not all rows at once: there are millions
@@ -315,8 +336,8 @@ def progress(session: Session, scoring: Scoring) -> Progress:
     )
     total, done, paced, worked_s = (value or 0 for value in session.execute(sums.where(of_scoring)).one())
     patches = pool_size(session, scoring)
-    if not scoring.share:
-        total += _EXPECTED_CONTESTED * patches * scoring.passes
+    pending = select(func.sum(Shard.patch_count)).where(of_scoring, Shard.evaluated == false())
+    total += _EXPECTED_CONTESTED * (session.scalar(pending) or 0) * scoring.passes
     under_way = sum(job.done * effort for job, effort in running)
     done, paced = done + under_way, paced + under_way
     worked_s += sum((now() - job.started_at).total_seconds() for job, _ in running if job.started_at is not None)
@@ -343,7 +364,7 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     if scoring is not None and not _unplanned(session, scoring):
         undone = _undone(session, scoring)
         left_to_others = undone and _shards_with_a_job(session, (*OPEN, JobState.FAILED)).issuperset(undone)
-        is_done = not undone and scoring.share >= settings.mc_contested_share
+        is_done = not undone and is_evaluated(session, scoring, settings.mc_contested_share)
         if left_to_others or (is_done and scoring == newest(session)):
             return None
     return jobs.enqueue(session, JobKind.SCORE_POOL)
@@ -355,9 +376,9 @@ def _shards_with_a_job(session: Session, states: Sequence[JobState]) -> set[int]
 
 
 def _undone(session: Session, scoring: Scoring) -> Sequence[int]:
-    """Return the ids of the shards that are not done, those of most patches first."""
+    """Return the ids of the shards that are not done, those of most work first."""
     statement = select(Shard.id).where(Shard.scoring_id == scoring.id, Shard.done_at.is_(None))
-    return session.scalars(statement.order_by(Shard.patch_count.desc(), Shard.id)).all()
+    return session.scalars(statement.order_by(_WORK.desc(), Shard.id)).all()
 
 
 def _has_pool(session: Session) -> bool:

@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     mc_seed: int = Field(0, ge=0, description="Seed of the dropout masks; stored with every score.")
     mc_contested_share: float = Field(
         0.2,
-        gt=0,
+        ge=0.2,
         le=1,
         description="Share of a large pool that all passes are spent on: what one pass without dropout finds most "
         "uncertain, by either entropy. 1: all of it, which ranking by `mutual_information` needs.",

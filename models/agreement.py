@@ -20,7 +20,8 @@ def top_agreement(one: NDArray[np.floating], other: NDArray[np.floating], pool: 
         pool: How many patches there are in all; the others rank below these N. N unless given.
 
     Returns:
-        From 0 to 1; chance gives 0.1. None if a tenth of the pool is no whole patch, or more than N patches.
+        From 0 to 1; chance gives 0.1, or a tenth of the pool as a share of N. None if a tenth of the pool is no whole
+        patch, or more than half of the N: then even chance would look steady.
 
     Raises:
         ValueError: The two are not of the same length.
@@ -28,7 +29,7 @@ def top_agreement(one: NDArray[np.floating], other: NDArray[np.floating], pool: 
     if one.shape != other.shape or one.ndim != 1:
         raise ValueError(f"the scores have the shapes {one.shape} and {other.shape}; they must be of the same patches")
     count = int(TOP_SHARE * (len(one) if pool is None else pool))
-    if not 0 < count <= len(one):
+    if not 0 < count <= len(one) / 2:
         return None
     return len(np.intersect1d(_top(one, count), _top(other, count))) / count
 

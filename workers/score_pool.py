@@ -7,6 +7,7 @@ large pool the first shards are a survey; then come those of the patches that it
 from itertools import groupby
 from typing import Final
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from catalog import scorings
@@ -38,9 +39,7 @@ def score_by(work: Work, version: int) -> None:
         scorings.plan(session, scoring, pixels, share)
         if scorings.enqueue_undone(session, scoring):
             return
-        if scorings.plan_contested(session, scoring, pixels, share) and scorings.enqueue_undone(
-            session, scoring, goes_on=True
-        ):
+        if scorings.plan_contested(session, scoring, pixels, share) and scorings.enqueue_undone(session, scoring):
             return
         shards = scorings.shards_of(session, scoring)
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
@@ -58,6 +57,7 @@ def _agreement(session: Session, scoring: Scoring, measure: str) -> float | None
 
     After a survey it is told of the patches that met all passes: the top tenth is among them.
     """
-    if not scorings.ranks_by(scoring, measure):
+    if not scorings.ranks_by(session, scoring, measure):
         return None
-    return top_agreement(*scorings.halves_of(session, scoring, measure), scorings.pool_size(session, scoring))
+    first, second = scorings.halves_of(session, scoring, measure)
+    return None if np.isnan(first).any() else top_agreement(first, second, scorings.pool_size(session, scoring))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import raster_keys
-from catalog.records import Scene, Shard
+from catalog.records import Shard
 from imagery.classes import UNKNOWN
 from imagery.cog import float_map_writer
 from imagery.grid import Window
@@ -79,25 +79,11 @@ def put_together(store: RasterStore, shards: Sequence[Shard]) -> None:
         store: has the parts, gets the maps.
         shards: all of one scene in one scoring, by stage from north to south.
     """
-    scene, scoring_id = shards[0].scene, shards[0].scoring_id
-    keys = {what: raster_keys.scored(scoring_id, scene.id, what) for what in MAPS}
     base = [shard for shard in shards if shard.stage == 0]
     contested = [shard for shard in shards if shard.stage > 0 and store.exists(_part(shard, "entropy"))]
-    made = store.exists(keys["entropy"])
-    if made and not contested:
-        return
-    grid = source_of(scene).grid
-    layers = {what: _Layers(store, keys[what] if made else None, base, contested, what) for what in MAPS}
-    classes = np.empty((grid.height, grid.width), dtype=np.uint8)
-    with TemporaryDirectory() as folder:
-        entropy_file = Path(folder) / "entropy.tif"
-        for row, strip in layers["classes"].strips():
-            classes[row : row + strip.shape[0]] = strip
-        with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
-            for row, strip in layers["entropy"].strips():
-                write_entropy(row, strip)
-        store.put(keys["classes"], mask_to_geotiff(classes, grid))
-        store.put_file(keys["entropy"], entropy_file)  # last: who finds it finds the other
+    layers = _Layers(store, base, contested, made=store.exists(_map(base[0], "entropy")))
+    if contested or not layers.made:
+        _write_maps(layers)
     for what, shard in product(reversed(MAPS), shards):  # a part counts while its entropy is there
         if store.exists(_part(shard, what)):  # those of earlier stages may have been dropped then
             store.delete(_part(shard, what))
@@ -105,49 +91,58 @@ def put_together(store: RasterStore, shards: Sequence[Shard]) -> None:
 
 @dataclass(frozen=True)
 class _Layers:
-    """What a map of a scene is put together from.
+    """What the maps of a scene are put together from.
 
     Attributes:
         store: Has all of it.
-        made: The key of the map that earlier stages left; None if there is none yet.
-        base: Otherwise the shards whose parts cover the scene.
+        base: The shards whose parts cover the scene.
         contested: Those whose parts lie over that.
-        what: Which map.
+        made: Whether there are maps by earlier stages, in place of the parts of ``base``.
     """
 
     store: RasterStore
-    made: str | None
     base: Sequence[Shard]
     contested: Sequence[Shard]
-    what: str
+    made: bool
 
-    def strips(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield strips that follow each other from the first row to the last."""
-        for row, strip in self._base_strips():
-            yield row, self._covered(row, strip)
+    def strips(self, what: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield strips of a map that follow each other from the first row to the last."""
+        for row, strip in self._base_strips(what):
+            yield row, self._covered(row, strip, what)
 
-    def _base_strips(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        if self.made is not None:
-            whole = Window(0, 0, *_shape(self.base[0].scene))
-            yield from _strips(self.store.uri(self.made), whole, 0, whole.height)
+    def _base_strips(self, what: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        if self.made:
+            grid = source_of(self.base[0].scene).grid
+            whole = Window(0, 0, grid.height, grid.width)
+            yield from _strips(self.store.uri(_map(self.base[0], what)), whole, 0, grid.height)
             return
         for shard, first, last in _shared_out(self.base):
-            yield from _strips(self.store.uri(_part(shard, self.what)), window_of_shard(shard), first, last)
+            yield from _strips(self.store.uri(_part(shard, what)), window_of_shard(shard), first, last)
 
-    def _covered(self, row: int, strip: NDArray[Any]) -> NDArray[Any]:
+    def _covered(self, row: int, strip: NDArray[Any], what: str) -> NDArray[Any]:
         for shard in self.contested:
             part = window_of_shard(shard)
             first, last = max(row, part.row_off), min(row + len(strip), part.row_off + part.height)
-            for at, over in _strips(self.store.uri(_part(shard, self.what)), part, first, last):
-                known = over != UNKNOWN.value if self.what == "classes" else ~np.isnan(over)
+            for at, over in _strips(self.store.uri(_part(shard, what)), part, first, last):
+                known = over != UNKNOWN.value if what == "classes" else ~np.isnan(over)
                 rows = slice(at - row, at - row + len(over))
                 strip[rows] = np.where(known, over, strip[rows])
         return strip
 
 
-def _shape(scene: Scene) -> tuple[int, int]:
-    grid = source_of(scene).grid
-    return grid.height, grid.width
+def _write_maps(layers: _Layers) -> None:
+    store, shard = layers.store, layers.base[0]
+    grid = source_of(shard.scene).grid
+    classes = np.empty((grid.height, grid.width), dtype=np.uint8)
+    with TemporaryDirectory() as folder:
+        entropy_file = Path(folder) / "entropy.tif"
+        for row, strip in layers.strips("classes"):
+            classes[row : row + strip.shape[0]] = strip
+        with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
+            for row, strip in layers.strips("entropy"):
+                write_entropy(row, strip)
+        store.put(_map(shard, "classes"), mask_to_geotiff(classes, grid))
+        store.put_file(_map(shard, "entropy"), entropy_file)  # last: who finds it finds the other
 
 
 def _shared_out(shards: Sequence[Shard]) -> Iterator[tuple[Shard, int, int]]:
@@ -166,3 +161,7 @@ def _strips(uri: str, part: Window, first: int, last: int) -> Iterator[tuple[int
 
 def _part(shard: Shard, what: str) -> str:
     return raster_keys.scored_part(shard.scoring_id, shard.scene_id, what, shard.stage, shard.first_row)
+
+
+def _map(shard: Shard, what: str) -> str:
+    return raster_keys.scored(shard.scoring_id, shard.scene_id, what)

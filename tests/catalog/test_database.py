@@ -5,6 +5,7 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -16,7 +17,19 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from catalog import migrations, scorings
 from catalog.context import Catalog
 from catalog.database import Database
-from catalog.records import Base, Job, JobKind, JobState, RunState, RunTrigger, Scene, Shard, TrainingRun, Watermark
+from catalog.records import (
+    Base,
+    Job,
+    JobKind,
+    JobState,
+    RunState,
+    RunTrigger,
+    Scene,
+    Score,
+    Shard,
+    TrainingRun,
+    Watermark,
+)
 from catalog.settings import Settings
 from tests.catalog_fixtures import add_scene, add_scoring
 
@@ -73,11 +86,39 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
         (shard,) = session.query(Shard)
         assert (shard.scoring_id, shard.scene_id, shard.patch_count) == (scoring.id, 1, len(patches))
         assert (shard.first_row, shard.last_row, shard.seconds) == (0, 68, None)
+        assert (shard.passes, shard.stage, shard.evaluated) == (scoring.passes, 0, True)
         known = scorings.find_or_open(session, 1, catalog.settings)
         assert known.id == scoring.id
         scorings.plan(session, known, 2**21, 1.0)
         assert {item.scene_id: item.done_at is not None for item in session.query(Shard)} == {1: True, 2: False}
-        assert len(scorings.halves_of(session, known, "entropy_top10")[0]) == 0
+        assert np.isnan(scorings.halves_of(session, known, "entropy_top10")).all()
+
+
+def test_what_was_surveyed_is_scored_anew_by_an_older_release(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        whole = add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
+        surveyed = add_scoring(session, 2, {patch.id: 0.5 for patch in patches})
+        place = {"scene_id": 1, "first_row": 0, "last_row": 68, "patch_count": 20}
+        session.add_all(
+            [
+                Shard(scoring_id=whole.id, passes=20, **place),
+                Shard(scoring_id=surveyed.id, passes=0, **place),
+                Shard(scoring_id=surveyed.id, passes=20, stage=1, contested_from={"entropy_top10": 0.4}, **place),
+            ]
+        )
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+    catalog.database.migrate()
+    with catalog.read() as session:
+        assert [shard.scoring_id for shard in session.query(Shard)] == [whole.id]
+        assert {score.scoring_id for score in session.query(Score)} == {whole.id}
+        newest = scorings.newest(session)
+        assert newest is not None
+        assert newest.id == whole.id
 
 
 def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: Catalog) -> None:

@@ -1,15 +1,18 @@
 """How a scoring is cut into shards, and how it is completed."""
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import numpy as np
 import pytest
 import redis
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
 from catalog import failures, jobs, scorings
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, JobState, Patch, SceneRole, SceneState, Score, Scoring, Shard
+from catalog.records import Job, JobKind, JobState, Patch, SceneRole, SceneState, Score, Scoring, Shard, now
 from tests.catalog_fixtures import add_scene
 
 
@@ -170,105 +173,166 @@ def test_scores_are_known_by_each_half_of_the_passes(catalog: Catalog) -> None:
             session.add(score)
         session.flush()
         first, second = scorings.halves_of(session, scoring, "m")
-        np.testing.assert_array_equal(first, [0.25, 2.0])  # the other was surveyed only
-        np.testing.assert_array_equal(second, [0.5, 1.0])
+        np.testing.assert_array_equal(first, [0.25, np.nan, 2.0])
+        np.testing.assert_array_equal(second, [0.5, np.nan, 1.0])
+        session.get_one(Score, (scoring.id, patches[1].id, "m")).surveyed = True
+        session.flush()
+        np.testing.assert_array_equal(scorings.halves_of(session, scoring, "m")[0], [0.25, 2.0])
         assert [part.shape for part in scorings.halves_of(session, scoring, "other")] == [(0,), (0,)]
 
 
-def surveyed(session, values: dict[int, tuple[float, float]]) -> Scoring:
-    """A scoring whose survey is done, with scores of patches by the two entropies."""
-    scoring = session.get_one(Scoring, 1)
+PIXELS = 5 * 32**2  # of a shard
+
+
+@pytest.fixture
+def hundred(catalog: Catalog) -> list[int]:
+    """The ids of the patches of a pool whose survey is planned."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, width=320, height=320)
+    planned(catalog, PIXELS, share=0.2)
+    return [patch.id for patch in patches]
+
+
+def do_survey(session: Session, values: Mapping[int, tuple[float, float]]) -> Scoring:
+    """End all shards of the survey, which gives patches these scores by the two entropies."""
     for patch_id, of_patch in values.items():
-        for measure, value in zip(("entropy_top10", "entropy_mean"), of_patch, strict=True):
-            session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure, surveyed=True, value=value))
+        for measure, value in zip(scorings.SURVEYED, of_patch, strict=True):
+            session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure.value, surveyed=True, value=value))
     for shard in session.scalars(select(Shard).where(Shard.done_at.is_(None))):
         scorings.mark_done(session, shard.id, 1.0)
     session.flush()
-    return scoring
+    return session.get_one(Scoring, 1)
 
 
-def test_a_large_pool_is_surveyed_in_larger_shards_and_a_small_one_is_not(catalog: Catalog) -> None:
-    with catalog.database.write() as session:
-        add_scene(session, width=320, height=320)  # a hundred patches
-    scoring, shards = planned(catalog, 5 * 32**2, share=0.2)
-    assert {shard.passes for shard in shards} == {0}
-    assert len(shards) == 2  # of forty
-    assert scoring.share == 0.0
+def plan_contested(session: Session, scoring: Scoring, share: float = 0.2) -> set[int]:
+    """Plan the next stage, and do it; return the ids of its patches."""
+    assert scorings.plan_contested(session, scoring, PIXELS, share)
+    found = set()
+    for shard in scorings.shards_of(session, scoring):
+        if shard.done_at is None:
+            of_shard = scorings.patches_of(session, shard)
+            assert (shard.passes, shard.patch_count) == (20, len(of_shard))
+            found |= {patch.id for patch in of_shard}
+    session.execute(update(Score).where(Score.patch_id.in_(found)).values(surveyed=False))
+    for shard in scorings.shards_of(session, scoring):
+        scorings.mark_done(session, shard.id, 1.0)
+    session.flush()
+    return found
+
+
+def alike(values: Mapping[int, float]) -> dict[int, tuple[float, float]]:
+    """The same scores by both entropies."""
+    return {patch_id: (value, value) for patch_id, value in values.items()}
+
+
+def rising(patches: Sequence[int], start: float = 0.0) -> dict[int, float]:
+    return {patch_id: start + index / 1000 for index, patch_id in enumerate(patches, start=1)}
+
+
+def test_a_large_pool_is_surveyed_in_larger_shards_and_a_small_one_is_not(catalog: Catalog, hundred: list[int]) -> None:
+    scoring, shards = planned(catalog, PIXELS, share=0.2)
+    assert {(shard.passes, shard.evaluated) for shard in shards} == {(0, False)}
+    assert [shard.patch_count for shard in shards] == [50, 50]
     with catalog.database.write() as session:
         add_scene(session, "small", offset_px=400, width=64, height=64)
-    _, both = planned(catalog, 5 * 32**2, share=0.2)
-    assert [shard.passes for shard in both if shard.scene_id == 2] == [20]
+    _, both = planned(catalog, PIXELS, share=0.2)
+    assert [(shard.passes, shard.evaluated) for shard in both if shard.scene_id == 2] == [(20, True)]
+    with catalog.read() as session:
+        assert not scorings.is_evaluated(session, scoring, 0.2)
 
 
-def test_all_passes_are_spent_on_what_either_entropy_ranks_high(catalog: Catalog) -> None:
+def test_all_passes_are_spent_on_what_either_entropy_ranks_high(catalog: Catalog, hundred: list[int]) -> None:
+    values = {patch_id: (place / 100, place % 10 + place / 1000) for place, patch_id in enumerate(hundred)}
     with catalog.database.write() as session:
-        _, patches = add_scene(session, width=320, height=320)
-    planned(catalog, 5 * 32**2, share=0.2)
-    values = {patch.id: (place / 100, (place % 10) / 10 + place / 1000) for place, patch in enumerate(patches)}
-    with catalog.database.write() as session:
-        scoring = surveyed(session, values)
-        assert scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)
-        finer = [shard for shard in scorings.shards_of(session, scoring) if shard.stage == 1]
-        found = {patch.id for shard in finer for patch in scorings.patches_of(session, shard)}
-        assert not scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)  # once
-        assert scoring.share == 0.2
+        scoring = do_survey(session, values)
+        found = plan_contested(session, scoring)
+        assert not scorings.plan_contested(session, scoring, PIXELS, 0.2)  # once
+        stages = [shard.stage for shard in scorings.shards_of(session, scoring)]
     highest = [sorted(values, key=lambda patch_id: -values[patch_id][which])[:20] for which in (0, 1)]
     assert found == {*highest[0], *highest[1]}
-    assert sum(shard.patch_count for shard in finer) == len(found) > 30
-    assert {shard.passes for shard in finer} == {20}
-    assert len(finer) > 1
+    assert 30 < len(found) < 40
+    assert stages.count(1) > 1
 
 
-def test_patches_without_data_or_doubt_are_not_contested(catalog: Catalog) -> None:
+def test_patches_without_data_or_doubt_are_not_contested(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        _, patches = add_scene(session, width=320, height=320)
-    planned(catalog, 5 * 32**2, share=0.2)
-    with catalog.database.write() as session:
-        scoring = surveyed(session, {patch.id: (float(place < 3),) * 2 for place, patch in enumerate(patches)})
-        scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)
-        finer = [shard for shard in scorings.shards_of(session, scoring) if shard.stage == 1]
-        found = {patch.id for shard in finer for patch in scorings.patches_of(session, shard)}
-    assert found == {patch.id for patch in patches[:3]}
+        scoring = do_survey(session, alike({patch_id: float(patch_id in hundred[:3]) for patch_id in hundred}))
+        assert plan_contested(session, scoring) == set(hundred[:3])
 
 
-def test_a_larger_share_has_the_rest_done(catalog: Catalog) -> None:
+def test_a_pool_without_doubt_is_evaluated_and_needs_no_further_stage(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        _, patches = add_scene(session, width=320, height=320)
-    planned(catalog, 5 * 32**2, share=0.2)
-    pixels = 5 * 32**2
+        scoring = do_survey(session, alike(dict.fromkeys(hundred, 0.0)))
+        assert plan_contested(session, scoring) == set()
+        assert not scorings.enqueue_undone(session, scoring)
+        assert scorings.is_evaluated(session, scoring, 0.2)
+        assert scorings.progress(session, scoring).done == 1.0
+
+
+def test_a_later_scene_is_held_against_the_contested_patches_of_before(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        scoring = surveyed(session, {patch.id: (place / 100, 0.0) for place, patch in enumerate(patches)})
-        scorings.plan_contested(session, scoring, pixels, 0.2)
-        for shard in scorings.shards_of(session, scoring):
-            for patch in scorings.patches_of(session, shard) if shard.stage else []:
-                session.get_one(Score, (1, patch.id, "entropy_top10")).surveyed = False
-                session.get_one(Score, (1, patch.id, "entropy_mean")).surveyed = False
-            scorings.mark_done(session, shard.id, 1.0)
-        scorings.complete(session, scoring, {})
+        plan_contested(session, do_survey(session, alike(rising(hundred))))
+        _, later = add_scene(session, "later", offset_px=400, width=320, height=320)
+    _, shards = planned(catalog, PIXELS, share=0.2)
+    assert {shard.passes for shard in shards if shard.scene_id == 2} == {0}
+    of_later = [patch.id for patch in later]
+    with catalog.database.write() as session:
+        scoring = session.get_one(Scoring, 1)
+        survey = 100 + 100, 100 + 20 * 20  # done, with the contested patches of before
+        assert scorings.progress(session, scoring).done == pytest.approx(survey[1] / (survey[0] + 20 * 20 + 30 * 20))
+        scoring = do_survey(session, alike(rising(of_later, start=0.02)))
+        assert plan_contested(session, scoring) == set(of_later[-40:])  # from .081 on, as before
+
+
+def test_a_larger_share_takes_the_next_patches(catalog: Catalog, hundred: list[int]) -> None:
+    with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(hundred)))
+        plan_contested(session, scoring)
+        assert plan_contested(session, scoring, 0.3) == set(hundred[70:80])
+        assert scoring.share == 0.3
+
+
+def test_mutual_information_ranks_once_all_patches_have_met_the_passes(catalog: Catalog, hundred: list[int]) -> None:
     wanted = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
     with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(hundred)))
+        plan_contested(session, scoring)
+        scorings.complete(session, scoring, {})
         session.execute(delete(Job))
         assert scorings.enqueue_if_unscored(session, 1, catalog.settings) is None
         assert scorings.enqueue_if_unscored(session, 1, wanted) is not None
-        assert not scorings.ranks_by(scoring, "mutual_information")
-        scorings.plan_contested(session, scoring, pixels, 1.0)
-        rest = [shard for shard in scorings.shards_of(session, scoring) if shard.stage == 2]
-        assert sum(len(scorings.patches_of(session, shard)) for shard in rest) == 80
-        assert scorings.ranks_by(scoring, "mutual_information")
+        assert not scorings.ranks_by(session, scoring, "mutual_information")
+        assert scorings.ranks_by(session, scoring, "entropy_mean")
+        with session.begin_nested() as nested:
+            scorings.plan_contested(session, scoring, PIXELS, 1.0)
+            assert not scorings.ranks_by(session, scoring, "mutual_information")  # planned only
+            nested.rollback()
+        assert plan_contested(session, scoring, 1.0) == set(hundred[:80])
+        assert scorings.ranks_by(session, scoring, "mutual_information")
 
 
-def test_progress_counts_the_work_of_both_stages(catalog: Catalog) -> None:
+def test_progress_counts_the_work_of_both_stages(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        _, patches = add_scene(session, width=320, height=320)
-    scoring, _ = planned(catalog, 5 * 32**2, share=0.2)
-    with catalog.read() as session:
+        scoring = session.get_one(Scoring, 1)
         assert scorings.progress(session, scoring) == scorings.Progress(0.0, 100, None)
-    with catalog.database.write() as session:
-        scoring = surveyed(session, {patch.id: (place / 100,) * 2 for place, patch in enumerate(patches)})
-        after_survey = scorings.progress(session, scoring)
-        assert after_survey.done == pytest.approx(100 / (100 + 30 * 20))
-        scorings.plan_contested(session, scoring, 5 * 32**2, 0.2)
+        do_survey(session, alike(rising(hundred)))
+        assert scorings.progress(session, scoring).done == pytest.approx(100 / (100 + 30 * 20))
+        scorings.plan_contested(session, scoring, PIXELS, 0.2)
         assert scorings.progress(session, scoring).done == pytest.approx(100 / (100 + 20 * 20))
         for shard in scorings.shards_of(session, scoring):
             scorings.mark_done(session, shard.id, 1.0)
         assert scorings.progress(session, scoring).done == 1.0
+
+
+@pytest.mark.parametrize("pause", [timedelta(seconds=5), timedelta(days=3)])
+def test_stages_are_one_work_unless_something_came_between(
+    catalog: Catalog, hundred: list[int], pause: timedelta
+) -> None:
+    with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(hundred)))
+        scoring.started_at = began = now() - pause - timedelta(seconds=10)
+        for shard in scorings.shards_of(session, scoring):
+            shard.done_at = now() - pause
+        scorings.plan_contested(session, scoring, PIXELS, 0.2)
+        scorings.enqueue_undone(session, scoring)
+        assert (scoring.started_at == began) == (pause < timedelta(minutes=1))

@@ -43,5 +43,5 @@ def test_the_top_tenth_of_a_pool_of_which_the_highest_are_given():
     other[[28, 0]] = other[[0, 28]]
     assert top_agreement(one, other) == pytest.approx(2 / 3)
     assert top_agreement(one, other, pool=100) == pytest.approx(9 / 10)
-    assert top_agreement(one, other, pool=309) == pytest.approx(1.0)
-    assert top_agreement(one, other, pool=310) is None  # they do not hold the top tenth
+    assert top_agreement(one, other, pool=150) == pytest.approx(14 / 15)
+    assert top_agreement(one, other, pool=160) is None  # chance alone would have them agree on half

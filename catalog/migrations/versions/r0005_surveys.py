@@ -22,6 +22,7 @@ def upgrade() -> None:
         shards.drop_constraint("shards_scoring_id_scene_id_first_row_key", type_="unique")
         shards.add_column(sa.Column("stage", sa.Integer(), nullable=False, server_default="0"))
         shards.add_column(sa.Column("passes", sa.Integer(), nullable=False, server_default="0"))
+        shards.add_column(sa.Column("evaluated", sa.Boolean(), nullable=False, server_default=sa.true()))
         shards.add_column(sa.Column("contested_from", sa.JSON(), nullable=True))
         shards.create_unique_constraint(
             "shards_scoring_id_scene_id_stage_first_row_key", ["scoring_id", "scene_id", "stage", "first_row"]
@@ -32,10 +33,17 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DELETE FROM shards WHERE stage > 0")
+    # What was surveyed has to be scored anew, by all passes.
+    op.execute(
+        "UPDATE scorings SET completed_at = NULL, seconds = NULL, agreement = NULL "
+        "WHERE id IN (SELECT scoring_id FROM shards WHERE passes = 0)"
+    )
+    op.execute("DELETE FROM scores WHERE scoring_id IN (SELECT scoring_id FROM shards WHERE passes = 0)")
+    op.execute("DELETE FROM shards WHERE scoring_id IN (SELECT scoring_id FROM shards WHERE passes = 0)")
     with op.batch_alter_table("shards", naming_convention=NAMES) as shards:
         shards.drop_constraint("shards_scoring_id_scene_id_stage_first_row_key", type_="unique")
         shards.drop_column("contested_from")
+        shards.drop_column("evaluated")
         shards.drop_column("passes")
         shards.drop_column("stage")
         shards.create_unique_constraint(
