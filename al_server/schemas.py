@@ -301,8 +301,8 @@ class ScoringAnswer(BaseModel):
     passes: int
     seed: int
     share: float = Field(
-        description="of the pool, what all passes are spent on: what a survey of one pass finds most uncertain, by "
-        "either entropy; 1: all of it, without a survey; 0: the survey is not yet evaluated"
+        description="of the scenes that were surveyed by one pass, what all passes are spent on: the patches most "
+        "uncertain by either entropy; 1: all of the pool"
     )
     patches: int = Field(description="of the pool, as far as they are known")
     progress: float | None = Field(description="0 to 1, the share of the work that is done; null without any")

@@ -30,8 +30,8 @@ PAGE: Final = 10_000  # rows fetched together
 SURVEYED: Final = (Strategy.ENTROPY_TOP10, Strategy.ENTROPY_MEAN)
 """The rankings that a survey prepares. Mutual information is what passes disagree on: one pass knows nothing of it."""
 SURVEY: Final = 0  # passes of a survey, which drop anything
-_SURVEY_SPEED: Final = 8  # so much faster than all passes, at least, reading included: its shards are as much larger
-_EXPECTED_CONTESTED: Final = 0.3  # of the pool, before a survey has shown it: measured with the default share
+_SURVEY_SPEED: Final = 8  # its shards are so much larger than those of all passes
+_EXPECTED_CONTESTED: Final = 0.3  # of the pool, before a survey has shown it: about that, with the default share
 _LEAST: Final = 1e-9  # nats; what a survey scores lower is without data, or beyond doubt
 
 _PAUSE: Final = timedelta(minutes=1)  # between two stages of a scoring, at most, for them to count as one work

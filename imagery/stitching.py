@@ -34,8 +34,7 @@ def stitch(
 
     Raises:
         SceneError: A window begins above the one before it, reaches beyond the raster, or has an array that is not of
-            its size or holds NaN or infinity; or some pixel lies in no window, and holes are not
-            allowed.
+            its size or holds NaN or infinity; or some pixel lies in no window, and holes are not allowed.
     """
     band = None
     for window, array in parts:

@@ -89,6 +89,9 @@ def test_a_survey_costs_a_pass_on_all_patches_and_the_others_on_its_share(pool: 
     everywhere = compare_staged([pool], {"all": full(20)})
     of_all = [float(str(row["with reference"])) for row in everywhere if row["passes"] == "all"]
     assert (np.array([float(str(row["with reference"])) for row in rows]) >= of_all).all()
+    split = replace(pool, certain=np.stack([TRUTH, TRUTH[::-1], TRUTH]).astype(np.float32))
+    rows = [row for row in compare_staged([split], {}, [(20, 0.2)]) if "survey" in str(row["passes"])]
+    assert [row["cost"] for row in rows] == pytest.approx([1 + ENTRY + 0.4 * (20 + ENTRY)] * len(MEASURES))
     blind = replace(pool, certain=pool.certain[:, ::-1])
     rows = [row for row in compare_staged([blind], {}, [(20, 0.2)]) if "survey" in str(row["passes"])]
     assert [row["with reference"] for row in rows] == [0.0] * len(MEASURES)

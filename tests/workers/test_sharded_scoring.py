@@ -45,12 +45,7 @@ WAIT_S = 180
 
 @pytest.fixture
 def settings(settings: Settings, mlflow_server: str, tmp_path: Path) -> Settings:
-    changes = {
-        "mlflow_url": mlflow_server,
-        "registered_model": tmp_path.name,
-        "torch_threads": 1,
-        "mc_passes": 12,
-    }
+    changes = {"mlflow_url": mlflow_server, "registered_model": tmp_path.name, "torch_threads": 1, "mc_passes": 12}
     return settings.model_copy(update=changes)
 
 
