@@ -148,25 +148,46 @@ class McSampler:
             ValueError: No masks, or images of the wrong shape.
             torch.OutOfMemoryError: The memory of the GPU does not suffice for a single image.
         """
-        if not masks:
+        return self.sample_apart(images, [masks])[0]
+
+    def sample_apart(self, images: Tensor, groups: Sequence[Sequence[PassMasks]]) -> list[PassSums]:
+        """Run the passes of several groups as :meth:`sample` does, what precedes their first dropout once for all.
+
+        Args:
+            images: As :meth:`sample`.
+            groups: Masks of each pass of each group; at least one pass in each.
+
+        Returns:
+            The sums over the passes of each group.
+
+        Raises:
+            ValueError: As :meth:`sample`.
+            torch.OutOfMemoryError: As :meth:`sample`.
+        """
+        if not all(groups):
             raise ValueError("no masks were given; at least those of one pass are needed")
-        sums: list[PassSums] = []
+        portions: list[list[PassSums]] = []
         done = 0
         while done < len(images):
             portion = images[done : done + max(1, self._most_pixels // _pixels(images))]
-            if (of_portion := self._sample_if_there_is_room(portion, masks)) is not None:
-                sums.append(of_portion)
+            if (of_portion := self._sample_if_there_is_room(portion, groups)) is not None:
+                portions.append(of_portion)
                 done += len(portion)
-        return PassSums(
-            torch.cat([of_portion.probability for of_portion in sums]),
-            torch.cat([of_portion.entropy for of_portion in sums]),
-            len(masks),
-        )
+        return [
+            PassSums(
+                torch.cat([sums.probability for sums in of_group]),
+                torch.cat([sums.entropy for sums in of_group]),
+                of_group[0].passes,
+            )
+            for of_group in zip(*portions, strict=True)
+        ]
 
-    def _sample_if_there_is_room(self, images: Tensor, masks: Sequence[PassMasks]) -> PassSums | None:
+    def _sample_if_there_is_room(self, images: Tensor, groups: Sequence[Sequence[PassMasks]]) -> list[PassSums] | None:
         """The sums; or None, and half as many images are taken from now on."""
         try:
-            return self._sample_at_once(images, masks)
+            with torch.no_grad():
+                begun = self._begin(images)
+                return [self._sum(images, begun, masks) for masks in groups]
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
@@ -175,17 +196,15 @@ class McSampler:
         self._most_pixels = len(images) // 2 * _pixels(images)
         return None
 
-    def _sample_at_once(self, images: Tensor, masks: Sequence[PassMasks]) -> PassSums:
+    def _sum(self, images: Tensor, begun: list[Tensor], masks: Sequence[PassMasks]) -> PassSums:
         height, width = images.shape[-2:]
         device, classes = self._segmenter.device, self._segmenter.classes
         probability = torch.zeros(len(images), classes, height, width, device=device)
         entropy = torch.zeros(len(images), height, width, device=device)
-        with torch.no_grad():
-            begun = self._begin(images)
-            for of_pass in masks:
-                sample = self._finish(begun, of_pass)[:, :, :height, :width]
-                probability += sample
-                entropy += _entropy(sample)
+        for of_pass in masks:
+            sample = self._finish(begun, of_pass)[:, :, :height, :width]
+            probability += sample
+            entropy += _entropy(sample)
         return PassSums(probability, entropy, len(masks))
 
     def _begin(self, images: Tensor) -> list[Tensor]:

@@ -95,7 +95,7 @@ class _Run:
         size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
         done = 0
         for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.champion.card.channels)):
-            parts = [sampler.sample(raw, masks) for masks in groups]
+            parts = sampler.sample_apart(raw, groups)
             prediction = reduce(add, parts).prediction()
             valid = raw.isfinite().all(dim=1)
             halves = [_scores(part.prediction(), valid) for part in parts] if len(parts) > 1 else []

@@ -224,6 +224,23 @@ def test_memory_does_not_grow_with_the_passes():
     assert peak(12) < 1.05 * peak(3)  # passes keep one map more or less of a layer
 
 
+def test_groups_of_passes_are_those_of_themselves_and_begin_once(monkeypatch):
+    segmenter, images = small_segmenter(), raw_images()
+    sampler = McSampler(segmenter)
+    masks = sampler.draw(5, SEED)
+    groups = [masks[:2], masks[2:]]
+    apart = [sampler.sample(images, group) for group in groups]
+    begin, begun = ThinnedUNet.begin, []
+    monkeypatch.setattr(ThinnedUNet, "begin", lambda self, maps: begun.append(1) or begin(self, maps))
+    for together, alone in zip(sampler.sample_apart(images, groups), apart, strict=True):
+        assert torch.equal(together.probability, alone.probability)
+        assert torch.equal(together.entropy, alone.entropy)
+        assert together.passes == alone.passes
+    assert len(begun) == 1
+    with pytest.raises(ValueError, match="no masks"):
+        sampler.sample_apart(images, [masks, []])
+
+
 def test_halves_of_the_passes_add_up():
     """Each half is a prediction of its own, and the two together are that of all passes."""
     segmenter, images = small_segmenter(), raw_images()
