@@ -31,7 +31,7 @@ SURVEYED: Final = (Strategy.ENTROPY_TOP10, Strategy.ENTROPY_MEAN)
 """The rankings that a survey prepares. Mutual information is what passes disagree on: one pass knows nothing of it."""
 SURVEY: Final = 0  # passes of a survey, which drop anything
 _SURVEY_SPEED: Final = 8  # its shards are so much larger than those of all passes
-_EXPECTED_CONTESTED: Final = 0.3  # of the pool, before a survey has shown it: about that, with the default share
+_EXPECTED_CONTESTED: Final = 1.5  # times the share, before a survey has shown it: two measures agree in part
 _LEAST: Final = 1e-9  # nats; what a survey scores lower is without data, or beyond doubt
 
 _PAUSE: Final = timedelta(minutes=1)  # between two stages of a scoring, at most, for them to count as one work
@@ -111,10 +111,9 @@ def plan(session: Session, scoring: Scoring, pixels: int, share: float) -> None:
 def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float) -> bool:
     """After a survey, cut what it leaves contested into the shards of a further stage; tell whether that was to do.
 
-    Contested are the patches that rank in this share of the surveyed ones by any measure that a survey prepares: nearly
-    all that all passes would rank in the top tenth are in the top fifth of a survey (docs/benchmarks.md). Of a scene
-    that comes later, those are contested that score as high as the contested ones of before. A larger share takes the
-    next ones.
+    Contested are the patches that rank in this share of the survey by any measure that it prepares: nearly all that all
+    passes would rank in the top tenth are in the top fifth of a survey (docs/benchmarks.md). A scene that comes later
+    is a survey of its own. When the share has grown, the next patches of all surveys are taken.
 
     Args:
         session: a writing session.
@@ -124,9 +123,13 @@ def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float
     """
     if is_evaluated(session, scoring, share):
         return False
-    contested_from = _contested_from(session, scoring, share)
+    new = select(Shard.scene_id).where(Shard.scoring_id == scoring.id, Shard.evaluated == false())
+    is_new = bool(session.scalar(select(new.exists())))
+    among = true() if share > scoring.share else Patch.scene_id.in_(new)
+    left = share if is_new else (share - scoring.share) / (1 - scoring.share)
+    contested_from = {measure.value: _score_at(session, scoring, measure, left, among) for measure in SURVEYED}
     last = session.scalar(select(func.max(Shard.stage)).where(Shard.scoring_id == scoring.id)) or 0
-    rows = _rows_of_patches(session, _is_contested(scoring.id, contested_from))
+    rows = _rows_of_patches(session, and_(among, _is_contested(scoring.id, contested_from)))
     scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(rows)))}
     contested = partial(Shard, scoring_id=scoring.id, stage=last + 1, passes=scoring.passes)
     _cut(session, partial(contested, contested_from=contested_from), scenes, rows, pixels)
@@ -142,23 +145,16 @@ def is_evaluated(session: Session, scoring: Scoring, share: float) -> bool:
     )
 
 
-def _contested_from(session: Session, scoring: Scoring, share: float) -> dict[str, float]:
-    """By measure the score from which a surveyed patch is contested."""
+def _score_at(session: Session, scoring: Scoring, measure: Strategy, share: float, among: ColumnElement[bool]) -> float:
+    """The score of the last patch that ranks in a share of those that are only surveyed; 0 if the share is all."""
     if share == 1:
-        return {measure.value: 0.0 for measure in SURVEYED}
-    stages = select(Shard).where(Shard.scoring_id == scoring.id, Shard.stage > 0).order_by(Shard.stage.desc())
-    before = session.scalars(stages.limit(1)).first()
-    if before is not None and before.contested_from is not None and scoring.share == share:
-        return before.contested_from
-    left = share if before is None else (share - scoring.share) / (1 - scoring.share)
-    return {measure.value: _score_at(session, scoring, measure, left) for measure in SURVEYED}
-
-
-def _score_at(session: Session, scoring: Scoring, measure: Strategy, share: float) -> float:
-    """The score of the last patch that ranks in this share of those that are only surveyed."""
-    surveyed = Score.scoring_id == scoring.id, Score.measure == measure.value, Score.surveyed == true()
-    count = session.scalar(select(func.count()).select_from(Score).where(*surveyed)) or 0
-    ranking = select(Score.value).where(*surveyed).order_by(Score.value.desc(), Score.patch_id.desc())
+        return 0.0
+    surveyed = select(Score.value).where(
+        Score.scoring_id == scoring.id, Score.measure == measure.value, Score.surveyed == true()
+    )
+    surveyed = surveyed.where(Score.patch_id.in_(select(Patch.id).where(among)))
+    count = session.scalar(select(func.count()).select_from(surveyed.subquery())) or 0
+    ranking = surveyed.order_by(Score.value.desc(), Score.patch_id.desc())
     return max(session.scalar(ranking.offset(max(0, math.ceil(share * count) - 1)).limit(1)) or 0.0, _LEAST)
 
 
@@ -271,7 +267,9 @@ def enqueue_undone(session: Session, scoring: Scoring) -> bool:
 
 
 def _is_idle(session: Session, scoring: Scoring, undone: Sequence[int]) -> bool:
-    """Tell whether nobody is at work on a scoring, nor has just ended a stage of it."""
+    """Tell whether work on a scoring begins, or begins again; not so between two stages of it."""
+    if current(session) is not scoring or (scoring.completed_at and scoring.completed_at >= scoring.started_at):
+        return True
     if not _shards_with_a_job(session, OPEN).isdisjoint(undone):
         return False
     last = session.scalar(select(func.max(Shard.done_at)).where(Shard.scoring_id == scoring.id))
@@ -337,7 +335,7 @@ def progress(session: Session, scoring: Scoring) -> Progress:
     total, done, paced, worked_s = (value or 0 for value in session.execute(sums.where(of_scoring)).one())
     patches = pool_size(session, scoring)
     pending = select(func.sum(Shard.patch_count)).where(of_scoring, Shard.evaluated == false())
-    total += _EXPECTED_CONTESTED * (session.scalar(pending) or 0) * scoring.passes
+    total += min(1.0, _EXPECTED_CONTESTED * scoring.share) * (session.scalar(pending) or 0) * scoring.passes
     under_way = sum(job.done * effort for job, effort in running)
     done, paced = done + under_way, paced + under_way
     worked_s += sum((now() - job.started_at).total_seconds() for job, _ in running if job.started_at is not None)

@@ -185,9 +185,7 @@ class McSampler:
     def _sample_if_there_is_room(self, images: Tensor, groups: Sequence[Sequence[PassMasks]]) -> list[PassSums] | None:
         """The sums; or None, and half as many images are taken from now on."""
         try:
-            with torch.no_grad():
-                begun = self._begin(images)
-                return [self._sum(images, begun, masks) for masks in groups]
+            return self._sample_at_once(images, groups)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
@@ -195,6 +193,11 @@ class McSampler:
         torch.cuda.empty_cache()
         self._most_pixels = len(images) // 2 * _pixels(images)
         return None
+
+    def _sample_at_once(self, images: Tensor, groups: Sequence[Sequence[PassMasks]]) -> list[PassSums]:
+        with torch.no_grad():
+            begun = self._begin(images)
+            return [self._sum(images, begun, masks) for masks in groups]
 
     def _sum(self, images: Tensor, begun: list[Tensor], masks: Sequence[PassMasks]) -> PassSums:
         height, width = images.shape[-2:]

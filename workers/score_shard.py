@@ -60,6 +60,8 @@ def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
     started = time.monotonic()
     with work.catalog.read() as session:
         patches = scorings.patches_of(session, shard)
+    if not patches:  # another attempt has just met them: they are contested no more
+        return
     run = _Run(work, champion, shard, patches)
     # The windows end before the reader does, whatever happens: they read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:

@@ -269,19 +269,57 @@ def test_a_pool_without_doubt_is_evaluated_and_needs_no_further_stage(catalog: C
         assert scorings.progress(session, scoring).done == 1.0
 
 
-def test_a_later_scene_is_held_against_the_contested_patches_of_before(catalog: Catalog, hundred: list[int]) -> None:
+def add_later(catalog: Catalog) -> list[int]:
+    """Add a scene of a hundred patches and plan its survey; return their ids."""
     with catalog.database.write() as session:
-        plan_contested(session, do_survey(session, alike(rising(hundred))))
         _, later = add_scene(session, "later", offset_px=400, width=320, height=320)
     _, shards = planned(catalog, PIXELS, share=0.2)
     assert {shard.passes for shard in shards if shard.scene_id == 2} == {0}
-    of_later = [patch.id for patch in later]
+    return [patch.id for patch in later]
+
+
+@pytest.mark.parametrize("start", [-0.05, 0.0, 5.0])
+def test_a_later_scene_is_a_survey_of_its_own(catalog: Catalog, hundred: list[int], start: float) -> None:
+    with catalog.database.write() as session:
+        plan_contested(session, do_survey(session, alike(rising(hundred, start=0.1))))
+    later = add_later(catalog)
     with catalog.database.write() as session:
         scoring = session.get_one(Scoring, 1)
-        survey = 100 + 100, 100 + 20 * 20  # done, with the contested patches of before
-        assert scorings.progress(session, scoring).done == pytest.approx(survey[1] / (survey[0] + 20 * 20 + 30 * 20))
-        scoring = do_survey(session, alike(rising(of_later, start=0.02)))
-        assert plan_contested(session, scoring) == set(of_later[-40:])  # from .081 on, as before
+        done, to_do = 100 + 20 * 20, 100 + 30 * 20
+        assert scorings.progress(session, scoring).done == pytest.approx(done / (done + to_do))
+        do_survey(session, alike(rising(later, start=0.1 + start)))
+        assert plan_contested(session, scoring) == set(later[80:])
+
+
+@pytest.mark.parametrize("shares", [[0.2, 1.0], [0.2, 0.5], [0.5]])
+def test_shares_of_before_do_not_matter_to_a_later_scene(
+    catalog: Catalog, hundred: list[int], shares: list[float]
+) -> None:
+    with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(hundred)))
+        for share in shares:
+            plan_contested(session, scoring, share)
+    later = add_later(catalog)
+    with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(later)))
+        assert plan_contested(session, scoring) == set(later[80:])
+        assert scoring.share == 0.2
+
+
+def test_a_share_that_grows_while_a_survey_is_under_way_holds_for_all(catalog: Catalog, hundred: list[int]) -> None:
+    with catalog.database.write() as session:
+        plan_contested(session, do_survey(session, alike(rising(hundred))))
+    later = add_later(catalog)
+    with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(later, start=1.0)))
+        assert plan_contested(session, scoring, 0.5) == set(later[10:])  # half of the 180 that were only surveyed
+
+
+def test_a_share_that_shrinks_while_a_survey_is_under_way_holds_for_it(catalog: Catalog, hundred: list[int]) -> None:
+    with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(hundred)))
+        scoring.share = 0.5
+        assert plan_contested(session, scoring, 0.2) == set(hundred[80:])
 
 
 def test_a_larger_share_takes_the_next_patches(catalog: Catalog, hundred: list[int]) -> None:
@@ -330,9 +368,34 @@ def test_stages_are_one_work_unless_something_came_between(
 ) -> None:
     with catalog.database.write() as session:
         scoring = do_survey(session, alike(rising(hundred)))
-        scoring.started_at = began = now() - pause - timedelta(seconds=10)
+        scoring.completed_at, scoring.started_at = None, now() - pause - timedelta(seconds=10)
+        began = scoring.started_at
         for shard in scorings.shards_of(session, scoring):
             shard.done_at = now() - pause
         scorings.plan_contested(session, scoring, PIXELS, 0.2)
         scorings.enqueue_undone(session, scoring)
         assert (scoring.started_at == began) == (pause < timedelta(minutes=1))
+
+
+def test_work_on_a_complete_scoring_begins_anew(catalog: Catalog, hundred: list[int]) -> None:
+    with catalog.database.write() as session:
+        scoring = do_survey(session, alike(rising(hundred)))
+        plan_contested(session, scoring)
+        scorings.complete(session, scoring, {})
+    completed = scoring.completed_at
+    add_later(catalog)
+    with catalog.database.write() as session:
+        scoring = session.get_one(Scoring, 1)
+        scorings.enqueue_undone(session, scoring)
+        assert scoring.started_at > completed
+
+
+def test_after_a_roll_back_in_haste_the_scoring_that_is_worked_on_is_told_of(
+    catalog: Catalog, hundred: list[int]
+) -> None:
+    with catalog.database.write() as session:
+        scorings.mark_done(session, scorings.shards_of(session, session.get_one(Scoring, 1))[0].id, 1.0)
+        other = scorings.find_or_open(session, 2, catalog.settings)
+        assert scorings.current(session) is other
+        scorings.enqueue_undone(session, session.get_one(Scoring, 1))
+        assert scorings.current(session).model_version == 1

@@ -33,7 +33,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # What was surveyed has to be scored anew, by all passes.
+    # What was surveyed has to be scored anew, by all passes; its maps stay as they are.
     op.execute(
         "UPDATE scorings SET completed_at = NULL, seconds = NULL, agreement = NULL "
         "WHERE id IN (SELECT scoring_id FROM shards WHERE passes = 0)"
