@@ -148,7 +148,7 @@ def test_the_champion_scores_the_pool(system: LoopSystem, second_version: Stage)
     assert page["next"] is None
     for feature in page["features"]:
         scores = feature["properties"]["scores"]
-        assert scores["origin"] == {"model_version": 2, "passes": 6, "seed": 0}
+        assert scores["origin"] == {"model_version": 2, "passes": 6, "seed": 0, "survey": False}
         assert 0 <= scores["mutual_information"] <= scores["entropy_mean"] <= scores["entropy_top10"] <= math.log(3)
 
 
