@@ -123,13 +123,17 @@ def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float
     """
     if is_evaluated(session, scoring, share):
         return False
-    new = select(Shard.scene_id).where(Shard.scoring_id == scoring.id, Shard.evaluated == false())
-    is_new = bool(session.scalar(select(new.exists())))
-    among = true() if share > scoring.share else Patch.scene_id.in_(new)
+    surveys = select(Shard.scene_id).where(Shard.scoring_id == scoring.id, Shard.passes == SURVEY)
+    new, old = surveys.where(Shard.evaluated == false()), surveys.where(Shard.evaluated == true())
+    is_new, is_old = (bool(session.scalar(select(which.exists()))) for which in (new, old))
+    of_all = share > scoring.share or not is_old
+    among = (
+        [] if of_all else [Patch.scene_id.in_(new)]
+    )  # looking at the scene of every score takes seconds in a million
     left = share if is_new else (share - scoring.share) / (1 - scoring.share)
     contested_from = {measure.value: _score_at(session, scoring, measure, left, among) for measure in SURVEYED}
     last = session.scalar(select(func.max(Shard.stage)).where(Shard.scoring_id == scoring.id)) or 0
-    rows = _rows_of_patches(session, and_(among, _is_contested(scoring.id, contested_from)))
+    rows = _rows_of_patches(session, and_(*among, _is_contested(scoring.id, contested_from)))
     scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(rows)))}
     contested = partial(Shard, scoring_id=scoring.id, stage=last + 1, passes=scoring.passes)
     _cut(session, partial(contested, contested_from=contested_from), scenes, rows, pixels)
@@ -145,14 +149,17 @@ def is_evaluated(session: Session, scoring: Scoring, share: float) -> bool:
     )
 
 
-def _score_at(session: Session, scoring: Scoring, measure: Strategy, share: float, among: ColumnElement[bool]) -> float:
+def _score_at(
+    session: Session, scoring: Scoring, measure: Strategy, share: float, among: Sequence[ColumnElement[bool]]
+) -> float:
     """The score of the last patch that ranks in a share of those that are only surveyed; 0 if the share is all."""
     if share == 1:
         return 0.0
     surveyed = select(Score.value).where(
         Score.scoring_id == scoring.id, Score.measure == measure.value, Score.surveyed == true()
     )
-    surveyed = surveyed.where(Score.patch_id.in_(select(Patch.id).where(among)))
+    for which in among:
+        surveyed = surveyed.where(Score.patch_id.in_(select(Patch.id).where(which)))
     count = session.scalar(select(func.count()).select_from(surveyed.subquery())) or 0
     ranking = surveyed.order_by(Score.value.desc(), Score.patch_id.desc())
     return max(session.scalar(ranking.offset(max(0, math.ceil(share * count) - 1)).limit(1)) or 0.0, _LEAST)
