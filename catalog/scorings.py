@@ -126,10 +126,8 @@ def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float
     surveys = select(Shard.scene_id).where(Shard.scoring_id == scoring.id, Shard.passes == SURVEY)
     new, old = surveys.where(Shard.evaluated == false()), surveys.where(Shard.evaluated == true())
     is_new, is_old = (bool(session.scalar(select(which.exists()))) for which in (new, old))
-    of_all = share > scoring.share or not is_old
-    among = (
-        [] if of_all else [Patch.scene_id.in_(new)]
-    )  # looking at the scene of every score takes seconds in a million
+    # Of the first survey all patches: looking at the scene of every score takes seconds in a pool of a million.
+    among = [Patch.scene_id.in_(new)] if is_old and share <= scoring.share else []
     left = share if is_new else (share - scoring.share) / (1 - scoring.share)
     contested_from = {measure.value: _score_at(session, scoring, measure, left, among) for measure in SURVEYED}
     last = session.scalar(select(func.max(Shard.stage)).where(Shard.scoring_id == scoring.id)) or 0
