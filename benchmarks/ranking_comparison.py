@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.ranking_schemes import ENTRY, Outcome, Scheme, at, full, overlap, tenth, top
 from benchmarks.ranking_scores import PoolScores, Scores
 from benchmarks.ranking_shown import ESTIMATES
-from catalog.scorings import SURVEYED
+from catalog.sharding import SURVEYED
 from models.measures import MEASURES
 
 OWN: Final = "independent, each patch its own"

@@ -33,7 +33,7 @@ from sqlalchemy import select
 
 from benchmarks.report import Result, markdown, publish, take_turns, times_as_fast
 from benchmarks.scored_scene import Crew, System, add_pool, system, wait
-from catalog import jobs, scorings
+from catalog import jobs, scorings, sharding
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, Scene
 from catalog.settings import Settings
@@ -120,7 +120,7 @@ def check_shards(catalog: Catalog, version: int, pixels: int) -> None:
     """
     with catalog.write() as session:
         scoring = scorings.find_or_open(session, version, catalog.settings)
-        scorings.plan(session, scoring, pixels, 1.0)
+        sharding.plan(session, scoring, pixels, 1.0)
         found = len(scorings.shards_of(session, scoring))
     if found < LEAST_SHARDS:
         raise ValueError(

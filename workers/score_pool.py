@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from sqlalchemy.orm import Session
 
-from catalog import scorings
+from catalog import scorings, sharding
 from catalog.records import Scoring
 from catalog.registry import registry_of
 from models.agreement import top_agreement
@@ -36,10 +36,10 @@ def score_by(work: Work, version: int) -> None:
     pixels, share = SHARD_PIXELS[device(work.catalog).type], work.catalog.settings.mc_contested_share
     with work.catalog.write() as session:
         scoring = scorings.find_or_open(session, version, work.catalog.settings)
-        scorings.plan(session, scoring, pixels, share)
+        sharding.plan(session, scoring, pixels, share)
         if scorings.enqueue_undone(session, scoring):
             return
-        if scorings.plan_contested(session, scoring, pixels, share) and scorings.enqueue_undone(session, scoring):
+        if sharding.plan_contested(session, scoring, pixels, share) and scorings.enqueue_undone(session, scoring):
             return
         shards = scorings.shards_of(session, scoring)
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]

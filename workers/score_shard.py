@@ -13,7 +13,7 @@ import torch
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
-from catalog import scorings
+from catalog import scorings, sharding
 from catalog.records import Patch, Score, Shard
 from imagery.scene import SceneReader
 from models.inference import pick_precision
@@ -59,7 +59,7 @@ def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
     """
     started = time.monotonic()
     with work.catalog.read() as session:
-        patches = scorings.patches_of(session, shard)
+        patches = sharding.patches_of(session, shard)
     if not patches:  # another attempt has just met them: they are contested no more
         return
     run = _Run(work, champion, shard, patches)
@@ -113,7 +113,7 @@ class _Run:
         """All passes in two halves, or the one of a survey, which drops nothing."""
         segmenter, scoring = self.champion.segmenter, self.shard.scoring
         precision = pick_precision(segmenter.device, self.work.catalog.settings.mc_precision)
-        if self.shard.passes == scorings.SURVEY:
+        if self.shard.passes == sharding.SURVEY:
             sampler = McSampler(segmenter, precision, p=0.0)
             return sampler, [sampler.draw(1, scoring.seed)]
         sampler = McSampler(segmenter, precision)
@@ -129,13 +129,13 @@ class _Run:
                     "scoring_id": self.shard.scoring_id,
                     "patch_id": patch.id,
                     "measure": measure,
-                    "surveyed": self.shard.passes == scorings.SURVEY,
+                    "surveyed": self.shard.passes == sharding.SURVEY,
                     "value": value,
                     "first_half": first.get(measure),
                     "second_half": second.get(measure),
                 }
                 for measure, value in of_all.items()
-                if halves or measure in scorings.SURVEYED
+                if halves or measure in sharding.SURVEYED
             ]
 
 

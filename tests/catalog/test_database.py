@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from catalog import migrations, scorings
+from catalog import migrations, scorings, sharding
 from catalog.context import Catalog
 from catalog.database import Database
 from catalog.records import (
@@ -89,7 +89,7 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
         assert (shard.passes, shard.stage, shard.evaluated) == (scoring.passes, 0, True)
         known = scorings.find_or_open(session, 1, catalog.settings)
         assert known.id == scoring.id
-        scorings.plan(session, known, 2**21, 1.0)
+        sharding.plan(session, known, 2**21, 1.0)
         assert {item.scene_id: item.done_at is not None for item in session.query(Shard)} == {1: True, 2: False}
         assert np.isnan(scorings.halves_of(session, known, "entropy_top10")).all()
 

@@ -1,4 +1,4 @@
-"""How a scoring is cut into shards, and how it is completed."""
+"""How a scoring is cut into shards, by stages, and how it is completed."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from catalog import failures, jobs, scorings
+from catalog import failures, jobs, scorings, sharding
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, SceneRole, SceneState, Score, Scoring, Shard, now
 from tests.catalog_fixtures import add_scene
@@ -19,7 +19,7 @@ from tests.catalog_fixtures import add_scene
 def planned(catalog: Catalog, pixels: int, share: float = 1.0) -> tuple[Scoring, list[Shard]]:
     with catalog.database.write() as session:
         scoring = scorings.find_or_open(session, 1, catalog.settings)
-        scorings.plan(session, scoring, pixels, share)
+        sharding.plan(session, scoring, pixels, share)
         return scoring, list(scorings.shards_of(session, scoring))
 
 
@@ -33,10 +33,10 @@ def test_shards_hold_every_patch_of_the_pool_once(catalog: Catalog, patches_of_s
         pool = set(session.scalars(select(Patch.id).where(Patch.scene_id.in_([1, 2]))))
     _, shards = planned(catalog, patches_of_shard * 32**2)
     with catalog.read() as session:
-        found = [patch.id for shard in shards for patch in scorings.patches_of(session, shard)]
+        found = [patch.id for shard in shards for patch in sharding.patches_of(session, shard)]
         assert sorted(found) == sorted(pool)
         for shard in shards:
-            assert shard.patch_count == len(scorings.patches_of(session, shard))
+            assert shard.patch_count == len(sharding.patches_of(session, shard))
 
 
 def test_shards_are_whole_rows_of_about_the_size_asked_for(catalog: Catalog) -> None:
@@ -125,7 +125,7 @@ def test_after_a_roll_back_the_scoring_that_was_given_up_is_not_told_of(catalog:
         served = scorings.find_or_open(session, 1, catalog.settings)
         scorings.complete(session, served, {"m": 0.9})
         given_up = scorings.find_or_open(session, 2, catalog.settings)
-        scorings.plan(session, given_up, 5 * 32**2, 1.0)
+        sharding.plan(session, given_up, 5 * 32**2, 1.0)
         scorings.enqueue_undone(session, given_up)
         session.flush()
         assert scorings.current(session) is given_up
@@ -140,7 +140,7 @@ def test_after_a_roll_back_the_scoring_that_was_given_up_is_not_told_of(catalog:
 def test_a_huge_pool_is_cut_into_larger_shards_rather_than_into_more(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scorings, "MOST_SHARDS", 3)
+    monkeypatch.setattr(sharding, "MOST_SHARDS", 3)
     with catalog.database.write() as session:
         add_scene(session, width=320, height=320)
     _, shards = planned(catalog, 32**2)
@@ -196,7 +196,7 @@ def hundred(catalog: Catalog) -> list[int]:
 def do_survey(session: Session, values: Mapping[int, tuple[float, float]]) -> Scoring:
     """End all shards of the survey, which gives patches these scores by the two entropies."""
     for patch_id, of_patch in values.items():
-        for measure, value in zip(scorings.SURVEYED, of_patch, strict=True):
+        for measure, value in zip(sharding.SURVEYED, of_patch, strict=True):
             session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure.value, surveyed=True, value=value))
     for shard in session.scalars(select(Shard).where(Shard.done_at.is_(None))):
         scorings.mark_done(session, shard.id, 1.0)
@@ -206,11 +206,11 @@ def do_survey(session: Session, values: Mapping[int, tuple[float, float]]) -> Sc
 
 def plan_contested(session: Session, scoring: Scoring, share: float = 0.2) -> set[int]:
     """Plan the next stage, and do it; return the ids of its patches."""
-    assert scorings.plan_contested(session, scoring, PIXELS, share)
+    assert sharding.plan_contested(session, scoring, PIXELS, share)
     found = set()
     for shard in scorings.shards_of(session, scoring):
         if shard.done_at is None:
-            of_shard = scorings.patches_of(session, shard)
+            of_shard = sharding.patches_of(session, shard)
             assert (shard.passes, shard.patch_count) == (20, len(of_shard))
             found |= {patch.id for patch in of_shard}
     session.execute(update(Score).where(Score.patch_id.in_(found)).values(surveyed=False))
@@ -238,7 +238,7 @@ def test_a_large_pool_is_surveyed_in_larger_shards_and_a_small_one_is_not(catalo
     _, both = planned(catalog, PIXELS, share=0.2)
     assert [(shard.passes, shard.evaluated) for shard in both if shard.scene_id == 2] == [(20, True)]
     with catalog.read() as session:
-        assert not scorings.is_evaluated(session, scoring, 0.2)
+        assert not sharding.is_evaluated(session, scoring, 0.2)
 
 
 def test_all_passes_are_spent_on_what_either_entropy_ranks_high(catalog: Catalog, hundred: list[int]) -> None:
@@ -246,7 +246,7 @@ def test_all_passes_are_spent_on_what_either_entropy_ranks_high(catalog: Catalog
     with catalog.database.write() as session:
         scoring = do_survey(session, values)
         found = plan_contested(session, scoring)
-        assert not scorings.plan_contested(session, scoring, PIXELS, 0.2)  # once
+        assert not sharding.plan_contested(session, scoring, PIXELS, 0.2)  # once
         stages = [shard.stage for shard in scorings.shards_of(session, scoring)]
     highest = [sorted(values, key=lambda patch_id: -values[patch_id][which])[:20] for which in (0, 1)]
     assert found == {*highest[0], *highest[1]}
@@ -265,7 +265,7 @@ def test_a_pool_without_doubt_is_evaluated_and_needs_no_further_stage(catalog: C
         scoring = do_survey(session, alike(dict.fromkeys(hundred, 0.0)))
         assert plan_contested(session, scoring) == set()
         assert not scorings.enqueue_undone(session, scoring)
-        assert scorings.is_evaluated(session, scoring, 0.2)
+        assert sharding.is_evaluated(session, scoring, 0.2)
         assert scorings.progress(session, scoring).done == 1.0
 
 
@@ -342,7 +342,7 @@ def test_mutual_information_ranks_once_all_patches_have_met_the_passes(catalog: 
         assert not scorings.ranks_by(session, scoring, "mutual_information")
         assert scorings.ranks_by(session, scoring, "entropy_mean")
         with session.begin_nested() as nested:
-            scorings.plan_contested(session, scoring, PIXELS, 1.0)
+            sharding.plan_contested(session, scoring, PIXELS, 1.0)
             assert not scorings.ranks_by(session, scoring, "mutual_information")  # planned only
             nested.rollback()
         assert plan_contested(session, scoring, 1.0) == set(hundred[:80])
@@ -355,7 +355,7 @@ def test_progress_counts_the_work_of_both_stages(catalog: Catalog, hundred: list
         assert scorings.progress(session, scoring) == scorings.Progress(0.0, 100, None)
         do_survey(session, alike(rising(hundred)))
         assert scorings.progress(session, scoring).done == pytest.approx(100 / (100 + 30 * 20))
-        scorings.plan_contested(session, scoring, PIXELS, 0.2)
+        sharding.plan_contested(session, scoring, PIXELS, 0.2)
         assert scorings.progress(session, scoring).done == pytest.approx(100 / (100 + 20 * 20))
         for shard in scorings.shards_of(session, scoring):
             scorings.mark_done(session, shard.id, 1.0)
@@ -372,7 +372,7 @@ def test_stages_are_one_work_unless_something_came_between(
         began = scoring.started_at
         for shard in scorings.shards_of(session, scoring):
             shard.done_at = now() - pause
-        scorings.plan_contested(session, scoring, PIXELS, 0.2)
+        sharding.plan_contested(session, scoring, PIXELS, 0.2)
         scorings.enqueue_undone(session, scoring)
         assert (scoring.started_at == began) == (pause < timedelta(minutes=1))
 
