@@ -11,7 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import func, inspect, select, text
+from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog import migrations, scorings, sharding
@@ -52,14 +52,18 @@ def test_migrating_again_changes_nothing(catalog: Catalog) -> None:
         assert session.scalar(select(func.count(Job.id))) == 1
 
 
+def downgrade(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["connection"] = connection
+    command.downgrade(config, revision)
+
+
 def test_scenes_of_an_older_database_are_kept_without_a_time_of_acquisition(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         scene, patches = add_scene(session)
     with catalog.database.engine.execution_options(writes=True).begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0001")
+        downgrade(connection, "0001")
         assert "acquired" not in {column["name"] for column in inspect(connection).get_columns("scenes")}
     catalog.database.migrate()
     with catalog.read() as session:
@@ -76,10 +80,7 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
         half_done = add_scoring(session, 2, {})
         half_done.completed_at = None
     with catalog.database.engine.execution_options(writes=True).begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0002")
+        downgrade(connection, "0002")
         assert not inspect(connection).has_table("shards")
     catalog.database.migrate()
     with catalog.database.write() as session:
@@ -108,10 +109,7 @@ def test_what_was_surveyed_is_scored_anew_by_an_older_release(catalog: Catalog) 
             ]
         )
     with catalog.database.engine.execution_options(writes=True).begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0004")
+        downgrade(connection, "0004")
     catalog.database.migrate()
     with catalog.read() as session:
         assert [shard.scoring_id for shard in session.query(Shard)] == [whole.id]
@@ -126,10 +124,7 @@ def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: C
         scene, patches = add_scene(session)
         new, _ = add_scene(session, "new", width=32, height=32, offset_px=200)
     with catalog.database.engine.execution_options(writes=True).begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0003")
+        downgrade(connection, "0003")
     catalog.database.migrate()
     with catalog.read() as session:
         assert session.get_one(Scene, scene.id).patch_count == len(patches) == 20
