@@ -1,12 +1,16 @@
 """Redis: carries the ids of jobs to the workers, and nothing else. Flushing it loses no work."""
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Queue, Worker
-from rq.serializers import JSONSerializer
 
 from catalog.errors import ServiceDownError
 from catalog.records import Job, JobKind
+
+if TYPE_CHECKING:
+    from rq import Queue
 
 IO = "io"
 COMPUTE = "compute"
@@ -27,8 +31,14 @@ class JobQueue:
     def __init__(self, url: str, job_timeout_s: int, compute_timeout_s: int) -> None:
         # Short time-outs: a web request must not hang on Redis, since the sweep will hand its job over anyway.
         self.connection = Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=2.0)
-        self._queues = {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in QUEUES}
         self._timeouts = {IO: job_timeout_s, COMPUTE: compute_timeout_s}
+
+    @cached_property
+    def _queues(self) -> "dict[str, Queue]":
+        from rq import Queue  # at the first push: many processes open a catalog and never enqueue
+        from rq.serializers import JSONSerializer
+
+        return {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in QUEUES}
 
     def push(self, job: Job) -> None:
         """Put a job's id on its queue.
@@ -70,6 +80,8 @@ class JobQueue:
         Raises:
             ServiceDownError: Redis does not answer.
         """
+        from rq import Worker
+
         try:
             return {name: Worker.count(queue=queue) for name, queue in self._queues.items()}
         except RedisError as error:

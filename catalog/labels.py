@@ -5,12 +5,9 @@ repeat nothing; the order is decided by the annotation's own ``updated_at``, not
 tombstone that a late creation meets.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import jobs, rounds
@@ -28,54 +25,6 @@ from catalog.records import (
 )
 
 DELETION_ACTIONS = frozenset({"ANNOTATIONS_DELETED", "TASKS_DELETED"})
-
-
-@dataclass(frozen=True)
-class NewEvent:
-    """What the ledger keeps of an event besides its body."""
-
-    dedupe_key: str
-    action: str
-    project_id: int | None
-    task_id: int | None
-    annotation_id: int | None
-    annotation_updated_at: datetime | None
-
-
-def record(session: Session, events: Sequence[NewEvent], body: bytes, origin: str) -> list[LabelEvent]:
-    """Store events in the ledger and enqueue their ingestion; those already there are left alone.
-
-    Returns:
-        The events that were new.
-    """
-    new = []
-    for event in events:
-        row = LabelEvent(**vars(event), body=body, origin=origin)
-        if event.action in DELETION_ACTIONS:
-            row.dedupe_key += f":{_what_is_deleted(session, event)}"
-        if session.scalar(select(LabelEvent.id).where(LabelEvent.dedupe_key == row.dedupe_key)) is not None:
-            continue
-        try:
-            with session.begin_nested():
-                session.add(row)
-        except IntegrityError:  # the same event arrived in another process between the look and the insert
-            continue
-        jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
-        new.append(row)
-    return new
-
-
-def _what_is_deleted(session: Session, event: NewEvent) -> str:
-    """Name what was deleted more closely than by its id, since Label Studio may give ids away again."""
-    if event.annotation_id is None:
-        proposal = proposal_of_task(session, event.project_id, event.task_id)
-        return proposal.uid if proposal else "not ours"
-    newest = session.scalar(
-        select(func.max(LabelEvent.annotation_updated_at)).where(
-            LabelEvent.project_id == event.project_id, LabelEvent.annotation_id == event.annotation_id
-        )
-    )
-    return newest.isoformat() if newest else "unseen"
 
 
 def proposal_of_task(session: Session, project_id: int | None, task_id: int | None) -> Proposal | None:

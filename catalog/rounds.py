@@ -4,11 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import candidates, jobs, scorings
-from catalog.errors import ConflictError, NotFoundError
+from catalog import jobs
+from catalog.errors import NotFoundError
 from catalog.records import (
     JobKind,
     Patch,
@@ -20,9 +19,9 @@ from catalog.records import (
     RoundState,
     now,
 )
-from catalog.settings import Settings, Strategy
 
-_BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
+BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
+"""States of a round that annotators do not see yet."""
 _UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
 
 
@@ -41,57 +40,6 @@ class Progress:
 
     states: dict[ProposalState, int]
     reasons: dict[ProposalReason, int]
-
-
-def open_round(session: Session, settings: Settings, strategy: Strategy, size: int, seed: int | None = None) -> Round:
-    """Begin a round; a job will choose its patches.
-
-    The strategy ``recipe`` becomes ``random`` for the first rounds and ``entropy_top10`` afterwards: early entropies of
-    a hardly trained network choose worse than chance.
-
-    Raises:
-        ConflictError: a round is being made, the pool has no patch left, or a ranking is asked for without scores.
-    """
-    making = session.scalar(select(Round).where(Round.state.in_(_BEING_MADE)))
-    if making is not None:
-        cause = f" ({making.error}; retry its job once that is mended)" if making.error else ""
-        raise ConflictError(f"round {making.id} is still {making.state}{cause}; wait until it is open")
-    if not candidates.count(session, settings.min_valid_share, at_most=1):
-        raise ConflictError(
-            "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
-            "it is tiled"
-        )
-    if strategy is Strategy.RECIPE:
-        past = session.scalar(select(func.count(Round.id)).where(Round.state != RoundState.FAILED)) or 0
-        strategy = Strategy.RANDOM if past < settings.random_start_rounds else Strategy.ENTROPY_TOP10
-    scoring = None
-    if strategy is not Strategy.RANDOM:
-        scoring = scorings.newest(session)
-        if scoring is None:
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by scores, but no version has scored the pool yet; label a round "
-                "of strategy 'random' first, or wait for the running job"
-            )
-        if not scorings.ranks_by(session, scoring, strategy.value):
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by what passes disagree on, but some patches have met only one "
-                f"pass of version {scoring.model_version}; set GLACIER_AL_MC_CONTESTED_SHARE=1 and wait until the pool "
-                "is scored, or choose another strategy"
-            )
-        if not candidates.count(session, settings.min_valid_share, 1, scoring.id, strategy.value):
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by scores, but every patch that version {scoring.model_version} "
-                "scored has been proposed; wait until the rest of the pool is scored, or choose 'random'"
-            )
-    new = Round(strategy=strategy, size=size, seed=0, scoring_id=scoring.id if scoring else None)
-    try:
-        with session.begin_nested():
-            session.add(new)
-    except IntegrityError as error:
-        raise ConflictError("another round was opened at this very moment; wait until it is open") from error
-    new.seed = seed if seed is not None else new.id
-    jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id)
-    return new
 
 
 def get(session: Session, round_id: int) -> Round:
@@ -190,24 +138,5 @@ def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress
 
 def is_unfinished(session: Session) -> bool:
     """Tell whether a round is being made or waits for annotators."""
-    unfinished = select(Round.id).where(Round.state.in_((*_BEING_MADE, RoundState.OPEN)))
+    unfinished = select(Round.id).where(Round.state.in_((*BEING_MADE, RoundState.OPEN)))
     return session.scalar(unfinished.limit(1)) is not None
-
-
-def open_next_automatically(session: Session, settings: Settings) -> Round | None:
-    """Open the next round if the setting says so, none is unfinished, and no fine-tune or scoring is under way.
-
-    The first round is opened by a person (or a program) that says so; the loop then keeps itself going.
-
-    Raises:
-        ConflictError: there is nothing to rank by yet, or only patches without scores are left.
-    """
-    if not settings.auto_rounds:
-        return None
-    started = session.scalar(select(Round.id).limit(1))
-    busy = jobs.is_open(session, JobKind.FINE_TUNE) or scorings.is_under_way(session)
-    if is_unfinished(session) or not started or busy:
-        return None
-    if not candidates.count(session, settings.min_valid_share, at_most=1):
-        return None
-    return open_round(session, settings, settings.round_strategy, settings.round_size)

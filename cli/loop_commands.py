@@ -2,9 +2,10 @@
 
 import click
 
-from catalog import rounds, training
+from catalog import training
 from catalog.settings import Strategy
 from cli.installation import installed_catalog
+from services import rounds
 
 
 @click.command("round")

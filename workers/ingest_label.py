@@ -7,7 +7,7 @@ from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy.orm import undefer
 
-from catalog import labels, raster_keys, training
+from catalog import labels, training
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
 from imagery.channels import ELEVATION, SLOPE
 from imagery.classes import BACKGROUND, UNKNOWN, by_name
@@ -17,11 +17,13 @@ from imagery.scene import SceneReader, SceneSource
 from imagery.sensors import holds_flags
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event
-from labeling.ledger import ledger_entry
 from labeling.regions import BrushRegion, Region, decode_result
+from services import raster_keys
+from services.label_events import describes
+from services.label_studio import LABELS, label_studio
+from services.places import raster_store
+from services.scenes import source_of, window_of
 from workers.jobs import Work
-from workers.label_studio import LABELS, label_studio
-from workers.scenes import raster_store, source_of, window_of
 
 
 def ingest_label(work: Work, event_id: int) -> None:
@@ -54,8 +56,7 @@ def ingest_label(work: Work, event_id: int) -> None:
 def _content(event: LabelEvent, max_bytes: int) -> AnnotationSaved | AnnotationDeleted | TaskDeleted:
     """Find in the body what this row of the ledger is about; a body may tell of several deletions."""
     for item in parse_event(event.body, max_bytes):
-        entry = ledger_entry(item)
-        if (entry["annotation_id"], entry["task_id"]) == (event.annotation_id, event.task_id):
+        if describes(item, event):
             return item
     raise EventError(f"the body of label event {event.id} does not hold what its row says; it was damaged")
 

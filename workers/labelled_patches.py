@@ -12,7 +12,7 @@ from imagery.classes import UNKNOWN
 from imagery.masks import mask_from_geotiff
 from imagery.scene import SceneReader
 from imagery.store import RasterStore
-from workers.scenes import source_of, window_of
+from services.scenes import source_of, window_of
 
 CACHE_BYTES = 2 * 2**30  # beyond this, patches are read again each time they are drawn
 

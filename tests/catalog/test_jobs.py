@@ -7,9 +7,10 @@ from catalog import failures, jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError, JobLostError, NotFoundError
 from catalog.job_queue import queue_of
-from catalog.labels import NewEvent, record
 from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Round, RoundState, now
 from catalog.settings import Strategy
+from labeling.events import AnnotationDeleted
+from services import label_events
 
 
 def enqueue(catalog: Catalog, kind: JobKind = JobKind.TILE_SCENE, key: str = "1") -> str:
@@ -227,9 +228,9 @@ def test_a_worker_that_dies_too_often_fails_the_round_it_was_to_make(catalog: Ca
 
 
 def test_an_event_whose_job_is_given_up_can_be_replayed(catalog: Catalog) -> None:
-    event = NewEvent("key", "ANNOTATION_CREATED", 15, 1, 1, now())
+    event = AnnotationDeleted(annotation_id=1, project_id=15)
     with catalog.database.write() as session:
-        (row,) = record(session, [event], b"{}", "webhook")
+        (row,) = label_events.record(session, [event], b"{}", "webhook")
         job = session.info["enqueued"][0]
     claim(catalog, job.id)
     with catalog.database.write() as session:

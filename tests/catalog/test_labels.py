@@ -8,7 +8,6 @@ import pytest
 from catalog import labels, rounds
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
-from catalog.labels import NewEvent
 from catalog.records import (
     EventState,
     JobKind,
@@ -21,29 +20,37 @@ from catalog.records import (
     Round,
     RoundState,
 )
+from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted
+from services import label_events
 from tests.catalog_fixtures import NOON, PROJECT_ID, add_round, add_scene, label_of
 
 
-def saved(
-    annotation_id: int = 1, minutes: float = 0, *, task_id: int = 1, action: str = "ANNOTATION_CREATED"
-) -> NewEvent:
-    moment = NOON + timedelta(minutes=minutes)
-    key = f"saved:{PROJECT_ID}:{annotation_id}:{moment.isoformat()}"
-    return NewEvent(key, "ANNOTATION_CREATED", PROJECT_ID, 1, annotation_id, moment)
+def saved(annotation_id: int = 1, minutes: float = 0) -> AnnotationSaved:
+    return AnnotationSaved(
+        action="ANNOTATION_CREATED",
+        annotation_id=annotation_id,
+        task_id=1,
+        project_id=PROJECT_ID,
+        proposal=None,
+        updated_at=NOON + timedelta(minutes=minutes),
+        was_cancelled=False,
+        result=[],
+        completed_by=None,
+        lead_time_s=None,
+    )
 
 
-def deleted(annotation_id: int = 1) -> NewEvent:
-    key = f"annotation-deleted:{PROJECT_ID}:{annotation_id}"
-    return NewEvent(key, "ANNOTATIONS_DELETED", PROJECT_ID, None, annotation_id, None)
+def deleted(annotation_id: int = 1) -> AnnotationDeleted:
+    return AnnotationDeleted(annotation_id, PROJECT_ID)
 
 
-def task_deleted(task_id: int = 1) -> NewEvent:
-    return NewEvent(f"task-deleted:{PROJECT_ID}:{task_id}", "TASKS_DELETED", PROJECT_ID, task_id, None, None)
+def task_deleted(task_id: int = 1) -> TaskDeleted:
+    return TaskDeleted(task_id, PROJECT_ID)
 
 
-def record(catalog: Catalog, *events: NewEvent) -> list[int]:
+def record(catalog: Catalog, *events: AnnotationSaved | AnnotationDeleted | TaskDeleted) -> list[int]:
     with catalog.database.write() as session:
-        return [row.id for row in labels.record(session, events, b"the body", "webhook")]
+        return [row.id for row in label_events.record(session, events, b"the body", "webhook")]
 
 
 def settle(catalog: Catalog, event_id: int, state: EventState = EventState.APPLIED) -> None:
@@ -88,7 +95,7 @@ def standing(catalog: Catalog, proposal: Proposal) -> list[int]:
 
 def test_an_event_is_stored_as_it_came_with_a_job_to_ingest_it(catalog: Catalog) -> None:
     with catalog.write() as session:
-        (row,) = labels.record(session, [saved()], b"the body", "webhook")
+        (row,) = label_events.record(session, [saved()], b"the body", "webhook")
         (job,) = session.info["enqueued"]
     assert (job.kind, job.subject) == (JobKind.INGEST_LABEL, {"event_id": row.id})
     with catalog.read() as session:

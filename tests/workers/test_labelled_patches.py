@@ -1,15 +1,16 @@
 import numpy as np
 import torch
 
-from catalog import raster_keys
 from catalog.records import Label, SceneRole
 from imagery.classes import UNKNOWN
 from imagery.masks import mask_to_geotiff
 from imagery.scene import SceneReader
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import source_of, window_of
 from tests.imagery.forge import BAND_NAMES
 from tests.workers.rows import blobs, patches, tiled
 from workers.labelled_patches import LabelledPatchDataset
-from workers.scenes import raster_store, source_of, window_of
 
 
 def test_an_item_is_pixels_and_mask(catalog, tmp_path):
