@@ -11,7 +11,7 @@ from catalog.bundle_cache import CHECKSUM_TAG
 from catalog.records import Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from imagery.classes import CLASSES
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 
 
 def job_answer(job: Job) -> JobAnswer:

@@ -16,7 +16,7 @@ from catalog.registry import ModelRegistry, ModelVersion, registry_of
 from catalog.settings import Settings
 from imagery.channels import bands_needed, named_channels
 from imagery.errors import SceneError
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 
 log = logging.getLogger(__name__)
 

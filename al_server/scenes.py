@@ -16,7 +16,7 @@ from catalog import jobs, raster_keys, scorings
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneState, Score
 from imagery.grid import Window
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 
 api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 

@@ -31,7 +31,7 @@ from cli.round_record import RoundRecord
 from imagery.classes import CLASSES, LEGEND
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from imagery.store import RasterStore
 
 _TILE_PX = 192  # small patches are enlarged to about this side

@@ -16,7 +16,7 @@ from catalog.context import Catalog
 from catalog.records import Label, Patch, Proposal, Scene, SceneRole, SceneState, Scoring
 from catalog.settings import Settings
 from cli.round_record import RoundRecord
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from models.inference import pick_device
 from workers.publish_round import UNTRAINED
 

@@ -15,7 +15,8 @@ from catalog.records import Scene, Scoring
 from imagery.classes import BACKGROUND, CLASSES, LEGEND, UNKNOWN
 from imagery.composites import composites_for, render, uncertainty_heatmap
 from imagery.maps import read_map
-from imagery.scene import SceneReader, SceneSource
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.store import RasterStore
 
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer, despeckle, rasterize_outlines
-from imagery.describe_scene import describe
 from imagery.outlines import ClassLayer, write_class_layers
 from imagery.polygons import mask_to_map_polygons
 from imagery.scene_reader import SceneReader

@@ -93,8 +93,9 @@ def _outline(mask: NDArray[np.uint8], wanted: NDArray[np.bool_]) -> list[tuple[i
 
 
 def _simplify(polygons: list[Polygon], smoothing_px: float) -> NDArray[np.object_]:
-    # A coverage must have every vertex in all polygons that touch it. Where three patches touch, the straight edge of one
-    # lacks the corner of the others, so a vertex is added at each pixel corner. `rint` undoes rounding by `segmentize`.
+    # A coverage must have every vertex in all polygons that touch it. Where three patches touch, the straight edge of
+    # one lacks the corner of the others, so a vertex is added at each pixel corner. `rint` undoes the rounding of
+    # `segmentize`.
     dense = shapely.transform(shapely.segmentize(np.array(polygons, dtype=object), 1.0), np.rint)
     # The edges of the mask must not be smoothed, but their collinear points would stay too: remove these first.
     cornered = shapely.coverage_simplify(dense, _COLLINEAR_PX, simplify_boundary=True)

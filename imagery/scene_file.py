@@ -68,7 +68,10 @@ class SceneFile:
         grid = self._scene_grid.subgrid(window).with_shape(shape)
         decimation = max(1.0, window.height / shape[0])
         return np.stack(
-            [self._read_onto(self._file_grid, index, grid, nodata, index in categorical, decimation) for index in indexes]
+            [
+                self._read_onto(self._file_grid, index, grid, nodata, index in categorical, decimation)
+                for index in indexes
+            ]
         )
 
     def read_padded(self, index: int, window: Window, nodata: float | None) -> NDArray[np.float32]:

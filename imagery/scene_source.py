@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -98,17 +98,16 @@ class SceneSource:
         return document
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
+    def from_json(cls, document: Mapping[str, Any]) -> "SceneSource":
         """Read what `to_json` wrote; keys with a default may be missing, as in scenes of earlier versions.
 
         Raises:
             SceneError: Keys are missing or unknown, or a value is of the wrong type or makes no grid.
         """
         try:
-            source: Self = _CODEC.validate_python(document)
+            return _CODEC.validate_python(document)
         except ValidationError as error:
             raise SceneError("; ".join(_explain(dict(item)) for item in error.errors())) from error
-        return source
 
 
 # Built once: compiling the validator takes a thousand times as long as using it.
@@ -120,7 +119,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     *parents, key = problem["loc"] or ("scene",)
     where = ".".join(str(part) for part in ("scene", *parents))
     match problem["type"]:
-        case "extra_forbidden":
+        case "unexpected_keyword_argument":
             return f"found the unknown key {key!r} in {where}; expected only known ones"
         case "missing":
             return f"found no key {key!r} in {where}; expected the key {key!r}"

@@ -32,7 +32,7 @@ class Band:
         return self.field_name, *self.aliases
 
 
-# Named as in Collection 2, then as in Collection 1. Their bits mean different things: train and predict on the same one.
+# Named as in Collection 2, then as in Collection 1. Their bits differ in meaning: train and predict on the same one.
 _QA_PIXEL: Final = Band("quality", "QA_PIXEL", 30.0, None, stacked=False, aliases=("BQA",))
 
 # Landsat 8's operational land imager and thermal sensor, and their copies on Landsat 9.
@@ -98,8 +98,8 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
     ),
 }
 
-# Further bands of flags and categories: saturation, cloud and aerosol of Landsat Collection 2 (USGS, as above), the scene
-# classification of Sentinel-2 (ESA), and its cloud flags as named in Earth Engine.
+# Further bands of flags and categories: saturation, cloud and aerosol of Landsat Collection 2 (USGS, as above), the
+# scene classification of Sentinel-2 (ESA), and its cloud flags as named in Earth Engine.
 _OTHER_FLAGS: Final = ("QA_RADSAT", "SR_CLOUD_QA", "SR_QA_AEROSOL", "SCL", "QA60")
 _FLAGS: Final = frozenset(
     name.lower()

@@ -142,7 +142,7 @@ def _check_format(path: str) -> None:
     try:
         with Path(path).open("rb") as file:
             start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n" if suffix.endswith("json") else b"")
-    except (OSError, ValueError) as error:  # ValueError: a null byte, or a name that is not valid UTF-8
+    except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
         reason = getattr(error, "strerror", None) or error
         raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
     magic, driver = _FORMATS[suffix]
@@ -159,9 +159,15 @@ def _library_errors(path: str) -> Iterator[None]:
         yield
     except OutlineError:
         raise
-    # UnicodeError: attributes in another encoding than the file declares.
-    except (errors.DataSourceError, errors.DataLayerError, SceneError, UnicodeError) as error:
+    except (errors.DataSourceError, errors.DataLayerError, SceneError) as error:
         raise OutlineError(f"{path}: {error}") from error
+    except OSError as error:
+        raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise OutlineError(
+            f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the file "
+            "declares (a shapefile in its .cpg file)"
+        ) from error
 
 
 def _layer_info(path: str, layer: str | None) -> dict[str, Any]:
@@ -221,8 +227,8 @@ def _decoded(path: str, features: NDArray[np.int64], stored: NDArray[np.object_]
     refused = features[shapely.is_missing(geometries)]
     if len(refused):
         raise OutlineError(
-            f"{path}: found {len(refused)} features that cannot be read as polygons, the first is feature {refused[0]}; "
-            "expected polygons whose rings are closed"
+            f"{path}: found {len(refused)} features that are no polygons or have rings that are not closed, the first "
+            f"is feature {refused[0]}; expected only polygons"
         )
     return geometries
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from catalog.records import Label
 from imagery.classes import UNKNOWN
 from imagery.masks import mask_from_geotiff
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from workers.scenes import source_of, window_of
 

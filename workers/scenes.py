@@ -10,7 +10,7 @@ from catalog.context import Catalog
 from catalog.records import Patch, Scene, SceneRole, SceneState
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from imagery.store import RasterStore
 
 STRIP_ROWS = 64  # what is made of a strip on the way takes some ten times its size

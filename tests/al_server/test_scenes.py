@@ -18,7 +18,7 @@ from catalog.context import Catalog
 from catalog.promotions import KEPT, PROMOTED
 from catalog.records import Promotion, RunState, RunTrigger, Scene, SceneRole, SceneState, TrainingRun
 from catalog.registry import CHAMPION, registry_of
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, add_scoring, as_role, pushed
 from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene, write_geotiff

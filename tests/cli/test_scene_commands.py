@@ -14,7 +14,7 @@ from catalog.records import Promotion, Scene
 from cli import scene_commands
 from cli.everest import everest_scenes
 from imagery.border import BorderSource
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
 
 

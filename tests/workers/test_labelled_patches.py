@@ -5,7 +5,7 @@ from catalog import raster_keys
 from catalog.records import Label, SceneRole
 from imagery.classes import UNKNOWN
 from imagery.masks import mask_to_geotiff
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from tests.imagery.forge import BAND_NAMES
 from tests.workers.rows import blobs, patches, tiled
 from workers.labelled_patches import LabelledPatchDataset

@@ -18,7 +18,8 @@ from catalog import raster_keys
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene
 from imagery.classes import UNKNOWN
-from imagery.scene import BandSource, describe
+from imagery.describe_scene import describe
+from imagery.scene_source import BandSource
 from tests.imagery.forge import NORTH_UP, write_geotiff
 from tests.workers.rows import champion, finish, tiled, work_of
 from workers.predict_scene import predict_by

@@ -8,9 +8,9 @@ from catalog import jobs, raster_keys
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
 from imagery.border import BorderSource
 from imagery.classes import UNKNOWN
+from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.masks import mask_from_geotiff
-from imagery.scene import describe
 from tests.imagery.forge import forge_scene, write_geotiff, write_polygons
 from tests.workers.rows import finish, patches, register, tiled, work_of
 from workers.scenes import raster_store
