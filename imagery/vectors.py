@@ -165,8 +165,8 @@ def _library_errors(path: str) -> Iterator[None]:
         raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise OutlineError(
-            f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the file "
-            "declares (a shapefile in its .cpg file)"
+            f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the "
+            "file declares (a shapefile in its .cpg file)"
         ) from error
 
 

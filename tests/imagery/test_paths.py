@@ -53,25 +53,22 @@ STEMS = [
 ]
 
 
-@pytest.fixture(params=["in the name", "in the folder", "in both, relative"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the odd part of a path stands."""
+@pytest.fixture(params=["absolute", "relative"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The folder in which the tests make files, as the beginning of a path."""
     monkeypatch.chdir(tmp_path)
-    return str(request.param)
+    return f"{tmp_path}/" if request.param == "absolute" else ""
 
 
-def _path(place: str, stem: str, ending: str) -> str:
-    if place == "in the name":
-        return os.path.join(os.getcwd(), f"{stem}{ending}")  # noqa: PTH109, PTH118
-    os.makedirs(stem, exist_ok=True)  # noqa: PTH103
-    if place == "in the folder":
-        return os.path.join(os.getcwd(), stem, f"plain{ending}")  # noqa: PTH109, PTH118
-    return f"{stem}/{stem}{ending}"
+def _path(folder: str, stem: str, ending: str) -> str:
+    """A path with the stem as the name of both a folder and a file in it."""
+    os.makedirs(f"{folder}{stem}", exist_ok=True)  # noqa: PTH103
+    return f"{folder}{stem}/{stem}{ending}"
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_rasters_are_read_by_their_literal_path(place: str, stem: str) -> None:
-    path, dem = _path(place, stem, ".tif"), _path(place, stem, "-dem.tif")
+def test_rasters_are_read_by_their_literal_path(folder: str, stem: str) -> None:
+    path, dem = _path(folder, stem, ".tif"), _path(folder, stem, "-dem.tif")
     write_geotiff(Path("red.tif"), np.arange(48, dtype=np.uint8).reshape(1, 6, 8), descriptions=["red"])
     write_geotiff(Path("dem.tif"), np.full((3, 4), 5000.0), transform=(60.0, 0, NORTH_UP[2], 0, -60.0, NORTH_UP[5]))
     Path("red.tif").rename(path)
@@ -85,9 +82,9 @@ def test_rasters_are_read_by_their_literal_path(place: str, stem: str) -> None:
 
 @pytest.mark.parametrize("ending", [".gpkg", ".geojson", ".shp"])
 @pytest.mark.parametrize("stem", STEMS)
-def test_outlines_and_borders_are_read_by_their_literal_path(place: str, stem: str, ending: str) -> None:
+def test_outlines_and_borders_are_read_by_their_literal_path(folder: str, stem: str, ending: str) -> None:
     write_polygons(Path(f"plain-name{ending}"), {"plain-name": [WEST]})
-    path = _path(place, stem, ending)
+    path = _path(folder, stem, ending)
     for part in Path().glob("plain-name.*"):
         part.rename(path.removesuffix(ending) + part.suffix)
     write_geotiff(Path("red.tif"), np.ones((6, 8), dtype=np.uint8))
@@ -99,8 +96,8 @@ def test_outlines_and_borders_are_read_by_their_literal_path(place: str, stem: s
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_the_store_reads_and_writes_below_its_literal_root(place: str, stem: str) -> None:
-    root = os.path.dirname(_path(place, stem, "/x"))  # noqa: PTH120
+def test_the_store_reads_and_writes_below_its_literal_root(folder: str, stem: str) -> None:
+    root = f"{folder}{stem}"
     store = RasterStore(root)
     store.put("maps/1.tif", mask_to_geotiff(np.ones((6, 8), dtype=np.uint8), GRID))
     assert (Path(root).absolute() / "maps" / "1.tif").is_file()
@@ -108,8 +105,8 @@ def test_the_store_reads_and_writes_below_its_literal_root(place: str, stem: str
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_layers_of_classes_are_written_to_their_literal_path(place: str, stem: str) -> None:
-    path = _path(place, stem, ".gpkg")
+def test_layers_of_classes_are_written_to_their_literal_path(folder: str, stem: str) -> None:
+    path = _path(folder, stem, ".gpkg")
     for _ in range(2):  # the second replaces the first
         write_class_layers(Path(path), [ClassLayer(name, "clean ice", [WEST]) for name in ("a", "b")], UTM_45N)
     assert len(read_layer(path, "b", GRID).polygons) == 1
