@@ -6,7 +6,7 @@ from imagery.channels import ELEVATION, SLOPE
 from imagery.outline_table import TerrainStrip
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
-from workers.scenes import strips_of
+from services.scenes import strips_of
 
 
 def relief_of(source: SceneSource) -> Iterator[TerrainStrip] | None:

@@ -104,7 +104,7 @@ def test_the_store_reads_and_writes_below_its_literal_root(folder: str, stem: st
     np.testing.assert_array_equal(read_map(store.uri("maps/1.tif"), GRID.window), 1)
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", ["glaciers!2020", "a;b", "a?b=c"])
 def test_layers_of_classes_are_written_to_their_literal_path(folder: str, stem: str) -> None:
     path = _path(folder, stem, ".gpkg")
     for _ in range(2):  # the second replaces the first
