@@ -104,9 +104,9 @@ def test_the_truth_is_unknown_outside_the_border(catalog, tmp_path):
 
 def test_a_scene_with_few_valid_pixels_is_ready(catalog, tmp_path):
     scene_id = register(catalog, forge_scene(tmp_path / "a.tif"), SceneRole.POOL)
-    side = 1100  # decimated to 512 pixels a side to choose the stretch: most places are not in that sample
+    side = 1100  # decimated to 512 pixels a side to choose the stretch: row 500 is not in that sample
     pixels = np.zeros((side, side), dtype=np.uint8)
-    pixels[501, 500:504] = [50, 60, 70, 80]
+    pixels[500, 500:504] = [50, 60, 70, 80]
     path = write_geotiff(tmp_path / "sparse.tif", pixels, nodata=0)
     with catalog.database.write() as session:
         source = describe([BandSource("red", str(path), 1)])
