@@ -62,7 +62,9 @@ def champion(settings: Settings, tmp_path: Path) -> int:
     tags = {checksum_tag(file.name): hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
     version = tracking.register(run_id, folder, tags, "for a test")
     tracking.end_run(run_id, "FINISHED")
-    promote(registry_of(settings), version, "the only one", "test")
+    opened = Catalog(settings)
+    promote(opened, registry_of(settings), version, "the only one", "test")
+    opened.close()
     return version
 
 
