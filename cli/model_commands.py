@@ -3,14 +3,13 @@
 import getpass
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from al_server.answers import model_answer
 from catalog import jobs, promotions
 from catalog.records import JobKind
 from catalog.registry import registry_of
 from cli.installation import installed_catalog
+from cli.output import print_table
 from cli.running import running_settings
 
 
@@ -22,19 +21,21 @@ def models(context: click.Context) -> None:
         return
     registry = registry_of(running_settings())
     aliases = registry.aliases()
-    table = Table("version", "aliases", "labels", "mean IoU", "gain", "gate")
+    rows = []
     for version in registry.versions():
         item = model_answer(version, aliases)
         mean, gain = item.iou.get("validation", {}).get("mean"), item.gain.get("validation", {}).get("mean")
-        table.add_row(
-            str(item.version),
-            ", ".join(item.aliases),
-            str(item.labels),
-            "–" if mean is None else f"{mean:.3f}",
-            "–" if gain is None else f"{gain:+.3f}",
-            f"{item.verdict}: {item.verdict_reason}",
+        rows.append(
+            (
+                str(item.version),
+                ", ".join(item.aliases),
+                str(item.labels),
+                "–" if mean is None else f"{mean:.3f}",
+                "–" if gain is None else f"{gain:+.3f}",
+                f"{item.verdict}: {item.verdict_reason}",
+            )
         )
-    Console().print(table)
+    print_table(("version", "aliases", "labels", "mean IoU", "gain", "gate"), rows)
 
 
 @models.command()

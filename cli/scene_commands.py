@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import select
 
 from al_server.answers import scene_answer
@@ -15,6 +13,7 @@ from al_server.schemas import SceneRequest
 from catalog.records import Scene
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
+from cli.output import print_table
 from cli.synthetic_commands import synthetic
 
 BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
@@ -91,13 +90,13 @@ def add_everest() -> None:
 @scene.command("list")
 def list_all() -> None:
     """List all scenes."""
-    table = Table("name", "role", "state", "size, px", "patches", "bands", "error")
+    rows = []
     with installed_catalog() as catalog, catalog.read() as session:
         for row in session.scalars(select(Scene).order_by(Scene.id)):
             item = scene_answer(row)
             size, bands = f"{item.width} × {item.height}", ", ".join(item.bands)
-            table.add_row(item.name, item.role, item.state, size, str(item.patches), bands, item.error or "")
-    Console().print(table)
+            rows.append((item.name, item.role, item.state, size, str(item.patches), bands, item.error or ""))
+    print_table(("name", "role", "state", "size, px", "patches", "bands", "error"), rows)
 
 
 def register_here(request: dict[str, Any]) -> None:
@@ -127,6 +126,16 @@ def _parse(text: str, third: str) -> dict[str, Any]:
 
 
 def _file(text: str, second: str) -> dict[str, Any]:
-    """Read ``FILE[:SECOND]``."""
-    file, _, last = text.partition(":")
-    return {"path": file} | ({second: last} if last else {})
+    """Read ``FILE[:SECOND]``. A colon may be part of the file's name: a file that exists wins."""
+    file, colon, last = text.rpartition(":")
+    if Path(text).is_file() or not colon or "/" in last or "\\" in last:
+        return {"path": text}
+    if second == "index" and not (last.isascii() and last.isdecimal()):
+        if Path(file).is_file():
+            raise click.UsageError(f"found {last!r} after the file {file}; expected the number of a band")
+        return {"path": text}
+    if not last:
+        raise click.UsageError(
+            f"found nothing after the last colon of {text!r}; expected FILE or FILE:{second.upper()}"
+        )
+    return {"path": file, second: last}

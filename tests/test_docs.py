@@ -14,7 +14,8 @@ from flask import Flask
 
 from al_server.app import create_app
 from catalog.context import Catalog
-from catalog.settings import OUTSIDE_SETTINGS, PREFIX, Settings
+from catalog.settings import Settings
+from catalog.settings_sources import OUTSIDE_SETTINGS, PREFIX
 from cli.main import main as program
 
 ROOT = Path(__file__).parents[1]
