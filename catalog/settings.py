@@ -267,16 +267,6 @@ class Settings(BaseSettings):
         values = {name: item.value for name, item in given.items() if name not in arguments}
         return init_settings, InitSettingsSource(settings_cls, values)
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _report_all_faults(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(values)
-        except ValidationError as error:
-            found = faults(cls, error, values)
-        # Outside of the handler: a traceback with pydantic's error would show the passwords in addresses.
-        raise SettingsError(found)
-
     @model_validator(mode="after")
     def _refuse_a_ranking_that_needs_all_passes(self) -> Self:
         if self.round_strategy is Strategy.MUTUAL_INFORMATION and self.mc_shortlist_share < 1:
@@ -286,6 +276,17 @@ class Settings(BaseSettings):
                 f"{variable('mc_shortlist_share')}=1"
             )
         return self
+
+    # The last of the validators, since pydantic lets each take in those before it.
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_all_faults(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            found = faults(cls, error, values)
+        # Outside of the handler: a traceback with pydantic's error would show the passwords in addresses.
+        raise SettingsError(found)
 
     @property
     def channel_choice(self) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings
 
 from catalog.settings_sources import NULL, variable
@@ -73,10 +74,11 @@ def without_secrets(value: Any) -> Any:
 
 def toml(value: Any) -> str:
     """Write a value as TOML, on one line."""
+    value = to_jsonable_python(value)
     if value is None:
         return json.dumps(NULL)
     if isinstance(value, Mapping):
-        entries = (f"{json.dumps(str(key))} = {toml(item)}" for key, item in value.items())
+        entries = (f"{json.dumps(str(key))} = {toml(item)}" for key, item in value.items() if item is not None)
         return f"{{ {', '.join(entries)} }}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(toml, value))}]"

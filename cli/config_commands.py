@@ -45,8 +45,8 @@ def init(is_printed: bool) -> None:
         files.write_new(path, text)
     except FileExistsError as error:
         raise StartError(
-            f"{path} exists and is left as it is. `glacier-al config` shows what it sets, `glacier-al init --print` what "
-            "a new one holds. Move the file away to have a new one written."
+            f"{path} exists and is left as it is. `glacier-al config` shows what it sets, `glacier-al init --print` "
+            "what a new one holds. Move the file away to have a new one written."
         ) from error
     click.echo(f"Wrote {path}. Every setting in it is commented out; edit it, then start with `glacier-al up`.")
 
