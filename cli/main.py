@@ -21,7 +21,8 @@ class Program(click.Group):
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
         "scene": "cli.scene_commands:scene",
-        "round": "cli.loop_commands:open_round",
+        "jobs": "cli.job_commands:jobs",
+        "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
     }

@@ -12,7 +12,7 @@ import time
 
 from sqlalchemy.exc import OperationalError
 
-from catalog import jobs, rounds, scorings, training
+from catalog import jobs, scorings, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.logs import configure_logging
@@ -20,6 +20,7 @@ from catalog.records import JobKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.start import readable_faults
+from services import rounds
 
 log = logging.getLogger(__name__)
 

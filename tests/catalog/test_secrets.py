@@ -10,7 +10,6 @@ import pytest
 
 from catalog.secrets import Secrets, SecretsError, load_or_create
 
-
 ROOT = Path(__file__).parents[2]
 
 
