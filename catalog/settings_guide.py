@@ -4,6 +4,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,8 +45,13 @@ def unit(name: str) -> str | None:
 
 def allowed(settings: type[BaseSettings], name: str) -> str:
     """Return the type and range of a setting in words, e.g. ``a whole number, at least 2``."""
-    schema = settings.model_json_schema()
+    schema = _schema(settings)
     return _words(schema["properties"][name], schema.get("$defs", {}))
+
+
+@cache
+def _schema(settings: type[BaseSettings]) -> dict[str, Any]:
+    return settings.model_json_schema()  # takes some milliseconds
 
 
 def default(settings: type[BaseSettings], name: str, var_dir: Path) -> Any:

@@ -1,7 +1,7 @@
 """``glacier-al init`` and ``glacier-al config``: write the file of settings, and show what is in force."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def config(name: str | None, as_json: bool) -> None:
     """Show the settings in force and where each comes from; with NAME, one of them with its meaning."""
     chosen = _known(name) if name else None
     settings = Settings()
-    found = in_force(settings, read_given(Settings.model_fields, {}))
+    found = in_force(settings, read_given(Settings.model_fields, {}), [chosen] if chosen else Settings.model_fields)
     described = {name: _described(settings, name, item) for name, item in found.items()}
     if as_json:
         click.echo(json.dumps(described[chosen] if chosen else described, indent=1))
@@ -72,19 +72,23 @@ def config(name: str | None, as_json: bool) -> None:
         click.echo(f"File: {path}" if path.exists() else f"File: none; `glacier-al init` writes {path}")
 
 
-def in_force(settings: Settings, given: Mapping[str, Given]) -> dict[str, InForce]:
-    """Return what is in force for each setting.
+def in_force(settings: Settings, given: Mapping[str, Given], names: Iterable[str]) -> dict[str, InForce]:
+    """Return what is in force for some settings.
 
     Args:
         settings: The settings.
         given: What environment and file say of them.
+        names: Names of settings.
     """
-    from workers.recipe import decided_by_architecture  # loads torch, which the other commands here do not need
+    values = {name: getattr(settings, name) for name in names}
+    decided = {}
+    if any(value in (None, []) for value in values.values()):
+        from workers.recipe import decided_by_architecture  # loads torch, which takes seconds
 
-    decided = decided_by_architecture(settings)
+        decided = decided_by_architecture(settings)
     found = {}
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
+    for name, value in values.items():
+        field = Settings.model_fields[name]
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         origin = str(extra.get("derived_from", ""))
         if name in decided:

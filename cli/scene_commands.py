@@ -130,12 +130,11 @@ def _file(text: str, second: str) -> dict[str, Any]:
     file, colon, last = text.rpartition(":")
     if Path(text).is_file() or not colon or "/" in last or "\\" in last:
         return {"path": text}
-    if second == "index" and not (last.isascii() and last.isdecimal()):
-        if Path(file).is_file():
-            raise click.UsageError(f"found {last!r} after the file {file}; expected the number of a band")
+    if second == "layer" and last:
+        return {"path": file, "layer": last}
+    if second == "index" and last.isascii() and last.isdecimal():
+        return {"path": file, "index": int(last)}
+    if not Path(file).is_file():
         return {"path": text}
-    if not last:
-        raise click.UsageError(
-            f"found nothing after the last colon of {text!r}; expected FILE or FILE:{second.upper()}"
-        )
-    return {"path": file, second: last}
+    expected = "a name of a layer" if second == "layer" else "the number of a band"
+    raise click.UsageError(f"found {last!r} after the file {file} and a colon; expected {expected}")
