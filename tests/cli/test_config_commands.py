@@ -214,6 +214,18 @@ def test_bad_settings_end_every_process_with_one_message(tmp_path: Path, command
     assert list(tmp_path.rglob("*")) == [tmp_path / "var", path]
 
 
+def test_a_folder_that_may_not_be_written_ends_a_command_with_one_message(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:  # the tests may run as root, who may write everywhere
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    for command in ("init", "up"):
+        result = run(command)
+        assert (result.exit_code, result.output) == (1, f"Error: no permission: {folder}\n")
+
+
 def test_damaged_secrets_end_commands_and_processes_with_one_message(folder: Path, tmp_path: Path) -> None:
     folder.mkdir()
     path = folder / "secrets.json"

@@ -81,6 +81,11 @@ def test_a_narrow_terminal_folds_names_and_cuts_none(listed: Catalog) -> None:
     assert shown.decode().count("x") >= 100
 
 
+def test_every_table_goes_through_one_console() -> None:
+    files = [path for path in (ROOT / "cli").glob("*.py") if "rich.console" in path.read_text(encoding="utf-8")]
+    assert files == [ROOT / "cli" / "output.py"]
+
+
 def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 4096)
