@@ -4,8 +4,7 @@ import getpass
 
 import click
 
-from catalog import jobs
-from catalog.records import JobKind, SceneRole
+from catalog.records import SceneRole
 from catalog.registry import registry_of
 from cli.installation import installed_catalog
 from cli.output import print_table
@@ -47,10 +46,7 @@ def models(context: click.Context, limit: int) -> None:
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
     with installed_catalog() as catalog:
-        moved = promotion.promote(registry_of(catalog.settings), version, reason, getpass.getuser())
-        with catalog.write() as session:
-            session.add(moved)
-            jobs.enqueue(session, JobKind.SCORE_POOL)
+        promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
         click.echo(f"Version {version} is served.")
 
 
@@ -59,9 +55,5 @@ def promote(version: int, reason: str) -> None:
 def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
     with installed_catalog() as catalog:
-        with catalog.read() as session:
-            moved = promotion.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
-        with catalog.write() as session:
-            session.add(moved)
-            jobs.enqueue(session, JobKind.SCORE_POOL)
+        moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")
