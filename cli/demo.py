@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from catalog.context import Catalog
 from catalog.settings import Settings
 from cli.api_client import POLL_S, ApiClient
 from cli.everest import everest_scenes
+from cli.output import console
 from cli.report import write_report
 from cli.round_record import RoundRecord
 from cli.running import running_settings
@@ -206,7 +206,7 @@ def _print_table(records: list[RoundRecord], seconds: float) -> None:
             "promoted" if record.promoted else "kept",
             *(f"{took:.1f}" for took in record.seconds.values()),
         )
-    Console(width=200 if not sys.stdout.isatty() else None).print(table)
+    console().print(table)
 
 
 def _figure(value: float | None) -> str:

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Self
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.installation import installed_catalog
+from cli.output import console
 from cli.running import running_settings
 from experiments.areas import Example, StudyArea, example_area, registered_areas
 from experiments.findings import Findings, write
@@ -92,7 +92,7 @@ class _Shown:
     """Progress for people: a bar for the trials, one for the steps of the trial, and a line for each that is done."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = console()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

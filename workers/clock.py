@@ -19,6 +19,7 @@ from catalog.logs import configure_logging
 from catalog.records import JobKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
+from catalog.start import readable_faults
 from services import rounds
 from services.promotion import settle_intents
 
@@ -63,6 +64,7 @@ def _open_next_round(catalog: Catalog) -> None:
         log.info("the next round waits: %s", error)
 
 
+@readable_faults()
 def main() -> None:
     """Tick until told to stop."""
     configure_logging()

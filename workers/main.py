@@ -25,6 +25,7 @@ from catalog.job_queue import COMPUTE, QUEUES, queue_of, rq_id
 from catalog.logs import configure_logging
 from catalog.records import JobKind, JobState
 from catalog.settings import Settings
+from catalog.start import readable_faults
 from workers import interruption
 from workers.job_functions import function_of
 from workers.time_limit import DeathPenalty
@@ -85,6 +86,7 @@ def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
         catalog.close()
 
 
+@readable_faults()
 def main() -> None:
     """Work on one queue until told to stop; a running job is finished first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -93,6 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging()
     settings = Settings()
+    os.environ |= settings.as_environment()  # the process of every job reads these, though the file be edited meanwhile
     prepare_threads(settings)
     preload(arguments.queue)
     interruption.listen()

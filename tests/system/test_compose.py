@@ -74,9 +74,11 @@ def test_label_studio_is_set_up_the_same(compose: dict[str, Any], processes: dic
 def test_settings_named_in_the_file_exist(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     environment = compose["services"]["api"]["environment"]
     script = (DOCKER / "with-secrets.sh").read_text()
-    for variable in [*environment, *re.findall(r"^(GLACIER_AL_\w+)=", script, re.MULTILINE)]:
-        monkeypatch.setenv(variable, "1" if TUNING.fullmatch(variable) else str(tmp_path / "any"))
-    Settings()
+    for variable, value in [*environment.items(), *re.findall(r'^(GLACIER_AL_\w+)="(.*)"', script, re.MULTILINE)]:
+        monkeypatch.setenv(variable, re.sub(r"\$\{.*?\}|\$\(.*?\)", "filled.in", str(value)))
+    settings = Settings(var_dir=tmp_path)
+    assert settings.database_url == "postgresql+psycopg://glacier_al:filled.in@postgres/glacier_al"
+    assert settings.api_url == "http://filled.in:8000"
 
 
 def test_secrets_are_files_that_make_secrets_makes(compose: dict[str, Any], tmp_path: Path):

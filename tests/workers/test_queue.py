@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from redis import Redis
-from rq import Queue
+from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from catalog import jobs
@@ -62,6 +62,22 @@ def test_an_io_worker_never_loads_torch(catalog, tiling, tmp_path):
         wait_for(lambda: state_of(catalog, tiling) is JobState.FINISHED, log)
         loaded = {Path(item.path).name for item in psutil.Process(process.pid).memory_maps()}
     assert not {name for name in loaded if name.startswith("libtorch")}
+
+
+def test_a_running_worker_keeps_its_settings_when_the_file_is_edited(catalog, tmp_path):
+    log, given = tmp_path / "worker.log", catalog.settings
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'database_url = "{given.database_url}"\nredis_url = "{given.redis_url}"\npatch_size_px = 64\n',
+        encoding="utf-8",
+    )
+    with running(command(), {"GLACIER_AL_VAR_DIR": str(tmp_path)}, log=log) as process:
+        wait_for(lambda: Worker.count(connection=catalog.queue.connection) or process.poll(), log)
+        file.write_text("patch_size_px = ")
+        scene_id = register(catalog, forge_scene(tmp_path / "a.tif"), outlines=False)
+        with catalog.write() as session:
+            job = jobs.enqueue(session, JobKind.TILE_SCENE, str(scene_id), scene_id=scene_id)
+        wait_for(lambda: state_of(catalog, job) is JobState.FINISHED, log)
 
 
 def state_of(catalog: Catalog, job: Job) -> JobState:

@@ -123,7 +123,7 @@ def is_complete_after_a_sweep(catalog: Catalog) -> bool:
 @pytest.fixture
 def spend_all_passes(catalog: Catalog) -> None:
     """On every patch, before any worker starts."""
-    catalog.settings = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
+    catalog.settings = catalog.settings.model_copy(update={"mc_shortlist_share": 1.0})
 
 
 @pytest.mark.usefixtures("workers")
