@@ -4,7 +4,7 @@ import click
 
 from catalog import rounds, training
 from catalog.settings import Strategy
-from cli.installation import installed_catalog
+from cli.installation import running_catalog
 
 
 @click.command("round")
@@ -13,7 +13,7 @@ from cli.installation import installed_catalog
 @click.option("--seed", type=click.IntRange(0), help="seed of the random choices")
 def open_round(strategy: str | None, size: int | None, seed: int | None) -> None:
     """Choose the next proposals and publish them in Label Studio."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         settings = catalog.settings
         with catalog.write() as session:
             how = Strategy(strategy) if strategy else settings.round_strategy
@@ -24,7 +24,7 @@ def open_round(strategy: str | None, size: int | None, seed: int | None) -> None
 @click.command()
 def train() -> None:
     """Fine-tune on all labels now, without waiting for more."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.write() as session:
             job = training.enqueue_by_hand(session)
         click.echo(f"Fine-tuning begins: job {job.id}")

@@ -10,7 +10,7 @@ from al_server.answers import model_answer
 from catalog import jobs, promotions
 from catalog.records import JobKind
 from catalog.registry import registry_of
-from cli.installation import installed_catalog
+from cli.installation import running_catalog
 from cli.running import running_settings
 
 
@@ -42,7 +42,7 @@ def models(context: click.Context) -> None:
 @click.option("--reason", required=True, help="kept with the decision")
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         moved = promotions.promote(registry_of(catalog.settings), version, reason, getpass.getuser())
         with catalog.write() as session:
             session.add(moved)
@@ -54,7 +54,7 @@ def promote(version: int, reason: str) -> None:
 @click.option("--reason", required=True, help="kept with the decision")
 def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.read() as session:
             moved = promotions.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
         with catalog.write() as session:

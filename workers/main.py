@@ -8,10 +8,12 @@ connection to the database, since neither survives a fork.
 import argparse
 import logging
 import os
+import signal
 from importlib import import_module
 
 from redis import Redis
-from rq import Worker
+from redis.client import Pipeline
+from rq import Queue, Worker, worker_registration
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +24,7 @@ from catalog.errors import CatalogError
 from catalog.failures import note_failure
 from catalog.job_queue import IO, QUEUES, queue_of, rq_id
 from catalog.logs import configure_logging
+from catalog.process_tree import end_with_parent
 from catalog.records import JobKind, JobState
 from catalog.settings import Settings
 from workers.jobs import function_of
@@ -34,9 +37,21 @@ WORKER_TTL_S = 45
 
 
 class JobWorker(Worker):
-    """RQ's worker with an alarm that no library can swallow."""
+    """RQ's worker with an alarm that no library can swallow, jobs that die with it, and a registration that lasts."""
 
     death_penalty_class = DeathPenalty
+
+    def main_work_horse(self, job: RqJob, queue: Queue) -> None:
+        """Run a job in the process that was forked for it."""
+        end_with_parent(signal.SIGKILL)  # the job is given to another worker then, and must not run twice
+        super().main_work_horse(job, queue)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Say that this worker lives; register it again if Redis has lost its content."""
+        if pipeline is None and not self.connection.hexists(self.key, "birth"):
+            self.connection.hset(self.key, mapping=self.serialize())
+            worker_registration.register(self)
+        super().heartbeat(timeout, pipeline)
 
 
 def preload(queue: str) -> None:
