@@ -27,7 +27,8 @@ from cli.plan import Process
 
 FOLDER = "supervisor"  # below var_dir; supervisorctl, called there, finds everything
 PROGRAMS = "programs.json"
-SOCKET = "supervisor.sock"  # by its relative name, since the path of a socket may have 107 bytes only
+# The path of a socket may have 107 bytes only. This one is short, and right for each process that works in `FOLDER`.
+SOCKET = "/proc/self/cwd/supervisor.sock"
 
 # A process that ends within a minute of its start is started again after 1 s, then 2 s, ... 5 s, and then given up.
 # One that ran longer is started again at once, with the count at its beginning.
@@ -91,7 +92,8 @@ class Supervisor:
         self._others = {child.pid for child in psutil.Process().children()}
         self._write(PROGRAMS, json.dumps(self._programs()))
         self._write("supervisord.conf", self._configuration())
-        (self._folder / SOCKET).unlink(missing_ok=True)
+        socket = self._folder / Path(SOCKET).name
+        socket.unlink(missing_ok=True)
         self._supervisord = subprocess.Popen(
             [sys.executable, "-m", "cli.launch", PROGRAMS, "supervisord"],
             cwd=self._folder,
@@ -101,14 +103,14 @@ class Supervisor:
             start_new_session=True,  # Ctrl-C in the terminal is for us alone; we say when to stop
         )
         deadline = time.monotonic() + _START_S
-        while self.runs and not (self._folder / SOCKET).exists() and time.monotonic() < deadline:
+        while self.runs and not socket.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._supervisord.wait()
-        self._end_leftovers()
+        # Killed, it has stopped nothing: its children have just got SIGTERM from the kernel.
+        self._end_leftovers(0.0 if self._supervisord.wait() == 0 else _LEFTOVERS_S)
         self._server("close")()
         (self._folder / PROGRAMS).unlink(missing_ok=True)
 
@@ -162,16 +164,17 @@ class Supervisor:
         with suppress(psutil.NoSuchProcess):
             _kill([child for child in psutil.Process(self._supervisord.pid).children() if child.pid not in spared])
 
-    def _end_leftovers(self) -> None:
-        """End what supervisord has left, if it was killed; we have adopted it."""
+    def _end_leftovers(self, patience_s: float) -> None:
+        """Kill what supervisord has left, and we have adopted, once it had time to end by itself."""
 
         def adopted() -> list[psutil.Process]:
             return [child for child in psutil.Process().children() if child.pid not in self._others]
 
-        deadline = time.monotonic() + _LEFTOVERS_S
-        while adopted() and time.monotonic() < deadline:
-            psutil.wait_procs(adopted(), 0.2)  # also takes note of their end, so that they are no zombies
-        _kill(adopted())
+        deadline = time.monotonic() + patience_s
+        while left := adopted():
+            if time.monotonic() >= deadline:
+                _kill(left)
+            psutil.wait_procs(left, 0.2)  # also takes note of their end, so that they are no zombies
 
     def _write(self, name: str, text: str) -> None:
         path = self._folder / name
@@ -209,9 +212,9 @@ class Supervisor:
                 "nodaemon": "true",
                 "silent": "true",
                 "nocleanup": "true",
-                "logfile": "%(here)s/../logs/up.log",
+                "logfile": "../logs/up.log",
                 **{f"logfile_{key}": value for key, value in rotation.items()},
-                "pidfile": "%(here)s/supervisord.pid",
+                "pidfile": "supervisord.pid",
             },
             "unix_http_server": {"file": SOCKET, "chmod": "0700"},
             "supervisorctl": {"serverurl": f"unix://{SOCKET}"},
@@ -229,7 +232,7 @@ class Supervisor:
                 "stopwaitsecs": process.stop_s,
                 "stopasgroup": "true",
                 "redirect_stderr": "true",
-                "stdout_logfile": f"%(here)s/../logs/{name}.log",
+                "stdout_logfile": f"../logs/{name}.log",
                 **{f"stdout_logfile_{key}": value for key, value in rotation.items()},
             }
         # Groups are stopped one after the other, the highest number first.
