@@ -89,7 +89,7 @@ class Watch:
             self._ended.remove(name)
             self._say(f"{name} is ready again after {took_s:.1f} s.")
         elif name in self._checks:
-            others = [other for other in self._waiting if other in self._checks]
+            others = [other for other in self._waiting if other in self._checks and other not in self._down]
             waiting = f"; waiting for {', '.join(others)}" if others else ""
             self._say(f"  {took_s:5.1f} s  {name} is ready{waiting}")
 
