@@ -13,6 +13,7 @@ from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEven
 from services.scenes import registered_scenes
 
 page = Blueprint("dashboard", __name__)
+VERSIONS_SHOWN = 20  # the newest; MLflow takes seconds to list a thousand
 
 
 @page.get("/")
@@ -59,6 +60,6 @@ def _versions() -> tuple[list[ModelAnswer], str | None]:
     registry = parts().registry
     try:
         aliases = registry.aliases()
-        return [model_answer(version, aliases) for version in registry.versions()], None
+        return [model_answer(version, aliases) for version in registry.versions(VERSIONS_SHOWN)], None
     except ServiceDownError as error:
         return [], str(error)
