@@ -63,7 +63,8 @@ class _Interrupts:
         self.count = 0
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
+        kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # called by nohup
+        self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS if number not in kept}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self, cast
-from xmlrpc.client import Fault, ServerProxy
+from xmlrpc.client import Error, ServerProxy
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
@@ -152,7 +152,7 @@ class Supervisor:
         try:
             with chdir(self._folder):
                 listed = cast(list[dict[str, Any]], self._server.supervisor.getAllProcessInfo())
-        except (Fault, OSError, HTTPException):
+        except (Error, OSError, HTTPException):
             return {}
         self._statuses = {
             item["name"]: Status(State(item["statename"]), item["pid"], datetime.fromtimestamp(item["start"], UTC))
@@ -183,7 +183,7 @@ class Supervisor:
             file.write(text)
 
     def _programs(self) -> dict[str, Any]:
-        """What ``cli.launch`` needs to know, by the name of the program."""
+        """Describe each program, by its name, as ``cli.launch`` reads it."""
         programs: dict[str, Any] = {
             name: {
                 "argv": process.argv,
