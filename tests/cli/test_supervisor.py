@@ -17,6 +17,8 @@ from cli.first_start import FirstStart
 from cli.plan import Process
 from cli.supervisor import FOLDER, State, Status, Supervisor
 
+pytestmark = pytest.mark.slow  # supervisord looks after its processes once a second, and stops them one after the other
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these requests to the kernel")
 
 # Writes its name to argv[1] when told to stop, after argv[3] seconds.
