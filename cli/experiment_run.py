@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli.installation import installed_catalog
 from cli.output import console
-from cli.running import running_settings
+from cli.running import local_settings
 from experiments.areas import Example, StudyArea, example_area, registered_areas
 from experiments.findings import Findings, write
 from experiments.record import record
@@ -32,7 +32,7 @@ def run_experiment(name: str, scenes: Sequence[str], example: Example | None, ch
         example: The example to take in their place.
         choices: What all its networks have in common.
     """
-    settings = running_settings()
+    settings = local_settings()
     folder = settings.var_dir / "experiments"
     areas = _areas(scenes, example, folder / "examples")
     target = _target(folder, areas, choices)

@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from catalog import failures
 from catalog.records import Job, JobState
-from cli.installation import installed_catalog
+from cli.installation import installed_catalog, running_catalog
 from cli.output import print_table
 
 
@@ -33,7 +33,7 @@ def jobs(context: click.Context, state: str | None, limit: int) -> None:
 @click.argument("job_id")
 def cancel(job_id: str) -> None:
     """Cancel the job JOB_ID: at once if it is queued, else when it next notes its progress."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.write() as session:
             job = failures.cancel(session, job_id)
         ended = job.state is JobState.CANCELLED
@@ -44,7 +44,7 @@ def cancel(job_id: str) -> None:
 @click.argument("job_id")
 def retry(job_id: str) -> None:
     """Try the failed or cancelled job JOB_ID again."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.write() as session:
             job = failures.retry(session, job_id)
         click.echo(f"Job {job.key} is queued again.")

@@ -6,7 +6,7 @@ import click
 
 from catalog.records import SceneRole
 from catalog.registry import registry_of
-from cli.installation import installed_catalog
+from cli.installation import running_catalog
 from cli.output import print_table
 from cli.running import running_settings
 from services import promotion
@@ -45,7 +45,7 @@ def models(context: click.Context, limit: int) -> None:
 @click.option("--reason", required=True, help="kept with the decision")
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
         click.echo(f"Version {version} is served.")
 
@@ -54,6 +54,6 @@ def promote(version: int, reason: str) -> None:
 @click.option("--reason", required=True, help="kept with the decision")
 def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")

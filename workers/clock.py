@@ -25,6 +25,8 @@ from services.promotion import settle_intents
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_S = 60.0  # a tick may wait so long for a busy database
+
 
 def tick(catalog: Catalog, *, reconcile: bool) -> None:
     """Do everything that is due at this moment.
@@ -39,6 +41,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
     _open_next_round(catalog)
     catalog.sweep()
+    catalog.queue.note_clock(3 * catalog.settings.sweep_interval_s + _PATIENCE_S)
 
 
 def _follow_champion(catalog: Catalog) -> None:
