@@ -46,7 +46,7 @@ def running_settings() -> Settings:
     settings = Settings()
     found = _with_addresses(settings)
     if found is None:
-        variables = ", ".join(f"{variable(name)}" for name in _EXPLICIT)
+        variables = ", ".join(map(variable, _EXPLICIT))
         raise NotRunningError(
             f"No system runs on {settings.var_dir}. Start it with `glacier-al up`, or name the folder of the one that "
             f"runs in {PREFIX}VAR_DIR. For a system that `up` does not run, set all of {variables}."

@@ -13,7 +13,10 @@ from catalog.settings import Settings
 from cli.main import main
 from cli.running import ADDRESSES, NotRunningError, local_settings, lock_file, published, running_settings
 
-ELSEWHERE = {name: f"http://127.0.0.1:{9000 + number}" for number, name in enumerate(ADDRESSES)}
+ELSEWHERE = {
+    name: f"{'redis' if name == 'redis_url' else 'http'}://127.0.0.1:{9000 + number}"
+    for number, name in enumerate(ADDRESSES)
+}
 NEEDS_THE_SYSTEM = [
     ["round"],
     ["round", "abandon", "1"],
