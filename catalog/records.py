@@ -61,11 +61,16 @@ class SceneRole(StrEnum):
 
 
 class SceneState(StrEnum):
-    """Registered scenes become ready once tiled, or are rejected with a reason."""
+    """Registered scenes become ready once tiled, or are rejected with a reason; any may be removed."""
 
     REGISTERED = "registered"
     READY = "ready"
     REJECTED = "rejected"
+    REMOVED = "removed"
+
+
+NOT_USED = (SceneState.REJECTED, SceneState.REMOVED)
+"""States of scenes whose ground and channels count for nothing."""
 
 
 class PatchState(StrEnum):
@@ -232,7 +237,7 @@ class Scene(Base):
     state: Mapped[SceneState] = mapped_column(default=SceneState.REGISTERED)
     sensor: Mapped[str | None] = mapped_column(String(50))
     acquired: Mapped[str | None] = mapped_column(String(32))  # ISO 8601: a day, or a moment in UTC; as is known
-    source: Mapped[dict[str, Any]]  # imagery.scene.SceneSource as JSON
+    source: Mapped[dict[str, Any]]  # imagery.scene_source.SceneSource as JSON
     footprint: Mapped[dict[str, Any]]  # GeoJSON geometry, WGS 84
     outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
     patch_size_px: Mapped[int]
@@ -362,7 +367,7 @@ class Proposal(Base):
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)
     round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"))
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), index=True)
-    region: Mapped[list[Any] | None]  # run lengths of the pixels asked for (`imagery.pixel_region`); None: all
+    region: Mapped[list[Any] | None]  # run lengths of the pixels asked for (`catalog.pixel_regions`)
     rank: Mapped[int]
     reason: Mapped[ProposalReason]
     score: Mapped[float | None]  # by the round's measure, in its unit

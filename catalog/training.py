@@ -1,23 +1,45 @@
 """Which labels a fine-tune learns from, when one is due, and the row that it leaves."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Label, RunState, RunTrigger, TrainingRun, now
+from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, RunState, RunTrigger, TrainingRun, now
 from catalog.settings import Settings
 
 
 def training_labels(session: Session) -> list[Label]:
-    """Return the labels to learn from: of every patch the newest that stands, in the order of their ids."""
-    newest: dict[int, Label] = {}
-    for label in session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.annotated_at)):
-        newest[label.patch_id] = label
-    return sorted(newest.values(), key=lambda label: label.id)
+    """Return the labels to learn from, in the order of their ids: those that stand and that no newer one covers.
+
+    A label of a whole patch covers every older one. Labels of parts of a patch are composed by whoever reads their
+    masks (`services.composed_labels`).
+    """
+    ids = _uncovered(session)
+    standing = session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id))
+    return [label for label in standing if label.id in ids]
+
+
+def _uncovered(session: Session) -> set[int]:
+    """Return the ids of the standing labels that newer ones do not cover, without loading the labels."""
+    statement = (
+        select(Label.patch_id, Label.id, Proposal.region)
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(Label.superseded_at.is_(None))
+        .order_by(Label.patch_id, Label.annotated_at.desc(), Label.id.desc())
+    )
+    uncovered: set[int] = set()
+    covered_patch: int | None = None
+    for patch_id, label_id, region in session.execute(statement):
+        if patch_id != covered_patch:
+            uncovered.add(label_id)
+        if region is None:
+            covered_patch = patch_id
+    return uncovered
 
 
 def checksum(labels: list[Label]) -> str:
@@ -27,19 +49,14 @@ def checksum(labels: list[Label]) -> str:
 
 
 def new_labels(session: Session) -> set[int]:
-    """Return the ids of the training labels that the last run did not know.
+    """Return the ids of the training labels that no finished run has learnt.
 
-    A failed run counts: what it could not learn from is not tried again until there is something new, or someone says
-    so. A killed one does not: it was interrupted, not refuted.
+    Runs that failed, were killed or interrupted learnt nothing. That a failed fine-tune is not repeated for the same
+    labels is decided by `enqueue_if_due`.
     """
-    last = session.scalar(
-        select(TrainingRun).where(TrainingRun.state != RunState.KILLED).order_by(TrainingRun.id.desc()).limit(1)
-    )
-    known = set(last.label_ids) if last else set()
-    # Asked for every few seconds, so without loading the labels.
-    standing = select(Label.patch_id, Label.id).where(Label.superseded_at.is_(None)).order_by(Label.annotated_at)
-    newest: dict[int, int] = dict(session.execute(standing).all())
-    return set(newest.values()) - known
+    finished = select(TrainingRun).where(TrainingRun.state == RunState.FINISHED)
+    last = session.scalar(finished.order_by(TrainingRun.id.desc()).limit(1))
+    return _uncovered(session) - (set(last.label_ids) if last else set())
 
 
 def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
@@ -57,13 +74,16 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
 
 
 def _failed_on(session: Session, fresh: set[int]) -> bool:
-    """Tell whether the last fine-tune failed and none of these labels came later: it would fail again."""
-    last = jobs.last_of(session, JobKind.FINE_TUNE)
+    """Return whether the last fine-tune failed on these labels, or was cancelled: it is not repeated by itself."""
+    run = session.scalar(select(TrainingRun).order_by(TrainingRun.id.desc()).limit(1))
+    if run is not None and run.state is RunState.FAILED and fresh <= set(run.label_ids):
+        return True
+    job = jobs.last_of(session, JobKind.FINE_TUNE)
     return (
-        last is not None
-        and last.state is JobState.FAILED
-        and last.finished_at is not None
-        and not _any_of(session, fresh, Label.created_at > last.finished_at)
+        job is not None
+        and job.state in {JobState.FAILED, JobState.CANCELLED}
+        and job.finished_at is not None
+        and not _any_of(session, fresh, Label.created_at > job.finished_at)
     )
 
 
@@ -87,9 +107,17 @@ def _enqueue(session: Session, trigger: RunTrigger) -> Job:
     return jobs.enqueue(session, JobKind.FINE_TUNE, trigger=trigger.value)
 
 
-def interrupted_run(session: Session) -> TrainingRun | None:
-    """Return the run that a killed worker left open. Only the one running fine-tune job asks."""
-    return session.scalar(select(TrainingRun).where(TrainingRun.state == RunState.OPEN))
+def unfinished_run(session: Session) -> TrainingRun | None:
+    """Return the run that an interrupted or killed attempt left behind. Only the one running fine-tune job asks."""
+    left = select(TrainingRun).where(TrainingRun.state.in_((RunState.OPEN, RunState.INTERRUPTED)))
+    return session.scalar(left.order_by(TrainingRun.id.desc()).limit(1))
+
+
+def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
+    """Return the labels that a run froze, by id, each with its proposal, its patch and the patch's scene."""
+    of_run = select(Label).where(Label.id.in_(run.label_ids)).order_by(Label.id)
+    loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
+    return session.scalars(of_run.options(*loaded)).all()
 
 
 def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
@@ -111,6 +139,17 @@ def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
 def end_run(session: Session, run_id: int, state: RunState, error: str | None = None) -> TrainingRun:
     """Close a run as finished, failed or killed."""
     run = session.get_one(TrainingRun, run_id)
-    if run.state is RunState.OPEN:
+    if run.state in {RunState.OPEN, RunState.INTERRUPTED}:
         run.state, run.error, run.finished_at = state, error, now()
     return run
+
+
+def interrupt_run(session: Session, run_id: int) -> None:
+    """Note that a run waits to go on from its checkpoint."""
+    session.get_one(TrainingRun, run_id).state = RunState.INTERRUPTED
+
+
+def resume_run(session: Session, run_id: int) -> None:
+    """Note that an interrupted run goes on."""
+    run = session.get_one(TrainingRun, run_id)
+    run.state, run.error = RunState.OPEN, None
