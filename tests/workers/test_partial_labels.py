@@ -1,4 +1,4 @@
-"""A proposal that asks for a part of its patch: from the drawing to what a fine-tune reads, and to the next proposal."""
+"""A proposal that asks for a part of its patch: from the drawing to what a fine-tune reads, and the next proposal."""
 
 from pathlib import Path
 
