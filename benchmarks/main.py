@@ -23,8 +23,9 @@ from benchmarks.report import BENCH, FOLDER_VARIABLE, is_of_this_code, read
 BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "scoring_speed": (["--passes", "5", "--rounds", "1"], ["--rounds", "7"]),
     "scene_scoring": (["--size", "3072", "--passes", "2", "--rounds", "1"], ["--size", "5120", "--rounds", "2"]),
-    "ranking_agreement": (["--short"], ["--resume"]),
+    "ranking_agreement": (["--short"], []),
     "catalog_scale": (["--patches", "100000", "--databases", "sqlite", "--repeats", "1"], []),
+    "webhook_latency": (["--events", "300"], []),
     "fine_tune_speed": (["--sizes", "64", "256", "--rounds", "1", "--seeds", "1"], ["--rounds", "5", "--seeds", "8"]),
     "fine_tune_latency": (["--versions", "3", "--steps", "50"], ["--versions", "6"]),
     "label_efficiency": (["--seeds", "1", "--rounds", "3"], ["--seeds", "5"]),

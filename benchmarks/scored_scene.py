@@ -116,7 +116,12 @@ class Crew:
 
 @dataclass(frozen=True)
 class System:
-    """Redis and MLflow, running, with a champion; workers are started when they are needed."""
+    """A running part of the system; workers are started when they are needed.
+
+    Attributes:
+        catalog: Its catalog.
+        processes: All processes of the system by name, whether they run or not.
+    """
 
     catalog: Catalog
     processes: dict[str, Process]
@@ -144,16 +149,27 @@ class System:
 
 
 @contextmanager
+def services(folder: Path, *names: str) -> Iterator[System]:
+    """Run some processes of the system, with their data in a folder, while the block lasts."""
+    catalog = new_catalog(folder)
+    settings = catalog.settings
+    listed = plan(settings, catalog.secrets, label_studio_program=Path("unused"), environ=os.environ, cwd=Path.cwd())
+    processes = {process.name: process for process in listed}
+    with ExitStack() as stack:
+        for name in names:
+            processes[name].cwd.mkdir(parents=True, exist_ok=True)
+            if name == "redis":
+                redis_config_file(settings).write_text(redis_config(settings))
+            stack.enter_context(_running(processes[name], {}))
+        yield System(catalog, processes)
+    catalog.close()
+
+
+@contextmanager
 def system(folder: Path) -> Iterator[System]:
     """Start Redis and MLflow, and register a champion."""
-    catalog = new_catalog(folder)
-    secrets, settings = catalog.secrets, catalog.settings
-    listed = plan(settings, secrets, label_studio_program=Path("unused"), environ=os.environ, cwd=Path.cwd())
-    processes = {process.name: process for process in listed}
-    for name in ("redis", "mlflow"):
-        processes[name].cwd.mkdir(parents=True, exist_ok=True)
-    redis_config_file(settings).write_text(redis_config(settings))
-    with _running(processes["redis"], {}), _running(processes["mlflow"], {}):
+    with services(folder, "redis", "mlflow") as running:
+        settings = running.catalog.settings
         registry = registry_of(settings)
         wait(lambda: _answers(registry.versions), "MLflow")
         with tempfile.TemporaryDirectory() as bundle:
@@ -163,8 +179,7 @@ def system(folder: Path) -> Iterator[System]:
             version = tracking.register(run_id, Path(bundle), _checksums(Path(bundle)), "for a benchmark")
             tracking.end_run(run_id, "FINISHED")
         promote(registry, version, "the only one", "benchmark")
-        yield System(catalog, processes)
-    catalog.close()
+        yield running
 
 
 @contextmanager
