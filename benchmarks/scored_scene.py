@@ -1,4 +1,4 @@
-"""A system with one large scene in its pool and a champion to score it, for benchmarks."""
+"""Parts of the system for benchmarks, and one with a large scene in its pool and a champion to score it."""
 
 import hashlib
 import os
@@ -42,7 +42,7 @@ TIMEOUT_S: Final = 600
 
 
 def new_catalog(folder: Path) -> Catalog:
-    """Make a catalog with all its data in a folder, and ports that are free."""
+    """Return a catalog with all its data in a folder, and with free ports."""
     settings = Settings(var_dir=folder)
     secrets = Catalog(settings).secrets
     catalog = Catalog(choose_ports(settings, secrets.redis_password, lambda _: None))
@@ -52,8 +52,8 @@ def new_catalog(folder: Path) -> Catalog:
 
 def add_pool(catalog: Catalog, size_px: int) -> int:
     """Register and tile a synthetic scene with the 15 channels of Baraka; return its id."""
-    forged = write_scene(catalog.settings.scene_root / "synthetic", size_px, size_px, seed=0)
-    source = describe(forged.bands, dem=forged.dem)
+    synthetic = write_scene(catalog.settings.scene_root / "synthetic", size_px, size_px, seed=0)
+    source = describe(synthetic.bands, dem=synthetic.dem)
     scene = Scene(
         name="synthetic",
         role=SceneRole.POOL,
@@ -76,7 +76,7 @@ def add_pool(catalog: Catalog, size_px: int) -> int:
 
 
 def write_champion(folder: Path) -> None:
-    """Write a bundle of Baraka's U-Net with fresh weights: speed does not depend on what it has learnt."""
+    """Write a bundle of Baraka's U-Net with fresh weights: its speed does not depend on training."""
     preset = PRESETS["baraka"]
     shape = preset.network(len(CHANNELS), len(CLASSES), preset.head)
     segmenter = build_segmenter(CHANNELS, [0.0] * len(CHANNELS), [1.0] * len(CHANNELS), shape, 0, preset.head)
@@ -100,13 +100,13 @@ def _checksums(bundle: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Crew:
+class ComputeWorkers:
     """The compute workers of a scoring.
 
     Attributes:
-        count: How many.
-        threads: Of each.
-        share: Of the pool, what all passes are spent on.
+        count: Number of workers.
+        threads: Threads of each worker.
+        share: Share of the pool that gets all passes; 1 for no screening pass.
     """
 
     count: int
@@ -127,23 +127,23 @@ class System:
     processes: dict[str, Process]
 
     @contextmanager
-    def workers(self, crew: Crew, seed: int) -> Iterator[None]:
-        """Run compute workers while the block lasts, ready for work.
+    def workers(self, wanted: ComputeWorkers, seed: int) -> Iterator[None]:
+        """Run compute workers while the block lasts, from when all of them wait for jobs.
 
         Args:
-            crew: Who.
-            seed: Of the masks: another one makes another scoring.
+            wanted: The workers.
+            seed: Seed of the dropout masks; another seed makes another scoring.
         """
         process = self.processes["worker-compute"]
         extra = {
-            "GLACIER_AL_TORCH_THREADS": str(crew.threads),
+            "GLACIER_AL_TORCH_THREADS": str(wanted.threads),
             "GLACIER_AL_MC_SEED": str(seed),
-            "GLACIER_AL_MC_CONTESTED_SHARE": str(crew.share),
+            "GLACIER_AL_MC_CONTESTED_SHARE": str(wanted.share),
         }
         with ExitStack() as stack:
-            for _ in range(crew.count):
+            for _ in range(wanted.count):
                 stack.enter_context(_running(process, extra))
-            wait(lambda: self.catalog.queue.workers()["compute"] == crew.count, "the workers")
+            wait(lambda: self.catalog.queue.workers()["compute"] == wanted.count, "the workers")
             yield
         wait(lambda: self.catalog.queue.workers()["compute"] == 0, "the end of the workers")
 
@@ -204,6 +204,11 @@ def _answers(call: Callable[[], object]) -> bool:
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        RuntimeError: It does not hold within `TIMEOUT_S`; the message names what was waited for.
+    """
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > deadline:

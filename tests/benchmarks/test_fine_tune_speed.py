@@ -5,7 +5,7 @@ import pytest
 from benchmarks.fine_tune_speed import FILES, HEADLINE, HELD, OURS, compared, headline, speed
 
 
-def test_the_smallest_patches_are_told_of_in_whatever_order_they_were_measured() -> None:
+def test_the_headline_is_of_the_smallest_patches_in_any_order() -> None:
     rows = [{"px": px, "method": method} for px in (256, 64, 512) for method in (FILES, HELD, *OURS)]
     assert headline(rows) == {"px": 64, "method": HEADLINE}
 
