@@ -11,8 +11,8 @@ from PIL import Image
 from experiments.division import divide
 from experiments.estimates import CLEAN_IOU, GLACIER_IOU, ICE_IOU, Estimate
 from experiments.figures import CurvePanel, bars, lines
-from experiments.findings import DASH, PUBLISHED, Findings, Row, Table, Value, figures_of, score_table, write
-from tests.experiments.ground import PATCH, half_ice, paint
+from experiments.findings import DASH, PUBLISHED, Findings, Row, Table, Value, score_table, values_by_name, write
+from tests.experiments.study_areas import PATCH, half_ice, paint
 
 NAN = float("nan")
 DPI = 130
@@ -111,7 +111,7 @@ def as_text(record: dict[str, str]) -> str:
 
 
 def test_figures_are_all_numbers_but_the_published_ones() -> None:
-    figures = figures_of(found())
+    figures = values_by_name(found())
     assert {name: value for name, value in figures.items() if not math.isnan(value)} == {
         f"Scores/first/{CLEAN_IOU}": 0.5,
         "Scores/first/windows": 12.0,

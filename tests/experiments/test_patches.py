@@ -12,7 +12,7 @@ from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
 from imagery.scene import SceneReader
-from tests.experiments.ground import half_ice, paint
+from tests.experiments.study_areas import half_ice, paint
 from tests.imagery.forge import BAND_NAMES
 
 WINDOWS = [Window(0, 0, 32, 32), Window(96, 160, 32, 32), Window(224, 224, 32, 32)]
