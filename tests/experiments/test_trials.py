@@ -115,7 +115,7 @@ CHANGES: dict[str, Callable[[NetworkTrial, Division], NetworkTrial]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_everything_that_the_result_depends_on_changes_the_trial(study: Study, network: NetworkTrial, change: str) -> None:
+def test_every_input_of_the_result_changes_the_trial(study: Study, network: NetworkTrial, change: str) -> None:
     other = Division(study.division.training[1:], study.division.validation, study.division.test)
     assert description(study, CHANGES[change](network, other)) != description(study, network)
 
