@@ -7,11 +7,10 @@ from sqlalchemy.orm import Session
 
 from al_server.schemas import EventAnswer, JobAnswer, ModelAnswer, RoundAnswer, SceneAnswer, ScoringAnswer
 from catalog import jobs, rounds, scorings
-from catalog.bundle_cache import CHECKSUM_TAG
-from catalog.records import Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
+from catalog.records import Job, JobState, LabelEvent, Round, Scene, Scoring
 from catalog.registry import ModelVersion
-from imagery.classes import CLASSES
-from imagery.scene import SceneSource
+from services.scenes import source_of
+from services.version_figures import figures_of
 
 
 def job_answer(job: Job) -> JobAnswer:
@@ -26,7 +25,7 @@ def job_answer(job: Job) -> JobAnswer:
 
 def scene_answer(scene: Scene) -> SceneAnswer:
     """Describe a scene."""
-    source = SceneSource.from_json(scene.source)
+    source = source_of(scene)
     return SceneAnswer(
         **{name: getattr(scene, name) for name in SceneAnswer.model_fields if name in Scene.__table__.columns},
         bands=list(source.band_names),
@@ -86,31 +85,22 @@ def event_answer(event: LabelEvent) -> EventAnswer:
 
 def model_answer(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:
     """Describe a model version."""
-    roles = [role.value for role in (SceneRole.VALIDATION, SceneRole.TEST) if f"{role}.mean_iou" in version.tags]
-    parent = version.tags.get("parent_version")
+    figures = figures_of(version)
+    regions = figures.regions
     return ModelAnswer(
         version=version.version,
         aliases=sorted(alias for alias, number in aliases.items() if number == version.version),
         created_at=version.created_at,
-        parent_version=int(parent) if parent else None,
-        labels=int(version.tags.get("labels.count", 0)),
-        labels_sha256=version.tags.get("labels.sha256", ""),
-        simulated_labels=int(version.tags.get("labels.simulated", 0)),
-        iou={role: _by_class(version, f"{role}.") for role in roles},
-        gain={role: _by_class(version, f"{role}.gain.") for role in roles} if parent else {},
-        verdict=version.tags.get("verdict", ""),
-        verdict_reason=version.tags.get("verdict.reason", ""),
-        sha256={
-            tag.removeprefix(CHECKSUM_TAG): value for tag, value in version.tags.items() if tag.startswith(CHECKSUM_TAG)
-        },
+        parent_version=figures.parent_version,
+        labels=figures.labels,
+        labels_sha256=figures.labels_sha256,
+        simulated_labels=figures.simulated_labels,
+        iou={role: {"mean": region.mean_iou, **region.iou} for role, region in regions.items()},
+        gain={role: {"mean": region.gain_mean_iou, **region.gain_iou} for role, region in regions.items()}
+        if figures.parent_version
+        else {},
+        verdict=figures.verdict,
+        verdict_reason=figures.verdict_reason,
+        sha256=dict(figures.sha256),
+        faults=list(figures.faults),
     )
-
-
-def _by_class(version: ModelVersion, prefix: str) -> dict[str, float | None]:
-    tagged = [tag.removeprefix(f"{prefix}iou.") for tag in version.tags if tag.startswith(f"{prefix}iou.")]
-    legend = [item.name for item in CLASSES]  # one that is undefined has no tag
-    names = tagged if set(tagged) - set(legend) else legend  # a binary network knows other classes
-    return {
-        "mean": version.number(f"{prefix}mean_iou"),
-        **{name: version.number(f"{prefix}iou.{name}") for name in names},
-    }

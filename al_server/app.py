@@ -14,11 +14,10 @@ from al_server.document import SECURITY_SCHEMES, complete
 from al_server.problems import refuse_invalid, register_error_handlers
 from al_server.requests import check_request
 from al_server.schemas import Problem
-from catalog.bundle_cache import BundleCache
 from catalog.context import Catalog
 from catalog.registry import registry_of
-from catalog.signed_urls import ImageUrls
-from imagery.store import RasterStore
+from services.image_urls import image_urls
+from services.places import bundle_cache, raster_store
 
 # Label Studio's page and the web tool live at other origins than this server.
 OPEN_TO_ALL_ORIGINS = (r"/api/v1/models.*", r"/api/v1/patches/.*/composites/.*", r"/api/v1/scenes/.*/prediction\..*")
@@ -46,11 +45,9 @@ def create_app(catalog: Catalog) -> Flask:
     app.extensions["catalog"] = catalog
     app.extensions["parts"] = Parts(
         registry=registry,
-        bundles=BundleCache(registry, catalog.settings.var_dir / "cache" / "models"),
-        store=RasterStore(catalog.settings.raster_store),
-        image_urls=ImageUrls(
-            catalog.settings.api_url, catalog.secrets.url_signing_key, catalog.settings.image_url_lifetime_s
-        ),
+        bundles=bundle_cache(catalog.settings, registry),
+        store=raster_store(catalog),
+        image_urls=image_urls(catalog),
     )
     app.before_request(check_role)
     app.before_request(check_request)

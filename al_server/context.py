@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from catalog.bundle_cache import BundleCache
 from catalog.context import Catalog
 from catalog.registry import ModelRegistry
-from catalog.signed_urls import ImageUrls
 from imagery.store import RasterStore
+from services.image_urls import ImageUrls
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,12 @@ from catalog.records import (
     Round,
     RoundState,
     Scene,
+    SceneRole,
 )
 from catalog.registry import ModelRegistry
 from labeling.errors import LabelStudioError
 from labeling.health import check_health
+from services.version_figures import figures_of
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +89,10 @@ def metrics() -> Response:
         champion = None  # absent metrics say so; the others must still be seen
     if champion is not None:
         Gauge("glacier_al_champion_version", "Model version that is served", registry=registry).set(champion.version)
-        mean_iou = champion.number("validation.mean_iou")
-        if mean_iou is not None:
+        validation = figures_of(champion).regions.get(SceneRole.VALIDATION.value)
+        if validation is not None and validation.mean_iou is not None:
             help_text = "Mean IoU of the champion on the validation region"
-            Gauge("glacier_al_champion_mean_iou", help_text, registry=registry).set(mean_iou)
+            Gauge("glacier_al_champion_mean_iou", help_text, registry=registry).set(validation.mean_iou)
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

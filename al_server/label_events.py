@@ -14,8 +14,8 @@ from catalog import labels
 from catalog.context import enqueued
 from catalog.records import LabelEvent
 from labeling.events import parse_event
-from labeling.ledger import ledger_entry
 from labeling.webhook import SECRET_HEADER
+from services import label_events
 
 api = APIBlueprint("label_events", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="label events")])
 
@@ -34,9 +34,9 @@ def receive() -> Response:
     limit = known.settings.webhook_max_bytes
     request.max_content_length = limit
     body = request.get_data(cache=False)
-    entries = [labels.NewEvent(**ledger_entry(event)) for event in parse_event(body, limit)]
+    events = parse_event(body, limit)
     with known.database.write() as session:
-        new = labels.record(session, entries, body, "webhook")
+        new = label_events.record(session, events, body, "webhook")
         answered = answer(Recorded(recorded=[event.id for event in new]), 202 if new else 200)
     jobs = enqueued(session)
     answered.call_on_close(lambda: known.dispatch(jobs))

@@ -7,11 +7,12 @@ from al_server.answers import model_answer
 from al_server.auth import actor
 from al_server.context import answer, catalog, parts
 from al_server.schemas import ModelAnswer, ModelList, PromotionAnswer, PromotionRequest, VersionNumber, media
-from catalog import jobs, promotions
+from catalog import jobs
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
 from catalog.records import JobKind, Promotion
 from catalog.registry import ModelVersion
+from services import promotion
 
 api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
 
@@ -63,14 +64,14 @@ def latest_card() -> Response:
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     """Let a version be served."""
-    return _note(promotions.promote(parts().registry, path.version, body.reason, actor()))
+    return _note(promotion.promote(parts().registry, path.version, body.reason, actor()))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Let the version be served again that was before the champion."""
     with catalog().read() as session:
-        moved = promotions.roll_back(session, parts().registry, body.reason, actor())
+        moved = promotion.roll_back(session, parts().registry, body.reason, actor())
     return _note(moved)
 
 

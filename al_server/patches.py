@@ -5,7 +5,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import parts
 from al_server.schemas import CompositePath, Signature, media
-from catalog import raster_keys
+from services import raster_keys
 
 api = APIBlueprint("patches", __name__, url_prefix="/api/v1/patches", abp_tags=[Tag(name="patches")])
 

@@ -10,9 +10,9 @@ from werkzeug.exceptions import HTTPException
 
 from catalog.bundle_cache import CorruptBundleError
 from catalog.errors import ConflictError, NotFoundError, RegistryError, ServiceDownError
-from catalog.signed_urls import SignatureError
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError
+from services.image_urls import SignatureError
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 
 from al_server.answers import job_answer, scene_answer
 from al_server.context import answer, catalog, parts
-from al_server.registration import below, register
-from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, SceneRequest, media
-from catalog import jobs, raster_keys, scorings
+from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, media
+from catalog import jobs, scorings
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneState, Score
-from imagery.grid import Window
-from imagery.scene import SceneSource
+from services import raster_keys
+from services.registration import below, register
+from services.scene_request import SceneRequest
+from services.scenes import source_of, window_of
 
 api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 
@@ -61,7 +62,7 @@ def list_patches(path: SceneId, query: Page) -> Response:
     """
     with catalog().read() as session:
         scene = _get(session, path.scene_id)
-        grid = SceneSource.from_json(scene.source).grid
+        grid = source_of(scene).grid
         statement = select(Patch).where(Patch.scene_id == scene.id, Patch.id > query.after).order_by(Patch.id)
         patches = list(session.scalars(statement.limit(query.limit)))
         scoring = scorings.newest(session)
@@ -76,9 +77,7 @@ def list_patches(path: SceneId, query: Page) -> Response:
         {
             "type": "Feature",
             "id": patch.id,
-            "geometry": grid.footprint_wgs84(
-                Window(patch.row_off, patch.col_off, patch.size_px, patch.size_px)
-            ).__geo_interface__,
+            "geometry": grid.footprint_wgs84(window_of(patch)).__geo_interface__,
             "properties": {
                 "scene": scene.name,
                 "row_off": patch.row_off,

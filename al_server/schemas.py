@@ -1,26 +1,13 @@
 """What requests must look like, and what answers do: the source of ``/openapi.json``."""
 
-from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import Strategy
-
-NAME = r"^[a-z0-9][a-z0-9-]{0,98}$"
-
-
-MAX_INTEGER = 2**31 - 1  # of a database column
-
-Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=1000)]
-
-
-class Closed(BaseModel):
-    """Refuses members that it does not know: a misspelt one must not be silently ignored."""
-
-    model_config = ConfigDict(extra="forbid")
+from services.scene_request import Closed, Integer
 
 
 class Problem(BaseModel):
@@ -105,91 +92,6 @@ class ScoringPage(Closed):
 
 
 # Requests
-
-
-class BandRequest(Closed):
-    """Where a band is: a file below the scene root and the band's place in it."""
-
-    name: str = Field(min_length=1, max_length=40)
-    path: FilePath
-    index: int = Field(1, ge=1, le=MAX_INTEGER)
-
-
-class DemRequest(Closed):
-    """Elevation in metres, of any resolution and CRS: a file below the scene root and the band's place in it."""
-
-    path: FilePath
-    index: int = Field(1, ge=1, le=MAX_INTEGER)
-
-
-class BorderRequest(Closed):
-    """Polygons outside of which nothing is known: a GeoPackage, GeoJSON or shapefile below the scene root."""
-
-    path: FilePath
-    layer: str | None = None
-
-
-class OutlineRequest(Closed):
-    """Outlines of one class: a GeoPackage, GeoJSON or shapefile below the scene root."""
-
-    path: FilePath
-    layer: str | None = None
-    class_name: str = Field(alias="class", examples=["clean ice"])
-
-
-class RegionRequest(Closed):
-    """A part of the files, in pixels of the first band's."""
-
-    row_off: Integer
-    col_off: Integer
-    height: int = Field(gt=0, le=MAX_INTEGER)
-    width: int = Field(gt=0, le=MAX_INTEGER)
-
-
-def _parse_acquired(given: object) -> date | datetime:
-    """Read what pydantic alone is too lenient with: it takes numbers, and midnight without a zone for a day."""
-    try:
-        return _day_or_moment(str(given))
-    except (ValueError, OverflowError) as error:
-        raise ValueError(
-            "expected a day (2000-10-30) or a moment with its time zone (2000-10-30T04:41:00Z), in ISO 8601"
-        ) from error
-
-
-def _day_or_moment(text: str) -> date | datetime:
-    if len(text) == len("2000-10-30"):
-        return date.fromisoformat(text)
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text} has no time zone")
-    return moment.astimezone(UTC)
-
-
-Acquired = Annotated[
-    AwareDatetime | date, Field(union_mode="left_to_right", examples=["2000-10-30"]), BeforeValidator(_parse_acquired)
-]
-
-
-class SceneRequest(Closed):
-    """A scene to register: either ``path`` (one file) or ``bands`` (each with its file).
-
-    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it. ``acquired`` is
-    when the image was taken; outlines of the scene carry its day (UTC).
-    """
-
-    name: str = Field(pattern=NAME)
-    role: SceneRole
-    path: FilePath | None = None
-    bands: Annotated[list[BandRequest], Field(min_length=1)] | None = None
-    sensor: str | None = Field(None, max_length=50)
-    acquired: Acquired | None = None
-    region: RegionRequest | None = None
-    nodata: float | None = None
-    dem: DemRequest | None = None
-    border: BorderRequest | None = None
-    outlines: list[OutlineRequest] = []
-    patch_size_px: int | None = Field(None, ge=32, le=MAX_INTEGER)
-    patch_overlap_px: Integer | None = None
 
 
 class RoundRequest(Closed):
@@ -354,6 +256,7 @@ class ModelAnswer(BaseModel):
     verdict: str
     verdict_reason: str
     sha256: dict[str, str] = Field(description="file name to checksum")
+    faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
 
 
 class PromotionAnswer(BaseModel):

@@ -6,8 +6,9 @@ from typing import Final
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
+import services.rounds
 from al_server.app import create_app
-from catalog import candidates, jobs, rounds, scorings, training
+from catalog import candidates, jobs, scorings, training
 from catalog.context import Catalog
 from catalog.records import JobKind
 from catalog.settings import Strategy
@@ -41,7 +42,7 @@ def calls(catalog: Catalog, patches: int) -> dict[str, Callable[[], object]]:
     queries: dict[str, Callable[[Session], object]] = {
         "clock: is the pool scored?": lambda session: scorings.enqueue_if_unscored(session, 3, settings),
         "clock: is a fine-tune due?": lambda session: training.enqueue_if_due(session, settings),
-        "clock: is a round due?": lambda session: rounds.open_next_automatically(session, settings),
+        "clock: is a round due?": lambda session: services.rounds.open_next_automatically(session, settings),
         "clock: which jobs are due?": jobs.due,
         "clock: which jobs are stale?": lambda session: jobs.stale(session, settings.job_stale_after_s),
         "is a patch left?": lambda session: candidates.count(session, share, 1),

@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import null, select, text, update
 from sqlalchemy.orm import Session
 
+import services.rounds
 from benchmarks.catalog_rows import fill, label_top
 from benchmarks.memory import peak_mib
 from catalog import jobs, rounds
@@ -61,7 +62,7 @@ def propose(url: str, strategy: str, method: str) -> dict[str, object]:
         catalog = _catalog_of(url, Path(folder))
         started = time.perf_counter()
         with catalog.write() as session:
-            opened = rounds.open_round(session, catalog.settings, Strategy(strategy), ROUND_SIZE)
+            opened = services.rounds.open_round(session, catalog.settings, Strategy(strategy), ROUND_SIZE)
             (job,) = enqueued(session)
         METHODS[method](catalog, opened, job)
         seconds = time.perf_counter() - started

@@ -39,8 +39,8 @@ from imagery.everest import prepare
 from imagery.masks import rasterize_outlines
 from imagery.scene import describe
 from labeling.client import LabelStudio
-from workers.label_studio import connect
-from workers.scenes import window_of
+from services.label_studio import connect
+from services.scenes import window_of
 
 LET_THROUGH: Final = {"gate_min_gain": "-1", "gate_max_class_drop": "1"}
 STAGES: Final = ("load", "evaluate", "train", "export", "register", "promote")

@@ -15,7 +15,7 @@ from imagery.store import RasterStore
 from models.combined_losses import dice_cross_entropy
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig
-from workers.scenes import source_of, window_of
+from services.scenes import source_of, window_of
 
 
 @dataclass(frozen=True)

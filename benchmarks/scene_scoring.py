@@ -40,8 +40,8 @@ from catalog.settings import Settings
 from imagery.scene import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import McSampler
+from services.scenes import source_of, window_of
 from workers.jobs import Work
-from workers.scenes import source_of, window_of
 from workers.score_pool import SHARD_PIXELS
 from workers.score_pool import score_by as coordinate
 from workers.score_shard import PIXELS_READ_TOGETHER, score_by

@@ -16,7 +16,6 @@ from catalog import jobs
 from catalog.bundle_cache import checksum_tag
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
-from catalog.promotions import promote
 from catalog.records import JobKind, Scene, SceneRole
 from catalog.registry import registry_of
 from catalog.settings import Settings
@@ -33,6 +32,7 @@ from models.heads import head_classes
 from models.presets import PRESETS
 from models.segmenter import build_segmenter
 from models.training import TrainingConfig
+from services.promotion import promote
 from workers.jobs import Work
 from workers.tile_scene import tile_scene
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from catalog.records import Patch, PatchState, Round, Scene, SceneRole, SceneState, Score
 
 PAGE: Final = 1000  # patches looked at together
+MAY_BE_PROPOSED: Final = (PatchState.UNLABELLED, PatchState.PARTLY_LABELLED)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _among(session: Session, ids: Sequence[int], of_round: Round, min_valid_shar
 
 def _may_be_proposed(patch: type[Patch], min_valid_share: float) -> tuple[ColumnElement[bool], ...]:
     ready = select(Scene.id).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
-    return patch.scene_id.in_(ready), patch.state == PatchState.UNLABELLED, patch.valid_share >= min_valid_share
+    return patch.scene_id.in_(ready), patch.state.in_(MAY_BE_PROPOSED), patch.valid_share >= min_valid_share
 
 
 def _score_of(patch: type[Patch], scoring_id: int, measure: str | None) -> tuple[ColumnElement[bool], ...]:

@@ -5,16 +5,14 @@ repeat nothing; the order is decided by the annotation's own ``updated_at``, not
 tombstone that a late creation meets.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds
 from catalog.errors import ConflictError, NotFoundError
+from catalog.pixel_regions import covers_patch
 from catalog.records import (
     EventState,
     JobKind,
@@ -24,58 +22,11 @@ from catalog.records import (
     PatchState,
     Proposal,
     ProposalState,
+    RoundState,
     now,
 )
 
 DELETION_ACTIONS = frozenset({"ANNOTATIONS_DELETED", "TASKS_DELETED"})
-
-
-@dataclass(frozen=True)
-class NewEvent:
-    """What the ledger keeps of an event besides its body."""
-
-    dedupe_key: str
-    action: str
-    project_id: int | None
-    task_id: int | None
-    annotation_id: int | None
-    annotation_updated_at: datetime | None
-
-
-def record(session: Session, events: Sequence[NewEvent], body: bytes, origin: str) -> list[LabelEvent]:
-    """Store events in the ledger and enqueue their ingestion; those already there are left alone.
-
-    Returns:
-        The events that were new.
-    """
-    new = []
-    for event in events:
-        row = LabelEvent(**vars(event), body=body, origin=origin)
-        if event.action in DELETION_ACTIONS:
-            row.dedupe_key += f":{_what_is_deleted(session, event)}"
-        if session.scalar(select(LabelEvent.id).where(LabelEvent.dedupe_key == row.dedupe_key)) is not None:
-            continue
-        try:
-            with session.begin_nested():
-                session.add(row)
-        except IntegrityError:  # the same event arrived in another process between the look and the insert
-            continue
-        jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
-        new.append(row)
-    return new
-
-
-def _what_is_deleted(session: Session, event: NewEvent) -> str:
-    """Name what was deleted more closely than by its id, since Label Studio may give ids away again."""
-    if event.annotation_id is None:
-        proposal = proposal_of_task(session, event.project_id, event.task_id)
-        return proposal.uid if proposal else "not ours"
-    newest = session.scalar(
-        select(func.max(LabelEvent.annotation_updated_at)).where(
-            LabelEvent.project_id == event.project_id, LabelEvent.annotation_id == event.annotation_id
-        )
-    )
-    return newest.isoformat() if newest else "unseen"
 
 
 def proposal_of_task(session: Session, project_id: int | None, task_id: int | None) -> Proposal | None:
@@ -162,9 +113,10 @@ def is_outdated(session: Session, project_id: int, annotation_id: int, updated_a
 
 
 def current(session: Session, patch_id: int) -> list[Label]:
-    """Return the labels of a patch that stand, newest first."""
+    """Return the labels of a patch that stand, newest first, each with its proposal."""
     statement = select(Label).where(Label.patch_id == patch_id, Label.superseded_at.is_(None))
-    return list(session.scalars(statement.order_by(Label.annotated_at.desc())))
+    newest_first = statement.order_by(Label.annotated_at.desc(), Label.id.desc())
+    return list(session.scalars(newest_first.options(joinedload(Label.proposal))))
 
 
 def supersede(session: Session, project_id: int, annotation_id: int) -> list[Label]:
@@ -184,28 +136,44 @@ def store(session: Session, label: Label) -> None:
     supersede(session, label.project_id, label.annotation_id)
     session.add(label)
     session.flush()
-    answer(session, session.get_one(Proposal, label.proposal_id), skipped=False)
+    refresh_states(session, session.get_one(Proposal, label.proposal_id), skipped=False)
 
 
-def answer(session: Session, proposal: Proposal, *, skipped: bool) -> None:
-    """Bring a proposal, its patch and its round to the state that the labels standing now imply."""
+def refresh_states(session: Session, proposal: Proposal, *, skipped: bool) -> None:
+    """Bring a proposal, its patch and its round to the states that the standing labels imply.
+
+    Args:
+        session: a writing session.
+        proposal: locked; a withdrawn one stays withdrawn.
+        skipped: whether its annotator has just skipped it.
+    """
     if proposal.state is not ProposalState.WITHDRAWN:
-        if current(session, proposal.patch_id):
-            proposal.state = ProposalState.LABELLED
-        else:
-            proposal.state = ProposalState.SKIPPED if skipped else ProposalState.PUBLISHED
+        proposal.state = _implied_by_labels(session, proposal, skipped=skipped)
     session.flush()
     session.get_one(Patch, proposal.patch_id).state = _implied_state(session, proposal.patch_id)
     rounds.complete_if_answered(session, proposal.round_id)
 
 
+def _implied_by_labels(session: Session, proposal: Proposal, *, skipped: bool) -> ProposalState:
+    own = select(Label.id).where(Label.proposal_id == proposal.id, Label.superseded_at.is_(None))
+    if session.scalar(own.limit(1)) is not None:
+        return ProposalState.LABELLED
+    if skipped:
+        return ProposalState.SKIPPED
+    is_abandoned = rounds.get(session, proposal.round_id).state is RoundState.ABANDONED
+    return ProposalState.ABANDONED if is_abandoned else ProposalState.PUBLISHED
+
+
 def _implied_state(session: Session, patch_id: int) -> PatchState:
     """Return the state of a patch that its standing labels and its proposals, of whatever round, imply."""
-    if current(session, patch_id):
-        return PatchState.LABELLED
     states = set(session.scalars(select(Proposal.state).where(Proposal.patch_id == patch_id)))
     if states & {ProposalState.CHOSEN, ProposalState.PUBLISHED}:
         return PatchState.PROPOSED
+    standing = current(session, patch_id)
+    if standing:
+        size = session.get_one(Patch, patch_id).size_px
+        is_covered = covers_patch((label.proposal.region for label in standing), size, size)
+        return PatchState.LABELLED if is_covered else PatchState.PARTLY_LABELLED
     return PatchState.SKIPPED if ProposalState.SKIPPED in states else PatchState.UNLABELLED
 
 
@@ -229,4 +197,4 @@ def withdraw(session: Session, proposal: Proposal) -> None:
         label.superseded_at = now()
     session.flush()
     proposal.state = ProposalState.WITHDRAWN
-    answer(session, proposal, skipped=False)
+    refresh_states(session, proposal, skipped=False)

@@ -5,6 +5,7 @@ become labels; training runs learn from labels; jobs are the work still to be do
 truth is the MLflow registry, and rows refer to them by number.
 """
 
+import zlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -68,9 +69,10 @@ class SceneState(StrEnum):
 
 
 class PatchState(StrEnum):
-    """Where a patch of the pool stands in the loop."""
+    """Where a patch of the pool stands in the loop. An unlabelled or partly labelled one may be proposed."""
 
     UNLABELLED = "unlabelled"
+    PARTLY_LABELLED = "partly labelled"
     PROPOSED = "proposed"
     LABELLED = "labelled"
     SKIPPED = "skipped"
@@ -84,6 +86,7 @@ class RoundState(StrEnum):
     OPEN = "open"
     COMPLETE = "complete"
     FAILED = "failed"
+    ABANDONED = "abandoned"
 
 
 class ProposalReason(StrEnum):
@@ -95,13 +98,14 @@ class ProposalReason(StrEnum):
 
 
 class ProposalState(StrEnum):
-    """What became of a proposal."""
+    """What became of a proposal. An answer to an abandoned one is still accepted, to a withdrawn one no more."""
 
     CHOSEN = "chosen"
     PUBLISHED = "published"
     LABELLED = "labelled"
     SKIPPED = "skipped"
     WITHDRAWN = "withdrawn"
+    ABANDONED = "abandoned"
 
 
 class EventState(StrEnum):
@@ -114,9 +118,10 @@ class EventState(StrEnum):
 
 
 class RunState(StrEnum):
-    """A training run is open until it is one of the last three."""
+    """A training run is open until it is one of the others; an interrupted one goes on from its checkpoint."""
 
     OPEN = "open"
+    INTERRUPTED = "interrupted"
     FINISHED = "finished"
     FAILED = "failed"
     KILLED = "killed"
@@ -143,6 +148,8 @@ class JobKind(StrEnum):
     SCORE_SHARD = "score_shard"
     PREDICT_SCENE = "predict_scene"
     SYNC_LABEL_STUDIO = "sync_label_studio"
+    REMOVE_TASKS = "remove_tasks"
+    REMOVE_SUPERSEDED = "remove_superseded"
 
 
 class JobState(StrEnum):
@@ -152,6 +159,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 STATES: tuple[type[StrEnum], ...] = (
@@ -176,6 +184,21 @@ def _stored_by_value(states: type[StrEnum]) -> Enum:
     )
 
 
+class CompressedBytes(TypeDecorator[bytes]):
+    """Bytes that are stored compressed (zlib): a label event repeats the whole drawing as text."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
+        """Compress."""
+        return None if value is None else zlib.compress(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
+        """Decompress."""
+        return None if value is None else zlib.decompress(value)
+
+
 class Base(DeclarativeBase):
     """Base of all rows; fixes how Python types are stored."""
 
@@ -185,6 +208,17 @@ class Base(DeclarativeBase):
         list[Any]: JSON(),
         **{states: _stored_by_value(states) for states in STATES},
     }
+
+
+class Installation(Base):
+    """What was decided once for this installation. There is one row, with the id 1."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    class_scheme: Mapped[dict[str, Any] | None]  # None until the first scene is registered
+    label_studio_project_id: Mapped[int | None] = mapped_column(BigInteger)  # None until the project was made
+    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Scene(Base):
@@ -231,7 +265,7 @@ class Patch(Base):
 
 
 class Scoring(Base):
-    """Monte-Carlo dropout of T passes over the pool, or over what a survey leaves contested: the origin of scores."""
+    """The scoring of the pool by a model version, with T passes of Monte Carlo dropout: the origin of scores."""
 
     __tablename__ = "scorings"
     __table_args__ = (UniqueConstraint("model_version", "passes", "seed"),)
@@ -256,7 +290,7 @@ class Shard(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"))
     scene_id: Mapped[int] = mapped_column(ForeignKey("scenes.id"))
-    stage: Mapped[int] = mapped_column(default=0)  # 0: all patches of its rows; 1, 2, ...: those left contested before
+    stage: Mapped[int] = mapped_column(default=0)  # 0: all patches of its rows; 1, 2, ...: the shortlists before it
     passes: Mapped[int]  # over each patch; 0: a survey, one pass without dropout
     evaluated: Mapped[bool] = mapped_column(default=True)  # False of a survey until what it leaves contested is planned
     contested_from: Mapped[dict[str, Any] | None]  # of stage 1, 2, ...: measure -> score that makes a patch contested
@@ -301,6 +335,7 @@ class Round(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     strategy: Mapped[Strategy]
+    measure: Mapped[str | None] = mapped_column(String(32))  # what the strategy ranks by; None: it does not rank
     size: Mapped[int]
     seed: Mapped[int]
     state: Mapped[RoundState] = mapped_column(default=RoundState.CHOOSING)
@@ -315,7 +350,10 @@ class Round(Base):
 
 
 class Proposal(Base):
-    """A patch in a round. ``uid`` is what Label Studio's task carries; task ids alone are reused there."""
+    """A patch, or a part of it, in a round.
+
+    ``uid`` is what Label Studio's task carries: task ids alone are reused there.
+    """
 
     __tablename__ = "proposals"
     __table_args__ = (UniqueConstraint("round_id", "patch_id"), Index("ix_proposals_task", "project_id", "task_id"))
@@ -324,9 +362,10 @@ class Proposal(Base):
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)
     round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"))
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), index=True)
+    region: Mapped[list[Any] | None]  # run lengths of the pixels asked for (`catalog.pixel_regions`)
     rank: Mapped[int]
     reason: Mapped[ProposalReason]
-    score: Mapped[float | None]  # by the round's measure, nats
+    score: Mapped[float | None]  # by the round's measure, in its unit
     state: Mapped[ProposalState] = mapped_column(default=ProposalState.CHOSEN)
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -361,7 +400,7 @@ class LabelEvent(Base):
     detail: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(default=now)
     applied_at: Mapped[datetime | None]
-    body: Mapped[bytes] = deferred(mapped_column(LargeBinary))  # as received; large, so loaded only when asked for
+    body: Mapped[bytes] = deferred(mapped_column(CompressedBytes))  # as received; large, so loaded only when asked for
 
 
 class Label(Base):
@@ -408,6 +447,7 @@ class TrainingRun(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)  # a tag of its MLflow run
     state: Mapped[RunState] = mapped_column(default=RunState.OPEN)
     trigger: Mapped[RunTrigger]
     label_ids: Mapped[list[Any]]
@@ -416,6 +456,7 @@ class TrainingRun(Base):
     mlflow_run_id: Mapped[str | None]
     parent_version: Mapped[int | None]
     model_version: Mapped[int | None]
+    checkpoint_step: Mapped[int | None]  # step of the last checkpoint, from which an interrupted run goes on
     seconds: Mapped[dict[str, Any] | None]  # stage -> seconds
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -423,7 +464,11 @@ class TrainingRun(Base):
 
 
 class Promotion(Base):
-    """Each time the champion moved or was kept, why, and by whom."""
+    """Each time the champion moved or was kept, why, and by whom.
+
+    The row is stored before MLflow is asked, with ``completed_at`` None: a process that dies in between leaves an
+    intent that the next one completes or undoes.
+    """
 
     __tablename__ = "promotions"
 
@@ -434,6 +479,7 @@ class Promotion(Base):
     reason: Mapped[str]
     actor: Mapped[str]
     decided_at: Mapped[datetime] = mapped_column(default=now)
+    completed_at: Mapped[datetime | None]
 
 
 class Job(Base):
@@ -460,6 +506,7 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
     attempt: Mapped[int] = mapped_column(default=0)  # counts starts; the fence against a job that runs twice
     failures: Mapped[int] = mapped_column(default=0)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     message: Mapped[str | None]

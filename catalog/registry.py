@@ -23,17 +23,12 @@ CHAMPION_CACHE_S = 2.0  # a champion moved in MLflow's own page must show in our
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version as MLflow keeps it; ``tags`` hold the figures that ``catalog.tracking`` wrote."""
+    """A version as MLflow keeps it; ``tags`` hold its figures (`services.version_figures`)."""
 
     version: int
     run_id: str
     created_at: datetime
     tags: dict[str, str]
-
-    def number(self, tag: str) -> float | None:
-        """Return a tag as a number; None when absent or undefined."""
-        value = float(self.tags.get(tag, "nan"))
-        return None if value != value else value  # noqa: PLR0124 - NaN, an undefined ratio, differs from itself
 
 
 class ModelRegistry:

@@ -4,11 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import candidates, jobs, scorings
-from catalog.errors import ConflictError, NotFoundError
+from catalog import jobs
+from catalog.errors import NotFoundError
 from catalog.records import (
     JobKind,
     Patch,
@@ -20,10 +19,11 @@ from catalog.records import (
     RoundState,
     now,
 )
-from catalog.settings import Settings, Strategy
 
-_BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
-_UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
+BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
+"""States of a round that annotators do not see yet."""
+UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
+"""States of a proposal that waits for its annotator."""
 
 
 @dataclass(frozen=True)
@@ -43,57 +43,6 @@ class Progress:
     reasons: dict[ProposalReason, int]
 
 
-def open_round(session: Session, settings: Settings, strategy: Strategy, size: int, seed: int | None = None) -> Round:
-    """Begin a round; a job will choose its patches.
-
-    The strategy ``recipe`` becomes ``random`` for the first rounds and ``entropy_top10`` afterwards: early entropies of
-    a hardly trained network choose worse than chance.
-
-    Raises:
-        ConflictError: a round is being made, the pool has no patch left, or a ranking is asked for without scores.
-    """
-    making = session.scalar(select(Round).where(Round.state.in_(_BEING_MADE)))
-    if making is not None:
-        cause = f" ({making.error}; retry its job once that is mended)" if making.error else ""
-        raise ConflictError(f"round {making.id} is still {making.state}{cause}; wait until it is open")
-    if not candidates.count(session, settings.min_valid_share, at_most=1):
-        raise ConflictError(
-            "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
-            "it is tiled"
-        )
-    if strategy is Strategy.RECIPE:
-        past = session.scalar(select(func.count(Round.id)).where(Round.state != RoundState.FAILED)) or 0
-        strategy = Strategy.RANDOM if past < settings.random_start_rounds else Strategy.ENTROPY_TOP10
-    scoring = None
-    if strategy is not Strategy.RANDOM:
-        scoring = scorings.newest(session)
-        if scoring is None:
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by scores, but no version has scored the pool yet; label a round "
-                "of strategy 'random' first, or wait for the running job"
-            )
-        if not scorings.ranks_by(session, scoring, strategy.value):
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by what passes disagree on, but some patches have met only one "
-                f"pass of version {scoring.model_version}; set GLACIER_AL_MC_CONTESTED_SHARE=1 and wait until the pool "
-                "is scored, or choose another strategy"
-            )
-        if not candidates.count(session, settings.min_valid_share, 1, scoring.id, strategy.value):
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by scores, but every patch that version {scoring.model_version} "
-                "scored has been proposed; wait until the rest of the pool is scored, or choose 'random'"
-            )
-    new = Round(strategy=strategy, size=size, seed=0, scoring_id=scoring.id if scoring else None)
-    try:
-        with session.begin_nested():
-            session.add(new)
-    except IntegrityError as error:
-        raise ConflictError("another round was opened at this very moment; wait until it is open") from error
-    new.seed = seed if seed is not None else new.id
-    jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id)
-    return new
-
-
 def get(session: Session, round_id: int) -> Round:
     """Fetch a round.
 
@@ -106,9 +55,22 @@ def get(session: Session, round_id: int) -> Round:
     return found
 
 
+def lock(session: Session, round_id: int) -> Round:
+    """Return the round as it is now; nobody else changes it until this session ends.
+
+    PostgreSQL locks its row; SQLite has one writer anyway.
+    """
+    return session.get_one(Round, round_id, with_for_update=True, populate_existing=True)
+
+
+def being_made(session: Session) -> Round | None:
+    """Return the round that is being chosen or published now; one whose publication was given up does not count."""
+    return session.scalar(select(Round).where(Round.state.in_(BEING_MADE), Round.error.is_(None)).limit(1))
+
+
 def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> None:
     """Turn choices into proposals, most urgent first, and enqueue their publication. Does nothing a second time."""
-    chosen_round = get(session, round_id)
+    chosen_round = lock(session, round_id)
     if chosen_round.state is not RoundState.CHOOSING:
         return
     for rank, choice in enumerate(choices):
@@ -136,8 +98,11 @@ def note_images_signed(proposal: Proposal, base_url: str) -> None:
 
 
 def mark_open(session: Session, round_id: int) -> None:
-    """Note that every proposal of the round has its task."""
-    published = get(session, round_id)
+    """Note that every proposal of the round has its task; the tasks of a round abandoned meanwhile are removed."""
+    published = lock(session, round_id)
+    if published.state is RoundState.ABANDONED:
+        jobs.enqueue(session, JobKind.REMOVE_TASKS, str(round_id), round_id=round_id)
+        return
     if published.state is RoundState.PUBLISHING:
         published.state, published.published_at, published.error = RoundState.OPEN, now(), None
     complete_if_answered(session, round_id)
@@ -146,6 +111,8 @@ def mark_open(session: Session, round_id: int) -> None:
 def mark_failed(session: Session, round_id: int, error: str) -> None:
     """Note why a round could not be made. One that has proposals stays as it is: its job can be retried."""
     failed = get(session, round_id)
+    if failed.state is RoundState.ABANDONED:
+        return
     failed.error = error
     if failed.state is RoundState.CHOOSING:
         failed.state = RoundState.FAILED
@@ -162,10 +129,9 @@ def reopen(session: Session, round_id: int) -> None:
 def complete_if_answered(session: Session, round_id: int) -> None:
     """Complete an open round once none of its proposals waits for an annotator; reopen it if one waits again."""
     session.flush()
-    # Locked (by PostgreSQL; SQLite has one writer anyway): two workers may answer the last two proposals at once.
-    answered = session.get_one(Round, round_id, with_for_update=True, populate_existing=True)
+    answered = lock(session, round_id)  # two workers may answer the last two proposals at once
     waiting = session.scalar(
-        select(func.count(Proposal.id)).where(Proposal.round_id == round_id, Proposal.state.in_(_UNANSWERED))
+        select(func.count(Proposal.id)).where(Proposal.round_id == round_id, Proposal.state.in_(UNANSWERED))
     )
     if answered.state is RoundState.OPEN and not waiting:
         answered.state, answered.completed_at = RoundState.COMPLETE, now()
@@ -190,24 +156,5 @@ def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress
 
 def is_unfinished(session: Session) -> bool:
     """Tell whether a round is being made or waits for annotators."""
-    unfinished = select(Round.id).where(Round.state.in_((*_BEING_MADE, RoundState.OPEN)))
+    unfinished = select(Round.id).where(Round.state.in_((*BEING_MADE, RoundState.OPEN)))
     return session.scalar(unfinished.limit(1)) is not None
-
-
-def open_next_automatically(session: Session, settings: Settings) -> Round | None:
-    """Open the next round if the setting says so, none is unfinished, and no fine-tune or scoring is under way.
-
-    The first round is opened by a person (or a program) that says so; the loop then keeps itself going.
-
-    Raises:
-        ConflictError: there is nothing to rank by yet, or only patches without scores are left.
-    """
-    if not settings.auto_rounds:
-        return None
-    started = session.scalar(select(Round.id).limit(1))
-    busy = jobs.is_open(session, JobKind.FINE_TUNE) or scorings.is_under_way(session)
-    if is_unfinished(session) or not started or busy:
-        return None
-    if not candidates.count(session, settings.min_valid_share, at_most=1):
-        return None
-    return open_round(session, settings, settings.round_strategy, settings.round_size)

@@ -31,7 +31,7 @@ from imagery.grid import Window
 from imagery.masks import rasterize_outlines
 from imagery.scene import describe
 from labeling.client import LabelStudio
-from workers.label_studio import connect
+from services.label_studio import connect
 
 ROUND_SIZE = 6
 START_TIMEOUT_S = 300.0

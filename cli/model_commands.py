@@ -6,12 +6,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from al_server.answers import model_answer
-from catalog import jobs, promotions
-from catalog.records import JobKind
+from catalog import jobs
+from catalog.records import JobKind, SceneRole
 from catalog.registry import registry_of
 from cli.installation import installed_catalog
 from cli.running import running_settings
+from services import promotion
+from services.version_figures import figures_of
 
 
 @click.group(invoke_without_command=True)
@@ -24,15 +25,16 @@ def models(context: click.Context) -> None:
     aliases = registry.aliases()
     table = Table("version", "aliases", "labels", "mean IoU", "gain", "gate")
     for version in registry.versions():
-        item = model_answer(version, aliases)
-        mean, gain = item.iou.get("validation", {}).get("mean"), item.gain.get("validation", {}).get("mean")
+        figures = figures_of(version)
+        validation = figures.regions.get(SceneRole.VALIDATION.value)
+        mean, gain = (validation.mean_iou, validation.gain_mean_iou) if validation else (None, None)
         table.add_row(
-            str(item.version),
-            ", ".join(item.aliases),
-            str(item.labels),
+            str(version.version),
+            ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
+            str(figures.labels),
             "–" if mean is None else f"{mean:.3f}",
             "–" if gain is None else f"{gain:+.3f}",
-            f"{item.verdict}: {item.verdict_reason}",
+            f"{figures.verdict}: {figures.verdict_reason}",
         )
     Console().print(table)
 
@@ -43,7 +45,7 @@ def models(context: click.Context) -> None:
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
     with installed_catalog() as catalog:
-        moved = promotions.promote(registry_of(catalog.settings), version, reason, getpass.getuser())
+        moved = promotion.promote(registry_of(catalog.settings), version, reason, getpass.getuser())
         with catalog.write() as session:
             session.add(moved)
             jobs.enqueue(session, JobKind.SCORE_POOL)
@@ -56,7 +58,7 @@ def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
     with installed_catalog() as catalog:
         with catalog.read() as session:
-            moved = promotions.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
+            moved = promotion.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
         with catalog.write() as session:
             session.add(moved)
             jobs.enqueue(session, JobKind.SCORE_POOL)

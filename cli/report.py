@@ -12,7 +12,6 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from catalog import raster_keys
 from catalog.context import Catalog
 from catalog.records import SceneRole
 from cli.api_client import ApiClient
@@ -31,8 +30,10 @@ from cli.round_record import RoundRecord
 from imagery.classes import CLASSES, LEGEND
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
-from imagery.scene import SceneSource
 from imagery.store import RasterStore
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import source_of
 
 _TILE_PX = 192  # small patches are enlarged to about this side
 
@@ -59,7 +60,7 @@ def write_report(folder: Path, catalog: Catalog, records: Sequence[RoundRecord],
     api = ApiClient(catalog.settings.api_url, catalog.secrets.operator_token)
     test = content.scenes[SceneRole.TEST]
     predicted = api.wait("the map of the test region", lambda: api.file(f"scenes/{test.id}/prediction.tif"))
-    return write_files(folder, content, RasterStore(catalog.settings.raster_store), mask_from_geotiff(predicted))
+    return write_files(folder, content, raster_store(catalog), mask_from_geotiff(predicted))
 
 
 def write_files(folder: Path, content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> Path:
@@ -138,7 +139,7 @@ def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uin
 
 def _pool(content: Content, store: RasterStore) -> dict[str, Any]:
     scene, scoring = content.scenes[SceneRole.POOL], content.scoring
-    window = SceneSource.from_json(scene.source).grid.window
+    window = source_of(scene).grid.window
     classes = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "classes")), window)
     return {
         "height": window.height,

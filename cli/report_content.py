@@ -11,13 +11,14 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from catalog import raster_keys, scorings
+from catalog import scorings
 from catalog.context import Catalog
 from catalog.records import Label, Patch, Proposal, Scene, SceneRole, SceneState, Scoring
 from catalog.settings import Settings
 from cli.round_record import RoundRecord
-from imagery.scene import SceneSource
 from models.inference import pick_device
+from services import raster_keys
+from services.scenes import source_of
 from workers.publish_round import UNTRAINED
 
 SCENE_TITLE = "Mount Everest, Landsat 7 ETM+, 30 October 2000"
@@ -198,7 +199,7 @@ def _view_keys(proposal: Proposal) -> dict[str, str | None]:
 
 
 def _region(scene: Scene) -> dict[str, Any]:
-    grid = SceneSource.from_json(scene.source).grid
+    grid = source_of(scene).grid
     return {
         "name": scene.name,
         "height_px": grid.height,

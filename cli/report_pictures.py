@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from catalog import raster_keys
 from catalog.records import Scene, Scoring
 from imagery.classes import BACKGROUND, CLASSES, LEGEND, UNKNOWN
 from imagery.composites import composites_for, render, uncertainty_heatmap
 from imagery.maps import read_map
-from imagery.scene import SceneReader, SceneSource
+from imagery.scene import SceneReader
 from imagery.store import RasterStore
+from services import raster_keys
+from services.scenes import source_of
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def draw_scene(scene: Scene) -> NDArray[np.uint8]:
     Raises:
         SceneError: It cannot be read.
     """
-    source = SceneSource.from_json(scene.source)
+    source = source_of(scene)
     triplet = composites_for(source.band_names)["true-colour"]
     stretch = scene.stretch or {}
     with SceneReader(source) as reader:
@@ -110,7 +111,7 @@ def draw_uncertainty(store: RasterStore, scene: Scene, scoring: Scoring) -> NDAr
     Raises:
         SceneError: There is no such map.
     """
-    window = SceneSource.from_json(scene.source).grid.window
+    window = source_of(scene).grid.window
     entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "entropy")), window)
     return uncertainty_heatmap(entropy, math.log(len(CLASSES)))
 

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from al_server.answers import scene_answer
-from al_server.registration import register
-from al_server.schemas import SceneRequest
 from catalog.records import Scene
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
 from cli.synthetic_commands import synthetic
+from services.registration import register
+from services.scene_request import SceneRequest
+from services.scenes import source_of
 
 BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
 BORDER_HELP = "FILE[:LAYER] of polygons outside of which nothing is known, e.g. country.gpkg:border"
@@ -94,9 +94,9 @@ def list_all() -> None:
     table = Table("name", "role", "state", "size, px", "patches", "bands", "error")
     with installed_catalog() as catalog, catalog.read() as session:
         for row in session.scalars(select(Scene).order_by(Scene.id)):
-            item = scene_answer(row)
-            size, bands = f"{item.width} × {item.height}", ", ".join(item.bands)
-            table.add_row(item.name, item.role, item.state, size, str(item.patches), bands, item.error or "")
+            source = source_of(row)
+            size, bands = f"{source.grid.width} × {source.grid.height}", ", ".join(source.band_names)
+            table.add_row(row.name, row.role, row.state, size, str(row.patch_count), bands, row.error or "")
     Console().print(table)
 
 

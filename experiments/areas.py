@@ -11,7 +11,6 @@ from typing import Final, Literal, get_args
 
 from sqlalchemy import select
 
-from catalog import raster_keys
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene, SceneState
@@ -20,7 +19,9 @@ from imagery.grid import shares_ground
 from imagery.masks import mask_to_geotiff, rasterize_outlines
 from imagery.scene import SceneSource, describe
 from imagery.synthetic import write_scene
-from workers.scenes import day_of, raster_store, source_of
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import day_of, source_of
 
 Example = Literal["everest", "synthetic"]
 EXAMPLES: Final[tuple[Example, ...]] = get_args(Example)

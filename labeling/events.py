@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from labeling.errors import EventError
 from labeling.tasks import PROPOSAL
@@ -60,6 +60,11 @@ class AnnotationSaved:
     lead_time_s: float | None
 
     @property
+    def annotation_updated_at(self) -> datetime:
+        """Time of the version, under the name that every kind of event has for it."""
+        return self.updated_at
+
+    @property
     def dedupe_key(self) -> str:
         """Equal for all deliveries of one version, whether by webhook or found by reconciliation."""
         return f"saved:{self.project_id}:{self.annotation_id}:{self.updated_at.isoformat()}"
@@ -68,6 +73,10 @@ class AnnotationSaved:
 @dataclass(frozen=True)
 class AnnotationDeleted:
     """An annotation was deleted. Label Studio tells neither its task nor its content."""
+
+    action: ClassVar = "ANNOTATIONS_DELETED"
+    task_id: ClassVar[None] = None
+    annotation_updated_at: ClassVar[None] = None
 
     annotation_id: int
     project_id: int
@@ -81,6 +90,10 @@ class AnnotationDeleted:
 @dataclass(frozen=True)
 class TaskDeleted:
     """A task was deleted, and its annotations with it, of which Label Studio says nothing more."""
+
+    action: ClassVar = "TASKS_DELETED"
+    annotation_id: ClassVar[None] = None
+    annotation_updated_at: ClassVar[None] = None
 
     task_id: int
     project_id: int

@@ -20,6 +20,7 @@ NEVER = {
     "labeling": {"torch", "rasterio", "flask", "rq", "sqlalchemy", "mlflow"},
     "models": {"rasterio", "flask", "rq", "sqlalchemy", "mlflow", "label_studio_sdk"},
     "catalog": {"torch", "flask", "rasterio", "label_studio_sdk", "mlflow"},
+    "services": {"torch", "flask", "rq", "mlflow", "cv2", "pandas"},
     "al_server": {"torch", "mlflow", "cv2", "pandas"},  # the last two are what Label Studio's SDK weighs
 }
 # The one file that writes to MLflow, whose library brings Flask and much else along. Workers and experiments load it.

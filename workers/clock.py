@@ -12,13 +12,14 @@ import time
 
 from sqlalchemy.exc import OperationalError
 
-from catalog import jobs, rounds, scorings, training
+from catalog import jobs, scorings, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.logs import configure_logging
 from catalog.records import JobKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
+from services import rounds
 
 log = logging.getLogger(__name__)
 

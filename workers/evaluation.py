@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog import raster_keys
 from catalog.context import Catalog
 from catalog.records import Scene, SceneRole
 from imagery.classes import CLASSES, UNKNOWN
@@ -16,7 +15,9 @@ from models.card import EvaluationSet, ModelCard, RegionMetrics
 from models.heads import head_classes, merge_truth
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
-from workers.scenes import raster_store, source_of
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import source_of
 from workers.windows import predict_strips
 
 

@@ -13,7 +13,6 @@ from sqlalchemy.orm import joinedload
 from catalog import jobs, training
 from catalog.context import Catalog
 from catalog.errors import CatalogError, ConflictError, JobLostError, ServiceDownError
-from catalog.promotions import PROMOTED, keep, promote
 from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, SceneRole, TrainingRun, now
 from catalog.registry import CHAMPION, registry_of
 from catalog.settings import Settings
@@ -26,18 +25,21 @@ from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, Validate, fit
+from services.places import bundle_cache, graph_cache, raster_store
+from services.promotion import PROMOTED, keep, promote
+from services.scenes import ready_scenes, source_of, strips_of
+from services.version_figures import figures_of
+from workers.card_figures import figures_of_card
 from workers.code_version import code_version
 from workers.evaluation import evaluate, evaluation_set, known_metrics
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, training_config
-from workers.scenes import raster_store, ready_scenes, source_of, strips_of
 from workers.stopwatch import Stopwatch
 from workers.time_limit import JobTimeLimit
 from workers.training_report import TrainingReport
-from workers.version_tags import figures, tags
-from workers.versions import LoadedVersion, bundles, device, load_champion
+from workers.versions import LoadedVersion, device, load_champion
 
 log = logging.getLogger(__name__)
 
@@ -146,12 +148,13 @@ def _register(
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
         watch.begin("export")
-        card = write_bundle(bundle, segmenter, origin, settings.var_dir / "cache" / "graphs")
+        card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
-        tracking.log_metrics(run_id, figures(card), steps)
         verdict = _unless_overtaken(settings, parent, verdict)
+        figures = figures_of_card(card, verdict, bundle)
+        tracking.log_metrics(run_id, figures.metrics(), steps)
         work.progress(steps, steps, "registering")  # also asks whether the job is still ours
-        version = tracking.register(run_id, bundle, tags(card, verdict, bundle), verdict.reason)
+        version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         _note(work, run, model_version=version, seconds=watch.seconds())
         if verdict.promoted:
             _keep_here(work.catalog, version, bundle)
@@ -162,7 +165,7 @@ def _keep_here(catalog: Catalog, version: int, bundle: Path) -> None:
     """Put a bundle into this machine's cache; who needs it would otherwise fetch it from MLflow, and still can."""
     registry = registry_of(catalog.settings)
     try:
-        bundles(catalog, registry).adopt(registry.get(version), bundle)
+        bundle_cache(catalog.settings, registry).adopt(registry.get(version), bundle)
     except (CatalogError, OSError) as error:
         log.warning("version %d could not be kept in the cache: %s", version, error)
 
@@ -229,7 +232,7 @@ def _labels(work: Work, run: TrainingRun) -> Sequence[Label]:
     statement = (
         select(Label)
         .where(Label.id.in_(run.label_ids))
-        .options(joinedload(Label.patch).joinedload(Patch.scene))
+        .options(joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene))
         .order_by(Label.id)
     )
     with work.catalog.read() as session:
@@ -289,8 +292,8 @@ def _finish_interrupted(work: Work, tracking: Tracking) -> bool:
     if left is None:
         return False
     if left.model_version is not None:
-        noted = registry_of(work.catalog.settings).get(left.model_version).tags
-        _conclude(work, tracking, left, Verdict(noted["verdict"] == PROMOTED, noted["verdict.reason"]))
+        figures = figures_of(registry_of(work.catalog.settings).get(left.model_version))
+        _conclude(work, tracking, left, Verdict(figures.verdict == PROMOTED, figures.verdict_reason))
         return True
     if left.mlflow_run_id is not None:
         tracking.end_run(left.mlflow_run_id, "KILLED")

@@ -6,25 +6,28 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.registry import ModelVersion
+from catalog.records import SceneRole
 from imagery.classes import ANNOTATED, UNKNOWN
 from imagery.masks import despeckle
 from imagery.polygons import mask_to_polygons, split_holes
 from labeling.regions import encode_brush, encode_polygon
+from services.version_figures import VersionFigures
 
 # Smaller specks are noise to the eye, each one a click for the annotator, and megabytes to Label Studio.
 SMALLEST_REGION_PX = 8
 PREANNOTATED = tuple(item for item in ANNOTATED if item is not UNKNOWN)
 
 
-def is_useful(champion: ModelVersion) -> bool:
+def is_useful(champion: VersionFigures) -> bool:
     """Tell whether the champion's masks are a better start for an annotator than empty ones.
 
-    Early models often are not: then correcting them takes longer than drawing (the tags hold the figures that were
-    measured on the validation region).
+    Early models often are not: then correcting them takes longer than drawing. Decided by the figures of the validation
+    region.
     """
-    mean_iou, empty = champion.number("validation.mean_iou"), champion.number("validation.empty_mask_mean_iou")
-    return mean_iou is not None and empty is not None and mean_iou > empty
+    validation = champion.regions.get(SceneRole.VALIDATION.value)
+    if validation is None or validation.mean_iou is None or validation.empty_mask_mean_iou is None:
+        return False
+    return validation.mean_iou > validation.empty_mask_mean_iou
 
 
 def clean(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:

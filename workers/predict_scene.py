@@ -1,15 +1,16 @@
 """Job: the champion's map of a scene, as a Cloud Optimized GeoTIFF and as outlines."""
 
-from catalog import raster_keys
 from catalog.records import Scene
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import day_of, source_of
 from workers.jobs import Work
 from workers.relief import relief_of
-from workers.scenes import day_of, raster_store, source_of
 from workers.versions import LoadedVersion, load_champion
 from workers.windows import predict_classes
 

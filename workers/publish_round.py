@@ -8,11 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import raster_keys, rounds, scorings
+from catalog import rounds, scorings
 from catalog.context import Catalog
 from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scene, Scoring
 from catalog.registry import ModelVersion, registry_of
-from catalog.signed_urls import ImageUrls
 from imagery.classes import CLASSES
 from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
@@ -20,10 +19,14 @@ from imagery.store import RasterStore
 from labeling.client import LabelStudio
 from labeling.predictions import build_prediction, score_of
 from labeling.tasks import TaskData, to_task
+from services import raster_keys
+from services.image_urls import ImageUrls, image_urls
+from services.label_studio import LABELS, connect, label_studio
+from services.places import raster_store
+from services.scenes import source_of, window_of
+from services.version_figures import figures_of
 from workers.jobs import Work
-from workers.label_studio import LABELS, connect, label_studio
 from workers.preannotation import clean, is_useful, regions
-from workers.scenes import raster_store, source_of, window_of
 from workers.views import draw_views
 
 UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
@@ -104,12 +107,6 @@ def _prepare_proposals(work: Work, publication: Publication, proposals: Sequence
         proposal.views, proposal.shown_version, proposal.preannotated_by = views, row.shown_version, row.preannotated_by
 
 
-def image_urls(catalog: Catalog) -> ImageUrls:
-    """Return the maker of image addresses."""
-    settings = catalog.settings
-    return ImageUrls(settings.api_url, catalog.secrets.url_signing_key, settings.image_url_lifetime_s)
-
-
 def _proposals(session: Session, condition: ColumnElement[bool]) -> list[Proposal]:
     statement = select(Proposal).where(condition).options(joinedload(Proposal.patch).joinedload(Patch.scene))
     return list(session.scalars(statement.order_by(Proposal.rank)))
@@ -122,8 +119,9 @@ def _prepare(catalog: Catalog) -> Publication:
     if scoring is None:
         return Publication(catalog, store, urls, None, None)
     version = registry_of(catalog.settings).get(scoring.model_version)
-    preannotating = version if catalog.settings.preannotation != "none" and is_useful(version) else None
-    return Publication(catalog, store, urls, scoring, preannotating, int(version.number("classes") or len(CLASSES)))
+    figures = figures_of(version)
+    preannotating = version if catalog.settings.preannotation != "none" and is_useful(figures) else None
+    return Publication(catalog, store, urls, scoring, preannotating, len(figures.class_names))
 
 
 def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from imagery.channels import ELEVATION, SLOPE
 from imagery.outline_table import TerrainStrip
 from imagery.scene import SceneReader, SceneSource
-from workers.scenes import strips_of
+from services.scenes import strips_of
 
 
 def relief_of(source: SceneSource) -> Iterator[TerrainStrip] | None:

@@ -15,8 +15,8 @@ from catalog.records import Scoring
 from catalog.registry import registry_of
 from models.agreement import top_agreement
 from models.measures import MEASURES
+from services.places import raster_store
 from workers.jobs import Work
-from workers.scenes import raster_store
 from workers.scored_maps import put_together
 from workers.versions import device
 

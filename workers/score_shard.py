@@ -19,8 +19,9 @@ from imagery.scene import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
 from models.measures import score_patch
+from services.places import raster_store
+from services.scenes import source_of, window_of
 from workers.jobs import Work
-from workers.scenes import raster_store, source_of, window_of
 from workers.scored_maps import ScoredWindow, write_part
 from workers.versions import LoadedVersion, load_champion
 from workers.windows import batches, read_ahead, read_batch

@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog import raster_keys
 from catalog.records import Shard
 from imagery.classes import UNKNOWN
 from imagery.cog import float_map_writer
@@ -23,7 +22,8 @@ from imagery.masks import mask_to_geotiff
 from imagery.stitching import stitch
 from imagery.store import RasterStore
 from models.heads import Head, decide
-from workers.scenes import source_of
+from services import raster_keys
+from services.scenes import source_of
 
 MAPS: Final = ("classes", "entropy")
 ENTROPY_IN_NATS: Final = "predictive entropy (nats)"

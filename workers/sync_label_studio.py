@@ -15,11 +15,11 @@ from catalog import labels, rounds
 from catalog.records import LabelEvent, Proposal, ProposalState, Watermark, now
 from labeling.client import ChangedTask, LabelStudio
 from labeling.events import parse_event, saved_from_api
-from labeling.ledger import ledger_entry
 from labeling.tasks import PROPOSAL
+from services import label_events
+from services.image_urls import image_urls
+from services.label_studio import connect, label_studio
 from workers.jobs import Work
-from workers.label_studio import connect, label_studio
-from workers.publish_round import image_urls
 
 # Label Studio stamps a change before it commits it: look a little further back than the last change seen.
 OVERLAP = timedelta(minutes=5)
@@ -123,5 +123,4 @@ def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> s
 def _record(session: Session, payload: dict[str, Any]) -> None:
     """Put an event in the ledger in the very form in which the webhook would have brought it."""
     body = json.dumps(payload, default=str).encode()
-    entries = [labels.NewEvent(**ledger_entry(event)) for event in parse_event(body, len(body))]
-    labels.record(session, entries, body, ORIGIN)
+    label_events.record(session, parse_event(body, len(body)), body, ORIGIN)

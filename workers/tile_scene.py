@@ -4,7 +4,7 @@ import logging
 
 from sqlalchemy import delete, insert
 
-from catalog import jobs, raster_keys
+from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
 from imagery.border import Border
 from imagery.classes import UNKNOWN
@@ -15,8 +15,10 @@ from imagery.masks import burn_outlines, mask_to_geotiff, read_outlines
 from imagery.scene import SceneReader, SceneSource, check_has_data
 from imagery.statistics import percentile_stretch
 from imagery.vectors import describe_repairs
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import outlines_of, source_of
 from workers.jobs import Work
-from workers.scenes import outlines_of, raster_store, source_of
 
 log = logging.getLogger(__name__)
 

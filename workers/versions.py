@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import torch
 
-from catalog.bundle_cache import CARD, WEIGHTS, BundleCache
+from catalog.bundle_cache import CARD, WEIGHTS
 from catalog.context import Catalog
-from catalog.registry import ModelRegistry, ModelVersion, registry_of
+from catalog.registry import ModelVersion, registry_of
 from models.bundle import read_bundle
 from models.card import ModelCard
 from models.inference import pick_device, place
 from models.segmenter import GlacierSegmenter
+from services.places import bundle_cache
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,6 @@ def device(catalog: Catalog) -> torch.device:
     return pick_device(catalog.settings.device)
 
 
-def bundles(catalog: Catalog, models: ModelRegistry) -> BundleCache:
-    """Open the files of versions on this machine, which workers and the API share."""
-    return BundleCache(models, catalog.settings.var_dir / "cache" / "models")
-
-
 def load_champion(catalog: Catalog) -> LoadedVersion | None:
     """Load the version that is served; None before the first.
 
@@ -45,5 +41,5 @@ def load_champion(catalog: Catalog) -> LoadedVersion | None:
     if champion is None:
         return None
     # The ONNX file, as large as the weights, is for others; MLflow hands out some ten megabytes a second.
-    segmenter, card = read_bundle(bundles(catalog, models).directory(champion, (CARD, WEIGHTS)))
+    segmenter, card = read_bundle(bundle_cache(catalog.settings, models).directory(champion, (CARD, WEIGHTS)))
     return LoadedVersion(champion, place(segmenter, device(catalog)), card)

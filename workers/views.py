@@ -2,13 +2,13 @@
 
 import math
 
-from catalog import raster_keys
 from catalog.records import Patch, Scene, Scoring
 from imagery.composites import composites_for, encode_png, message_tile, render, uncertainty_heatmap
 from imagery.maps import read_map
 from imagery.scene import SceneReader
 from imagery.store import RasterStore
-from workers.scenes import source_of, window_of
+from services import raster_keys
+from services.scenes import source_of, window_of
 
 
 def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring | None, classes: int) -> dict[str, str]:

@@ -15,11 +15,12 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from al_server.app import create_app
-from catalog import jobs, raster_keys
+from catalog import jobs
 from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, Promotion
 from catalog.settings import Settings
+from services import raster_keys
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role

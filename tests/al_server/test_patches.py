@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from catalog import raster_keys
+from services import raster_keys
 from tests.al_server.test_error_shape import assert_problem
 
 PNG = b"\x89PNG\r\n\x1a\nthe picture"

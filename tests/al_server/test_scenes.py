@@ -15,10 +15,10 @@ from werkzeug.test import TestResponse
 
 from catalog.bundle_cache import CARD, checksum_tag
 from catalog.context import Catalog
-from catalog.promotions import KEPT, PROMOTED
 from catalog.records import Promotion, RunState, RunTrigger, Scene, SceneRole, SceneState, TrainingRun
 from catalog.registry import CHAMPION, registry_of
 from imagery.scene import SceneSource
+from services.promotion import KEPT, PROMOTED
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, add_scoring, as_role, pushed
 from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene, write_geotiff

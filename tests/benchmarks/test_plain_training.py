@@ -1,15 +1,16 @@
 import torch
 
 from benchmarks.plain_training import FilesOfPatches, PatchesInMemory, plain_fit
-from catalog import raster_keys
 from catalog.records import Label
 from imagery.masks import mask_to_geotiff
 from models.segmenter import build_segmenter
 from models.training import TrainingConfig
 from models.unet import UNetConfig
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import source_of, window_of
 from tests.workers.rows import blobs, patches, tiled
 from workers.labelled_patches import LabelledPatchDataset
-from workers.scenes import raster_store, source_of, window_of
 
 CHANNELS = ("nir", "red")
 

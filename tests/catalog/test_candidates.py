@@ -43,9 +43,13 @@ def add_all_sorts(catalog: Catalog) -> tuple[list[int], list[int]]:
         add_scene(session, "bad", state=SceneState.REJECTED, offset_px=800)
         patches[0].valid_share = 0.09
         patches[1].valid_share = 0.1
-        for patch, state in zip(patches[2:5], list(PatchState)[1:], strict=True):
+        patches[2].state = PatchState.PARTLY_LABELLED
+        for patch, state in zip(
+            patches[3:6], (PatchState.PROPOSED, PatchState.LABELLED, PatchState.SKIPPED), strict=True
+        ):
             patch.state = state
-        return [patches[1].id, *(patch.id for patch in patches[5:])], list(session.scalars(select(Patch.id)))
+        expected = [patches[1].id, patches[2].id, *(patch.id for patch in patches[6:])]
+        return expected, list(session.scalars(select(Patch.id)))
 
 
 def test_only_untouched_valid_patches_of_ready_pool_scenes_are_candidates(catalog: Catalog) -> None:

@@ -8,7 +8,6 @@ import pytest
 from catalog import labels, rounds
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
-from catalog.labels import NewEvent
 from catalog.records import (
     EventState,
     JobKind,
@@ -21,29 +20,37 @@ from catalog.records import (
     Round,
     RoundState,
 )
+from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted
+from services import label_events
 from tests.catalog_fixtures import NOON, PROJECT_ID, add_round, add_scene, label_of
 
 
-def saved(
-    annotation_id: int = 1, minutes: float = 0, *, task_id: int = 1, action: str = "ANNOTATION_CREATED"
-) -> NewEvent:
-    moment = NOON + timedelta(minutes=minutes)
-    key = f"saved:{PROJECT_ID}:{annotation_id}:{moment.isoformat()}"
-    return NewEvent(key, "ANNOTATION_CREATED", PROJECT_ID, 1, annotation_id, moment)
+def saved(annotation_id: int = 1, minutes: float = 0) -> AnnotationSaved:
+    return AnnotationSaved(
+        action="ANNOTATION_CREATED",
+        annotation_id=annotation_id,
+        task_id=1,
+        project_id=PROJECT_ID,
+        proposal=None,
+        updated_at=NOON + timedelta(minutes=minutes),
+        was_cancelled=False,
+        result=[],
+        completed_by=None,
+        lead_time_s=None,
+    )
 
 
-def deleted(annotation_id: int = 1) -> NewEvent:
-    key = f"annotation-deleted:{PROJECT_ID}:{annotation_id}"
-    return NewEvent(key, "ANNOTATIONS_DELETED", PROJECT_ID, None, annotation_id, None)
+def deleted(annotation_id: int = 1) -> AnnotationDeleted:
+    return AnnotationDeleted(annotation_id, PROJECT_ID)
 
 
-def task_deleted(task_id: int = 1) -> NewEvent:
-    return NewEvent(f"task-deleted:{PROJECT_ID}:{task_id}", "TASKS_DELETED", PROJECT_ID, task_id, None, None)
+def task_deleted(task_id: int = 1) -> TaskDeleted:
+    return TaskDeleted(task_id, PROJECT_ID)
 
 
-def record(catalog: Catalog, *events: NewEvent) -> list[int]:
+def record(catalog: Catalog, *events: AnnotationSaved | AnnotationDeleted | TaskDeleted) -> list[int]:
     with catalog.database.write() as session:
-        return [row.id for row in labels.record(session, events, b"the body", "webhook")]
+        return [row.id for row in label_events.record(session, events, b"the body", "webhook")]
 
 
 def settle(catalog: Catalog, event_id: int, state: EventState = EventState.APPLIED) -> None:
@@ -88,7 +95,7 @@ def standing(catalog: Catalog, proposal: Proposal) -> list[int]:
 
 def test_an_event_is_stored_as_it_came_with_a_job_to_ingest_it(catalog: Catalog) -> None:
     with catalog.write() as session:
-        (row,) = labels.record(session, [saved()], b"the body", "webhook")
+        (row,) = label_events.record(session, [saved()], b"the body", "webhook")
         (job,) = session.info["enqueued"]
     assert (job.kind, job.subject) == (JobKind.INGEST_LABEL, {"event_id": row.id})
     with catalog.read() as session:
@@ -226,14 +233,14 @@ def test_two_annotators_of_one_patch_stand_side_by_side_the_newest_first(
     assert standing(catalog, proposals[0]) == [late, early]
     with catalog.database.write() as session:
         assert [label.id for label in labels.supersede(session, PROJECT_ID, 1)] == [late]
-        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=False)
+        labels.refresh_states(session, session.get_one(Proposal, proposals[0].id), skipped=False)
     assert standing(catalog, proposals[0]) == [early]
     assert states(catalog, proposals[0])[:2] == (ProposalState.LABELLED, PatchState.LABELLED)
 
 
 def test_a_skip_is_an_answer_without_a_label(catalog: Catalog, proposals: list[Proposal]) -> None:
     with catalog.database.write() as session:
-        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=True)
+        labels.refresh_states(session, session.get_one(Proposal, proposals[0].id), skipped=True)
     assert states(catalog, proposals[0]) == (ProposalState.SKIPPED, PatchState.SKIPPED, RoundState.OPEN)
 
 
@@ -246,7 +253,7 @@ def test_a_deleted_annotation_puts_its_task_back_before_the_annotators(
         labels.supersede(session, PROJECT_ID, 1)
         proposal = labels.proposal_of_annotation(session, PROJECT_ID, 1)
         assert proposal is not None
-        labels.answer(session, proposal, skipped=False)
+        labels.refresh_states(session, proposal, skipped=False)
     assert states(catalog, proposals[0]) == (ProposalState.PUBLISHED, PatchState.PROPOSED, RoundState.OPEN)
 
 
@@ -284,7 +291,7 @@ def test_a_patch_proposed_again_is_not_freed_by_late_news_of_its_old_task(
     with catalog.database.write() as session:
         add_round(session, [session.get_one(Patch, proposals[0].patch_id)], first_task=9)
     with catalog.database.write() as session:  # the annotation of the old task is reported deleted only now
-        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=False)
+        labels.refresh_states(session, session.get_one(Proposal, proposals[0].id), skipped=False)
     assert states(catalog, proposals[0])[:2] == (ProposalState.WITHDRAWN, PatchState.PROPOSED)
 
 
@@ -322,3 +329,34 @@ def test_a_round_of_another_proposal_is_untouched(catalog: Catalog, proposals: l
         store(catalog, proposal, number)
     with catalog.read() as session:
         assert session.get_one(Round, other.id).state is RoundState.OPEN
+
+
+TOP, BOTTOM = [0, 16 * 32, 16 * 32], [16 * 32, 16 * 32]  # run lengths of the halves of a patch of 32 px
+
+
+def test_a_patch_labelled_in_part_may_be_proposed_again(catalog: Catalog, proposals: list[Proposal]) -> None:
+    """Its state follows from the regions that its standing labels were asked about."""
+
+    def state(patch_id: int) -> PatchState:
+        with catalog.read() as session:
+            return session.get_one(Patch, patch_id).state
+
+    with catalog.database.write() as session:
+        first = session.get_one(Proposal, proposals[0].id)
+        first.region = TOP
+        patch = session.get_one(Patch, first.patch_id)
+        labels.store(session, label_of(session, first, 1))
+    assert state(patch.id) is PatchState.PARTLY_LABELLED
+    with catalog.database.write() as session:
+        _, (second,) = add_round(session, [session.get_one(Patch, patch.id)], first_task=90)
+        second.region = BOTTOM
+        labels.refresh_states(session, second, skipped=False)
+    assert state(patch.id) is PatchState.PROPOSED
+    with catalog.database.write() as session:
+        assert session.get_one(Proposal, second.id).state is ProposalState.PUBLISHED  # the first's label is not its own
+        labels.store(session, label_of(session, session.get_one(Proposal, second.id), 2, minutes=1))
+    assert state(patch.id) is PatchState.LABELLED
+    with catalog.database.write() as session:
+        labels.supersede(session, PROJECT_ID, 1)
+        labels.refresh_states(session, session.get_one(Proposal, first.id), skipped=True)
+    assert state(patch.id) is PatchState.PARTLY_LABELLED

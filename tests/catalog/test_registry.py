@@ -103,10 +103,6 @@ def test_files_that_are_not_those_registered_are_not_taken_over(tmp_path: Path) 
     assert not (tmp_path / "cache").exists()
 
 
-def test_figures_of_a_version_are_numbers_or_undefined() -> None:
-    assert (VERSION.number("a"), VERSION.number("b"), VERSION.number("c")) == (0.5, None, None)
-
-
 @pytest.fixture
 def model_name() -> str:
     return f"model-{uuid4().hex}"

@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+import services.rounds
 from catalog import jobs, rounds, scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
@@ -23,7 +24,7 @@ from tests.catalog_fixtures import add_round, add_scene, add_scoring
 
 def open_round(catalog: Catalog, strategy: Strategy = Strategy.RECIPE, **options: int) -> Round:
     with catalog.database.write() as session:
-        return rounds.open_round(session, catalog.settings, strategy, options.pop("size", 4), **options)
+        return services.rounds.open_round(session, catalog.settings, strategy, options.pop("size", 4), **options)
 
 
 def complete_all(catalog: Catalog) -> None:
@@ -239,7 +240,7 @@ def test_a_scoring_completed_anew_is_the_newest(catalog: Catalog) -> None:
 def automatic(catalog: Catalog, **changes: object) -> Round | None:
     settings = Settings(var_dir=catalog.settings.var_dir, **{"auto_rounds": True, "patch_size_px": 32, **changes})
     with catalog.database.write() as session:
-        return rounds.open_next_automatically(session, settings)
+        return services.rounds.open_next_automatically(session, settings)
 
 
 def test_rounds_follow_of_themselves_once_a_person_began_and_nothing_is_under_way(catalog: Catalog) -> None:

@@ -13,7 +13,7 @@ from catalog.settings import Settings
 from cli.devices import visible_gpus
 from cli.plan import Process, migration, plan, redis_config, redis_config_file
 from cli.processes import _prepare_folders
-from tests.services import free_port, running, wait_until
+from tests.real_services import free_port, running, wait_until
 
 SECRETS = Secrets(redis_password="0123456789abcdef" * 2)
 ENVIRON = {

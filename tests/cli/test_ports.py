@@ -9,7 +9,7 @@ import pytest
 from catalog.settings import Settings
 from cli.errors import StartError
 from cli.ports import choose_ports
-from tests.services import free_port
+from tests.real_services import free_port
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.errors import StartError
 from cli.processes import _prepare_folders, summary, up
-from tests.services import free_port
+from tests.real_services import free_port
 
 
 def local_settings(var_dir: Path, **others: str) -> Settings:

@@ -7,7 +7,7 @@ from rq import Queue, Worker
 
 from catalog.settings import Settings
 from cli.readiness import checks, wait_until_ready
-from tests.services import free_port
+from tests.real_services import free_port
 
 
 def test_each_is_announced_with_what_is_still_missing():

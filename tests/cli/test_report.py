@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from sqlalchemy.orm import Session
 
-from catalog import raster_keys
 from catalog.context import Catalog
 from catalog.records import (
     Label,
@@ -51,6 +50,7 @@ from imagery.grid import Window
 from imagery.masks import mask_to_geotiff
 from imagery.scene import describe
 from imagery.store import RasterStore
+from services import raster_keys
 from tests.imagery.forge import ForgedScene, forge_scene
 from workers.publish_round import UNTRAINED
 

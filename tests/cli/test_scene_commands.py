@@ -7,14 +7,14 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from al_server.schemas import SceneRequest
 from catalog.context import Catalog
-from catalog.promotions import PROMOTED
 from catalog.records import Promotion, Scene
 from cli import scene_commands
 from cli.everest import everest_scenes
 from imagery.border import BorderSource
 from imagery.scene import SceneSource
+from services.promotion import PROMOTED
+from services.scene_request import SceneRequest
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
 
 

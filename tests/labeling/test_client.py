@@ -12,7 +12,7 @@ from labeling.events import SUBSCRIBED, saved_from_api
 from labeling.predictions import build_prediction, score_of
 from labeling.regions import decode_result, encode_brush
 from labeling.tasks import TaskData, to_task
-from tests.services import LabelStudioServer, free_port
+from tests.real_services import LabelStudioServer, free_port
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from labeling.client import LabelStudio
 from labeling.events import AnnotationDeleted, AnnotationSaved, LabelEvent, TaskDeleted, parse_event, saved_from_api
 from labeling.regions import encode_brush
 from tests.labeling.test_client import COLOURS, HEIGHT, WIDTH, a_mask, a_task
-from tests.services import HOST, LabelStudioServer
+from tests.real_services import HOST, LabelStudioServer
 
 pytestmark = pytest.mark.slow
 

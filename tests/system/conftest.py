@@ -19,7 +19,7 @@ from catalog.settings import Settings
 from imagery.everest import EverestScene, prepare
 from imagery.masks import rasterize_outlines
 from imagery.scene import describe
-from tests.services import LabelStudioServer, free_port
+from tests.real_services import LabelStudioServer, free_port
 from tests.system.loop_system import LoopSystem
 
 ROUND_SIZE = 6

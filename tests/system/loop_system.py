@@ -20,7 +20,7 @@ from catalog.settings import Settings
 from cli.plan import plan
 from cli.simulated_annotator import draw
 from labeling.client import LabelStudio
-from tests.services import running
+from tests.real_services import running
 
 T = TypeVar("T")
 

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import select
 
-from catalog import raster_keys
 from catalog.records import Label, Proposal, ProposalState
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from labeling.regions import decode_result
+from services import raster_keys
+from services.label_studio import LABELS
 from tests.system.conftest import Stage
 from tests.system.labelling_page import LabellingPage
 from tests.system.loop_system import EXPERT, LoopSystem
 from workers.ingest_label import draw
-from workers.label_studio import LABELS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -16,7 +16,6 @@ from rasterio.warp import transform_geom
 from shapely.geometry import shape
 from sqlalchemy import func, select
 
-from catalog import raster_keys
 from catalog.records import (
     EventState,
     Job,
@@ -40,11 +39,12 @@ from labeling.predictions import score_of
 from labeling.regions import decode_result
 from labeling.webhook import SECRET_HEADER
 from models.bundle import read_bundle
+from services import raster_keys
+from services.label_studio import LABELS
+from services.scenes import source_of, window_of
 from tests.system.conftest import ROUND_SIZE, Interruption, Stage
 from tests.system.loop_system import EXPERT, LoopSystem
 from workers.ingest_label import draw
-from workers.label_studio import LABELS
-from workers.scenes import source_of, window_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

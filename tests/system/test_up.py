@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from catalog.secrets import load_or_create
-from tests.services import free_port, running, wait_until
+from tests.real_services import free_port, running, wait_until
 
 MEMORY_BYTES = 2.5e9
 IDLE_CORE_SHARE = 0.05

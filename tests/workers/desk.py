@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from catalog import labels
 from catalog.context import Catalog
 from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, Round, Scene
 from imagery.masks import mask_from_geotiff
 from labeling.events import parse_event
-from labeling.ledger import ledger_entry
 from labeling.regions import encode_brush
+from services import label_events
+from services.places import raster_store
 from tests.catalog_fixtures import NOON, PROJECT_ID, add_round
 from tests.workers.rows import finish, patches, tiled, work_of
 from workers.ingest_label import ingest_label
-from workers.scenes import raster_store
 
 SIDE = 32
 TASK = 41
@@ -38,9 +37,8 @@ class Desk:
     def receive(self, payload: dict[str, Any]) -> list[int]:
         """Store an event as the webhook does; return the new ids."""
         body = json.dumps(payload).encode()
-        entries = [labels.NewEvent(**ledger_entry(event)) for event in parse_event(body, 2**26)]
         with self.catalog.database.write() as session:
-            return [event.id for event in labels.record(session, entries, body, "webhook")]
+            return [event.id for event in label_events.record(session, parse_event(body, 2**26), body, "webhook")]
 
     def ingest(self, event_id: int) -> None:
         work = work_of(self.catalog, JobKind.INGEST_LABEL, f"test-{event_id}")

@@ -10,7 +10,7 @@ from catalog.context import Catalog
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from labeling.client import LabelStudio
-from tests.services import LabelStudioServer
+from tests.real_services import LabelStudioServer
 from tests.workers.desk import sit_down, updated
 
 pytestmark = pytest.mark.slow

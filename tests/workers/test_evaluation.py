@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 
-from catalog import raster_keys
 from catalog.records import SceneRole
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.masks import mask_to_geotiff
 from models.card import EvaluationSet, ModelCard
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import source_of
 from tests.models.cards import origin
 from tests.workers.rows import champion, tiled
 from workers.evaluation import evaluate, evaluation_set, known_metrics
-from workers.scenes import raster_store, source_of
 from workers.windows import predict_classes
 
 

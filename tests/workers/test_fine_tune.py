@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import select
 
-from catalog import jobs, labels, raster_keys
+from catalog import jobs, labels
 from catalog.context import Catalog
 from catalog.errors import RegistryError
 from catalog.records import Job, JobKind, JobState, Patch, Promotion, RunState, SceneRole, Score, TrainingRun, now
@@ -26,13 +26,15 @@ from catalog.settings import Settings
 from catalog.tracking import Tracking
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from models.card import Gain
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import ready_scenes, source_of, window_of
 from tests.catalog_fixtures import add_round, label_of
 from tests.imagery.forge import BAND_NAMES
-from tests.services import HOST, free_port, running, wait_for_http
+from tests.real_services import HOST, free_port, running, wait_for_http
 from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
-from workers.scenes import raster_store, ready_scenes, source_of, window_of
 from workers.versions import load_champion
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import shapely
 from rasterio.io import MemoryFile
 from sqlalchemy import select
 
-from catalog import labels, raster_keys
+from catalog import labels
 from catalog.context import Catalog
 from catalog.records import (
     EventState,
@@ -33,6 +33,9 @@ from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene import BandSource, describe
 from labeling.errors import EventError, RegionError
 from labeling.regions import BrushRegion, PolygonRegion, encode_polygon
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import source_of, window_of
 from tests.catalog_fixtures import NOON, PROJECT_ID
 from tests.imagery.forge import write_geotiff, write_polygons
 from tests.workers.desk import (
@@ -51,7 +54,6 @@ from tests.workers.desk import (
 from tests.workers.rows import claimed
 from workers.ingest_label import draw
 from workers.jobs import perform
-from workers.scenes import raster_store, source_of, window_of
 
 CLEAN = box(2, 3, 20, 25)
 

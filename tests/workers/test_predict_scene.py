@@ -14,16 +14,17 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 
-from catalog import raster_keys
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene
 from imagery.classes import UNKNOWN
 from imagery.scene import BandSource, describe
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import day_of, source_of
 from tests.imagery.forge import NORTH_UP, write_geotiff
 from tests.workers.rows import champion, finish, tiled, work_of
 from workers.predict_scene import predict_by
 from workers.relief import relief_of
-from workers.scenes import day_of, raster_store, source_of
 from workers.versions import LoadedVersion
 
 SEED = 1  # of an untrained network that finds ice and other ground
@@ -131,14 +132,14 @@ def test_a_format_that_an_earlier_release_did_not_write_is_made_with_the_next_pr
 def test_the_relief_read_by_strips_is_that_of_the_scene_at_once(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.scenes.STRIP_ROWS", 7)
+    monkeypatch.setattr("services.scenes.STRIP_ROWS", 7)
     scene, _ = tiled(catalog, tmp_path / "a.tif")
     heights = np.random.default_rng(0).normal(5000, 30, (40, 60)).astype(np.float32)
     dem = write_geotiff(tmp_path / "dem.tif", heights, transform=(90.0, 0.0, NORTH_UP[2], 0.0, -90.0, NORTH_UP[5]))
     source = describe(source_of(scene).bands, dem=BandSource("elevation", str(dem), 1))
     strips = list(relief_of(source) or ())
     assert [strip.row for strip in strips] == list(range(0, source.grid.height, 7))
-    monkeypatch.setattr("workers.scenes.STRIP_ROWS", 1000)
+    monkeypatch.setattr("services.scenes.STRIP_ROWS", 1000)
     (at_once,) = relief_of(source) or ()
     for name in ("elevation_m", "slope_deg"):
         found = np.concatenate([getattr(strip, name) for strip in strips])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import services.rounds
 from catalog import rounds
 from catalog.candidates import Candidate
 from catalog.context import Catalog
@@ -35,7 +36,7 @@ def _candidate(patch: Patch, scores: dict[int, float]) -> Candidate:
 
 def propose(catalog: Catalog, strategy: Strategy, size: int = SIZE, seed: int = 5) -> Round:
     with catalog.database.write() as session:
-        opened = rounds.open_round(session, catalog.settings, strategy, size, seed)
+        opened = services.rounds.open_round(session, catalog.settings, strategy, size, seed)
     propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
     with catalog.read() as session:
         made = rounds.get(session, opened.id)

@@ -2,9 +2,9 @@
 
 from catalog import scorings
 from catalog.records import Scene
+from services.places import raster_store
 from tests.workers.rows import champion, score_pool, tiled
 from workers.publish_round import Publication, image_urls
-from workers.scenes import raster_store
 
 
 def publication(catalog, *, useful: bool = True) -> Publication:

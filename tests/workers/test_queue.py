@@ -17,7 +17,7 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Scene, SceneState
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
-from tests.services import running
+from tests.real_services import running
 from tests.workers.rows import register
 
 WAIT_S = 60

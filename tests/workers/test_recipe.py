@@ -23,11 +23,11 @@ from models.presets import PRESETS
 from models.segmenter import InputNormalization
 from models.training import TrainingConfig, fit
 from models.unet import UNetConfig, UNetPair
+from services.scenes import source_of, window_of
 from tests.imagery.forge import forge_scene, write_geotiff
 from tests.workers.rows import patches, tiled
 from workers.evaluation import evaluate
 from workers.recipe import check_continues, first_channels, fresh_network, training_config
-from workers.scenes import source_of, window_of
 from workers.windows import read_batch
 
 CHANNELS = ("red", "nir")

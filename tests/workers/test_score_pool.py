@@ -4,7 +4,7 @@ import torch
 from rasterio.io import MemoryFile
 from sqlalchemy import select
 
-from catalog import jobs, raster_keys, scorings
+from catalog import jobs, scorings
 from catalog.context import Catalog
 from catalog.errors import JobLostError
 from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard
@@ -15,11 +15,13 @@ from imagery.scene import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
 from models.measures import reduce_mean, reduce_top_share
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import source_of, window_of
 from tests.workers.rows import champion, coordinate, finish, patches, score_pool, score_shards, tiled, work_of
 from workers import score_pool as module
 from workers import score_shard
 from workers.jobs import Work
-from workers.scenes import raster_store, source_of, window_of
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
-from catalog import jobs, raster_keys, scorings
+from catalog import jobs, scorings
 from catalog.bundle_cache import checksum_tag
 from catalog.context import Catalog
-from catalog.promotions import promote
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, Score, Shard
 from catalog.registry import registry_of
 from catalog.settings import Settings
@@ -29,11 +28,13 @@ from imagery.scene import BandSource, describe
 from models.bundle import write_bundle
 from models.segmenter import build_segmenter
 from models.unet import UNetConfig
+from services import raster_keys
+from services.places import raster_store
+from services.promotion import promote
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, write_geotiff
 from tests.models.cards import origin
-from tests.services import running
+from tests.real_services import running
 from tests.workers.rows import MEAN, STD, work_of
-from workers.scenes import raster_store
 from workers.tile_scene import tile_scene
 
 pytestmark = pytest.mark.slow

@@ -4,16 +4,17 @@ import shapely
 from rasterio.io import MemoryFile
 from sqlalchemy import select
 
-from catalog import jobs, raster_keys
+from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
 from imagery.border import BorderSource
 from imagery.classes import UNKNOWN
 from imagery.errors import OutlineError, SceneError
 from imagery.masks import mask_from_geotiff
 from imagery.scene import describe
+from services import raster_keys
+from services.places import raster_store
 from tests.imagery.forge import forge_scene, write_geotiff, write_polygons
 from tests.workers.rows import finish, patches, register, tiled, work_of
-from workers.scenes import raster_store
 from workers.tile_scene import tile_scene
 
 

@@ -5,7 +5,7 @@ import pytest
 from rq.timeouts import HorseMonitorTimeoutException, JobTimeoutException
 
 from catalog.tracking import Tracking
-from tests.services import HOST
+from tests.real_services import HOST
 from workers.time_limit import DeathPenalty, JobTimeLimit
 
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catalog import raster_keys
 from catalog.records import Scoring, now
-from catalog.signed_urls import ImageUrls
 from imagery.cog import float_map_writer
 from imagery.composites import uncertainty_heatmap
+from services import raster_keys
+from services.image_urls import ImageUrls
+from services.places import raster_store
+from services.scenes import source_of
 from tests.workers.rows import patches, tiled
-from workers.scenes import raster_store, source_of
 from workers.views import draw_views
 
 

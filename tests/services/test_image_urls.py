@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from itsdangerous import TimestampSigner
 
-from catalog.signed_urls import ImageUrls, SignatureError
+from services.image_urls import ImageUrls, SignatureError
 
 DAY_S = 86400
 

@@ -1,4 +1,4 @@
-"""Rows of scenes and patches as the pixels' room understands them, and where a scene's rasters lie in the store."""
+"""From rows to imagery: what a scene, its outlines and a patch are to the functions that read pixels."""
 
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -6,19 +6,12 @@ from datetime import date
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog.context import Catalog
 from catalog.records import Patch, Scene, SceneRole, SceneState
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
 from imagery.scene import SceneSource
-from imagery.store import RasterStore
 
-STRIP_ROWS = 64  # what is made of a strip on the way takes some ten times its size
-
-
-def raster_store(catalog: Catalog) -> RasterStore:
-    """Open the store of masks, maps and views."""
-    return RasterStore(catalog.settings.raster_store)
+STRIP_ROWS = 64  # a strip takes some ten times its size in memory while it is worked on
 
 
 def source_of(scene: Scene) -> SceneSource:

@@ -8,8 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from al_server.scene_channels import check_champion, check_choice
-from al_server.schemas import SceneRequest
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
@@ -21,6 +19,9 @@ from imagery.classes import by_name
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, shares_ground, tile
 from imagery.scene import BandSource, SceneSource, bands_of_file, describe
+from services.channel_rules import check_champion, check_choice
+from services.scene_request import SceneRequest
+from services.scenes import source_of
 
 Resolve = Callable[[str], str]
 
@@ -52,7 +53,7 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
         ConflictError: the name is taken, or the ground belongs to a scene of another role.
     """
     scene = _describe(catalog.settings, request, resolve)
-    has_champion = check_champion(catalog, SceneSource.from_json(scene.source))
+    has_champion = check_champion(catalog, source_of(scene))
     # Only now: files may lie far away, and MLflow hesitate, and who writes to SQLite keeps label events waiting.
     try:
         with catalog.write() as session:
@@ -97,7 +98,7 @@ def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: 
     """Check the scene against those that are there, and add it."""
     if session.scalar(select(Scene.id).where(Scene.name == scene.name)) is not None:
         raise _taken(scene.name)
-    source = SceneSource.from_json(scene.source)
+    source = source_of(scene)
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
     if not has_champion:
@@ -130,7 +131,7 @@ def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> Non
     """Refuse ground that a scene of another role holds: what judges a model must not have been learnt from."""
     others = select(Scene).where(Scene.role != role, Scene.state != SceneState.REJECTED)
     for other in session.scalars(others):
-        if shares_ground(source.grid, SceneSource.from_json(other.source).grid):
+        if shares_ground(source.grid, source_of(other).grid):
             raise ConflictError(
                 f"the scene shares ground with {other.name!r}, whose role is {other.role.value!r}; give regions that "
                 "do not overlap"

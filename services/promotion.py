@@ -1,7 +1,6 @@
 """Which version is served: moving the champion, with the reason and the actor kept.
 
-MLflow is asked first, outside any transaction of ours: while it hesitates, nobody waits for the database. The functions
-return the row that notes what was decided; whoever calls adds it in a transaction of its own.
+MLflow is asked first, outside any transaction of ours: while it hesitates, nobody waits for the database.
 """
 
 from sqlalchemy import select

@@ -4,9 +4,9 @@ from catalog.context import Catalog
 from imagery.classes import ANNOTATED
 from labeling.client import LabelStudio
 from labeling.webhook import SECRET_HEADER
+from services.places import WEBHOOK_ROUTE
 
 DESCRIPTION = "Patches that the glacier model is least sure of, proposed by the active learning server."
-WEBHOOK_PATH = "/api/v1/webhooks/label-studio"
 
 COLOURS = {item.name: item.colour for item in ANNOTATED}
 LABELS = tuple(COLOURS)
@@ -26,7 +26,7 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     settings = catalog.settings
     project_id = studio.ensure_project(settings.label_studio_project, COLOURS, DESCRIPTION)
     studio.ensure_webhook(
-        project_id, settings.api_url.rstrip("/") + WEBHOOK_PATH, SECRET_HEADER, catalog.secrets.webhook_secret
+        project_id, settings.api_url.rstrip("/") + WEBHOOK_ROUTE, SECRET_HEADER, catalog.secrets.webhook_secret
     )
     studio.ensure_view(project_id)
     return project_id

@@ -6,6 +6,9 @@ and its task list fetch an image several times: an address is good until it expi
 
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
+from catalog.context import Catalog
+from services.places import COMPOSITE_ROUTE
+
 SALT = "composite"
 
 
@@ -24,7 +27,7 @@ class ImageUrls:
     def url(self, patch_id: int, name: str) -> str:
         """Return the address of one composite of a patch."""
         signature = self._signer.dumps([patch_id, name])
-        return f"{self.base_url}/api/v1/patches/{patch_id}/composites/{name}.png?signature={signature}"
+        return f"{self.base_url}{COMPOSITE_ROUTE.format(patch_id=patch_id, name=name)}?signature={signature}"
 
     def check(self, patch_id: int, name: str, signature: str) -> None:
         """Accept a signature that we made for this image and that has not expired.
@@ -40,3 +43,9 @@ class ImageUrls:
             raise SignatureError("the address of this image carries no valid signature") from error
         if signed != [patch_id, name]:
             raise SignatureError("the signature belongs to another image")
+
+
+def image_urls(catalog: Catalog) -> ImageUrls:
+    """Return the maker of image addresses of this installation."""
+    settings = catalog.settings
+    return ImageUrls(settings.api_url, catalog.secrets.url_signing_key, settings.image_url_lifetime_s)

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog.bundle_cache import CARD, BundleCache, CorruptBundleError
+from catalog.bundle_cache import CARD, CorruptBundleError
 from catalog.context import Catalog
 from catalog.errors import NotFoundError, ServiceDownError
-from catalog.promotions import KEPT
 from catalog.records import Promotion, Scene, SceneRole, SceneState, TrainingRun
 from catalog.registry import ModelRegistry, ModelVersion, registry_of
 from catalog.settings import Settings
 from imagery.channels import bands_needed, named_channels
 from imagery.errors import SceneError
 from imagery.scene import SceneSource
+from services.places import bundle_cache
+from services.promotion import KEPT
+from services.scenes import source_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ def check_champion(catalog: Catalog, source: SceneSource) -> bool:
     champion = _champion(catalog, registry)
     if champion is None:
         return False
-    bundles = BundleCache(registry, catalog.settings.var_dir / "cache" / "models")
+    bundles = bundle_cache(catalog.settings, registry)
     try:
         card = bundles.file(champion, CARD)
     except (ServiceDownError, NotFoundError, CorruptBundleError) as error:
@@ -61,7 +63,7 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
         SceneError: a channel is missing.
     """
     known = [scene for scene in session.scalars(select(Scene).order_by(Scene.id)) if scene.state != SceneState.REJECTED]
-    pool = [SceneSource.from_json(scene.source) for scene in known if scene.role is SceneRole.POOL]
+    pool = [source_of(scene) for scene in known if scene.role is SceneRole.POOL]
     choice = settings.channel_choice
     if choice or pool:
         channels = named_channels(choice, pool[0].band_names if pool else ())
@@ -70,7 +72,7 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
         bands_needed(channels, source.raster_names)
     elif role is SceneRole.POOL:
         for scene in known:
-            bands_needed(source.band_names, SceneSource.from_json(scene.source).raster_names)
+            bands_needed(source.band_names, source_of(scene).raster_names)
 
 
 def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:

@@ -1,0 +1,81 @@
+"""One row for the installation, partial proposals, cancelled jobs, intents of promotions, and less that is kept."""
+
+import zlib
+from collections.abc import Callable
+from uuid import uuid4
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+NAMES = {"uq": "%(table_name)s_%(column_0_N_name)s_key"}
+_PAGE = 100  # bodies converted together: some are megabytes
+
+events = sa.table("label_events", sa.column("id", sa.BigInteger), sa.column("body", sa.LargeBinary))
+runs = sa.table("training_runs", sa.column("id", sa.BigInteger), sa.column("uid", sa.String))
+
+
+def upgrade() -> None:
+    op.create_table(
+        "installation",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("class_scheme", sa.JSON(), nullable=True),
+        sa.Column("label_studio_project_id", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.add_column("rounds", sa.Column("measure", sa.String(32), nullable=True))
+    # These strategies are named after the measure that they rank by; `random` and `recipe` have none.
+    op.execute(
+        "UPDATE rounds SET measure = strategy WHERE strategy IN ('entropy_top10', 'entropy_mean', 'mutual_information')"
+    )
+    op.add_column("proposals", sa.Column("region", sa.JSON(), nullable=True))
+    op.add_column("promotions", sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute("UPDATE promotions SET completed_at = decided_at")
+    op.add_column("jobs", sa.Column("cancel_requested", sa.Boolean(), nullable=False, server_default=sa.false()))
+    _name_runs()
+    _convert_bodies(zlib.compress)
+
+
+def downgrade() -> None:
+    _convert_bodies(zlib.decompress)
+    with op.batch_alter_table("training_runs", naming_convention=NAMES) as table:
+        table.drop_constraint("training_runs_uid_key", type_="unique")
+        table.drop_column("checkpoint_step")
+        table.drop_column("uid")
+    # States that the older release does not know become the nearest that it does.
+    op.execute("UPDATE training_runs SET state = 'killed' WHERE state = 'interrupted'")
+    op.execute("UPDATE jobs SET state = 'failed', error = 'cancelled' WHERE state = 'cancelled'")
+    op.execute("DELETE FROM jobs WHERE kind IN ('remove_tasks', 'remove_superseded')")
+    op.execute("UPDATE rounds SET state = 'failed', error = 'abandoned' WHERE state = 'abandoned'")
+    op.execute("UPDATE proposals SET state = 'withdrawn' WHERE state = 'abandoned'")
+    op.execute("UPDATE patches SET state = 'labelled' WHERE state = 'partly labelled'")
+    op.drop_column("jobs", "cancel_requested")
+    op.drop_column("promotions", "completed_at")
+    op.drop_column("proposals", "region")
+    op.drop_column("rounds", "measure")
+    op.drop_table("installation")
+
+
+def _name_runs() -> None:
+    op.add_column("training_runs", sa.Column("checkpoint_step", sa.Integer(), nullable=True))
+    op.add_column("training_runs", sa.Column("uid", sa.String(32), nullable=True))
+    connection = op.get_bind()
+    for run_id in connection.execute(sa.select(runs.c.id)).scalars().all():
+        connection.execute(sa.update(runs).where(runs.c.id == run_id).values(uid=uuid4().hex))
+    with op.batch_alter_table("training_runs", naming_convention=NAMES) as table:
+        table.alter_column("uid", existing_type=sa.String(32), nullable=False)
+        table.create_unique_constraint("training_runs_uid_key", ["uid"])
+
+
+def _convert_bodies(convert: Callable[[bytes], bytes]) -> None:
+    connection, after = op.get_bind(), 0
+    page = sa.select(events.c.id, events.c.body).order_by(events.c.id).limit(_PAGE)
+    while rows := connection.execute(page.where(events.c.id > after)).all():
+        for event_id, body in rows:
+            connection.execute(sa.update(events).where(events.c.id == event_id).values(body=convert(body)))
+        after = rows[-1].id

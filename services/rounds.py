@@ -1,0 +1,110 @@
+"""Opening and abandoning rounds."""
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from catalog import candidates, jobs, labels, rounds, scorings
+from catalog.errors import ConflictError
+from catalog.records import JobKind, Proposal, Round, RoundState, now
+from catalog.settings import Settings, Strategy
+
+
+def open_round(session: Session, settings: Settings, strategy: Strategy, size: int, seed: int | None = None) -> Round:
+    """Begin a round; a job will choose its patches.
+
+    The strategy ``recipe`` becomes ``random`` for the first rounds and ``entropy_top10`` afterwards: early entropies of
+    a hardly trained network choose worse than chance.
+
+    Raises:
+        ConflictError: a round is being made, the pool has no patch left, or a ranking is asked for without scores.
+    """
+    making = rounds.being_made(session)
+    if making is not None:
+        raise ConflictError(f"round {making.id} is still {making.state}; wait until it is open, or abandon it")
+    if not candidates.count(session, settings.min_valid_share, at_most=1):
+        raise ConflictError(
+            "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
+            "it is tiled"
+        )
+    if strategy is Strategy.RECIPE:
+        taught_nothing = (RoundState.FAILED, RoundState.ABANDONED)
+        past = session.scalar(select(func.count(Round.id)).where(Round.state.not_in(taught_nothing))) or 0
+        strategy = Strategy.RANDOM if past < settings.random_start_rounds else Strategy.ENTROPY_TOP10
+    scoring = None
+    if strategy is not Strategy.RANDOM:
+        scoring = scorings.newest(session)
+        if scoring is None:
+            raise ConflictError(
+                f"strategy {strategy.value!r} ranks by scores, but no version has scored the pool yet; label a round "
+                "of strategy 'random' first, or wait for the running job"
+            )
+        if not scorings.ranks_by(session, scoring, strategy.value):
+            raise ConflictError(
+                f"strategy {strategy.value!r} ranks by what passes disagree on, but some patches have met only one "
+                f"pass of version {scoring.model_version}; set GLACIER_AL_MC_CONTESTED_SHARE=1 and wait until the pool "
+                "is scored, or choose another strategy"
+            )
+        if not candidates.count(session, settings.min_valid_share, 1, scoring.id, strategy.value):
+            raise ConflictError(
+                f"strategy {strategy.value!r} ranks by scores, but every patch that version {scoring.model_version} "
+                "scored has been proposed; wait until the rest of the pool is scored, or choose 'random'"
+            )
+    measure = strategy.value if scoring is not None else None
+    new = Round(
+        strategy=strategy, measure=measure, size=size, seed=0, scoring_id=scoring.id if scoring is not None else None
+    )
+    try:
+        with session.begin_nested():
+            session.add(new)
+    except IntegrityError as error:
+        raise ConflictError("another round was opened at this very moment; wait until it is open") from error
+    new.seed = seed if seed is not None else new.id
+    jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id)
+    return new
+
+
+def open_next_automatically(session: Session, settings: Settings) -> Round | None:
+    """Open the next round if the setting says so, none is unfinished, and no fine-tune or scoring is under way.
+
+    The first round is opened by a person (or a program) that says so; the loop then keeps itself going.
+
+    Raises:
+        ConflictError: there is nothing to rank by yet, or only patches without scores are left.
+    """
+    if not settings.auto_rounds:
+        return None
+    started = session.scalar(select(Round.id).limit(1))
+    busy = jobs.is_open(session, JobKind.FINE_TUNE) or scorings.is_under_way(session)
+    if rounds.is_unfinished(session) or not started or busy:
+        return None
+    if not candidates.count(session, settings.min_valid_share, at_most=1):
+        return None
+    return open_round(session, settings, settings.round_strategy, settings.round_size)
+
+
+def abandon(session: Session, round_id: int) -> Round:
+    """End a round early: nobody is asked for its unanswered patches any more, and they may be proposed again.
+
+    What was drawn stays. Tasks that nobody has begun are removed from Label Studio by a job; a drawing that arrives all
+    the same becomes a label like any other.
+
+    Raises:
+        NotFoundError: there is no such round.
+        ConflictError: it has ended already.
+    """
+    rounds.get(session, round_id)
+    abandoned = rounds.lock(session, round_id)
+    if abandoned.state not in {RoundState.CHOOSING, RoundState.PUBLISHING, RoundState.OPEN}:
+        raise ConflictError(f"round {round_id} is {abandoned.state} already; only an unfinished round can be abandoned")
+    abandoned.state, abandoned.completed_at = RoundState.ABANDONED, now()
+    session.flush()
+    for kind in (JobKind.PROPOSE_ROUND, JobKind.PUBLISH_ROUND):
+        making = jobs.last_of(session, kind, str(round_id))
+        if making is not None and making.state in jobs.OPEN:
+            jobs.request_cancel(session, making.id)
+    unanswered = select(Proposal).where(Proposal.round_id == round_id, Proposal.state.in_(rounds.UNANSWERED))
+    for proposal in session.scalars(unanswered.order_by(Proposal.id)).all():
+        labels.refresh_states(session, labels.lock(session, proposal), skipped=False)
+    jobs.enqueue(session, JobKind.REMOVE_TASKS, str(round_id), round_id=round_id)
+    return abandoned

@@ -1,0 +1,201 @@
+"""The figures of a model version, and the tags and metrics by which MLflow keeps them: written and read here alone.
+
+MLflow's tags are text that people can edit in its own page. A tag that cannot be read is no figure; it is named in
+`VersionFigures.faults` and nothing else suffers.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from catalog.bundle_cache import CHECKSUM_TAG, checksum_tag
+from catalog.records import SceneRole
+from catalog.registry import ModelVersion
+from imagery.classes import CLASSES
+
+Figures = Mapping[str, float | None]
+"""By class name; None where the ratio is undefined."""
+
+_BY_CLASS: Final = ("iou", "precision", "recall")
+_OF_REGION: Final = ("mean_iou", "kappa", "overall_accuracy", "empty_mask_mean_iou")
+_CLASS_NAMES: Final = "class_names"
+JUDGED_ON: Final = (SceneRole.VALIDATION.value, SceneRole.TEST.value)
+"""Roles of the scenes that versions are judged on."""
+
+
+@dataclass(frozen=True)
+class RegionFigures:
+    """How good a version is on the scenes of one role, and how much better than its parent.
+
+    Attributes:
+        mean_iou: Mean intersection over union of all classes, background included, in [0, 1].
+        kappa: Cohen's kappa.
+        overall_accuracy: Share of the judged pixels that are right, in [0, 1].
+        empty_mask_mean_iou: What a mask of nothing but background scores.
+        iou: Intersection over union of each class.
+        precision: Share of the predicted pixels of each class that are right.
+        recall: Share of the true pixels of each class that are found.
+        gain_mean_iou: Difference of the mean IoU to the parent's on the same pixels; None without a parent.
+        gain_iou: Likewise of each class; empty without a parent.
+        truth_sha256: Checksum of the truth; empty if unknown.
+    """
+
+    mean_iou: float | None
+    kappa: float | None
+    overall_accuracy: float | None
+    empty_mask_mean_iou: float | None
+    iou: Figures
+    precision: Figures = field(default_factory=dict)
+    recall: Figures = field(default_factory=dict)
+    gain_mean_iou: float | None = None
+    gain_iou: Figures = field(default_factory=dict)
+    truth_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class VersionFigures:
+    """What is known of a version without opening its card.
+
+    Attributes:
+        class_names: The classes that its head tells apart, background first.
+        parent_version: The version that training started from; None for the first.
+        labels: Number of labels that it learnt from.
+        simulated_labels: How many of them a simulated annotator drew.
+        labels_sha256: Checksum of these labels.
+        regions: Figures by role of the scenes ("validation", "test").
+        verdict: What the gate decided: "promoted" or "kept".
+        verdict_reason: Why, in words for people.
+        sha256: Checksum of each file of the bundle, by file name.
+        faults: Tags that could not be read, each as a sentence.
+    """
+
+    class_names: tuple[str, ...]
+    parent_version: int | None
+    labels: int
+    simulated_labels: int
+    labels_sha256: str
+    regions: Mapping[str, RegionFigures]
+    verdict: str
+    verdict_reason: str
+    sha256: Mapping[str, str]
+    faults: tuple[str, ...] = ()
+
+    def metrics(self) -> dict[str, float]:
+        """Flatten the defined figures under the names that MLflow's metrics and tags have."""
+        flat: dict[str, float | None] = {}
+        for role, region in self.regions.items():
+            flat |= {f"{role}.{name}": getattr(region, name) for name in _OF_REGION}
+            for name in _BY_CLASS:
+                flat |= {f"{role}.{name}.{of_class}": value for of_class, value in getattr(region, name).items()}
+            flat[f"{role}.gain.mean_iou"] = region.gain_mean_iou
+            flat |= {f"{role}.gain.iou.{of_class}": value for of_class, value in region.gain_iou.items()}
+        return {name: value for name, value in flat.items() if value is not None}
+
+    def to_tags(self) -> dict[str, str]:
+        """Compose the tags of the version in MLflow's registry; `from_tags` reads them back."""
+        return {
+            **{name: f"{value:.6f}" for name, value in self.metrics().items()},
+            **{checksum_tag(name): checksum for name, checksum in self.sha256.items()},
+            **{f"{role}.truth_sha256": region.truth_sha256 for role, region in self.regions.items()},
+            _CLASS_NAMES: json.dumps(self.class_names, ensure_ascii=False),
+            "parent_version": str(self.parent_version or ""),
+            "labels.count": str(self.labels),
+            "labels.simulated": str(self.simulated_labels),
+            "labels.sha256": self.labels_sha256,
+            "verdict": self.verdict,
+            "verdict.reason": self.verdict_reason,
+        }
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str], class_names: Sequence[str]) -> "VersionFigures":
+        """Read the tags of a version.
+
+        Args:
+            tags: As MLflow returns them.
+            class_names: Names of the installation's classes, for versions of releases that did not note theirs.
+        """
+        reader = _TagReader(tags)
+        names = reader.class_names(class_names)
+        return cls(
+            class_names=names,
+            parent_version=reader.integer("parent_version"),
+            labels=reader.integer("labels.count") or 0,
+            simulated_labels=reader.integer("labels.simulated") or 0,
+            labels_sha256=tags.get("labels.sha256", ""),
+            regions={role: reader.region(role, names) for role in JUDGED_ON if f"{role}.mean_iou" in tags},
+            verdict=tags.get("verdict", ""),
+            verdict_reason=tags.get("verdict.reason", ""),
+            sha256={
+                tag.removeprefix(CHECKSUM_TAG): value for tag, value in tags.items() if tag.startswith(CHECKSUM_TAG)
+            },
+            faults=tuple(reader.faults),
+        )
+
+
+def figures_of(version: ModelVersion) -> VersionFigures:
+    """Return the figures of a version of the registry."""
+    return VersionFigures.from_tags(version.tags, [item.name for item in CLASSES])
+
+
+class _TagReader:
+    """Reads tags one by one and collects the faults that it finds."""
+
+    def __init__(self, tags: Mapping[str, str]) -> None:
+        self._tags = tags
+        self.faults: list[str] = []
+
+    def number(self, tag: str) -> float | None:
+        """Return a tag as a finite number; None when it is absent, undefined (NaN) or unreadable."""
+        text = self._tags.get(tag, "nan")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.inf
+        if math.isinf(value):
+            self._note(tag, "a number")
+        return value if math.isfinite(value) else None
+
+    def integer(self, tag: str) -> int | None:
+        """Return a tag as a non-negative integer; None when it is absent, empty or unreadable."""
+        text = self._tags.get(tag, "")
+        if text and not (text.isascii() and text.isdigit()):
+            self._note(tag, "a whole number")
+            return None
+        return int(text) if text else None
+
+    def class_names(self, known: Sequence[str]) -> tuple[str, ...]:
+        if _CLASS_NAMES in self._tags:
+            try:
+                names = json.loads(self._tags[_CLASS_NAMES])
+            except ValueError:
+                names = None
+            if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+                return tuple(names)
+            self._note(_CLASS_NAMES, "a JSON list of names")
+        # Earlier releases left undefined figures out and noted no names: what has a figure must do.
+        figures = ("validation.iou.", "test.iou.")
+        tagged = dict.fromkeys(tag.removeprefix(name) for name in figures for tag in self._tags if tag.startswith(name))
+        return tuple(tagged) if set(tagged) - set(known) else tuple(known)
+
+    def region(self, role: str, class_names: Sequence[str]) -> RegionFigures:
+        has_gain = any(tag.startswith(f"{role}.gain.") for tag in self._tags)
+        return RegionFigures(
+            mean_iou=self.number(f"{role}.mean_iou"),
+            kappa=self.number(f"{role}.kappa"),
+            overall_accuracy=self.number(f"{role}.overall_accuracy"),
+            empty_mask_mean_iou=self.number(f"{role}.empty_mask_mean_iou"),
+            iou=self._by_class(f"{role}.iou", class_names),
+            precision=self._by_class(f"{role}.precision", class_names),
+            recall=self._by_class(f"{role}.recall", class_names),
+            gain_mean_iou=self.number(f"{role}.gain.mean_iou"),
+            gain_iou=self._by_class(f"{role}.gain.iou", class_names) if has_gain else {},
+            truth_sha256=self._tags.get(f"{role}.truth_sha256", ""),
+        )
+
+    def _by_class(self, prefix: str, class_names: Sequence[str]) -> dict[str, float | None]:
+        return {name: self.number(f"{prefix}.{name}") for name in class_names}
+
+    def _note(self, tag: str, expected: str) -> None:
+        self.faults.append(f"the tag {tag!r} in MLflow holds {self._tags[tag]!r}, expected {expected}; mend it there")

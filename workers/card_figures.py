@@ -1,0 +1,46 @@
+"""From a model card to the figures that MLflow shows of a version."""
+
+import hashlib
+from pathlib import Path
+
+from models.card import ModelCard, Role
+from services.promotion import KEPT, PROMOTED
+from services.version_figures import RegionFigures, VersionFigures
+from workers.gate import Verdict
+
+
+def figures_of_card(card: ModelCard, verdict: Verdict, bundle: Path) -> VersionFigures:
+    """Collect the figures of a version that is about to be registered.
+
+    Args:
+        card: Its card.
+        verdict: What the gate decided.
+        bundle: Folder of its files, whose checksums are among the figures.
+    """
+    return VersionFigures(
+        class_names=card.classes,
+        parent_version=card.parent_version,
+        labels=card.labels.count,
+        simulated_labels=card.labels.simulated_count,
+        labels_sha256=card.labels.sha256,
+        regions={role: _region(card, role) for role in card.metrics},
+        verdict=PROMOTED if verdict.promoted else KEPT,
+        verdict_reason=verdict.reason,
+        sha256={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(bundle.iterdir())},
+    )
+
+
+def _region(card: ModelCard, role: Role) -> RegionFigures:
+    metrics, gain = card.metrics[role], card.gain.get(role)
+    return RegionFigures(
+        mean_iou=metrics.mean_iou,
+        kappa=metrics.kappa,
+        overall_accuracy=metrics.overall_accuracy,
+        empty_mask_mean_iou=metrics.empty_mask_mean_iou,
+        iou=metrics.iou,
+        precision=metrics.precision,
+        recall=metrics.recall,
+        gain_mean_iou=None if gain is None else gain.mean_iou,
+        gain_iou={} if gain is None else gain.iou,
+        truth_sha256=card.evaluation[role].truth_sha256,
+    )
