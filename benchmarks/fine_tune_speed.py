@@ -33,7 +33,7 @@ from benchmarks.label_efficiency import Task
 from benchmarks.memory import restart_with_kept_memory
 from benchmarks.plain_training import FilesOfPatches, PatchesInMemory, plain_fit
 from benchmarks.report import BENCH, Result, markdown, publish, take_turns, times_as_fast
-from catalog.records import Label, Patch, Scene
+from catalog.records import Label, Patch, Proposal, Scene
 from catalog.settings import Settings
 from cli.demo import DEMO_SETTINGS
 from imagery.channels import CHANNEL_SETS
@@ -104,15 +104,18 @@ def labelled_scene(size: int, folder: Path) -> LabelledScene:
         channels = CHANNEL_SETS["baraka"]
     store, row = RasterStore(str(folder / f"store-{size}")), Scene(id=1, source=source.to_json())
     windows = tile(source.grid.width, source.grid.height, size)
-    labels = [_label(store, row, source.grid, window, truth[window.slices]) for window in windows]
+    labels = [
+        _label(number, store, row, source.grid, window, truth[window.slices])
+        for number, window in enumerate(windows, start=1)
+    ]
     return LabelledScene(labels, channels, store, source)
 
 
-def _label(store: RasterStore, scene: Scene, grid: Grid, window: Window, mask: NDArray[np.uint8]) -> Label:
+def _label(number: int, store: RasterStore, scene: Scene, grid: Grid, window: Window, mask: NDArray[np.uint8]) -> Label:
     key = f"{window.row_off}-{window.col_off}.tif"
     store.put(key, mask_to_geotiff(mask, grid, window))
     patch = Patch(scene=scene, scene_id=scene.id, row_off=window.row_off, col_off=window.col_off, size_px=window.height)
-    return Label(patch=patch, mask_key=key)
+    return Label(patch=patch, patch_id=number, proposal=Proposal(), mask_key=key)
 
 
 def methods(scene: LabelledScene, labels: Sequence[Label], dataset: LabelledPatchDataset) -> dict[str, Fit]:

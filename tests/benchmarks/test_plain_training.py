@@ -1,7 +1,7 @@
 import torch
 
 from benchmarks.plain_training import FilesOfPatches, PatchesInMemory, plain_fit
-from catalog.records import Label
+from catalog.records import Label, Proposal
 from imagery.masks import mask_to_geotiff
 from models.segmenter import build_segmenter
 from models.training import TrainingConfig
@@ -22,7 +22,7 @@ def labelled(catalog, folder, count: int) -> list[Label]:
         patch.scene = scene
         key = raster_keys.label(patch.id, number, number)
         raster_store(catalog).put(key, mask_to_geotiff(blobs(number), source_of(scene).grid, window_of(patch)))
-        labels.append(Label(patch=patch, mask_key=key))
+        labels.append(Label(patch=patch, patch_id=patch.id, proposal=Proposal(), mask_key=key))
     return labels
 
 
