@@ -38,7 +38,7 @@ from catalog.records import (
 )
 from catalog.settings import Strategy
 from imagery.grid import Grid, tile
-from imagery.scene import BandSource, SceneSource
+from imagery.scene_source import BandSource, SceneSource
 
 SCENES: Final = (
     40  # at a million patches each is 120 x 192 km, like a Landsat scene; 1 is for validation, 2 for the test

@@ -24,7 +24,7 @@ from cli.plan import Process, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES
-from imagery.scene import describe
+from imagery.describe_scene import describe
 from imagery.synthetic import write_scene
 from models.bundle import write_bundle
 from models.card import LabelProvenance, ModelOrigin
@@ -39,6 +39,7 @@ from workers.tile_scene import tile_scene
 CHANNELS: Final = CHANNEL_SETS["baraka"]
 PATCH_SIZE_PX: Final = 512
 TIMEOUT_S: Final = 600
+MLFLOW_CHECK_S: Final = 2.0
 
 
 def new_catalog(folder: Path) -> Catalog:
@@ -171,14 +172,14 @@ def system(folder: Path) -> Iterator[System]:
     with services(folder, "redis", "mlflow") as running:
         settings = running.catalog.settings
         registry = registry_of(settings)
-        wait(lambda: _answers(registry.versions), "MLflow")
+        wait(lambda: _answers(lambda: registry.check(MLFLOW_CHECK_S)), "MLflow")
         with tempfile.TemporaryDirectory() as bundle:
             write_champion(Path(bundle))
             tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
             run_id = tracking.start_run("champion", {}, {})
             version = tracking.register(run_id, Path(bundle), _checksums(Path(bundle)), "for a benchmark")
             tracking.end_run(run_id, "FINISHED")
-        promote(registry, version, "the only one", "benchmark")
+        promote(running.catalog, registry, version, "the only one", "benchmark")
         yield running
 
 
