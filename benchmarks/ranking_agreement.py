@@ -55,7 +55,7 @@ from workers.windows import read_batch
 Scores = NDArray[np.float64]
 
 PASSES: Final = 20  # the default of the settings
-SHORTLIST_SHARE: Final[float] = Settings.model_fields["mc_contested_share"].default
+SHORTLIST_SHARE: Final[float] = Settings.model_fields["mc_shortlist_share"].default
 PATCH_PX: Final = 64
 DEPTH: Final = 3  # of the networks, as in the demo
 ENTRY_COST: Final = 0.5  # passes: reading a patch, and what the network computes before its first dropout

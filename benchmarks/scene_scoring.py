@@ -52,7 +52,7 @@ ONE, TWO, THREADS = "one worker, one thread", "two workers, one thread each", "o
 ALONE, EVERYTHING = "the passes alone", "everything"
 LEAST_SHARDS: Final = 4  # two for each of two workers; with fewer, one worker waits for the other
 ONE_SCREENING, TWO_SCREENING = "one worker, screening pass first", "two workers, screening pass first"
-SHORTLIST_SHARE: Final[float] = Settings.model_fields["mc_contested_share"].default
+SHORTLIST_SHARE: Final[float] = Settings.model_fields["mc_shortlist_share"].default
 SET_UPS: Final = {
     ONE: ComputeWorkers(1, 1),
     TWO: ComputeWorkers(2, 1),
@@ -190,7 +190,7 @@ def main() -> None:
     given = parser().parse_args()
     restart_with_kept_memory("scene_scoring")
     os.environ["GLACIER_AL_MC_PASSES"] = str(given.passes)
-    os.environ["GLACIER_AL_MC_CONTESTED_SHARE"] = "1"
+    os.environ["GLACIER_AL_MC_SHORTLIST_SHARE"] = "1"
     seeds = itertools.count()
     with tempfile.TemporaryDirectory() as folder, system(Path(folder)) as running:
         add_pool(running.catalog, given.size)

@@ -139,7 +139,7 @@ class System:
         extra = {
             "GLACIER_AL_TORCH_THREADS": str(wanted.threads),
             "GLACIER_AL_MC_SEED": str(seed),
-            "GLACIER_AL_MC_CONTESTED_SHARE": str(wanted.share),
+            "GLACIER_AL_MC_SHORTLIST_SHARE": str(wanted.share),
         }
         with ExitStack() as stack:
             for _ in range(wanted.count):
