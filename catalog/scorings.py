@@ -206,12 +206,13 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     failed is left to people: it would fail again.
     """
     last = jobs.last_of(session, JobKind.SCORE_POOL)
-    if not _has_pool(session) or (last is not None and last.state is JobState.FAILED):
+    if not _has_pool(session) or (last is not None and last.state in {JobState.FAILED, JobState.CANCELLED}):
         return None
     scoring = _find(session, version, settings)
     if scoring is not None and not unplanned(session, scoring):
         undone = _undone(session, scoring)
-        left_to_others = undone and _shards_with_a_job(session, (*OPEN, JobState.FAILED)).issuperset(undone)
+        with_a_job = _shards_with_a_job(session, (*OPEN, JobState.FAILED, JobState.CANCELLED))
+        left_to_others = undone and with_a_job.issuperset(undone)
         is_done = not undone and is_evaluated(session, scoring, settings.mc_contested_share)
         if left_to_others or (is_done and scoring == newest(session)):
             return None

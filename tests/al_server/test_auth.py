@@ -37,9 +37,11 @@ EXPECTED = {
     ("GET", "/api/v1/rounds"): Role.READER,
     ("POST", "/api/v1/rounds"): Role.OPERATOR,
     ("GET", "/api/v1/rounds/<int:round_id>"): Role.READER,
+    ("POST", "/api/v1/rounds/<int:round_id>/abandon"): Role.OPERATOR,
     ("GET", "/api/v1/jobs"): Role.READER,
     ("GET", "/api/v1/jobs/<job_id>"): Role.READER,
     ("POST", "/api/v1/jobs/<job_id>/retry"): Role.OPERATOR,
+    ("POST", "/api/v1/jobs/<job_id>/cancel"): Role.OPERATOR,
     ("POST", "/api/v1/webhooks/label-studio"): Role.PUBLIC,  # a secret of its own
     ("GET", "/api/v1/label-events"): Role.READER,
     ("POST", "/api/v1/label-events/<int:event_id>/replay"): Role.LABELER,
