@@ -162,6 +162,11 @@ class ClassScheme(_Frozen):
         return tuple(item for item in self.legend if item.annotated)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of what an annotator draws."""
+        return tuple(item.name for item in self.annotated)
+
+    @property
     def legend(self) -> tuple[LabelClass, ...]:
         """Every class whose value a label mask may hold."""
         return (*self.classes, self.unknown)

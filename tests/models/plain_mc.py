@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.dropout_masks import Kept, draw_masks
 from models.segmenter import GlacierSegmenter
-from models.unet import UNet, BinaryUNets
+from models.unet import BinaryUNets, UNet
 
 
 def dropout_layers(unet: UNet) -> list[nn.Dropout2d]:

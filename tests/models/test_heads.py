@@ -60,7 +60,11 @@ def test_decision_of_two_binaries_is_recovered_from_the_three_probabilities():
 def test_probabilities_sum_to_one(head):
     logits = 30 * torch.randn(2, {"multiclass": 3, "binary": 1, "two_binaries": 2}[head], 4, 5)
     probability = class_probabilities(logits, head)
-    assert probability.shape[1] == output_classes(head, logits_per_network(head, 3), 2) == len(head_classes(head, NAMES, "glacier"))
+    assert (
+        probability.shape[1]
+        == output_classes(head, logits_per_network(head, 3), 2)
+        == len(head_classes(head, NAMES, "glacier"))
+    )
     torch.testing.assert_close(probability.sum(1), torch.ones(2, 4, 5))
 
 
