@@ -33,6 +33,7 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.gpkg"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.shp.zip"): Role.READER,
     ("GET", "/api/v1/patches/<int:patch_id>/composites/<name>.png"): Role.PUBLIC,  # signed
+    ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/scorings"): Role.READER,
     ("GET", "/api/v1/rounds"): Role.READER,
     ("POST", "/api/v1/rounds"): Role.OPERATOR,
