@@ -112,7 +112,7 @@ def _label(store: RasterStore, scene: Scene, grid: Grid, window: Window, mask: N
 
 def methods(ground: Ground, labels: Sequence[Label], dataset: LabelledPatchDataset) -> dict[str, Fit]:
     """All methods by name, each as a function of a network, trained in place, and a configuration."""
-    files = FilesOfPatches(labels, ground.channels, ground.store, GLACIER_SCHEME)
+    files = FilesOfPatches(labels, ground.channels, ground.store)
     ours: dict[str, Fit] = {name: partial(_fit, dataset, precision) for name, precision in OURS.items()}
     return {FILES: partial(_plain_fit, files), HELD: partial(_plain_fit, PatchesInMemory(files)), **ours}
 
