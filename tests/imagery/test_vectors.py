@@ -5,6 +5,7 @@ import pyogrio
 import pytest
 import shapely
 
+from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines
@@ -91,7 +92,9 @@ def test_a_layer_of_several_classes_gives_the_one_asked_for(tmp_path: Path, clas
         geometry_type="Polygon",
         crs=UTM_45N,
     )
-    assert (rasterize_outlines([OutlineLayer(str(path), None, "clean ice")], GRID) == 1).sum() == covered
+    assert (
+        rasterize_outlines([OutlineLayer(str(path), None, "clean ice")], GRID, GLACIER_SCHEME) == 1
+    ).sum() == covered
 
 
 def test_a_layer_in_which_one_feature_has_no_class_is_refused_by_its_number(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from catalog.records import (
 )
 from catalog.settings import Settings
 from imagery.border import BorderSource
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene import BandSource, describe
 from labeling.errors import EventError, RegionError
@@ -70,30 +70,32 @@ def test_the_last_drawn_wins():
     square = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], float)
     clean = BrushRegion("clean ice", box(5, 5, 15, 15))
     debris = PolygonRegion("debris-covered ice", square)
-    below = draw([clean, debris], SIDE, SIDE)
+    below = draw([clean, debris], SIDE, SIDE, GLACIER_SCHEME)
     assert (below[7, 7], below[12, 12], below[2, 2], below[20, 20]) == (2, 1, 2, 0)
-    above = draw([debris, clean], SIDE, SIDE)
+    above = draw([debris, clean], SIDE, SIDE, GLACIER_SCHEME)
     assert (above[7, 7], above[12, 12], above[2, 2], above[20, 20]) == (1, 1, 2, 0)
 
 
 def test_nothing_drawn_is_background():
-    assert not draw([], 5, 7).any()
-    assert draw([], 5, 7).shape == (5, 7)
+    assert not draw([], 5, 7, GLACIER_SCHEME).any()
+    assert draw([], 5, 7, GLACIER_SCHEME).shape == (5, 7)
 
 
 def test_a_polygon_that_crosses_itself_covers_both_lobes():
     bow_tie = PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [20, 0], [0, 20]], float))
-    mask = draw([bow_tie], SIDE, SIDE)
+    mask = draw([bow_tie], SIDE, SIDE, GLACIER_SCHEME)
     assert (mask[10, 2], mask[10, 17], mask[2, 10], mask[18, 10]) == (1, 1, 0, 0)
 
 
 def test_a_line_covers_no_pixel():
-    assert not draw([PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [10, 10]], float))], SIDE, SIDE).any()
+    assert not draw(
+        [PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [10, 10]], float))], SIDE, SIDE, GLACIER_SCHEME
+    ).any()
 
 
 def test_a_polygon_beyond_the_edge_is_cut_off():
     outside = PolygonRegion("masked/unknown", np.array([[-10, -10], [5, -10], [5, 5], [-10, 5]], float))
-    mask = draw([outside], SIDE, SIDE)
+    mask = draw([outside], SIDE, SIDE, GLACIER_SCHEME)
     assert (mask[:5, :5] == UNKNOWN).all()
     assert (mask == UNKNOWN).sum() == 25
 
@@ -125,7 +127,9 @@ def test_a_created_annotation_becomes_a_mask_on_the_patchs_own_grid(desk):
 def test_what_was_shown_is_what_edits_are_counted_from(desk):
     shown = np.where(box(0, 0, 10, 10), CLEAN_ICE.value, 0).astype(np.uint8)
     key = raster_keys.preannotation(desk.first.uid, 5)
-    raster_store(desk.catalog).put(key, mask_to_geotiff(shown, source_of(desk.scene).grid.subgrid(window(desk))))
+    raster_store(desk.catalog).put(
+        key, mask_to_geotiff(shown, source_of(desk.scene).grid.subgrid(window(desk)), GLACIER_SCHEME)
+    )
     with desk.catalog.database.write() as session:
         session.get_one(Proposal, desk.first.id).preannotated_by = 5
     desk.deliver(saved(desk.first, [brush(box(0, 0, 10, 12))]))
@@ -145,7 +149,7 @@ def test_an_update_supersedes_and_keeps_the_old(desk):
     assert (desk.mask()[CLEAN] == 2).all()
     (new,) = desk.standing()
     assert (new.id > old.id, new.lead_time_s) == (True, 20.0)
-    assert (mask_from_geotiff(raster_store(desk.catalog).get(old.mask_key))[CLEAN] == 1).all()
+    assert (mask_from_geotiff(raster_store(desk.catalog).get(old.mask_key), GLACIER_SCHEME)[CLEAN] == 1).all()
 
 
 def test_a_deletion_asks_again(desk):
