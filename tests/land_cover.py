@@ -1,4 +1,4 @@
-"""A scheme that has nothing to do with glaciers, for tests: snow (1) wins over water (2), against the order of values."""
+"""A scheme of other classes than glaciers', for tests: snow (1) wins over water (2), against the order of values."""
 
 from typing import Any
 
