@@ -147,7 +147,7 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
-        reason=_reason(proposal, of_round, len(publication.class_names)) + _why_undrawn(publication),
+        reason=_reason(proposal, of_round, len(publication.class_names)) + why_undrawn(publication),
         place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
         priority=float(of_round.size - proposal.rank),
         **{field: publication.urls.url(patch.id, name) for field, name in (proposal.views or {}).items()},
@@ -167,7 +167,7 @@ def _reason(proposal: Proposal, of_round: Round, classes: int) -> str:
     return f"Round {of_round.id}: drawn at random, to start from"
 
 
-def _why_undrawn(publication: Publication) -> str:
+def why_undrawn(publication: Publication) -> str:
     """Say why a model that could draw a pre-annotation does not: it cannot tell the classes apart."""
     if publication.scoring is None or drawable(publication.class_names, publication.scheme):
         return ""

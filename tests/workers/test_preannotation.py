@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 
 from catalog.records import now
 from catalog.registry import ModelVersion
-from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, UNKNOWN
+from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, UNKNOWN, ClassScheme
 from labeling.predictions import build_prediction
 from labeling.regions import decode_result
+from services.version_figures import figures_of
 from tests.workers.rows import blobs
 from workers.ingest_label import draw
 from workers.preannotation import clean, drawable, is_useful, regions
@@ -87,4 +88,18 @@ def test_specks_are_not_shown():
 )
 def test_a_champion_no_better_than_an_empty_mask_draws_nothing(mean_iou, empty, useful):
     tags = {"validation.empty_mask_mean_iou": empty} | ({} if mean_iou is None else {"validation.mean_iou": mean_iou})
-    assert is_useful(ModelVersion(1, "run", now(), tags)) is useful
+    assert is_useful(figures_of(ModelVersion(1, "run", now(), tags))) is useful
+
+
+def test_only_the_classes_to_draw_can_be_drawn():
+    """Foreground of a binary head could be any of several classes; with a single one it is that class."""
+    assert drawable(GLACIER_SCHEME.names, GLACIER_SCHEME) == {1: "clean ice", 2: "debris-covered ice"}
+    assert drawable(("background", "glacier"), GLACIER_SCHEME) == {}
+    land = {"name": "land", "value": 0, "colour": "#000000"}
+    single = ClassScheme.model_validate({"classes": [land, {"name": "lake", "value": 1, "colour": "#00f000"}]})
+    assert drawable(("land", single.foreground), single) == {1: "lake"}
+
+
+def test_pixels_of_a_value_without_a_label_are_not_drawn():
+    shown = np.ones((8, 8), np.uint8)
+    assert list(regions(shown, "brush", {})) == list(regions(shown, "polygon", {})) == []
