@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.memory import peak_mib
 from benchmarks.report import BENCH, Result, publish, run_stage
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.describe_scene import describe
 from imagery.grid import tile
@@ -49,14 +49,14 @@ def synthesis(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "truth": str(scene.truth),
     }
     (folder / PLAN).write_text(json.dumps(plan))
-    return {"share_of_ice": sum(scene.shares[entry.name] for entry in CLASSES[1:])}
+    return {"share_of_ice": sum(scene.shares[entry.name] for entry in GLACIER_SCHEME.classes[1:])}
 
 
 def labels(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     """Read the outlines and rasterize them; the mask must equal the truth."""
     plan = json.loads((folder / PLAN).read_text())
     grid = SceneSource.from_json(plan["source"]).grid
-    mask = rasterize_outlines([OutlineLayer(**layer) for layer in plan["outlines"]], grid)
+    mask = rasterize_outlines([OutlineLayer(**layer) for layer in plan["outlines"]], grid, GLACIER_SCHEME)
     if not np.array_equal(mask, read_map(plan["truth"], grid.window)):
         raise AssertionError("the rasterized outlines differ from the truth that they were made from")
     return {}
@@ -82,20 +82,23 @@ def prediction(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
 
     source = _source(folder)
     preset = PRESETS["baraka"]
-    shape = preset.network(len(CHANNELS), len(CLASSES), preset.head)
+    shape = preset.network(len(CHANNELS), len(GLACIER_SCHEME.classes), preset.head)
     statistics = [100.0] * len(CHANNELS), [50.0] * len(CHANNELS)
     segmenter = build_segmenter(CHANNELS, *statistics, shape, 0, preset.head, preset.input_normalization)
     placed = place(segmenter, pick_device())
-    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN.value)
-    return {"cog_bytes": len(class_map_to_cog(classes, source.grid))}
+    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN)
+    return {"cog_bytes": len(class_map_to_cog(classes, source.grid, GLACIER_SCHEME))}
 
 
 def outlines(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     """Outline the true ice with its relief attributes, and write a GeoPackage."""
     source = _source(folder)
     truth = read_map(json.loads((folder / PLAN).read_text())["truth"], source.grid.window)
-    table = tabulate(truth, source.grid, terrain=relief_of(source))
-    return {"outlines": len(table.ground), "geopackage_bytes": len(write_outlines_gpkg(table))}
+    table = tabulate(truth, source.grid, GLACIER_SCHEME.names, terrain=relief_of(source))
+    return {
+        "outlines": len(table.ground),
+        "geopackage_bytes": len(write_outlines_gpkg(table, GLACIER_SCHEME.outline_layer)),
+    }
 
 
 STAGES: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {

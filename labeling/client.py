@@ -28,13 +28,6 @@ T = TypeVar("T")
 SAMPLING = "Uncertainty sampling"
 """Label Studio's name for: lowest prediction score first (see `labeling.predictions.score_of`)."""
 VIEW_TITLE = "Most useful first"
-INSTRUCTION = (
-    "Outline the ice in the <b>true-colour</b> view; the other two views are there to be read. "
-    "Correct the coloured proposal with brush and eraser, or draw polygons. Where regions overlap, the one drawn last "
-    "counts. Everything you leave unpainted is taken as <b>no glacier</b>, so paint what you cannot tell as "
-    "<b>masked/unknown</b>. No ice at all? Delete all regions and submit. Skip a patch only if it cannot be judged."
-)
-"""Shown to annotators before their first task (HTML)."""
 
 _ALL = -1  # a page size; pages would shift while annotators work
 _BATCH = 50  # tasks per request: keeps URLs and answers small, and one import under a few seconds
@@ -91,13 +84,14 @@ class LabelStudio:
 
     # The project and what hangs on it
 
-    def ensure_project(self, title: str, colours: Mapping[str, str], description: str) -> int:
+    def ensure_project(self, title: str, colours: Mapping[str, str], description: str, instruction: str) -> int:
         """Find or create the project, and bring its settings up to date.
 
         Args:
             title: Its exact title, 3 to 50 characters; of several, the oldest is taken.
             colours: Label to colour (``#rrggbb``), see `labeling.config.label_config`.
             description: For the project's card.
+            instruction: Shown to annotators before their first task (HTML), see `labeling.instruction`.
 
         Returns:
             The project's id.
@@ -108,7 +102,7 @@ class LabelStudio:
             "sampling": SAMPLING,
             "maximum_annotations": 1,
             "show_collab_predictions": True,
-            "expert_instruction": INSTRUCTION,
+            "expert_instruction": instruction,
             "show_instruction": True,
         }
         with calling(self._url, f"set up the project {title!r}"):

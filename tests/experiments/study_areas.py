@@ -14,7 +14,7 @@ from experiments.areas import StudyArea
 from experiments.division import Division, Place
 from experiments.study import Choices, Study, open_study
 from experiments.study_data import StudyData
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Grid
 from imagery.masks import mask_to_geotiff
@@ -33,10 +33,10 @@ def paint(
     height, width = truth.shape
     a, b, c, d, e, f = NORTH_UP
     if bands is None:
-        bands = np.stack([np.where(truth == UNKNOWN.value, 9, truth) * 60.0 + 20 * (i + 1) for i in range(4)])
+        bands = np.stack([np.where(truth == UNKNOWN, 9, truth) * 60.0 + 20 * (i + 1) for i in range(4)])
     path = write_geotiff(folder / f"{name}.tif", bands.astype(np.float32), descriptions=BAND_NAMES)
     map_path = folder / f"{name}_truth.tif"
-    map_path.write_bytes(mask_to_geotiff(truth, Grid(UTM_45N, (a, b, c, d, e, f), width, height)))
+    map_path.write_bytes(mask_to_geotiff(truth, Grid(UTM_45N, (a, b, c, d, e, f), width, height), GLACIER_SCHEME))
     sources = [BandSource(band, str(path), index) for index, band in enumerate(BAND_NAMES, start=1)]
     return StudyArea(name, describe(sources), str(map_path), None)
 
@@ -61,7 +61,7 @@ def covered(places: Sequence[Place], area: StudyArea) -> NDArray[np.int64]:
 
 def judged(study: Study, part: str = "test") -> list[int]:
     """Pixels of each window of a part that have a class."""
-    return [int((mask != UNKNOWN.value).sum()) for mask in study.masks(part)]
+    return [int((mask != UNKNOWN).sum()) for mask in study.masks(part)]
 
 
 @dataclass

@@ -52,7 +52,7 @@ def client(label_studio: LabelStudioServer) -> LabelStudio:
 
 @pytest.fixture
 def project_id(client: LabelStudio, request: pytest.FixtureRequest) -> int:
-    return client.ensure_project(request.node.name[-50:], COLOURS, "made by a test")
+    return client.ensure_project(request.node.name[-50:], COLOURS, "made by a test", "draw")
 
 
 def test_it_answers_and_knows_the_token(client, label_studio):
@@ -67,10 +67,10 @@ def test_a_project_is_made_once_and_kept_up_to_date(client, project_id, request)
     made = client._sdk.projects.get(project_id)
     assert (made.sampling, made.maximum_annotations, made.show_instruction) == ("Uncertainty sampling", 1, True)
 
-    assert client.ensure_project(title, COLOURS, "made by a test") == project_id
+    assert client.ensure_project(title, COLOURS, "made by a test", "draw") == project_id
     assert client._sdk.projects.get(project_id).model_dump() == made.model_dump()
 
-    assert client.ensure_project(title, {**COLOURS, "shadow": "#000000"}, "made by a test") == project_id
+    assert client.ensure_project(title, {**COLOURS, "shadow": "#000000"}, "made by a test", "draw") == project_id
     assert 'value="shadow"' in client._sdk.projects.get(project_id).label_config
 
 
@@ -215,7 +215,7 @@ def test_a_server_that_is_down_is_an_error_at_once():
         client.check,
         lambda: client.task_ids(1),
         lambda: client.publish(1, [a_task("nowhere")]),
-        lambda: client.ensure_project("nowhere", COLOURS, ""),
+        lambda: client.ensure_project("nowhere", COLOURS, "", "draw"),
         lambda: client.user_token("expert@glacier.local", "long enough"),
     ]
     for call in calls:

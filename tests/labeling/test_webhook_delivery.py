@@ -68,7 +68,7 @@ def admin(label_studio: LabelStudioServer) -> LabelStudio:
 
 @pytest.fixture(scope="module")
 def project_id(admin: LabelStudio, receiver: Receiver) -> int:
-    project_id = admin.ensure_project("Webhook delivery", COLOURS, "made by a test")
+    project_id = admin.ensure_project("Webhook delivery", COLOURS, "made by a test", "draw")
     admin.ensure_webhook(project_id, receiver.url, "X-Secret", SECRET)
     return project_id
 

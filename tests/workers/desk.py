@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, Round, Scene
+from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff
 from labeling.events import parse_event
 from labeling.regions import encode_brush
@@ -64,7 +65,7 @@ class Desk:
     def mask(self) -> np.ndarray:
         """The mask of the one standing label."""
         (label,) = self.standing()
-        return mask_from_geotiff(raster_store(self.catalog).get(label.mask_key))
+        return mask_from_geotiff(raster_store(self.catalog).get(label.mask_key), GLACIER_SCHEME)
 
     def states(self) -> tuple[str, str, str]:
         """The states of the first proposal, its patch and the round."""

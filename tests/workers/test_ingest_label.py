@@ -28,7 +28,7 @@ from catalog.records import (
 )
 from catalog.settings import Settings
 from imagery.border import BorderSource
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene_source import BandSource
@@ -71,32 +71,34 @@ def test_the_last_drawn_wins():
     square = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], float)
     clean = BrushRegion("clean ice", box(5, 5, 15, 15))
     debris = PolygonRegion("debris-covered ice", square)
-    below = draw([clean, debris], SIDE, SIDE)
+    below = draw([clean, debris], SIDE, SIDE, GLACIER_SCHEME)
     assert (below[7, 7], below[12, 12], below[2, 2], below[20, 20]) == (2, 1, 2, 0)
-    above = draw([debris, clean], SIDE, SIDE)
+    above = draw([debris, clean], SIDE, SIDE, GLACIER_SCHEME)
     assert (above[7, 7], above[12, 12], above[2, 2], above[20, 20]) == (1, 1, 2, 0)
 
 
 def test_nothing_drawn_is_background():
-    assert not draw([], 5, 7).any()
-    assert draw([], 5, 7).shape == (5, 7)
+    assert not draw([], 5, 7, GLACIER_SCHEME).any()
+    assert draw([], 5, 7, GLACIER_SCHEME).shape == (5, 7)
 
 
 def test_a_polygon_that_crosses_itself_covers_both_lobes():
     bow_tie = PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [20, 0], [0, 20]], float))
-    mask = draw([bow_tie], SIDE, SIDE)
+    mask = draw([bow_tie], SIDE, SIDE, GLACIER_SCHEME)
     assert (mask[10, 2], mask[10, 17], mask[2, 10], mask[18, 10]) == (1, 1, 0, 0)
 
 
 def test_a_line_covers_no_pixel():
-    assert not draw([PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [10, 10]], float))], SIDE, SIDE).any()
+    assert not draw(
+        [PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [10, 10]], float))], SIDE, SIDE, GLACIER_SCHEME
+    ).any()
 
 
 def test_a_polygon_beyond_the_edge_is_cut_off():
     outside = PolygonRegion("masked/unknown", np.array([[-10, -10], [5, -10], [5, 5], [-10, 5]], float))
-    mask = draw([outside], SIDE, SIDE)
-    assert (mask[:5, :5] == UNKNOWN.value).all()
-    assert (mask == UNKNOWN.value).sum() == 25
+    mask = draw([outside], SIDE, SIDE, GLACIER_SCHEME)
+    assert (mask[:5, :5] == UNKNOWN).all()
+    assert (mask == UNKNOWN).sum() == 25
 
 
 # Created, updated, deleted, skipped, empty
@@ -115,7 +117,7 @@ def test_a_created_annotation_becomes_a_mask_on_the_patchs_own_grid(desk):
             patch = session.get_one(Patch, desk.first.patch_id)
         grid = source_of(desk.scene).grid
         assert (raster.crs.to_string(), raster.transform) == (grid.crs, grid.window_transform(window_of(patch)))
-        assert raster.nodata == UNKNOWN.value
+        assert raster.nodata == UNKNOWN
     assert (mask[9, 9], mask[5, 5], mask[15, 28], mask[29, 4]) == (0, 1, 2, 0)
     assert mask[12, 20] == DEBRIS_COVERED_ICE.value  # both were drawn there, the polygon last
     assert (label.annotator, label.simulated, label.lead_time_s) == ("unknown", False, 12.5)
@@ -126,7 +128,9 @@ def test_a_created_annotation_becomes_a_mask_on_the_patchs_own_grid(desk):
 def test_what_was_shown_is_what_edits_are_counted_from(desk):
     shown = np.where(box(0, 0, 10, 10), CLEAN_ICE.value, 0).astype(np.uint8)
     key = raster_keys.preannotation(desk.first.uid, 5)
-    raster_store(desk.catalog).put(key, mask_to_geotiff(shown, source_of(desk.scene).grid.subgrid(window(desk))))
+    raster_store(desk.catalog).put(
+        key, mask_to_geotiff(shown, source_of(desk.scene).grid.subgrid(window(desk)), GLACIER_SCHEME)
+    )
     with desk.catalog.database.write() as session:
         session.get_one(Proposal, desk.first.id).preannotated_by = 5
     desk.deliver(saved(desk.first, [brush(box(0, 0, 10, 12))]))
@@ -146,7 +150,7 @@ def test_an_update_supersedes_and_keeps_the_old(desk):
     assert (desk.mask()[CLEAN] == 2).all()
     (new,) = desk.standing()
     assert (new.id > old.id, new.lead_time_s) == (True, 20.0)
-    assert (mask_from_geotiff(raster_store(desk.catalog).get(old.mask_key))[CLEAN] == 1).all()
+    assert (mask_from_geotiff(raster_store(desk.catalog).get(old.mask_key), GLACIER_SCHEME)[CLEAN] == 1).all()
 
 
 def test_a_deletion_asks_again(desk):
@@ -178,7 +182,7 @@ def test_an_empty_submission_says_that_there_is_no_ice(desk):
 
 def test_masked_or_unknown_is_a_value_of_its_own(desk):
     desk.deliver(saved(desk.first, [brush(CLEAN), brush(box(0, 0, 10, 32), "masked/unknown", "b2")]))
-    assert (desk.mask()[:10] == UNKNOWN.value).all()
+    assert (desk.mask()[:10] == UNKNOWN).all()
     assert desk.mask()[15, 10] == CLEAN_ICE.value
 
 
@@ -191,7 +195,7 @@ def test_ground_beyond_the_border_is_stored_as_unknown_not_as_background(desk, t
         session.get_one(Scene, desk.scene.id).source = bordered.to_json()
     desk.deliver(saved(desk.first, [brush(CLEAN)]))
     np.testing.assert_array_equal(desk.mask()[:, :16], CLEAN[:, :16])
-    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert (desk.mask()[:, 16:] == UNKNOWN).all()
     (label,) = desk.standing()
     assert label.edited_px == CLEAN.sum()  # what the annotator did, wherever
 
@@ -199,7 +203,7 @@ def test_ground_beyond_the_border_is_stored_as_unknown_not_as_background(desk, t
 def test_ground_without_any_data_is_stored_as_unknown(catalog, tmp_path):
     desk = sit_down(catalog, tmp_path / "b.tif", nodata_columns=80)  # columns 80 to 159 of the scene
     desk.deliver(saved(desk.second, [brush(box(0, 0, 4, 32))]))
-    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert (desk.mask()[:, 16:] == UNKNOWN).all()
     assert (desk.mask()[:4, :16] == CLEAN_ICE.value).all()
     assert not desk.mask()[4:, :16].any()
 
@@ -213,7 +217,7 @@ def test_fill_is_stored_as_unknown_though_flags_and_relief_have_values_there(cat
         stack = describe((*source_of(desk.scene).bands, BandSource(beside, str(everywhere), 1)))
         session.get_one(Scene, desk.scene.id).source = stack.to_json()
     desk.deliver(saved(desk.second, []))
-    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert (desk.mask()[:, 16:] == UNKNOWN).all()
     assert not desk.mask()[:, :16].any()
 
 

@@ -1,17 +1,21 @@
 """What a publication offers scene by scene; the publishing itself is tested with the whole loop."""
 
+from dataclasses import replace
+
 from catalog import scorings
 from catalog.records import Scene
+from imagery.classes import GLACIER_SCHEME
 from services.places import raster_store
 from tests.workers.rows import champion, score_pool, tiled
-from workers.publish_round import Publication, image_urls
+from workers.publish_round import Publication, image_urls, why_undrawn
 
 
 def publication(catalog, *, useful: bool = True) -> Publication:
     with catalog.read() as session:
         scoring = scorings.newest(session)
     store, urls = raster_store(catalog), image_urls(catalog)
-    return Publication(catalog, store, urls, scoring, champion().version if useful else None)
+    version = champion().version if useful else None
+    return Publication(catalog, store, urls, GLACIER_SCHEME, scoring, version, GLACIER_SCHEME.names)
 
 
 def scored_and_unscored(catalog, tmp_path) -> tuple[Scene, Scene]:
@@ -42,3 +46,13 @@ def test_before_the_first_scoring_nothing_is_offered(catalog, tmp_path):
     offered = publication(catalog, useful=False)
     assert (offered.scoring_of(scene), offered.drawn_by(scene)) == (None, None)
     assert offered.shown_version == "no model yet"
+
+
+def test_a_binary_head_proposes_nothing_and_the_reason_says_why(catalog, tmp_path):
+    scored_and_unscored(catalog, tmp_path)
+    offered = publication(catalog, useful=False)
+    assert why_undrawn(offered) == ""
+    binary = replace(offered, class_names=("background", "glacier"))
+    assert why_undrawn(binary) == (
+        "; no proposal is drawn: model version 1 tells only glacier from background, not the classes to draw"
+    )
