@@ -35,6 +35,7 @@ from cli.everest import everest_scenes
 from cli.running import running_settings
 from cli.scene_commands import register_here
 from cli.simulated_annotator import draw
+from imagery.classes import GLACIER_SCHEME
 from imagery.everest import prepare
 from imagery.masks import rasterize_outlines
 from imagery.scene import describe
@@ -64,7 +65,7 @@ class Desk:
         """Draw the truth of a task's patch."""
         with self.catalog.read() as session:
             window = window_of(session.get_one(Patch, task["data"]["patch_id"]))
-        self.studio.annotate(task["id"], draw(self.truth[window.slices]), lead_time_s=1.0)
+        self.studio.annotate(task["id"], draw(self.truth[window.slices], GLACIER_SCHEME), lead_time_s=1.0)
 
     def unanswered(self) -> list[Any]:
         """Return the tasks that nobody has answered yet."""
@@ -90,7 +91,7 @@ def open_desk() -> Desk:
     api.wait("the scenes", lambda: all(scene["state"] == "ready" for scene in api.get("scenes")))
     studio = LabelStudio(settings.label_studio_url, catalog.secrets.label_studio_token)
     everest = prepare(settings.scene_root / "everest")
-    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid)
+    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid, GLACIER_SCHEME)
     return Desk(catalog, api, studio, connect(catalog, studio), truth)
 
 

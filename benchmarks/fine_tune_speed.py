@@ -39,7 +39,7 @@ from catalog.settings import Settings
 from cli.demo import DEMO_SETTINGS
 from cli.plan import KEEP_MEMORY
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.everest import prepare
 from imagery.grid import Grid, Window, tile
 from imagery.maps import read_map
@@ -81,7 +81,7 @@ class Ground:
         """Build the default network with fresh weights."""
         preset = PRESETS["default"]
         found = channel_statistics([(self.source, [self.source.grid.window])], self.channels)
-        shape = preset.network(len(self.channels), len(CLASSES), preset.head)
+        shape = preset.network(len(self.channels), len(GLACIER_SCHEME.classes), preset.head)
         return build_segmenter(self.channels, found.mean, found.std, shape, 0, preset.head)
 
 
@@ -90,7 +90,7 @@ def ground_of(size: int, folder: Path) -> Ground:
     if size == EVEREST_PX:
         everest = prepare(folder)
         source = describe(everest.bands, everest.regions["pool"])
-        truth = rasterize_outlines(everest.outlines, source.grid)
+        truth = rasterize_outlines(everest.outlines, source.grid, GLACIER_SCHEME)
         channels = source.band_names
     else:
         scene = write_scene(folder / "synthetic", 2 * 512, 3 * 512, seed=0)
@@ -105,7 +105,7 @@ def ground_of(size: int, folder: Path) -> Ground:
 
 def _label(store: RasterStore, scene: Scene, grid: Grid, window: Window, mask: NDArray[np.uint8]) -> Label:
     key = f"{window.row_off}-{window.col_off}.tif"
-    store.put(key, mask_to_geotiff(mask, grid, window))
+    store.put(key, mask_to_geotiff(mask, grid, GLACIER_SCHEME, window))
     patch = Patch(scene=scene, scene_id=scene.id, row_off=window.row_off, col_off=window.col_off, size_px=window.height)
     return Label(patch=patch, mask_key=key)
 
@@ -126,7 +126,7 @@ def _plain_fit(
 def _fit(
     dataset: LabelledPatchDataset, precision: Precision, segmenter: GlacierSegmenter, config: TrainingConfig
 ) -> list[float]:
-    return fit(segmenter, dataset, replace(config, precision=precision), CPU, UNKNOWN.value)
+    return fit(segmenter, dataset, replace(config, precision=precision), CPU, UNKNOWN)
 
 
 def speed(size: int, rounds: int, folder: Path) -> list[dict[str, Any]]:
@@ -135,7 +135,7 @@ def speed(size: int, rounds: int, folder: Path) -> list[dict[str, Any]]:
     labels = ground.labels[:LABELS]
     batch, steps = BATCH_AND_STEPS[size]
     config = TrainingConfig(steps=steps, batch_size=batch, balance=False)
-    dataset = LabelledPatchDataset(labels, ground.channels, ground.store)
+    dataset = LabelledPatchDataset(labels, ground.channels, ground.store, GLACIER_SCHEME)
     started = time.perf_counter()
     dataset.fill()
     read_s = time.perf_counter() - started
@@ -167,7 +167,7 @@ def quality(seeds: int, folder: Path) -> list[dict[str, Any]]:
     for seed in range(seeds):
         drawn = np.random.default_rng(seed).permutation(len(ground.labels))[:LABELS]
         labels = [ground.labels[index] for index in drawn]
-        dataset = LabelledPatchDataset(labels, ground.channels, ground.store)
+        dataset = LabelledPatchDataset(labels, ground.channels, ground.store, GLACIER_SCHEME)
         config = replace(training_config(settings, seed), balance=False)
         of = methods(ground, labels, dataset)
         for name in (HELD, *OURS):

@@ -24,7 +24,7 @@ from catalog.candidates import Candidate
 from catalog.settings import Settings, Strategy
 from cli.demo import DEMO_SETTINGS
 from cli.everest import PATCH_SIZE_PX
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.everest import prepare
 from imagery.grid import Window, tile
 from imagery.masks import rasterize_outlines
@@ -67,7 +67,8 @@ class Task:
         everest = prepare(folder)
         sources = {role: describe(everest.bands, window) for role, window in everest.regions.items()}
         self.regions = {
-            role: Region(source, rasterize_outlines(everest.outlines, source.grid)) for role, source in sources.items()
+            role: Region(source, rasterize_outlines(everest.outlines, source.grid, GLACIER_SCHEME))
+            for role, source in sources.items()
         }
         pool = self.regions["pool"]
         self.windows = tile(pool.source.grid.width, pool.source.grid.height, PATCH_SIZE_PX)
@@ -80,12 +81,12 @@ class Task:
         source = self.regions["pool"].source
         whole = Window(0, 0, source.grid.height, source.grid.width)
         statistics_of_pool = channel_statistics([(source, [whole])], source.band_names)
-        return fresh_network(self.settings, source.band_names, statistics_of_pool, seed)
+        return fresh_network(self.settings, source.band_names, statistics_of_pool, seed, GLACIER_SCHEME.ranked)
 
     def train(self, segmenter: GlacierSegmenter, labelled: Sequence[int], config: TrainingConfig) -> None:
         """Train in place on the truth of some patches, in float32."""
         patches = [(self.images[i], self.masks[i]) for i in labelled]
-        fit(segmenter, patches, replace(config, precision="float32"), CPU, UNKNOWN.value)
+        fit(segmenter, patches, replace(config, precision="float32"), CPU, UNKNOWN)
 
     @property
     def scoring_precision(self) -> torch.dtype:
@@ -96,10 +97,10 @@ class Task:
         """Judge a network on a whole region."""
         region = self.regions[role]
         predicted = predict_classes(
-            segmenter, region.source, PATCH_SIZE_PX, self.settings.inference_batch_size, UNKNOWN.value
+            segmenter, region.source, PATCH_SIZE_PX, self.settings.inference_batch_size, UNKNOWN
         )
-        counts = confusion_matrix(predicted, region.truth, len(CLASSES), UNKNOWN.value)
-        return RegionMetrics.from_confusion(counts, [item.name for item in CLASSES])
+        counts = confusion_matrix(predicted, region.truth, len(GLACIER_SCHEME.classes), UNKNOWN)
+        return RegionMetrics.from_confusion(counts, GLACIER_SCHEME.names)
 
     def mean_iou(self, segmenter: GlacierSegmenter) -> float:
         """Judge a network on the test region by its mean IoU.

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.memory import peak_mib
 from benchmarks.report import BENCH, Result, publish
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.grid import Window, tile
 from imagery.maps import read_map
@@ -49,14 +49,14 @@ def synthesis(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "truth": str(scene.truth),
     }
     (folder / PLAN).write_text(json.dumps(plan))
-    return {"share_of_ice": sum(scene.shares[entry.name] for entry in CLASSES[1:])}
+    return {"share_of_ice": sum(scene.shares[entry.name] for entry in GLACIER_SCHEME.classes[1:])}
 
 
 def labels(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     """Read the outlines and burn them into a mask, which must be the truth again."""
     plan = json.loads((folder / PLAN).read_text())
     grid = SceneSource.from_json(plan["source"]).grid
-    mask = rasterize_outlines([OutlineLayer(**layer) for layer in plan["outlines"]], grid)
+    mask = rasterize_outlines([OutlineLayer(**layer) for layer in plan["outlines"]], grid, GLACIER_SCHEME)
     if not np.array_equal(mask, read_map(plan["truth"], grid.window)):
         raise AssertionError("the burnt outlines are not the truth that they were drawn from")
     return {}
@@ -86,22 +86,25 @@ def prediction(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         height = min(grid.height, (given.window_rows + 1) * PATCH_SIZE_PX // 2)
         source = describe(source.bands, Window(0, 0, height, grid.width), dem=source.dem)
     preset = PRESETS["baraka"]
-    shape = preset.network(len(CHANNELS), len(CLASSES), preset.head)
+    shape = preset.network(len(CHANNELS), len(GLACIER_SCHEME.classes), preset.head)
     statistics = [100.0] * len(CHANNELS), [50.0] * len(CHANNELS)
     segmenter = build_segmenter(CHANNELS, *statistics, shape, 0, preset.head, preset.input_normalization)
     placed = place(segmenter, pick_device())
-    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN.value)
+    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN)
     if given.window_rows:  # the map of the whole scene is what has to be encoded
-        classes = np.pad(classes, ((0, grid.height - len(classes)), (0, 0)), constant_values=UNKNOWN.value)
-    return {"rows_predicted": source.grid.height, "cog_bytes": len(class_map_to_cog(classes, grid))}
+        classes = np.pad(classes, ((0, grid.height - len(classes)), (0, 0)), constant_values=UNKNOWN)
+    return {"rows_predicted": source.grid.height, "cog_bytes": len(class_map_to_cog(classes, grid, GLACIER_SCHEME))}
 
 
 def outlines(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     """Outline the true ice, with its relief, and write a GeoPackage."""
     source = _source(folder)
     truth = read_map(json.loads((folder / PLAN).read_text())["truth"], source.grid.window)
-    table = tabulate(truth, source.grid, terrain=relief_of(source))
-    return {"outlines": len(table.ground), "geopackage_bytes": len(write_outlines_gpkg(table))}
+    table = tabulate(truth, source.grid, GLACIER_SCHEME.names, terrain=relief_of(source))
+    return {
+        "outlines": len(table.ground),
+        "geopackage_bytes": len(write_outlines_gpkg(table, GLACIER_SCHEME.outline_layer)),
+    }
 
 
 STAGES: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {

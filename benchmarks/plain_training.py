@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from catalog.records import Label
-from imagery.classes import UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff
 from imagery.scene import SceneReader
 from imagery.store import RasterStore
@@ -37,8 +37,8 @@ class FilesOfPatches(Dataset[tuple[Tensor, Tensor]]):
         label = self.labels[index]
         with SceneReader(source_of(label.patch.scene)) as reader:
             raw = torch.from_numpy(reader.read(self.channels, window_of(label.patch)))
-        mask = torch.from_numpy(mask_from_geotiff(self.store.get(label.mask_key)).copy())
-        mask[raw.isnan().any(dim=0)] = UNKNOWN.value
+        mask = torch.from_numpy(mask_from_geotiff(self.store.get(label.mask_key), GLACIER_SCHEME).copy())
+        mask[raw.isnan().any(dim=0)] = UNKNOWN
         return raw, mask
 
 
@@ -87,7 +87,7 @@ def plain_fit(
     losses = []
     segmenter.train()
     for raw, mask in DataLoader(dataset, batch_size=config.batch_size, sampler=sampler):
-        loss = dice_cross_entropy(segmenter(raw), mask, UNKNOWN.value)
+        loss = dice_cross_entropy(segmenter(raw), mask, UNKNOWN)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

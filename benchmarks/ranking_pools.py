@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.everest import prepare
 from imagery.grid import Window, tile
 from imagery.maps import read_map
@@ -56,7 +56,7 @@ def everest_pool(folder: Path) -> Pool:
     """Cut the whole Everest scene into patches; its truth goes to a folder."""
     scene = prepare(folder)
     source = describe(scene.bands)
-    return _pool(source, source.band_names, rasterize_outlines(scene.outlines, source.grid))
+    return _pool(source, source.band_names, rasterize_outlines(scene.outlines, source.grid, GLACIER_SCHEME))
 
 
 def train(pool: Pool, labels: int, seed: int) -> GlacierSegmenter:
@@ -64,11 +64,11 @@ def train(pool: Pool, labels: int, seed: int) -> GlacierSegmenter:
     windows = tile(pool.source.grid.width, pool.source.grid.height, PATCH_PX)
     statistics = channel_statistics([(pool.source, windows)], pool.channels)
     preset = PRESETS["default"]
-    shape = replace(preset.network(len(pool.channels), len(CLASSES), preset.head), depth=DEPTH)
+    shape = replace(preset.network(len(pool.channels), len(GLACIER_SCHEME.classes), preset.head), depth=DEPTH)
     segmenter = build_segmenter(pool.channels, statistics.mean, statistics.std, shape, seed, preset.head)
     chosen = np.random.default_rng(seed).permutation(len(windows))[:labels].tolist()
     labelled = [(pool.images[index], pool.truth[index]) for index in chosen]
-    fit(segmenter, labelled, replace(preset.training, seed=seed), torch.device("cpu"), UNKNOWN.value)
+    fit(segmenter, labelled, replace(preset.training, seed=seed), torch.device("cpu"), UNKNOWN)
     return segmenter
 
 

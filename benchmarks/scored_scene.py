@@ -23,7 +23,7 @@ from catalog.tracking import Tracking
 from cli.plan import Process, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from imagery.scene import describe
 from imagery.synthetic import write_scene
 from models.bundle import write_bundle
@@ -34,6 +34,7 @@ from models.segmenter import build_segmenter
 from models.training import TrainingConfig
 from services.promotion import promote
 from workers.jobs import Work
+from workers.label_classes import card_classes
 from workers.tile_scene import tile_scene
 
 CHANNELS: Final = CHANNEL_SETS["baraka"]
@@ -78,10 +79,11 @@ def add_pool(catalog: Catalog, size_px: int) -> int:
 def write_champion(folder: Path) -> None:
     """Write a bundle of Baraka's U-Net with fresh weights: speed does not depend on what it has learnt."""
     preset = PRESETS["baraka"]
-    shape = preset.network(len(CHANNELS), len(CLASSES), preset.head)
+    shape = preset.network(len(CHANNELS), len(GLACIER_SCHEME.classes), preset.head)
     segmenter = build_segmenter(CHANNELS, [0.0] * len(CHANNELS), [1.0] * len(CHANNELS), shape, 0, preset.head)
     origin = ModelOrigin(
-        classes=head_classes(preset.head, [item.name for item in CLASSES]),
+        classes=head_classes(preset.head, GLACIER_SCHEME.names, GLACIER_SCHEME.foreground),
+        label_classes=card_classes(GLACIER_SCHEME),
         patch_size_px=PATCH_SIZE_PX,
         parent_version=None,
         labels=LabelProvenance(ids=(), count=0, simulated_count=0, sha256="0" * 64),

@@ -8,10 +8,11 @@ import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator, with_config
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing_extensions import TypedDict
 
 PREFIX = "GLACIER_AL_"
 
@@ -29,6 +30,25 @@ class Strategy(StrEnum):
     ENTROPY_TOP10 = "entropy_top10"
     ENTROPY_MEAN = "entropy_mean"
     MUTUAL_INFORMATION = "mutual_information"
+
+
+@with_config(ConfigDict(extra="forbid"))
+class ClassSetting(TypedDict):
+    """One class: ``name``, ``value`` in masks, ``colour`` as #rrggbb; ``precedence`` is the value unless given."""
+
+    name: str
+    value: int
+    colour: str
+    precedence: NotRequired[int]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class ClassSchemeSetting(TypedDict):
+    """The classes of an installation; `services.class_scheme` checks them and says what they mean."""
+
+    classes: list[ClassSetting]
+    unknown: NotRequired[ClassSetting]
+    foreground: NotRequired[str]
 
 
 class UnknownSettingError(ValueError):
@@ -80,7 +100,12 @@ class Settings(BaseSettings):
     registered_model: str = Field("glacier-segmenter", description="Name of the model in the MLflow registry.")
     experiment: str = Field("glacier-active-learning", description="Name of the MLflow experiment.")
 
-    # Patches and channels
+    # Classes, patches and channels
+    class_scheme: ClassSchemeSetting | None = Field(
+        None,
+        description="Classes of this installation as a JSON object, see below; `null`: those of the glacier scheme. "
+        "Stored with the first scene; afterwards a setting that says otherwise is refused.",
+    )
     patch_size_px: int = Field(512, ge=32, description="Side of a patch, unless the scene names its own.")
     patch_overlap_px: int = Field(0, ge=0, description="Overlap of neighbouring patches.")
     min_valid_share: float = Field(
@@ -98,7 +123,9 @@ class Settings(BaseSettings):
         description="Network and training: ours, or those of a paper. `null` below: as the architecture has it.",
     )
     head: Literal["multiclass", "binary", "two_binaries"] | None = Field(
-        None, description="Task head: all classes, glacier against background, or two networks, debris winning."
+        None,
+        description="Task head: all classes, foreground (glacier) against background, or a network for each class, the "
+        "higher precedence winning.",
     )
     input_normalization: Literal["dataset", "patch"] | None = Field(
         None, description="Normalise by the statistics of the pool or of each patch."

@@ -15,6 +15,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene, SceneState
 from imagery import everest
+from imagery.classes import GLACIER_SCHEME
 from imagery.grid import shares_ground
 from imagery.masks import mask_to_geotiff, rasterize_outlines
 from imagery.scene import SceneSource, describe
@@ -130,7 +131,9 @@ def _everest(folder: Path) -> StudyArea:
     scene = everest.prepare(folder)
     source = describe(scene.bands)
     truth = folder / "truth.tif"
-    truth.write_bytes(mask_to_geotiff(rasterize_outlines(scene.outlines, source.grid), source.grid))
+    truth.write_bytes(
+        mask_to_geotiff(rasterize_outlines(scene.outlines, source.grid, GLACIER_SCHEME), source.grid, GLACIER_SCHEME)
+    )
     return StudyArea("everest", source, str(truth), everest.ACQUIRED, EVEREST_CAUTION)
 
 

@@ -22,7 +22,7 @@ def run(study: Study) -> Findings:
     trials = [study.network(name, seed, head=HEADS[name]) for name in COMPARED for seed in study.seeds]
     found = iter(study.run(trials))
     results = {name: [next(found) for _ in study.seeds] for name in COMPARED}
-    shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN.value) for mask in study.masks("test")])
+    shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN) for mask in study.masks("test")])
     rows = []
     for threshold in published.DEBRIS_SHARE:
         kept = shares > threshold

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.classes import BACKGROUND, CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME
 from models import score_ratios
 from models.bootstrap import bootstrap_interval
 from models.debris_share import glacier_confusion
@@ -44,7 +44,7 @@ _BOOTSTRAP_SEED: Final = 0
 
 def _of_glacier(ratio: Measure) -> Measure:
     """A score of clean and debris-covered ice together."""
-    return lambda counts: ratio(glacier_confusion(counts, BACKGROUND.value))
+    return lambda counts: ratio(glacier_confusion(counts, BACKGROUND))
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
@@ -128,7 +128,7 @@ def difference(counts: Counts, reference: Counts, measure: str) -> Estimate | No
     if not (_tells(counts, measure) and _tells(reference, measure)):
         return None
     if counts.shape[-1] != reference.shape[-1]:  # then what is measured is glacier, and two classes say all of it
-        counts, reference = (glacier_confusion(both, BACKGROUND.value) for both in (counts, reference))
+        counts, reference = (glacier_confusion(both, BACKGROUND) for both in (counts, reference))
     score = MEASURES[measure]
     both = np.stack(np.broadcast_arrays(counts, reference), axis=2)
     return _summary(both, lambda pair: score(pair[..., 0, :, :]) - score(pair[..., 1, :, :]))
@@ -155,4 +155,4 @@ def _summary(counts: NDArray[np.int64], measure: Measure) -> Estimate:
 
 
 def _tells(counts: Counts, measure: str) -> bool:
-    return counts.shape[-1] == len(CLASSES) or measure not in {CLEAN_IOU, DEBRIS_IOU}
+    return counts.shape[-1] == len(GLACIER_SCHEME.classes) or measure not in {CLEAN_IOU, DEBRIS_IOU}

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from experiments.ground import Ground
 from experiments.networks import NetworkTrial
 from experiments.trials import OnStep
-from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from models.explanations import ChannelScores, saliency_scores
-from models.heads import decide
 from models.importance import permutation_importance
 from models.metrics import Metrics
 from models.segmenter import GlacierSegmenter
@@ -56,8 +55,8 @@ class ExplanationTrial:
             lambda raw: _predict(segmenter, raw),
             list(test.arrays()),
             channels,
-            len(CLASSES),
-            UNKNOWN.value,
+            len(GLACIER_SCHEME.classes),
+            UNKNOWN,
             self.network.training.seed,
             PERMUTATIONS,
         )
@@ -70,7 +69,7 @@ class ExplanationTrial:
 
 def _predict(segmenter: GlacierSegmenter, raw: NDArray[np.float32]) -> NDArray[np.uint8]:
     probabilities = segmenter.probabilities(torch.from_numpy(raw)[None])
-    return decide(probabilities[0].cpu().numpy(), segmenter.head)
+    return segmenter.decide(probabilities[0].cpu().numpy())
 
 
 def _iou_of(class_index: int) -> Callable[[Metrics], float]:

@@ -10,8 +10,8 @@ from experiments.division import Division
 from experiments.ground import Ground
 from experiments.patches import PatchSet
 from experiments.trials import OnStep
-from imagery.classes import CLASSES, UNKNOWN
-from models.heads import Head, decide, head_classes, merge_truth
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
+from models.heads import Head, merge_truth
 from models.inference import place, predict_windows
 from models.metrics import Metrics, confusion_matrix
 from models.segmenter import GlacierSegmenter, InputNormalization, build_segmenter
@@ -77,7 +77,14 @@ class NetworkTrial:
         """Train a fresh network; return it with what its loss learnt: the step, and each weight by name."""
         mean, std = ground.statistics(self.division, self.channels)
         segmenter = build_segmenter(
-            self.channels, mean, std, self.unet, self.training.seed, self.head, self.input_normalization
+            self.channels,
+            mean,
+            std,
+            self.unet,
+            self.training.seed,
+            self.head,
+            self.input_normalization,
+            GLACIER_SCHEME.ranked,
         )
         learned: list[dict[str, float]] = []
 
@@ -93,7 +100,7 @@ class NetworkTrial:
             ground.patch_set(self.division, "training", self.channels),
             self.training,
             ground.device,
-            UNKNOWN.value,
+            UNKNOWN,
             report,
             (lambda trained: _mean_iou(trained, validation)) if self.training.needs_validation else None,
         )
@@ -108,13 +115,12 @@ def confusions_of(segmenter: GlacierSegmenter, patches: PatchSet) -> Confusions:
     Returns:
         (P, K, K); K is 2 for a binary head, which is judged by glaciers of both kinds together.
     """
-    classes = len(head_classes(segmenter.head, [item.name for item in CLASSES]))
     confusions = []
     for raw, masks in patches.batches():
         (probabilities,) = predict_windows(segmenter, [raw])
         for of_window, mask in zip(probabilities.numpy(), masks, strict=True):
-            truth = merge_truth(mask, segmenter.head, UNKNOWN.value)
-            confusions.append(confusion_matrix(decide(of_window, segmenter.head), truth, classes, UNKNOWN.value))
+            truth = merge_truth(mask, segmenter.head, UNKNOWN)
+            confusions.append(confusion_matrix(segmenter.decide(of_window), truth, segmenter.classes, UNKNOWN))
     return np.stack(confusions)
 
 

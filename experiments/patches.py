@@ -69,7 +69,7 @@ class PatchReader:
         names = tuple(dict.fromkeys((*self.channels, *bands)))  # areas may have bands that are not common to all
         raw = self._reader(place.area).read(names, place.window)
         mask = np.array(read_map(place.area.truth, place.window), dtype=np.uint8)
-        mask[np.isnan(raw[[names.index(band) for band in bands]]).any(axis=0)] = UNKNOWN.value
+        mask[np.isnan(raw[[names.index(band) for band in bands]]).any(axis=0)] = UNKNOWN
         return raw[: len(self.channels)], mask
 
     def _reader(self, area: StudyArea) -> SceneReader:

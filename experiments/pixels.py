@@ -13,7 +13,7 @@ from experiments.ground import Ground
 from experiments.networks import Confusions
 from experiments.patches import PatchSet
 from experiments.trials import OnStep
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from models.baselines import fit_baseline
 from models.heads import Head, merge_truth
 from models.importance import forest_importance
@@ -65,14 +65,16 @@ class PixelClassifierTrial:
         """
         training = ground.patch_set(self.division, "training", self.channels)
         try:
-            sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN.value, self.seed)
+            sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN, self.seed)
             classifier = fit_baseline(self.baseline, sample, self.seed)
         except ValueError as error:
             raise ConflictError(f"{self.name}: {error}") from error
         on_step(1, 2)
         test = ground.patch_set(self.division, "test", self.channels)
         result: dict[str, Any] = {
-            "confusions": {"test": _confusions(classifier.predict, test, "multiclass", len(CLASSES)).tolist()}
+            "confusions": {
+                "test": _confusions(classifier.predict, test, "multiclass", len(GLACIER_SCHEME.classes)).tolist()
+            }
         }
         if self.baseline == "random_forest":
             scores = forest_importance(classifier, self.channels)
@@ -104,9 +106,9 @@ class NdsiTrial:
             background; "sweep": of each threshold its scores (`models.metrics.Metrics`) on the test windows.
         """
         validation, test = (ground.patch_set(self.division, part, [NDSI]) for part in ("validation", "test"))
-        best = ndsi_sweep(((raw[0], mask) for raw, mask in validation.arrays()), UNKNOWN.value).best
+        best = ndsi_sweep(((raw[0], mask) for raw, mask in validation.arrays()), UNKNOWN).best
         on_step(1, 2)
-        sweep = ndsi_sweep(((raw[0], mask) for raw, mask in test.arrays()), UNKNOWN.value)
+        sweep = ndsi_sweep(((raw[0], mask) for raw, mask in test.arrays()), UNKNOWN)
         confusions = _confusions(lambda raw: best.predict(raw[0]), test, "binary", 2)
         return {
             "threshold": best.threshold,
@@ -123,7 +125,7 @@ def _confusions(
 ) -> Confusions:
     return np.stack(
         [
-            confusion_matrix(predict(raw), merge_truth(mask, head, UNKNOWN.value), classes, UNKNOWN.value)
+            confusion_matrix(predict(raw), merge_truth(mask, head, UNKNOWN), classes, UNKNOWN)
             for raw, mask in patches.arrays()
         ]
     )

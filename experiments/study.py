@@ -20,7 +20,7 @@ from experiments.patches import PatchReader
 from experiments.pixels import PixelClassifierTrial
 from experiments.trials import Trial, TrialStore
 from imagery.channels import ELEVATION, INDICES, SLOPE
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from models.heads import Head
 from models.losses import LossName
 from models.presets import PRESETS, Architecture
@@ -131,7 +131,7 @@ class Study:
         preset = PRESETS[self.choices.architecture]
         fed = tuple(name for name in self.channels if channels is None or name in channels)
         head = head or "multiclass"
-        shape = preset.network(len(fed), len(CLASSES), head)
+        shape = preset.network(len(fed), len(GLACIER_SCHEME.classes), head)
         training = replace(
             preset.training,
             steps=self.choices.steps,

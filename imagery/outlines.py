@@ -1,4 +1,4 @@
-"""Glacier outlines as the vector files that GIS people open."""
+"""Outlines of classes as the vector files that GIS people open."""
 
 import io
 import json
@@ -16,15 +16,14 @@ from shapely.geometry import Polygon, mapping
 from imagery.outline_table import OutlineTable
 from imagery.vectors import CLASS_FIELD
 
-_LAYER: Final = "glacier_outlines"
 _DECIMALS: Final = 7  # of a degree: about a centimetre
 
 
 def write_outlines_geojson(table: OutlineTable) -> bytes:
-    """Glacier outlines as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
+    """Write outlines as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
 
-    Each feature is one 4-connected patch of ice, its properties the fields of `imagery.outline_table.OutlineTable`.
-    Coordinates are rounded to 1e-7 degree, about a centimetre. No outlines give a collection without features.
+    Each feature is one 4-connected patch of one class; its properties are the fields of the table. Coordinates
+    are rounded to 1e-7 degree, about a centimetre. No outlines give a collection without features.
     """
     rounded = shapely.transform(table.wgs84, lambda points: points.round(_DECIMALS))
     rows = zip(*(_json_column(column) for column in table.fields.values()), strict=True)
@@ -35,25 +34,21 @@ def write_outlines_geojson(table: OutlineTable) -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False).encode()
 
 
-def write_outlines_gpkg(table: OutlineTable) -> bytes:
-    """Glacier outlines as a GeoPackage in the scene's CRS.
-
-    One layer, `glacier_outlines`, with the fields of the table.
-    """
+def write_outlines_gpkg(table: OutlineTable, layer: str) -> bytes:
+    """Write outlines as a GeoPackage in the scene's CRS: one layer of this name, with the fields of the table."""
     file = io.BytesIO()
-    _write(file, table, "GPKG")
+    _write(file, table, layer, "GPKG")
     return file.getvalue()
 
 
-def write_outlines_shapefile(table: OutlineTable) -> bytes:
-    """Glacier outlines as a zipped shapefile in the scene's CRS.
+def write_outlines_shapefile(table: OutlineTable, layer: str) -> bytes:
+    """Write outlines as a zipped shapefile in the scene's CRS.
 
-    `glacier_outlines.shp` with its .shx, .dbf, .prj and .cpg (UTF-8), and the fields of the
-    table.
+    The .shp is named as the layer, and so are its .shx, .dbf, .prj and .cpg (UTF-8); it has the fields of the table.
     """
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        _write(Path(directory, f"{_LAYER}.shp"), table, "ESRI Shapefile", encoding="UTF-8")
+        _write(Path(directory, f"{layer}.shp"), table, layer, "ESRI Shapefile", encoding="UTF-8")
         for part in sorted(Path(directory).iterdir()):
             file.write(part, part.name)
     return archive.getvalue()
@@ -83,7 +78,7 @@ def add_class_layer(path: Path, layer: str, class_name: str, polygons: Sequence[
     )
 
 
-def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **options: Any) -> None:
+def _write(target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: str, **options: Any) -> None:
     import pyogrio
 
     columns = list(table.fields.values())
@@ -95,7 +90,7 @@ def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **option
         field_mask=[np.isnan(column) if column.dtype.kind == "f" else None for column in columns],
         fields=list(table.fields),
         driver=driver,
-        layer=_LAYER,
+        layer=layer,
         geometry_type="Polygon",
         crs=table.crs,
         **options,

@@ -1,7 +1,7 @@
 """Reading polygons from vector files."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,6 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from imagery.classes import LEGEND
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
 
@@ -77,7 +76,14 @@ class VectorLayer:
         return not shapely.box(*self.extent).intersects(shapely.box(*self.scene_extent))
 
 
-def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | None = None) -> VectorLayer:
+def read_layer(
+    path: str,
+    layer: str | None,
+    grid: Grid,
+    *,
+    class_name: str | None = None,
+    class_names: Collection[str] = (),
+) -> VectorLayer:
     """Read the polygons of a layer that may touch a scene; rows without a geometry are passed over.
 
     Invalid geometries are repaired and listed in `VectorLayer.repairs`. Rings are mended one by one and holes are
@@ -89,8 +95,9 @@ def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | No
         layer: The layer to read; None only where the file has just one.
         grid: The scene.
         class_name: With it, a layer that holds several classes, as those of `imagery.outline_files` do, gives this
-            one's polygons only. Such a layer has a field `class` with nothing but names of the legend; of any other
+            one's polygons only. Such a layer has a field `class` with nothing but names of classes; of any other
             layer everything is read.
+        class_names: With `class_name`, the names of all classes.
 
     Raises:
         OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, or
@@ -106,7 +113,7 @@ def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | No
         _check_info(path, info)
         crs = str(info["crs"])
         scene_extent = grid.footprint_in(crs).bounds
-        features, stored = _read_features(path, info, scene_extent, class_name)
+        features, stored = _read_features(path, info, scene_extent, class_name, class_names)
         moved = grid.from_crs(shapely.force_2d(shapely.from_wkb(stored)), crs)
     except (DataSourceError, DataLayerError, SceneError) as error:
         raise OutlineError(f"{path}: {error}") from error
@@ -180,7 +187,7 @@ def _check_info(path: str, info: dict[str, Any]) -> None:
 
 
 def _read_features(
-    path: str, info: dict[str, Any], extent: Bounds, class_name: str | None
+    path: str, info: dict[str, Any], extent: Bounds, class_name: str | None, class_names: Collection[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """The FIDs and geometries (WKB) of the features near the scene, (n,) each."""
     import pyogrio
@@ -191,14 +198,14 @@ def _read_features(
     )
     wanted = np.array([item is not None for item in wkb], dtype=np.bool_)
     if columns:
-        of_legend = np.isin(fields[0].astype(str), [entry.name for entry in LEGEND])
-        if of_legend.any() and not of_legend.all():
-            first = int(np.flatnonzero(~of_legend)[0])
+        is_class = np.isin(fields[0].astype(str), list(class_names))
+        if is_class.any() and not is_class.all():
+            first = int(np.flatnonzero(~is_class)[0])
             raise OutlineError(
                 f"{path}: found {fields[0][first]!r} as the {CLASS_FIELD} of feature {fids[first]}, beside names of "
-                f"the legend; expected one of {', '.join(entry.name for entry in LEGEND)} for every feature"
+                f"classes; expected one of {', '.join(class_names)} for every feature"
             )
-        if of_legend.any():
+        if is_class.any():
             wanted &= fields[0] == class_name
     return fids[wanted], wkb[wanted]
 

@@ -15,13 +15,6 @@ from labeling.tasks import PRIORITY
 SAMPLING = "Uncertainty sampling"
 """Label Studio's name for: lowest prediction score first (see `labeling.predictions.score_of`)."""
 VIEW_TITLE = "Most useful first"
-INSTRUCTION = (
-    "Outline the ice in the <b>true-colour</b> view; the other two views are there to be read. "
-    "Correct the coloured proposal with brush and eraser, or draw polygons. Where regions overlap, the one drawn last "
-    "counts. Everything you leave unpainted is taken as <b>no glacier</b>, so paint what you cannot tell as "
-    "<b>masked/unknown</b>. No ice at all? Delete all regions and submit. Skip a patch only if it cannot be judged."
-)
-"""Shown to annotators before their first task (HTML)."""
 
 
 class ProjectCalls(Connection):
@@ -33,33 +26,37 @@ class ProjectCalls(Connection):
             projects: list[Any] = list(self._sdk.projects.list())
         return min((self._id(project.id) for project in projects if project.title == title), default=None)
 
-    def create_project(self, title: str, colours: Mapping[str, str], description: str) -> int:
+    def create_project(self, title: str, colours: Mapping[str, str], description: str, instruction: str) -> int:
         """Create a project.
 
         Args:
             title: Its title, 3 to 50 characters.
             colours: Label to colour (``#rrggbb``), see `labeling.config.label_config`.
             description: For the project's card.
+            instruction: Shown to annotators before their first task (HTML), see `labeling.instruction`.
 
         Returns:
             The project's id.
         """
         with calling(self._url, f"create the project {title!r}"):
-            created = self._sdk.projects.create(title=title, **_settings(colours, description))
+            created = self._sdk.projects.create(title=title, **_settings(colours, description, instruction))
         return self._id(created.id)
 
-    def update_project(self, project_id: int, colours: Mapping[str, str], description: str) -> None:
+    def update_project(self, project_id: int, colours: Mapping[str, str], description: str, instruction: str) -> None:
         """Bring the settings of a project up to date; its title stays, for people may rename it.
 
         Args:
             project_id: The project.
             colours: Label to colour (``#rrggbb``), see `labeling.config.label_config`.
             description: For the project's card.
+            instruction: Shown to annotators before their first task (HTML), see `labeling.instruction`.
         """
         with calling(self._url, f"set up the project {project_id}"):
             project = self._sdk.projects.get(project_id)
             stale = {
-                key: value for key, value in _settings(colours, description).items() if getattr(project, key) != value
+                key: value
+                for key, value in _settings(colours, description, instruction).items()
+                if getattr(project, key) != value
             }
             if stale:
                 self._sdk.projects.update(project_id, **stale)
@@ -167,13 +164,13 @@ class ProjectCalls(Connection):
             self._sdk.projects.update(project_id, model_version=version)
 
 
-def _settings(colours: Mapping[str, str], description: str) -> dict[str, Any]:
+def _settings(colours: Mapping[str, str], description: str, instruction: str) -> dict[str, Any]:
     return {
         "description": description,
         "label_config": label_config(colours),
         "sampling": SAMPLING,
         "maximum_annotations": 1,
         "show_collab_predictions": True,
-        "expert_instruction": INSTRUCTION,
+        "expert_instruction": instruction,
         "show_instruction": True,
     }

@@ -1,15 +1,13 @@
 """Label Studio, connected to this server: our project, its webhook to us, and its tab of the most useful tasks."""
 
 from catalog.context import Catalog
-from imagery.classes import ANNOTATED
 from labeling.client import LabelStudio
+from labeling.instruction import write_instruction
 from labeling.webhook import SECRET_HEADER
+from services.class_scheme import class_scheme
 from services.places import WEBHOOK_ROUTE
 
-DESCRIPTION = "Patches that the glacier model is least sure of, proposed by the active learning server."
-
-COLOURS = {item.name: item.colour for item in ANNOTATED}
-LABELS = tuple(COLOURS)
+DESCRIPTION = "Patches that the model is least sure of, proposed by the active learning server."
 
 
 def label_studio(catalog: Catalog) -> LabelStudio:
@@ -23,8 +21,13 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     Raises:
         LabelStudioError: Label Studio does not answer.
     """
-    settings = catalog.settings
-    project_id = studio.ensure_project(settings.label_studio_project, COLOURS, DESCRIPTION)
+    settings, scheme = catalog.settings, class_scheme(catalog)
+    project_id = studio.ensure_project(
+        settings.label_studio_project,
+        {item.name: item.colour for item in scheme.annotated},
+        DESCRIPTION,
+        write_instruction(scheme.names[1:], scheme.background.name, scheme.unknown.name),
+    )
     studio.ensure_webhook(
         project_id, settings.api_url.rstrip("/") + WEBHOOK_ROUTE, SECRET_HEADER, catalog.secrets.webhook_secret
     )

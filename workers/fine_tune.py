@@ -17,7 +17,7 @@ from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, 
 from catalog.registry import CHAMPION, registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import UNKNOWN, ClassScheme
 from imagery.statistics import channel_statistics
 from models.bundle import write_bundle
 from models.card import Gain, LabelProvenance, ModelOrigin
@@ -25,6 +25,7 @@ from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, Validate, fit
+from services.class_scheme import store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.promotion import PROMOTED, keep, promote
 from services.scenes import ready_scenes, source_of, strips_of
@@ -34,6 +35,7 @@ from workers.code_version import code_version
 from workers.evaluation import evaluate, evaluation_set, known_metrics
 from workers.gate import Verdict, judge
 from workers.jobs import Work
+from workers.label_classes import card_classes
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, training_config
 from workers.stopwatch import Stopwatch
@@ -51,7 +53,7 @@ def fine_tune(work: Work, trigger: str) -> None:
 
     Raises:
         ConflictError: there is no validation scene to judge by, or no label to learn from, or the settings do not go
-            with the champion or, before the first version, with the pool.
+            with the classes of this installation, with the champion or, before the first version, with the pool.
         ServiceDownError: MLflow does not answer; the run is closed as killed by the next attempt.
     """
     watch = Stopwatch("load")
@@ -70,14 +72,20 @@ def fine_tune(work: Work, trigger: str) -> None:
             "version is better: register one, then retry this job"
         )
     with work.catalog.write() as session:
+        scheme = store_scheme(session, settings)
         run = training.begin_run(session, RunTrigger(trigger))
     with _closing(work, tracking, run):
-        verdict = _train_and_register(work, tracking, run, scenes, watch)
+        verdict = _train_and_register(work, tracking, run, scenes, scheme, watch)
         _conclude(work, tracking, run, verdict, watch)
 
 
 def _train_and_register(
-    work: Work, tracking: Tracking, run: TrainingRun, scenes: dict[SceneRole, list[Scene]], watch: Stopwatch
+    work: Work,
+    tracking: Tracking,
+    run: TrainingRun,
+    scenes: dict[SceneRole, list[Scene]],
+    scheme: ClassScheme,
+    watch: Stopwatch,
 ) -> Verdict:
     catalog, settings = work.catalog, work.catalog.settings
     labels = _labels(work, run)
@@ -86,8 +94,8 @@ def _train_and_register(
     parent = load_champion(catalog)
     if parent is None and registry_of(settings).versions():
         raise ConflictError("found versions but no champion, so nothing to start from; promote one of them, then retry")
-    segmenter = _starting_point(work, parent, run.seed)
-    dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))
+    segmenter = _starting_point(work, parent, run.seed, scheme)
+    dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog), scheme)
     dataset.fill()
     run_id = _start_tracking(tracking, run, config, segmenter, parent)
     _note(work, run, mlflow_run_id=run_id, parent_version=parent.version.version if parent else None)
@@ -103,13 +111,15 @@ def _train_and_register(
     }
     watch.begin("train")
     validate = _validation(catalog, judged_on[SceneRole.VALIDATION], patch_size) if config.needs_validation else None
-    fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, TrainingReport(work, tracking, run_id), validate)
+    report = TrainingReport(work, tracking, run_id)
+    fit(segmenter, dataset, config, device(catalog), UNKNOWN, report, validate, scheme.names)
     watch.begin("evaluate")
     after = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
     gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     origin = ModelOrigin(
-        classes=head_classes(segmenter.head, [item.name for item in CLASSES]),
+        classes=head_classes(segmenter.head, scheme.names, scheme.foreground),
+        label_classes=card_classes(scheme),
         patch_size_px=patch_size,
         parent_version=parent.version.version if parent else None,
         labels=_provenance(run, labels),
@@ -211,7 +221,7 @@ def _conclude(
             closed.seconds = watch.seconds()
 
 
-def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
+def _starting_point(work: Work, parent: LoadedVersion | None, seed: int, scheme: ClassScheme) -> GlacierSegmenter:
     """Return the champion's network or, before the first, fresh weights and the statistics of the pool.
 
     Raises:
@@ -225,7 +235,7 @@ def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> Glac
         pool = {scene.name: source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])}
     channels = first_channels(settings, pool)
     statistics = channel_statistics(((source, strips_of(source.grid)) for source in pool.values()), channels)
-    return place(fresh_network(settings, channels, statistics, seed), device(work.catalog))
+    return place(fresh_network(settings, channels, statistics, seed, scheme.ranked), device(work.catalog))
 
 
 def _labels(work: Work, run: TrainingRun) -> Sequence[Label]:

@@ -11,7 +11,7 @@ from catalog import labels, training
 from catalog.pixel_regions import decode_region
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
 from imagery.channels import ELEVATION, SLOPE
-from imagery.classes import BACKGROUND, UNKNOWN, by_name
+from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from imagery.scene import SceneReader, SceneSource
@@ -20,8 +20,9 @@ from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event
 from labeling.regions import BrushRegion, Region, decode_result
 from services import raster_keys
+from services.class_scheme import class_scheme
 from services.label_events import describes
-from services.label_studio import LABELS, label_studio
+from services.label_studio import label_studio
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers.jobs import Work
@@ -98,16 +99,17 @@ def _make_label(
     """Draw the mask of an annotation and store its raster; the row is for the caller to add."""
     source, window = source_of(scene), window_of(patch)
     height, width = window.shape
-    drawn = draw(decode_result(saved.result, height=height, width=width, labels=LABELS), height, width)
+    scheme = class_scheme(work.catalog)
+    drawn = draw(decode_result(saved.result, height=height, width=width, labels=scheme.labels), height, width, scheme)
     asked = decode_region(proposal.region, height, width)
-    mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN.value))
+    mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN))
     store = raster_store(work.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
-    checksum = store.put(key, mask_to_geotiff(mask, source.grid, window))
+    checksum = store.put(key, mask_to_geotiff(mask, source.grid, scheme, window))
     shown = np.zeros_like(drawn)
     if proposal.preannotated_by is not None:
-        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)))
-        shown[shown == UNKNOWN.value] = BACKGROUND.value  # no data: nothing was drawn there to be edited
+        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)), scheme)
+        shown[shown == UNKNOWN] = BACKGROUND  # no data: nothing was drawn there to be edited
     annotator = _annotator(work, saved.completed_by)
     return Label(
         patch_id=patch.id,
@@ -125,7 +127,7 @@ def _make_label(
     )
 
 
-def draw(regions: list[Region], height: int, width: int) -> NDArray[np.uint8]:
+def draw(regions: list[Region], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:
     """Paint regions in drawing order onto background, as the annotator saw them: where they overlap the last one wins.
 
     Returns:
@@ -133,7 +135,7 @@ def draw(regions: list[Region], height: int, width: int) -> NDArray[np.uint8]:
     """
     layers: list[tuple[int, BaseGeometry | NDArray[np.bool_]]] = []
     for region in regions:
-        value = by_name(region.label).value
+        value = scheme.by_name(region.label).value
         if isinstance(region, BrushRegion):
             layers.append((value, region.mask))
             continue

@@ -12,7 +12,7 @@ from catalog import rounds, scorings
 from catalog.context import Catalog
 from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scene, Scoring
 from catalog.registry import ModelVersion, registry_of
-from imagery.classes import CLASSES
+from imagery.classes import ClassScheme
 from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
@@ -20,13 +20,14 @@ from labeling.client import LabelStudio
 from labeling.predictions import build_prediction, score_of
 from labeling.tasks import TaskData, to_task
 from services import raster_keys
+from services.class_scheme import class_scheme
 from services.image_urls import ImageUrls, image_urls
-from services.label_studio import LABELS, connect, label_studio
+from services.label_studio import connect, label_studio
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from services.version_figures import figures_of
 from workers.jobs import Work
-from workers.preannotation import clean, is_useful, regions
+from workers.preannotation import clean, drawable, is_useful, regions
 from workers.views import draw_views
 
 UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
@@ -34,14 +35,25 @@ UNTRAINED = "no model yet"  # the "model version" of tasks that no model has see
 
 @dataclass(frozen=True)
 class Publication:
-    """What all tasks of one publication share."""
+    """What all tasks of one publication share.
+
+    Attributes:
+        catalog: Settings and rows.
+        store: Holds maps and views.
+        urls: Makes addresses of views.
+        scheme: The classes that annotators draw.
+        scoring: The newest scoring; None before the first.
+        preannotating: The version that draws pre-annotations; None if none is to be drawn.
+        class_names: Names of the classes that the scoring version tells apart: a binary head tells two apart.
+    """
 
     catalog: Catalog
     store: RasterStore
     urls: ImageUrls
+    scheme: ClassScheme
     scoring: Scoring | None
     preannotating: ModelVersion | None
-    classes: int = len(CLASSES)  # that the scoring version tells apart: a binary head knows two
+    class_names: Sequence[str]
 
     @property
     def shown_version(self) -> str:
@@ -99,7 +111,9 @@ def _prepare_proposals(work: Work, publication: Publication, proposals: Sequence
         if proposal.shown_version is not None:
             continue
         scene = proposal.patch.scene
-        views = draw_views(publication.store, scene, proposal.patch, publication.scoring_of(scene), publication.classes)
+        views = draw_views(
+            publication.store, scene, proposal.patch, publication.scoring_of(scene), len(publication.class_names)
+        )
         with work.catalog.write() as session:
             row = session.get_one(Proposal, proposal.id)
             row.views, row.shown_version = views, publication.shown_version
@@ -115,13 +129,14 @@ def _proposals(session: Session, condition: ColumnElement[bool]) -> list[Proposa
 def _prepare(catalog: Catalog) -> Publication:
     with catalog.read() as session:
         scoring = scorings.newest(session)
-    store, urls = raster_store(catalog), image_urls(catalog)
+    store, urls, scheme = raster_store(catalog), image_urls(catalog), class_scheme(catalog)
     if scoring is None:
-        return Publication(catalog, store, urls, None, None)
+        return Publication(catalog, store, urls, scheme, None, None, scheme.names)
     version = registry_of(catalog.settings).get(scoring.model_version)
     figures = figures_of(version)
-    preannotating = version if catalog.settings.preannotation != "none" and is_useful(figures) else None
-    return Publication(catalog, store, urls, scoring, preannotating, len(figures.class_names))
+    wanted = catalog.settings.preannotation != "none" and is_useful(figures)
+    preannotating = version if wanted and drawable(figures.class_names, scheme) else None
+    return Publication(catalog, store, urls, scheme, scoring, preannotating, figures.class_names)
 
 
 def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict[str, Any]:
@@ -132,7 +147,7 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
-        reason=_reason(proposal, of_round, publication.classes),
+        reason=_reason(proposal, of_round, len(publication.class_names)) + _why_undrawn(publication),
         place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
         priority=float(of_round.size - proposal.rank),
         **{field: publication.urls.url(patch.id, name) for field, name in (proposal.views or {}).items()},
@@ -152,6 +167,16 @@ def _reason(proposal: Proposal, of_round: Round, classes: int) -> str:
     return f"Round {of_round.id}: drawn at random, to start from"
 
 
+def _why_undrawn(publication: Publication) -> str:
+    """Say why a model that could draw a pre-annotation does not: it cannot tell the classes apart."""
+    if publication.scoring is None or drawable(publication.class_names, publication.scheme):
+        return ""
+    return (
+        f"; no proposal is drawn: model version {publication.scoring.model_version} tells only "
+        f"{' from '.join(reversed(publication.class_names))}, not the classes to draw"
+    )
+
+
 def _prediction(publication: Publication, proposal: Proposal, priority: float) -> dict[str, Any]:
     """Compose the pre-annotation; without a useful model it is empty and only gives the task its place in the queue."""
     window, scene = window_of(proposal.patch), proposal.patch.scene
@@ -159,9 +184,11 @@ def _prediction(publication: Publication, proposal: Proposal, priority: float) -
     version, scoring = publication.drawn_by(scene), publication.scoring
     if version is not None and scoring is not None:
         shown = clean(read_map(publication.store.uri(raster_keys.scored(scoring.id, scene.id, "classes")), window))
-        drawn = list(regions(shown, publication.catalog.settings.preannotation))
+        labels = drawable(publication.class_names, publication.scheme)
+        drawn = list(regions(shown, publication.catalog.settings.preannotation, labels))
         publication.store.put(
-            raster_keys.preannotation(proposal.uid, version), mask_to_geotiff(shown, source_of(scene).grid, window)
+            raster_keys.preannotation(proposal.uid, version),
+            mask_to_geotiff(shown, source_of(scene).grid, publication.scheme, window),
         )
     return build_prediction(
         drawn,
@@ -169,7 +196,7 @@ def _prediction(publication: Publication, proposal: Proposal, priority: float) -
         score=score_of(priority),
         height=window.height,
         width=window.width,
-        labels=LABELS,
+        labels=publication.scheme.labels,
     )
 
 

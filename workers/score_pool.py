@@ -15,6 +15,7 @@ from catalog.records import Scoring
 from catalog.registry import registry_of
 from models.agreement import top_agreement
 from models.measures import MEASURES
+from services.class_scheme import class_scheme
 from services.places import raster_store
 from workers.jobs import Work
 from workers.scored_maps import put_together
@@ -45,7 +46,7 @@ def score_by(work: Work, version: int) -> None:
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
     for done, of_scene in enumerate(by_scene):
         work.progress(done, len(by_scene), "putting the maps together")
-        put_together(raster_store(work.catalog), of_scene)
+        put_together(raster_store(work.catalog), of_scene, class_scheme(work.catalog))
     with work.catalog.read() as session:
         agreement = {measure: _agreement(session, scoring, measure) for measure in MEASURES}
     with work.catalog.write() as session:

@@ -19,6 +19,7 @@ from imagery.scene import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
 from models.measures import score_patch
+from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers.jobs import Work
@@ -66,7 +67,7 @@ def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
     run = _Run(work, champion, shard, patches)
     # The windows end before the reader does, whatever happens: they read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(raster_store(work.catalog), shard, windows, champion.segmenter.head)
+        write_part(raster_store(work.catalog), shard, windows, champion.segmenter.decide, class_scheme(work.catalog))
     with work.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             _store(session, shard, patches, run.scores)

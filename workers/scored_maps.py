@@ -3,7 +3,7 @@
 What all passes say of contested patches lies over what a survey says of the whole scene.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,20 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.records import Shard
-from imagery.classes import UNKNOWN
+from imagery.classes import UNKNOWN, ClassScheme
 from imagery.cog import float_map_writer
 from imagery.grid import Window
 from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
 from imagery.stitching import stitch
 from imagery.store import RasterStore
-from models.heads import Head, decide
 from services import raster_keys
 from services.scenes import source_of
 
 MAPS: Final = ("classes", "entropy")
 ENTROPY_IN_NATS: Final = "predictive entropy (nats)"
 ROWS_TOGETHER: Final = 512
+
+Decide = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+"""Class probabilities (K, h, w) to class values (h, w)."""
 
 ScoredWindow = tuple[Window, NDArray[np.float32]]
 """A window of a scene, and (K + 2, h, w): its class probabilities, entropy in nats, and 1 where there is no data."""
@@ -39,7 +41,9 @@ def window_of_shard(shard: Shard) -> Window:
     return Window(shard.first_row, 0, height, source_of(shard.scene).grid.width)
 
 
-def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow], head: Head) -> None:
+def write_part(
+    store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow], decide: Decide, scheme: ClassScheme
+) -> None:
     """Blend the windows of a shard where they overlap, and store its part of the scene's maps.
 
     Where it has no window, because nothing is contested there, the part is unknown and not a number. The map of
@@ -49,7 +53,8 @@ def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow]
         store: gets the parts.
         shard: with its scene.
         windows: row by row.
-        head: how probabilities become classes.
+        decide: how probabilities become classes.
+        scheme: the classes.
     """
     rows = window_of_shard(shard)
     grid = source_of(shard.scene).grid.subgrid(rows)
@@ -63,13 +68,13 @@ def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow]
         with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
             for row, strip in stitch(shifted, grid.height, grid.width, holes=shard.stage > 0):
                 probability, entropy, invalid = strip[:-2], strip[-2], ~(strip[-1] == 0)  # 1 without data, NaN in holes
-                classes[row : row + strip.shape[1]] = np.where(invalid, UNKNOWN.value, decide(probability, head))
+                classes[row : row + strip.shape[1]] = np.where(invalid, UNKNOWN, decide(probability))
                 write_entropy(row, np.where(invalid, np.float32(np.nan), entropy))
-        store.put(_part(shard, "classes"), mask_to_geotiff(classes, grid))
+        store.put(_part(shard, "classes"), mask_to_geotiff(classes, grid, scheme))
         store.put_file(_part(shard, "entropy"), entropy_file)
 
 
-def put_together(store: RasterStore, shards: Sequence[Shard]) -> None:
+def put_together(store: RasterStore, shards: Sequence[Shard], scheme: ClassScheme) -> None:
     """Make the maps of a scene from the parts of all its shards, and drop the parts; nothing if that was done.
 
     Where the patches of two shards of a stage overlap, the part of each counts up to the middle of what they share;
@@ -78,12 +83,13 @@ def put_together(store: RasterStore, shards: Sequence[Shard]) -> None:
     Args:
         store: has the parts, gets the maps.
         shards: all of one scene in one scoring, by stage from north to south.
+        scheme: the classes.
     """
     base = [shard for shard in shards if shard.stage == 0]
     contested = [shard for shard in shards if shard.stage > 0 and store.exists(_part(shard, "entropy"))]
     layers = _Layers(store, base, contested, made=store.exists(_map(base[0], "entropy")))
     if contested or not layers.made:
-        _write_maps(layers)
+        _write_maps(layers, scheme)
     for what, shard in product(reversed(MAPS), shards):  # a part counts while its entropy is there
         if store.exists(_part(shard, what)):  # those of earlier stages may have been dropped then
             store.delete(_part(shard, what))
@@ -124,13 +130,13 @@ class _Layers:
             part = window_of_shard(shard)
             first, last = max(row, part.row_off), min(row + len(strip), part.row_off + part.height)
             for at, over in _strips(self.store.uri(_part(shard, what)), part, first, last):
-                known = over != UNKNOWN.value if what == "classes" else ~np.isnan(over)
+                known = over != UNKNOWN if what == "classes" else ~np.isnan(over)
                 rows = slice(at - row, at - row + len(over))
                 strip[rows] = np.where(known, over, strip[rows])
         return strip
 
 
-def _write_maps(layers: _Layers) -> None:
+def _write_maps(layers: _Layers, scheme: ClassScheme) -> None:
     store, shard = layers.store, layers.base[0]
     grid = source_of(shard.scene).grid
     classes = np.empty((grid.height, grid.width), dtype=np.uint8)
@@ -141,7 +147,7 @@ def _write_maps(layers: _Layers) -> None:
         with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
             for row, strip in layers.strips("entropy"):
                 write_entropy(row, strip)
-        store.put(_map(shard, "classes"), mask_to_geotiff(classes, grid))
+        store.put(_map(shard, "classes"), mask_to_geotiff(classes, grid, scheme))
         store.put_file(_map(shard, "entropy"), entropy_file)  # last: who finds it finds the other
 
 

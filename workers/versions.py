@@ -11,7 +11,9 @@ from models.bundle import read_bundle
 from models.card import ModelCard
 from models.inference import pick_device, place
 from models.segmenter import GlacierSegmenter
+from services.class_scheme import class_scheme
 from services.places import bundle_cache
+from workers.label_classes import check_classes
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def load_champion(catalog: Catalog) -> LoadedVersion | None:
 
     Raises:
         ServiceDownError: MLflow does not answer.
+        ConflictError: it was trained on other classes than those of this installation.
     """
     models = registry_of(catalog.settings)
     champion = models.champion()
@@ -42,4 +45,5 @@ def load_champion(catalog: Catalog) -> LoadedVersion | None:
         return None
     # The ONNX file, as large as the weights, is for others; MLflow hands out some ten megabytes a second.
     segmenter, card = read_bundle(bundle_cache(catalog.settings, models).directory(champion, (CARD, WEIGHTS)))
+    check_classes(card, class_scheme(catalog), champion.version)
     return LoadedVersion(champion, place(segmenter, device(catalog)), card)

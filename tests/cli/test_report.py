@@ -311,7 +311,7 @@ def test_maps_of_different_shape_are_not_compared() -> None:
 
 
 def test_masks_take_the_colours_of_the_legend() -> None:
-    picture = draw_mask(np.array([[CLEAN_ICE.value, UNKNOWN.value]], dtype=np.uint8))
+    picture = draw_mask(np.array([[CLEAN_ICE.value, UNKNOWN]], dtype=np.uint8))
     assert picture.tolist() == [[list(CLEAN_ICE.rgb), list(UNKNOWN.rgb)]]
 
 

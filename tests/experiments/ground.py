@@ -32,7 +32,7 @@ def paint(
     height, width = truth.shape
     a, b, c, d, e, f = NORTH_UP
     if bands is None:
-        bands = np.stack([np.where(truth == UNKNOWN.value, 9, truth) * 60.0 + 20 * (i + 1) for i in range(4)])
+        bands = np.stack([np.where(truth == UNKNOWN, 9, truth) * 60.0 + 20 * (i + 1) for i in range(4)])
     path = write_geotiff(folder / f"{name}.tif", bands.astype(np.float32), descriptions=BAND_NAMES)
     map_path = folder / f"{name}_truth.tif"
     map_path.write_bytes(mask_to_geotiff(truth, Grid(UTM_45N, (a, b, c, d, e, f), width, height)))
@@ -60,7 +60,7 @@ def covered(places: Sequence[Place], area: StudyArea) -> NDArray[np.int64]:
 
 def judged(study: Study, part: str = "test") -> list[int]:
     """Pixels of each window of a part that have a class."""
-    return [int((mask != UNKNOWN.value).sum()) for mask in study.masks(part)]
+    return [int((mask != UNKNOWN).sum()) for mask in study.masks(part)]
 
 
 @dataclass

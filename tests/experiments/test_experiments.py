@@ -200,7 +200,7 @@ def test_without_short_wave_infrared_there_is_no_snow_index(visible_found: Run) 
 
 def test_windows_are_counted_by_their_share_of_debris(found: Run, study: Study) -> None:
     (table,) = found("debris-share").tables
-    shares = [(mask == DEBRIS_COVERED_ICE.value).sum() / (mask != UNKNOWN.value).sum() for mask in study.masks("test")]
+    shares = [(mask == DEBRIS_COVERED_ICE.value).sum() / (mask != UNKNOWN).sum() for mask in study.masks("test")]
     assert names(table) == ["> 0%", "> 1%", "> 2%", "> 5%", "> 10%"]
     counted = [row.values["windows"] for row in table.rows]
     assert counted == [sum(share > threshold for share in shares) for threshold in DEBRIS_THRESHOLDS]
@@ -229,7 +229,7 @@ def test_each_third_is_judged_beside_the_ground_of_its_training(found: Run, area
     for row, of_part in zip(table.rows, places, strict=True):
         assert row.values["windows"] == len(of_part)
         truth = np.stack([read_map(area.truth, place.window) for place in of_part])
-        judged = truth[truth != UNKNOWN.value]  # the bands of this scene have data wherever the truth is known
+        judged = truth[truth != UNKNOWN]  # the bands of this scene have data wherever the truth is known
         assert row.values["share of clean ice"] == pytest.approx((judged == CLEAN_ICE.value).mean(), abs=0.02)
         assert row.values["share of debris"] == pytest.approx((judged == DEBRIS_COVERED_ICE.value).mean(), abs=0.02)
 

@@ -138,7 +138,7 @@ def test_trap_channels_are_permuted_on_the_test_windows_and_salient_on_those_of_
     def predict(raw: NDArray[np.float32]) -> NDArray[np.uint8]:
         return decide(segmenter.probabilities(torch.from_numpy(raw)[None])[0].numpy(), "multiclass")
 
-    permuted = permutation_importance(predict, list(test.arrays()), study.channels, 3, UNKNOWN.value, 0, PERMUTATIONS)
+    permuted = permutation_importance(predict, list(test.arrays()), study.channels, 3, UNKNOWN, 0, PERMUTATIONS)
     for item in (CLEAN_ICE, DEBRIS_COVERED_ICE):
         drops = permuted.drops(lambda scores, item=item: scores.iou[item.value])
         assert tuple(result["permutation"][item.name].values()) == drops.values

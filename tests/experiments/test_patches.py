@@ -38,7 +38,7 @@ def test_the_truth_is_that_of_the_map_where_there_is_data(area: StudyArea) -> No
     with PatchReader([area]) as reader, SceneReader(area.source) as scene:
         for window in WINDOWS:
             _, mask = reader.patch(Place(area, window))
-            expected = np.where(scene.valid_mask(window), read_map(area.truth, window), UNKNOWN.value)
+            expected = np.where(scene.valid_mask(window), read_map(area.truth, window), UNKNOWN)
             np.testing.assert_array_equal(mask, expected)
 
 
@@ -46,7 +46,7 @@ def test_the_truth_is_that_of_the_map_where_there_is_data(area: StudyArea) -> No
 def test_which_pixels_are_judged_does_not_depend_on_the_channels(tmp_path: Path, channels: list[str]) -> None:
     area = gap(tmp_path)
     expected = half_ice(32, 32)
-    expected[5:7] = UNKNOWN.value
+    expected[5:7] = UNKNOWN
     with PatchReader([area]) as reader:
         ((raw, mask),) = PatchSet(reader, [Place(area, WINDOWS[0])], channels).arrays()
     np.testing.assert_array_equal(mask, expected)

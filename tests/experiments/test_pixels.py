@@ -105,6 +105,6 @@ def _best_threshold(study: Study, part: str) -> float:
     patches = list(ground_of(study).patch_set(study.division, part, [NDSI]).arrays())
     index = np.concatenate([raw[0].ravel() for raw, _ in patches])
     mask = np.concatenate([mask.ravel() for _, mask in patches])
-    index, glacier = index[mask != UNKNOWN.value], mask[mask != UNKNOWN.value] > 0
+    index, glacier = index[mask != UNKNOWN], mask[mask != UNKNOWN] > 0
     iou = [(glacier & (index >= t)).sum() / (glacier | (index >= t)).sum() for t in NDSI_THRESHOLDS]
     return NDSI_THRESHOLDS[int(np.argmax(iou))]

@@ -226,7 +226,7 @@ def test_shaded_ice_is_dark_and_blue(landscape: Landscape) -> None:
 
 def test_debris_looks_like_rock_but_is_cooler(scene: SyntheticScene) -> None:
     rasters, truth = _rasters(scene), _read(scene.truth)
-    rock = (truth == BACKGROUND.value) & (rasters["swir1"] > 50)
+    rock = (truth == BACKGROUND) & (rasters["swir1"] > 50)
     debris = truth == DEBRIS_COVERED_ICE.value
     for name in ("blue", "red", "nir"):
         spread = rasters[name][rock].std()
@@ -238,10 +238,10 @@ def test_debris_looks_like_rock_but_is_cooler(scene: SyntheticScene) -> None:
 def test_cloud_is_masked_and_throws_its_shadow(landscape: Landscape) -> None:
     pixels = landscape.pixels(Window(0, 0, 302, 262))
     cloud = pixels.quality == QUALITY_CLOUD
-    assert np.array_equal(cloud, pixels.truth == UNKNOWN.value)
+    assert np.array_equal(cloud, pixels.truth == UNKNOWN)
     swir1, red = pixels.reflective[REFLECTIVE.index("swir1")], pixels.reflective[REFLECTIVE.index("red")]
     assert swir1[cloud].mean() > 2 * swir1[pixels.truth == CLEAN_ICE.value].mean()
-    rock = pixels.truth == BACKGROUND.value
+    rock = pixels.truth == BACKGROUND
     shaded, lit = rock & (pixels.quality == QUALITY_CLOUD_SHADOW), rock & (pixels.quality == QUALITY_CLEAR)
     assert red[shaded].mean() < red[lit].mean()
 
@@ -253,7 +253,7 @@ def test_scan_gaps_are_nodata_in_every_band_and_masked_in_the_truth(gapped: Synt
     for name in REFLECTIVE:
         assert np.array_equal(rasters[name] == FILL, gaps)
     assert np.array_equal(rasters["quality"] == QUALITY_FILL, gaps)
-    assert (truth[gaps] == UNKNOWN.value).all()
+    assert (truth[gaps] == UNKNOWN).all()
     # A thermal pixel is lost where all four pixels of 30 m are.
     assert np.array_equal(rasters["thermal_low"] == FILL, gaps.reshape(75, 2, 100, 2).all(axis=(1, 3)))
 

@@ -60,7 +60,11 @@ def test_decision_of_two_binaries_is_recovered_from_the_three_probabilities():
 def test_probabilities_sum_to_one(head):
     logits = 30 * torch.randn(2, {"multiclass": 3, "binary": 1, "two_binaries": 2}[head], 4, 5)
     probability = class_probabilities(logits, head)
-    assert probability.shape[1] == output_classes(head, logits_per_network(head, 3)) == len(head_classes(head, NAMES))
+    assert (
+        probability.shape[1]
+        == output_classes(head, logits_per_network(head, 3), 2)
+        == len(head_classes(head, NAMES, "glacier"))
+    )
     torch.testing.assert_close(probability.sum(1), torch.ones(2, 4, 5))
 
 
@@ -109,11 +113,11 @@ def test_truth_for_a_binary_head_is_glacier_of_either_kind():
 
 
 def test_binary_classes_are_background_and_glacier():
-    assert head_classes("binary", NAMES) == ("background", "glacier")
-    assert head_classes("two_binaries", NAMES) == NAMES
+    assert head_classes("binary", NAMES, "glacier") == ("background", "glacier")
+    assert head_classes("two_binaries", NAMES, "glacier") == NAMES
 
 
 @pytest.mark.parametrize(("head", "logits"), [("multiclass", 1), ("binary", 3), ("two_binaries", 2)])
 def test_head_that_does_not_go_with_the_network_is_refused(head, logits):
     with pytest.raises(ValueError, match="binary heads take networks of a single logit"):
-        output_classes(head, logits)
+        output_classes(head, logits, 2)

@@ -99,7 +99,7 @@ def test_patch_statistics_are_of_valid_pixels_and_nodata_is_their_mean():
 
 def test_head_and_network_must_fit():
     unet = UNet(UNetConfig(in_channels=2, classes=1, depth=1, width=2))
-    with pytest.raises(ValueError, match="takes a UNetPair"):
+    with pytest.raises(ValueError, match="takes BinaryUNets"):
         GlacierSegmenter(CHANNELS, MEAN, STD, unet, "two_binaries")
     with pytest.raises(ValueError, match="single logit"):
         GlacierSegmenter(CHANNELS, MEAN, STD, unet)

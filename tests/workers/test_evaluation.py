@@ -21,7 +21,7 @@ def scenes(catalog, tmp_path):
 
 
 def predicted(scene) -> np.ndarray:
-    return predict_classes(champion().segmenter, source_of(scene), 32, 4, UNKNOWN.value)
+    return predict_classes(champion().segmenter, source_of(scene), 32, 4, UNKNOWN)
 
 
 def test_one_matrix_counts_every_judged_pixel_of_all_scenes_once(catalog, scenes, tmp_path):
@@ -33,7 +33,7 @@ def test_one_matrix_counts_every_judged_pixel_of_all_scenes_once(catalog, scenes
     truth[60:90, 50:130] = 2
     for scene in scenes:
         classes = predicted(scene)
-        judged = classes != UNKNOWN.value
+        judged = classes != UNKNOWN
         np.add.at(confusion, (truth[judged], classes[judged]), 1)
     assert np.array(metrics.confusion).tolist() == confusion.tolist()
     assert confusion.sum() == 100 * 160 + 100 * 140  # the second scene lacks 20 columns
@@ -50,7 +50,7 @@ def test_a_perfect_prediction_scores_one(catalog, scenes):
 def test_unknown_truth_is_not_judged(catalog, scenes):
     scene = scenes[0]
     truth = predicted(scene)
-    truth[:50] = UNKNOWN.value
+    truth[:50] = UNKNOWN
     raster_store(catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source_of(scene).grid))
     metrics = evaluate(catalog, champion().segmenter, [scene], 32)
     assert np.array(metrics.confusion).sum() == 50 * 160

@@ -94,8 +94,8 @@ def test_a_line_covers_no_pixel():
 def test_a_polygon_beyond_the_edge_is_cut_off():
     outside = PolygonRegion("masked/unknown", np.array([[-10, -10], [5, -10], [5, 5], [-10, 5]], float))
     mask = draw([outside], SIDE, SIDE)
-    assert (mask[:5, :5] == UNKNOWN.value).all()
-    assert (mask == UNKNOWN.value).sum() == 25
+    assert (mask[:5, :5] == UNKNOWN).all()
+    assert (mask == UNKNOWN).sum() == 25
 
 
 # Created, updated, deleted, skipped, empty
@@ -114,7 +114,7 @@ def test_a_created_annotation_becomes_a_mask_on_the_patchs_own_grid(desk):
             patch = session.get_one(Patch, desk.first.patch_id)
         grid = source_of(desk.scene).grid
         assert (raster.crs.to_string(), raster.transform) == (grid.crs, grid.window_transform(window_of(patch)))
-        assert raster.nodata == UNKNOWN.value
+        assert raster.nodata == UNKNOWN
     assert (mask[9, 9], mask[5, 5], mask[15, 28], mask[29, 4]) == (0, 1, 2, 0)
     assert mask[12, 20] == DEBRIS_COVERED_ICE.value  # both were drawn there, the polygon last
     assert (label.annotator, label.simulated, label.lead_time_s) == ("unknown", False, 12.5)
@@ -177,7 +177,7 @@ def test_an_empty_submission_says_that_there_is_no_ice(desk):
 
 def test_masked_or_unknown_is_a_value_of_its_own(desk):
     desk.deliver(saved(desk.first, [brush(CLEAN), brush(box(0, 0, 10, 32), "masked/unknown", "b2")]))
-    assert (desk.mask()[:10] == UNKNOWN.value).all()
+    assert (desk.mask()[:10] == UNKNOWN).all()
     assert desk.mask()[15, 10] == CLEAN_ICE.value
 
 
@@ -190,7 +190,7 @@ def test_ground_beyond_the_border_is_stored_as_unknown_not_as_background(desk, t
         session.get_one(Scene, desk.scene.id).source = bordered.to_json()
     desk.deliver(saved(desk.first, [brush(CLEAN)]))
     np.testing.assert_array_equal(desk.mask()[:, :16], CLEAN[:, :16])
-    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert (desk.mask()[:, 16:] == UNKNOWN).all()
     (label,) = desk.standing()
     assert label.edited_px == CLEAN.sum()  # what the annotator did, wherever
 
@@ -198,7 +198,7 @@ def test_ground_beyond_the_border_is_stored_as_unknown_not_as_background(desk, t
 def test_ground_without_any_data_is_stored_as_unknown(catalog, tmp_path):
     desk = sit_down(catalog, tmp_path / "b.tif", nodata_columns=80)  # columns 80 to 159 of the scene
     desk.deliver(saved(desk.second, [brush(box(0, 0, 4, 32))]))
-    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert (desk.mask()[:, 16:] == UNKNOWN).all()
     assert (desk.mask()[:4, :16] == CLEAN_ICE.value).all()
     assert not desk.mask()[4:, :16].any()
 
@@ -212,7 +212,7 @@ def test_fill_is_stored_as_unknown_though_flags_and_relief_have_values_there(cat
         stack = describe((*source_of(desk.scene).bands, BandSource(beside, str(everywhere), 1)))
         session.get_one(Scene, desk.scene.id).source = stack.to_json()
     desk.deliver(saved(desk.second, []))
-    assert (desk.mask()[:, 16:] == UNKNOWN.value).all()
+    assert (desk.mask()[:, 16:] == UNKNOWN).all()
     assert not desk.mask()[:, :16].any()
 
 

@@ -39,9 +39,9 @@ def test_an_item_is_pixels_and_mask(catalog, tmp_path):
         with SceneReader(source_of(scene)) as reader:
             pixels = reader.read(("nir", "red"), window_of(label.patch))
         np.testing.assert_array_equal(raw.numpy(), pixels)
-        expected = np.where(np.isnan(pixels).any(axis=0), UNKNOWN.value, blobs(number))
+        expected = np.where(np.isnan(pixels).any(axis=0), UNKNOWN, blobs(number))
         np.testing.assert_array_equal(mask.numpy(), expected)
-    assert (dataset[2][1] == UNKNOWN.value).all()  # a patch of nodata teaches nothing, whatever was drawn
+    assert (dataset[2][1] == UNKNOWN).all()  # a patch of nodata teaches nothing, whatever was drawn
 
 
 def test_files_are_read_once(catalog, tmp_path):
@@ -72,4 +72,4 @@ def test_the_labels_of_parts_of_a_patch_are_one_item(catalog, tmp_path):
     dataset = LabelledPatchDataset(labels, BAND_NAMES, store)
     assert len(dataset) == 1
     rows = dataset[0][1].numpy()[:, 0]
-    assert rows.tolist() == [1] * (size // 2) + [2] * (size // 4) + [UNKNOWN.value] * (size // 4)
+    assert rows.tolist() == [1] * (size // 2) + [2] * (size // 4) + [UNKNOWN] * (size // 4)

@@ -21,7 +21,7 @@ def redrawn(result: list, height: int, width: int) -> np.ndarray:
 
 
 def ice_only(mask: np.ndarray) -> np.ndarray:
-    return np.where(mask == UNKNOWN.value, 0, mask)
+    return np.where(mask == UNKNOWN, 0, mask)
 
 
 @pytest.mark.parametrize("form", ["brush", "polygon"])
@@ -61,7 +61,7 @@ def test_brush_gives_one_region_a_class():
 @pytest.mark.parametrize("form", ["brush", "polygon", "none"])
 def test_no_ice_gives_no_region(form):
     assert list(regions(np.zeros((8, 8), np.uint8), form)) == []
-    assert list(regions(np.full((8, 8), UNKNOWN.value, np.uint8), form)) == []
+    assert list(regions(np.full((8, 8), UNKNOWN, np.uint8), form)) == []
 
 
 def test_none_gives_none():

@@ -146,7 +146,7 @@ def test_every_head_is_trained_scored_and_judged(head: str, catalog: Catalog, tm
     with SceneReader(source) as reader:
         raw = read_batch(reader, channels, windows)
     masks = [torch.from_numpy(np.ascontiguousarray(forged.truth[window.slices])) for window in windows]
-    fit(segmenter, list(zip(raw, masks, strict=True)), training_config(settings, 0), torch.device("cpu"), UNKNOWN.value)
+    fit(segmenter, list(zip(raw, masks, strict=True)), training_config(settings, 0), torch.device("cpu"), UNKNOWN)
     prediction = predict_mc(segmenter, raw, 2, 1)
     decided = {int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(decide(patch, head))}
     assert decided <= set(range(segmenter.classes))

@@ -191,7 +191,7 @@ def test_a_scene_tiled_later_is_scored_too(catalog, scene, tmp_path):
 def test_maps_lie_on_the_scene_and_leave_nodata_out(catalog, scene):
     run(catalog)
     classes, entropy = rasters(catalog, 1, scene)
-    assert (classes[:, -40:] == UNKNOWN.value).all()
+    assert (classes[:, -40:] == UNKNOWN).all()
     assert np.isnan(entropy[:, -40:]).all()
     assert set(np.unique(classes[:, :-40])) <= {0, 1, 2}
     assert (entropy[:, :-40] >= 0).all()
@@ -291,7 +291,7 @@ def test_a_survey_finds_the_patches_that_all_passes_are_spent_on(catalog, scene,
 def test_maps_show_all_passes_where_contested_and_the_survey_elsewhere(catalog, scene, surveying):
     run_stages(catalog)
     classes, entropy = rasters(catalog, 1, scene)
-    assert (classes[:, -40:] == UNKNOWN.value).all()
+    assert (classes[:, -40:] == UNKNOWN).all()
     assert np.isnan(entropy[:, -40:]).all()
     assert np.isfinite(entropy[:, :-40]).all()
     network, seen = champion().segmenter, set()

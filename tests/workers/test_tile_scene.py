@@ -98,7 +98,7 @@ def test_the_truth_is_unknown_outside_the_border(catalog, tmp_path):
     tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
     truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene_id)))
     np.testing.assert_array_equal(truth[:, :80], forged.truth[:, :80])
-    assert (truth[:, 80:] == UNKNOWN.value).all()
+    assert (truth[:, 80:] == UNKNOWN).all()
 
 
 def test_outlines_that_miss_the_scene_reject_it(catalog, tmp_path):
