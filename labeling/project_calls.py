@@ -61,6 +61,11 @@ class ProjectCalls(Connection):
             if stale:
                 self._sdk.projects.update(project_id, **stale)
 
+    def project_title(self, project_id: int) -> str:
+        """Return the title of a project."""
+        with calling(self._url, f"show the project {project_id}"):
+            return self._sdk.projects.get(project_id).title or ""
+
     def delete_project(self, project_id: int) -> None:
         """Delete a project with everything in it."""
         with calling(self._url, f"delete the project {project_id}"):
