@@ -196,11 +196,19 @@ def current(session: Session, patch_id: int) -> list[Label]:
     return list(session.scalars(newest_first.options(joinedload(Label.proposal))))
 
 
-def supersede(session: Session, event: LabelEvent) -> list[Label]:
-    """End the standing label of an event's annotation (updated, skipped or deleted); its row and mask are kept."""
-    told_by = LabelEvent.annotation_created_at.is_not_distinct_from(event.annotation_created_at)
-    mine = (Label.project_id == event.project_id) & (Label.annotation_id == event.annotation_id)
-    return _end(session, mine & told_by)
+def supersede(
+    session: Session, project_id: int | None, annotation_id: int | None, created_at: datetime | None = None
+) -> list[Label]:
+    """End the standing label of an annotation (updated, skipped or deleted); its row and mask are kept.
+
+    Args:
+        session: a writing session.
+        project_id: the project of the annotation.
+        annotation_id: its id.
+        created_at: when it was created; None if its event did not tell.
+    """
+    told_by = LabelEvent.annotation_created_at.is_not_distinct_from(created_at)
+    return _end(session, (Label.project_id == project_id) & (Label.annotation_id == annotation_id) & told_by)
 
 
 def _end(session: Session, condition: ColumnElement[bool]) -> list[Label]:
@@ -215,7 +223,8 @@ def _end(session: Session, condition: ColumnElement[bool]) -> list[Label]:
 
 def store(session: Session, label: Label) -> None:
     """Store an expert's mask in place of the annotation's earlier one."""
-    supersede(session, get_event(session, label.event_id))
+    created_at = get_event(session, label.event_id).annotation_created_at
+    supersede(session, label.project_id, label.annotation_id, created_at)
     session.add(label)
     session.flush()
     refresh_states(session, session.get_one(Proposal, label.proposal_id), skipped=False)

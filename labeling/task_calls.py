@@ -85,7 +85,7 @@ class TaskCalls(Connection):
         found: dict[str, list[PresentTask]] = {}
         for batch in batches(proposals):
             for task in self._list(project_id, "all", _PRESENT_FIELDS, of_proposals(batch)):
-                versions = task.predictions_model_versions or ""  # a list on PostgreSQL, joined by commas on SQLite
+                versions = task.predictions_model_versions or []  # a list on PostgreSQL, joined by commas on SQLite
                 present = PresentTask(
                     id=self._id(task.id),
                     is_begun=bool(task.annotations or task.drafts),

@@ -106,7 +106,7 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
             return
         if label is None:
             labels.settle(row, EventState.APPLIED, labels.SKIPPED)
-            labels.supersede(session, row)
+            labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
             labels.refresh_states(session, answered, skipped=True)
         else:
             labels.settle(row, EventState.APPLIED)
@@ -210,7 +210,7 @@ def _apply_deleted(work: Work, event: LabelEvent) -> None:
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
         if proposal is not None:
             answered = labels.lock(session, proposal)
-            labels.supersede(session, row)
+            labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
             labels.refresh_states(session, answered, skipped=labels.is_skipped(session, answered))
 
 

@@ -5,19 +5,20 @@ from hypothesis import strategies as st
 
 from catalog.records import now
 from catalog.registry import ModelVersion
-from imagery.classes import ANNOTATED, CLEAN_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, UNKNOWN
 from labeling.predictions import build_prediction
 from labeling.regions import decode_result
 from tests.workers.rows import blobs
 from workers.ingest_label import draw
-from workers.preannotation import clean, is_useful, regions
+from workers.preannotation import clean, drawable, is_useful, regions
 
-LABELS = [item.name for item in ANNOTATED]
+LABELS = list(GLACIER_SCHEME.labels)
+DRAWN = drawable(GLACIER_SCHEME.names, GLACIER_SCHEME)
 
 
 def redrawn(result: list, height: int, width: int) -> np.ndarray:
     """What ingestion makes of regions that an annotator submits untouched."""
-    return draw(decode_result(result, height=height, width=width, labels=LABELS), height, width)
+    return draw(decode_result(result, height=height, width=width, labels=LABELS), height, width, GLACIER_SCHEME)
 
 
 def ice_only(mask: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ def ice_only(mask: np.ndarray) -> np.ndarray:
 @given(seed=st.integers(0, 10_000), height=st.integers(3, 40), width=st.integers(3, 40))
 def test_submitted_untouched_it_is_the_mask_that_was_shown(form, seed, height, width):
     shown = blobs(seed, height, width)
-    np.testing.assert_array_equal(redrawn(regions(shown, form), height, width), ice_only(shown))
+    np.testing.assert_array_equal(redrawn(regions(shown, form, DRAWN), height, width), ice_only(shown))
 
 
 @pytest.mark.parametrize("form", ["brush", "polygon"])
@@ -37,7 +38,7 @@ def test_a_rock_island_stays_rock(form):
     shown[4:28, 4:28] = CLEAN_ICE.value
     shown[12:13, 15:16] = 0  # a single pixel, so that no cut along pixel edges opens it
     shown[20:24, 8:14] = 2
-    np.testing.assert_array_equal(redrawn(regions(shown, form), 32, 32), shown)
+    np.testing.assert_array_equal(redrawn(regions(shown, form, DRAWN), 32, 32), shown)
 
 
 @pytest.mark.parametrize("form", ["brush", "polygon"])
@@ -45,7 +46,7 @@ def test_a_rock_island_stays_rock(form):
 def test_label_studio_can_draw_it(form, seed):
     shown = blobs(seed)
     prediction = build_prediction(
-        regions(shown, form), model_version="version 1", score=0.5, height=32, width=32, labels=LABELS
+        regions(shown, form, DRAWN), model_version="version 1", score=0.5, height=32, width=32, labels=LABELS
     )
     assert {item["type"] for item in prediction["result"]} == {f"{form}labels"}
 
@@ -54,18 +55,21 @@ def test_brush_gives_one_region_a_class():
     shown = np.zeros((32, 32), np.uint8)
     shown[:4, :4] = shown[20:, 20:] = 1
     shown[10:14] = 2
-    assert [item["value"]["brushlabels"] for item in regions(shown, "brush")] == [["clean ice"], ["debris-covered ice"]]
-    assert len(regions(shown, "polygon")) == 3
+    assert [item["value"]["brushlabels"] for item in regions(shown, "brush", DRAWN)] == [
+        ["clean ice"],
+        ["debris-covered ice"],
+    ]
+    assert len(regions(shown, "polygon", DRAWN)) == 3
 
 
 @pytest.mark.parametrize("form", ["brush", "polygon", "none"])
 def test_no_ice_gives_no_region(form):
-    assert list(regions(np.zeros((8, 8), np.uint8), form)) == []
-    assert list(regions(np.full((8, 8), UNKNOWN, np.uint8), form)) == []
+    assert list(regions(np.zeros((8, 8), np.uint8), form, DRAWN)) == []
+    assert list(regions(np.full((8, 8), UNKNOWN, np.uint8), form, DRAWN)) == []
 
 
 def test_none_gives_none():
-    assert list(regions(blobs(0), "none")) == []
+    assert list(regions(blobs(0), "none", DRAWN)) == []
 
 
 def test_specks_are_not_shown():
