@@ -17,6 +17,7 @@ from services.class_scheme import scheme_in_force
 from services.scenes import registered_scenes
 
 page = Blueprint("dashboard", __name__)
+VERSIONS_SHOWN = 20  # the newest; MLflow takes seconds to list a thousand
 
 
 @page.get("/")
@@ -71,6 +72,6 @@ def _versions() -> tuple[list[ModelAnswer], str | None]:
     registry = parts().registry
     try:
         aliases = registry.aliases()
-        return [model_answer(version, aliases) for version in registry.versions()], None
+        return [model_answer(version, aliases) for version in registry.versions(VERSIONS_SHOWN)], None
     except ServiceDownError as error:
         return [], str(error)

@@ -1,16 +1,15 @@
 """Model versions: what operations watch, and what the web tool fetches."""
 
-from flask import Response, request, send_file
+from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.answers import model_answer
 from al_server.auth import actor
 from al_server.context import answer, catalog, parts
-from al_server.schemas import ModelAnswer, ModelList, PromotionAnswer, PromotionRequest, VersionNumber, media
-from catalog import jobs
+from al_server.schemas import ModelAnswer, ModelList, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
-from catalog.records import JobKind, Promotion
+from catalog.records import Promotion
 from catalog.registry import ModelVersion
 from services import promotion
 
@@ -18,11 +17,19 @@ api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Ta
 
 
 @api.get("", responses={200: ModelList})
-def list_versions() -> Response:
-    """List all versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate."""
+def list_versions(query: ModelPage) -> Response:
+    """List versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate.
+
+    The header ``Link`` leads to the next page while there may be one.
+    """
     registry = parts().registry
     aliases = registry.aliases()
-    return answer([model_answer(version, aliases) for version in registry.versions()])
+    versions = registry.versions(query.limit, query.before)
+    response = answer([model_answer(version, aliases) for version in versions])
+    if len(versions) == query.limit:
+        following = url_for("models.list_versions", limit=query.limit, before=versions[-1].version)
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return response
 
 
 @api.get("/<int:version>", responses={200: ModelAnswer})
@@ -64,15 +71,13 @@ def latest_card() -> Response:
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     """Let a version be served."""
-    return _note(promotion.promote(parts().registry, path.version, body.reason, actor()))
+    return _moved(promotion.promote(catalog(), parts().registry, path.version, body.reason, actor()))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Let the version be served again that was before the champion."""
-    with catalog().read() as session:
-        moved = promotion.roll_back(session, parts().registry, body.reason, actor())
-    return _note(moved)
+    return _moved(promotion.roll_back(catalog(), parts().registry, body.reason, actor()))
 
 
 def _champion() -> ModelVersion:
@@ -98,11 +103,7 @@ def _file(name: str, media_type: str) -> Response:
     return response
 
 
-def _note(moved: Promotion) -> Response:
-    """Keep what was decided, have the pool scored by the new champion, and answer."""
-    with catalog().write() as session:
-        session.add(moved)
-        jobs.enqueue(session, JobKind.SCORE_POOL)
+def _moved(moved: Promotion) -> Response:
     return answer(
         PromotionAnswer(
             version=moved.model_version,

@@ -6,8 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from catalog import jobs
-from catalog.records import JobKind, SceneRole
+from catalog.records import SceneRole
 from catalog.registry import registry_of
 from cli.installation import installed_catalog
 from cli.running import running_settings
@@ -16,15 +15,16 @@ from services.version_figures import figures_of
 
 
 @click.group(invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="versions to list, newest first")
 @click.pass_context
-def models(context: click.Context) -> None:
-    """List model versions; with a subcommand, promote one or roll back."""
+def models(context: click.Context, limit: int) -> None:
+    """List the newest model versions; with a subcommand, promote one or roll back."""
     if context.invoked_subcommand is not None:
         return
     registry = registry_of(running_settings())
     aliases = registry.aliases()
     table = Table("version", "aliases", "labels", "mean IoU", "gain", "gate")
-    for version in registry.versions():
+    for version in registry.versions(limit):
         figures = figures_of(version)
         validation = figures.regions.get(SceneRole.VALIDATION.value)
         mean, gain = (validation.mean_iou, validation.gain_mean_iou) if validation else (None, None)
@@ -45,10 +45,7 @@ def models(context: click.Context) -> None:
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
     with installed_catalog() as catalog:
-        moved = promotion.promote(registry_of(catalog.settings), version, reason, getpass.getuser())
-        with catalog.write() as session:
-            session.add(moved)
-            jobs.enqueue(session, JobKind.SCORE_POOL)
+        promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
         click.echo(f"Version {version} is served.")
 
 
@@ -57,9 +54,5 @@ def promote(version: int, reason: str) -> None:
 def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
     with installed_catalog() as catalog:
-        with catalog.read() as session:
-            moved = promotion.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
-        with catalog.write() as session:
-            session.add(moved)
-            jobs.enqueue(session, JobKind.SCORE_POOL)
+        moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")

@@ -18,7 +18,7 @@ from shapely.geometry import Polygon
 
 from imagery.errors import SceneError
 from imagery.grid import Grid
-from imagery.polygons import mask_to_polygons, to_ground
+from imagery.polygons import mask_to_polygons, to_map_coordinates
 from imagery.projection import ELLIPSOID, to_wgs84
 from imagery.smoothing import SmoothingError, smoothing_error
 from imagery.vectors import CLASS_FIELD
@@ -101,7 +101,7 @@ def tabulate(
     outlined = range(1, len(class_names))
     outlines = mask_to_polygons(mask, outlined, smoothing_px=smoothing_px)
     values = np.array([value for value, _ in outlines], dtype=np.int64)
-    ground = to_ground(np.array([polygon for _, polygon in outlines], dtype=object), grid)
+    ground = to_map_coordinates(np.array([polygon for _, polygon in outlines], dtype=object), grid)
     wgs84 = _in_wgs84(ground, grid)
     fields: dict[str, NDArray[Any]] = {
         "outline_id": np.arange(1, len(outlines) + 1, dtype=np.int32),

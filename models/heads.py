@@ -105,7 +105,9 @@ def class_probabilities(logits: Tensor, head: Head, precedence: Sequence[int] | 
         combined = torch.cat([winner[:, :1] * combined, winner[:, 1:]], dim=1)
     if ranked == sorted(ranked):
         return combined
-    return combined[:, [0, *(1 + ranked.index(value) for value in sorted(ranked))]]
+    # By slices: an index would become a tensor of the exported graph that is none of the network's.
+    places = [0, *(1 + ranked.index(value) for value in sorted(ranked))]
+    return torch.cat([combined[:, place : place + 1] for place in places], dim=1)
 
 
 def problems(logits: Tensor, target: Tensor, head: Head, ignore_index: int) -> list[Problem]:

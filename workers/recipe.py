@@ -8,7 +8,7 @@ from typing import Any
 from catalog.errors import ConflictError
 from catalog.settings import Settings
 from imagery.channels import named_channels
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from imagery.statistics import ChannelStatistics
 from models.heads import Head
 from models.presets import PRESETS

@@ -14,10 +14,11 @@ from experiments.areas import StudyArea
 from experiments.division import Division, Place
 from experiments.ground import Ground
 from experiments.study import Choices, Study, open_study
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.grid import Grid
 from imagery.masks import mask_to_geotiff
-from imagery.scene import BandSource, describe
+from imagery.scene_source import BandSource
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N, write_geotiff
 
 PATCH = 32
@@ -35,7 +36,7 @@ def paint(
         bands = np.stack([np.where(truth == UNKNOWN, 9, truth) * 60.0 + 20 * (i + 1) for i in range(4)])
     path = write_geotiff(folder / f"{name}.tif", bands.astype(np.float32), descriptions=BAND_NAMES)
     map_path = folder / f"{name}_truth.tif"
-    map_path.write_bytes(mask_to_geotiff(truth, Grid(UTM_45N, (a, b, c, d, e, f), width, height)))
+    map_path.write_bytes(mask_to_geotiff(truth, Grid(UTM_45N, (a, b, c, d, e, f), width, height), GLACIER_SCHEME))
     sources = [BandSource(band, str(path), index) for index, band in enumerate(BAND_NAMES, start=1)]
     return StudyArea(name, describe(sources), str(map_path), None)
 

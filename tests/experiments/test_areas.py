@@ -9,10 +9,11 @@ from catalog.records import JobKind, Scene, SceneRole, SceneState
 from experiments import areas
 from experiments.areas import EXAMPLES, Example, StudyArea, example_area, registered_areas
 from imagery import everest
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.maps import read_map
-from imagery.scene import SceneReader, describe
+from imagery.scene_reader import SceneReader
 from tests.imagery.forge import BAND_NAMES, forge_scene
 from tests.workers.rows import finish, register, tiled, work_of
 from workers.tile_scene import tile_scene
@@ -86,7 +87,7 @@ def test_the_everest_example_has_four_bands_and_all_classes(tmp_path: Path) -> N
     assert area.source.band_names == BAND_NAMES
     truth = truth_of(area)
     assert truth.shape == (655, 800)
-    assert set(np.unique(truth)) == {item.value for item in CLASSES}
+    assert set(np.unique(truth)) == {item.value for item in GLACIER_SCHEME.classes}
 
 
 def test_the_synthetic_example_has_all_channels_of_baraka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,12 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 
-from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.masks import rasterize_outlines
-from imagery.scene import SceneReader, describe
+from imagery.scene_reader import SceneReader
 from imagery.sensors import sensor_bands
 from imagery.synthetic import BANDS, SENSOR, SyntheticScene, write_scene
 from imagery.synthetic_noise import fractal, smooth, white
@@ -82,10 +83,10 @@ def test_the_size_of_a_block_changes_no_pixel(tmp_path: Path, shares: Shares) ->
 
 
 def test_shares_are_those_of_aryal_by_default(scene: SyntheticScene) -> None:
-    assert scene.shares[BACKGROUND.name] == pytest.approx(0.724, abs=0.001)
+    assert scene.shares[GLACIER_SCHEME.background.name] == pytest.approx(0.724, abs=0.001)
     assert scene.shares[CLEAN_ICE.name] == pytest.approx(0.218, abs=0.001)
     assert scene.shares[DEBRIS_COVERED_ICE.name] == pytest.approx(0.024, abs=0.001)
-    assert scene.shares[UNKNOWN.name] == pytest.approx(0.034, abs=0.001)
+    assert scene.shares[GLACIER_SCHEME.unknown.name] == pytest.approx(0.034, abs=0.001)
 
 
 def test_shares_are_those_asked_for_and_a_class_asked_away_has_no_layer(tmp_path: Path) -> None:
@@ -93,13 +94,13 @@ def test_shares_are_those_asked_for_and_a_class_asked_away_has_no_layer(tmp_path
     found = write_scene(tmp_path, 200, 150, 2, options)
     assert found.shares[CLEAN_ICE.name] == pytest.approx(0.4, abs=0.001)
     assert found.shares[DEBRIS_COVERED_ICE.name] == pytest.approx(0.1, abs=0.001)
-    assert found.shares[UNKNOWN.name] == 0
+    assert found.shares[GLACIER_SCHEME.unknown.name] == 0
     assert [layer.layer for layer in found.outlines] == ["clean_ice", "debris_covered_ice"]
 
 
 def test_a_scene_without_ice_can_be_made(tmp_path: Path) -> None:
     found = write_scene(tmp_path, 128, 128, 2, SyntheticOptions(shares=Shares(0, 0, 0), lake_share=0))
-    assert found.shares[BACKGROUND.name] == 1
+    assert found.shares[GLACIER_SCHEME.background.name] == 1
     assert found.outlines == ()
 
 
@@ -138,7 +139,7 @@ def test_files_lie_where_they_say(scene: SyntheticScene) -> None:
 def test_the_outlines_burnt_back_are_the_truth(gapped: SyntheticScene) -> None:
     truth = _read(gapped.truth)
     grid = Grid("EPSG:32645", (30.0, 0.0, 480000.0, 0.0, -30.0, 3110400.0), truth.shape[1], truth.shape[0])
-    assert np.array_equal(rasterize_outlines(gapped.outlines, grid), truth)
+    assert np.array_equal(rasterize_outlines(gapped.outlines, grid, GLACIER_SCHEME), truth)
     assert [layer.layer for layer in gapped.outlines] == ["clean_ice", "debris_covered_ice", "masked"]
 
 
@@ -146,7 +147,7 @@ def test_writing_into_the_same_folder_replaces_the_scene(tmp_path: Path) -> None
     write_scene(tmp_path, 128, 128, 1)
     again = write_scene(tmp_path, 128, 140, 2)
     grid = Grid("EPSG:32645", (30.0, 0.0, 480000.0, 0.0, -30.0, 3110400.0), 140, 128)
-    assert np.array_equal(rasterize_outlines(again.outlines, grid), _read(again.truth))
+    assert np.array_equal(rasterize_outlines(again.outlines, grid, GLACIER_SCHEME), _read(again.truth))
 
 
 def test_a_coarse_dem_samples_the_same_relief(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from catalog.errors import ConflictError
 from catalog.records import SceneRole
 from catalog.settings import Settings
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.grid import Window
-from imagery.scene import BandSource, SceneReader, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import BandSource
 from imagery.statistics import ChannelStatistics
 from models.heads import CLEAN, DEBRIS, Head, decide
 from models.losses import LOSS_NAMES
@@ -22,7 +24,7 @@ from models.mc_dropout import predict_mc
 from models.presets import PRESETS
 from models.segmenter import InputNormalization
 from models.training import TrainingConfig, fit
-from models.unet import UNetConfig, UNetPair
+from models.unet import BinaryUNets, UNetConfig
 from services.scenes import source_of, window_of
 from tests.imagery.forge import forge_scene, write_geotiff
 from tests.workers.rows import patches, tiled
@@ -54,27 +56,31 @@ def test_settings_offer_exactly_the_losses_presets_heads_and_normalisations_that
 
 
 def test_defaults_are_the_measured_recipe() -> None:
-    segmenter = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    segmenter = fresh_network(Settings(), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     assert segmenter.unet.config == UNetConfig(2, classes=3, depth=5, width=16, dropout=0.1, normalization="batch")
     assert training_config(Settings(), 7) == TrainingConfig(steps=400, seed=7)
 
 
 def test_settings_override_the_preset() -> None:
     settings = Settings(architecture="aryal", unet_width=4, fine_tune_loss="dice", head="binary")
-    segmenter = fresh_network(settings, CHANNELS, STATISTICS, 0)
+    segmenter = fresh_network(settings, CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     assert (segmenter.unet.config.width, segmenter.unet.config.activation, segmenter.head) == (4, "gelu", "binary")
     config = training_config(settings, 0)
     assert (config.loss, config.optimizer, config.schedule) == ("dice", "adam", "plateau")
 
 
 def test_aryal_is_two_networks() -> None:
-    assert isinstance(fresh_network(Settings(architecture="aryal"), CHANNELS, STATISTICS, 0).unet, UNetPair)
+    assert isinstance(
+        fresh_network(Settings(architecture="aryal"), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked).unet, BinaryUNets
+    )
 
 
 def test_he_is_refused_until_it_is_given_a_dropout() -> None:
     with pytest.raises(ConflictError, match="GLACIER_AL_UNET_DROPOUT"):
-        fresh_network(Settings(architecture="he"), CHANNELS, STATISTICS, 0)
-    segmenter = fresh_network(Settings(architecture="he", unet_dropout=0.1), CHANNELS, STATISTICS, 0)
+        fresh_network(Settings(architecture="he"), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
+    segmenter = fresh_network(
+        Settings(architecture="he", unet_dropout=0.1), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked
+    )
     assert segmenter.unet.config.dropout == 0.1
 
 
@@ -103,7 +109,7 @@ def test_a_pool_without_the_papers_channels_is_refused_with_what_to_set(tmp_path
 
 
 def test_training_may_change_from_version_to_version() -> None:
-    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     changed = {"fine_tune_loss": "dice", "fine_tune_learning_rate": 1e-5, "fine_tune_steps": 7, "channels": ["he"]}
     check_continues(Settings(**changed), champion)
 
@@ -120,7 +126,7 @@ def test_training_may_change_from_version_to_version() -> None:
 )
 def test_settings_of_another_network_than_the_champions_are_refused(changes: dict[str, Any], message: str) -> None:
     """Trap: the champion's weights under the training of another architecture would go on unnoticed."""
-    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     with pytest.raises(ConflictError, match=message):
         check_continues(Settings(**changes), champion)
 
@@ -128,7 +134,7 @@ def test_settings_of_another_network_than_the_champions_are_refused(changes: dic
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_goes_on_from_its_own_network(name: str) -> None:
     settings = Settings(architecture=name, unet_dropout=0.2, unet_depth=1, unet_width=2)
-    check_continues(settings, fresh_network(settings, CHANNELS, STATISTICS, 0))
+    check_continues(settings, fresh_network(settings, CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked))
 
 
 def test_heads_know_the_classes_by_the_values_of_the_legend() -> None:
@@ -141,7 +147,7 @@ def test_every_head_is_trained_scored_and_judged(head: str, catalog: Catalog, tm
     settings = Settings(head=head, unet_depth=2, unet_width=4, fine_tune_steps=2, fine_tune_batch_size=2)
     source = source_of(scene)
     channels = source.band_names
-    segmenter = fresh_network(settings, channels, statistics_of(channels), 0)
+    segmenter = fresh_network(settings, channels, statistics_of(channels), 0, GLACIER_SCHEME.ranked)
     windows = [window_of(patch) for patch in patches(catalog, scene.id)[5:7]]
     with SceneReader(source) as reader:
         raw = read_batch(reader, channels, windows)
@@ -151,7 +157,7 @@ def test_every_head_is_trained_scored_and_judged(head: str, catalog: Catalog, tm
     decided = {int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(decide(patch, head))}
     assert decided <= set(range(segmenter.classes))
     metrics = evaluate(catalog, segmenter, [scene], scene.patch_size_px)
-    names = ("background", "glacier") if head == "binary" else tuple(item.name for item in CLASSES)
+    names = ("background", "glacier") if head == "binary" else GLACIER_SCHEME.names
     assert tuple(metrics.iou) == names
     confusion = np.array(metrics.confusion)
     assert confusion.sum() > 0
