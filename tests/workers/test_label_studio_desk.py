@@ -5,7 +5,6 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -24,10 +23,12 @@ from services import label_studio as project_of
 from services.image_urls import image_urls
 from services.label_studio import connect
 from services.places import raster_store
+from tests.catalog_fixtures import NOBODY
 from tests.real_services import LabelStudioServer
 from tests.workers.desk import box
 from tests.workers.label_studio_desk import LabelStudioDesk
 from tests.workers.rows import champion, score_pool, tiled
+from tests.workers.threads import together
 from workers import publish_round as publishing
 from workers import sync_label_studio as reconciling
 from workers.jobs import Work
@@ -128,7 +129,8 @@ def test_a_label_studio_that_refuses_us_or_is_down_has_not_lost_the_project(
 ) -> None:
     (proposal,) = desk.open(6)
     if token is None:
-        monkeypatch.setattr(desk.catalog.settings, "label_studio_url", "http://127.0.0.1:9")
+        elsewhere = desk.catalog.settings.model_copy(update={"label_studio_url": NOBODY})
+        monkeypatch.setattr(desk.catalog, "settings", elsewhere)
     else:
         monkeypatch.setattr(
             desk.catalog, "secrets", dataclasses.replace(desk.catalog.secrets, label_studio_token=token)
@@ -165,25 +167,6 @@ def test_two_workers_that_start_together_make_one_project(
     assert found == [stored_project(desk.catalog)] * 2
     titled = [p for p in desk.studio._sdk.projects.list() if p.title == desk.catalog.settings.label_studio_project]
     assert [project.id for project in titled] == [found[0]]
-
-
-def together(*calls: Callable[[], object]) -> None:
-    """Make calls in threads at the same time; raise what one of them raised."""
-    raised: list[BaseException] = []
-
-    def call(function: Callable[[], object]) -> None:
-        try:
-            function()
-        except BaseException as error:
-            raised.append(error)
-
-    threads = [threading.Thread(target=call, args=[function]) for function in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise raised[0]
 
 
 # Publication
