@@ -144,7 +144,8 @@ def _record_deleted_annotations(session: Session, task: ChangedTask, proposal: P
     events = {(event.annotation_id, event.annotation_created_at): event for event in session.scalars(known)}
     for event in events.values():
         is_present = any(
-            annotation_id == event.annotation_id and created_at in {None, event.annotation_created_at}
+            annotation_id == event.annotation_id
+            and (None in {created_at, event.annotation_created_at} or created_at == event.annotation_created_at)
             for annotation_id, created_at in present
         )
         if not is_present and not labels.is_annotation_deleted(session, event):
