@@ -148,7 +148,7 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
-        reason=_reason(publication, proposal, of_round) + _why_undrawn(publication) + drawn.note,
+        reason=_reason(publication, proposal, of_round) + why_undrawn(publication) + drawn.note,
         place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
         priority=priority,
         **{field: publication.urls.url(patch.id, name) for field, name in views.items()},
@@ -208,7 +208,7 @@ def _score(session: Session, scoring_id: int, patch_id: int, measure: str | None
     return found.value if found is not None else None
 
 
-def _why_undrawn(publication: Publication) -> str:
+def why_undrawn(publication: Publication) -> str:
     """Say why a model that could draw a pre-annotation does not: it cannot tell the classes apart."""
     if publication.scoring is None or drawable(publication.class_names, publication.scheme):
         return ""

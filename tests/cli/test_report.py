@@ -295,7 +295,7 @@ def test_nothing_to_report_is_an_error(catalog: Catalog) -> None:
 
 
 def test_every_judged_pixel_is_in_exactly_one_agreement() -> None:
-    ground, clean, debris, unknown = (item.value for item in (BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN))
+    ground, clean, debris, unknown = (BACKGROUND, CLEAN_ICE.value, DEBRIS_COVERED_ICE.value, UNKNOWN)
     truth = np.array([[ground, clean, clean, ground, debris, unknown, clean]], dtype=np.uint8)
     predicted = np.array([[ground, clean, debris, clean, ground, clean, unknown]], dtype=np.uint8)
     parts = compare(predicted, truth)

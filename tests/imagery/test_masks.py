@@ -20,6 +20,7 @@ from imagery.masks import (
     rasterize_outlines,
 )
 from tests.imagery.forge import UTM_45N, forge_scene, write_polygons
+from tests.land_cover import LAND_COVER
 
 GRID = Grid(UTM_45N, (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0), width=20, height=10)
 
@@ -66,7 +67,7 @@ class TestCompose:
     @pytest.mark.parametrize(
         ("value", "covered", "message"),
         [
-            (3, np.zeros((2, 2), dtype=np.bool_), r"class value 3; expected one of \[0, 1, 2, 255\]"),
+            (256, np.zeros((2, 2), dtype=np.bool_), "class value 256; expected 0 to 255"),
             (1, np.zeros((2, 3), dtype=np.bool_), r"bool of shape \(2, 3\); expected bool of shape \(2, 2\)"),
             (1, np.zeros((2, 2), dtype=np.uint8), "found uint8"),
             (1, shapely.LineString([(0, 0), (1, 1)]), "LINESTRING.*expected a polygon"),
@@ -117,6 +118,14 @@ class TestRasterizeOutlines:
         mask = rasterize_outlines([cloud, debris], GRID, GLACIER_SCHEME)
         assert mask[0, :7].tolist() == [2, 2, 255, 255, 255, 255, 0]
 
+    def test_precedence_decides_not_the_order_of_values(self, tmp_path: Path) -> None:
+        """Snow (1) lies over water (2) where both overlap, in columns 2 and 3, and cloud over both."""
+        path = write_polygons(tmp_path / "a.gpkg", {"snow": [_ground(0, 0, 4, 4)], "water": [_ground(2, 0, 7, 4)]})
+        write_polygons(path, {"cloud": [_ground(3, 0, 4, 4)]})
+        layers = [OutlineLayer(str(path), name, name) for name in ("cloud", "snow", "water")]
+        for given in (layers, layers[::-1]):
+            assert rasterize_outlines(given, GRID, LAND_COVER)[0, :8].tolist() == [1, 1, 1, 255, 2, 2, 2, 0]
+
     def test_an_invalid_outline_is_repaired(self, tmp_path: Path) -> None:
         # A bow tie: two triangles, on the left and the right side, that meet in the middle.
         x0, y0, x1, y1 = _ground(0, 0, 9, 8).bounds
@@ -166,7 +175,7 @@ class TestRasterizeOutlines:
 
     def test_background_and_unknown_classes_are_refused(self, tmp_path: Path) -> None:
         path = write_polygons(tmp_path / "a.gpkg", {"a": [_ground(0, 0, 2, 2)]})
-        with pytest.raises(OutlineError, match="draw rock islands as holes"):
+        with pytest.raises(OutlineError, match="draw islands of it as holes"):
             rasterize_outlines([OutlineLayer(str(path), None, "background")], GRID, GLACIER_SCHEME)
         with pytest.raises(ValueError, match="unknown class 'snow'"):
             rasterize_outlines([OutlineLayer(str(path), None, "snow")], GRID, GLACIER_SCHEME)

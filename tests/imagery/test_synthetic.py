@@ -162,7 +162,7 @@ def test_debris_lies_on_gentle_valley_floors_below_the_snow_line(
     landscape: Landscape, truth: NDArray[np.uint8]
 ) -> None:
     ground = terrain(landscape.seed, np.arange(float(HEIGHT)), np.arange(float(WIDTH)))
-    debris, clean, rest = (truth == entry.value for entry in (DEBRIS_COVERED_ICE, CLEAN_ICE, BACKGROUND))
+    debris, clean, rest = (truth == value for value in (DEBRIS_COVERED_ICE.value, CLEAN_ICE.value, BACKGROUND))
     assert np.percentile(ground.slope_deg[debris], 90) < 12
     assert np.median(ground.slope_deg[debris]) < 0.5 * np.median(ground.slope_deg[rest])
     assert np.percentile(ground.valley[debris], 90) < 0.1

@@ -4,7 +4,6 @@ Snow has the value 1 and wins over water, which has the value 2: the order of va
 """
 
 import dataclasses
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +65,7 @@ def settings(settings: Settings, tmp_path: Path, mlflow_server: str, label_studi
             "head": "two_binaries",
             "unet_depth": 2,
             "unet_width": 8,
-            "fine_tune_steps": 120,
+            "fine_tune_steps": 60,
             "fine_tune_after_labels": ROUND_SIZE,
             "gate_min_gain": -1.0,
             "gate_max_class_drop": 1.0,
@@ -105,6 +104,7 @@ def do_all_jobs(catalog: Catalog) -> None:
             job = jobs.claim(session, waiting[0].id) if waiting else None
         if job is None:
             break
+
         perform(catalog, job)
     with catalog.read() as session:
         failed = session.scalars(select(Job).where(Job.state == JobState.FAILED)).all()
@@ -196,7 +196,8 @@ def _check_model(catalog: Catalog, scene_id: int) -> None:
     store = raster_store(catalog)
     features = json.loads(store.get(raster_keys.prediction(scene_id, 2, "geojson")))["features"]
     assert {feature["properties"]["class"] for feature in features} == {"snow", "water"}
-    outlines = io.BytesIO(store.get(raster_keys.prediction(scene_id, 2, "gpkg")))
+    outlines = catalog.settings.var_dir / "outlines.gpkg"
+    outlines.write_bytes(store.get(raster_keys.prediction(scene_id, 2, "gpkg")))
     assert pyogrio.list_layers(outlines)[:, 0].tolist() == ["water_or_snow_outlines"]
     with MemoryFile(store.get(raster_keys.prediction(scene_id, 2, "tif"))) as file, file.open() as raster:
         assert raster.descriptions == ("0 other, 1 snow, 2 water, 255 cloud",)

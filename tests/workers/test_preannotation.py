@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from catalog.records import now
 from catalog.registry import ModelVersion
-from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, UNKNOWN
+from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, UNKNOWN, ClassScheme
 from labeling.predictions import build_prediction
 from labeling.regions import decode_result
 from services.version_figures import figures_of
@@ -109,3 +109,17 @@ def test_a_speckled_patch_is_pre_annotated_whatever_the_form(form):
         "" if form == "brush" else "; the proposal is drawn with the brush: too many pieces for polygons"
     )
     np.testing.assert_array_equal(redrawn(list(drawn.regions), 512, 512), drawn.shown)
+
+
+def test_only_the_classes_to_draw_can_be_drawn():
+    """Foreground of a binary head could be any of several classes; with a single one it is that class."""
+    assert drawable(GLACIER_SCHEME.names, GLACIER_SCHEME) == {1: "clean ice", 2: "debris-covered ice"}
+    assert drawable(("background", "glacier"), GLACIER_SCHEME) == {}
+    land = {"name": "land", "value": 0, "colour": "#000000"}
+    single = ClassScheme.model_validate({"classes": [land, {"name": "lake", "value": 1, "colour": "#00f000"}]})
+    assert drawable(("land", single.foreground), single) == {1: "lake"}
+
+
+def test_pixels_of_a_value_without_a_label_are_not_drawn():
+    shown = np.ones((8, 8), np.uint8)
+    assert list(regions(shown, "brush", {})) == list(regions(shown, "polygon", {})) == []

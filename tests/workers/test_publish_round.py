@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from services.places import raster_store
 from services.scenes import source_of
 from tests.catalog_fixtures import add_round
 from tests.workers.rows import champion, patches, score_pool, tiled
-from workers.publication import Publication, offer
+from workers.publication import Publication, offer, why_undrawn
 
 
 def publication(catalog, *, useful: bool = True) -> Publication:
@@ -75,6 +76,16 @@ def test_before_the_first_scoring_nothing_is_offered(catalog, tmp_path):
     offered = publication(catalog, useful=False)
     assert (offered.scoring_of(scene), offered.drawn_by(scene)) == (None, None)
     assert offered.shown_version == "no model yet"
+
+
+def test_a_binary_head_proposes_nothing_and_the_reason_says_why(catalog, tmp_path):
+    scored_and_unscored(catalog, tmp_path)
+    offered = publication(catalog, useful=False)
+    assert why_undrawn(offered) == ""
+    binary = replace(offered, class_names=("background", "glacier"))
+    assert why_undrawn(binary) == (
+        "; no proposal is drawn: model version 1 tells only glacier from background, not the classes to draw"
+    )
 
 
 def write_map(catalog, scene: Scene, classes: np.ndarray) -> None:
@@ -174,8 +185,8 @@ def test_the_reason_of_a_waiting_task_is_renewed_with_what_is_shown(catalog, sce
         score=half,
     )
     by_first = publication(catalog)
-    then = Publication(**{**vars(by_first), "scoring": first})
+    then = replace(by_first, scoring=first)
     assert "model version 1 is unsure here (uncertainty 50%" in offer(then, of_round, proposal).task["data"]["reason"]
-    now_shown = Publication(**{**vars(by_first), "scoring": second})
+    now_shown = replace(by_first, scoring=second)
     reason = offer(now_shown, of_round, proposal).task["data"]["reason"]
     assert re.search(r"model version 2 is unsure here \(uncertainty 10%", reason)

@@ -12,13 +12,13 @@ from catalog.errors import ConflictError
 from catalog.records import SceneRole
 from catalog.settings import Settings
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource
 from imagery.statistics import ChannelStatistics
-from models.heads import CLEAN, DEBRIS, Head, decide
+from models.heads import Head
 from models.losses import LOSS_NAMES
 from models.mc_dropout import predict_mc
 from models.presets import PRESETS
@@ -137,8 +137,14 @@ def test_every_preset_goes_on_from_its_own_network(name: str) -> None:
     check_continues(settings, fresh_network(settings, CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked))
 
 
-def test_heads_know_the_classes_by_the_values_of_the_legend() -> None:
-    assert (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value) == (CLEAN, DEBRIS)
+@pytest.mark.parametrize("head", ["multiclass", "binary", "two_binaries"])
+def test_a_network_is_built_for_the_classes_of_the_labels(head: str) -> None:
+    """Three foreground classes, the second of the highest precedence."""
+    settings = Settings(head=head, unet_depth=1, unet_width=2)
+    segmenter = fresh_network(settings, CHANNELS, STATISTICS, 0, (3, 1, 2))
+    assert (segmenter.label_classes, segmenter.precedence) == (4, (3, 1, 2))
+    assert segmenter.classes == (2 if head == "binary" else 4)
+    check_continues(settings, segmenter)
 
 
 @pytest.mark.parametrize("head", ["multiclass", "binary", "two_binaries"])
@@ -154,7 +160,9 @@ def test_every_head_is_trained_scored_and_judged(head: str, catalog: Catalog, tm
     masks = [torch.from_numpy(np.ascontiguousarray(forged.truth[window.slices])) for window in windows]
     fit(segmenter, list(zip(raw, masks, strict=True)), training_config(settings, 0), torch.device("cpu"), UNKNOWN)
     prediction = predict_mc(segmenter, raw, 2, 1)
-    decided = {int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(decide(patch, head))}
+    decided = {
+        int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(segmenter.decide(patch))
+    }
     assert decided <= set(range(segmenter.classes))
     metrics = evaluate(catalog, segmenter, [scene], scene.patch_size_px)
     names = ("background", "glacier") if head == "binary" else GLACIER_SCHEME.names
