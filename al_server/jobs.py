@@ -1,4 +1,4 @@
-"""Jobs: state, progress, and another try."""
+"""Jobs: state, progress, cancelling, and another try."""
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -8,7 +8,7 @@ from al_server.answers import job_answer
 from al_server.context import answer, catalog
 from al_server.schemas import JobAnswer, JobId, JobList, JobPage
 from catalog import failures, jobs
-from catalog.records import Job
+from catalog.records import Job, JobState
 
 api = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(name="jobs")])
 
@@ -32,8 +32,15 @@ def get_job(path: JobId) -> Response:
 
 @api.post("/<job_id>/retry", responses={202: JobAnswer})
 def retry_job(path: JobId) -> Response:
-    """Try a failed job again."""
+    """Try a failed or cancelled job again."""
     with catalog().write() as session:
-        job = failures.retry(session, path.job_id)
-        accepted = job_answer(job)
+        accepted = job_answer(failures.retry(session, path.job_id))
     return answer(accepted, 202)
+
+
+@api.post("/<job_id>/cancel", responses={200: JobAnswer, 202: JobAnswer})
+def cancel_job(path: JobId) -> Response:
+    """Cancel a queued job (200), or ask a running one to stop, which it does when it next notes its progress (202)."""
+    with catalog().write() as session:
+        cancelled = job_answer(failures.cancel(session, path.job_id))
+    return answer(cancelled, 200 if cancelled.state is JobState.CANCELLED else 202)

@@ -29,6 +29,14 @@ def open_round(body: RoundRequest) -> Response:
     return response
 
 
+@api.post("/<int:round_id>/abandon", responses={200: RoundAnswer})
+def abandon_round(path: RoundId) -> Response:
+    """End a round early: its unanswered patches may be proposed again, what was drawn stays."""
+    with catalog().write() as session:
+        abandoned = round_answer(session, services.rounds.abandon(session, path.round_id))
+    return answer(abandoned)
+
+
 @api.get("", responses={200: RoundList})
 def list_rounds() -> Response:
     """List all rounds, newest first."""

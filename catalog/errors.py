@@ -28,5 +28,13 @@ class RegistryError(CatalogError):
     """MLflow answered that a request of ours is wrong; waiting will not help."""
 
 
+class JobCancelledError(CatalogError):
+    """Someone asked for this job to be cancelled; it must not go on."""
+
+
+class JobInterruptedError(CatalogError):
+    """The worker of this job is being stopped; the job goes on later, from the start or from a checkpoint."""
+
+
 class JobLostError(CatalogError):
     """This job was given to another worker because its heartbeat had stopped; it must not go on."""

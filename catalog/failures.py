@@ -1,10 +1,10 @@
-"""When a job fails: another try, or the end, which is then told in the row that the job was about; and the way back."""
+"""What the end of a job means for the round, label event or scene that it is about, and how a retry undoes that."""
 
 from sqlalchemy.orm import Session
 
 from catalog import jobs, labels, rounds
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, Scene, SceneState
+from catalog.records import Job, JobKind, JobState, Scene, SceneState
 
 
 def note_failure(session: Session, job: Job, error: str, max_failures: int) -> None:
@@ -13,8 +13,35 @@ def note_failure(session: Session, job: Job, error: str, max_failures: int) -> N
     Raises:
         JobLostError: the job was given to another worker.
     """
-    if jobs.try_again(session, job.id, job.attempt, error, max_failures):
-        return
+    if not jobs.try_again(session, job.id, job.attempt, error, max_failures):
+        _note_end(session, job, error)
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Cancel a queued job, or ask a running one to stop.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has ended already.
+    """
+    job = jobs.request_cancel(session, job_id)
+    if job.state is JobState.CANCELLED:
+        _note_end(session, job, jobs.CANCELLED)
+    return job
+
+
+def note_cancelled(session: Session, job: Job) -> None:
+    """Note that a running job stopped because someone asked for it.
+
+    Raises:
+        JobLostError: the job was given to another worker.
+    """
+    jobs.note_cancelled(session, job.id, job.attempt)
+    _note_end(session, job, jobs.CANCELLED)
+
+
+def _note_end(session: Session, job: Job, error: str) -> None:
+    """Store the reason where the outcome of the job is awaited."""
     if "round_id" in job.subject:
         rounds.mark_failed(session, job.subject["round_id"], error)
     if "event_id" in job.subject:
@@ -24,11 +51,12 @@ def note_failure(session: Session, job: Job, error: str, max_failures: int) -> N
 
 
 def retry(session: Session, job_id: str) -> Job:
-    """Do a failed job again, with what it was about brought back to where the job expects it.
+    """Do a failed or cancelled job again; what it is about returns to the state in which the job expects it.
 
     Raises:
         NotFoundError: there is no such job.
-        ConflictError: it has not failed, another job with its key is open, or its scene was rejected.
+        ConflictError: it has neither failed nor been cancelled, another job with its key is open, or its scene was
+            rejected.
     """
     job = jobs.retry(session, job_id)
     if "event_id" in job.subject:

@@ -12,26 +12,33 @@ from catalog.records import Job, JobKind
 if TYPE_CHECKING:
     from rq import Queue
 
+LABELS = "labels"
 IO = "io"
 COMPUTE = "compute"
-QUEUES = (IO, COMPUTE)
+QUEUES = (LABELS, IO, COMPUTE)
 ENTRY = "workers.jobs.run"  # by name: who enqueues need not load what runs
 
 _COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE})
 
 
 def queue_of(kind: JobKind) -> str:
-    """Return the queue of a kind of work: what needs the network runs apart from what waits for others."""
-    return COMPUTE if kind in _COMPUTE_KINDS else IO
+    """Return the queue of a kind of work.
+
+    What needs the neural network runs apart from what waits for other services, and label ingestion apart from both:
+    an annotator's label must not wait until a scene is tiled.
+    """
+    if kind in _COMPUTE_KINDS:
+        return COMPUTE
+    return LABELS if kind is JobKind.INGEST_LABEL else IO
 
 
 class JobQueue:
-    """The two RQ queues behind one address."""
+    """The RQ queues behind one address."""
 
     def __init__(self, url: str, job_timeout_s: int, compute_timeout_s: int) -> None:
         # Short time-outs: a web request must not hang on Redis, since the sweep will hand its job over anyway.
         self.connection = Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=2.0)
-        self._timeouts = {IO: job_timeout_s, COMPUTE: compute_timeout_s}
+        self._timeouts = {LABELS: job_timeout_s, IO: job_timeout_s, COMPUTE: compute_timeout_s}
 
     @cached_property
     def _queues(self) -> "dict[str, Queue]":

@@ -1,4 +1,4 @@
-"""The life of a job row: enqueued, claimed, kept alive by heartbeats, finished, failed, or handed over.
+"""The life of a job row: enqueued, claimed, kept alive by heartbeats, finished, failed, cancelled or handed over.
 
 Rows are the truth and Redis only carries them to the workers. A job is enqueued in the transaction that calls for it;
 ``catalog.context.Catalog`` hands it to Redis after the commit, and ``sweep`` does so again for whatever Redis has lost.
@@ -19,6 +19,7 @@ from catalog.records import Job, JobKind, JobState, now
 OPEN = (JobState.QUEUED, JobState.RUNNING)
 OUTAGE_BACKOFF_S = 15.0  # a service that is down is asked again after so long
 FAILURE_BACKOFF_S = 5.0  # times the number of failures so far
+CANCELLED = "cancelled by a person"
 
 
 def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> Job:
@@ -101,7 +102,7 @@ def get(session: Session, job_id: str) -> Job:
 
 
 def claim(session: Session, job_id: str) -> Job | None:
-    """Take a queued job for this process, or return None when it is not to be had (running elsewhere, or done)."""
+    """Take a queued job for this process; return None if the job is not queued."""
     moment = now()
     taken = session.execute(
         update(Job)
@@ -112,6 +113,7 @@ def claim(session: Session, job_id: str) -> Job | None:
             started_at=moment,
             heartbeat_at=moment,
             finished_at=None,
+            cancel_requested=False,
             done=0,
             total=0,
             message=None,
@@ -132,18 +134,26 @@ def _update_mine(session: Session, job_id: str, attempt: int, **values: Any) -> 
         raise JobLostError(f"job {job_id} was given to another worker after attempt {attempt} seemed dead")
 
 
-def heartbeat(session: Session, job_id: str, attempt: int) -> None:
-    """Say that the job is alive.
+def heartbeat(session: Session, job_id: str, attempt: int) -> bool:
+    """Note that the job is alive.
+
+    Returns:
+        Whether someone asked for the job to be cancelled.
 
     Raises:
         JobLostError: the job has been given to another worker.
     """
     _update_mine(session, job_id, attempt, heartbeat_at=now())
+    return bool(session.scalar(select(Job.cancel_requested).where(Job.id == job_id)))
 
 
-def report_progress(session: Session, job_id: str, attempt: int, done: int, total: int, message: str) -> None:
-    """Store how far the job is: ``done`` of ``total`` steps (any unit)."""
+def report_progress(session: Session, job_id: str, attempt: int, done: int, total: int, message: str) -> bool:
+    """Store how far the job is: ``done`` of ``total`` steps (any unit).
+
+    Returns and raises as `heartbeat`.
+    """
     _update_mine(session, job_id, attempt, done=done, total=total, message=message, heartbeat_at=now())
+    return bool(session.scalar(select(Job.cancel_requested).where(Job.id == job_id)))
 
 
 def finish(session: Session, job_id: str, attempt: int) -> None:
@@ -175,22 +185,50 @@ def try_again(session: Session, job_id: str, attempt: int, error: str, max_failu
     return True
 
 
+def hand_back(session: Session, job_id: str, attempt: int) -> None:
+    """Queue a job again whose worker is being stopped in an orderly way: no failure is counted."""
+    _update_mine(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message="its worker was stopped")
+
+
+def note_cancelled(session: Session, job_id: str, attempt: int) -> None:
+    """Note that a running job has stopped because someone asked for it."""
+    _update_mine(session, job_id, attempt, state=JobState.CANCELLED, finished_at=now(), error=CANCELLED)
+
+
+def request_cancel(session: Session, job_id: str) -> Job:
+    """Cancel a queued job at once, or ask a running one to stop; it does so when it next notes its progress.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has ended already.
+    """
+    get(session, job_id)
+    job = session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+    if job.state not in OPEN:
+        raise ConflictError(f"job {job_id} is {job.state} already; only a queued or running job can be cancelled")
+    if job.state is JobState.QUEUED:
+        job.state, job.finished_at, job.error = JobState.CANCELLED, now(), CANCELLED
+    job.cancel_requested = True
+    session.flush()
+    return job
+
+
 def wait_for_service(session: Session, job_id: str, attempt: int, error: str) -> None:
-    """Queue a job that met an outage again, without counting a failure: an outage is not the job's fault."""
+    """Queue a job again that an outage of another service stopped: no failure is counted."""
     delay = timedelta(seconds=OUTAGE_BACKOFF_S)
     _update_mine(session, job_id, attempt, state=JobState.QUEUED, run_after=now() + delay, error=error)
 
 
 def retry(session: Session, job_id: str) -> Job:
-    """Reopen a failed job.
+    """Reopen a failed or cancelled job.
 
     Raises:
         NotFoundError: there is no such job.
-        ConflictError: it has not failed, or another job with its key is open.
+        ConflictError: it has neither failed nor been cancelled, or another job with its key is open.
     """
     job = get(session, job_id)
-    if job.state is not JobState.FAILED:
-        raise ConflictError(f"job {job_id} is {job.state}; only a failed job can be retried")
+    if job.state not in {JobState.FAILED, JobState.CANCELLED}:
+        raise ConflictError(f"job {job_id} is {job.state}; only a failed or cancelled job can be retried")
     if session.scalar(select(Job.id).where(Job.key == job.key, Job.state.in_(OPEN))):
         raise ConflictError(f"another job {job.key!r} is open already; wait for it")
     _reopen(session, job)
@@ -199,6 +237,7 @@ def retry(session: Session, job_id: str) -> Job:
 
 def _reopen(session: Session, job: Job) -> None:
     job.state, job.failures, job.run_after, job.finished_at = JobState.QUEUED, 0, now(), None
+    job.cancel_requested, job.error = False, None
     session.info.setdefault("enqueued", []).append(job)
 
 

@@ -8,10 +8,11 @@ tombstone that a late creation meets.
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds
 from catalog.errors import ConflictError, NotFoundError
+from catalog.pixel_regions import covers_patch
 from catalog.records import (
     EventState,
     JobKind,
@@ -21,6 +22,7 @@ from catalog.records import (
     PatchState,
     Proposal,
     ProposalState,
+    RoundState,
     now,
 )
 
@@ -111,9 +113,10 @@ def is_outdated(session: Session, project_id: int, annotation_id: int, updated_a
 
 
 def current(session: Session, patch_id: int) -> list[Label]:
-    """Return the labels of a patch that stand, newest first."""
+    """Return the labels of a patch that stand, newest first, each with its proposal."""
     statement = select(Label).where(Label.patch_id == patch_id, Label.superseded_at.is_(None))
-    return list(session.scalars(statement.order_by(Label.annotated_at.desc())))
+    newest_first = statement.order_by(Label.annotated_at.desc(), Label.id.desc())
+    return list(session.scalars(newest_first.options(joinedload(Label.proposal))))
 
 
 def supersede(session: Session, project_id: int, annotation_id: int) -> list[Label]:
@@ -133,28 +136,44 @@ def store(session: Session, label: Label) -> None:
     supersede(session, label.project_id, label.annotation_id)
     session.add(label)
     session.flush()
-    answer(session, session.get_one(Proposal, label.proposal_id), skipped=False)
+    refresh_states(session, session.get_one(Proposal, label.proposal_id), skipped=False)
 
 
-def answer(session: Session, proposal: Proposal, *, skipped: bool) -> None:
-    """Bring a proposal, its patch and its round to the state that the labels standing now imply."""
+def refresh_states(session: Session, proposal: Proposal, *, skipped: bool) -> None:
+    """Bring a proposal, its patch and its round to the states that the standing labels imply.
+
+    Args:
+        session: a writing session.
+        proposal: locked; a withdrawn one stays withdrawn.
+        skipped: whether its annotator has just skipped it.
+    """
     if proposal.state is not ProposalState.WITHDRAWN:
-        if current(session, proposal.patch_id):
-            proposal.state = ProposalState.LABELLED
-        else:
-            proposal.state = ProposalState.SKIPPED if skipped else ProposalState.PUBLISHED
+        proposal.state = _implied_by_labels(session, proposal, skipped=skipped)
     session.flush()
     session.get_one(Patch, proposal.patch_id).state = _implied_state(session, proposal.patch_id)
     rounds.complete_if_answered(session, proposal.round_id)
 
 
+def _implied_by_labels(session: Session, proposal: Proposal, *, skipped: bool) -> ProposalState:
+    own = select(Label.id).where(Label.proposal_id == proposal.id, Label.superseded_at.is_(None))
+    if session.scalar(own.limit(1)) is not None:
+        return ProposalState.LABELLED
+    if skipped:
+        return ProposalState.SKIPPED
+    is_abandoned = rounds.get(session, proposal.round_id).state is RoundState.ABANDONED
+    return ProposalState.ABANDONED if is_abandoned else ProposalState.PUBLISHED
+
+
 def _implied_state(session: Session, patch_id: int) -> PatchState:
     """Return the state of a patch that its standing labels and its proposals, of whatever round, imply."""
-    if current(session, patch_id):
-        return PatchState.LABELLED
     states = set(session.scalars(select(Proposal.state).where(Proposal.patch_id == patch_id)))
     if states & {ProposalState.CHOSEN, ProposalState.PUBLISHED}:
         return PatchState.PROPOSED
+    standing = current(session, patch_id)
+    if standing:
+        size = session.get_one(Patch, patch_id).size_px
+        is_covered = covers_patch((label.proposal.region for label in standing), size, size)
+        return PatchState.LABELLED if is_covered else PatchState.PARTLY_LABELLED
     return PatchState.SKIPPED if ProposalState.SKIPPED in states else PatchState.UNLABELLED
 
 
@@ -178,4 +197,4 @@ def withdraw(session: Session, proposal: Proposal) -> None:
         label.superseded_at = now()
     session.flush()
     proposal.state = ProposalState.WITHDRAWN
-    answer(session, proposal, skipped=False)
+    refresh_states(session, proposal, skipped=False)

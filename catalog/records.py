@@ -380,7 +380,7 @@ class Proposal(Base):
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)
     round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"))
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), index=True)
-    region: Mapped[list[Any] | None]  # run lengths of the pixels asked for (`imagery.pixel_region`); None: all
+    region: Mapped[list[Any] | None]  # run lengths of the pixels asked for (`catalog.pixel_regions`)
     rank: Mapped[int]
     reason: Mapped[ProposalReason]
     score: Mapped[float | None]  # by the round's measure, in its unit

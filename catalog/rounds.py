@@ -22,7 +22,8 @@ from catalog.records import (
 
 BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
 """States of a round that annotators do not see yet."""
-_UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
+UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
+"""States of a proposal that waits for its annotator."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,22 @@ def get(session: Session, round_id: int) -> Round:
     return found
 
 
+def lock(session: Session, round_id: int) -> Round:
+    """Return the round as it is now; nobody else changes it until this session ends.
+
+    PostgreSQL locks its row; SQLite has one writer anyway.
+    """
+    return session.get_one(Round, round_id, with_for_update=True, populate_existing=True)
+
+
+def being_made(session: Session) -> Round | None:
+    """Return the round that is being chosen or published now; one whose publication was given up does not count."""
+    return session.scalar(select(Round).where(Round.state.in_(BEING_MADE), Round.error.is_(None)).limit(1))
+
+
 def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> None:
     """Turn choices into proposals, most urgent first, and enqueue their publication. Does nothing a second time."""
-    chosen_round = get(session, round_id)
+    chosen_round = lock(session, round_id)
     if chosen_round.state is not RoundState.CHOOSING:
         return
     for rank, choice in enumerate(choices):
@@ -84,8 +98,11 @@ def note_images_signed(proposal: Proposal, base_url: str) -> None:
 
 
 def mark_open(session: Session, round_id: int) -> None:
-    """Note that every proposal of the round has its task."""
-    published = get(session, round_id)
+    """Note that every proposal of the round has its task; the tasks of a round abandoned meanwhile are removed."""
+    published = lock(session, round_id)
+    if published.state is RoundState.ABANDONED:
+        jobs.enqueue(session, JobKind.REMOVE_TASKS, str(round_id), round_id=round_id)
+        return
     if published.state is RoundState.PUBLISHING:
         published.state, published.published_at, published.error = RoundState.OPEN, now(), None
     complete_if_answered(session, round_id)
@@ -94,6 +111,8 @@ def mark_open(session: Session, round_id: int) -> None:
 def mark_failed(session: Session, round_id: int, error: str) -> None:
     """Note why a round could not be made. One that has proposals stays as it is: its job can be retried."""
     failed = get(session, round_id)
+    if failed.state is RoundState.ABANDONED:
+        return
     failed.error = error
     if failed.state is RoundState.CHOOSING:
         failed.state = RoundState.FAILED
@@ -110,10 +129,9 @@ def reopen(session: Session, round_id: int) -> None:
 def complete_if_answered(session: Session, round_id: int) -> None:
     """Complete an open round once none of its proposals waits for an annotator; reopen it if one waits again."""
     session.flush()
-    # Locked (by PostgreSQL; SQLite has one writer anyway): two workers may answer the last two proposals at once.
-    answered = session.get_one(Round, round_id, with_for_update=True, populate_existing=True)
+    answered = lock(session, round_id)  # two workers may answer the last two proposals at once
     waiting = session.scalar(
-        select(func.count(Proposal.id)).where(Proposal.round_id == round_id, Proposal.state.in_(_UNANSWERED))
+        select(func.count(Proposal.id)).where(Proposal.round_id == round_id, Proposal.state.in_(UNANSWERED))
     )
     if answered.state is RoundState.OPEN and not waiting:
         answered.state, answered.completed_at = RoundState.COMPLETE, now()

@@ -230,16 +230,17 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     """Enqueue the scoring of the pool if this version, the champion, has not scored all of it with these settings.
 
     Promotions and tiled scenes enqueue the scoring themselves, but a job that is running then may miss them; and only
-    this notices that the champion was moved in MLflow's own page. A scoring that failed is not enqueued again: it would
-    fail again, so a person has to retry it.
+    this notices that the champion was moved in MLflow's own page. A scoring that failed would fail again, and one that
+    was cancelled is not wanted: a person has to retry them.
     """
     last = jobs.last_of(session, JobKind.SCORE_POOL)
-    if not _has_pool(session) or (last is not None and last.state is JobState.FAILED):
+    if not _has_pool(session) or (last is not None and last.state in {JobState.FAILED, JobState.CANCELLED}):
         return None
     scoring = _find(session, version, settings)
     if scoring is not None and not unplanned(session, scoring):
         undone = _undone(session, scoring)
-        have_jobs = undone and _shards_with_a_job(session, (*OPEN, JobState.FAILED)).issuperset(undone)
+        with_a_job = _shards_with_a_job(session, (*OPEN, JobState.FAILED, JobState.CANCELLED))
+        have_jobs = undone and with_a_job.issuperset(undone)
         is_done = not undone and is_shortlist_planned(session, scoring, settings.mc_contested_share)
         if have_jobs or (is_done and scoring == newest(session)):
             return None

@@ -8,16 +8,37 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs, rounds
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Label, RunState, RunTrigger, TrainingRun, now
+from catalog.records import Job, JobKind, JobState, Label, Proposal, RunState, RunTrigger, TrainingRun, now
 from catalog.settings import Settings
 
 
 def training_labels(session: Session) -> list[Label]:
-    """Return the labels to learn from: of every patch the newest that stands, in the order of their ids."""
-    newest: dict[int, Label] = {}
-    for label in session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.annotated_at)):
-        newest[label.patch_id] = label
-    return sorted(newest.values(), key=lambda label: label.id)
+    """Return the labels to learn from, in the order of their ids: those that stand and that no newer one covers.
+
+    A label of a whole patch covers every older one. Labels of parts of a patch are composed by whoever reads their
+    masks (`services.composed_labels`).
+    """
+    ids = _uncovered(session)
+    standing = session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id))
+    return [label for label in standing if label.id in ids]
+
+
+def _uncovered(session: Session) -> set[int]:
+    """Return the ids of the standing labels that newer ones do not cover, without loading the labels."""
+    statement = (
+        select(Label.patch_id, Label.id, Proposal.region)
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(Label.superseded_at.is_(None))
+        .order_by(Label.patch_id, Label.annotated_at.desc(), Label.id.desc())
+    )
+    uncovered: set[int] = set()
+    covered_patch: int | None = None
+    for patch_id, label_id, region in session.execute(statement):
+        if patch_id != covered_patch:
+            uncovered.add(label_id)
+        if region is None:
+            covered_patch = patch_id
+    return uncovered
 
 
 def checksum(labels: list[Label]) -> str:
@@ -27,19 +48,14 @@ def checksum(labels: list[Label]) -> str:
 
 
 def new_labels(session: Session) -> set[int]:
-    """Return the ids of the training labels that the last run did not know.
+    """Return the ids of the training labels that no finished run has learnt.
 
-    A failed run counts: what it could not learn from is not tried again until there is something new, or someone says
-    so. A killed one does not: it was interrupted, not refuted.
+    Runs that failed, were killed or interrupted learnt nothing. That a failed fine-tune is not repeated for the same
+    labels is decided by `enqueue_if_due`.
     """
-    last = session.scalar(
-        select(TrainingRun).where(TrainingRun.state != RunState.KILLED).order_by(TrainingRun.id.desc()).limit(1)
-    )
-    known = set(last.label_ids) if last else set()
-    # Asked for every few seconds, so without loading the labels.
-    standing = select(Label.patch_id, Label.id).where(Label.superseded_at.is_(None)).order_by(Label.annotated_at)
-    newest: dict[int, int] = dict(session.execute(standing).all())
-    return set(newest.values()) - known
+    finished = select(TrainingRun).where(TrainingRun.state == RunState.FINISHED)
+    last = session.scalar(finished.order_by(TrainingRun.id.desc()).limit(1))
+    return _uncovered(session) - (set(last.label_ids) if last else set())
 
 
 def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
@@ -57,11 +73,11 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
 
 
 def _failed_on(session: Session, fresh: set[int]) -> bool:
-    """Tell whether the last fine-tune failed and none of these labels came later: it would fail again."""
+    """Return whether the last fine-tune failed, or was cancelled, and none of these labels came later."""
     last = jobs.last_of(session, JobKind.FINE_TUNE)
     return (
         last is not None
-        and last.state is JobState.FAILED
+        and last.state in {JobState.FAILED, JobState.CANCELLED}
         and last.finished_at is not None
         and not _any_of(session, fresh, Label.created_at > last.finished_at)
     )

@@ -8,18 +8,31 @@ from cli.installation import installed_catalog
 from services import rounds
 
 
-@click.command("round")
+@click.group("round", invoke_without_command=True)
 @click.option("--strategy", type=click.Choice([item.value for item in Strategy]), help="how to choose")
 @click.option("--size", type=click.IntRange(1), help="patches")
 @click.option("--seed", type=click.IntRange(0), help="seed of the random choices")
-def open_round(strategy: str | None, size: int | None, seed: int | None) -> None:
-    """Choose the next proposals and publish them in Label Studio."""
+@click.pass_context
+def round_group(context: click.Context, strategy: str | None, size: int | None, seed: int | None) -> None:
+    """Choose the next proposals and publish them in Label Studio; with a subcommand, abandon a round."""
+    if context.invoked_subcommand is not None:
+        return
     with installed_catalog() as catalog:
         settings = catalog.settings
         with catalog.write() as session:
             how = Strategy(strategy) if strategy else settings.round_strategy
             opened = rounds.open_round(session, settings, how, size or settings.round_size, seed)
         click.echo(f"Round {opened.id} ({opened.strategy.value}, {opened.size} patches) is being chosen and published.")
+
+
+@round_group.command()
+@click.argument("number", type=int)
+def abandon(number: int) -> None:
+    """End the round NUMBER early: its unanswered patches may be proposed again, what was drawn stays."""
+    with installed_catalog() as catalog:
+        with catalog.write() as session:
+            rounds.abandon(session, number)
+        click.echo(f"Round {number} is abandoned; tasks that nobody has begun are removed from Label Studio.")
 
 
 @click.command()

@@ -15,7 +15,8 @@ class Program(click.Group):
     COMMANDS = {  # noqa: RUF012 - click reads it, nobody writes it
         "experiment": "cli.experiment_commands:experiment",
         "scene": "cli.scene_commands:scene",
-        "round": "cli.loop_commands:open_round",
+        "jobs": "cli.job_commands:jobs",
+        "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
     }

@@ -1,13 +1,12 @@
-"""Opening rounds: whether one may begin now, and how it chooses."""
+"""Opening and abandoning rounds."""
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import candidates, jobs, rounds, scorings
+from catalog import candidates, jobs, labels, rounds, scorings
 from catalog.errors import ConflictError
-from catalog.records import JobKind, Round, RoundState
-from catalog.rounds import BEING_MADE
+from catalog.records import JobKind, Proposal, Round, RoundState, now
 from catalog.settings import Settings, Strategy
 
 
@@ -20,17 +19,17 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
     Raises:
         ConflictError: a round is being made, the pool has no patch left, or a ranking is asked for without scores.
     """
-    making = session.scalar(select(Round).where(Round.state.in_(BEING_MADE)))
+    making = rounds.being_made(session)
     if making is not None:
-        cause = f" ({making.error}; retry its job once that is mended)" if making.error else ""
-        raise ConflictError(f"round {making.id} is still {making.state}{cause}; wait until it is open")
+        raise ConflictError(f"round {making.id} is still {making.state}; wait until it is open, or abandon it")
     if not candidates.count(session, settings.min_valid_share, at_most=1):
         raise ConflictError(
             "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
             "it is tiled"
         )
     if strategy is Strategy.RECIPE:
-        past = session.scalar(select(func.count(Round.id)).where(Round.state != RoundState.FAILED)) or 0
+        taught_nothing = (RoundState.FAILED, RoundState.ABANDONED)
+        past = session.scalar(select(func.count(Round.id)).where(Round.state.not_in(taught_nothing))) or 0
         strategy = Strategy.RANDOM if past < settings.random_start_rounds else Strategy.ENTROPY_TOP10
     scoring = None
     if strategy is not Strategy.RANDOM:
@@ -82,3 +81,30 @@ def open_next_automatically(session: Session, settings: Settings) -> Round | Non
     if not candidates.count(session, settings.min_valid_share, at_most=1):
         return None
     return open_round(session, settings, settings.round_strategy, settings.round_size)
+
+
+def abandon(session: Session, round_id: int) -> Round:
+    """End a round early: nobody is asked for its unanswered patches any more, and they may be proposed again.
+
+    What was drawn stays. Tasks that nobody has begun are removed from Label Studio by a job; a drawing that arrives all
+    the same becomes a label like any other.
+
+    Raises:
+        NotFoundError: there is no such round.
+        ConflictError: it has ended already.
+    """
+    rounds.get(session, round_id)
+    abandoned = rounds.lock(session, round_id)
+    if abandoned.state not in {RoundState.CHOOSING, RoundState.PUBLISHING, RoundState.OPEN}:
+        raise ConflictError(f"round {round_id} is {abandoned.state} already; only an unfinished round can be abandoned")
+    abandoned.state, abandoned.completed_at = RoundState.ABANDONED, now()
+    session.flush()
+    for kind in (JobKind.PROPOSE_ROUND, JobKind.PUBLISH_ROUND):
+        making = jobs.last_of(session, kind, str(round_id))
+        if making is not None and making.state in jobs.OPEN:
+            jobs.request_cancel(session, making.id)
+    unanswered = select(Proposal).where(Proposal.round_id == round_id, Proposal.state.in_(rounds.UNANSWERED))
+    for proposal in session.scalars(unanswered.order_by(Proposal.id)).all():
+        labels.refresh_states(session, labels.lock(session, proposal), skipped=False)
+    jobs.enqueue(session, JobKind.REMOVE_TASKS, str(round_id), round_id=round_id)
+    return abandoned

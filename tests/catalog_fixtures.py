@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from al_server.app import create_app
 from catalog.context import Catalog
 from catalog.database import Database
+from catalog.job_queue import QUEUES
 from catalog.records import (
     EventState,
     Label,
@@ -113,7 +114,7 @@ def as_role(catalog: Catalog, role: str) -> dict[str, str]:
 def pushed(catalog: Catalog) -> list[str]:
     """Return what Redis holds: the ids of the RQ jobs on all queues, sorted."""
     with redis.Redis.from_url(catalog.settings.redis_url) as client:
-        return sorted(item.decode() for name in ("io", "compute") for item in client.lrange(f"rq:queue:{name}", 0, -1))
+        return sorted(item.decode() for name in QUEUES for item in client.lrange(f"rq:queue:{name}", 0, -1))
 
 
 def add_scene(

@@ -232,7 +232,7 @@ def _labels(work: Work, run: TrainingRun) -> Sequence[Label]:
     statement = (
         select(Label)
         .where(Label.id.in_(run.label_ids))
-        .options(joinedload(Label.patch).joinedload(Patch.scene))
+        .options(joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene))
         .order_by(Label.id)
     )
     with work.catalog.read() as session:

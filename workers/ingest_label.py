@@ -8,6 +8,7 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy.orm import undefer
 
 from catalog import labels, training
+from catalog.pixel_regions import decode_region
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
 from imagery.channels import ELEVATION, SLOPE
 from imagery.classes import BACKGROUND, UNKNOWN, by_name
@@ -84,7 +85,7 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
             return
         if label is None:
             labels.supersede(session, saved.project_id, saved.annotation_id)
-            labels.answer(session, answered, skipped=True)
+            labels.refresh_states(session, answered, skipped=True)
         else:
             labels.store(session, label)
             training.enqueue_if_due(session, work.catalog.settings)
@@ -98,7 +99,8 @@ def _make_label(
     source, window = source_of(scene), window_of(patch)
     height, width = window.shape
     drawn = draw(decode_result(saved.result, height=height, width=width, labels=LABELS), height, width)
-    mask = np.where(_has_data(source, window), drawn, np.uint8(UNKNOWN.value))
+    asked = decode_region(proposal.region, height, width)
+    mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN.value))
     store = raster_store(work.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
     checksum = store.put(key, mask_to_geotiff(mask, source.grid, window))
@@ -119,7 +121,7 @@ def _make_label(
         annotator=annotator,
         simulated=annotator.lower() == work.catalog.settings.simulated_annotator_email.lower(),  # as Label Studio does
         lead_time_s=saved.lead_time_s,
-        edited_px=int((drawn != shown).sum()),
+        edited_px=int(((drawn != shown) & asked).sum()),
     )
 
 
@@ -183,7 +185,7 @@ def _apply_deleted(work: Work, event: LabelEvent, deleted: AnnotationDeleted) ->
         if proposal is not None:
             answered = labels.lock(session, proposal)
             labels.supersede(session, deleted.project_id, deleted.annotation_id)
-            labels.answer(session, answered, skipped=False)
+            labels.refresh_states(session, answered, skipped=False)
         labels.settle(session.get_one(LabelEvent, event.id), EventState.APPLIED)
 
 

@@ -5,19 +5,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pkgutil import resolve_name
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.errors import CatalogError, JobLostError, ServiceDownError
-from catalog.failures import note_failure
-from catalog.records import Job, JobKind
+from catalog.errors import CatalogError, JobCancelledError, JobInterruptedError, JobLostError, ServiceDownError
+from catalog.failures import note_cancelled, note_failure
+from catalog.records import Job
 from catalog.settings import Settings
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
+from workers import interruption
+from workers.job_functions import function_of
 from workers.time_limit import JobTimeLimit
 
 log = logging.getLogger(__name__)
@@ -34,20 +35,32 @@ class Work:
         self.job_id = job.id
         self.attempt = job.attempt
         self._lost = threading.Event()
+        self._cancelled = threading.Event()
 
     def progress(self, done: int, total: int, message: str) -> None:
         """Store how far the work is.
 
         Raises:
             JobLostError: the job was given to another worker; stop at once.
+            JobCancelledError: someone cancelled the job; stop.
+            JobInterruptedError: the worker is being stopped; stop, and keep what can be gone on from.
         """
-        if self._lost.is_set():
-            raise JobLostError(f"job {self.job_id} was given to another worker")
+        self._check()
         try:
             with self.catalog.database.write() as session:
-                jobs.report_progress(session, self.job_id, self.attempt, done, total, message)
+                if jobs.report_progress(session, self.job_id, self.attempt, done, total, message):
+                    self._cancelled.set()
         except OperationalError as error:  # a database that restarts must not end hours of training
             log.warning("job %s could not note its progress: %s", self.job_id, error)
+        self._check()
+
+    def _check(self) -> None:
+        if self._lost.is_set():
+            raise JobLostError(f"job {self.job_id} was given to another worker")
+        if self._cancelled.is_set():
+            raise JobCancelledError(f"job {self.job_id} was cancelled")
+        if interruption.is_requested():
+            raise JobInterruptedError(f"the worker of job {self.job_id} is being stopped")
 
     @contextmanager
     def heartbeats(self) -> Iterator[None]:
@@ -58,7 +71,8 @@ class Work:
             while not over.wait(self.catalog.settings.job_stale_after_s / 4):
                 try:
                     with self.catalog.database.write() as session:
-                        jobs.heartbeat(session, self.job_id, self.attempt)
+                        if jobs.heartbeat(session, self.job_id, self.attempt):
+                            self._cancelled.set()
                 except JobLostError:
                     self._lost.set()
                     return
@@ -113,7 +127,13 @@ def _do(work: Work, job: Job) -> Callable[[Session], None]:
 
 
 def _ending(work: Work, job: Job, error: BaseException) -> Callable[[Session], None]:
-    """Decide what an error means for the job: wait for a service, give up, or try again."""
+    """Decide what an error means for the job: cancelled, handed back, waiting for a service, failed, or tried again."""
+    if isinstance(error, JobCancelledError):
+        log.info("%s is cancelled", job.key)
+        return partial(note_cancelled, job=job)
+    if isinstance(error, JobInterruptedError):
+        log.info("%s goes on later: %s", job.key, error)
+        return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt)
     if isinstance(error, ServiceDownError) or (isinstance(error, LabelStudioError) and not error.refused):
         log.warning("%s waits: %s", job.key, error)
         return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
@@ -123,12 +143,3 @@ def _ending(work: Work, job: Job, error: BaseException) -> Callable[[Session], N
     log.error("%s failed", job.key, exc_info=error)
     attempts = work.catalog.settings.job_attempts
     return partial(note_failure, job=job, error=f"{type(error).__name__}: {error}", max_failures=attempts)
-
-
-def function_of(kind: JobKind) -> Callable[..., None]:
-    """Return the function of a kind of work: both it and its module are named after the kind.
-
-    Imports it only now, so that io workers never load torch.
-    """
-    function: Callable[..., None] = resolve_name(f"workers.{kind}:{kind}")
-    return function

@@ -5,6 +5,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from catalog.records import Label
@@ -12,53 +13,57 @@ from imagery.classes import UNKNOWN
 from imagery.masks import mask_from_geotiff
 from imagery.scene import SceneReader
 from imagery.store import RasterStore
+from services.composed_labels import compose_labels
 from services.scenes import source_of, window_of
 
 CACHE_BYTES = 2 * 2**30  # beyond this, patches are read again each time they are drawn
 
 
 class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Patches with their masks.
+    """Labelled patches with their masks; the labels of one patch are composed.
 
     An item is (raw, mask): raw float32 (C, h, w) digital numbers with NaN = nodata; mask uint8 (h, w) of class values.
     Pixels without data in any channel are masked/unknown, whatever was drawn there.
 
     Args:
-        labels: rows with their patch and its scene loaded.
+        labels: rows with their proposal, their patch and its scene loaded.
         channels: the network's channels, in order.
         store: where the masks are.
     """
 
     def __init__(self, labels: Sequence[Label], channels: Sequence[str], store: RasterStore) -> None:
-        self._labels = labels
+        by_patch: dict[int, list[Label]] = {}
+        for label in labels:
+            by_patch.setdefault(label.patch_id, []).append(label)
+        self._patches = [(of_patch[0].patch, of_patch) for of_patch in by_patch.values()]
         self._channels = channels
         self._store = store
         self._cache: dict[int, tuple[Tensor, Tensor]] = {}
         self._cached_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self._patches)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if index not in self._cache:
-            with SceneReader(source_of(self._labels[index].patch.scene)) as reader:
-                item = self._read(reader, self._labels[index])
+            with SceneReader(source_of(self._patches[index][0].scene)) as reader:
+                item = self._read(reader, index)
             self._keep(index, item)
             return item
         return self._cache[index]
 
     def fill(self) -> None:
         """Read patches before they are drawn, scene by scene, until all are held or the cache is full."""
-        by_scene = sorted(range(len(self)), key=self._scene_of)
-        for _, indices in groupby(by_scene, key=self._scene_of):
+        by_scene = sorted(range(len(self)), key=self._scene_id)
+        for _, indices in groupby(by_scene, key=self._scene_id):
             of_scene = list(indices)
-            with SceneReader(source_of(self._labels[of_scene[0]].patch.scene)) as reader:
+            with SceneReader(source_of(self._patches[of_scene[0]][0].scene)) as reader:
                 for index in of_scene:
-                    if not self._keep(index, self._read(reader, self._labels[index])):
+                    if not self._keep(index, self._read(reader, index)):
                         return
 
-    def _scene_of(self, index: int) -> int:
-        return self._labels[index].patch.scene_id
+    def _scene_id(self, index: int) -> int:
+        return self._patches[index][0].scene_id
 
     def _keep(self, index: int, item: tuple[Tensor, Tensor]) -> bool:
         """Hold an item, if there is room."""
@@ -69,8 +74,12 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         self._cached_bytes += size
         return True
 
-    def _read(self, reader: SceneReader, label: Label) -> tuple[Tensor, Tensor]:
-        raw = reader.read(self._channels, window_of(label.patch))
-        mask = mask_from_geotiff(self._store.get(label.mask_key)).copy()
+    def _read(self, reader: SceneReader, index: int) -> tuple[Tensor, Tensor]:
+        patch, labels = self._patches[index]
+        raw = reader.read(self._channels, window_of(patch))
+        mask = compose_labels(labels, self._mask, patch.size_px, UNKNOWN.value)
         mask[np.isnan(raw).any(axis=0)] = UNKNOWN.value
         return torch.from_numpy(raw), torch.from_numpy(mask)
+
+    def _mask(self, label: Label) -> NDArray[np.uint8]:
+        return mask_from_geotiff(self._store.get(label.mask_key))

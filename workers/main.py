@@ -1,4 +1,4 @@
-"""``python -m workers.main io|compute``: one RQ worker that loads its libraries once and forks a process per job.
+"""``python -m workers.main labels|io|compute``: an RQ worker that loads its libraries once and forks for each job.
 
 The fork gives every job a clean process, whose death (even by the kernel, for want of memory) gives all memory back and
 takes nobody along. What is imported before the fork is not imported again; nothing here may touch CUDA or open a
@@ -8,6 +8,7 @@ connection to the database, since neither survives a fork.
 import argparse
 import logging
 import os
+import threading
 from importlib import import_module
 
 from redis import Redis
@@ -20,23 +21,33 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import CatalogError
 from catalog.failures import note_failure
-from catalog.job_queue import IO, QUEUES, queue_of, rq_id
+from catalog.job_queue import COMPUTE, QUEUES, queue_of, rq_id
 from catalog.logs import configure_logging
 from catalog.records import JobKind, JobState
 from catalog.settings import Settings
-from workers.jobs import function_of
+from workers import interruption
+from workers.job_functions import function_of
 from workers.time_limit import DeathPenalty
 
 log = logging.getLogger(__name__)
+
+_stopping = threading.Event()  # this worker was told to stop
 
 # An idle worker looks after abandoned jobs only when this is over; RQ's own default is seven minutes.
 WORKER_TTL_S = 45
 
 
 class JobWorker(Worker):
-    """RQ's worker with an alarm that no library can swallow."""
+    """RQ's worker with an alarm that no library can swallow; when it is told to stop, so is its running job."""
 
     death_penalty_class = DeathPenalty
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Interrupt the running job: it goes on later, from its checkpoint if it is a fine-tune."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        _stopping.set()
+        if self.horse_pid:
+            interruption.interrupt(self.horse_pid)
 
 
 def preload(queue: str) -> None:
@@ -44,7 +55,7 @@ def preload(queue: str) -> None:
     for kind in JobKind:
         if queue_of(kind) == queue:
             function_of(kind)
-    if queue == IO:
+    if queue != COMPUTE:
         import_module("label_studio_sdk")  # loaded when first needed, since the API's process needs none: 0.8 s a job
 
 
@@ -64,7 +75,10 @@ def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
         with catalog.write() as session:
             job = jobs.get(session, rq_job.args[0])
             if job.state is JobState.RUNNING and rq_job.id == rq_id(job.id, job.attempt - 1):
-                note_failure(session, job, "its process was killed", catalog.settings.job_attempts)
+                if _stopping.is_set():  # an orderly stop that could not wait any longer is no failure of the job
+                    jobs.hand_back(session, job.id, job.attempt)
+                else:
+                    note_failure(session, job, "its process was killed", catalog.settings.job_attempts)
     except (CatalogError, SQLAlchemyError):  # RQ would end the worker; the sweep will notice the job instead
         log.exception("the death of job %s could not be noted", rq_job.id)
     finally:
@@ -81,6 +95,7 @@ def main() -> None:
     settings = Settings()
     prepare_threads(settings)
     preload(arguments.queue)
+    interruption.listen()
     worker = JobWorker(
         [arguments.queue],
         connection=Redis.from_url(settings.redis_url),

@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import JobKind, now
+from catalog.records import JobKind, Scene, SceneRole, now
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role, pushed
 
@@ -56,7 +56,7 @@ def test_a_failed_job_is_tried_again_on_request_only(client: FlaskClient, catalo
     with catalog.database.write() as session:
         job = jobs.enqueue(session, JobKind.PREDICT_SCENE, "1", scene_id=1)
     address = f"{JOBS}/{job.id}/retry"
-    assert_problem(client.post(address, headers=as_role(catalog, "operator")), 409, "only a failed job")
+    assert_problem(client.post(address, headers=as_role(catalog, "operator")), 409, "only a failed or cancelled job")
     with catalog.database.write() as session:
         jobs.claim(session, job.id)
         jobs.fail(session, job.id, 1, "the disk was full")
@@ -64,3 +64,29 @@ def test_a_failed_job_is_tried_again_on_request_only(client: FlaskClient, catalo
     assert response.status_code == 202
     assert response.json["state"] == "queued"
     assert pushed(catalog) == [f"{job.id}-1"]
+
+
+def test_a_queued_job_is_cancelled_and_a_running_one_asked_to_stop(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        queued = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+        running = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
+        jobs.claim(session, running.id)
+        session.add(
+            Scene(
+                id=1,
+                name="a",
+                role=SceneRole.POOL,
+                source={},
+                footprint={},
+                outlines=[],
+                patch_size_px=32,
+                patch_overlap_px=0,
+            )
+        )
+    operator = as_role(catalog, "operator")
+    first = client.post(f"{JOBS}/{queued.id}/cancel", headers=operator)
+    assert (first.status_code, first.json["state"], first.json["error"]) == (200, "cancelled", "cancelled by a person")
+    second = client.post(f"{JOBS}/{running.id}/cancel", headers=operator)
+    assert (second.status_code, second.json["state"]) == (202, "running")
+    assert_problem(client.post(f"{JOBS}/{queued.id}/cancel", headers=operator), 409, "is cancelled already")
+    assert_problem(client.post(f"{JOBS}/{queued.id}/cancel", headers=as_role(catalog, "reader")), 403, "needs operator")

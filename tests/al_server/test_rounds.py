@@ -60,7 +60,14 @@ def test_progress_is_told_by_state_and_reason_the_newest_round_first(client: Fla
         proposals[0].reason = proposals[1].reason = ProposalReason.UNCERTAIN
     newest, oldest = client.get(ROUNDS, headers=as_role(catalog, "reader")).json
     assert (newest["id"], newest["state"], oldest["id"], oldest["state"]) == (2, "open", 1, "complete")
-    assert newest["proposals"] == {"chosen": 0, "published": 2, "labelled": 1, "skipped": 0, "withdrawn": 0}
+    assert newest["proposals"] == {
+        "chosen": 0,
+        "published": 2,
+        "labelled": 1,
+        "skipped": 0,
+        "withdrawn": 0,
+        "abandoned": 0,
+    }
     assert newest["reasons"] == {"uncertain": 2, "random start": 1}
 
 
@@ -85,3 +92,15 @@ def test_no_list_asks_the_database_for_each_item(client: FlaskClient, catalog: C
     few = queries()
     grow(2, 12)
     assert queries() == few
+
+
+def test_a_round_is_abandoned_by_an_operator(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        opened, _ = add_round(session, patches[:2])
+    address = f"{ROUNDS}/{opened.id}/abandon"
+    assert_problem(client.post(address, headers=as_role(catalog, "labeler")), 403, "needs operator")
+    response = client.post(address, headers=as_role(catalog, "operator"))
+    assert (response.status_code, response.json["state"]) == (200, "abandoned")
+    assert response.json["proposals"]["abandoned"] == 2
+    assert_problem(client.post(address, headers=as_role(catalog, "operator")), 409, "is abandoned already")

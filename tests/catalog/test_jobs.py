@@ -207,7 +207,8 @@ def test_time_left_follows_from_progress(catalog: Catalog) -> None:
 def test_every_kind_of_work_has_a_queue() -> None:
     compute = {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE}
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute
-    assert {queue_of(kind) for kind in JobKind} == {"io", "compute"}
+    assert {queue_of(kind) for kind in JobKind} == {"labels", "io", "compute"}
+    assert [kind for kind in JobKind if queue_of(kind) == "labels"] == [JobKind.INGEST_LABEL]
 
 
 def test_a_worker_that_dies_too_often_fails_the_round_it_was_to_make(catalog: Catalog) -> None:
@@ -238,3 +239,54 @@ def test_an_event_whose_job_is_given_up_can_be_replayed(catalog: Catalog) -> Non
     with catalog.read() as session:
         failed = session.get_one(LabelEvent, row.id)
     assert (failed.state, failed.detail) == (EventState.FAILED, "MemoryError: ")
+
+
+def test_a_queued_job_is_cancelled_at_once_and_can_be_retried(catalog: Catalog) -> None:
+    job_id = enqueue(catalog)
+    with catalog.database.write() as session:
+        assert failures.cancel(session, job_id).state is JobState.CANCELLED
+    with catalog.database.write() as session:
+        assert jobs.claim(session, job_id) is None
+        failures.retry(session, job_id)
+    assert (stored(catalog, job_id).state, stored(catalog, job_id).error) == (JobState.QUEUED, None)
+    claim(catalog, job_id)
+    assert stored(catalog, job_id).cancel_requested is False
+
+
+def test_a_running_job_learns_of_its_cancellation_when_it_notes_its_progress(catalog: Catalog) -> None:
+    job_id = enqueue(catalog)
+    claim(catalog, job_id)
+    with catalog.database.write() as session:
+        assert jobs.report_progress(session, job_id, 1, 1, 2, "working") is False
+        assert failures.cancel(session, job_id).state is JobState.RUNNING
+    with catalog.database.write() as session:
+        assert jobs.heartbeat(session, job_id, 1) is True
+        assert jobs.report_progress(session, job_id, 1, 2, 2, "working") is True
+
+
+def test_a_job_that_has_ended_cannot_be_cancelled(catalog: Catalog) -> None:
+    job_id = enqueue(catalog)
+    claim(catalog, job_id)
+    with catalog.database.write() as session:
+        jobs.finish(session, job_id, 1)
+    with pytest.raises(ConflictError, match="is finished already"), catalog.database.write() as session:
+        failures.cancel(session, job_id)
+
+
+def test_a_job_that_is_handed_back_has_not_failed(catalog: Catalog) -> None:
+    job_id = enqueue(catalog)
+    claim(catalog, job_id)
+    with catalog.database.write() as session:
+        jobs.hand_back(session, job_id, 1)
+    job = stored(catalog, job_id)
+    assert (job.state, job.failures, job.error) == (JobState.QUEUED, 0, None)
+    assert claim(catalog, job_id).attempt == 2
+
+
+def test_an_event_whose_ingestion_is_cancelled_can_be_replayed(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        (row,) = label_events.record(session, [AnnotationDeleted(annotation_id=1, project_id=15)], b"{}", "webhook")
+        failures.cancel(session, session.info["enqueued"][0].id)
+    with catalog.read() as session:
+        failed = session.get_one(LabelEvent, row.id)
+    assert (failed.state, failed.detail) == (EventState.FAILED, "cancelled by a person")

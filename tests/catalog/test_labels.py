@@ -233,14 +233,14 @@ def test_two_annotators_of_one_patch_stand_side_by_side_the_newest_first(
     assert standing(catalog, proposals[0]) == [late, early]
     with catalog.database.write() as session:
         assert [label.id for label in labels.supersede(session, PROJECT_ID, 1)] == [late]
-        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=False)
+        labels.refresh_states(session, session.get_one(Proposal, proposals[0].id), skipped=False)
     assert standing(catalog, proposals[0]) == [early]
     assert states(catalog, proposals[0])[:2] == (ProposalState.LABELLED, PatchState.LABELLED)
 
 
 def test_a_skip_is_an_answer_without_a_label(catalog: Catalog, proposals: list[Proposal]) -> None:
     with catalog.database.write() as session:
-        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=True)
+        labels.refresh_states(session, session.get_one(Proposal, proposals[0].id), skipped=True)
     assert states(catalog, proposals[0]) == (ProposalState.SKIPPED, PatchState.SKIPPED, RoundState.OPEN)
 
 
@@ -253,7 +253,7 @@ def test_a_deleted_annotation_puts_its_task_back_before_the_annotators(
         labels.supersede(session, PROJECT_ID, 1)
         proposal = labels.proposal_of_annotation(session, PROJECT_ID, 1)
         assert proposal is not None
-        labels.answer(session, proposal, skipped=False)
+        labels.refresh_states(session, proposal, skipped=False)
     assert states(catalog, proposals[0]) == (ProposalState.PUBLISHED, PatchState.PROPOSED, RoundState.OPEN)
 
 
@@ -291,7 +291,7 @@ def test_a_patch_proposed_again_is_not_freed_by_late_news_of_its_old_task(
     with catalog.database.write() as session:
         add_round(session, [session.get_one(Patch, proposals[0].patch_id)], first_task=9)
     with catalog.database.write() as session:  # the annotation of the old task is reported deleted only now
-        labels.answer(session, session.get_one(Proposal, proposals[0].id), skipped=False)
+        labels.refresh_states(session, session.get_one(Proposal, proposals[0].id), skipped=False)
     assert states(catalog, proposals[0])[:2] == (ProposalState.WITHDRAWN, PatchState.PROPOSED)
 
 
@@ -329,3 +329,34 @@ def test_a_round_of_another_proposal_is_untouched(catalog: Catalog, proposals: l
         store(catalog, proposal, number)
     with catalog.read() as session:
         assert session.get_one(Round, other.id).state is RoundState.OPEN
+
+
+TOP, BOTTOM = [0, 16 * 32, 16 * 32], [16 * 32, 16 * 32]  # run lengths of the halves of a patch of 32 px
+
+
+def test_a_patch_labelled_in_part_may_be_proposed_again(catalog: Catalog, proposals: list[Proposal]) -> None:
+    """Its state follows from the regions that its standing labels were asked about."""
+
+    def state(patch_id: int) -> PatchState:
+        with catalog.read() as session:
+            return session.get_one(Patch, patch_id).state
+
+    with catalog.database.write() as session:
+        first = session.get_one(Proposal, proposals[0].id)
+        first.region = TOP
+        patch = session.get_one(Patch, first.patch_id)
+        labels.store(session, label_of(session, first, 1))
+    assert state(patch.id) is PatchState.PARTLY_LABELLED
+    with catalog.database.write() as session:
+        _, (second,) = add_round(session, [session.get_one(Patch, patch.id)], first_task=90)
+        second.region = BOTTOM
+        labels.refresh_states(session, second, skipped=False)
+    assert state(patch.id) is PatchState.PROPOSED
+    with catalog.database.write() as session:
+        assert session.get_one(Proposal, second.id).state is ProposalState.PUBLISHED  # the first's label is not its own
+        labels.store(session, label_of(session, session.get_one(Proposal, second.id), 2, minutes=1))
+    assert state(patch.id) is PatchState.LABELLED
+    with catalog.database.write() as session:
+        labels.supersede(session, PROJECT_ID, 1)
+        labels.refresh_states(session, session.get_one(Proposal, first.id), skipped=True)
+    assert state(patch.id) is PatchState.PARTLY_LABELLED

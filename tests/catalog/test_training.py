@@ -180,6 +180,6 @@ def test_rounds_that_follow_one_another_wait_for_what_the_last_one_taught(
     assert due(catalog, auto_rounds=True) is None  # five proposals of the round still wait for annotators
     with catalog.database.write() as session:
         for proposal in session.get_one(Round, proposals[0].round_id).proposals[1:]:
-            labels.answer(session, proposal, skipped=True)
+            labels.refresh_states(session, proposal, skipped=True)
     assert due(catalog) is None
     assert due(catalog, auto_rounds=True) == "round complete"

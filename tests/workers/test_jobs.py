@@ -8,14 +8,15 @@ import pytest
 from catalog import bundle_cache, jobs
 from catalog.context import Catalog
 from catalog.errors import JobLostError
-from catalog.job_queue import COMPUTE, IO, queue_of
+from catalog.job_queue import COMPUTE, IO, LABELS, queue_of
 from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Round, RoundState, Scene, SceneState
 from catalog.settings import Settings, Strategy
 from models import bundle
 from tests.imagery.forge import forge_scene
 from tests.workers.rows import claimed, register, work_of
 from workers import jobs as worker_jobs
-from workers.jobs import Work, function_of, perform
+from workers.job_functions import function_of
+from workers.jobs import Work, perform
 from workers.time_limit import JobTimeLimit
 
 
@@ -38,7 +39,7 @@ def test_every_kind_of_work_has_its_function(kind):
 def test_what_needs_the_network_runs_apart():
     apart = {kind for kind in JobKind if queue_of(kind) == COMPUTE}
     assert apart == {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE}
-    assert {queue_of(kind) for kind in JobKind} == {IO, COMPUTE}
+    assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, COMPUTE}
 
 
 def test_a_version_holds_the_files_that_the_cache_fetches():

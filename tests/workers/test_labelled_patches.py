@@ -1,16 +1,26 @@
+from datetime import timedelta
+
 import numpy as np
 import torch
 
-from catalog.records import Label, SceneRole
+from catalog.records import Label, Patch, Proposal, SceneRole
 from imagery.classes import UNKNOWN
 from imagery.masks import mask_to_geotiff
 from imagery.scene import SceneReader
 from services import raster_keys
 from services.places import raster_store
 from services.scenes import source_of, window_of
+from tests.catalog_fixtures import NOON
 from tests.imagery.forge import BAND_NAMES
 from tests.workers.rows import blobs, patches, tiled
 from workers.labelled_patches import LabelledPatchDataset
+
+
+def label_of_patch(patch: Patch, key: str, minutes: int = 0, region: list[int] | None = None) -> Label:
+    moment = NOON + timedelta(minutes=minutes)
+    return Label(
+        id=minutes, patch_id=patch.id, patch=patch, mask_key=key, annotated_at=moment, proposal=Proposal(region=region)
+    )
 
 
 def test_an_item_is_pixels_and_mask(catalog, tmp_path):
@@ -20,7 +30,7 @@ def test_an_item_is_pixels_and_mask(catalog, tmp_path):
         patch.scene = scene
         key = raster_keys.label(patch.id, number, number)
         store.put(key, mask_to_geotiff(blobs(number), source_of(scene).grid, window_of(patch)))
-        labels.append(Label(patch=patch, mask_key=key))
+        labels.append(label_of_patch(patch, key))
     dataset = LabelledPatchDataset(labels, ("nir", "red"), store)
     assert len(dataset) == 3
     for number, label in enumerate(labels):
@@ -41,7 +51,25 @@ def test_files_are_read_once(catalog, tmp_path):
     store = raster_store(catalog)
     key = raster_keys.label(patch.id, 1, 1)
     store.put(key, mask_to_geotiff(blobs(0), source_of(scene).grid, window_of(patch)))
-    dataset = LabelledPatchDataset([Label(patch=patch, mask_key=key)], BAND_NAMES, store)
+    dataset = LabelledPatchDataset([label_of_patch(patch, key)], BAND_NAMES, store)
     first = dataset[0]
     store.delete(key)
     assert dataset[0] is first
+
+
+def test_the_labels_of_parts_of_a_patch_are_one_item(catalog, tmp_path):
+    scene = tiled(catalog, tmp_path / "a.tif")[0]
+    patch = patches(catalog, scene.id)[0]
+    patch.scene = scene
+    store, size = raster_store(catalog), patch.size_px
+    half = size * size // 2
+    labels = []
+    for minutes, (value, region) in enumerate([(1, [0, half, half]), (2, [half, half // 2, half - half // 2])]):
+        key = raster_keys.label(patch.id, minutes, minutes)
+        mask = np.full((size, size), value, dtype=np.uint8)
+        store.put(key, mask_to_geotiff(mask, source_of(scene).grid, window_of(patch)))
+        labels.append(label_of_patch(patch, key, minutes, region))
+    dataset = LabelledPatchDataset(labels, BAND_NAMES, store)
+    assert len(dataset) == 1
+    rows = dataset[0][1].numpy()[:, 0]
+    assert rows.tolist() == [1] * (size // 2) + [2] * (size // 4) + [UNKNOWN.value] * (size // 4)

@@ -1,0 +1,38 @@
+"""The labels of one patch as one mask."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from catalog.records import Label, Proposal
+from services.composed_labels import compose_labels
+
+UNKNOWN = 255
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+TOP, BOTTOM = [0, 2, 2], [2, 2]  # of a patch of 2 x 2 pixels
+
+
+def label(minutes: int, region: list[int] | None, value: int) -> tuple[Label, np.ndarray]:
+    row = Label(id=minutes, annotated_at=NOON + timedelta(minutes=minutes), proposal=Proposal(region=region))
+    return row, np.full((2, 2), value, dtype=np.uint8)
+
+
+def composed(*labels: tuple[Label, np.ndarray]) -> list[list[int]]:
+    masks = {row.id: mask for row, mask in labels}
+    rows = [row for row, _ in labels]
+    return compose_labels(rows, lambda row: masks[row.id], 2, UNKNOWN).tolist()
+
+
+def test_what_no_label_was_asked_about_is_unjudged_and_not_background() -> None:
+    assert composed(label(0, TOP, 1)) == [[1, 1], [UNKNOWN, UNKNOWN]]
+
+
+def test_parts_add_up_and_the_newest_counts_where_it_judged() -> None:
+    assert composed(label(0, TOP, 1), label(1, BOTTOM, 2)) == [[1, 1], [2, 2]]
+    assert composed(label(0, None, 1), label(1, BOTTOM, 0)) == [[1, 1], [0, 0]]
+    assert composed(label(1, BOTTOM, 0), label(0, None, 1)) == [[1, 1], [0, 0]]  # whatever the order given
+    assert composed(label(1, None, 2), label(0, TOP, 1)) == [[2, 2], [2, 2]]
+
+
+def test_unknown_is_a_judgement_too() -> None:
+    assert composed(label(0, None, 1), label(1, TOP, UNKNOWN)) == [[UNKNOWN, UNKNOWN], [1, 1]]

@@ -1,0 +1,27 @@
+"""Which function does which kind of job. Modules are imported only when needed: io workers never load torch."""
+
+from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
+from typing import Final
+
+from catalog.records import JobKind
+
+_FUNCTIONS: Final[Mapping[JobKind, str]] = {
+    JobKind.TILE_SCENE: "workers.tile_scene:tile_scene",
+    JobKind.PROPOSE_ROUND: "workers.propose_round:propose_round",
+    JobKind.PUBLISH_ROUND: "workers.publish_round:publish_round",
+    JobKind.INGEST_LABEL: "workers.ingest_label:ingest_label",
+    JobKind.FINE_TUNE: "workers.fine_tune:fine_tune",
+    JobKind.SCORE_POOL: "workers.score_pool:score_pool",
+    JobKind.SCORE_SHARD: "workers.score_shard:score_shard",
+    JobKind.PREDICT_SCENE: "workers.predict_scene:predict_scene",
+    JobKind.SYNC_LABEL_STUDIO: "workers.sync_label_studio:sync_label_studio",
+    JobKind.REMOVE_TASKS: "workers.remove_tasks:remove_tasks",
+    JobKind.REMOVE_SUPERSEDED: "workers.remove_superseded:remove_superseded",
+}
+
+
+def function_of(kind: JobKind) -> Callable[..., None]:
+    """Import and return the function of a kind of job; it takes the job's context and its subject."""
+    function: Callable[..., None] = resolve_name(_FUNCTIONS[kind])
+    return function
