@@ -164,6 +164,9 @@ class Settings(BaseSettings):
         description="Share of a large pool that all passes are spent on: what one pass without dropout finds most "
         "uncertain, by either entropy. 1: all of it, which ranking by `mutual_information` needs.",
     )
+    keep_scorings: int = Field(
+        2, ge=1, description="Scorings whose scores, maps and views are kept; older ones are removed."
+    )
     mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="What the passes are computed in; `auto`: bfloat16 where the device computes in it."
     )
@@ -222,16 +225,6 @@ class Settings(BaseSettings):
                 "docs/settings.md lists all settings"
             )
         return values
-
-    @model_validator(mode="after")
-    def _refuse_a_ranking_that_a_survey_cannot_prepare(self) -> "Settings":
-        if self.round_strategy is Strategy.MUTUAL_INFORMATION and self.mc_contested_share < 1:
-            raise ValueError(
-                f"found GLACIER_AL_ROUND_STRATEGY=mutual_information with GLACIER_AL_MC_CONTESTED_SHARE="
-                f"{self.mc_contested_share:g}; one pass without dropout knows no mutual information, so that all "
-                "patches need all passes: set GLACIER_AL_MC_CONTESTED_SHARE=1"
-            )
-        return self
 
     @property
     def channel_choice(self) -> list[str]:

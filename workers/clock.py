@@ -12,7 +12,7 @@ import time
 
 from sqlalchemy.exc import OperationalError
 
-from catalog import jobs, scorings, training
+from catalog import jobs, retention, scorings, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.logs import configure_logging
@@ -35,6 +35,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
         training.enqueue_if_due(session, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+            retention.enqueue_if_due(session, catalog.settings.keep_scorings)
     _open_next_round(catalog)
     catalog.sweep()
 

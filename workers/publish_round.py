@@ -1,6 +1,5 @@
 """Job: put the proposals of a round before the annotators, with views, reasons and pre-annotations."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,12 @@ from imagery.store import RasterStore
 from labeling.client import LabelStudio
 from labeling.predictions import build_prediction, score_of
 from labeling.tasks import TaskData, to_task
-from services import raster_keys
+from services import raster_keys, strategies
 from services.image_urls import ImageUrls, image_urls
 from services.label_studio import LABELS, connect, label_studio
 from services.places import raster_store
 from services.scenes import source_of, window_of
+from services.strategies import Evidence
 from services.version_figures import figures_of
 from workers.jobs import Work
 from workers.preannotation import clean, is_useful, regions
@@ -141,15 +141,12 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict
 
 
 def _reason(proposal: Proposal, of_round: Round, classes: int) -> str:
-    if proposal.score is not None and proposal.reason is ProposalReason.UNCERTAIN and of_round.scoring is not None:
-        highest = math.log(classes)  # of entropy, and so of mutual information
-        return (
-            f"Round {of_round.id}: model version {of_round.scoring.model_version} is unsure here "
-            f"(uncertainty {proposal.score / highest:.0%} of the highest possible)"
-        )
+    """Return why the patch was proposed, in a sentence for its annotator."""
     if proposal.reason is ProposalReason.CONTROL:
         return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
-    return f"Round {of_round.id}: drawn at random, to start from"
+    version = of_round.scoring.model_version if of_round.scoring is not None else None
+    explain = strategies.get(of_round.strategy).explain
+    return f"Round {of_round.id}: {explain(Evidence(version, proposal.score, classes))}"
 
 
 def _prediction(publication: Publication, proposal: Proposal, priority: float) -> dict[str, Any]:

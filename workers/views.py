@@ -36,7 +36,7 @@ def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring 
     if scoring is None:
         uncertainty, picture = "uncertainty-none", message_tile(*window.shape)
     else:
-        uncertainty = f"uncertainty-{scoring.id}"
+        uncertainty = raster_keys.uncertainty_view(scoring.id)
         entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "entropy")), window)
         picture = uncertainty_heatmap(entropy, math.log(classes))
     store.put(raster_keys.view(patch.id, uncertainty), encode_png(picture))
