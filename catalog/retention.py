@@ -86,12 +86,12 @@ def enqueue_if_due(session: Session, keep: int) -> Job | None:
     return jobs.enqueue(session, JobKind.REMOVE_SUPERSEDED)
 
 
-def _scorings_with_jobs() -> Select[tuple[int]]:
+def _scorings_with_jobs() -> Select[int]:
     open_jobs = select(Job.subject["shard_id"].as_integer()).where(Job.kind == JobKind.SCORE_SHARD, Job.state.in_(OPEN))
     return select(Shard.scoring_id).where(Shard.id.in_(open_jobs)).distinct()
 
 
-def _scorings_of_rounds() -> Select[tuple[int | None]]:
+def _scorings_of_rounds() -> Select[int | None]:
     unpublished = exists().where(Proposal.round_id == Round.id, Proposal.state == ProposalState.CHOSEN)
     being_made = or_(Round.state.in_(BEING_MADE), and_(Round.state == RoundState.OPEN, unpublished))
     return select(Round.scoring_id).where(Round.scoring_id.is_not(None), being_made)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,13 +144,13 @@ def _is_idle(session: Session, scoring: Scoring, undone: Sequence[int]) -> bool:
     return last is None or last < now() - _PAUSE
 
 
-def complete(session: Session, scoring: Scoring, agreement: dict[str, float | None]) -> None:
+def complete(session: Session, scoring: Scoring, agreement: dict[str, Any] | None) -> None:
     """Let this scoring rank the pool from now on, and enqueue the removal of those that it supersedes.
 
     Args:
         session: a writing session.
         scoring: all its shards are done.
-        agreement: by measure, how far the rankings by two halves of the passes agree (``models.agreement``).
+        agreement: by measure, how far the rankings by two halves of the passes agree, in [0, 1] (``models.agreement``).
     """
     finished = now()
     if not is_complete(scoring):

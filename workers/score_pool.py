@@ -68,7 +68,8 @@ def _agreement(catalog: Catalog, scoring: Scoring) -> dict[str, float | None]:
         patches = scorings.monte_carlo_patches(session, scoring, next(iter(MEASURES)))
         pool = scorings.pool_size(session, scoring)
     halves = half_scores.read(raster_store(catalog), scoring.id, patches)
-    return {
-        measure: top_agreement(*halves[measure].T, pool) if halves is not None and measure in ranking else None
-        for measure in MEASURES
-    }
+    agreement: dict[str, float | None] = dict.fromkeys(MEASURES)
+    if halves is not None:
+        for measure in ranking:
+            agreement[measure] = top_agreement(halves[measure][:, 0], halves[measure][:, 1], pool)
+    return agreement
