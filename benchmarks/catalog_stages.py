@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import null, select, text, update
 from sqlalchemy.orm import Session
+from workers.acquisition import select as choose_among_all
 
 import services.rounds
 from benchmarks.catalog_rows import fill, label_top
@@ -25,7 +26,6 @@ from catalog.context import Catalog, enqueued
 from catalog.database import Database
 from catalog.records import Job, JobState, Patch, PatchState, Round, RoundState, Scene, SceneRole, SceneState, Score
 from catalog.settings import Settings, Strategy
-from workers.acquisition import select as choose_among_all
 from workers.jobs import Work
 from workers.propose_round import propose_round
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from workers.acquisition import select
 
 from benchmarks.report import Result, publish
 from catalog.candidates import Candidate
@@ -37,7 +38,6 @@ from models.measures import score_patch
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, fit
-from workers.acquisition import select
 from workers.gate import judge
 from workers.recipe import fresh_network, training_config
 from workers.windows import batches, predict_classes, read_batch

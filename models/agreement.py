@@ -27,7 +27,7 @@ def top_agreement(one: NDArray[np.floating], other: NDArray[np.floating], pool: 
         ValueError: The two are not of the same length.
     """
     if one.shape != other.shape or one.ndim != 1:
-        raise ValueError(f"the scores have the shapes {one.shape} and {other.shape}; both must be (N,) of the same patches")
+        raise ValueError(f"the scores have the shapes {one.shape} and {other.shape}; both must be (N,)")
     count = int(TOP_SHARE * (len(one) if pool is None else pool))
     if not 0 < count <= len(one) / 2:
         return None

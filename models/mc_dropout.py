@@ -13,9 +13,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from models.channel_pruned_unet import ChannelPrunedUNet
 from models.dropout_masks import Kept, draw_masks
 from models.segmenter import GlacierSegmenter
-from models.channel_pruned_unet import ChannelPrunedUNet
 from models.unet import UNetPair
 
 # Pixels of a batch on a CPU. With fewer the weights are pruned more often; more take more memory.

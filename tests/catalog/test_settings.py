@@ -91,12 +91,6 @@ def test_nonsense_is_refused(name: str, value: object) -> None:
         Settings(**{name: value})
 
 
-def test_a_default_strategy_that_needs_all_passes_asks_for_them() -> None:
-    with pytest.raises(ValidationError, match="set GLACIER_AL_MC_CONTESTED_SHARE=1"):
-        Settings(round_strategy="mutual_information")
-    assert Settings(round_strategy="mutual_information", mc_contested_share=1).mc_contested_share == 1
-
-
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().mc_passes = 5
