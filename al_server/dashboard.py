@@ -9,9 +9,11 @@ from al_server.schemas import ModelAnswer
 from catalog import scorings, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN
-from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Round, Scene
+from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Round
+from services.scenes import registered_scenes
 
 page = Blueprint("dashboard", __name__)
+VERSIONS_SHOWN = 20  # the newest; MLflow takes seconds to list a thousand
 
 
 @page.get("/")
@@ -19,7 +21,7 @@ def index() -> str:
     """Show scenes, rounds, versions, and the work under way."""
     known = catalog()
     with known.read() as session:
-        scenes = [scene_answer(item) for item in session.scalars(select(Scene).order_by(Scene.id))]
+        scenes = [scene_answer(item) for item in registered_scenes(session)]
         rounds = round_answers(session, session.scalars(select(Round).order_by(Round.id.desc())).all())
         open_jobs = [job_answer(job) for job in session.scalars(_open_jobs())]
         scoring, ranking = scorings.current(session), scorings.newest(session)
@@ -58,6 +60,6 @@ def _versions() -> tuple[list[ModelAnswer], str | None]:
     registry = parts().registry
     try:
         aliases = registry.aliases()
-        return [model_answer(version, aliases) for version in registry.versions()], None
+        return [model_answer(version, aliases) for version in registry.versions(VERSIONS_SHOWN)], None
     except ServiceDownError as error:
         return [], str(error)

@@ -1,12 +1,12 @@
 """Model versions: what operations watch, and what the web tool fetches."""
 
-from flask import Response, request, send_file
+from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.answers import model_answer
 from al_server.auth import actor
 from al_server.context import answer, catalog, parts
-from al_server.schemas import ModelAnswer, ModelList, PromotionAnswer, PromotionRequest, VersionNumber, media
+from al_server.schemas import ModelAnswer, ModelList, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
 from catalog import jobs
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
@@ -18,11 +18,19 @@ api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Ta
 
 
 @api.get("", responses={200: ModelList})
-def list_versions() -> Response:
-    """List all versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate."""
+def list_versions(query: ModelPage) -> Response:
+    """List versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate.
+
+    The header ``Link`` leads to the next page while there may be one.
+    """
     registry = parts().registry
     aliases = registry.aliases()
-    return answer([model_answer(version, aliases) for version in registry.versions()])
+    versions = registry.versions(query.limit, query.before)
+    response = answer([model_answer(version, aliases) for version in versions])
+    if len(versions) == query.limit:
+        following = url_for("models.list_versions", limit=query.limit, before=versions[-1].version)
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return response
 
 
 @api.get("/<int:version>", responses={200: ModelAnswer})

@@ -12,12 +12,13 @@ from al_server.answers import job_answer, scene_answer
 from al_server.context import answer, catalog, parts
 from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, media
 from catalog import jobs, scorings
-from catalog.errors import ConflictError, NotFoundError
-from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneState, Score
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, JobState, Patch, SceneState, Score
 from services import raster_keys
 from services.registration import below, register
+from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
-from services.scenes import source_of, window_of
+from services.scenes import find_scene, registered_scenes, source_of, window_of
 
 api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 
@@ -44,14 +45,22 @@ def register_scene(body: SceneRequest) -> Response:
 def list_scenes() -> Response:
     """List all scenes."""
     with catalog().read() as session:
-        return answer([scene_answer(scene) for scene in session.scalars(select(Scene).order_by(Scene.id))])
+        return answer([scene_answer(scene) for scene in registered_scenes(session)])
 
 
 @api.get("/<int:scene_id>", responses={200: SceneAnswer})
 def get_scene(path: SceneId) -> Response:
     """Describe one scene."""
     with catalog().read() as session:
-        return answer(scene_answer(_get(session, path.scene_id)))
+        return answer(scene_answer(find_scene(session, path.scene_id)))
+
+
+@api.delete("/<int:scene_id>", responses={200: SceneAnswer})
+def delete_scene(path: SceneId) -> Response:
+    """Remove a scene on which nothing was labelled; its name and ground are free again, its files are not touched."""
+    with catalog().write() as session:
+        removed = scene_answer(remove_scene(session, path.scene_id))
+    return answer(removed)
 
 
 @api.get("/<int:scene_id>/patches", responses={200: media(MEDIA_TYPES["geojson"], "A FeatureCollection", text=True)})
@@ -61,7 +70,7 @@ def list_patches(path: SceneId, query: Page) -> Response:
     `survey` in the origin of scores is true if one deterministic pass made them, false if all passes did.
     """
     with catalog().read() as session:
-        scene = _get(session, path.scene_id)
+        scene = find_scene(session, path.scene_id)
         grid = source_of(scene).grid
         statement = select(Patch).where(Patch.scene_id == scene.id, Patch.id > query.after).order_by(Patch.id)
         patches = list(session.scalars(statement.limit(query.limit)))
@@ -129,7 +138,7 @@ def prediction_shapefile(path: SceneId) -> Response:
 
 def _prediction(scene_id: int, suffix: str) -> Response:
     with catalog().read() as session:
-        scene = _get(session, scene_id)
+        scene = find_scene(session, scene_id)
     if scene.state is not SceneState.READY:
         raise ConflictError(f"scene {scene_id} is {scene.state.value}; wait until it is ready")
     champion = parts().registry.champion()
@@ -158,10 +167,3 @@ def _enqueue_prediction(session: Session, scene_id: int, version: int) -> Job:
     if last is not None and last.state is JobState.FAILED:  # whoever polls must hear of it, not start it again
         raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
     return jobs.enqueue(session, JobKind.PREDICT_SCENE, key, scene_id=scene_id)
-
-
-def _get(session: Session, scene_id: int) -> Scene:
-    scene = session.get(Scene, scene_id)
-    if scene is None:
-        raise NotFoundError(f"there is no scene {scene_id}")
-    return scene

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import Strategy
-from services.scene_request import Closed, Integer
+from services.scene_request import MAX_INTEGER, Closed, Integer
 
 
 class Problem(BaseModel):
@@ -89,6 +89,13 @@ class ScoringPage(Closed):
     """How many scorings to list, newest first."""
 
     limit: int = Field(20, ge=1, le=1000)
+
+
+class ModelPage(Closed):
+    """Which versions to list, newest first."""
+
+    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only versions with smaller numbers")
+    limit: int = Field(100, ge=1, le=1000)
 
 
 # Requests

@@ -59,11 +59,16 @@ class SceneRole(StrEnum):
 
 
 class SceneState(StrEnum):
-    """Registered scenes become ready once tiled, or are rejected with a reason."""
+    """Registered scenes become ready once tiled, or are rejected with a reason; any may be removed."""
 
     REGISTERED = "registered"
     READY = "ready"
     REJECTED = "rejected"
+    REMOVED = "removed"
+
+
+NOT_USED = (SceneState.REJECTED, SceneState.REMOVED)
+"""States of scenes whose ground and channels count for nothing."""
 
 
 class PatchState(StrEnum):

@@ -65,7 +65,8 @@ def lock(session: Session, round_id: int) -> Round:
 
 def being_made(session: Session) -> Round | None:
     """Return the round that is being chosen or published now; one whose publication was given up does not count."""
-    return session.scalar(select(Round).where(Round.state.in_(BEING_MADE), Round.error.is_(None)).limit(1))
+    given_up = (Round.state == RoundState.PUBLISHING) & Round.error.is_not(None)
+    return session.scalar(select(Round).where(Round.state.in_(BEING_MADE), ~given_up).limit(1))
 
 
 def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> None:

@@ -73,13 +73,16 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
 
 
 def _failed_on(session: Session, fresh: set[int]) -> bool:
-    """Return whether the last fine-tune failed, or was cancelled, and none of these labels came later."""
-    last = jobs.last_of(session, JobKind.FINE_TUNE)
+    """Return whether the last fine-tune failed on these labels, or was cancelled: it is not repeated by itself."""
+    run = session.scalar(select(TrainingRun).order_by(TrainingRun.id.desc()).limit(1))
+    if run is not None and run.state is RunState.FAILED and fresh <= set(run.label_ids):
+        return True
+    job = jobs.last_of(session, JobKind.FINE_TUNE)
     return (
-        last is not None
-        and last.state in {JobState.FAILED, JobState.CANCELLED}
-        and last.finished_at is not None
-        and not _any_of(session, fresh, Label.created_at > last.finished_at)
+        job is not None
+        and job.state in {JobState.FAILED, JobState.CANCELLED}
+        and job.finished_at is not None
+        and not _any_of(session, fresh, Label.created_at > job.finished_at)
     )
 
 

@@ -16,15 +16,16 @@ from services.version_figures import figures_of
 
 
 @click.group(invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="versions to list, newest first")
 @click.pass_context
-def models(context: click.Context) -> None:
-    """List model versions; with a subcommand, promote one or roll back."""
+def models(context: click.Context, limit: int) -> None:
+    """List the newest model versions; with a subcommand, promote one or roll back."""
     if context.invoked_subcommand is not None:
         return
     registry = registry_of(running_settings())
     aliases = registry.aliases()
     table = Table("version", "aliases", "labels", "mean IoU", "gain", "gate")
-    for version in registry.versions():
+    for version in registry.versions(limit):
         figures = figures_of(version)
         validation = figures.regions.get(SceneRole.VALIDATION.value)
         mean, gain = (validation.mean_iou, validation.gain_mean_iou) if validation else (None, None)

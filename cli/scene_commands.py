@@ -1,4 +1,4 @@
-"""``glacier-al scene``: register and list scenes."""
+"""``glacier-al scene``: register, list and remove scenes."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,14 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
 
-from catalog.records import Scene
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
 from cli.synthetic_commands import synthetic
 from services.registration import register
+from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
-from services.scenes import source_of
+from services.scenes import registered_scenes, scene_by_name, source_of
 
 BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
 BORDER_HELP = "FILE[:LAYER] of polygons outside of which nothing is known, e.g. country.gpkg:border"
@@ -24,7 +23,7 @@ OUTLINES_HELP = "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; r
 
 @click.group()
 def scene() -> None:
-    """Register and list scenes."""
+    """Register, list and remove scenes."""
 
 
 scene.add_command(synthetic)
@@ -93,11 +92,21 @@ def list_all() -> None:
     """List all scenes."""
     table = Table("name", "role", "state", "size, px", "patches", "bands", "error")
     with installed_catalog() as catalog, catalog.read() as session:
-        for row in session.scalars(select(Scene).order_by(Scene.id)):
+        for row in registered_scenes(session):
             source = source_of(row)
             size, bands = f"{source.grid.width} × {source.grid.height}", ", ".join(source.band_names)
             table.add_row(row.name, row.role, row.state, size, str(row.patch_count), bands, row.error or "")
     Console().print(table)
+
+
+@scene.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Remove the scene NAME, on which nothing was labelled; its files are not touched."""
+    with installed_catalog() as catalog:
+        with catalog.write() as session:
+            remove_scene(session, scene_by_name(session, name).id)
+        click.echo(f"Scene {name} is removed. Its name and its ground are free again; its files are untouched.")
 
 
 def register_here(request: dict[str, Any]) -> None:

@@ -250,6 +250,25 @@ class LabelStudio:
             # A PATCH replaces all of `data`.
             self._sdk.tasks.update(str(task_id), data={**task.data, **changes})
 
+    def delete_unanswered(self, project_id: int, proposals: Sequence[str]) -> int:
+        """Delete the tasks of proposals, but those that have an annotation or a draft.
+
+        Args:
+            project_id: The project.
+            proposals: Our names of the proposals.
+
+        Returns:
+            How many tasks were deleted.
+        """
+        deleted = 0
+        for batch in _batches(proposals):
+            for task in self._list(project_id, "all", "id,data,annotations,drafts", of_proposals(batch)):
+                if not task.annotations and not task.drafts:
+                    with calling(self._url, f"delete task {task.id}"):
+                        self._sdk.tasks.delete(str(_id(task.id, self._url)))
+                    deleted += 1
+        return deleted
+
     def task_ids(self, project_id: int) -> set[int]:
         """List the ids of all tasks; deleted ones show only by their absence."""
         return {_id(task.id, self._url) for task in self._list(project_id, "task_only", "id", None)}

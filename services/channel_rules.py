@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from catalog.bundle_cache import CARD, CorruptBundleError
 from catalog.context import Catalog
 from catalog.errors import NotFoundError, ServiceDownError
-from catalog.records import Promotion, Scene, SceneRole, SceneState, TrainingRun
+from catalog.records import NOT_USED, Promotion, Scene, SceneRole, TrainingRun
 from catalog.registry import ModelRegistry, ModelVersion, registry_of
 from catalog.settings import Settings
 from imagery.channels import bands_needed, named_channels
@@ -62,7 +62,7 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
     Raises:
         SceneError: a channel is missing.
     """
-    known = [scene for scene in session.scalars(select(Scene).order_by(Scene.id)) if scene.state != SceneState.REJECTED]
+    known = session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)).all()
     pool = [source_of(scene) for scene in known if scene.role is SceneRole.POOL]
     choice = settings.channel_choice
     if choice or pool:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, Scene, SceneRole, SceneState
+from catalog.records import NOT_USED, Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.channels import ELEVATION
@@ -20,6 +20,7 @@ from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, shares_ground, tile
 from imagery.scene import BandSource, SceneSource, bands_of_file, describe
 from services.channel_rules import check_champion, check_choice
+from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
 from services.scenes import source_of
 
@@ -96,8 +97,11 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve) -> Sc
 
 def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: bool) -> tuple[Scene, Job]:
     """Check the scene against those that are there, and add it."""
-    if session.scalar(select(Scene.id).where(Scene.name == scene.name)) is not None:
-        raise _taken(scene.name)
+    holder = session.scalar(select(Scene).where(Scene.name == scene.name))
+    if holder is not None:
+        if holder.state is not SceneState.REJECTED:
+            raise _taken(scene.name)
+        remove_scene(session, holder.id)  # what was refused takes no name
     source = source_of(scene)
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
@@ -129,7 +133,7 @@ def _class_name(name: str) -> str:
 
 def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> None:
     """Refuse ground that a scene of another role holds: what judges a model must not have been learnt from."""
-    others = select(Scene).where(Scene.role != role, Scene.state != SceneState.REJECTED)
+    others = select(Scene).where(Scene.role != role, Scene.state.not_in(NOT_USED))
     for other in session.scalars(others):
         if shares_ground(source.grid, source_of(other).grid):
             raise ConflictError(
@@ -140,7 +144,7 @@ def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> Non
 
 def _check_patch_size(session: Session, size: int, role: SceneRole) -> None:
     """Refuse a second patch size in the pool: patches of one training batch must be of one size."""
-    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state != SceneState.REJECTED)
+    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state.not_in(NOT_USED))
     for other in session.scalars(pool):
         if role is SceneRole.POOL and other.patch_size_px != size:
             raise ConflictError(

@@ -1,11 +1,12 @@
 """From rows to imagery: what a scene, its outlines and a patch are to the functions that read pixels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from catalog.errors import NotFoundError
 from catalog.records import Patch, Scene, SceneRole, SceneState
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
@@ -38,6 +39,35 @@ def strips_of(grid: Grid) -> Iterator[Window]:
     """Cover a scene from north to south without overlap, so that no pixel counts twice."""
     for row in range(0, grid.height, STRIP_ROWS):
         yield Window(row, 0, min(STRIP_ROWS, grid.height - row), grid.width)
+
+
+def find_scene(session: Session, scene_id: int) -> Scene:
+    """Fetch a scene that has not been removed.
+
+    Raises:
+        NotFoundError: there is no such scene.
+    """
+    scene = session.get(Scene, scene_id)
+    if scene is None or scene.state is SceneState.REMOVED:
+        raise NotFoundError(f"there is no scene {scene_id}")
+    return scene
+
+
+def scene_by_name(session: Session, name: str) -> Scene:
+    """Fetch a scene by its name.
+
+    Raises:
+        NotFoundError: there is no such scene.
+    """
+    scene = session.scalar(select(Scene).where(Scene.name == name, Scene.state != SceneState.REMOVED))
+    if scene is None:
+        raise NotFoundError(f"there is no scene named {name!r}; `glacier-al scene list` names all")
+    return scene
+
+
+def registered_scenes(session: Session) -> Sequence[Scene]:
+    """Return all scenes but those that were removed, in the order of their ids."""
+    return session.scalars(select(Scene).where(Scene.state != SceneState.REMOVED).order_by(Scene.id)).all()
 
 
 def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:

@@ -84,7 +84,7 @@ def _train_and_register(
     patch_size = labels[0].patch.size_px
     config = training_config(settings, run.seed).settled(device(catalog))
     parent = load_champion(catalog)
-    if parent is None and registry_of(settings).versions():
+    if parent is None and registry_of(settings).versions(limit=1):
         raise ConflictError("found versions but no champion, so nothing to start from; promote one of them, then retry")
     segmenter = _starting_point(work, parent, run.seed)
     dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))

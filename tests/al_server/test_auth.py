@@ -33,13 +33,16 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.gpkg"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.shp.zip"): Role.READER,
     ("GET", "/api/v1/patches/<int:patch_id>/composites/<name>.png"): Role.PUBLIC,  # signed
+    ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/scorings"): Role.READER,
     ("GET", "/api/v1/rounds"): Role.READER,
     ("POST", "/api/v1/rounds"): Role.OPERATOR,
     ("GET", "/api/v1/rounds/<int:round_id>"): Role.READER,
+    ("POST", "/api/v1/rounds/<int:round_id>/abandon"): Role.OPERATOR,
     ("GET", "/api/v1/jobs"): Role.READER,
     ("GET", "/api/v1/jobs/<job_id>"): Role.READER,
     ("POST", "/api/v1/jobs/<job_id>/retry"): Role.OPERATOR,
+    ("POST", "/api/v1/jobs/<job_id>/cancel"): Role.OPERATOR,
     ("POST", "/api/v1/webhooks/label-studio"): Role.PUBLIC,  # a secret of its own
     ("GET", "/api/v1/label-events"): Role.READER,
     ("POST", "/api/v1/label-events/<int:event_id>/replay"): Role.LABELER,

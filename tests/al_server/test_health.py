@@ -7,7 +7,7 @@ from rq.serializers import JSONSerializer
 from al_server.app import create_app
 from catalog import labels
 from catalog.context import Catalog
-from catalog.job_queue import COMPUTE, IO
+from catalog.job_queue import COMPUTE, IO, LABELS
 from catalog.records import Proposal
 from catalog.settings import Settings
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, as_role, label_of
@@ -24,14 +24,14 @@ def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient
     assert response.json["ready"] is False
     parts = response.json["parts"]
     assert parts["database"] == "ok"
-    assert "no worker listens to io, compute" in parts["redis"]
+    assert "no worker listens to labels, io, compute" in parts["redis"]
     assert "MLflow does not answer at http://127.0.0.1:9" in parts["mlflow"]
     assert "Label Studio at http://127.0.0.1:9 cannot be reached" in parts["label-studio"]
 
 
 def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) -> None:
-    worker = Worker([IO], connection=catalog.queue.connection, serializer=JSONSerializer)
-    worker.register_birth()
+    for queue in (LABELS, IO):
+        Worker([queue], connection=catalog.queue.connection, serializer=JSONSerializer).register_birth()
     assert "no worker listens to compute (" in client.get("/readyz").json["parts"]["redis"]
     other = Worker([COMPUTE], connection=catalog.queue.connection, serializer=JSONSerializer)
     other.register_birth()

@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import JobKind, Scene, SceneRole, now
+from catalog.records import JobKind, now
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role, pushed
 
@@ -68,21 +68,9 @@ def test_a_failed_job_is_tried_again_on_request_only(client: FlaskClient, catalo
 
 def test_a_queued_job_is_cancelled_and_a_running_one_asked_to_stop(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
-        queued = jobs.enqueue(session, JobKind.TILE_SCENE, "1", scene_id=1)
+        queued = jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
         running = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
         jobs.claim(session, running.id)
-        session.add(
-            Scene(
-                id=1,
-                name="a",
-                role=SceneRole.POOL,
-                source={},
-                footprint={},
-                outlines=[],
-                patch_size_px=32,
-                patch_overlap_px=0,
-            )
-        )
     operator = as_role(catalog, "operator")
     first = client.post(f"{JOBS}/{queued.id}/cancel", headers=operator)
     assert (first.status_code, first.json["state"], first.json["error"]) == (200, "cancelled", "cancelled by a person")

@@ -381,3 +381,30 @@ def test_what_is_not_mlflow_is_not_taken_for_it(settings: Settings, mlflow_serve
     response = create_app(astray).test_client().get(MODELS, headers=as_role(astray, "reader"))
     astray.close()
     assert_problem(response, 503, "MLflow does not answer")
+
+
+def test_a_list_that_is_cut_says_where_it_goes_on(api: Api, register: Callable[..., int]) -> None:
+    for _ in range(3):
+        register()
+    first = api.get("?limit=2")
+    assert [item["version"] for item in first.json] == [3, 2]
+    assert first.headers["Link"] == '</api/v1/models?limit=2&before=2>; rel="next"'
+    rest = api.get("?limit=2&before=2")
+    assert [item["version"] for item in rest.json] == [1]
+    assert "Link" not in rest.headers
+
+
+def test_a_tag_edited_by_hand_in_mlflow_breaks_no_page(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    """Someone wrote a decimal comma: that figure is unknown and said to be, everything else is shown."""
+    version = register(**{**FIGURES, "validation__mean_iou": "0,71"})
+    api.promote(version)
+    listed = api.get(f"/{version}").json
+    assert listed["iou"]["validation"]["mean"] is None
+    assert listed["iou"]["validation"]["clean ice"] == 0.7
+    assert "'validation.mean_iou' in MLflow holds '0,71'" in listed["faults"][0]
+    assert client.get("/", headers=as_role(catalog, "reader")).status_code == 200
+    metrics = client.get("/metrics", headers=as_role(catalog, "reader")).text
+    assert f"glacier_al_champion_version {version}.0" in metrics
+    assert "glacier_al_champion_mean_iou" not in metrics

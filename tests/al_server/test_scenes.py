@@ -13,9 +13,20 @@ from shapely.geometry import shape
 from sqlalchemy import event, func, select
 from werkzeug.test import TestResponse
 
+from catalog import jobs
 from catalog.bundle_cache import CARD, checksum_tag
 from catalog.context import Catalog
-from catalog.records import Promotion, RunState, RunTrigger, Scene, SceneRole, SceneState, TrainingRun
+from catalog.records import (
+    JobKind,
+    JobState,
+    Promotion,
+    RunState,
+    RunTrigger,
+    Scene,
+    SceneRole,
+    SceneState,
+    TrainingRun,
+)
 from catalog.registry import CHAMPION, registry_of
 from imagery.scene import SceneSource
 from services.promotion import KEPT, PROMOTED
@@ -418,3 +429,25 @@ def test_a_dem_or_border_outside_the_scene_root_or_misspelt_is_refused(register:
     assert register(dem={"path": "scene.tif", "band": 1}).status_code == 422
     assert_problem(register(border={"path": "scene_outlines.gpkg"}), 422, "found no layer name")
     assert count_scenes(catalog) == 0
+
+
+def test_the_name_of_a_rejected_scene_is_free(register: Register, client: FlaskClient, catalog: Catalog) -> None:
+    first = register().json["scene"]
+    with catalog.database.write() as session:
+        jobs.get(session, jobs.last_of(session, JobKind.TILE_SCENE, str(first["id"])).id).state = JobState.FAILED
+        session.get_one(Scene, first["id"]).state = SceneState.REJECTED
+    second = register()
+    assert second.status_code == 202
+    listed = client.get(SCENES, headers=as_role(catalog, "reader")).json
+    assert [(scene["id"], scene["name"]) for scene in listed] == [(second.json["scene"]["id"], "khumbu")]
+
+
+def test_a_scene_is_removed_by_an_operator(register: Register, client: FlaskClient, catalog: Catalog) -> None:
+    scene = register().json["scene"]
+    address = f"{SCENES}/{scene['id']}"
+    assert_problem(client.delete(address, headers=as_role(catalog, "labeler")), 403, "needs operator")
+    response = client.delete(address, headers=as_role(catalog, "operator"))
+    assert (response.status_code, response.json["state"]) == (200, "removed")
+    assert_problem(client.get(address, headers=as_role(catalog, "reader")), 404, f"no scene {scene['id']}")
+    assert_problem(client.delete(address, headers=as_role(catalog, "operator")), 404, f"no scene {scene['id']}")
+    assert register().status_code == 202

@@ -161,7 +161,10 @@ def test_only_due_jobs_are_due_the_oldest_first(catalog: Catalog) -> None:
 
 def test_retry_reopens_a_failed_job_and_nothing_else(catalog: Catalog) -> None:
     job_id = enqueue(catalog)
-    with pytest.raises(ConflictError, match="is queued; only a failed job"), catalog.database.write() as session:
+    with (
+        pytest.raises(ConflictError, match="is queued; only a failed or cancelled job"),
+        catalog.database.write() as session,
+    ):
         jobs.retry(session, job_id)
     claim(catalog, job_id)
     with catalog.database.write() as session:
@@ -242,7 +245,7 @@ def test_an_event_whose_job_is_given_up_can_be_replayed(catalog: Catalog) -> Non
 
 
 def test_a_queued_job_is_cancelled_at_once_and_can_be_retried(catalog: Catalog) -> None:
-    job_id = enqueue(catalog)
+    job_id = enqueue(catalog, JobKind.SCORE_POOL, "")
     with catalog.database.write() as session:
         assert failures.cancel(session, job_id).state is JobState.CANCELLED
     with catalog.database.write() as session:
@@ -254,7 +257,7 @@ def test_a_queued_job_is_cancelled_at_once_and_can_be_retried(catalog: Catalog) 
 
 
 def test_a_running_job_learns_of_its_cancellation_when_it_notes_its_progress(catalog: Catalog) -> None:
-    job_id = enqueue(catalog)
+    job_id = enqueue(catalog, JobKind.SCORE_POOL, "")
     claim(catalog, job_id)
     with catalog.database.write() as session:
         assert jobs.report_progress(session, job_id, 1, 1, 2, "working") is False
@@ -265,7 +268,7 @@ def test_a_running_job_learns_of_its_cancellation_when_it_notes_its_progress(cat
 
 
 def test_a_job_that_has_ended_cannot_be_cancelled(catalog: Catalog) -> None:
-    job_id = enqueue(catalog)
+    job_id = enqueue(catalog, JobKind.SCORE_POOL, "")
     claim(catalog, job_id)
     with catalog.database.write() as session:
         jobs.finish(session, job_id, 1)
@@ -274,7 +277,7 @@ def test_a_job_that_has_ended_cannot_be_cancelled(catalog: Catalog) -> None:
 
 
 def test_a_job_that_is_handed_back_has_not_failed(catalog: Catalog) -> None:
-    job_id = enqueue(catalog)
+    job_id = enqueue(catalog, JobKind.SCORE_POOL, "")
     claim(catalog, job_id)
     with catalog.database.write() as session:
         jobs.hand_back(session, job_id, 1)

@@ -19,7 +19,7 @@ VERSION = ModelVersion(1, "0" * 32, datetime(2026, 1, 1, tzinfo=UTC), {"a": "0.5
 CALLS: list[Callable[[ModelRegistry], object]] = [
     lambda registry: registry.champion(),
     lambda registry: registry.get(1),
-    lambda registry: registry.versions(),
+    lambda registry: registry.versions(10),
     lambda registry: registry.aliases(),
     lambda registry: registry.move_alias("champion", 1),
     lambda registry: registry.artifact(VERSION, "card.json"),
@@ -56,7 +56,7 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
 
 def test_what_is_not_mlflow_is_a_service_that_is_down(stranger: tuple[int, str]) -> None:
     with pytest.raises(ServiceDownError, match="MLflow"):
-        ModelRegistry(stranger[1], "model").versions()
+        ModelRegistry(stranger[1], "model").versions(10)
 
 
 def test_what_a_stranger_answers_is_never_kept_as_a_file(stranger: tuple[int, str], tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def model_name() -> str:
 @pytest.mark.slow
 def test_a_model_without_versions_has_none(mlflow_server: str, model_name: str) -> None:
     registry = ModelRegistry(mlflow_server, model_name)
-    assert (registry.champion(), registry.versions(), registry.aliases()) == (None, [], {})
+    assert (registry.champion(), registry.versions(10), registry.aliases()) == (None, [], {})
     with pytest.raises(NotFoundError, match="no version 1 of the model"):
         registry.move_alias("champion", 1)
 
@@ -136,7 +136,7 @@ def test_a_run_leaves_defined_metrics_its_status_and_a_version(
     assert (run.data.params, run.data.tags["trigger"]) == ({"steps": "5"}, "by hand")
     assert run.info.status == "KILLED"
     registry = ModelRegistry(mlflow_server, model_name)
-    (found,) = registry.versions()
+    (found,) = registry.versions(10)
     assert (found.version, found.run_id, found.tags) == (version, run_id, {"verdict": "kept"})
     assert registry.get(version) == found
     assert registry.artifact(found, "card.json") == b"{}"
@@ -159,3 +159,23 @@ def test_writing_to_mlflow_while_it_is_down_is_an_outage() -> None:
     ):
         with pytest.raises(ServiceDownError, match="MLflow"):
             call()
+
+
+@pytest.mark.slow
+def test_versions_are_listed_newest_first_and_page_by_page(mlflow_server: str, model_name: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_server)
+    client.create_registered_model(model_name)
+    for _ in range(60):  # more than one page
+        client.create_model_version(model_name, "s3://bucket/nowhere")
+    registry = ModelRegistry(mlflow_server, model_name)
+
+    def listed(limit: int, before: int | None = None) -> list[int]:
+        return [version.version for version in registry.versions(limit, before)]
+
+    assert listed(3) == [60, 59, 58]
+    assert listed(1000) == list(range(60, 0, -1))
+    assert listed(2, before=59) == [58, 57]
+    assert listed(5, before=4) == [3, 2, 1]
+    assert listed(5, before=1) == []

@@ -229,3 +229,14 @@ def test_a_server_that_is_down_is_an_error_at_once():
 def test_what_label_studio_refuses_is_an_error_with_its_reason(client):
     with pytest.raises(LabelStudioError, match="did not list tasks of project 999999: status 404"):
         client.task_ids(999_999)
+
+
+def test_only_tasks_that_nobody_has_begun_are_deleted(client, project_id):
+    published = client.publish(project_id, [a_task(name) for name in ("untouched", "answered", "drafted", "other")])
+    client.annotate(published["answered"], [], lead_time_s=1.0)
+    body = {"result": [], "lead_time": 1.0}
+    client._sdk._client_wrapper.httpx_client.request(
+        f"api/tasks/{published['drafted']}/drafts?project={project_id}", method="POST", json=body
+    )
+    assert client.delete_unanswered(project_id, ["untouched", "answered", "drafted"]) == 1
+    assert set(client.find_tasks(project_id, list(published))) == {"answered", "drafted", "other"}

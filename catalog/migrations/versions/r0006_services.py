@@ -83,6 +83,7 @@ def downgrade() -> None:
         table.drop_column("uid")
     # States that the older release does not know become the nearest that it does.
     op.execute("UPDATE training_runs SET state = 'killed' WHERE state = 'interrupted'")
+    op.execute("UPDATE scenes SET state = 'rejected', error = 'removed' WHERE state = 'removed'")
     op.execute("UPDATE jobs SET state = 'failed', error = 'cancelled' WHERE state = 'cancelled'")
     op.execute("DELETE FROM jobs WHERE kind IN ('remove_tasks', 'remove_superseded')")
     op.execute("UPDATE rounds SET state = 'failed', error = 'abandoned' WHERE state = 'abandoned'")
