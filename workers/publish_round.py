@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import rounds, scorings
 from catalog.context import Catalog
-from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scene, Scoring
+from catalog.records import Patch, Proposal, ProposalState, Round, RoundState, Scene, Scoring
 from catalog.registry import ModelVersion, registry_of
 from imagery.classes import CLASSES
 from imagery.maps import read_map
@@ -18,12 +18,12 @@ from imagery.store import RasterStore
 from labeling.client import LabelStudio
 from labeling.predictions import build_prediction, score_of
 from labeling.tasks import TaskData, to_task
-from services import raster_keys, strategies
+from services import raster_keys
 from services.image_urls import ImageUrls, image_urls
 from services.label_studio import LABELS, connect, label_studio
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from services.strategies import Evidence
+from services.strategies import reason_of
 from services.version_figures import figures_of
 from workers.jobs import Work
 from workers.preannotation import clean, is_useful, regions
@@ -132,21 +132,12 @@ def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
-        reason=_reason(proposal, of_round, publication.classes),
+        reason=reason_of(proposal, of_round, publication.classes),
         place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
         priority=float(of_round.size - proposal.rank),
         **{field: publication.urls.url(patch.id, name) for field, name in (proposal.views or {}).items()},
     )
     return to_task(data, _prediction(publication, proposal, data.priority))
-
-
-def _reason(proposal: Proposal, of_round: Round, classes: int) -> str:
-    """Return why the patch was proposed, in a sentence for its annotator."""
-    if proposal.reason is ProposalReason.CONTROL:
-        return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
-    version = of_round.scoring.model_version if of_round.scoring is not None else None
-    explain = strategies.get(of_round.strategy).explain
-    return f"Round {of_round.id}: {explain(Evidence(version, proposal.score, classes))}"
 
 
 def _prediction(publication: Publication, proposal: Proposal, priority: float) -> dict[str, Any]:
