@@ -7,10 +7,9 @@ from al_server.answers import model_answer
 from al_server.auth import actor
 from al_server.context import answer, catalog, parts
 from al_server.schemas import ModelAnswer, ModelList, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
-from catalog import jobs
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
-from catalog.records import JobKind, Promotion
+from catalog.records import Promotion
 from catalog.registry import ModelVersion
 from services import promotion
 
@@ -72,15 +71,13 @@ def latest_card() -> Response:
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     """Let a version be served."""
-    return _note(promotion.promote(parts().registry, path.version, body.reason, actor()))
+    return _moved(promotion.promote(catalog(), parts().registry, path.version, body.reason, actor()))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Let the version be served again that was before the champion."""
-    with catalog().read() as session:
-        moved = promotion.roll_back(session, parts().registry, body.reason, actor())
-    return _note(moved)
+    return _moved(promotion.roll_back(catalog(), parts().registry, body.reason, actor()))
 
 
 def _champion() -> ModelVersion:
@@ -106,11 +103,7 @@ def _file(name: str, media_type: str) -> Response:
     return response
 
 
-def _note(moved: Promotion) -> Response:
-    """Keep what was decided, have the pool scored by the new champion, and answer."""
-    with catalog().write() as session:
-        session.add(moved)
-        jobs.enqueue(session, JobKind.SCORE_POOL)
+def _moved(moved: Promotion) -> Response:
     return answer(
         PromotionAnswer(
             version=moved.model_version,

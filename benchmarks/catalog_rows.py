@@ -38,7 +38,7 @@ from catalog.records import (
 )
 from catalog.settings import Strategy
 from imagery.grid import Grid, tile
-from imagery.scene import BandSource, SceneSource
+from imagery.scene_source import BandSource, SceneSource
 
 SCENES: Final = 40  # of 120 by 192 km at a million patches, as of Landsat; the first validates, the second tests
 PATCH_PX: Final = 32

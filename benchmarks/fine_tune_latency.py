@@ -35,9 +35,9 @@ from cli.everest import everest_scenes
 from cli.running import running_settings
 from cli.scene_commands import register_here
 from cli.simulated_annotator import draw
+from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.masks import rasterize_outlines
-from imagery.scene import describe
 from labeling.client import LabelStudio
 from services.label_studio import connect
 from services.scenes import window_of

@@ -40,11 +40,12 @@ from cli.demo import DEMO_SETTINGS
 from cli.plan import KEEP_MEMORY
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.grid import Grid, Window, tile
 from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff, rasterize_outlines
-from imagery.scene import SceneSource, describe
+from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics
 from imagery.store import RasterStore
 from imagery.synthetic import write_scene

@@ -26,10 +26,12 @@ from catalog.settings import Settings, Strategy
 from cli.demo import DEMO_SETTINGS
 from cli.everest import PATCH_SIZE_PX
 from imagery.classes import CLASSES, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.grid import Window, tile
 from imagery.masks import rasterize_outlines
-from imagery.scene import SceneReader, SceneSource, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics
 from models.card import Gain, RegionMetrics
 from models.inference import pick_precision

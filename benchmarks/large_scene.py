@@ -24,12 +24,14 @@ from benchmarks.report import BENCH, Result, publish
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES, UNKNOWN
 from imagery.cog import class_map_to_cog
+from imagery.describe_scene import describe
 from imagery.grid import Window, tile
 from imagery.maps import read_map
 from imagery.masks import OutlineLayer, rasterize_outlines
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_gpkg
-from imagery.scene import SceneReader, SceneSource, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics, percentile_stretch
 from imagery.synthetic import write_scene
 from workers.relief import relief_of

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from catalog.records import Label
 from imagery.classes import UNKNOWN
 from imagery.masks import mask_from_geotiff
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.combined_losses import dice_cross_entropy
 from models.segmenter import GlacierSegmenter

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imagery.classes import CLASSES, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.grid import Window, tile
 from imagery.maps import read_map
 from imagery.masks import rasterize_outlines
-from imagery.scene import SceneReader, SceneSource, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics
 from imagery.synthetic import write_scene
 from models.presets import PRESETS

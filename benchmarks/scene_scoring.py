@@ -38,7 +38,7 @@ from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, Scene
 from catalog.settings import Settings
 from cli.plan import KEEP_MEMORY
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import McSampler
 from services.scenes import source_of, window_of

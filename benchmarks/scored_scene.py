@@ -24,7 +24,7 @@ from cli.plan import Process, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES
-from imagery.scene import describe
+from imagery.describe_scene import describe
 from imagery.synthetic import write_scene
 from models.bundle import write_bundle
 from models.card import LabelProvenance, ModelOrigin
@@ -162,7 +162,7 @@ def system(folder: Path) -> Iterator[System]:
             run_id = tracking.start_run("champion", {}, {})
             version = tracking.register(run_id, Path(bundle), _checksums(Path(bundle)), "for a benchmark")
             tracking.end_run(run_id, "FINISHED")
-        promote(registry, version, "the only one", "benchmark")
+        promote(catalog, registry, version, "the only one", "benchmark")
         yield System(catalog, processes)
     catalog.close()
 

@@ -242,7 +242,7 @@ class Scene(Base):
     state: Mapped[SceneState] = mapped_column(default=SceneState.REGISTERED)
     sensor: Mapped[str | None] = mapped_column(String(50))
     acquired: Mapped[str | None] = mapped_column(String(32))  # ISO 8601: a day, or a moment in UTC; as is known
-    source: Mapped[dict[str, Any]]  # imagery.scene.SceneSource as JSON
+    source: Mapped[dict[str, Any]]  # imagery.scene_source.SceneSource as JSON
     footprint: Mapped[dict[str, Any]]  # GeoJSON geometry, WGS 84
     outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
     patch_size_px: Mapped[int]

@@ -26,10 +26,10 @@ from cli.running import running_settings
 from cli.scene_commands import register_here
 from cli.simulated_annotator import SimulatedAnnotator, sign_in
 from imagery.classes import CLASSES
+from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.grid import Window
 from imagery.masks import rasterize_outlines
-from imagery.scene import describe
 from labeling.client import LabelStudio
 from services.label_studio import connect
 

@@ -14,7 +14,7 @@ from catalog.records import Scene, Scoring
 from imagery.classes import BACKGROUND, CLASSES, LEGEND, UNKNOWN
 from imagery.composites import composites_for, render, uncertainty_heatmap
 from imagery.maps import read_map
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from services import raster_keys
 from services.scenes import source_of

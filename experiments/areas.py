@@ -15,9 +15,10 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene, SceneState
 from imagery import everest
-from imagery.grid import shares_ground
+from imagery.describe_scene import describe
+from imagery.grid import footprints_overlap
 from imagery.masks import mask_to_geotiff, rasterize_outlines
-from imagery.scene import SceneSource, describe
+from imagery.scene_source import SceneSource
 from imagery.synthetic import write_scene
 from services import raster_keys
 from services.places import raster_store
@@ -119,7 +120,7 @@ def example_area(name: Example, folder: Path) -> StudyArea:
 
 def _check_apart(areas: Sequence[StudyArea]) -> None:
     for one, other in combinations(areas, 2):
-        if shares_ground(one.source.grid, other.source.grid):
+        if footprints_overlap(one.source.grid, other.source.grid):
             raise ConflictError(
                 f"found the scenes {one.name} and {other.name}, which share ground: windows that train a network would "
                 "judge it too; name scenes that lie apart"

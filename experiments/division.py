@@ -11,7 +11,7 @@ from experiments.areas import StudyArea
 from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.maps import read_map
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.splits import (
     Split,
     fishnet,

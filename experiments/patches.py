@@ -15,7 +15,7 @@ from experiments.division import Place
 from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from models.pixels import LabelledPatch
 from workers.windows import batch_size_for, batches
 

@@ -1,8 +1,8 @@
-"""Channels: what a model is fed, named and never counted.
+"""Channels: the inputs of a model, known by name and never by number.
 
-A channel is a band of the scene, the elevation of its ground, the slope of that, or an index of two bands. Trap: the
-code of Baraka et al. stores its three indices in an order other than its documentation says, which no one notices as
-long as channels are numbers.
+A channel is a band of the scene, elevation, slope, or a spectral index of two bands. Names matter: the code of Baraka
+et al. stores its three indices in another order than its documentation says, which nobody notices as long as channels
+are numbers.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,9 +23,9 @@ INDICES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 ELEVATION: Final = "elevation"
-"""Height of the ground in metres, from a digital elevation model."""
+"""Elevation of the Earth's surface in metres, from a digital elevation model."""
 SLOPE: Final = "slope"
-"""Steepness of the ground in degrees, worked out from elevation (see `imagery.terrain`)."""
+"""Slope of the Earth's surface in degrees, computed from elevation (see `imagery.terrain`)."""
 
 _ETM_SPECTRAL: Final = ("blue", "green", "red", "nir", "swir1", "thermal_low", "thermal_high", "swir2")
 
@@ -37,29 +37,29 @@ CHANNEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
     # He et al.: bands 6, 5 and 2 of OLI.
     "he": ("swir1", "nir", "blue"),
 }
-"""What the papers fed their networks, by paper."""
+"""The input channels of the papers' networks, by paper."""
 
 
 def named_channels(names: Sequence[str], band_names: Sequence[str]) -> tuple[str, ...]:
-    """The channels that a choice stands for: those named, those of the one set that is named, or else all bands.
+    """Return the channels that a user's choice means: those named, those of the named set, or all bands.
 
     Args:
         names: Channels, or one key of `CHANNEL_SETS`, or nothing.
-        band_names: The bands to take where nothing is named.
+        band_names: The bands, returned if nothing is named.
     """
     if len(names) == 1 and names[0] in CHANNEL_SETS:
         return CHANNEL_SETS[names[0]]
     return tuple(names or band_names)
 
 
-def available(band_names: Collection[str]) -> tuple[str, ...]:
-    """Every channel that a scene with these bands can give.
+def available_channels(band_names: Collection[str]) -> tuple[str, ...]:
+    """Return every channel that can be computed from these bands.
 
     Args:
-        band_names: The bands; elevation among them where it is known.
+        band_names: The bands; elevation among them if it is known.
 
     Returns:
-        The bands as listed, the indices they allow, and slope where there is elevation.
+        The bands as listed, the indices whose bands are there, and slope if there is elevation.
     """
     indices = (name for name, pair in INDICES.items() if set(pair) <= set(band_names))
     slope = (SLOPE,) if ELEVATION in band_names and SLOPE not in band_names else ()
@@ -67,28 +67,29 @@ def available(band_names: Collection[str]) -> tuple[str, ...]:
 
 
 def bands_needed(channels: Iterable[str], band_names: Collection[str]) -> tuple[str, ...]:
-    """The bands to read to compute the channels, each once, in the scene's order.
+    """Return the bands from which the channels are computed, each once, in the scene's order.
 
     Raises:
-        SceneError: A channel is neither a band of the scene nor to be worked out from its bands.
+        SceneError: A channel is neither a band of the scene nor computable from its bands.
     """
-    known = available(band_names)
+    known = available_channels(band_names)
     needed: set[str] = set()
     for channel in channels:
         if channel not in known:
             raise SceneError(f"found the channel {channel!r}; expected one of {', '.join(known)}")
-        needed.update(_made_of(channel) if channel not in band_names else {channel})
+        needed.update(_inputs_of(channel) if channel not in band_names else {channel})
     return tuple(name for name in band_names if name in needed)
 
 
-def _made_of(channel: str) -> tuple[str, ...]:
+def _inputs_of(channel: str) -> tuple[str, ...]:
     return (ELEVATION,) if channel == SLOPE else INDICES[channel]
 
 
 def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(a - b) / (a + b) for each pixel.
+    """Compute (a - b) / (a + b) for each pixel.
 
-    Within -1 to 1 where both are non-negative, as digital numbers are; surface reflectance below zero can exceed it.
+    The result lies within -1 to 1 if both are non-negative, as digital numbers are; it can exceed that range where
+    surface reflectance is negative.
 
     Args:
         a: (H, W), NaN where invalid.
@@ -103,10 +104,10 @@ def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDA
     return ratio
 
 
-def compute(channel: str, bands: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """One channel from the bands read (see `bands_needed`), (H, W), NaN where invalid.
+def compute_channel(channel: str, bands: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Compute one channel from the bands read (see `bands_needed`); returns (H, W), NaN where invalid.
 
-    Slope must be among the bands: it depends on pixels around the window, which only the reader of a scene can get.
+    Slope must be among the bands: it depends on pixels around the window, which only `SceneReader` can read.
     """
     if channel in bands and channel not in INDICES:
         return bands[channel]

@@ -1,4 +1,4 @@
-"""Pictures for people: composites of three channels, the uncertainty heat map, and the PNG that carries them."""
+"""Pictures for annotators: colour composites, the uncertainty heat map, and their encoding as PNG."""
 
 import io
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from imagery.errors import SceneError
 from imagery.grid import Window
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 
 Triplet = tuple[str, str, str]
 """The channels shown as red, green and blue."""
 
 # The colour map "inferno" (Smith & van der Walt 2015, CC0): perceptually uniform, dark to light. Every fifteenth of its
-# 256 entries; straight lines between them stay within 6 of 255.
+# 256 entries; linear interpolation between them differs from the original by at most 6 of 255.
 _INFERNO: Final = np.frombuffer(
     bytes.fromhex(
         "000004 0a0722 1e0c45 380962 510e6c 69166e 801f6c 982766 b0315b c63d4d d94d3d e9612b f47918 fa9407 fcb014 "
@@ -33,10 +33,10 @@ _MESSAGE: Final = "no model yet"
 
 
 def composites_for(band_names: Sequence[str]) -> dict[str, Triplet]:
-    """The views of a scene that has these bands, by name; always "true-colour" and "false-colour".
+    """Choose the channels of the views "true-colour" and "false-colour" from a scene's bands.
 
-    A scene without red, green and blue shows its first three bands instead (the last one repeated if there are
-    fewer), and one that allows no false colour shows the true-colour view in reverse order.
+    Without red, green and blue, true colour shows the first three bands (the last one repeated if there are fewer).
+    Without the bands of any usual false-colour composite, false colour shows the true-colour channels in reverse order.
     """
     has = set(band_names)
     padded = [*band_names, band_names[-1], band_names[-1]]
@@ -51,16 +51,16 @@ def composites_for(band_names: Sequence[str]) -> dict[str, Triplet]:
 def render(
     reader: SceneReader, window: Window, triplet: Triplet, stretch: Sequence[tuple[float, float]]
 ) -> NDArray[np.uint8]:
-    """Draw a window as it would look with three of its channels as red, green and blue.
+    """Draw a window with three channels as red, green and blue.
 
     Args:
         reader: The open scene.
-        window: What to draw; one pixel of the scene is one pixel of the picture.
+        window: The part to draw; one pixel of the scene is one pixel of the picture.
         triplet: The channels (`composites_for`).
-        stretch: For each of them, the values drawn as 0 and as 255 (`imagery.statistics.percentile_stretch`).
+        stretch: For each channel, the values drawn as 0 and as 255 (`imagery.statistics.percentile_stretch`).
 
     Returns:
-        (h, w, 3) RGB. Pixels invalid in any of the three channels are hatched in grey, so as not to be taken for
+        (h, w, 3) RGB. Pixels invalid in any of the three channels are hatched in grey, so that nobody takes them for
         shadow.
     """
     pixels = reader.read(triplet, window)
@@ -91,7 +91,7 @@ def uncertainty_heatmap(entropy: NDArray[np.float32], max_entropy: float) -> NDA
 
 
 def message_tile(height: int, width: int) -> NDArray[np.uint8]:
-    """A neutral tile, (height, width, 3) RGB, to stand where a view cannot be drawn before the first model exists."""
+    """Draw a grey tile, (height, width, 3) RGB, that replaces the uncertainty view until the first model exists."""
     image = Image.new("RGB", (width, height), (51, 65, 85))
     font = ImageFont.load_default(size=max(8, min(width // 7, 24)))
     text = _MESSAGE.replace(" ", "\n", 1) if width < 200 else _MESSAGE
@@ -104,7 +104,7 @@ def message_tile(height: int, width: int) -> NDArray[np.uint8]:
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     """Encode a picture (h, w, 3) as PNG of exactly w x h pixels.
 
-    Label Studio lays brush masks over the picture pixel by pixel: any other size garbles them.
+    Label Studio draws brush masks over the picture pixel by pixel; with any other size they would be garbled.
 
     Raises:
         SceneError: The array is not (h, w, 3) of uint8.
@@ -112,12 +112,12 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise SceneError(f"found {rgb.dtype} of shape {rgb.shape}; expected uint8 of shape (height, width, 3)")
     file = io.BytesIO()
-    Image.fromarray(rgb).save(file, format="PNG", compress_level=1)  # one: four times as fast as six, a tenth larger
+    Image.fromarray(rgb).save(file, format="PNG", compress_level=1)  # four times as fast as level 6, a tenth larger
     return file.getvalue()
 
 
 def _draw(colours: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(h, w, 3) of 0 to 1 as uint8, hatched where any of the three is NaN."""
+    """Convert (h, w, 3) from 0 to 1 to uint8, hatched where any of the three is NaN."""
     missing = np.isnan(colours).any(axis=-1)
     rgb: NDArray[np.uint8] = np.where(missing[..., None], 0.0, colours * 255.0).round().astype(np.uint8)
     row, col = np.indices(missing.shape)

@@ -1,8 +1,8 @@
-"""What can be wrong with what a user hands us. `al_server` maps these to HTTP statuses; nothing here knows HTTP."""
+"""Errors in the files and values that a user gives. The HTTP status of each is decided by `al_server`, not here."""
 
 
 class SceneError(ValueError):
-    """A raster, its grid, or a window or channel asked of it, cannot be used as given."""
+    """A raster, its grid, a window or a channel cannot be used as given."""
 
 
 class OutlineError(ValueError):
@@ -10,4 +10,4 @@ class OutlineError(ValueError):
 
 
 class StoreError(ValueError):
-    """A key is malformed, or nothing is stored under it."""
+    """A key of the raster store is malformed, or nothing is stored under it."""

@@ -4,10 +4,10 @@ Image: Landsat 7 ETM+ scene LE71400412000304SGS00, courtesy of the U.S. Geologic
 pixels of 30 m in EPSG:32645, 8 bit, bright snow saturated at 255, no nodata and no black border.
 
 Outlines: Randolph Glacier Inventory 6.0 (RGI Consortium 2017, https://doi.org/10.7265/4m1f-gd79, CC BY 4.0), drawn from
-this very scene. RGI says glacier or not; the split into clean and debris-covered ice is ours, by the rule in
-`_debris_covered`, and no one's survey.
+this very scene. RGI tells glacier from background only; the split into clean and debris-covered ice is computed by the
+rule in `_debris_covered` and was not surveyed by anyone.
 
-Both are carried by the wheel of geoutils 0.0.8 (BSD-3), which is found but never imported.
+Both are in the wheel of geoutils 0.0.8 (BSD-3), of which only the data files are used; it is never imported.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer, despeckle, rasterize_outlines
-from imagery.outlines import add_class_layer
-from imagery.polygons import ground_polygons
-from imagery.scene import BandSource, SceneReader, describe
+from imagery.outlines import ClassLayer, write_class_layers
+from imagery.polygons import mask_to_map_polygons
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import BandSource
 
 SENSOR: Final = "landsat-7-etm+"
 ACQUIRED: Final = date(2000, 10, 30)  # day 304 of 2000, as the scene's name has it
@@ -40,10 +42,10 @@ REGIONS: Final[Mapping[str, Window]] = MappingProxyType(
         "test": Window(0, 0, 655, 200),
     }
 )
-"""What each part of the scene is for: strips from north to south, no common pixel, all three classes in each.
+"""The regions by role: strips from north to south that share no pixel, each with all three classes.
 
 The test strip is the western one because its class shares (55 % background, 33 % clean, 12 % debris) are the nearer to
-the pool's (52, 39 and 9 %); the eastern strip (25, 64 and 11 %) judges during the loop.
+those of the pool (52, 39 and 9 %); the eastern strip (25, 64 and 11 %) is the validation set of the loop.
 """
 
 _VISIBLE: Final = "LE71400412000304SGS00_RGB.TIF"
@@ -58,7 +60,7 @@ class EverestScene:
     """The scene as a user would bring it.
 
     Attributes:
-        bands: Red, green, blue and near infrared, in two files that stay where the wheel put them.
+        bands: Red, green, blue and near infrared, in two files inside the installed wheel.
         truth: A GeoPackage with the layers "clean_ice" and "debris_covered_ice", in the scene's CRS.
         outlines: The same layers, as `imagery.masks.rasterize_outlines` takes them.
         regions: Window by role: "pool", "validation", "test".
@@ -71,13 +73,13 @@ class EverestScene:
 
 
 def prepare(target_dir: Path) -> EverestScene:
-    """Find the scene and write its truth.
+    """Find the scene's files and write its truth.
 
     Args:
-        target_dir: Gets `everest_outlines.gpkg`; created if missing, the file replaced if there.
+        target_dir: Folder for `everest_outlines.gpkg`; created if missing. An existing file is replaced.
 
     Raises:
-        SceneError: The wheel that carries the scene is not installed.
+        SceneError: The wheel that contains the scene is not installed.
     """
     bands = _bands(_data_directory())
     target_dir.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ def _data_directory() -> Path:
     spec = find_spec("geoutils")
     if spec is None or spec.origin is None:
         raise SceneError(
-            "found no package geoutils, which carries the Everest scene; expected it installed: "
+            "found no package geoutils, which contains the Everest scene; expected it installed: "
             "pip install --no-deps geoutils==0.0.8"
         )
     directory = Path(spec.origin).parent / "datasets"
@@ -130,13 +132,14 @@ def _truth_mask(bands: tuple[BandSource, ...]) -> tuple[NDArray[np.uint8], Grid]
 def _debris_covered(
     red: NDArray[np.float32], blue: NDArray[np.float32], nir: NDArray[np.float32], glacier: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Which glacier pixels are debris-covered.
+    """Return which glacier pixels are debris-covered.
 
-    Dark (red below 183, Otsu's threshold over this scene's glacier pixels) and not bluish as shaded ice is
-    (blue / (nir + 1) below 1.96), then the majority of the glacier pixels in the 5 x 5 around each.
+    1. A pixel counts as debris if it is dark (red below 183, Otsu's threshold over this scene's glacier pixels) and not
+       as bluish as shaded ice (blue / (nir + 1) below 1.96).
+    2. Then each pixel gets the majority class of the glacier pixels in the 5 x 5 pixels around it.
     """
     dark = glacier & (red < 183) & (blue / (nir + 1) < 1.96)
-    # The mean over 5 x 5 of a 0/1 image, twice: the ratio is the share of debris among the glacier pixels around.
+    # Two means of a 0/1 image over 5 x 5: their ratio is the share of debris among the glacier pixels nearby.
     debris_share = uniform_filter(dark.astype(np.float64), size=5, mode="constant")
     glacier_share = uniform_filter(glacier.astype(np.float64), size=5, mode="constant")
     majority: NDArray[np.bool_] = glacier & (debris_share > 0.5 * glacier_share)
@@ -144,13 +147,14 @@ def _debris_covered(
 
 
 def _despeckle_inside(mask: NDArray[np.uint8], glacier: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Remove specks of one ice class in the other; RGI's own outlines stay exactly as drawn."""
+    """Remove small patches of one ice class inside the other; RGI's own outlines stay exactly as drawn."""
     inside = np.where(glacier, mask, 255).astype(np.uint8)
     return np.where(glacier, despeckle(inside, _SMALLEST_PATCH_PX), mask).astype(np.uint8)
 
 
 def _write_truth(path: Path, mask: NDArray[np.uint8], grid: Grid) -> None:
-    path.unlink(missing_ok=True)  # the writer below would add to the file
-    for entry, layer in _LAYERS:
-        polygons = [polygon for _, polygon in ground_polygons(mask, grid, [entry.value])]
-        add_class_layer(path, layer, entry.name, polygons, grid.crs)
+    layers = [
+        ClassLayer(layer, entry.name, [polygon for _, polygon in mask_to_map_polygons(mask, grid, [entry.value])])
+        for entry, layer in _LAYERS
+    ]
+    write_class_layers(path, layers, grid.crs)

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,9 +16,10 @@ from rasterio.windows import Window as RasterioWindow
 
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
+from imagery.paths import is_address, name_for_rasterio
 
-# GDAL keeps blocks it has read in memory, by default up to a twentieth of the machine's. It reads this variable, in
-# mebibytes, once, at the first block; a user's own setting goes first.
+# GDAL caches the blocks that it has read, by default in up to a twentieth of the machine's memory. It reads this
+# variable (in MiB) once, at the first block; a value that the user has set takes precedence.
 os.environ.setdefault("GDAL_CACHEMAX", "64")
 
 # A file that declares one giant block would be decompressed whole to read one pixel of it.
@@ -29,25 +29,27 @@ _LARGEST_BLOCK_BYTES: Final = 1 << 30
 def open_geotiff(path: str) -> DatasetReader:
     """Open a GeoTIFF for reading; its header is read, its pixels are not.
 
-    Only GDAL's GTiff driver is let near the file: others (VRT, WMS, ...) can be made to read any file or address.
+    Only GDAL's GTiff driver may read the file: other drivers (VRT, WMS, ...) can be made to read any file or address.
 
     Args:
-        path: A local path or anything else that GDAL can read ("s3://bucket/key").
+        path: A local path, taken literally, or an address that GDAL can read ("s3://bucket/key").
 
     Returns:
         An open dataset; the caller closes it.
 
     Raises:
-        SceneError: There is no such file, or it is no GeoTIFF, or one with blocks too large to be read safely.
+        SceneError: There is no such file, or it is not a GeoTIFF, or its blocks are too large to be read safely.
     """
+    # Unlike Path.exists, os.path.exists answers False for a name that is too long or holds a null byte.
+    if not is_address(path) and not os.path.exists(path):  # noqa: PTH110
+        raise SceneError(f"{path}: found no such file; expected a readable GeoTIFF")
     try:
         with warnings.catch_warnings():
-            # A missing geotransform is an error of ours (`grid_of`), with a better message.
+            # `grid_of` reports a missing geotransform as an error, with a better message.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path, driver="GTiff")
-    except RasterioIOError as error:
-        found = f"no GeoTIFF ({error})" if "://" in path or Path(path).exists() else "no such file"
-        raise SceneError(f"{path}: found {found}; expected a readable GeoTIFF") from error
+            dataset = rasterio.open(name_for_rasterio(path), driver="GTiff")
+    except OSError as error:  # RasterioIOError is one
+        raise SceneError(f"{path}: found no GeoTIFF ({error}); expected a readable GeoTIFF") from error
     if _block_bytes(dataset) > _LARGEST_BLOCK_BYTES:
         dataset.close()
         raise SceneError(
@@ -64,11 +66,16 @@ def _block_bytes(dataset: DatasetReader) -> int:
 
 
 def grid_of(dataset: DatasetReader) -> Grid:
-    """The grid of an open dataset.
+    """Return the grid of an open dataset.
 
     Raises:
-        SceneError: It has no CRS, no geotransform, or none that can be inverted.
+        SceneError: It has no CRS, no geotransform, or one that cannot be inverted.
     """
+    if dataset.transform.is_identity and (dataset.gcps[0] or dataset.rpcs):
+        raise SceneError(
+            f"{dataset.name}: found no geotransform, only ground control points or RPCs; expected a geotransform: warp "
+            "the file first, for example with gdalwarp"
+        )
     if not dataset.crs:
         raise SceneError(
             f"{dataset.name}: found no coordinate reference system; expected a georeferenced GeoTIFF: "
@@ -76,8 +83,8 @@ def grid_of(dataset: DatasetReader) -> Grid:
         )
     if dataset.transform.is_identity:
         raise SceneError(
-            f"{dataset.name}: found no geotransform; expected one that places the pixels on the ground "
-            "(ground control points alone do not: warp the file first, for example with gdalwarp)"
+            f"{dataset.name}: found no geotransform; expected one that places the pixels on the Earth: "
+            "assign one with gdal_edit.py -a_ullr"
         )
     a, b, c, d, e, f = dataset.transform[:6]
     try:
@@ -96,19 +103,19 @@ def encode(
     description: str | None = None,
     **options: str | int,
 ) -> bytes:
-    """Encode one band, deflated.
+    """Encode one band as a georeferenced TIFF file, compressed with Deflate.
 
     Args:
         array: (H, W), the grid's size.
-        grid: Where the pixels lie.
-        nodata: The value that stands for no data.
+        grid: The grid of the pixels.
+        nodata: The value that means no data.
         driver: "GTiff" or "COG".
-        colours: Colour table, for uint8.
+        colours: Colour table, value to red, green and blue (0 to 255); for uint8 only.
         description: What the band holds, with its unit.
         options: Further creation options of the driver.
 
     Returns:
-        The whole file.
+        The content of the file.
 
     Raises:
         SceneError: The array's size is not the grid's.
@@ -132,7 +139,7 @@ def open_bytes(data: bytes) -> Iterator[DatasetReader]:
     """Open a GeoTIFF that is in memory.
 
     Raises:
-        SceneError: The bytes are no GeoTIFF.
+        SceneError: The bytes are not a GeoTIFF.
     """
     with MemoryFile(data) as memory:
         try:
@@ -146,13 +153,13 @@ def open_bytes(data: bytes) -> Iterator[DatasetReader]:
 def read_window(
     dataset: DatasetReader, indexes: list[int], window: Window, shape: tuple[int, int] | None = None
 ) -> NDArray[Any]:
-    """Read bands of a window; a damaged file is named in the error.
+    """Read bands of a window.
 
     Args:
         dataset: An open dataset.
         indexes: 1-based band indexes.
         window: Relative to the file's first pixel.
-        shape: Rows and columns wanted, thinned by nearest pixel; the window's own without one.
+        shape: Rows and columns wanted, decimated by nearest pixel; the window's own if None.
 
     Returns:
         (len(indexes), h, w) in the file's own dtype.
@@ -160,28 +167,28 @@ def read_window(
     Raises:
         SceneError: The window reaches beyond the file, or the pixels cannot be read.
     """
-    # GDAL would silently hand back the part of a window that lies inside.
+    # GDAL would silently return only the part of the window that lies inside.
     if window.row_off + window.height > dataset.height or window.col_off + window.width > dataset.width:
         raise SceneError(
             f"{dataset.name}: found {window}; expected it inside {dataset.height} rows x {dataset.width} columns"
         )
-    with _damage_named(dataset):
-        return np.asarray(dataset.read(indexes, **_where(indexes, window, shape)))
+    with _read_errors(dataset):
+        return np.asarray(dataset.read(indexes, **_read_arguments(indexes, window, shape)))
 
 
-def alpha_index(dataset: DatasetReader, claimed: Collection[int] = ()) -> int | None:
-    """The band that says which pixels are valid, or None.
+def alpha_index(dataset: DatasetReader, data_bands: Collection[int] = ()) -> int | None:
+    """Return the 1-based index of the alpha band, which says which pixels are valid, or None.
 
-    GDAL marks the fourth band of an 8-bit file as alpha when its writer did not say what it is, so near infrared often
-    looks like one: a band that is claimed as data, or is described as anything but "alpha", is none.
+    GDAL marks the fourth band of an 8-bit file as alpha if its writer did not say what it is, so near infrared often
+    looks like alpha. A band that is known to hold data, or has a description other than "alpha", is not an alpha band.
 
     Args:
         dataset: An open dataset.
-        claimed: 1-based indexes of the bands known to be data.
+        data_bands: 1-based indexes of the bands known to hold data.
     """
     for index, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True):
         described = (dataset.descriptions[index - 1] or "alpha").strip().lower()
-        if meaning == ColorInterp.alpha and described == "alpha" and index not in claimed:
+        if meaning == ColorInterp.alpha and described == "alpha" and index not in data_bands:
             return int(index)
     return None
 
@@ -189,12 +196,12 @@ def alpha_index(dataset: DatasetReader, claimed: Collection[int] = ()) -> int | 
 def declared_valid(
     dataset: DatasetReader, index: int, raw: NDArray[Any], window: Window, alpha: int | None
 ) -> NDArray[np.bool_]:
-    """Where the file itself says that a band is valid: by nodata value, mask, or alpha band.
+    """Return where the file itself declares a band valid: by nodata value, mask, or alpha band.
 
     Args:
         dataset: An open dataset.
         index: The 1-based band index.
-        raw: (h, w), the band as read from the window (thinned, perhaps).
+        raw: (h, w), the band as read from the window, decimated or not.
         window: Relative to the file's first pixel.
         alpha: The alpha band (`alpha_index`), or None.
 
@@ -210,14 +217,14 @@ def declared_valid(
     if MaskFlags.nodata in flags:
         valid &= raw != dataset.nodatavals[index - 1]
     elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        with _damage_named(dataset):
-            valid &= dataset.read_masks([index], **_where([index], window, shape))[0] != 0
+        with _read_errors(dataset):
+            valid &= dataset.read_masks([index], **_read_arguments([index], window, shape))[0] != 0
     if alpha is not None:
         valid &= read_window(dataset, [alpha], window, shape)[0] != 0
     return valid
 
 
-def read_measured(
+def read_with_nan(
     dataset: DatasetReader,
     indexes: list[int],
     window: Window,
@@ -226,15 +233,15 @@ def read_measured(
     alpha: int | None,
     nodata: float | None,
 ) -> NDArray[np.float32]:
-    """Read bands of a window as numbers that are NaN where there is no measurement.
+    """Read bands of a window as float32, with NaN where a pixel is invalid.
 
     Args:
         dataset: An open dataset.
         indexes: 1-based band indexes.
         window: Relative to the file's first pixel.
-        shape: Rows and columns wanted, thinned by nearest pixel; the window's own without one.
+        shape: Rows and columns wanted, decimated by nearest pixel; the window's own if None.
         alpha: The alpha band (`alpha_index`), or None.
-        nodata: A value that means no data, besides whatever the file declares.
+        nodata: A value that means no data, in addition to what the file declares.
 
     Returns:
         (len(indexes), h, w); NaN where the file's nodata value, mask or alpha band or the nodata value given says so,
@@ -255,7 +262,8 @@ def read_measured(
 
 
 @contextmanager
-def _damage_named(dataset: DatasetReader) -> Iterator[None]:
+def _read_errors(dataset: DatasetReader) -> Iterator[None]:
+    """Turn an error while reading pixels into a SceneError that names the file."""
     try:
         yield
     except RasterioIOError as error:
@@ -265,6 +273,7 @@ def _damage_named(dataset: DatasetReader) -> Iterator[None]:
         ) from error
 
 
-def _where(indexes: list[int], window: Window, shape: tuple[int, int] | None) -> dict[str, Any]:
-    place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-    return {"window": place, "out_shape": (len(indexes), *(shape or window.shape))}
+def _read_arguments(indexes: list[int], window: Window, shape: tuple[int, int] | None) -> dict[str, Any]:
+    """Window and output shape as rasterio's reading methods take them."""
+    in_file = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+    return {"window": in_file, "out_shape": (len(indexes), *(shape or window.shape))}

@@ -1,17 +1,18 @@
-"""The pixel grid of a scene: the only place where rows and columns become ground coordinates.
+"""The pixel grid of a scene: the only place where rows and columns become map coordinates.
 
-Published glacier code works footprints out a second time, bottom-up while its slices run top-down, so that every patch
-carries its mirror image's polygon. Here every corner comes from the one affine transform, whichever way rows run.
+Published glacier code computes footprints a second time, bottom-up although its array slices run top-down, so that
+every patch gets the polygon of its mirror image. Here every corner comes from one affine transform, whatever the
+direction of the rows.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
 
@@ -60,15 +61,17 @@ class Window:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the pixels of a raster lie on the ground.
+    """Where the pixels of a raster lie: coordinate reference system, affine transform and size.
 
     Attributes:
         crs: Coordinate reference system, as an authority code ("EPSG:32645") or WKT.
         transform: Affine coefficients a to f: x = a*col + b*row + c, y = d*col + e*row + f, where (0, 0) is the outer
-            corner of the first pixel. Rotated and south-up (e > 0) grids are as good as north-up ones.
+            corner of the first pixel. Rotated and south-up (e > 0) grids are allowed.
         width: Columns.
         height: Rows.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
 
     crs: str
     transform: tuple[float, float, float, float, float, float]
@@ -78,7 +81,8 @@ class Grid:
     def __post_init__(self) -> None:
         if min(self.width, self.height) < 1:
             raise SceneError(f"found a grid of {self.width} x {self.height} pixels; expected at least 1 x 1")
-        if not np.isfinite(self.transform).all() or self.affine.determinant == 0:
+        a, b, c, d, e, f = self.transform  # plain floats: numpy and Affine would make every grid ten times as dear
+        if not all(map(math.isfinite, (a, b, c, d, e, f))) or a * e - b * d == 0:
             raise SceneError(f"found the geotransform {self.transform}; expected an invertible one")
 
     @property
@@ -98,11 +102,11 @@ class Grid:
         return left, bottom, right, top
 
     def window_transform(self, window: Window) -> Affine:
-        """The transform of a window's own pixels, its first one being (0, 0)."""
+        """The transform from (column, row) within a window to (x, y)."""
         return self.affine @ Affine.translation(window.col_off, window.row_off)
 
     def subgrid(self, window: Window) -> Self:
-        """The grid of a window.
+        """Return the grid of a window.
 
         Raises:
             SceneError: The window reaches beyond this grid.
@@ -111,11 +115,17 @@ class Grid:
         a, b, c, d, e, f = self.window_transform(window)[:6]
         return type(self)(self.crs, (a, b, c, d, e, f), window.width, window.height)
 
+    def with_shape(self, shape: tuple[int, int]) -> Self:
+        """Return the grid that covers the same extent with other numbers of rows and columns."""
+        height, width = shape
+        a, b, c, d, e, f = (self.affine @ Affine.scale(self.width / width, self.height / height))[:6]
+        return type(self)(self.crs, (a, b, c, d, e, f), width, height)
+
     def check_inside(self, window: Window) -> None:
-        """Refuse a window that reaches beyond this grid.
+        """Raise an error for a window that reaches beyond this grid.
 
         Raises:
-            SceneError: It does.
+            SceneError: The window does.
         """
         if window.row_off + window.height > self.height or window.col_off + window.width > self.width:
             raise SceneError(f"found {window}; expected it inside {self.height} rows x {self.width} columns")
@@ -125,15 +135,15 @@ class Grid:
         return float(abs(self.affine.determinant))
 
     def footprint(self, window: Window | None = None) -> Polygon:
-        """The outer corners of a window (of the whole grid without one), a counter-clockwise polygon in the CRS."""
+        """Return the outline of a window (of the whole grid if None): 4 corners, counter-clockwise, in the CRS."""
         return self._outline(window, pieces=1)
 
     def footprint_wgs84(self, window: Window | None = None) -> Polygon | MultiPolygon:
-        """The same ground in EPSG:4326, degrees, longitude first, counter-clockwise.
+        """Return the footprint of a window in EPSG:4326: degrees, longitude first, counter-clockwise.
 
-        Edges are densified before the transformation, as a straight edge in the CRS is curved in longitude and
-        latitude; those of a window as finely as those of the whole grid. It is a MultiPolygon only where the ground
-        crosses the antimeridian.
+        Edges are densified before the transformation, because a straight edge in the CRS is curved in longitude and
+        latitude; those of a window as finely as those of the whole grid. The result is a MultiPolygon only if the
+        footprint crosses the antimeridian.
 
         Raises:
             SceneError: The CRS has no transformation to WGS 84 here.
@@ -143,57 +153,37 @@ class Grid:
         return to_wgs84(self._outline(window, math.ceil(_PIECES_PER_EDGE * share)), self.crs)
 
     def footprint_in(self, crs: str) -> Polygon:
-        """The whole grid's densified outline in another CRS.
+        """Return the footprint of the whole grid, densified, in another CRS.
 
         Raises:
-            SceneError: The grid has no place in that CRS.
+            SceneError: The grid cannot be transformed to that CRS.
         """
         return reproject(self._outline(None, _PIECES_PER_EDGE), self.crs, crs)
 
     def from_crs(self, geometry: Any, crs: str) -> Any:
-        """Move a shapely geometry, or an array of them, from another CRS into the grid's.
+        """Transform a shapely geometry, or an array of them, from another CRS into the grid's.
 
         Raises:
-            SceneError: A vertex has no place in the grid's CRS.
+            SceneError: A vertex cannot be transformed to the grid's CRS.
         """
         return reproject(geometry, crs, self.crs)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse an array (H, W) that is not of the grid's size.
+        """Raise an error for an array (H, W) that is not of the grid's size.
 
         Raises:
-            SceneError: It is not.
+            SceneError: The array's shape differs.
         """
         if shape != (self.height, self.width):
             raise SceneError(f"found an array of shape {shape}; expected {(self.height, self.width)}, the grid's")
 
     def coincides(self, other: "Grid") -> bool:
-        """Whether two grids have the same CRS and size, and corners within a hundredth of a pixel of each other."""
+        """Return whether two grids have the same CRS and size, and corners within 0.01 pixel of each other."""
         if not same_crs(self.crs, other.crs) or (self.width, self.height) != (other.width, other.height):
             return False
         corners = np.array([[0, 0], [self.width, 0], [0, self.height]], dtype=np.float64)
         shift_px = _apply(~self.affine, _apply(other.affine, corners)) - corners
         return bool(np.abs(shift_px).max() <= _SAME_PLACE_PX)
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary that `json.dumps` takes and `from_json` reads back exactly."""
-        return {
-            "crs": self.crs,
-            "transform": list(self.transform),
-            "width": self.width,
-            "height": self.height,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises:
-            SceneError: Keys are missing or unknown, or the values make no grid.
-        """
-        check_keys(data, {"crs", "transform", "width", "height"}, "grid")
-        a, b, c, d, e, f = (float(value) for value in data["transform"])
-        return cls(str(data["crs"]), (a, b, c, d, e, f), int(data["width"]), int(data["height"]))
 
     def _outline(self, window: Window | None, pieces: int) -> Polygon:
         window = window or self.window
@@ -204,16 +194,6 @@ class Grid:
         steps = np.arange(pieces)[:, None] / pieces
         edges = corners[:, None] + (corners[[1, 2, 3, 0]] - corners)[:, None] * steps
         return orient(Polygon(_apply(self.affine, edges.reshape(-1, 2))), 1.0)
-
-
-def check_keys(data: Mapping[str, Any], expected: set[str], what: str) -> None:
-    """Refuse a JSON object whose keys are not exactly the expected ones.
-
-    Raises:
-        SceneError: A key is missing or unknown.
-    """
-    if set(data) != expected:
-        raise SceneError(f"found the keys {sorted(data)} in a {what}; expected {sorted(expected)}")
 
 
 def tile(width: int, height: int, size: int, overlap: int = 0) -> list[Window]:
@@ -245,23 +225,41 @@ def tile(width: int, height: int, size: int, overlap: int = 0) -> list[Window]:
     return [Window(row, col, size, size) for row in rows for col in cols]
 
 
-def shares_ground(a: Grid, b: Grid) -> bool:
-    """Whether two grids have ground in common, so that one must not test what was trained on the other.
+def footprints_overlap(a: Grid, b: Grid) -> bool:
+    """Return whether two scenes overlap, so that one must not test a model that was trained on the other.
 
-    In one CRS the test is exact: they share when the common area is at least one pixel of the finer grid; touching
+    In one CRS the test is exact: they overlap if the common area is at least one pixel of the finer grid; touching
     edges do not count. Across CRSs, where neither edge is exact, coming within one pixel of each other counts.
 
     Raises:
-        SceneError: A grid's CRS cannot be related to the other's.
+        SceneError: There is no transformation between the grids' CRSs.
     """
     if same_crs(a.crs, b.crs):
         common = a.footprint().intersection(b.footprint()).area
         finest = min(a.pixel_area(), b.pixel_area())
         return bool(common >= finest * (1 - 1e-6))  # the slack is for rounding in the intersection
-    # Far from its own zone a projection is undefined, so only neighbours are compared in one.
+    # A projection is undefined far from its own zone, so only grids near each other are compared in one CRS.
     if a.footprint_wgs84().distance(b.footprint_wgs84()) > 1.0:
         return False
     return bool(a.footprint().distance(b.footprint_in(a.crs)) <= np.sqrt(a.pixel_area()))
+
+
+def blocks(width: int, height: int, side: int) -> list[Window]:
+    """Cut a raster into square blocks that share no pixel; the last row and column of blocks may be smaller.
+
+    Args:
+        width: Columns of the raster.
+        height: Rows of the raster.
+        side: Side of a block in pixels, at least 1.
+
+    Returns:
+        The blocks, row by row from the first pixel.
+    """
+    return [
+        Window(row, col, min(side, height - row), min(side, width - col))
+        for row in range(0, height, side)
+        for col in range(0, width, side)
+    ]
 
 
 def _apply(affine: Affine, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -271,5 +269,5 @@ def _apply(affine: Affine, points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _starts(length: int, size: int, step: int) -> list[int]:
-    """First pixels of the windows along one axis: regular, the last one moved back to end at the edge."""
+    """First pixel of each window along one axis: regular steps, the last one moved back to end at the edge."""
     return [*range(0, length - size, step), length - size]

@@ -1,4 +1,4 @@
-"""Reading windows of the one-band maps that we keep in the store."""
+"""Reading windows of the one-band maps in the raster store."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ def read_map(uri: str, window: Window) -> NDArray[Any]:
     """Read a window of the first band of a map, without reading the rest.
 
     Args:
-        uri: Where the map lies (`imagery.store.RasterStore.uri`).
+        uri: Path or address of the map (`imagery.store.RasterStore.uri`).
         window: Relative to the map's first pixel.
 
     Returns:
-        (h, w) in the map's own dtype; nodata values are left as they are.
+        (h, w) in the map's own dtype; nodata values are returned unchanged.
 
     Raises:
         SceneError: There is no such map, or it cannot be read.
     """
     with open_geotiff(uri) as dataset:
-        layers = read_window(dataset, [1], window)
-    return np.asarray(layers[0])
+        bands = read_window(dataset, [1], window)
+    return np.asarray(bands[0])

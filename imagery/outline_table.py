@@ -19,7 +19,7 @@ from shapely.geometry import Polygon
 from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.errors import SceneError
 from imagery.grid import Grid
-from imagery.polygons import mask_to_polygons, to_ground
+from imagery.polygons import mask_to_polygons, to_map_coordinates
 from imagery.projection import ELLIPSOID, to_wgs84
 from imagery.smoothing import SmoothingError, smoothing_error
 from imagery.vectors import CLASS_FIELD
@@ -104,7 +104,7 @@ def tabulate(
     grid.check_shape(mask.shape)
     outlines = mask_to_polygons(mask, _ICE, smoothing_px=smoothing_px)
     values = np.array([value for value, _ in outlines], dtype=np.int64)
-    ground = to_ground(np.array([polygon for _, polygon in outlines], dtype=object), grid)
+    ground = to_map_coordinates(np.array([polygon for _, polygon in outlines], dtype=object), grid)
     wgs84 = _in_wgs84(ground, grid)
     fields: dict[str, NDArray[Any]] = {
         "outline_id": np.arange(1, len(outlines) + 1, dtype=np.int32),

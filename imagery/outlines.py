@@ -1,10 +1,12 @@
-"""Glacier outlines as the vector files that GIS people open."""
+"""Writing glacier outlines as vector files: GeoJSON, GeoPackage, shapefile."""
 
 import io
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +23,10 @@ _DECIMALS: Final = 7  # of a degree: about a centimetre
 
 
 def write_outlines_geojson(table: OutlineTable) -> bytes:
-    """Glacier outlines as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
+    """Encode outlines as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
 
-    Each feature is one 4-connected patch of ice, its properties the fields of `imagery.outline_table.OutlineTable`.
-    Coordinates are rounded to 1e-7 degree, about a centimetre. No outlines give a collection without features.
+    Each feature is one 4-connected patch of ice; its properties are the fields of `imagery.outline_table.OutlineTable`.
+    Coordinates are rounded to 1e-7 degree, about a centimetre. Without outlines the collection has no features.
     """
     rounded = shapely.transform(table.wgs84, lambda points: points.round(_DECIMALS))
     rows = zip(*(_json_column(column) for column in table.fields.values()), strict=True)
@@ -36,20 +38,16 @@ def write_outlines_geojson(table: OutlineTable) -> bytes:
 
 
 def write_outlines_gpkg(table: OutlineTable) -> bytes:
-    """Glacier outlines as a GeoPackage in the scene's CRS.
-
-    One layer, `glacier_outlines`, with the fields of the table.
-    """
+    """Encode outlines as a GeoPackage in the scene's CRS: one layer, `glacier_outlines`, with the table's fields."""
     file = io.BytesIO()
     _write(file, table, "GPKG")
     return file.getvalue()
 
 
 def write_outlines_shapefile(table: OutlineTable) -> bytes:
-    """Glacier outlines as a zipped shapefile in the scene's CRS.
+    """Encode outlines as a zipped shapefile in the scene's CRS, with the table's fields.
 
-    `glacier_outlines.shp` with its .shx, .dbf, .prj and .cpg (UTF-8), and the fields of the
-    table.
+    The archive holds `glacier_outlines.shp` with its .shx, .dbf, .prj and .cpg (UTF-8).
     """
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -59,28 +57,46 @@ def write_outlines_shapefile(table: OutlineTable) -> bytes:
     return archive.getvalue()
 
 
-def add_class_layer(path: Path, layer: str, class_name: str, polygons: Sequence[Polygon], crs: str) -> None:
-    """Add a layer of polygons of one class to a GeoPackage, as `imagery.vectors.read_layer` reads it.
+@dataclass(frozen=True)
+class ClassLayer:
+    """The polygons of one class, in a layer of their own.
+
+    Attributes:
+        name: Name of the layer.
+        class_name: The value of the field `class` of every feature.
+        polygons: In the CRS of the file.
+    """
+
+    name: str
+    class_name: str
+    polygons: Sequence[Polygon]
+
+
+def write_class_layers(path: Path, layers: Sequence[ClassLayer], crs: str) -> None:
+    """Write a GeoPackage with one layer a class, as `imagery.vectors.read_layer` reads it.
 
     Args:
-        path: The GeoPackage; created if missing.
-        layer: Name of the new layer.
-        class_name: Goes into the field `class` of every feature.
-        polygons: In the CRS given.
-        crs: Authority code or WKT.
+        path: The file to write; it is replaced if it exists.
+        layers: At least one layer.
+        crs: Authority code or WKT of the polygons' CRS.
     """
     import pyogrio  # see imagery.vectors
 
-    pyogrio.raw.write(
-        path,
-        np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object),
-        field_data=[np.array([class_name] * len(polygons), dtype=object)],
-        fields=[CLASS_FIELD],
-        driver="GPKG",
-        layer=layer,
-        geometry_type="Polygon",
-        crs=crs,
-    )
+    # pyogrio misreads "!" and ";" in a path, and only for reading is there another way (see `imagery.paths`).
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "layers.gpkg")
+        for layer in layers:
+            pyogrio.raw.write(
+                file,
+                np.array([shapely.to_wkb(polygon) for polygon in layer.polygons], dtype=object),
+                field_data=[np.array([layer.class_name] * len(layer.polygons), dtype=object)],
+                fields=[CLASS_FIELD],
+                driver="GPKG",
+                layer=layer.name,
+                geometry_type="Polygon",
+                crs=crs,
+            )
+        shutil.move(file, path)
 
 
 def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **options: Any) -> None:
@@ -91,7 +107,7 @@ def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **option
         target,
         shapely.to_wkb(table.ground),
         field_data=columns,
-        # Without these masks NaN would be written as a number.
+        # Without these masks NaN would be written as a number instead of null.
         field_mask=[np.isnan(column) if column.dtype.kind == "f" else None for column in columns],
         fields=list(table.fields),
         driver=driver,
@@ -103,7 +119,7 @@ def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **option
 
 
 def _json_column(column: NDArray[Any]) -> list[Any]:
-    """Plain Python values, NaN as None: JSON has no NaN."""
+    """Convert a column to plain Python values, NaN to None because JSON has no NaN."""
     if column.dtype.kind != "f":
         return list(column.tolist())
     return [None if np.isnan(value) else round(value, 7) for value in column.tolist()]

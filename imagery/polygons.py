@@ -1,4 +1,4 @@
-"""From label masks to polygons in pixel coordinates and on the ground."""
+"""From label masks to polygons, in pixel coordinates and in map coordinates."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -13,7 +13,7 @@ from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.vectors import polygonal
 
-# Far below the 0.7 px (the root of half a square pixel) at which the first corner goes.
+# Far below the 0.7 px (the square root of half a square pixel) at which the first corner is removed.
 _COLLINEAR_PX: Final = 1e-3
 
 
@@ -22,19 +22,19 @@ def mask_to_polygons(
 ) -> list[tuple[int, Polygon]]:
     """Outline the 4-connected patches of the given values, with their holes.
 
-    Without smoothing the outlines run along pixel edges, and burning them again with `imagery.masks.compose` gives back
-    exactly these pixels.
+    Without smoothing, the outlines run along pixel edges, and rasterising them with `imagery.masks.compose` gives
+    exactly the original pixels.
 
-    With smoothing the staircase of pixel edges is simplified by the Visvalingam-Whyatt algorithm on the whole mask as
+    With smoothing, the staircase of pixel edges is simplified by the Visvalingam-Whyatt algorithm on the whole mask as
     one coverage (Visvalingam and Whyatt 1993; GEOS CoverageSimplifier): neighbours keep sharing one edge, without gap
-    or overlap, whatever their classes, and the frame of the mask stays. `imagery.smoothing.smoothing_error` says what
-    that changes.
+    or overlap, whatever their classes, and the edges of the mask itself stay. `imagery.smoothing.smoothing_error`
+    measures the effect.
 
     Args:
         mask: (H, W) label mask.
         values: The class values to outline.
-        smoothing_px: 0, or the square root of the area in pixels of the triangles that smoothing takes away: a single
-            stair has 0.5 px², so that 0.8 straightens diagonals, and 2 rounds off features of a few pixels.
+        smoothing_px: 0, or the square root of the area in pixels of the triangles that smoothing removes. A single
+            stair has 0.5 px², so 0.8 straightens diagonals; 2 rounds off features of a few pixels.
 
     Returns:
         (value, polygon) in pixel coordinates (x right, y down, (0, 0) the outer corner of the first pixel).
@@ -51,18 +51,18 @@ def mask_to_polygons(
     return [(value, polygon) for (value, _), polygon in zip(patches, smooth, strict=True) if value in values]
 
 
-def to_ground(polygons: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
-    """Move polygons, any number of them, from pixel coordinates into the grid's CRS."""
+def to_map_coordinates(polygons: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
+    """Transform an array of polygons from pixel coordinates to the grid's CRS."""
     a, b, c, d, e, f = grid.transform
     linear = np.array([[a, d], [b, e]])
     moved: NDArray[np.object_] = shapely.transform(polygons, lambda points: points @ linear + (c, f))
     return moved
 
 
-def ground_polygons(
+def mask_to_map_polygons(
     mask: NDArray[np.uint8], grid: Grid, values: Collection[int], *, smoothing_px: float = 0.0
 ) -> list[tuple[int, Polygon]]:
-    """`mask_to_polygons` with coordinates in the grid's CRS.
+    """Outline a mask as `mask_to_polygons` does, with coordinates in the grid's CRS.
 
     Raises:
         SceneError: The mask's size is not the grid's.
@@ -70,15 +70,15 @@ def ground_polygons(
     """
     grid.check_shape(mask.shape)
     outlines = mask_to_polygons(mask, values, smoothing_px=smoothing_px)
-    moved = to_ground(np.array([polygon for _, polygon in outlines], dtype=object), grid)
+    moved = to_map_coordinates(np.array([polygon for _, polygon in outlines], dtype=object), grid)
     return [(value, polygon) for (value, _), polygon in zip(outlines, moved, strict=True)]
 
 
 def split_holes(polygon: Polygon) -> list[Polygon]:
     """Cut a polygon through its holes into polygons without holes that cover the same area.
 
-    For tools whose polygons have no holes. Cuts are vertical and run along pixel edges where the polygon itself does,
-    so that burning the parts gives the same pixels as burning the whole.
+    For tools whose polygons cannot have holes. Cuts are vertical, and run along pixel edges if the polygon itself does,
+    so that rasterising the parts gives the same pixels as rasterising the whole.
     """
     if not polygon.interiors:
         return [polygon]
@@ -93,17 +93,18 @@ def _outline(mask: NDArray[np.uint8], wanted: NDArray[np.bool_]) -> list[tuple[i
 
 
 def _simplify(polygons: list[Polygon], smoothing_px: float) -> NDArray[np.object_]:
-    # Where three patches meet, the straight edge of one lacks the corner of the others, and a coverage must have every
-    # vertex in all its polygons: one at each pixel corner does it. `rint` takes away the rounding of `segmentize`.
+    # A coverage must have every vertex in all polygons that touch it. Where three patches touch, the straight edge of
+    # one lacks the corner of the others, so a vertex is added at each pixel corner. `rint` undoes the rounding of
+    # `segmentize`.
     dense = shapely.transform(shapely.segmentize(np.array(polygons, dtype=object), 1.0), np.rint)
-    # The frame must not be smoothed, but its points in a straight line would stay too: take them away first.
+    # The edges of the mask must not be smoothed, but their collinear points would stay too: remove these first.
     cornered = shapely.coverage_simplify(dense, _COLLINEAR_PX, simplify_boundary=True)
     simple: NDArray[np.object_] = shapely.coverage_simplify(cornered, smoothing_px, simplify_boundary=False)
     return simple
 
 
 def _cut_at(hole: Any) -> float:
-    """Where to cut so that the hole opens on both sides: a whole number if one will do, else its middle."""
+    """Choose the x at which a vertical cut divides the hole: a whole number if possible, else its middle."""
     left, _, right, _ = hole.bounds
     middle = (left + right) / 2
     whole = float(round(middle))

@@ -1,4 +1,4 @@
-"""Moving geometries between coordinate reference systems. Axis order is always x (east, longitude) first."""
+"""Transforming geometries between coordinate reference systems. Axis order is always x (east, longitude) first."""
 
 from functools import lru_cache
 from typing import Any, Final
@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import ProjError
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
 
@@ -21,7 +21,7 @@ ELLIPSOID: Final = Geod(ellps="WGS84")
 def _transformer(source: str, target: str) -> Transformer:
     try:
         return Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
-    except CRSError as error:
+    except ProjError as error:
         raise SceneError(
             f"no transformation from {source!r} to {target!r}; expected two georeferenced coordinate systems ({error})"
         ) from error
@@ -29,8 +29,17 @@ def _transformer(source: str, target: str) -> Transformer:
 
 @lru_cache(maxsize=64)
 def same_crs(a: str, b: str) -> bool:
-    """Whether two CRS strings (authority code or WKT) mean the same system, ignoring the declared axis order."""
-    return a == b or CRS.from_user_input(a).equals(CRS.from_user_input(b), ignore_axis_order=True)
+    """Return whether two CRS strings (authority code or WKT) mean the same system, ignoring the declared axis order.
+
+    Raises:
+        SceneError: PROJ does not know one of the systems.
+    """
+    try:
+        return a == b or CRS.from_user_input(a).equals(CRS.from_user_input(b), ignore_axis_order=True)
+    except ProjError as error:
+        raise SceneError(
+            f"found the coordinate systems {a!r} and {b!r}; expected two that PROJ knows ({error})"
+        ) from error
 
 
 def reproject(geometry: Any, source: str, target: str) -> Any:
@@ -39,37 +48,37 @@ def reproject(geometry: Any, source: str, target: str) -> Any:
     Edges stay straight between their transformed ends: densify first where that matters.
 
     Raises:
-        SceneError: The systems cannot be related, or a vertex lies where the projection is undefined.
+        SceneError: There is no transformation between the systems, or the projection is undefined at a vertex.
     """
     if same_crs(source, target):
         return geometry
-    return shapely.transform(geometry, lambda points: _move(points, source, target))
+    return shapely.transform(geometry, lambda points: _transform(points, source, target))
 
 
-def ground_offsets(starts: NDArray[np.float64], ends: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
-    """How far east and north each end lies of its start, in metres along the geodesic on the WGS 84 ellipsoid.
+def geodesic_offsets(starts: NDArray[np.float64], ends: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+    """Compute how far east and north of its start each end lies, along the geodesic on the WGS 84 ellipsoid.
 
     Args:
         starts: (n, 2) coordinates, projected or in degrees (longitude first).
         ends: (n, 2), as `starts`.
-        crs: Of both.
+        crs: The CRS of both.
 
     Returns:
-        (2, n): east, then north.
+        (2, n) metres: east, then north.
 
     Raises:
         SceneError: As `reproject`.
     """
-    (lon, lat), (end_lon, end_lat) = _move(starts, crs, WGS84).T, _move(ends, crs, WGS84).T
+    (lon, lat), (end_lon, end_lat) = _transform(starts, crs, WGS84).T, _transform(ends, crs, WGS84).T
     azimuth, _, metres = ELLIPSOID.inv(lon, lat, end_lon, end_lat)
     return np.stack([metres * np.sin(np.radians(azimuth)), metres * np.cos(np.radians(azimuth))])
 
 
 def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
-    """Transform a polygon to longitude and latitude as RFC 7946 wants it.
+    """Transform a polygon to longitude and latitude as RFC 7946 (GeoJSON) requires.
 
-    Exterior rings run counter-clockwise (section 3.1.6) and a polygon that crosses the antimeridian is cut there
-    (section 3.1.9), one that encloses a pole included.
+    Exterior rings run counter-clockwise (section 3.1.6), and a polygon that crosses the antimeridian is cut there
+    (section 3.1.9), also if it encloses a pole.
 
     Returns:
         The polygon in EPSG:4326, degrees, longitude first, -180 to 180.
@@ -85,7 +94,7 @@ def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
-def _move(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
+def _transform(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
     moved = np.column_stack(_transformer(source, target).transform(points[:, 0], points[:, 1]))
     if not np.isfinite(moved).all():
         at = points[~np.isfinite(moved).all(axis=1)][0]
@@ -97,16 +106,16 @@ def _move(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.f
 
 
 def _crosses_antimeridian(ring: Any) -> bool:
-    # No edge of ours spans half the globe, so a jump of more than 180 degrees is the antimeridian.
+    # No edge here spans half the globe, so a jump of more than 180 degrees means that the antimeridian is crossed.
     longitude = shapely.get_coordinates(ring)[:, 0]
     return bool(np.abs(np.diff(longitude)).max() > 180.0)
 
 
 def _cut(ring: Any) -> Any:
-    """The area inside a longitude-latitude ring, cut at the antimeridian into parts within -180 to 180."""
+    """Cut the area inside a longitude-latitude ring at the antimeridian, into parts within -180 to 180."""
     points = shapely.get_coordinates(ring)
     points[:, 0] = np.unwrap(points[:, 0], period=360.0)
-    if abs(points[-1, 0] - points[0, 0]) > 180.0:  # went once round the globe: the area reaches up to the pole
+    if abs(points[-1, 0] - points[0, 0]) > 180.0:  # the ring goes round the globe: the area reaches the pole
         pole = 90.0 if points[:, 1].mean() > 0 else -90.0
         points = np.vstack([points, [[points[-1, 0], pole], [points[0, 0], pole]]])
     area = Polygon(points)

@@ -1,4 +1,4 @@
-"""Bringing rasters of another resolution or CRS onto a scene's grid, window by window."""
+"""Resampling rasters of another resolution or CRS onto a scene's grid, window by window."""
 
 import math
 from typing import Final
@@ -12,45 +12,46 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
 
 from imagery.errors import SceneError
-from imagery.geotiff import read_measured
+from imagery.geotiff import read_with_nan
 from imagery.grid import Grid, Window
 
-# From this many pixels of the file across one pixel of the scene, a mean over them all says more than the four nearest.
+# If this many pixels of the file, or more, lie side by side in one pixel of the scene, their mean represents it better
+# than an interpolation of the four nearest.
 _AVERAGE_FROM: Final = 1.5
-# Neighbours that the kernels reach for beyond the window's own ground.
+# Neighbours that the resampling kernels use beyond the window's edge.
 _MARGIN_PX: Final = 2
-# GDAL interpolates ground coordinates along each row, within an error of 0.125 px unless told otherwise. That error
-# depends on where the row begins, so that windows of one scene would disagree; at this one they agree exactly.
+# GDAL interpolates coordinates along each row, by default within an error of 0.125 px. That error depends on where the
+# row begins, so that windows of one scene would disagree; with this tolerance they agree exactly.
 _TOLERANCE_PX: Final = 1e-6
-# Left to itself GDAL widens the bilinear kernel by a ratio that it guesses from the sizes of the window and of what is
+# By default GDAL widens the bilinear kernel by a ratio that it estimates from the sizes of the window and of the pixels
 # read for it, margin included: a window of one pixel would become a mean of its surroundings.
 _FOUR_NEAREST: Final = {"XSCALE": 1, "YSCALE": 1}
 
 
 def method_for(file_grid: Grid, scene_grid: Grid, *, categorical: bool) -> Resampling:
-    """How values are brought from a file's grid onto the scene's; one answer for the whole scene.
+    """Choose the resampling method from a file's grid to the scene's; the same for the whole scene.
 
-    Measurements are interpolated bilinearly (60 m thermal to 30 m), or averaged over each pixel of the scene where the
-    file is at least 1.5 times finer (15 m panchromatic to 30 m). Categories and bit flags, which have no mean, are
-    taken from the nearest pixel.
+    Continuous values are interpolated bilinearly (60 m thermal to 30 m), or averaged over each pixel of the scene if
+    the file is at least 1.5 times finer (15 m panchromatic to 30 m). Categories and bit flags, which must not be
+    averaged, are taken from the nearest pixel.
 
     Raises:
-        SceneError: The grids' CRSs cannot be related.
+        SceneError: There is no transformation between the grids' CRSs.
     """
     if categorical:
         return Resampling.nearest
-    pixels_across = math.sqrt(_in_pixels_of(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
+    pixels_across = math.sqrt(_footprint_in_pixels(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
     return Resampling.average if pixels_across >= _AVERAGE_FROM else Resampling.bilinear
 
 
-def check_meets(path: str, file_grid: Grid, scene_grid: Grid) -> None:
-    """Refuse a file that has no ground in common with the scene.
+def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
+    """Raise an error for a file that does not overlap the scene.
 
     Raises:
-        SceneError: It has none, or the CRSs cannot be related.
+        SceneError: It does not, or there is no transformation between the CRSs.
     """
-    ground = _in_pixels_of(file_grid, scene_grid)
-    if ground.intersection(shapely.box(0, 0, file_grid.width, file_grid.height)).area == 0:
+    footprint = _footprint_in_pixels(file_grid, scene_grid)
+    if footprint.intersection(shapely.box(0, 0, file_grid.width, file_grid.height)).area == 0:
         raise SceneError(
             f"{path}: found a file that misses the scene's ground ({scene_grid.bounds} in {scene_grid.crs}); its own "
             f"is {file_grid.bounds} in {file_grid.crs}; expected one that covers the scene"
@@ -64,38 +65,38 @@ def read_onto(
     grid: Grid,
     method: Resampling,
     *,
-    thinning: float = 1.0,
+    decimation: float = 1.0,
     alpha: int | None = None,
     nodata: float | None = None,
 ) -> NDArray[np.float32]:
     """Read one band of a file onto a grid of another resolution, origin or CRS.
 
-    Only the file's pixels on the grid's ground are read. Nodata takes no part in any mean, so that it never bleeds into
-    valid pixels; and a pixel whose centre lies on nodata stays nodata, however near a valid one is, unless it is a mean
-    of finer ones of which some are valid.
+    Only the part of the file under the grid is read. Nodata never enters a mean, so it does not bleed into valid
+    pixels. A pixel whose centre lies on nodata stays nodata, however near a valid pixel is, unless it is the mean of
+    finer pixels of which some are valid.
 
     Args:
         dataset: The open file.
         index: The 1-based band index.
         file_grid: The file's own grid.
-        grid: Where values are wanted.
-        method: As `method_for` gives.
-        thinning: Read only every so many-th pixel of the file, for grids that are that much coarser than the scene's.
+        grid: The grid on which values are wanted.
+        method: The result of `method_for`.
+        decimation: Factor by which `grid` is coarser than the scene's; the file is read decimated by it.
         alpha: The file's alpha band, or None.
-        nodata: A value that means no data, besides whatever the file declares.
+        nodata: A value that means no data, in addition to what the file declares.
 
     Returns:
         (grid.height, grid.width), NaN where the file has no valid pixel.
 
     Raises:
-        SceneError: The pixels cannot be read, or the CRSs cannot be related.
+        SceneError: The pixels cannot be read, or there is no transformation between the CRSs.
     """
     onto: NDArray[np.float32] = np.full((grid.height, grid.width), np.nan, dtype=np.float32)
-    window = _window_under(grid, file_grid, math.ceil(_MARGIN_PX * thinning))
+    window = _window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
     if window is None:
         return onto
-    shape = (math.ceil(window.height / thinning), math.ceil(window.width / thinning))
-    pixels = read_measured(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
+    shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
+    pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
     step = Affine.scale(window.width / shape[1], window.height / shape[0])
     transform = file_grid.window_transform(window) @ step
     onto = _warp(pixels, file_grid.crs, transform, grid, method)
@@ -122,15 +123,15 @@ def _warp(
     return values
 
 
-def _in_pixels_of(file_grid: Grid, grid: Grid) -> shapely.Polygon:
-    """The outline of a grid in columns and rows of a file."""
+def _footprint_in_pixels(file_grid: Grid, grid: Grid) -> shapely.Polygon:
+    """The footprint of a grid in columns and rows of a file."""
     a, b, c, d, e, f = (~file_grid.affine)[:6]
     return shapely.affinity.affine_transform(grid.footprint_in(file_grid.crs), [a, b, d, e, c, f])
 
 
 def _window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
-    """The part of a file under a grid and a margin around it; None where they have no ground in common."""
-    left, top, right, bottom = _in_pixels_of(file_grid, grid).bounds
+    """The part of a file under a grid, with a margin around it; None if they do not overlap."""
+    left, top, right, bottom = _footprint_in_pixels(file_grid, grid).bounds
     first_col, first_row = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
     end_col = min(file_grid.width, math.ceil(right) + margin)
     end_row = min(file_grid.height, math.ceil(bottom) + margin)

@@ -11,12 +11,12 @@ class Band:
     """One band of a sensor.
 
     Attributes:
-        name: Our name for it, the same for every sensor ("nir", "swir1", ...).
+        name: Our name for the band, the same for every sensor ("nir", "swir1", ...).
         field_name: The sensor's own designation, as in the delivered file names ("B4").
         resolution_m: Ground sampling distance as acquired, in metres.
-        centre_um: Middle of the band's spectral range, in micrometres; None for the quality band, which measures none.
-        stacked: Whether the usual multi-band file of the sensor holds it (see `imagery.scene.bands_of_file`).
-        aliases: What other deliveries of the sensor's data call it.
+        centre_um: Central wavelength in micrometres; None for the quality band, which is not a measurement.
+        stacked: Whether the usual multi-band file of the sensor holds it (see `imagery.band_names.bands_of_file`).
+        aliases: Designations of the band in other products of the sensor.
     """
 
     name: str
@@ -28,11 +28,11 @@ class Band:
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """Every designation of it, the usual one first."""
+        """Every designation of the band, the usual one first."""
         return self.field_name, *self.aliases
 
 
-# Named as in Collection 2, then as in Collection 1, whose bits mean other things: train and predict on one of the two.
+# Named as in Collection 2, then as in Collection 1. Their bits differ in meaning: train and predict on the same one.
 _QA_PIXEL: Final = Band("quality", "QA_PIXEL", 30.0, None, stacked=False, aliases=("BQA",))
 
 # Landsat 8's operational land imager and thermal sensor, and their copies on Landsat 9.
@@ -54,8 +54,8 @@ _OLI_TIRS: Final = (
 # Sources: USGS, "What are the band designations for the Landsat satellites?"; ESA, "Sentinel-2 MSI: spectral bands"
 # (central wavelengths of Sentinel-2A); for the quality bands USGS, "What files are included in a Landsat Collection 1
 # Level-1 data product?" and "Landsat Collection 2 Quality Assessment Bands". Band 6 of ETM+ is acquired once and
-# delivered at two gains; its scenes in Baraka et al. are of Collection 1. Atmospheric correction consumes band 10 of
-# Sentinel-2, so that surface reflectance comes without it.
+# delivered at two gains; the scenes of Baraka et al. are of Collection 1. Band 10 of Sentinel-2 is used up by
+# atmospheric correction, so surface reflectance products lack it.
 SENSORS: Final[dict[str, tuple[Band, ...]]] = {
     "landsat-5-tm": (
         Band("blue", "B1", 30.0, 0.485),
@@ -98,8 +98,8 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
     ),
 }
 
-# Flags and categories beside the tables' own: saturation, cloud and aerosol of Landsat's Collection 2 (USGS, as above),
-# and of Sentinel-2 the scene classification (ESA) and the cloud flags as Earth Engine names them.
+# Further bands of flags and categories: saturation, cloud and aerosol of Landsat Collection 2 (USGS, as above), the
+# scene classification of Sentinel-2 (ESA), and its cloud flags as named in Earth Engine.
 _OTHER_FLAGS: Final = ("QA_RADSAT", "SR_CLOUD_QA", "SR_QA_AEROSOL", "SCL", "QA60")
 _FLAGS: Final = frozenset(
     name.lower()
@@ -112,12 +112,12 @@ _FLAGS: Final = frozenset(
 
 
 def holds_flags(band_name: str) -> bool:
-    """Whether a band of this name, ours or a sensor's, holds bit flags or categories: numbers that have no mean."""
+    """Return whether a band of this name (ours or a sensor's) holds bit flags or categories, which have no mean."""
     return band_name.lower() in _FLAGS
 
 
 def sensor_bands(sensor: str) -> tuple[Band, ...]:
-    """The band table of a sensor, in the order in which its bands are stacked.
+    """Return the band table of a sensor, in the order in which its bands are stacked.
 
     Raises:
         SceneError: The sensor has no table.

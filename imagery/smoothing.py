@@ -1,4 +1,4 @@
-"""What smoothing costs: by how much smoothed outlines differ from the mask they were drawn from."""
+"""Measuring how much smoothed outlines differ from the mask that they outline."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class SmoothingError:
     """The error of smoothed outlines.
 
     Attributes:
-        changed_share: Share of the mask's pixels whose class changes when the outlines are burnt again, 0 to 1.
-        area_change: By class value, (smoothed area - area of its pixels) / area of its pixels; NaN where the mask has
-            no pixel of the class.
+        changed_share: Share of the mask's pixels whose class changes if the outlines are rasterised again, 0 to 1.
+        area_change: By class value, (smoothed area - area of its pixels) / area of its pixels; NaN if the mask has no
+            pixel of the class.
     """
 
     changed_share: float
@@ -29,11 +29,11 @@ class SmoothingError:
 def smoothing_error(
     mask: NDArray[np.uint8], outlines: Sequence[tuple[int, Polygon]], values: Collection[int]
 ) -> SmoothingError:
-    """Compare outlines with their mask.
+    """Compare smoothed outlines with their mask.
 
     Args:
         mask: (H, W) label mask.
-        outlines: What `imagery.polygons.mask_to_polygons` gave for the mask and these values.
+        outlines: The result of `imagery.polygons.mask_to_polygons` for the mask and these values.
         values: The class values that were outlined; all others count as background.
     """
     outlined = np.where(np.isin(mask, list(values)), mask, BACKGROUND.value)

@@ -1,4 +1,4 @@
-"""Which windows train a network, which choose its best epoch, and which judge it: three ways to split a scene."""
+"""Splitting the windows of a scene into training, validation and test sets, in three ways."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from shapely.geometry import mapping
 
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.errors import SceneError
-from imagery.grid import Grid, Window, tile
+from imagery.grid import Grid, Window, blocks, tile
 
 TRAINING: Final = "training"
 VALIDATION: Final = "validation"
@@ -21,7 +21,7 @@ TEST: Final = "test"
 SPLITS: Final = (TRAINING, VALIDATION, TEST)
 
 Shares = tuple[float, float, float]
-"""Of training, validation and test; positive, summing to 1."""
+"""Shares of training, validation and test; positive, summing to 1."""
 
 BARAKA_SHARES: Final[Shares] = (0.7, 0.1, 0.2)
 BARAKA_VALIDATION_SHARE: Final = 1 / 8  # 10 % beside 70 %
@@ -30,13 +30,13 @@ ARYAL_SHARES: Final[Shares] = (141 / 201, 20 / 201, 40 / 201)
 
 @dataclass(frozen=True)
 class Split:
-    """Windows of one scene by what they are for. No pixel is in windows of two splits.
+    """Windows of one scene by split. No pixel is in windows of two splits.
 
     Attributes:
-        training: Windows to learn from.
-        validation: Windows to choose the best epoch and the settings by.
-        test: Windows to judge by, once.
-        dropped: Windows that had to go, as they shared ground with another split or lay in no cell or region whole.
+        training: Windows to train on.
+        validation: Windows by which the best epoch and the settings are chosen.
+        test: Windows for the final evaluation.
+        dropped: Windows in no split, because they overlap another split or are not completely inside a cell or region.
     """
 
     training: tuple[Window, ...]
@@ -61,24 +61,25 @@ class Split:
 
 
 def random_split(windows: Sequence[Window], generator: np.random.Generator, shares: Shares = BARAKA_SHARES) -> Split:
-    """Draw windows at random (Baraka et al. 2020, appendix A).
+    """Split windows at random (Baraka et al. 2020, appendix A).
 
-    The paper prints 70/10/10, which leaves a tenth out; its counts of patches are those of 70/10/20, our default. Its
-    code draws from numpy's global generator, never seeded; here the generator is the caller's, so a split can be made
-    again.
+    The paper prints 70/10/10, which leaves a tenth out; its counts of patches are those of 70/10/20, the default here.
+    Its code draws from numpy's global generator without a seed; here the caller passes the generator, so that a split
+    can be repeated.
 
-    Windows that share ground cannot be in two splits: a window that overlaps one of the test split leaves training and
-    validation, then one that overlaps validation leaves training, so that the figures published rest on as many windows
-    as were drawn. Cut without overlap, only the moved-back windows at the scene's edges are touched; with overlap
-    nearly every window meets another split, and `fishnet_split` keeps far more of them.
+    Windows that overlap cannot be in two splits: windows that overlap the test split are dropped from training and
+    validation, then windows that overlap validation are dropped from training, so that the published figures rest on as
+    many test windows as were drawn. If windows were cut without overlap, this concerns only those moved back at the
+    scene's edges. If they were cut with overlap, nearly every window overlaps another split, and `fishnet_split` keeps
+    far more of them.
 
     Args:
         windows: Windows of one scene (`imagery.grid.tile`).
-        generator: What to draw from (`numpy.random.default_rng(seed)`).
-        shares: Of training, validation and test.
+        generator: The random generator (`numpy.random.default_rng(seed)`).
+        shares: Shares of training, validation and test.
 
     Returns:
-        The split; windows keep the order in which they came.
+        The split; windows keep their order.
 
     Raises:
         SceneError: The shares are not positive or do not sum to 1, or a split would be empty.
@@ -88,7 +89,7 @@ def random_split(windows: Sequence[Window], generator: np.random.Generator, shar
 
 
 def fishnet(width: int, height: int, cell_px: int) -> list[Window]:
-    """Cut a raster into square cells that share no ground; the last column and row of cells may be smaller.
+    """Cut a raster into square cells that do not overlap; the last row and column of cells may be smaller.
 
     Args:
         width: Columns of the raster.
@@ -103,17 +104,13 @@ def fishnet(width: int, height: int, cell_px: int) -> list[Window]:
     """
     if cell_px < 1:
         raise SceneError(f"found a cell of {cell_px} px; expected at least 1")
-    return [
-        Window(row, col, min(cell_px, height - row), min(cell_px, width - col))
-        for row in range(0, height, cell_px)
-        for col in range(0, width, cell_px)
-    ]
+    return blocks(width, height, cell_px)
 
 
 def tile_cells(cells: Iterable[Window], size: int, overlap: int = 0) -> list[Window]:
-    """Cut each cell into windows by itself, as `imagery.grid.tile` cuts a scene, so that none crosses into another.
+    """Cut each cell into windows as `imagery.grid.tile` cuts a scene, so that no window crosses a cell's edge.
 
-    Cells smaller than a window, as there may be at the scene's edge, give none.
+    Cells smaller than a window, which may occur at the scene's edge, give no windows.
 
     Raises:
         SceneError: The overlap is out of range.
@@ -132,28 +129,28 @@ def fishnet_split(
     generator: np.random.Generator,
     shares: Shares = ARYAL_SHARES,
 ) -> Split:
-    """Draw whole cells at random, with all the windows in them (Aryal et al. 2023, section 2).
+    """Split cells at random, each with all the windows inside it (Aryal et al. 2023, section 2).
 
     Windows may overlap one another within a cell (`tile_cells`), never across cells.
 
     Args:
-        windows: Windows of one scene; those that lie in no cell whole are dropped.
-        cells: Rectangles that share no ground (`fishnet`); those without a window are not drawn.
-        generator: What to draw from.
-        shares: Of training, validation and test; the paper has 141, 20 and 40 cells.
+        windows: Windows of one scene; those that are not completely inside a cell are dropped.
+        cells: Rectangles that do not overlap (`fishnet`); those without a window are not drawn.
+        generator: The random generator.
+        shares: Shares of training, validation and test; the paper has 141, 20 and 40 cells.
 
     Returns:
-        The split; windows keep the order in which they came.
+        The split; windows keep their order.
 
     Raises:
         SceneError: Cells overlap, the shares are not positive or do not sum to 1, or a split would be empty.
     """
     _check_apart({f"cell {i}": cell for i, cell in enumerate(cells)})
-    home = _home(windows, cells)
-    used = np.unique(home[home >= 0])
-    split_of_cell = np.full(len(cells) + 1, -1)  # the last stands for no cell
+    cell_of = _containing_cell(windows, cells)
+    used = np.unique(cell_of[cell_of >= 0])
+    split_of_cell = np.full(len(cells) + 1, -1)  # the last element, index -1, is for windows in no cell
     split_of_cell[used] = _draw(len(used), generator, shares)
-    return _disjoint(windows, split_of_cell[home])
+    return _disjoint(windows, split_of_cell[cell_of])
 
 
 def region_split(
@@ -162,25 +159,25 @@ def region_split(
     generator: np.random.Generator,
     validation_share: float = BARAKA_VALIDATION_SHARE,
 ) -> Split:
-    """Hold a region out for the test (Baraka et al. 2020, figure 8): how well does a model travel?
+    """Hold a region out as the test set (Baraka et al. 2020, figure 8), to measure geographic generalisation.
 
     "The validation set is chosen at random from the same region as training."
 
     Args:
         windows: Windows of one scene; those that cross the region's edge are dropped.
-        region: The ground of the test.
-        generator: What to draw the validation windows from.
-        validation_share: Of the windows outside the region.
+        region: The part of the scene whose windows are the test set.
+        generator: The random generator, for the validation windows.
+        validation_share: Share of the windows outside the region.
 
     Returns:
-        The split; windows keep the order in which they came.
+        The split; windows keep their order.
 
     Raises:
         SceneError: A split would be empty.
     """
     rest = np.setdiff1d(np.arange(len(windows)), _overlaps(windows, [region])[0])
     split_of = np.full(len(windows), -1)
-    split_of[_home(windows, [region]) == 0] = 2
+    split_of[_containing_cell(windows, [region]) == 0] = 2
     split_of[rest] = 0
     split_of[generator.permutation(rest)[: max(1, round(validation_share * len(rest)))]] = 1
     return _disjoint(windows, split_of)
@@ -197,11 +194,11 @@ def select_windows(
 
     Args:
         windows: Windows of one scene.
-        valid_of: Where a window has data, (h, w) (`imagery.scene.SceneReader.valid_mask`).
-        mask_of: The label mask of a window, (h, w) (`imagery.maps.read_map`).
+        valid_of: Returns where a window has data, (h, w) (`imagery.scene_reader.SceneReader.valid_mask`).
+        mask_of: Returns the label mask of a window, (h, w) (`imagery.maps.read_map`).
         least_valid: Smallest share of valid pixels, 0 to 1.
         least_glacier: Smallest share of clean or debris-covered ice among all pixels of the window, 0 to 1. Baraka et
-            al. and Aryal et al. take 0.1.
+            al. and Aryal et al. use 0.1.
     """
     return [
         window
@@ -211,16 +208,16 @@ def select_windows(
 
 
 def write_footprints(split: Split, grid: Grid, scene: str, acquired: date | None) -> bytes:
-    """Write where the windows of a split lie, as GeoJSON (RFC 7946: longitude and latitude, WGS 84).
+    """Encode the footprints of a split's windows as GeoJSON (RFC 7946: longitude and latitude, WGS 84).
 
-    The footprints that came with the published code are mirrored north-south; these come from the grid's one transform,
-    whichever way its rows run.
+    The footprints published with Baraka's code are mirrored north-south; these are computed from the grid's transform,
+    whatever the direction of its rows.
 
     Args:
         split: Windows of the scene.
         grid: The scene's grid.
         scene: The scene's id.
-        acquired: When the scene was taken, if known: a day, or a moment with its time zone.
+        acquired: When the scene was acquired, if known: a day, or a time with its time zone.
 
     Returns:
         A FeatureCollection, UTF-8. Properties: scene, acquired (ISO 8601 or null), crs (the scene's own), split, and in
@@ -247,7 +244,7 @@ def write_footprints(split: Split, grid: Grid, scene: str, acquired: date | None
 
 
 def _draw(count: int, generator: np.random.Generator, shares: Shares) -> NDArray[np.int64]:
-    """The split of each of so many things: 0, 1 or 2, in shares that are exact but for rounding."""
+    """Draw the split (0, 1 or 2) of each of `count` items; the shares are exact up to rounding."""
     if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
         raise SceneError(f"found the shares {shares}; expected three positive numbers that sum to 1")
     ends = np.round(np.cumsum(shares[:2]) * count).astype(np.int64)
@@ -256,33 +253,33 @@ def _draw(count: int, generator: np.random.Generator, shares: Shares) -> NDArray
 
 
 def _disjoint(windows: Sequence[Window], split_of: NDArray[np.int64]) -> Split:
-    """Fill the splits, test first, dropping windows of no split (-1) and those that overlap a split already filled."""
+    """Make the splits, test first; drops windows of no split (-1) and those that overlap a split made before."""
     drawn = [[window for window, i in zip(windows, split_of, strict=True) if i == k] for k in range(len(SPLITS))]
     test = drawn[2]
-    validation = _apart_from(drawn[1], test)
-    training = _apart_from(drawn[0], [*test, *validation])
+    validation = _without_overlap(drawn[1], test)
+    training = _without_overlap(drawn[0], [*test, *validation])
     kept = {*training, *validation, *test}
     dropped = tuple(window for window in windows if window not in kept)
     return Split(tuple(training), tuple(validation), tuple(test), dropped)
 
 
-def _apart_from(windows: Sequence[Window], others: Sequence[Window]) -> list[Window]:
-    met = set(_overlaps(windows, others)[0].tolist())
-    return [window for i, window in enumerate(windows) if i not in met]
+def _without_overlap(windows: Sequence[Window], others: Sequence[Window]) -> list[Window]:
+    overlapping = set(_overlaps(windows, others)[0].tolist())
+    return [window for i, window in enumerate(windows) if i not in overlapping]
 
 
 def _overlaps(windows: Sequence[Window], others: Sequence[Window]) -> NDArray[np.int64]:
-    """Places of the windows and of those others with which they share a pixel, (2, pairs)."""
+    """Indices of the pairs of a window and another window that share a pixel, (2, pairs)."""
     pairs: NDArray[np.int64] = _tree(others).query(_boxes(windows), predicate="intersects")
     return pairs
 
 
-def _home(windows: Sequence[Window], cells: Sequence[Window]) -> NDArray[np.int64]:
-    """The cell in which each window lies whole, of cells that are apart; -1 where there is none."""
-    home: NDArray[np.int64] = np.full(len(windows), -1, dtype=np.int64)
+def _containing_cell(windows: Sequence[Window], cells: Sequence[Window]) -> NDArray[np.int64]:
+    """Index of the cell that contains each window completely, -1 if none does; cells must not overlap."""
+    cell_of: NDArray[np.int64] = np.full(len(windows), -1, dtype=np.int64)
     inside, cell = _tree(cells).query(_boxes(windows), predicate="within")
-    home[inside] = cell
-    return home
+    cell_of[inside] = cell
+    return cell_of
 
 
 def _tree(windows: Sequence[Window]) -> shapely.STRtree:
@@ -290,7 +287,7 @@ def _tree(windows: Sequence[Window]) -> shapely.STRtree:
 
 
 def _boxes(windows: Sequence[Window]) -> NDArray[np.object_]:
-    """The windows as rectangles a little smaller than they are, so that those which only touch do not meet."""
+    """The windows as rectangles shrunk by a quarter of a pixel, so that windows that only touch do not intersect."""
     edges = [(w.col_off, w.row_off, w.col_off + w.width, w.row_off + w.height) for w in windows]
     left, top, right, bottom = np.array(edges, dtype=np.float64).reshape(-1, 4).T
     boxes: NDArray[np.object_] = shapely.box(left + 0.25, top + 0.25, right - 0.25, bottom - 0.25)

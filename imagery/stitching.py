@@ -1,4 +1,4 @@
-"""Putting patch arrays together into a scene raster, blended where they overlap, strip by strip."""
+"""Merging arrays of overlapping windows into a scene raster, blended, strip by strip."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -9,50 +9,50 @@ from numpy.typing import NDArray
 from imagery.errors import SceneError
 from imagery.grid import Window
 
-_STRIP_ROWS: Final = 64  # handed out together, so that what is made of them stays small beside the band
+_STRIP_ROWS: Final = 64  # rows yielded together: few, so that arrays computed from them stay small beside the buffer
 
 
 def stitch(
     parts: Iterable[tuple[Window, NDArray[np.float32]]], height: int, width: int, *, holes: bool = False
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Blend windows into a raster, handing out its rows as soon as no later window can reach them.
+    """Blend windows into a raster, yielding its rows as soon as no later window can change them.
 
-    Each window weighs most in its middle, where a network sees context on all sides, and least at its edges: the outer
-    product of sin^2(pi * (i + 0.5) / n), a raised cosine sampled at pixel centres, so positive on every pixel. The
-    result is the weighted mean, hence exact wherever the windows agree. Only the rows that windows still reach are
-    held: memory is 4 * (C + 1) * (a window's height) * W bytes, however many rows the raster has.
+    The weight of a window is greatest in its middle, where a network sees context on all sides, and least at its edges:
+    the outer product of sin^2(pi * (i + 0.5) / n), a raised cosine sampled at pixel centres and so positive on every
+    pixel. The result is the weighted mean, hence exact wherever the windows agree. Only the rows that later windows may
+    change are kept: memory is 4 * (C + 1) * (a window's height) * W bytes, however many rows the raster has.
 
     Args:
-        parts: Windows with their arrays (C, h, w), finite, every one with the same C. First rows never go up from one
-            window to the next, the order in which `imagery.grid.tile` gives them.
+        parts: Windows with their arrays (C, h, w), finite, all with the same C. Windows are sorted by first row, the
+            order in which `imagery.grid.tile` returns them.
         height: Rows of the raster.
         width: Columns of the raster.
-        holes: Whether pixels may lie in no window; they become NaN.
+        holes: Whether pixels may be outside all windows; they become NaN.
 
     Yields:
-        First row and blended array (C, rows, W) of strips that follow each other from row 0 to the last row.
+        First row and blended array (C, rows, W) of consecutive strips from row 0 to the last row.
 
     Raises:
         SceneError: A window begins above the one before it, reaches beyond the raster, or has an array that is not of
-            its size or holds NaN or infinity; or some pixel lies in no window, and holes are not allowed.
+            its size or contains NaN or infinity; or a pixel is in no window although holes are not allowed.
     """
-    band = None
+    buffer = None
     for window, array in parts:
         _check(window, array, height, width)
-        if band is None:
-            band = _Band(array.shape[0], window.height, width, holes=holes)
-        if window.row_off > band.top:
-            yield from band.rows_above(window.row_off)
-        band.add(window, array)
-    if band is None:
+        if buffer is None:
+            buffer = _RowBuffer(array.shape[0], window.height, width, holes=holes)
+        if window.row_off > buffer.top:
+            yield from buffer.rows_above(window.row_off)
+        buffer.add(window, array)
+    if buffer is None:
         raise SceneError("found no window to stitch; expected windows over the whole raster")
-    yield from band.rows_above(height)
+    yield from buffer.rows_above(height)
 
 
-class _Band:
-    """The rows that windows still reach: weighted sums (C, rows, W) and weights (rows, W) from row `top` on.
+class _RowBuffer:
+    """The rows that later windows may change: weighted sums (C, rows, W) and weights (rows, W) from row `top` on.
 
-    The arrays are made once and shifted in place; rows beyond those in use hold zeros.
+    The arrays are allocated once and shifted in place; rows beyond those in use hold zeros.
     """
 
     def __init__(self, channels: int, height: int, width: int, *, holes: bool) -> None:
@@ -74,16 +74,16 @@ class _Band:
                 f"found {window} after a window that begins at row {self.top}; expected windows row by row, "
                 "as imagery.grid.tile gives them"
             )
-        self._reach(first + window.height)
+        self._extend(first + window.height)
         rows, cols = slice(first, first + window.height), window.slices[1]
         weight = np.outer(_raised_cosine(window.height), _raised_cosine(window.width))
         self._sum[:, rows, cols] += weight * array
         self._weight[rows, cols] += weight
 
     def rows_above(self, row: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Finish the rows from `top` to `row`, which becomes the new `top`."""
+        """Yield the finished rows from `top` to `row`, which becomes the new `top`."""
         if not self._holes:
-            self._reach(row - self.top)
+            self._extend(row - self.top)
         count = min(row - self.top, self._used)
         weight = self._weight[:count]
         missing = weight == 0
@@ -104,10 +104,10 @@ class _Band:
             layer[left : self._used] = 0
         self.top, self._used = row, left
 
-    def _reach(self, rows: int) -> None:
-        """Take so many rows in use."""
+    def _extend(self, rows: int) -> None:
+        """Make sure that `rows` rows are in use."""
         more = rows - self._weight.shape[0]
-        if more > 0:  # windows that are higher than the first
+        if more > 0:  # a window that is higher than the first
             self._sum = np.pad(self._sum, ((0, 0), (0, more), (0, 0)))
             self._weight = np.pad(self._weight, ((0, more), (0, 0)))
         self._used = max(self._used, rows)

@@ -1,6 +1,7 @@
-"""Where rasters lie: a local directory, or any place that fsspec can write and GDAL can read."""
+"""The raster store: files by key, in a local directory or any place that fsspec can write and GDAL can read."""
 
 import hashlib
+import os
 import re
 import uuid
 from contextlib import suppress
@@ -8,33 +9,35 @@ from pathlib import Path
 from typing import Any, Final
 
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from imagery.errors import StoreError
 
-# Segments begin with a letter or digit, so neither "..", nor hidden files, nor an absolute path can be spelt.
+# Segments begin with a letter or digit, so no key is "..", a hidden file or an absolute path.
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _LONGEST_KEY: Final = 512
 
 
 class RasterStore:
-    """Bytes by key, under one root.
+    """Stores files by key under one root.
 
     Keys look like relative paths ("masks/17.tif"): letters, digits, ".", "_" and "-", each segment beginning with a
-    letter or digit. A key is never half written: bytes go to a hidden name first, which is then renamed.
+    letter or digit. A file is never half written: it is written under a hidden name and then renamed.
     """
 
     def __init__(self, root: str) -> None:
         """Open a store.
 
         Args:
-            root: A directory or an fsspec URL ("s3://bucket/prefix"); created with the first `put`.
+            root: A directory, taken literally, or an fsspec URL ("s3://bucket/prefix"); created by the first `put`.
         """
         self._fs: Any
-        self._fs, base = url_to_fs(root)
+        # fsspec would split a directory's name at "::" and expand a leading "~".
+        self._fs, base = url_to_fs(root) if "://" in root else (LocalFileSystem(), os.path.abspath(root))  # noqa: PTH100
         self._base = base.rstrip("/")
 
     def put(self, key: str, data: bytes) -> str:
-        """Store bytes, replacing what the key held.
+        """Store bytes under a key, replacing an earlier file.
 
         Returns:
             The SHA-256 of the bytes, in hexadecimal.
@@ -42,23 +45,23 @@ class RasterStore:
         Raises:
             StoreError: The key is malformed.
         """
-        path, hidden = self._places(key)
+        path, hidden = self._paths(key)
         self._fs.pipe_file(hidden, data)
         self._fs.mv(hidden, path)
         return hashlib.sha256(data).hexdigest()
 
     def put_file(self, key: str, source: Path) -> None:
-        """Store a copy of a local file, which need not fit in memory, replacing what the key held.
+        """Store a copy of a local file, which need not fit in memory, replacing an earlier file.
 
         Raises:
             StoreError: The key is malformed.
         """
-        path, hidden = self._places(key)
+        path, hidden = self._paths(key)
         self._fs.put_file(str(source), hidden)
         self._fs.mv(hidden, path)
 
     def get(self, key: str) -> bytes:
-        """The bytes under a key.
+        """Return the bytes stored under a key.
 
         Raises:
             StoreError: The key is malformed, or nothing is stored under it.
@@ -70,7 +73,7 @@ class RasterStore:
         return data
 
     def exists(self, key: str) -> bool:
-        """Whether something is stored under a key.
+        """Return whether something is stored under a key.
 
         Raises:
             StoreError: The key is malformed.
@@ -78,7 +81,7 @@ class RasterStore:
         return bool(self._fs.exists(self._path(key)))
 
     def delete(self, key: str) -> None:
-        """Remove what a key holds.
+        """Delete the file stored under a key.
 
         Raises:
             StoreError: The key is malformed, or nothing is stored under it.
@@ -98,7 +101,7 @@ class RasterStore:
             self._fs.rm(self._path(key), recursive=True)
 
     def uri(self, key: str) -> str:
-        """What `rasterio.open` takes to read a key: a path for a local store, else a URL.
+        """Return the path (local store) or URL of a key, as `imagery.geotiff.open_geotiff` takes it.
 
         Raises:
             StoreError: The key is malformed.
@@ -106,8 +109,8 @@ class RasterStore:
         path = self._path(key)
         return path if "file" in _protocols(self._fs) else str(self._fs.unstrip_protocol(path))
 
-    def _places(self, key: str) -> tuple[str, str]:
-        """The path of a key and a hidden one beside it to write first, in a folder that exists."""
+    def _paths(self, key: str) -> tuple[str, str]:
+        """Return the path of a key and a hidden path beside it to write first; creates their folder."""
         path = self._path(key)
         parent, _, name = path.rpartition("/")
         self._fs.makedirs(parent, exist_ok=True)

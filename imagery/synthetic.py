@@ -1,15 +1,15 @@
-"""Synthetic Landsat 7 ETM+ scenes with known truth, in the files that a user would bring.
+"""Synthetic Landsat 7 ETM+ scenes with known truth, in the same kinds of files as real scenes.
 
-For tests, benchmarks and users without data. A landscape of fractal relief carries what makes glacier mapping hard:
-rock islands, debris that looks like the rock beside it, snow off the glaciers, shadow, cloud, lakes, scan gaps. Class
-shares are those of Aryal et al. unless asked otherwise.
+For tests, benchmarks and users without data. A landscape of fractal relief has what makes glacier mapping hard: rock
+islands, debris that looks like the rock beside it, snow outside the glaciers, shadow, cloud, lakes, scan gaps. Class
+shares are those of Aryal et al. by default.
 
-Every pixel is a function of seed and place alone: scenes larger than memory are written block by block, and the size of
-a block changes nothing.
+Every pixel depends on seed and place alone: scenes larger than memory are written block by block, and the size of the
+blocks does not change the result.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from imagery.classes import ANNOTATED, LEGEND, UNKNOWN, GlacierClass
-from imagery.grid import Grid, Window
+from imagery.grid import Grid, Window, blocks
 from imagery.masks import OutlineLayer
-from imagery.outlines import add_class_layer
-from imagery.polygons import ground_polygons
-from imagery.scene import BandSource
+from imagery.outlines import ClassLayer, write_class_layers
+from imagery.polygons import mask_to_map_polygons
+from imagery.scene_source import BandSource
 from imagery.synthetic_pixels import FILL, QUALITY_FILL, Landscape, SyntheticOptions
 from imagery.synthetic_radiometry import REFLECTIVE, THERMAL_RANGE_K
 from imagery.synthetic_terrain import PIXEL_M, elevation
@@ -61,7 +61,7 @@ _TILED: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class SyntheticScene:
-    """A scene as a user would bring it, and its truth.
+    """The files of a scene and of its truth.
 
     Attributes:
         bands: `BANDS`, in three files: reflective bands at 30 m (uint8, panchromatic among them), thermal bands at 60 m
@@ -82,7 +82,7 @@ class SyntheticScene:
 
 @dataclass(frozen=True)
 class _Files:
-    """Where the parts of a scene go."""
+    """The files that are written for a scene."""
 
     reflective: Path
     thermal: Path
@@ -103,15 +103,15 @@ def write_scene(
 ) -> SyntheticScene:
     """Write a synthetic scene, north-up in UTM zone 45N.
 
-    Memory is bounded by the block size and by the label mask (one byte a pixel), whatever the scene's size; the DEM is
-    exactly the relief that light and shadow were computed from.
+    Memory is bounded by the block size plus the label mask (one byte a pixel). The DEM is exactly the relief from which
+    light and shadow are computed.
 
     Args:
-        folder: Gets six files; created if missing, the files replaced if there.
+        folder: Folder for six files; created if missing. Existing files are replaced.
         height: Rows of 30 m, at least 128.
         width: Columns of 30 m, at least 128.
         seed: 0 to 2^32 - 1; the same seed, size and options give the same pixels.
-        options: The defaults of `SyntheticOptions` without any.
+        options: The defaults of `SyntheticOptions` if None.
 
     Raises:
         SceneError: The size or the seed cannot be used.
@@ -141,7 +141,7 @@ def _write_pixels(files: _Files, landscape: Landscape, grid: Grid) -> NDArray[np
         quality = stack.enter_context(_create(files.quality, grid, ("quality",), "uint16", QUALITY_FILL))
         truth = stack.enter_context(_create(files.truth, grid, ("label",), "uint8", UNKNOWN.value))
         truth.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in LEGEND})
-        for block in _blocks(grid, landscape.options.block_px):
+        for block in blocks(grid.width, grid.height, landscape.options.block_px):
             whole = Window(block.row_off, block.col_off, _even(block.height), _even(block.width))
             pixels = landscape.pixels(whole)
             label = pixels.truth[: block.height, : block.width]
@@ -158,23 +158,24 @@ def _write_dem(path: Path, seed: int, scene: Grid, options: SyntheticOptions) ->
     grid = _resampled(scene, options.dem_resolution_m, _DEM_MARGIN_PX)
     scale = options.dem_resolution_m / PIXEL_M
     with _create(path, grid, ("elevation",), "float32", _DEM_NODATA) as dataset:
-        for block in _blocks(grid, options.block_px):
+        for block in blocks(grid.width, grid.height, options.block_px):
             rows = np.arange(block.row_off, block.row_off + block.height, dtype=np.float64)
             cols = np.arange(block.col_off, block.col_off + block.width, dtype=np.float64)
-            # Pixel centres of the DEM in pixels of the scene.
+            # Pixel centres of the DEM in pixel coordinates of the scene.
             metres = elevation(seed, *((at + 0.5 - _DEM_MARGIN_PX) * scale - 0.5 for at in (rows, cols)))
             _write(dataset, metres.astype(np.float32)[None], block)
 
 
 def _write_outlines(path: Path, mask: NDArray[np.uint8], grid: Grid) -> tuple[OutlineLayer, ...]:
-    path.unlink(missing_ok=True)  # the writer would add to the file
     layers = []
     for entry in ANNOTATED:
-        polygons = [polygon for _, polygon in ground_polygons(mask, grid, [entry.value])]
+        polygons = [polygon for _, polygon in mask_to_map_polygons(mask, grid, [entry.value])]
         if polygons:
-            layers.append(OutlineLayer(str(path), _layer_name(entry), entry.name))
-            add_class_layer(path, _layer_name(entry), entry.name, polygons, grid.crs)
-    return tuple(layers)
+            layers.append(ClassLayer(_layer_name(entry), entry.name, polygons))
+    path.unlink(missing_ok=True)  # no file at all if there is no class to outline
+    if layers:
+        write_class_layers(path, layers, grid.crs)
+    return tuple(OutlineLayer(str(path), layer.name, layer.class_name) for layer in layers)
 
 
 def _layer_name(entry: GlacierClass) -> str:
@@ -182,7 +183,7 @@ def _layer_name(entry: GlacierClass) -> str:
 
 
 def _resampled(grid: Grid, resolution_m: float, margin_px: int) -> Grid:
-    """Square pixels of another size over the whole grid, and some more on every side."""
+    """Return a grid of square pixels of another size that covers the whole grid and a margin on every side."""
     left, top = grid.transform[2] - margin_px * resolution_m, grid.transform[5] + margin_px * resolution_m
     height, width = (math.ceil(side * PIXEL_M / resolution_m) + 2 * margin_px for side in (grid.height, grid.width))
     return Grid(grid.crs, (resolution_m, 0.0, left, 0.0, -resolution_m, top), width, height)
@@ -198,12 +199,6 @@ def _create(path: Path, grid: Grid, bands: Sequence[str], dtype: str, nodata: fl
 
 def _write(dataset: Any, array: NDArray[Any], window: Window) -> None:
     dataset.write(array, window=RasterioWindow(window.col_off, window.row_off, window.width, window.height))
-
-
-def _blocks(grid: Grid, side: int) -> Iterator[Window]:
-    for row in range(0, grid.height, side):
-        for col in range(0, grid.width, side):
-            yield Window(row, col, min(side, grid.height - row), min(side, grid.width - col))
 
 
 def _even(count: int) -> int:

@@ -1,7 +1,7 @@
-"""Noise that is a pure function of seed and place, so that a scene may be made window by window in any order.
+"""Noise that is a pure function of seed and place, so that a scene can be computed window by window in any order.
 
-Random numbers come from hashing lattice points, never from a generator's running state: a pixel's value does not depend
-on which window it was made in.
+Random numbers are hashes of lattice points and do not depend on the state of a generator: the value of a pixel is the
+same in every window that contains it.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Coordinates = NDArray[np.float64]
-"""(n,) rows or columns, in pixels of the scene; pixel centres are whole numbers. They may be negative or broken."""
+"""(n,) rows or columns in pixel coordinates; pixel centres are whole numbers. They may be negative or fractional."""
 
 # A cubic B-spline over uniform values on [-1, 1] has the variance (151/315)^2 / 3, averaged over the plane: 151/315 is
 # the integral of the squared spline.
@@ -27,7 +27,7 @@ def white(seed: int, stream: str, rows: NDArray[np.int64], cols: NDArray[np.int6
 
     Args:
         seed: At least 0.
-        stream: Names a noise field; different names give independent fields.
+        stream: Name of the noise field; fields of different names are independent.
         rows: (h,) whole numbers.
         cols: (w,) whole numbers.
 
@@ -41,7 +41,7 @@ def white(seed: int, stream: str, rows: NDArray[np.int64], cols: NDArray[np.int6
 
 
 def smooth(seed: int, stream: str, rows: Coordinates, cols: Coordinates, wavelength_px: float) -> NDArray[np.float64]:
-    """Noise that varies over about `wavelength_px`: a uniform cubic B-spline over hashed lattice values.
+    """Compute noise that varies over about `wavelength_px`: a cubic B-spline over hashed lattice values.
 
     Args:
         seed: At least 0.
@@ -63,9 +63,9 @@ def smooth(seed: int, stream: str, rows: Coordinates, cols: Coordinates, wavelen
 def fractal(
     seed: int, stream: str, rows: Coordinates, cols: Coordinates, wavelength_px: float, octaves: int
 ) -> NDArray[np.float64]:
-    """Fractional Brownian motion: each octave has half the wavelength and half the amplitude of the one before.
+    """Compute fractional Brownian motion: each octave has half the wavelength and amplitude of the one before.
 
-    Args and returns as `smooth`, whose result this is for one octave.
+    Args and returns as `smooth`, which is the result for one octave.
     """
     amplitudes = 0.5 ** np.arange(octaves)
     total = sum(
@@ -76,7 +76,12 @@ def fractal(
 
 
 def _taps(at: Coordinates, spacing_px: float) -> tuple[int, NDArray[np.int64], list[NDArray[np.float64]]]:
-    """First lattice point needed, then for every coordinate its first of four points from there, and their weights."""
+    """Find the four lattice points that each coordinate is interpolated from.
+
+    Returns:
+        Index of the first lattice point needed; for each coordinate its first of four points, counted from that one;
+        and the four weights.
+    """
     position = at / spacing_px
     cell = np.floor(position).astype(np.int64)
     t = position - cell
@@ -86,13 +91,13 @@ def _taps(at: Coordinates, spacing_px: float) -> tuple[int, NDArray[np.int64], l
 
 
 def _lattice(seed: int, stream: str, row: int, col: int, height: int, width: int) -> NDArray[np.float64]:
-    """(height, width) uniform values in [-1, 1) of the lattice points from (row, col)."""
+    """Return (height, width) uniform values in [-1, 1) at the lattice points from (row, col)."""
     bits = _hash(seed, stream, np.arange(row, row + height), np.arange(col, col + width))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
 
 
 def _hash(seed: int, stream: str, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """(h, w) hashes of seed, stream and place."""
+    """Return (h, w) hashes of seed, stream and place."""
     key = np.array([seed ^ (crc32(stream.encode()) << 32)], dtype=np.uint64)
     by_row = _mix(_mix(key) ^ rows.astype(np.int64).view(np.uint64))
     return _mix(by_row[:, None] ^ _mix(cols.astype(np.int64).view(np.uint64)))

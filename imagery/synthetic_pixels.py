@@ -1,4 +1,4 @@
-"""Everything that a window of a synthetic scene shows, from seed and place alone."""
+"""The pixels of a window of a synthetic scene, computed from seed and place alone."""
 
 import math
 from dataclasses import dataclass, field
@@ -39,17 +39,18 @@ _LIGHT_THROUGH_CLOUD: Final = 0.25
 
 @dataclass(frozen=True)
 class SyntheticOptions:
-    """What may be asked of a synthetic scene.
+    """Options of a synthetic scene.
 
     Attributes:
-        shares: Class shares, of the pixels outside scan gaps.
+        shares: Class shares of the pixels outside scan gaps.
         lake_share: Share of lakes, which are background.
-        sun: The sun; by default as in the Everest scene of 30 October 2000, mid-morning.
-        scan_gaps: Whether Landsat 7's scan line corrector has failed: wedges without data, masked/unknown in the truth.
+        sun: Position of the sun; by default as in the Everest scene of 30 October 2000, mid-morning.
+        scan_gaps: Whether there are the wedges without data of Landsat 7 after its scan line corrector failed; they are
+            masked/unknown in the truth.
         dem_resolution_m: Pixel side of the DEM in metres.
-        origin_m: Easting and northing (EPSG:32645) of the outer corner of the first pixel. Scenes of several seeds that
-            must not lie on the same ground need different ones.
-        block_px: Side of the blocks in which the scene is made; an even number. Changes memory and time, no pixel.
+        origin_m: Easting and northing (EPSG:32645) of the outer corner of the first pixel. Scenes that must not overlap
+            need different ones.
+        block_px: Side of the blocks in which the scene is computed; an even number. Affects memory and time, no pixel.
     """
 
     shares: Shares = field(default_factory=Shares)
@@ -62,7 +63,7 @@ class SyntheticOptions:
 
     def __post_init__(self) -> None:
         parts = (self.shares.clean_ice, self.shares.debris_covered_ice, self.shares.masked, self.lake_share)
-        if not (min(parts) >= 0 and sum(parts) < 1):  # so that NaN is refused too
+        if not (min(parts) >= 0 and sum(parts) < 1):  # written so that NaN is refused too
             raise SceneError(f"found the shares {parts}; expected none below 0 and a sum below 1")
         if not _LOWEST_SUN_DEG <= self.sun.elevation_deg <= 90:
             raise SceneError(f"found {self.sun}; expected the sun at {_LOWEST_SUN_DEG:g} to 90 degrees")
@@ -81,7 +82,7 @@ class Pixels:
         thermal: (2, h / 2, w / 2) uint8 on 60 m pixels, low gain first, `FILL` where all four pixels are gaps.
         quality: (h, w) uint16, the values `QUALITY_...`.
         truth: (h, w) label mask.
-        shadow: (h, w), where other ground hides the sun.
+        shadow: (h, w), where other terrain hides the sun.
     """
 
     reflective: NDArray[np.uint8]
@@ -92,7 +93,7 @@ class Pixels:
 
 
 class Landscape:
-    """A synthetic scene that can be looked at through any window."""
+    """A synthetic scene of which any window can be computed."""
 
     def __init__(self, height: int, width: int, seed: int, options: SyntheticOptions) -> None:
         """Calibrate a scene of (height, width) pixels of 30 m.
@@ -108,7 +109,7 @@ class Landscape:
         self.thresholds: Thresholds = calibrate(seed, height, width, options.shares, options.lake_share)
 
     def pixels(self, window: Window) -> Pixels:
-        """Make a window, which may reach beyond the scene; the ground goes on there.
+        """Compute a window, which may reach beyond the scene, where the landscape continues.
 
         Args:
             window: Even offsets and sides, so that 60 m pixels lie wholly inside.
@@ -117,20 +118,20 @@ class Landscape:
         rows = np.arange(window.row_off, window.row_off + window.height)
         cols = np.arange(window.col_off, window.col_off + window.width)
         at = rows.astype(np.float64), cols.astype(np.float64)
-        ground = terrain(seed, *at)
-        found = scores(seed, ground, *at)
+        relief = terrain(seed, *at)
+        found = scores(seed, relief, *at)
         cover = cover_of(found, self.thresholds)
         cloud = self._opacity(found.cloud)
         cloud_shadow = self._cloud_shadow(*at)
         shadow = cast_shadow(seed, rows, cols, sun)
-        sunlight = incidence(ground, sun) * ~shadow * (1 - (1 - _LIGHT_THROUGH_CLOUD) * cloud_shadow)
+        sunlight = incidence(relief, sun) * ~shadow * (1 - (1 - _LIGHT_THROUGH_CLOUD) * cloud_shadow)
         gaps = self._gaps(rows, cols)
 
         snow = snow_off_ice(seed, found, self.thresholds, *at)
         surface = reflectance(seed, found, self.thresholds, cover, snow, *at)
         reflective = reflective_numbers(seed, surface, sunlight, cloud, rows, cols)
         reflective[:, gaps] = FILL
-        kelvin = temperature(seed, ground, cover, snow, sunlight, cloud, *at)
+        kelvin = temperature(seed, relief, cover, snow, sunlight, cloud, *at)
         thermal = self._thermal(kelvin, gaps, rows, cols)
         quality = np.select(
             [gaps, cloud > 0, cloud_shadow], [QUALITY_FILL, QUALITY_CLOUD, QUALITY_CLOUD_SHADOW], QUALITY_CLEAR
@@ -139,7 +140,7 @@ class Landscape:
         return Pixels(reflective, thermal, quality.astype(np.uint16), truth, shadow)
 
     def _opacity(self, cloud: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Thin at the edge, opaque within."""
+        """Opacity of cloud, 0 to 1: thin at the edge, opaque inside."""
         above = cloud - self.thresholds.cloud
         return np.where(above > 0, np.clip(0.4 + 3 * above, 0, 1), 0.0)
 
@@ -158,7 +159,7 @@ class Landscape:
     def _thermal(
         self, kelvin: NDArray[np.float64], gaps: NDArray[np.bool_], rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
-        """Mean over what each 60 m pixel sees, then its digital numbers."""
+        """Average the valid pixels inside each 60 m pixel, then convert to digital numbers."""
         seen = _fours(~gaps).sum(axis=(1, 3))
         warmth = _fours(np.where(gaps, 0.0, kelvin)).sum(axis=(1, 3)) / np.maximum(seen, 1)
         numbers = thermal_numbers(self.seed, warmth, rows[::2] // 2, cols[::2] // 2)

@@ -1,7 +1,8 @@
-"""What Landsat 7 would record of a surface: reflected light, surface temperature, digital numbers.
+"""Synthetic radiometry of Landsat 7: reflected light, surface temperature, digital numbers.
 
-Spectra are typical values, not measured ones: snow is bright but dark beyond 1.4 micrometres, ice darker, water dark,
-cloud bright everywhere. Debris is nearly the rock that it fell from: topography and temperature tell it apart.
+Spectra are typical values, not measurements: snow is bright but dark beyond 1.4 micrometres, ice is darker, water dark,
+cloud bright everywhere. Debris is nearly as bright as the rock that it fell from: only topography and temperature
+distinguish them.
 """
 
 from typing import Final
@@ -23,19 +24,19 @@ _DEBRIS: Final = np.array([0.133, 0.158, 0.180, 0.214, 0.255, 0.215, 0.175])
 _GRASS: Final = np.array([0.050, 0.080, 0.070, 0.260, 0.190, 0.100, 0.110])
 _WATER: Final = np.array([0.100, 0.110, 0.070, 0.030, 0.010, 0.010, 0.080])
 _CLOUD: Final = np.array([0.75, 0.74, 0.75, 0.76, 0.60, 0.48, 0.75])
-# Light of the sky, as a share of the sun's: blue, which is why ice in shadow looks blue.
+# Light of the sky, as a share of the sun's. It is blue, therefore ice in shadow looks blue.
 _SKYLIGHT: Final = np.array([0.22, 0.14, 0.10, 0.06, 0.02, 0.015, 0.11])
 _HAZE_DN: Final = np.array([38, 26, 20, 12, 6, 5, 18])
 # Bright snow saturates the visible bands at high gain, as in most scenes of mountains.
 _GAIN_DN: Final = np.array([270, 270, 280, 250, 420, 430, 270])
 _NOISE_DN: Final = 1.6
-_HIGHEST_SNOW_LINE_M: Final = 7500.0  # of a scene without ice: above all its ground
+_HIGHEST_SNOW_LINE_M: Final = 7500.0  # for scenes without ice: above all terrain
 
 _LAPSE_K_PER_M: Final = 0.0065
 _AIR_AT_5000_M_K: Final = 275.0
 _SUN_WARMS_K: Final = 16.0
-_DEBRIS_COOLER_K: Final = 4.0  # the ice beneath cools the stones above, if they lie thin
-_STONES_DIFFER_K: Final = 2.0  # by colour, moisture and size
+_DEBRIS_COOLER_K: Final = 4.0  # ice cools a thin layer of debris above it
+_STONES_DIFFER_K: Final = 2.0  # depending on colour, moisture and size
 _CLOUD_TOP_K: Final = 250.0
 _MELTING_K: Final = 273.15
 # Range of the thermal band at its two gains (Landsat 7 Science Data Users Handbook).
@@ -45,7 +46,7 @@ THERMAL_RANGE_K: Final = {"thermal_low": (130.0, 350.0), "thermal_high": (240.0,
 def snow_off_ice(
     seed: int, found: Scores, thresholds: Thresholds, rows: Coordinates, cols: Coordinates
 ) -> NDArray[np.float64]:
-    """Share of the ground that snow of the last fall covers where there is no glacier, (h, w): more of it higher up."""
+    """Compute the share of each pixel covered by fresh snow outside the glaciers, (h, w): more of it higher up."""
     patches = fractal(seed, "patches", rows, cols, 24, 3)
     return np.clip(1.5 * (patches - 0.3) + _above_snow_line_m(found, thresholds) / 400, 0, 1)
 
@@ -59,10 +60,10 @@ def reflectance(
     rows: Coordinates,
     cols: Coordinates,
 ) -> NDArray[np.float64]:
-    """Share of the light that the ground reflects, (h, w, 7) in the order of `REFLECTIVE`, without cloud.
+    """Compute the reflectance of the surface without cloud, (h, w, 7) in the order of `REFLECTIVE`.
 
-    Snow of the last fall lies on rock below the snow line too, as bright as on the glaciers: only its shape and place
-    tell it apart. Above the line fresh snow gives way to bare, dirty ice.
+    Fresh snow also covers rock below the snow line, as bright as on the glaciers: only its shape and place distinguish
+    it. On glaciers, fresh snow gives way to bare, dirty ice towards the snow line.
     """
     above_m = _above_snow_line_m(found, thresholds)
     texture = fractal(seed, "texture", rows, cols, 12, 3)
@@ -86,7 +87,7 @@ def reflective_numbers(
     rows: NDArray[np.int64],
     cols: NDArray[np.int64],
 ) -> NDArray[np.uint8]:
-    """Digital numbers of the reflective bands.
+    """Compute the digital numbers of the reflective bands.
 
     Args:
         seed: For the sensor's noise.
@@ -97,7 +98,7 @@ def reflective_numbers(
         cols: (w,) columns.
 
     Returns:
-        (7, h, w), 1 to 255; 0 is left for nodata.
+        (7, h, w), 1 to 255; 0 is reserved for nodata.
     """
     radiance = _blend(surface * (sunlight[..., None] + _SKYLIGHT), _CLOUD, cloud)
     numbers = np.moveaxis(_HAZE_DN + _GAIN_DN * radiance, -1, 0)
@@ -107,7 +108,7 @@ def reflective_numbers(
 
 def temperature(
     seed: int,
-    ground: Terrain,
+    relief: Terrain,
     cover: Cover,
     snow: NDArray[np.float64],
     sunlight: NDArray[np.float64],
@@ -115,11 +116,14 @@ def temperature(
     rows: Coordinates,
     cols: Coordinates,
 ) -> NDArray[np.float64]:
-    """(h, w) kelvin: air by elevation, stones warmed by the sun, snow and ice at most melting, debris between."""
-    air = _AIR_AT_5000_M_K - _LAPSE_K_PER_M * (ground.elevation_m - 5000)
+    """Compute the surface temperature, (h, w) kelvin.
+
+    Air cools with elevation, the sun warms stones, snow and ice are at most at the melting point, debris lies between.
+    """
+    air = _AIR_AT_5000_M_K - _LAPSE_K_PER_M * (relief.elevation_m - 5000)
     stones = air + _SUN_WARMS_K * sunlight + _STONES_DIFFER_K * fractal(seed, "warmth", rows, cols, 20, 2)
     kinds = [cover.ice, cover.debris, cover.lake]
-    # Thick debris hides the ice beneath even from the thermal band.
+    # Under thick debris the ice is invisible even in the thermal band.
     cooling = _DEBRIS_COOLER_K * np.clip(0.5 + 0.6 * fractal(seed, "thickness", rows, cols, 24, 2), 0, 1)
     cold = np.minimum(air, _MELTING_K)
     bare = stones + snow * (cold - stones)
@@ -130,7 +134,7 @@ def temperature(
 def thermal_numbers(
     seed: int, kelvin: NDArray[np.float64], rows: NDArray[np.int64], cols: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """Digital numbers of one acquisition at both gains, (2, h, w), 1 to 255, low gain first."""
+    """Compute the thermal band's digital numbers at both gains, (2, h, w), 1 to 255, low gain first."""
     noisy = kelvin + 0.25 * white(seed, "noise/thermal", rows, cols)
     scaled = [(noisy - low) / (high - low) for low, high in THERMAL_RANGE_K.values()]
     return np.clip(np.rint(1 + 254 * np.stack(scaled)), 1, 255).astype(np.uint8)

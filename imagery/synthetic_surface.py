@@ -1,4 +1,4 @@
-"""What covers the ground: ice above the snow line, debris in valleys below it, lakes, cloud, gaps of Landsat 7."""
+"""Synthetic land cover: ice above the snow line, debris in valleys below it, lakes, cloud, gaps of Landsat 7."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,8 +14,8 @@ _SAMPLE_SIDE: Final = 1024
 # The equilibrium line of the Himalaya differs by some hundred metres between neighbouring ranges.
 _CLIMATE_M: Final = 200.0
 _CLIMATE_PX: Final = 320  # about 10 km
-# Since the scan line corrector failed in May 2003, gaps repeat every 33 lines and widen from nothing in the middle of
-# the swath to about 14 lines at its edges; about 22 % of a scene is lost (USGS, "Landsat 7 SLC-off products").
+# Since the scan line corrector failed in May 2003, gaps repeat every 33 lines and widen from 0 in the middle of the
+# swath to about 14 lines at its edges; about 22 % of a scene is lost (USGS, "Landsat 7 SLC-off products").
 _GAP_PERIOD_PX: Final = 33
 _GAP_WIDEST_PX: Final = 14.5
 _GAP_TILT: Final = -0.16  # scans cross the flight path, which is tilted against grid north
@@ -23,7 +23,7 @@ _GAP_TILT: Final = -0.16  # scans cross the flight path, which is tilted against
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of a scene's pixels, 0 to 1; the rest is background.
+    """Shares of a scene's pixels, 0 to 1; the rest is backrelief.
 
     Those of Aryal et al. by default (background 72.4 %).
 
@@ -40,12 +40,12 @@ class Shares:
 
 @dataclass(frozen=True)
 class Scores:
-    """How much each place is inclined to each cover, (h, w) each, in metres where ice is concerned.
+    """Scores of the land covers, (h, w) each; a cover is present where its score exceeds its threshold.
 
     Attributes:
-        ice: Elevation, corrected for what else decides where snow stays: aspect and steepness.
-        debris: Elevation, less a penalty for steep ground and for ground above the valley floor.
-        lake: Inclination to a lake; none but on low valley floors.
+        ice: Elevation in metres, corrected for aspect and steepness, which also determine where snow stays.
+        debris: Elevation in metres, less a penalty for steep slopes and for height above the valley floor.
+        lake: High only on low, flat valley floors.
         cloud: Thickness of cloud.
     """
 
@@ -57,7 +57,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Scores above which each cover begins; the order of the fields is the order of precedence."""
+    """Scores above which each cover is present; the order of the fields is the order of precedence."""
 
     cloud: float
     ice: float
@@ -67,7 +67,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Cover:
-    """What covers the ground, (h, w) each, of which no two hold at one place.
+    """Land cover as masks, (h, w) each, that do not overlap.
 
     Attributes:
         ice: Clean ice.
@@ -80,41 +80,41 @@ class Cover:
     lake: NDArray[np.bool_]
 
 
-def scores(seed: int, ground: Terrain, rows: Coordinates, cols: Coordinates) -> Scores:
-    """Score places for each cover.
+def scores(seed: int, relief: Terrain, rows: Coordinates, cols: Coordinates) -> Scores:
+    """Compute the scores of every cover.
 
-    Snow stays lower on northern slopes and slides off steep ones, which is where rock islands come from; ice flows down
-    the valleys. Precipitation differs from valley to valley, and with it the height at which all this happens.
+    Snow reaches lower on northern slopes and slides off steep ones, which produces rock islands; ice flows down the
+    valleys. Precipitation differs from valley to valley, and with it the snow line.
     """
     climate = _CLIMATE_M * smooth(seed, "climate", rows, cols, _CLIMATE_PX)
-    steep = np.maximum(ground.slope_deg - 38, 0)
-    flow = 350 * (1 - ground.valley)
+    steep = np.maximum(relief.slope_deg - 38, 0)
+    flow = 350 * (1 - relief.valley)
     ice = (
-        ground.elevation_m
+        relief.elevation_m
         + climate
         + flow
-        + 350 * ground.northness
+        + 350 * relief.northness
         - 60 * steep
         + 40 * fractal(seed, "snow", rows, cols, 48, 3)
     )
     debris = (
-        ground.elevation_m
+        relief.elevation_m
         + climate
-        - 60 * np.maximum(ground.slope_deg - 9, 0)
-        - 6000 * np.maximum(ground.valley - 0.02, 0)
+        - 60 * np.maximum(relief.slope_deg - 9, 0)
+        - 6000 * np.maximum(relief.valley - 0.02, 0)
         + 60 * fractal(seed, "debris", rows, cols, 32, 2)
     )
-    lake = fractal(seed, "lakes", rows, cols, 40, 2) - 30 * ground.valley - np.maximum(ground.slope_deg - 4, 0)
+    lake = fractal(seed, "lakes", rows, cols, 40, 2) - 30 * relief.valley - np.maximum(relief.slope_deg - 4, 0)
     return Scores(ice, debris, lake, cloud_score(seed, rows, cols))
 
 
 def cloud_score(seed: int, rows: Coordinates, cols: Coordinates) -> NDArray[np.float64]:
-    """(h, w) thickness of cloud, mean 0 and standard deviation 1."""
+    """Compute the thickness of cloud, (h, w), mean 0 and standard deviation 1."""
     return fractal(seed, "cloud", rows, cols, 96, 4)
 
 
 def calibrate(seed: int, height: int, width: int, shares: Shares, lake_share: float) -> Thresholds:
-    """Find the thresholds that give the shares asked for, from at most 1024 x 1024 evenly spaced pixels."""
+    """Find the thresholds that give the wanted shares, from at most 1024 x 1024 evenly spaced pixels."""
     stride = -(-max(height, width) // _SAMPLE_SIDE)
     rows, cols = np.arange(0, height, stride, dtype=np.float64), np.arange(0, width, stride, dtype=np.float64)
     sample = scores(seed, terrain(seed, rows, cols), rows, cols)
@@ -133,7 +133,7 @@ def calibrate(seed: int, height: int, width: int, shares: Shares, lake_share: fl
 
 
 def cover_of(found: Scores, thresholds: Thresholds) -> Cover:
-    """Apply thresholds: ice before debris before lakes. What lies beneath cloud is covered as if there were none."""
+    """Apply the thresholds: ice before debris before lakes. Cloud does not change the cover below it."""
     ice = found.ice > thresholds.ice
     debris = ~ice & (found.debris > thresholds.debris)
     lake = ~ice & ~debris & (found.lake > thresholds.lake)
@@ -141,13 +141,13 @@ def cover_of(found: Scores, thresholds: Thresholds) -> Cover:
 
 
 def scan_gaps(rows: NDArray[np.int64], cols: NDArray[np.int64], scene_width: int) -> NDArray[np.bool_]:
-    """Where Landsat 7 sees nothing since its scan line corrector failed, (h, w): wedges that widen to both sides."""
+    """Return where Landsat 7 has no data since its scan line corrector failed, (h, w): wedges that widen sideways."""
     off_centre = np.abs(2 * (cols + 0.5) / scene_width - 1)
     return np.asarray((rows[:, None] + _GAP_TILT * cols) % _GAP_PERIOD_PX < _GAP_WIDEST_PX * off_centre)
 
 
 def label_mask(cover: Cover, masked: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The truth, (h, w), with the values of `imagery.classes`; cloud and gaps are masked/unknown."""
+    """Return the truth, (h, w), with the values of `imagery.classes`; cloud and gaps are masked/unknown."""
     mask = np.full(masked.shape, BACKGROUND.value, dtype=np.uint8)
     mask[cover.ice] = CLEAN_ICE.value
     mask[cover.debris] = DEBRIS_COVERED_ICE.value
@@ -156,5 +156,5 @@ def label_mask(cover: Cover, masked: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def _threshold(score: NDArray[np.float64], count: float) -> float:
-    """The value that `count` of the scores exceed; infinite where none shall."""
+    """Return the value that `count` of the scores exceed; infinity for a count of 0."""
     return float(np.quantile(score, 1 - count / score.size)) if count else float("inf")

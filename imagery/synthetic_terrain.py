@@ -1,4 +1,4 @@
-"""Fractal relief with glacial valleys, its slope and aspect, and the shadows that it casts."""
+"""Synthetic terrain: fractal relief with glacial valleys, its slope and aspect, and cast shadows."""
 
 import math
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ _MOUNTAINS_M: Final = 900.0
 _RIDGES_M: Final = 550.0
 _ROUGHNESS_M: Final = 110.0
 _FLOOR: Final = 0.3  # valleys follow the zero lines of a noise field; below this they are flat
-# No ridge stands higher above the ground that it shades (mountain, ridge and two to three deviations of roughness).
+# Greatest height of a ridge above the terrain in its shadow (mountain, ridge, two to three deviations of roughness).
 _HIGHEST_RIDGE_M: Final = 2000.0
 
 
 @dataclass(frozen=True)
 class Sun:
-    """Where the sun stands.
+    """Position of the sun.
 
     Attributes:
         azimuth_deg: Clockwise from north.
@@ -43,10 +43,10 @@ class Sun:
 
 @dataclass(frozen=True)
 class Terrain:
-    """Relief at places of a scene; every array is (h, w).
+    """Terrain at rows and columns of a scene; every array is (h, w).
 
     Attributes:
-        elevation_m: Above the sea.
+        elevation_m: Elevation above sea level.
         valley: Height above the valley floor as a share of the ridges' height: 0 on the floor, nearly 1 on ridges.
         slope_deg: 0 to 90, from central differences over one pixel to each side.
         east: Slope component dz/dx towards the east (rise over run).
@@ -61,12 +61,12 @@ class Terrain:
 
     @property
     def northness(self) -> NDArray[np.float64]:
-        """How far the ground faces north, -1 to 1: sine of the slope times cosine of the aspect; 0 where level."""
+        """How far the slope faces north, -1 to 1: sine of the slope times cosine of the aspect; 0 where level."""
         return np.asarray(-self.north / np.sqrt(1 + self.east**2 + self.north**2))
 
 
 def terrain(seed: int, rows: Coordinates, cols: Coordinates) -> Terrain:
-    """The relief at the places rows x cols, which need not be neighbours."""
+    """Compute the terrain at rows x cols, which need not be neighbours."""
     elevation_m, valley = _relief(seed, rows, cols)
     east = (elevation(seed, rows, cols + 1) - elevation(seed, rows, cols - 1)) / (2 * PIXEL_M)
     north = (elevation(seed, rows - 1, cols) - elevation(seed, rows + 1, cols)) / (2 * PIXEL_M)
@@ -74,28 +74,29 @@ def terrain(seed: int, rows: Coordinates, cols: Coordinates) -> Terrain:
 
 
 def elevation(seed: int, rows: Coordinates, cols: Coordinates) -> NDArray[np.float64]:
-    """(h, w) metres above the sea."""
+    """Compute the elevation above sea level, (h, w) metres."""
     return _relief(seed, rows, cols)[0]
 
 
-def incidence(ground: Terrain, sun: Sun) -> NDArray[np.float64]:
-    """(h, w) cosine of the angle between sun and surface normal, 0 where the surface turns away from the sun."""
+def incidence(relief: Terrain, sun: Sun) -> NDArray[np.float64]:
+    """Compute the cosine of the angle between sun and surface normal, (h, w); 0 where the surface faces away."""
     azimuth, height = math.radians(sun.azimuth_deg), math.radians(sun.elevation_deg)
-    towards_sun = ground.east * math.sin(azimuth) + ground.north * math.cos(azimuth)
-    cosine = (math.sin(height) - math.cos(height) * towards_sun) / np.sqrt(1 + ground.east**2 + ground.north**2)
+    towards_sun = relief.east * math.sin(azimuth) + relief.north * math.cos(azimuth)
+    cosine = (math.sin(height) - math.cos(height) * towards_sun) / np.sqrt(1 + relief.east**2 + relief.north**2)
     return np.asarray(np.maximum(cosine, 0.0))
 
 
 def cast_shadow(seed: int, rows: NDArray[np.int64], cols: NDArray[np.int64], sun: Sun) -> NDArray[np.bool_]:
-    """Where other ground hides the sun, (h, w).
+    """Return where other terrain hides the sun, (h, w).
 
-    Walks from every pixel towards the sun, one pixel at a time (to the nearest pixel), as far as ridges can reach.
+    Follows the ray from every pixel towards the sun in steps of one pixel (nearest pixel), as far as ridges can cast a
+    shadow.
 
     Args:
         seed: At least 0.
         rows: (h,) consecutive rows.
         cols: (w,) consecutive columns.
-        sun: Its elevation decides how far the walk goes.
+        sun: Its elevation determines the length of the ray.
     """
     azimuth, rise_m = math.radians(sun.azimuth_deg), PIXEL_M * math.tan(math.radians(sun.elevation_deg))
     reach = math.ceil(_HIGHEST_RIDGE_M / rise_m)

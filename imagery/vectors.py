@@ -1,7 +1,8 @@
 """Reading polygons from vector files."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,12 +16,13 @@ from pyproj import CRS
 from imagery.classes import LEGEND
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
+from imagery.paths import name_for_pyogrio
 
 Bounds = tuple[float, float, float, float]
 """Smallest x, smallest y, largest x, largest y."""
 
-# By ending: how such a file begins and which GDAL driver reads it. Left to itself GDAL goes by content alone, and
-# some of its formats (OGR VRT for one) can be made to read any file or address.
+# By file name ending: the first bytes of such a file and the GDAL driver that reads it. By default GDAL looks at the
+# content alone, and some of its formats (OGR VRT, for example) can be made to read any file or address.
 _FORMATS: Final = {
     ".gpkg": (b"SQLite format 3\0", "GPKG"),
     ".geojson": (b"{", "GeoJSON"),
@@ -30,17 +32,17 @@ _FORMATS: Final = {
 
 
 CLASS_FIELD: Final = "class"
-"""The field of `imagery.outline_files` that holds the class name."""
+"""The attribute field that holds the class name in the files of `imagery.outlines`."""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What was done to one invalid geometry.
+    """The repair of one invalid geometry.
 
     Attributes:
-        feature: Its number in the file (OGR's FID, as GIS programs show it).
+        feature: The feature's number in the file (OGR's FID, as GIS programs show it).
         reason: Why it was invalid, in GEOS's words, with the place in the scene's CRS: "Self-intersection[x y]".
-        dropped: Whether nothing with an area was left of it.
+        dropped: Whether it was dropped because nothing with an area was left.
     """
 
     feature: int
@@ -59,9 +61,9 @@ class VectorLayer:
         polygons: (n,) shapely polygons and multipolygons that may touch the scene, in the scene's CRS, valid, holes
             kept.
         repairs: The geometries among them that were invalid in the file.
-        sha256: Of what the file says of the ground near the scene: the name of its CRS and those geometries as they
-            are stored, in any order. It stays the same when the file is moved, or changed elsewhere, and when the
-            libraries that repair and reproject are.
+        sha256: Checksum of the name of the layer's CRS and of the geometries near the scene as the file stores them,
+            in any order. It does not change if the file is moved or changed far from the scene, or if the libraries
+            that repair and reproject change.
     """
 
     crs: str
@@ -73,51 +75,44 @@ class VectorLayer:
 
     @property
     def misses_scene(self) -> bool:
-        """Whether the layer's extent and the scene have no ground in common."""
+        """Whether the layer's extent and the scene's do not overlap."""
         return not shapely.box(*self.extent).intersects(shapely.box(*self.scene_extent))
 
 
 def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | None = None) -> VectorLayer:
-    """Read the polygons of a layer that may touch a scene; rows without a geometry are passed over.
+    """Read the polygons of a layer whose bounding boxes overlap a scene; rows without a geometry are ignored.
 
-    Invalid geometries are repaired and listed in `VectorLayer.repairs`. Rings are mended one by one and holes are
-    then taken out of their shell, so that a hole that crosses the shell never becomes ice and overlapping parts never
-    become a hole.
+    Invalid geometries are repaired and listed in `VectorLayer.repairs`. Each ring is repaired by itself and holes are
+    then subtracted from their shell, so that a hole that crosses the shell never becomes ice and overlapping parts
+    never become a hole.
 
     Args:
-        path: A local GeoPackage, GeoJSON or shapefile, in any CRS.
-        layer: The layer to read; None only where the file has just one.
-        grid: The scene.
-        class_name: With it, a layer that holds several classes, as those of `imagery.outline_files` do, gives this
-            one's polygons only. Such a layer has a field `class` with nothing but names of the legend; of any other
-            layer everything is read.
+        path: A local GeoPackage, GeoJSON or shapefile, in any CRS; the name is taken literally.
+        layer: The layer to read; None only if the file has exactly one.
+        grid: The scene's grid.
+        class_name: If given, only the polygons of this class are read from a layer that holds several classes, as
+            those of `imagery.outlines` do: a layer with a field `class` that holds only names of the legend. From any
+            other layer everything is read.
 
     Raises:
         OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, or
-            geometries that are no polygons or have no place in the scene's CRS.
+            geometries that are not polygons or cannot be transformed to the scene's CRS.
     """
-    import pyogrio  # brings pandas along, 90 MB: only a process that reads outlines pays for it
-    from pyogrio.errors import DataLayerError, DataSourceError
-
     _check_format(path)
-    try:
-        layer = _choose_layer(path, layer)
-        info = pyogrio.read_info(path, layer=layer, force_feature_count=True, force_total_bounds=True)
-        _check_info(path, info)
+    with _library_errors(path):
+        info = _layer_info(path, layer)
         crs = str(info["crs"])
         scene_extent = grid.footprint_in(crs).bounds
         features, stored = _read_features(path, info, scene_extent, class_name)
-        moved = grid.from_crs(shapely.force_2d(shapely.from_wkb(stored)), crs)
-    except (DataSourceError, DataLayerError, SceneError) as error:
-        raise OutlineError(f"{path}: {error}") from error
-    _check_polygons(path, moved)
-    polygons, repairs = _repair(features, moved)
+        transformed = grid.from_crs(shapely.force_2d(_decoded(path, features, stored)), crs)
+        _check_polygons(path, transformed)
+        polygons, repairs = _repair(features, transformed)
     left, bottom, right, top = (float(value) for value in info["total_bounds"])
     return VectorLayer(crs, (left, bottom, right, top), scene_extent, polygons, _digest(crs, stored), repairs)
 
 
 def describe_repairs(repairs: Sequence[Repair]) -> str:
-    """One line for the owner of a file: how many outlines were repaired or dropped, why, and the first one's place.
+    """Summarise repairs in one line: how many outlines were repaired or dropped, why, and where the first one is.
 
     Raises:
         ValueError: There are no repairs to describe.
@@ -135,7 +130,7 @@ def describe_repairs(repairs: Sequence[Repair]) -> str:
 
 
 def polygonal(geometry: Any) -> list[Any]:
-    """The polygons of non-zero area in any shapely geometry, collections taken apart."""
+    """Return the polygons of non-zero area in any shapely geometry, also those inside collections."""
     parts = shapely.get_parts(shapely.get_parts(geometry))  # twice: a collection may hold multipolygons
     return [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
 
@@ -147,26 +142,46 @@ def _check_format(path: str) -> None:
     try:
         with Path(path).open("rb") as file:
             start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n" if suffix.endswith("json") else b"")
-    except OSError as error:
-        raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
     magic, driver = _FORMATS[suffix]
     if not start.startswith(magic):
         raise OutlineError(f"{path}: found a file that begins with {start[:16]!r}; expected a {driver} file")
 
 
-def _choose_layer(path: str, layer: str | None) -> str:
-    import pyogrio
+@contextmanager
+def _library_errors(path: str) -> Iterator[None]:
+    """Turn what the libraries raise on a file that they cannot read into an OutlineError that names the file."""
+    from pyogrio import errors
 
-    names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-    if layer is None and len(names) == 1:
-        return names[0]
-    if layer is None or layer not in names:
+    try:
+        yield
+    except OutlineError:
+        raise
+    except (errors.DataSourceError, errors.DataLayerError, SceneError) as error:
+        raise OutlineError(f"{path}: {error}") from error
+    except OSError as error:
+        raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise OutlineError(
+            f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the "
+            "file declares (a shapefile in its .cpg file)"
+        ) from error
+
+
+def _layer_info(path: str, layer: str | None) -> dict[str, Any]:
+    """Choose the layer, and check what its header says."""
+    import pyogrio  # brings pandas along, 90 MB: only a process that reads outlines pays for it
+
+    name = name_for_pyogrio(path)
+    layers = [str(item) for item in pyogrio.list_layers(name)[:, 0]]
+    if layer is None and len(layers) == 1:
+        layer = layers[0]
+    if layer not in layers:
         found = "no layer name" if layer is None else f"the layer name {layer!r}"
-        raise OutlineError(f"{path}: found {found}; expected one of {', '.join(names)}")
-    return layer
-
-
-def _check_info(path: str, info: dict[str, Any]) -> None:
+        raise OutlineError(f"{path}: found {found}; expected one of {', '.join(layers)}")
+    info: dict[str, Any] = pyogrio.read_info(name, layer=layer, force_feature_count=True, force_total_bounds=True)
     driver = _FORMATS[Path(path).suffix.lower()][1]
     if info["driver"] != driver:
         raise OutlineError(f"{path}: found a {info['driver']} file; expected a {driver} file")
@@ -177,17 +192,20 @@ def _check_info(path: str, info: dict[str, Any]) -> None:
         )
     if not info["features"]:
         raise OutlineError(f"{path}: found no features in layer {info['layer_name']!r}; expected polygons")
+    if info["total_bounds"] is None or not np.isfinite(info["total_bounds"]).all():
+        raise OutlineError(f"{path}: found no geometry in layer {info['layer_name']!r}; expected polygons")
+    return info
 
 
 def _read_features(
     path: str, info: dict[str, Any], extent: Bounds, class_name: str | None
 ) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """The FIDs and geometries (WKB) of the features near the scene, (n,) each."""
+    """Read the FIDs and geometries (WKB) of the features near the scene, (n,) each."""
     import pyogrio
 
     columns = [CLASS_FIELD] if class_name is not None and CLASS_FIELD in info["fields"] else []
     _, fids, wkb, fields = pyogrio.raw.read(
-        path, layer=info["layer_name"], columns=columns, bbox=extent, return_fids=True
+        name_for_pyogrio(path), layer=info["layer_name"], columns=columns, bbox=extent, return_fids=True
     )
     wanted = np.array([item is not None for item in wkb], dtype=np.bool_)
     if columns:
@@ -201,6 +219,18 @@ def _read_features(
         if of_legend.any():
             wanted &= fields[0] == class_name
     return fids[wanted], wkb[wanted]
+
+
+def _decoded(path: str, features: NDArray[np.int64], stored: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Decode WKB geometries; GEOS refuses rings that are not closed and surfaces other than polygons."""
+    geometries: NDArray[np.object_] = shapely.from_wkb(stored, on_invalid="ignore")
+    refused = features[shapely.is_missing(geometries)]
+    if len(refused):
+        raise OutlineError(
+            f"{path}: found {len(refused)} features that are no polygons or have rings that are not closed, the first "
+            f"is feature {refused[0]}; expected only polygons"
+        )
+    return geometries
 
 
 def _digest(crs: str, stored: NDArray[np.object_]) -> str:
@@ -219,14 +249,14 @@ def _check_polygons(path: str, geometries: NDArray[np.object_]) -> None:
 def _repair(
     features: NDArray[np.int64], geometries: NDArray[np.object_]
 ) -> tuple[NDArray[np.object_], tuple[Repair, ...]]:
-    """Make geometries valid; what has no area after it, a sliver drawn there and back, covers no pixel and goes."""
+    """Make geometries valid. What has no area afterwards, like a line drawn there and back, is dropped."""
     invalid = np.flatnonzero(~shapely.is_valid(geometries))
-    mended = geometries.copy()
-    mended[invalid] = shapely.make_valid(geometries[invalid], method="structure", keep_collapsed=False)
-    empty = shapely.is_empty(mended)
+    repaired = geometries.copy()
+    repaired[invalid] = shapely.make_valid(geometries[invalid], method="structure", keep_collapsed=False)
+    empty = shapely.is_empty(repaired)
     reasons = shapely.is_valid_reason(geometries[invalid])
     repairs = tuple(
         Repair(int(features[index]), str(reason), bool(empty[index]))
         for index, reason in zip(invalid, reasons, strict=True)
     )
-    return mended[~empty], repairs
+    return repaired[~empty], repairs

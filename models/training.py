@@ -1,10 +1,10 @@
 """Training and fine-tuning on patches: seeded, augmented, and adapted to rare classes."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,15 @@ from models.modes import mixed_precision
 from models.sampling import LabelledPatches, count_pixels, expected_counts, patch_weights, random_symmetry
 from models.segmenter import GlacierSegmenter
 from models.slba_loss import SelfLearningBoundaryAwareLoss
+from models.training_state import (
+    TrainingState,
+    below_prefix,
+    generator_states,
+    load_optimiser,
+    optimiser_state,
+    restore_generators,
+    with_prefix,
+)
 
 
 @validated_dataclass(frozen=True, config=CLOSED)
@@ -88,12 +97,14 @@ class StepReport:
         steps: Steps in all.
         loss: Loss of this step's batch, without the L1 penalty.
         learned: What the loss has learned so far, by name (the weights of SLBA: Aryal et al. 2023, fig. 5).
+        state: Takes the state of the training after this step; to be called before the next step.
     """
 
     step: int
     steps: int
     loss: float
     learned: dict[str, float] = field(default_factory=dict)
+    state: Callable[[], TrainingState] | None = field(default=None, compare=False, repr=False)
 
 
 Validate = Callable[[GlacierSegmenter], float]
@@ -107,6 +118,7 @@ def fit(
     ignore_index: int,
     on_step: Callable[[StepReport], None] | None = None,
     validate: Validate | None = None,
+    resume_from: TrainingState | None = None,
 ) -> list[float]:
     """Train a segmenter in place, starting from the weights that it has. On a CPU, reproducible from ``config.seed``.
 
@@ -126,9 +138,10 @@ def fit(
         on_step: Called after each step, for progress; what it raises stops the training and reaches the caller.
         validate: Scores the network, which it finds in evaluation mode; higher is better, and NaN (undefined) is no
             improvement. Called every ``config.validate_every_steps`` steps and after the last.
+        resume_from: The state of the same training, interrupted; its weights replace the segmenter's.
 
     Returns:
-        The loss of each step.
+        The loss of each step, those before an interruption included.
 
     Raises:
         ValueError: The dataset is empty, a patch does not fit its description, no pixel in it was judged, or the
@@ -153,7 +166,9 @@ def fit(
     losses: list[float] = []
     try:
         with _seeded(config.seed, device) as generator:
-            for step in range(1, config.steps + 1):
+            run = _Run(segmenter, objective, optimiser, schedule, best, losses, generator, device)
+            done = run.restore(resume_from) if resume_from is not None else 0
+            for step in range(done + 1, config.steps + 1):
                 raw, mask = _draw_batch(dataset, draw_weights, config, generator)
                 with mixed_precision(device, dtype):
                     logits = segmenter(raw.to(device))
@@ -161,14 +176,14 @@ def fit(
                 penalty = config.l1 * _l1_norm(segmenter) if config.l1 else None
                 losses.append(_step(optimiser, loss, penalty, step))
                 schedule.after_step()
-                if on_step is not None:
-                    on_step(StepReport(step, config.steps, losses[-1], objective.learned()))
                 if validate is not None and (step % config.validate_every_steps == 0 or step == config.steps):
                     score = validate(segmenter.eval())
                     segmenter.train()
                     schedule.after_validation(score)
                     if config.keep_best:
                         best.offer(segmenter, score)
+                if on_step is not None:
+                    on_step(StepReport(step, config.steps, losses[-1], objective.learned(), run.state))
         if config.keep_best:
             best.restore(segmenter)
     finally:
@@ -205,6 +220,19 @@ class _Objective:
         """Return what the losses learn."""
         return [parameter for loss in self._losses if isinstance(loss, nn.Module) for parameter in loss.parameters()]
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what the losses learned, as tensors."""
+        modules = {str(number): loss for number, loss in enumerate(self._losses) if isinstance(loss, nn.Module)}
+        return {
+            f"{number}.{name}": value for number, loss in modules.items() for name, value in loss.state_dict().items()
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        for number, loss in enumerate(self._losses):
+            if isinstance(loss, nn.Module):
+                loss.load_state_dict(below_prefix(str(number), tensors))
+
     def learned(self) -> dict[str, float]:
         """Report what the losses learned; of two binaries prefixed by the class of each."""
         prefixes = ("clean.", "debris.") if len(self._losses) == 2 else ("",)
@@ -214,6 +242,52 @@ class _Objective:
             if isinstance(loss, SelfLearningBoundaryAwareLoss)
             for name, value in loss.learned().items()
         }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything of a training that changes from step to step."""
+
+    segmenter: GlacierSegmenter
+    objective: _Objective
+    optimiser: torch.optim.Optimizer
+    schedule: "_Schedule"
+    best: "_BestWeights"
+    losses: list[float]
+    generator: torch.Generator
+    device: torch.device
+
+    def state(self) -> TrainingState:
+        """Copy the state after the last step."""
+        moments, groups = optimiser_state(self.optimiser)
+        tensors = {
+            **with_prefix("segmenter", self.segmenter.state_dict()),
+            **with_prefix("best", self.best.weights or {}),
+            **with_prefix("loss", self.objective.state()),
+            **with_prefix("optimiser", moments),
+            **generator_states(self.generator, self.device),
+        }
+        copied = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        score = self.best.score if math.isfinite(self.best.score) else None
+        numbers = {
+            "groups": groups,
+            "schedule": self.schedule.state(),
+            "best_score": score,
+            "losses": list(self.losses),
+        }
+        return TrainingState(len(self.losses), copied, numbers)
+
+    def restore(self, state: TrainingState) -> int:
+        """Bring everything back to a state; return the number of steps that were done."""
+        self.segmenter.load_state_dict(below_prefix("segmenter", state.tensors))
+        self.objective.load_state(below_prefix("loss", state.tensors))
+        load_optimiser(self.optimiser, below_prefix("optimiser", state.tensors), state.numbers["groups"])
+        self.schedule.load_state(state.numbers["schedule"])
+        self.best.weights = below_prefix("best", state.tensors) or None
+        self.best.score = -math.inf if state.numbers["best_score"] is None else state.numbers["best_score"]
+        self.losses[:] = state.numbers["losses"]
+        restore_generators(state.tensors, self.generator, self.device)
+        return state.step
 
 
 class _Schedule:
@@ -234,23 +308,34 @@ class _Schedule:
         if self._plateau is not None:
             self._plateau.step(score)
 
+    def state(self) -> dict[str, Any]:
+        """Return what JSON can hold of it: numbers only."""
+        scheduler = self._cosine or self._plateau
+        known = scheduler.state_dict() if scheduler is not None else {}
+        return {name: value for name, value in known.items() if isinstance(value, int | float | list)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        scheduler = self._cosine or self._plateau
+        if scheduler is not None:
+            scheduler.load_state_dict({**scheduler.state_dict(), **state})
+
 
 class _BestWeights:
     """The weights with the best validation score so far."""
 
     def __init__(self) -> None:
-        self._score = -math.inf
-        self._weights: dict[str, Tensor] | None = None
+        self.score = -math.inf
+        self.weights: dict[str, Tensor] | None = None
 
     def offer(self, segmenter: GlacierSegmenter, score: float) -> None:
-        if score > self._score:
-            self._score = score
-            self._weights = {name: tensor.detach().clone() for name, tensor in segmenter.state_dict().items()}
+        if score > self.score:
+            self.score = score
+            self.weights = {name: tensor.detach().clone() for name, tensor in segmenter.state_dict().items()}
 
     def restore(self, segmenter: GlacierSegmenter) -> None:
         """Go back to them; without a defined score the last weights stay."""
-        if self._weights is not None:
-            segmenter.load_state_dict(self._weights)
+        if self.weights is not None:
+            segmenter.load_state_dict(self.weights)
 
 
 def _optimiser(config: TrainingConfig, segmenter: GlacierSegmenter, objective: _Objective) -> torch.optim.Optimizer:

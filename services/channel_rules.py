@@ -15,7 +15,7 @@ from catalog.registry import ModelRegistry, ModelVersion, registry_of
 from catalog.settings import Settings
 from imagery.channels import bands_needed, named_channels
 from imagery.errors import SceneError
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from services.places import bundle_cache
 from services.promotion import KEPT
 from services.scenes import source_of

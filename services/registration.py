@@ -13,12 +13,14 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import NOT_USED, Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
+from imagery.band_names import bands_of_file
 from imagery.border import BorderSource
 from imagery.channels import ELEVATION
 from imagery.classes import by_name
+from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
-from imagery.grid import Window, shares_ground, tile
-from imagery.scene import BandSource, SceneSource, bands_of_file, describe
+from imagery.grid import Window, footprints_overlap, tile
+from imagery.scene_source import BandSource, SceneSource
 from services.channel_rules import check_champion, check_choice
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
@@ -135,7 +137,7 @@ def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> Non
     """Refuse ground that a scene of another role holds: what judges a model must not have been learnt from."""
     others = select(Scene).where(Scene.role != role, Scene.state.not_in(NOT_USED))
     for other in session.scalars(others):
-        if shares_ground(source.grid, source_of(other).grid):
+        if footprints_overlap(source.grid, source_of(other).grid):
             raise ConflictError(
                 f"the scene shares ground with {other.name!r}, whose role is {other.role.value!r}; give regions that "
                 "do not overlap"

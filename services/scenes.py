@@ -10,7 +10,7 @@ from catalog.errors import NotFoundError
 from catalog.records import Patch, Scene, SceneRole, SceneState
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 
 STRIP_ROWS = 64  # a strip takes some ten times its size in memory while it is worked on
 

@@ -37,7 +37,7 @@ from catalog.records import (
 )
 from catalog.settings import Settings, Strategy
 from imagery.grid import Grid, tile
-from imagery.scene import BandSource, SceneSource
+from imagery.scene_source import BandSource, SceneSource
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once

@@ -14,7 +14,8 @@ from imagery.channels import ELEVATION, SLOPE
 from imagery.classes import BACKGROUND, UNKNOWN, by_name
 from imagery.grid import Window
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
-from imagery.scene import SceneReader, SceneSource
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.sensors import holds_flags
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event

@@ -11,7 +11,7 @@ from torch import Tensor
 from catalog.records import Label
 from imagery.classes import UNKNOWN
 from imagery.masks import mask_from_geotiff
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from services.composed_labels import compose_labels
 from services.scenes import source_of, window_of

@@ -9,7 +9,7 @@ from catalog.errors import ConflictError
 from catalog.settings import Settings
 from imagery.channels import named_channels
 from imagery.classes import CLASSES
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from imagery.statistics import ChannelStatistics
 from models.heads import Head
 from models.presets import PRESETS

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from imagery.channels import ELEVATION, SLOPE
 from imagery.outline_table import TerrainStrip
-from imagery.scene import SceneReader, SceneSource
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from services.scenes import strips_of
 
 

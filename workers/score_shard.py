@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from catalog import scorings, sharding
 from catalog.records import Patch, Score, Shard, ShardKind
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
 from models.measures import score_patch

@@ -12,8 +12,10 @@ from imagery.composites import composites_for
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, tile
 from imagery.masks import burn_outlines, mask_to_geotiff, read_outlines
-from imagery.scene import SceneReader, SceneSource, check_has_data
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.statistics import percentile_stretch
+from imagery.valid_pixels import check_has_data
 from imagery.vectors import describe_repairs
 from services import raster_keys
 from services.places import raster_store

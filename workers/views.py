@@ -5,7 +5,7 @@ import math
 from catalog.records import Patch, Scene, Scoring
 from imagery.composites import composites_for, encode_png, message_tile, render, uncertainty_heatmap
 from imagery.maps import read_map
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from services import raster_keys
 from services.scenes import source_of, window_of

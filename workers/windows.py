@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imagery.grid import Window, tile
-from imagery.scene import SceneReader, SceneSource
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.stitching import stitch
 from models.heads import decide
 from models.inference import predict_windows

@@ -28,7 +28,7 @@ from catalog.records import (
     TrainingRun,
 )
 from catalog.registry import CHAMPION, registry_of
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from services.promotion import KEPT, PROMOTED
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, add_scoring, as_role, pushed

@@ -46,9 +46,9 @@ from cli.round_record import RoundRecord
 from imagery.classes import BACKGROUND, CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
 from imagery.cog import float_map_writer
 from imagery.composites import encode_png
+from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.masks import mask_to_geotiff
-from imagery.scene import describe
 from imagery.store import RasterStore
 from services import raster_keys
 from tests.imagery.forge import ForgedScene, forge_scene

@@ -12,7 +12,7 @@ from catalog.records import Promotion, Scene
 from cli import scene_commands
 from cli.everest import everest_scenes
 from imagery.border import BorderSource
-from imagery.scene import SceneSource
+from imagery.scene_source import SceneSource
 from services.promotion import PROMOTED
 from services.scene_request import SceneRequest
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff

@@ -6,7 +6,7 @@ import pytest
 from experiments import pixels
 from experiments.areas import StudyArea
 from experiments.study import Study
-from imagery.scene import describe
+from imagery.describe_scene import describe
 from imagery.synthetic import SyntheticScene, write_scene
 from tests.experiments.ground import opened
 

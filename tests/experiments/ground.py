@@ -15,9 +15,10 @@ from experiments.division import Division, Place
 from experiments.ground import Ground
 from experiments.study import Choices, Study, open_study
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.grid import Grid
 from imagery.masks import mask_to_geotiff
-from imagery.scene import BandSource, describe
+from imagery.scene_source import BandSource
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N, write_geotiff
 
 PATCH = 32

@@ -10,9 +10,10 @@ from experiments import areas
 from experiments.areas import EXAMPLES, Example, StudyArea, example_area, registered_areas
 from imagery import everest
 from imagery.classes import CLASSES
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.maps import read_map
-from imagery.scene import SceneReader, describe
+from imagery.scene_reader import SceneReader
 from tests.imagery.forge import BAND_NAMES, forge_scene
 from tests.workers.rows import finish, register, tiled, work_of
 from workers.tile_scene import tile_scene

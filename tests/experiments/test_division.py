@@ -11,7 +11,7 @@ from experiments.division import LEAST_GLACIER, LEAST_VALID, Division, Place, Sp
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.errors import SceneError
 from imagery.maps import read_map
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from tests.experiments.ground import PATCH, covered, half_ice, paint, parts
 
 

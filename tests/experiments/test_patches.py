@@ -11,7 +11,7 @@ from experiments.patches import PatchReader, PatchSet
 from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from tests.experiments.ground import half_ice, paint
 from tests.imagery.forge import BAND_NAMES
 

@@ -11,7 +11,8 @@ from experiments.pixels import NDSI, NdsiTrial, PixelClassifierTrial
 from experiments.study import Study
 from experiments.trials import Trial
 from imagery.classes import DEBRIS_COVERED_ICE, UNKNOWN
-from imagery.scene import BandSource, describe
+from imagery.describe_scene import describe
+from imagery.scene_source import BandSource
 from models.ndsi import NDSI_THRESHOLDS
 from tests.experiments.ground import SMALL, Told, ground_of, half_ice, judged, opened, paint, parts
 from tests.imagery.forge import write_geotiff

@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer
-from imagery.scene import BandSource
+from imagery.scene_source import BandSource
 
 UTM_45N = "EPSG:32645"
 NORTH_UP = (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0)
@@ -34,7 +34,7 @@ class ForgedScene:
 
     Attributes:
         path: GeoTIFF of four described bands, uint8.
-        bands: The same, as `imagery.scene.describe` takes them.
+        bands: The same, as `imagery.describe_scene.describe` takes them.
         grid: 100 rows x 160 columns of 30 m in UTM zone 45N.
         truth: (100, 160) label mask.
         outlines: The truth as a GeoPackage of two layers, clean ice and debris-covered ice.

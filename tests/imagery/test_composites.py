@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagery.band_names import bands_of_file
 from imagery.composites import composites_for, encode_png, message_tile, render, uncertainty_heatmap
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window
-from imagery.scene import SceneReader, bands_of_file, describe
+from imagery.scene_reader import SceneReader
 from tests.imagery.forge import write_geotiff
 
 

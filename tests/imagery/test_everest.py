@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from imagery import everest
 from imagery.classes import CLASSES
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
-from imagery.grid import shares_ground
+from imagery.grid import footprints_overlap
 from imagery.masks import rasterize_outlines
-from imagery.scene import SceneReader, check_has_data, describe
+from imagery.scene_reader import SceneReader
+from imagery.valid_pixels import check_has_data
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_the_bands_are_what_they_are_called(scene: everest.EverestScene) -> None
 def test_regions_share_no_ground_and_cover_the_scene(scene: everest.EverestScene) -> None:
     grids = {role: describe(scene.bands, region=window).grid for role, window in scene.regions.items()}
     assert set(grids) == {"pool", "validation", "test"}
-    assert not any(shares_ground(a, b) for a, b in combinations(grids.values(), 2))
+    assert not any(footprints_overlap(a, b) for a, b in combinations(grids.values(), 2))
     assert sum(grid.width * grid.height for grid in grids.values()) == 800 * 655
 
 

@@ -1,4 +1,3 @@
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from rasterio.warp import transform as warp
 
 from imagery.errors import SceneError
-from imagery.grid import Grid, Window, shares_ground, tile
+from imagery.grid import Grid, Window, footprints_overlap, tile
 
 UTM = Grid("EPSG:32645", (30.0, 0.0, 500000.0, 0.0, -30.0, 3000000.0), width=40, height=25)
 SOUTH_UP = Grid("EPSG:32645", (30.0, 0.0, 500000.0, 0.0, 30.0, 2999250.0), width=40, height=25)
@@ -118,18 +117,6 @@ def test_pixel_area_is_in_squared_crs_units() -> None:
     assert DEGREES.pixel_area() == 0.125
 
 
-def test_a_grid_survives_json() -> None:
-    for grid in (UTM, DEGREES, TURNED):
-        assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
-
-
-def test_unknown_and_missing_json_keys_are_errors() -> None:
-    with pytest.raises(SceneError, match="'colour'"):
-        Grid.from_json({**UTM.to_json(), "colour": 1})
-    with pytest.raises(SceneError, match=r"expected .*'width'"):
-        Grid.from_json({"crs": "EPSG:4326"})
-
-
 def test_a_singular_transform_is_refused() -> None:
     with pytest.raises(SceneError, match="invertible"):
         Grid("EPSG:32645", (30.0, 0.0, 0.0, 60.0, 0.0, 0.0), 10, 10)
@@ -182,12 +169,12 @@ def _shifted(cols: float, rows: float) -> Grid:
     [(0, 0, True), (39, 24, True), (40, 0, False), (0, 25, False), (-40, 0, False), (39, 25, False), (-39, -24, True)],
 )
 def test_grids_share_ground_from_one_common_pixel_on(cols: int, rows: int, shared: bool) -> None:
-    assert shares_ground(UTM, _shifted(cols, rows)) is shared
-    assert shares_ground(_shifted(cols, rows), UTM) is shared
+    assert footprints_overlap(UTM, _shifted(cols, rows)) is shared
+    assert footprints_overlap(_shifted(cols, rows), UTM) is shared
 
 
 def test_an_overlap_of_less_than_a_pixel_is_no_common_ground() -> None:
-    assert not shares_ground(UTM, _shifted(39.5, 24.5))
+    assert not footprints_overlap(UTM, _shifted(39.5, 24.5))
 
 
 def test_ground_is_compared_across_reference_systems() -> None:
@@ -196,10 +183,10 @@ def test_ground_is_compared_across_reference_systems() -> None:
     over = Grid("EPSG:4326", (width, 0.0, left, 0.0, -height, top), 10, 10)
     beside = Grid("EPSG:4326", (width, 0.0, right + width, 0.0, -height, top), 10, 10)
     far = Grid("EPSG:4326", (width, 0.0, left - 170.0, 0.0, -height, -top), 10, 10)
-    assert shares_ground(UTM, over)
-    assert shares_ground(over, UTM)
-    assert not shares_ground(UTM, beside)
-    assert not shares_ground(UTM, far)
+    assert footprints_overlap(UTM, over)
+    assert footprints_overlap(over, UTM)
+    assert not footprints_overlap(UTM, beside)
+    assert not footprints_overlap(UTM, far)
 
 
 def test_the_same_ground_in_the_next_utm_zone_is_common_ground() -> None:
@@ -208,8 +195,8 @@ def test_the_same_ground_in_the_next_utm_zone_is_common_ground() -> None:
     xs, ys = warp("EPSG:32645", "EPSG:32646", [790000.0 + 4500.0], [3100000.0 - 4500.0])
     there = Grid("EPSG:32646", (30.0, 0.0, xs[0], 0.0, -30.0, ys[0]), 300, 300)
     elsewhere = Grid("EPSG:32646", (30.0, 0.0, xs[0] + 20000.0, 0.0, -30.0, ys[0]), 300, 300)
-    assert shares_ground(here, there)
-    assert not shares_ground(here, elsewhere)
+    assert footprints_overlap(here, there)
+    assert not footprints_overlap(here, elsewhere)
 
 
 def test_grids_coincide_whether_the_crs_is_a_code_or_spelt_out() -> None:

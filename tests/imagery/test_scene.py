@@ -1,16 +1,20 @@
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
+from imagery.band_names import bands_of_file
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window
-from imagery.scene import BandSource, SceneReader, SceneSource, bands_of_file, check_has_data, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import BandSource
 from imagery.sensors import SENSORS
+from imagery.valid_pixels import check_has_data
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, forge_scene, write_geotiff
 
 RAMP = np.arange(2 * 6 * 8, dtype=np.int16).reshape(2, 6, 8)
@@ -122,14 +126,6 @@ def test_a_decimated_read_covers_the_whole_scene_within_the_side(tmp_path: Path)
     assert thin.max() > 195
 
 
-def test_a_scene_source_survives_json(tmp_path: Path) -> None:
-    scene = forge_scene(tmp_path / "a.tif")
-    source = describe(scene.bands, region=Window(1, 2, 50, 60), nodata=3)
-    assert SceneSource.from_json(json.loads(json.dumps(source.to_json()))) == source
-    with pytest.raises(SceneError, match="'extra'"):
-        SceneSource.from_json({**source.to_json(), "extra": 1})
-
-
 def test_band_names_come_from_descriptions_then_from_the_sensor(tmp_path: Path) -> None:
     seven = np.ones((7, 2, 2), dtype=np.uint8)
     plain = write_geotiff(tmp_path / "plain.tif", seven)
@@ -213,6 +209,17 @@ def test_a_file_without_a_place_on_earth_is_refused(tmp_path: Path) -> None:
         describe([_one_band(write_geotiff(tmp_path / "far.tif", ones, transform=far))])
 
 
+def test_a_file_placed_by_ground_control_points_alone_is_refused_with_the_advice_to_warp_it(tmp_path: Path) -> None:
+    corners = [
+        GroundControlPoint(row, col, 478000 + 30 * col, 3108140 - 30 * row) for row, col in ((0, 0), (4, 0), (0, 4))
+    ]
+    profile = {"driver": "GTiff", "height": 4, "width": 4, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "a.tif", "w", gcps=corners, crs="EPSG:32645", **profile) as dataset:
+        dataset.write(np.ones((1, 4, 4), dtype=np.uint8))
+    with pytest.raises(SceneError, match="only ground control points or RPCs; expected a geotransform: warp the file"):
+        describe([_one_band(tmp_path / "a.tif")])
+
+
 def test_wrong_bands_are_refused(tmp_path: Path) -> None:
     path = write_geotiff(tmp_path / "a.tif", RAMP)
     with pytest.raises(SceneError, match="found 2 bands; expected band 3 for 'red'"):
@@ -241,11 +248,19 @@ def test_a_scene_of_nothing_but_nodata_is_refused(tmp_path: Path) -> None:
     stack[0, 0, 0] = stack[1, 4, 4] = 9  # no pixel is valid in both bands
     path = write_geotiff(tmp_path / "a.tif", stack, nodata=0, descriptions=["red", "nir"])
     source = describe(bands_of_file(str(path), None))
-    with pytest.raises(SceneError, match="found no pixel of 5 rows x 5 columns that is valid in all of red, nir"):
+    with pytest.raises(SceneError, match="found no pixel of 5 rows x 5 columns that is valid in all of red, nir;"):
         check_has_data(source)
     stack[1, 0, 0] = 9
     write_geotiff(path, stack, nodata=0, descriptions=["red", "nir"])
     check_has_data(source)
+
+
+def test_a_band_without_any_valid_pixel_is_named(tmp_path: Path) -> None:
+    stack = np.zeros((2, 5, 5), dtype=np.uint8)
+    stack[0] = 9
+    path = write_geotiff(tmp_path / "a.tif", stack, nodata=0, descriptions=["red", "nir"])
+    with pytest.raises(SceneError, match=r"valid in all of red, nir \(nir without any valid pixel\); expected some"):
+        check_has_data(describe(bands_of_file(str(path), None)))
 
 
 def test_a_file_that_was_replaced_by_another_grid_is_noticed(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Scenes of files on several grids: thermal, panchromatic and quality bands, elevation, border."""
 
-import json
 import math
 from pathlib import Path
 
@@ -11,10 +10,13 @@ from numpy.typing import NDArray
 
 from imagery.border import BorderSource
 from imagery.channels import CHANNEL_SETS
+from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid, Window, tile
-from imagery.scene import BandSource, SceneReader, SceneSource, check_has_data, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import BandSource, SceneSource
 from imagery.sensors import sensor_bands
+from imagery.valid_pixels import check_has_data
 from tests.imagery.forge import NORTH_UP, UTM_45N, forge_scene, write_geotiff, write_polygons
 
 X, Y = NORTH_UP[2], NORTH_UP[5]
@@ -280,16 +282,6 @@ def test_a_scene_registered_before_borders_were_checked_is_read_as_it_is(tmp_pat
     assert source.border_sha256 is None
     with SceneReader(source) as reader:
         assert reader.valid_mask(source.grid.window).mean() == 0.5
-
-
-def test_a_source_with_dem_border_and_resampled_files_survives_json(tmp_path: Path, red: BandSource) -> None:
-    dem = band(write_geotiff(tmp_path / "dem.tif", np.ones((4, 4)), transform=pixels_of(60)), "elevation")
-    border = write_polygons(tmp_path / "border.geojson", {"border": [shapely.box(X, Y - 90, X + 90, Y)]})
-    source = describe([red], dem=dem, border=BorderSource(str(border)))
-    assert [item.path for item in source.resampled] == [dem.path]
-    assert SceneSource.from_json(json.loads(json.dumps(source.to_json()))) == source
-    with pytest.raises(SceneError, match="in a border"):
-        SceneSource.from_json({**source.to_json(), "border": {"path": "a.gpkg"}})
 
 
 def test_a_resampled_file_that_was_replaced_by_another_grid_is_noticed(tmp_path: Path, red: BandSource) -> None:

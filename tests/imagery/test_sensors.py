@@ -1,6 +1,6 @@
 import pytest
 
-from imagery.channels import INDICES, available
+from imagery.channels import INDICES, available_channels
 from imagery.errors import SceneError
 from imagery.sensors import SENSORS, holds_flags, sensor_bands
 
@@ -24,7 +24,7 @@ def test_bands_are_distinct_and_rise_in_wavelength_within_the_solar_range(sensor
 
 @pytest.mark.parametrize("sensor", sorted(SENSORS))
 def test_every_index_can_be_computed_for_every_sensor(sensor: str) -> None:
-    assert set(INDICES) <= set(available([band.name for band in sensor_bands(sensor)]))
+    assert set(INDICES) <= set(available_channels([band.name for band in sensor_bands(sensor)]))
 
 
 def test_only_the_thermal_bands_of_landsat_7_are_coarse() -> None:

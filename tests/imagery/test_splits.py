@@ -189,11 +189,13 @@ def test_windows_of_any_size_are_apart_where_no_pixel_is_in_both_and_at_home_whe
         layer[window.slices] = True
     meets = (painted[20:] & painted[:20].any(axis=0)).any(axis=(1, 2))
     assert 0.1 < meets.mean() < 0.9
-    kept = splits._apart_from(windows[20:], windows[:20])
+    kept = splits._without_overlap(windows[20:], windows[:20])
     assert kept == [window for window, met in zip(windows[20:], meets, strict=True) if not met]
     number = np.kron(np.arange(25).reshape(5, 5), np.ones((6, 6), dtype=int))
     homes = [set(number[layer]) for layer in painted]
-    assert splits._home(windows, cells).tolist() == [next(iter(home)) if len(home) == 1 else -1 for home in homes]
+    assert splits._containing_cell(windows, cells).tolist() == [
+        next(iter(home)) if len(home) == 1 else -1 for home in homes
+    ]
 
 
 def test_thirty_thousand_windows_are_split_without_a_table_of_all_pairs() -> None:

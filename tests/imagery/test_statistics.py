@@ -3,12 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
+from imagery import statistics
+from imagery.band_names import bands_of_file
+from imagery.border import BorderSource
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window, tile
-from imagery.scene import bands_of_file, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics, percentile_stretch
-from tests.imagery.forge import ForgedScene, forge_scene, write_geotiff
+from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene, write_geotiff, write_polygons
 
 
 def _nir_red(scene: ForgedScene) -> np.ndarray:
@@ -47,7 +53,7 @@ def test_a_constant_channel_gets_deviation_one(tmp_path: Path) -> None:
 def test_a_channel_without_a_valid_pixel_is_an_error(tmp_path: Path) -> None:
     path = write_geotiff(tmp_path / "a.tif", np.zeros((1, 4, 4), dtype=np.uint8), nodata=0, descriptions=["red"])
     source = describe(bands_of_file(str(path), None))
-    with pytest.raises(SceneError, match="no valid pixel of red in the windows"):
+    with pytest.raises(SceneError, match="no valid pixel of 'red' in the windows"):
         channel_statistics([(source, [source.grid.window])], ["red"])
     with pytest.raises(SceneError, match="no valid pixel of 'red' in the scene"):
         percentile_stretch(source, ["red"])
@@ -62,3 +68,81 @@ def test_a_stretch_spans_the_percentiles_of_valid_pixels(tmp_path: Path) -> None
     assert low == pytest.approx(2.98, abs=0.1)
     assert high == pytest.approx(98.02, abs=0.1)
     assert constant == (7.0, 8.0)
+
+
+SIDE = 1100
+# Decimated to 512 pixels a side, more than half of all rows and columns are left out; this is one of them.
+UNSAMPLED = int(np.setdiff1d(np.arange(500, SIDE), (np.arange(512) + 0.5) * SIDE // 512)[0])
+
+
+def _sparse(tmp_path: Path, valid: np.ndarray) -> SceneSource:
+    """A scene whose valid pixels hold 101, 102, ... 60100, 101, ... in row order."""
+    pixels = np.zeros((SIDE, SIDE), dtype=np.uint16)
+    pixels[valid] = 101 + np.arange(valid.sum()) % 60000
+    path = write_geotiff(tmp_path / "a.tif", pixels[None], nodata=0, descriptions=["red"], compress="deflate")
+    return describe(bands_of_file(str(path), None))
+
+
+def test_a_single_valid_pixel_that_the_decimated_sample_misses_is_found(tmp_path: Path) -> None:
+    valid = np.zeros((SIDE, SIDE), dtype=bool)
+    valid[UNSAMPLED, UNSAMPLED] = True
+    source = _sparse(tmp_path, valid)
+    with SceneReader(source) as reader:
+        assert np.isnan(reader.read_decimated(["red"], 512)).all()
+    assert percentile_stretch(source, ["red"]) == [(101.0, 102.0)]
+
+
+def test_scattered_valid_pixels_give_the_exact_percentiles_of_them_all(tmp_path: Path) -> None:
+    valid = np.zeros((SIDE, SIDE), dtype=bool)
+    valid.flat[np.random.default_rng(0).choice(SIDE * SIDE, 101, replace=False)] = True
+    # The values 101 to 201: every percentile is a whole number.
+    assert percentile_stretch(_sparse(tmp_path, valid), ["red"]) == [(103.0, 199.0)]
+
+
+def test_valid_pixels_in_the_last_corner_only_are_found(tmp_path: Path) -> None:
+    valid = np.zeros((SIDE, SIDE), dtype=bool)
+    valid[-1, -2:] = True
+    assert percentile_stretch(_sparse(tmp_path, valid), ["red"], 0, 100) == [(101.0, 102.0)]
+
+
+def test_a_border_thinner_than_the_step_of_the_sample_leaves_its_pixels(tmp_path: Path) -> None:
+    everywhere = _sparse(tmp_path, np.ones((SIDE, SIDE), dtype=bool))
+    left, top = NORTH_UP[2], NORTH_UP[5] - 30 * UNSAMPLED
+    strip = shapely.box(left, top - 30, left + 30 * 101, top)  # one row, 101 columns
+    border = write_polygons(tmp_path / "border.gpkg", {"border": [strip]})
+    source = describe(everywhere.bands, border=BorderSource(str(border)))
+    with SceneReader(source) as reader:
+        assert np.isnan(reader.read_decimated(["red"], 512)).all()
+        values = reader.read(["red"], Window(UNSAMPLED, 0, 1, 101))
+    assert percentile_stretch(source, ["red"], 0, 100) == [(values.min(), values.max())]
+
+
+def test_a_channel_with_gaps_is_read_fully_while_the_others_keep_their_sample(tmp_path: Path) -> None:
+    red = np.tile(np.arange(SIDE, dtype=np.float32) + 1, (SIDE, 1))
+    nir = np.full_like(red, np.nan)
+    nir[-1, -1] = 7
+    path = write_geotiff(tmp_path / "a.tif", np.stack([red, nir]), descriptions=["red", "nir"])
+    source = describe(bands_of_file(str(path), None))
+    alone = percentile_stretch(source, ["red"])
+    assert percentile_stretch(source, ["red", "nir"]) == [*alone, (7.0, 8.0)]
+
+
+def test_a_channel_without_any_valid_pixel_is_named_beside_those_that_have_some(tmp_path: Path) -> None:
+    stack = np.zeros((2, 4, 4), dtype=np.uint8)
+    stack[0, :, 0] = 9
+    path = write_geotiff(tmp_path / "a.tif", stack, nodata=0, descriptions=["red", "nir"])
+    source = describe(bands_of_file(str(path), None))
+    with pytest.raises(SceneError, match=r"found no valid pixel of 'nir' in the scene, but 4 of 'red'; expected some"):
+        percentile_stretch(source, ["red", "nir"])
+    with pytest.raises(SceneError, match=r"no valid pixel of 'nir' in the windows given, but 4 of 'red'"):
+        channel_statistics([(source, tile(4, 4, 2))], ["red", "nir"])
+
+
+def test_many_valid_pixels_are_sampled_evenly_in_bounded_memory() -> None:
+    sample, most = statistics._ValidSample(), statistics._ValidSample._MOST
+    for start in range(0, 3 * most, 1000):
+        values = np.arange(start, start + 1000, dtype=np.float32)
+        sample.add(np.stack([values, np.full_like(values, np.nan)], axis=1))
+        assert sample.values.size <= most
+    # Of 3 x 2^18 values every fourth is kept.
+    np.testing.assert_array_equal(sample.values, np.arange(0, start + 1000, 4, dtype=np.float32))

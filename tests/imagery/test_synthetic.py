@@ -9,10 +9,11 @@ import shapely
 from numpy.typing import NDArray
 
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.masks import rasterize_outlines
-from imagery.scene import SceneReader, describe
+from imagery.scene_reader import SceneReader
 from imagery.sensors import sensor_bands
 from imagery.synthetic import BANDS, SENSOR, SyntheticScene, write_scene
 from imagery.synthetic_noise import fractal, smooth, white

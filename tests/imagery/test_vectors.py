@@ -1,4 +1,8 @@
+import json
+import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -122,3 +126,113 @@ def test_a_field_of_numbers_named_class_is_nobodys_legend(tmp_path: Path) -> Non
         )
     assert len(read_layer(str(path), "at_0", GRID, class_name="clean ice").polygons) == 1
     assert len(read_layer(str(path), "at_50", GRID, class_name="clean ice").polygons) == 0
+
+
+SQUARE = _ground(shapely.box(0, 0, 5, 5))
+LOCAL_CRS = (
+    'ENGCRS["Undefined Cartesian SRS",EDATUM["x"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
+)
+
+
+def _geojson(path: Path, *geometries: dict[str, Any] | None) -> None:
+    features = [{"type": "Feature", "properties": {}, "geometry": geometry} for geometry in geometries]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def _triangulated(path: Path) -> None:
+    """A 3-D surface of triangles (WKB type TIN Z), as multipatch shapefiles hold them."""
+    corners = [(500000, 3000000, 1), (500005, 3000000, 1), (500005, 3000005, 1), (500000, 3000000, 1)]
+    ring = struct.pack("<I12d", 4, *(number for corner in corners for number in corner))
+    surface = struct.pack("<BII", 1, 1016, 1) + struct.pack("<BII", 1, 1017, 1) + ring
+    pyogrio.raw.write(
+        path,
+        np.array([SQUARE.wkb, surface], dtype=object),
+        field_data=[np.array([1, 2])],
+        fields=["i"],
+        geometry_type="Unknown",
+        crs=UTM_45N,
+    )
+
+
+def _damaged(path: Path, change: Callable[[Path], None]) -> None:
+    write_polygons(path, {path.stem: [SQUARE] * 3})
+    change(path)
+
+
+def _in_latin_1(path: Path) -> None:
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(np.array([SQUARE])),
+        field_data=[np.array(["Übergossene Alm"], dtype=object)],
+        fields=["class"],
+        geometry_type="Polygon",
+        crs=UTM_45N,
+        encoding="ISO-8859-1",
+    )
+    path.with_suffix(".cpg").write_text("UTF-8")
+
+
+FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "surface of triangles": (
+        "a.gpkg",
+        _triangulated,
+        "no polygons or have rings that are not closed, the first is feature 2",
+    ),
+    "open ring": (
+        "a.geojson",
+        lambda path: _geojson(path, {"type": "Polygon", "coordinates": [[[87, 27], [87.1, 27], [87.1, 27.2]]]}),
+        "closed",
+    ),
+    "nothing but null": ("a.geojson", lambda path: _geojson(path, None), "found no geometry in layer 'a'"),
+    "empty polygon": (
+        "a.geojson",
+        lambda path: _geojson(path, {"type": "Polygon", "coordinates": []}),
+        "found no geometry in layer 'a'",
+    ),
+    "coordinates that are none": (
+        "a.geojson",
+        lambda path: _geojson(path, {"type": "Polygon", "coordinates": [[1, 2]]}),
+        "invalid Point",
+    ),
+    "CRS without a place on Earth": (
+        "a.gpkg",
+        lambda path: write_polygons(path, {"a": [SQUARE]}, crs=LOCAL_CRS) and None,
+        "no transformation from",
+    ),
+    "truncated GeoJSON": (
+        "a.geojson",
+        lambda path: path.write_text('{"type": "FeatureCollection", "features": [{"ty') and None,
+        "Unterminated string",
+    ),
+    "truncated GeoPackage": (
+        "a.gpkg",
+        lambda path: _damaged(path, lambda file: file.write_bytes(file.read_bytes()[:5000]) and None),
+        "malformed",
+    ),
+    "truncated shapefile": (
+        "a.shp",
+        lambda path: _damaged(path, lambda file: file.write_bytes(file.read_bytes()[:300]) and None),
+        "fread",
+    ),
+    "shapefile without an index": (
+        "a.shp",
+        lambda path: _damaged(path, lambda file: file.with_suffix(".shx").unlink()),
+        r"Unable to open .*a\.shx",
+    ),
+    "text in another encoding": ("a.shp", _in_latin_1, "attributes that are not valid utf-8; expected text in the enc"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # GDAL's own, about some of these files
+def test_a_file_that_the_libraries_cannot_read_is_refused_by_its_name(tmp_path: Path, fault: str) -> None:
+    name, write, message = FAULTY[fault]
+    write(tmp_path / name)
+    with pytest.raises(OutlineError, match=rf"{tmp_path / name}: .*{message}"):
+        read_layer(str(tmp_path / name), None, GRID, class_name="clean ice")
+
+
+def test_features_without_a_geometry_are_ignored_beside_others(tmp_path: Path) -> None:
+    corners = shapely.box(86.9, 27.1, 87.1, 27.2)  # around the grid's first pixel
+    _geojson(tmp_path / "a.geojson", None, shapely.geometry.mapping(corners))
+    assert len(read_layer(str(tmp_path / "a.geojson"), None, GRID).polygons) == 1

@@ -16,9 +16,9 @@ from catalog import jobs
 from catalog.records import JobKind, Proposal, ProposalState, Round, RoundState
 from catalog.secrets import Secrets
 from catalog.settings import Settings
+from imagery.describe_scene import describe
 from imagery.everest import EverestScene, prepare
 from imagery.masks import rasterize_outlines
-from imagery.scene import describe
 from tests.real_services import LabelStudioServer, free_port
 from tests.system.loop_system import LoopSystem
 

@@ -33,7 +33,7 @@ from catalog.records import (
 from imagery.classes import CLASSES
 from imagery.grid import Window
 from imagery.masks import mask_from_geotiff
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from labeling.predictions import score_of
 from labeling.regions import decode_result

@@ -10,8 +10,8 @@ from catalog import jobs, scorings
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, now
 from catalog.registry import ModelVersion
+from imagery.describe_scene import describe
 from imagery.grid import Window
-from imagery.scene import describe
 from models.card import ModelCard
 from models.heads import Head, head_classes, logits_per_network
 from models.segmenter import build_segmenter

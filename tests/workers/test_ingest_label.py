@@ -29,8 +29,9 @@ from catalog.records import (
 from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
-from imagery.scene import BandSource, describe
+from imagery.scene_source import BandSource
 from labeling.errors import EventError, RegionError
 from labeling.regions import BrushRegion, PolygonRegion, encode_polygon
 from services import raster_keys

@@ -6,7 +6,7 @@ import torch
 from catalog.records import Label, Patch, Proposal, SceneRole
 from imagery.classes import UNKNOWN
 from imagery.masks import mask_to_geotiff
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from services import raster_keys
 from services.places import raster_store
 from services.scenes import source_of, window_of

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene
 from imagery.classes import UNKNOWN
-from imagery.scene import BandSource, describe
+from imagery.describe_scene import describe
+from imagery.scene_source import BandSource
 from services import raster_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of

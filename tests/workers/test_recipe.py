@@ -13,8 +13,10 @@ from catalog.records import SceneRole
 from catalog.settings import Settings
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.describe_scene import describe
 from imagery.grid import Window
-from imagery.scene import BandSource, SceneReader, describe
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import BandSource
 from imagery.statistics import ChannelStatistics
 from models.heads import CLEAN, DEBRIS, Head, decide
 from models.losses import LOSS_NAMES

@@ -11,7 +11,7 @@ from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard
 from catalog.settings import Settings
 from imagery.classes import UNKNOWN
 from imagery.errors import SceneError
-from imagery.scene import SceneReader
+from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
 from models.measures import reduce_mean, reduce_top_share

@@ -22,9 +22,10 @@ from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, Sco
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
+from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.maps import read_map
-from imagery.scene import BandSource, describe
+from imagery.scene_source import BandSource
 from models.bundle import write_bundle
 from models.segmenter import build_segmenter
 from models.unet import UNetConfig

@@ -8,9 +8,10 @@ from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
 from imagery.border import BorderSource
 from imagery.classes import UNKNOWN
+from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.masks import mask_from_geotiff
-from imagery.scene import describe
+from imagery.scene_source import BandSource
 from services import raster_keys
 from services.places import raster_store
 from tests.imagery.forge import forge_scene, write_geotiff, write_polygons
@@ -99,6 +100,22 @@ def test_the_truth_is_unknown_outside_the_border(catalog, tmp_path):
     truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene_id)))
     np.testing.assert_array_equal(truth[:, :80], forged.truth[:, :80])
     assert (truth[:, 80:] == UNKNOWN.value).all()
+
+
+def test_a_scene_with_few_valid_pixels_is_ready(catalog, tmp_path):
+    scene_id = register(catalog, forge_scene(tmp_path / "a.tif"), SceneRole.POOL)
+    side = 1100  # decimated to 512 pixels a side to choose the stretch: row 500 is not in that sample
+    pixels = np.zeros((side, side), dtype=np.uint8)
+    pixels[500, 500:504] = [50, 60, 70, 80]
+    path = write_geotiff(tmp_path / "sparse.tif", pixels, nodata=0)
+    with catalog.database.write() as session:
+        source = describe([BandSource("red", str(path), 1)])
+        session.get_one(Scene, scene_id).source = source.to_json()
+    tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
+    with catalog.read() as session:
+        scene = session.get_one(Scene, scene_id)
+        assert scene.state is SceneState.READY
+        assert scene.stretch["red"] == pytest.approx([50.6, 79.4])
 
 
 def test_outlines_that_miss_the_scene_reject_it(catalog, tmp_path):

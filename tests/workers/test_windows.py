@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from imagery.classes import UNKNOWN
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window, tile
-from imagery.scene import SceneReader, describe
+from imagery.scene_reader import SceneReader
 from imagery.stitching import stitch
 from imagery.synthetic import write_scene
 from tests.imagery.forge import forge_scene

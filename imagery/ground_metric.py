@@ -1,4 +1,4 @@
-"""How far apart the pixels of a scene lie on the ground, which is not what their map coordinates say."""
+"""How far apart the pixels of a scene lie on the Earth's surface, which differs from their distance on the map."""
 
 from typing import Final
 
@@ -6,28 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.grid import Grid, Window
-from imagery.projection import ground_offsets
+from imagery.projection import geodesic_offsets
 
-# Nodes per axis. Those of a whole Landsat scene are 25 km apart, between which no scale of a projection departs from a
-# straight line by more than some millionths.
+# Nodes per axis. Those of a whole Landsat scene are 25 km apart; between them the scale of a projection departs from a
+# straight line by only some millionths.
 _NODES: Final = 9
 
 
 class GroundMetric:
-    """Lengths on the ground of the steps from each pixel of a scene to the next column and to the next row.
+    """Lengths on the Earth's surface of the steps from each pixel of a scene to the next column and the next row.
 
-    A projection stretches the ground, by place and often by direction: up to 0.1 % in UTM, 13 % at 28 degrees north in
-    Web Mercator (where a slope of 45 degrees would read 41.4), and a pixel in degrees has no one length at all. So the
-    steps are measured on the ellipsoid (Karney 2013, Algorithms for geodesics), at nodes over the whole scene, and
-    their products are linear between these: they depend on the place alone, so that windows agree with the whole.
-    Products, unlike components east and north, are smooth at the poles too.
+    A projection distorts lengths, depending on place and often on direction: by up to 0.1 % in UTM and by 13 % at 28
+    degrees north in Web Mercator (where a slope of 45 degrees would read 41.4), and a pixel in degrees has different
+    lengths in its two directions. Therefore the steps are measured on the ellipsoid (Karney 2013, Algorithms for
+    geodesics) at nodes spread over the whole scene, and their products are interpolated linearly between the nodes.
+    They depend on the place alone, so that windows agree with the whole scene. Products, unlike components east and
+    north, are smooth at the poles too.
     """
 
     def __init__(self, grid: Grid) -> None:
         """Measure the steps of a scene.
 
         Raises:
-            SceneError: The grid's CRS cannot be related to WGS 84.
+            SceneError: The grid's CRS has no transformation to WGS 84.
         """
         # From the first pixel's centre to the last one's; half a pixel to either side of each is still on the grid.
         self._rows = np.linspace(0.5, grid.height - 0.5, _NODES, dtype=np.float64)
@@ -36,7 +37,7 @@ class GroundMetric:
         self._products = np.stack([(a * b).sum(axis=0) for a, b in ((across, across), (across, down), (down, down))])
 
     def at(self, window: Window) -> NDArray[np.float64]:
-        """The metric at the pixels of a window: the coefficients E, F and G of the first fundamental form.
+        """Return the metric at the pixels of a window: the coefficients E, F, G of the first fundamental form.
 
         Args:
             window: Relative to the grid.
@@ -54,7 +55,11 @@ class GroundMetric:
 def _steps(
     grid: Grid, rows: NDArray[np.float64], cols: NDArray[np.float64], to_next: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """East and north of a step of (rows, columns) at rows x cols, (2, len(rows), len(cols)); half ahead, half back."""
+    """Measure a step of `to_next` (rows, columns), centred on each node.
+
+    Returns:
+        (2, len(rows), len(cols)) metres: the components east and north.
+    """
     row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
 
     def place(share: float) -> NDArray[np.float64]:
@@ -62,10 +67,10 @@ def _steps(
         at_row, at_col = row + share * to_next[0], col + share * to_next[1]
         return np.column_stack([a * at_col + b * at_row + c, d * at_col + e * at_row + f])
 
-    ahead, back = (ground_offsets(place(0.0), place(share), grid.crs) for share in (0.5, -0.5))
+    ahead, back = (geodesic_offsets(place(0.0), place(share), grid.crs) for share in (0.5, -0.5))
     return (ahead - back).reshape(2, len(rows), len(cols))
 
 
 def _linear(at: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (len(at), len(nodes)) that interpolate what is known at the nodes."""
-    return np.column_stack([np.interp(at, nodes, only_this) for only_this in np.eye(len(nodes))])
+    """Weights (len(at), len(nodes)) of linear interpolation between nodes."""
+    return np.column_stack([np.interp(at, nodes, unit) for unit in np.eye(len(nodes))])

@@ -10,7 +10,7 @@ from pyproj import CRS, Transformer
 
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
-from imagery.ground import GroundMetric
+from imagery.ground_metric import GroundMetric
 from imagery.terrain import slope_degrees
 
 # 300 x 300 pixels of about 30 m, around 87 E, 28 N unless said otherwise.

@@ -1,0 +1,86 @@
+"""Describing a scene: its files' headers and its border are checked before any pixel is read."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from imagery.border import Border, BorderSource
+from imagery.channels import ELEVATION, INDICES
+from imagery.errors import SceneError
+from imagery.geotiff import grid_of, open_geotiff
+from imagery.grid import Grid, Window
+from imagery.resampling import check_overlaps
+from imagery.scene_source import BandSource, FileGrid, SceneSource
+
+
+def describe(
+    bands: Sequence[BandSource],
+    region: Window | None = None,
+    nodata: float | None = None,
+    *,
+    dem: BandSource | None = None,
+    border: BorderSource | None = None,
+) -> SceneSource:
+    """Check that the bands make a scene, and return its description. Reads headers and the border, no pixels.
+
+    Args:
+        bands: At least one band; names distinct. The grid of the first band's file becomes the scene's grid, so the
+            first band should have the resolution wanted (on Sentinel-2 not the coastal band, of 60 m).
+        region: The part of the first band's file that is the scene; all of it if None.
+        nodata: A value that means no data in every band, in addition to the nodata values of the files; not in the DEM.
+        dem: Elevation in metres, named "elevation", of any resolution and CRS; gives the channels elevation and slope.
+        border: Polygons in any CRS; pixels whose centre lies in none of them have no data in any channel.
+
+    Raises:
+        SceneError: A file is not a GeoTIFF, has no CRS or geotransform, lacks the band, holds complex numbers, or does
+            not overlap the scene; the grid's CRS cannot be transformed to WGS 84; the region reaches beyond the first
+            band's file; names repeat or hide an index.
+        OutlineError: The border cannot be read, or does not overlap the scene.
+    """
+    rasters = (*bands, dem) if dem else tuple(bands)
+    _check_names([raster.name for raster in rasters])
+    if dem and dem.name != ELEVATION:
+        raise SceneError(f"found a digital elevation model named {dem.name!r}; expected the name {ELEVATION!r}")
+    if nodata is not None and not np.isfinite(nodata):
+        raise SceneError(
+            f"found the nodata value {nodata}; expected a finite one (NaN and infinities never count as data)"
+        )
+    grids = {path: _checked_grid(path, rasters) for path in dict.fromkeys(raster.path for raster in rasters)}
+    first_grid = grids[rasters[0].path]
+    region = region or first_grid.window
+    grid = first_grid.subgrid(region)
+    grid.footprint_wgs84()  # raises SceneError for coordinates outside the CRS's area of use
+    resampled = tuple(
+        FileGrid(path, file_grid) for path, file_grid in grids.items() if not first_grid.coincides(file_grid)
+    )
+    for item in resampled:
+        check_overlaps(item.path, item.grid, grid)
+    offset = (region.row_off, region.col_off)
+    border_sha256 = Border(border, grid).sha256 if border else None
+    return SceneSource(tuple(bands), grid, offset, nodata, resampled, dem, border, border_sha256)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if not names or repeated or not all(names):
+        raise SceneError(f"found the band names {list(names)}; expected at least one, none empty, each only once")
+    if hidden := sorted(set(names) & set(INDICES)):
+        raise SceneError(f"found bands named {hidden}, which are the names of indices; expected other names")
+
+
+def _checked_grid(path: str, rasters: Sequence[BandSource]) -> Grid:
+    """Return the grid of a file, after checking that it holds the rasters that are said to lie in it."""
+    with open_geotiff(path) as dataset:
+        for raster in rasters:
+            if raster.path != path:
+                continue
+            if raster.index not in dataset.indexes:
+                raise SceneError(
+                    f"{path}: found {dataset.count} bands; expected band {raster.index} for {raster.name!r}"
+                )
+            if dataset.dtypes[raster.index - 1].startswith("complex"):
+                raise SceneError(
+                    f"{path}: found {dataset.dtypes[raster.index - 1]} in band {raster.index}; expected real numbers"
+                )
+        return grid_of(dataset)

@@ -1,0 +1,178 @@
+"""Reading channels of a scene by window.
+
+A scene's bands may lie in several GeoTIFF files. Files on another grid than the scene's (another resolution, extent or
+CRS) are resampled as they are read (see `imagery.resampling`), so that no copy on disk is needed.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader
+
+from imagery.border import Border, BorderSource
+from imagery.channels import ELEVATION, SLOPE, bands_needed, compute_channel
+from imagery.errors import SceneError
+from imagery.geotiff import grid_of, open_geotiff
+from imagery.grid import Grid, Window
+from imagery.ground_metric import GroundMetric
+from imagery.scene_file import SceneFile
+from imagery.scene_source import BandSource, SceneSource
+from imagery.sensors import holds_flags
+from imagery.terrain import slope_degrees
+
+
+class SceneReader:
+    """Reads channels of a scene by window. A context manager: opens each file once, closes them all.
+
+    Not to be shared between threads, because GDAL's datasets are not thread-safe.
+    """
+
+    def __init__(self, source: SceneSource) -> None:
+        self.source = source
+        self._stack = ExitStack()
+        self._files: dict[str, SceneFile] = {}
+        self._border: Border | None = None
+
+    def __enter__(self) -> Self:
+        """Open the files.
+
+        Raises:
+            SceneError: A file cannot be read, or is no longer the one that was described: its grid or the border has
+                changed.
+            OutlineError: The border cannot be read.
+        """
+        with ExitStack() as stack:
+            for path in dict.fromkeys(raster.path for raster in self.source.rasters):
+                self._files[path] = self._open(path, stack.enter_context(open_geotiff(path)))
+            self._border = self._read_border(self.source.border) if self.source.border else None
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        self._files.clear()
+
+    def read(self, channels: Sequence[str], window: Window) -> NDArray[np.float32]:
+        """Read channels of a window.
+
+        Args:
+            channels: Names of channels (`SceneSource.channel_names`), in the order wanted.
+            window: Relative to the scene's grid.
+
+        Returns:
+            (C, h, w) digital numbers for bands, -1 to 1 for an index, metres for elevation, degrees for slope. NaN
+            where a channel is invalid: outside the border or the file, where the file's nodata value, mask or alpha
+            band or the scene's nodata value says so, and where the value is NaN or infinite.
+
+        Raises:
+            SceneError: A channel is unknown, the window reaches beyond the scene, or the pixels cannot be read.
+        """
+        return self._read(channels, window, window.shape)
+
+    def read_decimated(self, channels: Sequence[str], longest_side: int) -> NDArray[np.float32]:
+        """Read channels of the whole scene, decimated (nearest pixel) to at most `longest_side` pixels a side.
+
+        Returns and raises as `read`.
+        """
+        grid = self.source.grid
+        factor = max(1.0, max(grid.height, grid.width) / longest_side)
+        shape = (max(1, int(grid.height / factor)), max(1, int(grid.width / factor)))
+        return self._read(channels, grid.window, shape)
+
+    def valid_mask(self, window: Window) -> NDArray[np.bool_]:
+        """Return where every band of the scene is valid, (h, w).
+
+        Elevation does not count: a gap in the DEM hides nothing that the bands show.
+
+        Raises:
+            SceneError: As `read`.
+        """
+        invalid = np.isnan(self.read(self.source.band_names, window))
+        valid: NDArray[np.bool_] = ~np.logical_or.reduce(invalid, axis=0)
+        return valid
+
+    def _read(self, channels: Sequence[str], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Read a window, decimated to `shape` if that is smaller than the window."""
+        self.source.grid.check_inside(window)
+        needed = bands_needed(channels, self.source.raster_names)
+        bands: dict[str, NDArray[np.float32]] = {}
+        for path in self._files:
+            in_this_file = [band for band in self.source.bands if band.path == path and band.name in needed]
+            if in_this_file:
+                bands |= self._read_bands(in_this_file, window, shape)
+        if self.source.dem and ELEVATION in needed:
+            dem = self.source.dem
+            bands[ELEVATION] = self._files[dem.path].read([dem.index], window, shape, None)[0]
+        if SLOPE in channels and SLOPE not in bands:
+            bands[SLOPE] = self._slope(window) if shape == window.shape else self._decimated_slope(window, shape)
+        stack = np.stack([compute_channel(channel, bands) for channel in channels])
+        if self._border is not None:
+            grid = self.source.grid.subgrid(window).with_shape(shape)
+            stack[:, ~self._border.inside(grid.affine, shape)] = np.nan
+        return stack
+
+    def _read_bands(
+        self, bands: Sequence[BandSource], window: Window, shape: tuple[int, int]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Read bands of one file; returns arrays (h, w) by name, NaN where invalid."""
+        indexes = [band.index for band in bands]
+        categorical = [band.index for band in bands if holds_flags(band.name)]
+        pixels = self._files[bands[0].path].read(indexes, window, shape, self.source.nodata, categorical)
+        return dict(zip((band.name for band in bands), pixels, strict=True))
+
+    def _slope(self, window: Window) -> NDArray[np.float32]:
+        """Return the slope of a window in degrees, exactly as it would be cut from the slope of the whole scene."""
+        elevation = next(raster for raster in self.source.rasters if raster.name == ELEVATION)
+        nodata = None if self.source.dem else self.source.nodata
+        padded = self._files[elevation.path].read_padded(elevation.index, window, nodata)
+        return slope_degrees(padded, self._metric.at(window))
+
+    @cached_property
+    def _metric(self) -> GroundMetric:
+        return GroundMetric(self.source.grid)
+
+    def _decimated_slope(self, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the slope at the nearest pixels; computed from decimated elevation it would be too flat."""
+        height, width = shape
+        rows = ((np.arange(height) + 0.5) * window.height / height).astype(int)
+        cols = ((np.arange(width) + 0.5) * window.width / width).astype(int)
+        lines = (Window(window.row_off + int(row), window.col_off, 1, window.width) for row in rows)
+        return np.stack([self._slope(line)[0, cols] for line in lines])
+
+    def _read_border(self, source: BorderSource) -> Border:
+        """Read the border, after checking that it is still the one that was described."""
+        border = Border(source, self.source.grid)
+        if self.source.border_sha256 not in {None, border.sha256}:
+            raise SceneError(
+                f"{source.path}: found another border than the one with which the scene was registered (SHA-256 "
+                f"{border.sha256}, expected {self.source.border_sha256}): put the old file back, or register the scene "
+                "with the new one as a new scene"
+            )
+        return border
+
+    def _open(self, path: str, dataset: DatasetReader) -> SceneFile:
+        """Take over an open dataset, after checking that its grid is still the one that was described."""
+        source = self.source
+        found = grid_of(dataset)
+        file_grid = next((item.grid for item in source.resampled if item.path == path), None)
+        row, col = source.offset
+        region = Window(row, col, source.grid.height, source.grid.width)
+        same = found.coincides(file_grid) if file_grid else found.subgrid(region).coincides(source.grid)
+        if not same:
+            raise SceneError(
+                f"found {_describe_grid(path, found)}; expected the grid on which the scene was registered: "
+                "the file was replaced, register it as a new scene"
+            )
+        data_bands = {raster.index for raster in source.rasters if raster.path == path}
+        return SceneFile(dataset, source.grid, source.offset, file_grid, data_bands)
+
+
+def _describe_grid(path: str, grid: Grid) -> str:
+    return f"{path} has {grid.width} x {grid.height} px, {grid.crs}, transform {grid.transform}"
