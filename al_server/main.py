@@ -9,6 +9,7 @@ from al_server.app import create_app
 from catalog.context import Catalog
 from catalog.logs import configure_logging
 from catalog.settings import Settings
+from services.strategies import check_settings
 
 THREADS = 8
 
@@ -20,6 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging()
     settings = Settings()
+    check_settings(settings)
     port = urlsplit(settings.api_url).port or 80
     waitress.serve(
         create_app(Catalog(settings)),

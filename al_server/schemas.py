@@ -223,6 +223,7 @@ class ScoringAnswer(BaseModel):
     )
     started_at: datetime
     completed_at: datetime | None
+    removed_at: datetime | None = Field(description="since when its scores and maps are removed; null: they are kept")
 
 
 class RoundAccepted(BaseModel):

@@ -164,13 +164,13 @@ class Settings(BaseSettings):
         description="Share of a large pool that all passes are spent on: what one pass without dropout finds most "
         "uncertain, by either entropy. 1: all of it, which ranking by `mutual_information` needs.",
     )
-    keep_scorings: int = Field(
-        2, ge=1, description="Scorings whose scores, maps and views are kept; older ones are removed."
-    )
     mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="What the passes are computed in; `auto`: bfloat16 where the device computes in it."
     )
     inference_batch_size: int = Field(8, ge=1, description="Patches predicted together, for maps and evaluation.")
+    keep_scorings: int = Field(
+        2, ge=1, description="Scorings whose scores, maps and views are kept; older ones are removed."
+    )
     outline_smoothing_px: float = Field(
         0.0,
         ge=0,

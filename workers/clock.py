@@ -21,6 +21,7 @@ from catalog.registry import registry_of
 from catalog.settings import Settings
 from services import rounds
 from services.promotion import settle_intents
+from services.strategies import check_settings
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ def _open_next_round(catalog: Catalog) -> None:
 def main() -> None:
     """Tick until told to stop."""
     configure_logging()
-    catalog = Catalog(Settings())
+    settings = Settings()
+    check_settings(settings)
+    catalog = Catalog(settings)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

@@ -10,7 +10,6 @@ from benchmarks.catalog_stages import METHODS, ROUND_SIZE
 from catalog import candidates, scorings, training
 from catalog.database import Database
 from catalog.records import Job, Label, Patch, PatchState, Proposal, Round, Scene, SceneRole, Score, Shard
-from catalog.settings import Strategy
 
 PATCHES = 10_000
 POOL = PATCHES * (SCENES - 2) // SCENES
@@ -62,7 +61,7 @@ def test_labels_of_the_last_round_are_new(filled: Database) -> None:
 
 def test_the_head_of_the_ranking_can_be_labelled_whole(filled: Database, tmp_path: Path) -> None:
     with filled.read() as session:
-        of_round = Round(strategy=Strategy.ENTROPY_TOP10, size=1, seed=0, scoring_id=3)
+        of_round = Round(strategy="entropy_top10", measure="entropy_top10", size=1, seed=0, scoring_id=3)
         before = [item.patch_id for item in candidates.ranked(session, of_round, 0.0)]
     label_top(filled, share=0.6)
     with filled.read() as session:
