@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.ranking_schemes import ENTRY, Outcome, Scheme, at, full, overlap, tenth, top
 from benchmarks.ranking_scores import PoolScores, Scores
 from benchmarks.ranking_shown import ESTIMATES
-from catalog.sharding import SURVEYED
+from catalog.sharding import SCREENED_MEASURES
 from models.measures import MEASURES
 
 OWN: Final = "independent, each patch its own"
@@ -215,7 +215,7 @@ def _certain(pool: PoolScores, measure: int) -> Agreement:
 def _surveyed(pool: PoolScores, passes: int, share: float, measure: int) -> Agreement:
     """Judge all passes on what a pass without dropout ranks high by either entropy."""
     patches = pool.certain.shape[-1]
-    entropies = [scores for scores, name in zip(pool.certain, MEASURES, strict=True) if name in SURVEYED]
+    entropies = [scores for scores, name in zip(pool.certain, MEASURES, strict=True) if name in SCREENED_MEASURES]
     contested = np.unique(np.concatenate([top(scores, math.ceil(share * patches)) for scores in entropies]))
     cost = 1 + ENTRY + len(contested) / patches * (passes + ENTRY)
     outcomes = [

@@ -37,7 +37,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
         training.enqueue_if_due(session, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
-            retention.enqueue_if_due(session, catalog.settings.keep_scorings)
+        retention.enqueue_if_due(session, catalog.settings.keep_scorings)
     _open_next_round(catalog)
     catalog.sweep()
 

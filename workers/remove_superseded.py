@@ -17,8 +17,8 @@ from services import raster_keys
 from services.places import raster_store
 from workers.jobs import Work
 
-SCORES_TOGETHER: Final = 2000  # about 20 ms of one transaction: on SQLite a label event waits that long
-# After so long the job ends, and the clock enqueues it again: rounds are published by the same worker.
+SCORES_TOGETHER: Final = 1000  # 0.1 s of one transaction on a busy machine: on SQLite a label event waits that long
+# Then the job ends, and the clock enqueues it again behind the other jobs of its queue, which publish rounds.
 SECONDS_AT_ONCE: Final = 30.0
 
 Picture = tuple[int, str]
