@@ -241,7 +241,7 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
         undone = _undone(session, scoring)
         with_a_job = _shards_with_a_job(session, (*OPEN, JobState.FAILED, JobState.CANCELLED))
         have_jobs = undone and with_a_job.issuperset(undone)
-        is_done = not undone and is_shortlist_planned(session, scoring, settings.mc_contested_share)
+        is_done = not undone and is_shortlist_planned(session, scoring, settings.mc_shortlist_share)
         if have_jobs or (is_done and scoring == newest(session)):
             return None
     return jobs.enqueue(session, JobKind.SCORE_POOL)

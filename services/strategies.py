@@ -12,6 +12,7 @@ from typing import Final
 from catalog.records import Proposal, ProposalReason, Round
 from catalog.rounds import Choice
 from catalog.settings import Settings
+from catalog.settings_sources import SettingsError
 from services.acquisition import Pool, choose, draw
 
 NATS: Final = "nats"
@@ -140,14 +141,13 @@ def check_settings(settings: Settings) -> None:
     """Check that the pool is scored as the strategy of automatic rounds needs it.
 
     Raises:
-        ValueError: the strategy needs all passes on every patch, and the settings spend them on a shortlist.
+        SettingsError: the strategy needs all passes on every patch, and the settings spend them on a shortlist.
     """
     chosen = STRATEGIES.get(settings.round_strategy)
-    if chosen is not None and chosen.needs.monte_carlo and settings.mc_contested_share < 1:
-        raise ValueError(
-            f"found GLACIER_AL_ROUND_STRATEGY={chosen.name} with GLACIER_AL_MC_CONTESTED_SHARE="
-            f"{settings.mc_contested_share:g}; that strategy needs all passes of Monte Carlo dropout on every patch: "
-            "set GLACIER_AL_MC_CONTESTED_SHARE=1"
+    if chosen is not None and chosen.needs.monte_carlo and settings.mc_shortlist_share < 1:
+        raise SettingsError(
+            f"round_strategy is {chosen.name}, and mc_shortlist_share {settings.mc_shortlist_share:g}; that strategy "
+            "needs all passes of Monte Carlo dropout on every patch: set GLACIER_AL_MC_SHORTLIST_SHARE=1"
         )
 
 

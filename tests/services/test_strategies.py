@@ -13,6 +13,7 @@ from catalog.errors import ConflictError
 from catalog.records import JobKind, Patch, ProposalReason, Round, RoundState, Score
 from catalog.rounds import Choice
 from catalog.settings import Settings, Strategy
+from catalog.settings_sources import SettingsError
 from catalog.sharding import SCREENED_MEASURES
 from imagery.masks import mask_to_geotiff
 from models.measures import MEASURES
@@ -64,10 +65,9 @@ def test_an_unknown_strategy_is_refused_with_the_names_of_the_others() -> None:
 
 
 def test_automatic_rounds_that_need_all_passes_ask_for_them() -> None:
-    with pytest.raises(ValueError, match=r"needs all passes .* set GLACIER_AL_MC_\w+_SHARE=1"):
+    with pytest.raises(SettingsError, match=r"needs all passes .* set GLACIER_AL_MC_SHORTLIST_SHARE=1"):
         strategies.check_settings(Settings(round_strategy="mutual_information"))
-    whole = {"mc_contested_share": 1.0}
-    strategies.check_settings(Settings(round_strategy="mutual_information").model_copy(update=whole))
+    strategies.check_settings(Settings(round_strategy="mutual_information", mc_shortlist_share=1.0))
     strategies.check_settings(Settings())
 
 
