@@ -60,8 +60,8 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
     scoring, measure = scorings.newest(session), strategy.needs.measure
     if scoring is None:
         raise ConflictError(
-            f"strategy {strategy.name!r} needs the pool to be scored, but no version has scored it yet; label a round "
-            "of strategy 'random' first, or wait for the running job"
+            f"strategy {strategy.name!r} needs the pool to be scored, but no version has scored the pool yet; label a "
+            "round of strategy 'random' first, or wait for the running job"
         )
     if strategy.needs.monte_carlo and scorings.has_screened_patches(session, scoring):
         raise ConflictError(

@@ -58,7 +58,7 @@ def test_a_failed_round_does_not_count_for_the_recipe(catalog: Catalog) -> None:
         complete_all(catalog)
         with catalog.database.write() as session:
             session.get_one(Round, failed.id).state = RoundState.FAILED
-    with pytest.raises(ConflictError, match="no version has scored it yet"):
+    with pytest.raises(ConflictError, match="no version has scored the pool yet"):
         open_round(catalog)
 
 
