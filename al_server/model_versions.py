@@ -3,10 +3,10 @@
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
-from al_server.answers import model_answer
 from al_server.auth import actor
-from al_server.context import answer, catalog, parts
-from al_server.schemas import ModelAnswer, ModelList, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
+from al_server.context import catalog, json_response, parts
+from al_server.schemas import ListOf, ModelAnswer, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
+from al_server.serializers import serialize_version
 from catalog import jobs
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
@@ -17,7 +17,7 @@ from services import promotion
 api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
 
 
-@api.get("", responses={200: ModelList})
+@api.get("", responses={200: ListOf[ModelAnswer]})
 def list_versions(query: ModelPage) -> Response:
     """List versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate.
 
@@ -26,7 +26,7 @@ def list_versions(query: ModelPage) -> Response:
     registry = parts().registry
     aliases = registry.aliases()
     versions = registry.versions(query.limit, query.before)
-    response = answer([model_answer(version, aliases) for version in versions])
+    response = json_response([serialize_version(version, aliases) for version in versions])
     if len(versions) == query.limit:
         following = url_for("models.list_versions", limit=query.limit, before=versions[-1].version)
         response.headers["Link"] = f'<{following}>; rel="next"'
@@ -37,14 +37,14 @@ def list_versions(query: ModelPage) -> Response:
 def get_version(path: VersionNumber) -> Response:
     """Describe one version."""
     registry = parts().registry
-    return answer(model_answer(registry.get(path.version), registry.aliases()))
+    return json_response(serialize_version(registry.get(path.version), registry.aliases()))
 
 
 @api.get("/latest", responses={200: ModelAnswer})
 def latest() -> Response:
     """Describe the version to use: the champion. Poll with ``If-None-Match``; 304 while it is unchanged."""
     champion = _champion()
-    response = answer(model_answer(champion, parts().registry.aliases()))
+    response = json_response(serialize_version(champion, parts().registry.aliases()))
     response.add_etag()  # of the content: aliases may move while the champion stays
     response.headers["Cache-Control"] = "no-cache"  # may be kept, must be asked about
     response.make_conditional(request)
@@ -111,7 +111,7 @@ def _note(moved: Promotion) -> Response:
     with catalog().write() as session:
         session.add(moved)
         jobs.enqueue(session, JobKind.SCORE_POOL)
-    return answer(
+    return json_response(
         PromotionAnswer(
             version=moved.model_version,
             previous_version=moved.previous_version,

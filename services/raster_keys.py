@@ -20,9 +20,12 @@ def scored_part(scoring_id: int, scene_id: int, what: str, stage: int, first_row
     return f"scorings/{scoring_id}/scene-{scene_id}/{what}{later}-from-row-{first_row}.tif"
 
 
-def prediction(scene_id: int, version: int, suffix: str) -> str:
-    """A scene as a version predicts it: ``tif`` (class map), ``geojson``, ``gpkg`` or ``shp.zip`` (outlines)."""
-    return f"predictions/scene-{scene_id}/version-{version}.{suffix}"
+def prediction(scene_id: int, version: int, fingerprint: str, suffix: str) -> str:
+    """A scene as a version predicts it: ``tif`` (class map), ``geojson``, ``gpkg`` or ``shp.zip`` (outlines).
+
+    ``fingerprint`` stands for everything else that shapes the files (`services.delivery.fingerprint`).
+    """
+    return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}.{suffix}"
 
 
 def view(patch_id: int, name: str) -> str:
