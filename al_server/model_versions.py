@@ -6,11 +6,9 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.auth import actor
 from al_server.context import catalog, json_response, parts
 from al_server.schemas import ListOf, ModelAnswer, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
-from al_server.serializers import serialize_version
-from catalog import jobs
+from al_server.serializers import serialize_promotion, serialize_version
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
-from catalog.records import JobKind, Promotion
 from catalog.registry import ModelVersion
 from services import promotion
 
@@ -72,15 +70,15 @@ def latest_card() -> Response:
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     """Let a version be served."""
-    return _note(promotion.promote(parts().registry, path.version, body.reason, actor()))
+    moved = promotion.promote(catalog(), parts().registry, path.version, body.reason, actor())
+    return json_response(serialize_promotion(moved))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Let the version be served again that was before the champion."""
-    with catalog().read() as session:
-        moved = promotion.roll_back(session, parts().registry, body.reason, actor())
-    return _note(moved)
+    moved = promotion.roll_back(catalog(), parts().registry, body.reason, actor())
+    return json_response(serialize_promotion(moved))
 
 
 def _champion() -> ModelVersion:
@@ -104,19 +102,3 @@ def _file(name: str, media_type: str) -> Response:
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Model-Version"] = str(champion.version)
     return response
-
-
-def _note(moved: Promotion) -> Response:
-    """Keep what was decided, have the pool scored by the new champion, and answer."""
-    with catalog().write() as session:
-        session.add(moved)
-        jobs.enqueue(session, JobKind.SCORE_POOL)
-    return json_response(
-        PromotionAnswer(
-            version=moved.model_version,
-            previous_version=moved.previous_version,
-            verdict=moved.verdict,
-            reason=moved.reason,
-            actor=moved.actor,
-        )
-    )

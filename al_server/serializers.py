@@ -7,9 +7,17 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from al_server.schemas import EventAnswer, JobAnswer, ModelAnswer, RoundAnswer, SceneAnswer, ScoringAnswer
+from al_server.schemas import (
+    EventAnswer,
+    JobAnswer,
+    ModelAnswer,
+    PromotionAnswer,
+    RoundAnswer,
+    SceneAnswer,
+    ScoringAnswer,
+)
 from catalog import jobs, rounds, scorings
-from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, Scoring
+from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, Scoring
 from catalog.registry import ModelVersion
 from services.scenes import source_of
 from services.version_figures import figures_of
@@ -89,6 +97,11 @@ def serialize_scoring(session: Session, scoring: Scoring) -> ScoringAnswer:
 def serialize_event(event: LabelEvent) -> EventAnswer:
     """Return an entry of the ledger, without the body of the event."""
     return _serialize(EventAnswer, event)
+
+
+def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
+    """Return the record of a promotion or roll-back."""
+    return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
 
 
 def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:

@@ -162,7 +162,7 @@ def system(folder: Path) -> Iterator[System]:
             run_id = tracking.start_run("champion", {}, {})
             version = tracking.register(run_id, Path(bundle), _checksums(Path(bundle)), "for a benchmark")
             tracking.end_run(run_id, "FINISHED")
-        promote(registry, version, "the only one", "benchmark")
+        promote(catalog, registry, version, "the only one", "benchmark")
         yield System(catalog, processes)
     catalog.close()
 

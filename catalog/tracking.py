@@ -14,7 +14,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from catalog.errors import CatalogError, RegistryError, ServiceDownError
@@ -49,22 +49,66 @@ class Tracking:
         self._client = MlflowClient(tracking_uri=url, registry_uri=url)
 
     def start_run(self, name: str, parameters: Mapping[str, object], tags: Mapping[str, str]) -> str:
-        """Start a run and return its id.
+        """Start a run and return its id. Its tags come into being with it, so that an orphan is found by them.
 
         Raises:
             ServiceDownError: MLflow does not answer.
         """
         try:
-            run = self._client.create_run(self._experiment_id(), run_name=name)
+            run = self._client.create_run(self._experiment_id(), run_name=name, tags=dict(tags))
             self._client.log_batch(
-                run.info.run_id,
-                params=[Param(key, str(value)) for key, value in parameters.items()],
-                tags=[RunTag(key, value) for key, value in tags.items()],
+                run.info.run_id, params=[Param(key, str(value)) for key, value in parameters.items()]
             )
         except (MlflowException, requests.RequestException) as error:
             raise self._translate(error) from error
         run_id: str = run.info.run_id
         return run_id
+
+    def runs_tagged(self, tag: str, value: str) -> list[str]:
+        """Return the ids of the runs of the experiment that carry a tag; the value holds letters and digits only.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            found = self._client.search_runs([self._experiment_id()], f"tags.{tag} = '{value}'")
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
+        return [run.info.run_id for run in found]
+
+    def versions_of_run(self, run_id: str) -> list[int]:
+        """Return the numbers of the versions that a run registered, the first one first.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            found = self._client.search_model_versions(f"run_id = '{run_id}'")
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
+        return sorted(int(version.version) for version in found if version.name == self.model_name)
+
+    def delete_version(self, version: int) -> None:
+        """Delete a version.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            self._client.delete_model_version(self.model_name, str(version))
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
+
+    def set_run_status(self, run_id: str, status: str) -> None:
+        """Set the status of a run that has not ended: RUNNING, or SCHEDULED while it waits to go on.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            self._client.update_run(run_id, status=status)
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics at a step.

@@ -1,14 +1,15 @@
 """Which labels a fine-tune learns from, when one is due, and the row that it leaves."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Label, Proposal, RunState, RunTrigger, TrainingRun, now
+from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, RunState, RunTrigger, TrainingRun, now
 from catalog.settings import Settings
 
 
@@ -106,9 +107,17 @@ def _enqueue(session: Session, trigger: RunTrigger) -> Job:
     return jobs.enqueue(session, JobKind.FINE_TUNE, trigger=trigger.value)
 
 
-def interrupted_run(session: Session) -> TrainingRun | None:
-    """Return the run that a killed worker left open. Only the one running fine-tune job asks."""
-    return session.scalar(select(TrainingRun).where(TrainingRun.state == RunState.OPEN))
+def unfinished_run(session: Session) -> TrainingRun | None:
+    """Return the run that an interrupted or killed attempt left behind. Only the one running fine-tune job asks."""
+    left = select(TrainingRun).where(TrainingRun.state.in_((RunState.OPEN, RunState.INTERRUPTED)))
+    return session.scalar(left.order_by(TrainingRun.id.desc()).limit(1))
+
+
+def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
+    """Return the labels that a run froze, by id, each with its proposal, its patch and the patch's scene."""
+    of_run = select(Label).where(Label.id.in_(run.label_ids)).order_by(Label.id)
+    loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
+    return session.scalars(of_run.options(*loaded)).all()
 
 
 def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
@@ -130,6 +139,17 @@ def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
 def end_run(session: Session, run_id: int, state: RunState, error: str | None = None) -> TrainingRun:
     """Close a run as finished, failed or killed."""
     run = session.get_one(TrainingRun, run_id)
-    if run.state is RunState.OPEN:
+    if run.state in {RunState.OPEN, RunState.INTERRUPTED}:
         run.state, run.error, run.finished_at = state, error, now()
     return run
+
+
+def interrupt_run(session: Session, run_id: int) -> None:
+    """Note that a run waits to go on from its checkpoint."""
+    session.get_one(TrainingRun, run_id).state = RunState.INTERRUPTED
+
+
+def resume_run(session: Session, run_id: int) -> None:
+    """Note that an interrupted run goes on."""
+    run = session.get_one(TrainingRun, run_id)
+    run.state, run.error = RunState.OPEN, None

@@ -6,8 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from catalog import jobs
-from catalog.records import JobKind, SceneRole
+from catalog.records import SceneRole
 from catalog.registry import registry_of
 from cli.installation import installed_catalog
 from cli.running import running_settings
@@ -46,10 +45,7 @@ def models(context: click.Context, limit: int) -> None:
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
     with installed_catalog() as catalog:
-        moved = promotion.promote(registry_of(catalog.settings), version, reason, getpass.getuser())
-        with catalog.write() as session:
-            session.add(moved)
-            jobs.enqueue(session, JobKind.SCORE_POOL)
+        promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
         click.echo(f"Version {version} is served.")
 
 
@@ -58,9 +54,5 @@ def promote(version: int, reason: str) -> None:
 def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
     with installed_catalog() as catalog:
-        with catalog.read() as session:
-            moved = promotion.roll_back(session, registry_of(catalog.settings), reason, getpass.getuser())
-        with catalog.write() as session:
-            session.add(moved)
-            jobs.enqueue(session, JobKind.SCORE_POOL)
+        moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")

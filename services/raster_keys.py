@@ -38,6 +38,11 @@ def preannotation(proposal_uid: str, version: int) -> str:
     return f"preannotations/{proposal_uid}/version-{version}.tif"
 
 
+def checkpoint(run_id: int) -> str:
+    """The state of an interrupted training run."""
+    return f"training/run-{run_id}/checkpoint.safetensors"
+
+
 def label(patch_id: int, annotation_id: int, event_id: int) -> str:
     """The mask that followed from a label event."""
     return f"labels/patch-{patch_id}/annotation-{annotation_id}-event-{event_id}.tif"

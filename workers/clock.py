@@ -20,6 +20,7 @@ from catalog.records import JobKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from services import rounds
+from services.promotion import settle_intents
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     Raises:
         ServiceDownError: Redis does not answer; rows are untouched by that.
     """
-    _score_by_new_champion(catalog)
+    _follow_champion(catalog)
     with catalog.write() as session:
         training.enqueue_if_due(session, catalog.settings)
         if reconcile:
@@ -39,9 +40,12 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     catalog.sweep()
 
 
-def _score_by_new_champion(catalog: Catalog) -> None:
+def _follow_champion(catalog: Catalog) -> None:
+    """Settle promotions that were left half done, and have the pool scored by a champion that was moved elsewhere."""
+    registry = registry_of(catalog.settings)
     try:
-        champion = registry_of(catalog.settings).champion()
+        settle_intents(catalog, registry)
+        champion = registry.champion()
     except ServiceDownError as error:  # the rest of what is due does not need MLflow
         log.warning("%s", error)
         return

@@ -1,20 +1,19 @@
 """Job: learn from all labels so far, prove the gain on the validation region, register the version, judge it."""
 
+import hashlib
+import json
 import logging
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload
-
-from catalog import jobs, training
+from catalog import training
 from catalog.context import Catalog
-from catalog.errors import CatalogError, ConflictError, JobLostError, ServiceDownError
-from catalog.records import JobKind, Label, Patch, RunState, RunTrigger, Scene, SceneRole, TrainingRun, now
-from catalog.registry import CHAMPION, registry_of
+from catalog.errors import CatalogError, ConflictError
+from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, now
+from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
 from imagery.classes import CLASSES, UNKNOWN
@@ -26,93 +25,127 @@ from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, Validate, fit
 from services.places import bundle_cache, graph_cache, raster_store
-from services.promotion import PROMOTED, keep, promote
 from services.scenes import ready_scenes, source_of, strips_of
-from services.version_figures import figures_of
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
+from workers.conclusion import conclude, conclude_recovered
 from workers.evaluation import evaluate, evaluation_set, known_metrics
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, training_config
+from workers.run_recovery import recover
 from workers.stopwatch import Stopwatch
-from workers.time_limit import JobTimeLimit
 from workers.training_report import TrainingReport
-from workers.versions import LoadedVersion, device, load_champion
+from workers.training_run import closing, load_checkpoint, note, save_checkpoint, start_tracking, tracking_of
+from workers.versions import LoadedVersion, device, load_champion, load_version
 
 log = logging.getLogger(__name__)
 
-ACTOR = "gate"
+JudgedOn = Mapping[SceneRole, Sequence[Scene]]
+"""The scenes with outlines of each role that versions are judged on; roles without any are left out."""
 
 
 def fine_tune(work: Work, trigger: str) -> None:
     """Train the next version from the champion and all labels, and promote it if the gate lets it through.
 
+    A training that was interrupted goes on from its checkpoint.
+
     Raises:
         ConflictError: there is no validation scene to judge by, or no label to learn from, or the settings do not go
             with the champion or, before the first version, with the pool.
-        ServiceDownError: MLflow does not answer; the run is closed as killed by the next attempt.
+        JobInterruptedError: the worker is being stopped; the run waits to go on.
+        JobCancelledError: someone cancelled the job.
+        ServiceDownError: MLflow does not answer; the next attempt finds the run and goes on or closes it.
     """
     watch = Stopwatch("load")
-    settings = work.catalog.settings
-    tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
-    if _finish_interrupted(work, tracking):
+    catalog, tracking = work.catalog, tracking_of(work.catalog)
+    run = recover(catalog, tracking)
+    if run is not None and run.model_version is not None:
+        conclude_recovered(catalog, tracking, run)
         return
-    with work.catalog.read() as session:
-        scenes = {
+    judged_on = _scenes_to_judge_on(catalog)
+    if run is None:
+        run = _begin_run(catalog, trigger)
+    with closing(catalog, tracking, run):
+        verdict = _train_and_register(work, tracking, run, judged_on, watch)
+        conclude(catalog, tracking, run, verdict, watch)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a training starts from.
+
+    Attributes:
+        parent: The version whose weights it takes; None before the first.
+        segmenter: The network to train, on its device.
+        labels: What it learns from.
+        config: How it is trained.
+        patch_size: Side of the patches, pixels.
+    """
+
+    parent: LoadedVersion | None
+    segmenter: GlacierSegmenter
+    labels: Sequence[Label]
+    config: TrainingConfig
+    patch_size: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify the training: a checkpoint of another one is of no use."""
+        parts = [self.config.to_json(), [label.id for label in self.labels], self.segmenter.channels]
+        parent = self.parent.version.version if self.parent else None
+        return hashlib.sha256(json.dumps([*parts, parent]).encode()).hexdigest()
+
+
+def _scenes_to_judge_on(catalog: Catalog) -> dict[SceneRole, list[Scene]]:
+    with catalog.read() as session:
+        found = {
             role: [scene for scene in ready_scenes(session, [role]) if scene.outlines]
             for role in (SceneRole.VALIDATION, SceneRole.TEST)
         }
-    if not scenes[SceneRole.VALIDATION]:
+    if not found[SceneRole.VALIDATION]:
         raise ConflictError(
             "found no ready scene with the role 'validation' and outlines; without one nobody can tell whether a new "
             "version is better: register one, then retry this job"
         )
-    with work.catalog.write() as session:
-        run = training.begin_run(session, RunTrigger(trigger))
-    with _closing(work, tracking, run):
-        verdict = _train_and_register(work, tracking, run, scenes, watch)
-        _conclude(work, tracking, run, verdict, watch)
+    return {role: scenes for role, scenes in found.items() if scenes}
+
+
+def _begin_run(catalog: Catalog, trigger: str) -> TrainingRun:
+    with catalog.write() as session:
+        return training.begin_run(session, RunTrigger(trigger))
 
 
 def _train_and_register(
-    work: Work, tracking: Tracking, run: TrainingRun, scenes: dict[SceneRole, list[Scene]], watch: Stopwatch
+    work: Work, tracking: Tracking, run: TrainingRun, judged_on: JudgedOn, watch: Stopwatch
 ) -> Verdict:
     catalog, settings = work.catalog, work.catalog.settings
-    labels = _labels(work, run)
-    patch_size = labels[0].patch.size_px
-    config = training_config(settings, run.seed).settled(device(catalog))
-    parent = load_champion(catalog)
-    if parent is None and registry_of(settings).versions(limit=1):
-        raise ConflictError("found versions but no champion, so nothing to start from; promote one of them, then retry")
-    segmenter = _starting_point(work, parent, run.seed)
-    dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog))
+    start = _start(catalog, run)
+    parent, segmenter, config = start.parent, start.segmenter, start.config
+    dataset = LabelledPatchDataset(start.labels, segmenter.channels, raster_store(catalog))
     dataset.fill()
-    run_id = _start_tracking(tracking, run, config, segmenter, parent)
-    _note(work, run, mlflow_run_id=run_id, parent_version=parent.version.version if parent else None)
-    judged_on = {role: of_role for role, of_role in scenes.items() if of_role}
+    start_tracking(catalog, tracking, run, config, segmenter)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     code = code_version()
     watch.begin("evaluate")  # the parent before the training, which moves its weights
     before = {
-        role: known_metrics(parent.card, role, sets[role], patch_size, code)
-        or evaluate(catalog, segmenter, judged_on[role], patch_size)
+        role: known_metrics(parent.card, role, sets[role], start.patch_size, code)
+        or evaluate(catalog, segmenter, judged_on[role], start.patch_size)
         for role in judged_on
         if parent is not None
     }
     watch.begin("train")
-    validate = _validation(catalog, judged_on[SceneRole.VALIDATION], patch_size) if config.needs_validation else None
-    fit(segmenter, dataset, config, device(catalog), UNKNOWN.value, TrainingReport(work, tracking, run_id), validate)
+    _train(work, tracking, run, start, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
-    after = {role: evaluate(catalog, segmenter, judged_on[role], patch_size) for role in judged_on}
+    after = {role: evaluate(catalog, segmenter, judged_on[role], start.patch_size) for role in judged_on}
     gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     origin = ModelOrigin(
         classes=head_classes(segmenter.head, [item.name for item in CLASSES]),
-        patch_size_px=patch_size,
-        parent_version=parent.version.version if parent else None,
-        labels=_provenance(run, labels),
+        patch_size_px=start.patch_size,
+        parent_version=run.parent_version,
+        labels=_provenance(run, start.labels),
         training=config,
         code_version=code,
         evaluation={role.value: judged for role, judged in sets.items()},
@@ -121,7 +154,77 @@ def _train_and_register(
         created_at=now(),
     )
     work.progress(config.steps, config.steps, "exporting and registering")
-    return _register(work, tracking, run, parent, segmenter, origin, verdict, watch)
+    return _register(work, tracking, run, segmenter, origin, verdict, watch)
+
+
+def _start(catalog: Catalog, run: TrainingRun) -> _Start:
+    """Load what a run starts from: for one that goes on the very parent that it began with.
+
+    Raises:
+        ConflictError: the settings contradict the parent's network, or cannot make a first one.
+    """
+    with catalog.read() as session:
+        labels = training.labels_of_run(session, run)
+    config = training_config(catalog.settings, run.seed).settled(device(catalog))
+    if run.parent_version is not None:
+        parent: LoadedVersion | None = load_version(catalog, run.parent_version)
+    else:
+        parent = load_champion(catalog)
+        if parent is None and registry_of(catalog.settings).versions(limit=1):
+            raise ConflictError(
+                "found versions but no champion, so nothing to start from; promote one of them, then retry"
+            )
+        note(catalog, run, parent_version=parent.version.version if parent else None)
+    segmenter = _network(catalog, parent, run.seed)
+    return _Start(parent, segmenter, labels, config, labels[0].patch.size_px)
+
+
+def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
+    """Return the parent's network or, before the first, fresh weights and the statistics of the pool."""
+    settings = catalog.settings
+    if parent is not None:
+        check_continues(settings, parent.segmenter)
+        return parent.segmenter
+    with catalog.read() as session:
+        pool = {scene.name: source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])}
+    channels = first_channels(settings, pool)
+    statistics = channel_statistics(((source, strips_of(source.grid)) for source in pool.values()), channels)
+    return place(fresh_network(settings, channels, statistics, seed), device(catalog))
+
+
+def _train(
+    work: Work,
+    tracking: Tracking,
+    run: TrainingRun,
+    start: _Start,
+    dataset: LabelledPatchDataset,
+    validation: Sequence[Scene],
+) -> None:
+    catalog, fingerprint = work.catalog, start.fingerprint
+    report = TrainingReport(
+        work, tracking, str(run.mlflow_run_id), lambda state: save_checkpoint(catalog, run, state, fingerprint)
+    )
+    validate = _validation(catalog, validation, start.patch_size) if start.config.needs_validation else None
+    fit(
+        start.segmenter,
+        dataset,
+        start.config,
+        device(catalog),
+        UNKNOWN.value,
+        report,
+        validate,
+        resume_from=load_checkpoint(catalog, run, fingerprint),
+    )
+
+
+def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> Validate:
+    """Return the validation score of presets that steer by one: the mean IoU that the gate also judges by."""
+
+    def score(segmenter: GlacierSegmenter) -> float:
+        mean_iou = evaluate(catalog, segmenter, scenes, patch_size).mean_iou
+        return math.nan if mean_iou is None else mean_iou
+
+    return score
 
 
 def _provenance(run: TrainingRun, labels: Sequence[Label]) -> LabelProvenance:
@@ -137,32 +240,31 @@ def _register(
     work: Work,
     tracking: Tracking,
     run: TrainingRun,
-    parent: LoadedVersion | None,
     segmenter: GlacierSegmenter,
     origin: ModelOrigin,
     verdict: Verdict,
     watch: Stopwatch,
 ) -> Verdict:
-    """Register the version with its figures; return the verdict, which someone may have overtaken meanwhile."""
+    """Register the version with its figures; return the verdict, which a move of the champion may have changed."""
     settings, run_id, steps = work.catalog.settings, str(run.mlflow_run_id), origin.training.steps
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
         watch.begin("export")
         card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
-        verdict = _unless_overtaken(settings, parent, verdict)
+        verdict = _unless_overtaken(settings, run.parent_version, verdict)
         figures = figures_of_card(card, verdict, bundle)
         tracking.log_metrics(run_id, figures.metrics(), steps)
         work.progress(steps, steps, "registering")  # also asks whether the job is still ours
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
-        _note(work, run, model_version=version, seconds=watch.seconds())
+        note(work.catalog, run, model_version=version, seconds=watch.seconds())
         if verdict.promoted:
             _keep_here(work.catalog, version, bundle)
     return verdict
 
 
 def _keep_here(catalog: Catalog, version: int, bundle: Path) -> None:
-    """Put a bundle into this machine's cache; who needs it would otherwise fetch it from MLflow, and still can."""
+    """Put a bundle into this machine's cache; others fetch it from MLflow."""
     registry = registry_of(catalog.settings)
     try:
         bundle_cache(catalog.settings, registry).adopt(registry.get(version), bundle)
@@ -170,156 +272,10 @@ def _keep_here(catalog: Catalog, version: int, bundle: Path) -> None:
         log.warning("version %d could not be kept in the cache: %s", version, error)
 
 
-def _unless_overtaken(settings: Settings, parent: LoadedVersion | None, verdict: Verdict) -> Verdict:
+def _unless_overtaken(settings: Settings, parent: int | None, verdict: Verdict) -> Verdict:
     """Withhold a promotion if someone moved the champion during the training: the gain is over another version."""
     serving = registry_of(settings).champion()
-    found, expected = serving and serving.version, parent and parent.version.version
-    if verdict.promoted and found != expected:
+    found = serving.version if serving is not None else None
+    if verdict.promoted and found != parent:
         return Verdict(False, f"{verdict.reason}, but meanwhile the champion was moved to version {found}")
     return verdict
-
-
-def _conclude(
-    work: Work, tracking: Tracking, run: TrainingRun, verdict: Verdict, watch: Stopwatch | None = None
-) -> None:
-    """Move the aliases as the gate decided and close the run. Done twice, it does nothing the second time.
-
-    Args:
-        work: The job.
-        tracking: MLflow.
-        run: The run, whose version is registered.
-        verdict: What the gate decided.
-        watch: Of the attempt that made the version; without it the seconds stay as that attempt noted them.
-    """
-    if watch is not None:
-        watch.begin("promote")
-    registry = registry_of(work.catalog.settings)
-    version = run.model_version or 0
-    served_already = registry.aliases().get(CHAMPION) == version  # by an attempt that was killed right afterwards
-    decision = None
-    if not served_already:
-        decision = (promote if verdict.promoted else keep)(registry, version, verdict.reason, ACTOR)
-    if run.mlflow_run_id is not None:
-        tracking.end_run(run.mlflow_run_id, "FINISHED")
-    with work.catalog.write() as session:
-        if decision is not None:
-            session.add(decision)
-        if verdict.promoted:
-            jobs.enqueue(session, JobKind.SCORE_POOL)
-        closed = training.end_run(session, run.id, RunState.FINISHED)
-        if watch is not None:
-            closed.seconds = watch.seconds()
-
-
-def _starting_point(work: Work, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
-    """Return the champion's network or, before the first, fresh weights and the statistics of the pool.
-
-    Raises:
-        ConflictError: the settings contradict the champion's network, or cannot make a first one.
-    """
-    settings = work.catalog.settings
-    if parent is not None:
-        check_continues(settings, parent.segmenter)
-        return parent.segmenter
-    with work.catalog.read() as session:
-        pool = {scene.name: source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])}
-    channels = first_channels(settings, pool)
-    statistics = channel_statistics(((source, strips_of(source.grid)) for source in pool.values()), channels)
-    return place(fresh_network(settings, channels, statistics, seed), device(work.catalog))
-
-
-def _labels(work: Work, run: TrainingRun) -> Sequence[Label]:
-    statement = (
-        select(Label)
-        .where(Label.id.in_(run.label_ids))
-        .options(joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene))
-        .order_by(Label.id)
-    )
-    with work.catalog.read() as session:
-        return list(session.scalars(statement))
-
-
-def _start_tracking(
-    tracking: Tracking,
-    run: TrainingRun,
-    config: TrainingConfig,
-    segmenter: GlacierSegmenter,
-    parent: LoadedVersion | None,
-) -> str:
-    parameters = {
-        **config.to_json(),
-        **{f"unet.{name}": value for name, value in segmenter.unet.config.to_json().items()},
-        "head": segmenter.head,
-        "input_normalization": segmenter.input_normalization,
-        "channels": ",".join(segmenter.channels),
-        "labels": len(run.label_ids),
-    }
-    described = {
-        "parent_version": str(parent.version.version) if parent else "",
-        "trigger": run.trigger.value,
-        "labels.sha256": run.labels_sha256,
-        "training_run": str(run.id),
-    }
-    return tracking.start_run(f"fine-tune {run.id}", parameters, described)
-
-
-def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> Validate:
-    """Return the validation score of presets that steer by one: the mean IoU that the gate also judges by."""
-
-    def score(segmenter: GlacierSegmenter) -> float:
-        mean_iou = evaluate(catalog, segmenter, scenes, patch_size).mean_iou
-        return math.nan if mean_iou is None else mean_iou
-
-    return score
-
-
-def _note(work: Work, run: TrainingRun, **values: object) -> None:
-    with work.catalog.write() as session:
-        row = session.get_one(TrainingRun, run.id)
-        for name, value in values.items():
-            setattr(row, name, value)
-            setattr(run, name, value)
-
-
-def _finish_interrupted(work: Work, tracking: Tracking) -> bool:
-    """Bring the run of an attempt that was killed to its end: to its promotion if it had registered its version.
-
-    Returns:
-        Whether its work is thereby done; otherwise it was closed as killed, here and in MLflow, and is to be redone.
-    """
-    with work.catalog.read() as session:
-        left = training.interrupted_run(session)
-    if left is None:
-        return False
-    if left.model_version is not None:
-        figures = figures_of(registry_of(work.catalog.settings).get(left.model_version))
-        _conclude(work, tracking, left, Verdict(figures.verdict == PROMOTED, figures.verdict_reason))
-        return True
-    if left.mlflow_run_id is not None:
-        tracking.end_run(left.mlflow_run_id, "KILLED")
-    with work.catalog.write() as session:
-        training.end_run(session, left.id, RunState.KILLED, "its worker died")
-    return False
-
-
-@contextmanager
-def _closing(work: Work, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
-    """Close a run that an exception ends, here and in MLflow: killed if it was interrupted, failed if it went wrong."""
-    try:
-        yield
-    except ServiceDownError:
-        raise  # left open: MLflow cannot be told now; the next attempt will close it as killed
-    except (JobTimeLimit, JobLostError) as error:
-        _close(work, tracking, run, RunState.KILLED, str(error))
-        raise
-    except Exception as error:
-        _close(work, tracking, run, RunState.FAILED, str(error))
-        raise
-
-
-def _close(work: Work, tracking: Tracking, run: TrainingRun, state: RunState, error: str) -> None:
-    # Our row first: MLflow may be what went wrong.
-    with work.catalog.write() as session:
-        training.end_run(session, run.id, state, error)
-    if run.mlflow_run_id is not None:
-        tracking.end_run(run.mlflow_run_id, state.value.upper())

@@ -36,10 +36,22 @@ def load_champion(catalog: Catalog) -> LoadedVersion | None:
     Raises:
         ServiceDownError: MLflow does not answer.
     """
-    models = registry_of(catalog.settings)
-    champion = models.champion()
-    if champion is None:
-        return None
+    champion = registry_of(catalog.settings).champion()
+    return None if champion is None else _load(catalog, champion)
+
+
+def load_version(catalog: Catalog, version: int) -> LoadedVersion:
+    """Load a version by its number.
+
+    Raises:
+        NotFoundError: there is no such version.
+        ServiceDownError: MLflow does not answer.
+    """
+    return _load(catalog, registry_of(catalog.settings).get(version))
+
+
+def _load(catalog: Catalog, version: ModelVersion) -> LoadedVersion:
     # The ONNX file, as large as the weights, is for others; MLflow hands out some ten megabytes a second.
-    segmenter, card = read_bundle(bundle_cache(catalog.settings, models).directory(champion, (CARD, WEIGHTS)))
-    return LoadedVersion(champion, place(segmenter, device(catalog)), card)
+    bundles = bundle_cache(catalog.settings, registry_of(catalog.settings))
+    segmenter, card = read_bundle(bundles.directory(version, (CARD, WEIGHTS)))
+    return LoadedVersion(version, place(segmenter, device(catalog)), card)

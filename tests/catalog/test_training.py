@@ -117,7 +117,7 @@ def test_a_run_freezes_what_it_learns_from(catalog: Catalog, proposals: list[Pro
     run_id = run(catalog, RunState.OPEN)
     add_label(catalog, proposals[3], 3)
     with catalog.read() as session:
-        frozen = training.interrupted_run(session)
+        frozen = training.unfinished_run(session)
         assert frozen is not None
         assert (frozen.id, frozen.label_ids, frozen.seed) == (run_id, ids, run_id)
         by_id = [session.get_one(Label, label_id) for label_id in ids]
@@ -125,7 +125,7 @@ def test_a_run_freezes_what_it_learns_from(catalog: Catalog, proposals: list[Pro
     with catalog.database.write() as session:
         ended = training.end_run(session, run_id, RunState.FAILED, "boom")
         assert (ended.state, ended.error) == (RunState.FAILED, "boom")
-        assert training.interrupted_run(session) is None
+        assert training.unfinished_run(session) is None
 
 
 def test_the_checksum_is_that_of_the_content(catalog: Catalog, proposals: list[Proposal]) -> None:

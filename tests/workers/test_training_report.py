@@ -1,4 +1,4 @@
-"""What a training tells, with a real job row, and a real MLflow or none."""
+"""What is noted of a training, with a real job row, and a real MLflow or none."""
 
 from uuid import uuid4
 
@@ -7,11 +7,13 @@ from mlflow import MlflowClient
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.errors import JobLostError
+from catalog.errors import JobInterruptedError, JobLostError
 from catalog.records import Job, JobKind
 from catalog.tracking import Tracking
 from models.training import StepReport
+from models.training_state import TrainingState
 from tests.catalog_fixtures import NOBODY
+from workers import interruption, training_report
 from workers.jobs import Work
 from workers.training_report import TrainingReport
 
@@ -29,6 +31,10 @@ def job_of(work: Work) -> Job:
         return session.get_one(Job, work.job_id)
 
 
+def no_checkpoint(state: TrainingState) -> None:
+    raise AssertionError("no checkpoint is due in the first minute")
+
+
 def train(report: TrainingReport, steps: int) -> None:
     for step in range(1, steps + 1):
         report(StepReport(step, steps, loss=1.0 / step, learned={"a1": float(step)}))
@@ -39,7 +45,7 @@ def test_every_tenth_step_and_the_last_become_points_of_the_curves(work, mlflow_
     name = uuid4().hex
     tracking = Tracking(mlflow_server, name, name)
     run_id = tracking.start_run("fine-tune", {}, {})
-    train(TrainingReport(work, tracking, run_id), 25)
+    train(TrainingReport(work, tracking, run_id, no_checkpoint), 25)
     client = MlflowClient(mlflow_server)
     losses = client.get_metric_history(run_id, "train.loss")
     learned = client.get_metric_history(run_id, "train.a1")
@@ -49,18 +55,36 @@ def test_every_tenth_step_and_the_last_become_points_of_the_curves(work, mlflow_
 
 @pytest.mark.slow
 def test_an_mlflow_that_is_down_stops_no_training(work):
-    train(TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32), 25)
+    train(TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint), 25)
     found = job_of(work)
     assert (found.done, found.total, found.message) == (25, 25, "training: loss 0.0400")
 
 
 def test_the_first_step_shows_and_a_job_that_was_given_away_stops(work):
-    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32)
+    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint)
     report(StepReport(1, 5, 2.0))
     assert (job_of(work).done, job_of(work).total) == (1, 5)
     with work.catalog.database.write() as session:
         row = session.get_one(Job, work.job_id)
         row.attempt += 1  # another worker has claimed it
-    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32)
+    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint)
     with pytest.raises(JobLostError):
         report(StepReport(2, 5, 2.0))
+
+
+def test_a_checkpoint_is_saved_now_and_then_and_when_the_worker_is_stopped(work, monkeypatch):
+    saved: list[TrainingState] = []
+    state = TrainingState(7, {}, {})
+    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, saved.append)
+    monkeypatch.setattr(training_report, "SEND_EVERY_S", 0.0)
+    report(StepReport(1, 50, 2.0, state=lambda: state))
+    assert saved == []
+    monkeypatch.setattr(report, "_save_at", 0.0)  # the minute is over
+    report(StepReport(2, 50, 2.0, state=lambda: state))
+    assert saved == [state]
+    report(StepReport(3, 50, 2.0, state=lambda: state))
+    assert saved == [state]
+    monkeypatch.setattr(interruption, "is_requested", lambda: True)
+    with pytest.raises(JobInterruptedError):
+        report(StepReport(4, 50, 2.0, state=lambda: state))
+    assert saved == [state, state]

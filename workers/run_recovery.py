@@ -1,0 +1,46 @@
+"""What a fine-tune that was interrupted or killed has left behind: found, and brought to a state to go on from."""
+
+from catalog import training
+from catalog.context import Catalog
+from catalog.records import RunState, TrainingRun
+from catalog.tracking import Tracking
+from workers.training_run import UID_TAG, close, note
+
+
+def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
+    """Look for an unfinished run.
+
+    Returns:
+        The run if its version is registered, so that only its end is missing, or if it has a checkpoint, so that it can
+        go on; None if there is none, or it was closed as killed because it has to begin anew.
+
+    Raises:
+        ServiceDownError: MLflow does not answer.
+    """
+    with catalog.read() as session:
+        left = training.unfinished_run(session)
+    if left is None:
+        return None
+    _find_orphans(catalog, tracking, left)
+    if left.model_version is None and left.checkpoint_step is None:
+        close(catalog, tracking, left, RunState.KILLED, "it was interrupted before its first checkpoint")
+        return None
+    with catalog.write() as session:
+        training.resume_run(session, left.id)
+    return left
+
+
+def _find_orphans(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> None:
+    """Take over what a process that died has made in MLflow and could not note in the row any more."""
+    for run_id in tracking.runs_tagged(UID_TAG, run.uid):
+        if run.mlflow_run_id is None:
+            note(catalog, run, mlflow_run_id=run_id)
+        elif run_id != run.mlflow_run_id:
+            tracking.end_run(run_id, RunState.KILLED.value.upper())
+    if run.mlflow_run_id is None:
+        return
+    for version in tracking.versions_of_run(run.mlflow_run_id):
+        if run.model_version is None:
+            note(catalog, run, model_version=version)
+        elif version != run.model_version:
+            tracking.delete_version(version)
