@@ -130,6 +130,7 @@ def _checks(known: Catalog, registry: ModelRegistry) -> dict[str, Callable[[], N
     return {
         "database": known.database.check,
         "redis": lambda: _check_workers(known),
+        "clock": lambda: _check_clock(known),
         "mlflow": lambda: registry.check(CHECK_TIMEOUT_S),
         "label-studio": lambda: check_health(known.settings.label_studio_url, CHECK_TIMEOUT_S),
     }
@@ -152,3 +153,8 @@ def _check_workers(known: Catalog) -> None:
         raise ServiceDownError(
             "Redis queue", known.queue.address, f"no worker listens to {', '.join(idle)} (of {', '.join(QUEUES)})"
         )
+
+
+def _check_clock(known: Catalog) -> None:
+    if not known.queue.clock_ticks():
+        raise ServiceDownError("The clock", known.queue.address, "it has not ticked lately")

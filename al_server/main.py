@@ -9,10 +9,12 @@ from al_server.app import create_app
 from catalog.context import Catalog
 from catalog.logs import configure_logging
 from catalog.settings import Settings
+from catalog.start import readable_faults
 
 THREADS = 8
 
 
+@readable_faults()
 def main() -> None:
     """Serve until told to stop."""
     parser = argparse.ArgumentParser(description="Serve the API and the status page.")

@@ -53,7 +53,7 @@ ONE, TWO, THREADS = "one worker, one thread", "two workers, one thread each", "o
 ALONE, EVERYTHING = "the passes alone", "everything"
 LEAST_SHARDS: Final = 4  # two for each of two workers: with fewer, one of them waits for the other
 ONE_SURVEYING, TWO_SURVEYING = "one worker, after a survey", "two workers, after a survey"
-DEFAULT_SHARE: Final[float] = Settings.model_fields["mc_contested_share"].default
+DEFAULT_SHARE: Final[float] = Settings.model_fields["mc_shortlist_share"].default
 CREWS: Final = {
     ONE: Crew(1, 1),
     TWO: Crew(2, 1),
@@ -188,7 +188,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.scene_scoring", *sys.argv[1:]]
         raise SystemExit(subprocess.run(command, env={**os.environ, **KEEP_MEMORY}, check=False).returncode)
     os.environ["GLACIER_AL_MC_PASSES"] = str(given.passes)
-    os.environ["GLACIER_AL_MC_CONTESTED_SHARE"] = "1"
+    os.environ["GLACIER_AL_MC_SHORTLIST_SHARE"] = "1"
     seeds = itertools.count()
     with tempfile.TemporaryDirectory() as folder, system(Path(folder)) as running:
         add_pool(running.catalog, given.size)

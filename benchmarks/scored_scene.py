@@ -133,7 +133,7 @@ class System:
         extra = {
             "GLACIER_AL_TORCH_THREADS": str(crew.threads),
             "GLACIER_AL_MC_SEED": str(seed),
-            "GLACIER_AL_MC_CONTESTED_SHARE": str(crew.share),
+            "GLACIER_AL_MC_SHORTLIST_SHARE": str(crew.share),
         }
         with ExitStack() as stack:
             for _ in range(crew.count):

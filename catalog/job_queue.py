@@ -1,4 +1,4 @@
-"""Redis: carries the ids of jobs to the workers, and nothing else. Flushing it loses no work."""
+"""Redis: carries the ids of jobs to the workers, and signs of life. Flushing it loses no work."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ LABELS = "labels"
 IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
+_CLOCK = "glacier-al:clock"  # a key that the clock renews and that expires without it
 ENTRY = "workers.jobs.run"  # by name: who enqueues need not load what runs
 
 _COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE})
@@ -91,6 +92,28 @@ class JobQueue:
 
         try:
             return {name: Worker.count(queue=queue) for name, queue in self._queues.items()}
+        except RedisError as error:
+            raise ServiceDownError("Redis", self.address, str(error)) from error
+
+    def note_clock(self, lasts_s: float) -> None:
+        """Note that the clock has just ticked, which counts as a sign of life for some seconds.
+
+        Raises:
+            ServiceDownError: Redis does not answer.
+        """
+        try:
+            self.connection.set(_CLOCK, "ticks", px=int(lasts_s * 1000))
+        except RedisError as error:
+            raise ServiceDownError("Redis", self.address, str(error)) from error
+
+    def clock_ticks(self) -> bool:
+        """Return whether the clock has ticked lately.
+
+        Raises:
+            ServiceDownError: Redis does not answer.
+        """
+        try:
+            return bool(self.connection.exists(_CLOCK))
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 

@@ -188,6 +188,7 @@ def try_again(session: Session, job_id: str, attempt: int, error: str, max_failu
 def hand_back(session: Session, job_id: str, attempt: int) -> None:
     """Queue a job again whose worker is being stopped in an orderly way: no failure is counted."""
     _update_mine(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message="its worker was stopped")
+    session.info.setdefault("enqueued", []).append(session.get_one(Job, job_id, populate_existing=True))
 
 
 def note_cancelled(session: Session, job_id: str, attempt: int) -> None:

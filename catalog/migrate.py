@@ -2,6 +2,14 @@
 
 from catalog.database import Database
 from catalog.settings import Settings
+from catalog.start import readable_faults
+
+
+@readable_faults()
+def main() -> None:
+    """Migrate."""
+    Database(Settings().database_url).migrate()
+
 
 if __name__ == "__main__":
-    Database(Settings().database_url).migrate()
+    main()

@@ -213,7 +213,7 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
         undone = _undone(session, scoring)
         with_a_job = _shards_with_a_job(session, (*OPEN, JobState.FAILED, JobState.CANCELLED))
         left_to_others = undone and with_a_job.issuperset(undone)
-        is_done = not undone and is_evaluated(session, scoring, settings.mc_contested_share)
+        is_done = not undone and is_evaluated(session, scoring, settings.mc_shortlist_share)
         if left_to_others or (is_done and scoring == newest(session)):
             return None
     return jobs.enqueue(session, JobKind.SCORE_POOL)

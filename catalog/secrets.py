@@ -1,12 +1,24 @@
 """The secrets of an installation: made at first start, kept in one file that only its owner may read, never logged."""
 
-import contextlib
+import fcntl
 import json
+import logging
 import os
 import secrets
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+from catalog import files
+
+log = logging.getLogger(__name__)
+
+_REMEDY = (
+    "restore it from a backup. Or move it away: new secrets are made at the next start, all tokens change, and Label "
+    "Studio's log-in must be set to the new one (docs/operations.md)"
+)
 
 
 def _token() -> str:
@@ -14,7 +26,7 @@ def _token() -> str:
 
 
 class SecretsError(ValueError):
-    """The secrets file cannot be used."""
+    """The secrets file cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,38 +44,74 @@ class Secrets:
     label_studio_token: str = field(default_factory=_token)
 
 
-def load_or_create(path: Path) -> Secrets:
-    """Read the secrets file, or make it with fresh secrets and mode 0600.
+_NAMES = tuple(item.name for item in fields(Secrets))
 
-    Processes that start together end up with the same secrets: one of them makes the file, all read it.
+
+def load_or_create(path: Path) -> Secrets:
+    """Read the secrets file; make it, or the secrets that it lacks, with mode 0600.
+
+    Processes that start together read the same secrets. Entries that are not known are left alone: they may belong to
+    a newer version.
 
     Raises:
-        SecretsError: the file exists but holds something else than exactly the secrets expected.
+        SecretsError: the file is damaged, holds an empty secret, or cannot be read or written.
     """
-    if not path.exists():
-        _create(path)
+    try:
+        if not path.exists():
+            with suppress(FileExistsError):  # another process was faster
+                files.write_new(path, _text(asdict(Secrets())))
+        values = _read(path)
+        if not values.keys() >= set(_NAMES):
+            values = _complete(path)
+    except OSError as error:
+        raise SecretsError(
+            f"cannot use the secrets file {path}: {error.strerror}; let this user read it and write in its folder, or "
+            "name another file in GLACIER_AL_SECRETS_FILE"
+        ) from error
+    return Secrets(**{name: values[name] for name in _NAMES})
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_bytes())
     except ValueError as error:
-        raise SecretsError(f"{path} is not JSON ({error}); restore it from a backup") from error
-    expected = {item.name for item in fields(Secrets)}
-    if not isinstance(values, dict) or set(values) != expected:
-        found = sorted(values) if isinstance(values, dict) else type(values).__name__
-        raise SecretsError(f"{path} holds {found}, expected exactly {sorted(expected)}; restore it from a backup")
-    empty = sorted(name for name, value in values.items() if not isinstance(value, str) or not value)
-    if empty:  # an empty token would let everybody in
-        raise SecretsError(f"{path} holds no text for {empty}, expected some for each; restore it from a backup")
-    return Secrets(**values)
+        raise SecretsError(f"{path} is not JSON ({error}); {_REMEDY}") from error
+    if not isinstance(values, dict):
+        raise SecretsError(f"{path} holds a {type(values).__name__}, expected an object with secrets; {_REMEDY}")
+    # An empty token would let everybody in.
+    empty = [name for name in _NAMES if name in values and not _is_filled(values[name])]
+    if empty:
+        raise SecretsError(
+            f"{path} holds no text for {', '.join(empty)}; remove the entry, and a new one is made, or {_REMEDY}"
+        )
+    return values
 
 
-def _create(path: Path) -> None:
-    """Make the file whole or not at all; leave it alone if another process was faster."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+def _is_filled(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _complete(path: Path) -> dict[str, Any]:
+    """Make the secrets that an older version did not have; return all."""
+    with _locked(path.parent):
+        values = _read(path)  # again: another process may have completed them
+        made = {name: value for name, value in asdict(Secrets()).items() if name not in values}
+        if made:
+            files.replace(path, _text(values | made))
+            log.warning("%s lacked %s; made and stored", path, ", ".join(made))
+    return values | made
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a block. The folder is locked, since the file itself is replaced."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(json.dumps(asdict(Secrets()), indent=1))
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # unlike a renaming, a link never replaces what is there
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        Path(draft).unlink()
+        os.close(descriptor)
+
+
+def _text(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=1)

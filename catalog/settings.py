@@ -1,24 +1,33 @@
 """Every setting, declared once: its type, default, unit and meaning.
 
-A setting is read from the environment as ``GLACIER_AL_<NAME>``; ``docs/settings.md`` lists them all and a test keeps
-that page complete. Units are in the names.
+A setting is read from the environment variable ``GLACIER_AL_<NAME>``, else from ``config.toml`` in the data folder
+(`catalog.settings_sources`). ``docs/settings.md`` lists them all, and a test keeps that page complete. Units are in the
+names (`catalog.settings_guide` spells them out). The first setting of each group names the group.
 """
 
 import json
-import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-PREFIX = "GLACIER_AL_"
+from catalog.settings_checks import (
+    absolute_unless_url,
+    database_address,
+    not_empty,
+    redis_address,
+    web_address,
+    web_address_or_none,
+)
+from catalog.settings_faults import faults
+from catalog.settings_sources import MAY_BE_PATH, SettingsError, absolute, read_given, variable
 
-AbsolutePath = Annotated[Path, AfterValidator(Path.resolve)]  # processes may have other working folders
-
-# Read by set-up and start-up rather than by the running system (see labeling/server.py).
-OUTSIDE_SETTINGS = frozenset({"GLACIER_AL_LABEL_STUDIO"})
+AbsolutePath = Annotated[Path, BeforeValidator(not_empty), AfterValidator(absolute)]
+FolderOrUrl = Annotated[str, BeforeValidator(not_empty), AfterValidator(absolute_unless_url), MAY_BE_PATH]
+WebAddress = Annotated[str, AfterValidator(web_address)]
+PublicAddress = Annotated[str, AfterValidator(web_address_or_none)]
 
 
 class Strategy(StrEnum):
@@ -31,71 +40,86 @@ class Strategy(StrEnum):
     MUTUAL_INFORMATION = "mutual_information"
 
 
-class UnknownSettingError(ValueError):
-    """The environment names a setting that does not exist."""
-
-
 class Settings(BaseSettings):
-    """The whole configuration; immutable, and the only way any room learns of its surroundings."""
+    """The whole configuration of a process; immutable. Raises a `SettingsError` that lists everything at fault."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_parse_none_str="null")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
-    # Where things live
-    var_dir: AbsolutePath = Field(Path("var"), validate_default=True, description="Folder of all variable data.")
-    database_url: str = Field(
+    var_dir: AbsolutePath = Field(
+        Path("var"),
+        validate_default=True,
+        description="Folder of all variable data.",
+        json_schema_extra={"group": "Where things live"},
+    )
+    database_url: Annotated[str, AfterValidator(database_address)] = Field(
         default_factory=lambda known: f"sqlite:///{known['var_dir'] / 'catalog.sqlite'}",
         repr=False,  # may hold a password
         description="SQLAlchemy URL; default: SQLite in `var_dir`.",
+        json_schema_extra={"derived_from": "var_dir"},
     )
-    raster_store: str = Field(
+    raster_store: FolderOrUrl = Field(
         default_factory=lambda known: str(known["var_dir"] / "store"),
         description="Folder or fsspec URL of masks, maps and views; default: `var_dir`/store.",
+        json_schema_extra={"derived_from": "var_dir"},
     )
     scene_root: AbsolutePath = Field(
         default_factory=lambda known: known["var_dir"] / "scenes",
         description="Scenes named in API requests are found below this folder; default: `var_dir`/scenes.",
+        json_schema_extra={"derived_from": "var_dir"},
     )
     secrets_file: AbsolutePath = Field(
         default_factory=lambda known: known["var_dir"] / "secrets.json",
         description="Tokens made at first start; default: `var_dir`/secrets.json.",
+        json_schema_extra={"derived_from": "var_dir"},
     )
 
-    # The services around us
-    api_url: str = Field(
+    api_url: WebAddress = Field(
         "http://127.0.0.1:8000",
         description="Our own address as Label Studio and the annotators' browsers reach it.",
+        json_schema_extra={"group": "The services around us"},
     )
-    redis_url: str = Field(
+    redis_url: Annotated[str, AfterValidator(redis_address)] = Field(
         "redis://127.0.0.1:6379/0", repr=False, description="Redis, which carries only the job queue."
     )
-    mlflow_url: str = Field("http://127.0.0.1:5000", description="MLflow tracking server and model registry.")
-    label_studio_url: str = Field("http://127.0.0.1:8080", description="Label Studio as our servers reach it.")
-    label_studio_public_url: str = Field(
-        "", description="Label Studio as browsers reach it, for links; default: `label_studio_url`."
+    mlflow_url: WebAddress = Field("http://127.0.0.1:5000", description="MLflow tracking server and model registry.")
+    label_studio_url: WebAddress = Field("http://127.0.0.1:8080", description="Label Studio as our servers reach it.")
+    label_studio_public_url: PublicAddress = Field(
+        "",
+        description="Label Studio as browsers reach it, for links; default: `label_studio_url`.",
+        json_schema_extra={"derived_from": "label_studio_url"},
     )
-    mlflow_public_url: str = Field("", description="MLflow as browsers reach it, for links; default: `mlflow_url`.")
+    mlflow_public_url: PublicAddress = Field(
+        "",
+        description="MLflow as browsers reach it, for links; default: `mlflow_url`.",
+        json_schema_extra={"derived_from": "mlflow_url"},
+    )
     label_studio_project: str = Field(
         "Glacier mapping", min_length=3, max_length=50, description="Title of the Label Studio project."
     )
     registered_model: str = Field("glacier-segmenter", description="Name of the model in the MLflow registry.")
     experiment: str = Field("glacier-active-learning", description="Name of the MLflow experiment.")
 
-    # Patches and channels
-    patch_size_px: int = Field(512, ge=32, description="Side of a patch, unless the scene names its own.")
+    patch_size_px: int = Field(
+        512,
+        ge=32,
+        description="Side of a patch, unless the scene names its own.",
+        json_schema_extra={"group": "Patches and channels"},
+    )
     patch_overlap_px: int = Field(0, ge=0, description="Overlap of neighbouring patches.")
     min_valid_share: float = Field(
         0.1, ge=0, le=1, description="A patch with a smaller share of valid pixels is never proposed."
     )
     channels: list[str] = Field(
         default_factory=list,
-        description='Channels of the first model as a JSON list, e.g. `["red", "ndsi"]`, or one set of a paper, e.g. '
+        description='Channels of the first model as a list, e.g. `["red", "ndsi"]`, or one set of a paper, e.g. '
         '`["baraka"]`; empty: those of the paper that `architecture` names, or else all bands of the pool.',
     )
 
-    # The network and its training; the defaults are what learnt best from few labels (docs/benchmarks.md)
+    # The defaults are what learnt best from few labels (docs/benchmarks.md).
     architecture: Literal["default", "baraka", "aryal", "he"] = Field(
         "default",
         description="Network and training: ours, or those of a paper. `null` below: as the architecture has it.",
+        json_schema_extra={"group": "The network and its training"},
     )
     head: Literal["multiclass", "binary", "two_binaries"] | None = Field(
         None, description="Task head: all classes, glacier against background, or two networks, debris winning."
@@ -132,15 +156,15 @@ class Settings(BaseSettings):
     fine_tune_batch_size: int = Field(8, ge=1, description="Patches in a step.")
     fine_tune_learning_rate: float | None = Field(None, gt=0, description="Highest learning rate.")
     fine_tune_weight_decay: float | None = Field(None, ge=0, description="Weight decay.")
-    fine_tune_after_labels: int = Field(20, ge=1, description="So many new labels start a fine-tune.")
+    fine_tune_after_labels: int = Field(20, ge=1, description="Number of new labels that starts a fine-tune.")
     fine_tune_after_s: float = Field(
         3600.0,
         gt=0,
-        description="So long after the oldest unused label a fine-tune starts with however many there are.",
+        description="Age of the oldest unused label that starts a fine-tune, however few labels there are.",
     )
     gate_min_gain: float = Field(
         0.0,
-        description="A new version is promoted if its mean IoU on validation gains at least this over its parent.",
+        description="A new version is promoted if its mean IoU on validation gains at least this over its parent, ...",
     )
     gate_max_class_drop: float = Field(0.1, ge=0, description="... and no class loses more IoU than this.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
@@ -154,20 +178,27 @@ class Settings(BaseSettings):
         "one. Several on a CPU score faster, but each fine-tunes with its share of the cores only.",
     )
 
-    # Scoring and choosing
-    mc_passes: int = Field(20, ge=2, description="Passes T of Monte-Carlo dropout.")
+    mc_passes: int = Field(
+        20,
+        ge=2,
+        description="Passes T of Monte-Carlo dropout.",
+        json_schema_extra={"group": "Scoring and choosing"},
+    )
     mc_seed: int = Field(0, ge=0, description="Seed of the dropout masks; stored with every score.")
-    mc_contested_share: float = Field(
+    mc_shortlist_share: float = Field(
         0.2,
         ge=0.2,
         le=1,
-        description="Share of a large pool that all passes are spent on: what one pass without dropout finds most "
-        "uncertain, by either entropy. 1: all of it, which ranking by `mutual_information` needs.",
+        description="Share of a large pool that gets all passes: the patches that one pass without dropout finds most "
+        "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` needs.",
     )
     mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="What the passes are computed in; `auto`: bfloat16 where the device computes in it."
+        "auto", description="Precision of the passes; `auto`: bfloat16 where the device computes in it."
     )
     inference_batch_size: int = Field(8, ge=1, description="Patches predicted together, for maps and evaluation.")
+    keep_scorings: int = Field(
+        2, ge=1, description="Scorings whose scores, maps and views are kept; older ones are removed."
+    )
     outline_smoothing_px: float = Field(
         0.0,
         ge=0,
@@ -180,7 +211,7 @@ class Settings(BaseSettings):
         Strategy.RECIPE, description="How a round chooses, unless the request says otherwise."
     )
     random_start_rounds: int = Field(
-        2, ge=1, description="The recipe begins with so many random rounds, then ranks by entropy_top10."
+        2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
     )
     control_share: float = Field(
         0.1, ge=0, le=0.5, description="Share of every round drawn at random, to measure what choosing gains."
@@ -195,43 +226,67 @@ class Settings(BaseSettings):
         description="Labels by this Label Studio user are marked as simulated.",
     )
 
-    # Limits and intervals
-    image_url_lifetime_s: int = Field(30 * 86400, ge=60, description="How long a signed image URL is good.")
+    image_url_lifetime_s: int = Field(
+        30 * 86400,
+        ge=60,
+        description="How long a signed image URL is good.",
+        json_schema_extra={"group": "Limits and intervals"},
+    )
     webhook_max_bytes: int = Field(64 * 2**20, description="Largest label event accepted.")
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, unless it computes.")
     compute_timeout_s: int = Field(6 * 3600, ge=1, description="Time limit of scoring, prediction and fine-tuning.")
     job_stale_after_s: float = Field(
-        60.0, gt=0, description="A running job without a heartbeat for so long is given to another worker."
+        60.0, gt=0, description="A running job without a heartbeat for this long is given to another worker."
     )
-    job_attempts: int = Field(3, ge=1, description="So often a failing job is tried; outages of services do not count.")
-    sweep_interval_s: float = Field(5.0, gt=0, description="How often rows are searched for work that nobody does.")
+    job_attempts: int = Field(
+        3, ge=1, description="How often a failing job is tried; outages of services do not count."
+    )
+    sweep_interval_s: float = Field(
+        5.0, gt=0, description="How often the database is searched for jobs that no worker has."
+    )
     reconcile_interval_s: float = Field(
         600.0, gt=0, description="How often Label Studio is asked for events that its webhook lost."
     )
 
-    @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_variables(cls, values: object) -> object:
-        """pydantic-settings ignores an unknown variable; a misspelt setting must not be silently off."""
-        known = {f"{PREFIX}{name}".upper() for name in cls.model_fields} | OUTSIDE_SETTINGS
-        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-        if unknown:
-            raise UnknownSettingError(
-                f"found the environment variable(s) {', '.join(unknown)}, which name no setting; "
-                "docs/settings.md lists all settings"
-            )
-        return values
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments first, then the environment, then the file.
+
+        A value is taken whole from one source: pydantic-settings would merge tables entry by entry.
+        """
+        arguments = init_settings()
+        given = read_given(settings_cls.model_fields, arguments)
+        values = {name: item.value for name, item in given.items() if name not in arguments}
+        return init_settings, InitSettingsSource(settings_cls, values)
 
     @model_validator(mode="after")
-    def _refuse_a_ranking_that_a_survey_cannot_prepare(self) -> "Settings":
-        if self.round_strategy is Strategy.MUTUAL_INFORMATION and self.mc_contested_share < 1:
+    def _refuse_a_ranking_that_needs_all_passes(self) -> Self:
+        if self.round_strategy is Strategy.MUTUAL_INFORMATION and self.mc_shortlist_share < 1:
             raise ValueError(
-                f"found GLACIER_AL_ROUND_STRATEGY=mutual_information with GLACIER_AL_MC_CONTESTED_SHARE="
-                f"{self.mc_contested_share:g}; one pass without dropout knows no mutual information, so that all "
-                "patches need all passes: set GLACIER_AL_MC_CONTESTED_SHARE=1"
+                f"round_strategy is mutual_information, and mc_shortlist_share {self.mc_shortlist_share:g}; one pass "
+                "without dropout gives no mutual information, so that all patches need all passes: set "
+                f"{variable('mc_shortlist_share')}=1"
             )
         return self
+
+    # The last of the validators, since pydantic lets each take in those before it.
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_all_faults(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            found = faults(cls, error, values)
+        # Outside of the handler: a traceback with pydantic's error would show the passwords in addresses.
+        raise SettingsError(found)
 
     @property
     def channel_choice(self) -> list[str]:
@@ -242,9 +297,11 @@ class Settings(BaseSettings):
         return self.channels or ([] if self.architecture == "default" else [self.architecture])
 
     def as_environment(self) -> dict[str, str]:
-        """Return the variables that make another process read these very settings."""
+        """Return the environment variables that make another process read these very settings.
+
+        All are named, so that the process does not read the file (`catalog.settings_sources.read_given`).
+        """
         values = self.model_dump(mode="json")
         return {
-            f"{PREFIX}{name}".upper(): value if isinstance(value, str) else json.dumps(value)
-            for name, value in values.items()
+            variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in values.items()
         }

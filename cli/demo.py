@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from catalog.context import Catalog
 from catalog.settings import Settings
 from cli.api_client import POLL_S, ApiClient
 from cli.everest import everest_scenes
+from cli.output import console
 from cli.report import write_report
 from cli.round_record import RoundRecord
 from cli.running import running_settings
@@ -97,10 +97,13 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise click.ClickException(f"the system did not start:\n{log.read_text()[-3000:]}")
-        if "Everything is ready." in log.read_text():
+        said = log.read_text()
+        if "Everything is ready." in said:
             return
+        if "Not everything is ready" in said:
+            break
         time.sleep(POLL_S)
-    raise click.ClickException(f"the system was not ready after {START_TIMEOUT_S:.0f} s:\n{log.read_text()[-3000:]}")
+    raise click.ClickException(f"the system is not ready:\n{log.read_text()[-3000:]}")
 
 
 def _run_rounds(catalog: Catalog, rounds: int) -> list[RoundRecord]:
@@ -206,7 +209,7 @@ def _print_table(records: list[RoundRecord], seconds: float) -> None:
             "promoted" if record.promoted else "kept",
             *(f"{took:.1f}" for took in record.seconds.values()),
         )
-    Console(width=200 if not sys.stdout.isatty() else None).print(table)
+    console().print(table)
 
 
 def _figure(value: float | None) -> str:

@@ -4,4 +4,8 @@ import click
 
 
 class StartError(click.ClickException):
-    """The system cannot start, or did not keep running; ends the program with exit code 1."""
+    """The system cannot start, or its supervisor was killed; ends the program with exit code 1."""
+
+
+class NotRunningError(click.ClickException):
+    """A command needs the running system, and there is none; ends the program with exit code 1."""

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Self
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.installation import installed_catalog
-from cli.running import running_settings
+from cli.output import console
+from cli.running import local_settings
 from experiments.areas import Example, StudyArea, example_area, registered_areas
 from experiments.findings import Findings, write
 from experiments.record import record
@@ -32,7 +32,7 @@ def run_experiment(name: str, scenes: Sequence[str], example: Example | None, ch
         example: The example to take in their place.
         choices: What all its networks have in common.
     """
-    settings = running_settings()
+    settings = local_settings()
     folder = settings.var_dir / "experiments"
     areas = _areas(scenes, example, folder / "examples")
     target = _target(folder, areas, choices)
@@ -92,7 +92,7 @@ class _Shown:
     """Progress for people: a bar for the trials, one for the steps of the trial, and a line for each that is done."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = console()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

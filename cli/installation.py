@@ -4,15 +4,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from catalog.context import Catalog
-from cli.running import running_settings
+from catalog.settings import Settings
+from cli.running import local_settings, running_settings
+
+
+@contextmanager
+def running_catalog() -> Iterator[Catalog]:
+    """Open the catalog of the system that runs on the data folder; close it at the end.
+
+    Raises:
+        NotRunningError: No system runs there. Nothing was written.
+    """
+    with _opened(running_settings()) as catalog:
+        yield catalog
 
 
 @contextmanager
 def installed_catalog() -> Iterator[Catalog]:
-    """Open the catalog of the system that runs here, its schema up to date; close it at the end."""
-    catalog = Catalog(running_settings())
-    catalog.database.migrate()
+    """Open the catalog whether the system runs or not, its schema up to date; close it at the end."""
+    with _opened(local_settings()) as catalog:
+        yield catalog
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Catalog]:
+    catalog = Catalog(settings)
     try:
+        catalog.database.migrate()
         yield catalog
     finally:
         catalog.close()

@@ -1,13 +1,12 @@
 """``glacier-al jobs``: list jobs, cancel one, try a failed one again."""
 
 import click
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import select
 
 from catalog import failures
 from catalog.records import Job, JobState
-from cli.installation import installed_catalog
+from cli.installation import installed_catalog, running_catalog
+from cli.output import print_table
 
 
 @click.group(invoke_without_command=True)
@@ -21,20 +20,20 @@ def jobs(context: click.Context, state: str | None, limit: int) -> None:
     newest = select(Job).order_by(Job.created_at.desc()).limit(limit)
     if state is not None:
         newest = newest.where(Job.state == JobState(state))
-    table = Table("id", "job", "state", "progress", "begun", "error")
+    rows = []
     with installed_catalog() as catalog, catalog.read() as session:
         for job in session.scalars(newest):
             progress = f"{job.done / job.total:.0%}" if job.total else ""
             begun = f"{job.started_at:%Y-%m-%d %H:%M:%S}" if job.started_at else ""
-            table.add_row(job.id, job.key, job.state.value, progress, begun, job.error or "")
-    Console().print(table)
+            rows.append((job.id, job.key, job.state.value, progress, begun, job.error or ""))
+    print_table(("id", "job", "state", "progress", "begun", "error"), rows)
 
 
 @jobs.command()
 @click.argument("job_id")
 def cancel(job_id: str) -> None:
     """Cancel the job JOB_ID: at once if it is queued, else when it next notes its progress."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.write() as session:
             job = failures.cancel(session, job_id)
         ended = job.state is JobState.CANCELLED
@@ -45,7 +44,7 @@ def cancel(job_id: str) -> None:
 @click.argument("job_id")
 def retry(job_id: str) -> None:
     """Try the failed or cancelled job JOB_ID again."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.write() as session:
             job = failures.retry(session, job_id)
         click.echo(f"Job {job.key} is queued again.")

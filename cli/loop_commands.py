@@ -4,7 +4,7 @@ import click
 
 from catalog import training
 from catalog.settings import Strategy
-from cli.installation import installed_catalog
+from cli.installation import running_catalog
 from services import rounds
 
 
@@ -17,7 +17,7 @@ def round_group(context: click.Context, strategy: str | None, size: int | None, 
     """Choose the next proposals and publish them in Label Studio; with a subcommand, abandon a round."""
     if context.invoked_subcommand is not None:
         return
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         settings = catalog.settings
         with catalog.write() as session:
             how = Strategy(strategy) if strategy else settings.round_strategy
@@ -29,7 +29,7 @@ def round_group(context: click.Context, strategy: str | None, size: int | None, 
 @click.argument("number", type=int)
 def abandon(number: int) -> None:
     """End the round NUMBER early: its unanswered patches may be proposed again, what was drawn stays."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.write() as session:
             rounds.abandon(session, number)
         click.echo(f"Round {number} is abandoned; tasks that nobody has begun are removed from Label Studio.")
@@ -38,7 +38,7 @@ def abandon(number: int) -> None:
 @click.command()
 def train() -> None:
     """Fine-tune on all labels now, without waiting for more."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         with catalog.write() as session:
             job = training.enqueue_by_hand(session)
         click.echo(f"Fine-tuning begins: job {job.id}")

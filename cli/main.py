@@ -1,11 +1,15 @@
 """``glacier-al``: the one command-line program."""
 
+from typing import Any
+
 import click
 
 from catalog.errors import CatalogError
 from catalog.secrets import SecretsError
 from catalog.settings import Settings
+from catalog.settings_sources import SettingsError
 from cli.errors import StartError
+from cli.output import write_any_text
 from imagery.errors import OutlineError, SceneError
 
 
@@ -13,13 +17,20 @@ class Program(click.Group):
     """Loads a command's libraries only when it is called, and shows errors that users can mend as one line."""
 
     COMMANDS = {  # noqa: RUF012 - click reads it, nobody writes it
+        "config": "cli.config_commands:config",
         "experiment": "cli.experiment_commands:experiment",
+        "init": "cli.config_commands:init",
         "scene": "cli.scene_commands:scene",
         "jobs": "cli.job_commands:jobs",
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
     }
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; what it writes may be in any script."""
+        write_any_text()
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands."""
@@ -38,8 +49,10 @@ class Program(click.Group):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except (CatalogError, SecretsError, SceneError, OutlineError) as error:
+        except (CatalogError, SettingsError, SecretsError, SceneError, OutlineError) as error:
             raise StartError(str(error)) from error
+        except PermissionError as error:
+            raise StartError(f"no permission: {error.filename}") from error
 
 
 @click.group(cls=Program)

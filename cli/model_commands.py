@@ -3,12 +3,11 @@
 import getpass
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from catalog.records import SceneRole
 from catalog.registry import registry_of
-from cli.installation import installed_catalog
+from cli.installation import running_catalog
+from cli.output import print_table
 from cli.running import running_settings
 from services import promotion
 from services.version_figures import figures_of
@@ -23,20 +22,22 @@ def models(context: click.Context, limit: int) -> None:
         return
     registry = registry_of(running_settings())
     aliases = registry.aliases()
-    table = Table("version", "aliases", "labels", "mean IoU", "gain", "gate")
+    rows = []
     for version in registry.versions(limit):
         figures = figures_of(version)
         validation = figures.regions.get(SceneRole.VALIDATION.value)
         mean, gain = (validation.mean_iou, validation.gain_mean_iou) if validation else (None, None)
-        table.add_row(
-            str(version.version),
-            ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
-            str(figures.labels),
-            "–" if mean is None else f"{mean:.3f}",
-            "–" if gain is None else f"{gain:+.3f}",
-            f"{figures.verdict}: {figures.verdict_reason}",
+        rows.append(
+            (
+                str(version.version),
+                ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
+                str(figures.labels),
+                "–" if mean is None else f"{mean:.3f}",
+                "–" if gain is None else f"{gain:+.3f}",
+                f"{figures.verdict}: {figures.verdict_reason}",
+            )
         )
-    Console().print(table)
+    print_table(("version", "aliases", "labels", "mean IoU", "gain", "gate"), rows)
 
 
 @models.command()
@@ -44,7 +45,7 @@ def models(context: click.Context, limit: int) -> None:
 @click.option("--reason", required=True, help="kept with the decision")
 def promote(version: int, reason: str) -> None:
     """Let VERSION be served."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
         click.echo(f"Version {version} is served.")
 
@@ -53,6 +54,6 @@ def promote(version: int, reason: str) -> None:
 @click.option("--reason", required=True, help="kept with the decision")
 def rollback(reason: str) -> None:
     """Let the version be served again that was before the champion."""
-    with installed_catalog() as catalog:
+    with running_catalog() as catalog:
         moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")

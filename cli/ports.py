@@ -4,7 +4,8 @@ import socket
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from catalog.settings import PREFIX, Settings
+from catalog.settings import Settings
+from catalog.settings_sources import PREFIX
 from cli.errors import StartError
 from cli.plan import HOST
 

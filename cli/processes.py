@@ -2,159 +2,207 @@
 
 import fcntl
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Self
 
 import click
 
 from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
 from cli.errors import StartError
+from cli.launch import LOCK
 from cli.plan import Process, data_dir, migration, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
-from cli.running import published
-from cli.supervisor import Supervisor, log_file
+from cli.readiness import checks
+from cli.running import lock_file, published
+from cli.supervisor import FOLDER, Supervisor
+from cli.watch import Watch, tail
 from labeling import server as label_studio
 
-START_TIMEOUT_S = 300.0  # Label Studio creates its database at the first start: 30 s alone, minutes on a busy machine
-_LOG_BYTES = 10 * 2**20
-_LOG_GENERATIONS = 3
-_TAIL_LINES = 20
+_INTERVAL_S = 0.5
+_LOCK_S = 1.0  # a command that asks whether the system runs holds the lock for a moment
+_EARLIER_S = 60.0  # longer than the longest orderly stop
 
 
 def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
-    """Run the whole system until Ctrl-C or SIGTERM, then stop it.
+    """Run the whole system until Ctrl-C or SIGTERM, then stop it. What dies meanwhile is started again.
 
     Args:
         settings: The settings; a URL whose port is taken moves to the next free one.
-        say: Gets each line of progress, and the summary once everything is ready.
+        say: Gets each line of progress, the summary once everything is ready, and what became of the parts.
 
     Raises:
-        StartError: Something is missing, did not become ready, or ended by itself.
+        StartError: Something is missing, or the supervisor itself was killed.
     """
     settings.var_dir.mkdir(parents=True, exist_ok=True)
     with _sole_use(settings.var_dir):
+        _wait_for_earlier_programs(settings.var_dir, say)
         secrets = load_or_create(settings.secrets_file)
         settings = choose_ports(settings, secrets.redis_password, say)
         program = _label_studio_program()
-        log_dir = _prepare_folders(settings)
+        _prepare_folders(settings)
         say("Bringing the database to the newest schema")
-        _run_to_its_end(migration(settings, environ=os.environ, cwd=Path.cwd()), log_dir)
+        _run_to_its_end(migration(settings, environ=os.environ, cwd=Path.cwd()), data_dir(settings, "logs"))
         processes = plan(settings, secrets, label_studio_program=program, environ=os.environ, cwd=Path.cwd())
         say(f"Starting {', '.join(process.name for process in processes)}")
-        with published(settings):
-            _supervise(settings, secrets, processes, log_dir, say)
+        with published(settings), _Interrupts() as interrupts:
+            _supervise(settings, secrets, processes, interrupts, say)
+
+
+class _Interrupts:
+    """Counts the requests to stop, by Ctrl-C, SIGTERM or a closed terminal, while the block lasts."""
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # called by nohup
+        self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS if number not in kept}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, *_: object) -> None:
+        self.count += 1
 
 
 def _supervise(
     settings: Settings,
     secrets: Secrets,
     processes: Sequence[Process],
-    log_dir: Path,
+    interrupts: _Interrupts,
     say: Callable[[str], None],
 ) -> None:
-    started = datetime.now(UTC)
-    late: list[str] = []
-
-    def announce() -> None:
-        # Imported when the processes have been forked off: each would otherwise carry these libraries along.
-        from cli.readiness import checks, wait_until_ready
-
-        missing = wait_until_ready(
-            checks(settings, started), say=say, give_up=lambda: supervisor.stopping, timeout_s=START_TIMEOUT_S
-        )
-        if not missing:
-            say(summary(settings, secrets, log_dir))
-        elif not supervisor.stopping:
-            late.extend(missing)
-            supervisor.terminate()
-
-    supervisor = Supervisor(processes, log_dir, on_start=announce, on_stop=lambda: say("Stopping ..."))
-    supervisor.loop()
-    if supervisor.failed is not None:
-        name, code = supervisor.failed
-        raise StartError(f"{name} ended unexpectedly with exit code {code}.\n{_tail(log_file(log_dir, name))}")
-    if late:
-        tails = "\n".join(_tail(log_file(log_dir, name)) for name in late)
-        raise StartError(f"Not ready after {START_TIMEOUT_S:.0f} s: {', '.join(late)}.\n{tails}")
+    watch = Watch(processes, checks(settings), settings.var_dir, say)
+    with Supervisor(processes, settings.var_dir) as supervisor:
+        settled = False
+        while supervisor.runs and not interrupts.count:
+            watch.look(supervisor.statuses())
+            if watch.settled and not settled:
+                settled = True
+                say(summary(settings, secrets, watch.missing))
+            time.sleep(_INTERVAL_S)
+        killed = not interrupts.count
+        if not killed:
+            _stop(supervisor, interrupts, say)
+    if killed:
+        log = data_dir(settings, "logs") / "up.log"
+        raise StartError(f"supervisord, which runs all parts, ended by itself; they were stopped. {tail(log)}")
     say("Stopped.")
 
 
-def summary(settings: Settings, secrets: Secrets, log_dir: Path) -> str:
-    """Compose what the operator needs to know: addresses, log-in, token and logs."""
+def _stop(supervisor: Supervisor, interrupts: _Interrupts, say: Callable[[str], None]) -> None:
+    """Stop all in order; a second interrupt kills our own processes, a third one the services, too."""
+    say("Stopping ...")
+    seen = interrupts.count
+    supervisor.stop()
+    hurry = [supervisor.kill_our_own, supervisor.kill_all]
+    while supervisor.runs:
+        if interrupts.count > seen and hurry:
+            seen = interrupts.count
+            say("Stopping at once ...")
+            hurry.pop(0)()
+        time.sleep(_INTERVAL_S)
+
+
+def summary(settings: Settings, secrets: Secrets, missing: Sequence[str]) -> str:
+    """Compose what the operator needs to know: addresses, log-in, token, logs, and the parts that are missing."""
     rows = {
         "Server": f"{settings.api_url}  (API: {settings.api_url}/docs)",
         "Operator token": secrets.operator_token,
         "Label Studio": settings.label_studio_url,
         "  log-in": f"{secrets.label_studio_email}  password {secrets.label_studio_password}",
         "MLflow": settings.mlflow_url,
-        "Logs": str(log_dir),
+        "Logs": str(data_dir(settings, "logs")),
     }
     lines = [f"  {title:<16}{value}" for title, value in rows.items()]
-    return "\n".join(["", "Everything is ready.", *lines, "  Ctrl-C stops everything.", ""])
+    title = f"Not everything is ready; missing: {', '.join(missing)}." if missing else "Everything is ready."
+    return "\n".join(["", title, *lines, "  Ctrl-C stops everything.", ""])
 
 
 @contextmanager
 def _sole_use(var_dir: Path) -> Iterator[None]:
-    path = var_dir / "up.lock"
+    path = lock_file(var_dir)
     with path.open("a+") as file:
-        try:
-            # honcho's processes inherit this lock: it is free again when the last of them is gone.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _lock(file, _LOCK_S):
             owner = path.read_text().strip()
             raise StartError(
                 f"Another `glacier-al up` (process {owner}) runs on {var_dir}. Stop it with Ctrl-C or `kill {owner}`, "
                 "or name another folder in GLACIER_AL_VAR_DIR."
-            ) from error
+            )
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
 
 
+def _wait_for_earlier_programs(var_dir: Path, say: Callable[[str], None]) -> None:
+    """Wait for the end of what a killed `up` has left: it stops by itself, and two Redis on one file would harm it.
+
+    Raises:
+        StartError: Something still runs after a minute.
+    """
+    path = var_dir / FOLDER / LOCK
+    if not path.exists():
+        return
+    with path.open("a") as file:
+        if _lock(file, 0):
+            return
+        say("Waiting for the end of an earlier system, whose `up` was killed")
+        if not _lock(file, _EARLIER_S):
+            raise StartError(
+                f"Programs of an earlier system still run after {_EARLIER_S:.0f} s. End those that "
+                f"`fuser {path}` lists, then start again."
+            )
+
+
+def _lock(file: IO[str], patience_s: float) -> bool:
+    """Take a lock until the file is closed; return whether that succeeded in time."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
 def _label_studio_program() -> Path:
     try:
-        return label_studio.executable()
+        return label_studio.executable().absolute()
     except FileNotFoundError as error:
         raise StartError(str(error)) from error
 
 
-def _prepare_folders(settings: Settings) -> Path:
+def _prepare_folders(settings: Settings) -> None:
     for name in ("redis", "mlflow", "label-studio", "logs"):
         data_dir(settings, name).mkdir(mode=0o700, parents=True, exist_ok=True)
     config_file = redis_config_file(settings)
     config_file.touch(mode=0o600)
     config_file.chmod(0o600)
     config_file.write_text(redis_config(settings))
-    log_dir = data_dir(settings, "logs")
-    for path in log_dir.glob("*.log"):
-        if path.stat().st_size > _LOG_BYTES:
-            _rotate(path)
-    return log_dir
-
-
-def _rotate(path: Path) -> None:
-    for generation in range(_LOG_GENERATIONS - 1, 0, -1):
-        older = path.with_name(f"{path.name}.{generation}")
-        if older.exists():
-            older.rename(path.with_name(f"{path.name}.{generation + 1}"))
-    path.rename(path.with_name(f"{path.name}.1"))
+    # The clock fills the queues from the rows of the database. A file that a power cut has left unreadable would only
+    # keep Redis from starting.
+    (data_dir(settings, "redis") / "appendonly.aof").unlink(missing_ok=True)
 
 
 def _run_to_its_end(process: Process, log_dir: Path) -> None:
-    log = log_file(log_dir, process.name)
+    log = log_dir / f"{process.name}.log"
     with log.open("ab") as output:
         done = subprocess.run(
             process.argv, env=process.env, cwd=process.cwd, stdout=output, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode != 0:
-        raise StartError(f"{process.name} failed with exit code {done.returncode}.\n{_tail(log)}")
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-    return "\n".join([f"The end of {log}:", *(f"  {line}" for line in lines)])
+        raise StartError(f"{process.name} failed with exit code {done.returncode}. {tail(log)}")

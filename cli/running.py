@@ -1,8 +1,10 @@
-"""The addresses of the system that ``glacier-al up`` runs, so that other commands on this machine find it.
+"""How a command finds the system that runs on its data folder.
 
-A port that is taken moves to the next free one, so the settings alone do not say where things are.
+`up` leaves the addresses in the folder, since a port that is taken moves to the next free one. A command must never
+reach the system of another folder: it would move that system's champion and note the reason in its own database.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -10,8 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from catalog.settings import Settings
+from catalog.settings_sources import PREFIX, variable
+from cli.errors import NotRunningError
 
 ADDRESSES = ("api_url", "redis_url", "mlflow_url", "label_studio_url")
+
+# Whoever names all of these, as docker/compose.yaml does, says which database belongs to which services.
+_EXPLICIT = ("database_url", "redis_url", "mlflow_url")
+
+# Where nothing listens: a port below 1024 that no service uses.
+_NOWHERE = {name: f"{'redis' if name == 'redis_url' else 'http'}://127.0.0.1:1" for name in ADDRESSES}
 
 
 @contextmanager
@@ -28,13 +38,57 @@ def published(settings: Settings) -> Iterator[None]:
 
 
 def running_settings() -> Settings:
-    """Return the settings, with the addresses of the running system if there is one."""
+    """Return the settings with the addresses of the system that runs on the data folder.
+
+    Raises:
+        NotRunningError: None runs, and the settings do not name a database and its services explicitly.
+    """
     settings = Settings()
+    found = _with_addresses(settings)
+    if found is None:
+        variables = ", ".join(map(variable, _EXPLICIT))
+        raise NotRunningError(
+            f"No system runs on {settings.var_dir}. Start it with `glacier-al up`, or name the folder of the one that "
+            f"runs in {PREFIX}VAR_DIR. For a system that `up` does not run, set all of {variables}."
+        )
+    return found
+
+
+def local_settings() -> Settings:
+    """Return the settings for a command that needs only the database, and services if they run.
+
+    Without a running system the addresses lead nowhere, for what listens at the usual ones belongs to another folder.
+    Jobs wait in the database until the system starts.
+    """
+    settings = Settings()
+    return _with_addresses(settings) or settings.model_copy(update=_NOWHERE)
+
+
+def lock_file(var_dir: Path) -> Path:
+    """Return the path of the lock that `up` holds as long as it lives; the file has the number of its process."""
+    return var_dir / "up.lock"
+
+
+def _with_addresses(settings: Settings) -> Settings | None:
+    if _up_lives(settings.var_dir):
+        try:
+            addresses = json.loads(_file(settings.var_dir).read_text())
+        except FileNotFoundError:  # it is only just starting, or has stopped
+            return None
+        return Settings(**{name: addresses[name] for name in ADDRESSES})
+    return settings if settings.model_fields_set.issuperset(_EXPLICIT) else None
+
+
+def _up_lives(var_dir: Path) -> bool:
+    """Ask by its lock, since a killed `up` leaves its files behind."""
     try:
-        addresses = json.loads(_file(settings.var_dir).read_text())
+        with lock_file(var_dir).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
-        return settings
-    return Settings(**{name: addresses[name] for name in ADDRESSES})
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _file(var_dir: Path) -> Path:

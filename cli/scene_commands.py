@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
+from cli.output import print_table
 from cli.synthetic_commands import synthetic
 from services.registration import register
 from services.scene_removal import remove_scene
@@ -90,13 +89,13 @@ def add_everest() -> None:
 @scene.command("list")
 def list_all() -> None:
     """List all scenes."""
-    table = Table("name", "role", "state", "size, px", "patches", "bands", "error")
+    rows = []
     with installed_catalog() as catalog, catalog.read() as session:
         for row in registered_scenes(session):
             source = source_of(row)
             size, bands = f"{source.grid.width} × {source.grid.height}", ", ".join(source.band_names)
-            table.add_row(row.name, row.role, row.state, size, str(row.patch_count), bands, row.error or "")
-    Console().print(table)
+            rows.append((row.name, row.role, row.state, size, str(row.patch_count), bands, row.error or ""))
+    print_table(("name", "role", "state", "size, px", "patches", "bands", "error"), rows)
 
 
 @scene.command("remove")
@@ -136,6 +135,15 @@ def _parse(text: str, third: str) -> dict[str, Any]:
 
 
 def _file(text: str, second: str) -> dict[str, Any]:
-    """Read ``FILE[:SECOND]``."""
-    file, _, last = text.partition(":")
-    return {"path": file} | ({second: last} if last else {})
+    """Read ``FILE[:SECOND]``. A colon may be part of the file's name: a file that exists wins."""
+    file, colon, last = text.rpartition(":")
+    if Path(text).is_file() or not colon or "/" in last or "\\" in last:
+        return {"path": text}
+    if second == "layer" and last:
+        return {"path": file, "layer": last}
+    if second == "index" and last.isascii() and last.isdecimal():
+        return {"path": file, "index": int(last)}
+    if not Path(file).is_file():
+        return {"path": text}
+    expected = "a name of a layer" if second == "layer" else "the number of a band"
+    raise click.UsageError(f"found {last!r} after the file {file} and a colon; expected {expected}")

@@ -1,165 +1,266 @@
-"""honcho's manager, taught to stop our processes in order and to leave none behind."""
+"""supervisord as we use it: it starts all processes, restarts what ends, and stops our own before the services.
 
-import ctypes
+What it does by itself: back-off and limit of restarts, time limits of stopping, rotation of logs. What we add:
+programs start through ``cli.launch``, orphans of a killed process are ended, and nothing outlives its parent.
+"""
+
+import json
 import os
-import shlex
-import signal
+import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Collection, Sequence
+from contextlib import chdir, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
+from xmlrpc.client import Error, ServerProxy
 
 import psutil
-from honcho.manager import Manager
-from honcho.printer import Printer
-from honcho.process import Popen
-from honcho.process import Process as HonchoProcess
+from supervisor.xmlrpc import SupervisorTransport
 
+from catalog.process_tree import adopt_orphans
 from cli.plan import Process
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+FOLDER = "supervisor"  # below var_dir; supervisorctl, called there, finds everything
+PROGRAMS = "programs.json"
+# The path of a socket may have 107 bytes only. This one is short, and right for each process that works in `FOLDER`.
+SOCKET = "/proc/self/cwd/supervisor.sock"
 
-# An RQ worker finishes its job on the first signal and gives it up on the second. The rows of the database know what
-# was not finished, so that nothing is lost by not waiting for an hour of training.
-_ESCALATION = ((signal.SIGTERM, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+# A process that ends within a minute of its start is started again after 1 s, then 2 s, ... 5 s, and then given up.
+# One that ran longer is started again at once, with the count at its beginning.
+EARLY_END_S = 60
+RESTARTS = 5
+
+_GROUPS = ("services", "own")
+_LOG_BYTES = 10 * 2**20
+_LOG_GENERATIONS = 3
+_START_S = 20.0
+_LEFTOVERS_S = 25.0  # after the death of supervisord its processes get SIGTERM and this time
 
 
-class Supervisor(Manager):  # type: ignore[misc]  # honcho is untyped
-    """Runs the processes until one of them ends or SIGINT or SIGTERM arrives; then stops all, services last.
+class State(StrEnum):
+    """States of a process, as supervisord names them."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    BACKOFF = "BACKOFF"
+    STOPPING = "STOPPING"
+    EXITED = "EXITED"
+    FATAL = "FATAL"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What supervisord says of a process.
 
     Attributes:
-        failed: Name and exit code of the process that ended by itself, if one did.
+        state: Its state; FATAL if it was given up.
+        pid: Its number; 0 while it does not run.
+        started: When it was last started, cut to the second.
     """
 
-    def __init__(
-        self, processes: Sequence[Process], log_dir: Path, *, on_start: Callable[[], None], on_stop: Callable[[], None]
-    ) -> None:
-        """Prepare to run `processes`.
+    state: State
+    pid: int
+    started: datetime
 
-        Args:
-            processes: What to run; started in this order.
-            log_dir: Folder of the log files, one for each process and one for ourselves; must exist.
-            on_start: Called once, in a thread of its own, when all were started.
-            on_stop: Called once, in another thread, before the first is stopped.
-        """
-        self._own_log = log_file(log_dir, "up").open("a")
-        super().__init__(Printer(self._own_log, colour=False))
-        self._process_ctor = _Child
-        self._waves = [[p.name for p in processes if p.is_service is late] for late in (False, True)]
-        self._pid = os.getpid()
-        self._stop_begun = threading.Event()
-        self._on_start = on_start
-        self._on_stop = on_stop
-        self.failed: tuple[str, int] | None = None
-        for process in processes:
-            command = f"exec {shlex.join(process.argv)} >>{shlex.quote(str(log_file(log_dir, process.name)))} 2>&1"
-            self.add_process(process.name, command, env=dict(process.env), cwd=str(process.cwd))
+
+class Supervisor:
+    """Runs processes under a supervisord of their own while the block lasts.
+
+    Args:
+        processes: What to run; started in this order.
+        var_dir: Gets the folders `FOLDER` and ``logs``.
+    """
+
+    def __init__(self, processes: Sequence[Process], var_dir: Path) -> None:
+        self._processes = {process.name: process for process in processes}
+        self._folder = var_dir / FOLDER
+        for folder in (self._folder, var_dir / "logs"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._statuses: dict[str, Status] = {}
+        # The server's name is not looked up: the transport is the socket.
+        self._server = ServerProxy("http://localhost", SupervisorTransport(None, None, f"unix://{SOCKET}"))
+
+    def __enter__(self) -> Self:
+        adopt_orphans()  # of supervisord, should it be killed
+        self._others = {child.pid for child in psutil.Process().children()}
+        self._write(PROGRAMS, json.dumps(self._programs()))
+        self._write("supervisord.conf", self._configuration())
+        socket = self._folder / Path(SOCKET).name
+        socket.unlink(missing_ok=True)
+        self._supervisord = subprocess.Popen(
+            [sys.executable, "-m", "cli.launch", PROGRAMS, "supervisord"],
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": _python_path()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is for us alone; we say when to stop
+        )
+        deadline = time.monotonic() + _START_S
+        while self.runs and not socket.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        # Killed, it has stopped nothing: its children have just got SIGTERM from the kernel.
+        self._end_leftovers(0.0 if self._supervisord.wait() == 0 else _LEFTOVERS_S)
+        self._server("close")()
+        (self._folder / PROGRAMS).unlink(missing_ok=True)
 
     @property
-    def stopping(self) -> bool:
-        """Whether the processes are being stopped, or are."""
-        return self._stop_begun.is_set()
+    def runs(self) -> bool:
+        """Whether supervisord runs."""
+        return self._supervisord.poll() is None
 
-    def loop(self) -> None:
-        """Run until everything has ended, the children of our processes included."""
-        super().loop()
-        # A server may leave children behind, such as the work-horse of a killed worker. All are of its session.
-        for state in self._processes.values():
-            _kill_session(state["pid"])
-        self._own_log.close()
+    def statuses(self) -> dict[str, Status]:
+        """Ask supervisord for the state of each process, and end the orphans of those that died.
 
-    def terminate(self) -> None:
-        """Begin to stop all processes, unless that has begun already. Returns at once."""
-        # honcho's children are forks of this program: for a moment they have its signal handlers, too.
-        if self._stop_begun.is_set() or os.getpid() != self._pid:
-            return
-        self._stop_begun.set()
-        ended = ((name, state["returncode"]) for name, state in self._processes.items() if "returncode" in state)
-        self.failed = next(ended, None)
-        # In threads of their own: we may be in a signal handler, and a closed terminal must not hinder the stopping.
-        for task in (self._on_stop, self._stop_in_order):
-            threading.Thread(target=task, daemon=True).start()
+        Returns:
+            Status by the name of the process; empty if supervisord does not answer, as while it stops.
+        """
+        with suppress(psutil.NoSuchProcess):
+            # In this order: what was a child before, and is no process of the list now, was left behind by one.
+            children = psutil.Process(self._supervisord.pid).children()
+            statuses = self._ask()
+            if statuses:
+                listed = {status.pid for status in statuses.values()}
+                _kill([child for child in children if child.pid not in listed])
+            return statuses
+        return {}
 
-    def kill(self) -> None:
-        """Do nothing: honcho calls this 5 s after the first process ended, but the services may still be needed."""
+    def stop(self) -> None:
+        """Tell supervisord to stop all processes in order, and then itself. Returns at once; once is enough."""
+        if self.runs:
+            self._supervisord.terminate()
 
-    def _start(self) -> None:
-        super()._start()
-        threading.Thread(target=self._on_start, daemon=True).start()
+    def kill_our_own(self) -> None:
+        """Kill our own processes, so that nobody waits for their jobs. The services are stopped as usual."""
+        self._kill_children([status.pid for name, status in self._statuses.items() if self._processes[name].is_service])
 
-    def _stop_in_order(self) -> None:
-        _wait(self._all_started, 10.0)
-        for wave in self._waves:
-            for number, patience_s in _ESCALATION:
-                for name in wave:
-                    self._signal(name, number)
-                if _wait(partial(self._have_ended, wave), patience_s):
-                    break
+    def kill_all(self) -> None:
+        """Kill all processes."""
+        self._kill_children([])
 
-    def _runs(self, name: str) -> bool:
-        return "returncode" not in self._processes[name]
+    def _ask(self) -> dict[str, Status]:
+        try:
+            with chdir(self._folder):
+                listed = cast(list[dict[str, Any]], self._server.supervisor.getAllProcessInfo())
+        except (Error, OSError, HTTPException):
+            return {}
+        self._statuses = {
+            item["name"]: Status(State(item["statename"]), item["pid"], datetime.fromtimestamp(item["start"], UTC))
+            for item in listed
+        }
+        return self._statuses
 
-    def _have_ended(self, names: Sequence[str]) -> bool:
-        return not any(self._runs(name) for name in names)
+    def _kill_children(self, spared: Collection[int]) -> None:
+        with suppress(psutil.NoSuchProcess):
+            _kill([child for child in psutil.Process(self._supervisord.pid).children() if child.pid not in spared])
 
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        pid = self._processes[name].get("pid")
-        if pid is None or not self._runs(name):
-            return
-        self._system_print(f"sending {number.name} to {name} (pid {pid})\n")
-        if number is signal.SIGKILL:
-            _kill_session(pid)
-        else:
-            self._procmgr.terminate(pid)
+    def _end_leftovers(self, patience_s: float) -> None:
+        """Kill what supervisord has left, and we have adopted, once it had time to end by itself."""
+
+        def adopted() -> list[psutil.Process]:
+            return [child for child in psutil.Process().children() if child.pid not in self._others]
+
+        deadline = time.monotonic() + patience_s
+        while left := adopted():
+            if time.monotonic() >= deadline:
+                _kill(left)
+            psutil.wait_procs(left, 0.2)  # also takes note of their end, so that they are no zombies
+
+    def _write(self, name: str, text: str) -> None:
+        path = self._folder / name
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+
+    def _programs(self) -> dict[str, Any]:
+        """Describe each program, by its name, as ``cli.launch`` reads it."""
+        programs: dict[str, Any] = {
+            name: {
+                "argv": process.argv,
+                "env": dict(process.env),
+                "cwd": str(process.cwd),
+                "first_start": process.first_start
+                and (str(process.first_start.database), dict(process.first_start.rows_of_users)),
+                "adopts_orphans": False,
+            }
+            for name, process in self._processes.items()
+        }
+        programs["supervisord"] = {
+            "argv": [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
+            "env": {**os.environ, "PYTHONPATH": _python_path(), "GLACIER_PYTHON": sys.executable},
+            "cwd": str(self._folder),
+            "first_start": None,
+            "adopts_orphans": True,
+        }
+        return programs
+
+    def _configuration(self) -> str:
+        """Compose supervisord's configuration. It names no path of this machine, so that nothing needs escaping."""
+        rotation = {"maxbytes": _LOG_BYTES, "backups": _LOG_GENERATIONS}
+        sections: dict[str, dict[str, Any]] = {
+            "supervisord": {
+                "nodaemon": "true",
+                "silent": "true",
+                "nocleanup": "true",
+                "logfile": "../logs/up.log",
+                **{f"logfile_{key}": value for key, value in rotation.items()},
+                "pidfile": "supervisord.pid",
+            },
+            "unix_http_server": {"file": SOCKET, "chmod": "0700"},
+            "supervisorctl": {"serverurl": f"unix://{SOCKET}"},
+            "rpcinterface:supervisor": {
+                "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+            },
+        }
+        for priority, (name, process) in enumerate(self._processes.items(), start=1):
+            sections[f"program:{name}"] = {
+                "command": f'"%(ENV_GLACIER_PYTHON)s" -m cli.launch {PROGRAMS} {name}',
+                "priority": priority,
+                "autorestart": "true",
+                "startsecs": EARLY_END_S,
+                "startretries": RESTARTS,
+                "stopwaitsecs": process.stop_s,
+                "stopasgroup": "true",
+                "redirect_stderr": "true",
+                "stdout_logfile": f"../logs/{name}.log",
+                **{f"stdout_logfile_{key}": value for key, value in rotation.items()},
+            }
+        # Groups are stopped one after the other, the highest number first.
+        for priority, group in enumerate(_GROUPS, start=1):
+            names = [name for name, process in self._processes.items() if group_of(process) == group]
+            if names:
+                sections[f"group:{group}"] = {"programs": ",".join(names), "priority": priority}
+        return "\n".join(
+            line
+            for title, entries in sections.items()
+            for line in [f"[{title}]", *(f"{k}={v}" for k, v in entries.items()), ""]
+        )
 
 
-class _Child(HonchoProcess):  # type: ignore[misc]  # honcho is untyped
-    """A process that ends even if we are killed without a chance to stop it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._child_ctor = partial(Popen, preexec_fn=partial(_die_with_parent, signal.SIGTERM))
-
-    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        _die_with_parent(signal.SIGKILL)  # honcho runs each program below a process of its own, which ignores SIGTERM
-        super().run(events, ignore_signals)
+def group_of(process: Process) -> str:
+    """Name the group of a process, which is started and stopped together."""
+    return _GROUPS[0] if process.is_service else _GROUPS[1]
 
 
-def log_file(log_dir: Path, name: str) -> Path:
-    """Return the path of the log of the process `name`."""
-    return log_dir / f"{name}.log"
+def _python_path() -> str:
+    """Let ``cli.launch`` be found from any folder."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
 
-def _die_with_parent(number: signal.Signals) -> None:
-    if sys.platform == "linux":  # elsewhere there is no such request to the kernel
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number))
-
-
-def _kill_session(session: int) -> None:
-    def living() -> list[int]:
-        return [pid for pid in psutil.pids() if _lives_in(pid, session)]
-
-    for pid in living():
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    _wait(lambda: not living(), 5.0)
-
-
-def _lives_in(pid: int, session: int) -> bool:
-    try:
-        return os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
-
-
-def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    """Kill processes with all their descendants."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            for one in [process, *process.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()

@@ -4,9 +4,8 @@ import shlex
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from cli.output import print_table
 from imagery.errors import SceneError
 from imagery.synthetic import SyntheticScene, write_scene
 from imagery.synthetic_pixels import SyntheticOptions
@@ -91,10 +90,7 @@ def synthetic(
 
 def _show(scene: SyntheticScene) -> None:
     """Print the class shares, and the options by which ``scene add`` takes the scene."""
-    table = Table("class", "share")
-    for name, share in scene.shares.items():
-        table.add_row(name, f"{share:.1%}")
-    Console().print(table)
+    print_table(("class", "share"), [(name, f"{share:.1%}") for name, share in scene.shares.items()])
     options = [f"--band {band.name}={shlex.quote(band.path)}:{band.index}" for band in scene.bands]
     options += [
         f"--outlines {shlex.quote(f'{layer.class_name}={layer.path}:{layer.layer}')}" for layer in scene.outlines

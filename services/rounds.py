@@ -42,7 +42,7 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
         if not scorings.ranks_by(session, scoring, strategy.value):
             raise ConflictError(
                 f"strategy {strategy.value!r} ranks by what passes disagree on, but some patches have met only one "
-                f"pass of version {scoring.model_version}; set GLACIER_AL_MC_CONTESTED_SHARE=1 and wait until the pool "
+                f"pass of version {scoring.model_version}; set GLACIER_AL_MC_SHORTLIST_SHARE=1 and wait until the pool "
                 "is scored, or choose another strategy"
             )
         if not candidates.count(session, settings.min_valid_share, 1, scoring.id, strategy.value):

@@ -14,7 +14,8 @@ from flask import Flask
 
 from al_server.app import create_app
 from catalog.context import Catalog
-from catalog.settings import OUTSIDE_SETTINGS, PREFIX, Settings
+from catalog.settings import Settings
+from catalog.settings_sources import OUTSIDE_SETTINGS, PREFIX, RENAMED
 from cli.main import main as program
 
 ROOT = Path(__file__).parents[1]
@@ -43,9 +44,9 @@ def mentions(pattern: re.Pattern[str], pages: list[Path]) -> list[str]:
 
 
 def code_blocks(page: Path) -> str:
-    """The fenced blocks of a page, with continued lines joined."""
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
-    return "\n".join(blocks).replace("\\\n", " ")
+    """The fenced blocks of a page that are shell commands, with continued lines joined."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+    return "\n".join(text for language, text in blocks if language in ("", "sh")).replace("\\\n", " ")
 
 
 @pytest.mark.parametrize("name", mentions(CODE_NAME, PAGES))
@@ -130,6 +131,19 @@ def test_commands_and_their_options_exist(line: str):
     assert command is not program, line
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= known
+
+
+def test_the_page_of_settings_lists_the_renamed_ones():
+    page = text_of(ROOT / "docs" / "settings.md")
+    assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", page, re.MULTILINE)) == RENAMED
+
+
+def test_the_file_shown_on_the_page_of_settings_is_valid(tmp_path: Path):
+    (example,) = re.findall(r"^```toml\n(.*?)^```", text_of(ROOT / "docs" / "settings.md"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "config.toml").write_text(example, encoding="utf-8")
+    settings = Settings(var_dir=tmp_path)
+    assert (settings.mc_passes, settings.unet_depth) == (40, None)
+    assert settings.scene_root == tmp_path.parent / "scenes"
 
 
 def test_settings_exist():

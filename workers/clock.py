@@ -19,10 +19,13 @@ from catalog.logs import configure_logging
 from catalog.records import JobKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
+from catalog.start import readable_faults
 from services import rounds
 from services.promotion import settle_intents
 
 log = logging.getLogger(__name__)
+
+_PATIENCE_S = 60.0  # a tick may wait so long for a busy database
 
 
 def tick(catalog: Catalog, *, reconcile: bool) -> None:
@@ -38,6 +41,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
     _open_next_round(catalog)
     catalog.sweep()
+    catalog.queue.note_clock(3 * catalog.settings.sweep_interval_s + _PATIENCE_S)
 
 
 def _follow_champion(catalog: Catalog) -> None:
@@ -63,6 +67,7 @@ def _open_next_round(catalog: Catalog) -> None:
         log.info("the next round waits: %s", error)
 
 
+@readable_faults()
 def main() -> None:
     """Tick until told to stop."""
     configure_logging()

@@ -8,11 +8,13 @@ connection to the database, since neither survives a fork.
 import argparse
 import logging
 import os
+import signal
 import threading
 from importlib import import_module
 
 from redis import Redis
-from rq import Worker
+from redis.client import Pipeline
+from rq import Queue, Worker, worker_registration
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,8 +25,10 @@ from catalog.errors import CatalogError
 from catalog.failures import note_failure
 from catalog.job_queue import COMPUTE, QUEUES, queue_of, rq_id
 from catalog.logs import configure_logging
+from catalog.process_tree import end_with_parent
 from catalog.records import JobKind, JobState
 from catalog.settings import Settings
+from catalog.start import readable_faults
 from workers import interruption
 from workers.job_functions import function_of
 from workers.time_limit import DeathPenalty
@@ -38,9 +42,18 @@ WORKER_TTL_S = 45
 
 
 class JobWorker(Worker):
-    """RQ's worker with an alarm that no library can swallow; when it is told to stop, so is its running job."""
+    """RQ's worker, whose jobs end in time.
+
+    An alarm ends a job that takes too long, and no library can swallow it. When the worker is told to stop, so is its
+    running job; when the worker is killed, so is its job.
+    """
 
     death_penalty_class = DeathPenalty
+
+    def main_work_horse(self, job: RqJob, queue: Queue) -> None:
+        """Run a job in the process that was forked for it."""
+        end_with_parent(signal.SIGKILL)  # the job is given to another worker then, and must not run beside that
+        super().main_work_horse(job, queue)
 
     def handle_warm_shutdown_request(self) -> None:
         """Interrupt the running job: it goes on later, from its checkpoint if it is a fine-tune."""
@@ -48,6 +61,13 @@ class JobWorker(Worker):
         _stopping.set()
         if self.horse_pid:
             interruption.interrupt(self.horse_pid)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Say that this worker lives; register it again if Redis has lost its content."""
+        if pipeline is None and not self.connection.hexists(self.key, "birth"):
+            self.connection.hset(self.key, mapping=self.serialize())
+            worker_registration.register(self)
+        super().heartbeat(timeout, pipeline)
 
 
 def preload(queue: str) -> None:
@@ -85,6 +105,7 @@ def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
         catalog.close()
 
 
+@readable_faults()
 def main() -> None:
     """Work on one queue until told to stop; a running job is finished first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -93,6 +114,7 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging()
     settings = Settings()
+    os.environ |= settings.as_environment()  # the process of every job reads these, though the file be edited meanwhile
     prepare_threads(settings)
     preload(arguments.queue)
     interruption.listen()

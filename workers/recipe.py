@@ -118,6 +118,26 @@ def training_config(settings: Settings, seed: int) -> TrainingConfig:
     )
 
 
+def decided_by_architecture(settings: Settings) -> dict[str, Any]:
+    """Return the values that the architecture gives to settings which are not set, by the name of the setting."""
+    network, training = _blueprint(settings, channels=1), training_config(settings, seed=0)
+    values: dict[str, Any] = {
+        "head": network.head,
+        "input_normalization": network.input_normalization,
+        "unet_depth": network.unet.depth,
+        "unet_width": network.unet.width,
+        "unet_dropout": network.unet.dropout,
+        "unet_normalization": network.unet.normalization,
+        "fine_tune_loss": training.loss,
+        "fine_tune_learning_rate": training.learning_rate,
+        "fine_tune_weight_decay": training.weight_decay,
+    }
+    decided = {name: value for name, value in values.items() if getattr(settings, name) is None}
+    if settings.channel_choice != settings.channels:
+        decided["channels"] = settings.channel_choice
+    return decided
+
+
 def _blueprint(settings: Settings, channels: int) -> _Blueprint:
     preset = PRESETS[settings.architecture]
     head = settings.head or preset.head

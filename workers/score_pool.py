@@ -33,7 +33,7 @@ def score_pool(work: Work) -> None:
 
 def score_by(work: Work, version: int) -> None:
     """Begin, continue or complete the scoring by this version and the present settings."""
-    pixels, share = SHARD_PIXELS[device(work.catalog).type], work.catalog.settings.mc_contested_share
+    pixels, share = SHARD_PIXELS[device(work.catalog).type], work.catalog.settings.mc_shortlist_share
     with work.catalog.write() as session:
         scoring = scorings.find_or_open(session, version, work.catalog.settings)
         sharding.plan(session, scoring, pixels, share)

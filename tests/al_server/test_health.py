@@ -38,10 +38,17 @@ def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) 
     assert client.get("/readyz").json["parts"]["redis"] == "ok"
 
 
+def test_a_clock_that_does_not_tick_is_named(client: FlaskClient, catalog: Catalog) -> None:
+    assert "The clock does not answer" in client.get("/readyz").json["parts"]["clock"]
+    catalog.queue.note_clock(lasts_s=30)
+    assert client.get("/readyz").json["parts"]["clock"] == "ok"
+
+
 def test_redis_down_is_named(settings: Settings) -> None:
     down = Catalog(settings.model_copy(update={"redis_url": NO_REDIS}))
     parts = create_app(down).test_client().get("/readyz").json["parts"]
-    assert "Redis does not answer at 127.0.0.1:9" in parts["redis"]
+    for part in ("redis", "clock"):
+        assert "Redis does not answer at 127.0.0.1:9" in parts[part]
     down.close()
 
 

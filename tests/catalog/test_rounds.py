@@ -117,7 +117,7 @@ def test_a_survey_prepares_no_ranking_by_mutual_information(catalog: Catalog) ->
         _, patches = add_scene(session)
         scoring = add_scoring(session, 3, {patch.id: 0.5 for patch in patches})
         session.get_one(Score, (scoring.id, patches[0].id, "entropy_top10")).surveyed = True
-    with pytest.raises(ConflictError, match="only one pass of version 3; set GLACIER_AL_MC_CONTESTED_SHARE=1"):
+    with pytest.raises(ConflictError, match="only one pass of version 3; set GLACIER_AL_MC_SHORTLIST_SHARE=1"):
         open_round(catalog, Strategy.MUTUAL_INFORMATION)
     assert open_round(catalog, Strategy.ENTROPY_TOP10).scoring_id == scoring.id
 

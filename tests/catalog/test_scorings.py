@@ -331,7 +331,7 @@ def test_a_larger_share_takes_the_next_patches(catalog: Catalog, hundred: list[i
 
 
 def test_mutual_information_ranks_once_all_patches_have_met_the_passes(catalog: Catalog, hundred: list[int]) -> None:
-    wanted = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
+    wanted = catalog.settings.model_copy(update={"mc_shortlist_share": 1.0})
     with catalog.database.write() as session:
         scoring = do_survey(session, alike(rising(hundred)))
         plan_contested(session, scoring)

@@ -37,7 +37,8 @@ def processes(settings: Settings, tmp_path: Path) -> dict[str, Process]:
 
 
 def test_services_start_first_and_stop_last(processes: dict[str, Process]):
-    assert list(processes) == ["redis", "mlflow", "label-studio", "api", "worker-io", "worker-compute", "clock"]
+    own = ["api", "worker-labels", "worker-io", "worker-compute", "clock"]
+    assert list(processes) == ["redis", "mlflow", "label-studio", *own]
     assert [name for name, process in processes.items() if process.is_service] == ["redis", "mlflow", "label-studio"]
 
 
@@ -59,7 +60,7 @@ def test_programs_of_others_see_little_of_our_environment(processes: dict[str, P
     assert not [variable for variable in env if variable.startswith("GLACIER_AL_")]
 
 
-@pytest.mark.parametrize("name", ["api", "worker-io", "worker-compute", "clock"])
+@pytest.mark.parametrize("name", ["api", "worker-labels", "worker-io", "worker-compute", "clock"])
 def test_our_processes_read_the_very_same_settings(
     processes: dict[str, Process], settings: Settings, name: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -70,7 +71,8 @@ def test_our_processes_read_the_very_same_settings(
 
 
 def test_commands(processes: dict[str, Process], settings: Settings):
-    assert processes["worker-compute"].argv == (sys.executable, "-m", "workers.main", "compute")
+    for queue in ("labels", "io", "compute"):
+        assert processes[f"worker-{queue}"].argv == (sys.executable, "-m", "workers.main", queue)
     assert processes["clock"].argv == (sys.executable, "-m", "workers.clock")
     assert migration(settings, environ=ENVIRON, cwd=Path()).argv == (sys.executable, "-m", "catalog.migrate")
     mlflow = processes["mlflow"].argv
@@ -91,7 +93,7 @@ def test_the_malloc_settings_of_the_compute_worker_yield_to_the_callers(settings
     assert env["MALLOC_MMAP_MAX_"] == "0"
 
 
-def test_redis_starts_from_its_file_and_asks_for_the_password(
+def test_redis_starts_from_its_file_asks_for_the_password_and_survives_a_cut_in_what_it_kept(
     processes: dict[str, Process], settings: Settings, tmp_path: Path
 ):
     _prepare_folders(settings)
@@ -106,9 +108,22 @@ def test_redis_starts_from_its_file_and_asks_for_the_password(
         wait_until(lambda: _answers(client), server, tmp_path / "log")
         with pytest.raises(redis.AuthenticationError):
             stranger.ping()
+        client.set("first", "1")
         client.set("kept", "yes")
         assert client.config_get("appendonly") == {"appendonly": "yes"}
-    assert (process.cwd / "appendonly.aof").exists()
+    queues = process.cwd / "appendonly.aof"
+    with queues.open("r+b") as file:
+        file.truncate(queues.stat().st_size - 3)  # as a kill in the middle of a write leaves it
+    with (
+        running(process.argv, process.env, log=tmp_path / "log") as server,
+        redis.Redis.from_url(settings.redis_url) as client,
+    ):
+        wait_until(lambda: _answers(client), server, tmp_path / "log")
+        assert client.get("first") == b"1"
+        assert client.get("kept") is None
+    queues.write_bytes(bytes(100))  # as a power cut may leave it
+    _prepare_folders(settings)
+    assert not queues.exists()
 
 
 def _answers(client: redis.Redis) -> bool:

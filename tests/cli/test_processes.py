@@ -8,7 +8,7 @@ import pytest
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.errors import StartError
-from cli.processes import _prepare_folders, summary, up
+from cli.processes import summary, up
 from tests.real_services import free_port
 
 
@@ -43,21 +43,11 @@ def test_a_failed_migration_ends_the_start_with_the_end_of_its_log(tmp_path: Pat
     assert said == ["Bringing the database to the newest schema"]
 
 
-def test_a_large_log_makes_room_at_the_start(tmp_path: Path):
-    settings = local_settings(tmp_path)
-    log = _prepare_folders(settings) / "label-studio.log"
-    for generation in range(5):
-        log.write_bytes(bytes([65 + generation]) * (10 * 2**20 + 1))
-        _prepare_folders(settings)
-    assert not log.exists()
-    kept = {path.name: path.read_bytes()[:1] for path in log.parent.iterdir()}
-    assert kept == {"label-studio.log.1": b"E", "label-studio.log.2": b"D", "label-studio.log.3": b"C"}
-
-
 def test_the_summary_holds_addresses_log_in_and_token(tmp_path: Path):
     settings = local_settings(tmp_path)
     secrets = Secrets()
-    text = summary(settings, secrets, tmp_path / "logs")
+    text = summary(settings, secrets, [])
+    assert "\nEverything is ready.\n" in text
     for fact in (
         settings.api_url,
         settings.label_studio_url,
@@ -69,3 +59,19 @@ def test_the_summary_holds_addresses_log_in_and_token(tmp_path: Path):
     ):
         assert fact in text
     assert secrets.redis_password not in text
+
+
+def test_the_summary_names_what_is_missing(tmp_path: Path):
+    text = summary(local_settings(tmp_path), Secrets(), ["mlflow", "worker-io"])
+    assert "\nNot everything is ready; missing: mlflow, worker-io.\n" in text
+
+
+def test_programs_of_a_killed_system_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("cli.processes._EARLIER_S", 0.2)
+    said: list[str] = []
+    (tmp_path / "supervisor").mkdir()
+    with (tmp_path / "supervisor" / "programs.lock").open("w") as program:
+        fcntl.flock(program, fcntl.LOCK_SH)
+        with pytest.raises(StartError, match=r"still run after 0 s.*`fuser .*programs.lock`"):
+            up(local_settings(tmp_path), said.append)
+    assert said == ["Waiting for the end of an earlier system, whose `up` was killed"]

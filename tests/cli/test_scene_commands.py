@@ -78,3 +78,97 @@ def test_a_dem_that_is_not_there_is_a_usage_error(
     result = CliRunner().invoke(scene_commands.scene, command)
     assert result.exit_code == 2
     assert "found no file" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{tmp}/LC08 04:41:00Z.tif", {"path": "{tmp}/LC08 04:41:00Z.tif"}),
+        ("{tmp}/LC08 04:41:00Z.tif:3", {"path": "{tmp}/LC08 04:41:00Z.tif", "index": 3}),
+        ("{tmp}/plain.tif", {"path": "{tmp}/plain.tif"}),
+        ("{tmp}/plain.tif:2", {"path": "{tmp}/plain.tif", "index": 2}),
+        ("{tmp}/plain.tif:1:2", {"path": "{tmp}/plain.tif:1", "index": 2}),  # both are files: the longer one wins
+        ("{tmp}/plain.tif:1", {"path": "{tmp}/plain.tif:1"}),
+        ("missing.tif:4", {"path": "missing.tif", "index": 4}),
+        ("C:\\scenes\\b4.tif", {"path": "C:\\scenes\\b4.tif"}),
+        ("C:\\scenes\\b4.tif:4", {"path": "C:\\scenes\\b4.tif", "index": 4}),
+        ("/vsicurl/http://host:80/b4.tif", {"path": "/vsicurl/http://host:80/b4.tif"}),
+        ("s3://bucket/b4.tif:4", {"path": "s3://bucket/b4.tif", "index": 4}),
+    ],
+)
+def test_a_band_is_a_file_and_perhaps_an_index(tmp_path: Path, text: str, expected: dict[str, object]) -> None:
+    for name in ("LC08 04:41:00Z.tif", "plain.tif", "plain.tif:1"):
+        (tmp_path / name).touch()
+    given = text.replace("{tmp}", str(tmp_path))
+    path = str(expected["path"]).replace("{tmp}", str(tmp_path))
+    assert scene_commands._parse(f"nir={given}", "index") == {"name": "nir", **expected, "path": path}
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "layer"),
+    [
+        ("{tmp}/a 04:41.gpkg", "{tmp}/a 04:41.gpkg", None),
+        ("{tmp}/a 04:41.gpkg:clean ice", "{tmp}/a 04:41.gpkg", "clean ice"),
+        ("missing.gpkg:border", "missing.gpkg", "border"),
+        ("C:\\a.gpkg", "C:\\a.gpkg", None),
+        ("/vsizip/a.zip/b.gpkg:border", "/vsizip/a.zip/b.gpkg", "border"),
+    ],
+)
+def test_outlines_are_a_file_and_perhaps_a_layer(tmp_path: Path, text: str, path: str, layer: str | None) -> None:
+    (tmp_path / "a 04:41.gpkg").touch()
+    found = scene_commands._parse("clean ice=" + text.replace("{tmp}", str(tmp_path)), "layer")
+    assert found["class"] == "clean ice"
+    assert found["path"] == path.replace("{tmp}", str(tmp_path))
+    assert found.get("layer") == layer
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--band", "nir", "found 'nir', expected NAME=FILE[:INDEX]"),
+        (
+            "--band",
+            "nir={tmp}/plain.tif:first",
+            "found 'first' after the file {tmp}/plain.tif and a colon; expected the number of",
+        ),
+        (
+            "--band",
+            "nir={tmp}/plain.tif:",
+            "found '' after the file {tmp}/plain.tif and a colon; expected the number of",
+        ),
+        ("--band", "nir={tmp}/plain.tif:-1", "found '-1' after the file"),
+        ("--band", "nir={tmp}/missing:first.tif", "found no file {tmp}/missing:first.tif"),
+        (
+            "--outlines",
+            "clean ice={tmp}/plain.tif:",
+            "after the file {tmp}/plain.tif and a colon; expected a name of a layer",
+        ),
+        ("--border", "{tmp}/plain.tif:", "after the file {tmp}/plain.tif and a colon; expected a name of a layer"),
+    ],
+)
+def test_what_is_no_file_with_an_index_or_layer_is_a_usage_error(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, value: str, message: str
+) -> None:
+    monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    (tmp_path / "plain.tif").touch()
+    scene = ["--file", str(forge_scene(tmp_path / "scene.tif").path)] if option != "--band" else []
+    command = ["add", "khumbu", "--role", "pool", *scene, option, value.replace("{tmp}", str(tmp_path))]
+    result = CliRunner().invoke(scene_commands.scene, command)
+    assert result.exit_code == 2
+    assert message.replace("{tmp}", str(tmp_path)) in result.output
+
+
+def test_a_scene_whose_files_have_colons_is_added(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    path = forge_scene(tmp_path / "LC08 2013-10-30T04:41:00Z.tif").path
+    command = ["add", "khumbu", "--role", "pool", "--band", f"red={path}:1", "--band", f"nir={path}:4"]
+    result = CliRunner().invoke(scene_commands.scene, command)
+    assert result.exit_code == 0, result.output
+    with catalog.read() as session:
+        source = SceneSource.from_json(session.scalars(select(Scene)).one().source)
+    assert [(band.name, band.path, band.index) for band in source.bands] == [
+        ("red", str(path), 1),
+        ("nir", str(path), 4),
+    ]

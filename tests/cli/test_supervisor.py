@@ -1,18 +1,25 @@
-"""Real processes, stopped in order, with nothing left behind."""
+"""Real processes under a real supervisord: started again, stopped in order, with nothing left behind."""
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cli import supervisor as module
+from cli.first_start import FirstStart
 from cli.plan import Process
-from cli.supervisor import Supervisor, log_file
+from cli.supervisor import FOLDER, State, Status, Supervisor
+
+pytestmark = pytest.mark.slow  # supervisord looks after its processes once a second, and stops them one after the other
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these requests to the kernel")
 
 # Writes its name to argv[1] when told to stop, after argv[3] seconds.
 OBEDIENT = """
@@ -27,7 +34,7 @@ while True:
     time.sleep(1)
 """
 
-# Has a child in a process group of its own that is deaf to SIGTERM, as an RQ worker has; its pid goes to argv[1].
+# Has a child in a process group of its own that ignores SIGTERM, as an RQ worker has; its pid goes to argv[1].
 PARENT = """
 import os, signal, sys, time
 child = os.fork()
@@ -39,31 +46,14 @@ open(sys.argv[1], "w").write(str(child))
 time.sleep(600)
 """
 
-
-@pytest.fixture(autouse=True)
-def own_signal_handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+IGNORES_SIGTERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True)\n"
+IGNORES_SIGTERM += "while True: time.sleep(1)"
+SLEEPS = "import time; print('ready', flush=True); time.sleep(600)"
 
 
-def python(name: str, code: str, *arguments: object, is_service: bool = False) -> Process:
+def python(name: str, code: str, *arguments: object, is_service: bool = False, **others: object) -> Process:
     argv = (sys.executable, "-c", code, *map(str, arguments))
-    return Process(name, argv, dict(os.environ), Path.cwd(), is_service)
-
-
-def interrupt_when(condition: Callable[[], bool]) -> Callable[[], None]:
-    def wait_and_interrupt() -> None:
-        while not condition():
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    return wait_and_interrupt
-
-
-def nothing() -> None:
-    pass
+    return Process(name, argv, dict(os.environ), Path.cwd(), is_service, **others)
 
 
 def test_services_outlive_those_who_need_them(tmp_path: Path):
@@ -72,50 +62,166 @@ def test_services_outlive_those_who_need_them(tmp_path: Path):
         python("service", OBEDIENT, ends, "service", 0, is_service=True),
         python("worker", OBEDIENT, ends, "worker", 0.5),
     ]
-    ready = interrupt_when(lambda: all("ready" in read(log_file(tmp_path, p.name)) for p in processes))
-    stops: list[str] = []
-    supervisor = Supervisor(processes, tmp_path, on_start=ready, on_stop=lambda: stops.append("said"))
-    supervisor.loop()
+    with Supervisor(processes, tmp_path):
+        wait_for(lambda: all("ready" in log(tmp_path, process.name) for process in processes))
     assert ends.read_text() == "worker service "
-    assert stops == ["said"]
-    assert supervisor.failed is None
 
 
-def test_the_death_of_one_stops_all_and_is_told(tmp_path: Path):
+def test_what_dies_is_started_again_and_the_others_go_on(tmp_path: Path):
+    processes = [python("steady", SLEEPS), python("killed", SLEEPS)]
+    with Supervisor(processes, tmp_path) as supervisor:
+        wait_for(lambda: all(status.pid for status in supervisor.statuses().values()))
+        before = supervisor.statuses()
+        os.kill(before["killed"].pid, signal.SIGKILL)
+        start = time.monotonic()
+        wait_for(lambda: supervisor.statuses()["killed"].pid not in {0, before["killed"].pid})
+        assert time.monotonic() - start < 10
+        assert supervisor.statuses()["steady"] == Status(State.STARTING, before["steady"].pid, before["steady"].started)
+
+
+def test_what_ends_again_and_again_is_given_up_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "RESTARTS", 1)
+    processes = [python("steady", SLEEPS), python("broken", "import sys; print('no disk'); sys.exit(3)")]
+    with Supervisor(processes, tmp_path) as supervisor:
+        wait_for(lambda: supervisor.statuses().get("broken", Status(State.UNKNOWN, 0, None)).state is State.FATAL)
+        assert supervisor.statuses()["steady"].pid
+    assert log(tmp_path, "broken") == "no disk\n" * 2
+
+
+def test_a_person_starts_what_was_given_up_by_supervisorctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "RESTARTS", 0)
+    gate = tmp_path / "mended"
+    code = "import sys, time, pathlib; pathlib.Path(sys.argv[1]).stat(); time.sleep(600)"
+    with Supervisor([python("broken", code, gate)], tmp_path) as supervisor:
+        wait_for(lambda: State.FATAL in [status.state for status in supervisor.statuses().values()])
+        gate.touch()
+        program = Path(sys.executable).with_name("supervisorctl")
+        # It waits until the process counts as started, which takes a minute.
+        with subprocess.Popen([program, "start", "own:broken"], cwd=tmp_path / FOLDER) as control:
+            wait_for(lambda: supervisor.statuses()["broken"].pid != 0)
+            control.kill()
+
+
+def test_a_process_that_ignores_the_request_to_stop_is_killed_when_its_time_is_over(tmp_path: Path):
+    with Supervisor([python("deaf", IGNORES_SIGTERM, stop_s=1)], tmp_path) as supervisor:
+        wait_for(lambda: "ready" in log(tmp_path, "deaf"))
+        pid = supervisor.statuses()["deaf"].pid
+        start = time.monotonic()
+    assert 1 <= time.monotonic() - start < 10
+    assert is_gone(pid)
+
+
+def test_our_own_are_killed_on_demand_and_services_still_stop_in_order(tmp_path: Path):
+    ends = tmp_path / "ends"
     processes = [
-        python("steady", "import time; time.sleep(600)"),
-        python("broken", "import sys; print('no disk', flush=True); sys.exit(3)"),
+        python("service", OBEDIENT, ends, "service", 0, is_service=True),
+        python("worker", IGNORES_SIGTERM, stop_s=60),
     ]
-    supervisor = Supervisor(processes, tmp_path, on_start=nothing, on_stop=nothing)
-    supervisor.loop()
-    assert supervisor.failed == ("broken", 3)
-    assert log_file(tmp_path, "broken").read_text() == "no disk\n"
+    start = time.monotonic()
+    with Supervisor(processes, tmp_path) as supervisor:
+        wait_for(lambda: all("ready" in log(tmp_path, process.name) for process in processes))
+        supervisor.statuses()
+        supervisor.stop()
+        supervisor.kill_our_own()
+    assert ends.read_text() == "service "
+    assert time.monotonic() - start < 30
 
 
-def test_deaf_children_of_a_process_do_not_survive(tmp_path: Path):
+@linux
+def test_what_a_killed_process_leaves_behind_is_ended_while_the_system_runs(tmp_path: Path):
     pid_file = tmp_path / "pid"
-    processes = [python("worker", PARENT, pid_file)]
-    ready = interrupt_when(lambda: read(pid_file) != "")
-    Supervisor(processes, tmp_path, on_start=ready, on_stop=nothing).loop()
+    with Supervisor([python("worker", PARENT, pid_file)], tmp_path) as supervisor:
+        wait_for(lambda: read(pid_file) != "" and bool(supervisor.statuses()))
+        orphan = int(pid_file.read_text())
+        os.kill(supervisor.statuses()["worker"].pid, signal.SIGKILL)
+        wait_for(lambda: bool(supervisor.statuses()) and is_gone(orphan))
+
+
+@linux
+def test_children_of_a_process_that_stops_do_not_survive(tmp_path: Path):
+    pid_file = tmp_path / "pid"
+    with Supervisor([python("worker", PARENT, pid_file)], tmp_path):
+        wait_for(lambda: read(pid_file) != "")
     assert is_gone(int(pid_file.read_text()))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the death of its parent")
-def test_processes_end_when_the_supervisor_is_killed(tmp_path: Path):
+@linux
+def test_nothing_outlives_a_supervisord_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_LEFTOVERS_S", 1.0)
     pid_file = tmp_path / "pid"
+    with Supervisor([python("worker", PARENT, pid_file), python("other", SLEEPS)], tmp_path) as supervisor:
+        wait_for(lambda: read(pid_file) != "" and "ready" in log(tmp_path, "other"))
+        pids = [status.pid for status in supervisor.statuses().values()]
+        os.kill(int((tmp_path / FOLDER / "supervisord.pid").read_text()), signal.SIGKILL)
+        wait_for(lambda: not supervisor.runs)
+        assert supervisor.statuses() == {}
+    assert all(map(is_gone, [*pids, int(pid_file.read_text())]))
+
+
+@linux
+def test_processes_end_in_order_when_we_are_killed(tmp_path: Path):
+    ends = tmp_path / "ends"
     code = (
-        "import sys; from pathlib import Path\n"
-        "from tests.cli.test_supervisor import nothing, python\n"
+        "import sys, time; from pathlib import Path\n"
+        "from tests.cli.test_supervisor import OBEDIENT, python\n"
         "from cli.supervisor import Supervisor\n"
-        "child = 'import os, sys, time; open(sys.argv[1], \"w\").write(str(os.getpid())); time.sleep(600)'\n"
-        "process = python('worker', child, sys.argv[1])\n"
-        "Supervisor([process], Path(sys.argv[1]).parent, on_start=nothing, on_stop=nothing).loop()\n"
+        "processes = [python('service', OBEDIENT, sys.argv[1], 'service', 0, is_service=True)]\n"
+        "processes += [python('worker', OBEDIENT, sys.argv[1], 'worker', 0.5)]\n"
+        "with Supervisor(processes, Path(sys.argv[1]).parent): time.sleep(600)\n"
     )
-    supervisor = subprocess.Popen([sys.executable, "-c", code, str(pid_file)])
-    wait_for(lambda: read(pid_file) != "")
-    supervisor.kill()
-    supervisor.wait()
-    wait_for(lambda: is_gone(int(pid_file.read_text())))
+    up = subprocess.Popen([sys.executable, "-c", code, str(ends)])
+    wait_for(lambda: all("ready" in log(tmp_path, name) for name in ("service", "worker")))
+    supervisord = int((tmp_path / FOLDER / "supervisord.pid").read_text())
+    up.kill()
+    up.wait()
+    wait_for(lambda: is_gone(supervisord))
+    assert ends.read_text() == "worker service "
+
+
+def test_secrets_are_in_files_of_their_owner_only(tmp_path: Path):
+    process = Process("worker", (sys.executable, "-c", SLEEPS), {"PASSWORD": "s%(x)s;#"}, Path.cwd(), is_service=False)
+    with Supervisor([process], tmp_path) as supervisor:
+        wait_for(lambda: "ready" in log(tmp_path, "worker"))
+        running = psutil.Process(supervisor.statuses()["worker"].pid)
+        assert running.environ() == {"PASSWORD": "s%(x)s;#"}  # all of it, and nothing else
+        files = [path for path in (tmp_path / FOLDER).iterdir() if path.is_file()]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files if "s%(x)s" in path.read_text()} == {0o600}
+        assert stat.S_IMODE((tmp_path / FOLDER).stat().st_mode) == 0o700
+    assert not [path for path in (tmp_path / FOLDER).iterdir() if path.is_file() and "s%(x)s" in path.read_text()]
+
+
+def test_any_folder_will_do(tmp_path: Path):
+    # Longer than the path of a socket may be, with characters that mean something in supervisord's configuration.
+    folder = tmp_path / f"{'long ' * 25};# %(here)s 'one' \"two\""
+    with Supervisor([python("worker", SLEEPS)], folder) as supervisor:
+        wait_for(lambda: "ready" in log(folder, "worker"))
+        assert supervisor.statuses()["worker"].pid
+
+
+def test_a_large_log_makes_room_while_its_process_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_LOG_BYTES", 100)
+    code = "import time\nfor n in range(200): print(f'{n:09}', flush=True); time.sleep(0.01)\ntime.sleep(600)"
+    with Supervisor([python("talker", code)], tmp_path):
+        wait_for(lambda: any("000000199" in read(path) for path in (tmp_path / "logs").glob("talker*")))
+    logs = sorted(path.name for path in (tmp_path / "logs").glob("talker*"))
+    assert logs == ["talker.log", "talker.log.1", "talker.log.2", "talker.log.3"]
+
+
+def test_a_half_made_database_is_out_of_the_way_when_its_program_starts_again(tmp_path: Path):
+    # Like MLflow: cannot go on from a database that it has not finished.
+    code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).open('x'); print('ready', flush=True); time.sleep(600)"
+    database = tmp_path / "made.db"
+    process = python("maker", code, database, first_start=FirstStart(database, {}))
+    with Supervisor([process], tmp_path) as supervisor:
+        wait_for(lambda: "ready" in log(tmp_path, "maker"))
+        os.kill(supervisor.statuses()["maker"].pid, signal.SIGKILL)
+        wait_for(lambda: log(tmp_path, "maker").count("ready") == 2)
+    assert f"An earlier start was stopped while making {database}" in log(tmp_path, "maker")
+    assert (tmp_path / "made.db.half-made-1").exists()
+
+
+def log(var_dir: Path, name: str) -> str:
+    return read(var_dir / "logs" / f"{name}.log")
 
 
 def read(path: Path) -> str:
@@ -130,7 +236,7 @@ def is_gone(pid: int) -> bool:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "waited 20 s in vain"
+        assert time.monotonic() < deadline, "waited 30 s in vain"
         time.sleep(0.02)

@@ -1,5 +1,6 @@
 """``glacier-al up`` as its user meets it: every server real, on one machine, and modest when idle."""
 
+import json
 import os
 import re
 import signal
@@ -10,16 +11,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
+from xmlrpc.client import ServerProxy
 
 import httpx
 import psutil
 import pytest
+from supervisor.xmlrpc import SupervisorTransport
 
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.records import EventState, Job, JobKind, JobState, LabelEvent
 from catalog.secrets import load_or_create
+from catalog.settings import Settings
 from tests.real_services import free_port, running, wait_until
 
 MEMORY_BYTES = 2.5e9
 IDLE_CORE_SHARE = 0.05
+BACK_S = 10
 STOP_S = 60
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -48,6 +57,56 @@ class Running:
     def tree(self) -> list[psutil.Process]:
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
+
+    def pids(self) -> dict[str, int]:
+        """The process of each part, 0 for one that does not run."""
+        supervisord = (self.var_dir / "supervisor" / "supervisord.pid").read_text().strip()
+        socket = f"unix:///proc/{supervisord}/cwd/supervisor.sock"  # the path of a socket has to be short
+        with ServerProxy("http://localhost", SupervisorTransport(None, None, socket)) as server:
+            return {item["name"]: item["pid"] for item in server.supervisor.getAllProcessInfo()}
+
+    def check_the_loop(self) -> None:
+        """Wait until everybody has done what the loop needs them for.
+
+        The clock finds work in the rows and hands it to each worker by Redis; theirs needs Label Studio or MLflow.
+        """
+        addresses = json.loads((self.var_dir / "running.json").read_text())
+        catalog = Catalog(Settings(var_dir=self.var_dir, **addresses))
+        try:
+            with catalog.database.write() as session:  # and nobody tells Redis: that is left to the clock
+                event = LabelEvent(dedupe_key=uuid4().hex, action="ANNOTATION_CREATED", origin="webhook", body=b"{}")
+                session.add(event)
+                session.flush()
+                jobs.enqueue(session, JobKind.INGEST_LABEL, str(event.id), event_id=event.id)
+                asked = [
+                    jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO, "check"),
+                    jobs.enqueue(session, JobKind.SCORE_POOL, "check"),  # asks MLflow for a champion; there is none
+                ]
+
+            def done() -> bool:
+                with catalog.read() as session:
+                    read = session.get_one(LabelEvent, event.id).state is EventState.FAILED  # it is empty
+                    return read and all(session.get_one(Job, job.id).state is JobState.FINISHED for job in asked)
+
+            wait_until(done, self.process, self.log)
+        finally:
+            catalog.close()
+        operator = {"Authorization": f"Bearer {catalog.secrets.operator_token}"}
+        wait_until(
+            lambda: (
+                _answers(f"{addresses['api_url']}/api/v1/rounds", operator)
+                and _answers(f"{addresses['api_url']}/readyz", {})
+            ),
+            self.process,
+            self.log,
+        )
+
+
+def _answers(url: str, headers: dict[str, str]) -> bool:
+    try:
+        return httpx.get(url, headers=headers, timeout=10).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +178,32 @@ def test_it_is_modest_when_idle(system: Running, record_property):
     print(f"ready {system.ready_after_s:.1f} s, idle {core_share:.1%} of a core, {memory / 1e9:.2f} GB")
     assert memory <= MEMORY_BYTES
     assert core_share <= IDLE_CORE_SHARE
+
+
+PARTS = ["redis", "mlflow", "label-studio", "api", "worker-labels", "worker-io", "worker-compute", "clock"]
+
+
+@pytest.mark.parametrize(
+    ("name", "with_children"),
+    [*((name, False) for name in PARTS), ("mlflow", True)],
+    ids=[*PARTS, "mlflow and its child"],
+)
+def test_a_killed_part_comes_back_by_itself(system: Running, name: str, with_children: bool, record_property):
+    before = system.pids()[name]
+    family = [psutil.Process(before), *(psutil.Process(before).children(recursive=True) if with_children else [])]
+    killed_at = time.monotonic()
+    for process in family:
+        process.kill()
+    wait_until(lambda: system.pids()[name] not in {0, before}, system.process, system.log)
+    back_s = time.monotonic() - killed_at
+    system.check_the_loop()
+    works_s = time.monotonic() - killed_at
+    record_property("back_s", round(back_s, 1))
+    record_property("works_s", round(works_s, 1))
+    print(f"{name}: back after {back_s:.1f} s, the loop works after {works_s:.1f} s")
+    assert back_s <= BACK_S
+    said = f"\n{name} ended by itself and is started again.\n"
+    wait_until(lambda: said in system.output, system.process, system.log)
 
 
 def test_ctrl_c_ends_everything_cleanly(system: Running):

@@ -40,6 +40,13 @@ def test_nothing_is_due_in_an_empty_system(catalog):
     assert open_kinds(catalog) == []
 
 
+def test_a_tick_shows_that_the_clock_lives(catalog):
+    assert not catalog.queue.clock_ticks()
+    tick(catalog, reconcile=False)
+    assert catalog.queue.clock_ticks()
+    assert catalog.queue.connection.pttl("glacier-al:clock") <= (3 * catalog.settings.sweep_interval_s + 60) * 1000
+
+
 def test_label_studio_is_asked_when_it_is_time(catalog):
     tick(catalog, reconcile=True)
     tick(catalog, reconcile=True)

@@ -381,17 +381,17 @@ def test_what_a_killed_attempt_left_in_mlflow_is_found_and_closed(labelled):
 
 def test_a_training_whose_worker_is_stopped_goes_on_from_its_checkpoint(labelled, tmp_path):
     log = tmp_path / "worker.log"
-    slow = Catalog(Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 3000}))
+    slow = Catalog(Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 1000}))
     with slow.write() as session:
         job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
     with worker(slow, log) as process:
-        wait_for("the training", lambda: row(slow, job.id).done > 20, log)
+        wait_for("the training", lambda: row(slow, job.id).done > 0, log)
         process.send_signal(signal.SIGTERM)
         wait_for("the hand-over", lambda: row(slow, job.id).state is JobState.QUEUED, log)
         process.wait(WAIT_S)
     handed_back, (interrupted,) = row(slow, job.id), runs(slow)
     assert (handed_back.failures, handed_back.error, interrupted.state) == (0, None, RunState.INTERRUPTED)
-    assert interrupted.checkpoint_step > 20
+    assert 0 < interrupted.checkpoint_step < 1000
     assert mlflow_status(slow, interrupted) == "SCHEDULED"
     with slow.read() as session:
         assert len(training.new_labels(session)) == 4  # nothing has been learnt of them yet
@@ -403,7 +403,7 @@ def test_a_training_whose_worker_is_stopped_goes_on_from_its_checkpoint(labelled
     client = MlflowClient(tracking_uri=slow.settings.mlflow_url)
     steps = [point.step for point in client.get_metric_history(finished.mlflow_run_id, "train.loss")]
     assert steps == sorted(set(steps))  # no step twice
-    assert steps[-1] == 3000
+    assert steps[-1] == 1000
     assert not raster_store(slow).exists(raster_keys.checkpoint(finished.id))
     slow.close()
 

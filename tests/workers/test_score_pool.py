@@ -27,7 +27,7 @@ from workers.jobs import Work
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(
-        update={"mc_passes": 3, "mc_seed": 11, "mc_precision": "float32", "mc_contested_share": 1.0}
+        update={"mc_passes": 3, "mc_seed": 11, "mc_precision": "float32", "mc_shortlist_share": 1.0}
     )
 
 
@@ -244,7 +244,7 @@ def test_a_network_of_other_channels_is_refused(catalog, scene):
 @pytest.fixture
 def surveying(catalog, monkeypatch) -> None:
     """Shards of three patches, and a pool that is surveyed."""
-    catalog.settings = catalog.settings.model_copy(update={"mc_contested_share": 0.2})
+    catalog.settings = catalog.settings.model_copy(update={"mc_shortlist_share": 0.2})
     monkeypatch.setitem(module.SHARD_PIXELS, "cpu", 3 * 32**2)
 
 
@@ -333,7 +333,7 @@ def raster_store_names(catalog: Catalog) -> list[str]:
 
 def test_a_larger_share_spends_all_passes_on_the_rest(catalog, scene, surveying):
     run_stages(catalog)
-    catalog.settings = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
+    catalog.settings = catalog.settings.model_copy(update={"mc_shortlist_share": 1.0})
     score_pool(catalog, champion())
     with catalog.read() as session:
         scoring = scorings.newest(session)

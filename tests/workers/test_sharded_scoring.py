@@ -62,7 +62,9 @@ def champion(settings: Settings, tmp_path: Path) -> int:
     tags = {checksum_tag(file.name): hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
     version = tracking.register(run_id, folder, tags, "for a test")
     tracking.end_run(run_id, "FINISHED")
-    promote(registry_of(settings), version, "the only one", "test")
+    opened = Catalog(settings)
+    promote(opened, registry_of(settings), version, "the only one", "test")
+    opened.close()
     return version
 
 
@@ -121,7 +123,7 @@ def is_complete_after_a_sweep(catalog: Catalog) -> bool:
 @pytest.fixture
 def spend_all_passes(catalog: Catalog) -> None:
     """On every patch, before any worker starts."""
-    catalog.settings = catalog.settings.model_copy(update={"mc_contested_share": 1.0})
+    catalog.settings = catalog.settings.model_copy(update={"mc_shortlist_share": 1.0})
 
 
 @pytest.mark.usefixtures("workers")

@@ -1,0 +1,46 @@
+"""``python -m cli.launch FILE NAME``: turns into the program NAME, as described in FILE. supervisord starts all so.
+
+supervisord cannot clear a program's environment, and would show a secret in its configuration or the command line. It
+knows nothing of half-made databases either. FILE holds all that in JSON, for its owner's eyes only.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from catalog.process_tree import adopt_orphans, end_with_parent
+from cli.first_start import FirstStart
+
+LOCK = "programs.lock"  # in the folder of FILE; each program holds it, shared, as long as it lives
+
+
+def main(file: Path, name: str) -> None:
+    """Prepare this process, then become the program."""
+    end_with_parent(signal.SIGTERM)
+    program: Mapping[str, Any] = json.loads(file.read_text())[name]
+    if program["adopts_orphans"]:
+        adopt_orphans()
+    _hold(file.with_name(LOCK))
+    if program["first_start"] is not None:
+        database, rows_of_users = program["first_start"]
+        aside = FirstStart(Path(database), rows_of_users).move_aside_if_half_made()
+        if aside is not None:
+            print(f"An earlier start was stopped while making {database}; it is now {aside}, a new one is made.")
+            sys.stdout.flush()
+    os.chdir(program["cwd"])
+    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606 - there is no shell on purpose
+
+
+def _hold(lock: Path) -> None:
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    os.set_inheritable(descriptor, True)  # the program that this process turns into keeps the lock
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
