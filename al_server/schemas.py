@@ -1,7 +1,7 @@
 """What requests must look like, and what answers do: the source of ``/openapi.json``."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, RootModel
 
@@ -284,25 +284,14 @@ class Readiness(BaseModel):
     parts: dict[str, str]
 
 
-class SceneList(RootModel[list[SceneAnswer]]):
-    """Several scenes."""
+Item = TypeVar("Item", bound=BaseModel)
 
 
-class RoundList(RootModel[list[RoundAnswer]]):
-    """Several rounds."""
+class ListOf(RootModel[list[Item]], Generic[Item]):
+    """Several items."""
 
-
-class ScoringList(RootModel[list[ScoringAnswer]]):
-    """Several scorings."""
-
-
-class JobList(RootModel[list[JobAnswer]]):
-    """Several jobs."""
-
-
-class ModelList(RootModel[list[ModelAnswer]]):
-    """Several model versions."""
-
-
-class EventList(RootModel[list[EventAnswer]]):
-    """Several entries of the ledger."""
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name the schema in the OpenAPI document, e.g. ``SceneList`` for ``ListOf[SceneAnswer]``."""
+        name: str = params[0].__name__
+        return f"{name.removesuffix('Answer')}List"

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from benchmarks.report import Result, markdown, publish
 from catalog.settings import Settings
-from catalog.sharding import SURVEYED
+from catalog.sharding import SCREENED_MEASURES
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.everest import prepare
@@ -227,8 +227,8 @@ def shortlist(screening: Scores, share: float) -> NDArray[np.bool_]:
     """Return which patches (N,) a screening pass (M, N) ranks in a share of the pool, by one of the entropies."""
     count = math.ceil(share * screening.shape[1])
     listed = np.zeros(screening.shape[1], dtype=bool)
-    for measure in SURVEYED:
-        listed[np.argsort(-screening[list(MEASURES).index(measure.value)], kind="stable")[:count]] = True
+    for measure in SCREENED_MEASURES:
+        listed[np.argsort(-screening[list(MEASURES).index(measure)], kind="stable")[:count]] = True
     return listed
 
 
@@ -267,7 +267,7 @@ def broken_decisions(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """Return a sentence for each threshold that is missed by an entropy; none while both decisions hold."""
     found = []
     for row in rows:
-        if row["measure"] not in {measure.value for measure in SURVEYED}:
+        if row["measure"] not in set(SCREENED_MEASURES):
             continue
         ratio, balanced, of_shortlist = (float(str(row[key])) for key in ("variance ratio", "balanced", "shortlist"))
         if ratio < LEAST_VARIANCE_RATIO:

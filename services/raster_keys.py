@@ -39,9 +39,12 @@ def _of_shard(stage: int, first_row: int) -> str:
     return f"{later}-from-row-{first_row}"
 
 
-def prediction(scene_id: int, version: int, suffix: str) -> str:
-    """A scene as a version predicts it: ``tif`` (class map), ``geojson``, ``gpkg`` or ``shp.zip`` (outlines)."""
-    return f"predictions/scene-{scene_id}/version-{version}.{suffix}"
+def prediction(scene_id: int, version: int, fingerprint: str, suffix: str) -> str:
+    """A scene as a version predicts it: ``tif`` (class map), ``geojson``, ``gpkg`` or ``shp.zip`` (outlines).
+
+    ``fingerprint`` stands for everything else that shapes the files (`services.delivery.fingerprint`).
+    """
+    return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}.{suffix}"
 
 
 def uncertainty_view(scoring_id: int) -> str:
