@@ -1,6 +1,6 @@
 """Label masks: uint8 arrays (H, W) with the values of a class scheme, 255 where nothing is known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -36,7 +36,7 @@ class OutlineLayer:
 
 
 def compose(
-    layers: Sequence[tuple[int, BaseGeometry | NDArray[np.bool_]]], height: int, width: int
+    layers: Iterable[tuple[int, BaseGeometry | NDArray[np.bool_]]], height: int, width: int
 ) -> NDArray[np.uint8]:
     """Paint layers over one another onto background: what was drawn last wins.
 

@@ -1,6 +1,8 @@
 """Pre-annotations: what the champion sees in a patch, as regions that an annotator can correct."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -10,11 +12,73 @@ from catalog.records import SceneRole
 from imagery.classes import ClassScheme
 from imagery.masks import despeckle
 from imagery.polygons import mask_to_polygons, split_holes
+from labeling.errors import PredictionError, RegionError
 from labeling.regions import encode_brush, encode_polygon
 from services.version_figures import VersionFigures
 
 # Smaller specks are noise to the eye, each one a click for the annotator, and megabytes to Label Studio.
 SMALLEST_REGION_PX = 8
+COARSER_PX = (32, 128, 512)
+"""Pieces smaller than this are left out in turn, until Label Studio can take what is left."""
+
+Form = Literal["brush", "polygon", "none"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preannotation:
+    """What a task opens with.
+
+    Attributes:
+        regions: Label Studio's regions.
+        shown: The class map (h, w) that they draw; None if nothing is drawn.
+        note: What the annotator is told where it is not as set up; empty otherwise.
+    """
+
+    regions: Sequence[dict[str, Any]] = ()
+    shown: NDArray[np.uint8] | None = None
+    note: str = ""
+
+
+def preannotate(
+    classes: NDArray[np.uint8],
+    form: Form,
+    labels: Mapping[int, str],
+    check: Callable[[Sequence[dict[str, Any]]], object],
+) -> Preannotation:
+    """Turn a predicted class map into regions that Label Studio can take, as many of its pieces as possible.
+
+    Too many polygons become masks; of masks that are too large, the smallest pieces are left out.
+
+    Args:
+        classes: (h, w), values of the scheme.
+        form: How regions are drawn.
+        labels: Label by value, see `drawable`.
+        check: Raises `labeling.errors.PredictionError` if regions cannot be sent.
+
+    Returns:
+        The first attempt that passes the check; without regions if none does.
+    """
+    for attempted, shown, note in _attempts(classes, form):
+        try:
+            drawn = regions(shown, attempted, labels)
+            check(drawn)
+        except (PredictionError, RegionError) as error:
+            log.warning("a pre-annotation as %s cannot be sent: %s", attempted, error)
+        else:
+            return Preannotation(drawn, shown, note)
+    return Preannotation(note="; no proposal is drawn: it has too many pieces")
+
+
+def _attempts(classes: NDArray[np.uint8], form: Form) -> Iterator[tuple[Form, NDArray[np.uint8], str]]:
+    """Yield form, class map and note of each attempt, the most faithful first."""
+    shown = clean(classes)
+    yield form, shown, ""
+    if form == "polygon":
+        yield "brush", shown, "; the proposal is drawn with the brush: too many pieces for polygons"
+    for size in COARSER_PX:
+        yield "brush", despeckle(shown, size), f"; the proposal leaves out pieces of fewer than {size} pixels"
 
 
 def is_useful(champion: VersionFigures) -> bool:
@@ -48,9 +112,7 @@ def clean(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return despeckle(classes, SMALLEST_REGION_PX)
 
 
-def regions(
-    shown: NDArray[np.uint8], form: Literal["brush", "polygon", "none"], labels: Mapping[int, str]
-) -> Sequence[dict[str, Any]]:
+def regions(shown: NDArray[np.uint8], form: Form, labels: Mapping[int, str]) -> Sequence[dict[str, Any]]:
     """Turn a class map (h, w) into Label Studio regions, of the values that have a label.
 
     Brush gives one region a class. Polygon gives one a connected area; areas with holes are cut through them, since

@@ -52,7 +52,7 @@ from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
 from services import raster_keys
 from tests.imagery.forge import ForgedScene, forge_scene
-from workers.publish_round import UNTRAINED
+from workers.publication import UNTRAINED
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = 32

@@ -85,14 +85,13 @@ def sit_down(catalog: Catalog, path: Path, **forging: Any) -> Desk:
 
 
 def saved(proposal: Proposal, result: list, minutes: float = 0, action: str = "ANNOTATION_CREATED", **changes) -> dict:
-    """A webhook of a saved annotation; without an annotator's number, so that nobody is asked for an address."""
-    moment = (NOON + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+    """A webhook of an annotation created at noon; without an annotator's number: nobody is asked for an address."""
     annotation = {
         "id": ANNOTATION,
         "result": result,
         "was_cancelled": False,
-        "created_at": moment,
-        "updated_at": moment,
+        "created_at": moment(0),
+        "updated_at": moment(minutes),
         "lead_time": 12.5,
         "completed_by": None,
         **changes,
@@ -100,6 +99,11 @@ def saved(proposal: Proposal, result: list, minutes: float = 0, action: str = "A
     data = {"proposal": proposal.uid, "patch_id": proposal.patch_id}
     task = {"id": proposal.task_id, "project": PROJECT_ID, "data": data}
     return {"action": action, "annotation": annotation, "project": {"id": PROJECT_ID}, "task": task}
+
+
+def moment(minutes: float) -> str:
+    """Some minutes after noon, as Label Studio writes it."""
+    return (NOON + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
 
 
 def updated(proposal: Proposal, result: list, minutes: float, **changes) -> dict:

@@ -1,7 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from catalog.records import now
 from catalog.registry import ModelVersion
@@ -11,7 +14,7 @@ from labeling.regions import decode_result
 from services.version_figures import figures_of
 from tests.workers.rows import blobs
 from workers.ingest_label import draw
-from workers.preannotation import clean, drawable, is_useful, regions
+from workers.preannotation import clean, drawable, is_useful, preannotate, regions
 
 LABELS = list(GLACIER_SCHEME.labels)
 DRAWN = drawable(GLACIER_SCHEME.names, GLACIER_SCHEME)
@@ -89,6 +92,23 @@ def test_specks_are_not_shown():
 def test_a_champion_no_better_than_an_empty_mask_draws_nothing(mean_iou, empty, useful):
     tags = {"validation.empty_mask_mean_iou": empty} | ({} if mean_iou is None else {"validation.mean_iou": mean_iou})
     assert is_useful(figures_of(ModelVersion(1, "run", now(), tags))) is useful
+
+
+def speckled(side: int = 512) -> np.ndarray:
+    """A class map of hundreds of pieces, as an early model predicts."""
+    field = gaussian_filter(np.random.default_rng(0).normal(size=(side, side)), 2.0)
+    return (field > np.quantile(field, 0.7)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("form", ["brush", "polygon"])
+def test_a_speckled_patch_is_pre_annotated_whatever_the_form(form):
+    check = partial(build_prediction, model_version="1", score=0.5, height=512, width=512, labels=LABELS)
+    drawn = preannotate(speckled(), form, DRAWN, check)
+    assert len(drawn.regions) == 1
+    assert drawn.note == (
+        "" if form == "brush" else "; the proposal is drawn with the brush: too many pieces for polygons"
+    )
+    np.testing.assert_array_equal(redrawn(list(drawn.regions), 512, 512), drawn.shown)
 
 
 def test_only_the_classes_to_draw_can_be_drawn():
