@@ -57,7 +57,7 @@ def _round_answer(item: Round, progress: rounds.Progress, scoring: Scoring | Non
     return RoundAnswer(
         **{name: getattr(item, name) for name in RoundAnswer.model_fields if name in Round.__table__.columns},
         model_version=scoring.model_version if scoring else None,
-        ranking_agreement=(scoring.agreement or {}).get(item.strategy.value) if scoring else None,
+        ranking_agreement=(scoring.agreement or {}).get(item.measure) if scoring and item.measure else None,
         proposals={state.value: count for state, count in progress.states.items()},
         reasons={reason.value: count for reason, count in progress.reasons.items()},
     )
@@ -71,6 +71,7 @@ def scoring_answer(session: Session, scoring: Scoring) -> ScoringAnswer:
     progress = scorings.progress(session, scoring)
     return ScoringAnswer(
         **{name: getattr(scoring, name) for name in _SCORING_COLUMNS},
+        share=scoring.shortlist_share,
         patches=progress.patches,
         progress=progress.done,
         eta_s=progress.eta_s,

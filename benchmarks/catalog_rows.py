@@ -34,6 +34,7 @@ from catalog.records import (
     Score,
     Scoring,
     Shard,
+    ShardKind,
     TrainingRun,
 )
 from catalog.settings import Strategy
@@ -186,7 +187,8 @@ def _shards(scoring: int, per_scene: int, done_at: datetime) -> Iterator[dict[st
     for scene in range(3, SCENES + 1):
         for row in range(0, per_scene // PATCHES_ACROSS, 2):
             rows = {"first_row": row * PATCH_PX, "last_row": (row + 1) * PATCH_PX, "patch_count": 2 * PATCHES_ACROSS}
-            yield {"scoring_id": scoring, "scene_id": scene, "passes": 20, "seconds": 1.0, "done_at": done_at, **rows}
+            done = {"kind": ShardKind.MONTE_CARLO, "seconds": 1.0, "done_at": done_at}
+            yield {"scoring_id": scoring, "scene_id": scene, **done, **rows}
 
 
 def _smooth(generator: np.random.Generator, per_scene: int) -> NDArray[np.float64]:
@@ -241,7 +243,8 @@ def _round(number: int) -> dict[str, object]:
     moment, is_last = _moment((number - 1) * ROUND_SIZE), number == ROUNDS
     return {
         "id": number,
-        "strategy": MEASURES[0],
+        "strategy": MEASURES[0].value,
+        "measure": MEASURES[0].value,
         "size": ROUND_SIZE,
         "seed": number,
         "state": RoundState.OPEN if is_last else RoundState.COMPLETE,

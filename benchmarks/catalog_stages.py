@@ -25,7 +25,8 @@ from catalog.context import Catalog, enqueued
 from catalog.database import Database
 from catalog.records import Job, JobState, Patch, PatchState, Round, RoundState, Scene, SceneRole, SceneState, Score
 from catalog.settings import Settings, Strategy
-from workers.acquisition import select as choose_among_all
+from services import strategies
+from services.acquisition import Pool
 from workers.jobs import Work
 from workers.propose_round import propose_round
 
@@ -124,7 +125,8 @@ def _by_sorting_all(catalog: Catalog, opened: Round, _: Job) -> None:
     settings = catalog.settings
     with catalog.read() as session:
         candidates = _all_candidates(session, opened, settings.min_valid_share)
-    choices = choose_among_all(candidates, opened.strategy, opened.size, settings.control_share, opened.seed)
+    pool = Pool.of(candidates, opened.size, settings.control_share, opened.seed)
+    choices = strategies.get(opened.strategy).choose(pool)
     with catalog.write() as session:
         rounds.store_choices(session, opened.id, choices)
 
@@ -140,7 +142,7 @@ def _all_candidates(session: Session, of_round: Round, min_valid_share: float) -
     )
     if of_round.scoring_id is not None:
         of_patch = (Score.patch_id == Patch.id) & (Score.scoring_id == of_round.scoring_id)
-        statement = statement.join(Score, of_patch & (Score.measure == of_round.strategy.value))
+        statement = statement.join(Score, of_patch & (Score.measure == of_round.measure))
     return [Candidate(*row) for row in session.execute(statement)]
 
 

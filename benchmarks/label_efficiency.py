@@ -39,7 +39,8 @@ from models.measures import score_patch
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, fit
-from workers.acquisition import select
+from services import strategies
+from services.acquisition import Pool
 from workers.gate import judge
 from workers.recipe import fresh_network, training_config
 from workers.windows import batches, predict_classes, read_batch
@@ -144,13 +145,9 @@ def run_loop(task: Task, ranking: Strategy, rounds: int, seed: int) -> list[floa
         strategy = Strategy.RANDOM if number <= settings.random_start_rounds else ranking
         free = [i for i in range(len(task.windows)) if i not in labelled]
         ranked_by = None if strategy is Strategy.RANDOM else served
-        choices = select(
-            task.candidates(free, ranked_by, seed),
-            strategy,
-            settings.round_size,
-            settings.control_share,
-            seed * 100 + number,
-        )
+        candidates = task.candidates(free, ranked_by, seed)
+        pool = Pool.of(candidates, settings.round_size, settings.control_share, seed * 100 + number)
+        choices = strategies.get(strategy).choose(pool)
         labelled += [choice.patch_id for choice in choices]
         candidate = task.fresh(seed)
         if served is not None:

@@ -34,7 +34,7 @@ from torch import Tensor
 from benchmarks.report import Result, markdown, publish
 from catalog.settings import Settings
 from catalog.sharding import SURVEYED
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.grid import tile
@@ -128,7 +128,7 @@ def read_pool(scene: str, side_px: int, folder: Path) -> tuple[SceneSource, tupl
     if scene == "everest":
         everest = prepare(folder)
         source = describe(everest.bands)
-        return source, source.band_names, rasterize_outlines(everest.outlines, source.grid)
+        return source, source.band_names, rasterize_outlines(everest.outlines, source.grid, GLACIER_SCHEME)
     synthetic = write_scene(folder, side_px, side_px, int(scene))
     source = describe(synthetic.bands, dem=synthetic.dem)
     return source, source.channel_names, read_map(str(synthetic.truth), source.grid.window)
@@ -143,11 +143,11 @@ def score_network(network: Network, form: Form) -> PoolScores:
             images = read_batch(reader, channels, windows)
         found = channel_statistics([(source, windows)], channels)
     preset = PRESETS["default"]
-    shape = replace(preset.network(len(channels), len(CLASSES), preset.head), depth=DEPTH)
+    shape = replace(preset.network(len(channels), len(GLACIER_SCHEME.classes), preset.head), depth=DEPTH)
     segmenter = build_segmenter(channels, found.mean, found.std, shape, network.seed, preset.head)
     chosen = np.random.default_rng(network.seed).permutation(len(windows))[: network.labels]
     labelled = [(images[index], torch.from_numpy(truth[windows[index].slices])) for index in chosen]
-    fit(segmenter, labelled, replace(preset.training, seed=network.seed), torch.device("cpu"), UNKNOWN.value)
+    fit(segmenter, labelled, replace(preset.training, seed=network.seed), torch.device("cpu"), UNKNOWN)
     return score_pool(segmenter, images, form.reference_passes, form.runs)
 
 

@@ -4,7 +4,7 @@ from flask.testing import FlaskClient
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import JobKind, Shard, now
+from catalog.records import JobKind, Shard, ShardKind, now
 from tests.catalog_fixtures import add_round, add_scene, add_scoring, as_role
 
 SCORINGS = "/api/v1/scorings"
@@ -20,7 +20,14 @@ def test_progress_of_all_workers_is_one_number(client: FlaskClient, catalog: Cat
         scoring = add_scoring(session, 3, {})
         scoring.completed_at = None
         done, running, waiting = (
-            Shard(scoring_id=scoring.id, scene_id=scene.id, passes=20, first_row=row, last_row=row, patch_count=5)
+            Shard(
+                scoring_id=scoring.id,
+                scene_id=scene.id,
+                kind=ShardKind.MONTE_CARLO,
+                first_row=row,
+                last_row=row,
+                patch_count=5,
+            )
             for row in (0, 32, 64)
         )
         done.done_at, done.seconds = now(), 10.0
@@ -46,7 +53,7 @@ def test_every_ranking_says_how_steady_it_is(client: FlaskClient, catalog: Catal
         scoring = add_scoring(session, 3, {patch.id: 0.5 for patch in patches})
         scoring.agreement = {"entropy_top10": 0.93, "entropy_mean": 0.9, "mutual_information": None}
         of_round, _ = add_round(session, patches[:2])
-        of_round.scoring_id, of_round.strategy = scoring.id, "entropy_top10"
+        of_round.scoring_id, of_round.strategy, of_round.measure = scoring.id, "entropy_top10", "entropy_top10"
     headers = as_role(catalog, "reader")
     (told,) = client.get(SCORINGS, headers=headers).json
     assert told["agreement"] == {"entropy_top10": 0.93, "entropy_mean": 0.9, "mutual_information": None}

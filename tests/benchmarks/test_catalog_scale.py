@@ -11,7 +11,6 @@ from benchmarks.report import run_stage
 from catalog import candidates, scorings, training
 from catalog.database import Database
 from catalog.records import Job, Label, Patch, PatchState, Proposal, Round, Scene, SceneRole, Score, Shard
-from catalog.settings import Strategy
 
 PATCHES = 10_000
 POOL = PATCHES * (SCENES - 2) // SCENES
@@ -63,7 +62,7 @@ def test_labels_of_the_last_round_are_new(filled: Database) -> None:
 
 def test_the_top_of_the_ranking_can_be_labelled_completely(filled: Database, tmp_path: Path) -> None:
     with filled.read() as session:
-        of_round = Round(strategy=Strategy.ENTROPY_TOP10, size=1, seed=0, scoring_id=3)
+        of_round = Round(strategy="entropy_top10", measure="entropy_top10", size=1, seed=0, scoring_id=3)
         before = [item.patch_id for item in candidates.ranked(session, of_round, 0.0)]
     label_top(filled, share=0.6)
     with filled.read() as session:
