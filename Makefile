@@ -3,30 +3,36 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# -qq silences pip's warnings about the index configuration of a machine; its errors still show.
-PIP_FLAGS := -qq --disable-pip-version-check
+# uv, of a locked version, with the configuration of pip. -qq silences pip's warnings about a machine's indices; its
+# errors still show.
+UV := $(BIN)/python tools/uv.py
+INSTALL_UV := $(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r locks/uv.txt
+# Python compiles a library when it is first loaded, and keeps the result: but not where this variable forbids it.
+COMPILE := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 
 # Label Studio lives in an environment of its own (its pins clash with ours), below the user's cache so that all
 # checkouts share it. labeling/server.py looks for it at this place.
-LABEL_STUDIO_VERSION := $(shell sed -n 's/^label-studio==//p' constraints-label-studio.txt)
+LABEL_STUDIO_VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' labeling/server.py)
 LABEL_STUDIO_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glacier-al
 LABEL_STUDIO_VENV := $(LABEL_STUDIO_CACHE)/label-studio-$(LABEL_STUDIO_VERSION)
 
-# A stamp carries the checksum of what it was installed from: a change of the pins makes its environment stale.
-checksum = $(shell cat $(1) | cksum | tr ' ' '-')
-OUR_STAMP := $(VENV)/.installed-$(call checksum,pyproject.toml constraints.txt)
-LABEL_STUDIO_STAMP := $(LABEL_STUDIO_VENV)/.installed-$(call checksum,constraints-label-studio.txt)
+# A stamp carries the checksum of what it was installed from: a change of it makes its environment stale. The editable
+# installation notes where each package lies, so that a new package makes it stale, too.
+checksum = $(shell (cat $(1); ls */__init__.py) | cksum | tr ' ' '-')
+OUR_LOCKS := $(addprefix locks/,uv.txt server.txt dev.txt demo-scene.txt torch.txt)
+OUR_STAMP := $(VENV)/.installed-$(call checksum,pyproject.toml $(OUR_LOCKS))
+LABEL_STUDIO_STAMP := $(LABEL_STUDIO_VENV)/.installed-$(shell cksum <locks/label-studio.txt | tr ' ' '-')
 ifdef GLACIER_AL_LABEL_STUDIO  # names the program of an existing installation
 LABEL_STUDIO_STAMP :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast bench bench-long lint docs clean distclean
+.PHONY: help setup demo up test test-fast bench bench-long lint lock docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: $(OUR_STAMP) $(LABEL_STUDIO_STAMP)  ## install everything, in virtual environments, with pip alone
+setup: $(OUR_STAMP) $(LABEL_STUDIO_STAMP)  ## install everything, in virtual environments
 	@echo "Set-up is complete."
 
 define require-python
@@ -34,27 +40,30 @@ define require-python
   echo "'$(PYTHON)' is not a working CPython 3.11. Install that, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 endef
 
-# The geoutils wheel carries a Landsat scene and its outlines. Only these files are used, hence no dependencies.
+# The locks name every package, hence --no-deps; only a build of PyTorch with CUDA adds libraries, by exact versions.
 $(OUR_STAMP):
 	$(require-python)
-	@echo "[1/5] Virtual environment $(VENV)"
-	@"$(PYTHON)" -m venv $(VENV)
-	@rm -f $(VENV)/.installed-*
-	@echo "[2/5] PyTorch (the largest part; takes some minutes on a slow line)"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch
-	@echo "[3/5] Everything else the server needs"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
-	@echo "[4/5] The demo scene"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt --no-deps geoutils
+	@echo "[1/4] Virtual environment $(VENV), with uv"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@$(INSTALL_UV)
+	@echo "[2/4] The server, the demo scene and the tools of development"
+	@$(UV) pip install --python $(BIN)/python --no-deps $(COMPILE) \
+	  -r locks/server.txt -r locks/dev.txt -r locks/demo-scene.txt
+	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@echo "[3/4] PyTorch (with CUDA some GB, unless the configuration of pip names a build for CPU)"
+	@$(UV) pip install --python $(BIN)/python $(COMPILE) -r locks/torch.txt
 	@touch $@
 
-$(LABEL_STUDIO_STAMP):
+# Another checkout may be running from this environment: only a half-finished one, without a stamp, is made anew.
+$(LABEL_STUDIO_STAMP): | $(OUR_STAMP)
 	$(require-python)
-	@echo "[5/5] Label Studio $(LABEL_STUDIO_VERSION) in $(LABEL_STUDIO_VENV)"
+	@echo "[4/4] Label Studio $(LABEL_STUDIO_VERSION) in $(LABEL_STUDIO_VENV)"
 	@mkdir -p "$(LABEL_STUDIO_CACHE)"
-	@"$(PYTHON)" -m venv "$(LABEL_STUDIO_VENV)"
+	@ls "$(LABEL_STUDIO_VENV)"/.installed-* >/dev/null 2>&1 || \
+	  "$(PYTHON)" -m venv --clear --without-pip "$(LABEL_STUDIO_VENV)"
 	@rm -f "$(LABEL_STUDIO_VENV)"/.installed-*
-	@"$(LABEL_STUDIO_VENV)/bin/python" -m pip install $(PIP_FLAGS) -c constraints-label-studio.txt label-studio
+	@$(UV) pip sync --python "$(LABEL_STUDIO_VENV)/bin/python" $(COMPILE) locks/label-studio.txt \
+	  --build-constraints locks/label-studio.txt --require-build-hashes --preview-features build-dependency-hashes
 	@touch "$@"
 
 demo: setup  ## run the whole loop on the Everest scene; leaves var/demo/report.html
@@ -81,6 +90,14 @@ lint: setup  ## formatter, linter, strict types and direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(BIN)/uv:
+	$(require-python)
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(INSTALL_UV)
+
+lock: | $(BIN)/uv  ## resolve the dependencies anew into locks/; with UPGRADE=1 in their newest versions
+	@$(BIN)/python -m tools.lock $(if $(UPGRADE),--upgrade)
 
 docs: setup  ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict

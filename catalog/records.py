@@ -408,6 +408,7 @@ class LabelEvent(Base):
     __tablename__ = "label_events"
     __table_args__ = (
         Index("ix_label_events_annotation", "project_id", "annotation_id"),
+        Index("ix_label_events_proposal", "proposal_id"),
         Index("ix_label_events_state", "state", "id"),
     )
 
@@ -418,6 +419,10 @@ class LabelEvent(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
+    # Label Studio gives ids away again. These two say which task and which annotation the ids meant; of a deletion,
+    # when it was received.
+    proposal_id: Mapped[int | None]
+    annotation_created_at: Mapped[datetime | None]
     annotation_updated_at: Mapped[datetime | None]
     state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED)
     detail: Mapped[str | None]

@@ -16,13 +16,13 @@ from torch import Tensor
 from models.channel_pruned_unet import ChannelPrunedUNet
 from models.dropout_masks import Kept, draw_masks
 from models.segmenter import GlacierSegmenter
-from models.unet import UNetPair
+from models.unet import BinaryUNets
 
 # Pixels of a batch on a CPU. With fewer the weights are pruned more often; more take more memory.
 PIXELS_TOGETHER: Final = 4 * 512 * 512
 
 PassMasks = tuple[Kept, ...]
-"""The feature maps that one pass keeps in each network: one, or the two of a :class:`models.unet.UNetPair`."""
+"""The feature maps that one pass keeps in each network: one, or those of :class:`models.unet.BinaryUNets`."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class McSampler:
                 "the network has no dropout, so that all passes would agree; "
                 "build it with UNetConfig(dropout=...) above 0, or rank patches without Monte Carlo dropout"
             )
-        networks = (unet.clean, unet.debris) if isinstance(unet, UNetPair) else (unet,)
+        networks = unet.each() if isinstance(unet, BinaryUNets) else [unet]
         self._segmenter = segmenter
         self._networks = [
             ChannelPrunedUNet(network, network.config.dropout if p is None else p, dtype) for network in networks

@@ -1,12 +1,13 @@
 """Job: the champion's map of a scene, as a Cloud Optimized GeoTIFF and as outlines."""
 
 from catalog.records import Scene
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
 from services import raster_keys
+from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import day_of, source_of
 from workers.jobs import Work
@@ -30,7 +31,7 @@ def predict_scene(work: Work, scene_id: int) -> None:
 def predict_by(work: Work, champion: LoadedVersion, scene_id: int) -> None:
     """Predict a scene by this version, unless its map and its outlines in every format exist.
 
-    Classes are named as the version's head tells them apart: those of a binary head are background and glacier.
+    Classes are named as the version's head tells them apart: those of a binary head are background and foreground.
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
@@ -45,18 +46,19 @@ def predict_by(work: Work, champion: LoadedVersion, scene_id: int) -> None:
     source, settings = source_of(scene), work.catalog.settings
     work.progress(0, 1, f"predicting {scene.name} by version {version}")
     classes = predict_classes(
-        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN.value
+        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN
     )
-    names = head_classes(champion.segmenter.head, [item.name for item in CLASSES])
+    scheme = class_scheme(work.catalog)
+    names = head_classes(champion.segmenter.head, scheme.names, scheme.foreground)
     outlines = tabulate(
         classes,
         source.grid,
+        names,
         smoothing_px=settings.outline_smoothing_px,
         terrain=relief_of(source),
         src_date=day_of(scene),
-        class_names=names,
     )
     store.put(keys["geojson"], write_outlines_geojson(outlines))
-    store.put(keys["gpkg"], write_outlines_gpkg(outlines))
-    store.put(keys["shp.zip"], write_outlines_shapefile(outlines))
-    store.put(keys["tif"], class_map_to_cog(classes, source.grid, names))  # last: who finds it finds the others
+    store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer))
+    store.put(keys["shp.zip"], write_outlines_shapefile(outlines, scheme.outline_layer))
+    store.put(keys["tif"], class_map_to_cog(classes, source.grid, scheme, names))  # last: who finds it finds the others

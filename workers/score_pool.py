@@ -13,6 +13,7 @@ from catalog.records import Scoring
 from catalog.registry import registry_of
 from models.agreement import top_agreement
 from models.measures import MEASURES
+from services.class_scheme import class_scheme
 from services.places import raster_store
 from workers import half_scores
 from workers.jobs import Work
@@ -44,11 +45,11 @@ def score_by(work: Work, version: int) -> None:
             scorings.complete(session, scoring, scoring.agreement)
             return
         shards = scorings.shards_of(session, scoring)
-    store = raster_store(work.catalog)
+    store, scheme = raster_store(work.catalog), class_scheme(work.catalog)
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
     for done, of_scene in enumerate(by_scene):
         work.progress(done, len(by_scene), "merging the maps")
-        merge_parts(store, of_scene)
+        merge_parts(store, of_scene, scheme)
     half_scores.merge(store, scoring.id, shards)
     agreement = _agreement(work.catalog, scoring)
     with work.catalog.write() as session:

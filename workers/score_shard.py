@@ -19,6 +19,7 @@ from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
 from models.measures import score_patch
+from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers import half_scores
@@ -68,7 +69,7 @@ def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
     store = raster_store(work.catalog)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, windows, champion.segmenter.head)
+        write_part(store, shard, windows, champion.segmenter.decide, class_scheme(work.catalog))
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
     with work.catalog.write() as session:

@@ -3,7 +3,7 @@
 Where patches of the shortlist lie, the maps by all passes replace those of the screening pass.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,20 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.records import Shard
-from imagery.classes import UNKNOWN
+from imagery.classes import UNKNOWN, ClassScheme
 from imagery.cog import float_map_writer
 from imagery.grid import Window
 from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
 from imagery.stitching import stitch
 from imagery.store import RasterStore
-from models.heads import Head, decide
 from services import raster_keys
 from services.scenes import source_of
 
 MAPS: Final = ("classes", "entropy")
 ENTROPY_IN_NATS: Final = "predictive entropy (nats)"
 ROWS_TOGETHER: Final = 512
+
+Decide = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+"""Class probabilities (K, h, w) to class values (h, w)."""
 
 ScoredWindow = tuple[Window, NDArray[np.float32]]
 """A window of a scene, and its layers (K + 2, h, w): class probabilities, entropy in nats, and 1 where no data is."""
@@ -39,7 +41,9 @@ def window_of_shard(shard: Shard) -> Window:
     return Window(shard.first_row, 0, height, source_of(shard.scene).grid.width)
 
 
-def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow], head: Head) -> None:
+def write_part(
+    store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow], decide: Decide, scheme: ClassScheme
+) -> None:
     """Blend the windows of a shard where they overlap, and store its part of the scene's maps.
 
     Where no patch of a shortlist lies, classes are unknown and the entropy is NaN. The map of classes is held in
@@ -49,7 +53,8 @@ def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow]
         store: gets the parts.
         shard: with its scene.
         windows: the shard's windows, row by row.
-        head: how probabilities become classes.
+        decide: how probabilities become classes.
+        scheme: the classes.
     """
     rows = window_of_shard(shard)
     grid = source_of(shard.scene).grid.subgrid(rows)
@@ -64,13 +69,13 @@ def write_part(store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow]
             for row, strip in stitch(shifted, grid.height, grid.width, holes=shard.stage > 0):
                 probability, entropy = strip[:-2], strip[-2]
                 invalid = ~(strip[-1] == 0)  # the last layer is 1 where no data is, NaN where no window lies
-                classes[row : row + strip.shape[1]] = np.where(invalid, UNKNOWN.value, decide(probability, head))
+                classes[row : row + strip.shape[1]] = np.where(invalid, UNKNOWN, decide(probability))
                 write_entropy(row, np.where(invalid, np.float32(np.nan), entropy))
-        store.put(_part(shard, "classes"), mask_to_geotiff(classes, grid))
+        store.put(_part(shard, "classes"), mask_to_geotiff(classes, grid, scheme))
         store.put_file(_part(shard, "entropy"), entropy_file)
 
 
-def merge_parts(store: RasterStore, shards: Sequence[Shard]) -> None:
+def merge_parts(store: RasterStore, shards: Sequence[Shard], scheme: ClassScheme) -> None:
     """Make the maps of a scene from the parts of its shards, and delete the parts. Idempotent.
 
     Where the patches of two shards of stage 0 overlap, the part of each counts up to the middle of the overlap. Parts
@@ -79,12 +84,13 @@ def merge_parts(store: RasterStore, shards: Sequence[Shard]) -> None:
     Args:
         store: has the parts, gets the maps.
         shards: all of one scene in one scoring, by stage and first row.
+        scheme: the classes.
     """
     base = [shard for shard in shards if shard.stage == 0]
     shortlisted = [shard for shard in shards if shard.stage > 0 and store.exists(_part(shard, "entropy"))]
     layers = _Layers(store, base, shortlisted, made=store.exists(_map(base[0], "entropy")))
     if shortlisted or not layers.made:
-        _write_maps(layers)
+        _write_maps(layers, scheme)
     # The entropy goes first: a part without it no longer counts. An interrupted job may have deleted some already.
     for what, shard in product(reversed(MAPS), shards):
         if store.exists(_part(shard, what)):
@@ -126,13 +132,13 @@ class _Layers:
             part = window_of_shard(shard)
             first, last = max(row, part.row_off), min(row + len(strip), part.row_off + part.height)
             for at, over in _strips(self.store.uri(_part(shard, what)), part, first, last):
-                known = over != UNKNOWN.value if what == "classes" else ~np.isnan(over)
+                known = over != UNKNOWN if what == "classes" else ~np.isnan(over)
                 rows = slice(at - row, at - row + len(over))
                 strip[rows] = np.where(known, over, strip[rows])
         return strip
 
 
-def _write_maps(layers: _Layers) -> None:
+def _write_maps(layers: _Layers, scheme: ClassScheme) -> None:
     store, shard = layers.store, layers.base[0]
     grid = source_of(shard.scene).grid
     classes = np.empty((grid.height, grid.width), dtype=np.uint8)
@@ -143,7 +149,7 @@ def _write_maps(layers: _Layers) -> None:
         with float_map_writer(entropy_file, grid, ENTROPY_IN_NATS) as write_entropy:
             for row, strip in layers.strips("entropy"):
                 write_entropy(row, strip)
-        store.put(_map(shard, "classes"), mask_to_geotiff(classes, grid))
+        store.put(_map(shard, "classes"), mask_to_geotiff(classes, grid, scheme))
         store.put_file(_map(shard, "entropy"), entropy_file)  # last: if it exists, so does the other
 
 

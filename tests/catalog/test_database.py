@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from catalog.records import (
     Job,
     JobKind,
     JobState,
+    LabelEvent,
+    Proposal,
     Round,
     RoundState,
     RunState,
@@ -35,7 +38,7 @@ from catalog.records import (
     now,
 )
 from catalog.settings import Settings
-from tests.catalog_fixtures import add_scene, add_scoring
+from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
 
 
 def test_migrations_from_nothing_lead_to_the_schema_of_the_records(catalog: Catalog) -> None:
@@ -225,6 +228,50 @@ def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: C
     with catalog.read() as session:
         assert session.get_one(Scene, scene.id).patch_count == len(patches) == 20
         assert session.get_one(Scene, new.id).patch_count == 1
+
+
+def test_events_of_an_older_database_learn_what_they_are_about(catalog: Catalog) -> None:
+    """The bodies tell; a deletion is about what had its id before it."""
+    created = ["2026-11-21T12:00:00.000001Z", "2026-11-21T13:00:00.000002+01:00"]
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, (first, second) = add_round(session, patches[:2])
+
+    def body(proposal: Proposal, created_at: str) -> bytes:
+        return json.dumps(
+            {"annotation": {"created_at": created_at}, "task": {"data": {"proposal": proposal.uid}}}
+        ).encode()
+
+    told = [
+        (1, 7, body(first, created[0])),
+        (None, 7, b"{}"),
+        (2, 7, body(second, created[1])),
+        (None, 7, b"{}"),
+        (2, None, b"{}"),
+        (3, 8, b"not JSON"),
+        (3, 9, json.dumps({"annotation": {"created_at": 5}, "task": []}).encode()),
+    ]
+    with catalog.database.write() as session:
+        for number, (task_id, annotation_id, content) in enumerate(told):
+            place = {"project_id": PROJECT_ID, "task_id": task_id, "annotation_id": annotation_id}
+            session.add(LabelEvent(dedupe_key=str(number), action="any", origin="webhook", body=content, **place))
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        assert "proposal_id" not in {column["name"] for column in inspect(connection).get_columns("label_events")}
+    catalog.database.migrate()
+    times = [datetime(2026, 11, 21, 12, 0, 0, 1, UTC), datetime(2026, 11, 21, 12, 0, 0, 2, UTC)]
+    with catalog.read() as session:
+        found = session.query(LabelEvent).order_by(LabelEvent.id).all()
+        assert [(event.proposal_id, event.annotation_created_at) for event in found] == [
+            (first.id, times[0]),
+            (first.id, times[0]),
+            (second.id, times[1]),
+            (second.id, times[1]),
+            (second.id, None),
+            (None, None),
+            (None, None),
+        ]
+        assert [event.body for event in found] == [content for _, _, content in told]
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:

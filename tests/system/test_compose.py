@@ -117,16 +117,3 @@ def test_only_the_pages_people_use_are_published(compose: dict[str, Any]):
         "label-studio": ["8080:8080"],
         "mlflow": ["127.0.0.1:5000:5000"],
     }
-
-
-def test_what_the_image_copies_exists_and_reaches_the_builder():
-    for dockerfile in DOCKER.glob("*Dockerfile"):
-        copies = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile.read_text(), re.MULTILINE)
-        sources = {source for line in copies for source in line.split()}
-        admitted = set(
-            re.findall(r"^!(.+)$", dockerfile.with_name(f"{dockerfile.name}.dockerignore").read_text(), re.MULTILINE)
-        )
-        assert sources == admitted
-        assert sources
-        missing = [source for source in sources if not (DOCKER.parent / source).exists()]
-        assert not missing, missing

@@ -1,14 +1,13 @@
-"""A proposal that asks for a part of its patch: from the drawing to what a fine-tune reads, and to the next proposal."""
+"""A proposal that asks for a part of its patch: from the drawing to what a fine-tune reads, and the next proposal."""
 
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy.orm import joinedload
 
 from catalog import training
 from catalog.context import Catalog
 from catalog.pixel_regions import encode_region
-from catalog.records import Label, Patch, Proposal
+from catalog.records import Patch, Proposal, RunTrigger
 from services import rounds
 from services.places import raster_store
 from tests.catalog_fixtures import add_round
@@ -48,12 +47,10 @@ def test_the_other_part_is_proposed_later_and_both_are_learnt_as_one_patch(catal
         later.region = encode_region(BOTTOM)
     desk.deliver(saved(later, [brush(BOTTOM, "debris-covered ice")], minutes=5, id=901))
     assert desk.states()[1] == "labelled"
-    with catalog.read() as session:
-        learnt = training.training_labels(session)
-        assert len(learnt) == 2
-        loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
-        rows = [session.get_one(Label, label.id, options=loaded) for label in learnt]
-    dataset = LabelledPatchDataset(rows, BAND_NAMES, raster_store(catalog))
+    with catalog.database.write() as session:
+        learnt = training.labels_of_run(session, training.begin_run(session, RunTrigger.MANUAL))
+    assert len(learnt) == 2
+    dataset = LabelledPatchDataset(learnt, BAND_NAMES, raster_store(catalog))
     assert len(dataset) == 1
     mask = dataset[0][1].numpy()
     assert (mask[: SIDE // 2] == 1).all()

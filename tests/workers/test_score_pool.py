@@ -135,6 +135,21 @@ def test_a_scoring_says_how_far_its_halves_agree(catalog, scene):
     assert agreement["entropy_mean"] == len(top) / 2
 
 
+def test_a_scoring_that_lacks_half_scores_has_no_agreement(catalog, scene, monkeypatch):
+    """As one that was under way during the upgrade from a release that kept no such file."""
+    monkeypatch.setitem(module.SHARD_PIXELS, "cpu", 5 * 32**2)
+    coordinate(catalog, 1)
+    score_shards(catalog, champion())
+    with catalog.read() as session:
+        first, *_ = scorings.shards_of(session, session.get_one(Scoring, 1))
+    raster_store(catalog).delete(raster_keys.half_scores_part(1, scene.id, 0, first.first_row))
+    coordinate(catalog, 1)
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+    assert scoring.agreement == {"entropy_top10": None, "entropy_mean": None, "mutual_information": None}
+    assert len(scores(catalog)) == 3 * 20
+
+
 def test_another_seed_scores_otherwise(catalog, scene):
     run(catalog)
     catalog.settings = catalog.settings.model_copy(update={"mc_seed": 12})
@@ -190,7 +205,7 @@ def test_a_scene_tiled_later_is_scored_too(catalog, scene, tmp_path):
 def test_maps_lie_on_the_scene_and_leave_nodata_out(catalog, scene):
     run(catalog)
     classes, entropy = rasters(catalog, 1, scene)
-    assert (classes[:, -40:] == UNKNOWN.value).all()
+    assert (classes[:, -40:] == UNKNOWN).all()
     assert np.isnan(entropy[:, -40:]).all()
     assert set(np.unique(classes[:, :-40])) <= {0, 1, 2}
     assert (entropy[:, :-40] >= 0).all()
@@ -290,7 +305,7 @@ def test_all_passes_score_the_shortlist_of_the_screening(catalog, scene, screene
 def test_maps_show_all_passes_on_the_shortlist_and_the_screening_elsewhere(catalog, scene, screened):
     run_stages(catalog)
     classes, entropy = rasters(catalog, 1, scene)
-    assert (classes[:, -40:] == UNKNOWN.value).all()
+    assert (classes[:, -40:] == UNKNOWN).all()
     assert np.isnan(entropy[:, -40:]).all()
     assert np.isfinite(entropy[:, :-40]).all()
     network, seen = champion().segmenter, set()

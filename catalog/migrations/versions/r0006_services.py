@@ -1,7 +1,11 @@
 """One row for the installation, partial proposals, cancelled jobs, intents of promotions, and less that is kept."""
 
+import json
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -16,7 +20,23 @@ SCORED_ALIKE = ["model_version", "passes", "seed"]
 NAMES = {"uq": "%(table_name)s_%(column_0_N_name)s_key"}
 _PAGE = 100  # bodies converted together: some are megabytes
 
-events = sa.table("label_events", sa.column("id", sa.BigInteger), sa.column("body", sa.LargeBinary))
+events = sa.table(
+    "label_events",
+    sa.column("id", sa.BigInteger),
+    sa.column("project_id", sa.BigInteger),
+    sa.column("task_id", sa.BigInteger),
+    sa.column("annotation_id", sa.BigInteger),
+    sa.column("proposal_id", sa.Integer),
+    sa.column("annotation_created_at", sa.DateTime(timezone=True)),
+    sa.column("body", sa.LargeBinary),
+)
+proposals = sa.table(
+    "proposals",
+    sa.column("id", sa.Integer),
+    sa.column("uid", sa.String),
+    sa.column("project_id", sa.BigInteger),
+    sa.column("task_id", sa.BigInteger),
+)
 runs = sa.table("training_runs", sa.column("id", sa.BigInteger), sa.column("uid", sa.String))
 
 
@@ -55,6 +75,10 @@ def upgrade() -> None:
         shards.alter_column("contested_from", new_column_name="shortlist_from")
     op.execute("UPDATE shards SET kind = 'screening' WHERE passes = 0")
     op.drop_column("shards", "passes")
+    op.add_column("label_events", sa.Column("proposal_id", sa.Integer(), nullable=True))
+    op.add_column("label_events", sa.Column("annotation_created_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index("ix_label_events_proposal", "label_events", ["proposal_id"])
+    _identify_events()
     _convert_bodies(zlib.compress)
 
 
@@ -77,6 +101,9 @@ def downgrade() -> None:
     for half in ("first_half", "second_half"):
         op.add_column("scores", sa.Column(half, sa.Double(), nullable=True))
     _rename_screening("screening", "surveyed")
+    op.drop_index("ix_label_events_proposal", "label_events")
+    op.drop_column("label_events", "annotation_created_at")
+    op.drop_column("label_events", "proposal_id")
     with op.batch_alter_table("training_runs", naming_convention=NAMES) as table:
         table.drop_constraint("training_runs_uid_key", type_="unique")
         table.drop_column("checkpoint_step")
@@ -163,6 +190,48 @@ def _merge_scored_alike() -> None:
     op.execute(f"UPDATE rounds SET scoring_id = ({newest_alike} rounds.scoring_id) WHERE scoring_id IS NOT NULL")
     op.execute(f"DELETE FROM scorings WHERE id < ({newest_alike} scorings.id)")
     op.execute("UPDATE scorings SET completed_at = NULL, seconds = NULL WHERE removed_at IS NOT NULL")
+
+
+def _identify_events() -> None:
+    """Note in each event which proposal and which annotation it is about; a deletion is about what stood before it."""
+    connection, after = op.get_bind(), 0
+    uids: dict[str, int] = {
+        uid: row_id for row_id, uid in connection.execute(sa.select(proposals.c.id, proposals.c.uid))
+    }
+    tasks: dict[tuple[int, int], int] = {
+        (project_id, task_id): row_id
+        for row_id, project_id, task_id in connection.execute(
+            sa.select(proposals.c.id, proposals.c.project_id, proposals.c.task_id).order_by(proposals.c.id)
+        )
+    }
+    annotations: dict[tuple[int, int], tuple[int | None, datetime | None]] = {}
+    page = sa.select(events).order_by(events.c.id).limit(_PAGE)
+    while rows := connection.execute(page.where(events.c.id > after)).all():
+        for row in rows:
+            if row.task_id is None:
+                identity = annotations.get((row.project_id, row.annotation_id), (None, None))
+            elif row.annotation_id is None:
+                identity = tasks.get((row.project_id, row.task_id)), None
+            else:
+                uid, created_at = _told_by(row.body)
+                identity = uids.get(uid or ""), created_at
+                annotations[row.project_id, row.annotation_id] = identity
+            values = dict(zip(("proposal_id", "annotation_created_at"), identity, strict=True))
+            connection.execute(sa.update(events).where(events.c.id == row.id).values(values))
+        after = rows[-1].id
+
+
+def _told_by(body: bytes) -> tuple[str | None, datetime | None]:
+    """Read the proposal's uid and the annotation's creation from the body of an event."""
+    content: Any = {}
+    with suppress(ValueError, RecursionError):
+        content = json.loads(body)
+    uid, created_at = None, None
+    with suppress(KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        uid = str(content["task"]["data"]["proposal"])
+    with suppress(KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        created_at = datetime.fromisoformat(content["annotation"]["created_at"]).astimezone(UTC)
+    return uid, created_at
 
 
 def _convert_bodies(convert: Callable[[bytes], bytes]) -> None:
