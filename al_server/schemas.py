@@ -187,6 +187,7 @@ class RoundAnswer(BaseModel):
 
     id: int
     strategy: Strategy
+    measure: str | None = Field(description="by which the patches are ranked; null if the strategy does not rank")
     size: int
     seed: int
     state: RoundState

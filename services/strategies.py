@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from catalog.records import Proposal, ProposalReason, Round
+from catalog.records import ProposalReason, Round
 from catalog.rounds import Choice
 from catalog.settings import Settings
 from catalog.settings_sources import SettingsError
@@ -122,15 +122,9 @@ def resolve(name: str, past_rounds: int, settings: Settings) -> RegisteredStrate
     return get(SCHEDULES[name](past_rounds, settings) if name in SCHEDULES else name)
 
 
-def reason_of(proposal: Proposal, of_round: Round, evidence: Evidence) -> str:
-    """Return why a patch was proposed, in a sentence for its annotator.
-
-    Args:
-        proposal: with its reason.
-        of_round: its round.
-        evidence: by the version that chose the patch or, for a task that waits, by a newer one.
-    """
-    if proposal.reason is ProposalReason.CONTROL:
+def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
+    """Return why a patch was proposed, in a sentence for its annotator."""
+    if reason is ProposalReason.CONTROL:
         return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
     return f"Round {of_round.id}: {get(of_round.strategy).explain(evidence)}"
 

@@ -180,11 +180,11 @@ def _preannotation(
 
 
 def _reason(publication: Publication, proposal: Proposal, of_round: Round) -> str:
-    version, score = of_round.scoring.model_version if of_round.scoring is not None else None, proposal.score
-    newest = _newest_score(publication, proposal, of_round)
+    version = of_round.scoring.model_version if of_round.scoring is not None else None
+    score, newest = proposal.score, _newest_score(publication, proposal, of_round)
     if newest is not None and publication.scoring is not None:
         version, score = publication.scoring.model_version, newest
-    return reason_of(proposal, of_round, Evidence(version, score, len(publication.class_names)))
+    return reason_of(proposal.reason, of_round, Evidence(version, score, len(publication.class_names)))
 
 
 def _newest_score(publication: Publication, proposal: Proposal, of_round: Round) -> float | None:

@@ -135,6 +135,21 @@ def test_a_scoring_says_how_far_its_halves_agree(catalog, scene):
     assert agreement["entropy_mean"] == len(top) / 2
 
 
+def test_a_scoring_that_lacks_half_scores_has_no_agreement(catalog, scene, monkeypatch):
+    """As one that was under way during the upgrade from a release that kept no such file."""
+    monkeypatch.setitem(module.SHARD_PIXELS, "cpu", 5 * 32**2)
+    coordinate(catalog, 1)
+    score_shards(catalog, champion())
+    with catalog.read() as session:
+        first, *_ = scorings.shards_of(session, session.get_one(Scoring, 1))
+    raster_store(catalog).delete(raster_keys.half_scores_part(1, scene.id, 0, first.first_row))
+    coordinate(catalog, 1)
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+    assert scoring.agreement == {"entropy_top10": None, "entropy_mean": None, "mutual_information": None}
+    assert len(scores(catalog)) == 3 * 20
+
+
 def test_another_seed_scores_otherwise(catalog, scene):
     run(catalog)
     catalog.settings = catalog.settings.model_copy(update={"mc_seed": 12})
