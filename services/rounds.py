@@ -103,8 +103,8 @@ def open_next_automatically(session: Session, settings: Settings) -> Round | Non
 def abandon(session: Session, round_id: int) -> Round:
     """End a round early, so that its unanswered patches may be proposed again.
 
-    Labels stay. A job removes the tasks that nobody has begun from Label Studio; an annotation that still arrives becomes
-    a label like any other.
+    Labels stay. A job removes the tasks that nobody has begun from Label Studio; an annotation that still arrives
+    becomes a label like any other.
 
     Raises:
         NotFoundError: there is no such round.

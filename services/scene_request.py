@@ -60,7 +60,7 @@ class RegionRequest(Closed):
 
 
 def _parse_acquired(given: object) -> date | datetime:
-    """Parse a date or a time with a zone; pydantic alone would accept numbers, and midnight without a zone as a date."""
+    """Parse a date or a time with a zone; pydantic alone accepts numbers, and midnight as a date."""
     try:
         return _day_or_moment(str(given))
     except (ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""The classes of an installation beside those that a model card names."""
+"""Compare the class scheme of an installation with the classes of a model card."""
 
 from catalog.errors import ConflictError
 from imagery.classes import ClassScheme
@@ -6,12 +6,12 @@ from models.card import LabelClass, ModelCard
 
 
 def card_classes(scheme: ClassScheme) -> tuple[LabelClass, ...]:
-    """Return the classes as a model card holds them, background first."""
+    """Return the classes of a scheme in the form of a model card, background first."""
     return tuple(LabelClass(**item.model_dump(include=set(LabelClass.model_fields))) for item in scheme.classes)
 
 
 def check_classes(card: ModelCard, scheme: ClassScheme, version: int) -> None:
-    """Refuse a version that was trained on other classes: its maps and scores would be taken for something else.
+    """Refuse a version that was trained on other classes, whose maps and scores would be misread.
 
     Colours may differ.
 
