@@ -1,8 +1,8 @@
 """Promote, keep or roll back a version, and store each decision with its reason and actor.
 
 A decision writes to two systems: a row in our database and an alias in MLflow. The row is committed first, as an
-intent. If the process dies in between, `settle_intents` completes or deletes the intent according to the alias in MLflow.
-MLflow is called outside any transaction, so that a slow MLflow does not block the database.
+intent. If the process dies in between, `settle_intents` completes or deletes the intent, depending on the alias in
+MLflow. MLflow is called outside any transaction, so that a slow MLflow does not block the database.
 """
 
 from datetime import timedelta

@@ -170,9 +170,9 @@ def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry
 def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
     """Return where the scene has data in at least one measured band, inside its border.
 
-    Pixels outside the border, and the fill around a scene, must not become background: nobody could judge them. Training
-    also ignores pixels that lack one of the network's channels (:mod:`workers.labelled_patches`); labels do not depend
-    on a network.
+    Pixels outside the border, and the fill around a scene, must not become background: nobody could judge them.
+    Training also ignores pixels that lack one of the network's channels (:mod:`workers.labelled_patches`); labels do
+    not depend on a network.
 
     Returns:
         (h, w).

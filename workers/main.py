@@ -1,8 +1,8 @@
 """``python -m workers.main labels|io|compute``: an RQ worker that loads its libraries once and forks for each job.
 
-Each job has a forked process: when it ends, or the kernel kills it for lack of memory, its memory is freed and the worker
-goes on. Modules are imported before the fork. This process must not use CUDA or open a database connection, since
-neither survives a fork.
+Each job has a forked process: when it ends, or the kernel kills it for lack of memory, its memory is freed and the
+worker goes on. Modules are imported before the fork. This process must not use CUDA or open a database connection,
+since neither survives a fork.
 """
 
 import argparse
@@ -83,8 +83,8 @@ def preload(queue: str) -> None:
 
 def prepare_threads(settings: Settings) -> None:
     """Set the CPU threads of the numerical libraries; call before they are imported."""
-    # OpenMP threads wait by spinning. On a busy machine a spinning thread occupies the core that the thread it waits for
-    # needs: training was 3 to 12 times slower.
+    # OpenMP threads wait by spinning. On a busy machine a spinning thread occupies the core that the thread it waits
+    # for needs: training was 3 to 12 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if settings.torch_threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.torch_threads)

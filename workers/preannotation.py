@@ -100,8 +100,8 @@ def drawable(class_names: Sequence[str], scheme: ClassScheme) -> Mapping[int, st
         scheme: The classes that annotators draw.
 
     Returns:
-        The foreground classes; empty if the version predicts other classes than annotators draw. That is so for a binary
-        head, unless there is a single foreground class: its foreground could be any of several.
+        The foreground classes; empty if the version predicts other classes than annotators draw. That is so for a
+        binary head, unless there is a single foreground class: its foreground could be any of several.
     """
     return dict(enumerate(class_names[1:], start=1)) if tuple(class_names) == scheme.names else {}
 

@@ -111,7 +111,7 @@ def _serve_newest_version(work: Work, studio: LabelStudio, project_id: int) -> N
 
 
 def _record_missed(work: Work, studio: LabelStudio, project_id: int) -> None:
-    """Record the annotation versions and deletions that the ledger lacks, from the tasks changed since the watermark."""
+    """Record the saved and deleted annotations that the ledger lacks, in the tasks changed since the watermark."""
     name = f"label-studio-project-{project_id}"
     with work.catalog.read() as session:
         mark = session.get(Watermark, name)

@@ -1,7 +1,7 @@
 """Keep the two records of a fine-tune consistent: our row and the run in MLflow.
 
-The row is committed first. Its uid becomes a tag of the MLflow run when that is created, so that a run or version that a
-killed process left in MLflow can be found by it.
+The row is committed first. Its uid becomes a tag of the MLflow run when that is created, so that a run or version that
+a killed process left in MLflow can be found by it.
 """
 
 import logging

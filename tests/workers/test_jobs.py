@@ -185,7 +185,7 @@ def test_a_timeout_counts_as_a_failure_and_is_tried_again(catalog):
             raise JobTimeLimit("Task exceeded maximum timeout value (900 seconds)")
 
     job = claimed(catalog, JobKind.SCORE_POOL)
-    note_end = worker_jobs._do(Late(catalog, job), job)
+    note_end = worker_jobs._call(Late(catalog, job), job)
     with catalog.database.write() as session:
         note_end(session)
     late = state(catalog, job)

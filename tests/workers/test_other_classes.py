@@ -120,7 +120,7 @@ def do_round(catalog: Catalog, studio: LabelStudio, strategy: Strategy, truth: n
         proposals = list(session.scalars(select(Proposal).where(Proposal.round_id == round_id)))
         windows = {patch.id: window_of(patch) for patch in session.scalars(select(Patch))}
     published = list(proposals)
-    SimulatedAnnotator(studio, proposals[0].project_id, truth, windows, LAND_COVER).answer_all()
+    SimulatedAnnotator(studio, proposals[0].project_id, truth, windows, LAND_COVER).label_all()
     with catalog.write() as session:
         jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
     do_all_jobs(catalog)
