@@ -35,7 +35,7 @@ def parts() -> Parts:
     return found
 
 
-def answer(body: BaseModel | list[Any] | dict[str, Any], status: int = 200) -> Response:
+def json_response(body: BaseModel | list[Any] | dict[str, Any], status: int = 200) -> Response:
     """Make a JSON response of a model, or of a list of models."""
     items: Any = body
     if isinstance(body, BaseModel):

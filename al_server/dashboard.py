@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from flask import Blueprint, render_template
 from sqlalchemy import Select, func, select
 
-from al_server.answers import job_answer, model_answer, round_answers, scene_answer, scoring_answer
 from al_server.context import catalog, parts
 from al_server.schemas import ModelAnswer
+from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
 from catalog import scorings, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN
@@ -25,14 +25,14 @@ def index() -> str:
     """Show scenes, rounds, versions, and the work under way."""
     known = catalog()
     with known.read() as session:
-        scenes = [scene_answer(item) for item in registered_scenes(session)]
-        rounds = round_answers(session, session.scalars(select(Round).order_by(Round.id.desc())).all())
-        open_jobs = [job_answer(job) for job in session.scalars(_open_jobs())]
+        scenes = [serialize_scene(item) for item in registered_scenes(session)]
+        rounds = serialize_rounds(session, session.scalars(select(Round).order_by(Round.id.desc())).all())
+        open_jobs = [serialize_job(job) for job in session.scalars(_open_jobs())]
         scoring, ranking = scorings.current(session), scorings.newest(session)
-        scored = scoring_answer(session, scoring) if scoring is not None else None
+        scored = serialize_scoring(session, scoring) if scoring is not None else None
         agreement = ranking.agreement if ranking is not None else None
         failed = select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc()).limit(5)
-        failed_jobs = [job_answer(job) for job in session.scalars(failed)]
+        failed_jobs = [serialize_job(job) for job in session.scalars(failed)]
         failed_events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
@@ -72,6 +72,6 @@ def _versions() -> tuple[list[ModelAnswer], str | None]:
     registry = parts().registry
     try:
         aliases = registry.aliases()
-        return [model_answer(version, aliases) for version in registry.versions(VERSIONS_SHOWN)], None
+        return [serialize_version(version, aliases) for version in registry.versions(VERSIONS_SHOWN)], None
     except ServiceDownError as error:
         return [], str(error)

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from al_server.context import answer, catalog, parts
+from al_server.context import catalog, json_response, parts
 from al_server.schemas import Alive, Readiness, media
 from catalog import scorings, training
 from catalog.context import Catalog
@@ -55,7 +55,7 @@ STATES: dict[str, tuple[InstrumentedAttribute[Any], type[StrEnum]]] = {
 @api.get("/healthz", responses={200: Alive})
 def healthz() -> Response:
     """Say that this server is alive."""
-    return answer(Alive(alive=True))
+    return json_response(Alive(alive=True))
 
 
 @api.get("/readyz", responses={200: Readiness, 503: Readiness})
@@ -63,7 +63,7 @@ def readyz() -> Response:
     """Say of each part by name whether it answers; 503 unless all do."""
     found = {name: _check(check) for name, check in _checks(catalog(), parts().registry).items()}
     ready = all(state == "ok" for state in found.values())
-    return answer(Readiness(ready=ready, parts=found), 200 if ready else 503)
+    return json_response(Readiness(ready=ready, parts=found), 200 if ready else 503)
 
 
 @api.get("/metrics", responses={200: media("text/plain", "Prometheus's text format", text=True)})

@@ -6,10 +6,10 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
-from al_server.answers import event_answer
-from al_server.context import answer, catalog
+from al_server.context import catalog, json_response
 from al_server.problems import problem
-from al_server.schemas import EventAnswer, EventId, EventList, EventPage, Recorded
+from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, Recorded
+from al_server.serializers import serialize_event
 from catalog import labels
 from catalog.context import enqueued
 from catalog.records import LabelEvent
@@ -37,25 +37,25 @@ def receive() -> Response:
     events = parse_event(body, limit)
     with known.database.write() as session:
         new = label_events.record(session, events, body, "webhook")
-        answered = answer(Recorded(recorded=[event.id for event in new]), 202 if new else 200)
+        answered = json_response(Recorded(recorded=[event.id for event in new]), 202 if new else 200)
     jobs = enqueued(session)
     answered.call_on_close(lambda: known.dispatch(jobs))
     return answered
 
 
-@api.get("/label-events", responses={200: EventList})
+@api.get("/label-events", responses={200: ListOf[EventAnswer]})
 def list_events(query: EventPage) -> Response:
     """List the ledger, oldest first."""
     statement = select(LabelEvent).where(LabelEvent.id > query.after).order_by(LabelEvent.id).limit(query.limit)
     if query.state is not None:
         statement = statement.where(LabelEvent.state == query.state)
     with catalog().read() as session:
-        return answer([event_answer(event) for event in session.scalars(statement)])
+        return json_response([serialize_event(event) for event in session.scalars(statement)])
 
 
 @api.post("/label-events/<int:event_id>/replay", responses={202: EventAnswer})
 def replay(path: EventId) -> Response:
     """Ingest a failed event again."""
     with catalog().write() as session:
-        replayed = event_answer(labels.replay(session, path.event_id))
-    return answer(replayed, 202)
+        replayed = serialize_event(labels.replay(session, path.event_id))
+    return json_response(replayed, 202)

@@ -3,20 +3,19 @@
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
-from al_server.answers import model_answer
 from al_server.auth import actor
-from al_server.context import answer, catalog, parts
-from al_server.schemas import ModelAnswer, ModelList, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
+from al_server.context import catalog, json_response, parts
+from al_server.schemas import ListOf, ModelAnswer, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
+from al_server.serializers import serialize_promotion, serialize_version
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
-from catalog.records import Promotion
 from catalog.registry import ModelVersion
 from services import promotion
 
 api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
 
 
-@api.get("", responses={200: ModelList})
+@api.get("", responses={200: ListOf[ModelAnswer]})
 def list_versions(query: ModelPage) -> Response:
     """List versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate.
 
@@ -25,7 +24,7 @@ def list_versions(query: ModelPage) -> Response:
     registry = parts().registry
     aliases = registry.aliases()
     versions = registry.versions(query.limit, query.before)
-    response = answer([model_answer(version, aliases) for version in versions])
+    response = json_response([serialize_version(version, aliases) for version in versions])
     if len(versions) == query.limit:
         following = url_for("models.list_versions", limit=query.limit, before=versions[-1].version)
         response.headers["Link"] = f'<{following}>; rel="next"'
@@ -36,14 +35,14 @@ def list_versions(query: ModelPage) -> Response:
 def get_version(path: VersionNumber) -> Response:
     """Describe one version."""
     registry = parts().registry
-    return answer(model_answer(registry.get(path.version), registry.aliases()))
+    return json_response(serialize_version(registry.get(path.version), registry.aliases()))
 
 
 @api.get("/latest", responses={200: ModelAnswer})
 def latest() -> Response:
     """Describe the version to use: the champion. Poll with ``If-None-Match``; 304 while it is unchanged."""
     champion = _champion()
-    response = answer(model_answer(champion, parts().registry.aliases()))
+    response = json_response(serialize_version(champion, parts().registry.aliases()))
     response.add_etag()  # of the content: aliases may move while the champion stays
     response.headers["Cache-Control"] = "no-cache"  # may be kept, must be asked about
     response.make_conditional(request)
@@ -71,13 +70,15 @@ def latest_card() -> Response:
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     """Let a version be served."""
-    return _moved(promotion.promote(catalog(), parts().registry, path.version, body.reason, actor()))
+    moved = promotion.promote(catalog(), parts().registry, path.version, body.reason, actor())
+    return json_response(serialize_promotion(moved))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Let the version be served again that was before the champion."""
-    return _moved(promotion.roll_back(catalog(), parts().registry, body.reason, actor()))
+    moved = promotion.roll_back(catalog(), parts().registry, body.reason, actor())
+    return json_response(serialize_promotion(moved))
 
 
 def _champion() -> ModelVersion:
@@ -101,15 +102,3 @@ def _file(name: str, media_type: str) -> Response:
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Model-Version"] = str(champion.version)
     return response
-
-
-def _moved(moved: Promotion) -> Response:
-    return answer(
-        PromotionAnswer(
-            version=moved.model_version,
-            previous_version=moved.previous_version,
-            verdict=moved.verdict,
-            reason=moved.reason,
-            actor=moved.actor,
-        )
-    )

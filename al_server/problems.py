@@ -76,4 +76,4 @@ def _http(error: HTTPException) -> Response:
 
 def _unforeseen(error: Exception) -> Response:
     log.exception("a request failed", exc_info=error)
-    return problem(500, "this server failed; its log has the traceback")
+    return problem(500, "this server failed; its log says why")

@@ -1,4 +1,4 @@
-"""What every request must keep to, whatever its view: no unknown query parameter, and JSON where JSON is expected."""
+"""Checks of every request before its view runs: no unknown query parameter, and JSON where JSON is expected."""
 
 import json
 
@@ -7,11 +7,20 @@ from flask import Response, current_app, request
 from al_server.document import WEBHOOK, Operation
 from al_server.problems import problem
 
+JSON_TYPES = {
+    list: "a list",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
 
 def check_request() -> Response | None:
-    """Refuse what a view would not see: a parameter that it does not have, or a body that is no JSON object.
+    """Refuse an unknown query parameter, or a body that is no JSON object; Flask calls this before every view.
 
-    Registered to run before every view. The webhook judges its body itself: its events have rules of their own.
+    The webhook is left out: its view checks the body itself.
     """
     method = "GET" if request.method == "HEAD" else request.method
     operations: dict[tuple[str, str], Operation] = current_app.extensions["operations"]
@@ -38,8 +47,10 @@ def _check_body() -> Response | None:
         return problem(415, f"found the content type {request.mimetype!r}, expected 'application/json'")
     try:
         body = json.loads(request.get_data())
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return problem(422, "the body is not JSON that can be read: it is nested too deeply")
+    except ValueError as error:
         return problem(422, f"the body is not JSON: {error}")
     if not isinstance(body, dict):
-        return problem(422, f"the body is a JSON {type(body).__name__}, expected an object")
+        return problem(422, f"the body is {JSON_TYPES[type(body)]}, expected a JSON object")
     return None

@@ -1,20 +1,21 @@
 """Scenes: register, list, patches, and the champion's map."""
 
 import json
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.types import ResponseDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from al_server.answers import job_answer, scene_answer
-from al_server.context import answer, catalog, parts
-from al_server.schemas import JobAnswer, Page, SceneAccepted, SceneAnswer, SceneId, SceneList, media
+from al_server.context import catalog, json_response, parts
+from al_server.schemas import JobAnswer, ListOf, Page, SceneAccepted, SceneAnswer, SceneId, media
+from al_server.serializers import serialize_job, serialize_scene
 from catalog import jobs, scorings
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Patch, SceneState, Score
-from services import raster_keys
+from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneState, Score
+from services.delivery import DeliveryOptions, delivery_options, fingerprint, prediction_keys
 from services.registration import below, register
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
@@ -22,11 +23,43 @@ from services.scenes import find_scene, registered_scenes, source_of, window_of
 
 api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 
-MEDIA_TYPES = {
-    "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
-    "geojson": "application/geo+json",
-    "gpkg": "application/geopackage+sqlite3",
-    "shp.zip": "application/zip",
+GEOJSON: Final = "application/geo+json"
+
+
+class PredictionFormat(NamedTuple):
+    """How a prediction is delivered, and how the OpenAPI document describes it."""
+
+    endpoint: str
+    media_type: str
+    description: str
+    summary: str
+
+
+PREDICTION_FORMATS: Final = {
+    "tif": PredictionFormat(
+        "prediction_tif",
+        "image/tiff; application=geotiff; profile=cloud-optimized",
+        "The class map",
+        "Give the champion's class map as a Cloud Optimized GeoTIFF; 202 while it is being made.",
+    ),
+    "geojson": PredictionFormat(
+        "prediction_geojson",
+        GEOJSON,
+        "The outlines",
+        "Give the champion's outlines, with holes, in WGS 84; 202 while they are being made.",
+    ),
+    "gpkg": PredictionFormat(
+        "prediction_gpkg",
+        "application/geopackage+sqlite3",
+        "The outlines",
+        "Give the champion's outlines, with holes, in the scene's own CRS; 202 while they are being made.",
+    ),
+    "shp.zip": PredictionFormat(
+        "prediction_shapefile",
+        "application/zip",
+        "The outlines",
+        "Give the champion's outlines, with holes, as a zipped shapefile in the scene's own CRS; 202 while it is made.",
+    ),
 }
 
 
@@ -35,39 +68,39 @@ def register_scene(body: SceneRequest) -> Response:
     """Register a scene; it is tiled by a job."""
     known = catalog()
     scene, job = register(known, body, below(known.settings.scene_root))
-    accepted = SceneAccepted(scene=scene_answer(scene), job=job_answer(job))
-    response = answer(accepted, 202)
+    accepted = SceneAccepted(scene=serialize_scene(scene), job=serialize_job(job))
+    response = json_response(accepted, 202)
     response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
     return response
 
 
-@api.get("", responses={200: SceneList})
+@api.get("", responses={200: ListOf[SceneAnswer]})
 def list_scenes() -> Response:
     """List all scenes."""
     with catalog().read() as session:
-        return answer([scene_answer(scene) for scene in registered_scenes(session)])
+        return json_response([serialize_scene(scene) for scene in registered_scenes(session)])
 
 
 @api.get("/<int:scene_id>", responses={200: SceneAnswer})
 def get_scene(path: SceneId) -> Response:
     """Describe one scene."""
     with catalog().read() as session:
-        return answer(scene_answer(find_scene(session, path.scene_id)))
+        return json_response(serialize_scene(find_scene(session, path.scene_id)))
 
 
 @api.delete("/<int:scene_id>", responses={200: SceneAnswer})
 def delete_scene(path: SceneId) -> Response:
     """Remove a scene on which nothing was labelled; its name and ground are free again, its files are not touched."""
     with catalog().write() as session:
-        removed = scene_answer(remove_scene(session, path.scene_id))
-    return answer(removed)
+        removed = serialize_scene(remove_scene(session, path.scene_id))
+    return json_response(removed)
 
 
-@api.get("/<int:scene_id>/patches", responses={200: media(MEDIA_TYPES["geojson"], "A FeatureCollection", text=True)})
+@api.get("/<int:scene_id>/patches", responses={200: media(GEOJSON, "A FeatureCollection", text=True)})
 def list_patches(path: SceneId, query: Page) -> Response:
     """Give patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring.
 
-    The origin of scores tells whether they are of a survey, one pass without dropout, or of all passes.
+    `survey` in the origin of scores is true if one deterministic pass made them, false if all passes did.
     """
     with catalog().read() as session:
         scene = find_scene(session, path.scene_id)
@@ -80,7 +113,7 @@ def list_patches(path: SceneId, query: Page) -> Response:
             origin = {"model_version": scoring.model_version, "passes": scoring.passes, "seed": scoring.seed}
             of_page = (Score.patch_id >= patches[0].id) & (Score.patch_id <= patches[-1].id)
             for score in session.scalars(select(Score).where(Score.scoring_id == scoring.id, of_page)):
-                of_patch = scores.setdefault(score.patch_id, {"origin": {**origin, "survey": score.surveyed}})
+                of_patch = scores.setdefault(score.patch_id, {"origin": {**origin, "survey": score.screening}})
                 of_patch[score.measure] = score.value
     features = [
         {
@@ -104,39 +137,33 @@ def list_patches(path: SceneId, query: Page) -> Response:
         url_for("scenes.list_patches", scene_id=scene.id, after=patches[-1].id, limit=query.limit) if more else None
     )
     body = {"type": "FeatureCollection", "features": features, "next": following}
-    return Response(json.dumps(body), content_type=MEDIA_TYPES["geojson"])
+    return Response(json.dumps(body), content_type=GEOJSON)
 
 
-@api.get("/<int:scene_id>/prediction.tif", responses={200: media(MEDIA_TYPES["tif"], "The class map"), 202: JobAnswer})
-def prediction_tif(path: SceneId) -> Response:
-    """Give the champion's class map as a Cloud Optimized GeoTIFF; 202 while it is being made."""
-    return _prediction(path.scene_id, "tif")
+def _add_prediction(suffix: str) -> None:
+    """Register the view of one format of predictions."""
+    form = PREDICTION_FORMATS[suffix]
+
+    def view(path: SceneId) -> Response:
+        return prediction(path.scene_id, suffix)
+
+    view.__name__, view.__doc__ = form.endpoint, form.summary
+    responses: ResponseDict = {200: media(form.media_type, form.description), 202: JobAnswer}
+    api.get(f"/<int:scene_id>/prediction.{suffix}", responses=responses)(view)
 
 
-@api.get(
-    "/<int:scene_id>/prediction.geojson", responses={200: media(MEDIA_TYPES["geojson"], "The outlines"), 202: JobAnswer}
-)
-def prediction_geojson(path: SceneId) -> Response:
-    """Give the champion's outlines, with holes, in WGS 84; 202 while they are being made."""
-    return _prediction(path.scene_id, "geojson")
+for _suffix in PREDICTION_FORMATS:
+    _add_prediction(_suffix)
 
 
-@api.get("/<int:scene_id>/prediction.gpkg", responses={200: media(MEDIA_TYPES["gpkg"], "The outlines"), 202: JobAnswer})
-def prediction_gpkg(path: SceneId) -> Response:
-    """Give the champion's outlines, with holes, in the scene's own CRS; 202 while they are being made."""
-    return _prediction(path.scene_id, "gpkg")
+def prediction(scene_id: int, suffix: str) -> Response:
+    """Return a file of the scene as the champion predicts it; 202 with the job while the file is being made.
 
-
-@api.get(
-    "/<int:scene_id>/prediction.shp.zip",
-    responses={200: media(MEDIA_TYPES["shp.zip"], "The outlines"), 202: JobAnswer},
-)
-def prediction_shapefile(path: SceneId) -> Response:
-    """Give the champion's outlines, with holes, as a zipped shapefile in the scene's own CRS; 202 while it is made."""
-    return _prediction(path.scene_id, "shp.zip")
-
-
-def _prediction(scene_id: int, suffix: str) -> Response:
+    Raises:
+        NotFoundError: there is no such scene.
+        ConflictError: the scene is not ready, there is no champion, or the prediction failed.
+        ServiceDownError: MLflow does not answer.
+    """
     with catalog().read() as session:
         scene = find_scene(session, scene_id)
     if scene.state is not SceneState.READY:
@@ -144,26 +171,32 @@ def _prediction(scene_id: int, suffix: str) -> Response:
     champion = parts().registry.champion()
     if champion is None:
         raise ConflictError("no model version has been promoted yet; label a round first")
-    store, key = parts().store, raster_keys.prediction(scene_id, champion.version, suffix)
+    options = delivery_options(catalog().settings)
+    store, keys = parts().store, prediction_keys(scene, champion.version, options)
     # The GeoTIFF is written last: once it is there, so are the outlines, but for a format that an earlier release did
     # not write; then the scene is predicted again.
-    complete = raster_keys.prediction(scene_id, champion.version, "tif")
-    if not (store.exists(complete) and store.exists(key)):
+    if not (store.exists(keys["tif"]) and store.exists(keys[suffix])):
         with catalog().write() as session:
-            job = _enqueue_prediction(session, scene_id, champion.version)
-        response = answer(job_answer(job), 202)
+            job = _enqueue_prediction(session, scene, champion.version, options)
+        response = json_response(serialize_job(job), 202)
         response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
         response.headers["Retry-After"] = "5"
         return response
-    response = Response(store.get(key), content_type=MEDIA_TYPES[suffix])
+    response = Response(store.get(keys[suffix]), content_type=PREDICTION_FORMATS[suffix].media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{champion.version}.{suffix}"'
     response.headers["X-Model-Version"] = str(champion.version)
     return response
 
 
-def _enqueue_prediction(session: Session, scene_id: int, version: int) -> Job:
-    key = f"{scene_id}-{version}"
+def _enqueue_prediction(session: Session, scene: Scene, version: int, options: DeliveryOptions) -> Job:
+    """Enqueue the prediction of a scene unless it is under way; one that failed is only repeated by a retry."""
+    key = f"{scene.id}-{version}-{fingerprint(scene, options)}"
     last = jobs.last_of(session, JobKind.PREDICT_SCENE, key)
-    if last is not None and last.state is JobState.FAILED:  # whoever polls must hear of it, not start it again
+    # A client that polls must not start again what failed or what a person cancelled.
+    if last is not None and last.state is JobState.FAILED:
         raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
-    return jobs.enqueue(session, JobKind.PREDICT_SCENE, key, scene_id=scene_id)
+    if last is not None and last.state is JobState.CANCELLED:
+        raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
+    return jobs.enqueue(
+        session, JobKind.PREDICT_SCENE, key, scene_id=scene.id, delivery=options.model_dump(mode="json")
+    )

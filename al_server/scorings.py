@@ -4,17 +4,17 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
-from al_server.answers import scoring_answer
-from al_server.context import answer, catalog
-from al_server.schemas import ScoringList, ScoringPage
+from al_server.context import catalog, json_response
+from al_server.schemas import ListOf, ScoringAnswer, ScoringPage
+from al_server.serializers import serialize_scoring
 from catalog.records import Scoring
 
 api = APIBlueprint("scorings", __name__, url_prefix="/api/v1/scorings", abp_tags=[Tag(name="scorings")])
 
 
-@api.get("", responses={200: ScoringList})
+@api.get("", responses={200: ListOf[ScoringAnswer]})
 def list_scorings(query: ScoringPage) -> Response:
     """List scorings of the pool, newest first, with their progress as one number."""
     statement = select(Scoring).order_by(Scoring.id.desc()).limit(query.limit)
     with catalog().read() as session:
-        return answer([scoring_answer(session, item) for item in session.scalars(statement)])
+        return json_response([serialize_scoring(session, item) for item in session.scalars(statement)])

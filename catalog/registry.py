@@ -4,6 +4,7 @@ Importing MLflow takes seconds and 170 MB; the server needs four of its calls. W
 ``catalog.tracking``, and only workers and experiments load that.
 """
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ import requests
 
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.settings import Settings
+
+log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -150,7 +153,9 @@ class ModelRegistry:
         try:
             return self._http.request(method, url, **{"timeout": self.timeout_s, **options})
         except requests.RequestException as error:
-            raise ServiceDownError("MLflow", self.url, type(error).__name__) from error
+            log.info("MLflow: %s", error)
+            slow = isinstance(error, requests.Timeout)
+            raise ServiceDownError("MLflow", self.url, "it takes too long" if slow else "no connection") from error
 
     def _call(
         self, method: str, path: str, values: dict[str, str], *, missing_is_none: bool = False
@@ -161,12 +166,13 @@ class ModelRegistry:
             try:
                 answer: dict[str, Any] = response.json()
             except requests.JSONDecodeError as error:
-                raise ServiceDownError("MLflow", self.url, f"what answers is not MLflow: {error}") from error
+                raise ServiceDownError("MLflow", self.url, "what answers is not MLflow") from error
             return answer
         # A missing model is RESOURCE_DOES_NOT_EXIST, a missing alias INVALID_PARAMETER_VALUE.
         if missing_is_none and response.status_code in {requests.codes.not_found, requests.codes.bad_request}:
             return None
-        raise ServiceDownError("MLflow", self.url, f"{path} gave status {response.status_code}: {response.text[:200]}")
+        log.warning("MLflow answered %s with status %d: %s", path, response.status_code, response.text[:500])
+        raise ServiceDownError("MLflow", self.url, f"{path} gave status {response.status_code}")
 
 
 def registry_of(settings: Settings) -> ModelRegistry:

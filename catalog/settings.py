@@ -299,16 +299,6 @@ class Settings(BaseSettings):
         values = {name: item.value for name, item in given.items() if name not in arguments}
         return init_settings, InitSettingsSource(settings_cls, values)
 
-    @model_validator(mode="after")
-    def _refuse_a_ranking_that_needs_all_passes(self) -> Self:
-        if self.round_strategy is Strategy.MUTUAL_INFORMATION and self.mc_shortlist_share < 1:
-            raise ValueError(
-                f"round_strategy is mutual_information, and mc_shortlist_share {self.mc_shortlist_share:g}; one pass "
-                "without dropout gives no mutual information, so that all patches need all passes: set "
-                f"{variable('mc_shortlist_share')}=1"
-            )
-        return self
-
     # The last of the validators, since pydantic lets each take in those before it.
     @model_validator(mode="wrap")
     @classmethod

@@ -79,12 +79,12 @@ def grid_of(dataset: DatasetReader) -> Grid:
     if not dataset.crs:
         raise SceneError(
             f"{dataset.name}: found no coordinate reference system; expected a georeferenced GeoTIFF: "
-            "assign one with gdal_edit.py -a_srs"
+            "assign one with `rio edit-info --crs`, which comes with rasterio"
         )
     if dataset.transform.is_identity:
         raise SceneError(
             f"{dataset.name}: found no geotransform; expected one that places the pixels on the Earth: "
-            "assign one with gdal_edit.py -a_ullr"
+            "assign one with `rio edit-info --transform`, which comes with rasterio"
         )
     a, b, c, d, e, f = dataset.transform[:6]
     try:

@@ -45,6 +45,10 @@ class Window:
         if min(self.row_off, self.col_off) < 0 or min(self.height, self.width) < 1:
             raise SceneError(f"found {self}; expected offsets of at least 0 and sides of at least 1 pixel")
 
+    def __str__(self) -> str:
+        """Describe the window in messages that people read."""
+        return f"a window of {self.height} rows x {self.width} columns from row {self.row_off}, column {self.col_off}"
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import httpx
-from label_studio_sdk.core.api_error import ApiError
-from label_studio_sdk.core.parse_error import ParsingError
 
 from labeling.errors import LabelStudioError
+
+if TYPE_CHECKING:
+    from label_studio_sdk.core.api_error import ApiError
+    from label_studio_sdk.core.parse_error import ParsingError
 
 _SHOWN_CHARACTERS = 500
 
@@ -26,18 +29,27 @@ def calling(url: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
+        reason = "it takes too long" if isinstance(error, httpx.TimeoutException) else str(error) or "no connection"
         raise LabelStudioError(
-            f"Label Studio at {url} cannot be reached to {purpose}: {error!r}. "
+            f"Label Studio at {url} cannot be reached to {purpose}: {reason}. "
             f"Check that it runs ({url}/health) and that the address is right.",
             url=url,
         ) from error
-    except (ApiError, ParsingError) as error:
+    except _sdk_errors() as error:
         raise LabelStudioError(
             f"Label Studio at {url} did not {purpose}: status {error.status_code}, "
             f"{str(error.body)[:_SHOWN_CHARACTERS]!r}.{_advice(error.status_code)}",
             url=url,
             status=error.status_code,
         ) from error
+
+
+def _sdk_errors() -> tuple[type["ApiError"], type["ParsingError"]]:
+    """Return what the SDK raises. Called only when something was raised: the API's process never loads the SDK."""
+    from label_studio_sdk.core.api_error import ApiError
+    from label_studio_sdk.core.parse_error import ParsingError
+
+    return ApiError, ParsingError
 
 
 def _advice(status: int | None) -> str:

@@ -39,6 +39,7 @@ from catalog.settings import Settings, Strategy
 from imagery.grid import Grid, tile
 from imagery.scene_source import BandSource, SceneSource
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
+from tests.leaks import StrictClient
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
 NO_REDIS = "redis://127.0.0.1:9/0"
@@ -96,8 +97,10 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
 
 @pytest.fixture
 def app(catalog: Catalog) -> Flask:
-    """The application on `catalog`."""
-    return create_app(catalog)
+    """The application on `catalog`; its test clients look for leaks in every error response."""
+    app = create_app(catalog)
+    app.test_client_class = StrictClient
+    return app
 
 
 @pytest.fixture

@@ -1,28 +1,45 @@
 """The table of rooms in docs/architecture.md, proven twice.
 
 Who imports whom among ourselves is judged by import-linter's contracts (pyproject.toml), and what a room drags in is
-seen in a fresh interpreter that imports all of it: a library may come in through another library.
+seen in a fresh interpreter that imports all of it: a library may come in through another library. What the server loads
+later, when it is asked something, is seen in an interpreter that serves a request of each kind.
 """
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from al_server.app import create_app
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.records import JobKind
+from labeling.webhook import SECRET_HEADER
+from services import raster_keys
+from services.image_urls import image_urls
+from services.places import raster_store
+from tests.catalog_fixtures import add_round, add_scene, as_role
+from tests.imagery.forge import forge_scene
+from tests.labeling.payloads import body, saved
 
 ROOT = Path(__file__).parents[1]
 
 # What each room must never load, directly or through others.
 NEVER = {
     "imagery": {"torch", "flask", "rq", "sqlalchemy", "mlflow", "label_studio_sdk"},
-    "labeling": {"torch", "rasterio", "flask", "rq", "sqlalchemy", "mlflow"},
+    "labeling": {"torch", "rasterio", "flask", "rq", "sqlalchemy", "mlflow", "label_studio_sdk"},
     "models": {"rasterio", "flask", "rq", "sqlalchemy", "mlflow", "label_studio_sdk"},
     "catalog": {"torch", "flask", "rasterio", "label_studio_sdk", "mlflow"},
-    "services": {"torch", "flask", "rq", "mlflow", "cv2", "pandas"},
-    "al_server": {"torch", "mlflow", "cv2", "pandas"},  # the last two are what Label Studio's SDK weighs
+    "services": {"torch", "flask", "rq", "mlflow", "label_studio_sdk"},
+    "al_server": {"torch", "mlflow", "label_studio_sdk"},
 }
+HEAVY = {"torch", "mlflow", "label_studio_sdk", "pandas", "cv2"}  # the last two are what Label Studio's SDK weighs
 # The one file that writes to MLflow, whose library brings Flask and much else along. Workers and experiments load it.
 EXEMPT = {"catalog.tracking"}
 
@@ -70,6 +87,78 @@ def test_a_room_never_loads_what_is_not_its_business(room: str) -> None:
     modules = modules_of(room)
     assert len(modules) > 5
     assert loaded_by(modules) & NEVER[room] == set()
+
+
+# Serves the requests that it reads; prints the status of each response and the libraries that are loaded then.
+SERVER = """
+import json, sys
+from al_server.app import create_app
+from catalog.context import Catalog
+from catalog.settings import Settings
+
+client = create_app(Catalog(Settings())).test_client()
+statuses = {name: client.open(**request).status_code for name, request in json.load(sys.stdin).items()}
+print(json.dumps([statuses, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """Return one request for each operation of the API and for each page, with rows and files that they find."""
+    settings, app = catalog.settings, create_app(catalog)
+    settings.scene_root.mkdir()
+    forge_scene(settings.scene_root / "scene.tif")
+    raster_store(catalog).put(raster_keys.view(1, "heat"), b"a picture")
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        add_round(session, patches[:2], first_task=188)
+        job = jobs.enqueue(session, JobKind.TILE_SCENE, scene_id=1)
+    values = {"job_id": job.id, "name": "heat"}
+    # A scene without outlines: these are read by pyogrio, which loads pandas where it is installed (imagery.vectors).
+    bodies: dict[str, dict[str, Any]] = {
+        "POST /api/v1/scenes": {"json": {"name": "khumbu", "role": "pool", "path": "scene.tif"}},
+        "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
+        "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
+        "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
+        "POST /api/v1/webhooks/label-studio": {"json": json.loads(body(saved()))},
+        "GET /api/v1/patches/{patch_id}/composites/{name}.png": {"path": image_urls(catalog).url(1, "heat")},
+    }
+    headers = {**as_role(catalog, "operator"), SECRET_HEADER: catalog.secrets.webhook_secret}
+    described = [(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item]
+    return {
+        f"{method} {path}": {
+            "method": method,
+            "path": re.sub(r"{(\w+)}", lambda hit: values.get(hit[1], "1"), path),
+            "headers": headers,
+            **({"json": {}} if method == "POST" else {}),
+            **bodies.get(f"{method} {path}", {}),
+        }
+        for method, path in [*described, ("GET", "/"), ("GET", "/docs/"), ("GET", "/openapi.json")]
+    }
+
+
+def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_heavy(catalog: Catalog) -> None:
+    requests = requests_of_all_kinds(catalog)
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER],
+        cwd=ROOT,
+        env={**os.environ, **catalog.settings.as_environment()},
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    statuses, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert set(loaded) & HEAVY == set()
+    # All were answered by their views, as far as that goes without MLflow.
+    without_mlflow = {name for name, status in statuses.items() if status == 503}
+    assert without_mlflow == {name for name in requests if re.search("/models|/prediction|/readyz", name)}
+    refused = {name: status for name, status in statuses.items() if status >= 400 and name not in without_mlflow}
+    assert refused == {
+        "DELETE /api/v1/scenes/{scene_id}": 409,  # annotators are asked about it
+        "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
+        "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
+    }
 
 
 def test_io_workers_never_load_torch_or_mlflow() -> None:

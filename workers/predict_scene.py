@@ -1,13 +1,15 @@
 """Job: the champion's map of a scene, as a Cloud Optimized GeoTIFF and as outlines."""
 
+from typing import Any
+
 from catalog.records import Scene
 from imagery.classes import UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
-from services import raster_keys
 from services.class_scheme import class_scheme
+from services.delivery import DeliveryOptions, delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
 from workers.jobs import Work
@@ -16,8 +18,14 @@ from workers.versions import LoadedVersion, load_champion
 from workers.windows import predict_classes
 
 
-def predict_scene(work: Work, scene_id: int) -> None:
-    """Predict a scene by the champion, unless that map exists; nothing without a champion.
+def predict_scene(work: Work, scene_id: int, delivery: dict[str, Any] | None = None) -> None:
+    """Predict a scene by the champion, unless its files exist; do nothing without a champion.
+
+    Args:
+        work: the job.
+        scene_id: of the scene.
+        delivery: the fields of `DeliveryOptions` that were asked for. None, in jobs of an earlier release: those of the
+            settings.
 
     Raises:
         SceneError: the scene lacks a channel of the champion, or cannot be read.
@@ -25,10 +33,11 @@ def predict_scene(work: Work, scene_id: int) -> None:
     """
     champion = load_champion(work.catalog)
     if champion is not None:
-        predict_by(work, champion, scene_id)
+        options = DeliveryOptions(**delivery) if delivery else delivery_options(work.catalog.settings)
+        predict_by(work, champion, scene_id, options)
 
 
-def predict_by(work: Work, champion: LoadedVersion, scene_id: int) -> None:
+def predict_by(work: Work, champion: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
     """Predict a scene by this version, unless its map and its outlines in every format exist.
 
     Classes are named as the version's head tells them apart: those of a binary head are background and foreground.
@@ -38,11 +47,11 @@ def predict_by(work: Work, champion: LoadedVersion, scene_id: int) -> None:
         OutlineError: its border cannot be read.
     """
     store, version = raster_store(work.catalog), champion.version.version
-    keys = {suffix: raster_keys.prediction(scene_id, version, suffix) for suffix in raster_keys.PREDICTION_SUFFIXES}
-    if all(store.exists(key) for key in keys.values()):
-        return
     with work.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
+    keys = prediction_keys(scene, version, options)
+    if all(store.exists(key) for key in keys.values()):
+        return
     source, settings = source_of(scene), work.catalog.settings
     work.progress(0, 1, f"predicting {scene.name} by version {version}")
     classes = predict_classes(
@@ -54,7 +63,7 @@ def predict_by(work: Work, champion: LoadedVersion, scene_id: int) -> None:
         classes,
         source.grid,
         names,
-        smoothing_px=settings.outline_smoothing_px,
+        smoothing_px=options.smoothing_px,
         terrain=relief_of(source),
         src_date=day_of(scene),
     )

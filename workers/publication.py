@@ -1,7 +1,6 @@
 """What the annotator of a proposal sees: views, reason, priority and pre-annotation, composed into a task."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from catalog import scorings
 from catalog.context import Catalog
-from catalog.records import Proposal, ProposalReason, Round, Scene, Score, Scoring
+from catalog.records import Proposal, Round, Scene, Score, Scoring
 from catalog.registry import ModelVersion, registry_of
 from imagery.classes import ClassScheme
 from imagery.errors import SceneError
@@ -25,6 +24,7 @@ from services.class_scheme import class_scheme
 from services.image_urls import ImageUrls, image_urls
 from services.places import raster_store
 from services.scenes import source_of, window_of
+from services.strategies import Evidence, reason_of
 from services.version_figures import figures_of
 from workers.preannotation import Preannotation, drawable, is_useful, preannotate
 from workers.views import draw_views
@@ -180,19 +180,11 @@ def _preannotation(
 
 
 def _reason(publication: Publication, proposal: Proposal, of_round: Round) -> str:
-    if proposal.score is not None and proposal.reason is ProposalReason.UNCERTAIN and of_round.scoring is not None:
-        version, score = of_round.scoring.model_version, proposal.score
-        newest = _newest_score(publication, proposal, of_round)
-        if newest is not None and publication.scoring is not None:
-            version, score = publication.scoring.model_version, newest
-        highest = math.log(len(publication.class_names))  # of entropy, and so of mutual information
-        return (
-            f"Round {of_round.id}: model version {version} is unsure here "
-            f"(uncertainty {score / highest:.0%} of the highest possible)"
-        )
-    if proposal.reason is ProposalReason.CONTROL:
-        return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
-    return f"Round {of_round.id}: drawn at random, to start from"
+    version = of_round.scoring.model_version if of_round.scoring is not None else None
+    score, newest = proposal.score, _newest_score(publication, proposal, of_round)
+    if newest is not None and publication.scoring is not None:
+        version, score = publication.scoring.model_version, newest
+    return reason_of(proposal.reason, of_round, Evidence(version, score, len(publication.class_names)))
 
 
 def _newest_score(publication: Publication, proposal: Proposal, of_round: Round) -> float | None:

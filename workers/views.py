@@ -44,6 +44,7 @@ def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring 
         except SceneError as error:
             log.warning("patch %d is shown without its uncertainty: %s", patch.id, error)
         else:
-            uncertainty, picture = f"uncertainty-{scoring.id}", uncertainty_heatmap(entropy, math.log(classes))
+            uncertainty = raster_keys.uncertainty_view(scoring.id)
+            picture = uncertainty_heatmap(entropy, math.log(classes))
     store.put(raster_keys.view(patch.id, uncertainty), encode_png(picture))
     return {"true_colour": "true-colour", "false_colour": "false-colour", "uncertainty": uncertainty}

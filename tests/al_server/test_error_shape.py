@@ -3,19 +3,26 @@
 Every error, whoever raises it, is ``application/problem+json`` (RFC 9457) with exactly the members ``type``,
 ``title``, ``status`` and ``detail``, and ``errors`` where several fields are at fault. ``status`` repeats the status of
 the answer, ``title`` is its standard phrase, and ``detail`` says what was found and what was expected. Nothing of our
-insides (tracebacks, SQL) is told. A 401 says how to authenticate.
+insides (tracebacks, SQL, names of files, modules and classes) is told. A 401 says how to authenticate.
+
+That nothing leaks is checked by the test client (`tests.leaks.StrictClient`), in the error responses of all tests.
 """
 
+import traceback
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.test import TestResponse
 
+from al_server.problems import problem
 from catalog.context import Catalog
 from labeling.webhook import SECRET_HEADER
 from tests.catalog_fixtures import as_role
+from tests.leaks import leaks
 
 
 def assert_problem(response: TestResponse, status: int, *fragments: str) -> dict[str, Any]:
@@ -27,7 +34,6 @@ def assert_problem(response: TestResponse, status: int, *fragments: str) -> dict
     assert body["detail"]
     for fragment in fragments:
         assert fragment in body["detail"]
-    assert not {"Traceback", "SELECT", "sqlalchemy", ".py"} & set(body["detail"].split())
     if status == HTTPStatus.UNAUTHORIZED and "webhook" not in body["detail"]:
         assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
     return body
@@ -63,12 +69,12 @@ CASES = [
     # Bodies
     ("POST", SCENES, {"data": b"{", "content_type": "application/json"}, 422, ["the body is not JSON"]),
     ("POST", SCENES, {"data": b"", "content_type": "application/json"}, 422, ["the body is not JSON"]),
-    ("POST", SCENES, {"data": b"[" * 100_000, "content_type": "application/json"}, 422, ["the body is not JSON"]),
+    ("POST", SCENES, {"data": b"[" * 100_000, "content_type": "application/json"}, 422, ["nested too deeply"]),
     ("POST", SCENES, {"data": b"\xff", "content_type": "application/json"}, 422, ["the body is not JSON"]),
     ("POST", SCENES, {"data": b"a=1", "content_type": "text/plain"}, 415, ["'text/plain'", "'application/json'"]),
     ("POST", SCENES, {"data": b" " * (2**20 + 1), "content_type": "application/json"}, 413, ["capacity limit"]),
-    ("POST", SCENES, {"json": []}, 422, ["list, expected an object"]),
-    ("POST", SCENES, {"json": '{"name": "x"}'}, 422, ["str, expected an object"]),
+    ("POST", SCENES, {"json": []}, 422, ["a list, expected a JSON object"]),
+    ("POST", SCENES, {"json": '{"name": "x"}'}, 422, ["a string, expected a JSON object"]),
     ("POST", SCENES, {"json": {}}, 422, ["name: Field required"]),
     ("POST", SCENES, {"json": {**SCENE, "colour": "red"}}, 422, ["colour: Extra inputs are not permitted"]),
     ("POST", SCENES, {"json": {**SCENE, "role": "train"}}, 422, ["role", "'train'", "'validation'"]),
@@ -112,15 +118,66 @@ def test_every_error_has_the_one_shape(
 
 def test_several_faults_are_told_at_once(client: FlaskClient, catalog: Catalog) -> None:
     body = {**SCENE, "role": "train", "colour": "red", "nodata": "none"}
-    problem = assert_problem(client.post(SCENES, json=body, headers=as_role(catalog, "operator")), 422)
-    assert {fault["field"] for fault in problem["errors"]} == {"role", "colour", "nodata"}
-    assert {frozenset(fault) for fault in problem["errors"]} == {frozenset({"field", "fault", "found"})}
+    refused = assert_problem(client.post(SCENES, json=body, headers=as_role(catalog, "operator")), 422)
+    assert {fault["field"] for fault in refused["errors"]} == {"role", "colour", "nodata"}
+    assert {frozenset(fault) for fault in refused["errors"]} == {frozenset({"field", "fault", "found"})}
 
 
 def test_what_we_did_not_foresee_tells_nothing_of_our_insides(client: FlaskClient, catalog: Catalog) -> None:
     client.application.view_functions["rounds.list_rounds"] = lambda: 1 / 0
-    problem = assert_problem(client.get(ROUNDS, headers=as_role(catalog, "reader")), 500, "its log has the traceback")
-    assert "division" not in problem["detail"]
+    failed = assert_problem(client.get(ROUNDS, headers=as_role(catalog, "reader")), 500, "its log says why")
+    assert "division" not in failed["detail"]
+
+
+def caught() -> Exception:
+    """An exception of the database, with a traceback that leads through a file of ours."""
+    try:
+        create_engine("sqlite://").connect().execute(text("SELECT name FROM scenes"))
+    except SQLAlchemyError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("leak", "what"),
+    [
+        ("".join(traceback.format_exception(caught())), "a traceback"),
+        (str(caught()), "a module: 'sqlite3.OperationalError'|the class of an exception: 'OperationalError'"),
+        (repr(caught()), "the class of an exception: 'OperationalError'"),
+        (str(type(caught())), "an object"),
+        ("[SQL: SELECT name FROM scenes]", "SQL"),
+        ("(sqlalchemy.exc.NoResultFound) no row", "a module: 'sqlalchemy.exc.NoResultFound'"),
+        ('the scene could not be read, see "scenes.py"', "a file of code: 'scenes.py'"),
+        (f"{__file__}:17", "a file of code"),
+        ("raised in services.scenes.find_scene", "a module"),
+        ("raised in al_server.scenes", "a module: 'al_server.scenes'"),
+        ("found a SceneSource without bands", "a class: 'SceneSource'"),
+        ("ConnectionError", "the class of an exception: 'ConnectionError'"),
+        ("HTTPConnectionPool(host='127.0.0.1')", "a call"),
+        (f"{object()} has no bands", "an object"),
+    ],
+)
+def test_a_leak_in_any_error_response_fails_the_test_that_gets_it(
+    client: FlaskClient, catalog: Catalog, leak: str, what: str
+) -> None:
+    client.application.view_functions["rounds.list_rounds"] = lambda: problem(500, leak)
+    with pytest.raises(AssertionError, match=f"an error response leaks .*({what})"):
+        client.get(ROUNDS, headers=as_role(catalog, "reader"))
+    client.application.view_functions["rounds.list_rounds"] = lambda: problem(500, "failed", errors=[{"fault": leak}])
+    with pytest.raises(AssertionError, match=f"an error response leaks .*({what})"):
+        client.get(ROUNDS, headers=as_role(catalog, "reader"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "found no file 'everest.tif' below the scene root of this server; copy it there first",
+        "the catalog.sqlite of var/ is locked; Label Studio, MLflow and GeoTIFF are words",
+        "Request Timeout: an Error was found at http://127.0.0.1:9/health (found 3)",
+    ],
+)
+def test_plain_messages_are_no_leaks(message: str) -> None:
+    assert leaks(message) == []
 
 
 def test_a_wrong_webhook_secret_has_the_one_shape(client: FlaskClient) -> None:

@@ -5,7 +5,7 @@ MLflow and torch are imported by the fixtures: importing them takes longer than 
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,9 +18,10 @@ from al_server.app import create_app
 from catalog import jobs
 from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, Promotion
+from catalog.records import Job, JobKind, Promotion, Scene
 from catalog.settings import Settings
-from services import raster_keys
+from imagery.store import RasterStore
+from services.delivery import delivery_options, prediction_keys
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
@@ -289,6 +290,12 @@ def test_files_once_fetched_are_served_though_mlflow_lost_them(
         assert second.data == (bundle / "weights.safetensors").read_bytes()
 
 
+def stored(client: FlaskClient, catalog: Catalog, scene: Scene) -> tuple[RasterStore, Mapping[str, str]]:
+    """The store of the app, and the keys under which version 1's prediction of a scene is found there."""
+    keys = prediction_keys(scene, 1, delivery_options(catalog.settings))
+    return client.application.extensions["parts"].store, keys
+
+
 def test_a_prediction_is_made_once_and_then_served(
     api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
 ) -> None:
@@ -310,9 +317,9 @@ def test_a_prediction_is_made_once_and_then_served(
         jobs.claim(session, first.json["id"])
         jobs.fail(session, first.json["id"], 1, "the disk is full")
     assert_problem(ask("tif"), 409, "the prediction failed: the disk is full", first.json["id"])
-    store = client.application.extensions["parts"].store
+    store, keys = stored(client, catalog, scene)
     for suffix in ("geojson", "gpkg", "shp.zip", "tif"):
-        store.put(raster_keys.prediction(scene.id, 1, suffix), suffix.encode())
+        store.put(keys[suffix], suffix.encode())
     media = {
         "geojson": "application/geo+json",
         "gpkg": "application/geopackage+sqlite3",
@@ -334,9 +341,9 @@ def test_a_format_that_an_earlier_release_did_not_write_is_made_when_it_is_asked
     api.promote(1)
     with catalog.database.write() as session:
         scene, _ = add_scene(session, "khumbu")
-    store = client.application.extensions["parts"].store
+    store, keys = stored(client, catalog, scene)
     for suffix in ("geojson", "gpkg", "tif"):
-        store.put(raster_keys.prediction(scene.id, 1, suffix), suffix.encode())
+        store.put(keys[suffix], suffix.encode())
 
     def ask(suffix: str) -> Any:
         return client.get(f"/api/v1/scenes/{scene.id}/prediction.{suffix}", headers=as_role(catalog, "reader"))
@@ -351,8 +358,45 @@ def test_a_format_that_an_earlier_release_did_not_write_is_made_when_it_is_asked
     with catalog.database.write() as session:
         jobs.claim(session, answered.json["id"])
         jobs.finish(session, answered.json["id"], 1)
-    store.put(raster_keys.prediction(scene.id, 1, "shp.zip"), b"zipped")
+    store.put(keys["shp.zip"], b"zipped")
     assert (ask("shp.zip").status_code, ask("shp.zip").data) == (200, b"zipped")
+
+
+def test_a_prediction_that_was_cancelled_is_not_started_again_by_polling(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    register()
+    api.promote(1)
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session, "khumbu")
+    address = f"/api/v1/scenes/{scene.id}/prediction.tif"
+    first = client.get(address, headers=as_role(catalog, "reader"))
+    cancelled = client.post(f"/api/v1/jobs/{first.json['id']}/cancel", headers=as_role(catalog, "operator"))
+    assert (first.status_code, cancelled.json["state"]) == (202, "cancelled")
+    again = client.get(address, headers=as_role(catalog, "reader"))
+    assert_problem(again, 409, "the prediction was cancelled", first.json["id"])
+
+
+def test_another_smoothing_makes_another_prediction(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    register()
+    api.promote(1)
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session, "khumbu")
+    store, keys = stored(client, catalog, scene)
+    for suffix, key in keys.items():
+        store.put(key, suffix.encode())
+
+    def ask() -> Any:
+        return client.get(f"/api/v1/scenes/{scene.id}/prediction.gpkg", headers=as_role(catalog, "reader"))
+
+    assert ask().data == b"gpkg"
+    catalog.settings = catalog.settings.model_copy(update={"outline_smoothing_px": 0.8})
+    anew = ask()
+    assert (anew.status_code, anew.json["subject"]) == (202, {"scene_id": scene.id, "delivery": {"smoothing_px": 0.8}})
+    catalog.settings = catalog.settings.model_copy(update={"outline_smoothing_px": 0.0})
+    assert ask().data == b"gpkg"
 
 
 def test_the_champion_is_in_the_metrics_and_on_the_status_page(

@@ -6,13 +6,13 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import Connection, delete, func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog import migrations, scorings, sharding
@@ -25,13 +25,17 @@ from catalog.records import (
     JobState,
     LabelEvent,
     Proposal,
+    Round,
+    RoundState,
     RunState,
     RunTrigger,
     Scene,
     Score,
     Shard,
+    ShardKind,
     TrainingRun,
     Watermark,
+    now,
 )
 from catalog.settings import Settings
 from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
@@ -90,25 +94,24 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
         (shard,) = session.query(Shard)
         assert (shard.scoring_id, shard.scene_id, shard.patch_count) == (scoring.id, 1, len(patches))
         assert (shard.first_row, shard.last_row, shard.seconds) == (0, 68, None)
-        assert (shard.passes, shard.stage, shard.evaluated) == (scoring.passes, 0, True)
+        assert (shard.kind, shard.stage, shard.shortlist_planned) == (ShardKind.MONTE_CARLO, 0, True)
         known = scorings.find_or_open(session, 1, catalog.settings)
         assert known.id == scoring.id
         sharding.plan(session, known, 2**21, 1.0)
         assert {item.scene_id: item.done_at is not None for item in session.query(Shard)} == {1: True, 2: False}
-        assert np.isnan(scorings.halves_of(session, known, "entropy_top10")).all()
 
 
-def test_what_was_surveyed_is_scored_anew_by_an_older_release(catalog: Catalog) -> None:
+def test_a_screened_pool_is_scored_anew_by_a_release_without_screening(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)
         whole = add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
-        surveyed = add_scoring(session, 2, {patch.id: 0.5 for patch in patches})
+        screened = add_scoring(session, 2, {patch.id: 0.5 for patch in patches})
         place = {"scene_id": 1, "first_row": 0, "last_row": 68, "patch_count": 20}
         session.add_all(
             [
-                Shard(scoring_id=whole.id, passes=20, **place),
-                Shard(scoring_id=surveyed.id, passes=0, **place),
-                Shard(scoring_id=surveyed.id, passes=20, stage=1, contested_from={"entropy_top10": 0.4}, **place),
+                Shard(scoring_id=whole.id, kind=ShardKind.MONTE_CARLO, **place),
+                Shard(scoring_id=screened.id, kind=ShardKind.SCREENING, **place),
+                Shard(scoring_id=screened.id, kind=ShardKind.MONTE_CARLO, stage=1, shortlist_from={"m": 0.4}, **place),
             ]
         )
     with catalog.database.engine.execution_options(writes=True).begin() as connection:
@@ -120,6 +123,99 @@ def test_what_was_surveyed_is_scored_anew_by_an_older_release(catalog: Catalog) 
         newest = scorings.newest(session)
         assert newest is not None
         assert newest.id == whole.id
+
+
+def test_a_scoring_under_way_during_the_upgrade_goes_on(catalog: Catalog) -> None:
+    """Release 0005 wrote it: a survey of one scene is done, one shard of what it left contested, not the other."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+    ids = [patch.id for patch in patches]
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        passes, seed = catalog.settings.mc_passes, catalog.settings.mc_seed
+        started = datetime(2026, 11, 21, 12, tzinfo=UTC)
+        scoring = {"id": 7, "model_version": 1, "passes": passes, "seed": seed, "share": 0.2, "started_at": started}
+        insert_row(connection, "scorings", scoring)
+        place = {"scoring_id": 7, "scene_id": 1, "last_row": 68, "patch_count": 2, "evaluated": True}
+        contested = {"stage": 1, "passes": passes, "contested_from": {"entropy_top10": 0.5}}
+        insert_row(
+            connection, "shards", {"id": 1, "stage": 0, "passes": 0, "first_row": 0, "done_at": started, **place}
+        )
+        insert_row(connection, "shards", {"id": 2, "first_row": 0, "done_at": started, **contested, **place})
+        insert_row(connection, "shards", {"id": 3, "first_row": 64, "done_at": None, **contested, **place})
+        for patch_id in ids:
+            score = {"scoring_id": 7, "patch_id": patch_id, "measure": "entropy_top10", "value": 0.5}
+            halves = {"first_half": 0.25, "second_half": 0.75} if patch_id in ids[:2] else {}
+            insert_row(connection, "scores", {"surveyed": patch_id not in ids[:2], **score, **halves})
+    catalog.database.migrate()
+    with catalog.database.write() as session:
+        scoring = scorings.find_or_open(session, 1, catalog.settings)
+        assert (scoring.id, scoring.shortlist_share, scoring.removed_at) == (7, 0.2, None)
+        screening, done, left = scorings.shards_of(session, scoring)
+        assert [shard.kind for shard in (screening, done, left)] == ["screening", "monte_carlo", "monte_carlo"]
+        assert screening.shortlist_planned
+        assert left.shortlist_from == {"entropy_top10": 0.5}
+        assert len(sharding.patches_of(session, left)) == 10  # the two lower rows of patches, only screened
+        assert scorings.monte_carlo_patches(session, scoring, "entropy_top10").tolist() == ids[:2]
+        assert scorings.enqueue_undone(session, scoring)
+        assert [job.subject for job in session.scalars(select(Job))] == [{"shard_id": 3}]
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        columns = "passes, evaluated, contested_from IS NULL"
+        rows = connection.execute(text(f"SELECT {columns} FROM shards ORDER BY id")).all()  # noqa: S608
+        assert [tuple(row) for row in rows] == [(0, True, True), (passes, True, False), (passes, True, False)]
+        halves = "first_half IS NULL AND second_half IS NULL"
+        counted = connection.execute(text(f"SELECT surveyed, COUNT(*) FROM scores WHERE {halves} GROUP BY surveyed"))  # noqa: S608
+        assert {bool(surveyed): count for surveyed, count in counted} == {False: 2, True: len(ids) - 2}
+        assert connection.execute(text("SELECT share FROM scorings")).scalar() == 0.2
+    catalog.database.migrate()
+
+
+def insert_row(connection: Connection, table: str, values: dict[str, object]) -> None:
+    """Insert a row into a table as it is now, whatever the records say."""
+    columns = sa.Table(table, sa.MetaData(), autoload_with=connection)
+    connection.execute(columns.insert().values(values))
+
+
+def test_scorings_by_the_same_version_are_one_for_an_older_release(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        removed = add_scoring(session, 1, {patches[0].id: 0.5})  # its removal was interrupted
+        removed.removed_at = now()
+        anew = add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
+        other = add_scoring(session, 2, {patch.id: 0.5 for patch in patches})
+        alone = add_scoring(session, 3, {})
+        alone.removed_at = now()
+        for scoring in (removed, anew, other, alone):
+            ranked = Round(strategy="entropy_top10", size=1, seed=0, state=RoundState.COMPLETE, scoring_id=scoring.id)
+            session.add(ranked)
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        of_rounds = connection.execute(text("SELECT scoring_id FROM rounds ORDER BY id")).scalars().all()
+        assert of_rounds == [anew.id, anew.id, other.id, alone.id]
+        complete = connection.execute(text("SELECT id FROM scorings WHERE completed_at IS NOT NULL ORDER BY id"))
+        assert complete.scalars().all() == [anew.id, other.id]
+    with pytest.raises(IntegrityError), catalog.database.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO scorings (model_version, passes, seed, started_at) "
+                "SELECT model_version, passes, seed, started_at FROM scorings WHERE model_version = 2"
+            )
+        )
+    catalog.database.migrate()
+    with catalog.database.write() as session:
+        assert session.scalar(select(func.count()).select_from(Score)) == 2 * len(patches)
+        session.execute(delete(Score).where(Score.scoring_id == anew.id))  # rows that refer to it are still checked
+    with pytest.raises(IntegrityError), catalog.database.write() as session:
+        session.add(Score(scoring_id=99, patch_id=patches[0].id, measure="m", value=1.0))
+
+
+def test_one_scoring_is_kept_of_each_kind(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scoring(session, 1, {}).removed_at = now()
+        add_scoring(session, 1, {})
+    with pytest.raises(IntegrityError), catalog.database.write() as session:
+        add_scoring(session, 1, {})
 
 
 def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: Catalog) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,12 +20,12 @@ from catalog.records import JobKind, Scene
 from imagery.classes import UNKNOWN
 from imagery.describe_scene import describe
 from imagery.scene_source import BandSource
-from services import raster_keys
+from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
 from tests.imagery.forge import NORTH_UP, write_geotiff
 from tests.workers.rows import champion, finish, tiled, work_of
-from workers.predict_scene import predict_by
+from workers.predict_scene import predict_by, predict_scene
 from workers.relief import relief_of
 from workers.versions import LoadedVersion
 
@@ -46,11 +47,16 @@ def change(catalog: Catalog, scene: Scene, **values: Any) -> None:
 def predict(catalog: Catalog, scene: Scene, version: LoadedVersion | None = None) -> dict[str, bytes]:
     """Predict a scene; return its files by suffix."""
     work = work_of(catalog, JobKind.PREDICT_SCENE, str(scene.id))
-    predict_by(work, version or champion(seed=SEED), scene.id)
+    predict_by(work, version or champion(seed=SEED), scene.id, delivery_options(catalog.settings))
     finish(work)
     store = raster_store(catalog)
-    suffixes = ("tif", "geojson", "gpkg", "shp.zip")
-    return {suffix: store.get(raster_keys.prediction(scene.id, 1, suffix)) for suffix in suffixes}
+    return {suffix: store.get(key) for suffix, key in keys_of(catalog, scene).items()}
+
+
+def keys_of(catalog: Catalog, scene: Scene) -> Mapping[str, str]:
+    """The keys of the files that version 1 writes of a scene, as it is now stored and by the settings of now."""
+    with catalog.read() as session:
+        return prediction_keys(session.get_one(Scene, scene.id), 1, delivery_options(catalog.settings))
 
 
 def attributes(files: dict[str, bytes]) -> tuple[list[dict[str, Any]], NDArray[np.object_]]:
@@ -102,6 +108,39 @@ def test_outlines_are_smoothed_as_the_settings_say_and_state_the_error(catalog: 
     assert 0 < rows[0]["px_changed"] < 0.2
 
 
+def test_a_predicted_scene_is_smoothed_when_the_setting_changes(catalog: Catalog, scene: Scene) -> None:
+    exact = attributes(predict(catalog, scene))[0]
+    catalog.settings = catalog.settings.model_copy(update={"outline_smoothing_px": 1.0})
+    smoothed = attributes(predict(catalog, scene))[0]
+    assert {row["smooth_px"] for row in exact} == {0.0}
+    assert {row["smooth_px"] for row in smoothed} == {1.0}
+
+
+def test_a_job_predicts_as_it_was_asked_to_whatever_the_worker_is_set_to(
+    catalog: Catalog, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a server whose settings are newer than the worker's would ask again and again."""
+    monkeypatch.setattr("workers.predict_scene.load_champion", lambda _catalog: champion(seed=SEED))
+    asked = catalog.settings.model_copy(update={"outline_smoothing_px": 1.0})
+    work = work_of(catalog, JobKind.PREDICT_SCENE, scene_id=scene.id, delivery=delivery_options(asked).model_dump())
+    predict_scene(work, scene.id, delivery_options(asked).model_dump(mode="json"))
+    catalog.settings = asked
+    assert all(raster_store(catalog).exists(key) for key in keys_of(catalog, scene).values())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"acquired": "2000-10-30"}, {"source": {"bands": [], "dem": "other.tif"}}],
+    ids=["day", "files"],
+)
+def test_a_scene_that_was_corrected_is_predicted_anew(catalog: Catalog, scene: Scene, changed: dict[str, Any]) -> None:
+    before = keys_of(catalog, scene)
+    change(catalog, scene, **changed)
+    after = keys_of(catalog, scene)
+    assert set(after) == set(before)
+    assert not set(after.values()) & set(before.values())
+
+
 def test_a_map_of_all_classes_names_them(catalog: Catalog, scene: Scene) -> None:
     files = predict(catalog, scene)
     assert {row["class"] for row in attributes(files)[0]} <= {"clean ice", "debris-covered ice"}
@@ -122,11 +161,11 @@ def test_a_format_that_an_earlier_release_did_not_write_is_made_with_the_next_pr
     catalog: Catalog, scene: Scene
 ) -> None:
     files = predict(catalog, scene)
-    store = raster_store(catalog)
-    store.delete(raster_keys.prediction(scene.id, 1, "shp.zip"))
-    assert predict(catalog, scene).keys() == files.keys()
-    for suffix in files:
-        store.put(raster_keys.prediction(scene.id, 1, suffix), b"as it was")
+    store, keys = raster_store(catalog), keys_of(catalog, scene)
+    store.delete(keys["shp.zip"])
+    assert predict(catalog, scene).keys() == files.keys() == {"tif", "geojson", "gpkg", "shp.zip"}
+    for key in keys.values():
+        store.put(key, b"as it was")
     assert set(predict(catalog, scene).values()) == {b"as it was"}  # complete: nothing to do
 
 

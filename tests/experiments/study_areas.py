@@ -1,4 +1,4 @@
-"""Study areas, a progress that remembers, and small choices, for the tests of this room."""
+"""Study areas, a recorded progress and small options, for the tests of this room."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
 from experiments.division import Division, Place
-from experiments.ground import Ground
 from experiments.study import Choices, Study, open_study
+from experiments.study_data import StudyData
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Grid
@@ -65,17 +65,17 @@ def judged(study: Study, part: str = "test") -> list[int]:
 
 
 @dataclass
-class Told:
-    """A progress that remembers what it was told."""
+class RecordedProgress:
+    """A progress that records its calls."""
 
     ended: list[tuple[str, bool]] = field(default_factory=list)
     steps: list[tuple[int, int]] = field(default_factory=list)
 
     def begin(self, trials: int) -> None:
-        """Not of interest."""
+        """Not recorded."""
 
     def start(self, name: str) -> None:
-        """Not of interest."""
+        """Not recorded."""
 
     def step(self, done: int, steps: int) -> None:
         self.steps.append((done, steps))
@@ -91,16 +91,16 @@ class Told:
 
 @contextmanager
 def opened(
-    areas: Sequence[StudyArea], folder: Path, choices: Choices = SMALL, told: Told | None = None
+    areas: Sequence[StudyArea], folder: Path, choices: Choices = SMALL, progress: RecordedProgress | None = None
 ) -> Iterator[Study]:
     """A study on the CPU, its results in a folder."""
-    with open_study(areas, choices, folder, CPU, told or Told()) as study:
+    with open_study(areas, choices, folder, CPU, progress or RecordedProgress()) as study:
         yield study
 
 
-def ground_of(study: Study) -> Ground:
-    """The ground that a study computes on."""
-    return study._ground
+def data_of(study: Study) -> StudyData:
+    """Return the data that a study computes on."""
+    return study._data
 
 
 def parts(division: Division) -> dict[str, int]:

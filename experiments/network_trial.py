@@ -1,4 +1,4 @@
-"""The trial of a network: train it on the training windows, count its hits and misses on every part."""
+"""A trial that trains a network on the training windows and counts its confusions on every part."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.division import Division
-from experiments.ground import Ground
 from experiments.patches import PatchSet
+from experiments.study_data import StudyData
 from experiments.trials import OnStep
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from models.heads import Head, merge_truth
@@ -19,23 +19,23 @@ from models.training import StepReport, TrainingConfig, fit
 from models.unet import UNetConfig
 
 Confusions = NDArray[np.int64]
-"""(P, K, K) counts of each window; rows are the truth, columns the prediction."""
+"""(P, K, K) confusion matrix of each window; rows are the truth, columns the prediction."""
 
 REPORT_EVERY_STEPS: Final = 10
 
 
 @dataclass(frozen=True)
 class NetworkTrial:
-    """A network to train and judge.
+    """A network to train and score.
 
     Attributes:
-        name: What it is, for people; the result does not depend on it.
+        name: The name that is shown to people; the result does not depend on it.
         division: The windows.
-        channels: What it is fed.
-        unet: The shape of the network, or of each of two.
+        channels: Channels of its input.
+        unet: The shape of the network, or of each of two networks.
         head: The task head.
-        input_normalization: By the statistics of the training windows, or of each window.
-        training: How it is trained; its seed is that of the initial weights too.
+        input_normalization: Whether inputs are normalised by the statistics of the training windows, or of each window.
+        training: Configuration of the training; its seed also seeds the initial weights.
     """
 
     name: str
@@ -46,11 +46,11 @@ class NetworkTrial:
     input_normalization: InputNormalization
     training: TrainingConfig
 
-    def describe(self, ground: Ground) -> dict[str, Any]:
-        """All that the result depends on."""
+    def describe(self, data: StudyData) -> dict[str, Any]:
+        """Return everything that the result depends on."""
         return {
             "kind": "network",
-            "ground": ground.identity(self.division),
+            "ground": data.identity(self.division),
             "channels": self.channels,
             "unet": self.unet.to_json(),
             "head": self.head,
@@ -58,24 +58,24 @@ class NetworkTrial:
             "training": self.training.to_json(),
         }
 
-    def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
-        """Train and judge.
+    def run(self, data: StudyData, on_step: OnStep) -> dict[str, Any]:
+        """Train and score.
 
         Returns:
-            "confusions": of each part, see :func:`confusions_of`; "learned": what the loss learnt, every so many steps.
+            "confusions": by part, see :func:`confusions_of`; "learned": the learnt weights of the loss every ten steps.
         """
-        segmenter, learned = self.train(ground, on_step)
+        segmenter, learned = self.train(data, on_step)
         return {
             "confusions": {
-                part: confusions_of(segmenter, ground.patch_set(self.division, part, self.channels)).tolist()
+                part: confusions_of(segmenter, data.patch_set(self.division, part, self.channels)).tolist()
                 for part in self.division.named()
             },
             "learned": learned,
         }
 
-    def train(self, ground: Ground, on_step: OnStep) -> tuple[GlacierSegmenter, list[dict[str, float]]]:
-        """Train a fresh network; return it with what its loss learnt: the step, and each weight by name."""
-        mean, std = ground.statistics(self.division, self.channels)
+    def train(self, data: StudyData, on_step: OnStep) -> tuple[GlacierSegmenter, list[dict[str, float]]]:
+        """Return a trained network, and the learnt weights of its loss: the step, and each weight by name."""
+        mean, std = data.statistics(self.division, self.channels)
         segmenter = build_segmenter(
             self.channels,
             mean,
@@ -94,12 +94,12 @@ class NetworkTrial:
                 if step.learned:
                     learned.append({"step": step.step, **step.learned})
 
-        validation = ground.patch_set(self.division, "validation", self.channels)
+        validation = data.patch_set(self.division, "validation", self.channels)
         fit(
-            place(segmenter, ground.device),
-            ground.patch_set(self.division, "training", self.channels),
+            place(segmenter, data.device),
+            data.patch_set(self.division, "training", self.channels),
             self.training,
-            ground.device,
+            data.device,
             UNKNOWN,
             report,
             (lambda trained: _mean_iou(trained, validation)) if self.training.needs_validation else None,
@@ -108,12 +108,12 @@ class NetworkTrial:
 
 
 def confusions_of(segmenter: GlacierSegmenter, patches: PatchSet) -> Confusions:
-    """Count, window by window, how the predicted classes agree with the true ones.
+    """Return the confusion matrix of each window.
 
-    Each window is predicted by itself, as in the papers.
+    Each window is predicted separately, as in the papers.
 
     Returns:
-        (P, K, K); K is 2 for a binary head, which is judged by glaciers of both kinds together.
+        (P, K, K); K is 2 for a binary head, for which clean and debris-covered ice are one class.
     """
     confusions = []
     for raw, masks in patches.batches():

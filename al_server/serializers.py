@@ -1,0 +1,128 @@
+"""Rows and model versions as the schemas that the API returns."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from al_server.schemas import (
+    EventAnswer,
+    JobAnswer,
+    ModelAnswer,
+    PromotionAnswer,
+    RoundAnswer,
+    SceneAnswer,
+    ScoringAnswer,
+)
+from catalog import jobs, rounds, scorings
+from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, Scoring
+from catalog.registry import ModelVersion
+from services.scenes import source_of
+from services.version_figures import figures_of
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def _serialize(schema: type[Schema], row: Base, **computed: object) -> Schema:
+    """Return a row as a schema: computed values, and the columns of the same names for the other fields."""
+    columns = {name: getattr(row, name) for name in schema.model_fields if name in row.__mapper__.columns}
+    return schema.model_validate(columns | computed)
+
+
+def serialize_job(job: Job) -> JobAnswer:
+    """Return a job with its progress and the seconds it still needs."""
+    progress = job.done / job.total if job.total else None
+    return _serialize(
+        JobAnswer, job, progress=1.0 if job.state is JobState.FINISHED else progress, eta_s=jobs.eta_s(job)
+    )
+
+
+def serialize_scene(scene: Scene) -> SceneAnswer:
+    """Return a scene with its bands, channels and grid."""
+    source = source_of(scene)
+    return _serialize(
+        SceneAnswer,
+        scene,
+        bands=source.band_names,
+        channels=source.channel_names,
+        crs=source.grid.crs,
+        width=source.grid.width,
+        height=source.grid.height,
+        patches=scene.patch_count,
+        has_outlines=bool(scene.outlines),
+    )
+
+
+def serialize_round(session: Session, of_round: Round) -> RoundAnswer:
+    """Return a round with its proposals counted."""
+    return serialize_rounds(session, [of_round])[0]
+
+
+def serialize_rounds(session: Session, found: Sequence[Round]) -> list[RoundAnswer]:
+    """Return rounds with their proposals counted; the number of queries does not depend on the number of rounds."""
+    progress = rounds.progress(session, [item.id for item in found])
+    scorings_used = {item.scoring_id for item in found if item.scoring_id is not None}
+    ranked_by: dict[int | None, Scoring] = {
+        scoring.id: scoring for scoring in session.scalars(select(Scoring).where(Scoring.id.in_(scorings_used)))
+    }
+    return [_serialize_round(item, progress[item.id], ranked_by.get(item.scoring_id)) for item in found]
+
+
+def _serialize_round(item: Round, progress: rounds.Progress, scoring: Scoring | None) -> RoundAnswer:
+    return _serialize(
+        RoundAnswer,
+        item,
+        model_version=scoring.model_version if scoring else None,
+        ranking_agreement=(scoring.agreement or {}).get(item.measure) if scoring and item.measure else None,
+        proposals=progress.states,
+        reasons=progress.reasons,
+    )
+
+
+def serialize_scoring(session: Session, scoring: Scoring) -> ScoringAnswer:
+    """Return a scoring with its progress over all its shards."""
+    progress = scorings.progress(session, scoring)
+    return _serialize(
+        ScoringAnswer,
+        scoring,
+        share=scoring.shortlist_share,
+        patches=progress.patches,
+        progress=progress.done,
+        eta_s=progress.eta_s,
+        agreement=scoring.agreement or {},
+    )
+
+
+def serialize_event(event: LabelEvent) -> EventAnswer:
+    """Return an entry of the ledger, without the body of the event."""
+    return _serialize(EventAnswer, event)
+
+
+def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
+    """Return the record of a promotion or roll-back."""
+    return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:
+    """Return a model version with its figures and the aliases that point to it."""
+    figures = figures_of(version)
+    regions = figures.regions
+    return ModelAnswer(
+        version=version.version,
+        aliases=sorted(alias for alias, number in aliases.items() if number == version.version),
+        created_at=version.created_at,
+        parent_version=figures.parent_version,
+        labels=figures.labels,
+        labels_sha256=figures.labels_sha256,
+        simulated_labels=figures.simulated_labels,
+        iou={role: {"mean": region.mean_iou, **region.iou} for role, region in regions.items()},
+        gain={role: {"mean": region.gain_mean_iou, **region.gain_iou} for role, region in regions.items()}
+        if figures.parent_version
+        else {},
+        verdict=figures.verdict,
+        verdict_reason=figures.verdict_reason,
+        sha256=dict(figures.sha256),
+        faults=list(figures.faults),
+    )

@@ -1,0 +1,50 @@
+"""Delivered files of a predicted scene: the options that shape them, and their keys in the raster store.
+
+A key names everything that the files depend on, so that a stored file is only found by who would get the same again.
+The classes are not part of it: an installation never changes them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from catalog.records import Scene
+from catalog.settings import Settings
+from services import raster_keys
+
+FORMAT: Final = 1
+"""Increase it whenever the code writes other files from the same input, so that stored ones are made anew."""
+
+
+class DeliveryOptions(BaseModel):
+    """The settings that shape delivered files.
+
+    Attributes:
+        smoothing_px: Smoothing of the outlines in pixels; 0: exact, along pixel edges.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    smoothing_px: float
+
+
+def delivery_options(settings: Settings) -> DeliveryOptions:
+    """Return the options that the settings ask for."""
+    return DeliveryOptions(smoothing_px=settings.outline_smoothing_px)
+
+
+def fingerprint(scene: Scene, options: DeliveryOptions) -> str:
+    """Return 16 hexadecimal digits for all that shapes the files of a scene, except for the model version."""
+    shaped_by = [FORMAT, scene.source, scene.acquired, options.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def prediction_keys(scene: Scene, version: int, options: DeliveryOptions) -> Mapping[str, str]:
+    """Return the keys of a predicted scene's files by suffix, in the order in which they are written."""
+    shape = fingerprint(scene, options)
+    return {
+        suffix: raster_keys.prediction(scene.id, version, shape, suffix) for suffix in raster_keys.PREDICTION_SUFFIXES
+    }
