@@ -40,7 +40,7 @@ define require-python
   echo "'$(PYTHON)' is not a working CPython 3.11. Install that, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 endef
 
-# The locks name every package, hence --no-deps; only a build of PyTorch with CUDA adds libraries, by exact versions.
+# The locks name every package, hence --no-deps; only a build of PyTorch with CUDA brings libraries of its own.
 $(OUR_STAMP):
 	$(require-python)
 	@echo "[1/4] Virtual environment $(VENV), with uv"

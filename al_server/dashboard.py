@@ -1,5 +1,7 @@
 """The status page: what waits for whom, at a glance."""
 
+from collections.abc import Sequence
+
 from flask import Blueprint, render_template
 from sqlalchemy import Select, func, select
 
@@ -10,6 +12,8 @@ from catalog import scorings, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN
 from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Round
+from imagery.classes import ClassScheme
+from services.class_scheme import scheme_in_force
 from services.scenes import registered_scenes
 
 page = Blueprint("dashboard", __name__)
@@ -32,6 +36,7 @@ def index() -> str:
         failed_events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
+        scheme = scheme_in_force(session, known.settings)
     versions, trouble = _versions()
     return render_template(
         "status.html",
@@ -46,6 +51,7 @@ def index() -> str:
         labels=labels,
         fresh=fresh,
         versions=versions,
+        classes=_classes(versions, scheme),
         trouble=trouble,
     )
 
@@ -54,6 +60,12 @@ def _open_jobs() -> Select[Job]:
     """Without the jobs of a scoring, which is told as one."""
     apart = (JobKind.SCORE_POOL, JobKind.SCORE_SHARD)
     return select(Job).where(Job.state.in_(OPEN), Job.kind.not_in(apart)).order_by(Job.created_at)
+
+
+def _classes(versions: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:
+    """List the classes that some version has figures of, without background."""
+    names = [name for version in versions for figures in version.iou.values() for name in figures]
+    return [name for name in dict.fromkeys(names) if name not in {"mean", scheme.background.name}]
 
 
 def _versions() -> tuple[list[ModelAnswer], str | None]:

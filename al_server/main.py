@@ -10,6 +10,7 @@ from catalog.context import Catalog
 from catalog.logs import configure_logging
 from catalog.settings import Settings
 from catalog.start import readable_faults
+from services.strategies import check_settings
 
 THREADS = 8
 
@@ -22,6 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging()
     settings = Settings()
+    check_settings(settings)
     port = urlsplit(settings.api_url).port or 80
     waitress.serve(
         create_app(Catalog(settings)),

@@ -100,7 +100,7 @@ def delete_scene(path: SceneId) -> Response:
 def list_patches(path: SceneId, query: Page) -> Response:
     """Give patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring.
 
-    The origin of scores tells whether they are of a survey, one pass without dropout, or of all passes.
+    `survey` in the origin of scores is true if one deterministic pass made them, false if all passes did.
     """
     with catalog().read() as session:
         scene = find_scene(session, path.scene_id)
@@ -113,7 +113,7 @@ def list_patches(path: SceneId, query: Page) -> Response:
             origin = {"model_version": scoring.model_version, "passes": scoring.passes, "seed": scoring.seed}
             of_page = (Score.patch_id >= patches[0].id) & (Score.patch_id <= patches[-1].id)
             for score in session.scalars(select(Score).where(Score.scoring_id == scoring.id, of_page)):
-                of_patch = scores.setdefault(score.patch_id, {"origin": {**origin, "survey": score.surveyed}})
+                of_patch = scores.setdefault(score.patch_id, {"origin": {**origin, "survey": score.screening}})
                 of_patch[score.measure] = score.value
     features = [
         {

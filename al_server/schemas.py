@@ -187,6 +187,7 @@ class RoundAnswer(BaseModel):
 
     id: int
     strategy: Strategy
+    measure: str | None = Field(description="by which the patches are ranked; null if the strategy does not rank")
     size: int
     seed: int
     state: RoundState
@@ -203,17 +204,17 @@ class RoundAnswer(BaseModel):
 
 
 class ScoringAnswer(BaseModel):
-    """A scoring of the pool: Monte Carlo dropout over all of it or what is contested, by all workers together."""
+    """A scoring of the pool by Monte Carlo dropout: of all of it, or of the shortlist of a screening pass."""
 
     id: int
     model_version: int
     passes: int
     seed: int
     share: float = Field(
-        description="of the scenes that were surveyed by one pass, what all passes are spent on: the patches most "
-        "uncertain by either entropy; 1: all of the pool"
+        description="share of the patches that get all passes, of those that a deterministic pass has screened: the "
+        "most uncertain by either entropy; 1: all of the pool"
     )
-    patches: int = Field(description="of the pool, as far as they are known")
+    patches: int = Field(description="number of patches in the pool, as far as its scenes are tiled")
     progress: float | None = Field(description="0 to 1, the share of the work that is done; null without any")
     eta_s: float | None = Field(description="seconds until all are scored; null while unknown")
     seconds: float | None = Field(description="from the start of the last work on it to its completion")
@@ -223,6 +224,7 @@ class ScoringAnswer(BaseModel):
     )
     started_at: datetime
     completed_at: datetime | None
+    removed_at: datetime | None = Field(description="since when its scores and maps are removed; null: they are kept")
 
 
 class RoundAccepted(BaseModel):

@@ -75,7 +75,7 @@ def _serialize_round(item: Round, progress: rounds.Progress, scoring: Scoring | 
         RoundAnswer,
         item,
         model_version=scoring.model_version if scoring else None,
-        ranking_agreement=(scoring.agreement or {}).get(item.strategy.value) if scoring else None,
+        ranking_agreement=(scoring.agreement or {}).get(item.measure) if scoring and item.measure else None,
         proposals=progress.states,
         reasons=progress.reasons,
     )
@@ -87,6 +87,7 @@ def serialize_scoring(session: Session, scoring: Scoring) -> ScoringAnswer:
     return _serialize(
         ScoringAnswer,
         scoring,
+        share=scoring.shortlist_share,
         patches=progress.patches,
         progress=progress.done,
         eta_s=progress.eta_s,

@@ -1,4 +1,4 @@
-"""What the system asks its catalogue all the time: pages, lists, the status page, metrics, the clock's questions."""
+"""The frequent reads of the catalog: API pages and lists, the start page, metrics, and the queries of the clock."""
 
 from collections.abc import Callable
 from typing import Final
@@ -17,7 +17,7 @@ TOP10: Final = Strategy.ENTROPY_TOP10.value
 
 
 def calls(catalog: Catalog, patches: int) -> dict[str, Callable[[], object]]:
-    """Return what is asked, by name: requests to the API, and questions to the rows themselves."""
+    """Return a call by name for each request to the API and for each database query of the clock."""
     client = create_app(catalog).test_client()
     header = {"Authorization": f"Bearer {catalog.secrets.reader_token}"}
     near_end = patches - patches // 100
@@ -39,7 +39,7 @@ def calls(catalog: Catalog, patches: int) -> dict[str, Callable[[], object]]:
     ]
     settings = catalog.settings
     share = settings.min_valid_share
-    questions: dict[str, Callable[[Session], object]] = {
+    queries: dict[str, Callable[[Session], object]] = {
         "clock: is the pool scored?": lambda session: scorings.enqueue_if_unscored(session, 3, settings),
         "clock: is a fine-tune due?": lambda session: training.enqueue_if_due(session, settings),
         "clock: is a round due?": lambda session: services.rounds.open_next_automatically(session, settings),
@@ -51,7 +51,7 @@ def calls(catalog: Catalog, patches: int) -> dict[str, Callable[[], object]]:
     }
     return {
         **{f"GET {path}": _request(client, path, header) for path in paths},
-        **{name: _question(catalog, ask) for name, ask in questions.items()},
+        **{name: _query(catalog, ask) for name, ask in queries.items()},
     }
 
 
@@ -64,7 +64,7 @@ def _request(client: FlaskClient, path: str, header: dict[str, str]) -> Callable
     return send
 
 
-def _question(catalog: Catalog, ask: Callable[[Session], object]) -> Callable[[], object]:
+def _query(catalog: Catalog, ask: Callable[[Session], object]) -> Callable[[], object]:
     def read() -> None:
         with catalog.read() as session:
             ask(session)

@@ -1,4 +1,4 @@
-"""A catalogue after fifty rounds in a large pool, loaded in bulk: the ground of ``benchmarks.catalog_scale``."""
+"""Bulk loading of a catalog with a large pool and fifty rounds, on which ``benchmarks.catalog_scale`` measures."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,19 +34,22 @@ from catalog.records import (
     Score,
     Scoring,
     Shard,
+    ShardKind,
     TrainingRun,
 )
 from catalog.settings import Strategy
 from imagery.grid import Grid, tile
 from imagery.scene_source import BandSource, SceneSource
 
-SCENES: Final = 40  # of 120 by 192 km at a million patches, as of Landsat; the first validates, the second tests
+SCENES: Final = (
+    40  # at a million patches each is 120 x 192 km, like a Landsat scene; 1 is for validation, 2 for the test
+)
 PATCH_PX: Final = 32
 PATCHES_ACROSS: Final = 125
 ROUNDS: Final = 50
 ROUND_SIZE: Final = 100
 PROPOSALS: Final = ROUNDS * ROUND_SIZE
-PROPOSED_OF_TOP: Final = 0.9  # so much of the head of the ranking has been proposed
+PROPOSED_OF_TOP: Final = 0.9  # share of the top of the ranking that was proposed
 JOBS: Final = 5000
 MEASURES: Final = (Strategy.ENTROPY_TOP10, Strategy.ENTROPY_MEAN, Strategy.MUTUAL_INFORMATION)
 SCORINGS: Final = 3
@@ -61,17 +64,17 @@ STATE_AFTER: Final = {
 
 
 def fill(database: Database, patches: int, seed: int) -> None:
-    """Fill an empty database: scenes, scorings of the pool, rounds, labels, jobs.
+    """Fill an empty database with scenes, scorings of the pool, rounds, labels and jobs.
 
     Args:
-        database: migrated, empty.
-        patches: in all; a multiple of 5,000, and at least two.
-        seed: of every random value.
+        database: Empty, with the newest schema.
+        patches: Number of patches of all scenes; a multiple of 5,000, at least 10,000.
+        seed: Seed of all random values.
     """
     generator = np.random.default_rng(seed)
     per_scene = patches // SCENES
     with database.engine.execution_options(writes=True).connect() as connection:
-        _check_no_foreign_keys(connection)
+        _skip_foreign_keys(connection)
         with connection.begin():
             indices = [index for table in ("patches", "scores") for index in Base.metadata.tables[table].indexes]
             for index in indices:
@@ -86,29 +89,29 @@ def fill(database: Database, patches: int, seed: int) -> None:
             for index in indices:
                 index.create(connection)
             _continue_sequences(connection)
-    settle(database)
+    refresh_statistics(database)
 
 
 def label_top(database: Database, share: float) -> None:
-    """Label all of the upper ``share`` of the newest ranking, as it would be after many more rounds."""
+    """Label the patches of the upper ``share`` of the newest ranking, as after many more rounds."""
     ranked = select(Score.patch_id).where(Score.scoring_id == SCORINGS, Score.measure == MEASURES[0].value)
     with database.engine.execution_options(writes=True).begin() as connection:
         top = round(share * (connection.scalar(select(func.count()).select_from(ranked.subquery())) or 0))
         of_top = Patch.id.in_(ranked.order_by(Score.value.desc()).limit(top))
         untouched = Patch.state == PatchState.UNLABELLED
         connection.execute(update(Patch).where(of_top, untouched).values(state=PatchState.LABELLED))
-    settle(database)
+    refresh_statistics(database)
 
 
-def settle(database: Database) -> None:
-    """Bring PostgreSQL's statistics and visibility maps up to date, as its daemon would soon."""
+def refresh_statistics(database: Database) -> None:
+    """Update PostgreSQL's statistics and visibility maps, as its autovacuum daemon would soon."""
     if not database.is_sqlite:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
 
 
-def _check_no_foreign_keys(connection: Connection) -> None:
-    """Take it on trust, in this connection, that what rows refer to is there: it is, and they are millions."""
+def _skip_foreign_keys(connection: Connection) -> None:
+    """Switch foreign key checks off in this connection: the millions of rows are valid by construction."""
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":
         driver.execute("PRAGMA foreign_keys = OFF")
@@ -118,7 +121,7 @@ def _check_no_foreign_keys(connection: Connection) -> None:
 
 
 def _load(connection: Connection, table: type[Base], names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Add rows by the fastest way that the driver has."""
+    """Insert rows by the fastest way that the driver offers."""
     driver: Any = connection.connection.driver_connection
     columns = f"{table.__tablename__} ({', '.join(names)})"
     if connection.dialect.name == "sqlite":
@@ -180,15 +183,16 @@ def _add_scoring(
 
 
 def _shards(scoring: int, per_scene: int, done_at: datetime) -> Iterator[dict[str, object]]:
-    """Two rows of patches each: about as many as a shard on a GPU has."""
+    """Yield shards of two rows of patches each, about the size of a shard on a GPU."""
     for scene in range(3, SCENES + 1):
         for row in range(0, per_scene // PATCHES_ACROSS, 2):
             rows = {"first_row": row * PATCH_PX, "last_row": (row + 1) * PATCH_PX, "patch_count": 2 * PATCHES_ACROSS}
-            yield {"scoring_id": scoring, "scene_id": scene, "passes": 20, "seconds": 1.0, "done_at": done_at, **rows}
+            done = {"kind": ShardKind.MONTE_CARLO, "seconds": 1.0, "done_at": done_at}
+            yield {"scoring_id": scoring, "scene_id": scene, **done, **rows}
 
 
 def _smooth(generator: np.random.Generator, per_scene: int) -> NDArray[np.float64]:
-    """Values from 0 to 1, (scenes of the pool, patches): alike in blocks of eight by eight, as neighbours are."""
+    """Return values in [0, 1], (scenes of the pool, patches), that are similar within blocks of 8 x 8 patches."""
     rows, scenes = per_scene // PATCHES_ACROSS, SCENES - 2
     blocks = generator.random((scenes, rows // 8 + 1, PATCHES_ACROSS // 8 + 1))
     smooth = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :rows, :PATCHES_ACROSS].reshape(scenes, per_scene)
@@ -199,7 +203,7 @@ def _smooth(generator: np.random.Generator, per_scene: int) -> NDArray[np.float6
 def _scores(
     scoring: int, patches: NDArray[np.int64], values: NDArray[np.float64]
 ) -> Iterator[tuple[int, int, str, float]]:
-    """Three measures of every patch, in the order of the primary key."""
+    """Yield the scores of every patch by three measures, in the order of the primary key."""
     factors = sorted((measure.value, 1 / (1 + number)) for number, measure in enumerate(MEASURES))
     for patch_id, value in zip(patches.tolist(), values.tolist(), strict=True):
         for measure, factor in factors:
@@ -207,25 +211,25 @@ def _scores(
 
 
 def _add_rounds(connection: Connection, proposed: NDArray[np.int64]) -> None:
-    """Add rounds, all but the last complete, and what annotators answered."""
+    """Add rounds, all complete but the last, with their proposals, label events, labels and training runs."""
     connection.execute(insert(Round), [_round(number) for number in range(1, ROUNDS + 1)])
     connection.execute(insert(Proposal), [_proposal(index, patch) for index, patch in enumerate(proposed.tolist())])
-    labelled = [(index, patch) for index, patch in enumerate(proposed.tolist()) if _answer(index) is _LABELLED]
+    labelled = [(index, patch) for index, patch in enumerate(proposed.tolist()) if _proposal_state(index) is _LABELLED]
     connection.execute(insert(LabelEvent), [_event(index) for index, _ in labelled])
     connection.execute(insert(Label), [_label(index, patch) for index, patch in labelled])
     ids = [index + 1 for index, _ in labelled]
     runs = [_run(number, [label for label in ids if label <= (number - 1) * ROUND_SIZE]) for number in range(1, ROUNDS)]
     connection.execute(insert(TrainingRun), runs)
-    for answer, state in STATE_AFTER.items():
-        answered = [patch for index, patch in enumerate(proposed.tolist()) if _answer(index) is answer]
+    for of_proposal, state in STATE_AFTER.items():
+        answered = [patch for index, patch in enumerate(proposed.tolist()) if _proposal_state(index) is of_proposal]
         connection.execute(update(Patch).where(Patch.id.in_(answered)).values(state=state))
 
 
 _LABELLED: Final = ProposalState.LABELLED
 
 
-def _answer(index: int) -> ProposalState:
-    """What became of a proposal: half of the last round waits; every twentieth was skipped."""
+def _proposal_state(index: int) -> ProposalState:
+    """Return the state of a proposal: half of the last round waits, every twentieth of the others was skipped."""
     if index >= PROPOSALS - ROUND_SIZE // 2:
         return ProposalState.PUBLISHED
     return ProposalState.SKIPPED if index % 20 == 0 else _LABELLED
@@ -239,7 +243,8 @@ def _round(number: int) -> dict[str, object]:
     moment, is_last = _moment((number - 1) * ROUND_SIZE), number == ROUNDS
     return {
         "id": number,
-        "strategy": MEASURES[0],
+        "strategy": MEASURES[0].value,
+        "measure": MEASURES[0].value,
         "size": ROUND_SIZE,
         "seed": number,
         "state": RoundState.OPEN if is_last else RoundState.COMPLETE,
@@ -260,7 +265,7 @@ def _proposal(index: int, patch: int) -> dict[str, object]:
         "rank": rank,
         "reason": ProposalReason.CONTROL if rank % 10 == 9 else ProposalReason.UNCERTAIN,
         "score": 1.0,
-        "state": _answer(index),
+        "state": _proposal_state(index),
         "project_id": 1,
         "task_id": index + 1,
     }
@@ -332,7 +337,7 @@ def _add_jobs(connection: Connection) -> None:
 
 
 def _continue_sequences(connection: Connection) -> None:
-    """Let PostgreSQL number new rows after these; SQLite does so by itself."""
+    """Set PostgreSQL's sequences behind the inserted ids; SQLite needs no such step."""
     if connection.dialect.name == "sqlite":
         return
     for table in (Scene, Patch, Scoring, Round, Proposal, LabelEvent, Label, TrainingRun):

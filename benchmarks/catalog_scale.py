@@ -1,18 +1,15 @@
-"""Does the catalogue keep its pace with a million patches? Proposing rounds, paging, and status, on both databases.
+"""How long do proposing a round, paging and status pages take with a million patches, on both databases?
 
 ``python -m benchmarks.catalog_scale [--patches N] [--databases NAME ...] [--repeats N]``
 
-Fills a temporary database of each kind with a pool after fifty rounds (``benchmarks.catalog_rows``), and measures each
-proposal in a process of its own, as a worker would make it. The same is done by reading every candidate and sorting
-them, as the first releases did; the ratio is over that. PostgreSQL is left out, and the result says so, where it is
-not installed. Writes ``var/bench/catalog_scale.json`` and prints the tables.
+Fills a temporary database of each kind with a pool after fifty rounds (``benchmarks.catalog_rows``), and proposes each
+round in a process of its own, as a worker does. The baseline of the ratio proposes the same round by reading every
+candidate and sorting them, as the first releases did. If PostgreSQL is not installed, it is left out, and the result
+says so. Writes ``var/bench/catalog_scale.json`` and prints the tables.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,20 +20,21 @@ from typing import Any, Final
 from benchmarks.catalog_rows import PATCHES_ACROSS, SCENES
 from benchmarks.catalog_stages import CALLS, DEPLETED_SHARE, METHODS, ROUND_SIZE, SEED
 from benchmarks.postgresql import PROGRAMS, is_installed, postgresql_server
-from benchmarks.report import Result, markdown, publish
+from benchmarks.report import Result, markdown, publish, run_stage
 from catalog.settings import Strategy
 
 STRATEGIES: Final = (Strategy.RANDOM, Strategy.RECIPE, Strategy.ENTROPY_TOP10, Strategy.MUTUAL_INFORMATION)
 INDEX, SORTING = METHODS
 STEP: Final = SCENES * PATCHES_ACROSS
-DEPLETED: Final = f"entropy_top10, head {DEPLETED_SHARE:.0%} labelled"
+STAGES: Final = "catalog_stages"
+DEPLETED: Final = f"entropy_top10, top {DEPLETED_SHARE:.0%} labelled"
 Row = dict[str, Any]
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--patches", type=_patches, default=1_000_000, help=f"a multiple of {STEP}, at least two")
+    made.add_argument("--patches", type=_patches, default=1_000_000, help=f"a multiple of {STEP}, at least twice that")
     made.add_argument("--databases", nargs="+", choices=SERVERS, default=list(SERVERS))
     made.add_argument("--repeats", type=int, default=3, help="proposals by each strategy and method")
     return made
@@ -62,7 +60,7 @@ def main() -> None:
             print(f"{name} is left out: {left_out[name]}", flush=True)
             continue
         with SERVERS[name]() as url:
-            filled[name] = run_stage("fill", url, str(given.patches))
+            filled[name] = run_stage(STAGES, "fill", url, str(given.patches))
             print(f"{name}: filled, {filled[name]['gib']:.2f} GiB in {filled[name]['seconds']:.0f} s", flush=True)
             answers += [{"database": name, **row} for row in _ask(url, given.patches)]
             proposals += [{"database": name, **row} for row in _propose(url, given.repeats)]
@@ -89,31 +87,24 @@ SERVERS: Final[dict[str, Callable[[], AbstractContextManager[str]]]] = {
 }
 
 
-def run_stage(*arguments: str) -> Row:
-    """Run a stage in a fresh process; return what it found."""
-    command = [sys.executable, "-m", "benchmarks.catalog_stages", *arguments]
-    found: Row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    return found
-
-
 def _ask(url: str, patches: int) -> list[Row]:
     return [
         {"asked": name, "median_ms": 1000 * statistics.median(seconds), "slowest_ms": 1000 * max(seconds)}
-        for name, seconds in run_stage("ask", url, str(patches)).items()
+        for name, seconds in run_stage(STAGES, "ask", url, str(patches)).items()
     ]
 
 
 def _propose(url: str, repeats: int) -> list[Row]:
-    """Propose by each strategy and method in turns; at the end with the head of the ranking labelled."""
+    """Propose rounds by each strategy and method in turns; then again after the top of the ranking was labelled."""
     measured: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for _ in range(repeats):
         for strategy in STRATEGIES:
             for method in METHODS:
-                measured[strategy.value][method].append(run_stage("propose", url, strategy.value, method))
-    run_stage("deplete", url)
+                measured[strategy.value][method].append(run_stage(STAGES, "propose", url, strategy.value, method))
+    run_stage(STAGES, "deplete", url)
     for _ in range(repeats):
         for method in METHODS:
-            measured[DEPLETED][method].append(run_stage("propose", url, Strategy.ENTROPY_TOP10.value, method))
+            measured[DEPLETED][method].append(run_stage(STAGES, "propose", url, Strategy.ENTROPY_TOP10.value, method))
     return [_row(strategy, by_method[INDEX], by_method[SORTING]) for strategy, by_method in measured.items()]
 
 

@@ -1,7 +1,7 @@
-"""The steps of ``benchmarks.catalog_scale``, each run in a fresh process; prints what it found as JSON.
+"""The stages of ``benchmarks.catalog_scale``, each run in a process of its own; prints its result as JSON.
 
-``python -m benchmarks.catalog_stages fill|deplete|propose|ask URL [...]``. Torch is not loaded here: a worker that
-proposes rounds has none, and the peak of memory is to be its own.
+``python -m benchmarks.catalog_stages fill|deplete|propose|ask URL [...]``. Torch is not imported here: the worker that
+proposes rounds does not have it either, and it would count in the measured peak of memory.
 """
 
 import json
@@ -25,7 +25,8 @@ from catalog.context import Catalog, enqueued
 from catalog.database import Database
 from catalog.records import Job, JobState, Patch, PatchState, Round, RoundState, Scene, SceneRole, SceneState, Score
 from catalog.settings import Settings, Strategy
-from workers.acquisition import select as choose_among_all
+from services import strategies
+from services.acquisition import Pool
 from workers.jobs import Work
 from workers.propose_round import propose_round
 
@@ -33,11 +34,11 @@ SEED: Final = 0
 ROUND_SIZE: Final = 20
 DEPLETED_SHARE: Final = 0.1
 CALLS: Final = 5
-NOBODY: Final = "127.0.0.1:9"  # the discard port refuses at once: neither Redis nor MLflow nor Label Studio takes part
+NOBODY: Final = "127.0.0.1:9"  # the discard port refuses at once: Redis, MLflow and Label Studio are not measured
 
 
 def fill_database(url: str, patches: str) -> dict[str, object]:
-    """Migrate and fill a database; say how long it took, and how large it has become."""
+    """Migrate and fill a database; return the seconds, and its size."""
     database, started = Database(url), time.perf_counter()
     database.migrate()
     fill(database, int(patches), SEED)
@@ -49,7 +50,7 @@ def fill_database(url: str, patches: str) -> dict[str, object]:
 
 
 def deplete(url: str) -> dict[str, object]:
-    """Label the whole head of the ranking: the next round has to look far down."""
+    """Label the whole top of the ranking, so that the next round has to read far down."""
     database = Database(url)
     label_top(database, DEPLETED_SHARE)
     database.dispose()
@@ -57,7 +58,7 @@ def deplete(url: str) -> dict[str, object]:
 
 
 def propose(url: str, strategy: str, method: str) -> dict[str, object]:
-    """Open a round and choose its patches, from a closed database to stored proposals; then have it be over."""
+    """Time a round, from opening it to its stored proposals, in a database that was not open; then complete it."""
     with tempfile.TemporaryDirectory() as folder:
         catalog = _catalog_of(url, Path(folder))
         started = time.perf_counter()
@@ -78,7 +79,7 @@ def propose(url: str, strategy: str, method: str) -> dict[str, object]:
 
 
 def ask(url: str, patches: str) -> dict[str, list[float]]:
-    """Time each question several times, after one that warms up; seconds by question."""
+    """Time each call several times, after one to warm up; return the seconds by its name."""
     from benchmarks.catalog_calls import calls  # with the API, which a worker that proposes does not load
 
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +90,7 @@ def ask(url: str, patches: str) -> dict[str, list[float]]:
 
 
 def _catalog_of(url: str, folder: Path) -> Catalog:
-    """Open the catalogue of a database; other services are down, and whatever misses them is not logged."""
+    """Return the catalog of a database; the other services are down, and errors about that are not logged."""
     logging.disable()
     settings = Settings(
         var_dir=folder,
@@ -120,11 +121,12 @@ def _by_index(catalog: Catalog, opened: Round, job: Job) -> None:
 
 
 def _by_sorting_all(catalog: Catalog, opened: Round, _: Job) -> None:
-    """Choose as the first releases did: what the index is compared with."""
+    """Choose as the first releases did: the baseline of the index."""
     settings = catalog.settings
     with catalog.read() as session:
         candidates = _all_candidates(session, opened, settings.min_valid_share)
-    choices = choose_among_all(candidates, opened.strategy, opened.size, settings.control_share, opened.seed)
+    pool = Pool.of(candidates, opened.size, settings.control_share, opened.seed)
+    choices = strategies.get(opened.strategy).choose(pool)
     with catalog.write() as session:
         rounds.store_choices(session, opened.id, choices)
 
@@ -140,7 +142,7 @@ def _all_candidates(session: Session, of_round: Round, min_valid_share: float) -
     )
     if of_round.scoring_id is not None:
         of_patch = (Score.patch_id == Patch.id) & (Score.scoring_id == of_round.scoring_id)
-        statement = statement.join(Score, of_patch & (Score.measure == of_round.strategy.value))
+        statement = statement.join(Score, of_patch & (Score.measure == of_round.measure))
     return [Candidate(*row) for row in session.execute(statement)]
 
 

@@ -1,12 +1,12 @@
-"""How long from the last needed label to the new version being served, stage by stage, in the real system?
+"""How long does it take from the last needed label until the new version is served, by stage, in the real system?
 
 ``python -m benchmarks.fine_tune_latency [--versions N] [--steps N]``
 
 Starts ``glacier-al up`` in a temporary folder, with Label Studio, MLflow and Redis, on the Everest scene with the
-settings of the demo; every version is let through the gate. In each round all patches but one are labelled and
-ingested; then the clock starts with the event of the last label, and stops when ``GET /api/v1/models/latest`` tells of
-the new version. The first version is a row of its own: it has no parent, and its ONNX graph has to be found first.
-Writes ``var/bench/fine_tune_latency.json``.
+settings of the demo; the gate is set to promote every version. In each round all patches but one are labelled and
+ingested. The clock starts with the event of the last label, and stops when ``GET /api/v1/models/latest`` returns the
+new version. The first version differs from the others: it has no parent, and its ONNX graph has to be traced. Writes
+``var/bench/fine_tune_latency.json``.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from cli.everest import everest_scenes
 from cli.running import running_settings
 from cli.scene_commands import register_here
 from cli.simulated_annotator import draw
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.masks import rasterize_outlines
@@ -46,13 +47,13 @@ LET_THROUGH: Final = {"gate_min_gain": "-1", "gate_max_class_drop": "1"}
 STAGES: Final = ("load", "evaluate", "train", "export", "register", "promote")
 POLL_S: Final = 0.05
 WAIT_S: Final = 300.0
-REAPED_S: Final = 0.2  # after this, a worker has taken leave of the process of a job that ended
+REAPED_S: Final = 0.2  # by then a worker has reaped the process of a job that ended
 OPEN: Final = (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True)
-class Desk:
-    """The running system, and what its annotator needs to answer."""
+class AnnotatedSystem:
+    """The running system, with an annotator who draws the truth."""
 
     catalog: Catalog
     api: ApiClient
@@ -60,18 +61,18 @@ class Desk:
     project_id: int
     truth: NDArray[Any]
 
-    def answer(self, task: Any) -> None:
-        """Draw the truth of a task's patch."""
+    def annotate(self, task: Any) -> None:
+        """Submit the true classes of a task's patch."""
         with self.catalog.read() as session:
             window = window_of(session.get_one(Patch, task["data"]["patch_id"]))
-        self.studio.annotate(task["id"], draw(self.truth[window.slices]), lead_time_s=1.0)
+        self.studio.annotate(task["id"], draw(self.truth[window.slices], GLACIER_SCHEME), lead_time_s=1.0)
 
-    def unanswered(self) -> list[Any]:
-        """Return the tasks that nobody has answered yet."""
+    def waiting_tasks(self) -> list[Any]:
+        """Return the tasks without an annotation."""
         return [task for task in self.studio.changed_tasks(self.project_id, None) if not task["annotations"]]
 
     def wait_until_idle(self) -> None:
-        """Wait until no job is open."""
+        """Wait until no job is queued or running."""
 
         def idle() -> bool:
             with self.catalog.read() as session:
@@ -80,8 +81,8 @@ class Desk:
         self.api.wait("the end of all jobs", idle)
 
 
-def open_desk() -> Desk:
-    """Register the Everest scene with the running system, and find its project."""
+def open_system() -> AnnotatedSystem:
+    """Register the Everest scene with the running system, and return the two with their project."""
     catalog = Catalog(running_settings())
     settings = catalog.settings
     api = ApiClient(settings.api_url, catalog.secrets.operator_token)
@@ -90,50 +91,50 @@ def open_desk() -> Desk:
     api.wait("the scenes", lambda: all(scene["state"] == "ready" for scene in api.get("scenes")))
     studio = LabelStudio(settings.label_studio_url, catalog.secrets.label_studio_token)
     everest = prepare(settings.scene_root / "everest")
-    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid)
-    return Desk(catalog, api, studio, connect(catalog, studio), truth)
+    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid, GLACIER_SCHEME)
+    return AnnotatedSystem(catalog, api, studio, connect(catalog, studio), truth)
 
 
-def run_round(desk: Desk, number: int, cpu_seconds: Callable[[], float]) -> dict[str, Any]:
-    """Label a round, and follow its last label to the version that learnt from it: seconds by stage."""
-    desk.api.post("rounds", {"seed": number})
-    desk.api.wait("the round", lambda: desk.api.get(f"rounds/{number}")["state"] == "open")
-    *others, last = desk.unanswered()
+def run_round(system: AnnotatedSystem, number: int, cpu_seconds: Callable[[], float]) -> dict[str, Any]:
+    """Label a round; return the seconds of each stage from its last label to the version that learnt from it."""
+    system.api.post("rounds", {"seed": number})
+    system.api.wait("the round", lambda: system.api.get(f"rounds/{number}")["state"] == "open")
+    *others, last = system.waiting_tasks()
     for task in others:
-        desk.answer(task)
-    desk.wait_until_idle()
+        system.annotate(task)
+    system.wait_until_idle()
     cpu_before = cpu_seconds()
-    desk.answer(last)
-    desk.api.wait("the fine-tune", lambda: _runs(desk) == number)
-    served_at = _served(desk.catalog, number)
-    desk.api.wait_for_jobs("the end of the fine-tune", "fine_tune")
+    system.annotate(last)
+    system.api.wait("the fine-tune", lambda: _runs(system) == number)
+    served_at = _served(system.catalog, number)
+    system.api.wait_for_jobs("the end of the fine-tune", "fine_tune")
     time.sleep(REAPED_S)
-    cpu = cpu_seconds() - cpu_before  # of ingestion and fine-tune: the scoring that follows has not ended yet
-    desk.wait_until_idle()
-    return {"version": number, **_stages(desk, number, served_at), "user CPU": cpu}
+    cpu = cpu_seconds() - cpu_before  # of ingestion and fine-tune; the scoring that follows has not ended yet
+    system.wait_until_idle()
+    return {"version": number, **_stages(system, number, served_at), "user CPU": cpu}
 
 
-def _runs(desk: Desk) -> int:
-    with desk.catalog.read() as session:
+def _runs(system: AnnotatedSystem) -> int:
+    with system.catalog.read() as session:
         return session.scalar(select(func.count(TrainingRun.id))) or 0
 
 
 def _served(catalog: Catalog, version: int) -> datetime:
-    """Ask for the served version again and again until it is this one; return when it was."""
+    """Poll the served version until it is this one; return that time."""
     address = f"{catalog.settings.api_url}/api/v1/models/latest"
     token = {"Authorization": f"Bearer {catalog.secrets.operator_token}"}
     give_up_at = time.monotonic() + WAIT_S
     while time.monotonic() < give_up_at:
         answer = requests.get(address, headers=token, timeout=30)
-        if answer.ok and answer.json()["version"] == version:  # before the first version nothing is found there
+        if answer.ok and answer.json()["version"] == version:  # 404 before the first version
             return now()
         time.sleep(POLL_S)
     raise RuntimeError(f"version {version} was not served within {WAIT_S:.0f} s; the last answer: {answer.text}")
 
 
-def _stages(desk: Desk, number: int, served_at: datetime) -> dict[str, float]:
-    """Put together what the rows say of a version: when its last label came, its job, and its stages."""
-    with desk.catalog.read() as session:
+def _stages(system: AnnotatedSystem, number: int, served_at: datetime) -> dict[str, float]:
+    """Return the seconds of each stage of a version, from the rows of its last label, job and training run."""
+    with system.catalog.read() as session:
         run = session.scalars(select(TrainingRun).where(TrainingRun.model_version == number)).one()
         job = session.scalars(
             select(Job).where(Job.kind == JobKind.FINE_TUNE).order_by(Job.created_at.desc()).limit(1)
@@ -156,7 +157,7 @@ def _stages(desk: Desk, number: int, served_at: datetime) -> dict[str, float]:
 
 
 def workers_cpu(root: psutil.Process) -> Callable[[], float]:
-    """Return a clock of the user CPU seconds of all jobs that have ended: those of the workers' children."""
+    """Return a clock of the user CPU seconds of all ended jobs, which are the children of the workers."""
     workers = [process for process in root.children(recursive=True) if "workers.main" in process.cmdline()]
 
     def seconds() -> float:
@@ -166,10 +167,12 @@ def workers_cpu(root: psutil.Process) -> Callable[[], float]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--versions", type=_versions, default=6, help="at least 2: the first has no parent")
-    made.add_argument("--steps", type=int, default=int(DEMO_SETTINGS["fine_tune_steps"]), help="of each training")
+    made.add_argument(
+        "--steps", type=int, default=int(DEMO_SETTINGS["fine_tune_steps"]), help="optimiser steps of each training"
+    )
     return made
 
 
@@ -189,10 +192,10 @@ def main() -> None:
         in_folder = {"var_dir": str(folder / "var"), **settings}
         os.environ |= {f"GLACIER_AL_{key}".upper(): value for key, value in in_folder.items()}
         with running(folder) as (root, _):
-            desk = open_desk()
+            system = open_system()
             clock = workers_cpu(root)
-            rows = [run_round(desk, number, clock) for number in range(1, given.versions + 1)]
-            desk.catalog.close()
+            rows = [run_round(system, number, clock) for number in range(1, given.versions + 1)]
+            system.catalog.close()
     print(markdown(rows))
     later = [row["not training"] for row in rows[1:]]
     print(f"\nNot training, median of versions 2 to {given.versions}: {statistics.median(later):.2f} s")

@@ -1,9 +1,9 @@
-"""What the whole system costs when nobody uses it, and how long it takes to be ready.
+"""How long does the whole system take to start, and how much memory and processor time does it use when idle?
 
 ``python -m benchmarks.idle_cost [--seconds N]``
 
-Starts ``glacier-al up`` in a temporary folder twice (the first start makes Label Studio's database). Memory is the
-proportional set size: pages that processes share count once.
+Starts ``glacier-al up`` twice in a temporary folder; the first start makes Label Studio's database. Memory is the
+proportional set size, in which shared pages count once.
 """
 
 import argparse
@@ -27,7 +27,7 @@ START_TIMEOUT_S = 300
 
 @contextmanager
 def running(folder: Path) -> Iterator[tuple[psutil.Process, float]]:
-    """Run ``glacier-al up`` while the block lasts; yields its process and the seconds until it was ready."""
+    """Run ``glacier-al up`` while the block lasts; yield its process and the seconds until it was ready."""
     log = folder / "up.log"
     environment = {**os.environ, "GLACIER_AL_VAR_DIR": str(folder / "var")}
     started = time.monotonic()
@@ -52,7 +52,7 @@ def cpu_seconds(root: psutil.Process) -> float:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--seconds", type=float, default=60.0, help="length of the idle window")
     return made

@@ -1,11 +1,11 @@
-"""Does choosing pay? The recipe against random patches on the Everest scene, several seeds, and the ceiling.
+"""Does choosing patches pay? The recipe compared with random patches and with all labels, on the Everest scene.
 
 ``python -m benchmarks.label_efficiency [--seeds N] [--rounds N]``
 
-Runs the demonstration's loop without its services: the same networks, training, measures, choice and gate, on one
-thread. Networks train in float32, as the demonstration's do on several threads (`TrainingConfig.settled`), so that what
-is learnt does not depend on the processor; they score in the precision that the workers pick (`pick_precision`). Prints
-the table of ``docs/benchmarks.md``.
+Runs the loop of the demo without its services: the same networks, training, measures, choice and gate, on one thread.
+Networks train in float32, as those of the demo do on several threads (`TrainingConfig.settled`), so that the result
+does not depend on the processor; they score in the precision that the workers pick (`pick_precision`). Prints the table
+of ``docs/benchmarks.md``.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from catalog.candidates import Candidate
 from catalog.settings import Settings, Strategy
 from cli.demo import DEMO_SETTINGS
 from cli.everest import PATCH_SIZE_PX
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.grid import Window, tile
@@ -39,7 +39,8 @@ from models.measures import score_patch
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, fit
-from workers.acquisition import select
+from services import strategies
+from services.acquisition import Pool
 from workers.gate import judge
 from workers.recipe import fresh_network, training_config
 from workers.windows import batches, predict_classes, read_batch
@@ -50,18 +51,18 @@ CEILING_STEPS = 750  # as many as five rounds
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the scene with its truth (H, W)."""
+    """A part of the scene with its true classes (H, W)."""
 
     source: SceneSource
     truth: NDArray[np.uint8]
 
 
 class Task:
-    """The Everest scene as the loop sees it.
+    """The Everest scene: its pool cut into patches, and its validation and test strips.
 
     Args:
-        folder: gets the truth.
-        settings: of the demonstration.
+        folder: Gets the files of the truth.
+        settings: Settings of the demo.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -69,7 +70,8 @@ class Task:
         everest = prepare(folder)
         sources = {role: describe(everest.bands, window) for role, window in everest.regions.items()}
         self.regions = {
-            role: Region(source, rasterize_outlines(everest.outlines, source.grid)) for role, source in sources.items()
+            role: Region(source, rasterize_outlines(everest.outlines, source.grid, GLACIER_SCHEME))
+            for role, source in sources.items()
         }
         pool = self.regions["pool"]
         self.windows = tile(pool.source.grid.width, pool.source.grid.height, PATCH_SIZE_PX)
@@ -78,36 +80,36 @@ class Task:
         self.masks = torch.from_numpy(np.stack([pool.truth[window.slices] for window in self.windows]))
 
     def fresh(self, seed: int) -> GlacierSegmenter:
-        """Build a network with fresh weights and the statistics of the pool."""
+        """Return a network with fresh weights and the channel statistics of the pool."""
         source = self.regions["pool"].source
         whole = Window(0, 0, source.grid.height, source.grid.width)
         statistics_of_pool = channel_statistics([(source, [whole])], source.band_names)
-        return fresh_network(self.settings, source.band_names, statistics_of_pool, seed)
+        return fresh_network(self.settings, source.band_names, statistics_of_pool, seed, GLACIER_SCHEME.ranked)
 
     def train(self, segmenter: GlacierSegmenter, labelled: Sequence[int], config: TrainingConfig) -> None:
-        """Train in place on the truth of some patches, in float32."""
+        """Train a network in place on some patches with their true classes, in float32."""
         patches = [(self.images[i], self.masks[i]) for i in labelled]
-        fit(segmenter, patches, replace(config, precision="float32"), CPU, UNKNOWN.value)
+        fit(segmenter, patches, replace(config, precision="float32"), CPU, UNKNOWN)
 
     @property
     def scoring_precision(self) -> torch.dtype:
-        """What the workers would score in, on this processor."""
+        """The precision in which the workers score on this processor."""
         return pick_precision(CPU, self.settings.mc_precision)
 
     def evaluate(self, segmenter: GlacierSegmenter, role: str) -> RegionMetrics:
-        """Judge a network on a whole region."""
+        """Return the scores of a network on a whole region."""
         region = self.regions[role]
         predicted = predict_classes(
-            segmenter, region.source, PATCH_SIZE_PX, self.settings.inference_batch_size, UNKNOWN.value
+            segmenter, region.source, PATCH_SIZE_PX, self.settings.inference_batch_size, UNKNOWN
         )
-        counts = confusion_matrix(predicted, region.truth, len(CLASSES), UNKNOWN.value)
-        return RegionMetrics.from_confusion(counts, [item.name for item in CLASSES])
+        counts = confusion_matrix(predicted, region.truth, len(GLACIER_SCHEME.classes), UNKNOWN)
+        return RegionMetrics.from_confusion(counts, GLACIER_SCHEME.names)
 
     def mean_iou(self, segmenter: GlacierSegmenter) -> float:
-        """Judge a network on the test region by its mean IoU.
+        """Return the mean IoU of a network on the test region.
 
         Raises:
-            ValueError: It is undefined: the truth there is unknown everywhere.
+            ValueError: It is undefined, because the truth is unknown everywhere in the region.
         """
         found = self.evaluate(segmenter, "test").mean_iou
         if found is None:
@@ -115,7 +117,7 @@ class Task:
         return found
 
     def candidates(self, free: Sequence[int], segmenter: GlacierSegmenter | None, seed: int) -> list[Candidate]:
-        """Describe the patches that are not labelled yet, scored by a network if one is given."""
+        """Return the unlabelled patches as candidates, with the scores of a network if one is given."""
         scores: dict[int, float] = {}
         if segmenter is not None:
             for batch in batches(free, self.settings.inference_batch_size):
@@ -133,7 +135,7 @@ class Task:
 
 
 def run_loop(task: Task, ranking: Strategy, rounds: int, seed: int) -> list[float]:
-    """Run the loop; return the mean IoU on the test region of the version served after each round."""
+    """Return the mean IoU on the test region of the version that is served after each round of the loop."""
     settings = task.settings
     served: GlacierSegmenter | None = None
     served_scores: RegionMetrics | None = None
@@ -143,13 +145,9 @@ def run_loop(task: Task, ranking: Strategy, rounds: int, seed: int) -> list[floa
         strategy = Strategy.RANDOM if number <= settings.random_start_rounds else ranking
         free = [i for i in range(len(task.windows)) if i not in labelled]
         ranked_by = None if strategy is Strategy.RANDOM else served
-        choices = select(
-            task.candidates(free, ranked_by, seed),
-            strategy,
-            settings.round_size,
-            settings.control_share,
-            seed * 100 + number,
-        )
+        candidates = task.candidates(free, ranked_by, seed)
+        pool = Pool.of(candidates, settings.round_size, settings.control_share, seed * 100 + number)
+        choices = strategies.get(strategy).choose(pool)
         labelled += [choice.patch_id for choice in choices]
         candidate = task.fresh(seed)
         if served is not None:
@@ -174,7 +172,7 @@ def ceiling(task: Task, seed: int) -> float:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--seeds", type=int, default=5)
     made.add_argument("--rounds", type=int, default=5)
@@ -191,7 +189,7 @@ def main() -> None:
     started = time.monotonic()
     curves: dict[str, list[list[float]]] = {"recipe": [], "random": []}
     ceilings = []
-    for seed in range(arguments.seeds):  # interleaved, so that a drift of the machine meets both
+    for seed in range(arguments.seeds):  # interleaved, so that a drift of the machine affects both
         curves["recipe"].append(run_loop(task, Strategy.ENTROPY_TOP10, arguments.rounds, seed))
         curves["random"].append(run_loop(task, Strategy.RANDOM, arguments.rounds, seed))
         ceilings.append(ceiling(task, seed))

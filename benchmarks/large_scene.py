@@ -1,15 +1,13 @@
-"""Does a full Landsat scene fit in a gigabyte? Peak memory and time of everything that is done to a whole scene.
+"""Does a full Landsat scene fit in a gigabyte? Peak memory and seconds of each stage that processes a whole scene.
 
-``python -m benchmarks.large_scene [--height N] [--width N] [--window-rows N]``
+``python -m benchmarks.large_scene [--height N] [--width N]``
 
 Makes a synthetic scene with the 15 channels of Baraka et al. (reflective bands at 30 m, thermal ones at 60 m, a DEM),
-then runs each stage in a process of its own, so that the peak is its own. Prints the table.
+then runs each stage in a process of its own, whose peak is measured. Prints the table.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,12 +18,12 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.memory import peak_mib
-from benchmarks.report import BENCH, Result, publish
+from benchmarks.report import BENCH, Result, publish, run_stage
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.describe_scene import describe
-from imagery.grid import Window, tile
+from imagery.grid import tile
 from imagery.maps import read_map
 from imagery.masks import OutlineLayer, rasterize_outlines
 from imagery.outline_table import tabulate
@@ -39,11 +37,11 @@ from workers.relief import relief_of
 PATCH_SIZE_PX: Final = 512
 BATCH_SIZE: Final = 8  # the default of the settings
 CHANNELS: Final = CHANNEL_SETS["baraka"]
-PLAN: Final = "scene.json"  # what the stages know of one another
+PLAN: Final = "scene.json"  # the files of the scene, which the first stage passes on to the others
 
 
 def synthesis(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Write the scene: bands, DEM, truth, outlines."""
+    """Write the scene: bands, DEM, truth and outlines."""
     scene = write_scene(folder, given.height, given.width, seed=0)
     plan = {
         "source": describe(scene.bands, dem=scene.dem).to_json(),
@@ -51,21 +49,21 @@ def synthesis(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "truth": str(scene.truth),
     }
     (folder / PLAN).write_text(json.dumps(plan))
-    return {"share_of_ice": sum(scene.shares[entry.name] for entry in CLASSES[1:])}
+    return {"share_of_ice": sum(scene.shares[entry.name] for entry in GLACIER_SCHEME.classes[1:])}
 
 
 def labels(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """Read the outlines and burn them into a mask, which must be the truth again."""
+    """Read the outlines and rasterize them; the mask must equal the truth."""
     plan = json.loads((folder / PLAN).read_text())
     grid = SceneSource.from_json(plan["source"]).grid
-    mask = rasterize_outlines([OutlineLayer(**layer) for layer in plan["outlines"]], grid)
+    mask = rasterize_outlines([OutlineLayer(**layer) for layer in plan["outlines"]], grid, GLACIER_SCHEME)
     if not np.array_equal(mask, read_map(plan["truth"], grid.window)):
-        raise AssertionError("the burnt outlines are not the truth that they were drawn from")
+        raise AssertionError("the rasterized outlines differ from the truth that they were made from")
     return {}
 
 
 def data(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """Tile, measure valid shares, compute the statistics of all channels and the stretch of the views."""
+    """Tile the scene; compute valid shares, the statistics of all channels and the stretch of the views."""
     source = _source(folder)
     windows = tile(source.grid.width, source.grid.height, PATCH_SIZE_PX)
     with SceneReader(source) as reader:
@@ -75,35 +73,32 @@ def data(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     return {"windows": len(windows), "valid_share": float(np.mean(shares))}
 
 
-def prediction(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Predict the scene, or the first rows of windows, by Baraka's U-Net with fresh weights; encode the class map."""
-    from models.inference import pick_device, place  # torch weighs on this stage alone, as on the compute worker alone
+def prediction(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
+    """Predict the scene by Baraka's U-Net with fresh weights; encode the class map."""
+    from models.inference import pick_device, place  # torch counts in this stage alone, as in the compute worker alone
     from models.presets import PRESETS
     from models.segmenter import build_segmenter
     from workers.windows import predict_classes
 
     source = _source(folder)
-    grid = source.grid
-    if given.window_rows:
-        height = min(grid.height, (given.window_rows + 1) * PATCH_SIZE_PX // 2)
-        source = describe(source.bands, Window(0, 0, height, grid.width), dem=source.dem)
     preset = PRESETS["baraka"]
-    shape = preset.network(len(CHANNELS), len(CLASSES), preset.head)
+    shape = preset.network(len(CHANNELS), len(GLACIER_SCHEME.classes), preset.head)
     statistics = [100.0] * len(CHANNELS), [50.0] * len(CHANNELS)
     segmenter = build_segmenter(CHANNELS, *statistics, shape, 0, preset.head, preset.input_normalization)
     placed = place(segmenter, pick_device())
-    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN.value)
-    if given.window_rows:  # the map of the whole scene is what has to be encoded
-        classes = np.pad(classes, ((0, grid.height - len(classes)), (0, 0)), constant_values=UNKNOWN.value)
-    return {"rows_predicted": source.grid.height, "cog_bytes": len(class_map_to_cog(classes, grid))}
+    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN)
+    return {"cog_bytes": len(class_map_to_cog(classes, source.grid, GLACIER_SCHEME))}
 
 
 def outlines(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """Outline the true ice, with its relief, and write a GeoPackage."""
+    """Outline the true ice with its relief attributes, and write a GeoPackage."""
     source = _source(folder)
     truth = read_map(json.loads((folder / PLAN).read_text())["truth"], source.grid.window)
-    table = tabulate(truth, source.grid, terrain=relief_of(source))
-    return {"outlines": len(table.ground), "geopackage_bytes": len(write_outlines_gpkg(table))}
+    table = tabulate(truth, source.grid, GLACIER_SCHEME.names, terrain=relief_of(source))
+    return {
+        "outlines": len(table.ground),
+        "geopackage_bytes": len(write_outlines_gpkg(table, GLACIER_SCHEME.outline_layer)),
+    }
 
 
 STAGES: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {
@@ -116,28 +111,25 @@ def _source(folder: Path) -> SceneSource:
 
 
 def measure(stage: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Run a stage here and say what it took: seconds, and the most memory that this process ever held."""
+    """Run a stage in this process; return its seconds, the peak memory of the process, and the stage's own figures."""
     started = time.perf_counter()
     found = STAGES[stage](given.folder, given)
     return {"seconds": time.perf_counter() - started, "peak_mib": peak_mib(), **found}
 
 
 def start(stage: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Run a stage in a fresh process, so that nothing of another one counts."""
-    size = ["--height", str(given.height), "--width", str(given.width), "--window-rows", str(given.window_rows)]
-    command = [sys.executable, "-m", "benchmarks.large_scene", "--stage", stage, "--folder", str(folder), *size]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(done.stdout)
+    """Run a stage in a fresh process; print and return its figures."""
+    size = ["--height", str(given.height), "--width", str(given.width)]
+    found = run_stage("large_scene", "--stage", stage, "--folder", str(folder), *size)
     print(f"| {stage} | {found['peak_mib']:.0f} | {found['seconds']:.0f} |", flush=True)
     return found
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--height", type=int, default=7000, help="rows of the scene")
     made.add_argument("--width", type=int, default=8000, help="columns of the scene")
-    made.add_argument("--window-rows", type=int, default=0, help="rows of windows to predict; 0 for all")
     made.add_argument("--stage", choices=[*STAGES], help=argparse.SUPPRESS)
     made.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return made
@@ -156,7 +148,7 @@ def main() -> None:
         stages = {stage: start(stage, Path(folder).resolve(), given) for stage in STAGES}
     rows = [{"stage": stage, **found} for stage, found in stages.items()]
     conditions = {"height": given.height, "width": given.width, "channels": len(CHANNELS)}
-    publish(Result("large_scene", rows, seeds=[0], conditions={**conditions, "window_rows": given.window_rows}))
+    publish(Result("large_scene", rows, seeds=[0], conditions=conditions))
 
 
 if __name__ == "__main__":

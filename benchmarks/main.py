@@ -1,9 +1,9 @@
-"""Run the benchmarks and gather what they found: ``python -m benchmarks.main [--long] [NAME ...]``.
+"""Run the benchmarks and collect their results: ``python -m benchmarks.main [--long] [NAME ...]``.
 
-The short form ends within a quarter of an hour on two cores. The long form is what docs/benchmarks.md publishes; it may
-be stopped and called again: a benchmark that this code has finished with the same arguments is not run again, unless
-the code is not committed. Each runs in a process of its own and leaves ``var/bench/NAME.json``, in the long form
-``var/bench/long/NAME.json``; ``report.json`` beside them holds them all.
+The short form takes about a quarter of an hour on two cores. docs/benchmarks.md publishes figures of the long form.
+The long form can be stopped and called again: it skips benchmarks that the same commit finished with the same
+arguments. Each benchmark runs in a process of its own and writes ``var/bench/NAME.json``, in the long form
+``var/bench/long/NAME.json``; ``report.json`` beside them holds all results.
 """
 
 import argparse
@@ -23,8 +23,9 @@ from benchmarks.report import BENCH, FOLDER_VARIABLE, is_of_this_code, read
 BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "scoring_speed": (["--passes", "5", "--rounds", "1"], ["--rounds", "7"]),
     "scene_scoring": (["--size", "3072", "--passes", "2", "--rounds", "1"], ["--size", "5120", "--rounds", "2"]),
-    "ranking_agreement": (["--short"], ["--resume"]),
+    "ranking_agreement": (["--short"], []),
     "catalog_scale": (["--patches", "100000", "--databases", "sqlite", "--repeats", "1"], []),
+    "webhook_latency": (["--events", "300"], []),
     "fine_tune_speed": (["--sizes", "64", "256", "--rounds", "1", "--seeds", "1"], ["--rounds", "5", "--seeds", "8"]),
     "fine_tune_latency": (["--versions", "3", "--steps", "50"], ["--versions", "6"]),
     "label_efficiency": (["--seeds", "1", "--rounds", "3"], ["--seeds", "5"]),
@@ -34,10 +35,10 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
 
 
 def main() -> None:
-    """Run those asked for, or all; fail at the end if one of them did."""
+    """Run the named benchmarks, or all; fail at the end if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--long", action="store_true", help="as published; resumes what was stopped")
+    parser.add_argument("--long", action="store_true", help="as published; resumes a stopped run")
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
         parser.error(f"found {', '.join(sorted(unknown))}; expected some of {', '.join(BENCHMARKS)}")
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def run(folder: Path, name: str, arguments: Sequence[str]) -> bool:
-    """Run a benchmark that leaves its result in a folder, where no older one remains; tell whether it succeeded."""
+    """Run a benchmark and return whether it succeeded; an older result in the folder is removed first."""
     print(f"== {name}", flush=True)
     (folder / f"{name}.json").unlink(missing_ok=True)
     started = time.monotonic()
@@ -66,7 +67,7 @@ def run(folder: Path, name: str, arguments: Sequence[str]) -> bool:
 
 
 def gather(folder: Path) -> None:
-    """Put all results in a folder into one file, and draw them."""
+    """Write all results of a folder into one file, and draw them."""
     found = [result for name in BENCHMARKS if (result := read(folder / f"{name}.json")) is not None]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -75,7 +76,7 @@ def gather(folder: Path) -> None:
 
 
 def is_done(folder: Path, name: str, arguments: Sequence[str]) -> bool:
-    """Tell whether this very code has finished it with these arguments, and left nothing out."""
+    """Return whether this commit finished a benchmark completely, with these arguments."""
     result = read(folder / f"{name}.json")
     if result is None or result["conditions"].get("left out"):
         return False

@@ -1,4 +1,4 @@
-"""Monte Carlo dropout as it is usually written, to compare ours with."""
+"""Monte Carlo dropout as it is usually written: the baselines of our implementation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +11,17 @@ from models.segmenter import GlacierSegmenter
 
 
 def naive(segmenter: GlacierSegmenter, images: Tensor, passes: int) -> McPrediction:
-    """The loop of textbooks: T forward passes with dropout on, each patch with masks of its own; all passes kept."""
+    """Predict by T forward passes with dropout on, one after another; every patch has its own masks."""
     with _dropout_on(segmenter), torch.no_grad():
         stack = torch.stack([segmenter.to_probabilities(segmenter(images)) for _ in range(passes)])
     return _summary(stack)
 
 
 def replicated(segmenter: GlacierSegmenter, images: Tensor, passes: int) -> McPrediction:
-    """As BaaL 2.1 predicts by default (``ModelWrapper.predict_on_batch``): all passes in one batch.
+    """Predict by all T passes in one batch, as BaaL 2.1 does by default (``ModelWrapper.predict_on_batch``).
 
-    It stacks the images T times in memory, sends them through the network at once with dropout on, and returns the
-    outputs of all passes. Timed beside it, on the same network and with the same allocator, this took the same.
+    BaaL stacks the images T times in memory and sends them through the network at once, with dropout on. This function
+    took as long as BaaL itself on the same network and with the same allocator (docs/benchmarks.md).
     """
     with _dropout_on(segmenter), torch.no_grad():
         stacked = torch.stack([images] * passes).flatten(0, 1)
@@ -31,7 +31,7 @@ def replicated(segmenter: GlacierSegmenter, images: Tensor, passes: int) -> McPr
 
 @contextmanager
 def _dropout_on(segmenter: GlacierSegmenter) -> Iterator[None]:
-    """Put the dropout layers alone in training mode."""
+    """Put only the dropout layers in training mode while the block lasts."""
     segmenter.eval()
     layers = [layer for layer in segmenter.modules() if isinstance(layer, nn.Dropout2d)]
     for layer in layers:
@@ -43,7 +43,7 @@ def _dropout_on(segmenter: GlacierSegmenter) -> Iterator[None]:
 
 
 def _summary(stack: Tensor) -> McPrediction:
-    """Of (T, N, K, H, W) probabilities."""
+    """Return the mean and the uncertainties of class probabilities (T, N, K, H, W)."""
     mean = stack.mean(dim=0)
     entropy = torch.special.entr(mean).sum(dim=1)
     expected = torch.special.entr(stack).sum(dim=2).mean(dim=0)

@@ -1,4 +1,4 @@
-"""Training as a careful user writes it with PyTorch alone, to compare ours with."""
+"""Training as a careful user writes it with PyTorch alone: the baseline of our implementation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from catalog.records import Label
-from imagery.classes import UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
@@ -20,7 +20,7 @@ from services.scenes import source_of, window_of
 
 @dataclass(frozen=True)
 class FilesOfPatches(Dataset[tuple[Tensor, Tensor]]):
-    """Reads a patch from its files whenever it is drawn, and turns or flips it."""
+    """A data set that reads a patch from its files whenever it is drawn, and rotates or flips it at random."""
 
     labels: Sequence[Label]
     channels: Sequence[str]
@@ -30,20 +30,20 @@ class FilesOfPatches(Dataset[tuple[Tensor, Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return turned(*self.read(index))
+        return randomly_rotated(*self.read(index))
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Read a patch (C, h, w) with its mask (h, w), as it lies."""
+        """Return a patch (C, h, w) and its mask (h, w), not rotated."""
         label = self.labels[index]
         with SceneReader(source_of(label.patch.scene)) as reader:
             raw = torch.from_numpy(reader.read(self.channels, window_of(label.patch)))
-        mask = torch.from_numpy(mask_from_geotiff(self.store.get(label.mask_key)).copy())
-        mask[raw.isnan().any(dim=0)] = UNKNOWN.value
+        mask = torch.from_numpy(mask_from_geotiff(self.store.get(label.mask_key), GLACIER_SCHEME).copy())
+        mask[raw.isnan().any(dim=0)] = UNKNOWN
         return raw, mask
 
 
 class PatchesInMemory(Dataset[tuple[Tensor, Tensor]]):
-    """Reads all patches beforehand, and turns or flips one whenever it is drawn.
+    """A data set that reads all patches at the start, and rotates or flips one at random whenever it is drawn.
 
     Args:
         files: the patches.
@@ -56,11 +56,11 @@ class PatchesInMemory(Dataset[tuple[Tensor, Tensor]]):
         return len(self._patches)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return turned(*self._patches[index])
+        return randomly_rotated(*self._patches[index])
 
 
-def turned(raw: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw one of the eight symmetries of the square, alike for a patch (C, h, h) and its mask (h, h)."""
+def randomly_rotated(raw: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply one of the eight symmetries of the square, drawn at random, to a patch (C, h, h) and its mask (h, h)."""
     turns, mirrored = torch.randint(4, ()).item(), torch.randint(2, ()).item()
     raw, mask = raw.rot90(int(turns), (-2, -1)), mask.rot90(int(turns), (-2, -1))
     return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
@@ -69,13 +69,13 @@ def turned(raw: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def plain_fit(
     segmenter: GlacierSegmenter, dataset: Dataset[tuple[Tensor, Tensor]], count: int, config: TrainingConfig
 ) -> list[float]:
-    """Train in place in float32 with the loss, the optimiser and the schedule of our default; classes unweighted.
+    """Train in float32 with the loss, the optimiser and the schedule of our default; classes are not weighted.
 
     Args:
         segmenter: Trained in place, on the CPU.
         dataset: Patches and their masks.
-        count: How many there are to draw from.
-        config: Steps, batch size, rates and seed.
+        count: Number of patches in the data set.
+        config: Steps, batch size, learning rate, weight decay and seed.
 
     Returns:
         The loss of each step.
@@ -87,7 +87,7 @@ def plain_fit(
     losses = []
     segmenter.train()
     for raw, mask in DataLoader(dataset, batch_size=config.batch_size, sampler=sampler):
-        loss = dice_cross_entropy(segmenter(raw), mask, UNKNOWN.value)
+        loss = dice_cross_entropy(segmenter(raw), mask, UNKNOWN)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -1,4 +1,4 @@
-"""The pictures of a run of the benchmarks."""
+"""The plot of the results of the benchmarks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ TICKS: Final = (0.5, 1, 2, 3, 5, 10, 20, 50)
 
 
 def draw(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Draw how many times as good as its baseline each benchmark found us, with the spread over its rounds.
+    """Draw the ratio of each benchmark to its baseline as a bar, with the range over its rounds.
 
     Args:
         results: As `benchmarks.report.publish` writes them.
-        folder: Gets ``ratios.png``; nothing, if no benchmark compared us with anything.
+        folder: Gets ``ratios.png``; nothing if no result has a ratio.
     """
     compared = [result for result in results if result["ratio"] is not None]
     if not compared:
@@ -30,7 +30,7 @@ def draw(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
         axes.annotate(f"{ratio:.2f}", (high, place), xytext=(6, 0), textcoords="offset points", va="center")
     labels = [f"{result['name']}\n" + fill(f"over {result['baseline']}", 44) for result in reversed(compared)]
     axes.set_yticks(range(len(compared)), labels)
-    axes.set_xscale("log")  # twice as good is as far from 1 as half as good
+    axes.set_xscale("log")  # 2 is as far from 1 as 0.5
     axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
     axes.minorticks_off()
     axes.axvline(1.0, color="#94a3b8", linestyle="dashed")

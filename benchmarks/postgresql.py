@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own for tests and benchmarks: fresh, on a loopback port, and gone at the end."""
+"""A temporary PostgreSQL server on a loopback port, for tests and benchmarks."""
 
 import os
 import pwd
@@ -22,16 +22,16 @@ STOP_TIMEOUT_S: Final = 20.0
 
 
 def is_installed() -> bool:
-    """Tell whether the server's programs are on the path (apt-get install postgresql)."""
+    """Return whether the server's programs are on the path (apt-get install postgresql)."""
     return all(shutil.which(program) for program in PROGRAMS)
 
 
 @contextmanager
 def postgresql_server() -> Iterator[str]:
-    """Run a server with its default settings, but for waiting for the disk; yield the SQLAlchemy URL of its database.
+    """Run a server with default settings, except that it never waits for the disk; yield its SQLAlchemy URL.
 
     Raises:
-        RuntimeError: it does not start; the message holds the end of its log.
+        RuntimeError: The server does not start; the message holds the end of its log.
     """
     owner = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
@@ -48,7 +48,7 @@ def postgresql_server() -> Iterator[str]:
             _wait_until_ready(process, port, log)
             yield f"postgresql+psycopg://{USER}@127.0.0.1:{port}/postgres"
         finally:
-            process.send_signal(signal.SIGINT)  # to it, this means: end whatever clients still do
+            process.send_signal(signal.SIGINT)  # fast shutdown: open transactions are rolled back
             process.wait(STOP_TIMEOUT_S)
 
 

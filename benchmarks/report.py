@@ -1,12 +1,13 @@
-"""What a benchmark leaves behind: one JSON object below ``var/bench/``, and how times are taken for it.
+"""The result of a benchmark, one JSON object below ``var/bench/``, and helpers to measure and print it.
 
-This loads no torch, so that processes whose memory is measured hold it only if they need it.
+This module does not import torch, which would count in the memory of every process that is measured.
 """
 
 import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,21 +21,21 @@ import psutil
 from workers.code_version import code_version
 
 FOLDER_VARIABLE: Final = "BENCHMARK_FOLDER"
-"""Of the environment: where results go, if not below ``var/bench/``."""
+"""Environment variable that names the folder of the results, in place of ``var/bench/``."""
 BENCH: Final = Path(os.environ.get(FOLDER_VARIABLE, "var/bench"))
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was found.
+    """The result of a benchmark.
 
     Attributes:
-        name: Of the benchmark, and so of its file.
+        name: Name of the benchmark; its file has the same name.
         figures: The rows of its table.
-        baseline: What ``ratio`` is over; None where there is nothing to compare with.
-        ratio: The headline: how many times as good as the baseline; the median, where there are several.
-        spread: The lowest and the highest of them.
-        seeds: Of everything random.
+        baseline: What ``ratio`` compares with; None if the benchmark compares with nothing.
+        ratio: The headline: how many times as good as the baseline; the median if there are several.
+        spread: The lowest and the highest ratio.
+        seeds: Seeds of everything random.
         conditions: What else the figures depend on: sizes, passes, threads.
     """
 
@@ -48,10 +49,10 @@ class Result:
 
 
 def publish(result: Result) -> None:
-    """Write the result with the command, the code and the machine that it is of.
+    """Write the result as JSON, with the command, the code version and the machine that produced it.
 
     Raises:
-        ValueError: A figure is NaN or infinite, which JSON cannot hold; what is undefined is None.
+        ValueError: A figure is NaN or infinite, which JSON cannot hold; use None for an undefined figure.
     """
     written = {
         **asdict(result),
@@ -66,7 +67,7 @@ def publish(result: Result) -> None:
 
 
 def read(file: Path) -> dict[str, Any] | None:
-    """Read what `publish` wrote; None if there is no such file, or it is of an older format."""
+    """Return a result that `publish` wrote; None if the file is missing or has an older format."""
     if not file.exists():
         return None
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -75,12 +76,12 @@ def read(file: Path) -> dict[str, Any] | None:
 
 
 def is_of_this_code(version: str) -> bool:
-    """Tell whether this very code left something; uncommitted code may have been any."""
+    """Return whether a result has this code version; never with uncommitted changes, whose content is unknown."""
     return version == code_version() and not version.endswith("-dirty")
 
 
 def machine() -> dict[str, object]:
-    """Describe the machine: what times depend on, and what was going on beside them."""
+    """Return a description of the machine, with its load average at the moment."""
     import torch
 
     capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
@@ -97,18 +98,26 @@ def machine() -> dict[str, object]:
 
 
 def _processor() -> str:
-    """The model, where the system tells it."""
+    """Return the model of the processor, if the operating system says it."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()
 
 
+def run_stage(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run a module of the benchmarks in a fresh process, whose memory is its own; return the JSON that it prints."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def take_turns(methods: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time methods in turns, after one round that warms up: a drift of the machine meets all alike.
+    """Time methods in turns, after one warm-up round: a drift of the machine affects all of them alike.
 
     Returns:
-        The seconds of each method, one a round.
+        The seconds of each method, one value a round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for round_number in range(rounds + 1):
@@ -121,13 +130,13 @@ def take_turns(methods: Mapping[str, Callable[[], object]], rounds: int) -> dict
 
 
 def times_as_fast(seconds: Mapping[str, Sequence[float]], method: str, over: str) -> tuple[float, tuple[float, float]]:
-    """How many times as fast a method is as another: the median of the ratios within each round, and their range."""
+    """Return how many times as fast a method is as another: the median and the range of the ratios of each round."""
     ratios = [a / b for a, b in zip(seconds[over], seconds[method], strict=True)]
     return statistics.median(ratios), (min(ratios), max(ratios))
 
 
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
-    """Set rows as a table; floats with three digits that count."""
+    """Return rows as a Markdown table; floats have three significant digits."""
     names = list(rows[0])
     lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     lines += [f"| {' | '.join(_cell(row[name]) for name in names)} |" for row in rows]

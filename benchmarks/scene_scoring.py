@@ -5,23 +5,22 @@
 A synthetic scene with the 15 channels of Baraka (bands in several files, two of them resampled, relief from a DEM) and
 Baraka's U-Net, in patches of 512 px.
 
-First, in this process, torch on one thread: the passes alone over windows that lie in memory, beside "everything": the
-jobs of all shards as the workers do them, with reading, passes, measures, maps and rows of the catalog. The champion is
-loaded beforehand, and no process is forked for a job; windows are read ahead in a thread, which may use another core.
+First, in this process with torch on one thread, two things are timed. "The passes alone" runs the passes over windows
+in memory. "Everything" runs the jobs of all shards as the workers do, with reading, passes, measures, maps and rows of
+the catalog; the champion is loaded before, no process is forked for a job, and windows are read ahead in a thread,
+which may use another core.
 
-Then, with Redis, MLflow and real workers: from the first job to the complete scoring, by one worker of one thread, two
-of one thread, and one of two threads. There each job forks a process and loads the champion: "one worker, one thread"
-over "the passes alone" is the whole overhead. A scene must make two shards for each of two workers. All this spends all
-passes on all patches; the same workers then score as they do by default: a survey first, and all passes on what it
-leaves contested.
+Then, with Redis, MLflow and real workers, a scoring is timed from its first job to its completion: by one worker of one
+thread, by two of one thread, and by one of two threads. Each job forks a process and loads the champion, so that "one
+worker, one thread" over "the passes alone" is the whole overhead. A scene must make two shards for each of two workers.
+So far all patches get all passes. At last the same workers score as they do by default: a screening pass on all
+patches, and all passes on its shortlist.
 """
 
 import argparse
 import itertools
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -31,13 +30,13 @@ from typing import Final
 import torch
 from sqlalchemy import select
 
+from benchmarks.memory import restart_with_kept_memory
 from benchmarks.report import Result, markdown, publish, take_turns, times_as_fast
-from benchmarks.scored_scene import Crew, System, add_pool, system, wait
+from benchmarks.scored_scene import ComputeWorkers, System, add_pool, system, wait
 from catalog import jobs, scorings, sharding
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, Scene
 from catalog.settings import Settings
-from cli.plan import KEEP_MEMORY
 from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import McSampler
@@ -51,22 +50,22 @@ from workers.windows import batches, read_batch
 
 ONE, TWO, THREADS = "one worker, one thread", "two workers, one thread each", "one worker, two threads"
 ALONE, EVERYTHING = "the passes alone", "everything"
-LEAST_SHARDS: Final = 4  # two for each of two workers: with fewer, one of them waits for the other
-ONE_SURVEYING, TWO_SURVEYING = "one worker, after a survey", "two workers, after a survey"
-DEFAULT_SHARE: Final[float] = Settings.model_fields["mc_shortlist_share"].default
-CREWS: Final = {
-    ONE: Crew(1, 1),
-    TWO: Crew(2, 1),
-    THREADS: Crew(1, 2),
-    ONE_SURVEYING: Crew(1, 1, DEFAULT_SHARE),
-    TWO_SURVEYING: Crew(2, 1, DEFAULT_SHARE),
+LEAST_SHARDS: Final = 4  # two for each of two workers; with fewer, one worker waits for the other
+ONE_SCREENING, TWO_SCREENING = "one worker, screening pass first", "two workers, screening pass first"
+SHORTLIST_SHARE: Final[float] = Settings.model_fields["mc_shortlist_share"].default
+SET_UPS: Final = {
+    ONE: ComputeWorkers(1, 1),
+    TWO: ComputeWorkers(2, 1),
+    THREADS: ComputeWorkers(1, 2),
+    ONE_SCREENING: ComputeWorkers(1, 1, SHORTLIST_SHARE),
+    TWO_SCREENING: ComputeWorkers(2, 1, SHORTLIST_SHARE),
 }
 
 Seconds = dict[str, list[float]]
 
 
 def passes_alone(catalog: Catalog, champion: LoadedVersion, scene: Scene, passes: int) -> Callable[[], object]:
-    """Prepare the passes over the whole scene, read beforehand."""
+    """Return a call that runs the passes over the whole scene, which is read before."""
     with catalog.read() as session:
         in_order = select(Patch).where(Patch.scene_id == scene.id).order_by(Patch.row_off, Patch.col_off)
         windows = [window_of(patch) for patch in session.scalars(in_order)]
@@ -79,7 +78,7 @@ def passes_alone(catalog: Catalog, champion: LoadedVersion, scene: Scene, passes
 
 
 def all_jobs(catalog: Catalog, champion: LoadedVersion, seeds: "itertools.count[int]") -> None:
-    """Score the pool from nothing, each job in turn, in this process."""
+    """Make a new scoring of the pool, job after job, in this process."""
     catalog.settings = catalog.settings.model_copy(update={"mc_seed": next(seeds)})
     _coordinate(catalog, champion)
     while (work := _claimed_shard(catalog)) is not None:
@@ -113,10 +112,15 @@ def _finish(work: Work) -> None:
 
 
 def check_shards(catalog: Catalog, version: int, pixels: int) -> None:
-    """Plan a scoring in shards of about so many pixels; refuse a pool that two workers cannot share well.
+    """Plan a scoring, and check that it has two shards for each of two workers.
+
+    Args:
+        catalog: The catalog.
+        version: The model version that scores.
+        pixels: About the size of a shard.
 
     Raises:
-        ValueError: It makes fewer than two shards for each of them.
+        ValueError: It has fewer shards.
     """
     with catalog.write() as session:
         scoring = scorings.find_or_open(session, version, catalog.settings)
@@ -130,11 +134,11 @@ def check_shards(catalog: Catalog, version: int, pixels: int) -> None:
 
 
 def measure_overhead(catalog: Catalog, passes: int, rounds: int, seeds: "itertools.count[int]") -> Seconds:
-    """Seconds of the passes alone and of everything, round by round."""
+    """Return the seconds of the passes alone and of everything, in each round."""
     torch.set_num_threads(1)
     champion = load_champion(catalog)
     if champion is None:
-        raise RuntimeError("the champion was promoted, and is not served")
+        raise RuntimeError("a champion was promoted, but none is served")
     check_shards(catalog, champion.version.version, SHARD_PIXELS[champion.segmenter.device.type])
     with catalog.read() as session:
         scene = session.query(Scene).one()
@@ -146,18 +150,18 @@ def measure_overhead(catalog: Catalog, passes: int, rounds: int, seeds: "itertoo
 
 
 def measure_workers(running: System, rounds: int, seeds: "itertools.count[int]") -> Seconds:
-    """Seconds of a scoring by each crew, round by round."""
-    seconds: dict[str, list[float]] = {name: [] for name in CREWS}
-    for _, (name, crew) in itertools.product(range(rounds), CREWS.items()):
+    """Return the seconds of a scoring by each set-up of workers, in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in SET_UPS}
+    for _, (name, workers) in itertools.product(range(rounds), SET_UPS.items()):
         seed = next(seeds)
-        with running.workers(crew, seed):
+        with running.workers(workers, seed):
             with running.catalog.write() as session:
                 jobs.enqueue(session, JobKind.SCORE_POOL)
             wait(partial(_is_scored, running.catalog, seed), "the scoring")
         with running.catalog.read() as session:
             newest = scorings.newest(session)
         if newest is None or newest.seconds is None:
-            raise RuntimeError(f"the scoring with the seed {seed} is complete, but nothing says how long it took")
+            raise RuntimeError(f"the scoring with the seed {seed} is complete, but its seconds are not stored")
         seconds[name].append(newest.seconds)
         print(f"{name}: {seconds[name][-1]:.1f} s", flush=True)
     return seconds
@@ -173,7 +177,7 @@ def _is_scored(catalog: Catalog, seed: int) -> bool:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--size", type=int, default=3072, help="side of the scene, pixels")
     made.add_argument("--passes", type=int, default=20)
@@ -182,11 +186,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Measure with an allocator that is set as in the workers; print, write the report."""
+    """Measure, print the table, write the report."""
     given = parser().parse_args()
-    if any(os.environ.get(name) != value for name, value in KEEP_MEMORY.items()):
-        command = [sys.executable, "-m", "benchmarks.scene_scoring", *sys.argv[1:]]
-        raise SystemExit(subprocess.run(command, env={**os.environ, **KEEP_MEMORY}, check=False).returncode)
+    restart_with_kept_memory("scene_scoring")
     os.environ["GLACIER_AL_MC_PASSES"] = str(given.passes)
     os.environ["GLACIER_AL_MC_SHORTLIST_SHARE"] = "1"
     seeds = itertools.count()
@@ -207,13 +209,13 @@ def main() -> None:
 
 
 def comparisons(seconds: Seconds) -> dict[str, float]:
-    """Compare what was timed, beside the headline: medians of the ratios within each round."""
+    """Return further ratios beside the headline: medians of the ratios within each round."""
     return {
         "everything, over the passes alone": times_as_fast(seconds, ALONE, over=EVERYTHING)[0],
         "one worker of one thread, over the passes alone": times_as_fast(seconds, ALONE, over=ONE)[0],
         "two threads, times as fast as one": times_as_fast(seconds, THREADS, over=ONE)[0],
-        "one worker after a survey, times as fast": times_as_fast(seconds, ONE_SURVEYING, over=ONE)[0],
-        "two workers after a survey, times as fast": times_as_fast(seconds, TWO_SURVEYING, over=TWO)[0],
+        "one worker with a screening pass, times as fast": times_as_fast(seconds, ONE_SCREENING, over=ONE)[0],
+        "two workers with a screening pass, times as fast": times_as_fast(seconds, TWO_SCREENING, over=TWO)[0],
     }
 
 

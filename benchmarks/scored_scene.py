@@ -1,4 +1,4 @@
-"""A system with one large scene in its pool and a champion to score it, for benchmarks."""
+"""Parts of the system for benchmarks, and one with a large scene in its pool and a champion to score it."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ from catalog.tracking import Tracking
 from cli.plan import Process, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.synthetic import write_scene
 from models.bundle import write_bundle
@@ -34,15 +34,17 @@ from models.segmenter import build_segmenter
 from models.training import TrainingConfig
 from services.promotion import promote
 from workers.jobs import Work
+from workers.label_classes import card_classes
 from workers.tile_scene import tile_scene
 
 CHANNELS: Final = CHANNEL_SETS["baraka"]
 PATCH_SIZE_PX: Final = 512
 TIMEOUT_S: Final = 600
+MLFLOW_CHECK_S: Final = 2.0
 
 
 def new_catalog(folder: Path) -> Catalog:
-    """Make a catalog with all its data in a folder, and ports that are free."""
+    """Return a catalog with all its data in a folder, and with free ports."""
     settings = Settings(var_dir=folder)
     secrets = Catalog(settings).secrets
     catalog = Catalog(choose_ports(settings, secrets.redis_password, lambda _: None))
@@ -52,8 +54,8 @@ def new_catalog(folder: Path) -> Catalog:
 
 def add_pool(catalog: Catalog, size_px: int) -> int:
     """Register and tile a synthetic scene with the 15 channels of Baraka; return its id."""
-    forged = write_scene(catalog.settings.scene_root / "synthetic", size_px, size_px, seed=0)
-    source = describe(forged.bands, dem=forged.dem)
+    synthetic = write_scene(catalog.settings.scene_root / "synthetic", size_px, size_px, seed=0)
+    source = describe(synthetic.bands, dem=synthetic.dem)
     scene = Scene(
         name="synthetic",
         role=SceneRole.POOL,
@@ -76,12 +78,13 @@ def add_pool(catalog: Catalog, size_px: int) -> int:
 
 
 def write_champion(folder: Path) -> None:
-    """Write a bundle of Baraka's U-Net with fresh weights: speed does not depend on what it has learnt."""
+    """Write a bundle of Baraka's U-Net with fresh weights: its speed does not depend on training."""
     preset = PRESETS["baraka"]
-    shape = preset.network(len(CHANNELS), len(CLASSES), preset.head)
+    shape = preset.network(len(CHANNELS), len(GLACIER_SCHEME.classes), preset.head)
     segmenter = build_segmenter(CHANNELS, [0.0] * len(CHANNELS), [1.0] * len(CHANNELS), shape, 0, preset.head)
     origin = ModelOrigin(
-        classes=head_classes(preset.head, [item.name for item in CLASSES]),
+        classes=head_classes(preset.head, GLACIER_SCHEME.names, GLACIER_SCHEME.foreground),
+        label_classes=card_classes(GLACIER_SCHEME),
         patch_size_px=PATCH_SIZE_PX,
         parent_version=None,
         labels=LabelProvenance(ids=(), count=0, simulated_count=0, sha256="0" * 64),
@@ -100,13 +103,13 @@ def _checksums(bundle: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Crew:
+class ComputeWorkers:
     """The compute workers of a scoring.
 
     Attributes:
-        count: How many.
-        threads: Of each.
-        share: Of the pool, what all passes are spent on.
+        count: Number of workers.
+        threads: Threads of each worker.
+        share: Share of the pool that gets all passes; 1 for no screening pass.
     """
 
     count: int
@@ -116,55 +119,70 @@ class Crew:
 
 @dataclass(frozen=True)
 class System:
-    """Redis and MLflow, running, with a champion; workers are started when they are needed."""
+    """A running part of the system; workers are started when they are needed.
+
+    Attributes:
+        catalog: Its catalog.
+        processes: All processes of the system by name, whether they run or not.
+    """
 
     catalog: Catalog
     processes: dict[str, Process]
 
     @contextmanager
-    def workers(self, crew: Crew, seed: int) -> Iterator[None]:
-        """Run compute workers while the block lasts, ready for work.
+    def workers(self, wanted: ComputeWorkers, seed: int) -> Iterator[None]:
+        """Run compute workers while the block lasts, from when all of them wait for jobs.
 
         Args:
-            crew: Who.
-            seed: Of the masks: another one makes another scoring.
+            wanted: The workers.
+            seed: Seed of the dropout masks; another seed makes another scoring.
         """
         process = self.processes["worker-compute"]
         extra = {
-            "GLACIER_AL_TORCH_THREADS": str(crew.threads),
+            "GLACIER_AL_TORCH_THREADS": str(wanted.threads),
             "GLACIER_AL_MC_SEED": str(seed),
-            "GLACIER_AL_MC_SHORTLIST_SHARE": str(crew.share),
+            "GLACIER_AL_MC_SHORTLIST_SHARE": str(wanted.share),
         }
         with ExitStack() as stack:
-            for _ in range(crew.count):
+            for _ in range(wanted.count):
                 stack.enter_context(_running(process, extra))
-            wait(lambda: self.catalog.queue.workers()["compute"] == crew.count, "the workers")
+            wait(lambda: self.catalog.queue.workers()["compute"] == wanted.count, "the workers")
             yield
         wait(lambda: self.catalog.queue.workers()["compute"] == 0, "the end of the workers")
 
 
 @contextmanager
+def services(folder: Path, *names: str) -> Iterator[System]:
+    """Run some processes of the system, with their data in a folder, while the block lasts."""
+    catalog = new_catalog(folder)
+    settings = catalog.settings
+    listed = plan(settings, catalog.secrets, label_studio_program=Path("unused"), environ=os.environ, cwd=Path.cwd())
+    processes = {process.name: process for process in listed}
+    with ExitStack() as stack:
+        for name in names:
+            processes[name].cwd.mkdir(parents=True, exist_ok=True)
+            if name == "redis":
+                redis_config_file(settings).write_text(redis_config(settings))
+            stack.enter_context(_running(processes[name], {}))
+        yield System(catalog, processes)
+    catalog.close()
+
+
+@contextmanager
 def system(folder: Path) -> Iterator[System]:
     """Start Redis and MLflow, and register a champion."""
-    catalog = new_catalog(folder)
-    secrets, settings = catalog.secrets, catalog.settings
-    listed = plan(settings, secrets, label_studio_program=Path("unused"), environ=os.environ, cwd=Path.cwd())
-    processes = {process.name: process for process in listed}
-    for name in ("redis", "mlflow"):
-        processes[name].cwd.mkdir(parents=True, exist_ok=True)
-    redis_config_file(settings).write_text(redis_config(settings))
-    with _running(processes["redis"], {}), _running(processes["mlflow"], {}):
+    with services(folder, "redis", "mlflow") as running:
+        settings = running.catalog.settings
         registry = registry_of(settings)
-        wait(lambda: _answers(registry.versions), "MLflow")
+        wait(lambda: _answers(lambda: registry.check(MLFLOW_CHECK_S)), "MLflow")
         with tempfile.TemporaryDirectory() as bundle:
             write_champion(Path(bundle))
             tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
             run_id = tracking.start_run("champion", {}, {})
             version = tracking.register(run_id, Path(bundle), _checksums(Path(bundle)), "for a benchmark")
             tracking.end_run(run_id, "FINISHED")
-        promote(catalog, registry, version, "the only one", "benchmark")
-        yield System(catalog, processes)
-    catalog.close()
+        promote(running.catalog, registry, version, "the only one", "benchmark")
+        yield running
 
 
 @contextmanager
@@ -189,6 +207,11 @@ def _answers(call: Callable[[], object]) -> bool:
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        RuntimeError: It does not hold within `TIMEOUT_S`; the message names what was waited for.
+    """
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > deadline:

@@ -1,26 +1,25 @@
-"""How fast are T passes of Monte Carlo dropout, beside the naive loop and replication in memory, on one core?
+"""How fast are T passes of Monte Carlo dropout on one core, compared with a naive loop and with a replicated batch?
 
 ``python -m benchmarks.scoring_speed [--size N] [--passes T] [--rounds N]``
 
-Baraka's U-Net with 15 channels, fresh weights, one patch; and 256 patches of 64 px with the default network, a quarter
-of the passes. The methods take turns, and what is told is the median over the rounds of the ratios within a round. Ours
-prepares its weights and draws its masks beforehand, once for any number of patches, as the workers do.
+Measured are Baraka's U-Net with 15 channels and fresh weights on one patch, and the default network on 256 patches of
+64 px with a quarter of the passes. The methods take turns. Ratios are taken within each round, and their median is
+reported. Our method prepares its weights and draws its masks before the clock starts, as the workers do once for any
+number of patches.
 
-Twice: with memory kept from pass to pass as in the workers (`cli.plan`), which favours all methods; and as glibc comes,
-which gives large arrays back and takes them anew, page by page. The headline is of the first. And the most memory that
-a process held, for more passes and more patches. Writes ``var/bench/scoring_speed.json``.
+The single patch is measured twice: with the allocator of the workers (`cli.plan`), which keeps memory from pass to
+pass and makes all methods faster (the headline), and with glibc's defaults, which return large arrays to the system
+and map them anew. The peak memory of a process is measured for more passes and for more patches. Writes
+``var/bench/scoring_speed.json``.
 """
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks.report import Result, markdown, publish, times_as_fast
+from benchmarks.report import Result, markdown, publish, run_stage, times_as_fast
 from benchmarks.scoring_stages import CHANNELS, SMALL_PATCHES, SMALL_PX
 from cli.plan import KEEP_MEMORY
 
@@ -32,7 +31,7 @@ STEPS, NO_STEPS = 1, 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments."""
+    """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--size", type=int, default=512, help="side of the patch, pixels")
     made.add_argument("--passes", type=int, default=20)
@@ -43,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Measure, print the tables, write the report."""
     given = parser().parse_args()
-    kept = run_stage("seconds_of_one", given.size, given.passes, given.rounds, STEPS)
-    stock = run_stage("seconds_of_one", given.size, given.passes, given.rounds, NO_STEPS, keep_memory=False)
-    small = run_stage("seconds_of_small", max(1, given.passes // 4), given.rounds)
+    kept = measure("seconds_of_one", given.size, given.passes, given.rounds, STEPS)
+    stock = measure("seconds_of_one", given.size, given.passes, given.rounds, NO_STEPS, keep_memory=False)
+    small = measure("seconds_of_small", max(1, given.passes // 4), given.rounds)
     patch = f"1 x {given.size} px"
     figures = [
         *speed_rows(kept["seconds"], patch, "memory kept"),
@@ -75,7 +74,7 @@ def main() -> None:
 
 
 def speed_rows(seconds: Mapping[str, Sequence[float]], patches: str, memory: str) -> list[dict[str, object]]:
-    """Set the seconds of each method beside those of the plain ones; None where a plain one was not measured."""
+    """Return a row a method: its seconds, and its ratios to the two plain methods; None if one was not measured."""
     return [
         {
             "patches": patches,
@@ -90,27 +89,23 @@ def speed_rows(seconds: Mapping[str, Sequence[float]], patches: str, memory: str
 
 
 def memory_rows() -> list[dict[str, object]]:
-    """Return the peaks of ours for more passes and more patches, and of replication for more passes."""
+    """Return the peak memory of our method for more passes and more patches, and of replication for more passes."""
     runs = [("ours, float32", 5, 4), ("ours, float32", 40, 4), ("ours, float32", 5, 32), (REPLICATED, 5, 1)]
     rows: list[dict[str, object]] = []
     for method, passes, patches in [*runs, (REPLICATED, 40, 1)]:
         if method == REPLICATED:
-            found = run_stage("peak_of_replicated", MEMORY_PX, passes)
+            found = measure("peak_of_replicated", MEMORY_PX, passes)
         else:
-            found = run_stage("peak_of_ours", MEMORY_PX, passes, patches)
+            found = measure("peak_of_ours", MEMORY_PX, passes, patches)
         rows.append({"patches": f"{patches} x {MEMORY_PX} px", "method": method, "passes": passes, **found})
     return rows
 
 
-def run_stage(stage: str, *numbers: int, keep_memory: bool = True) -> dict[str, Any]:
-    """Run one of `benchmarks.scoring_stages` in a process of its own."""
+def measure(stage: str, *numbers: int, keep_memory: bool = True) -> dict[str, Any]:
+    """Run a stage of `benchmarks.scoring_stages` in a fresh process, with or without the workers' allocator."""
     bare = {name: value for name, value in os.environ.items() if name not in KEEP_MEMORY}
-    command = [sys.executable, "-m", "benchmarks.scoring_stages", stage, *map(str, numbers)]
-    done = subprocess.run(
-        command, env={**bare, **(KEEP_MEMORY if keep_memory else {})}, check=True, stdout=subprocess.PIPE, text=True
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    environment = {**bare, **(KEEP_MEMORY if keep_memory else {})}
+    return run_stage("scoring_stages", stage, *map(str, numbers), environment=environment)
 
 
 if __name__ == "__main__":

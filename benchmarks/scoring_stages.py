@@ -1,6 +1,6 @@
-"""The measurements of `benchmarks.scoring_speed`, each in a process whose memory is its own.
+"""The measurements of `benchmarks.scoring_speed`, each run in a process of its own.
 
-``python -m benchmarks.scoring_stages STAGE NUMBER...`` prints what a stage returns, as JSON.
+``python -m benchmarks.scoring_stages STAGE NUMBER...`` prints the result of a stage as JSON.
 """
 
 import json
@@ -15,7 +15,6 @@ from torch import Tensor
 from benchmarks.memory import peak_mib
 from benchmarks.plain_dropout import naive, replicated
 from benchmarks.report import take_turns
-from models.dropout_masks import draw_masks
 from models.inference import place
 from models.mc_dropout import McPrediction, McSampler
 from models.presets import PRESETS, Architecture
@@ -24,11 +23,11 @@ from models.segmenter import GlacierSegmenter, build_segmenter
 CHANNELS: Final = 15
 SMALL_PX: Final = 64
 SMALL_PATCHES: Final = 256
-SMALL_BATCH: Final = 64  # of the naive loop: as many pixels as one patch of 512 px
+SMALL_BATCH: Final = 64  # patches that the naive loop takes at once: as many pixels as one patch of 512 px
 
 
 def seconds_of_one(size: int, passes: int, rounds: int, steps: int) -> dict[str, Any]:
-    """Time all methods on one patch; with ``steps`` also what single steps give. And the preparation of the weights."""
+    """Time all methods on one patch, and the preparation of the weights; with ``steps`` also single optimisations."""
     images = _images(1, size)
     plain, placed = _network("baraka"), _placed("baraka")
     started = time.perf_counter()
@@ -44,14 +43,14 @@ def seconds_of_one(size: int, passes: int, rounds: int, steps: int) -> dict[str,
     if steps:
         methods |= {
             "naive loop, channels-last": lambda: naive(placed, images, passes),
-            "ours, float32, no map left out": _whole(exact, placed, images, passes),
-            "ours, bfloat16, no map left out": _whole(rounded, placed, images, passes),
+            "ours, float32, no map left out": _all_maps(exact, placed, images, passes),
+            "ours, bfloat16, no map left out": _all_maps(rounded, placed, images, passes),
         }
     return {"seconds": take_turns(methods, rounds), "prepared": prepared}
 
 
 def seconds_of_small(passes: int, rounds: int) -> dict[str, Any]:
-    """Time many small patches, of the default network."""
+    """Time all methods on many small patches with the default network."""
     images = _images(SMALL_PATCHES, SMALL_PX)
     plain, placed = _network("default"), _placed("default")
     exact, rounded = McSampler(placed), McSampler(placed, torch.bfloat16)
@@ -64,7 +63,7 @@ def seconds_of_small(passes: int, rounds: int) -> dict[str, Any]:
 
 
 def peak_of_ours(size: int, passes: int, patches: int) -> dict[str, Any]:
-    """Score patches one after the other, and tell the most memory that the process ever held."""
+    """Score patches one after the other; return the peak memory of the process."""
     sampler = McSampler(_placed("baraka"))
     for _ in range(patches):
         _ours(sampler, _images(1, size), passes)()
@@ -72,27 +71,25 @@ def peak_of_ours(size: int, passes: int, patches: int) -> dict[str, Any]:
 
 
 def peak_of_replicated(size: int, passes: int) -> dict[str, Any]:
-    """Score one patch with the images replicated in memory, and tell the most memory that the process ever held."""
+    """Score one patch with the images replicated in memory; return the peak memory of the process."""
     replicated(_network("baraka"), _images(1, size), passes)
     return {"peak_mib": peak_mib()}
 
 
 def _ours(sampler: McSampler, images: Tensor, passes: int) -> Callable[[], McPrediction]:
-    """Ours, with masks drawn beforehand: all patches meet the same."""
+    """Return a call of our method, with masks drawn before; all patches share them."""
     masks = sampler.draw(passes, seed=0)
     return lambda: sampler.sample(images, masks).prediction()
 
 
-def _whole(sampler: McSampler, network: GlacierSegmenter, images: Tensor, passes: int) -> Callable[[], McPrediction]:
-    """The same passes with all maps kept: what they would take if dropped maps were multiplied by 0."""
-    depth, width = network.unet.config.depth, network.unet.config.width
-    down = [width * 2**level for level in range(depth + 1)]
-    masks = [(kept,) for kept in draw_masks([*down, *reversed(down[:-1])], 0.0, passes, seed=0)]
+def _all_maps(sampler: McSampler, network: GlacierSegmenter, images: Tensor, passes: int) -> Callable[[], McPrediction]:
+    """Return the same call with masks that keep every map: its time if dropped maps were multiplied by 0."""
+    masks = McSampler(network, p=0.0).draw(passes, seed=0)
     return lambda: sampler.sample(images, masks).prediction()
 
 
 def _network(name: Architecture) -> GlacierSegmenter:
-    """The network of a preset with fresh weights."""
+    """Return the network of a preset with fresh weights."""
     preset = PRESETS[name]
     channels = [f"channel {index}" for index in range(CHANNELS)]
     shape = preset.network(CHANNELS, 3, preset.head)
@@ -100,7 +97,7 @@ def _network(name: Architecture) -> GlacierSegmenter:
 
 
 def _placed(name: Architecture) -> GlacierSegmenter:
-    """The same, placed as the workers do."""
+    """Return the same network, prepared for inference as in the workers."""
     return place(_network(name), torch.device("cpu"))
 
 

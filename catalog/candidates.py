@@ -1,7 +1,7 @@
-"""The patches that may be proposed, read in the order in which a round takes them and no further than it needs.
+"""The patches that may be proposed, as lazy iterators in the order in which a round takes them.
 
-A pool may hold millions of patches and a round takes a few of them. So none of these readings grows with the pool:
-each looks at pages of patches in its order and leaves out those that may not be proposed, until nobody asks for more.
+A pool may hold millions of patches, of which a round takes a few. The iterators therefore fetch one page of patches at
+a time, skip those that may not be proposed, and stop when the caller stops.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,21 @@ from sqlalchemy.orm import Session, aliased
 
 from catalog.records import Patch, PatchState, Round, Scene, SceneRole, SceneState, Score
 
-PAGE: Final = 1000  # patches looked at together
+PAGE: Final = 1000  # patches fetched together
 MAY_BE_PROPOSED: Final = (PatchState.UNLABELLED, PatchState.PARTLY_LABELLED)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A patch that may be proposed: where it lies, and its score by the round's measure (None without one).
+    """A patch that may be proposed: where it lies, and its score.
 
     Attributes:
-        patch_id: Of the patch.
-        scene_id: Of its scene, whose patches are all of one size.
-        row_off: Its first row in the scene, in pixels.
-        col_off: Its first column, in pixels.
-        size_px: Its side, in pixels.
-        score: In nats.
+        patch_id: Id of the patch.
+        scene_id: Id of its scene; all patches of a scene have the same size.
+        row_off: First row in the scene, in pixels.
+        col_off: First column in the scene, in pixels.
+        size_px: Side in pixels.
+        score: Score by the round's measure, in its unit; None if the round has no measure.
     """
 
     patch_id: int
@@ -42,14 +42,14 @@ class Candidate:
 def count(
     session: Session, min_valid_share: float, at_most: int, scoring_id: int | None = None, measure: str | None = None
 ) -> int:
-    """Count the patches that may be proposed: of ready pool scenes, untouched, with enough valid pixels.
+    """Count the patches that may be proposed: in ready pool scenes, not or partly labelled, with enough valid pixels.
 
     Args:
         session: any session.
-        min_valid_share: what is enough.
-        at_most: count no further; to learn whether there is any, 1.
-        scoring_id: count only those with a score by this scoring ...
-        measure: ... and this measure.
+        min_valid_share: least share of valid pixels, in [0, 1].
+        at_most: stop counting there; 1 to learn whether there is any.
+        scoring_id: count only patches with a score of this scoring; all if None.
+        measure: the measure of that score.
     """
     statement = select(Patch.id).where(*_may_be_proposed(Patch, min_valid_share))
     if scoring_id is not None:
@@ -58,20 +58,19 @@ def count(
 
 
 def ranked(session: Session, of_round: Round, min_valid_share: float) -> Iterator[Candidate]:
-    """Yield the patches that may be proposed by their scores, highest first; equal ones by their ids, highest first.
+    """Yield the patches that may be proposed, highest score first; of equal scores, the highest patch id first.
 
-    Those that a survey left out come behind all that met all passes: scores of the one do not compare with the other's.
-    Takes time in proportion to how far it is read, patches that may not be proposed any more included: it walks down
-    the index of scores.
+    Patches with only a screening score follow all that T passes have scored: the two kinds of score do not compare.
+    Walks down the index of scores: cost grows with the rows scanned, including ineligible patches.
     """
     ranking = (
         select(Score.value, Score.patch_id)
-        .where(Score.scoring_id == of_round.scoring_id, Score.measure == of_round.strategy.value)
+        .where(Score.scoring_id == of_round.scoring_id, Score.measure == of_round.measure)
         .order_by(Score.value.desc(), Score.patch_id.desc())
         .limit(PAGE)
     )
-    for surveyed in (false(), true()):
-        part = ranking.where(Score.surveyed == surveyed)
+    for screening in (false(), true()):
+        part = ranking.where(Score.screening == screening)
         page = session.execute(_with_places(part, min_valid_share)).all()
         while page:
             yield from (Candidate(*row[:6]) for row in page if row[0] is not None)
@@ -80,7 +79,7 @@ def ranked(session: Session, of_round: Round, min_valid_share: float) -> Iterato
 
 
 def _with_places(ranking: Select[float, int], min_valid_share: float) -> Select[Any]:
-    """Add to a part of the ranking where its patches lie; nulls for those that may not be proposed."""
+    """Join a page of the ranking with the places of its patches; nulls for patches that may not be proposed."""
     part = ranking.subquery()
     may_be_proposed = and_(*_may_be_proposed(Patch, min_valid_share))
     return (
@@ -93,10 +92,10 @@ def _with_places(ranking: Select[float, int], min_valid_share: float) -> Select[
 def shuffled(
     session: Session, of_round: Round, min_valid_share: float, generator: np.random.Generator
 ) -> Iterator[Candidate]:
-    """Yield the patches that may be proposed in an order in which each is equally likely at every place.
+    """Yield the patches that may be proposed in a uniformly random order; only those with a score if the round ranks.
 
-    Shuffles the ids of all patches there are, which are nearly consecutive (30 ms and 8 MB for a million), and then
-    takes time in proportion to how far it is read.
+    Shuffles all integers between the lowest and the highest patch id, nearly all of which are ids (30 ms and 8 MB for a
+    million). After that, cost grows with the rows scanned.
     """
     first, last = session.execute(select(func.min(Patch.id), func.max(Patch.id))).one()
     if first is None:
@@ -107,14 +106,15 @@ def shuffled(
 
 
 def _among(session: Session, ids: Sequence[int], of_round: Round, min_valid_share: float) -> Iterator[Candidate]:
-    """Yield those patches that may be proposed, in the order of the ids given."""
-    # Without its statistics SQLite would rather look for the ids among all patches that are not labelled.
+    """Yield those patches among ``ids`` that may be proposed, in the order of ``ids``."""
+    # Materialized, because SQLite without statistics would search all patches that are not labelled for the ids.
     page = aliased(Patch, select(Patch).where(Patch.id.in_(ids)).cte("page").prefix_with("MATERIALIZED"))
-    score = null() if of_round.scoring_id is None else Score.value
+    scoring_id = of_round.scoring_id if of_round.measure is not None else None
+    score = null() if scoring_id is None else Score.value
     statement = select(page.id, page.scene_id, page.row_off, page.col_off, page.size_px, score)
     statement = statement.where(*_may_be_proposed(page, min_valid_share))
-    if of_round.scoring_id is not None:
-        statement = statement.where(*_score_of(page, of_round.scoring_id, of_round.strategy.value))
+    if scoring_id is not None:
+        statement = statement.where(*_score_of(page, scoring_id, of_round.measure))
     found = {row[0]: Candidate(*row) for row in session.execute(statement)}
     return (found[patch_id] for patch_id in ids if patch_id in found)
 

@@ -1,13 +1,17 @@
 """From label events to labels: the ledger of what Label Studio said, and the masks that follow from it.
 
 Events may come twice, late, out of order, or never (reconciliation then finds them). The ledger's unique key makes a
-repeat nothing; the order is decided by the annotation's own ``updated_at``, not by arrival; a deletion leaves a
-tombstone that a late creation meets.
+repeat nothing; the order of versions is decided by the annotation's own ``updated_at``, not by arrival; a deletion
+that comes first is remembered by its row.
+
+Ids alone identify nothing: Label Studio gives those of deleted tasks and annotations away again. A task is identified
+by its id and the proposal that it carries, an annotation by its id and the time of its creation. A deletion tells only
+ids: it is about what had them when it was received.
 """
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds
@@ -26,24 +30,40 @@ from catalog.records import (
     now,
 )
 
-DELETION_ACTIONS = frozenset({"ANNOTATIONS_DELETED", "TASKS_DELETED"})
+SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
+"""Actions of events that tell a version of an annotation."""
+SKIPPED = "skipped"
+"""Detail of an applied event that says that the annotator skipped the task."""
 
 
 def proposal_of_task(session: Session, project_id: int | None, task_id: int | None) -> Proposal | None:
-    """Return the proposal that now has this task. The newest: Label Studio may reuse the id of a deleted task."""
-    statement = select(Proposal).where(Proposal.project_id == project_id, Proposal.task_id == task_id)
-    return session.scalar(statement.order_by(Proposal.id.desc()).limit(1))
+    """Return the proposal that a task carries, as far as we know at this moment.
 
-
-def proposal_of_annotation(session: Session, project_id: int, annotation_id: int) -> Proposal | None:
-    """Return the proposal that an annotation answered, as the ledger knows it."""
-    task_id = session.scalar(
-        select(LabelEvent.task_id)
-        .where(LabelEvent.project_id == project_id, LabelEvent.annotation_id == annotation_id)
-        .where(LabelEvent.task_id.is_not(None))
-        .limit(1)
+    It is the proposal that was published as this task, the newest unless withdrawn; else the one that the newest event
+    of the task names: a person may have copied a task.
+    """
+    mine = select(Proposal).where(Proposal.project_id == project_id, Proposal.task_id == task_id)
+    newest = mine.order_by(Proposal.id.desc()).limit(1)
+    live = session.scalar(newest.where(Proposal.state != ProposalState.WITHDRAWN))
+    if live is not None:
+        return live
+    told = select(LabelEvent.proposal_id).where(
+        LabelEvent.project_id == project_id, LabelEvent.task_id == task_id, LabelEvent.proposal_id.is_not(None)
     )
-    return proposal_of_task(session, project_id, task_id) if task_id is not None else None
+    proposal_id = session.scalar(told.order_by(LabelEvent.id.desc()).limit(1))
+    return session.get(Proposal, proposal_id) if proposal_id is not None else session.scalar(newest)
+
+
+def newest_version(
+    session: Session, project_id: int | None, annotation_id: int | None, created_at: datetime | None = None
+) -> LabelEvent | None:
+    """Return the event that last told of an annotation with this id; of a certain one if its creation is given."""
+    told = select(LabelEvent).where(
+        LabelEvent.project_id == project_id, LabelEvent.annotation_id == annotation_id, LabelEvent.action.in_(SAVED)
+    )
+    if created_at is not None:
+        told = told.where(LabelEvent.annotation_created_at == created_at)
+    return session.scalar(told.order_by(LabelEvent.id.desc()).limit(1))
 
 
 def get_event(session: Session, event_id: int) -> LabelEvent:
@@ -104,12 +124,69 @@ def lock(session: Session, proposal: Proposal) -> Proposal:
     return session.get_one(Proposal, proposal.id, with_for_update=True, populate_existing=True)
 
 
-def is_outdated(session: Session, project_id: int, annotation_id: int, updated_at: datetime) -> bool:
-    """Tell whether a newer state of this annotation, or its deletion, has been applied already."""
-    applied = (LabelEvent.state == EventState.APPLIED) & (LabelEvent.project_id == project_id)
-    same = applied & (LabelEvent.annotation_id == annotation_id)
-    newer = same & ((LabelEvent.annotation_updated_at >= updated_at) | (LabelEvent.action.in_(DELETION_ACTIONS)))
-    return session.scalar(select(LabelEvent.id).where(newer).limit(1)) is not None
+def why_ignored(session: Session, event: LabelEvent) -> str | None:
+    """Return why a version of an annotation changes nothing any more; None if it counts."""
+    if is_outdated(session, event):
+        return "a newer state of this annotation has been applied"
+    if is_annotation_deleted(session, event):
+        return "it has been deleted"
+    if is_task_deleted(session, event):
+        return "its task has been deleted, and all annotations with it"
+    return None
+
+
+def is_outdated(session: Session, event: LabelEvent) -> bool:
+    """Return whether a newer version of this event's annotation has been applied already."""
+    newer = _same_annotation(event) & LabelEvent.action.in_(SAVED)
+    newer &= (LabelEvent.state == EventState.APPLIED) & (
+        LabelEvent.annotation_updated_at >= event.annotation_updated_at
+    )
+    return _any_event(session, newer & (LabelEvent.annotation_created_at == event.annotation_created_at))
+
+
+def is_annotation_deleted(session: Session, event: LabelEvent) -> bool:
+    """Return whether the ledger holds the deletion of this event's annotation.
+
+    A deletion of an annotation that the ledger did not know is about one that was created before.
+    """
+    known = LabelEvent.annotation_created_at == event.annotation_created_at
+    unknown = LabelEvent.annotation_created_at.is_(None) & (LabelEvent.received_at >= event.annotation_created_at)
+    return _any_event(session, _same_annotation(event) & _deletion("ANNOTATIONS_DELETED") & (known | unknown))
+
+
+def is_task_deleted(session: Session, event: LabelEvent) -> bool:
+    """Return whether the ledger holds the deletion of the task that this event's annotation was drawn on."""
+    same_task = (LabelEvent.project_id == event.project_id) & (LabelEvent.task_id == event.task_id)
+    before = (LabelEvent.proposal_id == event.proposal_id) & (LabelEvent.received_at >= event.annotation_created_at)
+    return _any_event(session, same_task & before & _deletion("TASKS_DELETED"))
+
+
+def _same_annotation(event: LabelEvent) -> ColumnElement[bool]:
+    return (LabelEvent.project_id == event.project_id) & (LabelEvent.annotation_id == event.annotation_id)
+
+
+def _deletion(action: str) -> ColumnElement[bool]:
+    return (LabelEvent.action == action) & (LabelEvent.state != EventState.FAILED)
+
+
+def _any_event(session: Session, condition: ColumnElement[bool]) -> bool:
+    return session.scalar(select(LabelEvent.id).where(condition).limit(1)) is not None
+
+
+def is_skipped(session: Session, proposal: Proposal) -> bool:
+    """Return whether a skip of a proposal stands: the newest version of an annotation that is still there is one."""
+    session.flush()
+    told = select(LabelEvent).where(
+        LabelEvent.proposal_id == proposal.id, LabelEvent.state == EventState.APPLIED, LabelEvent.action.in_(SAVED)
+    )
+    newest = {
+        (event.project_id, event.annotation_id, event.annotation_created_at): event
+        for event in session.scalars(told.order_by(LabelEvent.annotation_updated_at))
+    }
+    return any(
+        event.detail == SKIPPED and not is_annotation_deleted(session, event) and not is_task_deleted(session, event)
+        for event in newest.values()
+    )
 
 
 def current(session: Session, patch_id: int) -> list[Label]:
@@ -119,12 +196,25 @@ def current(session: Session, patch_id: int) -> list[Label]:
     return list(session.scalars(newest_first.options(joinedload(Label.proposal))))
 
 
-def supersede(session: Session, project_id: int, annotation_id: int) -> list[Label]:
-    """End the standing label of an annotation (updated, skipped or deleted); its row and mask are kept."""
-    statement = select(Label).where(
-        Label.project_id == project_id, Label.annotation_id == annotation_id, Label.superseded_at.is_(None)
-    )
-    ended = list(session.scalars(statement))
+def supersede(
+    session: Session, project_id: int | None, annotation_id: int | None, created_at: datetime | None = None
+) -> list[Label]:
+    """End the standing label of an annotation (updated, skipped or deleted); its row and mask are kept.
+
+    Args:
+        session: a writing session.
+        project_id: the project of the annotation.
+        annotation_id: its id.
+        created_at: when it was created; None if its event did not tell.
+    """
+    told_by = LabelEvent.annotation_created_at.is_not_distinct_from(created_at)
+    return _end(session, (Label.project_id == project_id) & (Label.annotation_id == annotation_id) & told_by)
+
+
+def _end(session: Session, condition: ColumnElement[bool]) -> list[Label]:
+    """End the standing labels that fulfil a condition on labels and the events that told of them."""
+    statement = select(Label).join(LabelEvent, Label.event_id == LabelEvent.id)
+    ended = list(session.scalars(statement.where(condition, Label.superseded_at.is_(None))))
     for label in ended:
         label.superseded_at = now()
     session.flush()
@@ -133,7 +223,8 @@ def supersede(session: Session, project_id: int, annotation_id: int) -> list[Lab
 
 def store(session: Session, label: Label) -> None:
     """Store an expert's mask in place of the annotation's earlier one."""
-    supersede(session, label.project_id, label.annotation_id)
+    created_at = get_event(session, label.event_id).annotation_created_at
+    supersede(session, label.project_id, label.annotation_id, created_at)
     session.add(label)
     session.flush()
     refresh_states(session, session.get_one(Proposal, label.proposal_id), skipped=False)
@@ -177,24 +268,37 @@ def _implied_state(session: Session, patch_id: int) -> PatchState:
     return PatchState.SKIPPED if ProposalState.SKIPPED in states else PatchState.UNLABELLED
 
 
-def withdraw_task(session: Session, project_id: int, task_id: int) -> Proposal | None:
-    """Withdraw the proposal whose task was deleted in Label Studio, with the labels that were deleted along with it.
+def delete_task(session: Session, proposal: Proposal, project_id: int, task_id: int) -> None:
+    """End the labels that were drawn on a deleted task, and withdraw its proposal unless it was a copy.
+
+    Args:
+        session: a writing session.
+        proposal: what the task carried.
+        project_id: the project of the task.
+        task_id: its id.
+    """
+    proposal = lock(session, proposal)
+    drawn_on_it = (LabelEvent.project_id == project_id) & (LabelEvent.task_id == task_id)
+    _end(session, drawn_on_it & (Label.proposal_id == proposal.id))
+    if (proposal.project_id, proposal.task_id) == (project_id, task_id):
+        proposal.state = ProposalState.WITHDRAWN
+    refresh_states(session, proposal, skipped=is_skipped(session, proposal))
+
+
+def withdraw_project(session: Session, project_id: int) -> int:
+    """Withdraw the proposals that wait in a deleted project, which frees their patches and ends their rounds.
+
+    Labels stay: they are ours.
 
     Returns:
-        The proposal, or None when the task is not ours.
+        How many proposals were withdrawn.
     """
-    proposal = proposal_of_task(session, project_id, task_id)
-    if proposal is not None:
-        withdraw(session, proposal)
-    return proposal
-
-
-def withdraw(session: Session, proposal: Proposal) -> None:
-    """Withdraw a proposal whose task is gone, with its labels."""
-    proposal = lock(session, proposal)
-    standing = select(Label).where(Label.proposal_id == proposal.id, Label.superseded_at.is_(None))
-    for label in session.scalars(standing):
-        label.superseded_at = now()
-    session.flush()
-    proposal.state = ProposalState.WITHDRAWN
-    refresh_states(session, proposal, skipped=False)
+    waiting = select(Proposal).where(Proposal.project_id == project_id, Proposal.state == ProposalState.PUBLISHED)
+    withdrawn = session.scalars(waiting.order_by(Proposal.id).with_for_update()).all()
+    for proposal in withdrawn:
+        proposal.state = ProposalState.WITHDRAWN
+    for proposal in withdrawn:
+        refresh_states(session, proposal, skipped=False)
+    for round_id in {proposal.round_id for proposal in withdrawn}:
+        rounds.note_project_deleted(session, round_id, project_id)
+    return len(withdrawn)

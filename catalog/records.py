@@ -27,8 +27,6 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, deferred, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
-from catalog.settings import Strategy
-
 
 def now() -> datetime:
     """Return the present moment, aware and in UTC."""
@@ -167,6 +165,13 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ShardKind(StrEnum):
+    """How the patches of a shard are scored: by one deterministic pass, or by all passes of Monte Carlo dropout."""
+
+    SCREENING = "screening"
+    MONTE_CARLO = "monte_carlo"
+
+
 STATES: tuple[type[StrEnum], ...] = (
     SceneRole,
     SceneState,
@@ -179,7 +184,7 @@ STATES: tuple[type[StrEnum], ...] = (
     RunTrigger,
     JobKind,
     JobState,
-    Strategy,
+    ShardKind,
 )
 
 
@@ -270,20 +275,35 @@ class Patch(Base):
 
 
 class Scoring(Base):
-    """The scoring of the pool by a model version, with T passes of Monte Carlo dropout: the origin of scores."""
+    """The scoring of the pool by a model version, with T passes of Monte Carlo dropout: the origin of scores.
+
+    The row of a superseded scoring stays, because rounds refer to it, when its scores and maps are removed. If its
+    version is served again, the pool is scored anew as another row.
+    """
 
     __tablename__ = "scorings"
-    __table_args__ = (UniqueConstraint("model_version", "passes", "seed"),)
+    __table_args__ = (
+        Index(
+            "ix_scorings_one_kept",
+            "model_version",
+            "passes",
+            "seed",
+            unique=True,
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model_version: Mapped[int]
     passes: Mapped[int]
     seed: Mapped[int]
-    share: Mapped[float] = mapped_column(default=1.0)  # of what was surveyed, what all passes are spent on; 1: all
+    shortlist_share: Mapped[float] = mapped_column(default=1.0)  # share of screened patches that get all T passes
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
     seconds: Mapped[float | None]  # from the start of the last work on it to its completion
     agreement: Mapped[dict[str, Any] | None]  # measure -> share of the top tenth that two halves of the passes agree on
+    removed_at: Mapped[datetime | None]  # since when scores, shards and maps are removed, or being removed
 
 
 class Shard(Base):
@@ -296,9 +316,9 @@ class Shard(Base):
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"))
     scene_id: Mapped[int] = mapped_column(ForeignKey("scenes.id"))
     stage: Mapped[int] = mapped_column(default=0)  # 0: all patches of its rows; 1, 2, ...: the shortlists before it
-    passes: Mapped[int]  # over each patch; 0: a survey, one pass without dropout
-    evaluated: Mapped[bool] = mapped_column(default=True)  # False of a survey until what it leaves contested is planned
-    contested_from: Mapped[dict[str, Any] | None]  # of stage 1, 2, ...: measure -> score that makes a patch contested
+    kind: Mapped[ShardKind]
+    shortlist_planned: Mapped[bool] = mapped_column(default=True)  # False for screening until its shortlist is planned
+    shortlist_from: Mapped[dict[str, Any] | None]  # stages 1, 2, ...: measure -> lowest score on the shortlist
     first_row: Mapped[int]  # of the scene's pixels, where the first patches begin
     last_row: Mapped[int]  # where the last patches begin
     patch_count: Mapped[int]
@@ -313,15 +333,13 @@ class Score(Base):
     """One measure of one patch in one scoring."""
 
     __tablename__ = "scores"
-    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "surveyed", "value", "patch_id"),)
+    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "screening", "value", "patch_id"),)
 
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"), primary_key=True)
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
     measure: Mapped[str] = mapped_column(String(32), primary_key=True)
-    surveyed: Mapped[bool] = mapped_column(default=False)  # by one pass without dropout: ranks below all that are not
+    screening: Mapped[bool] = mapped_column(default=False)  # from one deterministic pass: ranks below all others
     value: Mapped[float]
-    first_half: Mapped[float | None]  # by the first half of the passes alone ...
-    second_half: Mapped[float | None]  # ... and by the other half: how steady the value is
 
 
 class Round(Base):
@@ -339,7 +357,7 @@ class Round(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    strategy: Mapped[Strategy]
+    strategy: Mapped[str] = mapped_column(String(32))  # a name of `services.strategies`
     measure: Mapped[str | None] = mapped_column(String(32))  # what the strategy ranks by; None: it does not rank
     size: Mapped[int]
     seed: Mapped[int]
@@ -390,6 +408,7 @@ class LabelEvent(Base):
     __tablename__ = "label_events"
     __table_args__ = (
         Index("ix_label_events_annotation", "project_id", "annotation_id"),
+        Index("ix_label_events_proposal", "proposal_id"),
         Index("ix_label_events_state", "state", "id"),
     )
 
@@ -400,6 +419,10 @@ class LabelEvent(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
+    # Label Studio gives ids away again. These two say which task and which annotation the ids meant; of a deletion,
+    # when it was received.
+    proposal_id: Mapped[int | None]
+    annotation_created_at: Mapped[datetime | None]
     annotation_updated_at: Mapped[datetime | None]
     state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED)
     detail: Mapped[str | None]

@@ -87,15 +87,27 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
 def mark_published(session: Session, proposal_id: int, project_id: int, task_id: int, base_url: str) -> None:
     """Note the Label Studio task of a proposal, and when and for which address its images were signed."""
     proposal = session.get_one(Proposal, proposal_id)
-    proposal.project_id, proposal.task_id = project_id, task_id
+    move_task(proposal, project_id, task_id)
     note_images_signed(proposal, base_url)
     if proposal.state is ProposalState.CHOSEN:
         proposal.state = ProposalState.PUBLISHED
 
 
+def move_task(proposal: Proposal, project_id: int, task_id: int) -> None:
+    """Note that another of its tasks now stands for a proposal."""
+    proposal.project_id, proposal.task_id = project_id, task_id
+
+
 def note_images_signed(proposal: Proposal, base_url: str) -> None:
     """Note when and for which address the images of a task were signed, so that they are renewed in time."""
     proposal.images_signed_at, proposal.images_base_url = now(), base_url
+
+
+def note_project_deleted(session: Session, round_id: int, project_id: int) -> None:
+    """Store in an ended round that its Label Studio project was deleted; a round being published goes on."""
+    ended = get(session, round_id)
+    if ended.state is not RoundState.PUBLISHING:
+        ended.error = f"its Label Studio project {project_id} was deleted; what nobody had labelled was withdrawn"
 
 
 def mark_open(session: Session, round_id: int) -> None:

@@ -1,30 +1,41 @@
-"""The scoring of the pool by a model version: shards that are enqueued, done, and complete together."""
+"""The scoring of the pool by a model version: its shards are enqueued, done one by one, and completed together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import case, exists, false, func, select, true
+from sqlalchemy import ColumnElement, case, exists, false, func, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
 from catalog.errors import NotFoundError
 from catalog.jobs import OPEN
-from catalog.records import Job, JobKind, JobState, Scene, SceneRole, SceneState, Score, Scoring, Shard, now
+from catalog.records import (
+    Job,
+    JobKind,
+    JobState,
+    Scene,
+    SceneRole,
+    SceneState,
+    Score,
+    Scoring,
+    Shard,
+    ShardKind,
+    now,
+)
 from catalog.settings import Settings
-from catalog.sharding import SURVEY, SURVEYED, is_evaluated, unplanned
+from catalog.sharding import SCREENED_MEASURES, is_shortlist_planned, unplanned
 
 PAGE: Final = 10_000  # rows fetched together
 
-_EXPECTED_CONTESTED: Final = 1.5  # times the share, before a survey has shown it: two measures agree in part
+# Expected size of the shortlist in units of the share, before the screening has shown it: the top patches by its two
+# measures are the same in part.
+_EXPECTED_SHORTLIST: Final = 1.5
 
-_PAUSE: Final = timedelta(minutes=1)  # between two stages of a scoring, at most, for them to count as one work
-
-_EFFORT: Final = case((Shard.passes == SURVEY, 1), else_=Shard.passes)  # on each patch, in passes
-_WORK: Final = Shard.patch_count * _EFFORT
+_PAUSE: Final = timedelta(minutes=1)  # longest pause between two stages for them to be timed as one piece of work
 
 
 @dataclass(frozen=True)
@@ -32,9 +43,10 @@ class Progress:
     """How far a scoring is.
 
     Attributes:
-        done: Share of the work that is done, in [0, 1]; None of a scoring without shards, by an older release.
-        patches: Patches of the pool.
-        eta_s: Seconds until the last of them, at the pace so far; None while nobody works on them, or none is scored.
+        done: Share of the work that is done, in [0, 1]; None if there are no shards.
+        patches: Number of patches in the pool.
+        eta_s: Estimated seconds until all are scored, at the pace so far; None while no worker scores, or before the
+            first score.
     """
 
     done: float | None
@@ -43,7 +55,7 @@ class Progress:
 
 
 def find_or_open(session: Session, version: int, settings: Settings) -> Scoring:
-    """Return the scoring by this version with the present settings; there is one of each kind."""
+    """Return the scoring by this version with the present passes and seed; add it if its scores are not kept."""
     scoring = _find(session, version, settings)
     if scoring is None:
         scoring = Scoring(model_version=version, passes=settings.mc_passes, seed=settings.mc_seed)
@@ -57,37 +69,43 @@ def _find(session: Session, version: int, settings: Settings) -> Scoring | None:
         Scoring.model_version == version,
         Scoring.passes == settings.mc_passes,
         Scoring.seed == settings.mc_seed,
+        Scoring.removed_at.is_(None),
     )
     return session.scalar(select(Scoring).where(*same))
 
 
 def newest(session: Session) -> Scoring | None:
-    """Return the scoring of the pool that was completed last: after a roll-back an older one is completed anew."""
-    complete = select(Scoring).where(Scoring.completed_at.is_not(None))
+    """Return the scoring that was completed last, which ranks the pool. A roll-back completes an older one again."""
+    complete = select(Scoring).where(Scoring.completed_at.is_not(None), Scoring.removed_at.is_(None))
     return session.scalar(complete.order_by(Scoring.completed_at.desc(), Scoring.id.desc()).limit(1))
 
 
 def current(session: Session) -> Scoring | None:
-    """Return the scoring on which something happened last: it is under way, or was completed last."""
+    """Return the scoring that was started or completed last."""
     last = case((Scoring.completed_at > Scoring.started_at, Scoring.completed_at), else_=Scoring.started_at)
-    return session.scalar(select(Scoring).order_by(last.desc(), Scoring.id.desc()).limit(1))
+    kept = select(Scoring).where(Scoring.removed_at.is_(None))
+    return session.scalar(kept.order_by(last.desc(), Scoring.id.desc()).limit(1))
 
 
 def shards_of(session: Session, scoring: Scoring) -> Sequence[Shard]:
-    """Return the shards of a scoring with their scenes, by scene and stage from north to south."""
+    """Return the shards of a scoring with their scenes, ordered by scene, stage and first row."""
     statement = select(Shard).where(Shard.scoring_id == scoring.id).options(joinedload(Shard.scene))
     return session.scalars(statement.order_by(Shard.scene_id, Shard.stage, Shard.first_row)).all()
 
 
 def ranks_by(session: Session, scoring: Scoring, measure: str) -> bool:
-    """Tell whether a scoring ranks all that it knows by this measure: some need all passes on every patch."""
-    return measure in SURVEYED or not session.scalar(
-        select(exists().where(Score.scoring_id == scoring.id, Score.measure.in_(SURVEYED), Score.surveyed == true()))
-    )
+    """Return whether every patch of a scoring has a score by this measure."""
+    return measure in SCREENED_MEASURES or not has_screened_patches(session, scoring)
+
+
+def has_screened_patches(session: Session, scoring: Scoring) -> bool:
+    """Return whether some patches have only the scores of the screening pass."""
+    screened = Score.measure.in_(SCREENED_MEASURES), Score.screening == true()
+    return bool(session.scalar(select(exists().where(Score.scoring_id == scoring.id, *screened))))
 
 
 def pool_size(session: Session, scoring: Scoring) -> int:
-    """Count the patches of the pool that a scoring is about."""
+    """Count the patches of the pool in a scoring."""
     statement = select(func.sum(Shard.patch_count)).where(Shard.scoring_id == scoring.id, Shard.stage == 0)
     return session.scalar(statement) or 0
 
@@ -105,9 +123,9 @@ def get_shard(session: Session, shard_id: int) -> Shard:
 
 
 def enqueue_undone(session: Session, scoring: Scoring) -> bool:
-    """Have a job for every shard that is not done, a failed one again; tell whether there was any such shard.
+    """Enqueue a job for every shard that is not done, and reopen failed ones; return whether there was any.
 
-    The largest come first: so all workers end at about the same time.
+    The shards with most work come first, so that all workers end at about the same time.
     """
     undone = _undone(session, scoring)
     if undone and _is_idle(session, scoring, undone):
@@ -117,8 +135,8 @@ def enqueue_undone(session: Session, scoring: Scoring) -> bool:
 
 
 def _is_idle(session: Session, scoring: Scoring, undone: Sequence[int]) -> bool:
-    """Tell whether work on a scoring begins, or begins again; not so between two stages of it."""
-    if current(session) is not scoring or (scoring.completed_at and scoring.completed_at >= scoring.started_at):
+    """Return whether work on a scoring begins now, or begins again; False between two of its stages."""
+    if current(session) is not scoring or is_complete(scoring):
         return True
     if not _shards_with_a_job(session, OPEN).isdisjoint(undone):
         return False
@@ -126,36 +144,44 @@ def _is_idle(session: Session, scoring: Scoring, undone: Sequence[int]) -> bool:
     return last is None or last < now() - _PAUSE
 
 
-def complete(session: Session, scoring: Scoring, agreement: dict[str, float | None]) -> None:
-    """Note that all of the pool is scored, and how steady the ranking is: from now on this scoring ranks."""
+def complete(session: Session, scoring: Scoring, agreement: dict[str, Any] | None) -> None:
+    """Let this scoring rank the pool from now on, and enqueue the removal of those that it supersedes.
+
+    Args:
+        session: a writing session.
+        scoring: all its shards are done.
+        agreement: by measure, how far the rankings by two halves of the passes agree, in [0, 1] (``models.agreement``).
+    """
     finished = now()
-    if scoring.completed_at is None or scoring.completed_at < scoring.started_at:
+    if not is_complete(scoring):
         scoring.seconds = (finished - scoring.started_at).total_seconds()
     scoring.completed_at, scoring.agreement = finished, agreement
+    jobs.enqueue(session, JobKind.REMOVE_SUPERSEDED)
 
 
-def halves_of(session: Session, scoring: Scoring, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the scores by each half of the passes of all patches that met them, in the order of the patches' ids.
+def is_complete(scoring: Scoring) -> bool:
+    """Return whether no work has begun on a scoring since it was completed."""
+    return scoring.completed_at is not None and scoring.completed_at >= scoring.started_at
 
-    Returns:
-        Two arrays (N,) in nats; NaN where a release of before did not keep them.
-    """
-    statement = select(Score.first_half, Score.second_half).where(
-        Score.scoring_id == scoring.id, Score.measure == measure, Score.surveyed == false()
+
+def monte_carlo_patches(session: Session, scoring: Scoring, measure: str) -> NDArray[np.int64]:
+    """Return the ids (N,) of the patches that all T passes have scored by this measure, ascending."""
+    statement = select(Score.patch_id).where(
+        Score.scoring_id == scoring.id, Score.measure == measure, Score.screening == false()
     )
-    rows = session.execute(statement.order_by(Score.patch_id).execution_options(yield_per=PAGE))
-    pages = [np.array(page, dtype=np.float64) for page in rows.partitions()]  # not all rows at once: there are millions
-    found: NDArray[np.float64] = np.concatenate([np.empty((0, 2)), *pages])
-    return found[:, 0], found[:, 1]
+    rows = session.scalars(statement.order_by(Score.patch_id).execution_options(yield_per=PAGE))
+    # Page by page: a million ids as an array take 8 MB, as rows of the ORM some hundred.
+    pages = [np.array(page, dtype=np.int64) for page in rows.partitions()]
+    return np.concatenate([np.empty(0, dtype=np.int64), *pages])
 
 
 def mark_done(session: Session, shard_id: int, seconds: float) -> bool:
-    """Note that a shard is scored; whoever ends the last one of a scoring has them put together.
+    """Note that a shard is scored; after the last one, enqueue the job that plans the next stage or completes.
 
     Returns:
-        False if another attempt was faster, whose scores stand.
+        False if a concurrent attempt was faster; its scores are kept.
     """
-    # Locked (by PostgreSQL; SQLite has one writer anyway): the last two shards may end at once.
+    # Locked on PostgreSQL (SQLite has one writer anyway): the last two shards may end at once.
     shard = session.get_one(Shard, shard_id)
     session.get_one(Scoring, shard.scoring_id, with_for_update=True)
     session.refresh(shard)
@@ -170,23 +196,25 @@ def mark_done(session: Session, shard_id: int, seconds: float) -> bool:
 
 
 def progress(session: Session, scoring: Scoring) -> Progress:
-    """Say how far a scoring is, over all its shards and stages: one number, whoever works on them."""
+    """Return how far a scoring is, over all its shards, stages and workers."""
     at_work = select(Job).where(Job.kind == JobKind.SCORE_SHARD, Job.state == JobState.RUNNING)
     by_shard = {job.subject["shard_id"]: job for job in session.scalars(at_work)}
     of_scoring = Shard.scoring_id == scoring.id
-    undone = select(Shard.id, _EFFORT).where(of_scoring, Shard.done_at.is_(None), Shard.id.in_(by_shard))
-    running = [(by_shard[shard_id], effort) for shard_id, effort in session.execute(undone)]
+    passes, work = _passes(scoring), _work(scoring)
+    undone = select(Shard.id, passes).where(of_scoring, Shard.done_at.is_(None), Shard.id.in_(by_shard))
+    running = [(by_shard[shard_id], of_shard) for shard_id, of_shard in session.execute(undone)]
     sums = select(
-        func.sum(_WORK),
-        func.sum(case((Shard.done_at.is_not(None), _WORK), else_=0)),
-        func.sum(case((Shard.seconds.is_not(None), _WORK), else_=0)),
+        func.sum(work),
+        func.sum(case((Shard.done_at.is_not(None), work), else_=0)),
+        func.sum(case((Shard.seconds.is_not(None), work), else_=0)),
         func.sum(Shard.seconds),
     )
     total, done, paced, worked_s = (value or 0 for value in session.execute(sums.where(of_scoring)).one())
     patches = pool_size(session, scoring)
-    pending = select(func.sum(Shard.patch_count)).where(of_scoring, Shard.evaluated == false())
-    total += min(1.0, _EXPECTED_CONTESTED * scoring.share) * (session.scalar(pending) or 0) * scoring.passes
-    under_way = sum(job.done * effort for job, effort in running)
+    pending = select(func.sum(Shard.patch_count)).where(of_scoring, Shard.shortlist_planned == false())
+    shortlist_share = min(1.0, _EXPECTED_SHORTLIST * scoring.shortlist_share)
+    total += shortlist_share * (session.scalar(pending) or 0) * scoring.passes
+    under_way = sum(job.done * of_shard for job, of_shard in running)
     done, paced = done + under_way, paced + under_way
     worked_s += sum((now() - job.started_at).total_seconds() for job, _ in running if job.started_at is not None)
     eta_s = worked_s / paced * (total - done) / len(running) if running and paced else None
@@ -194,16 +222,16 @@ def progress(session: Session, scoring: Scoring) -> Progress:
 
 
 def is_under_way(session: Session) -> bool:
-    """Tell whether any work on a scoring waits or runs."""
+    """Return whether any job of a scoring is queued or running."""
     return jobs.is_open(session, JobKind.SCORE_POOL) or jobs.is_open(session, JobKind.SCORE_SHARD)
 
 
 def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> Job | None:
-    """Enqueue the scoring of the pool if this version, the champion, has not scored all of it by these settings.
+    """Enqueue the scoring of the pool if this version, the champion, has not scored all of it with these settings.
 
-    Whoever promotes a version or tiles a scene enqueues the scoring too, but finds the running job when there is one,
-    which may be past the point; and a champion moved in MLflow's own page is noticed by nobody else. A scoring that
-    failed is left to people: it would fail again.
+    Promotions and tiled scenes enqueue the scoring themselves, but a job that is running then may miss them; and only
+    this notices that the champion was moved in MLflow's own page. A scoring that failed would fail again, and one that
+    was cancelled is not wanted: a person has to retry them.
     """
     last = jobs.last_of(session, JobKind.SCORE_POOL)
     if not _has_pool(session) or (last is not None and last.state in {JobState.FAILED, JobState.CANCELLED}):
@@ -212,11 +240,21 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     if scoring is not None and not unplanned(session, scoring):
         undone = _undone(session, scoring)
         with_a_job = _shards_with_a_job(session, (*OPEN, JobState.FAILED, JobState.CANCELLED))
-        left_to_others = undone and with_a_job.issuperset(undone)
-        is_done = not undone and is_evaluated(session, scoring, settings.mc_shortlist_share)
-        if left_to_others or (is_done and scoring == newest(session)):
+        have_jobs = undone and with_a_job.issuperset(undone)
+        is_done = not undone and is_shortlist_planned(session, scoring, settings.mc_shortlist_share)
+        if have_jobs or (is_done and scoring == newest(session)):
             return None
     return jobs.enqueue(session, JobKind.SCORE_POOL)
+
+
+def _passes(scoring: Scoring) -> ColumnElement[int]:
+    """Return how many passes a shard of this scoring spends on each patch."""
+    return case((Shard.kind == ShardKind.SCREENING, 1), else_=scoring.passes)
+
+
+def _work(scoring: Scoring) -> ColumnElement[int]:
+    """Return the work of a shard of this scoring: patches times passes."""
+    return Shard.patch_count * _passes(scoring)
 
 
 def _shards_with_a_job(session: Session, states: Sequence[JobState]) -> set[int]:
@@ -225,9 +263,9 @@ def _shards_with_a_job(session: Session, states: Sequence[JobState]) -> set[int]
 
 
 def _undone(session: Session, scoring: Scoring) -> Sequence[int]:
-    """Return the ids of the shards that are not done, those of most work first."""
+    """Return the ids of the shards that are not done, those with most work first."""
     statement = select(Shard.id).where(Shard.scoring_id == scoring.id, Shard.done_at.is_(None))
-    return session.scalars(statement.order_by(_WORK.desc(), Shard.id)).all()
+    return session.scalars(statement.order_by(_work(scoring).desc(), Shard.id)).all()
 
 
 def _has_pool(session: Session) -> bool:

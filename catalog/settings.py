@@ -8,10 +8,20 @@ names (`catalog.settings_guide` spells them out). The first setting of each grou
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+    with_config,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import TypedDict
 
 from catalog.settings_checks import (
     absolute_unless_url,
@@ -38,6 +48,25 @@ class Strategy(StrEnum):
     ENTROPY_TOP10 = "entropy_top10"
     ENTROPY_MEAN = "entropy_mean"
     MUTUAL_INFORMATION = "mutual_information"
+
+
+@with_config(ConfigDict(extra="forbid"))
+class ClassSetting(TypedDict):
+    """One class: ``name``, ``value`` in masks, ``colour`` as #rrggbb; ``precedence`` is the value unless given."""
+
+    name: str
+    value: int
+    colour: str
+    precedence: NotRequired[int]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class ClassSchemeSetting(TypedDict):
+    """The classes of an installation; `services.class_scheme` checks them and says what they mean."""
+
+    classes: list[ClassSetting]
+    unknown: NotRequired[ClassSetting]
+    foreground: NotRequired[str]
 
 
 class Settings(BaseSettings):
@@ -99,12 +128,13 @@ class Settings(BaseSettings):
     registered_model: str = Field("glacier-segmenter", description="Name of the model in the MLflow registry.")
     experiment: str = Field("glacier-active-learning", description="Name of the MLflow experiment.")
 
-    patch_size_px: int = Field(
-        512,
-        ge=32,
-        description="Side of a patch, unless the scene names its own.",
-        json_schema_extra={"group": "Patches and channels"},
+    class_scheme: ClassSchemeSetting | None = Field(
+        None,
+        description="Classes of this installation, as a table (docs/settings.md); `null`: background, clean ice and "
+        "debris-covered ice. Stored with the first scene; afterwards a setting that says otherwise is refused.",
+        json_schema_extra={"group": "Classes, patches and channels"},
     )
+    patch_size_px: int = Field(512, ge=32, description="Side of a patch, unless the scene names its own.")
     patch_overlap_px: int = Field(0, ge=0, description="Overlap of neighbouring patches.")
     min_valid_share: float = Field(
         0.1, ge=0, le=1, description="A patch with a smaller share of valid pixels is never proposed."
@@ -122,7 +152,9 @@ class Settings(BaseSettings):
         json_schema_extra={"group": "The network and its training"},
     )
     head: Literal["multiclass", "binary", "two_binaries"] | None = Field(
-        None, description="Task head: all classes, glacier against background, or two networks, debris winning."
+        None,
+        description="Task head: all classes, foreground (glacier) against background, or a network for each class, the "
+        "higher precedence winning.",
     )
     input_normalization: Literal["dataset", "patch"] | None = Field(
         None, description="Normalise by the statistics of the pool or of each patch."
@@ -266,16 +298,6 @@ class Settings(BaseSettings):
         given = read_given(settings_cls.model_fields, arguments)
         values = {name: item.value for name, item in given.items() if name not in arguments}
         return init_settings, InitSettingsSource(settings_cls, values)
-
-    @model_validator(mode="after")
-    def _refuse_a_ranking_that_needs_all_passes(self) -> Self:
-        if self.round_strategy is Strategy.MUTUAL_INFORMATION and self.mc_shortlist_share < 1:
-            raise ValueError(
-                f"round_strategy is mutual_information, and mc_shortlist_share {self.mc_shortlist_share:g}; one pass "
-                "without dropout gives no mutual information, so that all patches need all passes: set "
-                f"{variable('mc_shortlist_share')}=1"
-            )
-        return self
 
     # The last of the validators, since pydantic lets each take in those before it.
     @model_validator(mode="wrap")

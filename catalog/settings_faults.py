@@ -35,8 +35,6 @@ def faults(settings: type[BaseSettings], error: ValidationError, values: Mapping
 def _fault(
     settings: type[BaseSettings], item: ErrorDetails, given: Mapping[str, Given], values: Mapping[str, Any]
 ) -> str:
-    if not item["loc"]:  # settings that do not go together
-        return _said(item)
     name, *inner = map(str, item["loc"])
     source = given.get(name)
     if source is not None and source.fault:

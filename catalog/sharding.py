@@ -1,7 +1,8 @@
 """How the scoring of the pool is cut into shards, each scored by a job of its own.
 
-A large pool is surveyed first, by one pass without dropout. All passes are then spent on the patches that it leaves
-contested, in shards of a further stage; a small pool meets all passes at once.
+A large pool is scored in two stages. A screening pass, deterministic because it drops nothing, scores every patch. The
+patches that it ranks highest make the shortlist, which all T passes of Monte Carlo dropout score again, in shards of a
+further stage. A small pool skips the screening: all of it gets all T passes.
 """
 
 import math
@@ -13,104 +14,134 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
-from catalog.records import Patch, Scene, SceneRole, SceneState, Score, Scoring, Shard
-from catalog.settings import Strategy
+from catalog.records import Patch, Scene, SceneRole, SceneState, Score, Scoring, Shard, ShardKind
 
-# Each is a row and a job, which the clock goes through every few seconds.
+# Each shard is a row and a job, and the clock looks at all open jobs every few seconds.
 MOST_SHARDS: Final = 2000
 
-SURVEYED: Final = (Strategy.ENTROPY_TOP10, Strategy.ENTROPY_MEAN)
-"""The rankings that a survey prepares. Mutual information is what passes disagree on: one pass knows nothing of it."""
-SURVEY: Final = 0  # passes of a survey, which drop anything
-_SURVEY_SPEED: Final = 8  # its shards are so much larger than those of all passes
-_LEAST: Final = 1e-9  # nats; what a survey scores lower is without data, or beyond doubt
+SCREENED_MEASURES: Final = ("entropy_top10", "entropy_mean")
+"""The measures that one deterministic pass gives. Mutual information, how far T passes disagree, is not among them."""
+
+_SCREENING_SPEED: Final = 8  # a shard of the screening pass holds eight times the pixels: one pass instead of twenty
+_LOWEST_SHORTLISTED: Final = 1e-9  # nats; a lower score means no data, or no uncertainty at all
 
 
 def plan(session: Session, scoring: Scoring, pixels: int, share: float) -> None:
-    """Cut the ready scenes of the pool that this scoring knows nothing of into shards.
+    """Add shards for the ready scenes of the pool that this scoring has none for yet.
 
-    A shard is made of whole rows of patches. Those of a scene are about equally large. If all these scenes are more
-    than one shard, they are surveyed first; see :func:`plan_contested`.
+    A shard is made of whole rows of patches; the shards of a scene are about equally large. If these scenes are larger
+    than one shard, they are screened first, and :func:`plan_shortlist` follows.
 
     Args:
         session: a writing session.
-        scoring: to plan.
-        pixels: about so many in a shard that meets all passes; more in a pool so large that there would be thousands.
-        share: of the pool, what all passes are to be spent on; 1: no survey.
+        scoring: gets the shards.
+        pixels: pixels of a Monte Carlo shard, roughly; larger if the pool would make more than ``MOST_SHARDS``.
+        share: share of the screened patches that gets all T passes, in (0, 1]; 1 leaves out the screening.
     """
     scenes = {scene.id: scene for scene in unplanned(session, scoring)}
     rows = _rows_of_patches(session, Patch.scene_id.in_(scenes))
     if share < 1 and sum(_pixels(scene, scene.patch_count) for scene in scenes.values()) > pixels:
-        scoring.share = min(scoring.share, share)
-        survey = partial(Shard, scoring_id=scoring.id, stage=0, passes=SURVEY, evaluated=False)
-        _cut(session, survey, scenes, rows, _SURVEY_SPEED * pixels)
+        scoring.shortlist_share = min(scoring.shortlist_share, share)
+        screening = partial(_shard, scoring, stage=0, kind=ShardKind.SCREENING, shortlist_planned=False)
+        _cut(session, screening, scenes, rows, _SCREENING_SPEED * pixels)
     else:
-        _cut(session, partial(Shard, scoring_id=scoring.id, stage=0, passes=scoring.passes), scenes, rows, pixels)
+        _cut(session, partial(_shard, scoring, stage=0, kind=ShardKind.MONTE_CARLO), scenes, rows, pixels)
 
 
-def plan_contested(session: Session, scoring: Scoring, pixels: int, share: float) -> bool:
-    """After a survey, cut what it leaves contested into the shards of a further stage; tell whether that was to do.
+def plan_shortlist(session: Session, scoring: Scoring, pixels: int, share: float) -> bool:
+    """Add the shards of the next stage, which give all T passes to the shortlist of the screening pass.
 
-    Contested are the patches that rank in this share of the survey by any measure that it prepares: nearly all that all
-    passes would rank in the top tenth are in the top fifth of a survey (docs/benchmarks.md). A scene that comes later
-    is a survey of its own. When the share has grown, the next patches of all surveys are taken.
+    On the shortlist are the patches that rank within ``share`` by any of the ``SCREENED_MEASURES``: nearly all patches
+    that T passes would rank in the top tenth are in the top fifth of the screening pass (docs/benchmarks.md). Scenes
+    that were added later have a shortlist of their own. If the share has grown, the next patches of all scenes follow.
 
     Args:
         session: a writing session.
         scoring: all its shards are done.
-        pixels: as of :func:`plan`.
-        share: of the pool, what all passes are to be spent on.
+        pixels: as in :func:`plan`.
+        share: as in :func:`plan`.
+
+    Returns:
+        False if the shortlist for this share had been planned before.
     """
-    if is_evaluated(session, scoring, share):
+    if is_shortlist_planned(session, scoring, share):
         return False
-    surveys = select(Shard.scene_id).where(Shard.scoring_id == scoring.id, Shard.passes == SURVEY)
-    new, old = surveys.where(Shard.evaluated == false()), surveys.where(Shard.evaluated == true())
+    screened = select(Shard.scene_id).where(Shard.scoring_id == scoring.id, Shard.kind == ShardKind.SCREENING)
+    new = screened.where(Shard.shortlist_planned == false())
+    old = screened.where(Shard.shortlist_planned == true())
     is_new, is_old = (bool(session.scalar(select(which.exists()))) for which in (new, old))
-    # Of the first survey all patches: looking at the scene of every score takes seconds in a pool of a million.
-    among = [Patch.scene_id.in_(new)] if is_old and share <= scoring.share else []
-    left = share if is_new else (share - scoring.share) / (1 - scoring.share)
-    contested_from = {measure.value: _score_at(session, scoring, measure, left, among) for measure in SURVEYED}
+    # Without a condition if all scenes are new: looking up the scene of a million scores takes seconds.
+    among = [Patch.scene_id.in_(new)] if is_old and share <= scoring.shortlist_share else []
+    left = share if is_new else (share - scoring.shortlist_share) / (1 - scoring.shortlist_share)
+    shortlist_from = {name: _lowest_on_shortlist(session, scoring, name, left, among) for name in SCREENED_MEASURES}
     last = session.scalar(select(func.max(Shard.stage)).where(Shard.scoring_id == scoring.id)) or 0
-    rows = _rows_of_patches(session, and_(*among, _is_contested(scoring.id, contested_from)))
+    rows = _rows_of_patches(session, and_(*among, _is_on_shortlist(scoring.id, shortlist_from)))
     scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(rows)))}
-    contested = partial(Shard, scoring_id=scoring.id, stage=last + 1, passes=scoring.passes)
-    _cut(session, partial(contested, contested_from=contested_from), scenes, rows, pixels)
-    session.execute(update(Shard).where(Shard.scoring_id == scoring.id).values(evaluated=True))
-    scoring.share = share
+    finer = partial(_shard, scoring, stage=last + 1, kind=ShardKind.MONTE_CARLO, shortlist_from=shortlist_from)
+    _cut(session, finer, scenes, rows, pixels)
+    session.execute(update(Shard).where(Shard.scoring_id == scoring.id).values(shortlist_planned=True))
+    scoring.shortlist_share = share
     return True
 
 
-def is_evaluated(session: Session, scoring: Scoring, share: float) -> bool:
-    """Tell whether what surveys leave contested, with this share, is planned; also when there was no survey."""
-    return scoring.share >= share and not session.scalar(
-        select(exists().where(Shard.scoring_id == scoring.id, Shard.evaluated == false()))
+def is_shortlist_planned(session: Session, scoring: Scoring, share: float) -> bool:
+    """Return whether the shortlist for this share has been planned; True without a screening pass."""
+    return scoring.shortlist_share >= share and not session.scalar(
+        select(exists().where(Shard.scoring_id == scoring.id, Shard.shortlist_planned == false()))
     )
 
 
-def _score_at(
-    session: Session, scoring: Scoring, measure: Strategy, share: float, among: Sequence[ColumnElement[bool]]
+def unplanned(session: Session, scoring: Scoring) -> Sequence[Scene]:
+    """Return the ready scenes of the pool that have no shard in this scoring."""
+    planned = select(Shard.scene_id).where(Shard.scoring_id == scoring.id)
+    statement = select(Scene).where(
+        Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(planned)
+    )
+    return session.scalars(statement.order_by(Scene.id)).all()
+
+
+def patches_of(session: Session, shard: Shard) -> Sequence[Patch]:
+    """Return the patches of a shard that still need its scores, row by row.
+
+    Patches of a shortlist leave it as soon as their scores by all T passes are stored.
+    """
+    statement = select(Patch).where(
+        Patch.scene_id == shard.scene_id, Patch.row_off.between(shard.first_row, shard.last_row)
+    )
+    if shard.shortlist_from is not None:
+        statement = statement.where(_is_on_shortlist(shard.scoring_id, shard.shortlist_from))
+    return session.scalars(statement.order_by(Patch.row_off, Patch.col_off)).all()
+
+
+def _shard(scoring: Scoring, **values: object) -> Shard:
+    return Shard(scoring_id=scoring.id, **values)
+
+
+def _lowest_on_shortlist(
+    session: Session, scoring: Scoring, measure: str, share: float, among: Sequence[ColumnElement[bool]]
 ) -> float:
-    """The score of the last patch that ranks in a share of those that are only surveyed; 0 if the share is all."""
+    """Return the lowest score within this share of the patches that are only screened; 0 for a share of 1."""
     if share == 1:
         return 0.0
-    surveyed = select(Score.value).where(
-        Score.scoring_id == scoring.id, Score.measure == measure.value, Score.surveyed == true()
+    screened = select(Score.value).where(
+        Score.scoring_id == scoring.id, Score.measure == measure, Score.screening == true()
     )
     for which in among:
-        surveyed = surveyed.where(Score.patch_id.in_(select(Patch.id).where(which)))
-    count = session.scalar(select(func.count()).select_from(surveyed.subquery())) or 0
-    ranking = surveyed.order_by(Score.value.desc(), Score.patch_id.desc())
-    return max(session.scalar(ranking.offset(max(0, math.ceil(share * count) - 1)).limit(1)) or 0.0, _LEAST)
+        screened = screened.where(Score.patch_id.in_(select(Patch.id).where(which)))
+    count = session.scalar(select(func.count()).select_from(screened.subquery())) or 0
+    ranking = screened.order_by(Score.value.desc(), Score.patch_id.desc())
+    last = session.scalar(ranking.offset(max(0, math.ceil(share * count) - 1)).limit(1))
+    return max(last or 0.0, _LOWEST_SHORTLISTED)
 
 
-def _is_contested(scoring_id: int, contested_from: Mapping[str, float]) -> ColumnElement[bool]:
-    """Of a patch: a survey scores it so high by one of the measures."""
-    high = or_(*(and_(Score.measure == measure, Score.value >= value) for measure, value in contested_from.items()))
-    return exists().where(Score.scoring_id == scoring_id, Score.patch_id == Patch.id, Score.surveyed == true(), high)
+def _is_on_shortlist(scoring_id: int, shortlist_from: Mapping[str, float]) -> ColumnElement[bool]:
+    """Return the condition that a screening score of a patch reaches the shortlist by any measure."""
+    high = or_(*(and_(Score.measure == measure, Score.value >= value) for measure, value in shortlist_from.items()))
+    return exists().where(Score.scoring_id == scoring_id, Score.patch_id == Patch.id, Score.screening == true(), high)
 
 
 def _rows_of_patches(session: Session, which: ColumnElement[bool]) -> dict[int, dict[int, int]]:
-    """By scene where the rows of some patches begin, and how many of them each holds."""
+    """Return the number of patches by scene and by the row of pixels where they begin."""
     statement = select(Patch.scene_id, Patch.row_off, func.count()).where(which).group_by(Patch.scene_id, Patch.row_off)
     counted = session.execute(statement.order_by(Patch.scene_id, Patch.row_off)).all()
     return {
@@ -126,11 +157,11 @@ def _cut(
     rows: Mapping[int, Mapping[int, int]],
     pixels: int,
 ) -> None:
-    """Add the shards of scenes, of whose rows of patches it is given how many each holds."""
+    """Add shards of about ``pixels`` pixels; ``rows`` holds the number of patches by scene and row."""
     sizes = {scene_id: _pixels(scenes[scene_id], sum(of_scene.values())) for scene_id, of_scene in rows.items()}
     pixels = max(pixels, sum(sizes.values()) // MOST_SHARDS)
     for scene_id, of_scene in rows.items():
-        for of_shard in _shared_out(of_scene, max(1, round(sizes[scene_id] / pixels))):
+        for of_shard in _split_rows(of_scene, max(1, round(sizes[scene_id] / pixels))):
             place = {"scene_id": scene_id, "first_row": min(of_shard), "last_row": max(of_shard)}
             session.add(shard(**place, patch_count=sum(of_shard.values())))
     session.flush()
@@ -140,30 +171,11 @@ def _pixels(scene: Scene, patches: int) -> int:
     return patches * scene.patch_size_px**2
 
 
-def unplanned(session: Session, scoring: Scoring) -> Sequence[Scene]:
-    """Return the ready scenes of the pool that a scoring knows nothing of."""
-    planned = select(Shard.scene_id).where(Shard.scoring_id == scoring.id)
-    statement = select(Scene).where(
-        Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(planned)
-    )
-    return session.scalars(statement.order_by(Scene.id)).all()
-
-
-def _shared_out(rows: Mapping[int, int], shards: int) -> Iterable[dict[int, int]]:
-    """Share rows out to at most so many shards, in their order, by how many patches come before them."""
-    total, before, shard_of = sum(rows.values()), 0, {}
+def _split_rows(rows: Mapping[int, int], parts: int) -> Iterable[dict[int, int]]:
+    """Split rows, in their order, into at most this many parts of about equally many patches."""
+    total, before, part_of = sum(rows.values()), 0, {}
     for row, count in rows.items():
-        shard_of[row] = before * shards // total
+        part_of[row] = before * parts // total
         before += count
-    for _, of_shard in groupby(rows, key=shard_of.__getitem__):
-        yield {row: rows[row] for row in of_shard}
-
-
-def patches_of(session: Session, shard: Shard) -> Sequence[Patch]:
-    """Return the patches of a shard, row by row."""
-    statement = select(Patch).where(
-        Patch.scene_id == shard.scene_id, Patch.row_off.between(shard.first_row, shard.last_row)
-    )
-    if shard.contested_from is not None:
-        statement = statement.where(_is_contested(shard.scoring_id, shard.contested_from))
-    return session.scalars(statement.order_by(Patch.row_off, Patch.col_off)).all()
+    for _, of_part in groupby(rows, key=part_of.__getitem__):
+        yield {row: rows[row] for row in of_part}

@@ -21,11 +21,11 @@ from cli.api_client import POLL_S, ApiClient
 from cli.everest import everest_scenes
 from cli.output import console
 from cli.report import write_report
-from cli.round_record import RoundRecord
+from cli.round_record import RoundRecord, told_apart
 from cli.running import running_settings
 from cli.scene_commands import register_here
 from cli.simulated_annotator import SimulatedAnnotator, sign_in
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.everest import prepare
 from imagery.grid import Window
@@ -158,7 +158,7 @@ def _run_round(api: ApiClient, annotator: SimulatedAnnotator, number: int) -> Ro
 def _annotator(catalog: Catalog, api: ApiClient) -> SimulatedAnnotator:
     """Give the simulated annotator an account, the truth of the pool, and the places of its patches."""
     everest = prepare(catalog.settings.scene_root / "everest")
-    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid)
+    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid, GLACIER_SCHEME)
     pool = next(scene for scene in api.get("scenes") if scene["role"] == "pool")
     settings = catalog.settings
     administrator = LabelStudio(settings.label_studio_url, catalog.secrets.label_studio_token)
@@ -166,7 +166,7 @@ def _annotator(catalog: Catalog, api: ApiClient) -> SimulatedAnnotator:
         administrator, settings.label_studio_url, settings.simulated_annotator_email, secrets.token_urlsafe(16)
     )
     project_id = connect(catalog, administrator)
-    return SimulatedAnnotator(studio, project_id, truth, _windows(api, pool["id"]))
+    return SimulatedAnnotator(studio, project_id, truth, _windows(api, pool["id"]), GLACIER_SCHEME)
 
 
 def _windows(api: ApiClient, scene_id: int) -> dict[int, Window]:
@@ -194,7 +194,8 @@ def _print_table(records: list[RoundRecord], seconds: float) -> None:
     table = Table(
         title="IoU on the held-out test region; gain on the validation region", caption=f"{seconds:.0f} s in all"
     )
-    for name in ("round", "version", "labels", "mean", *(item.name for item in CLASSES), "gain", "gate"):
+    judged = ("mean", *(item.name for item in told_apart(records)))
+    for name in ("round", "version", "labels", *judged, "gain", "gate"):
         table.add_column(name, justify="right")
     for stage in records[0].seconds:
         table.add_column(f"{stage}, s", justify="right")
@@ -204,7 +205,7 @@ def _print_table(records: list[RoundRecord], seconds: float) -> None:
             f"{record.round} {record.strategy}",
             str(record.version),
             str(record.labels),
-            *(_figure(record.iou["test"][name]) for name in ("mean", *(item.name for item in CLASSES))),
+            *(_figure(record.iou["test"][name]) for name in judged),
             "–" if gain is None else f"{gain:+.3f}",
             "promoted" if record.promoted else "kept",
             *(f"{took:.1f}" for took in record.seconds.values()),

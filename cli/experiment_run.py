@@ -1,4 +1,4 @@
-"""One experiment from the command line: its ground, its progress for people, its files."""
+"""Run one experiment from the command line: its study areas, its progress display, its files."""
 
 import hashlib
 import json
@@ -60,27 +60,27 @@ def _areas(scenes: Sequence[str], example: Example | None, folder: Path) -> list
 
 
 def _target(folder: Path, areas: Sequence[StudyArea], choices: Choices) -> Path:
-    """Make the folder of the results: one for each ground and each set of choices, named so that people know it."""
+    """Make and return the folder of the results, one for each set of study areas and options."""
     identity = json.dumps([[area.source.to_json() for area in areas], asdict(choices)])
-    ground = areas[0].name if len(areas) == 1 else f"{len(areas)}-scenes"
-    target = folder / "results" / f"{ground}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    name = areas[0].name if len(areas) == 1 else f"{len(areas)}-scenes"
+    target = folder / "results" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     target.mkdir(parents=True, exist_ok=True)
     return target
 
 
 def _conditions(findings: Findings, areas: Sequence[StudyArea], choices: Choices) -> list[str]:
-    """Say on what ground and with what networks the findings were made."""
+    """Return lines about the study areas, the windows and the networks behind the findings."""
     named = {"depth": choices.depth, "width": choices.width}
     shape = "".join(f", {name} {value}" for name, value in named.items() if value is not None)
-    kind = f"{choices.split} split" if set(findings.divisions) == {""} else "held-out ground"
+    kind = f"{choices.split} split" if set(findings.divisions) == {""} else "held-out thirds"
     windows = [
         f"Windows{f', {name}' if name else ''}: "
         + ", ".join(f"{len(places)} for {part}" for part, places in division.named().items())
         for name, division in findings.divisions.items()
     ]
     return [
-        f"Ground: {', '.join(area.name for area in areas)}, in windows of {choices.patch_size_px} px with glacier in "
-        f"at least a tenth; {kind}.",
+        f"Study area: {', '.join(area.name for area in areas)}, in windows of {choices.patch_size_px} px with glacier "
+        f"in at least a tenth; {kind}.",
         *(f"{line}." for line in windows),
         f"Networks: architecture {choices.architecture}{shape}, {choices.steps} steps, {choices.seeds} seeds, rare "
         "classes not favoured.",

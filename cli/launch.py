@@ -33,7 +33,7 @@ def main(file: Path, name: str) -> None:
             print(f"An earlier start was stopped while making {database}; it is now {aside}, a new one is made.")
             sys.stdout.flush()
     os.chdir(program["cwd"])
-    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606 - there is no shell on purpose
+    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606 - our own programs, from a file of ours
 
 
 def _hold(lock: Path) -> None:

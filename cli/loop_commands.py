@@ -22,7 +22,7 @@ def round_group(context: click.Context, strategy: str | None, size: int | None, 
         with catalog.write() as session:
             how = Strategy(strategy) if strategy else settings.round_strategy
             opened = rounds.open_round(session, settings, how, size or settings.round_size, seed)
-        click.echo(f"Round {opened.id} ({opened.strategy.value}, {opened.size} patches) is being chosen and published.")
+        click.echo(f"Round {opened.id} ({opened.strategy}, {opened.size} patches) is being chosen and published.")
 
 
 @round_group.command()

@@ -65,8 +65,11 @@ def main() -> None:
 def up() -> None:
     """Start everything and keep it running until Ctrl-C."""
     from cli.processes import up as run_up
+    from services.strategies import check_settings
 
-    run_up(Settings())
+    settings = Settings()
+    check_settings(settings)
+    run_up(settings)
 
 
 @main.command()

@@ -12,6 +12,8 @@ from typing import IO, Self
 
 import click
 
+from catalog.database import Database
+from catalog.errors import ConflictError
 from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
 from cli.errors import StartError
@@ -23,6 +25,7 @@ from cli.running import lock_file, published
 from cli.supervisor import FOLDER, Supervisor
 from cli.watch import Watch, tail
 from labeling import server as label_studio
+from services.class_scheme import agreed_scheme
 
 _INTERVAL_S = 0.5
 _LOCK_S = 1.0  # a command that asks whether the system runs holds the lock for a moment
@@ -48,10 +51,23 @@ def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
         _prepare_folders(settings)
         say("Bringing the database to the newest schema")
         _run_to_its_end(migration(settings, environ=os.environ, cwd=Path.cwd()), data_dir(settings, "logs"))
+        _check_classes(settings)
         processes = plan(settings, secrets, label_studio_program=program, environ=os.environ, cwd=Path.cwd())
         say(f"Starting {', '.join(process.name for process in processes)}")
         with published(settings), _Interrupts() as interrupts:
             _supervise(settings, secrets, processes, interrupts, say)
+
+
+def _check_classes(settings: Settings) -> None:
+    """Refuse a setting that contradicts the classes of this installation before anything runs by it."""
+    database = Database(settings.database_url)
+    try:
+        with database.read() as session:
+            agreed_scheme(session, settings)
+    except ConflictError as error:
+        raise StartError(str(error)) from error
+    finally:
+        database.dispose()
 
 
 class _Interrupts:

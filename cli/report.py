@@ -26,8 +26,8 @@ from cli.report_pictures import (
     draw_uncertainty,
     read_png,
 )
-from cli.round_record import RoundRecord
-from imagery.classes import CLASSES, LEGEND
+from cli.round_record import RoundRecord, told_apart
+from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
@@ -60,7 +60,7 @@ def write_report(folder: Path, catalog: Catalog, records: Sequence[RoundRecord],
     api = ApiClient(catalog.settings.api_url, catalog.secrets.operator_token)
     test = content.scenes[SceneRole.TEST]
     predicted = api.wait("the map of the test region", lambda: api.file(f"scenes/{test.id}/prediction.tif"))
-    return write_files(folder, content, raster_store(catalog), mask_from_geotiff(predicted))
+    return write_files(folder, content, raster_store(catalog), mask_from_geotiff(predicted, GLACIER_SCHEME))
 
 
 def write_files(folder: Path, content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> Path:
@@ -90,8 +90,8 @@ def write_files(folder: Path, content: Content, store: RasterStore, predicted: N
             title=SCENE_TITLE,
             headline=headline(content),
             content=content,
-            classes=CLASSES,
-            legend=LEGEND,
+            classes=told_apart(content.records),
+            legend=GLACIER_SCHEME.legend,
             served=content.served[-1],
             learning_curve=learning_curve(content),
             stage_times=stage_times(content),
@@ -125,7 +125,9 @@ def headline(content: Content) -> str:
 
 def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> dict[str, Any]:
     scene = content.scenes[SceneRole.TEST]
-    truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)))
+    truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)), GLACIER_SCHEME)
+    if told_apart(content.records) != GLACIER_SCHEME.classes:
+        truth = np.where((truth == BACKGROUND) | (truth == UNKNOWN), truth, np.uint8(1))
     parts = compare(predicted, truth)
     judged = sum(int(covered.sum()) for covered in parts.values())
     return {
@@ -146,7 +148,7 @@ def _pool(content: Content, store: RasterStore) -> dict[str, Any]:
         "width": window.width,
         "true_colour": data_uri(draw_scene(scene)),
         "classes": data_uri(draw_mask(classes)),
-        "uncertainty": data_uri(draw_uncertainty(store, scene, scoring)),
+        "uncertainty": data_uri(draw_uncertainty(store, scene, scoring, len(told_apart(content.records)))),
     }
 
 
@@ -169,7 +171,7 @@ def _tiles(store: RasterStore, patch: LabelledPatch) -> dict[str, str | None]:
     scale = max(1, _TILE_PX // patch.size_px)
     pictures = {name: None if key is None else read_png(store.get(key)) for name, key in patch.view_keys.items()}
     for name, key in (("pre-annotation", patch.preannotation_key), ("label", patch.label_key)):
-        pictures[name] = None if key is None else draw_mask(mask_from_geotiff(store.get(key)))
+        pictures[name] = None if key is None else draw_mask(mask_from_geotiff(store.get(key), GLACIER_SCHEME))
     return {name: None if picture is None else data_uri(picture, scale) for name, picture in pictures.items()}
 
 

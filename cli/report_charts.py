@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from catalog.records import SceneRole
 from cli.report_content import Content
-from imagery.classes import CLASSES
+from cli.round_record import told_apart
 
 _INK: Final = "#334155"
 _REGIONS: Final = {SceneRole.TEST: "#0f4c75", SceneRole.VALIDATION: "#7f9bb8"}
@@ -51,7 +51,7 @@ def learning_curve(content: Content) -> str:
         A data URI. A version that the gate kept back is a hollow circle beside the curve of those that were served.
     """
     means = [(role.value, colour, role, "mean") for role, colour in _REGIONS.items()]
-    classes = [(item.name, item.colour, SceneRole.TEST, item.name) for item in CLASSES]
+    classes = [(item.name, item.colour, SceneRole.TEST, item.name) for item in told_apart(content.records)]
     with rc_context(_STYLE):
         figure = Figure(figsize=(10.4, 3.8), layout="constrained")
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)

@@ -19,7 +19,7 @@ from cli.round_record import RoundRecord
 from models.inference import pick_device
 from services import raster_keys
 from services.scenes import source_of
-from workers.publish_round import UNTRAINED
+from workers.publication import UNTRAINED
 
 SCENE_TITLE = "Mount Everest, Landsat 7 ETM+, 30 October 2000"
 

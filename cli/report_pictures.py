@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catalog.records import Scene, Scoring
-from imagery.classes import BACKGROUND, CLASSES, LEGEND, UNKNOWN
+from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
 from imagery.composites import composites_for, render, uncertainty_heatmap
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
@@ -50,7 +50,7 @@ AGREEMENTS: Final = (RIGHT_GROUND, RIGHT_ICE, CONFUSED, INVENTED, MISSED)
 def draw_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Colour a label mask (h, w) by the legend; returns (h, w, 3) RGB."""
     palette = np.zeros((256, 3), dtype=np.uint8)
-    for entry in LEGEND:
+    for entry in GLACIER_SCHEME.legend:
         palette[entry.value] = entry.rgb
     return palette[mask]
 
@@ -71,8 +71,8 @@ def compare(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[Agre
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"found a predicted map of shape {predicted.shape} for a truth of {truth.shape}")
-    judged = (predicted != UNKNOWN.value) & (truth != UNKNOWN.value)
-    ground, found = truth == BACKGROUND.value, predicted == BACKGROUND.value
+    judged = (predicted != UNKNOWN) & (truth != UNKNOWN)
+    ground, found = truth == BACKGROUND, predicted == BACKGROUND
     same = predicted == truth
     return {
         RIGHT_GROUND: judged & ground & found,
@@ -86,7 +86,7 @@ def compare(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[Agre
 def draw_agreement(parts: dict[Agreement, NDArray[np.bool_]]) -> NDArray[np.uint8]:
     """Draw what `compare` found, (h, w, 3) RGB; pixels that are not judged take the colour of masked/unknown."""
     height, width = next(iter(parts.values())).shape
-    picture: NDArray[np.uint8] = np.full((height, width, 3), UNKNOWN.rgb, dtype=np.uint8)
+    picture: NDArray[np.uint8] = np.full((height, width, 3), GLACIER_SCHEME.unknown.rgb, dtype=np.uint8)
     for kind, covered in parts.items():
         picture[covered] = kind.rgb
     return picture
@@ -105,15 +105,17 @@ def draw_scene(scene: Scene) -> NDArray[np.uint8]:
         return render(reader, source.grid.window, triplet, [tuple(stretch[channel]) for channel in triplet])
 
 
-def draw_uncertainty(store: RasterStore, scene: Scene, scoring: Scoring) -> NDArray[np.uint8]:
+def draw_uncertainty(store: RasterStore, scene: Scene, scoring: Scoring, classes: int) -> NDArray[np.uint8]:
     """Draw the predictive entropy that a scoring left of a scene, (H, W, 3) RGB, dark for certain.
+
+    Its version tells so many classes apart: the entropy reaches the logarithm of their number.
 
     Raises:
         SceneError: There is no such map.
     """
     window = source_of(scene).grid.window
     entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "entropy")), window)
-    return uncertainty_heatmap(entropy, math.log(len(CLASSES)))
+    return uncertainty_heatmap(entropy, math.log(classes))
 
 
 def read_png(data: bytes) -> NDArray[np.uint8]:

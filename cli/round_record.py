@@ -1,6 +1,9 @@
 """What one round of the demonstration brought."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, LabelClass
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,13 @@ class RoundRecord:
     gain: dict[str, dict[str, float | None]]
     champion: int
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def told_apart(records: Sequence[RoundRecord]) -> tuple[LabelClass, ...]:
+    """Return the classes that the versions of the demonstration tell apart, by their value.
+
+    They are those of the glacier scheme or, with a binary head, background and glacier.
+    """
+    if GLACIER_SCHEME.foreground not in records[0].iou["test"]:
+        return GLACIER_SCHEME.classes
+    return GLACIER_SCHEME.background, CLEAN_ICE.model_copy(update={"name": GLACIER_SCHEME.foreground})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.classes import ANNOTATED
+from imagery.classes import ClassScheme
 from imagery.grid import Window
 from labeling.client import LabelStudio
 from labeling.regions import encode_brush
@@ -24,15 +24,22 @@ class SimulatedAnnotator:
         project_id: The project to work in.
         truth: (H, W) uint8 class values of the whole pool scene.
         windows: Patch id to its window in the scene.
+        scheme: The classes of the truth.
     """
 
     def __init__(
-        self, studio: LabelStudio, project_id: int, truth: NDArray[np.uint8], windows: Mapping[int, Window]
+        self,
+        studio: LabelStudio,
+        project_id: int,
+        truth: NDArray[np.uint8],
+        windows: Mapping[int, Window],
+        scheme: ClassScheme,
     ) -> None:
         self._studio = studio
         self._project_id = project_id
         self._truth = truth
         self._windows = windows
+        self._scheme = scheme
 
     def answer_all(self) -> int:
         """Label every task of the project that nobody has answered yet.
@@ -46,14 +53,14 @@ class SimulatedAnnotator:
         waiting = [task for task in self._studio.changed_tasks(self._project_id, None) if not task["annotations"]]
         for task in waiting:
             started = time.monotonic()
-            regions = draw(self._truth[self._windows[task["data"]["patch_id"]].slices])
+            regions = draw(self._truth[self._windows[task["data"]["patch_id"]].slices], self._scheme)
             self._studio.annotate(task["id"], regions, lead_time_s=time.monotonic() - started)
         return len(waiting)
 
 
-def draw(mask: NDArray[np.uint8]) -> Sequence[dict[str, Any]]:
-    """Paint a mask (h, w) as brush regions, one a class; none says that there is no ice."""
-    present = [item for item in ANNOTATED if (mask == item.value).any()]
+def draw(mask: NDArray[np.uint8], scheme: ClassScheme) -> Sequence[dict[str, Any]]:
+    """Paint a mask (h, w) as brush regions, one a class; none says that all of it is background."""
+    present = [item for item in scheme.annotated if (mask == item.value).any()]
     return [encode_brush(mask == item.value, item.name, f"sim-{item.value}") for item in present]
 
 

@@ -1,4 +1,4 @@
-"""The ground that experiments are made on: scenes whose truth is known, registered ones or the two examples."""
+"""The study areas of experiments: scenes whose true classes are known, registered ones or the two examples."""
 
 import fcntl
 import json
@@ -15,6 +15,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene, SceneState
 from imagery import everest
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.grid import footprints_overlap
 from imagery.masks import mask_to_geotiff, rasterize_outlines
@@ -31,28 +32,28 @@ SYNTHETIC_SIDE_PX: Final = 2048
 SYNTHETIC_SEED: Final = 0
 
 EVEREST_CAUTION: Final = (
-    "On the Everest scene glacier outlines are RGI's, but debris is told from clean ice by a rule on red, blue and "
-    "near infrared, which the networks are fed: its IoU says how well that rule is learnt."
+    "On the Everest scene glacier outlines are RGI's, but a rule on red, blue and near infrared separates debris from "
+    "clean ice, and the networks are fed these bands: the debris IoU says how well they learn that rule."
 )
 SYNTHETIC_CAUTION: Final = (
-    "The synthetic truth holds no error, which makes it easier than a real one, for classifiers of single pixels above "
-    "all; and debris lies where the relief says, by design."
+    "The synthetic truth has no errors, which makes it easier than a real one, above all for pixel classifiers; and by "
+    "design the relief decides where debris lies."
 )
 
-_EXAMPLE_FORMAT: Final = 1  # to be raised when a change of the code changes the files of an example
-_KNOWN: Final = "area.json"  # written last: an example that has it is complete
+_EXAMPLE_FORMAT: Final = 1  # raise it when a change of the code changes the files of an example
+_AREA_FILE: Final = "area.json"  # written last: with it, the files of an example are complete
 
 
 @dataclass(frozen=True)
 class StudyArea:
-    """A scene with its truth.
+    """A scene with its true classes.
 
     Attributes:
         name: The scene's name.
-        source: Where its bands are, and its grid.
-        truth: Address of its truth map, on the same grid (`imagery.maps.read_map`).
+        source: Its bands and its grid.
+        truth: URI of the map of its true classes, on the same grid (`imagery.maps.read_map`).
         acquired: Day of the image, if known.
-        caution: What a reader must know of the truth, if anything.
+        caution: What readers of results must know about the truth, if anything.
     """
 
     name: str
@@ -63,15 +64,15 @@ class StudyArea:
 
 
 def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
-    """Find registered scenes, in the order of their registration.
+    """Return registered scenes as study areas, in the order of their registration.
 
     Args:
-        catalog: Where they are registered.
-        names: Their names; without any, all scenes that have outlines.
+        catalog: The catalog that holds the scenes.
+        names: Names of scenes; if empty, all scenes that have outlines.
 
     Raises:
         ConflictError: A name is unknown, a scene is not ready or has no outlines, there is none at all, or two of them
-            share ground: what trains a network would also judge it.
+            overlap: pixels that train a network would also judge it.
     """
     with catalog.read() as session:
         scenes = session.scalars(select(Scene).order_by(Scene.id)).all()
@@ -93,16 +94,16 @@ def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
         for scene in usable
         if not names or scene.name in names
     ]
-    _check_apart(areas)
+    _check_no_overlap(areas)
     return areas
 
 
 def example_area(name: Example, folder: Path) -> StudyArea:
-    """Give an area for users without data: Mount Everest with four bands, or a synthetic scene with all 15 channels.
+    """Return an area for users without data: Mount Everest with four bands, or a synthetic scene with 15 channels.
 
     Args:
-        name: Which.
-        folder: Gets the files, or has them from before.
+        name: The example.
+        folder: Gets the files, unless it has them already.
 
     Raises:
         SceneError: The wheel that carries the Everest scene is not installed.
@@ -110,20 +111,20 @@ def example_area(name: Example, folder: Path) -> StudyArea:
     home = folder / f"{name}-{_EXAMPLE_FORMAT}"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another experiment may be writing the very files
-        known = _read(home / _KNOWN)
-        if known is None:
-            known = _everest(home) if name == "everest" else _synthetic(home)
-            _write(home / _KNOWN, known)
-    return known
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be writing the same files
+        area = _read(home / _AREA_FILE)
+        if area is None:
+            area = _everest(home) if name == "everest" else _synthetic(home)
+            _write(home / _AREA_FILE, area)
+    return area
 
 
-def _check_apart(areas: Sequence[StudyArea]) -> None:
+def _check_no_overlap(areas: Sequence[StudyArea]) -> None:
     for one, other in combinations(areas, 2):
         if footprints_overlap(one.source.grid, other.source.grid):
             raise ConflictError(
-                f"found the scenes {one.name} and {other.name}, which share ground: windows that train a network would "
-                "judge it too; name scenes that lie apart"
+                f"found the scenes {one.name} and {other.name}, which overlap: windows that train a network would "
+                "judge it too; name scenes that do not overlap"
             )
 
 
@@ -131,7 +132,9 @@ def _everest(folder: Path) -> StudyArea:
     scene = everest.prepare(folder)
     source = describe(scene.bands)
     truth = folder / "truth.tif"
-    truth.write_bytes(mask_to_geotiff(rasterize_outlines(scene.outlines, source.grid), source.grid))
+    truth.write_bytes(
+        mask_to_geotiff(rasterize_outlines(scene.outlines, source.grid, GLACIER_SCHEME), source.grid, GLACIER_SCHEME)
+    )
     return StudyArea("everest", source, str(truth), everest.ACQUIRED, EVEREST_CAUTION)
 
 
@@ -146,7 +149,7 @@ def _write(path: Path, area: StudyArea) -> None:
 
 
 def _read(path: Path) -> StudyArea | None:
-    """The example as it was left, unless it is incomplete or its files were moved."""
+    """Return a stored example; None if it is incomplete or a file is missing."""
     if not path.exists():
         return None
     known = json.loads(path.read_text())

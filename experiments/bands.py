@@ -1,4 +1,4 @@
-"""Which channels pay? Bands, elevation and slope, and indices (Baraka et al. 2020, figure 2)."""
+"""Which channels improve the IoU: bands, elevation and slope, indices? (Baraka et al. 2020, figure 2)."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,13 +12,13 @@ from models.importance import FOREST_IMPORTANCE_LINE
 
 REFERENCE: Final = "all bands"
 BAND_SETS: Final = {
-    "SWIR1, NIR, green": ("swir1", "nir", "green"),  # the false colours that show snow and ice to people
+    "SWIR1, NIR, green": ("swir1", "nir", "green"),  # the false-colour composite in which people see snow and ice
     "true colour": ("blue", "green", "red"),
 }
 
 
 def run(study: Study) -> Findings:
-    """Train on every set of channels that the areas can give, and on those that a random forest finds important."""
+    """Train on every set of channels that the areas have, and on the channels that a random forest finds important."""
     sets = dict(_channel_sets(study))
     sets["random-forest features"] = _important_channels(study)
     trials = [[study.network(name, seed, channels=channels) for seed in study.seeds] for name, channels in sets.items()]
@@ -34,10 +34,10 @@ def run(study: Study) -> Findings:
     if absent := [name for name, bands in BAND_SETS.items() if not set(bands) <= set(study.bands)]:
         notes.append(f"Not possible with the bands {', '.join(study.bands)}: {', '.join(absent)}.")
     if SLOPE not in study.channels:
-        notes.append("The areas have no elevation, so that it could not be tried.")
+        notes.append("The areas have no elevation, so its effect could not be measured.")
     return Findings(
         "bands",
-        "Which channels pay? Baraka et al. 2020, figure 2.",
+        "Which channels improve the IoU? Baraka et al. 2020, figure 2.",
         (table,),
         (HOW_TO_READ, *notes),
         bars(table, ICE_IOU),

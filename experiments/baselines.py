@@ -1,4 +1,4 @@
-"""What is a U-Net worth over classifiers of single pixels? (Baraka et al. 2020, table 1; He et al. 2020, table 4)."""
+"""Is a U-Net better than pixel classifiers? (Baraka et al. 2020, table 1; He et al. 2020, table 4)."""
 
 from typing import Any, Final
 
@@ -6,7 +6,7 @@ from experiments import published
 from experiments.estimates import BINARY_SCORES, HOW_TO_READ, ICE_IOU
 from experiments.figures import bars
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value, score_table
-from experiments.pixels import NDSI, NdsiTrial
+from experiments.pixel_trials import NDSI, NdsiTrial
 from experiments.study import Study
 from experiments.trials import Trial
 from models.ndsi import GLACIER
@@ -21,7 +21,7 @@ NDSI_ROW: Final = "NDSI threshold"
 
 
 def run(study: Study) -> Findings:
-    """Fit and train everything on the same windows, all channels."""
+    """Fit all classifiers and train the networks on the same windows, with all channels."""
     kinds: dict[str, list[Trial]] = {
         name: [study.pixel_classifier(baseline, seed) for seed in study.seeds] for name, baseline in CLASSIFIERS.items()
     }
@@ -46,7 +46,7 @@ def run(study: Study) -> Findings:
         note = f"The areas lack a band of the snow index (channels: {', '.join(study.channels)}), so it is left out."
     return Findings(
         "baselines",
-        "What is a U-Net worth over what sees single pixels? Baraka et al. 2020, table 1; He et al. 2020, table 4.",
+        "Is a U-Net better than pixel classifiers? Baraka et al. 2020, table 1; He et al. 2020, table 4.",
         tuple(tables),
         (
             HOW_TO_READ,
@@ -59,7 +59,7 @@ def run(study: Study) -> Findings:
 
 
 def _sweep(result: dict[str, Any]) -> Table:
-    """Table 4 of He et al., on the test windows."""
+    """Return table 4 of He et al., measured on the test windows."""
     fields = dict(zip(BINARY_SCORES, ("missed_alarm", "false_alarm", "overall_accuracy", "kappa"), strict=True))
     rows = []
     for scores in result["sweep"]:

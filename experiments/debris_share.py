@@ -18,11 +18,11 @@ _COLOURS: Final = dict(zip(COMPARED, (COLOURS["glacier IoU"], COLOURS["debris Io
 
 
 def run(study: Study) -> Findings:
-    """Judge the binary and the multiclass network on test windows with ever more debris."""
+    """Score the binary and the multiclass network on test windows with more than a share of debris, for each share."""
     trials = [study.network(name, seed, head=HEADS[name]) for name in COMPARED for seed in study.seeds]
     found = iter(study.run(trials))
     results = {name: [next(found) for _ in study.seeds] for name in COMPARED}
-    shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN.value) for mask in study.masks("test")])
+    shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN) for mask in study.masks("test")])
     rows = []
     for threshold in published.DEBRIS_SHARE:
         kept = shares > threshold
@@ -36,7 +36,7 @@ def run(study: Study) -> Findings:
         "Is a multiclass network better where there is more debris? Baraka et al. 2020, table 3 and figure 7.",
         (table,),
         (HOW_TO_READ, f"There are {len(shares)} test windows; the subsets are nested."),
-        lines(table.title, "more than so much debris, % of the judged pixels", percent, curves, GLACIER_IOU),
+        lines(table.title, "least share of debris, % of the judged pixels", percent, curves, GLACIER_IOU),
         {"": study.division},
     )
 

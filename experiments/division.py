@@ -1,4 +1,4 @@
-"""Which windows of the study areas train a network, which choose its best epoch, and which judge it."""
+"""The division of the study areas into windows for training, for validation and for the test."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,20 +43,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Division:
-    """Windows by what they are for. No pixel is in windows of two of the three."""
+    """The windows of the three parts. No pixel is in windows of two parts."""
 
     training: tuple[Place, ...]
     validation: tuple[Place, ...]
     test: tuple[Place, ...]
 
     def named(self) -> dict[str, tuple[Place, ...]]:
-        """The three parts by name."""
+        """Return the windows of the three parts by name."""
         return {"training": self.training, "validation": self.validation, "test": self.test}
 
     def blocks(self, part: str) -> NDArray[np.int64]:
-        """Number the block of ground of each window of a part, (P,): squares of 2 x 2 windows.
+        """Return the number of the spatial block of each window of a part, (P,).
 
-        Windows side by side are hard or easy together, so that a bootstrap has to draw blocks.
+        A block is a square of 2 x 2 windows. Neighbouring windows are hard or easy together (spatial autocorrelation),
+        so a bootstrap has to draw blocks.
         """
         squares = [
             (place.area.name, *(at // (BLOCK_WINDOWS * place.window.height) for at in _corner(place.window)))
@@ -67,16 +68,16 @@ class Division:
 
 
 def divide(areas: Sequence[StudyArea], kind: SplitKind, patch_size_px: int, seed: int) -> Division:
-    """Divide every area by itself, and put the parts together.
+    """Divide each area separately, and join the parts of all areas.
 
     Windows do not overlap, have data in at least half of their pixels, and glacier in at least a tenth.
 
     Args:
-        areas: The ground; no two of them share any.
+        areas: The study areas, which do not overlap.
         kind: ``"random"`` draws windows in the shares of Baraka et al.; ``"fishnet"`` draws squares of 2 x 2 windows in
-            the shares of Aryal et al., so that fewer test windows touch a training window.
+            the shares of Aryal et al., so that fewer test windows lie beside a training window.
         patch_size_px: Side of the windows.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         SceneError: An area is too small to fill the three parts, or cannot be read.
@@ -86,18 +87,15 @@ def divide(areas: Sequence[StudyArea], kind: SplitKind, patch_size_px: int, seed
 
 
 def hold_out(areas: Sequence[StudyArea], patch_size_px: int, seed: int) -> list[Division]:
-    """Hold out ground of its own for the test, three times over (Baraka et al. 2020, figures 8 and 9).
+    """Return three divisions, each with another third of the areas as the test region (Baraka et al. 2020, fig. 8, 9).
 
-    Each third of every area, cut across its longer side, is the test ground once; validation windows are drawn from the
-    rest.
+    Each area is cut into thirds across its longer side; each third is the test region once. Validation windows are
+    drawn from the other two thirds.
 
     Args:
-        areas: The ground; no two of them share any.
+        areas: The study areas, which do not overlap.
         patch_size_px: Side of the windows.
-        seed: Of the draw of validation windows.
-
-    Returns:
-        Three divisions.
+        seed: Seed of the draw of validation windows.
 
     Raises:
         SceneError: An area is too small to fill the three parts, or cannot be read.
@@ -114,7 +112,7 @@ def hold_out(areas: Sequence[StudyArea], patch_size_px: int, seed: int) -> list[
 
 
 def footprints(division: Division) -> dict[str, bytes]:
-    """Write where the windows lie, as GeoJSON by name of area (`imagery.splits.write_footprints`)."""
+    """Return the footprints of the windows as GeoJSON, by name of area (`imagery.splits.write_footprints`)."""
     areas = {place.area.name: place.area for places in division.named().values() for place in places}
     return {
         name: write_footprints(
@@ -147,7 +145,7 @@ def _third(area: StudyArea, number: int) -> Window:
 
 
 def _windows(area: StudyArea, size: int) -> list[Window]:
-    """Windows that share no ground, with enough data and enough glacier."""
+    """Return windows of an area that do not overlap, with enough data and enough glacier."""
     windows = tile_cells(fishnet(area.source.grid.width, area.source.grid.height, size), size)
     with SceneReader(area.source) as reader:
         kept = select_windows(

@@ -1,6 +1,6 @@
-"""Scores of networks, each trained with several seeds, with what they are worth: spread over seeds, and intervals.
+"""Scores of networks that are trained with several seeds: mean, spread over the seeds, and bootstrap interval.
 
-Every score is pooled over all test windows of a seed, then averaged over the seeds.
+The counts of all test windows of a seed are pooled to one score; the scores are averaged over the seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.classes import BACKGROUND, CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME
 from models import score_ratios
 from models.bootstrap import bootstrap_interval
 from models.debris_share import glacier_confusion
@@ -28,23 +28,23 @@ BINARY_SCORES: Final = (MISSED_ALARM, FALSE_ALARM, ACCURACY, KAPPA)
 """Of glacier against background, as He et al. report them."""
 
 HOW_TO_READ: Final = (
-    "Values are means over the seeds ± their standard deviation, all of pooled counts; in brackets 95 % bootstrap "
-    "intervals, for which blocks of 2 x 2 windows and seeds are drawn again. Differences are of the same windows and "
-    "seeds."
+    "Values are means over the seeds ± their standard deviation, from pooled counts; in brackets 95 % bootstrap "
+    "intervals, for which blocks of 2 x 2 windows and seeds are resampled. Differences are between the same windows "
+    "and seeds."
 )
 
 Counts = NDArray[np.int64]
 """(B, S, K, K) pixels of B blocks of windows and S seeds; rows are the truth, columns the prediction."""
 
 Measure = Callable[[NDArray[Any]], NDArray[np.float64]]
-"""Takes counts (..., K, K) to scores (...)."""
+"""A function from counts (..., K, K) to scores (...)."""
 
 _BOOTSTRAP_SEED: Final = 0
 
 
 def _of_glacier(ratio: Measure) -> Measure:
-    """A score of clean and debris-covered ice together."""
-    return lambda counts: ratio(glacier_confusion(counts, BACKGROUND.value))
+    """Return the measure that scores clean and debris-covered ice as one class."""
+    return lambda counts: ratio(glacier_confusion(counts, BACKGROUND))
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
@@ -60,7 +60,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, or a difference of two.
+    """A score, or the difference of two scores.
 
     Attributes:
         value: Mean over the seeds; NaN where undefined.
@@ -81,16 +81,16 @@ def counts_of(
     part: str = "test",
     kept: NDArray[np.bool_] | None = None,
 ) -> Counts:
-    """Gather the counts of one kind of network.
+    """Return the counts of one kind of network, added up by block.
 
     Args:
-        results: Of trials, one a seed.
-        blocks: (P,) the block of each window of the part (`experiments.division.Division.blocks`).
+        results: Results of trials, one a seed.
+        blocks: (P,) block of each window of the part (`experiments.division.Division.blocks`).
         part: The part of the division.
-        kept: (P,) which windows count; all by default.
+        kept: (P,) True for the windows to count; all by default.
 
     Returns:
-        (B, S, K, K): windows added up by block, which is what the bootstrap draws; blocks without a window left out.
+        (B, S, K, K): the sums over the windows of each block, which the bootstrap draws; empty blocks are left out.
     """
     windows = np.stack([np.array(result["confusions"][part], dtype=np.int64) for result in results], axis=1)
     if kept is not None:
@@ -102,40 +102,40 @@ def counts_of(
 
 
 def estimate(counts: Counts, measure: str) -> Estimate | None:
-    """Score one kind of network.
+    """Return the score of one kind of network.
 
     Args:
         counts: (B, S, K, K), see :func:`counts_of`.
         measure: A key of :data:`MEASURES`.
 
     Returns:
-        The score, or None if the network does not tell what is measured: K = 2 knows no kinds of ice.
+        The score; None if it is undefined for the network: with K = 2 clean and debris-covered ice are one class.
     """
-    return _summary(counts, MEASURES[measure]) if _tells(counts, measure) else None
+    return _summary(counts, MEASURES[measure]) if _is_defined(counts, measure) else None
 
 
 def difference(counts: Counts, reference: Counts, measure: str) -> Estimate | None:
-    """Score one kind of network less another, on the very same windows, which are drawn together.
+    """Return the score of one kind of network minus that of another; the bootstrap draws the same windows for both.
 
     Args:
         counts: (B, S, K, K).
-        reference: (B, S, L, L) of the same blocks; seeds of equal number are compared, and a single one with all.
+        reference: (B, S, L, L) of the same blocks; equal seeds are compared, and a single seed with all seeds.
         measure: A key of :data:`MEASURES`.
 
     Returns:
-        The difference, or None if one of them does not tell what is measured.
+        The difference; None if the score is undefined for one of them.
     """
-    if not (_tells(counts, measure) and _tells(reference, measure)):
+    if not (_is_defined(counts, measure) and _is_defined(reference, measure)):
         return None
-    if counts.shape[-1] != reference.shape[-1]:  # then what is measured is glacier, and two classes say all of it
-        counts, reference = (glacier_confusion(both, BACKGROUND.value) for both in (counts, reference))
+    if counts.shape[-1] != reference.shape[-1]:  # the measure is of glacier as one class
+        counts, reference = (glacier_confusion(both, BACKGROUND) for both in (counts, reference))
     score = MEASURES[measure]
     both = np.stack(np.broadcast_arrays(counts, reference), axis=2)
     return _summary(both, lambda pair: score(pair[..., 0, :, :]) - score(pair[..., 1, :, :]))
 
 
 def _summary(counts: NDArray[np.int64], measure: Measure) -> Estimate:
-    """Summarise counts (B, S, ...) that a measure takes to one score a seed."""
+    """Return the mean, spread and interval of a measure that maps counts (B, S, ...) to one score a seed."""
     of_seeds = measure(counts.sum(axis=0))
     generator = np.random.default_rng(_BOOTSTRAP_SEED)
 
@@ -154,5 +154,5 @@ def _summary(counts: NDArray[np.int64], measure: Measure) -> Estimate:
     )
 
 
-def _tells(counts: Counts, measure: str) -> bool:
-    return counts.shape[-1] == len(CLASSES) or measure not in {CLEAN_IOU, DEBRIS_IOU}
+def _is_defined(counts: Counts, measure: str) -> bool:
+    return counts.shape[-1] == len(GLACIER_SCHEME.classes) or measure not in {CLEAN_IOU, DEBRIS_IOU}

@@ -1,4 +1,4 @@
-"""The pictures of experiments: bars with intervals beside published figures, and lines."""
+"""The plots of experiments: bars with intervals and published values, and curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -43,11 +43,11 @@ Curves = Mapping[str, tuple[str, Sequence[float], Sequence[float]]]
 
 @dataclass(frozen=True)
 class CurvePanel:
-    """A panel of curves.
+    """A panel with curves.
 
     Attributes:
-        title: What is shown.
-        of_x: What x is.
+        title: Title of the panel.
+        of_x: Label of the x axis.
         curves: The curves.
     """
 
@@ -57,12 +57,12 @@ class CurvePanel:
 
 
 def bars(table: Table, columns: Sequence[str], below: CurvePanel | None = None) -> Figure:
-    """Draw a panel a column: a bar a row with its interval, or its spread, and the published figure if there is one.
+    """Draw a panel for each column: a bar for each row, with its interval or its spread, and the published value.
 
     Args:
-        table: The rows.
-        columns: The panels.
-        below: Curves to show beneath.
+        table: The table whose rows become bars.
+        columns: The columns that become panels.
+        below: Curves to show below the bars.
     """
     with rc_context(_STYLE):
         heights = [1.1 + 0.3 * len(table.rows), 3.0][: 1 if below is None else 2]
@@ -85,11 +85,11 @@ def lines(
     """Draw curves with their 95 % intervals.
 
     Args:
-        title: What is shown.
-        of_x: What x is.
-        x: Where the points are.
+        title: Title of the plot.
+        of_x: Label of the x axis.
+        x: Positions of the values.
         curves: Colour and values of each curve by name.
-        of_y: What the values are.
+        of_y: Label of the y axis.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
@@ -117,7 +117,7 @@ def _bars(axes: Axes, table: Table, column: str) -> None:
         middle, low, high = _ends(row.values[column])
         axes.barh(index, middle, color=COLOURS.get(column, GLACIER_COLOUR), height=0.62)
         if not math.isnan(low):
-            axes.plot((low, high), (index, index), color="white", linewidth=3.0)  # so that it shows on dark bars
+            axes.plot((low, high), (index, index), color="white", linewidth=3.0)  # an edge for dark bars
             axes.plot((low, high), (index, index), color=INK, linewidth=1.2)
         published = row.values.get(f"{PUBLISHED}{column}")
         if isinstance(published, float):
@@ -128,7 +128,7 @@ def _bars(axes: Axes, table: Table, column: str) -> None:
 
 
 def _ends(value: Value) -> tuple[float, float, float]:
-    """Value, low and high: of the interval, or else one spread to each side; NaN for what is not known."""
+    """Return value, low and high: the interval, or else one spread to each side; NaN if unknown."""
     if isinstance(value, Estimate):
         if math.isnan(value.low):
             return value.value, value.value - value.spread, value.value + value.spread

@@ -1,4 +1,4 @@
-"""What an experiment found: tables and a figure, and how they are written."""
+"""The results of an experiment, tables and a plot, and how they are written to files."""
 
 import csv
 import math
@@ -16,12 +16,12 @@ Value = Estimate | float | int | str | None
 
 DASH: Final = "–"
 PUBLISHED: Final = "published "
-"""What the columns of published figures begin with."""
+"""Prefix of the columns of published values."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its name, and values by column; a missing one is a dash."""
+    """A row of a table: its name, and values by column; a missing value is shown as a dash."""
 
     name: str
     values: Mapping[str, Value]
@@ -32,8 +32,8 @@ class Table:
     """A table.
 
     Attributes:
-        title: What it shows.
-        of_rows: What the rows are.
+        title: Title of the table.
+        of_rows: Heading of the column with the names of the rows.
         rows: The rows; their columns appear in the order of first use.
     """
 
@@ -43,22 +43,22 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns, those of published figures last."""
+        """All columns, those of published values last."""
         found = list(dict.fromkeys(column for row in self.rows for column in row.values))
         return tuple(sorted(found, key=lambda column: column.startswith(PUBLISHED)))
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What an experiment found.
+    """The results of an experiment.
 
     Attributes:
         experiment: Its name on the command line.
-        question: What it asks, and whose experiment it was.
+        question: The question that it answers, and the paper that asked it.
         tables: The tables.
-        notes: What a reader must know to read them.
-        figure: The figure.
-        divisions: The windows that it was found on, by name if there is more than one division.
+        notes: Notes for the reader of the tables.
+        figure: The plot.
+        divisions: The windows behind the results, by name if there is more than one division.
     """
 
     experiment: str
@@ -77,15 +77,15 @@ def score_table(
     reference: str | None = None,
     published: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Table:
-    """Score several kinds of networks on the same windows.
+    """Return a table of the scores of several kinds of networks on the same windows.
 
     Args:
-        title: What the table shows.
-        of_rows: What the rows are.
+        title: Title of the table.
+        of_rows: Heading of the column with the names of the rows.
         counts: (B, S, K, K) by name of row, see `experiments.estimates.counts_of`.
         measures: Keys of `experiments.estimates.MEASURES`.
         reference: The row that the others are compared with.
-        published: Published figures by row and measure.
+        published: Published values by row and measure.
     """
     rows = []
     for name, of_row in counts.items():
@@ -101,15 +101,12 @@ def score_table(
 
 
 def write(findings: Findings, folder: Path, conditions: Sequence[str]) -> tuple[Path, ...]:
-    """Write Markdown, CSV, PNG, and the windows as GeoJSON, all named after the experiment.
+    """Write Markdown, CSV, PNG, and the windows as GeoJSON, all named after the experiment; return their paths.
 
     Args:
-        findings: What was found.
+        findings: The results.
         folder: Gets the files; created if missing, files replaced if there.
-        conditions: How it was found, a line each.
-
-    Returns:
-        The files.
+        conditions: How the results were made, a line each.
     """
     folder.mkdir(parents=True, exist_ok=True)
     markdown, table, picture = (folder / f"{findings.experiment}.{kind}" for kind in ("md", "csv", "png"))
@@ -120,8 +117,8 @@ def write(findings: Findings, folder: Path, conditions: Sequence[str]) -> tuple[
     return markdown, table, picture, *_write_windows(findings, folder)
 
 
-def figures_of(findings: Findings) -> dict[str, float]:
-    """Return every number found, by "table/row/column" (published ones are not ours)."""
+def values_by_name(findings: Findings) -> dict[str, float]:
+    """Return all numeric results, without published values, by "table/row/column"."""
     return {
         f"{table.title}/{row.name}/{column}": float(value.value if isinstance(value, Estimate) else value)
         for table in findings.tables
@@ -178,7 +175,7 @@ def _text(value: Value) -> str:
 
 
 def _records(tables: Sequence[Table]) -> list[list[object]]:
-    """One record a number, so that tables of any shape share a file."""
+    """Return one record a value, so that tables of any shape fit into one file."""
     records: list[list[object]] = [["table", "row", "column", "value", "spread", "low", "high"]]
     for table in tables:
         for row in table.rows:

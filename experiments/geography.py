@@ -1,4 +1,4 @@
-"""Does a network generalise to other ground? Held out three times over (Baraka et al. 2020, figures 8 and 9)."""
+"""Does a network generalise to another region? Three held-out regions (Baraka et al. 2020, figures 8 and 9)."""
 
 from experiments.division import hold_out
 from experiments.estimates import GLACIER_IOU, HOW_TO_READ, ICE_IOU, counts_of, estimate
@@ -9,7 +9,7 @@ from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
 
 
 def run(study: Study) -> Findings:
-    """Train on two thirds of the ground, and compare what is scored there with the held-out third."""
+    """Train on two thirds of the areas, and compare the scores there with those of the held-out third."""
     thirds = enumerate(hold_out(study.areas, study.choices.patch_size_px, DIVISION_SEED), start=1)
     divisions = {f"third {number} held out": division for number, division in thirds}
     trials = [
@@ -27,15 +27,15 @@ def run(study: Study) -> Findings:
             values["share of debris"] = float(truth[DEBRIS_COVERED_ICE.value] / truth.sum())
             values["windows"] = len(places)
             rows.append(Row(f"{name}: {part}", values))
-    table = Table("IoU on the ground of the training and elsewhere", "windows of", tuple(rows))
+    table = Table("IoU in the training region and in the held-out region", "windows of", tuple(rows))
     return Findings(
         "geography",
-        "Does a network generalise to other ground? Baraka et al. 2020, figures 8 and 9.",
+        "Does a network generalise to another region? Baraka et al. 2020, figures 8 and 9.",
         (table,),
         (
             HOW_TO_READ,
             "Each third of every area, cut across its longer side, is held out once; validation windows are drawn at "
-            "random from the ground of the training.",
+            "random from the training region.",
             "Baraka et al. show their figures as a plot only: performance slightly increases in the test regions, "
             f"which have less glacier. The {GLACIER_IOU} depends on how much there is: compare with the shares.",
         ),

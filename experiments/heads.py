@@ -1,4 +1,4 @@
-"""One network of three classes, one of glacier against background, or two? (Baraka et al. 2020, table 2)."""
+"""Which task head: multiclass, binary, or two binary networks? (Baraka et al. 2020, table 2)."""
 
 from typing import Final
 
@@ -13,18 +13,18 @@ HEADS: Final[dict[str, Head]] = {"binary": "binary", "multiclass": "multiclass",
 
 
 def run(study: Study) -> Findings:
-    """Train every head on all channels."""
+    """Train a network with each head on all channels."""
     trials = [study.network(name, seed, head=head) for name, head in HEADS.items() for seed in study.seeds]
     results = iter(study.run(trials))
     counts = {name: study.counts([next(results) for _ in study.seeds]) for name in HEADS}
     table = score_table("IoU by task head", "head", counts, ICE_IOU, "binary", published.HEADS)
     return Findings(
         "heads",
-        "One network of three classes, one of glacier against background, or two? Baraka et al. 2020, table 2.",
+        "Which task head: multiclass, binary, or two binary networks? Baraka et al. 2020, table 2.",
         (table,),
         (
             HOW_TO_READ,
-            "Where two binaries both claim a pixel, debris wins. Glacier is clean and debris-covered ice together.",
+            "Where both binary networks claim a pixel, debris wins. Glacier is clean and debris-covered ice together.",
         ),
         bars(table, ICE_IOU),
         {"": study.division},

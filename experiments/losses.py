@@ -1,4 +1,4 @@
-"""Does a loss that looks at boundaries pay? (Aryal et al. 2023, table 3 and figure 5)."""
+"""Does a boundary loss improve the IoU? (Aryal et al. 2023, table 3 and figure 5)."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -26,11 +26,11 @@ LOSSES: Final[dict[str, tuple[LossName, float]]] = {
     "Dice, smoothed labels (Baraka's code)": ("label_smoothed_dice", 0.5),
     "Dice + cross-entropy (our default)": ("dice_cross_entropy", 0.5),
 }
-"""Name and alpha of each; only "combined" reads the latter."""
+"""Loss function and alpha by name; only "combined" uses alpha."""
 
 
 def run(study: Study) -> Findings:
-    """Train with every loss on all channels."""
+    """Train a network with each loss on all channels."""
     trials = [
         study.network(name, seed, loss=loss, alpha=alpha)
         for name, (loss, alpha) in LOSSES.items()
@@ -47,12 +47,12 @@ def run(study: Study) -> Findings:
     )
     return Findings(
         "losses",
-        "Does a loss that looks at boundaries pay? Aryal et al. 2023, table 3 and figure 5.",
+        "Does a boundary loss improve the IoU? Aryal et al. 2023, table 3 and figure 5.",
         (table,),
         (
             HOW_TO_READ,
-            "Of Aryal's table, cross-entropy is left out, whose precision and recall imply another IoU, and α = 0.5 "
-            "and 0.9, which are one row printed twice. All its rows are of two binary networks fed eight channels.",
+            "Two parts of Aryal's table are left out: cross-entropy, whose precision and recall imply another IoU, and "
+            "α = 0.5 and 0.9, which are one row printed twice. All rows are of two binary networks fed eight channels.",
             _learned_weights(results[SLBA]),
         ),
         bars(table, ICE_IOU, learned),

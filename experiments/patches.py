@@ -1,4 +1,4 @@
-"""The windows of study areas as arrays: read once with all channels, and kept while there is room."""
+"""The windows of study areas as arrays, read once with all channels and cached in memory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -19,12 +19,12 @@ from imagery.scene_reader import SceneReader
 from models.pixels import LabelledPatch
 from workers.windows import batch_size_for, batches
 
-KEPT_BYTES: Final = 2 * 2**30  # beyond this, windows are read again whenever they are wanted
+KEPT_BYTES: Final = 2 * 2**30  # further windows are read whenever they are needed
 LARGEST_BATCH: Final = 64
 
 
 class PatchReader:
-    """Reads windows with their truth. A context manager, which closes the files."""
+    """Reads windows with their true classes; a context manager that closes the files."""
 
     def __init__(self, areas: Sequence[StudyArea]) -> None:
         common = set.intersection(*(set(area.source.channel_names) for area in areas))
@@ -45,11 +45,11 @@ class PatchReader:
         self._stack.close()
 
     def patch(self, place: Place) -> LabelledPatch:
-        """Read a window with all `channels`.
+        """Return a window with all `channels`.
 
         Returns:
-            Raw values (C, h, w), NaN = nodata, and the truth (h, w), masked/unknown where a band has no data: which
-            pixels are judged does not depend on which channels a network is fed.
+            Raw values (C, h, w), NaN = nodata, and the true classes (h, w), unknown where any band has no data, so that
+            all networks are scored on the same pixels, whatever their channels.
 
         Raises:
             SceneError: The window cannot be read.
@@ -66,10 +66,10 @@ class PatchReader:
 
     def _read(self, place: Place) -> LabelledPatch:
         bands = place.area.source.band_names
-        names = tuple(dict.fromkeys((*self.channels, *bands)))  # areas may have bands that are not common to all
+        names = tuple(dict.fromkeys((*self.channels, *bands)))  # an area can have bands that others lack
         raw = self._reader(place.area).read(names, place.window)
         mask = np.array(read_map(place.area.truth, place.window), dtype=np.uint8)
-        mask[np.isnan(raw[[names.index(band) for band in bands]]).any(axis=0)] = UNKNOWN.value
+        mask[np.isnan(raw[[names.index(band) for band in bands]]).any(axis=0)] = UNKNOWN
         return raw[: len(self.channels)], mask
 
     def _reader(self, area: StudyArea) -> SceneReader:
@@ -79,15 +79,15 @@ class PatchReader:
 
 
 class PatchSet:
-    """Windows with some of the channels: a data set for training, and a source of arrays."""
+    """Windows with some of the channels: a data set for training, and an iterator of arrays."""
 
     def __init__(self, reader: PatchReader, places: Sequence[Place], channels: Sequence[str]) -> None:
-        """Choose windows and channels.
+        """Select windows and channels.
 
         Args:
-            reader: Where to read.
+            reader: Reader of the windows.
             places: The windows.
-            channels: Names out of `PatchReader.channels`, in the order wanted.
+            channels: Some of `PatchReader.channels`, in any order.
         """
         self._reader = reader
         self._places = places
@@ -108,7 +108,7 @@ class PatchSet:
             yield self._patch(place)
 
     def batches(self) -> Iterator[tuple[Tensor, list[NDArray[np.uint8]]]]:
-        """Yield raw values (N, C, h, w) and the truth (h, w) of each, as many together as memory likes."""
+        """Yield batches that fit into memory: raw values (N, C, h, w), and the truth (h, w) of each window."""
         for places in batches(self._places, batch_size_for(self._places[0].window.height, LARGEST_BATCH)):
             patches = [self._patch(place) for place in places]
             yield torch.from_numpy(np.stack([raw for raw, _ in patches])), [mask for _, mask in patches]

@@ -1,4 +1,4 @@
-"""What the papers report, as reference columns. Their data are not ours: the figures are not reachable, nor targets."""
+"""Values that the papers report, as reference columns. They were measured on other data and are no targets for ours."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -19,7 +19,7 @@ BASELINES: Final[Published] = {
 }
 
 NDSI_SWEEP: Final[Mapping[float, Mapping[str, float]]] = {
-    # He et al. 2020, table 4, in per cent there.
+    # He et al. 2020, table 4, which gives them in per cent.
     threshold: dict(zip((MISSED_ALARM, FALSE_ALARM, ACCURACY, KAPPA), scores, strict=True))
     for threshold, scores in {
         0.0: (0.1397, 0.2221, 0.9573, 0.7929),
@@ -41,8 +41,8 @@ HEADS: Final[Published] = {
 }
 
 LOSSES: Final[Published] = {
-    # Aryal et al. 2023, table 3. Left out: cross-entropy, whose precision and recall imply another IoU, and the rows of
-    # alpha 0.5 and 0.9, which are one row printed twice.
+    # Aryal et al. 2023, table 3, without cross-entropy, whose precision and recall imply another IoU, and without the
+    # rows of alpha 0.5 and 0.9, which are one row printed twice.
     "boundary alone (α = 0)": {CLEAN_IOU: 0.0025, DEBRIS_IOU: 0.0300},
     "combined, α = 0.1": {CLEAN_IOU: 0.6631, DEBRIS_IOU: 0.3343},
     "masked Dice (α = 1)": {CLEAN_IOU: 0.6734, DEBRIS_IOU: 0.2905},

@@ -1,4 +1,4 @@
-"""The MLflow run of an experiment: in the system that runs here, or in a file of its own."""
+"""The MLflow run of an experiment, in the MLflow of the running system or else in a database file."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,34 +9,31 @@ from catalog.errors import ServiceDownError
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
-from experiments.findings import Findings, figures_of
+from experiments.findings import Findings, values_by_name
 
 EXPERIMENT: Final = "glacier-experiments"
 _PROBE_S: Final = 2.0
-_REFUSED = re.compile(r"[^\w.\- :/]")  # what MLflow takes in no name of a metric
+_REFUSED = re.compile(r"[^\w.\- :/]")  # characters that MLflow refuses in the name of a metric
 
 
 def record(
     findings: Findings, files: Sequence[Path], parameters: Mapping[str, object], settings: Settings, folder: Path
 ) -> str:
-    """Log a finished run with all figures and files.
+    """Log the results of an experiment as a finished MLflow run; return the tracking URI that holds it.
 
     Args:
-        findings: What was found.
-        files: Tables and pictures to keep with it.
-        parameters: How it was found.
-        settings: Where MLflow should be.
-        folder: Gets a database of MLflow's own if it does not answer there.
-
-    Returns:
-        The tracking URI that holds the run.
+        findings: The results.
+        files: Tables and plots to store as artifacts.
+        parameters: How the results were made.
+        settings: The settings, with the address of MLflow.
+        folder: Gets a database file for MLflow if it does not answer at that address.
     """
     tracking = _tracking(settings, folder)
     run_id = tracking.start_run(findings.experiment, parameters, {"experiment": findings.experiment})
-    figures = {_REFUSED.sub("_", name): value for name, value in figures_of(findings).items()}
+    values = {_REFUSED.sub("_", name): value for name, value in values_by_name(findings).items()}
     state = "FAILED"
     try:
-        tracking.log_metrics(run_id, figures, step=0)
+        tracking.log_metrics(run_id, values, step=0)
         tracking.log_files(run_id, files)
         state = "FINISHED"
     finally:

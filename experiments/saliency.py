@@ -1,4 +1,4 @@
-"""What does each channel contribute? (Aryal et al. 2023, figure 6; Baraka et al. 2020, figure 5)."""
+"""How much does each channel contribute? (Aryal et al. 2023, figure 6; Baraka et al. 2020, figure 5)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,14 +7,14 @@ import numpy as np
 
 from experiments import published
 from experiments.estimates import Estimate
-from experiments.explained import ICE, ExplanationTrial
+from experiments.explanation_trial import ICE, ExplanationTrial
 from experiments.figures import bars
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value
 from experiments.study import Study
 
 
 def run(study: Study) -> Findings:
-    """Explain the network with all channels, and a random forest beside it."""
+    """Explain the network with all channels, and a random forest for comparison."""
     explained = study.run([ExplanationTrial(study.network("explained", seed)) for seed in study.seeds])
     forests = study.run([study.pixel_classifier("random_forest", seed) for seed in study.seeds])
     columns: dict[str, Mapping[str, Value]] = {}
@@ -33,7 +33,7 @@ def run(study: Study) -> Findings:
     table = Table("Channels of the U-Net and of the random forest", "channel", tuple(rows))
     return Findings(
         "saliency",
-        "What does each channel contribute? Aryal et al. 2023, figure 6; Baraka et al. 2020, figure 5.",
+        "How much does each channel contribute? Aryal et al. 2023, figure 6; Baraka et al. 2020, figure 5.",
         (table,),
         (
             "Values are means over the seeds ± their standard deviation.",
@@ -54,7 +54,7 @@ def _shares(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _over_seeds(scores: Sequence[Mapping[str, float]]) -> dict[str, Value]:
-    """Mean and spread of each channel; there is nothing to draw again."""
+    """Return the mean and the spread of each channel, without a bootstrap interval."""
     return {channel: _mean([of_seed[channel] for of_seed in scores]) for channel in scores[0]}
 
 
@@ -65,7 +65,7 @@ def _mean(values: Sequence[float]) -> Estimate:
 
 
 def _ranks(of_class: str, saliency: Mapping[str, Any]) -> dict[str, Mapping[str, Value]]:
-    """Ranks, 1 the highest, among the channels that are here and in Aryal's figure; theirs and ours."""
+    """Return our ranks and the published ones, 1 the highest, of the channels that both have."""
     theirs = [channel for channel in published.SALIENCY_RANKS[of_class] if channel in saliency]
     ours = sorted(theirs, key=lambda channel: -saliency[channel].value)
     return {

@@ -1,4 +1,4 @@
-"""A study: the ground, the choices that all trials share, and the running of trials."""
+"""A study: its areas, the options that all trials share, and the computation of trials."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,31 +14,31 @@ from numpy.typing import NDArray
 from experiments.areas import StudyArea
 from experiments.division import Division, SplitKind, divide
 from experiments.estimates import Counts, counts_of
-from experiments.ground import Ground
-from experiments.networks import NetworkTrial
+from experiments.network_trial import NetworkTrial
 from experiments.patches import PatchReader
-from experiments.pixels import PixelClassifierTrial
+from experiments.pixel_trials import PixelClassifierTrial
+from experiments.study_data import StudyData
 from experiments.trials import Trial, TrialStore
 from imagery.channels import ELEVATION, INDICES, SLOPE
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from models.heads import Head
 from models.losses import LossName
 from models.presets import PRESETS, Architecture
 
 DIVISION_SEED: Final = 0
-"""The windows stay the same over all seeds of the networks: what varies is the training alone."""
+"""The same windows for all seeds of the networks, so that only the training varies."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What all networks of a study have in common.
+    """The options that all networks of a study share.
 
     Attributes:
-        architecture: Network and training, as `models.presets.PRESETS` has them.
-        depth: Number of down-samplings; None as the architecture has it.
-        width: Feature maps of the first level; None as the architecture has it.
+        architecture: Network and training, a key of `models.presets.PRESETS`.
+        depth: Number of down-samplings; None for that of the architecture.
+        width: Feature maps of the first level; None for that of the architecture.
         steps: Optimiser steps.
-        seeds: So many networks of each kind are trained, with the seeds 0, 1, ...
+        seeds: Number of networks of each kind, with the seeds 0, 1, ...
         patch_size_px: Side of the windows.
         split: How the windows are divided.
     """
@@ -53,35 +53,35 @@ class Choices:
 
 
 class Progress(Protocol):
-    """Told of what goes on, for people to see."""
+    """Receives the progress of a study, to show it to people."""
 
     def begin(self, trials: int) -> None:
-        """So many trials are to be computed."""
+        """Take the number of trials to compute."""
 
     def start(self, name: str) -> None:
-        """A trial is begun."""
+        """Take the name of the trial that starts."""
 
     def step(self, done: int, steps: int) -> None:
-        """The trial has come so far."""
+        """Take the finished steps of the trial, and all of its steps."""
 
     def end(self, name: str, known: bool) -> None:
-        """The trial is done, or was known already."""
+        """Take the name of the trial that ended, and whether its result was stored before."""
 
 
 class Study:
-    """Computes trials, or finds what is known of them."""
+    """Computes trials, or reads their stored results."""
 
     def __init__(
-        self, ground: Ground, areas: Sequence[StudyArea], choices: Choices, store: TrialStore, progress: Progress
+        self, data: StudyData, areas: Sequence[StudyArea], choices: Choices, store: TrialStore, progress: Progress
     ) -> None:
         self.areas = areas
         self.choices = choices
-        self.channels = ground.patches.channels
+        self.channels = data.patches.channels
         """All channels that every area has."""
         derived = {ELEVATION, SLOPE, *INDICES}
         self.bands = tuple(name for name in self.channels if name not in derived)
         """The channels that a sensor recorded."""
-        self._ground = ground
+        self._data = data
         self._store = store
         self._progress = progress
 
@@ -92,15 +92,15 @@ class Study:
 
     @cached_property
     def division(self) -> Division:
-        """The windows of all experiments but the geographic one."""
+        """The windows of all experiments except the geographic one."""
         return divide(self.areas, self.choices.split, self.choices.patch_size_px, DIVISION_SEED)
 
     def masks(self, part: str) -> Iterator[NDArray[np.uint8]]:
-        """Yield the truth (h, w) of each window of a part, in order."""
-        return (mask for _, mask in self._ground.patch_set(self.division, part, self.channels).arrays())
+        """Yield the true classes (h, w) of each window of a part, in order."""
+        return (mask for _, mask in self._data.patch_set(self.division, part, self.channels).arrays())
 
     def counts(self, results: Sequence[dict[str, Any]], kept: NDArray[np.bool_] | None = None) -> Counts:
-        """Gather the counts of the test windows; see `experiments.estimates.counts_of`."""
+        """Return the counts of the test windows; see `experiments.estimates.counts_of`."""
         return counts_of(results, self.division.blocks("test"), kept=kept)
 
     def network(
@@ -114,24 +114,24 @@ class Study:
         alpha: float = 0.5,
         division: Division | None = None,
     ) -> NetworkTrial:
-        """Describe a network: as the choices have it, but for what is given.
+        """Return the trial of a network with the options of the study, except for those given.
 
-        Rare classes are favoured neither in the sampling nor in the loss, as in the papers: it would be another help
-        for a network that tells debris than for one that does not, and none for a classifier of pixels.
+        Rare classes are favoured neither in the sampling nor in the loss, as in the papers: it would help a network
+        with a debris class more than a binary one, and pixel classifiers not at all.
 
         Args:
-            name: What it is, for people.
-            seed: Of the initial weights and of the training.
-            channels: What it is fed, in any order; all channels by default.
+            name: The name that is shown to people.
+            seed: Seed of the initial weights and of the training.
+            channels: Channels of its input, in any order; all channels by default.
             head: The task head; multiclass by default.
             loss: The loss; the architecture's by default.
-            alpha: Of the loss "combined".
+            alpha: The alpha of the loss "combined".
             division: The windows; those of :attr:`division` by default.
         """
         preset = PRESETS[self.choices.architecture]
         fed = tuple(name for name in self.channels if channels is None or name in channels)
         head = head or "multiclass"
-        shape = preset.network(len(fed), len(CLASSES), head)
+        shape = preset.network(len(fed), len(GLACIER_SCHEME.classes), head)
         training = replace(
             preset.training,
             steps=self.choices.steps,
@@ -139,7 +139,7 @@ class Study:
             loss=loss or preset.training.loss,
             alpha=alpha,
             balance=False,
-            precision="float32",  # on every machine, with any number of threads
+            precision="float32",  # the same on every machine, with any number of threads
         )
         return NetworkTrial(
             name=f"{name}, seed {seed}",
@@ -152,11 +152,11 @@ class Study:
         )
 
     def pixel_classifier(self, baseline: str, seed: int) -> PixelClassifierTrial:
-        """Describe a classifier of single pixels, fed all channels."""
+        """Return the trial of a pixel classifier that is fed all channels."""
         return PixelClassifierTrial(f"{baseline}, seed {seed}", self.division, self.channels, baseline, seed)
 
     def run(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        """Return the result of each trial, computing those that are not known yet."""
+        """Return the result of each trial; those that are not stored yet are computed."""
         self._progress.begin(len(trials))
         return [self._result(trial) for trial in trials]
 
@@ -164,24 +164,24 @@ class Study:
         self._progress.start(trial.name)
         known = self._store.find(trial)
         if known is None:
-            self._store.keep(trial, trial.run(self._ground, self._progress.step))
+            self._store.keep(trial, trial.run(self._data, self._progress.step))
         self._progress.end(trial.name, known is not None)
-        return known or self._store.read(trial)  # read back, so that a resumed experiment sees the very same
+        return known or self._store.read(trial)  # read back: a resumed experiment gets the same JSON values
 
 
 @contextmanager
 def open_study(
     areas: Sequence[StudyArea], choices: Choices, folder: Path, device: torch.device, progress: Progress
 ) -> Iterator[Study]:
-    """Open the files of the areas for a study; close them at the end.
+    """Yield a study of some areas; their files are closed at the end.
 
     Args:
-        areas: The ground.
-        choices: What all networks have in common.
-        folder: Where results are kept.
-        device: Where networks run.
-        progress: Told of what goes on.
+        areas: The study areas.
+        choices: The options that all networks share.
+        folder: Folder of the stored results.
+        device: Device of the networks.
+        progress: Receives the progress.
     """
     with PatchReader(areas) as patches:
-        ground = Ground(patches, device)
-        yield Study(ground, areas, choices, TrialStore(folder, ground), progress)
+        data = StudyData(patches, device)
+        yield Study(data, areas, choices, TrialStore(folder, data), progress)

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from imagery.classes import CLASSES, LEGEND, UNKNOWN
+from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import SceneError
 from imagery.geotiff import encode
 from imagery.grid import Grid, Window
@@ -17,11 +16,11 @@ from imagery.masks import check_values
 
 StripWriter = Callable[[int, NDArray[np.float32]], None]
 
-_NAMES: Final = tuple(entry.name for entry in CLASSES)
 
-
-def class_map_to_cog(mask: NDArray[np.uint8], grid: Grid, class_names: Sequence[str] = _NAMES) -> bytes:
-    """Encode a class map as a Cloud Optimised GeoTIFF with the legend's colours and nodata 255.
+def class_map_to_cog(
+    mask: NDArray[np.uint8], grid: Grid, scheme: ClassScheme, class_names: Sequence[str] | None = None
+) -> bytes:
+    """Encode a class map as a Cloud Optimised GeoTIFF with the classes' colours and nodata 255.
 
     The band's description names the class of each value. Overviews take the commonest class of the pixels they stand
     for: classes cannot be averaged.
@@ -29,20 +28,21 @@ def class_map_to_cog(mask: NDArray[np.uint8], grid: Grid, class_names: Sequence[
     Args:
         mask: (H, W) label mask of the whole grid.
         grid: The scene's grid.
-        class_names: Names of the classes by their value, where the map tells others apart than the legend does: those
-            of a binary model are background and glacier. Their colours stay those of the values.
+        scheme: The classes.
+        class_names: Names of the classes by their value, where the map tells others apart than the scheme does: those
+            of a binary model are background and foreground. Their colours stay those of the values.
 
     Raises:
-        OutlineError: A value is not in the legend.
+        OutlineError: A value is not in the scheme.
         SceneError: The mask's size is not the grid's.
     """
-    check_values(mask)
-    colours = {entry.value: entry.rgb for entry in LEGEND}
-    named = {**dict(enumerate(class_names)), UNKNOWN.value: UNKNOWN.name}
+    check_values(mask, scheme)
+    colours = {entry.value: entry.rgb for entry in scheme.legend}
+    named = {**dict(enumerate(class_names or scheme.names)), UNKNOWN: scheme.unknown.name}
     return encode(
         mask,
         grid,
-        nodata=UNKNOWN.value,
+        nodata=UNKNOWN,
         driver="COG",
         colours=colours,
         description=", ".join(f"{value} {name}" for value, name in named.items()),

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
@@ -120,11 +120,11 @@ def _bands(directory: Path) -> tuple[BandSource, ...]:
 def _truth_mask(bands: tuple[BandSource, ...]) -> tuple[NDArray[np.uint8], Grid]:
     source = describe(bands)
     rgi = OutlineLayer(str(_data_directory() / _OUTLINES), None, CLEAN_ICE.name)
-    glacier = rasterize_outlines([rgi], source.grid) == CLEAN_ICE.value
+    glacier = rasterize_outlines([rgi], source.grid, GLACIER_SCHEME) == CLEAN_ICE.value
     with SceneReader(source) as reader:
         red, blue, nir = reader.read(("red", "blue", "nir"), source.grid.window)
     debris = _debris_covered(red, blue, nir, glacier)
-    mask: NDArray[np.uint8] = np.where(glacier, CLEAN_ICE.value, BACKGROUND.value).astype(np.uint8)
+    mask: NDArray[np.uint8] = np.where(glacier, CLEAN_ICE.value, BACKGROUND).astype(np.uint8)
     mask[debris] = DEBRIS_COVERED_ICE.value
     return _despeckle_inside(mask, glacier), source.grid
 
@@ -148,7 +148,7 @@ def _debris_covered(
 
 def _despeckle_inside(mask: NDArray[np.uint8], glacier: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Remove small patches of one ice class inside the other; RGI's own outlines stay exactly as drawn."""
-    inside = np.where(glacier, mask, 255).astype(np.uint8)
+    inside = np.where(glacier, mask, UNKNOWN).astype(np.uint8)
     return np.where(glacier, despeckle(inside, _SMALLEST_PATCH_PX), mask).astype(np.uint8)
 
 

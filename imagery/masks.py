@@ -1,6 +1,6 @@
-"""Label masks: uint8 arrays (H, W) with the values of `imagery.classes`, 255 where nothing is known."""
+"""Label masks: uint8 arrays (H, W) with the values of a class scheme, 255 where nothing is known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize, sieve
 from shapely.geometry.base import BaseGeometry
 
-from imagery.classes import BACKGROUND, LEGEND, UNKNOWN, by_name
+from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme, LabelClass
 from imagery.errors import OutlineError, SceneError
 from imagery.geotiff import encode, open_bytes, read_window
 from imagery.grid import Grid, Window
@@ -27,7 +27,7 @@ class OutlineLayer:
     Attributes:
         path: A GeoPackage, GeoJSON or shapefile.
         layer: The layer in it; None where there is only one.
-        class_name: A name of `imagery.classes`.
+        class_name: The name of a class of the scheme.
     """
 
     path: str
@@ -36,7 +36,7 @@ class OutlineLayer:
 
 
 def compose(
-    layers: Sequence[tuple[int, BaseGeometry | NDArray[np.bool_]]], height: int, width: int
+    layers: Iterable[tuple[int, BaseGeometry | NDArray[np.bool_]]], height: int, width: int
 ) -> NDArray[np.uint8]:
     """Paint layers over one another onto background: what was drawn last wins.
 
@@ -51,9 +51,9 @@ def compose(
         (height, width) label mask.
 
     Raises:
-        OutlineError: A value is not in the legend, an array has another shape or dtype, or a geometry is no polygon.
+        OutlineError: A value is not 0 to 255, an array has another shape or dtype, or a geometry is no polygon.
     """
-    mask: NDArray[np.uint8] = np.full((height, width), BACKGROUND.value, dtype=np.uint8)
+    mask: NDArray[np.uint8] = np.full((height, width), BACKGROUND, dtype=np.uint8)
     # Polygons in a row are burnt in one pass: every pass visits the whole mask.
     for is_array, run in groupby(layers, key=lambda layer: isinstance(layer[1], np.ndarray)):
         if is_array:
@@ -65,38 +65,47 @@ def compose(
     return mask
 
 
-def read_outlines(outlines: Sequence[OutlineLayer], grid: Grid) -> list[tuple[int, VectorLayer]]:
+def read_outlines(
+    outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassScheme
+) -> list[tuple[LabelClass, VectorLayer]]:
     """Read outlines of any CRS, for `burn_outlines`.
 
     Args:
         outlines: The layers.
         grid: The scene's grid.
+        scheme: The classes that the layers name.
 
     Returns:
-        (class value, layer) in the order given; `VectorLayer.repairs` lists the geometries that were invalid.
+        (class, layer) in the order given; `VectorLayer.repairs` lists the geometries that were invalid.
 
     Raises:
         OutlineError: A file cannot be used (see `imagery.vectors.read_layer`), or no layer comes near the scene.
         ValueError: A class name is unknown.
     """
-    if any(by_name(item.class_name) == BACKGROUND for item in outlines):
-        raise OutlineError("found outlines of background; expected only what is not: draw rock islands as holes")
-    layers = [read_layer(item.path, item.layer, grid, class_name=item.class_name) for item in outlines]
+    classes = [scheme.by_name(item.class_name) for item in outlines]
+    if scheme.background in classes:
+        raise OutlineError(
+            f"found outlines of {scheme.background.name}; expected only what is not: draw islands of it as holes"
+        )
+    legend = [item.name for item in scheme.legend]
+    layers = [
+        read_layer(item.path, item.layer, grid, class_name=item.class_name, class_names=legend) for item in outlines
+    ]
     _check_any_near([item.path for item in outlines], layers)
-    return [(by_name(item.class_name).value, layer) for item, layer in zip(outlines, layers, strict=True)]
+    return list(zip(classes, layers, strict=True))
 
 
 def burn_outlines(
-    layers: Sequence[tuple[int, VectorLayer]], grid: Grid, window: Window | None = None
+    layers: Sequence[tuple[LabelClass, VectorLayer]], grid: Grid, window: Window | None = None
 ) -> NDArray[np.uint8]:
     """Burn the layers of `read_outlines` into a label mask on the scene's grid.
 
     A polygon covers the pixels whose centres it holds. Holes stay holes (public code burns exteriors
-    only, so that rock islands become ice). Where layers overlap, debris-covered ice wins over clean ice, and
-    masked/unknown over both, whatever the order given.
+    only, so that rock islands become ice). Where layers overlap, the class of the higher precedence wins, whatever the
+    order given; in the glacier scheme debris-covered ice wins over clean ice, and unknown over both.
 
     Args:
-        layers: (class value, layer); ground that none covers is background.
+        layers: (class, layer); ground that none covers is background.
         grid: The scene's grid.
         window: The part of the scene wanted; all of it without one.
 
@@ -104,20 +113,22 @@ def burn_outlines(
         (h, w) label mask of the window.
     """
     part = grid if window is None else grid.subgrid(window)
-    mask: NDArray[np.uint8] = np.full((part.height, part.width), BACKGROUND.value, dtype=np.uint8)
-    rising = sorted(layers, key=lambda item: item[0])  # the legend's values rise with precedence
-    _burn(mask, [(value, polygon) for value, layer in rising for polygon in layer.polygons], part)
+    mask: NDArray[np.uint8] = np.full((part.height, part.width), BACKGROUND, dtype=np.uint8)
+    rising = sorted(layers, key=lambda item: item[0].precedence)
+    _burn(mask, [(entry.value, polygon) for entry, layer in rising for polygon in layer.polygons], part)
     return mask
 
 
-def rasterize_outlines(outlines: Sequence[OutlineLayer], grid: Grid, window: Window | None = None) -> NDArray[np.uint8]:
+def rasterize_outlines(
+    outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassScheme, window: Window | None = None
+) -> NDArray[np.uint8]:
     """`read_outlines` and `burn_outlines` in one: outlines of any CRS as a (h, w) label mask of the window.
 
     Raises:
         OutlineError: As `read_outlines`.
         ValueError: As `read_outlines`.
     """
-    return burn_outlines(read_outlines(outlines, grid), grid, window)
+    return burn_outlines(read_outlines(outlines, grid, scheme), grid, window)
 
 
 def despeckle(mask: NDArray[np.uint8], min_pixels: int) -> NDArray[np.uint8]:
@@ -131,50 +142,51 @@ def despeckle(mask: NDArray[np.uint8], min_pixels: int) -> NDArray[np.uint8]:
     """
     if min_pixels <= 1:
         return mask.copy()
-    cleaned: NDArray[np.uint8] = sieve(mask, size=min_pixels, mask=mask != UNKNOWN.value, connectivity=4)
+    cleaned: NDArray[np.uint8] = sieve(mask, size=min_pixels, mask=mask != UNKNOWN, connectivity=4)
     return cleaned
 
 
-def mask_to_geotiff(mask: NDArray[np.uint8], grid: Grid, window: Window | None = None) -> bytes:
-    """Encode a label mask as a georeferenced GeoTIFF with the legend's colours and nodata 255.
+def mask_to_geotiff(mask: NDArray[np.uint8], grid: Grid, scheme: ClassScheme, window: Window | None = None) -> bytes:
+    """Encode a label mask as a georeferenced GeoTIFF with the classes' colours and nodata 255.
 
     Args:
         mask: (h, w) label mask of the window.
         grid: The scene's grid.
+        scheme: The classes.
         window: Where in the scene the mask lies; everywhere without one.
 
     Raises:
-        OutlineError: A value is not in the legend.
+        OutlineError: A value is not in the scheme.
         SceneError: The mask's size is not the window's.
     """
-    check_values(mask)
+    check_values(mask, scheme)
     part = grid if window is None else grid.subgrid(window)
-    return encode(mask, part, nodata=UNKNOWN.value, colours={entry.value: entry.rgb for entry in LEGEND})
+    return encode(mask, part, nodata=UNKNOWN, colours={entry.value: entry.rgb for entry in scheme.legend})
 
 
-def mask_from_geotiff(data: bytes) -> NDArray[np.uint8]:
+def mask_from_geotiff(data: bytes, scheme: ClassScheme) -> NDArray[np.uint8]:
     """Decode what `mask_to_geotiff` encoded, (h, w).
 
     Raises:
         SceneError: The bytes are no GeoTIFF, or not one band of uint8 of a sensible size.
-        OutlineError: A value is not in the legend.
+        OutlineError: A value is not in the scheme.
     """
     with open_bytes(data) as dataset:
         found = f"{dataset.count} bands of {dataset.dtypes[0]}, {dataset.width} x {dataset.height} px"
         if dataset.dtypes != ("uint8",) or dataset.width * dataset.height > _LARGEST_MASK_PX:
             raise SceneError(f"found {found}; expected a label mask: 1 band of uint8, at most {_LARGEST_MASK_PX} px")
         mask: NDArray[np.uint8] = read_window(dataset, [1], Window(0, 0, dataset.height, dataset.width))[0]
-    check_values(mask)
+    check_values(mask, scheme)
     return mask
 
 
-def check_values(mask: NDArray[np.uint8]) -> None:
+def check_values(mask: NDArray[np.uint8], scheme: ClassScheme) -> None:
     """Refuse an array that is no label mask.
 
     Raises:
-        OutlineError: It is not uint8, or holds values that are not in the legend.
+        OutlineError: It is not uint8, or holds values that are not in the scheme.
     """
-    expected = [entry.value for entry in LEGEND]
+    expected = [entry.value for entry in scheme.legend]
     if mask.dtype != np.uint8:
         raise OutlineError(f"found a mask of {mask.dtype}; expected uint8")
     if unknown := sorted(set(np.unique(mask).tolist()) - set(expected)):
@@ -182,8 +194,8 @@ def check_values(mask: NDArray[np.uint8]) -> None:
 
 
 def _check_value(value: int) -> None:
-    if value not in {entry.value for entry in LEGEND}:
-        raise OutlineError(f"found the class value {value}; expected one of {[entry.value for entry in LEGEND]}")
+    if not 0 <= value <= UNKNOWN:
+        raise OutlineError(f"found the class value {value}; expected 0 to {UNKNOWN}")
 
 
 def _check_covered(value: int, covered: Any, shape: tuple[int, int]) -> None:

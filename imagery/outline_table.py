@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from shapely.geometry import Polygon
 
-from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.polygons import mask_to_polygons, to_map_coordinates
@@ -24,8 +23,6 @@ from imagery.projection import ELLIPSOID, to_wgs84
 from imagery.smoothing import SmoothingError, smoothing_error
 from imagery.vectors import CLASS_FIELD
 
-_NAMES: Final = tuple(entry.name for entry in CLASSES)
-_ICE: Final = (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value)
 _BURNT_TOGETHER: Final = 256
 _RELIEF_FIELDS: Final = ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")
 # A straight edge on the map is curved in longitude and latitude. In pieces of a kilometre (32 pixels of 30 m) it keeps
@@ -60,7 +57,7 @@ class OutlineTable:
 
             - `outline_id`: running number from 1. One outline is a 4-connected patch of one class, not a glacier with
               its divides, and thus has no `rgi_id`.
-            - `class`: name in the legend, or of the class that the model tells apart.
+            - `class`: name of the class.
             - `area_km2`: on the WGS 84 ellipsoid, holes left out.
             - `cenlon`, `cenlat`: centroid in degrees; where that lies outside the outline, a point inside it (RGI asks
               for an approximately central point inside).
@@ -80,29 +77,29 @@ class OutlineTable:
 def tabulate(
     mask: NDArray[np.uint8],
     grid: Grid,
+    class_names: Sequence[str],
     *,
     smoothing_px: float = 0.0,
     terrain: Iterable[TerrainStrip] | None = None,
     src_date: date | None = None,
-    class_names: Sequence[str] = _NAMES,
 ) -> OutlineTable:
-    """Outline the ice of a label mask.
+    """Outline every class of a label mask except background and unknown.
 
     Args:
         mask: (H, W) label mask.
         grid: Where it lies.
+        class_names: Names of the classes by their value, background first.
         smoothing_px: As `imagery.polygons.mask_to_polygons`.
         terrain: The relief on the same grid, strip by strip from the first row to the last.
         src_date: Day of the image.
-        class_names: Names of the classes by their value, where the mask tells others apart than the legend does: those
-            of a binary model are background and glacier.
 
     Raises:
         SceneError: The mask's or the relief's size is not the grid's, or the CRS has no transformation to WGS 84.
         OutlineError: The smoothing is negative or not finite.
     """
     grid.check_shape(mask.shape)
-    outlines = mask_to_polygons(mask, _ICE, smoothing_px=smoothing_px)
+    outlined = range(1, len(class_names))
+    outlines = mask_to_polygons(mask, outlined, smoothing_px=smoothing_px)
     values = np.array([value for value, _ in outlines], dtype=np.int64)
     ground = to_map_coordinates(np.array([polygon for _, polygon in outlines], dtype=object), grid)
     wgs84 = _in_wgs84(ground, grid)
@@ -116,7 +113,14 @@ def tabulate(
         fields["src_date"] = np.full(len(outlines), src_date.isoformat(), dtype=object)
     if terrain is not None:
         fields |= _relief(terrain, [polygon for _, polygon in outlines], grid)
-    fields |= _smoothing(mask, outlines, values, smoothing_px)
+    error = SmoothingError(0.0, dict.fromkeys(outlined, 0.0))  # outlines along pixel edges give back their pixels
+    if smoothing_px > 0:
+        error = smoothing_error(mask, outlines, outlined)
+    fields |= {
+        "smooth_px": np.full(len(outlines), smoothing_px, dtype=np.float64),
+        "px_changed": np.full(len(outlines), error.changed_share, dtype=np.float64),
+        "area_diff": np.array([error.area_change[int(value)] for value in values], dtype=np.float64),
+    }
     return OutlineTable(grid.crs, ground, wgs84, fields)
 
 
@@ -180,16 +184,3 @@ def _summary(values: NDArray[np.float32]) -> tuple[float, ...]:
     heights, slopes = (part[np.isfinite(part)].astype(np.float64) for part in values)
     of_heights = (heights.min(), np.median(heights), heights.mean(), heights.max()) if heights.size else (np.nan,) * 4
     return (*map(float, of_heights), float(slopes.mean()) if slopes.size else np.nan)
-
-
-def _smoothing(
-    mask: NDArray[np.uint8], outlines: Sequence[tuple[int, Polygon]], values: NDArray[np.int64], smoothing_px: float
-) -> dict[str, NDArray[np.float64]]:
-    error = SmoothingError(0.0, dict.fromkeys(_ICE, 0.0))  # outlines along pixel edges give back their pixels
-    if smoothing_px > 0:
-        error = smoothing_error(mask, outlines, _ICE)
-    return {
-        "smooth_px": np.full(len(outlines), smoothing_px, dtype=np.float64),
-        "px_changed": np.full(len(outlines), error.changed_share, dtype=np.float64),
-        "area_diff": np.array([error.area_change[int(value)] for value in values], dtype=np.float64),
-    }

@@ -1,4 +1,4 @@
-"""Writing glacier outlines as vector files: GeoJSON, GeoPackage, shapefile."""
+"""Writing the outlines of classes as vector files: GeoJSON, GeoPackage, shapefile."""
 
 import io
 import json
@@ -18,15 +18,14 @@ from shapely.geometry import Polygon, mapping
 from imagery.outline_table import OutlineTable
 from imagery.vectors import CLASS_FIELD
 
-_LAYER: Final = "glacier_outlines"
 _DECIMALS: Final = 7  # of a degree: about a centimetre
 
 
 def write_outlines_geojson(table: OutlineTable) -> bytes:
     """Encode outlines as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
 
-    Each feature is one 4-connected patch of ice; its properties are the fields of `imagery.outline_table.OutlineTable`.
-    Coordinates are rounded to 1e-7 degree, about a centimetre. Without outlines the collection has no features.
+    Each feature is one 4-connected patch of one class; its properties are the fields of the table. Coordinates are
+    rounded to 1e-7 degree, about a centimetre. Without outlines the collection has no features.
     """
     rounded = shapely.transform(table.wgs84, lambda points: points.round(_DECIMALS))
     rows = zip(*(_json_column(column) for column in table.fields.values()), strict=True)
@@ -37,21 +36,21 @@ def write_outlines_geojson(table: OutlineTable) -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False).encode()
 
 
-def write_outlines_gpkg(table: OutlineTable) -> bytes:
-    """Encode outlines as a GeoPackage in the scene's CRS: one layer, `glacier_outlines`, with the table's fields."""
+def write_outlines_gpkg(table: OutlineTable, layer: str) -> bytes:
+    """Encode outlines as a GeoPackage in the scene's CRS: one layer of this name, with the table's fields."""
     file = io.BytesIO()
-    _write(file, table, "GPKG")
+    _write(file, table, layer, "GPKG")
     return file.getvalue()
 
 
-def write_outlines_shapefile(table: OutlineTable) -> bytes:
+def write_outlines_shapefile(table: OutlineTable, layer: str) -> bytes:
     """Encode outlines as a zipped shapefile in the scene's CRS, with the table's fields.
 
-    The archive holds `glacier_outlines.shp` with its .shx, .dbf, .prj and .cpg (UTF-8).
+    The archive holds a .shp named as the layer, with its .shx, .dbf, .prj and .cpg (UTF-8).
     """
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        _write(Path(directory, f"{_LAYER}.shp"), table, "ESRI Shapefile", encoding="UTF-8")
+        _write(Path(directory, f"{layer}.shp"), table, layer, "ESRI Shapefile", encoding="UTF-8")
         for part in sorted(Path(directory).iterdir()):
             file.write(part, part.name)
     return archive.getvalue()
@@ -99,7 +98,7 @@ def write_class_layers(path: Path, layers: Sequence[ClassLayer], crs: str) -> No
         shutil.move(file, path)
 
 
-def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **options: Any) -> None:
+def _write(target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: str, **options: Any) -> None:
     import pyogrio
 
     columns = list(table.fields.values())
@@ -111,7 +110,7 @@ def _write(target: Path | io.BytesIO, table: OutlineTable, driver: str, **option
         field_mask=[np.isnan(column) if column.dtype.kind == "f" else None for column in columns],
         fields=list(table.fields),
         driver=driver,
-        layer=_LAYER,
+        layer=layer,
         geometry_type="Polygon",
         crs=table.crs,
         **options,

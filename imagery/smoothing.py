@@ -36,7 +36,7 @@ def smoothing_error(
         outlines: The result of `imagery.polygons.mask_to_polygons` for the mask and these values.
         values: The class values that were outlined; all others count as background.
     """
-    outlined = np.where(np.isin(mask, list(values)), mask, BACKGROUND.value)
+    outlined = np.where(np.isin(mask, list(values)), mask, BACKGROUND)
     changed = float((compose(outlines, *mask.shape) != outlined).mean())
     areas = shapely.area(np.array([polygon for _, polygon in outlines], dtype=object))
     owners = np.array([value for value, _ in outlines], dtype=np.int64)

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import mapping
 
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window, blocks, tile
 
@@ -188,22 +188,22 @@ def select_windows(
     valid_of: Callable[[Window], NDArray[np.bool_]],
     mask_of: Callable[[Window], NDArray[np.uint8]],
     least_valid: float,
-    least_glacier: float,
+    least_foreground: float,
 ) -> list[Window]:
-    """Keep windows with enough valid pixels and enough glacier, reading one at a time.
+    """Keep windows with enough valid pixels and enough foreground (glacier), reading one at a time.
 
     Args:
         windows: Windows of one scene.
         valid_of: Returns where a window has data, (h, w) (`imagery.scene_reader.SceneReader.valid_mask`).
         mask_of: Returns the label mask of a window, (h, w) (`imagery.maps.read_map`).
         least_valid: Smallest share of valid pixels, 0 to 1.
-        least_glacier: Smallest share of clean or debris-covered ice among all pixels of the window, 0 to 1. Baraka et
-            al. and Aryal et al. use 0.1.
+        least_foreground: Smallest share of classes other than background among all pixels of the window, 0 to 1;
+            unknown pixels are none of these. Of glacier, Baraka et al. and Aryal et al. use 0.1.
     """
     return [
         window
         for window in windows
-        if valid_of(window).mean() >= least_valid and _glacier_share(mask_of(window)) >= least_glacier
+        if valid_of(window).mean() >= least_valid and _foreground_share(mask_of(window)) >= least_foreground
     ]
 
 
@@ -304,5 +304,5 @@ def _check_apart(rectangles: Mapping[str, Window]) -> None:
         )
 
 
-def _glacier_share(mask: NDArray[np.uint8]) -> float:
-    return float(np.isin(mask, [CLEAN_ICE.value, DEBRIS_COVERED_ICE.value]).mean())
+def _foreground_share(mask: NDArray[np.uint8]) -> float:
+    return float(((mask != BACKGROUND) & (mask != UNKNOWN)).mean())

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,6 +90,15 @@ class RasterStore:
             self._fs.rm_file(self._path(key))
         except FileNotFoundError as error:
             raise StoreError(f"found nothing under {self.uri(key)}; expected a stored file") from error
+
+    def delete_folder(self, key: str) -> None:
+        """Remove everything whose key begins with this one and a "/"; nothing if there is nothing.
+
+        Raises:
+            StoreError: The key is malformed.
+        """
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._path(key), recursive=True)
 
     def uri(self, key: str) -> str:
         """Return the path (local store) or URL of a key, as `imagery.geotiff.open_geotiff` takes it.

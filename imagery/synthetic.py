@@ -20,7 +20,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
-from imagery.classes import ANNOTATED, LEGEND, UNKNOWN, GlacierClass
+from imagery.classes import GLACIER_SCHEME, UNKNOWN, LabelClass
 from imagery.grid import Grid, Window, blocks
 from imagery.masks import OutlineLayer
 from imagery.outlines import ClassLayer, write_class_layers
@@ -69,7 +69,7 @@ class SyntheticScene:
         dem: Elevation in metres (float32), two pixels wider than the scene on every side.
         outlines: The truth as layers of one GeoPackage in the scene's CRS: "clean_ice", "debris_covered_ice" and
             "masked". A class that does not occur has no layer.
-        truth: The truth as a GeoTIFF with the values of `imagery.classes`.
+        truth: The truth as a GeoTIFF with the values of the glacier scheme.
         shares: Share of all pixels by class name of the legend, masked/unknown included; sums to 1.
     """
 
@@ -126,8 +126,8 @@ def write_scene(
     mask = _write_pixels(files, landscape, grid)
     _write_dem(files.dem, seed, grid, options)
     outlines = _write_outlines(files.outlines, mask, grid)
-    counts = np.bincount(mask.ravel(), minlength=UNKNOWN.value + 1)
-    shares = {entry.name: float(counts[entry.value] / mask.size) for entry in LEGEND}
+    counts = np.bincount(mask.ravel(), minlength=UNKNOWN + 1)
+    shares = {entry.name: float(counts[entry.value] / mask.size) for entry in GLACIER_SCHEME.legend}
     return SyntheticScene(files.bands(), BandSource("elevation", str(files.dem), 1), outlines, files.truth, shares)
 
 
@@ -139,8 +139,8 @@ def _write_pixels(files: _Files, landscape: Landscape, grid: Grid) -> NDArray[np
         reflective = stack.enter_context(_create(files.reflective, grid, REFLECTIVE, "uint8", FILL))
         thermal = stack.enter_context(_create(files.thermal, coarse, tuple(THERMAL_RANGE_K), "uint8", FILL))
         quality = stack.enter_context(_create(files.quality, grid, ("quality",), "uint16", QUALITY_FILL))
-        truth = stack.enter_context(_create(files.truth, grid, ("label",), "uint8", UNKNOWN.value))
-        truth.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in LEGEND})
+        truth = stack.enter_context(_create(files.truth, grid, ("label",), "uint8", UNKNOWN))
+        truth.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in GLACIER_SCHEME.legend})
         for block in blocks(grid.width, grid.height, landscape.options.block_px):
             whole = Window(block.row_off, block.col_off, _even(block.height), _even(block.width))
             pixels = landscape.pixels(whole)
@@ -168,7 +168,7 @@ def _write_dem(path: Path, seed: int, scene: Grid, options: SyntheticOptions) ->
 
 def _write_outlines(path: Path, mask: NDArray[np.uint8], grid: Grid) -> tuple[OutlineLayer, ...]:
     layers = []
-    for entry in ANNOTATED:
+    for entry in GLACIER_SCHEME.annotated:
         polygons = [polygon for _, polygon in mask_to_map_polygons(mask, grid, [entry.value])]
         if polygons:
             layers.append(ClassLayer(_layer_name(entry), entry.name, polygons))
@@ -178,8 +178,8 @@ def _write_outlines(path: Path, mask: NDArray[np.uint8], grid: Grid) -> tuple[Ou
     return tuple(OutlineLayer(str(path), layer.name, layer.class_name) for layer in layers)
 
 
-def _layer_name(entry: GlacierClass) -> str:
-    return "masked" if entry == UNKNOWN else entry.name.replace(" ", "_").replace("-", "_")
+def _layer_name(entry: LabelClass) -> str:
+    return "masked" if entry.value == UNKNOWN else entry.name.replace(" ", "_").replace("-", "_")
 
 
 def _resampled(grid: Grid, resolution_m: float, margin_px: int) -> Grid:

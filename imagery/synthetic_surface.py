@@ -147,11 +147,11 @@ def scan_gaps(rows: NDArray[np.int64], cols: NDArray[np.int64], scene_width: int
 
 
 def label_mask(cover: Cover, masked: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the truth, (h, w), with the values of `imagery.classes`; cloud and gaps are masked/unknown."""
-    mask = np.full(masked.shape, BACKGROUND.value, dtype=np.uint8)
+    """Return the truth, (h, w), with the values of the glacier scheme; cloud and gaps are masked/unknown."""
+    mask = np.full(masked.shape, BACKGROUND, dtype=np.uint8)
     mask[cover.ice] = CLEAN_ICE.value
     mask[cover.debris] = DEBRIS_COVERED_ICE.value
-    mask[masked] = UNKNOWN.value
+    mask[masked] = UNKNOWN
     return mask
 
 

@@ -1,7 +1,7 @@
 """Reading polygons from vector files."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,7 +13,6 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from imagery.classes import LEGEND
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
 from imagery.paths import name_for_pyogrio
@@ -79,7 +78,14 @@ class VectorLayer:
         return not shapely.box(*self.extent).intersects(shapely.box(*self.scene_extent))
 
 
-def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | None = None) -> VectorLayer:
+def read_layer(
+    path: str,
+    layer: str | None,
+    grid: Grid,
+    *,
+    class_name: str | None = None,
+    class_names: Collection[str] = (),
+) -> VectorLayer:
     """Read the polygons of a layer whose bounding boxes overlap a scene; rows without a geometry are ignored.
 
     Invalid geometries are repaired and listed in `VectorLayer.repairs`. Each ring is repaired by itself and holes are
@@ -91,8 +97,9 @@ def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | No
         layer: The layer to read; None only if the file has exactly one.
         grid: The scene's grid.
         class_name: If given, only the polygons of this class are read from a layer that holds several classes, as
-            those of `imagery.outlines` do: a layer with a field `class` that holds only names of the legend. From any
+            those of `imagery.outlines` do: a layer with a field `class` that holds only names of classes. From any
             other layer everything is read.
+        class_names: With `class_name`, the names of all classes.
 
     Raises:
         OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, or
@@ -103,7 +110,7 @@ def read_layer(path: str, layer: str | None, grid: Grid, *, class_name: str | No
         info = _layer_info(path, layer)
         crs = str(info["crs"])
         scene_extent = grid.footprint_in(crs).bounds
-        features, stored = _read_features(path, info, scene_extent, class_name)
+        features, stored = _read_features(path, info, scene_extent, class_name, class_names)
         transformed = grid.from_crs(shapely.force_2d(_decoded(path, features, stored)), crs)
         _check_polygons(path, transformed)
         polygons, repairs = _repair(features, transformed)
@@ -198,7 +205,7 @@ def _layer_info(path: str, layer: str | None) -> dict[str, Any]:
 
 
 def _read_features(
-    path: str, info: dict[str, Any], extent: Bounds, class_name: str | None
+    path: str, info: dict[str, Any], extent: Bounds, class_name: str | None, class_names: Collection[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """Read the FIDs and geometries (WKB) of the features near the scene, (n,) each."""
     import pyogrio
@@ -209,14 +216,14 @@ def _read_features(
     )
     wanted = np.array([item is not None for item in wkb], dtype=np.bool_)
     if columns:
-        of_legend = np.isin(fields[0].astype(str), [entry.name for entry in LEGEND])
-        if of_legend.any() and not of_legend.all():
-            first = int(np.flatnonzero(~of_legend)[0])
+        is_class = np.isin(fields[0].astype(str), list(class_names))
+        if is_class.any() and not is_class.all():
+            first = int(np.flatnonzero(~is_class)[0])
             raise OutlineError(
                 f"{path}: found {fields[0][first]!r} as the {CLASS_FIELD} of feature {fids[first]}, beside names of "
-                f"the legend; expected one of {', '.join(entry.name for entry in LEGEND)} for every feature"
+                f"classes; expected one of {', '.join(class_names)} for every feature"
             )
-        if of_legend.any():
+        if is_class.any():
             wanted &= fields[0] == class_name
     return fids[wanted], wkb[wanted]
 

@@ -1,21 +1,26 @@
-"""Label events: what Label Studio tells us through its webhook, and what its API shows when a webhook was lost."""
+"""Label events: what Label Studio tells us through its webhook, and what its API shows when a webhook was lost.
 
+Label Studio gives ids away again: on SQLite a new task gets the id of the newest deleted one, and imported annotations
+likewise. A task is therefore identified by our proposal, which its data carries, and an annotation by its id together
+with the time of its creation.
+"""
+
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from labeling.errors import EventError
 from labeling.tasks import PROPOSAL
 
 SUBSCRIBED: Final = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED")
-"""The webhook actions we act upon."""
+"""The webhook actions we subscribe to. A project's webhook cannot tell of the project's own deletion."""
 _IRRELEVANT = frozenset(
     {
         "PROJECT_CREATED",
         "PROJECT_UPDATED",
-        "PROJECT_DELETED",
         "TASKS_CREATED",
         "ANNOTATIONS_CREATED",  # bulk imports; reconciliation finds what they bring
         "LABEL_LINK_CREATED",
@@ -28,6 +33,7 @@ _MAX_SECONDS = 1e9  # some 30 years; Python's JSON knows NaN, Infinity and integ
 _MAX_ID = 2**63 - 1
 
 SavedAction = Literal["ANNOTATION_CREATED", "ANNOTATION_UPDATED"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,12 @@ class AnnotationSaved:
 
     Attributes:
         action: Which webhook action told it.
-        annotation_id: Label Studio's id; never re-used for another task's annotation while the row lives.
-        task_id: Label Studio's id of the task; re-used after deletion, so go by `proposal`.
+        annotation_id: Label Studio's id; unique only together with `annotation_created_at`.
+        annotation_created_at: When the annotation was first saved, in UTC.
+        annotation_updated_at: When this version was saved, in UTC; tells the versions of one annotation apart.
+        task_id: Label Studio's id of the task; given away again after a deletion, so go by `proposal`.
         project_id: Label Studio's id of the project.
         proposal: Our name of the proposal; None if the task is not one of ours.
-        updated_at: When it was saved, in UTC; tells the versions of one annotation apart.
         was_cancelled: True if skipped. The result then holds the untouched pre-annotation: never learn from it.
         result: The drawn regions as parsed JSON, see `labeling.regions.decode_result`. Empty without
             `was_cancelled` is a statement: no ice here.
@@ -50,53 +57,65 @@ class AnnotationSaved:
 
     action: SavedAction
     annotation_id: int
+    annotation_created_at: datetime
+    annotation_updated_at: datetime
     task_id: int
     project_id: int
     proposal: str | None
-    updated_at: datetime
     was_cancelled: bool
     result: list[Any]
     completed_by: int | None
     lead_time_s: float | None
 
     @property
-    def annotation_updated_at(self) -> datetime:
-        """Time of the version, under the name that every kind of event has for it."""
-        return self.updated_at
-
-    @property
     def dedupe_key(self) -> str:
         """Equal for all deliveries of one version, whether by webhook or found by reconciliation."""
-        return f"saved:{self.project_id}:{self.annotation_id}:{self.updated_at.isoformat()}"
+        return _key_of_saved(self.project_id, self.annotation_id, self.annotation_updated_at)
 
 
 @dataclass(frozen=True)
 class AnnotationDeleted:
-    """An annotation was deleted. Label Studio tells neither its task nor its content."""
+    """An annotation was deleted. Label Studio tells neither its task nor its content.
+
+    Attributes:
+        annotation_id: Label Studio's id of it.
+        project_id: Label Studio's id of the project.
+        annotation_created_at: When it was first saved; None in a webhook, which tells only the id.
+    """
 
     action: ClassVar = "ANNOTATIONS_DELETED"
     task_id: ClassVar[None] = None
     annotation_updated_at: ClassVar[None] = None
+    proposal: ClassVar[None] = None
 
     annotation_id: int
     project_id: int
+    annotation_created_at: datetime | None = None
 
     @property
     def dedupe_key(self) -> str:
-        """Equal for all deliveries of this deletion; an annotation is deleted once."""
+        """Equal for all deliveries of this deletion, and for later annotations with the same id."""
         return f"annotation-deleted:{self.project_id}:{self.annotation_id}"
 
 
 @dataclass(frozen=True)
 class TaskDeleted:
-    """A task was deleted, and its annotations with it, of which Label Studio says nothing more."""
+    """A task was deleted, and its annotations with it, of which Label Studio says nothing more.
+
+    Attributes:
+        task_id: Label Studio's id of it.
+        project_id: Label Studio's id of the project.
+        proposal: Our name of the proposal; None in a webhook, which tells only the id.
+    """
 
     action: ClassVar = "TASKS_DELETED"
     annotation_id: ClassVar[None] = None
+    annotation_created_at: ClassVar[None] = None
     annotation_updated_at: ClassVar[None] = None
 
     task_id: int
     project_id: int
+    proposal: str | None = None
 
     @property
     def dedupe_key(self) -> str:
@@ -104,7 +123,60 @@ class TaskDeleted:
         return f"task-deleted:{self.project_id}:{self.task_id}"
 
 
-LabelEvent = AnnotationSaved | AnnotationDeleted | TaskDeleted
+@dataclass(frozen=True)
+class ProjectDeleted:
+    """A project was deleted with everything in it, as reconciliation found."""
+
+    action: ClassVar = "PROJECT_DELETED"
+    task_id: ClassVar[None] = None
+    annotation_id: ClassVar[None] = None
+    annotation_created_at: ClassVar[None] = None
+    annotation_updated_at: ClassVar[None] = None
+    proposal: ClassVar[None] = None
+
+    project_id: int
+
+    @property
+    def dedupe_key(self) -> str:
+        """Equal for all deliveries of this deletion, and for a project of another Label Studio with the same id."""
+        return f"project-deleted:{self.project_id}"
+
+
+@dataclass(frozen=True)
+class UnreadableEvent:
+    """An event of an action that we act upon, with a field that cannot be read.
+
+    Attributes:
+        action: The action that it names.
+        reason: Which field, what was found and what was expected.
+        content: Checksum of what could not be read.
+        project_id: As far as it can be read, as are those that follow.
+        task_id: Likewise.
+        annotation_id: Likewise.
+        annotation_created_at: Likewise.
+        annotation_updated_at: Likewise.
+        proposal: Likewise.
+    """
+
+    action: str
+    reason: str
+    content: str
+    project_id: int | None = None
+    task_id: int | None = None
+    annotation_id: int | None = None
+    annotation_created_at: datetime | None = None
+    annotation_updated_at: datetime | None = None
+    proposal: str | None = None
+
+    @property
+    def dedupe_key(self) -> str:
+        """Equal for all deliveries of the same content, and of the same version where ids and time can be read."""
+        if self.project_id and self.annotation_id and self.annotation_updated_at:
+            return _key_of_saved(self.project_id, self.annotation_id, self.annotation_updated_at)
+        return f"unreadable:{self.content}"
+
+
+LabelEvent = AnnotationSaved | AnnotationDeleted | TaskDeleted | ProjectDeleted | UnreadableEvent
 
 
 def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
@@ -115,11 +187,11 @@ def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
         max_bytes: Largest body accepted. Label Studio sends the shown prediction along: expect megabytes.
 
     Returns:
-        The events in it: several for a bulk deletion, none for actions that do not concern us.
+        The events in it: several for a bulk deletion, none for actions that do not concern us. An event with a field
+        that is missing or of a wrong type is an `UnreadableEvent`; it does not keep the others from being read.
 
     Raises:
-        EventError: If the body is too large, not JSON, of an unknown action, or a field is missing or of a
-            wrong type; the message names the field.
+        EventError: If the body is too large, no JSON object, or of an unknown action: then it is no label event.
     """
     if len(body) > max_bytes:
         raise EventError(f"The label event has {len(body)} bytes; at most {max_bytes} are accepted.")
@@ -137,27 +209,36 @@ def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
             f"Unknown action {action!r}; expected one of {', '.join(SUBSCRIBED)}. "
             "Let `ensure_webhook` set up the webhook anew."
         )
-    return _PARSERS[action](payload)
+    try:
+        return _PARSERS[action](payload)
+    except RecursionError as error:
+        raise EventError("The label event is nested too deeply to be read.") from error
 
 
-def saved_from_api(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> AnnotationSaved:
-    """Read an annotation as the tasks API returns it, to make good a webhook that never came.
+def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+    """Compose what a webhook would have brought of an annotation that the tasks API returned.
 
     Args:
         annotation: One of the task's ``annotations``.
         task: The task, with ``id``, ``project`` and ``data``, see `labeling.client.LabelStudio.changed_tasks`.
 
     Returns:
-        The same event (and `dedupe_key`) that the webhook would have brought. Its action says created if the
+        A payload for `parse_event`, with the same `dedupe_key` as the webhook's. Its action says created if the
         annotation was never changed since, which the API tells only by its two times.
-
-    Raises:
-        EventError: If a field is missing or of a wrong type; the message names the field.
     """
-    created, updated = (_time(annotation, f"annotation.{key}") for key in ("created_at", "updated_at"))
+    created, updated = (_if_readable(_time, annotation, f"annotation.{key}") for key in ("created_at", "updated_at"))
     # Django stamps the two one after the other, microseconds apart, when a row is first written.
-    changed_later = (updated - created).total_seconds() > 0.01
-    return _saved("ANNOTATION_UPDATED" if changed_later else "ANNOTATION_CREATED", annotation, task)
+    is_changed = created is not None and updated is not None and (updated - created).total_seconds() > 0.01
+    return {
+        "action": "ANNOTATION_UPDATED" if is_changed else "ANNOTATION_CREATED",
+        "annotation": dict(annotation),
+        "task": {key: task[key] for key in ("id", "project", "data")},
+    }
+
+
+def proposal_of(data: object) -> str | None:
+    """Return our name of the proposal that a task's data carries; None if the task is not one of ours."""
+    return _if_readable(_proposal, data, f"task.data.{PROPOSAL}") if isinstance(data, dict) else None
 
 
 def parse_time(text: str) -> datetime:
@@ -178,40 +259,92 @@ def parse_time(text: str) -> datetime:
         raise EventError(f"The time {text!r} is not ISO 8601.") from error
     if time.tzinfo is None:
         raise EventError(f"The time {text!r} has no offset from UTC; expected a trailing Z.")
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise EventError(f"The time {text!r} lies outside the years 1 to 9999 in UTC.") from error
 
 
-def _parse_created(payload: dict[str, Any]) -> list[LabelEvent]:
-    return [_saved("ANNOTATION_CREATED", _field(payload, "annotation", dict), _field(payload, "task", dict))]
-
-
-def _parse_updated(payload: dict[str, Any]) -> list[LabelEvent]:
-    return [_saved("ANNOTATION_UPDATED", _field(payload, "annotation", dict), _field(payload, "task", dict))]
+def _parse_saved(payload: dict[str, Any]) -> list[LabelEvent]:
+    """Read the payload of a saved annotation."""
+    try:
+        annotation, task = _field(payload, "annotation", dict), _field(payload, "task", dict)
+    except EventError as error:
+        return [UnreadableEvent(payload["action"], str(error), _checksum(payload))]
+    try:
+        return [_saved(payload["action"], annotation, task)]
+    except EventError as error:
+        unreadable = UnreadableEvent(
+            action=payload["action"],
+            reason=str(error),
+            content=_checksum([task.get("id"), annotation]),  # without the task's data: its image addresses change
+            project_id=_if_readable(_id, task, "task.project"),
+            task_id=_if_readable(_id, task, "task.id"),
+            annotation_id=_if_readable(_id, annotation, "annotation.id"),
+            annotation_created_at=_if_readable(_time, annotation, "annotation.created_at"),
+            annotation_updated_at=_if_readable(_time, annotation, "annotation.updated_at"),
+            proposal=proposal_of(task.get("data")),
+        )
+        return [unreadable]
 
 
 def _parse_annotations_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
-    return [AnnotationDeleted(*ids) for ids in _deleted_ids(payload, "annotations")]
+    return _each_deleted(payload, "annotations", _annotation_deleted)
+
+
+def _annotation_deleted(item: dict[str, Any], project_id: int) -> LabelEvent:
+    created_at = None if item.get("created_at") is None else _time(item, "annotations.created_at")
+    return AnnotationDeleted(_id(item, "annotations.id"), project_id, created_at)
 
 
 def _parse_tasks_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
-    return [TaskDeleted(*ids) for ids in _deleted_ids(payload, "tasks")]
+    return _each_deleted(payload, "tasks", _task_deleted)
 
 
-_PARSERS: dict[str, Callable[[dict[str, Any]], list[LabelEvent]]] = dict(
-    zip(
-        SUBSCRIBED,
-        (_parse_created, _parse_updated, _parse_annotations_deleted, _parse_tasks_deleted),
-        strict=True,
-    )
-)
+def _task_deleted(item: dict[str, Any], project_id: int) -> LabelEvent:
+    return TaskDeleted(_id(item, "tasks.id"), project_id, _proposal(item, f"tasks.{PROPOSAL}"))
 
 
-def _deleted_ids(payload: dict[str, Any], key: str) -> list[tuple[int, int]]:
-    project_id = _id(_field(payload, "project", dict), "project.id")
-    items = _field(payload, key, list)
-    if not all(isinstance(item, dict) for item in items):
-        raise EventError(f"Field '{key}' holds something else than objects with an id.")
-    return [(_id(item, f"{key}.id"), project_id) for item in items]
+def _parse_project_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
+    try:
+        return [ProjectDeleted(_id(_field(payload, "project", dict), "project.id"))]
+    except EventError as error:
+        return [UnreadableEvent(payload["action"], str(error), _checksum(payload))]
+
+
+_PARSERS: Final[dict[str, Callable[[dict[str, Any]], list[LabelEvent]]]] = {
+    "ANNOTATION_CREATED": _parse_saved,
+    "ANNOTATION_UPDATED": _parse_saved,
+    "ANNOTATIONS_DELETED": _parse_annotations_deleted,
+    "TASKS_DELETED": _parse_tasks_deleted,
+    "PROJECT_DELETED": _parse_project_deleted,
+}
+
+
+def _each_deleted(
+    payload: dict[str, Any], key: str, read: Callable[[dict[str, Any], int], LabelEvent]
+) -> list[LabelEvent]:
+    """Read the items of a bulk deletion, each for itself."""
+    action = payload["action"]
+    try:
+        project_id = _id(_field(payload, "project", dict), "project.id")
+        items = _field(payload, key, list)
+    except EventError as error:
+        return [UnreadableEvent(action, str(error), _checksum(payload))]
+    events: list[LabelEvent] = []
+    for item in items:
+        try:
+            events.append(read(_object(item, key), project_id))
+        except EventError as error:
+            content = _checksum([action, project_id, item])
+            events.append(UnreadableEvent(action, str(error), content, project_id=project_id))
+    return events
+
+
+def _object(item: object, key: str) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise EventError(f"Field '{key}' holds {type(item).__name__}; expected objects with an id.")
+    return item
 
 
 def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str, Any]) -> AnnotationSaved:
@@ -222,10 +355,11 @@ def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str
     return AnnotationSaved(
         action=action,
         annotation_id=_id(annotation, "annotation.id"),
+        annotation_created_at=_time(annotation, "annotation.created_at"),
+        annotation_updated_at=_time(annotation, "annotation.updated_at"),
         task_id=_id(task, "task.id"),
         project_id=_id(task, "task.project"),
-        proposal=_optional(data, f"task.data.{PROPOSAL}", str),
-        updated_at=_time(annotation, "annotation.updated_at"),
+        proposal=_proposal(data, f"task.data.{PROPOSAL}"),
         was_cancelled=_field(annotation, "annotation.was_cancelled", bool),
         result=_field(annotation, "annotation.result", list),
         completed_by=_optional(annotation, "annotation.completed_by", int),
@@ -233,10 +367,33 @@ def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str
     )
 
 
+def _key_of_saved(project_id: int, annotation_id: int, updated_at: datetime) -> str:
+    return f"saved:{project_id}:{annotation_id}:{updated_at.isoformat()}"
+
+
+def _checksum(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _if_readable(read: Callable[[Mapping[str, Any], str], T], container: Mapping[str, Any], path: str) -> T | None:
+    try:
+        return read(container, path)
+    except EventError:
+        return None
+
+
 def _id(container: Mapping[str, Any], path: str) -> int:
     found: int = _field(container, path, int)
     if not 0 < found <= _MAX_ID:
         raise EventError(f"Field '{path}' is not an id; expected a positive 64-bit integer.")
+    return found
+
+
+def _proposal(container: Mapping[str, Any], path: str) -> str | None:
+    found: str | None = _optional(container, path, str)
+    # No database stores every text: PostgreSQL refuses NUL, and half a surrogate pair is no UTF-8.
+    if found is not None and not found.isprintable():
+        raise EventError(f"Field '{path}' is {found[:40]!r}; expected printable characters.")
     return found
 
 

@@ -9,10 +9,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from labeling.errors import PredictionError, RegionError
-from labeling.regions import decode_result
+from labeling.regions import iterate_regions
 
 MAX_PREDICTION_BYTES = 8 * 2**20
 """Largest prediction as JSON; webhooks carry it back with every annotation."""
+MAX_PREDICTION_REGIONS = 500
+"""Most regions of a prediction; with more the labelling page becomes slow."""
 
 
 def score_of(priority: float) -> float:
@@ -63,8 +65,11 @@ def build_prediction(
     Raises:
         PredictionError: If anything in it is not as Label Studio draws it, or it is too large.
     """
+    if len(regions) > MAX_PREDICTION_REGIONS:
+        raise PredictionError(f"The prediction has {len(regions)} regions; at most {MAX_PREDICTION_REGIONS} are sent.")
     try:
-        decode_result(list(regions), height=height, width=width, labels=labels)
+        for _ in iterate_regions(list(regions), height=height, width=width, labels=labels):
+            pass
     except RegionError as error:
         raise PredictionError(f"The prediction could not be drawn. {error}") from error
     ids = [region.get("id") for region in regions]

@@ -3,7 +3,7 @@
 Pixel coordinates have x to the right and y down; (0, 0) is the outer corner of the first pixel.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from labeling.config import BRUSH, IMAGE, POLYGON
 from labeling.errors import RegionError
 from labeling.rle import decode_rle
 
-MAX_REGIONS = 500
+MAX_REGIONS = 20_000
+"""Most regions read in one result; a result is bounded by its bytes besides."""
 MAX_POLYGON_POINTS = 20_000
 
 _BRUSH_TYPE = "brushlabels"
@@ -54,7 +55,19 @@ Region = BrushRegion | PolygonRegion
 
 
 def decode_result(result: object, *, height: int, width: int, labels: Collection[str]) -> list[Region]:
-    """Read the ``result`` of an annotation or prediction.
+    """Read the ``result`` of an annotation or prediction, all regions at once; see `iterate_regions`.
+
+    Returns:
+        The regions in drawing order.
+
+    Raises:
+        RegionError: If a region cannot be read.
+    """
+    return list(iterate_regions(result, height=height, width=width, labels=labels))
+
+
+def iterate_regions(result: object, *, height: int, width: int, labels: Collection[str]) -> Iterator[Region]:
+    """Read the ``result`` of an annotation or prediction, one region after the other: thousands of masks take memory.
 
     Relations (arrows between regions, which Label Studio lets annotators draw unasked) carry no pixels and are
     passed over. Anything else that is not a brush or polygon region is an error, so that no drawing is lost in silence.
@@ -65,7 +78,7 @@ def decode_result(result: object, *, height: int, width: int, labels: Collection
         width: Width of that image, in pixels.
         labels: The labels of the labelling configuration.
 
-    Returns:
+    Yields:
         The regions in drawing order: where two overlap, the later one was drawn on top.
 
     Raises:
@@ -75,18 +88,16 @@ def decode_result(result: object, *, height: int, width: int, labels: Collection
         raise RegionError(f"The result is {type(result).__name__}; expected a list of regions.")
     if len(result) > MAX_REGIONS:
         raise RegionError(f"The result has {len(result)} regions; at most {MAX_REGIONS} are accepted.")
-    regions = []
     for number, item in enumerate(result, start=1):
         if not isinstance(item, dict):
             raise RegionError(f"Region {number} is {type(item).__name__}; expected an object.")
         if item.get("type") == _RELATION_TYPE:
             continue
         try:
-            regions.append(_decode_region(item, height, width, labels))
+            yield _decode_region(item, height, width, labels)
         except RegionError as error:
             name = item.get("id")
             raise RegionError(f"Region {number} of {len(result)} (id {name!r}): {error}") from error
-    return regions
 
 
 def encode_brush(mask: npt.NDArray[np.bool_], label: str, region_id: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ CARD_FILE = "card.json"
 # A card lists the ids of the labels it was trained on: a million of them fit.
 MAX_CARD_BYTES = 16 * 2**20
 
+_RENAMED = {"unet.clean.": "unet.networks.0.", "unet.debris.": "unet.networks.1."}
+
 
 class BundleError(ValueError):
     """A directory is not a model version, or is damaged."""
@@ -43,12 +45,17 @@ def write_bundle(
         The card that was written.
 
     Raises:
-        ValueError: The origin names another number of classes than the network predicts.
+        ValueError: The origin names other classes than those that the network was built for.
     """
     if len(origin.classes) != segmenter.classes:
         raise ValueError(
             f"the origin names {len(origin.classes)} classes ({', '.join(origin.classes)}); "
             f"the network predicts {segmenter.classes}"
+        )
+    if origin.precedence != segmenter.precedence:
+        raise ValueError(
+            f"found the precedence {segmenter.precedence} in the network and {origin.precedence} in its origin; "
+            "expected a network that was built for the classes of its labels"
         )
     directory.mkdir(parents=True, exist_ok=True)
     (directory / CARD_FILE).unlink(missing_ok=True)
@@ -90,7 +97,7 @@ def read_bundle(directory: Path) -> tuple[GlacierSegmenter, ModelCard]:
             "the file was damaged or exchanged: fetch the version again"
         )
     try:
-        weights = safetensors_torch.load(data)
+        weights = {_present_name(name): tensor for name, tensor in safetensors_torch.load(data).items()}
         segmenter = build_segmenter(
             card.channels,
             card.mean,
@@ -99,6 +106,7 @@ def read_bundle(directory: Path) -> tuple[GlacierSegmenter, ModelCard]:
             seed=0,
             head=card.head,
             input_normalization=card.input_normalization,
+            precedence=card.precedence,
         )
     except (SafetensorError, ValueError) as error:
         raise BundleError(f"{directory} does not hold a usable network: {error}") from error
@@ -126,6 +134,14 @@ def read_card(directory: Path) -> ModelCard:
         return ModelCard.model_validate_json(_read(path))
     except ValidationError as error:
         raise BundleError(f"{path} breaks the schema of model cards: {error}") from error
+
+
+def _present_name(name: str) -> str:
+    """Return what this release calls a tensor; earlier ones named the two binary networks by their class."""
+    for former, present in _RENAMED.items():
+        if name.startswith(former):
+            return present + name.removeprefix(former)
+    return name
 
 
 def _check_tensors(directory: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:

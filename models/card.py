@@ -5,7 +5,7 @@ Undefined figures (NaN) are null, since JSON has no NaN.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,30 @@ Role = Literal["validation", "test"]
 
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelClass(_Closed):
+    """One class of the labels.
+
+    Attributes:
+        name: The label as annotators read it.
+        value: The pixel value in a label mask; 0 is background.
+        colour: The display colour, "#rrggbb".
+        precedence: Where outlines overlap, the class of the highest precedence wins.
+    """
+
+    name: str
+    value: int = Field(ge=0, le=254)
+    colour: str
+    precedence: int
+
+
+_BEFORE_SCHEMES: Final = (
+    {"name": "background", "value": 0, "colour": "#1e293b", "precedence": 0},
+    {"name": "clean ice", "value": 1, "colour": "#38bdf8", "precedence": 1},
+    {"name": "debris-covered ice", "value": 2, "colour": "#f97316", "precedence": 2},
+)
+"""The classes of the labels of releases whose cards do not name them: there were no others."""
 
 
 class LabelProvenance(_Closed):
@@ -178,6 +202,7 @@ class ModelOrigin(_Closed):
 
     Attributes:
         classes: Names of the classes that the head tells apart; the index is the value in its maps.
+        label_classes: The classes of the labels, background first; a binary head tells fewer apart.
         patch_size_px: Side of the training patches.
         parent_version: Registry version that training started from; None if it started from fresh weights.
         labels: What it was trained on.
@@ -190,6 +215,7 @@ class ModelOrigin(_Closed):
     """
 
     classes: tuple[str, ...]
+    label_classes: Annotated[tuple[LabelClass, ...], Field(min_length=2)]
     patch_size_px: int = Field(ge=1)
     parent_version: int | None
     labels: LabelProvenance
@@ -200,6 +226,11 @@ class ModelOrigin(_Closed):
     gain: dict[Role, Gain]
     created_at: AwareDatetime
 
+    @property
+    def precedence(self) -> tuple[int, ...]:
+        """Values of the foreground classes of the labels, from the lowest to the highest precedence."""
+        return tuple(item.value for item in sorted(self.label_classes[1:], key=lambda item: item.precedence))
+
 
 class ModelCard(ModelOrigin):
     """All that is known of a model version: its origin, its network and its files.
@@ -209,7 +240,7 @@ class ModelCard(ModelOrigin):
         channels: Input channels, in order.
         mean: Channel means of the normalisation, in digital numbers.
         std: Channel standard deviations of the normalisation, in digital numbers.
-        unet: The shape of the network, or of each of two.
+        unet: The shape of the network, or of each of several.
         head: How its logits become class probabilities.
         input_normalization: Whether images are normalised by ``mean`` and ``std`` or each by its own.
         input: What the ONNX graph takes.
@@ -229,6 +260,12 @@ class ModelCard(ModelOrigin):
     output: str = OUTPUT_DESCRIPTION
     weights_sha256: Sha256
     onnx_sha256: Sha256
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_label_classes(cls, given: Any) -> Any:
+        """Read the cards of earlier releases, which do not name the classes of the labels."""
+        return {"label_classes": _BEFORE_SCHEMES, **given} if isinstance(given, dict) else given
 
 
 def _difference(value: float | None, reference: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Convolutions with what follows them fused in, for inference."""
+"""Convolutions fused with the sum and activation that follow them, for inference."""
 
 from typing import Final, Literal
 
@@ -12,23 +12,23 @@ _ONE: Final = [1, 1]  # stride and dilation
 
 
 class FusedConvolution:
-    """Convolves with stride 1 and the zero padding that keeps the size, and activates.
+    """A convolution with stride 1 and the zero padding that keeps the size, followed by an activation.
 
     On a CPU with oneDNN these are the operators that torch.compile emits: sum and activation are applied while a result
     is still in a register, which saves reading and writing all maps once more. Elsewhere they are plain operators.
     """
 
     def __init__(self, activation: Activation, device: torch.device, dtype: torch.dtype) -> None:
-        """Look up what the device can fuse.
+        """Find out whether the device can fuse.
 
         Args:
-            activation: Of each result; GELU is the exact one.
-            device: Of all tensors to come.
-            dtype: Of all tensors to come.
+            activation: Applied to each result; GELU is the exact one.
+            device: Device of all tensors.
+            dtype: Precision of all tensors.
         """
         self._activation = activation
         self.fuses: bool = device.type == "cpu" and torch._C._has_mkldnn and _is_able(dtype)
-        """Whether anything is fused."""
+        """Whether the fused operators are used."""
 
     def __call__(self, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Convolve and activate.
@@ -55,7 +55,7 @@ class FusedConvolution:
         """Convolve, add to ``total`` in place, and activate the sum.
 
         Args:
-            total: (N, out, H, W); used up.
+            total: (N, out, H, W); overwritten.
             maps: (N, in, H, W).
             weight: (out, in, k, k), k odd.
 
@@ -84,7 +84,7 @@ class FusedConvolution:
 
 
 def _is_able(dtype: torch.dtype) -> bool:
-    """Whether oneDNN, which is there, convolves in this precision on this processor."""
+    """Return whether oneDNN convolves in this precision on this processor."""
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype == torch.float32

@@ -1,10 +1,15 @@
 """Task heads: how the logits of a network become class probabilities, and labels become what its losses are fed.
 
-Three heads answer the same question (Aryal, table 2; Baraka, table 3): one network of K logits (``"multiclass"``), one
-network of a single logit for glacier against background (``"binary"``), and two independent networks of a single logit
-each, clean ice against the rest and debris-covered ice against the rest (``"two_binaries"``).
+Three heads answer the same question (Aryal, table 2; Baraka, table 3):
 
-Classes are known here by their value alone: 0 is background, 1 clean ice, 2 debris-covered ice.
+- ``"multiclass"``: one network of K logits.
+- ``"binary"``: one network of a single logit, foreground (all classes but background together) against background.
+- ``"two_binaries"``: an independent network of a single logit for each foreground class, this class against the rest.
+  With the classes of Aryal et al. there are two; with other classes there are as many as foreground classes. Where
+  several networks claim a pixel, the class of the highest precedence wins.
+
+Classes appear here as values only: 0 is background, 1 to K - 1 are the foreground classes. ``precedence`` lists the
+foreground classes from the lowest to the highest precedence; without it, precedence rises with the value.
 """
 
 from collections.abc import Sequence
@@ -17,9 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Head = Literal["multiclass", "binary", "two_binaries"]
-
-CLEAN, DEBRIS = 1, 2
-GLACIER_NAME = "glacier"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,13 @@ def logits_per_network(head: Head, classes: int) -> int:
     return classes if head == "multiclass" else 1
 
 
-def output_classes(head: Head, logits: int) -> int:
-    """Return K, the classes that a head's probabilities tell apart, from the logits of each of its networks.
+def output_classes(head: Head, logits: int, networks: int) -> int:
+    """Return K, the classes that a head's probabilities tell apart.
+
+    Args:
+        head: The head.
+        logits: Output channels of each of its networks.
+        networks: Number of its networks; 1 unless the head is ``"two_binaries"``.
 
     Raises:
         ValueError: The head does not go with so many logits.
@@ -52,33 +59,36 @@ def output_classes(head: Head, logits: int) -> int:
             f"a network of {logits} logit(s) was given to the head {head!r}; a multiclass head takes a network of one "
             "logit a class, at least 2, and the binary heads take networks of a single logit"
         )
-    return {"multiclass": logits, "binary": 2, "two_binaries": 3}[head]
+    return {"multiclass": logits, "binary": 2, "two_binaries": networks + 1}[head]
 
 
-def head_classes(head: Head, class_names: Sequence[str]) -> tuple[str, ...]:
+def head_classes(head: Head, class_names: Sequence[str], foreground: str) -> tuple[str, ...]:
     """Name the classes of a head's output.
 
     Args:
         head: The head.
         class_names: Names of the label classes, background first.
+        foreground: Name of all classes but background together.
 
     Returns:
-        The same names, except that a binary head knows background and "glacier" only.
+        The same names, except that a binary head tells background and foreground apart only.
     """
-    return (class_names[0], GLACIER_NAME) if head == "binary" else tuple(class_names)
+    return (class_names[0], foreground) if head == "binary" else tuple(class_names)
 
 
-def class_probabilities(logits: Tensor, head: Head) -> Tensor:
+def class_probabilities(logits: Tensor, head: Head, precedence: Sequence[int] | None = None) -> Tensor:
     """Turn logits into class probabilities.
 
-    Two binaries, with c = P(clean) and d = P(debris) from the two networks, are combined as if independent and so that
-    debris wins: P(debris) = d, P(clean) = (1 - d) c, P(background) = (1 - d)(1 - c). A pixel that is surely ice but of
-    doubtful kind thereby gets some background, and a higher entropy than from a multiclass network. Where both outputs
-    are 0 or 1 this is the rule of Aryal et al. for hard masks, and it sums to 1 everywhere.
+    The outputs of several binary networks are combined as if independent, the class of the higher precedence winning.
+    With two, a of the lower and b of the higher precedence: P(b) = b, P(a) = (1 - b) a, P(background) = (1 - b)(1 - a).
+    A pixel that is surely foreground but of doubtful class thereby gets some background, and a higher entropy than from
+    a multiclass network. Where all outputs are 0 or 1 this is the rule of Aryal et al. for hard masks (a clean ice, b
+    debris-covered ice), and it sums to 1 everywhere.
 
     Args:
-        logits: (N, L, H, W): L = K for multiclass, 1 for binary, 2 (clean, debris) for two binaries.
+        logits: (N, L, H, W): L = K for multiclass, 1 for binary, K - 1 for two binaries, in the order of the values.
         head: The head.
+        precedence: Foreground classes by rising precedence; only two binaries need it.
 
     Returns:
         (N, K, H, W), of the logits' dtype, in [0, 1]; the class axis sums to 1.
@@ -87,13 +97,21 @@ def class_probabilities(logits: Tensor, head: Head) -> Tensor:
         return logits.softmax(dim=1)
     if head == "binary":
         return _pair(logits).softmax(dim=1)
-    clean = _pair(logits[:, :1]).softmax(dim=1)
-    debris = _pair(logits[:, 1:]).softmax(dim=1)
-    return torch.cat([debris[:, :1] * clean, debris[:, 1:]], dim=1)
+    ranked = _ranked(precedence, logits.shape[1])
+    lowest, *higher = ranked
+    combined = _pair(logits[:, lowest - 1 : lowest]).softmax(dim=1)
+    for value in higher:
+        winner = _pair(logits[:, value - 1 : value]).softmax(dim=1)
+        combined = torch.cat([winner[:, :1] * combined, winner[:, 1:]], dim=1)
+    if ranked == sorted(ranked):
+        return combined
+    # By slices: an index would become a tensor of the exported graph that is none of the network's.
+    places = [0, *(1 + ranked.index(value) for value in sorted(ranked))]
+    return torch.cat([combined[:, place : place + 1] for place in places], dim=1)
 
 
 def problems(logits: Tensor, target: Tensor, head: Head, ignore_index: int) -> list[Problem]:
-    """Split logits and labels into the softmax problems that a head is trained on: one, or two for two binaries.
+    """Split logits and labels into the softmax problems that a head is trained on: one for each of its networks.
 
     Args:
         logits: (N, L, H, W) as in :func:`class_probabilities`.
@@ -107,7 +125,7 @@ def problems(logits: Tensor, target: Tensor, head: Head, ignore_index: int) -> l
     if head == "two_binaries":
         return [
             Problem(_pair(logits[:, index : index + 1]), _against_rest(target, value, ignore_index))
-            for index, value in enumerate((CLEAN, DEBRIS))
+            for index, value in enumerate(range(1, logits.shape[1] + 1))
         ]
     if head == "binary":
         logits = _pair(logits)
@@ -126,7 +144,7 @@ def problem_counts(counts: Tensor, head: Head) -> list[Tensor]:
     """
     if head != "two_binaries":
         return [counts]
-    return [torch.stack([counts.sum() - counts[value], counts[value]]) for value in (CLEAN, DEBRIS)]
+    return [torch.stack([counts.sum() - count, count]) for count in counts[1:]]
 
 
 def merge_target(target: Tensor, head: Head, ignore_index: int) -> Tensor:
@@ -154,7 +172,7 @@ def merge_truth(mask: NDArray[np.uint8], head: Head, ignore: int) -> NDArray[np.
         ignore: Label value of pixels that nobody judged; it stays as it is.
 
     Returns:
-        (h, w): for a binary head 1 wherever there is any glacier; otherwise the mask itself.
+        (h, w): for a binary head 1 wherever there is any foreground class; otherwise the mask itself.
     """
     if head != "binary":
         return mask
@@ -162,19 +180,23 @@ def merge_truth(mask: NDArray[np.uint8], head: Head, ignore: int) -> NDArray[np.
     return merged
 
 
-def decide(probabilities: NDArray[np.floating[Any]], head: Head) -> NDArray[np.uint8]:
+def decide(
+    probabilities: NDArray[np.floating[Any]], head: Head, precedence: Sequence[int] | None = None
+) -> NDArray[np.uint8]:
     """Choose the class of each pixel.
 
     - multiclass: the most probable class.
-    - binary: glacier (1) where it is at least as probable as background.
-    - two binaries: debris where d >= 0.5, else clean ice where c >= 0.5, else background: each network decides by
-      itself, and debris wins. With P(clean) = (1 - d) c and P(background) = (1 - d)(1 - c), c >= 0.5 is
-      P(clean) >= P(background). The most probable class would be another rule: c = 0.55, d = 0.4 is clean ice, though
-      debris is the most probable of the three.
+    - binary: foreground (1) where it is at least as probable as background.
+    - two binaries: each network decides by itself whether its output is at least 0.5, and of those that say so the
+      class of the highest precedence wins; background where none does. With the combination of
+      :func:`class_probabilities`, an output is at least 0.5 where the class is at least as probable as background and
+      all classes of lower precedence together. The most probable class would be another rule: outputs a = 0.55 and
+      b = 0.4 (the higher precedence) choose a, though b is the most probable of the three.
 
     Args:
         probabilities: (K, h, w) as from :func:`class_probabilities`.
         head: The head.
+        precedence: As for :func:`class_probabilities`.
 
     Returns:
         (h, w) class values.
@@ -182,10 +204,22 @@ def decide(probabilities: NDArray[np.floating[Any]], head: Head) -> NDArray[np.u
     if head == "multiclass":
         classes: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8)
         return classes
-    ice: NDArray[np.uint8] = (probabilities[CLEAN] >= probabilities[0]).astype(np.uint8)
-    if head == "two_binaries":
-        ice[probabilities[DEBRIS] >= 0.5] = DEBRIS
-    return ice
+    if head == "binary":
+        foreground: NDArray[np.uint8] = (probabilities[1] >= probabilities[0]).astype(np.uint8)
+        return foreground
+    chosen: NDArray[np.uint8] = np.zeros(probabilities.shape[1:], dtype=np.uint8)
+    *lower, highest = _ranked(precedence, len(probabilities) - 1)
+    below = probabilities[0]
+    for value in lower:
+        chosen[probabilities[value] >= below] = value
+        below = below + probabilities[value]
+    chosen[probabilities[highest] >= 0.5] = highest  # all others together are 1 - P(highest)
+    return chosen
+
+
+def _ranked(precedence: Sequence[int] | None, foreground: int) -> list[int]:
+    """Return the foreground classes by rising precedence: as given, or by their values."""
+    return list(range(1, foreground + 1)) if precedence is None else list(precedence)
 
 
 def _pair(logit: Tensor) -> Tensor:

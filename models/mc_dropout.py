@@ -13,21 +13,21 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from models.channel_pruned_unet import ChannelPrunedUNet
 from models.dropout_masks import Kept, draw_masks
 from models.segmenter import GlacierSegmenter
-from models.thinned_unet import ThinnedUNet
-from models.unet import UNetPair
+from models.unet import BinaryUNets
 
-# Go through a pass together on a CPU. With fewer the weights are arranged more often; more take more memory.
+# Pixels of a batch on a CPU. With fewer the weights are pruned more often; more take more memory.
 PIXELS_TOGETHER: Final = 4 * 512 * 512
 
 PassMasks = tuple[Kept, ...]
-"""The feature maps that one pass keeps, for each network: one, or the two of a :class:`models.unet.UNetPair`."""
+"""The feature maps that one pass keeps in each network: one, or those of :class:`models.unet.BinaryUNets`."""
 
 
 @dataclass(frozen=True)
 class McPrediction:
-    """What T stochastic passes say of N patches; float32 on the CPU.
+    """The mean prediction and the uncertainty of T stochastic passes over N patches; float32 on the CPU.
 
     Attributes:
         mean_probability: (N, K, H, W), the class probabilities averaged over the passes, in [0, 1].
@@ -43,12 +43,12 @@ class McPrediction:
 
 @dataclass(frozen=True)
 class PassSums:
-    """Sums over some passes of N patches: all that is kept of them; float32 on the network's device.
+    """Running sums over some passes of N patches; float32 on the network's device.
 
     Attributes:
         probability: (N, K, H, W), sum of the class probabilities p_t.
         entropy: (N, H, W), sum of the entropies H[p_t] in nats.
-        passes: How many passes were summed, at least 1.
+        passes: Number of passes summed, at least 1.
     """
 
     probability: Tensor
@@ -56,10 +56,10 @@ class PassSums:
     passes: int
 
     def __add__(self, other: "PassSums") -> "PassSums":
-        """Take together different passes of the same patches.
+        """Add the sums over other passes of the same patches.
 
         Raises:
-            ValueError: The two are not of the same number of patches, classes and pixels.
+            ValueError: The two differ in the number of patches, classes or pixels.
         """
         if self.probability.shape != other.probability.shape:
             raise ValueError(
@@ -69,7 +69,7 @@ class PassSums:
         return PassSums(self.probability + other.probability, self.entropy + other.entropy, self.passes + other.passes)
 
     def prediction(self) -> McPrediction:
-        """Turn the sums into means and uncertainties, on the CPU; see :func:`predict_mc`."""
+        """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
         mean = self.probability / self.passes
         total = _entropy(mean)
         # Entropy is concave, so the difference is never negative, but rounding can leave -1e-8.
@@ -78,20 +78,19 @@ class PassSums:
 
 
 class McSampler:
-    """Stochastic passes of one segmenter; its weights are prepared once, for any number of patches.
+    """Runs stochastic passes of one segmenter, whose weights are copied and prepared once for any number of patches.
 
-    The weights are copied: training the segmenter does not change a sampler made before.
+    Training the segmenter does not change a sampler made before.
     """
 
     def __init__(self, segmenter: GlacierSegmenter, dtype: torch.dtype = torch.float32, p: float | None = None) -> None:
         """Prepare the weights.
 
         Args:
-            segmenter: The network, on any device; left alone.
-            dtype: What the passes are computed in; sums are float32.
-            p: Probability with which a pass drops a feature map, in [0, 1): that which the network was trained with,
-                unless given. With 0 there is one pass to be had, which drops none: the prediction itself, as
-                :meth:`models.segmenter.GlacierSegmenter.probabilities` makes it, at the speed of a pass.
+            segmenter: The network, on any device; not modified.
+            dtype: Precision of the passes; the sums are float32.
+            p: Probability of dropping a feature map, in [0, 1); by default that of the network's training. With 0 every
+                pass is deterministic and returns what :meth:`models.segmenter.GlacierSegmenter.probabilities` does.
 
         Raises:
             ValueError: The network has no dropout, so that all passes would agree.
@@ -102,12 +101,12 @@ class McSampler:
                 "the network has no dropout, so that all passes would agree; "
                 "build it with UNetConfig(dropout=...) above 0, or rank patches without Monte Carlo dropout"
             )
-        networks = (unet.clean, unet.debris) if isinstance(unet, UNetPair) else (unet,)
+        networks = unet.each() if isinstance(unet, BinaryUNets) else [unet]
         self._segmenter = segmenter
         self._networks = [
-            ThinnedUNet(network, network.config.dropout if p is None else p, dtype) for network in networks
+            ChannelPrunedUNet(network, network.config.dropout if p is None else p, dtype) for network in networks
         ]
-        # A GPU takes all that it has room for.
+        # A GPU starts with whole batches, and halves them when its memory does not suffice.
         self._most_pixels = PIXELS_TOGETHER if segmenter.device.type == "cpu" else sys.maxsize
 
     def draw(self, passes: int, seed: int) -> list[PassMasks]:
@@ -133,13 +132,13 @@ class McSampler:
     def sample(self, images: Tensor, masks: Sequence[PassMasks]) -> PassSums:
         """Run some passes, keeping running sums only: memory does not grow with their number.
 
-        The weights of a pass are chosen once for all images, which takes as long as some 30 000 pixels do: hand over
-        small patches together, 4 * 512 * 512 pixels in all. A CPU takes so many at once, and a GPU all that it is
-        given; when its memory does not suffice, half as many, then and in all later calls.
+        Pruning the weights takes as long as computing some 30 000 pixels, and is done once for all images of a batch:
+        pass small patches together, about 4 * 512 * 512 pixels in all. A CPU splits larger inputs into batches of that
+        size. A GPU takes all images at once; if its memory does not suffice, half as many, also in later calls.
 
         Args:
             images: (N, C, H, W) float32 raw digital numbers, NaN = nodata; N at least 1; any device.
-            masks: Of each pass, from :meth:`draw`; at least one.
+            masks: The masks of each pass, from :meth:`draw`; at least one.
 
         Returns:
             The sums over these passes.
@@ -151,18 +150,18 @@ class McSampler:
         return self.sample_apart(images, [masks])[0]
 
     def sample_apart(self, images: Tensor, groups: Sequence[Sequence[PassMasks]]) -> list[PassSums]:
-        """Run the passes of several groups as :meth:`sample` does, what precedes their first dropout once for all.
+        """Run several groups of passes and sum each apart; the layers before the first dropout are computed once.
 
         Args:
-            images: As :meth:`sample`.
-            groups: Masks of each pass of each group; at least one pass in each.
+            images: As in :meth:`sample`.
+            groups: Masks of the passes of each group; at least one pass in each.
 
         Returns:
             The sums over the passes of each group.
 
         Raises:
-            ValueError: As :meth:`sample`.
-            torch.OutOfMemoryError: As :meth:`sample`.
+            ValueError: As in :meth:`sample`.
+            torch.OutOfMemoryError: As in :meth:`sample`.
         """
         if not all(groups):
             raise ValueError("no masks were given; at least those of one pass are needed")
@@ -183,44 +182,44 @@ class McSampler:
         ]
 
     def _sample_if_there_is_room(self, images: Tensor, groups: Sequence[Sequence[PassMasks]]) -> list[PassSums] | None:
-        """The sums; or None, and half as many images are taken from now on."""
+        """Return the sums, or None if the memory did not suffice; later calls then take half as many images."""
         try:
             return self._sample_at_once(images, groups)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
-        # Not within the handler: the error holds on to the tensors of what failed.
+        # Not within the handler: the exception still references the tensors of the failed attempt.
         torch.cuda.empty_cache()
         self._most_pixels = len(images) // 2 * _pixels(images)
         return None
 
     def _sample_at_once(self, images: Tensor, groups: Sequence[Sequence[PassMasks]]) -> list[PassSums]:
         with torch.no_grad():
-            begun = self._begin(images)
-            return [self._sum(images, begun, masks) for masks in groups]
+            prefixes = self._encode_prefixes(images)
+            return [self._sum(images, prefixes, masks) for masks in groups]
 
-    def _sum(self, images: Tensor, begun: list[Tensor], masks: Sequence[PassMasks]) -> PassSums:
+    def _sum(self, images: Tensor, prefixes: list[Tensor], masks: Sequence[PassMasks]) -> PassSums:
         height, width = images.shape[-2:]
         device, classes = self._segmenter.device, self._segmenter.classes
         probability = torch.zeros(len(images), classes, height, width, device=device)
         entropy = torch.zeros(len(images), height, width, device=device)
         for of_pass in masks:
-            sample = self._finish(begun, of_pass)[:, :, :height, :width]
+            sample = self._probabilities(prefixes, of_pass)[:, :, :height, :width]
             probability += sample
             entropy += _entropy(sample)
         return PassSums(probability, entropy, len(masks))
 
-    def _begin(self, images: Tensor) -> list[Tensor]:
-        """What each network computes of some images before its first dropout."""
+    def _encode_prefixes(self, images: Tensor) -> list[Tensor]:
+        """Compute the layers of each network before its first dropout."""
         given = self._segmenter.network_input(images.to(self._segmenter.device))
-        return [network.begin(given) for network in self._networks]
+        return [network.encode_prefix(given) for network in self._networks]
 
-    def _finish(self, begun: list[Tensor], masks: PassMasks) -> Tensor:
-        """The class probabilities of one pass, with the padding."""
-        of_networks = zip(self._networks, begun, masks, strict=True)
-        logits = [network.run(maps, network.thin(kept)) for network, maps, kept in of_networks]
+    def _probabilities(self, prefixes: list[Tensor], masks: PassMasks) -> Tensor:
+        """Return the class probabilities of one pass, padding included."""
+        of_networks = zip(self._networks, prefixes, masks, strict=True)
+        logits = [network.forward(maps, network.prune(kept)) for network, maps, kept in of_networks]
         together = torch.cat(logits, dim=1) if len(logits) > 1 else logits[0]
-        # A plane for each class: what follows is vectorised along the pixels of a plane.
+        # Contiguous, one plane a class: the operations that follow are vectorised along the pixels of a plane.
         return self._segmenter.to_probabilities(together.contiguous())
 
 
@@ -235,17 +234,17 @@ def predict_mc(
     - predictive entropy   H[p]
     - mutual information   H[p] - (1/T) sum_t H[p_t]   (BALD: Houlsby et al. 2011)
 
-    All patches meet the same T masks, which follow from the seed alone. So a score depends on no batch, and what a set
-    of masks does to all patches alike does not disturb their ranking (common random numbers). Within the T passes the
-    masks are balanced (:func:`models.dropout_masks.draw_masks`). Only dropout is stochastic: batch norms keep their
-    statistics, whatever the mode of the network, which is left alone.
+    The T masks depend on the seed alone and are the same for all patches. So a score does not depend on its batch, and
+    effects that masks have on all patches alike do not change the ranking (common random numbers). Within the T passes
+    the masks are balanced (:func:`models.dropout_masks.draw_masks`). Only dropout is stochastic: batch norms use their
+    running statistics, whatever the mode of the network, which is not modified.
 
     Args:
         segmenter: The network, on any device.
         images: (N, C, H, W) float32 raw digital numbers, NaN = nodata; any device.
         passes: T, at least 1. With T = 1 the mutual information is 0 by definition.
-        seed: Of the masks.
-        dtype: What the passes are computed in; sums are float32.
+        seed: Seed of the masks.
+        dtype: Precision of the passes; the sums are float32.
 
     Returns:
         The three maps, on the CPU. Nodata pixels hold the prediction of an average pixel: exclude them by mask.
@@ -258,12 +257,12 @@ def predict_mc(
 
 
 def _entropy(probability: Tensor) -> Tensor:
-    """Entropy over the class axis in nats, with 0 ln 0 = 0: (N, K, H, W) -> (N, H, W)."""
-    # The logarithm is vectorised, unlike torch.special.entr; the least normal number stands for 0 in it.
+    """Return the entropy over the class axis in nats, with 0 ln 0 = 0: (N, K, H, W) -> (N, H, W)."""
+    # The logarithm is vectorised, unlike torch.special.entr. Zeros become the smallest normal number, to avoid ln 0.
     logarithm = probability.clamp_min(torch.finfo(probability.dtype).tiny).log_()
     return logarithm.mul_(probability).sum(dim=1).neg_()
 
 
 def _pixels(images: Tensor) -> int:
-    """Of one image."""
+    """Pixels per image."""
     return images.shape[-2] * images.shape[-1]

@@ -29,7 +29,7 @@ class Measure:
 
 
 def reduce_mean(uncertainty: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Mean over the whole patch, invalid pixels counting as 0.
+    """Return the mean over the whole patch, invalid pixels counting as 0.
 
     Args:
         uncertainty: (h, w) float, >= 0, in nats; NaN counts as invalid.
@@ -45,10 +45,10 @@ def reduce_mean(uncertainty: NDArray[np.floating], valid: NDArray[np.bool_]) -> 
 
 
 def reduce_top_share(uncertainty: NDArray[np.floating], valid: NDArray[np.bool_], share: float = 0.10) -> float:
-    """Mean of the most uncertain pixels: the ``share`` of the whole patch with the highest values.
+    """Return the mean over the most uncertain pixels: the ``share`` of the whole patch with the highest values.
 
-    Where glaciers are rare, a plain mean prefers patches that are faintly uncertain everywhere to those with a small
-    glacier; the top tenth finds the latter.
+    Where glaciers are rare, a plain mean prefers patches of low uncertainty everywhere to those with a small, uncertain
+    glacier; the mean over the top tenth prefers the latter.
 
     Args:
         uncertainty: (h, w) float, >= 0, in nats; NaN counts as invalid.

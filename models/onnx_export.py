@@ -44,7 +44,7 @@ def export_onnx(segmenter: GlacierSegmenter, path: Path, graphs: Path | None = N
 
     The graph takes ``raw`` (N, C, H, W) float32 digital numbers with NaN = nodata, of any N, H and W, and gives
     ``probabilities`` (N, K, H, W) float32. Normalisation, nodata, padding and the task head are inside:
-    two binary networks come out as one graph of combined probabilities.
+    several binary networks come out as one graph of combined probabilities.
 
     Finding the graph takes torch seconds, and filling in weights a fraction of one. The graph follows from the shape of
     the network alone, so that it need be found only once for all versions of one shape.
@@ -83,6 +83,7 @@ def _shape_digest(segmenter: GlacierSegmenter) -> str:
         "channels": len(segmenter.channels),
         "unet": segmenter.unet.config.to_json(),
         "head": segmenter.head,
+        "precedence": segmenter.precedence,
         "input_normalization": segmenter.input_normalization,
         "libraries": [version(name) for name in ("torch", "onnxscript", "onnx-ir")],
     }

@@ -21,7 +21,7 @@ class Preset:
     """All that describes how a network was built and trained.
 
     Attributes:
-        unet: The shape of the network, with the channels of the paper; of each of two with the head "two_binaries".
+        unet: The shape of the network, with the channels of the paper; of each of several with the head "two_binaries".
         head: The task head.
         input_normalization: By the statistics of the data set or of each patch.
         channel_set: Name of the channels of the paper; None takes what bands there are.

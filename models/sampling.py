@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.heads import DEBRIS, Head, merge_target
+from models.heads import Head, merge_target
 from models.losses import class_weights
 
 
@@ -25,7 +25,12 @@ class LabelledPatches(Protocol):
 
 
 def count_pixels(
-    dataset: LabelledPatches, channels: int, classes: int, ignore_index: int, head: Head = "multiclass"
+    dataset: LabelledPatches,
+    channels: int,
+    classes: int,
+    ignore_index: int,
+    head: Head = "multiclass",
+    label_classes: int | None = None,
 ) -> Tensor:
     """Count the judged pixels of each class in each patch, and check every patch on the way.
 
@@ -34,9 +39,9 @@ def count_pixels(
         channels: C, the channels that each patch must have.
         classes: K, what the head tells apart.
         ignore_index: Mask value of pixels that nobody judged.
-        head: The masks hold the label values 0..K-1, or 0..2 for a binary head, or ``ignore_index``. Only masks found
-            right are reduced to what the head tells apart (see :func:`models.heads.merge_target`): afterwards a wrong
-            value would pass for glacier.
+        head: Only masks found right are reduced to what the head tells apart (see :func:`models.heads.merge_target`):
+            afterwards a wrong value would pass for foreground.
+        label_classes: The masks hold the label values 0 to ``label_classes - 1``, or ``ignore_index``. By default K.
 
     Returns:
         (n, K) int64.
@@ -47,11 +52,10 @@ def count_pixels(
     if len(dataset) == 0:
         raise ValueError("the dataset is empty; training needs at least one labelled patch")
     side_lengths = dataset[0][1].shape
-    labelled = DEBRIS + 1 if head == "binary" else classes
     counts = torch.zeros(len(dataset), classes, dtype=torch.int64)
     for index in range(len(dataset)):
         raw, mask = dataset[index]
-        _check_patch(index, raw, mask, (channels, *side_lengths), labelled, ignore_index)
+        _check_patch(index, raw, mask, (channels, *side_lengths), label_classes or classes, ignore_index)
         merged = merge_target(mask, head, ignore_index)
         counts[index] = torch.bincount(merged[merged != ignore_index].long(), minlength=classes)
     if counts.sum() == 0:

@@ -1,15 +1,17 @@
 """The whole path from raw digital numbers to logits: normalisation, nodata, padding, U-Net."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.heads import Head, class_probabilities, output_classes
+from models.heads import Head, class_probabilities, decide, output_classes
 from models.modes import evaluating, mixed_precision
-from models.unet import UNet, UNetConfig, UNetPair
+from models.unet import BinaryUNets, UNet, UNetConfig
 
 InputNormalization = Literal["dataset", "patch"]
 
@@ -18,7 +20,7 @@ SMALLEST_RELATIVE_STD = 1e-5
 
 
 class GlacierSegmenter(nn.Module):
-    """One U-Net, or two, that take raw digital numbers of named channels.
+    """One U-Net, or several, that take raw digital numbers of named channels.
 
     The normalisation travels with the weights and exists nowhere else, so that training, scoring and serving cannot
     drift apart.
@@ -32,9 +34,10 @@ class GlacierSegmenter(nn.Module):
         channels: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
-        unet: UNet | UNetPair,
+        unet: UNet | BinaryUNets,
         head: Head = "multiclass",
         input_normalization: InputNormalization = "dataset",
+        precedence: Sequence[int] | None = None,
     ) -> None:
         """Wrap a U-Net.
 
@@ -42,21 +45,24 @@ class GlacierSegmenter(nn.Module):
             channels: Names of the C input channels, in order.
             mean: C channel means of the training patches, in digital numbers.
             std: C channel standard deviations, in digital numbers, positive.
-            unet: The network; its ``in_channels`` is C. A pair of networks for the head ``"two_binaries"``.
+            unet: The network; its ``in_channels`` is C. ``BinaryUNets`` for the head ``"two_binaries"``.
             head: How its logits become class probabilities.
             input_normalization: ``"dataset"`` subtracts ``mean`` and divides by ``std`` (Baraka's code). ``"patch"``
                 takes mean and standard deviation of the valid pixels of each image and channel instead (Baraka's text,
                 appendix A); then ``mean`` and ``std`` only tell what the network was trained on.
+            precedence: The foreground classes of the labels by rising precedence. By default precedence rises with the
+                value, and the labels have as many classes as the head tells apart.
 
         Raises:
             ValueError: The lengths disagree, a name repeats, a statistic is not finite or a std not positive, or the
-                network does not go with the head.
+                network does not go with the head or the precedence.
         """
         super().__init__()
         self.channels = tuple(channels)
         self.unet = unet
         self.head = head
         self.input_normalization = input_normalization
+        self.precedence = tuple(range(1, self.classes) if precedence is None else precedence)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self._check()
@@ -69,7 +75,13 @@ class GlacierSegmenter(nn.Module):
     @property
     def classes(self) -> int:
         """K, the number of classes that the output probabilities tell apart."""
-        return output_classes(self.head, self.unet.config.classes)
+        networks = len(self.unet.networks) if isinstance(self.unet, BinaryUNets) else 1
+        return output_classes(self.head, self.unet.config.classes, networks)
+
+    @property
+    def label_classes(self) -> int:
+        """The number of classes in the labels, background included; a binary head tells fewer apart."""
+        return len(self.precedence) + 1
 
     def forward(self, raw: Tensor) -> Tensor:
         """Normalise, replace nodata by the mean, and segment.
@@ -83,7 +95,7 @@ class GlacierSegmenter(nn.Module):
             raw: (N, C, H, W) float32 raw digital numbers, NaN = nodata, any H and W; on the network's device.
 
         Returns:
-            Logits (N, L, H, W): L = K for multiclass, 1 for binary, 2 (clean, debris) for two binaries.
+            Logits (N, L, H, W): L = K for multiclass, 1 for binary, K - 1 for two binaries.
 
         Raises:
             ValueError: The tensor is not 4-dimensional or has another number of channels.
@@ -135,7 +147,11 @@ class GlacierSegmenter(nn.Module):
 
     def to_probabilities(self, logits: Tensor) -> Tensor:
         """Turn the logits of :meth:`forward` into class probabilities (N, K, H, W) float32, as the head does."""
-        return class_probabilities(logits.float(), self.head)
+        return class_probabilities(logits.float(), self.head, self.precedence)
+
+    def decide(self, probabilities: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+        """Choose the class of each pixel from probabilities (K, h, w), as :func:`models.heads.decide`."""
+        return decide(probabilities, self.head, self.precedence)
 
     def _normalise(self, raw: Tensor) -> Tensor:
         if self.input_normalization == "patch":
@@ -156,11 +172,18 @@ class GlacierSegmenter(nn.Module):
                 f"mean {self.mean.tolist()} and std {self.std.tolist()} must be finite, and std positive; "
                 "compute them over valid pixels of the training patches"
             )
-        output_classes(self.head, self.unet.config.classes)
-        if isinstance(self.unet, UNetPair) != (self.head == "two_binaries"):
+        if isinstance(self.unet, BinaryUNets) != (self.head == "two_binaries"):
             raise ValueError(
                 f"a {type(self.unet).__name__} was given to the head {self.head!r}; "
-                "the head two_binaries takes a UNetPair, the others a UNet"
+                "the head two_binaries takes BinaryUNets, the others a UNet"
+            )
+        foreground = range(1, self.label_classes)
+        if sorted(self.precedence) != list(foreground) or (
+            self.head != "binary" and self.classes != len(foreground) + 1
+        ):
+            raise ValueError(
+                f"found the precedence {list(self.precedence)} for a network that tells {self.classes} classes apart; "
+                "expected each foreground class of the labels once: 1 to K - 1, from the lowest to the highest"
             )
 
 
@@ -172,6 +195,7 @@ def build_segmenter(
     seed: int,
     head: Head = "multiclass",
     input_normalization: InputNormalization = "dataset",
+    precedence: Sequence[int] | None = None,
 ) -> GlacierSegmenter:
     """Build a segmenter with fresh weights that depend on ``seed`` alone; the global generator is left untouched.
 
@@ -179,10 +203,12 @@ def build_segmenter(
         channels: Names of the input channels, in order.
         mean: Channel means, in digital numbers.
         std: Channel standard deviations, in digital numbers.
-        config: The shape of the U-Net, or of each of the two of the head ``"two_binaries"``.
+        config: The shape of the U-Net, or of each of those of the head ``"two_binaries"``.
         seed: Seed of the initial weights.
         head: As :class:`GlacierSegmenter`.
         input_normalization: As :class:`GlacierSegmenter`.
+        precedence: As :class:`GlacierSegmenter`. The head ``"two_binaries"`` gets one network for each of its classes;
+            by default two, as the name says.
 
     Returns:
         The segmenter on the CPU, in evaluation mode.
@@ -192,8 +218,9 @@ def build_segmenter(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = UNetPair(config) if head == "two_binaries" else UNet(config)
-        return GlacierSegmenter(channels, mean, std, network, head, input_normalization).eval()
+        networks = 2 if precedence is None else len(precedence)
+        network = BinaryUNets(config, networks) if head == "two_binaries" else UNet(config)
+        return GlacierSegmenter(channels, mean, std, network, head, input_normalization, precedence).eval()
 
 
 def _standardise_each(raw: Tensor) -> Tensor:

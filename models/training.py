@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 from torch import Tensor, nn
 
 from models.closed_config import CLOSED, ClosedConfig
-from models.heads import Head, problem_counts, problems
+from models.heads import problem_counts, problems
 from models.inference import pick_precision, place
 from models.losses import Loss, LossName, build_loss, class_weights
 from models.modes import mixed_precision
@@ -118,6 +118,7 @@ def fit(
     ignore_index: int,
     on_step: Callable[[StepReport], None] | None = None,
     validate: Validate | None = None,
+    class_names: Sequence[str] | None = None,
     resume_from: TrainingState | None = None,
 ) -> list[float]:
     """Train a segmenter in place, starting from the weights that it has. On a CPU, reproducible from ``config.seed``.
@@ -125,8 +126,8 @@ def fit(
     All patches are read once before the first step, to check them and to count classes. Patches whose masks hold no
     judged pixel are left out. Torch's global generators are given back as they were.
 
-    The loss of the head "two_binaries" is the sum over its two networks: they share nothing, so that this is training
-    each by itself, on the same batches.
+    The loss of the head "two_binaries" is the sum over its networks: they share nothing, so that this is training each
+    by itself, on the same batches.
 
     Args:
         segmenter: Trained in place; moved to ``device`` and left there in evaluation mode.
@@ -138,6 +139,8 @@ def fit(
         on_step: Called after each step, for progress; what it raises stops the training and reaches the caller.
         validate: Scores the network, which it finds in evaluation mode; higher is better, and NaN (undefined) is no
             improvement. Called every ``config.validate_every_steps`` steps and after the last.
+        class_names: Names of the classes, background first, under which ``on_step`` is told what the loss of each of
+            several networks has learned; by default "class 1" and so on.
         resume_from: The state of the same training, interrupted; its weights replace the segmenter's.
 
     Returns:
@@ -153,11 +156,17 @@ def fit(
             f"the schedule {config.schedule!r} with keep_best={config.keep_best} needs a validation score; "
             "pass `validate`, or choose another schedule without keep_best"
         )
-    counts = count_pixels(dataset, len(segmenter.channels), segmenter.classes, ignore_index, segmenter.head)
-    draw_weights = patch_weights(counts, config.balance)
-    objective = _Objective(
-        config, segmenter.head, expected_counts(counts, draw_weights) if config.balance else None, ignore_index, device
+    counts = count_pixels(
+        dataset,
+        len(segmenter.channels),
+        segmenter.classes,
+        ignore_index,
+        segmenter.head,
+        segmenter.label_classes,
     )
+    draw_weights = patch_weights(counts, config.balance)
+    balanced = expected_counts(counts, draw_weights) if config.balance else None
+    objective = _Objective(config, segmenter, balanced, ignore_index, device, class_names)
     place(segmenter, device).train()
     optimiser = _optimiser(config, segmenter, objective)
     schedule = _Schedule(config, optimiser)
@@ -195,13 +204,23 @@ class _Objective:
     """The loss of a head: of each of its problems, with what the loss itself learns."""
 
     def __init__(
-        self, config: TrainingConfig, head: Head, counts: Tensor | None, ignore_index: int, device: torch.device
+        self,
+        config: TrainingConfig,
+        segmenter: GlacierSegmenter,
+        counts: Tensor | None,
+        ignore_index: int,
+        device: torch.device,
+        class_names: Sequence[str] | None,
     ) -> None:
         """Build one loss a problem; ``counts`` (K,) are the expected pixels to balance classes by, None does not."""
-        self._head, self._ignore_index = head, ignore_index
-        self._weights: Sequence[Tensor | None] = [None] * (2 if head == "two_binaries" else 1)
+        self._head, self._ignore_index = segmenter.head, ignore_index
+        self._prefixes = [""]
+        if segmenter.head == "two_binaries":
+            names = class_names or [f"class {value}" for value in range(segmenter.classes)]
+            self._prefixes = [f"{name}." for name in names[1:]]
+        self._weights: Sequence[Tensor | None] = [None] * len(self._prefixes)
         if counts is not None:
-            self._weights = [class_weights(of.tolist()).to(device) for of in problem_counts(counts, head)]
+            self._weights = [class_weights(of.tolist()).to(device) for of in problem_counts(counts, self._head)]
         self._losses: list[Loss] = [build_loss(config.loss, config.alpha) for _ in self._weights]
         for loss in self._losses:
             if isinstance(loss, nn.Module):
@@ -234,11 +253,10 @@ class _Objective:
                 loss.load_state_dict(below_prefix(str(number), tensors))
 
     def learned(self) -> dict[str, float]:
-        """Report what the losses learned; of two binaries prefixed by the class of each."""
-        prefixes = ("clean.", "debris.") if len(self._losses) == 2 else ("",)
+        """Report what the losses learned; of several networks prefixed by the class of each."""
         return {
             prefix + name: value
-            for prefix, loss in zip(prefixes, self._losses, strict=True)
+            for prefix, loss in zip(self._prefixes, self._losses, strict=True)
             if isinstance(loss, SelfLearningBoundaryAwareLoss)
             for name, value in loss.learned().items()
         }

@@ -109,33 +109,37 @@ class UNet(nn.Module):
             )
 
 
-class UNetPair(nn.Module):
-    """Two independent U-Nets of one shape on the same input, for the two binary models of Aryal et al."""
+class BinaryUNets(nn.Module):
+    """Independent U-Nets of one shape on the same input, one a foreground class: two for Aryal et al."""
 
-    def __init__(self, config: UNetConfig) -> None:
-        """Build both networks, each with weights of its own.
+    def __init__(self, config: UNetConfig, networks: int) -> None:
+        """Build the networks, each with weights of its own.
 
         Args:
-            config: The shape of each of the two.
+            config: The shape of each.
+            networks: How many, at least 1.
         """
         super().__init__()
         self.config = config
-        self.clean = UNet(config)
-        self.debris = UNet(config)
+        self.networks = nn.ModuleList(UNet(config) for _ in range(networks))
+
+    def each(self) -> list[UNet]:
+        """List the networks, that of class 1 first."""
+        return [network for network in self.networks if isinstance(network, UNet)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the logits of both.
+        """Compute the logits of all networks.
 
         Args:
             images: As in :meth:`UNet.forward`.
 
         Returns:
-            Logits (N, 2 * classes, H, W): clean ice against the rest, then debris-covered ice against the rest.
+            Logits (N, networks * classes, H, W): class 1 against the rest, class 2 against the rest, and so on.
 
         Raises:
             ValueError: As :meth:`UNet.forward`.
         """
-        return torch.cat([self.clean(images), self.debris(images)], dim=1)
+        return torch.cat([network(images) for network in self.networks], dim=1)
 
 
 def _block(config: UNetConfig, inputs: int, outputs: int) -> nn.Sequential:

@@ -1,9 +1,10 @@
 """The intake of label events: from what Label Studio sent, or reconciliation found, to rows of the ledger.
 
 An event is parsed once, by `labeling.events.parse_event`; its keys and its body are stored together with the job that
-ingests it. Whoever calls commits first and answers then.
+ingests it. Callers commit before they answer.
 """
 
+import logging
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
@@ -11,13 +12,17 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog import jobs, labels
-from catalog.records import JobKind
+from catalog.records import EventState, JobKind, Proposal
 from catalog.records import LabelEvent as LedgerRow
-from labeling.events import LabelEvent
+from labeling.events import AnnotationDeleted, LabelEvent, ProjectDeleted, TaskDeleted, UnreadableEvent
+
+log = logging.getLogger(__name__)
 
 
 def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: str) -> list[LedgerRow]:
     """Store events in the ledger and enqueue their ingestion; those already there are left alone.
+
+    An event that cannot be read is stored as failed, with the reason, and can be replayed.
 
     Args:
         session: a writing session.
@@ -30,18 +35,9 @@ def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: 
     """
     new = []
     for event in events:
-        row = LedgerRow(
-            dedupe_key=event.dedupe_key,
-            action=event.action,
-            project_id=event.project_id,
-            task_id=event.task_id,
-            annotation_id=event.annotation_id,
-            annotation_updated_at=event.annotation_updated_at,
-            body=body,
-            origin=origin,
-        )
-        if event.action in labels.DELETION_ACTIONS:
-            row.dedupe_key += f":{_deleted_identity(session, event)}"
+        row = LedgerRow(dedupe_key=event.dedupe_key, action=event.action, body=body, origin=origin)
+        identify(session, row, event)
+        row.dedupe_key += _deleted_identity(session, row, event)
         if session.scalar(select(LedgerRow.id).where(LedgerRow.dedupe_key == row.dedupe_key)) is not None:
             continue
         try:
@@ -49,24 +45,52 @@ def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: 
                 session.add(row)
         except IntegrityError:  # the same event arrived in another process between the look and the insert
             continue
-        jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
+        if isinstance(event, UnreadableEvent):
+            log.warning("label event %d cannot be read: %s", row.id, event.reason)
+            labels.settle(row, EventState.FAILED, event.reason)
+        else:
+            jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
         new.append(row)
     return new
 
 
+def identify(session: Session, row: LedgerRow, event: LabelEvent) -> None:
+    """Store in a row which project, task and annotation its event is about.
+
+    A webhook of a deletion tells only ids: it is about what has them according to the ledger now.
+    """
+    row.project_id, row.task_id, row.annotation_id = event.project_id, event.task_id, event.annotation_id
+    row.annotation_created_at, row.annotation_updated_at = event.annotation_created_at, event.annotation_updated_at
+    if isinstance(event, AnnotationDeleted):
+        known = labels.newest_version(session, event.project_id, event.annotation_id, event.annotation_created_at)
+        if known is not None:
+            row.proposal_id, row.annotation_created_at = known.proposal_id, known.annotation_created_at
+        return
+    proposal = labels.find_proposal(session, event.proposal)
+    if isinstance(event, TaskDeleted) and event.proposal is None:
+        proposal = labels.proposal_of_task(session, event.project_id, event.task_id)
+    row.proposal_id = proposal.id if proposal is not None else None
+
+
 def describes(event: LabelEvent, row: LedgerRow) -> bool:
     """Return whether a row of the ledger is about this event; a body may tell of several deletions."""
-    return (event.annotation_id, event.task_id) == (row.annotation_id, row.task_id)
+    return row.annotation_id in {None, event.annotation_id} and row.task_id in {None, event.task_id}
 
 
-def _deleted_identity(session: Session, event: LabelEvent) -> str:
-    """Identify what was deleted by more than its id, which Label Studio may give to another row later."""
-    if event.annotation_id is None:
-        proposal = labels.proposal_of_task(session, event.project_id, event.task_id)
-        return proposal.uid if proposal else "not ours"
-    newest = session.scalar(
-        select(func.max(LedgerRow.annotation_updated_at)).where(
-            LedgerRow.project_id == event.project_id, LedgerRow.annotation_id == event.annotation_id
-        )
-    )
-    return newest.isoformat() if newest else "unseen"
+def _deleted_identity(session: Session, row: LedgerRow, event: LabelEvent) -> str:
+    """Return what tells apart the deletions of several things that had the same id, one after the other."""
+    match event:
+        case AnnotationDeleted():
+            return f":{row.annotation_created_at.isoformat() if row.annotation_created_at else 'unseen'}"
+        case TaskDeleted():
+            drawn = select(func.max(LedgerRow.annotation_updated_at)).where(
+                LedgerRow.proposal_id == row.proposal_id,
+                LedgerRow.project_id == row.project_id,
+                LedgerRow.task_id == row.task_id,
+            )
+            newest = session.scalar(drawn) if row.proposal_id is not None else None
+            return f":{row.proposal_id or 'not ours'}:{newest.isoformat() if newest else 'untouched'}"
+        case ProjectDeleted():
+            newest_proposal = select(func.max(Proposal.id)).where(Proposal.project_id == row.project_id)
+            return f":{session.scalar(newest_proposal) or 'unused'}"
+    return ""

@@ -1,15 +1,32 @@
-"""Label Studio, connected to this server: our project, its webhook to us, and its tab of the most useful tasks."""
+"""Label Studio, connected to this server: our project, its webhook to us, and its tab of the most useful tasks.
+
+The project is known by its id, which is stored with the installation: people may rename it. When it was deleted, the
+ledger says so, what waited in it is withdrawn, and the next call makes a new one.
+"""
+
+import json
+import logging
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
-from imagery.classes import ANNOTATED
+from catalog.installation import find_installation, get_installation
+from catalog.records import Proposal
 from labeling.client import LabelStudio
+from labeling.errors import LabelStudioError
+from labeling.events import ProjectDeleted, parse_event
+from labeling.instruction import write_instruction
 from labeling.webhook import SECRET_HEADER
+from services import label_events
+from services.class_scheme import class_scheme
 from services.places import WEBHOOK_ROUTE
 
-DESCRIPTION = "Patches that the glacier model is least sure of, proposed by the active learning server."
+log = logging.getLogger(__name__)
 
-COLOURS = {item.name: item.colour for item in ANNOTATED}
-LABELS = tuple(COLOURS)
+DESCRIPTION = "Patches that the model is least sure of, proposed by the active learning server."
+RECONCILIATION = "reconciliation"
+"""Origin of the events in the ledger that no webhook brought."""
 
 
 def label_studio(catalog: Catalog) -> LabelStudio:
@@ -18,15 +35,101 @@ def label_studio(catalog: Catalog) -> LabelStudio:
 
 
 def connect(catalog: Catalog, studio: LabelStudio) -> int:
-    """See to it that our project exists and tells us of every label; return its id.
+    """Make sure that our project exists, is set up and tells us of every label; return its id.
 
     Raises:
-        LabelStudioError: Label Studio does not answer.
+        LabelStudioError: Label Studio does not answer, or has another project under the id of ours.
     """
-    settings = catalog.settings
-    project_id = studio.ensure_project(settings.label_studio_project, COLOURS, DESCRIPTION)
-    studio.ensure_webhook(
-        project_id, settings.api_url.rstrip("/") + WEBHOOK_ROUTE, SECRET_HEADER, catalog.secrets.webhook_secret
-    )
+    settings, scheme = catalog.settings, class_scheme(catalog)
+    colours = {item.name: item.colour for item in scheme.annotated}
+    instruction = write_instruction(scheme.names[1:], scheme.background.name, scheme.unknown.name)
+    project_id = find_project(catalog, studio)
+    if project_id is None:
+        created = studio.create_project(settings.label_studio_project, colours, DESCRIPTION, instruction)
+        project_id = _store_project(catalog, created)
+        if project_id != created:  # another worker was faster
+            studio.delete_project(created)
+    studio.update_project(project_id, colours, DESCRIPTION, instruction)
+    studio.ensure_webhook(project_id, _webhook_url(catalog), SECRET_HEADER, catalog.secrets.webhook_secret)
     studio.ensure_view(project_id)
     return project_id
+
+
+def find_project(catalog: Catalog, studio: LabelStudio) -> int | None:
+    """Return the id of our project, or None if it has to be made.
+
+    It is the project that is stored. An installation of a release that stored none adopts the project of its last
+    tasks, or the one with our title.
+
+    Raises:
+        LabelStudioError: Label Studio does not answer, or has another project under the id of ours.
+    """
+    with catalog.read() as session:
+        installation = find_installation(session)
+        stored = installation.label_studio_project_id if installation is not None else None
+        last_used = session.scalar(
+            select(Proposal.project_id).where(Proposal.project_id.is_not(None)).order_by(Proposal.id.desc()).limit(1)
+        )
+    known = stored or last_used
+    if known is not None and is_there(catalog, studio, known):
+        _check_ours(catalog, studio, known)
+        return known if known == stored else _store_project(catalog, known)
+    titled = studio.find_project(catalog.settings.label_studio_project)
+    return None if titled is None else _store_project(catalog, titled)
+
+
+def is_there(catalog: Catalog, studio: LabelStudio, project_id: int) -> bool:
+    """Return whether a project of ours exists; that it was deleted is recorded in the ledger.
+
+    Raises:
+        LabelStudioError: it cannot be told.
+    """
+    if studio.project_exists(project_id):
+        return True
+    log.error("Label Studio has no project %d any more: what waited in it is withdrawn", project_id)
+    body = json.dumps({"action": ProjectDeleted.action, "project": {"id": project_id}}).encode()
+    with catalog.write() as session:
+        label_events.record(session, parse_event(body, len(body)), body, RECONCILIATION)
+        forget_project(session, project_id)
+    return False
+
+
+def forget_project(session: Session, project_id: int) -> None:
+    """Forget the id of a project that was deleted, so that a new one is made."""
+    installation = find_installation(session)
+    if installation is not None and installation.label_studio_project_id == project_id:
+        installation.label_studio_project_id = None
+
+
+def _store_project(catalog: Catalog, project_id: int) -> int:
+    """Store which project is ours, unless another worker did so just before; return the one that is stored."""
+    with catalog.write() as session:
+        installation = get_installation(session)
+        session.refresh(installation, with_for_update=True)
+        if installation.label_studio_project_id is None:
+            installation.label_studio_project_id = project_id
+        return installation.label_studio_project_id
+
+
+def _check_ours(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:
+    """Raise unless a project is ours: it has our title, our webhook, or a task of ours.
+
+    Another Label Studio behind the same address has other projects under the same ids.
+    """
+    if studio.has_webhook(project_id, _webhook_url(catalog), SECRET_HEADER):
+        return
+    if studio.project_title(project_id) == catalog.settings.label_studio_project:
+        return
+    with catalog.read() as session:
+        mine = select(Proposal.uid).where(Proposal.project_id == project_id).order_by(Proposal.id.desc()).limit(50)
+        uids = list(session.scalars(mine))
+    if not studio.find_tasks(project_id, uids):
+        raise LabelStudioError(
+            f"Project {project_id} of Label Studio at {catalog.settings.label_studio_url} is not ours: it has neither "
+            "our webhook nor one of our tasks. Is this the Label Studio that the tasks were published in?",
+            url=catalog.settings.label_studio_url,
+        )
+
+
+def _webhook_url(catalog: Catalog) -> str:
+    return catalog.settings.api_url.rstrip("/") + WEBHOOK_ROUTE

@@ -9,15 +9,34 @@ def truth(scene_id: int) -> str:
     return f"scenes/{scene_id}/truth.tif"
 
 
+def scoring(scoring_id: int) -> str:
+    """The folder of all files of a scoring."""
+    return f"scorings/{scoring_id}"
+
+
 def scored(scoring_id: int, scene_id: int, what: str) -> str:
-    """A map that a scoring left of a scene; ``what`` is ``classes`` or ``entropy``."""
+    """The map of a scene by a scoring; ``what`` is ``classes`` or ``entropy``."""
     return f"scorings/{scoring_id}/scene-{scene_id}/{what}.tif"
 
 
 def scored_part(scoring_id: int, scene_id: int, what: str, stage: int, first_row: int) -> str:
-    """The rows of such a map that one shard left, until all are put together."""
+    """The rows of such a map that one shard wrote, until all are merged."""
+    return f"scorings/{scoring_id}/scene-{scene_id}/{what}{_of_shard(stage, first_row)}.tif"
+
+
+def half_scores(scoring_id: int) -> str:
+    """The array of scores by each half of the passes of a scoring (``workers.half_scores``)."""
+    return f"scorings/{scoring_id}/half-scores.npy"
+
+
+def half_scores_part(scoring_id: int, scene_id: int, stage: int, first_row: int) -> str:
+    """The rows of that array that one shard wrote, until all are merged."""
+    return f"scorings/{scoring_id}/scene-{scene_id}/half-scores{_of_shard(stage, first_row)}.npy"
+
+
+def _of_shard(stage: int, first_row: int) -> str:
     later = f"-stage-{stage}" if stage else ""
-    return f"scorings/{scoring_id}/scene-{scene_id}/{what}{later}-from-row-{first_row}.tif"
+    return f"{later}-from-row-{first_row}"
 
 
 def prediction(scene_id: int, version: int, fingerprint: str, suffix: str) -> str:
@@ -26,6 +45,11 @@ def prediction(scene_id: int, version: int, fingerprint: str, suffix: str) -> st
     ``fingerprint`` stands for everything else that shapes the files (`services.delivery.fingerprint`).
     """
     return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}.{suffix}"
+
+
+def uncertainty_view(scoring_id: int) -> str:
+    """The name of the picture of a patch that shows the uncertainty by a scoring."""
+    return f"uncertainty-{scoring_id}"
 
 
 def view(patch_id: int, name: str) -> str:

@@ -16,12 +16,13 @@ from catalog.settings import Settings
 from imagery.band_names import bands_of_file
 from imagery.border import BorderSource
 from imagery.channels import ELEVATION
-from imagery.classes import by_name
+from imagery.classes import ClassScheme
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
 from imagery.scene_source import BandSource, SceneSource
 from services.channel_rules import check_champion, check_choice
+from services.class_scheme import agreed_scheme, store_scheme
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
 from services.scenes import source_of
@@ -53,9 +54,12 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
     Raises:
         SceneError: the files do not make a scene, or one without a channel of the network.
         OutlineError: the outlines name an unknown class, a scene to judge by has none, or the border misses the scene.
-        ConflictError: the name is taken, or the ground belongs to a scene of another role.
+        ConflictError: the name is taken, the ground belongs to a scene of another role, or the setting `class_scheme`
+            contradicts the classes of this installation.
     """
-    scene = _describe(catalog.settings, request, resolve)
+    with catalog.read() as session:
+        scheme = agreed_scheme(session, catalog.settings)
+    scene = _describe(catalog.settings, request, resolve, scheme)
     has_champion = check_champion(catalog, source_of(scene))
     # Only now: files may lie far away, and MLflow hesitate, and who writes to SQLite keeps label events waiting.
     try:
@@ -65,7 +69,7 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
         raise _taken(request.name) from error
 
 
-def _describe(settings: Settings, request: SceneRequest, resolve: Resolve) -> Scene:
+def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, scheme: ClassScheme) -> Scene:
     """Check what the headers of the files tell; return the row, not yet stored."""
     region = Window(**request.region.model_dump()) if request.region else None
     source = describe(
@@ -79,7 +83,7 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve) -> Sc
     overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
     tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
     outlines = [
-        {"path": resolve(item.path), "layer": item.layer, "class_name": _class_name(item.class_name)}
+        {"path": resolve(item.path), "layer": item.layer, "class_name": _class_name(item.class_name, scheme)}
         for item in request.outlines
     ]
     if request.role is not SceneRole.POOL and not outlines:
@@ -109,6 +113,7 @@ def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: 
     _check_patch_size(session, scene.patch_size_px, scene.role)
     if not has_champion:
         check_choice(session, settings, source, scene.role)
+    store_scheme(session, settings)
     session.add(scene)
     session.flush()
     return scene, jobs.enqueue(session, JobKind.TILE_SCENE, str(scene.id), scene_id=scene.id)
@@ -126,9 +131,9 @@ def _bands(request: SceneRequest, resolve: Resolve) -> tuple[BandSource, ...]:
     return bands_of_file(resolve(request.path or ""), request.sensor)
 
 
-def _class_name(name: str) -> str:
+def _class_name(name: str, scheme: ClassScheme) -> str:
     try:
-        return by_name(name).name
+        return scheme.by_name(name).name
     except ValueError as error:
         raise OutlineError(str(error)) from error
 

@@ -6,18 +6,25 @@ from sqlalchemy.orm import Session
 
 from catalog import candidates, jobs, labels, rounds, scorings
 from catalog.errors import ConflictError
-from catalog.records import JobKind, Proposal, Round, RoundState, now
-from catalog.settings import Settings, Strategy
+from catalog.records import JobKind, Proposal, Round, RoundState, Scoring, now
+from catalog.settings import Settings
+from services import strategies
+from services.strategies import RegisteredStrategy
 
 
-def open_round(session: Session, settings: Settings, strategy: Strategy, size: int, seed: int | None = None) -> Round:
+def open_round(session: Session, settings: Settings, strategy: str, size: int, seed: int | None = None) -> Round:
     """Begin a round; a job will choose its patches.
 
-    The strategy ``recipe`` becomes ``random`` for the first rounds and ``entropy_top10`` afterwards: early entropies of
-    a hardly trained network choose worse than chance.
+    Args:
+        session: a writing session.
+        settings: say from which share of valid pixels a patch is proposed, and how the pool is scored.
+        strategy: a name of ``services.strategies``.
+        size: patches wanted.
+        seed: of everything drawn at random; the id of the round unless given.
 
     Raises:
-        ConflictError: a round is being made, the pool has no patch left, or a ranking is asked for without scores.
+        ConflictError: a round is being made, the pool has no patch left, or what the strategy needs does not exist.
+        ValueError: there is no such strategy.
     """
     making = rounds.being_made(session)
     if making is not None:
@@ -27,32 +34,16 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
             "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
             "it is tiled"
         )
-    if strategy is Strategy.RECIPE:
-        taught_nothing = (RoundState.FAILED, RoundState.ABANDONED)
-        past = session.scalar(select(func.count(Round.id)).where(Round.state.not_in(taught_nothing))) or 0
-        strategy = Strategy.RANDOM if past < settings.random_start_rounds else Strategy.ENTROPY_TOP10
-    scoring = None
-    if strategy is not Strategy.RANDOM:
-        scoring = scorings.newest(session)
-        if scoring is None:
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by scores, but no version has scored the pool yet; label a round "
-                "of strategy 'random' first, or wait for the running job"
-            )
-        if not scorings.ranks_by(session, scoring, strategy.value):
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by what passes disagree on, but some patches have met only one "
-                f"pass of version {scoring.model_version}; set GLACIER_AL_MC_SHORTLIST_SHARE=1 and wait until the pool "
-                "is scored, or choose another strategy"
-            )
-        if not candidates.count(session, settings.min_valid_share, 1, scoring.id, strategy.value):
-            raise ConflictError(
-                f"strategy {strategy.value!r} ranks by scores, but every patch that version {scoring.model_version} "
-                "scored has been proposed; wait until the rest of the pool is scored, or choose 'random'"
-            )
-    measure = strategy.value if scoring is not None else None
+    taught_nothing = (RoundState.FAILED, RoundState.ABANDONED)
+    past = session.scalar(select(func.count(Round.id)).where(Round.state.not_in(taught_nothing))) or 0
+    chosen = strategies.resolve(strategy, past, settings)
+    scoring = _scoring_for(session, settings, chosen) if chosen.needs.scoring else None
     new = Round(
-        strategy=strategy, measure=measure, size=size, seed=0, scoring_id=scoring.id if scoring is not None else None
+        strategy=chosen.name,
+        measure=chosen.needs.measure,
+        size=size,
+        seed=0,
+        scoring_id=scoring.id if scoring is not None else None,
     )
     try:
         with session.begin_nested():
@@ -62,6 +53,28 @@ def open_round(session: Session, settings: Settings, strategy: Strategy, size: i
     new.seed = seed if seed is not None else new.id
     jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id)
     return new
+
+
+def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrategy) -> Scoring:
+    """Return the newest scoring, if it has all that a strategy needs."""
+    scoring, measure = scorings.newest(session), strategy.needs.measure
+    if scoring is None:
+        raise ConflictError(
+            f"strategy {strategy.name!r} needs the pool to be scored, but no version has scored the pool yet; label a "
+            "round of strategy 'random' first, or wait for the running job"
+        )
+    if strategy.needs.monte_carlo and scorings.has_screened_patches(session, scoring):
+        raise ConflictError(
+            f"strategy {strategy.name!r} needs all passes of Monte Carlo dropout on every patch, but version "
+            f"{scoring.model_version} has scored some by one pass only; set GLACIER_AL_MC_SHORTLIST_SHARE=1 and wait "
+            "until the pool is scored, or choose another strategy"
+        )
+    if measure and not candidates.count(session, settings.min_valid_share, 1, scoring.id, measure):
+        raise ConflictError(
+            f"strategy {strategy.name!r} ranks by scores, but every patch that version {scoring.model_version} scored "
+            "has been proposed; wait until the rest of the pool is scored, or choose 'random'"
+        )
+    return scoring
 
 
 def open_next_automatically(session: Session, settings: Settings) -> Round | None:

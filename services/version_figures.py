@@ -13,7 +13,7 @@ from typing import Final
 from catalog.bundle_cache import CHECKSUM_TAG, checksum_tag
 from catalog.records import SceneRole
 from catalog.registry import ModelVersion
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 
 Figures = Mapping[str, float | None]
 """By class name; None where the ratio is undefined."""
@@ -109,15 +109,10 @@ class VersionFigures:
         }
 
     @classmethod
-    def from_tags(cls, tags: Mapping[str, str], class_names: Sequence[str]) -> "VersionFigures":
-        """Read the tags of a version.
-
-        Args:
-            tags: As MLflow returns them.
-            class_names: Names of the installation's classes, for versions of releases that did not note theirs.
-        """
+    def from_tags(cls, tags: Mapping[str, str]) -> "VersionFigures":
+        """Read the tags of a version, as MLflow returns them."""
         reader = _TagReader(tags)
-        names = reader.class_names(class_names)
+        names = reader.class_names()
         return cls(
             class_names=names,
             parent_version=reader.integer("parent_version"),
@@ -136,7 +131,7 @@ class VersionFigures:
 
 def figures_of(version: ModelVersion) -> VersionFigures:
     """Return the figures of a version of the registry."""
-    return VersionFigures.from_tags(version.tags, [item.name for item in CLASSES])
+    return VersionFigures.from_tags(version.tags)
 
 
 class _TagReader:
@@ -165,7 +160,7 @@ class _TagReader:
             return None
         return int(text) if text else None
 
-    def class_names(self, known: Sequence[str]) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         if _CLASS_NAMES in self._tags:
             try:
                 names = json.loads(self._tags[_CLASS_NAMES])
@@ -174,10 +169,11 @@ class _TagReader:
             if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
                 return tuple(names)
             self._note(_CLASS_NAMES, "a JSON list of names")
-        # Earlier releases left undefined figures out and noted no names: what has a figure must do.
+        # Earlier releases noted no names and left undefined figures out. They knew the glacier scheme only, and the two
+        # classes of a binary head, whose figures show their names.
         figures = ("validation.iou.", "test.iou.")
         tagged = dict.fromkeys(tag.removeprefix(name) for name in figures for tag in self._tags if tag.startswith(name))
-        return tuple(tagged) if set(tagged) - set(known) else tuple(known)
+        return tuple(tagged) if set(tagged) - set(GLACIER_SCHEME.names) else GLACIER_SCHEME.names
 
     def region(self, role: str, class_names: Sequence[str]) -> RegionFigures:
         has_gain = any(tag.startswith(f"{role}.gain.") for tag in self._tags)

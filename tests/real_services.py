@@ -26,6 +26,7 @@ STOP_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class LabelStudioServer:
+    folder: Path  # with its log, and its database below data
     url: str
     token: str
     email: str
@@ -45,6 +46,7 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStud
     folder = tmp_path_factory.mktemp("label-studio")
     port = free_port()
     server = LabelStudioServer(
+        folder=folder,
         url=f"http://{HOST}:{port}",
         token="0123456789abcdef0123456789abcdef01234567",
         email="admin@glacier.local",

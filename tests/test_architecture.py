@@ -169,3 +169,30 @@ def test_io_workers_never_load_torch_or_mlflow() -> None:
 def test_importing_a_room_loads_none_of_its_modules(room: str) -> None:
     """All `__init__.py` are empty, so that importing one file never drags in another."""
     assert (ROOT / room / "__init__.py").read_text() == ""
+
+
+# What is about glaciers by its nature, and what gives the glacier scheme to installations that configured no other.
+ABOUT_GLACIERS = {
+    "cli/demo.py",
+    "cli/report.py",
+    "cli/report_pictures.py",
+    "cli/round_record.py",
+    "imagery/everest.py",
+    "imagery/synthetic.py",
+    "imagery/synthetic_surface.py",
+    "services/class_scheme.py",
+    "services/version_figures.py",  # versions of releases that knew no other scheme
+}
+
+
+def test_only_what_is_about_glaciers_names_classes_of_glaciers() -> None:
+    """Everything else gets the classes of the installation as an argument."""
+    fixed = {"BACKGROUND", "UNKNOWN", "ClassScheme", "LabelClass"}
+    found = set()
+    for room in (*NEVER, "cli", "workers"):
+        for path in (ROOT / room).rglob("*.py"):
+            for line in path.read_text().splitlines():
+                module, _, names = line.partition(" import ")
+                if module.strip() == "from imagery.classes" and set(names.split(", ")) - fixed:
+                    found.add(path.relative_to(ROOT).as_posix())
+    assert found == ABOUT_GLACIERS

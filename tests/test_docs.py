@@ -17,6 +17,7 @@ from catalog.context import Catalog
 from catalog.settings import Settings
 from catalog.settings_sources import OUTSIDE_SETTINGS, PREFIX, RENAMED
 from cli.main import main as program
+from services.class_scheme import configured_scheme
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -138,12 +139,21 @@ def test_the_page_of_settings_lists_the_renamed_ones():
     assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", page, re.MULTILINE)) == RENAMED
 
 
-def test_the_file_shown_on_the_page_of_settings_is_valid(tmp_path: Path):
-    (example,) = re.findall(r"^```toml\n(.*?)^```", text_of(ROOT / "docs" / "settings.md"), re.MULTILINE | re.DOTALL)
-    (tmp_path / "config.toml").write_text(example, encoding="utf-8")
-    settings = Settings(var_dir=tmp_path)
-    assert (settings.mc_passes, settings.unet_depth) == (40, None)
-    assert settings.scene_root == tmp_path.parent / "scenes"
+def settings_shown(folder: Path) -> list[Settings]:
+    """The files that the page of settings shows, each read as one would read it."""
+    read = []
+    for example in re.findall(r"^```toml\n(.*?)^```", text_of(ROOT / "docs" / "settings.md"), re.MULTILINE | re.DOTALL):
+        (folder / "config.toml").write_text(example, encoding="utf-8")
+        read.append(Settings(var_dir=folder))
+    return read
+
+
+def test_the_files_shown_on_the_page_of_settings_are_valid(tmp_path: Path):
+    general, classes = settings_shown(tmp_path)
+    assert (general.mc_passes, general.unet_depth) == (40, None)
+    assert general.scene_root == tmp_path.parent / "scenes"
+    scheme = configured_scheme(classes)
+    assert (scheme.names, scheme.ranked, scheme.foreground) == (("other", "snow", "water"), (2, 1), "water or snow")
 
 
 def test_settings_exist():

@@ -17,7 +17,7 @@ from labeling.server import VERSION as LABEL_STUDIO_VERSION
 from tools.uv import UV, arguments, environment, read_options
 
 LOCKS = Path("locks")
-# Which of these torch needs depends on its build, and a build names their exact versions itself.
+# Which of these torch needs depends on its build.
 _BUILD_OF_TORCH = re.compile(r"torch|triton|(nvidia|cuda)-.+")
 _HASHED = "# Made by `make lock`. Exact versions, with the hashes of all files that the package index has of them.\n"
 _TORCH = """\

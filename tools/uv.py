@@ -99,7 +99,7 @@ def _present(option: str, places: Iterable[str]) -> Iterator[str]:
 def main(command: list[str]) -> None:
     """Become uv, with the configuration of this Python's pip."""
     options = read_options()
-    os.execve(UV, [UV, *command, *arguments(options)], environment(options, os.environ))
+    os.execve(UV, [UV, *command, *arguments(options)], environment(options, os.environ))  # noqa: S606 - there is no shell on purpose
 
 
 if __name__ == "__main__":

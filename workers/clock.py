@@ -12,7 +12,7 @@ import time
 
 from sqlalchemy.exc import OperationalError
 
-from catalog import jobs, scorings, training
+from catalog import jobs, retention, scorings, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.logs import configure_logging
@@ -22,6 +22,7 @@ from catalog.settings import Settings
 from catalog.start import readable_faults
 from services import rounds
 from services.promotion import settle_intents
+from services.strategies import check_settings
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
         training.enqueue_if_due(session, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+        retention.enqueue_if_due(session, catalog.settings.keep_scorings)
     _open_next_round(catalog)
     catalog.sweep()
     catalog.queue.note_clock(3 * catalog.settings.sweep_interval_s + _PATIENCE_S)
@@ -71,7 +73,9 @@ def _open_next_round(catalog: Catalog) -> None:
 def main() -> None:
     """Tick until told to stop."""
     configure_logging()
-    catalog = Catalog(Settings())
+    settings = Settings()
+    check_settings(settings)
+    catalog = Catalog(settings)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from catalog.context import Catalog
 from catalog.records import Scene, SceneRole
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
 from models.card import EvaluationSet, ModelCard, RegionMetrics
@@ -16,6 +16,7 @@ from models.heads import head_classes, merge_truth
 from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
 from services import raster_keys
+from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of
 from workers.windows import predict_strips
@@ -57,7 +58,7 @@ def known_metrics(
 def evaluate(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Scene], patch_size: int) -> RegionMetrics:
     """Compare the predicted map of each scene with its outlines, counting each pixel once.
 
-    A binary head is judged by the outlines of all glaciers, clean or debris-covered.
+    A binary head is judged by the outlines of all foreground classes together.
 
     Args:
         catalog: for the raster store and the batch size.
@@ -68,15 +69,16 @@ def evaluate(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Sce
     Raises:
         SceneError: a scene lacks a channel of the network, or cannot be read.
     """
-    names = head_classes(segmenter.head, [item.name for item in CLASSES])
+    scheme = class_scheme(catalog)
+    names = head_classes(segmenter.head, scheme.names, scheme.foreground)
     counts: NDArray[np.int64] = np.zeros((len(names), len(names)), dtype=np.int64)
     store = raster_store(catalog)
     for scene in scenes:
         source, truth_map = source_of(scene), store.uri(raster_keys.truth(scene.id))
-        strips = predict_strips(segmenter, source, patch_size, catalog.settings.inference_batch_size, UNKNOWN.value)
+        strips = predict_strips(segmenter, source, patch_size, catalog.settings.inference_batch_size, UNKNOWN)
         for row, predicted in strips:
-            truth = merge_truth(read_map(truth_map, Window(row, 0, *predicted.shape)), segmenter.head, UNKNOWN.value)
+            truth = merge_truth(read_map(truth_map, Window(row, 0, *predicted.shape)), segmenter.head, UNKNOWN)
             # A pixel without data has no prediction to judge.
-            truth[predicted == UNKNOWN.value] = UNKNOWN.value
-            counts += confusion_matrix(predicted, truth, len(names), UNKNOWN.value)
+            truth[predicted == UNKNOWN] = UNKNOWN
+            counts += confusion_matrix(predicted, truth, len(names), UNKNOWN)
     return RegionMetrics.from_confusion(counts, names)

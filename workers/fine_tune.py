@@ -16,7 +16,7 @@ from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, no
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import UNKNOWN, ClassScheme
 from imagery.statistics import channel_statistics
 from models.bundle import write_bundle
 from models.card import Gain, LabelProvenance, ModelOrigin
@@ -24,6 +24,7 @@ from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, Validate, fit
+from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from workers.card_figures import figures_of_card
@@ -32,6 +33,7 @@ from workers.conclusion import conclude, conclude_recovered
 from workers.evaluation import evaluate, evaluation_set, known_metrics
 from workers.gate import Verdict, judge
 from workers.jobs import Work
+from workers.label_classes import card_classes
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, training_config
 from workers.run_recovery import recover
@@ -53,7 +55,7 @@ def fine_tune(work: Work, trigger: str) -> None:
 
     Raises:
         ConflictError: there is no validation scene to judge by, or no label to learn from, or the settings do not go
-            with the champion or, before the first version, with the pool.
+            with the classes of this installation, with the champion or, before the first version, with the pool.
         JobInterruptedError: the worker is being stopped; the run waits to go on.
         JobCancelledError: someone cancelled the job.
         ServiceDownError: MLflow does not answer; the next attempt finds the run and goes on or closes it.
@@ -82,6 +84,7 @@ class _Start:
         labels: What it learns from.
         config: How it is trained.
         patch_size: Side of the patches, pixels.
+        scheme: The classes.
     """
 
     parent: LoadedVersion | None
@@ -89,6 +92,7 @@ class _Start:
     labels: Sequence[Label]
     config: TrainingConfig
     patch_size: int
+    scheme: ClassScheme
 
     @property
     def fingerprint(self) -> str:
@@ -114,6 +118,7 @@ def _scenes_to_judge_on(catalog: Catalog) -> dict[SceneRole, list[Scene]]:
 
 def _begin_run(catalog: Catalog, trigger: str) -> TrainingRun:
     with catalog.write() as session:
+        store_scheme(session, catalog.settings)
         return training.begin_run(session, RunTrigger(trigger))
 
 
@@ -123,7 +128,7 @@ def _train_and_register(
     catalog, settings = work.catalog, work.catalog.settings
     start = _start(catalog, run)
     parent, segmenter, config = start.parent, start.segmenter, start.config
-    dataset = LabelledPatchDataset(start.labels, segmenter.channels, raster_store(catalog))
+    dataset = LabelledPatchDataset(start.labels, segmenter.channels, raster_store(catalog), start.scheme)
     dataset.fill()
     start_tracking(catalog, tracking, run, config, segmenter)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
@@ -142,7 +147,8 @@ def _train_and_register(
     gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     origin = ModelOrigin(
-        classes=head_classes(segmenter.head, [item.name for item in CLASSES]),
+        classes=head_classes(segmenter.head, start.scheme.names, start.scheme.foreground),
+        label_classes=card_classes(start.scheme),
         patch_size_px=start.patch_size,
         parent_version=run.parent_version,
         labels=_provenance(run, start.labels),
@@ -175,11 +181,12 @@ def _start(catalog: Catalog, run: TrainingRun) -> _Start:
                 "found versions but no champion, so nothing to start from; promote one of them, then retry"
             )
         note(catalog, run, parent_version=parent.version.version if parent else None)
-    segmenter = _network(catalog, parent, run.seed)
-    return _Start(parent, segmenter, labels, config, labels[0].patch.size_px)
+    scheme = class_scheme(catalog)
+    segmenter = _network(catalog, parent, run.seed, scheme)
+    return _Start(parent, segmenter, labels, config, labels[0].patch.size_px, scheme)
 
 
-def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int) -> GlacierSegmenter:
+def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int, scheme: ClassScheme) -> GlacierSegmenter:
     """Return the parent's network or, before the first, fresh weights and the statistics of the pool."""
     settings = catalog.settings
     if parent is not None:
@@ -189,7 +196,7 @@ def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int) -> Glaci
         pool = {scene.name: source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])}
     channels = first_channels(settings, pool)
     statistics = channel_statistics(((source, strips_of(source.grid)) for source in pool.values()), channels)
-    return place(fresh_network(settings, channels, statistics, seed), device(catalog))
+    return place(fresh_network(settings, channels, statistics, seed, scheme.ranked), device(catalog))
 
 
 def _train(
@@ -210,9 +217,10 @@ def _train(
         dataset,
         start.config,
         device(catalog),
-        UNKNOWN.value,
+        UNKNOWN,
         report,
         validate,
+        start.scheme.names,
         resume_from=load_checkpoint(catalog, run, fingerprint),
     )
 

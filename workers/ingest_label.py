@@ -1,5 +1,8 @@
 """Job: from a label event to a mask on the patch's own grid."""
 
+import logging
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 from shapely import get_parts, make_valid
@@ -9,23 +12,34 @@ from sqlalchemy.orm import undefer
 
 from catalog import labels, training
 from catalog.pixel_regions import decode_region
-from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, ProposalState, Scene
+from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene
 from imagery.channels import ELEVATION, SLOPE
-from imagery.classes import BACKGROUND, UNKNOWN, by_name
+from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.sensors import holds_flags
 from labeling.errors import EventError, RegionError
-from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted, parse_event
-from labeling.regions import BrushRegion, Region, decode_result
+from labeling.events import (
+    AnnotationDeleted,
+    AnnotationSaved,
+    ProjectDeleted,
+    TaskDeleted,
+    UnreadableEvent,
+    parse_event,
+)
+from labeling.events import LabelEvent as ParsedEvent
+from labeling.regions import BrushRegion, Region, iterate_regions
 from services import raster_keys
-from services.label_events import describes
-from services.label_studio import LABELS, label_studio
+from services.class_scheme import class_scheme
+from services.label_events import describes, identify
+from services.label_studio import forget_project, label_studio
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers.jobs import Work
+
+log = logging.getLogger(__name__)
 
 
 def ingest_label(work: Work, event_id: int) -> None:
@@ -46,21 +60,29 @@ def ingest_label(work: Work, event_id: int) -> None:
         match _content(event, work.catalog.settings.webhook_max_bytes):
             case AnnotationSaved() as saved:
                 _apply_saved(work, event, saved)
-            case AnnotationDeleted() as deleted:
-                _apply_deleted(work, event, deleted)
+            case AnnotationDeleted():
+                _apply_deleted(work, event)
             case TaskDeleted() as deleted:
                 _apply_task_deleted(work, event, deleted)
+            case ProjectDeleted() as deleted:
+                _apply_project_deleted(work, event, deleted)
+            case UnreadableEvent(reason=reason):
+                _refuse(reason)
     except (EventError, RegionError) as error:
         _settle(work, event, EventState.FAILED, str(error))
         raise
 
 
-def _content(event: LabelEvent, max_bytes: int) -> AnnotationSaved | AnnotationDeleted | TaskDeleted:
+def _content(event: LabelEvent, max_bytes: int) -> ParsedEvent:
     """Find in the body what this row of the ledger is about; a body may tell of several deletions."""
     for item in parse_event(event.body, max_bytes):
         if describes(item, event):
             return item
     raise EventError(f"the body of label event {event.id} does not hold what its row says; it was damaged")
+
+
+def _refuse(reason: str) -> None:
+    raise EventError(reason)
 
 
 def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
@@ -76,21 +98,21 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
     label = None if saved.was_cancelled else _make_label(work, event, saved, proposal, patch, scene)
     with work.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
+        identify(session, row, saved)  # an event that could not be read when it came has no identity yet
         # Asked only now, with the proposal locked: another worker may have applied a newer state meanwhile.
         answered = labels.lock(session, proposal)
-        if labels.is_outdated(session, saved.project_id, saved.annotation_id, saved.updated_at):
-            labels.settle(row, EventState.SUPERSEDED, "a newer state of this annotation has been applied")
-            return
-        if answered.state is ProposalState.WITHDRAWN:
-            labels.settle(row, EventState.SUPERSEDED, "its task has been deleted, and all annotations with it")
+        ignored = labels.why_ignored(session, row)
+        if ignored is not None:
+            labels.settle(row, EventState.SUPERSEDED, ignored)
             return
         if label is None:
-            labels.supersede(session, saved.project_id, saved.annotation_id)
+            labels.settle(row, EventState.APPLIED, labels.SKIPPED)
+            labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
             labels.refresh_states(session, answered, skipped=True)
         else:
+            labels.settle(row, EventState.APPLIED)
             labels.store(session, label)
             training.enqueue_if_due(session, work.catalog.settings)
-        labels.settle(row, EventState.APPLIED, "skipped" if label is None else None)
 
 
 def _make_label(
@@ -99,16 +121,18 @@ def _make_label(
     """Draw the mask of an annotation and store its raster; the row is for the caller to add."""
     source, window = source_of(scene), window_of(patch)
     height, width = window.shape
-    drawn = draw(decode_result(saved.result, height=height, width=width, labels=LABELS), height, width)
+    scheme = class_scheme(work.catalog)
+    regions = iterate_regions(saved.result, height=height, width=width, labels=scheme.labels)
+    drawn = draw(regions, height, width, scheme)
     asked = decode_region(proposal.region, height, width)
-    mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN.value))
+    mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN))
     store = raster_store(work.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
-    checksum = store.put(key, mask_to_geotiff(mask, source.grid, window))
+    checksum = store.put(key, mask_to_geotiff(mask, source.grid, scheme, window))
     shown = np.zeros_like(drawn)
     if proposal.preannotated_by is not None:
-        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)))
-        shown[shown == UNKNOWN.value] = BACKGROUND.value  # no data: nothing was drawn there to be edited
+        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)), scheme)
+        shown[shown == UNKNOWN] = BACKGROUND  # no data: nothing was drawn there to be edited
     annotator = _annotator(work, saved.completed_by)
     return Label(
         patch_id=patch.id,
@@ -116,7 +140,7 @@ def _make_label(
         event_id=event.id,
         project_id=saved.project_id,
         annotation_id=saved.annotation_id,
-        annotated_at=saved.updated_at,
+        annotated_at=saved.annotation_updated_at,
         mask_key=key,
         mask_sha256=checksum,
         annotator=annotator,
@@ -126,21 +150,21 @@ def _make_label(
     )
 
 
-def draw(regions: list[Region], height: int, width: int) -> NDArray[np.uint8]:
+def draw(regions: Iterable[Region], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:
     """Paint regions in drawing order onto background, as the annotator saw them: where they overlap the last one wins.
 
     Returns:
         (height, width) label mask; what nothing covers is background.
     """
-    layers: list[tuple[int, BaseGeometry | NDArray[np.bool_]]] = []
-    for region in regions:
-        value = by_name(region.label).value
-        if isinstance(region, BrushRegion):
-            layers.append((value, region.mask))
-            continue
-        outline = make_valid(Polygon(region.rings_px))  # hand-drawn outlines may cross themselves
-        layers += [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
-    return compose(layers, height, width)
+    return compose((layer for region in regions for layer in _layers(region, scheme)), height, width)
+
+
+def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry | NDArray[np.bool_]]]:
+    value = scheme.by_name(region.label).value
+    if isinstance(region, BrushRegion):
+        return [(value, region.mask)]
+    outline = make_valid(Polygon(region.rings_px))  # hand-drawn outlines may cross themselves
+    return [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
 
 
 def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
@@ -180,21 +204,34 @@ def _annotator(work: Work, user_id: int | None) -> str:
     return label_studio(work.catalog).user_emails().get(user_id, f"user {user_id}")
 
 
-def _apply_deleted(work: Work, event: LabelEvent, deleted: AnnotationDeleted) -> None:
+def _apply_deleted(work: Work, event: LabelEvent) -> None:
     with work.catalog.write() as session:
-        proposal = labels.proposal_of_annotation(session, deleted.project_id, deleted.annotation_id)
+        row = session.get_one(LabelEvent, event.id)
+        labels.settle(row, EventState.APPLIED)
+        proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
         if proposal is not None:
             answered = labels.lock(session, proposal)
-            labels.supersede(session, deleted.project_id, deleted.annotation_id)
-            labels.refresh_states(session, answered, skipped=False)
-        labels.settle(session.get_one(LabelEvent, event.id), EventState.APPLIED)
+            labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
+            labels.refresh_states(session, answered, skipped=labels.is_skipped(session, answered))
 
 
 def _apply_task_deleted(work: Work, event: LabelEvent, deleted: TaskDeleted) -> None:
     with work.catalog.write() as session:
-        if labels.withdraw_task(session, deleted.project_id, deleted.task_id) is None:
+        row = session.get_one(LabelEvent, event.id)
+        proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
+        if proposal is None:
             raise EventError(f"unknown task {deleted.task_id} in project {deleted.project_id} was deleted")
-        labels.settle(session.get_one(LabelEvent, event.id), EventState.APPLIED)
+        labels.settle(row, EventState.APPLIED)
+        labels.delete_task(session, proposal, deleted.project_id, deleted.task_id)
+
+
+def _apply_project_deleted(work: Work, event: LabelEvent, deleted: ProjectDeleted) -> None:
+    with work.catalog.write() as session:
+        forget_project(session, deleted.project_id)
+        withdrawn = labels.withdraw_project(session, deleted.project_id)
+        detail = f"project {deleted.project_id} was deleted in Label Studio; {withdrawn} proposals were withdrawn"
+        labels.settle(session.get_one(LabelEvent, event.id), EventState.APPLIED, detail)
+    log.error("%s", detail)
 
 
 def _settle(work: Work, event: LabelEvent, state: EventState, detail: str) -> None:

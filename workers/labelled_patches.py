@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catalog.records import Label
-from imagery.classes import UNKNOWN
+from imagery.classes import UNKNOWN, ClassScheme
 from imagery.masks import mask_from_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
@@ -29,15 +29,19 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         labels: rows with their proposal, their patch and its scene loaded.
         channels: the network's channels, in order.
         store: where the masks are.
+        scheme: the classes of the masks.
     """
 
-    def __init__(self, labels: Sequence[Label], channels: Sequence[str], store: RasterStore) -> None:
+    def __init__(
+        self, labels: Sequence[Label], channels: Sequence[str], store: RasterStore, scheme: ClassScheme
+    ) -> None:
         by_patch: dict[int, list[Label]] = {}
         for label in labels:
             by_patch.setdefault(label.patch_id, []).append(label)
         self._patches = [(of_patch[0].patch, of_patch) for of_patch in by_patch.values()]
         self._channels = channels
         self._store = store
+        self._scheme = scheme
         self._cache: dict[int, tuple[Tensor, Tensor]] = {}
         self._cached_bytes = 0
 
@@ -77,9 +81,9 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     def _read(self, reader: SceneReader, index: int) -> tuple[Tensor, Tensor]:
         patch, labels = self._patches[index]
         raw = reader.read(self._channels, window_of(patch))
-        mask = compose_labels(labels, self._mask, patch.size_px, UNKNOWN.value)
-        mask[np.isnan(raw).any(axis=0)] = UNKNOWN.value
+        mask = compose_labels(labels, self._mask, patch.size_px, UNKNOWN)
+        mask[np.isnan(raw).any(axis=0)] = UNKNOWN
         return torch.from_numpy(raw), torch.from_numpy(mask)
 
     def _mask(self, label: Label) -> NDArray[np.uint8]:
-        return mask_from_geotiff(self._store.get(label.mask_key))
+        return mask_from_geotiff(self._store.get(label.mask_key), self._scheme)

@@ -1,21 +1,84 @@
 """Pre-annotations: what the champion sees in a patch, as regions that an annotator can correct."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.records import SceneRole
-from imagery.classes import ANNOTATED, UNKNOWN
+from imagery.classes import ClassScheme
 from imagery.masks import despeckle
 from imagery.polygons import mask_to_polygons, split_holes
+from labeling.errors import PredictionError, RegionError
 from labeling.regions import encode_brush, encode_polygon
 from services.version_figures import VersionFigures
 
 # Smaller specks are noise to the eye, each one a click for the annotator, and megabytes to Label Studio.
 SMALLEST_REGION_PX = 8
-PREANNOTATED = tuple(item for item in ANNOTATED if item is not UNKNOWN)
+COARSER_PX = (32, 128, 512)
+"""Pieces smaller than this are left out in turn, until Label Studio can take what is left."""
+
+Form = Literal["brush", "polygon", "none"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preannotation:
+    """What a task opens with.
+
+    Attributes:
+        regions: Label Studio's regions.
+        shown: The class map (h, w) that they draw; None if nothing is drawn.
+        note: What the annotator is told where it is not as set up; empty otherwise.
+    """
+
+    regions: Sequence[dict[str, Any]] = ()
+    shown: NDArray[np.uint8] | None = None
+    note: str = ""
+
+
+def preannotate(
+    classes: NDArray[np.uint8],
+    form: Form,
+    labels: Mapping[int, str],
+    check: Callable[[Sequence[dict[str, Any]]], object],
+) -> Preannotation:
+    """Turn a predicted class map into regions that Label Studio can take, as many of its pieces as possible.
+
+    Too many polygons become masks; of masks that are too large, the smallest pieces are left out.
+
+    Args:
+        classes: (h, w), values of the scheme.
+        form: How regions are drawn.
+        labels: Label by value, see `drawable`.
+        check: Raises `labeling.errors.PredictionError` if regions cannot be sent.
+
+    Returns:
+        The first attempt that passes the check; without regions if none does.
+    """
+    for attempted, shown, note in _attempts(classes, form):
+        try:
+            drawn = regions(shown, attempted, labels)
+            check(drawn)
+        except (PredictionError, RegionError) as error:
+            log.warning("a pre-annotation as %s cannot be sent: %s", attempted, error)
+        else:
+            return Preannotation(drawn, shown, note)
+    return Preannotation(note="; no proposal is drawn: it has too many pieces")
+
+
+def _attempts(classes: NDArray[np.uint8], form: Form) -> Iterator[tuple[Form, NDArray[np.uint8], str]]:
+    """Yield form, class map and note of each attempt, the most faithful first."""
+    shown = clean(classes)
+    yield form, shown, ""
+    if form == "polygon":
+        yield "brush", shown, "; the proposal is drawn with the brush: too many pieces for polygons"
+    for size in COARSER_PX:
+        yield "brush", despeckle(shown, size), f"; the proposal leaves out pieces of fewer than {size} pixels"
 
 
 def is_useful(champion: VersionFigures) -> bool:
@@ -30,26 +93,39 @@ def is_useful(champion: VersionFigures) -> bool:
     return validation.mean_iou > validation.empty_mask_mean_iou
 
 
+def drawable(class_names: Sequence[str], scheme: ClassScheme) -> Mapping[int, str]:
+    """Return the labels by their values in a version's maps that its pre-annotations are drawn with.
+
+    Args:
+        class_names: Names of the classes that the version tells apart.
+        scheme: The classes that annotators draw.
+
+    Returns:
+        The foreground classes; nothing if the version tells others apart than those to draw. A binary head does, unless
+        there is a single foreground class: foreground could be any of several.
+    """
+    return dict(enumerate(class_names[1:], start=1)) if tuple(class_names) == scheme.names else {}
+
+
 def clean(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Remove specks from a predicted class map (h, w); this is what the annotator is shown."""
     return despeckle(classes, SMALLEST_REGION_PX)
 
 
-def regions(shown: NDArray[np.uint8], form: Literal["brush", "polygon", "none"]) -> Sequence[dict[str, Any]]:
-    """Turn a class map (h, w) into Label Studio regions.
+def regions(shown: NDArray[np.uint8], form: Form, labels: Mapping[int, str]) -> Sequence[dict[str, Any]]:
+    """Turn a class map (h, w) into Label Studio regions, of the values that have a label.
 
     Brush gives one region a class. Polygon gives one a connected area; areas with holes are cut through them, since
     Label Studio's polygons have none.
     """
     height, width = shown.shape
     if form == "brush":
-        present = [item for item in PREANNOTATED if (shown == item.value).any()]
-        return [encode_brush(shown == item.value, item.name, f"pre-{item.value}") for item in present]
+        present = [(value, name) for value, name in labels.items() if (shown == value).any()]
+        return [encode_brush(shown == value, name, f"pre-{value}") for value, name in present]
     if form == "none":
         return []
-    names = {item.value: item.name for item in PREANNOTATED}
     pieces = [
-        (names[value], piece) for value, area in mask_to_polygons(shown, list(names)) for piece in split_holes(area)
+        (labels[value], piece) for value, area in mask_to_polygons(shown, list(labels)) for piece in split_holes(area)
     ]
     return [
         encode_polygon(np.asarray(piece.exterior.coords)[:-1], name, height, width, f"pre-{number}")

@@ -3,11 +3,12 @@
 from typing import Any
 
 from catalog.records import Scene
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
+from services.class_scheme import class_scheme
 from services.delivery import DeliveryOptions, delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
@@ -39,7 +40,7 @@ def predict_scene(work: Work, scene_id: int, delivery: dict[str, Any] | None = N
 def predict_by(work: Work, champion: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
     """Predict a scene by this version, unless its map and its outlines in every format exist.
 
-    Classes are named as the version's head tells them apart: those of a binary head are background and glacier.
+    Classes are named as the version's head tells them apart: those of a binary head are background and foreground.
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
@@ -54,18 +55,19 @@ def predict_by(work: Work, champion: LoadedVersion, scene_id: int, options: Deli
     source, settings = source_of(scene), work.catalog.settings
     work.progress(0, 1, f"predicting {scene.name} by version {version}")
     classes = predict_classes(
-        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN.value
+        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN
     )
-    names = head_classes(champion.segmenter.head, [item.name for item in CLASSES])
+    scheme = class_scheme(work.catalog)
+    names = head_classes(champion.segmenter.head, scheme.names, scheme.foreground)
     outlines = tabulate(
         classes,
         source.grid,
+        names,
         smoothing_px=options.smoothing_px,
         terrain=relief_of(source),
         src_date=day_of(scene),
-        class_names=names,
     )
     store.put(keys["geojson"], write_outlines_geojson(outlines))
-    store.put(keys["gpkg"], write_outlines_gpkg(outlines))
-    store.put(keys["shp.zip"], write_outlines_shapefile(outlines))
-    store.put(keys["tif"], class_map_to_cog(classes, source.grid, names))  # last: who finds it finds the others
+    store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer))
+    store.put(keys["shp.zip"], write_outlines_shapefile(outlines, scheme.outline_layer))
+    store.put(keys["tif"], class_map_to_cog(classes, source.grid, scheme, names))  # last: who finds it finds the others

@@ -1,33 +1,68 @@
-"""Job: choose the patches of a round."""
+"""Job: choose the patches of a round by its strategy (``services.strategies``)."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from sqlalchemy.orm import Session
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session, joinedload
 
 from catalog import candidates, rounds
+from catalog.candidates import Candidate
+from catalog.context import Catalog
+from catalog.errors import ConflictError
 from catalog.records import Round, RoundState
 from catalog.rounds import Choice
-from catalog.settings import Settings, Strategy
-from workers.acquisition import choose, draw
+from imagery.grid import Window
+from imagery.maps import read_map
+from imagery.store import RasterStore
+from services import raster_keys, strategies
+from services.acquisition import Pool, ReadMap, no_map
+from services.places import raster_store
+from services.strategies import RegisteredStrategy
 from workers.jobs import Work
 
 
 def propose_round(work: Work, round_id: int) -> None:
-    """Choose the patches of an opened round and store them as its proposals."""
+    """Choose the patches of an opened round and store them as its proposals.
+
+    Raises:
+        ConflictError: the scores that the round ranks by have been removed.
+    """
     with work.catalog.read() as session:
-        opened = rounds.get(session, round_id)
+        opened = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
         if opened.state is not RoundState.CHOOSING:
             return
-        choices = _choices(session, opened, work.catalog.settings)
+        if opened.scoring is not None and opened.scoring.removed_at is not None:
+            raise ConflictError(
+                f"the scores by version {opened.scoring.model_version}, which round {round_id} ranks by, have been "
+                "removed; open another round"
+            )
+        choices = _choices(session, work.catalog, opened)
     with work.catalog.write() as session:
         rounds.store_choices(session, round_id, choices)
 
 
-def _choices(session: Session, opened: Round, settings: Settings) -> list[Choice]:
+def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choice]:
+    strategy, settings = strategies.get(opened.strategy), catalog.settings
     share, generator = settings.min_valid_share, np.random.default_rng(opened.seed)
+    size, scoring_id = opened.size, opened.scoring_id
+    if strategy.needs.scoring and scoring_id is None:
+        raise ValueError(f"round {opened.id} has no scoring, which the strategy {strategy.name!r} needs")
+    if opened.measure is not None:  # controls are a share of the patches that there are
+        size = candidates.count(session, share, size, scoring_id, opened.measure)
+    read = _map_reader(raster_store(catalog), strategy, scoring_id) if scoring_id is not None else no_map
+    ranked = candidates.ranked(session, opened, share) if opened.measure is not None else ()
     shuffled = candidates.shuffled(session, opened, share, generator)
-    if opened.strategy is Strategy.RANDOM:
-        return draw(shuffled, opened.size)
-    if opened.scoring_id is None:
-        raise ValueError(f"found the strategy {opened.strategy.value!r} and no scoring to rank by; resolve it first")
-    size = candidates.count(session, share, opened.size, opened.scoring_id, opened.strategy.value)
-    return choose(candidates.ranked(session, opened, share), shuffled, size, settings.control_share, generator)
+    return strategy.choose(Pool(ranked, shuffled, size, settings.control_share, generator, read))
+
+
+def _map_reader(store: RasterStore, strategy: RegisteredStrategy, scoring_id: int) -> ReadMap:
+    def read(candidate: Candidate, name: str) -> NDArray[Any] | None:
+        if name not in strategy.needs.maps:
+            raise ValueError(f"the strategy {strategy.name!r} reads the map {name!r}, which its needs do not list")
+        key = raster_keys.scored(scoring_id, candidate.scene_id, name)
+        window = Window(candidate.row_off, candidate.col_off, candidate.size_px, candidate.size_px)
+        return read_map(store.uri(key), window) if store.exists(key) else None
+
+    return read

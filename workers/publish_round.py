@@ -1,198 +1,130 @@
-"""Job: put the proposals of a round before the annotators, with views, reasons and pre-annotations."""
+"""Job: put the proposals of a round before the annotators, with views, reasons and pre-annotations.
 
-import math
+Every step looks at what Label Studio has and adds what is missing: the job may be repeated, and two may run at once.
+"""
+
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import rounds, scorings
-from catalog.context import Catalog
-from catalog.records import Patch, Proposal, ProposalReason, ProposalState, Round, RoundState, Scene, Scoring
-from catalog.registry import ModelVersion, registry_of
-from imagery.classes import CLASSES
-from imagery.maps import read_map
-from imagery.masks import mask_to_geotiff
-from imagery.store import RasterStore
+from catalog import labels, rounds
+from catalog.records import Patch, Proposal, ProposalState, Round, RoundState
 from labeling.client import LabelStudio
-from labeling.predictions import build_prediction, score_of
-from labeling.tasks import TaskData, to_task
-from services import raster_keys
-from services.image_urls import ImageUrls, image_urls
-from services.label_studio import LABELS, connect, label_studio
-from services.places import raster_store
-from services.scenes import source_of, window_of
-from services.version_figures import figures_of
+from labeling.errors import LabelStudioError
+from labeling.task_calls import PresentTask
+from services.label_studio import connect, label_studio
 from workers.jobs import Work
-from workers.preannotation import clean, is_useful, regions
-from workers.views import draw_views
+from workers.publication import Offer, Publication, begin_publication, offer
+from workers.task_doubles import remove_doubles
 
-UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What all tasks of one publication share."""
-
-    catalog: Catalog
-    store: RasterStore
-    urls: ImageUrls
-    scoring: Scoring | None
-    preannotating: ModelVersion | None
-    classes: int = len(CLASSES)  # that the scoring version tells apart: a binary head knows two
-
-    @property
-    def shown_version(self) -> str:
-        """The model version that Label Studio shows with the pre-annotations."""
-        return f"version {self.scoring.model_version}" if self.scoring else UNTRAINED
-
-    def scoring_of(self, scene: Scene) -> Scoring | None:
-        """The scoring that a scene's maps are of; None if the scene was tiled after it and is not scored yet."""
-        if self.scoring is None or not self.store.exists(raster_keys.scored(self.scoring.id, scene.id, "entropy")):
-            return None
-        return self.scoring
-
-    def drawn_by(self, scene: Scene) -> int | None:
-        """The model version that draws the pre-annotations of a scene; None if there are none."""
-        return self.preannotating.version if self.preannotating and self.scoring_of(scene) else None
+log = logging.getLogger(__name__)
 
 
 def publish_round(work: Work, round_id: int) -> None:
-    """Create the Label Studio tasks of a round, each once however often this runs, and open the round.
+    """Create the Label Studio tasks of a round, each once, and open the round.
+
+    A proposal that was withdrawn, because somebody deleted its task, is not published again.
 
     Raises:
         LabelStudioError: Label Studio does not answer.
         ServiceDownError: MLflow does not answer.
-        PredictionError: a pre-annotation is not as Label Studio draws it (nothing of it is sent).
+        SceneError: a scene cannot be read.
     """
     with work.catalog.read() as session:
-        published = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
-        proposals = _proposals(session, Proposal.round_id == round_id)
+        published = rounds.get(session, round_id)
+        chosen = _proposals(session, (Proposal.round_id == round_id) & (Proposal.state == ProposalState.CHOSEN))
     if published.state is not RoundState.PUBLISHING:
         return
     studio = label_studio(work.catalog)
     project_id = connect(work.catalog, studio)
-    publication = _prepare(work.catalog)
-    _prepare_proposals(work, publication, proposals)
-    tasks = [_task(publication, published, proposal) for proposal in proposals]
-    work.progress(len(proposals), len(proposals), "creating tasks")  # also asks whether the job is still ours
-    task_ids = studio.publish(project_id, tasks)
-    with work.catalog.write() as session:
-        for proposal in proposals:
-            rounds.mark_published(session, proposal.id, project_id, task_ids[proposal.uid], publication.urls.base_url)
-    _renew_waiting(publication, studio, project_id)
-    studio.set_model_version(project_id, publication.shown_version)
+    publication = begin_publication(work.catalog)
+    _create_tasks(work, publication, studio, project_id, chosen)
+    _complete_waiting(work, publication, studio, project_id)
+    try:
+        studio.set_model_version(project_id, publication.shown_version)
+    except LabelStudioError as error:  # reconciliation will try again; the tasks are there without it
+        log.warning("the pre-annotations of %r cannot be served yet: %s", publication.shown_version, error)
     with work.catalog.write() as session:
         rounds.mark_open(session, round_id)
 
 
-def _prepare_proposals(work: Work, publication: Publication, proposals: Sequence[Proposal]) -> None:
-    """Draw the views of proposals and note what their annotators will see, before anything is published.
+def _create_tasks(
+    work: Work, publication: Publication, studio: LabelStudio, project_id: int, chosen: Sequence[Proposal]
+) -> None:
+    """Create the tasks that are missing, and note the task of each proposal.
 
-    An answer can come the moment a task exists; and a repeated publication must not note what an earlier one, perhaps
-    by another model version, has shown already.
+    What the annotators will see is noted before anything is published: an answer can come as soon as a task exists.
     """
-    for done, proposal in enumerate(proposals):
-        work.progress(done, len(proposals), "drawing views and pre-annotations")
-        if proposal.shown_version is not None:
+    present = studio.find_tasks(project_id, [proposal.uid for proposal in chosen])
+    missing = [proposal for proposal in chosen if proposal.uid not in present]
+    tasks = []
+    for done, proposal in enumerate(missing):
+        work.progress(done, len(missing), "drawing views and pre-annotations")
+        offered = offer(publication, proposal.round, proposal)
+        _note_shown(publication, proposal, offered)
+        tasks.append(offered.task)
+    work.progress(len(missing), len(missing), "creating tasks")  # also asks whether the job is still ours
+    created = studio.import_missing(project_id, tasks)
+    found = {**studio.present_tasks(project_id, list(present)), **created}
+    for proposal in chosen:
+        if proposal.uid not in found:  # deleted a moment ago
             continue
-        scene = proposal.patch.scene
-        views = draw_views(publication.store, scene, proposal.patch, publication.scoring_of(scene), publication.classes)
+        kept = remove_doubles(work.catalog, studio, project_id, proposal, found[proposal.uid])
         with work.catalog.write() as session:
-            row = session.get_one(Proposal, proposal.id)
-            row.views, row.shown_version = views, publication.shown_version
-            row.preannotated_by = publication.drawn_by(scene)
-        proposal.views, proposal.shown_version, proposal.preannotated_by = views, row.shown_version, row.preannotated_by
+            rounds.mark_published(session, proposal.id, project_id, kept.id, publication.urls.base_url)
+
+
+def _complete_waiting(work: Work, publication: Publication, studio: LabelStudio, project_id: int) -> None:
+    """Bring every task that waits, of whatever round, to what the newest version shows; add what it lacks.
+
+    Label Studio serves only predictions of one version: without this, older tasks would lose theirs. An import that
+    Label Studio repeated by itself has left its tasks without any.
+    """
+    with work.catalog.read() as session:
+        waiting = _proposals(session, (Proposal.state == ProposalState.PUBLISHED) & (Proposal.project_id == project_id))
+    present = studio.present_tasks(project_id, [proposal.uid for proposal in waiting])
+    for done, proposal in enumerate(waiting):
+        if proposal.uid not in present:  # deleted, as reconciliation will find out
+            continue
+        work.progress(done, len(waiting), "renewing tasks that wait")
+        kept = remove_doubles(work.catalog, studio, project_id, proposal, present[proposal.uid])
+        is_new = proposal.shown_version == publication.shown_version
+        if not is_new or publication.shown_version not in kept.model_versions:
+            _renew(publication, studio, proposal, kept)
+
+
+def _renew(publication: Publication, studio: LabelStudio, proposal: Proposal, task: PresentTask) -> None:
+    """Give a task the views, the reason, the priority and the pre-annotation of the newest version."""
+    offered = offer(publication, proposal.round, proposal)
+    if not studio.update_task_data(task.id, offered.task["data"]):
+        return
+    is_drawn = True
+    if publication.shown_version not in task.model_versions:
+        try:
+            studio.add_prediction(task.id, offered.prediction)
+        except LabelStudioError as error:
+            if not error.refused:
+                raise
+            log.warning("task %d stays without pre-annotation: %s", task.id, error)
+            is_drawn = False
+    _note_shown(publication, proposal, offered, is_drawn=is_drawn)
+
+
+def _note_shown(publication: Publication, proposal: Proposal, offered: Offer, *, is_drawn: bool = True) -> None:
+    """Note what the annotator of a proposal is shown; what an answered one was shown stays."""
+    with publication.catalog.write() as session:
+        row = labels.lock(session, proposal)
+        if row.state not in rounds.UNANSWERED:
+            return
+        row.views, row.shown_version = offered.views, publication.shown_version
+        row.preannotated_by = offered.preannotated_by if is_drawn else None
+        rounds.note_images_signed(row, publication.urls.base_url)
 
 
 def _proposals(session: Session, condition: ColumnElement[bool]) -> list[Proposal]:
-    statement = select(Proposal).where(condition).options(joinedload(Proposal.patch).joinedload(Patch.scene))
-    return list(session.scalars(statement.order_by(Proposal.rank)))
-
-
-def _prepare(catalog: Catalog) -> Publication:
-    with catalog.read() as session:
-        scoring = scorings.newest(session)
-    store, urls = raster_store(catalog), image_urls(catalog)
-    if scoring is None:
-        return Publication(catalog, store, urls, None, None)
-    version = registry_of(catalog.settings).get(scoring.model_version)
-    figures = figures_of(version)
-    preannotating = version if catalog.settings.preannotation != "none" and is_useful(figures) else None
-    return Publication(catalog, store, urls, scoring, preannotating, len(figures.class_names))
-
-
-def _task(publication: Publication, of_round: Round, proposal: Proposal) -> dict[str, Any]:
-    patch, scene = proposal.patch, proposal.patch.scene
-    centre = source_of(scene).grid.footprint_wgs84(window_of(patch)).centroid
-    data = TaskData(
-        proposal=proposal.uid,
-        patch_id=patch.id,
-        patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
-        round=of_round.id,
-        reason=_reason(proposal, of_round, publication.classes),
-        place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
-        priority=float(of_round.size - proposal.rank),
-        **{field: publication.urls.url(patch.id, name) for field, name in (proposal.views or {}).items()},
-    )
-    return to_task(data, _prediction(publication, proposal, data.priority))
-
-
-def _reason(proposal: Proposal, of_round: Round, classes: int) -> str:
-    if proposal.score is not None and proposal.reason is ProposalReason.UNCERTAIN and of_round.scoring is not None:
-        highest = math.log(classes)  # of entropy, and so of mutual information
-        return (
-            f"Round {of_round.id}: model version {of_round.scoring.model_version} is unsure here "
-            f"(uncertainty {proposal.score / highest:.0%} of the highest possible)"
-        )
-    if proposal.reason is ProposalReason.CONTROL:
-        return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
-    return f"Round {of_round.id}: drawn at random, to start from"
-
-
-def _prediction(publication: Publication, proposal: Proposal, priority: float) -> dict[str, Any]:
-    """Compose the pre-annotation; without a useful model it is empty and only gives the task its place in the queue."""
-    window, scene = window_of(proposal.patch), proposal.patch.scene
-    drawn = []
-    version, scoring = publication.drawn_by(scene), publication.scoring
-    if version is not None and scoring is not None:
-        shown = clean(read_map(publication.store.uri(raster_keys.scored(scoring.id, scene.id, "classes")), window))
-        drawn = list(regions(shown, publication.catalog.settings.preannotation))
-        publication.store.put(
-            raster_keys.preannotation(proposal.uid, version), mask_to_geotiff(shown, source_of(scene).grid, window)
-        )
-    return build_prediction(
-        drawn,
-        model_version=publication.shown_version,
-        score=score_of(priority),
-        height=window.height,
-        width=window.width,
-        labels=LABELS,
-    )
-
-
-def _renew_waiting(publication: Publication, studio: LabelStudio, project_id: int) -> None:
-    """Give the tasks that wait with a prediction of an earlier version one of the newest, too.
-
-    Label Studio serves only predictions of one version: without this they would lose theirs.
-    """
-    with publication.catalog.read() as session:
-        waiting = _proposals(
-            session,
-            (Proposal.state == ProposalState.PUBLISHED)
-            & (Proposal.project_id == project_id)
-            & (Proposal.shown_version != publication.shown_version),
-        )
-        sizes: dict[int, int] = {item.id: item.size for item in session.scalars(select(Round))}
-    present = studio.task_ids(project_id) if waiting else set()
-    for proposal in waiting:
-        if proposal.task_id not in present:  # deleted, as reconciliation will find out
-            continue
-        prediction = _prediction(publication, proposal, float(sizes[proposal.round_id] - proposal.rank))
-        studio.add_prediction(proposal.task_id, prediction)
-        with publication.catalog.write() as session:
-            renewed = session.get_one(Proposal, proposal.id)
-            renewed.shown_version = publication.shown_version
-            renewed.preannotated_by = publication.drawn_by(proposal.patch.scene)
+    """Return proposals with what is needed to show them, most urgent first."""
+    statement = select(Proposal).where(condition).order_by(Proposal.round_id, Proposal.rank)
+    with_patch = joinedload(Proposal.patch).joinedload(Patch.scene)
+    return list(session.scalars(statement.options(with_patch, joinedload(Proposal.round).joinedload(Round.scoring))))

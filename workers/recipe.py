@@ -1,14 +1,13 @@
 """What the settings say of networks and their training: a preset, and what overrides it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.errors import ConflictError
 from catalog.settings import Settings
 from imagery.channels import named_channels
-from imagery.classes import CLASSES
 from imagery.scene_source import SceneSource
 from imagery.statistics import ChannelStatistics
 from models.heads import Head
@@ -55,14 +54,25 @@ def first_channels(settings: Settings, pool: Mapping[str, SceneSource]) -> tuple
 
 
 def fresh_network(
-    settings: Settings, channels: tuple[str, ...], statistics: ChannelStatistics, seed: int
+    settings: Settings,
+    channels: tuple[str, ...],
+    statistics: ChannelStatistics,
+    seed: int,
+    precedence: Sequence[int],
 ) -> GlacierSegmenter:
     """Build the network of the first version with fresh weights.
+
+    Args:
+        settings: what was chosen.
+        channels: its input channels.
+        statistics: mean and standard deviation of each.
+        seed: seed of the weights.
+        precedence: values of the foreground classes, from the lowest to the highest precedence.
 
     Raises:
         ConflictError: the network would have no dropout, so that nothing could be scored by it.
     """
-    blueprint = _blueprint(settings, len(channels))
+    blueprint = _blueprint(settings, len(channels), len(precedence) + 1)
     if not blueprint.unet.dropout:
         raise ConflictError(
             f"found the architecture {settings.architecture!r}, which has no dropout, so that Monte-Carlo dropout has "
@@ -76,6 +86,7 @@ def fresh_network(
         seed,
         blueprint.head,
         blueprint.input_normalization,
+        precedence,
     )
 
 
@@ -88,7 +99,7 @@ def check_continues(settings: Settings, champion: GlacierSegmenter) -> None:
     Raises:
         ConflictError: head, shape or normalisation differ.
     """
-    described = _blueprint(settings, len(champion.channels)).named()
+    described = _blueprint(settings, len(champion.channels), champion.label_classes).named()
     present = _Blueprint(champion.unet.config, champion.head, champion.input_normalization).named()
     differing = [name for name, value in present.items() if value != described[name]]
     if differing:
@@ -120,7 +131,7 @@ def training_config(settings: Settings, seed: int) -> TrainingConfig:
 
 def decided_by_architecture(settings: Settings) -> dict[str, Any]:
     """Return the values that the architecture gives to settings which are not set, by the name of the setting."""
-    network, training = _blueprint(settings, channels=1), training_config(settings, seed=0)
+    network, training = _blueprint(settings, channels=1, label_classes=2), training_config(settings, seed=0)
     values: dict[str, Any] = {
         "head": network.head,
         "input_normalization": network.input_normalization,
@@ -138,7 +149,7 @@ def decided_by_architecture(settings: Settings) -> dict[str, Any]:
     return decided
 
 
-def _blueprint(settings: Settings, channels: int) -> _Blueprint:
+def _blueprint(settings: Settings, channels: int, label_classes: int) -> _Blueprint:
     preset = PRESETS[settings.architecture]
     head = settings.head or preset.head
     overrides = _given(
@@ -147,7 +158,7 @@ def _blueprint(settings: Settings, channels: int) -> _Blueprint:
         dropout=settings.unet_dropout,
         normalization=settings.unet_normalization,
     )
-    unet = replace(preset.network(channels, len(CLASSES), head), **overrides)
+    unet = replace(preset.network(channels, label_classes, head), **overrides)
     return _Blueprint(unet, head, settings.input_normalization or preset.input_normalization)
 
 

@@ -1,63 +1,76 @@
-"""Job: have the pool scored by the champion: cut it into shards and, once all are scored, put their maps together.
+"""Job: plan the next stage of the scoring of the pool by the champion or, after the last stage, complete the scoring.
 
-It waits for nothing: it enqueues a job for each shard and ends. Whoever scores the last shard enqueues it again. Of a
-large pool the first shards are a survey; then come those of the patches that it leaves contested.
+The job does not wait for the shards: it enqueues a job for each of them and ends. The job that scores the last shard
+enqueues this one again. ``catalog.sharding`` tells which stages there are.
 """
 
 from itertools import groupby
 from typing import Final
 
-import numpy as np
-from sqlalchemy.orm import Session
-
 from catalog import scorings, sharding
+from catalog.context import Catalog
 from catalog.records import Scoring
 from catalog.registry import registry_of
 from models.agreement import top_agreement
 from models.measures import MEASURES
+from services.class_scheme import class_scheme
 from services.places import raster_store
+from workers import half_scores
 from workers.jobs import Work
-from workers.scored_maps import put_together
+from workers.scored_maps import merge_parts
 from workers.versions import device
 
-# Pixels of a shard: half a minute's work or so. On a GPU it takes seconds to begin at all.
+# Pixels of a Monte Carlo shard: about half a minute of work. More on a GPU, where a job takes seconds to start.
 SHARD_PIXELS: Final = {"cpu": 2**21, "cuda": 2**26}
 
 
 def score_pool(work: Work) -> None:
-    """Begin, continue or complete the scoring by the champion; nothing without one."""
+    """Begin, continue or complete the scoring by the champion; do nothing without one."""
     champion = registry_of(work.catalog.settings).champion()
     if champion is not None:
         score_by(work, champion.version)
 
 
 def score_by(work: Work, version: int) -> None:
-    """Begin, continue or complete the scoring by this version and the present settings."""
+    """Begin, continue or complete the scoring by this version with the present settings."""
     pixels, share = SHARD_PIXELS[device(work.catalog).type], work.catalog.settings.mc_shortlist_share
     with work.catalog.write() as session:
         scoring = scorings.find_or_open(session, version, work.catalog.settings)
         sharding.plan(session, scoring, pixels, share)
         if scorings.enqueue_undone(session, scoring):
             return
-        if sharding.plan_contested(session, scoring, pixels, share) and scorings.enqueue_undone(session, scoring):
+        if sharding.plan_shortlist(session, scoring, pixels, share) and scorings.enqueue_undone(session, scoring):
+            return
+        if scorings.is_complete(scoring):  # after a roll-back: it only has to rank again
+            scorings.complete(session, scoring, scoring.agreement)
             return
         shards = scorings.shards_of(session, scoring)
+    store, scheme = raster_store(work.catalog), class_scheme(work.catalog)
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
     for done, of_scene in enumerate(by_scene):
-        work.progress(done, len(by_scene), "putting the maps together")
-        put_together(raster_store(work.catalog), of_scene)
-    with work.catalog.read() as session:
-        agreement = {measure: _agreement(session, scoring, measure) for measure in MEASURES}
+        work.progress(done, len(by_scene), "merging the maps")
+        merge_parts(store, of_scene, scheme)
+    half_scores.merge(store, scoring.id, shards)
+    agreement = _agreement(work.catalog, scoring)
     with work.catalog.write() as session:
         scorings.complete(session, session.get_one(Scoring, scoring.id), agreement)
 
 
-def _agreement(session: Session, scoring: Scoring, measure: str) -> float | None:
-    """How far the rankings by the two halves of the passes agree; None if that is not known, or for a tiny pool.
+def _agreement(catalog: Catalog, scoring: Scoring) -> dict[str, float | None]:
+    """Compute by measure how far the rankings by the two halves of the passes agree.
 
-    After a survey it is told of the patches that met all passes: the top tenth is among them.
+    After a screening pass only the shortlist counts: the top tenth is on it.
+
+    Returns:
+        None for a measure that not every patch has, for a tiny pool, and where half scores are missing.
     """
-    if not scorings.ranks_by(session, scoring, measure):
-        return None
-    first, second = scorings.halves_of(session, scoring, measure)
-    return None if np.isnan(first).any() else top_agreement(first, second, scorings.pool_size(session, scoring))
+    with catalog.read() as session:
+        ranking = {measure for measure in MEASURES if scorings.ranks_by(session, scoring, measure)}
+        patches = scorings.monte_carlo_patches(session, scoring, next(iter(MEASURES)))
+        pool = scorings.pool_size(session, scoring)
+    halves = half_scores.read(raster_store(catalog), scoring.id, patches)
+    agreement: dict[str, float | None] = dict.fromkeys(MEASURES)
+    if halves is not None:
+        for measure in ranking:
+            agreement[measure] = top_agreement(halves[measure][:, 0], halves[measure][:, 1], pool)
+    return agreement

@@ -1,10 +1,12 @@
-"""Job: bring Label Studio and our rows together again.
+"""Job: reconcile our rows with Label Studio.
 
 Label Studio sends each webhook once and never again; whatever happened while this server was down is found here, by
 asking which tasks have changed. Addresses of images that expire soon, or name a port we no longer use, are renewed.
 """
 
 import json
+import logging
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,20 +14,23 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import labels, rounds
-from catalog.records import LabelEvent, Proposal, ProposalState, Watermark, now
-from labeling.client import ChangedTask, LabelStudio
-from labeling.events import parse_event, saved_from_api
-from labeling.tasks import PROPOSAL
+from catalog.records import Label, LabelEvent, Proposal, ProposalState, Watermark, now
+from labeling.client import LabelStudio
+from labeling.errors import LabelStudioError
+from labeling.events import parse_event, parse_time, proposal_of, saved_payload
+from labeling.task_calls import ChangedTask
 from services import label_events
 from services.image_urls import image_urls
-from services.label_studio import connect, label_studio
+from services.label_studio import RECONCILIATION, connect, is_there, label_studio
 from workers.jobs import Work
+from workers.task_doubles import remove_doubles
+
+log = logging.getLogger(__name__)
 
 # Label Studio stamps a change before it commits it: look a little further back than the last change seen.
 OVERLAP = timedelta(minutes=5)
 # What the ledger received so shortly before is left to the next reconciliation: a deletion cannot be taken back.
 CLOCK_SKEW = timedelta(seconds=10)
-ORIGIN = "reconciliation"
 
 
 def sync_label_studio(work: Work) -> None:
@@ -35,13 +40,40 @@ def sync_label_studio(work: Work) -> None:
         LabelStudioError: Label Studio does not answer.
     """
     studio = label_studio(work.catalog)
-    project_id = connect(work.catalog, studio)
+    current = connect(work.catalog, studio)
+    for project_id in sorted({current} | _projects_in_use(work)):
+        if project_id == current or is_there(work.catalog, studio, project_id):
+            _reconcile(work, studio, project_id)
+    _serve_newest_version(work, studio, current)
+
+
+def _projects_in_use(work: Work) -> set[int]:
+    """Return the projects that hold tasks which wait: after a rename, older releases made a second project."""
+    waiting = select(Proposal.project_id).where(
+        Proposal.state == ProposalState.PUBLISHED, Proposal.project_id.is_not(None)
+    )
+    with work.catalog.read() as session:
+        return {project_id for project_id in session.scalars(waiting.distinct()) if project_id is not None}
+
+
+def _reconcile(work: Work, studio: LabelStudio, project_id: int) -> None:
     _record_missed(work, studio, project_id)
     present = _record_deleted_tasks(work, studio, project_id)
+    _remove_doubles(work, studio, project_id, present)
     _renew_images(work, studio, project_id, present)
 
 
-def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: set[str]) -> None:
+def _remove_doubles(work: Work, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
+    """Remove doubles of tasks that wait: an import whose answer we did not see may have ended after another."""
+    suspects = [uid for uid, task_ids in present.items() if len(task_ids) > 1]
+    with work.catalog.read() as session:
+        waiting = select(Proposal).where(Proposal.uid.in_(suspects), Proposal.state == ProposalState.PUBLISHED)
+        proposals = {proposal.uid: proposal for proposal in session.scalars(waiting)} if suspects else {}
+    for uid, tasks in studio.present_tasks(project_id, list(proposals)).items():
+        remove_doubles(work.catalog, studio, project_id, proposals[uid], tasks)
+
+
+def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
     urls = image_urls(work.catalog)
     half_life = now() - timedelta(seconds=work.catalog.settings.image_url_lifetime_s / 2)
     with work.catalog.read() as session:
@@ -52,13 +84,30 @@ def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: set
         )
         old = list(session.scalars(statement))
     for proposal in old:
-        if proposal.uid not in present or proposal.task_id is None or proposal.views is None:
+        if proposal.uid not in present or proposal.views is None:
             continue
-        studio.update_task_data(
-            proposal.task_id, {field: urls.url(proposal.patch_id, name) for field, name in proposal.views.items()}
-        )
+        renewed = {field: urls.url(proposal.patch_id, name) for field, name in proposal.views.items()}
+        for task_id in present[proposal.uid]:
+            studio.update_task_data(task_id, renewed)
         with work.catalog.write() as session:
             rounds.note_images_signed(session.get_one(Proposal, proposal.id), urls.base_url)
+
+
+def _serve_newest_version(work: Work, studio: LabelStudio, project_id: int) -> None:
+    """Let annotators be served the predictions that the tasks published last have, if a publication could not.
+
+    Without them, tasks are shown without pre-annotation and in no particular order: no reason to fail.
+    """
+    with work.catalog.read() as session:
+        published = select(Proposal.shown_version).where(
+            Proposal.project_id == project_id, Proposal.state == ProposalState.PUBLISHED
+        )
+        newest = session.scalar(published.order_by(Proposal.id.desc()).limit(1))
+    try:
+        if newest is not None and studio.model_version(project_id) != newest:
+            studio.set_model_version(project_id, newest)
+    except LabelStudioError as error:
+        log.warning("the pre-annotations of %r cannot be served: %s", newest, error)
 
 
 def _record_missed(work: Work, studio: LabelStudio, project_id: int) -> None:
@@ -70,57 +119,91 @@ def _record_missed(work: Work, studio: LabelStudio, project_id: int) -> None:
     asked = now() - CLOCK_SKEW
     for task in studio.changed_tasks(project_id, reached - OVERLAP if reached else None):
         with work.catalog.write() as session:
-            if labels.find_proposal(session, task["data"].get(PROPOSAL)) is not None:
+            proposal = labels.find_proposal(session, proposal_of(task["data"]))
+            if proposal is not None:
                 _record_saved(session, task)
-                _record_deleted_annotations(session, task, asked)
+                _record_deleted_annotations(session, task, proposal, asked)
             session.merge(Watermark(name=name, reached=task["updated_at"]))
 
 
 def _record_saved(session: Session, task: ChangedTask) -> None:
     for annotation in task["annotations"]:
-        action = saved_from_api(annotation, task).action
-        content = {key: task[key] for key in ("id", "project", "data")}
-        _record(session, {"action": action, "annotation": annotation, "task": content})
+        _record(session, saved_payload(annotation, task))
 
 
-def _record_deleted_annotations(session: Session, task: ChangedTask, asked: datetime) -> None:
+def _record_deleted_annotations(session: Session, task: ChangedTask, proposal: Proposal, asked: datetime) -> None:
     """Record the deletion of each annotation that the ledger knew before Label Studio was asked, and it has no more."""
-    present = [annotation["id"] for annotation in task["annotations"]]
-    known = select(LabelEvent.annotation_id).where(
+    present = [(annotation.get("id"), _created_at(annotation)) for annotation in task["annotations"]]
+    known = select(LabelEvent).where(
+        LabelEvent.proposal_id == proposal.id,
         LabelEvent.project_id == task["project"],
         LabelEvent.task_id == task["id"],
-        LabelEvent.annotation_id.not_in(present),
+        LabelEvent.annotation_id.is_not(None),
         LabelEvent.received_at < asked,
     )
-    for annotation_id in session.scalars(known.distinct()):
-        deletion = {"annotations": [{"id": annotation_id}], "project": {"id": task["project"]}}
-        _record(session, {"action": "ANNOTATIONS_DELETED", **deletion})
+    events = {(event.annotation_id, event.annotation_created_at): event for event in session.scalars(known)}
+    for event in events.values():
+        is_present = any(
+            annotation_id == event.annotation_id
+            and (None in {created_at, event.annotation_created_at} or created_at == event.annotation_created_at)
+            for annotation_id, created_at in present
+        )
+        if not is_present and not labels.is_annotation_deleted(session, event):
+            deleted = {"id": event.annotation_id, "created_at": event.annotation_created_at}
+            project = {"id": task["project"]}
+            _record(session, {"action": "ANNOTATIONS_DELETED", "annotations": [deleted], "project": project})
 
 
-def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> set[str]:
-    """Record the deletion of every task that should be there and is not.
+def _created_at(annotation: dict[str, Any]) -> datetime | None:
+    try:
+        return parse_time(annotation["created_at"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> dict[str, list[int]]:
+    """Record the deletion of every task that was published or drawn on and is not there any more.
+
+    A task is looked for by our own name of its proposal: ids of tasks are given away again. A proposal whose own task
+    was deleted, but not a copy of it, goes on with the copy.
 
     Returns:
-        The proposals whose tasks are there. They are asked for by our own name: ids of tasks are given away again.
+        The tasks that are there, by proposal.
     """
     with work.catalog.read() as session:
-        statement = select(Proposal.uid, Proposal.task_id).where(
+        published = select(Proposal.uid, Proposal.task_id).where(
             Proposal.project_id == project_id, Proposal.task_id.is_not(None), Proposal.state != ProposalState.WITHDRAWN
         )
-        ours = dict(session.execute(statement).all())
-    present = set(studio.find_tasks(project_id, list(ours)))
+        drawn_on = (
+            select(Proposal.uid, LabelEvent.task_id)
+            .join(Label, Label.proposal_id == Proposal.id)
+            .join(LabelEvent, Label.event_id == LabelEvent.id)
+            .where(Label.project_id == project_id, Label.superseded_at.is_(None))
+        )
+        expected: dict[str, set[int]] = defaultdict(set)
+        for uid, task_id in (*session.execute(published), *session.execute(drawn_on)):
+            expected[uid].add(task_id)
+    present = studio.find_tasks(project_id, list(expected))
+    missing = [
+        (uid, task_id) for uid, task_ids in expected.items() for task_id in sorted(task_ids - set(present.get(uid, [])))
+    ]
+    if missing:
+        log.warning("%d of our tasks in project %d were deleted in Label Studio", len(missing), project_id)
     with work.catalog.write() as session:
-        for uid in ours.keys() - present:
-            deletion = {"tasks": [{"id": ours[uid]}], "project": {"id": project_id}}
+        for uid, task_id in missing:
             proposal = labels.find_proposal(session, uid)
-            if labels.proposal_of_task(session, project_id, ours[uid]) is proposal:
-                _record(session, {"action": "TASKS_DELETED", **deletion})
-            elif proposal is not None:  # its task's id has been given away: no event could name it
-                labels.withdraw(session, proposal)
+            if proposal is not None and proposal.task_id == task_id and present.get(uid):
+                proposal.task_id = present[uid][0]
+            deletion = {"tasks": [{"id": task_id, "proposal": uid}], "project": {"id": project_id}}
+            _record(session, {"action": "TASKS_DELETED", **deletion})
     return present
 
 
 def _record(session: Session, payload: dict[str, Any]) -> None:
-    """Put an event in the ledger in the very form in which the webhook would have brought it."""
-    body = json.dumps(payload, default=str).encode()
-    label_events.record(session, parse_event(body, len(body)), body, ORIGIN)
+    """Store an event in the ledger in the form in which the webhook would have brought it."""
+    body = json.dumps(payload, default=_as_json).encode()
+    label_events.record(session, parse_event(body, len(body)), body, RECONCILIATION)
+
+
+def _as_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -18,6 +18,7 @@ from imagery.statistics import percentile_stretch
 from imagery.valid_pixels import check_has_data
 from imagery.vectors import describe_repairs
 from services import raster_keys
+from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import outlines_of, source_of
 from workers.jobs import Work
@@ -50,15 +51,16 @@ def _make_ready(work: Work, scene: Scene) -> None:
     check_has_data(source)
     outlines = outlines_of(scene)
     if outlines:
-        layers = read_outlines(outlines, source.grid)
+        scheme = class_scheme(work.catalog)
+        layers = read_outlines(outlines, source.grid, scheme)
         for item, (_, layer) in zip(outlines, layers, strict=True):
             if layer.repairs:
                 log.warning("scene %s: %s: %s", scene.name, item.path, describe_repairs(layer.repairs))
         truth = burn_outlines(layers, source.grid)
         if source.border is not None:
             inside = Border(source.border, source.grid).inside(source.grid.affine, source.grid.window.shape)
-            truth[~inside] = UNKNOWN.value
-        raster_store(work.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid))
+            truth[~inside] = UNKNOWN
+        raster_store(work.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
     windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
     shares = _valid_shares(work, source, windows)
     shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})

@@ -11,7 +11,9 @@ from models.bundle import read_bundle
 from models.card import ModelCard
 from models.inference import pick_device, place
 from models.segmenter import GlacierSegmenter
+from services.class_scheme import class_scheme
 from services.places import bundle_cache
+from workers.label_classes import check_classes
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def load_champion(catalog: Catalog) -> LoadedVersion | None:
 
     Raises:
         ServiceDownError: MLflow does not answer.
+        ConflictError: it was trained on other classes than those of this installation.
     """
     champion = registry_of(catalog.settings).champion()
     return None if champion is None else _load(catalog, champion)
@@ -46,6 +49,7 @@ def load_version(catalog: Catalog, version: int) -> LoadedVersion:
     Raises:
         NotFoundError: there is no such version.
         ServiceDownError: MLflow does not answer.
+        ConflictError: it was trained on other classes than those of this installation.
     """
     return _load(catalog, registry_of(catalog.settings).get(version))
 
@@ -54,4 +58,5 @@ def _load(catalog: Catalog, version: ModelVersion) -> LoadedVersion:
     # The ONNX file, as large as the weights, is for others; MLflow hands out some ten megabytes a second.
     bundles = bundle_cache(catalog.settings, registry_of(catalog.settings))
     segmenter, card = read_bundle(bundles.directory(version, (CARD, WEIGHTS)))
+    check_classes(card, class_scheme(catalog), version.version)
     return LoadedVersion(version, place(segmenter, device(catalog)), card)

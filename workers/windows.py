@@ -16,7 +16,6 @@ from imagery.grid import Window, tile
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.stitching import stitch
-from models.heads import decide
 from models.inference import predict_windows
 from models.segmenter import GlacierSegmenter
 
@@ -120,7 +119,7 @@ def predict_strips(
     # The parts end before the reader does, whatever happens: they read in a thread.
     with SceneReader(source) as reader, closing(_predicted(segmenter, reader, windows, batch_size)) as parts:
         for row, strip in stitch(parts, grid.height, grid.width):
-            classes = decide(strip[:-1], segmenter.head)
+            classes = segmenter.decide(strip[:-1])
             classes[strip[-1] > 0] = unknown
             yield row, classes
 

@@ -118,10 +118,6 @@ def without(name: str) -> dict[str, Any]:
         (b"[]", ["list", "expected an object"]),
         (body({"action": "ANNOTATION_APPROVED"}), ["Unknown action 'ANNOTATION_APPROVED'"]),
         (body(without("action")), ["'action' is missing"]),
-        (body(without("annotation")), ["'annotation' is missing"]),
-        (body(saved(id="107")), ["'annotation.id' is str", "expected int"]),
-        (body(saved(id=2**63)), ["'annotation.id'"]),
-        (body(saved(updated_at="yesterday")), ["'annotation.updated_at'", "ISO 8601"]),
     ],
 )
 def test_what_is_no_event_is_refused_and_stores_nothing(
@@ -129,6 +125,35 @@ def test_what_is_no_event_is_refused_and_stores_nothing(
 ) -> None:
     assert_problem(send(client, catalog, data), 422, *fragments)
     assert ledger(catalog) == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "fragments"),
+    [
+        (without("annotation"), ["'annotation' is missing"]),
+        (saved(result=None), ["'annotation.result' is NoneType", "expected list"]),
+        (saved(id="107"), ["'annotation.id' is str", "expected int"]),
+        (saved(id=2**63), ["'annotation.id'"]),
+        (saved(lead_time=1e300), ["'annotation.lead_time'"]),
+        (saved(updated_at="yesterday"), ["'annotation.updated_at'", "ISO 8601"]),
+        (saved(updated_at="9999-12-31T23:59:59-23:59"), ["'annotation.updated_at'", "9999"]),
+        ({"action": "TASKS_DELETED", "tasks": [{"id": "9"}], "project": {"id": 15}}, ["'tasks.id' is str"]),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_stored_as_failed_with_the_reason(
+    client: FlaskClient, catalog: Catalog, payload: dict[str, Any], fragments: list[str]
+) -> None:
+    response = send(client, catalog, body(payload))
+    (event,) = ledger(catalog)
+    assert (response.status_code, response.json) == (202, {"recorded": [event.id]})
+    assert (event.state, event.body) == (EventState.FAILED, body(payload))
+    assert all(fragment in (event.detail or "") for fragment in fragments)
+    assert (count_jobs(catalog), pushed(catalog)) == (0, [])
+    assert send(client, catalog, body(payload)).status_code == 200
+
+    replayed = client.post(f"{EVENTS}/{event.id}/replay", headers=as_role(catalog, "labeler"))
+    assert replayed.status_code == 202
+    assert count_jobs(catalog) == 1
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(client: FlaskClient, catalog: Catalog) -> None:

@@ -4,7 +4,7 @@ from flask.testing import FlaskClient
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import JobKind, Shard, now
+from catalog.records import JobKind, Shard, ShardKind, now
 from tests.catalog_fixtures import add_round, add_scene, add_scoring, as_role
 
 SCORINGS = "/api/v1/scorings"
@@ -19,10 +19,8 @@ def test_progress_of_all_workers_is_one_number(client: FlaskClient, catalog: Cat
         scene, _ = add_scene(session)
         scoring = add_scoring(session, 3, {})
         scoring.completed_at = None
-        done, running, waiting = (
-            Shard(scoring_id=scoring.id, scene_id=scene.id, passes=20, first_row=row, last_row=row, patch_count=5)
-            for row in (0, 32, 64)
-        )
+        alike = {"scoring_id": scoring.id, "scene_id": scene.id, "kind": ShardKind.MONTE_CARLO, "patch_count": 5}
+        done, running, waiting = (Shard(first_row=row, last_row=row, **alike) for row in (0, 32, 64))
         done.done_at, done.seconds = now(), 10.0
         session.add_all([done, running, waiting])
         session.flush()
@@ -46,11 +44,13 @@ def test_every_ranking_says_how_steady_it_is(client: FlaskClient, catalog: Catal
         scoring = add_scoring(session, 3, {patch.id: 0.5 for patch in patches})
         scoring.agreement = {"entropy_top10": 0.93, "entropy_mean": 0.9, "mutual_information": None}
         of_round, _ = add_round(session, patches[:2])
-        of_round.scoring_id, of_round.strategy = scoring.id, "entropy_top10"
+        of_round.scoring_id, of_round.strategy, of_round.measure = scoring.id, "entropy_top10", "entropy_top10"
     headers = as_role(catalog, "reader")
     (told,) = client.get(SCORINGS, headers=headers).json
+    assert (told["share"], told["removed_at"]) == (1.0, None)
     assert told["agreement"] == {"entropy_top10": 0.93, "entropy_mean": 0.9, "mutual_information": None}
-    assert client.get("/api/v1/rounds/1", headers=headers).json["ranking_agreement"] == 0.93
+    round_told = client.get("/api/v1/rounds/1", headers=headers).json
+    assert (round_told["measure"], round_told["ranking_agreement"]) == ("entropy_top10", 0.93)
     assert "93 %" in client.get("/", headers=headers).text
     metrics = client.get("/metrics", headers=headers).text
     assert 'glacier_al_ranking_agreement{measure="entropy_top10"} 0.93' in metrics

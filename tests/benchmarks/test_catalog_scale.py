@@ -7,10 +7,10 @@ from sqlalchemy import func, select
 
 from benchmarks.catalog_rows import NATS, PROPOSALS, ROUNDS, SCENES, fill, label_top
 from benchmarks.catalog_stages import METHODS, ROUND_SIZE
+from benchmarks.report import run_stage
 from catalog import candidates, scorings, training
 from catalog.database import Database
 from catalog.records import Job, Label, Patch, PatchState, Proposal, Round, Scene, SceneRole, Score, Shard
-from catalog.settings import Strategy
 
 PATCHES = 10_000
 POOL = PATCHES * (SCENES - 2) // SCENES
@@ -60,9 +60,9 @@ def test_labels_of_the_last_round_are_new(filled: Database) -> None:
         assert session.scalar(select(func.count(Job.id))) == 5000
 
 
-def test_the_head_of_the_ranking_can_be_labelled_whole(filled: Database, tmp_path: Path) -> None:
+def test_the_top_of_the_ranking_can_be_labelled_completely(filled: Database, tmp_path: Path) -> None:
     with filled.read() as session:
-        of_round = Round(strategy=Strategy.ENTROPY_TOP10, size=1, seed=0, scoring_id=3)
+        of_round = Round(strategy="entropy_top10", measure="entropy_top10", size=1, seed=0, scoring_id=3)
         before = [item.patch_id for item in candidates.ranked(session, of_round, 0.0)]
     label_top(filled, share=0.6)
     with filled.read() as session:
@@ -76,9 +76,7 @@ def test_the_head_of_the_ranking_can_be_labelled_whole(filled: Database, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_proposes_a_whole_round(filled: Database, method: str) -> None:
-    from benchmarks.catalog_scale import run_stage
-
-    found = run_stage("propose", str(filled.engine.url), "entropy_top10", method)
+    found = run_stage("catalog_stages", "propose", str(filled.engine.url), "entropy_top10", method)
     assert found["seconds"] > 0
     assert 50 < found["peak_mib"] < 500
     with filled.read() as session:

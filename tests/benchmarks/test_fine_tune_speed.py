@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fine_tune_speed import FILES, HEADLINE, HELD, OURS, compared, headline, speed
+from benchmarks.fine_tune_speed import FILES, HEADLINE, HELD, OURS, compared, headline, labelled_scene, speed
+from workers.labelled_patches import LabelledPatchDataset
 
 
-def test_the_smallest_patches_are_told_of_in_whatever_order_they_were_measured() -> None:
+def test_the_headline_is_of_the_smallest_patches_in_any_order() -> None:
     rows = [{"px": px, "method": method} for px in (256, 64, 512) for method in (FILES, HELD, *OURS)]
     assert headline(rows) == {"px": 64, "method": HEADLINE}
 
@@ -19,6 +20,12 @@ def test_quality_is_compared_with_the_plain_loop_seed_by_seed() -> None:
     plain, _, ours = compared(rows)
     assert (plain["loss"], plain["loss - plain"], plain["test - plain"]) == (0.5, "+0.000 ± 0.000", "+0.000 ± 0.000")
     assert (ours["loss"], ours["loss - plain"], ours["test - plain"]) == (0.75, "+0.250 ± 0.000", "+0.250 ± 0.000")
+
+
+def test_the_training_set_has_an_item_for_each_patch(tmp_path: Path) -> None:
+    scene = labelled_scene(64, tmp_path)
+    dataset = LabelledPatchDataset(scene.labels, scene.channels, scene.store)
+    assert len(dataset) == len(scene.labels) == 7 * 11  # the pool of Everest has 400 x 655 px
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A run of all benchmarks: what it starts, what it takes as done, and what it gathers."""
+"""A run of all benchmarks: which it starts, which it skips, and how it collects their results."""
 
 import json
 from importlib import import_module
@@ -37,7 +37,7 @@ def test_a_benchmark_is_done_with_the_same_arguments_by_the_same_code(
     assert not main.is_done(bench, "idle_cost", ["--seconds", "5"])
 
 
-def test_what_uncommitted_code_has_finished_is_run_again(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_that_uncommitted_code_finished_is_run_again(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "code_version", lambda: "1.0+abc-dirty")
     publish()
     assert not main.is_done(bench, "idle_cost", ["--seconds", "5"])
@@ -50,14 +50,14 @@ def test_a_benchmark_that_left_something_out_is_run_again(bench: Path) -> None:
     assert main.is_done(bench, "idle_cost", ["--seconds", "5"])
 
 
-def test_a_benchmark_that_fails_leaves_no_older_result(bench: Path) -> None:
+def test_a_failed_benchmark_leaves_no_older_result(bench: Path) -> None:
     publish()
     assert not main.run(bench, "idle_cost", ["--no-such-option"])
     main.gather(bench)
     assert json.loads((bench / "report.json").read_text()) == []
 
 
-def test_all_results_are_gathered_and_drawn_but_those_of_an_older_format(bench: Path) -> None:
+def test_all_results_are_collected_and_drawn_except_those_of_an_older_format(bench: Path) -> None:
     publish()
     publish(name="scoring_speed", ratio=3.0, spread=(2.9, 3.2), baseline="naive loop")
     (bench / "large_scene.json").write_text(json.dumps({"name": "large_scene", "peak_mib": 400}))

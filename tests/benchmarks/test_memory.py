@@ -10,7 +10,7 @@ print(peak_mib())
 """
 
 
-def test_the_peak_counts_what_was_given_back_but_not_what_the_parent_holds() -> None:
+def test_the_peak_counts_freed_memory_but_not_that_of_the_parent() -> None:
     held_here = bytearray(b"x") * (300 * 2**20)
     done = subprocess.run([sys.executable, "-c", PEAK_AFTER_100_MIB], check=True, stdout=subprocess.PIPE, text=True)
     assert 100 < float(done.stdout) < 200 < len(held_here) / 2**20

@@ -1,7 +1,8 @@
 import torch
 
 from benchmarks.plain_training import FilesOfPatches, PatchesInMemory, plain_fit
-from catalog.records import Label
+from catalog.records import Label, Proposal
+from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from models.segmenter import build_segmenter
 from models.training import TrainingConfig
@@ -21,14 +22,15 @@ def labelled(catalog, folder, count: int) -> list[Label]:
     for number, patch in enumerate(patches(catalog, scene.id)[:count]):
         patch.scene = scene
         key = raster_keys.label(patch.id, number, number)
-        raster_store(catalog).put(key, mask_to_geotiff(blobs(number), source_of(scene).grid, window_of(patch)))
-        labels.append(Label(patch=patch, mask_key=key))
+        mask = mask_to_geotiff(blobs(number), source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
+        raster_store(catalog).put(key, mask)
+        labels.append(Label(patch=patch, patch_id=patch.id, proposal=Proposal(), mask_key=key))
     return labels
 
 
-def test_the_plain_loop_draws_from_the_same_patches_turned_and_flipped_alike(catalog, tmp_path):
+def test_the_plain_loop_rotates_and_flips_a_patch_with_its_mask(catalog, tmp_path):
     labels = labelled(catalog, tmp_path, 1)
-    raw, mask = LabelledPatchDataset(labels, CHANNELS, raster_store(catalog))[0]
+    raw, mask = LabelledPatchDataset(labels, CHANNELS, raster_store(catalog), GLACIER_SCHEME)[0]
     stacked = torch.cat([raw, mask[None].float()])
     turned = [stacked.rot90(turns, (1, 2)) for turns in range(4)]
     symmetries = {tuple(part.flatten().nan_to_num().tolist()) for part in (*turned, *(t.flip(-1) for t in turned))}
@@ -42,7 +44,7 @@ def test_the_plain_loop_draws_from_the_same_patches_turned_and_flipped_alike(cat
     assert len(seen) == 8
 
 
-def test_windows_in_memory_are_learnt_as_those_that_are_read_anew(catalog, tmp_path):
+def test_patches_in_memory_and_patches_from_files_train_alike(catalog, tmp_path):
     labels = labelled(catalog, tmp_path, 2)
     files = FilesOfPatches(labels, CHANNELS, raster_store(catalog))
     shape = UNetConfig(in_channels=2, classes=3, depth=1, width=4, dropout=0.0)

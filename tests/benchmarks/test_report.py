@@ -1,4 +1,4 @@
-"""What benchmarks leave behind."""
+"""The results of benchmarks, and how they are measured and printed."""
 
 import json
 import time
@@ -38,7 +38,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert report.times_as_fast(seconds, "ours", "theirs") == (2.0, (1.0, 3.0))
 
 
-def test_a_result_says_of_which_code_machine_and_command_it_is(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_holds_its_code_version_machine_and_command(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/somewhere/benchmarks/idle_cost.py", "--seconds", "5"])
     report.publish(result(ratio=2.0, spread=(1.5, 2.5), baseline="nothing", seeds=[3]))
     written = json.loads((bench / "idle_cost.json").read_text())
@@ -61,7 +61,7 @@ def test_results_of_an_older_format_count_as_absent(tmp_path: Path) -> None:
     assert report.read(file) is None
 
 
-def test_uncommitted_code_is_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uncommitted_code_never_counts_as_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "code_version", lambda: "1.0+abc")
     assert report.is_of_this_code("1.0+abc")
     assert not report.is_of_this_code("1.0+abd")
@@ -69,7 +69,7 @@ def test_uncommitted_code_is_never_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     assert not report.is_of_this_code("1.0+abc-dirty")
 
 
-def test_nothing_is_drawn_where_nothing_is_compared(tmp_path: Path) -> None:
+def test_nothing_is_drawn_without_a_ratio(tmp_path: Path) -> None:
     draw([{"name": "idle_cost", "ratio": None, "spread": None, "baseline": None}], tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ from tests.models.networks import raw_images, small_segmenter
 PASSES = 5
 
 
-def test_methods_are_set_beside_the_plain_ones_round_by_round():
+def test_ratios_to_the_plain_methods_are_taken_in_each_round():
     seconds = {"naive loop": [4.0, 8.0, 6.0], "replicated in memory": [8.0, 8.0, 9.0], "ours": [2.0, 2.0, 2.0]}
     rows = {row["method"]: row for row in speed_rows(seconds, "1 x 512 px", "memory kept")}
     assert rows["ours"]["seconds"] == 2.0
@@ -25,7 +25,7 @@ def test_a_plain_method_that_was_not_measured_has_no_ratio():
 
 
 @pytest.mark.parametrize("method", [naive, replicated])
-def test_plain_methods_give_each_patch_and_pass_masks_of_its_own(method):
+def test_plain_methods_draw_masks_for_each_patch_and_pass(method):
     segmenter = small_segmenter()
     images = raw_images(1).repeat(2, 1, 1, 1)
     with torch.random.fork_rng():
@@ -45,7 +45,7 @@ def test_plain_methods_give_each_patch_and_pass_masks_of_its_own(method):
 
 
 @pytest.mark.parametrize("method", [naive, replicated])
-def test_plain_methods_find_an_undecided_network_undecided(method):
+def test_plain_methods_give_full_entropy_for_an_undecided_network(method):
     segmenter = small_segmenter()
     torch.nn.init.zeros_(segmenter.unet.head.weight)
     prediction = method(segmenter, raw_images(), PASSES)

@@ -19,7 +19,7 @@ RANDOM = Round(strategy=Strategy.RANDOM, size=4, seed=0, scoring_id=None)
 
 
 def ranking(scoring: Scoring) -> Round:
-    return Round(strategy=Strategy.ENTROPY_TOP10, size=4, seed=0, scoring_id=scoring.id)
+    return Round(strategy=Strategy.ENTROPY_TOP10, measure="entropy_top10", size=4, seed=0, scoring_id=scoring.id)
 
 
 def shuffled(catalog: Catalog, of_round: Round = RANDOM, seed: int = 0) -> list[int]:
@@ -65,7 +65,7 @@ def test_only_untouched_valid_patches_of_ready_pool_scenes_are_candidates(catalo
 
 def test_nothing_is_a_candidate_in_an_empty_catalog(catalog: Catalog) -> None:
     assert shuffled(catalog) == []
-    assert ranked(catalog, Round(strategy=Strategy.ENTROPY_TOP10, size=1, seed=0, scoring_id=1)) == []
+    assert ranked(catalog, ranking(Scoring(id=1))) == []
     with catalog.read() as session:
         assert candidates.count(session, 0.1, at_most=1) == 0
 
@@ -94,13 +94,13 @@ def test_a_ranking_goes_by_the_scores_of_the_rounds_scoring_and_measure(catalog:
         assert candidates.count(session, 0.1, 1000, scoring.id, "entropy_mean") == 0
 
 
-def test_what_a_survey_left_out_ranks_behind_all_that_met_the_passes(catalog: Catalog) -> None:
+def test_patches_that_were_only_screened_rank_behind_all_others(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)
         scoring = add_scoring(session, 1, {patch.id: 0.1 + 0.01 * index for index, patch in enumerate(patches)})
         left_out = [patch.id for patch in patches[::3]]
         for patch_id in left_out:
-            session.get_one(Score, (scoring.id, patch_id, "entropy_top10")).surveyed = True
+            session.get_one(Score, (scoring.id, patch_id, "entropy_top10")).screening = True
     met = [patch.id for patch in patches if patch.id not in left_out]
     assert [candidate.patch_id for candidate in ranked(catalog, ranking(scoring))] == [*met[::-1], *left_out[::-1]]
 
@@ -164,10 +164,10 @@ def test_sqlite_finds_the_patches_by_indices_alone(migrated_database: Path, tmp_
         assert len(list(candidates.ranked(session, of_round, 0.1))) == len(patches)
         assert len(list(candidates.shuffled(session, of_round, 0.1, np.random.default_rng(0)))) == len(patches)
     queries = [statement for statement in asked if statement[0] != "BEGIN"]
-    first, next_page, surveyed, _, random_page = [_plan(database, *query) for query in queries]
-    page = "SEARCH scores USING COVERING INDEX ix_scores_ranking (scoring_id=? AND measure=? AND surveyed=?"
+    first, next_page, screened, _, random_page = [_plan(database, *query) for query in queries]
+    page = "SEARCH scores USING COVERING INDEX ix_scores_ranking (scoring_id=? AND measure=? AND screening=?"
     assert f"{page})" in first
-    assert f"{page})" in surveyed
+    assert f"{page})" in screened
     assert f"{page} AND (value,patch_id)<(?,?))" in next_page
     for steps in (first, next_page, random_page):
         assert any(step.startswith("SEARCH patches USING INTEGER PRIMARY KEY (rowid=?)") for step in steps)

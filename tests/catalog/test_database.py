@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -5,13 +6,13 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import Connection, delete, func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog import migrations, scorings, sharding
@@ -22,16 +23,22 @@ from catalog.records import (
     Job,
     JobKind,
     JobState,
+    LabelEvent,
+    Proposal,
+    Round,
+    RoundState,
     RunState,
     RunTrigger,
     Scene,
     Score,
     Shard,
+    ShardKind,
     TrainingRun,
     Watermark,
+    now,
 )
 from catalog.settings import Settings
-from tests.catalog_fixtures import add_scene, add_scoring
+from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
 
 
 def test_migrations_from_nothing_lead_to_the_schema_of_the_records(catalog: Catalog) -> None:
@@ -87,25 +94,24 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
         (shard,) = session.query(Shard)
         assert (shard.scoring_id, shard.scene_id, shard.patch_count) == (scoring.id, 1, len(patches))
         assert (shard.first_row, shard.last_row, shard.seconds) == (0, 68, None)
-        assert (shard.passes, shard.stage, shard.evaluated) == (scoring.passes, 0, True)
+        assert (shard.kind, shard.stage, shard.shortlist_planned) == (ShardKind.MONTE_CARLO, 0, True)
         known = scorings.find_or_open(session, 1, catalog.settings)
         assert known.id == scoring.id
         sharding.plan(session, known, 2**21, 1.0)
         assert {item.scene_id: item.done_at is not None for item in session.query(Shard)} == {1: True, 2: False}
-        assert np.isnan(scorings.halves_of(session, known, "entropy_top10")).all()
 
 
-def test_what_was_surveyed_is_scored_anew_by_an_older_release(catalog: Catalog) -> None:
+def test_a_screened_pool_is_scored_anew_by_a_release_without_screening(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)
         whole = add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
-        surveyed = add_scoring(session, 2, {patch.id: 0.5 for patch in patches})
+        screened = add_scoring(session, 2, {patch.id: 0.5 for patch in patches})
         place = {"scene_id": 1, "first_row": 0, "last_row": 68, "patch_count": 20}
         session.add_all(
             [
-                Shard(scoring_id=whole.id, passes=20, **place),
-                Shard(scoring_id=surveyed.id, passes=0, **place),
-                Shard(scoring_id=surveyed.id, passes=20, stage=1, contested_from={"entropy_top10": 0.4}, **place),
+                Shard(scoring_id=whole.id, kind=ShardKind.MONTE_CARLO, **place),
+                Shard(scoring_id=screened.id, kind=ShardKind.SCREENING, **place),
+                Shard(scoring_id=screened.id, kind=ShardKind.MONTE_CARLO, stage=1, shortlist_from={"m": 0.4}, **place),
             ]
         )
     with catalog.database.engine.execution_options(writes=True).begin() as connection:
@@ -119,6 +125,99 @@ def test_what_was_surveyed_is_scored_anew_by_an_older_release(catalog: Catalog) 
         assert newest.id == whole.id
 
 
+def test_a_scoring_under_way_during_the_upgrade_goes_on(catalog: Catalog) -> None:
+    """Release 0005 wrote it: a survey of one scene is done, one shard of what it left contested, not the other."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+    ids = [patch.id for patch in patches]
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        passes, seed = catalog.settings.mc_passes, catalog.settings.mc_seed
+        started = datetime(2026, 11, 21, 12, tzinfo=UTC)
+        scoring = {"id": 7, "model_version": 1, "passes": passes, "seed": seed, "share": 0.2, "started_at": started}
+        insert_row(connection, "scorings", scoring)
+        place = {"scoring_id": 7, "scene_id": 1, "last_row": 68, "patch_count": 2, "evaluated": True}
+        contested = {"stage": 1, "passes": passes, "contested_from": {"entropy_top10": 0.5}}
+        insert_row(
+            connection, "shards", {"id": 1, "stage": 0, "passes": 0, "first_row": 0, "done_at": started, **place}
+        )
+        insert_row(connection, "shards", {"id": 2, "first_row": 0, "done_at": started, **contested, **place})
+        insert_row(connection, "shards", {"id": 3, "first_row": 64, "done_at": None, **contested, **place})
+        for patch_id in ids:
+            score = {"scoring_id": 7, "patch_id": patch_id, "measure": "entropy_top10", "value": 0.5}
+            halves = {"first_half": 0.25, "second_half": 0.75} if patch_id in ids[:2] else {}
+            insert_row(connection, "scores", {"surveyed": patch_id not in ids[:2], **score, **halves})
+    catalog.database.migrate()
+    with catalog.database.write() as session:
+        scoring = scorings.find_or_open(session, 1, catalog.settings)
+        assert (scoring.id, scoring.shortlist_share, scoring.removed_at) == (7, 0.2, None)
+        screening, done, left = scorings.shards_of(session, scoring)
+        assert [shard.kind for shard in (screening, done, left)] == ["screening", "monte_carlo", "monte_carlo"]
+        assert screening.shortlist_planned
+        assert left.shortlist_from == {"entropy_top10": 0.5}
+        assert len(sharding.patches_of(session, left)) == 10  # the two lower rows of patches, only screened
+        assert scorings.monte_carlo_patches(session, scoring, "entropy_top10").tolist() == ids[:2]
+        assert scorings.enqueue_undone(session, scoring)
+        assert [job.subject for job in session.scalars(select(Job))] == [{"shard_id": 3}]
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        columns = "passes, evaluated, contested_from IS NULL"
+        rows = connection.execute(text(f"SELECT {columns} FROM shards ORDER BY id")).all()  # noqa: S608
+        assert [tuple(row) for row in rows] == [(0, True, True), (passes, True, False), (passes, True, False)]
+        halves = "first_half IS NULL AND second_half IS NULL"
+        counted = connection.execute(text(f"SELECT surveyed, COUNT(*) FROM scores WHERE {halves} GROUP BY surveyed"))  # noqa: S608
+        assert {bool(surveyed): count for surveyed, count in counted} == {False: 2, True: len(ids) - 2}
+        assert connection.execute(text("SELECT share FROM scorings")).scalar() == 0.2
+    catalog.database.migrate()
+
+
+def insert_row(connection: Connection, table: str, values: dict[str, object]) -> None:
+    """Insert a row into a table as it is now, whatever the records say."""
+    columns = sa.Table(table, sa.MetaData(), autoload_with=connection)
+    connection.execute(columns.insert().values(values))
+
+
+def test_scorings_by_the_same_version_are_one_for_an_older_release(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        removed = add_scoring(session, 1, {patches[0].id: 0.5})  # its removal was interrupted
+        removed.removed_at = now()
+        anew = add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
+        other = add_scoring(session, 2, {patch.id: 0.5 for patch in patches})
+        alone = add_scoring(session, 3, {})
+        alone.removed_at = now()
+        for scoring in (removed, anew, other, alone):
+            ranked = Round(strategy="entropy_top10", size=1, seed=0, state=RoundState.COMPLETE, scoring_id=scoring.id)
+            session.add(ranked)
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        of_rounds = connection.execute(text("SELECT scoring_id FROM rounds ORDER BY id")).scalars().all()
+        assert of_rounds == [anew.id, anew.id, other.id, alone.id]
+        complete = connection.execute(text("SELECT id FROM scorings WHERE completed_at IS NOT NULL ORDER BY id"))
+        assert complete.scalars().all() == [anew.id, other.id]
+    with pytest.raises(IntegrityError), catalog.database.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO scorings (model_version, passes, seed, started_at) "
+                "SELECT model_version, passes, seed, started_at FROM scorings WHERE model_version = 2"
+            )
+        )
+    catalog.database.migrate()
+    with catalog.database.write() as session:
+        assert session.scalar(select(func.count()).select_from(Score)) == 2 * len(patches)
+        session.execute(delete(Score).where(Score.scoring_id == anew.id))  # rows that refer to it are still checked
+    with pytest.raises(IntegrityError), catalog.database.write() as session:
+        session.add(Score(scoring_id=99, patch_id=patches[0].id, measure="m", value=1.0))
+
+
+def test_one_scoring_is_kept_of_each_kind(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scoring(session, 1, {}).removed_at = now()
+        add_scoring(session, 1, {})
+    with pytest.raises(IntegrityError), catalog.database.write() as session:
+        add_scoring(session, 1, {})
+
+
 def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         scene, patches = add_scene(session)
@@ -129,6 +228,50 @@ def test_scenes_of_an_older_database_learn_how_many_patches_they_have(catalog: C
     with catalog.read() as session:
         assert session.get_one(Scene, scene.id).patch_count == len(patches) == 20
         assert session.get_one(Scene, new.id).patch_count == 1
+
+
+def test_events_of_an_older_database_learn_what_they_are_about(catalog: Catalog) -> None:
+    """The bodies tell; a deletion is about what had its id before it."""
+    created = ["2026-11-21T12:00:00.000001Z", "2026-11-21T13:00:00.000002+01:00"]
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, (first, second) = add_round(session, patches[:2])
+
+    def body(proposal: Proposal, created_at: str) -> bytes:
+        return json.dumps(
+            {"annotation": {"created_at": created_at}, "task": {"data": {"proposal": proposal.uid}}}
+        ).encode()
+
+    told = [
+        (1, 7, body(first, created[0])),
+        (None, 7, b"{}"),
+        (2, 7, body(second, created[1])),
+        (None, 7, b"{}"),
+        (2, None, b"{}"),
+        (3, 8, b"not JSON"),
+        (3, 9, json.dumps({"annotation": {"created_at": 5}, "task": []}).encode()),
+    ]
+    with catalog.database.write() as session:
+        for number, (task_id, annotation_id, content) in enumerate(told):
+            place = {"project_id": PROJECT_ID, "task_id": task_id, "annotation_id": annotation_id}
+            session.add(LabelEvent(dedupe_key=str(number), action="any", origin="webhook", body=content, **place))
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0005")
+        assert "proposal_id" not in {column["name"] for column in inspect(connection).get_columns("label_events")}
+    catalog.database.migrate()
+    times = [datetime(2026, 11, 21, 12, 0, 0, 1, UTC), datetime(2026, 11, 21, 12, 0, 0, 2, UTC)]
+    with catalog.read() as session:
+        found = session.query(LabelEvent).order_by(LabelEvent.id).all()
+        assert [(event.proposal_id, event.annotation_created_at) for event in found] == [
+            (first.id, times[0]),
+            (first.id, times[0]),
+            (second.id, times[1]),
+            (second.id, times[1]),
+            (second.id, None),
+            (None, None),
+            (None, None),
+        ]
+        assert [event.body for event in found] == [content for _, _, content in told]
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:

@@ -19,20 +19,26 @@ from catalog.records import (
     ProposalState,
     Round,
     RoundState,
+    now,
 )
-from labeling.events import AnnotationDeleted, AnnotationSaved, TaskDeleted
+from labeling.events import AnnotationDeleted, AnnotationSaved, ProjectDeleted, TaskDeleted, UnreadableEvent
+from labeling.events import LabelEvent as ParsedEvent
 from services import label_events
 from tests.catalog_fixtures import NOON, PROJECT_ID, add_round, add_scene, label_of
 
 
-def saved(annotation_id: int = 1, minutes: float = 0) -> AnnotationSaved:
+def saved(
+    annotation_id: int = 1, minutes: float = 0, *, created: float = 0, task_id: int = 1, proposal: str | None = None
+) -> AnnotationSaved:
+    """An annotation saved some minutes after noon, and created some minutes after noon."""
     return AnnotationSaved(
         action="ANNOTATION_CREATED",
         annotation_id=annotation_id,
-        task_id=1,
+        annotation_created_at=NOON + timedelta(minutes=created),
+        annotation_updated_at=NOON + timedelta(minutes=minutes),
+        task_id=task_id,
         project_id=PROJECT_ID,
-        proposal=None,
-        updated_at=NOON + timedelta(minutes=minutes),
+        proposal=proposal,
         was_cancelled=False,
         result=[],
         completed_by=None,
@@ -48,7 +54,7 @@ def task_deleted(task_id: int = 1) -> TaskDeleted:
     return TaskDeleted(task_id, PROJECT_ID)
 
 
-def record(catalog: Catalog, *events: AnnotationSaved | AnnotationDeleted | TaskDeleted) -> list[int]:
+def record(catalog: Catalog, *events: ParsedEvent) -> list[int]:
     with catalog.database.write() as session:
         return [row.id for row in label_events.record(session, events, b"the body", "webhook")]
 
@@ -58,9 +64,17 @@ def settle(catalog: Catalog, event_id: int, state: EventState = EventState.APPLI
         labels.settle(labels.get_event(session, event_id), state)
 
 
-def outdated(catalog: Catalog, minutes: float) -> bool:
-    with catalog.read() as session:
-        return labels.is_outdated(session, PROJECT_ID, 1, NOON + timedelta(minutes=minutes))
+def ignored(catalog: Catalog, event: AnnotationSaved) -> str | None:
+    """Return why an event would be ignored if it came now."""
+    with catalog.database.write() as session:
+        row = LabelEvent(dedupe_key="asked", action=event.action, body=b"", origin="webhook")
+        label_events.identify(session, row, event)
+        return labels.why_ignored(session, row)
+
+
+OUTDATED = "a newer state of this annotation has been applied"
+DELETED = "it has been deleted"
+TASK_DELETED = "its task has been deleted, and all annotations with it"
 
 
 @pytest.fixture
@@ -126,12 +140,44 @@ def test_the_same_event_from_many_threads_is_stored_once(catalog: Catalog) -> No
     assert len(found) == 1
 
 
-def test_a_deletion_is_stored_once_until_the_annotation_lives_again(catalog: Catalog) -> None:
+def test_a_deletion_is_stored_once_for_each_annotation_that_had_the_id(catalog: Catalog) -> None:
     record(catalog, saved())
     assert len(record(catalog, deleted())) == 1
     assert record(catalog, deleted()) == []
-    record(catalog, saved(minutes=5))  # reconciliation saw it alive later: another deletion is another event
-    assert len(record(catalog, deleted())) == 1
+    record(catalog, saved(created=5, minutes=5))  # Label Studio has given the id away again
+    (event_id,) = record(catalog, deleted())
+    with catalog.read() as session:
+        assert labels.get_event(session, event_id).annotation_created_at == NOON + timedelta(minutes=5)
+
+
+def test_a_deletion_is_about_what_had_the_id_when_it_was_received(catalog: Catalog, proposals: list[Proposal]) -> None:
+    record(catalog, saved(proposal=proposals[0].uid))
+    (event_id,) = record(catalog, deleted())
+    record(catalog, saved(created=5, minutes=5, proposal=proposals[1].uid))
+    with catalog.read() as session:
+        event = labels.get_event(session, event_id)
+        assert (event.proposal_id, event.annotation_created_at) == (proposals[0].id, NOON)
+
+
+def test_an_unreadable_event_is_stored_as_failed_once_and_calls_for_no_job(catalog: Catalog) -> None:
+    unreadable = UnreadableEvent("ANNOTATION_CREATED", "Field 'annotation.result' is NoneType.", "c0ffee", PROJECT_ID)
+    with catalog.database.write() as session:
+        (row,) = label_events.record(session, [unreadable], b"the body", "webhook")
+        assert session.info.get("enqueued") is None
+    with catalog.read() as session:
+        event = labels.get_event(session, row.id)
+        assert (event.state, event.detail) == (EventState.FAILED, "Field 'annotation.result' is NoneType.")
+    assert record(catalog, unreadable) == []
+
+
+def test_a_deleted_project_is_recorded_once_for_the_tasks_that_it_had(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    assert len(record(catalog, ProjectDeleted(PROJECT_ID))) == 1
+    assert record(catalog, ProjectDeleted(PROJECT_ID)) == []
+    with catalog.database.write() as session:  # a new Label Studio has counted up to the same id
+        add_round(session, [session.get_one(Patch, proposals[0].patch_id)], first_task=1)
+    assert len(record(catalog, ProjectDeleted(PROJECT_ID))) == 1
 
 
 def test_a_deletion_that_comes_first_is_kept(catalog: Catalog) -> None:
@@ -148,6 +194,14 @@ def test_a_task_id_that_is_given_away_again_can_be_deleted_again(catalog: Catalo
     assert len(record(catalog, task_deleted())) == 1
 
 
+def test_a_copied_task_is_known_by_what_its_annotations_carry(catalog: Catalog, proposals: list[Proposal]) -> None:
+    record(catalog, saved(task_id=99, proposal=proposals[2].uid))
+    with catalog.read() as session:
+        found = labels.proposal_of_task(session, PROJECT_ID, 99)
+        assert found is not None
+        assert found.id == proposals[2].id
+
+
 def test_a_strangers_task_is_recorded_once(catalog: Catalog) -> None:
     assert len(record(catalog, task_deleted(99))) == 1
     assert record(catalog, task_deleted(99)) == []
@@ -158,26 +212,52 @@ def test_a_strangers_task_is_recorded_once(catalog: Catalog) -> None:
 
 def test_a_late_older_state_is_outdated_and_a_newer_is_not(catalog: Catalog) -> None:
     (event_id,) = record(catalog, saved(minutes=10))
-    assert not outdated(catalog, 5)  # nothing is applied yet
+    assert ignored(catalog, saved(minutes=5)) is None  # nothing is applied yet
     settle(catalog, event_id)
-    assert outdated(catalog, 5)
-    assert outdated(catalog, 10)
-    assert not outdated(catalog, 15)
+    assert ignored(catalog, saved(minutes=5)) == OUTDATED
+    assert ignored(catalog, saved(minutes=10)) == OUTDATED
+    assert ignored(catalog, saved(minutes=15)) is None
+
+
+def test_another_annotation_with_the_same_id_outdates_nothing(catalog: Catalog) -> None:
+    (event_id,) = record(catalog, saved(minutes=10))
+    settle(catalog, event_id)
+    assert ignored(catalog, saved(created=4, minutes=5)) is None
 
 
 def test_a_failed_newer_state_does_not_outdate(catalog: Catalog) -> None:
     (event_id,) = record(catalog, saved(minutes=10))
     settle(catalog, event_id, EventState.FAILED)
-    assert not outdated(catalog, 5)
+    assert ignored(catalog, saved(minutes=5)) is None
 
 
-def test_a_creation_that_comes_after_its_deletion_is_outdated(catalog: Catalog) -> None:
-    (event_id,) = record(catalog, deleted())
-    settle(catalog, event_id)
-    assert outdated(catalog, 99)
-    with catalog.read() as session:
-        assert not labels.is_outdated(session, PROJECT_ID, 2, NOON)
-        assert not labels.is_outdated(session, PROJECT_ID + 1, 1, NOON)
+def test_a_creation_that_comes_after_its_deletion_is_ignored(catalog: Catalog) -> None:
+    record(catalog, deleted())
+    assert ignored(catalog, saved(minutes=99)) == DELETED
+    assert ignored(catalog, saved(annotation_id=2)) is None
+
+
+def test_a_deletion_does_not_touch_what_gets_the_id_later(catalog: Catalog) -> None:
+    record(catalog, saved())
+    record(catalog, deleted())
+    assert ignored(catalog, saved(minutes=1)) == DELETED
+    assert ignored(catalog, saved(created=5, minutes=5)) is None
+
+
+def test_a_deletion_of_the_unknown_does_not_touch_what_is_created_later(catalog: Catalog) -> None:
+    record(catalog, deleted())
+    later = (now() - NOON) / timedelta(minutes=1) + 60
+    assert ignored(catalog, saved(created=later, minutes=later)) is None
+
+
+def test_a_deleted_task_takes_the_annotations_that_it_had_then(catalog: Catalog, proposals: list[Proposal]) -> None:
+    uid, other = proposals[0].uid, proposals[1].uid
+    record(catalog, task_deleted())
+    later = (now() - NOON) / timedelta(minutes=1) + 60
+    assert ignored(catalog, saved(proposal=uid)) == TASK_DELETED
+    assert ignored(catalog, saved(proposal=uid, task_id=99)) is None  # a copy is still there
+    assert ignored(catalog, saved(proposal=other)) is None  # the id was given to another task
+    assert ignored(catalog, saved(proposal=uid, created=later, minutes=later)) is None  # it was imported again
 
 
 # Replay
@@ -251,15 +331,56 @@ def test_a_deleted_annotation_puts_its_task_back_before_the_annotators(
         store(catalog, proposal, number)
     with catalog.database.write() as session:
         labels.supersede(session, PROJECT_ID, 1)
-        proposal = labels.proposal_of_annotation(session, PROJECT_ID, 1)
-        assert proposal is not None
-        labels.refresh_states(session, proposal, skipped=False)
+        labels.refresh_states(session, session.get_one(Proposal, proposals[0].id), skipped=False)
     assert states(catalog, proposals[0]) == (ProposalState.PUBLISHED, PatchState.PROPOSED, RoundState.OPEN)
+
+
+def test_a_skip_stands_until_its_annotation_is_changed_or_deleted(catalog: Catalog, proposals: list[Proposal]) -> None:
+    uid = proposals[0].uid
+
+    def apply(event: AnnotationSaved, detail: str | None) -> None:
+        (event_id,) = record(catalog, event)
+        with catalog.database.write() as session:
+            labels.settle(labels.get_event(session, event_id), EventState.APPLIED, detail)
+
+    def skipped() -> bool:
+        with catalog.database.write() as session:
+            return labels.is_skipped(session, session.get_one(Proposal, proposals[0].id))
+
+    apply(saved(1, 1, proposal=uid), labels.SKIPPED)
+    assert skipped()
+    apply(saved(1, 2, proposal=uid), None)
+    assert not skipped()
+    apply(saved(2, 3, proposal=uid), labels.SKIPPED)
+    record(catalog, deleted(1))  # of another annotation
+    assert skipped()
+    record(catalog, deleted(2))
+    assert not skipped()
+
+
+def test_a_deleted_project_withdraws_what_waits_and_keeps_the_labels(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    kept = store(catalog, proposals[0])
+    with catalog.database.write() as session:
+        assert labels.withdraw_project(session, PROJECT_ID) == 3
+    assert standing(catalog, proposals[0]) == [kept]
+    assert states(catalog, proposals[0]) == (ProposalState.LABELLED, PatchState.LABELLED, RoundState.COMPLETE)
+    assert states(catalog, proposals[1])[:2] == (ProposalState.WITHDRAWN, PatchState.UNLABELLED)
+    with catalog.database.write() as session:
+        ended = rounds.get(session, proposals[0].round_id)
+        assert (
+            ended.error == f"its Label Studio project {PROJECT_ID} was deleted; what nobody had labelled was withdrawn"
+        )
+        assert labels.withdraw_project(session, PROJECT_ID + 1) == 0
 
 
 def withdraw(catalog: Catalog, task_id: int) -> Proposal | None:
     with catalog.database.write() as session:
-        return labels.withdraw_task(session, PROJECT_ID, task_id)
+        proposal = labels.proposal_of_task(session, PROJECT_ID, task_id)
+        if proposal is not None:
+            labels.delete_task(session, proposal, PROJECT_ID, task_id)
+        return proposal
 
 
 def test_a_deleted_task_withdraws_its_proposal_and_frees_its_patch(catalog: Catalog, proposals: list[Proposal]) -> None:

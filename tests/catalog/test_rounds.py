@@ -54,7 +54,7 @@ def test_a_failed_round_does_not_count_for_the_recipe(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         rounds.mark_failed(session, failed.id, "boom")
     for _ in range(2):
-        assert open_round(catalog).strategy is Strategy.RANDOM
+        assert open_round(catalog).strategy == Strategy.RANDOM
         complete_all(catalog)
         with catalog.database.write() as session:
             session.get_one(Round, failed.id).state = RoundState.FAILED
@@ -112,12 +112,12 @@ def test_an_empty_pool_is_told(catalog: Catalog) -> None:
         open_round(catalog)
 
 
-def test_a_survey_prepares_no_ranking_by_mutual_information(catalog: Catalog) -> None:
+def test_a_strategy_that_needs_all_passes_on_every_patch_is_refused_after_a_screening(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)
         scoring = add_scoring(session, 3, {patch.id: 0.5 for patch in patches})
-        session.get_one(Score, (scoring.id, patches[0].id, "entropy_top10")).surveyed = True
-    with pytest.raises(ConflictError, match="only one pass of version 3; set GLACIER_AL_MC_SHORTLIST_SHARE=1"):
+        session.get_one(Score, (scoring.id, patches[0].id, "entropy_top10")).screening = True
+    with pytest.raises(ConflictError, match="version 3 has scored some by one pass only; set GLACIER_AL_MC"):
         open_round(catalog, Strategy.MUTUAL_INFORMATION)
     assert open_round(catalog, Strategy.ENTROPY_TOP10).scoring_id == scoring.id
 
@@ -126,7 +126,7 @@ def test_a_ranking_needs_scores_of_patches_that_are_left(catalog: Catalog) -> No
     with catalog.database.write() as session:
         _, scored = add_scene(session, "scored")
         add_scene(session, "later", offset_px=200)
-    with pytest.raises(ConflictError, match="'mutual_information' ranks by scores, but no version has scored"):
+    with pytest.raises(ConflictError, match="'mutual_information' needs the pool to be scored, but no version"):
         open_round(catalog, Strategy.MUTUAL_INFORMATION)
     with catalog.database.write() as session:
         add_scoring(session, 4, {patch.id: 0.5 for patch in scored})
@@ -266,7 +266,7 @@ def test_an_automatic_round_that_cannot_rank_says_so_and_leaves_no_row(catalog: 
         _, patches = add_scene(session)
         add_round(session, patches[:2])
     complete_all(catalog)
-    with pytest.raises(ConflictError, match="ranks by scores"):
+    with pytest.raises(ConflictError, match="needs the pool to be scored"):
         automatic(catalog, round_strategy=Strategy.ENTROPY_TOP10)
     with catalog.read() as session:
         assert session.query(Round).count() == 1

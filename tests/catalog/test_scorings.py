@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from catalog import failures, jobs, scorings, sharding
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, JobState, Patch, SceneRole, SceneState, Score, Scoring, Shard, now
+from catalog.records import Job, JobKind, JobState, Patch, SceneRole, SceneState, Score, Scoring, Shard, ShardKind, now
 from tests.catalog_fixtures import add_scene
 
 
@@ -162,23 +162,18 @@ def test_a_failed_shard_is_tried_again_when_the_scoring_is_asked_for(catalog: Ca
         assert (again.id, again.state) == (job.id, JobState.QUEUED)
 
 
-def test_scores_are_known_by_each_half_of_the_passes(catalog: Catalog) -> None:
+def test_patches_that_all_passes_have_scored_are_known_by_their_ids(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)
         scoring = scorings.find_or_open(session, 1, catalog.settings)
-        for patch, halves in zip(patches[:3], ((0.25, 0.5), (None, None), (2.0, 1.0)), strict=True):
-            first, second = halves
-            score = Score(scoring_id=scoring.id, patch_id=patch.id, measure="m", value=1.0)
-            score.first_half, score.second_half = first, second
-            session.add(score)
+        for patch, screening in zip(patches[:3][::-1], (False, True, False), strict=True):
+            row = {"scoring_id": scoring.id, "patch_id": patch.id, "screening": screening, "value": 1.0}
+            session.add_all([Score(measure="entropy_top10", **row), Score(measure="entropy_mean", **row)])
         session.flush()
-        first, second = scorings.halves_of(session, scoring, "m")
-        np.testing.assert_array_equal(first, [0.25, np.nan, 2.0])
-        np.testing.assert_array_equal(second, [0.5, np.nan, 1.0])
-        session.get_one(Score, (scoring.id, patches[1].id, "m")).surveyed = True
-        session.flush()
-        np.testing.assert_array_equal(scorings.halves_of(session, scoring, "m")[0], [0.25, 2.0])
-        assert [part.shape for part in scorings.halves_of(session, scoring, "other")] == [(0,), (0,)]
+        found = scorings.monte_carlo_patches(session, scoring, "entropy_mean")
+        assert found.tolist() == [patches[0].id, patches[2].id]
+        assert found.dtype == np.int64
+        assert scorings.monte_carlo_patches(session, scoring, "mutual_information").shape == (0,)
 
 
 PIXELS = 5 * 32**2  # of a shard
@@ -186,34 +181,34 @@ PIXELS = 5 * 32**2  # of a shard
 
 @pytest.fixture
 def hundred(catalog: Catalog) -> list[int]:
-    """The ids of the patches of a pool whose survey is planned."""
+    """The ids of the patches of a pool whose screening is planned."""
     with catalog.database.write() as session:
         _, patches = add_scene(session, width=320, height=320)
     planned(catalog, PIXELS, share=0.2)
     return [patch.id for patch in patches]
 
 
-def do_survey(session: Session, values: Mapping[int, tuple[float, float]]) -> Scoring:
-    """End all shards of the survey, which gives patches these scores by the two entropies."""
+def screen(session: Session, values: Mapping[int, tuple[float, float]]) -> Scoring:
+    """End all shards of the screening pass, which gives patches these scores by the two entropies."""
     for patch_id, of_patch in values.items():
-        for measure, value in zip(sharding.SURVEYED, of_patch, strict=True):
-            session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure.value, surveyed=True, value=value))
+        for measure, value in zip(sharding.SCREENED_MEASURES, of_patch, strict=True):
+            session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure, screening=True, value=value))
     for shard in session.scalars(select(Shard).where(Shard.done_at.is_(None))):
         scorings.mark_done(session, shard.id, 1.0)
     session.flush()
     return session.get_one(Scoring, 1)
 
 
-def plan_contested(session: Session, scoring: Scoring, share: float = 0.2) -> set[int]:
+def plan_shortlist(session: Session, scoring: Scoring, share: float = 0.2) -> set[int]:
     """Plan the next stage, and do it; return the ids of its patches."""
-    assert sharding.plan_contested(session, scoring, PIXELS, share)
+    assert sharding.plan_shortlist(session, scoring, PIXELS, share)
     found = set()
     for shard in scorings.shards_of(session, scoring):
         if shard.done_at is None:
             of_shard = sharding.patches_of(session, shard)
-            assert (shard.passes, shard.patch_count) == (20, len(of_shard))
+            assert (shard.kind, shard.patch_count) == (ShardKind.MONTE_CARLO, len(of_shard))
             found |= {patch.id for patch in of_shard}
-    session.execute(update(Score).where(Score.patch_id.in_(found)).values(surveyed=False))
+    session.execute(update(Score).where(Score.patch_id.in_(found)).values(screening=False))
     for shard in scorings.shards_of(session, scoring):
         scorings.mark_done(session, shard.id, 1.0)
     session.flush()
@@ -229,24 +224,25 @@ def rising(patches: Sequence[int], start: float = 0.0) -> dict[int, float]:
     return {patch_id: start + index / 1000 for index, patch_id in enumerate(patches, start=1)}
 
 
-def test_a_large_pool_is_surveyed_in_larger_shards_and_a_small_one_is_not(catalog: Catalog, hundred: list[int]) -> None:
+def test_a_large_pool_is_screened_in_larger_shards_and_a_small_one_is_not(catalog: Catalog, hundred: list[int]) -> None:
     scoring, shards = planned(catalog, PIXELS, share=0.2)
-    assert {(shard.passes, shard.evaluated) for shard in shards} == {(0, False)}
+    assert {(shard.kind, shard.shortlist_planned) for shard in shards} == {(ShardKind.SCREENING, False)}
     assert [shard.patch_count for shard in shards] == [50, 50]
     with catalog.database.write() as session:
         add_scene(session, "small", offset_px=400, width=64, height=64)
     _, both = planned(catalog, PIXELS, share=0.2)
-    assert [(shard.passes, shard.evaluated) for shard in both if shard.scene_id == 2] == [(20, True)]
+    small = [(shard.kind, shard.shortlist_planned) for shard in both if shard.scene_id == 2]
+    assert small == [(ShardKind.MONTE_CARLO, True)]
     with catalog.read() as session:
-        assert not sharding.is_evaluated(session, scoring, 0.2)
+        assert not sharding.is_shortlist_planned(session, scoring, 0.2)
 
 
-def test_all_passes_are_spent_on_what_either_entropy_ranks_high(catalog: Catalog, hundred: list[int]) -> None:
+def test_on_the_shortlist_are_the_highest_by_either_entropy(catalog: Catalog, hundred: list[int]) -> None:
     values = {patch_id: (place / 100, place % 10 + place / 1000) for place, patch_id in enumerate(hundred)}
     with catalog.database.write() as session:
-        scoring = do_survey(session, values)
-        found = plan_contested(session, scoring)
-        assert not sharding.plan_contested(session, scoring, PIXELS, 0.2)  # once
+        scoring = screen(session, values)
+        found = plan_shortlist(session, scoring)
+        assert not sharding.plan_shortlist(session, scoring, PIXELS, 0.2)  # once
         stages = [shard.stage for shard in scorings.shards_of(session, scoring)]
     highest = [sorted(values, key=lambda patch_id: -values[patch_id][which])[:20] for which in (0, 1)]
     assert found == {*highest[0], *highest[1]}
@@ -254,87 +250,87 @@ def test_all_passes_are_spent_on_what_either_entropy_ranks_high(catalog: Catalog
     assert stages.count(1) > 1
 
 
-def test_patches_without_data_or_doubt_are_not_contested(catalog: Catalog, hundred: list[int]) -> None:
+def test_patches_without_data_or_uncertainty_are_not_on_the_shortlist(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike({patch_id: float(patch_id in hundred[:3]) for patch_id in hundred}))
-        assert plan_contested(session, scoring) == set(hundred[:3])
+        scoring = screen(session, alike({patch_id: float(patch_id in hundred[:3]) for patch_id in hundred}))
+        assert plan_shortlist(session, scoring) == set(hundred[:3])
 
 
-def test_a_pool_without_doubt_is_evaluated_and_needs_no_further_stage(catalog: Catalog, hundred: list[int]) -> None:
+def test_a_pool_without_uncertainty_needs_no_further_stage(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(dict.fromkeys(hundred, 0.0)))
-        assert plan_contested(session, scoring) == set()
+        scoring = screen(session, alike(dict.fromkeys(hundred, 0.0)))
+        assert plan_shortlist(session, scoring) == set()
         assert not scorings.enqueue_undone(session, scoring)
-        assert sharding.is_evaluated(session, scoring, 0.2)
+        assert sharding.is_shortlist_planned(session, scoring, 0.2)
         assert scorings.progress(session, scoring).done == 1.0
 
 
 def add_later(catalog: Catalog) -> list[int]:
-    """Add a scene of a hundred patches and plan its survey; return their ids."""
+    """Add a scene of a hundred patches and plan its screening; return their ids."""
     with catalog.database.write() as session:
         _, later = add_scene(session, "later", offset_px=400, width=320, height=320)
     _, shards = planned(catalog, PIXELS, share=0.2)
-    assert {shard.passes for shard in shards if shard.scene_id == 2} == {0}
+    assert {shard.kind for shard in shards if shard.scene_id == 2} == {ShardKind.SCREENING}
     return [patch.id for patch in later]
 
 
 @pytest.mark.parametrize("start", [-0.05, 0.0, 5.0])
-def test_a_later_scene_is_a_survey_of_its_own(catalog: Catalog, hundred: list[int], start: float) -> None:
+def test_a_later_scene_has_a_shortlist_of_its_own(catalog: Catalog, hundred: list[int], start: float) -> None:
     with catalog.database.write() as session:
-        plan_contested(session, do_survey(session, alike(rising(hundred, start=0.1))))
+        plan_shortlist(session, screen(session, alike(rising(hundred, start=0.1))))
     later = add_later(catalog)
     with catalog.database.write() as session:
         scoring = session.get_one(Scoring, 1)
         done, to_do = 100 + 20 * 20, 100 + 30 * 20
         assert scorings.progress(session, scoring).done == pytest.approx(done / (done + to_do))
-        do_survey(session, alike(rising(later, start=0.1 + start)))
-        assert plan_contested(session, scoring) == set(later[80:])
+        screen(session, alike(rising(later, start=0.1 + start)))
+        assert plan_shortlist(session, scoring) == set(later[80:])
 
 
 @pytest.mark.parametrize("shares", [[0.2, 1.0], [0.2, 0.5], [0.5]])
-def test_shares_of_before_do_not_matter_to_a_later_scene(
+def test_earlier_shares_do_not_matter_to_a_later_scene(
     catalog: Catalog, hundred: list[int], shares: list[float]
 ) -> None:
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(hundred)))
+        scoring = screen(session, alike(rising(hundred)))
         for share in shares:
-            plan_contested(session, scoring, share)
+            plan_shortlist(session, scoring, share)
     later = add_later(catalog)
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(later)))
-        assert plan_contested(session, scoring) == set(later[80:])
-        assert scoring.share == 0.2
+        scoring = screen(session, alike(rising(later)))
+        assert plan_shortlist(session, scoring) == set(later[80:])
+        assert scoring.shortlist_share == 0.2
 
 
-def test_a_share_that_grows_while_a_survey_is_under_way_holds_for_all(catalog: Catalog, hundred: list[int]) -> None:
+def test_a_share_that_grows_during_a_screening_holds_for_all(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        plan_contested(session, do_survey(session, alike(rising(hundred))))
+        plan_shortlist(session, screen(session, alike(rising(hundred))))
     later = add_later(catalog)
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(later, start=1.0)))
-        assert plan_contested(session, scoring, 0.5) == set(later[10:])  # half of the 180 that were only surveyed
+        scoring = screen(session, alike(rising(later, start=1.0)))
+        assert plan_shortlist(session, scoring, 0.5) == set(later[10:])  # half of the 180 that were only screened
 
 
-def test_a_share_that_shrinks_while_a_survey_is_under_way_holds_for_it(catalog: Catalog, hundred: list[int]) -> None:
+def test_a_share_that_shrinks_during_a_screening_holds_for_it(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(hundred)))
-        scoring.share = 0.5
-        assert plan_contested(session, scoring, 0.2) == set(hundred[80:])
+        scoring = screen(session, alike(rising(hundred)))
+        scoring.shortlist_share = 0.5
+        assert plan_shortlist(session, scoring, 0.2) == set(hundred[80:])
 
 
 def test_a_larger_share_takes_the_next_patches(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(hundred)))
-        plan_contested(session, scoring)
-        assert plan_contested(session, scoring, 0.3) == set(hundred[70:80])
-        assert scoring.share == 0.3
+        scoring = screen(session, alike(rising(hundred)))
+        plan_shortlist(session, scoring)
+        assert plan_shortlist(session, scoring, 0.3) == set(hundred[70:80])
+        assert scoring.shortlist_share == 0.3
 
 
-def test_mutual_information_ranks_once_all_patches_have_met_the_passes(catalog: Catalog, hundred: list[int]) -> None:
+def test_mutual_information_ranks_once_all_passes_have_scored_every_patch(catalog: Catalog, hundred: list[int]) -> None:
     wanted = catalog.settings.model_copy(update={"mc_shortlist_share": 1.0})
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(hundred)))
-        plan_contested(session, scoring)
+        scoring = screen(session, alike(rising(hundred)))
+        plan_shortlist(session, scoring)
         scorings.complete(session, scoring, {})
         session.execute(delete(Job))
         assert scorings.enqueue_if_unscored(session, 1, catalog.settings) is None
@@ -342,10 +338,10 @@ def test_mutual_information_ranks_once_all_patches_have_met_the_passes(catalog: 
         assert not scorings.ranks_by(session, scoring, "mutual_information")
         assert scorings.ranks_by(session, scoring, "entropy_mean")
         with session.begin_nested() as nested:
-            sharding.plan_contested(session, scoring, PIXELS, 1.0)
+            sharding.plan_shortlist(session, scoring, PIXELS, 1.0)
             assert not scorings.ranks_by(session, scoring, "mutual_information")  # planned only
             nested.rollback()
-        assert plan_contested(session, scoring, 1.0) == set(hundred[:80])
+        assert plan_shortlist(session, scoring, 1.0) == set(hundred[:80])
         assert scorings.ranks_by(session, scoring, "mutual_information")
 
 
@@ -353,9 +349,9 @@ def test_progress_counts_the_work_of_both_stages(catalog: Catalog, hundred: list
     with catalog.database.write() as session:
         scoring = session.get_one(Scoring, 1)
         assert scorings.progress(session, scoring) == scorings.Progress(0.0, 100, None)
-        do_survey(session, alike(rising(hundred)))
+        screen(session, alike(rising(hundred)))
         assert scorings.progress(session, scoring).done == pytest.approx(100 / (100 + 30 * 20))
-        sharding.plan_contested(session, scoring, PIXELS, 0.2)
+        sharding.plan_shortlist(session, scoring, PIXELS, 0.2)
         assert scorings.progress(session, scoring).done == pytest.approx(100 / (100 + 20 * 20))
         for shard in scorings.shards_of(session, scoring):
             scorings.mark_done(session, shard.id, 1.0)
@@ -367,20 +363,20 @@ def test_stages_are_one_work_unless_something_came_between(
     catalog: Catalog, hundred: list[int], pause: timedelta
 ) -> None:
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(hundred)))
+        scoring = screen(session, alike(rising(hundred)))
         scoring.completed_at, scoring.started_at = None, now() - pause - timedelta(seconds=10)
         began = scoring.started_at
         for shard in scorings.shards_of(session, scoring):
             shard.done_at = now() - pause
-        sharding.plan_contested(session, scoring, PIXELS, 0.2)
+        sharding.plan_shortlist(session, scoring, PIXELS, 0.2)
         scorings.enqueue_undone(session, scoring)
         assert (scoring.started_at == began) == (pause < timedelta(minutes=1))
 
 
 def test_work_on_a_complete_scoring_begins_anew(catalog: Catalog, hundred: list[int]) -> None:
     with catalog.database.write() as session:
-        scoring = do_survey(session, alike(rising(hundred)))
-        plan_contested(session, scoring)
+        scoring = screen(session, alike(rising(hundred)))
+        plan_shortlist(session, scoring)
         scorings.complete(session, scoring, {})
     completed = scoring.completed_at
     add_later(catalog)

@@ -105,12 +105,6 @@ def test_nonsense_is_refused(name: str, value: object) -> None:
         Settings(**{name: value})
 
 
-def test_a_default_strategy_that_needs_all_passes_asks_for_them() -> None:
-    with pytest.raises(SettingsError, match="set GLACIER_AL_MC_SHORTLIST_SHARE=1"):
-        Settings(round_strategy="mutual_information")
-    assert Settings(round_strategy="mutual_information", mc_shortlist_share=1).mc_shortlist_share == 1
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -151,7 +151,9 @@ def test_a_fine_tune_by_hand_needs_a_label(catalog: Catalog, proposals: list[Pro
 def test_a_run_without_labels_does_not_begin(catalog: Catalog, proposals: list[Proposal]) -> None:
     add_label(catalog, proposals[0], 1)
     with catalog.database.write() as session:
-        labels.withdraw_task(session, PROJECT_ID, 1)
+        withdrawn = labels.proposal_of_task(session, PROJECT_ID, 1)
+        assert withdrawn is not None
+        labels.delete_task(session, withdrawn, PROJECT_ID, 1)
         assert session.get_one(Patch, proposals[0].patch_id).state.value == "unlabelled"
     with pytest.raises(ConflictError, match="every one has been withdrawn"), catalog.database.write() as session:
         training.begin_run(session, RunTrigger.MANUAL)

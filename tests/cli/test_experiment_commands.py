@@ -83,7 +83,7 @@ def test_an_experiment_leaves_tables_a_figure_and_a_run_and_is_known_from_then_o
     assert f"MLflow run in sqlite:///{var_dir}/experiments/mlflow.sqlite (see it with `mlflow ui" in first.output
 
     markdown = files[0].read_text()
-    assert "- Ground: everest, in windows of 64 px with glacier in at least a tenth; fishnet split." in markdown
+    assert "- Study area: everest, in windows of 64 px with glacier in at least a tenth; fishnet split." in markdown
     assert "- Networks: architecture default, depth 2, width 4, 2 steps, 1 seeds, " in markdown
     assert f"- {EVEREST_CAUTION}" in markdown
     with files[1].open(newline="") as file:
@@ -111,18 +111,18 @@ def test_other_choices_do_not_replace_the_results(var_dir: Path) -> None:
 
 
 @pytest.mark.slow
-def test_held_out_ground_is_told_third_by_third(var_dir: Path) -> None:
+def test_the_windows_of_each_held_out_third_are_reported(var_dir: Path) -> None:
     result = experiment("geography", "--example", "everest", *QUICK)
     assert result.exit_code == 0, result.output
     (markdown,) = (var_dir / "experiments" / "results").glob("everest-*/geography.md")
     text = markdown.read_text()
-    assert "at least a tenth; held-out ground." in text
+    assert "at least a tenth; held-out thirds." in text
     assert text.count("- Windows, third-") == 3
     assert len(list(markdown.parent.glob("geography-windows-third-*-everest.geojson"))) == 3
 
 
 @pytest.mark.slow
-def test_registered_scenes_are_the_ground(var_dir: Path, catalog: Catalog, tmp_path: Path, settings: Any) -> None:
+def test_registered_scenes_are_the_study_areas(var_dir: Path, catalog: Catalog, tmp_path: Path, settings: Any) -> None:
     """Two scenes that this installation knows; their windows are named after them."""
     for index, name in enumerate(("khumbu", "ngozumpa")):
         tiled(catalog, tmp_path / f"{name}.tif", offset_px=index * 200)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from catalog.database import Database
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.errors import StartError
-from cli.processes import summary, up
+from cli.processes import _check_classes, summary, up
+from services.class_scheme import store_scheme
+from tests.land_cover import SETTING
 from tests.real_services import free_port
 
 
@@ -75,3 +78,13 @@ def test_programs_of_a_killed_system_are_waited_for(tmp_path: Path, monkeypatch:
         with pytest.raises(StartError, match=r"still run after 0 s.*`fuser .*programs.lock`"):
             up(local_settings(tmp_path), said.append)
     assert said == ["Waiting for the end of an earlier system, whose `up` was killed"]
+
+
+def test_classes_that_contradict_those_of_the_installation_end_the_start(settings: Settings):
+    database = Database(settings.database_url)
+    with database.write() as session:
+        store_scheme(session, settings)
+    database.dispose()
+    _check_classes(settings)
+    with pytest.raises(StartError, match=r"found the classes other.*this installation was begun with background"):
+        _check_classes(settings.model_copy(update={"class_scheme": SETTING}))

@@ -43,7 +43,7 @@ from cli.report_pictures import (
     read_png,
 )
 from cli.round_record import RoundRecord
-from imagery.classes import BACKGROUND, CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.cog import float_map_writer
 from imagery.composites import encode_png
 from imagery.describe_scene import describe
@@ -52,14 +52,14 @@ from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
 from services import raster_keys
 from tests.imagery.forge import ForgedScene, forge_scene
-from workers.publish_round import UNTRAINED
+from workers.publication import UNTRAINED
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = 32
 
 
 def iou(mean: float) -> dict[str, float | None]:
-    return {"mean": mean, **{item.name: mean for item in CLASSES}}
+    return {"mean": mean, **{item.name: mean for item in GLACIER_SCHEME.classes}}
 
 
 def record(number: int, test_mean: float, *, champion: int, promoted: bool = True) -> RoundRecord:
@@ -102,12 +102,12 @@ def forged(catalog: Catalog, tmp_path: Path) -> dict[SceneRole, ForgedScene]:
         label_patch(session, store, scenes[SceneRole.POOL], number=1, place=(0, 32))
         label_patch(session, store, scenes[SceneRole.POOL], number=2, place=(64, 96))
     pool = scenes[SceneRole.POOL]
-    store.put(raster_keys.scored(1, 1, "classes"), mask_to_geotiff(pool.truth, pool.grid))
+    store.put(raster_keys.scored(1, 1, "classes"), mask_to_geotiff(pool.truth, pool.grid, GLACIER_SCHEME))
     with float_map_writer(tmp_path / "entropy.tif", pool.grid, "entropy (nats)") as write:
         write(0, np.full((100, 160), 0.5, dtype=np.float32))
     store.put_file(raster_keys.scored(1, 1, "entropy"), tmp_path / "entropy.tif")
     test = scenes[SceneRole.TEST]
-    store.put(raster_keys.truth(3), mask_to_geotiff(test.truth, test.grid))
+    store.put(raster_keys.truth(3), mask_to_geotiff(test.truth, test.grid, GLACIER_SCHEME))
     return scenes
 
 
@@ -150,7 +150,7 @@ def label_patch(session: Session, store: RasterStore, pool: ForgedScene, number:
     event = LabelEvent(dedupe_key=str(number), action="ANNOTATION_CREATED", origin="webhook", body=b"{}")
     session.add_all([proposal, event])
     session.flush()
-    mask = mask_to_geotiff(pool.truth[window.slices], pool.grid, window)
+    mask = mask_to_geotiff(pool.truth[window.slices], pool.grid, GLACIER_SCHEME, window)
     if not first:
         store.put(raster_keys.preannotation(proposal.uid, 1), mask)
     for name in proposal.views or {}:
@@ -295,13 +295,13 @@ def test_nothing_to_report_is_an_error(catalog: Catalog) -> None:
 
 
 def test_every_judged_pixel_is_in_exactly_one_agreement() -> None:
-    ground, clean, debris, unknown = (item.value for item in (BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN))
+    ground, clean, debris, unknown = (BACKGROUND, CLEAN_ICE.value, DEBRIS_COVERED_ICE.value, UNKNOWN)
     truth = np.array([[ground, clean, clean, ground, debris, unknown, clean]], dtype=np.uint8)
     predicted = np.array([[ground, clean, debris, clean, ground, clean, unknown]], dtype=np.uint8)
     parts = compare(predicted, truth)
     found = [[kind for kind in AGREEMENTS if parts[kind][0, i]] for i in range(7)]
     assert found == [[RIGHT_GROUND], [RIGHT_ICE], [CONFUSED], [INVENTED], [MISSED], [], []]
-    assert draw_agreement(parts)[0, 5].tolist() == list(UNKNOWN.rgb)
+    assert draw_agreement(parts)[0, 5].tolist() == list(GLACIER_SCHEME.unknown.rgb)
     assert draw_agreement(parts)[0, 3].tolist() == list(INVENTED.rgb)
 
 
@@ -311,8 +311,8 @@ def test_maps_of_different_shape_are_not_compared() -> None:
 
 
 def test_masks_take_the_colours_of_the_legend() -> None:
-    picture = draw_mask(np.array([[CLEAN_ICE.value, UNKNOWN.value]], dtype=np.uint8))
-    assert picture.tolist() == [[list(CLEAN_ICE.rgb), list(UNKNOWN.rgb)]]
+    picture = draw_mask(np.array([[CLEAN_ICE.value, UNKNOWN]], dtype=np.uint8))
+    assert picture.tolist() == [[list(CLEAN_ICE.rgb), list(GLACIER_SCHEME.unknown.rgb)]]
 
 
 def test_an_enlarged_picture_keeps_its_pixels_sharp() -> None:

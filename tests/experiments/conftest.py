@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments import pixels
+from experiments import pixel_trials
 from experiments.areas import StudyArea
 from experiments.study import Study
 from imagery.describe_scene import describe
 from imagery.synthetic import SyntheticScene, write_scene
-from tests.experiments.ground import opened
+from tests.experiments.study_areas import opened
 
 SEED = 2  # its 256 x 256 px fill all parts of all divisions with windows of 32 px
 
@@ -27,7 +27,7 @@ def area(scene: SyntheticScene) -> StudyArea:
 
 @pytest.fixture(scope="session")
 def visible_area(scene: SyntheticScene) -> StudyArea:
-    """The same ground as the Everest example shows it: four bands, no short-wave infrared, no elevation."""
+    """The same scene with the bands of the Everest example: four, no short-wave infrared, no elevation."""
     bands = [band for band in scene.bands if band.name in {"blue", "green", "red", "nir"}]
     return StudyArea("four bands", describe(bands), str(scene.truth), None)
 
@@ -36,7 +36,7 @@ def visible_area(scene: SyntheticScene) -> StudyArea:
 def few_pixels() -> Iterator[None]:
     """Fit classifiers of pixels to fewer of them, for time's sake."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pixels, "SAMPLED_PIXELS", 600)
+        patch.setattr(pixel_trials, "SAMPLED_PIXELS", 600)
         yield
 
 

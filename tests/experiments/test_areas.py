@@ -9,7 +9,7 @@ from catalog.records import JobKind, Scene, SceneRole, SceneState
 from experiments import areas
 from experiments.areas import EXAMPLES, Example, StudyArea, example_area, registered_areas
 from imagery import everest
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.maps import read_map
@@ -43,18 +43,18 @@ def test_the_role_of_a_scene_in_the_loop_does_not_matter(catalog: Catalog, tmp_p
     assert len(registered_areas(catalog, [])) == len(SceneRole)
 
 
-def test_trap_scenes_that_share_ground_are_refused(catalog: Catalog, tmp_path: Path) -> None:
+def test_trap_scenes_that_overlap_are_refused(catalog: Catalog, tmp_path: Path) -> None:
     """A window that trains a network in one scene would judge it in the other."""
     for name, offset_px in (("west", 0), ("east", 160), ("over-both", 159)):
         tiled(catalog, tmp_path / f"{name}.tif", offset_px=offset_px)
     assert len(registered_areas(catalog, ["west-pool", "east-pool"])) == 2  # side by side
-    with pytest.raises(ConflictError, match="found the scenes west-pool and over-both-pool, which share ground"):
+    with pytest.raises(ConflictError, match="found the scenes west-pool and over-both-pool, which overlap"):
         registered_areas(catalog, ["west-pool", "over-both-pool"])
-    with pytest.raises(ConflictError, match="name scenes that lie apart"):
+    with pytest.raises(ConflictError, match="name scenes that do not overlap"):
         registered_areas(catalog, [])
 
 
-def test_scenes_that_cannot_be_judged_by_are_left_out(catalog: Catalog, tmp_path: Path) -> None:
+def test_scenes_without_outlines_are_left_out(catalog: Catalog, tmp_path: Path) -> None:
     tiled(catalog, tmp_path / "good.tif")
     blank = register(catalog, forge_scene(tmp_path / "blank.tif", offset_px=200), outlines=False)
     tile_scene(work := work_of(catalog, JobKind.TILE_SCENE, str(blank)), blank)
@@ -74,7 +74,7 @@ def test_a_rejected_scene_is_left_out(catalog: Catalog, tmp_path: Path) -> None:
         registered_areas(catalog, [])
 
 
-def test_without_any_scene_it_is_said_what_to_do(catalog: Catalog) -> None:
+def test_without_any_scene_the_error_says_what_to_do(catalog: Catalog) -> None:
     with pytest.raises(ConflictError, match=r"register one with `glacier-al scene add --outlines`, or try `--example"):
         registered_areas(catalog, [])
     with pytest.raises(ConflictError, match="named khumbu; such scenes are: none"):
@@ -87,7 +87,7 @@ def test_the_everest_example_has_four_bands_and_all_classes(tmp_path: Path) -> N
     assert area.source.band_names == BAND_NAMES
     truth = truth_of(area)
     assert truth.shape == (655, 800)
-    assert set(np.unique(truth)) == {item.value for item in CLASSES}
+    assert set(np.unique(truth)) == {item.value for item in GLACIER_SCHEME.classes}
 
 
 def test_the_synthetic_example_has_all_channels_of_baraka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,13 +126,13 @@ def test_an_example_that_lost_a_file_is_made_again_the_same(
     np.testing.assert_array_equal(*truths)
 
 
-def test_examples_say_what_their_truth_is_worth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_have_a_caution_about_their_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(areas, "SYNTHETIC_SIDE_PX", 128)
     cautions = [example_area(name, tmp_path).caution for name in ("everest", "synthetic")]
     assert cautions == [areas.EVEREST_CAUTION, areas.SYNTHETIC_CAUTION]
 
 
-def test_without_the_wheel_of_everest_it_is_said_what_to_install(
+def test_without_the_wheel_of_everest_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(everest, "find_spec", lambda _: None)

@@ -12,7 +12,7 @@ from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.errors import SceneError
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
-from tests.experiments.ground import PATCH, covered, half_ice, paint, parts
+from tests.experiments.study_areas import PATCH, covered, half_ice, paint, parts
 
 
 def all_places(division: Division) -> list[Place]:

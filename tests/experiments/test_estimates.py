@@ -51,13 +51,13 @@ def test_windows_of_a_block_are_added_up() -> None:
     np.testing.assert_array_equal(counts[:, 0], [np.add(SURE, BLIND), CONFUSED])
 
 
-def test_windows_that_do_not_count_leave_no_empty_blocks() -> None:
+def test_blocks_without_a_counted_window_are_left_out() -> None:
     kept = np.array([False, True, True])
     counts = counts_of(trials([SURE, CONFUSED, BLIND]), np.array([0, 1, 1]), kept=kept)
     np.testing.assert_array_equal(counts[:, 0], [np.add(CONFUSED, BLIND)])
 
 
-def test_counts_are_of_the_part_asked_for() -> None:
+def test_counts_are_of_the_requested_part() -> None:
     counts = counts_of(trials([SURE, BLIND]), np.array([0, 1]), "training")
     np.testing.assert_array_equal(counts[:, 0], [BLIND, SURE])
 
@@ -120,7 +120,7 @@ def test_the_scores_of_he_by_hand() -> None:
 
 
 @pytest.mark.parametrize("measure", [CLEAN_IOU, DEBRIS_IOU])
-def test_a_binary_network_does_not_tell_kinds_of_ice(measure: str) -> None:
+def test_clean_and_debris_iou_are_undefined_for_a_binary_network(measure: str) -> None:
     binary, multiclass = of_seeds([BINARY]), of_seeds([SURE])
     assert estimate(binary, measure) is None
     assert difference(binary, multiclass, measure) is None
@@ -146,7 +146,7 @@ def test_the_difference_to_itself_is_nothing(measure: str) -> None:
     assert (found.value, found.spread, found.low, found.high) == (0.0, 0.0, 0.0, 0.0)
 
 
-def test_a_difference_is_of_seeds_of_equal_number() -> None:
+def test_a_difference_compares_equal_seeds() -> None:
     # Clean IoU: seed 0 gains 1 - 0.5, seed 1 gains 0.5 - 0: the seeds differ more than the gain does.
     counts, reference = of_seeds([SURE, SURE], [SURE, BLIND]), of_seeds([SURE, BLIND], [BLIND, BLIND])
     found = difference(counts, reference, CLEAN_IOU)
@@ -162,7 +162,7 @@ def test_windows_of_a_difference_are_drawn_together() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
 
 
-def test_what_has_no_seeds_is_compared_with_each_of_them() -> None:
+def test_a_single_seed_is_compared_with_each_seed() -> None:
     threshold = of_seeds([BINARY])
     networks = of_seeds([SURE], [BLIND], [SURE])
     found = difference(threshold, networks, GLACIER_IOU)

@@ -1,4 +1,4 @@
-"""The seven experiments on small ground: what their tables say, and what could not be asked of the ground."""
+"""The seven experiments on small study areas: their tables, and their notes on what the areas do not allow."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from experiments import baselines, debris_share, heads, published, saliency
 from experiments.areas import StudyArea
 from experiments.division import hold_out
 from experiments.estimates import BINARY_SCORES, CLEAN_IOU, DEBRIS_IOU, GLACIER_IOU, ICE_IOU, MEASURES, Estimate
-from experiments.findings import PUBLISHED, Findings, Row, Table, Value, figures_of, write
+from experiments.findings import PUBLISHED, Findings, Row, Table, Value, values_by_name, write
 from experiments.losses import LOSSES, REFERENCE
 from experiments.record import EXPERIMENT, record
 from experiments.study import DIVISION_SEED, Study
@@ -26,7 +26,7 @@ from imagery.maps import read_map
 from models.importance import FOREST_IMPORTANCE_LINE
 from models.ndsi import NDSI_THRESHOLDS
 from tests.catalog_fixtures import NOBODY
-from tests.experiments.ground import PATCH, SMALL, Told, half_ice, opened, paint
+from tests.experiments.study_areas import PATCH, SMALL, RecordedProgress, half_ice, opened, paint
 
 DEBRIS_THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.10)
 
@@ -80,7 +80,7 @@ def test_every_experiment_finds_numbers_and_can_be_written(found: Run, tmp_path:
     findings = found(name)
     assert findings.experiment == name
     assert isinstance(findings.figure, Figure)
-    figures = figures_of(findings)
+    figures = values_by_name(findings)
     assert any(math.isfinite(number) for number in figures.values())
     assert not any(PUBLISHED in key for key in figures)
     files = write(findings, tmp_path, [])
@@ -99,7 +99,7 @@ def test_every_figure_has_a_name_of_its_own_that_mlflow_takes(found: Run, tmp_pa
     client = MlflowClient(tracking_uri=url)
     runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     expected = {
-        name: sum(not math.isnan(number) for number in figures_of(found(name)).values()) for name in EXPERIMENTS
+        name: sum(not math.isnan(number) for number in values_by_name(found(name)).values()) for name in EXPERIMENTS
     }
     assert {run.info.run_name: len(run.data.metrics) for run in runs} == expected
 
@@ -114,7 +114,7 @@ def test_scores_lie_within_their_intervals(found: Run, name: str) -> None:
                     assert 0.0 <= trial.low <= trial.value <= trial.high <= 1.0
 
 
-def test_bands_and_elevation_and_indices_are_combined(found: Run) -> None:
+def test_bands_are_combined_with_elevation_and_with_indices(found: Run) -> None:
     (table,) = found("bands").tables
     sets = ("SWIR1, NIR, green", "true colour", "all bands")
     additions = ("", " + elevation, slope", " + indices", " + elevation, slope + indices")
@@ -126,7 +126,7 @@ def test_bands_and_elevation_and_indices_are_combined(found: Run) -> None:
     assert not any(line.startswith(("Not possible", "The areas have no")) for line in found("bands").notes)
 
 
-def test_the_features_of_the_forest_are_those_above_the_line_of_the_paper(found: Run, study: Study) -> None:
+def test_the_channels_of_the_forest_are_those_above_the_threshold_of_the_paper(found: Run, study: Study) -> None:
     forests = study.run([study.pixel_classifier("random_forest", seed) for seed in study.seeds])
     mean = {name: np.mean([forest["importance"][name] for forest in forests]) for name in study.channels}
     chosen = [name for name in study.channels if mean[name] > FOREST_IMPORTANCE_LINE]
@@ -134,7 +134,7 @@ def test_the_features_of_the_forest_are_those_above_the_line_of_the_paper(found:
     assert f"mean over the seeds): {', '.join(chosen)}." in found("bands").notes[1]
 
 
-def test_what_four_bands_cannot_answer_is_said(visible_found: Run) -> None:
+def test_notes_name_the_sets_that_four_bands_do_not_allow(visible_found: Run) -> None:
     findings = visible_found("bands")
     assert names(findings.tables[0]) == [
         "true colour",
@@ -144,7 +144,7 @@ def test_what_four_bands_cannot_answer_is_said(visible_found: Run) -> None:
         "random-forest features",
     ]
     assert "Not possible with the bands blue, green, red, nir: SWIR1, NIR, green." in findings.notes
-    assert "The areas have no elevation, so that it could not be tried." in findings.notes
+    assert "The areas have no elevation, so its effect could not be measured." in findings.notes
 
 
 def test_heads_are_compared_with_the_binary_one(found: Run) -> None:
@@ -200,7 +200,7 @@ def test_without_short_wave_infrared_there_is_no_snow_index(visible_found: Run) 
 
 def test_windows_are_counted_by_their_share_of_debris(found: Run, study: Study) -> None:
     (table,) = found("debris-share").tables
-    shares = [(mask == DEBRIS_COVERED_ICE.value).sum() / (mask != UNKNOWN.value).sum() for mask in study.masks("test")]
+    shares = [(mask == DEBRIS_COVERED_ICE.value).sum() / (mask != UNKNOWN).sum() for mask in study.masks("test")]
     assert names(table) == ["> 0%", "> 1%", "> 2%", "> 5%", "> 10%"]
     counted = [row.values["windows"] for row in table.rows]
     assert counted == [sum(share > threshold for share in shares) for threshold in DEBRIS_THRESHOLDS]
@@ -219,7 +219,7 @@ def test_scores_by_debris_share_are_means_over_the_seeds(found: Run, study: Stud
     assert value(table.rows[0].values["binary"]) == pytest.approx(expected)
 
 
-def test_each_third_is_judged_beside_the_ground_of_its_training(found: Run, area: StudyArea) -> None:
+def test_each_held_out_third_is_scored_beside_its_training_region(found: Run, area: StudyArea) -> None:
     (table,) = found("geography").tables
     assert names(table) == [
         f"third {number} held out: {part}" for number in (1, 2, 3) for part in ("training", "validation", "test")
@@ -229,7 +229,7 @@ def test_each_third_is_judged_beside_the_ground_of_its_training(found: Run, area
     for row, of_part in zip(table.rows, places, strict=True):
         assert row.values["windows"] == len(of_part)
         truth = np.stack([read_map(area.truth, place.window) for place in of_part])
-        judged = truth[truth != UNKNOWN.value]  # the bands of this scene have data wherever the truth is known
+        judged = truth[truth != UNKNOWN]  # the bands of this scene have data wherever the truth is known
         assert row.values["share of clean ice"] == pytest.approx((judged == CLEAN_ICE.value).mean(), abs=0.02)
         assert row.values["share of debris"] == pytest.approx((judged == DEBRIS_COVERED_ICE.value).mean(), abs=0.02)
 
@@ -280,7 +280,7 @@ def test_trap_what_is_undefined_for_a_seed_is_undefined_over_the_seeds() -> None
     assert (math.isnan(found.value), math.isnan(found.spread)) == (True, True)
 
 
-def test_trap_ground_without_debris_has_no_subset_of_debris(tmp_path: Path) -> None:
+def test_trap_an_area_without_debris_has_no_subset_of_debris(tmp_path: Path) -> None:
     truth = half_ice(160, 128)
     truth[truth == DEBRIS_COVERED_ICE.value] = 0
     with opened([paint(tmp_path, truth)], tmp_path / "trials", replace(SMALL, split="random", steps=1)) as study:
@@ -295,12 +295,12 @@ def test_trap_ground_without_debris_has_no_subset_of_debris(tmp_path: Path) -> N
 
 
 def test_experiments_share_their_networks(visible_area: StudyArea, trials: Path) -> None:
-    told = Told()
-    with opened([visible_area], trials, replace(SMALL, seeds=1, steps=1), told) as study:
+    progress = RecordedProgress()
+    with opened([visible_area], trials, replace(SMALL, seeds=1, steps=1), progress) as study:
         heads.run(study)
-        assert told.computed == ["binary, seed 0", "multiclass, seed 0", "two binaries, seed 0"]
+        assert progress.computed == ["binary, seed 0", "multiclass, seed 0", "two binaries, seed 0"]
         debris_share.run(study)
-    assert len(told.computed) == 3  # the same two networks, known by now
+    assert len(progress.computed) == 3  # the same two networks, known by now
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_published_figures_are_of_rows_and_measures_that_there_are(
     assert all(0.0 < number < 1.0 for of_row in figures.values() for number in of_row.values())
 
 
-def test_published_figures_of_the_other_tables_are_complete() -> None:
+def test_published_values_by_name_the_other_tables_are_complete() -> None:
     assert tuple(published.DEBRIS_SHARE) == DEBRIS_THRESHOLDS
     assert tuple(published.NDSI_SWEEP) == NDSI_THRESHOLDS
     assert published.NDSI_SWEEP[0.1] == published.BASELINES["NDSI threshold"]

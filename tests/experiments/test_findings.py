@@ -11,8 +11,8 @@ from PIL import Image
 from experiments.division import divide
 from experiments.estimates import CLEAN_IOU, GLACIER_IOU, ICE_IOU, Estimate
 from experiments.figures import CurvePanel, bars, lines
-from experiments.findings import DASH, PUBLISHED, Findings, Row, Table, Value, figures_of, score_table, write
-from tests.experiments.ground import PATCH, half_ice, paint
+from experiments.findings import DASH, PUBLISHED, Findings, Row, Table, Value, score_table, values_by_name, write
+from tests.experiments.study_areas import PATCH, half_ice, paint
 
 NAN = float("nan")
 DPI = 130
@@ -51,7 +51,7 @@ def test_columns_come_in_the_order_of_first_use_published_ones_last() -> None:
     assert TABLE.columns == (CLEAN_IOU, "windows", "gain", "kind", f"{PUBLISHED}{CLEAN_IOU}")
 
 
-def test_markdown_says_value_spread_and_interval(tmp_path: Path) -> None:
+def test_markdown_shows_value_spread_and_interval(tmp_path: Path) -> None:
     markdown, _, _ = write(found(), tmp_path, ["A condition."])
     first, second, third, _ = markdown_tables(markdown.read_text())[0]
     assert first == {
@@ -66,7 +66,7 @@ def test_markdown_says_value_spread_and_interval(tmp_path: Path) -> None:
     assert (third[CLEAN_IOU], third["gain"], third["windows"]) == (DASH, "-0.062", "0")
 
 
-def test_trap_what_is_undefined_or_not_known_is_a_dash_never_0(tmp_path: Path) -> None:
+def test_trap_undefined_and_unknown_values_are_a_dash_never_0(tmp_path: Path) -> None:
     markdown, _, _ = write(found(), tmp_path, [])
     _, second, third, fourth = markdown_tables(markdown.read_text())[0]
     assert (fourth[CLEAN_IOU], fourth["gain"], fourth["windows"]) == (DASH, DASH, DASH)
@@ -110,8 +110,8 @@ def as_text(record: dict[str, str]) -> str:
     return f"{float(value):.3f}{plus} [{float(low):.3f}, {float(high):.3f}]"
 
 
-def test_figures_are_all_numbers_but_the_published_ones() -> None:
-    figures = figures_of(found())
+def test_values_by_name_are_all_numbers_except_published_ones() -> None:
+    figures = values_by_name(found())
     assert {name: value for name, value in figures.items() if not math.isnan(value)} == {
         f"Scores/first/{CLEAN_IOU}": 0.5,
         "Scores/first/windows": 12.0,
@@ -124,14 +124,14 @@ def test_figures_are_all_numbers_but_the_published_ones() -> None:
 
 
 @pytest.mark.parametrize("below", [None, CurvePanel("Weights", "step", {"a": ("#38bdf8", [1, 2], [0.5, 0.6])})])
-def test_the_picture_of_bars_can_be_seen(tmp_path: Path, below: CurvePanel | None) -> None:
+def test_the_plot_of_bars_can_be_seen(tmp_path: Path, below: CurvePanel | None) -> None:
     figure = bars(TABLE, [CLEAN_IOU, "gain"], below)
     _, _, picture = write(Findings("trial", "?", (TABLE,), (), figure, {}), tmp_path, [])
     # Two panels of 2.6 inches beside the names; four rows, and the curves beneath.
     check_picture(picture, 3.2 + 2 * 2.6, 1.1 + 4 * 0.3 + (0 if below is None else 3.0))
 
 
-def test_the_picture_of_lines_can_be_seen_where_subsets_are_empty(tmp_path: Path) -> None:
+def test_the_plot_of_lines_can_be_seen_with_empty_subsets(tmp_path: Path) -> None:
     curves: dict[str, tuple[str, list[Value]]] = {
         "binary": ("#0f4c75", [Estimate(0.5, NAN, 0.4, 0.6), Estimate(NAN, NAN, NAN, NAN)]),
         "multiclass": ("#f97316", [Estimate(0.6, NAN, 0.5, 0.7), Estimate(0.7, NAN, 0.6, 0.8)]),
@@ -159,7 +159,7 @@ def test_files_are_replaced(tmp_path: Path) -> None:
     assert len(list(folder.iterdir())) == 3
 
 
-def test_windows_are_written_beside_by_division_and_area(tmp_path: Path) -> None:
+def test_windows_are_written_by_division_and_area(tmp_path: Path) -> None:
     areas = [paint(tmp_path, half_ice(160, 128), name) for name in ("khumbu", "ngozumpa")]
     division = divide(areas, "random", PATCH, 0)
     one = Findings("heads", "?", (TABLE,), (), bars(TABLE, [CLEAN_IOU]), {"": division})

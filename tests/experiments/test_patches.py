@@ -12,7 +12,7 @@ from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
-from tests.experiments.ground import half_ice, paint
+from tests.experiments.study_areas import half_ice, paint
 from tests.imagery.forge import BAND_NAMES
 
 WINDOWS = [Window(0, 0, 32, 32), Window(96, 160, 32, 32), Window(224, 224, 32, 32)]
@@ -34,26 +34,26 @@ def test_pixels_are_those_of_the_scene(area: StudyArea) -> None:
             np.testing.assert_array_equal(raw, scene.read(area.source.channel_names, window))
 
 
-def test_the_truth_is_that_of_the_map_where_there_is_data(area: StudyArea) -> None:
+def test_the_truth_is_that_of_the_map_where_bands_have_data(area: StudyArea) -> None:
     with PatchReader([area]) as reader, SceneReader(area.source) as scene:
         for window in WINDOWS:
             _, mask = reader.patch(Place(area, window))
-            expected = np.where(scene.valid_mask(window), read_map(area.truth, window), UNKNOWN.value)
+            expected = np.where(scene.valid_mask(window), read_map(area.truth, window), UNKNOWN)
             np.testing.assert_array_equal(mask, expected)
 
 
 @pytest.mark.parametrize("channels", [["red"], ["nir"], ["nir", "red"]])
-def test_which_pixels_are_judged_does_not_depend_on_the_channels(tmp_path: Path, channels: list[str]) -> None:
+def test_the_judged_pixels_do_not_depend_on_the_channels(tmp_path: Path, channels: list[str]) -> None:
     area = gap(tmp_path)
     expected = half_ice(32, 32)
-    expected[5:7] = UNKNOWN.value
+    expected[5:7] = UNKNOWN
     with PatchReader([area]) as reader:
         ((raw, mask),) = PatchSet(reader, [Place(area, WINDOWS[0])], channels).arrays()
     np.testing.assert_array_equal(mask, expected)
     assert np.isnan(raw[:, 5:7]).any() == ("nir" in channels)
 
 
-def test_channels_come_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_channels_have_the_requested_order(tmp_path: Path) -> None:
     area = gap(tmp_path)
     with PatchReader([area]) as reader:
         (tensor, _) = PatchSet(reader, [Place(area, WINDOWS[0])], ["blue", "red"])[0]
@@ -62,7 +62,7 @@ def test_channels_come_in_the_order_asked_for(tmp_path: Path) -> None:
     assert tensor.shape == (2, 32, 32)
 
 
-def test_one_by_one_as_arrays_and_in_batches_they_are_the_same(area: StudyArea) -> None:
+def test_items_arrays_and_batches_are_equal(area: StudyArea) -> None:
     places = [Place(area, window) for window in WINDOWS]
     with PatchReader([area]) as reader:
         patch_set = PatchSet(reader, places, ["nir", "slope"])
@@ -78,7 +78,7 @@ def test_one_by_one_as_arrays_and_in_batches_they_are_the_same(area: StudyArea) 
             assert (tensor.dtype, target.dtype) == (torch.float32, torch.uint8)
 
 
-def test_batches_hold_no_more_than_memory_likes(tmp_path: Path) -> None:
+def test_batches_are_limited_by_memory(tmp_path: Path) -> None:
     area = paint(tmp_path, half_ice(32 * 10, 32 * 7))
     places = [Place(area, Window(row, col, 32, 32)) for row in range(0, 320, 32) for col in range(0, 224, 32)]
     with PatchReader([area]) as reader:
@@ -86,7 +86,7 @@ def test_batches_hold_no_more_than_memory_likes(tmp_path: Path) -> None:
     assert sizes == [64, 6]
 
 
-def test_the_limit_of_what_is_kept_changes_nothing(area: StudyArea, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_limit_does_not_change_the_values(area: StudyArea, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place(area, WINDOWS[1])
     with PatchReader([area]) as keeping:
         kept = keeping.patch(place)

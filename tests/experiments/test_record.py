@@ -9,7 +9,7 @@ import pytest
 from catalog.settings import Settings
 from experiments.estimates import Estimate
 from experiments.figures import bars
-from experiments.findings import Findings, Row, Table, figures_of, write
+from experiments.findings import Findings, Row, Table, values_by_name, write
 from experiments.record import EXPERIMENT, record
 from tests.catalog_fixtures import NOBODY
 
@@ -58,7 +58,7 @@ def check_last_run(url: str, runs: int) -> None:
         "IoU by loss/combined_ α _ 0.1/clean ice IoU": 0.5,
         "IoU by loss/_ 10_/windows": 3.0,
     }
-    assert len(run.data.metrics) == sum(not math.isnan(value) for value in figures_of(findings()).values())
+    assert len(run.data.metrics) == sum(not math.isnan(value) for value in values_by_name(findings()).values())
     files = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert files == {"losses.md", "losses.csv", "losses.png"}
 

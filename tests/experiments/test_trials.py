@@ -10,14 +10,14 @@ import pytest
 from experiments import trials as trials_module
 from experiments.areas import StudyArea
 from experiments.division import Division, divide
-from experiments.explained import ExplanationTrial
-from experiments.ground import Ground
-from experiments.networks import NetworkTrial
-from experiments.pixels import NdsiTrial, PixelClassifierTrial
+from experiments.explanation_trial import ExplanationTrial
+from experiments.network_trial import NetworkTrial
+from experiments.pixel_trials import NdsiTrial, PixelClassifierTrial
 from experiments.study import Study
+from experiments.study_data import StudyData
 from experiments.trials import OnStep, Trial, TrialStore
 from models.presets import PRESETS
-from tests.experiments.ground import SMALL, Told, ground_of, half_ice, opened, paint
+from tests.experiments.study_areas import SMALL, RecordedProgress, data_of, half_ice, opened, paint
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Sum:
     name: str = "sum"
     interrupted: bool = False
 
-    def describe(self, ground: Ground) -> dict[str, Any]:
+    def describe(self, data: StudyData) -> dict[str, Any]:
         return {"kind": "sum", "number": self.number}
 
-    def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
+    def run(self, data: StudyData, on_step: OnStep) -> dict[str, Any]:
         if self.interrupted:
             raise KeyboardInterrupt
         self.log.append(self.number)
@@ -42,13 +42,13 @@ class Sum:
 
 @pytest.fixture
 def store(trials: Path, study: Study) -> TrialStore:
-    return TrialStore(trials, ground_of(study))
+    return TrialStore(trials, data_of(study))
 
 
 def test_a_result_is_found_again_as_json_has_it(trials: Path, store: TrialStore, study: Study) -> None:
     assert store.find(Sum(3)) is None
     store.keep(Sum(3), {"pair": (3, 6)})
-    again = TrialStore(trials, ground_of(study))
+    again = TrialStore(trials, data_of(study))
     assert again.find(Sum(3)) == {"pair": [3, 6]}
     assert again.find(Sum(4)) is None
 
@@ -72,16 +72,16 @@ def test_results_of_another_format_are_not_found(store: TrialStore, monkeypatch:
     assert store.find(Sum(3)) is None
 
 
-def test_a_study_that_is_interrupted_goes_on_where_it_stopped(area: StudyArea, trials: Path) -> None:
+def test_an_interrupted_study_resumes(area: StudyArea, trials: Path) -> None:
     log: list[int] = []
     with opened([area], trials) as study, pytest.raises(KeyboardInterrupt):
         study.run([Sum(1, log), Sum(2, log), Sum(3, log, interrupted=True), Sum(4, log)])
     assert log == [1, 2]
-    told = Told()
-    with opened([area], trials, told=told) as again:
+    progress = RecordedProgress()
+    with opened([area], trials, progress=progress) as again:
         results = again.run([Sum(number, log) for number in (1, 2, 3, 4)])
     assert log == [1, 2, 3, 4]
-    assert [known for _, known in told.ended] == [True, True, False, False]
+    assert [known for _, known in progress.ended] == [True, True, False, False]
     assert [result["pair"] for result in results] == [[1, 2], [2, 4], [3, 6], [4, 8]]  # lists, computed or known
 
 
@@ -99,7 +99,7 @@ def network(study: Study) -> NetworkTrial:
 
 def description(study: Study, trial: Trial) -> str:
     """A description as the store knows it."""
-    return json.dumps(trial.describe(ground_of(study)), sort_keys=True)
+    return json.dumps(trial.describe(data_of(study)), sort_keys=True)
 
 
 CHANGES: dict[str, Callable[[NetworkTrial, Division], NetworkTrial]] = {
@@ -115,12 +115,12 @@ CHANGES: dict[str, Callable[[NetworkTrial, Division], NetworkTrial]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_the_result_depends_on_makes_another_trial(study: Study, network: NetworkTrial, change: str) -> None:
+def test_every_input_of_the_result_changes_the_trial(study: Study, network: NetworkTrial, change: str) -> None:
     other = Division(study.division.training[1:], study.division.validation, study.division.test)
     assert description(study, CHANGES[change](network, other)) != description(study, network)
 
 
-def test_the_name_does_not_make_another_trial(study: Study, network: NetworkTrial) -> None:
+def test_the_name_does_not_change_the_trial(study: Study, network: NetworkTrial) -> None:
     assert description(study, replace(network, name="another name")) == description(study, network)
 
 
@@ -135,7 +135,7 @@ def test_trials_of_different_kinds_are_different(study: Study, network: NetworkT
     assert len({description(study, trial) for trial in kinds}) == len(kinds)
 
 
-def test_experiments_ask_for_the_very_same_network(study: Study) -> None:
+def test_experiments_share_the_default_network(study: Study) -> None:
     """All channels, in any order, the multiclass head and the loss of the architecture may be named or left out."""
     assert SMALL.architecture == "default"
     loss, left_out = PRESETS["default"].training.loss, study.network("left out", 0)
@@ -145,10 +145,10 @@ def test_experiments_ask_for_the_very_same_network(study: Study) -> None:
 
 def identity(area: StudyArea, folder: Path, seed: int = 0) -> dict[str, str]:
     with opened([area], folder) as study:
-        return ground_of(study).identity(divide([area], "random", 32, seed))
+        return data_of(study).identity(divide([area], "random", 32, seed))
 
 
-def test_the_ground_is_the_same_wherever_its_files_lie(trials: Path, tmp_path: Path) -> None:
+def test_the_identity_does_not_depend_on_the_paths_of_files(trials: Path, tmp_path: Path) -> None:
     areas = []
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
@@ -160,7 +160,7 @@ def test_the_ground_is_the_same_wherever_its_files_lie(trials: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("changed", ["truth", "pixels"])
-def test_a_single_pixel_makes_another_ground(trials: Path, tmp_path: Path, changed: str) -> None:
+def test_a_single_pixel_changes_the_identity(trials: Path, tmp_path: Path, changed: str) -> None:
     truth, bands = half_ice(160, 128), np.full((4, 160, 128), 50.0)
     before = identity(paint(tmp_path, truth, bands=bands), trials)
     if changed == "truth":

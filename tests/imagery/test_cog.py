@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from imagery.classes import DEBRIS_COVERED_ICE
+from imagery.classes import DEBRIS_COVERED_ICE, GLACIER_SCHEME
 from imagery.cog import class_map_to_cog, float_map_writer
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
@@ -24,7 +24,7 @@ def _class_map() -> np.ndarray:
 
 def test_a_class_map_is_a_valid_cog_with_legend_nodata_and_place(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    path.write_bytes(class_map_to_cog(_class_map(), GRID))
+    path.write_bytes(class_map_to_cog(_class_map(), GRID, GLACIER_SCHEME))
     with rasterio.open(path) as dataset:
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert dataset.block_shapes == [(512, 512)]
@@ -38,7 +38,7 @@ def test_a_class_map_is_a_valid_cog_with_legend_nodata_and_place(tmp_path: Path)
 
 def test_overviews_show_classes_that_are_there_never_averages(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    path.write_bytes(class_map_to_cog(_class_map(), GRID))
+    path.write_bytes(class_map_to_cog(_class_map(), GRID, GLACIER_SCHEME))
     with rasterio.open(path, overview_level=0) as overview:
         half = overview.read(1)
     assert half.shape == (350, 550)
@@ -64,7 +64,7 @@ def test_a_float_map_survives_with_nan_description_and_place(tmp_path: Path) -> 
 
 def test_maps_that_do_not_fit_are_refused() -> None:
     with pytest.raises(OutlineError, match=r"found the values \[3\]"):
-        class_map_to_cog(np.full((700, 1100), 3, dtype=np.uint8), GRID)
+        class_map_to_cog(np.full((700, 1100), 3, dtype=np.uint8), GRID, GLACIER_SCHEME)
 
 
 @pytest.mark.parametrize(

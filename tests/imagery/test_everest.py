@@ -8,7 +8,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from imagery import everest
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import footprints_overlap
@@ -24,7 +24,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> everest.EverestScene:
 
 def shares_of(truth: NDArray[np.uint8]) -> list[float]:
     """Of background, clean ice and debris-covered ice; no pixel of this truth is unknown."""
-    return [float((truth == entry.value).mean()) for entry in CLASSES]
+    return [float((truth == entry.value).mean()) for entry in GLACIER_SCHEME.classes]
 
 
 def test_the_bands_make_the_scene_that_is_described(scene: everest.EverestScene) -> None:
@@ -57,18 +57,18 @@ def test_regions_share_no_ground_and_cover_the_scene(scene: everest.EverestScene
 
 def test_every_region_holds_every_class(scene: everest.EverestScene) -> None:
     for role, window in scene.regions.items():
-        shares = shares_of(rasterize_outlines(scene.outlines, describe(scene.bands).grid, window))
+        shares = shares_of(rasterize_outlines(scene.outlines, describe(scene.bands).grid, GLACIER_SCHEME, window))
         assert min(shares) > 0.05, (role, shares)
 
 
 def test_the_truth_is_rgi_split_by_the_stated_rule(scene: everest.EverestScene) -> None:
-    truth = rasterize_outlines(scene.outlines, describe(scene.bands).grid)
+    truth = rasterize_outlines(scene.outlines, describe(scene.bands).grid, GLACIER_SCHEME)
     assert shares_of(truth) == pytest.approx([0.46, 0.44, 0.10], abs=0.01)
 
 
 def test_the_truth_file_gives_back_the_mask_it_was_made_from_pixel_by_pixel(scene: everest.EverestScene) -> None:
     mask, grid = everest._truth_mask(scene.bands)
-    np.testing.assert_array_equal(rasterize_outlines(scene.outlines, grid), mask)
+    np.testing.assert_array_equal(rasterize_outlines(scene.outlines, grid, GLACIER_SCHEME), mask)
 
 
 def test_the_truth_file_is_in_the_scenes_crs_and_preparing_twice_adds_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import shapely
 from pyproj import Geod
 
+from imagery.classes import GLACIER_SCHEME
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.outline_table import TerrainStrip, tabulate
@@ -40,12 +41,12 @@ def test_area_is_on_the_ellipsoid(latitude: float) -> None:
     mask = np.ones((120, 120), dtype=np.uint8)
     mask[45:75, 45:75] = 0
     expected = _zone_km2(latitude, latitude + 1, 1) - _zone_km2(latitude + 0.375, latitude + 0.625, 0.25)
-    assert tabulate(mask, grid).fields["area_km2"].tolist() == pytest.approx([expected], rel=1e-5)
+    assert tabulate(mask, grid, GLACIER_SCHEME.names).fields["area_km2"].tolist() == pytest.approx([expected], rel=1e-5)
 
 
 def test_attributes_are_named_as_in_rgi_and_short_enough_for_shapefiles() -> None:
     terrain = [TerrainStrip(0, np.zeros((6, 8)), np.zeros((6, 8)))]
-    fields = tabulate(TWO, GRID, terrain=terrain, src_date=date(2000, 10, 30)).fields
+    fields = tabulate(TWO, GRID, GLACIER_SCHEME.names, terrain=terrain, src_date=date(2000, 10, 30)).fields
     assert list(fields) == [
         *("outline_id", "class", "area_km2", "cenlon", "cenlat", "src_date"),
         *("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg"),
@@ -59,7 +60,7 @@ def test_attributes_are_named_as_in_rgi_and_short_enough_for_shapefiles() -> Non
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    fields = tabulate(TWO, GRID).fields
+    fields = tabulate(TWO, GRID, GLACIER_SCHEME.names).fields
     assert not {"src_date", "zmin_m", "slope_deg"} & set(fields)
 
 
@@ -72,7 +73,7 @@ def test_relief_is_of_the_pixels_inside_and_nan_where_unknown_however_it_comes_i
     slope[0:2, 0:2] = [[10, 20], [30, 40]]
     slope[3:6, 3:8] = 5
     strips = (TerrainStrip(row, elevation[row : row + rows], slope[row : row + rows]) for row in range(0, 6, rows))
-    fields = tabulate(TWO, GRID, terrain=strips).fields
+    fields = tabulate(TWO, GRID, GLACIER_SCHEME.names, terrain=strips).fields
     found = {name: fields[name][0] for name in ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")}
     assert found == {"zmin_m": 5000, "zmed_m": 5100, "zmean_m": 5100, "zmax_m": 5200, "slope_deg": 25}
     assert np.isnan([fields[name][1] for name in ("zmin_m", "zmed_m", "zmean_m", "zmax_m")]).all()
@@ -84,18 +85,18 @@ def test_relief_of_another_size_is_refused() -> None:
         return TerrainStrip(row, np.zeros((height, width)), np.zeros((height, width)))
 
     with pytest.raises(SceneError, match=r"found relief of shape \(6, 7\) from row 0; expected strips"):
-        tabulate(TWO, GRID, terrain=[strip(0, 6, 7)])
+        tabulate(TWO, GRID, GLACIER_SCHEME.names, terrain=[strip(0, 6, 7)])
     with pytest.raises(SceneError, match=r"from row 4; expected .* the next from row 3"):
-        tabulate(TWO, GRID, terrain=[strip(0, 3), strip(4, 2)])
+        tabulate(TWO, GRID, GLACIER_SCHEME.names, terrain=[strip(0, 3), strip(4, 2)])
     with pytest.raises(SceneError, match="found relief of 3 rows; expected that of all 6"):
-        tabulate(TWO, GRID, terrain=[strip(0, 3)])
+        tabulate(TWO, GRID, GLACIER_SCHEME.names, terrain=[strip(0, 3)])
 
 
 def test_the_centre_lies_inside_even_a_horseshoe() -> None:
     horseshoe = np.zeros((6, 8), dtype=np.uint8)
     horseshoe[:, 1:7] = 1
     horseshoe[1:, 2:6] = 0
-    table = tabulate(horseshoe, GRID)
+    table = tabulate(horseshoe, GRID, GLACIER_SCHEME.names)
     centre = shapely.points(table.fields["cenlon"], table.fields["cenlat"])
     assert shapely.contains(table.wgs84, centre).tolist() == [True]
     assert not shapely.contains(table.wgs84, shapely.centroid(table.wgs84)).any()
@@ -105,7 +106,10 @@ def test_the_error_of_smoothing_is_stated_with_every_outline() -> None:
     rows, cols = np.indices((60, 60))
     mask = (np.hypot(rows - 30, cols - 30) < 20).astype(np.uint8)
     grid = Grid(UTM_45N, GRID.transform, width=60, height=60)
-    exact, smooth = tabulate(mask, grid).fields, tabulate(mask, grid, smoothing_px=1.0).fields
+    exact, smooth = (
+        tabulate(mask, grid, GLACIER_SCHEME.names).fields,
+        tabulate(mask, grid, GLACIER_SCHEME.names, smoothing_px=1.0).fields,
+    )
     assert [exact[name].tolist() for name in ("smooth_px", "px_changed", "area_diff")] == [[0], [0], [0]]
     assert smooth["smooth_px"].tolist() == [1]
     assert 0 < smooth["px_changed"][0] < 0.05

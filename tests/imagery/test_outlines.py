@@ -10,6 +10,7 @@ import shapely
 from rasterio.warp import transform as warp
 from shapely.geometry import shape
 
+from imagery.classes import GLACIER_SCHEME
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines
@@ -27,7 +28,7 @@ RING[0, 0] = 255
 
 
 def test_geojson_is_wgs84_counter_clockwise_with_class_and_ellipsoidal_area() -> None:
-    collection = json.loads(write_outlines_geojson(tabulate(RING, GRID)))
+    collection = json.loads(write_outlines_geojson(tabulate(RING, GRID, GLACIER_SCHEME.names)))
     assert set(collection) == {"type", "features"}
     clean, debris = sorted(collection["features"], key=lambda feature: feature["properties"]["class"])
     assert clean["properties"]["class"] == "clean ice"
@@ -45,11 +46,13 @@ def test_geojson_is_wgs84_counter_clockwise_with_class_and_ellipsoidal_area() ->
 def _write(directory: Path, ending: str, mask: np.ndarray, grid: Grid) -> Path:
     path = directory / f"outlines.{ending}"
     if ending == "geojson":
-        path.write_bytes(write_outlines_geojson(tabulate(mask, grid)))
+        path.write_bytes(write_outlines_geojson(tabulate(mask, grid, GLACIER_SCHEME.names)))
     elif ending == "gpkg":
-        path.write_bytes(write_outlines_gpkg(tabulate(mask, grid)))
+        path.write_bytes(write_outlines_gpkg(tabulate(mask, grid, GLACIER_SCHEME.names), "glacier_outlines"))
     else:
-        with ZipFile(BytesIO(write_outlines_shapefile(tabulate(mask, grid)))) as archive:
+        with ZipFile(
+            BytesIO(write_outlines_shapefile(tabulate(mask, grid, GLACIER_SCHEME.names), "glacier_outlines"))
+        ) as archive:
             archive.extractall(directory)
         path = directory / "glacier_outlines.shp"
     return path
@@ -57,7 +60,7 @@ def _write(directory: Path, ending: str, mask: np.ndarray, grid: Grid) -> Path:
 
 def _burn_again(path: Path, grid: Grid) -> np.ndarray:
     return rasterize_outlines(
-        [OutlineLayer(str(path), None, name) for name in ("clean ice", "debris-covered ice")], grid
+        [OutlineLayer(str(path), None, name) for name in ("clean ice", "debris-covered ice")], grid, GLACIER_SCHEME
     )
 
 
@@ -86,13 +89,15 @@ def test_files_of_random_masks_burnt_again_are_exact_in_any_crs(
 
 
 def test_geojson_is_rounded_to_a_ten_millionth_of_a_degree() -> None:
-    collection = json.loads(write_outlines_geojson(tabulate(RING, GRID)))
+    collection = json.loads(write_outlines_geojson(tabulate(RING, GRID, GLACIER_SCHEME.names)))
     points = shapely.get_coordinates([shape(feature["geometry"]) for feature in collection["features"]])
     np.testing.assert_array_equal(points, points.round(7))
 
 
 def test_a_shapefile_brings_its_crs_and_its_encoding(tmp_path: Path) -> None:
-    with ZipFile(BytesIO(write_outlines_shapefile(tabulate(RING, GRID)))) as archive:
+    with ZipFile(
+        BytesIO(write_outlines_shapefile(tabulate(RING, GRID, GLACIER_SCHEME.names), "glacier_outlines"))
+    ) as archive:
         assert archive.namelist() == [f"glacier_outlines.{ending}" for ending in ("cpg", "dbf", "prj", "shp", "shx")]
         assert archive.read("glacier_outlines.cpg") == b"UTF-8"
         archive.extractall(tmp_path)
@@ -105,16 +110,20 @@ def test_a_shapefile_brings_its_crs_and_its_encoding(tmp_path: Path) -> None:
 
 def test_unknown_relief_is_null_in_every_file(tmp_path: Path) -> None:
     unknown = [TerrainStrip(0, np.full((30, 40), np.nan), np.full((30, 40), 10.0))]
-    features = json.loads(write_outlines_geojson(tabulate(RING, GRID, terrain=unknown)))["features"]
+    features = json.loads(write_outlines_geojson(tabulate(RING, GRID, GLACIER_SCHEME.names, terrain=unknown)))[
+        "features"
+    ]
     assert [(item["properties"]["zmed_m"], item["properties"]["slope_deg"]) for item in features] == [(None, 10)] * 2
     path = tmp_path / "a.gpkg"
-    path.write_bytes(write_outlines_gpkg(tabulate(RING, GRID, terrain=unknown)))
+    path.write_bytes(
+        write_outlines_gpkg(tabulate(RING, GRID, GLACIER_SCHEME.names, terrain=unknown), "glacier_outlines")
+    )
     assert pyogrio.raw.read(path, where="zmed_m IS NULL", columns=[])[2].size == 2
 
 
 def test_geopackage_is_in_the_scenes_crs_with_the_same_areas(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
-    path.write_bytes(write_outlines_gpkg(tabulate(RING, GRID)))
+    path.write_bytes(write_outlines_gpkg(tabulate(RING, GRID, GLACIER_SCHEME.names), "glacier_outlines"))
     meta, _, wkb, columns = pyogrio.raw.read(path, layer="glacier_outlines")
     fields = dict(zip(meta["fields"], columns, strict=True))
     assert meta["crs"] == UTM_45N
@@ -122,7 +131,7 @@ def test_geopackage_is_in_the_scenes_crs_with_the_same_areas(tmp_path: Path) -> 
     clean = shapely.from_wkb(wkb[0])
     assert clean.area == 190 * 900
     assert clean.bounds == (478300.0, 3107690.0, 478900.0, 3107990.0)
-    geojson = json.loads(write_outlines_geojson(tabulate(RING, GRID)))["features"]
+    geojson = json.loads(write_outlines_geojson(tabulate(RING, GRID, GLACIER_SCHEME.names)))["features"]
     assert fields["area_km2"].tolist() == pytest.approx(
         [feature["properties"]["area_km2"] for feature in geojson], abs=1e-6
     )
@@ -130,11 +139,14 @@ def test_geopackage_is_in_the_scenes_crs_with_the_same_areas(tmp_path: Path) -> 
 
 def test_a_mask_without_ice_has_no_outlines(tmp_path: Path) -> None:
     empty = np.zeros((30, 40), dtype=np.uint8)
-    assert json.loads(write_outlines_geojson(tabulate(empty, GRID))) == {"type": "FeatureCollection", "features": []}
+    assert json.loads(write_outlines_geojson(tabulate(empty, GRID, GLACIER_SCHEME.names))) == {
+        "type": "FeatureCollection",
+        "features": [],
+    }
     for ending in ("gpkg", "shp"):
         assert pyogrio.read_info(_write(tmp_path, ending, empty, GRID), force_feature_count=True)["features"] == 0
 
 
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(SceneError, match=r"found an array of shape \(40, 30\); expected \(30, 40\)"):
-        write_outlines_geojson(tabulate(RING.T, GRID))
+        write_outlines_geojson(tabulate(RING.T, GRID, GLACIER_SCHEME.names))

@@ -13,6 +13,7 @@ import shapely
 from imagery import everest
 from imagery.band_names import bands_of_file
 from imagery.border import BorderSource
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
@@ -88,7 +89,7 @@ def test_outlines_and_borders_are_read_by_their_literal_path(folder: str, stem: 
     for part in Path().glob("plain-name.*"):
         part.rename(path.removesuffix(ending) + part.suffix)
     write_geotiff(Path("red.tif"), np.ones((6, 8), dtype=np.uint8))
-    mask = rasterize_outlines([OutlineLayer(path, None, "clean ice")], GRID)
+    mask = rasterize_outlines([OutlineLayer(path, None, "clean ice")], GRID, GLACIER_SCHEME)
     assert mask.sum(axis=0).tolist() == [6, 6, 6, 6, 0, 0, 0, 0]
     source = describe([BandSource("red", "red.tif", 1)], border=BorderSource(path))
     with SceneReader(source) as reader:
@@ -99,7 +100,7 @@ def test_outlines_and_borders_are_read_by_their_literal_path(folder: str, stem: 
 def test_the_store_reads_and_writes_below_its_literal_root(folder: str, stem: str) -> None:
     root = f"{folder}{stem}"
     store = RasterStore(root)
-    store.put("maps/1.tif", mask_to_geotiff(np.ones((6, 8), dtype=np.uint8), GRID))
+    store.put("maps/1.tif", mask_to_geotiff(np.ones((6, 8), dtype=np.uint8), GRID, GLACIER_SCHEME))
     assert (Path(root).absolute() / "maps" / "1.tif").is_file()
     np.testing.assert_array_equal(read_map(store.uri("maps/1.tif"), GRID.window), 1)
 
@@ -116,8 +117,8 @@ def test_layers_of_classes_are_written_to_their_literal_path(folder: str, stem: 
 def test_example_scenes_are_written_into_a_folder_with_an_exclamation_mark(tmp_path: Path) -> None:
     folder = tmp_path / "!new;folder"
     scene, demo = write_scene(folder / "synthetic", 128, 128, 0), everest.prepare(folder / "everest")
-    assert rasterize_outlines(scene.outlines, describe(scene.bands).grid).any()
-    assert rasterize_outlines(demo.outlines, describe(demo.bands).grid).any()
+    assert rasterize_outlines(scene.outlines, describe(scene.bands).grid, GLACIER_SCHEME).any()
+    assert rasterize_outlines(demo.outlines, describe(demo.bands).grid, GLACIER_SCHEME).any()
     assert [item.name for item in tmp_path.iterdir()] == [folder.name]
 
 

@@ -8,7 +8,7 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 
-from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
@@ -83,10 +83,10 @@ def test_the_size_of_a_block_changes_no_pixel(tmp_path: Path, shares: Shares) ->
 
 
 def test_shares_are_those_of_aryal_by_default(scene: SyntheticScene) -> None:
-    assert scene.shares[BACKGROUND.name] == pytest.approx(0.724, abs=0.001)
+    assert scene.shares[GLACIER_SCHEME.background.name] == pytest.approx(0.724, abs=0.001)
     assert scene.shares[CLEAN_ICE.name] == pytest.approx(0.218, abs=0.001)
     assert scene.shares[DEBRIS_COVERED_ICE.name] == pytest.approx(0.024, abs=0.001)
-    assert scene.shares[UNKNOWN.name] == pytest.approx(0.034, abs=0.001)
+    assert scene.shares[GLACIER_SCHEME.unknown.name] == pytest.approx(0.034, abs=0.001)
 
 
 def test_shares_are_those_asked_for_and_a_class_asked_away_has_no_layer(tmp_path: Path) -> None:
@@ -94,13 +94,13 @@ def test_shares_are_those_asked_for_and_a_class_asked_away_has_no_layer(tmp_path
     found = write_scene(tmp_path, 200, 150, 2, options)
     assert found.shares[CLEAN_ICE.name] == pytest.approx(0.4, abs=0.001)
     assert found.shares[DEBRIS_COVERED_ICE.name] == pytest.approx(0.1, abs=0.001)
-    assert found.shares[UNKNOWN.name] == 0
+    assert found.shares[GLACIER_SCHEME.unknown.name] == 0
     assert [layer.layer for layer in found.outlines] == ["clean_ice", "debris_covered_ice"]
 
 
 def test_a_scene_without_ice_can_be_made(tmp_path: Path) -> None:
     found = write_scene(tmp_path, 128, 128, 2, SyntheticOptions(shares=Shares(0, 0, 0), lake_share=0))
-    assert found.shares[BACKGROUND.name] == 1
+    assert found.shares[GLACIER_SCHEME.background.name] == 1
     assert found.outlines == ()
 
 
@@ -139,7 +139,7 @@ def test_files_lie_where_they_say(scene: SyntheticScene) -> None:
 def test_the_outlines_burnt_back_are_the_truth(gapped: SyntheticScene) -> None:
     truth = _read(gapped.truth)
     grid = Grid("EPSG:32645", (30.0, 0.0, 480000.0, 0.0, -30.0, 3110400.0), truth.shape[1], truth.shape[0])
-    assert np.array_equal(rasterize_outlines(gapped.outlines, grid), truth)
+    assert np.array_equal(rasterize_outlines(gapped.outlines, grid, GLACIER_SCHEME), truth)
     assert [layer.layer for layer in gapped.outlines] == ["clean_ice", "debris_covered_ice", "masked"]
 
 
@@ -147,7 +147,7 @@ def test_writing_into_the_same_folder_replaces_the_scene(tmp_path: Path) -> None
     write_scene(tmp_path, 128, 128, 1)
     again = write_scene(tmp_path, 128, 140, 2)
     grid = Grid("EPSG:32645", (30.0, 0.0, 480000.0, 0.0, -30.0, 3110400.0), 140, 128)
-    assert np.array_equal(rasterize_outlines(again.outlines, grid), _read(again.truth))
+    assert np.array_equal(rasterize_outlines(again.outlines, grid, GLACIER_SCHEME), _read(again.truth))
 
 
 def test_a_coarse_dem_samples_the_same_relief(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_debris_lies_on_gentle_valley_floors_below_the_snow_line(
     landscape: Landscape, truth: NDArray[np.uint8]
 ) -> None:
     ground = terrain(landscape.seed, np.arange(float(HEIGHT)), np.arange(float(WIDTH)))
-    debris, clean, rest = (truth == entry.value for entry in (DEBRIS_COVERED_ICE, CLEAN_ICE, BACKGROUND))
+    debris, clean, rest = (truth == value for value in (DEBRIS_COVERED_ICE.value, CLEAN_ICE.value, BACKGROUND))
     assert np.percentile(ground.slope_deg[debris], 90) < 12
     assert np.median(ground.slope_deg[debris]) < 0.5 * np.median(ground.slope_deg[rest])
     assert np.percentile(ground.valley[debris], 90) < 0.1
@@ -227,7 +227,7 @@ def test_shaded_ice_is_dark_and_blue(landscape: Landscape) -> None:
 
 def test_debris_looks_like_rock_but_is_cooler(scene: SyntheticScene) -> None:
     rasters, truth = _rasters(scene), _read(scene.truth)
-    rock = (truth == BACKGROUND.value) & (rasters["swir1"] > 50)
+    rock = (truth == BACKGROUND) & (rasters["swir1"] > 50)
     debris = truth == DEBRIS_COVERED_ICE.value
     for name in ("blue", "red", "nir"):
         spread = rasters[name][rock].std()
@@ -239,10 +239,10 @@ def test_debris_looks_like_rock_but_is_cooler(scene: SyntheticScene) -> None:
 def test_cloud_is_masked_and_throws_its_shadow(landscape: Landscape) -> None:
     pixels = landscape.pixels(Window(0, 0, 302, 262))
     cloud = pixels.quality == QUALITY_CLOUD
-    assert np.array_equal(cloud, pixels.truth == UNKNOWN.value)
+    assert np.array_equal(cloud, pixels.truth == UNKNOWN)
     swir1, red = pixels.reflective[REFLECTIVE.index("swir1")], pixels.reflective[REFLECTIVE.index("red")]
     assert swir1[cloud].mean() > 2 * swir1[pixels.truth == CLEAN_ICE.value].mean()
-    rock = pixels.truth == BACKGROUND.value
+    rock = pixels.truth == BACKGROUND
     shaded, lit = rock & (pixels.quality == QUALITY_CLOUD_SHADOW), rock & (pixels.quality == QUALITY_CLEAR)
     assert red[shaded].mean() < red[lit].mean()
 
@@ -254,7 +254,7 @@ def test_scan_gaps_are_nodata_in_every_band_and_masked_in_the_truth(gapped: Synt
     for name in REFLECTIVE:
         assert np.array_equal(rasters[name] == FILL, gaps)
     assert np.array_equal(rasters["quality"] == QUALITY_FILL, gaps)
-    assert (truth[gaps] == UNKNOWN.value).all()
+    assert (truth[gaps] == UNKNOWN).all()
     # A thermal pixel is lost where all four pixels of 30 m are.
     assert np.array_equal(rasters["thermal_low"] == FILL, gaps.reshape(75, 2, 100, 2).all(axis=(1, 3)))
 

@@ -9,6 +9,7 @@ import pyogrio
 import pytest
 import shapely
 
+from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines
@@ -95,7 +96,9 @@ def test_a_layer_of_several_classes_gives_the_one_asked_for(tmp_path: Path, clas
         geometry_type="Polygon",
         crs=UTM_45N,
     )
-    assert (rasterize_outlines([OutlineLayer(str(path), None, "clean ice")], GRID) == 1).sum() == covered
+    assert (
+        rasterize_outlines([OutlineLayer(str(path), None, "clean ice")], GRID, GLACIER_SCHEME) == 1
+    ).sum() == covered
 
 
 def test_a_layer_in_which_one_feature_has_no_class_is_refused_by_its_number(tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_a_layer_in_which_one_feature_has_no_class_is_refused_by_its_number(tmp_
         crs=UTM_45N,
     )
     with pytest.raises(OutlineError, match="found None as the class of feature 3"):
-        read_layer(str(path), None, GRID, class_name="clean ice")
+        read_layer(str(path), None, GRID, class_name="clean ice", class_names=GLACIER_SCHEME.names)
 
 
 def test_a_field_of_numbers_named_class_is_nobodys_legend(tmp_path: Path) -> None:
@@ -124,8 +127,13 @@ def test_a_field_of_numbers_named_class_is_nobodys_legend(tmp_path: Path) -> Non
             geometry_type="Polygon",
             crs=UTM_45N,
         )
-    assert len(read_layer(str(path), "at_0", GRID, class_name="clean ice").polygons) == 1
-    assert len(read_layer(str(path), "at_50", GRID, class_name="clean ice").polygons) == 0
+    assert (
+        len(read_layer(str(path), "at_0", GRID, class_name="clean ice", class_names=GLACIER_SCHEME.names).polygons) == 1
+    )
+    assert (
+        len(read_layer(str(path), "at_50", GRID, class_name="clean ice", class_names=GLACIER_SCHEME.names).polygons)
+        == 0
+    )
 
 
 SQUARE = _ground(shapely.box(0, 0, 5, 5))
@@ -229,7 +237,7 @@ def test_a_file_that_the_libraries_cannot_read_is_refused_by_its_name(tmp_path: 
     name, write, message = FAULTY[fault]
     write(tmp_path / name)
     with pytest.raises(OutlineError, match=rf"{tmp_path / name}: .*{message}"):
-        read_layer(str(tmp_path / name), None, GRID, class_name="clean ice")
+        read_layer(str(tmp_path / name), None, GRID, class_name="clean ice", class_names=GLACIER_SCHEME.names)
 
 
 def test_features_without_a_geometry_are_ignored_beside_others(tmp_path: Path) -> None:

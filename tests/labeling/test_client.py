@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from labeling.client import VIEW_TITLE, LabelStudio
+from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
-from labeling.events import SUBSCRIBED, saved_from_api
+from labeling.events import SUBSCRIBED, AnnotationSaved, UnreadableEvent, parse_event, saved_payload
 from labeling.predictions import build_prediction, score_of
+from labeling.project_calls import VIEW_TITLE
 from labeling.regions import decode_result, encode_brush
 from labeling.tasks import TaskData, to_task
+from tests.labeling.payloads import body
 from tests.real_services import LabelStudioServer, free_port
 
 pytestmark = pytest.mark.slow
@@ -52,7 +54,21 @@ def client(label_studio: LabelStudioServer) -> LabelStudio:
 
 @pytest.fixture
 def project_id(client: LabelStudio, request: pytest.FixtureRequest) -> int:
-    return client.ensure_project(request.node.name[-50:], COLOURS, "made by a test")
+    return client.create_project(request.node.name[-50:], COLOURS, "made by a test", "draw")
+
+
+def publish(client: LabelStudio, project_id: int, tasks: list[dict]) -> dict[str, int]:
+    """Import tasks that are missing; return the one task of each proposal."""
+    found = client.import_missing(project_id, tasks)
+    assert all(len(present) == 1 for present in found.values())
+    return {proposal: present[0].id for proposal, present in found.items()}
+
+
+def event_of(annotation: dict, task: dict) -> AnnotationSaved | UnreadableEvent:
+    """Return the event that reconciliation makes of an annotation."""
+    payload = body(saved_payload(annotation, task))
+    (event,) = parse_event(payload, len(payload))
+    return event
 
 
 def test_it_answers_and_knows_the_token(client, label_studio):
@@ -62,16 +78,34 @@ def test_it_answers_and_knows_the_token(client, label_studio):
     assert caught.value.status == 401
 
 
-def test_a_project_is_made_once_and_kept_up_to_date(client, project_id, request):
+def test_a_project_is_found_by_its_title_and_kept_up_to_date(client, project_id, request):
     title = request.node.name[-50:]
     made = client._sdk.projects.get(project_id)
     assert (made.sampling, made.maximum_annotations, made.show_instruction) == ("Uncertainty sampling", 1, True)
+    client.create_project(title, COLOURS, "a second one", "draw")
+    assert client.find_project(title) == project_id
+    assert client.find_project("no such title") is None
 
-    assert client.ensure_project(title, COLOURS, "made by a test") == project_id
+    client.update_project(project_id, COLOURS, "made by a test", "draw")
     assert client._sdk.projects.get(project_id).model_dump() == made.model_dump()
 
-    assert client.ensure_project(title, {**COLOURS, "shadow": "#000000"}, "made by a test") == project_id
+    client._sdk.projects.update(project_id, title="Renamed by a person")
+    client.update_project(project_id, {**COLOURS, "shadow": "#000000"}, "made by a test", "draw")
     assert 'value="shadow"' in client._sdk.projects.get(project_id).label_config
+    assert client.project_title(project_id) == "Renamed by a person"
+
+
+def test_only_a_project_that_is_certainly_gone_does_not_exist(client, project_id, label_studio):
+    assert client.project_exists(project_id)
+    client.delete_project(project_id)
+    assert not client.project_exists(project_id)
+    with pytest.raises(LabelStudioError) as caught:
+        LabelStudio(label_studio.url, "f" * 40).project_exists(project_id)
+    assert caught.value.status == 401
+    elsewhere = LabelStudio(f"{label_studio.url}/no-such-folder", label_studio.token)  # 404 to everything
+    with pytest.raises(LabelStudioError, match="cannot be told") as caught:
+        elsewhere.project_exists(project_id)
+    assert caught.value.status is None  # not "refused": whoever asked waits
 
 
 def test_there_is_exactly_one_webhook_of_ours(client, project_id):
@@ -104,20 +138,58 @@ def test_the_shared_tab_is_made_once(client, project_id):
     assert (view.data["title"], view.data["ordering"]) == (VIEW_TITLE, ["-tasks:data.priority"])
 
 
-def test_publishing_twice_creates_nothing_twice(client, project_id):
+def test_importing_twice_creates_nothing_twice(client, project_id):
     tasks = [a_task(f"twice-{i}") for i in range(60)]  # more than one batch
-    first = client.publish(project_id, tasks[:5])
-    both = client.publish(project_id, tasks)
+    first = publish(client, project_id, tasks[:5])
+    both = publish(client, project_id, tasks)
     assert set(both) == {f"twice-{i}" for i in range(60)}
     assert first.items() <= both.items()
     assert client.task_ids(project_id) == set(both.values())
-    assert client.find_tasks(project_id, ["twice-3", "never"]) == {"twice-3": both["twice-3"]}
+    assert client.find_tasks(project_id, ["twice-3", "never"]) == {"twice-3": [both["twice-3"]]}
     assert client.find_tasks(project_id, []) == {}
+
+
+def test_what_an_import_left_behind_can_be_seen(client, project_id):
+    """Label Studio repeats an import by itself while its database is locked: without predictions, or twice."""
+    bare = {"data": a_task("doubled")["data"]}
+    client._sdk.projects.import_tasks(project_id, request=[bare, a_task("doubled"), a_task("doubled"), a_task("whole")])
+    found = client.present_tasks(project_id, ["doubled", "whole"])
+    assert [task.model_versions for task in found["doubled"]] == [frozenset(), {"1"}, {"1"}]
+    assert [task.is_begun for task in found["doubled"]] == [False] * 3
+
+    first, second, third = (task.id for task in found["doubled"])
+    client.annotate(third, [], lead_time_s=1.0)
+    client.add_prediction(first, a_task("doubled")["predictions"][0])
+    (begun, *rest) = client.present_tasks(project_id, ["doubled"])["doubled"]
+    assert (begun.id, begun.is_begun) == (third, True)
+    assert [(task.id, task.model_versions) for task in rest] == [(first, {"1"}), (second, {"1"})]
+
+    client.delete_task(second)
+    client.delete_task(second)  # gone: nothing to do
+    assert client.find_tasks(project_id, ["doubled"]) == {"doubled": [first, third]}
+
+
+def test_a_file_that_a_person_uploaded_is_told_apart(client, project_id):
+    files = {"file": ("copy.json", body([{"data": a_task("copied")["data"]}]), "application/json")}
+    client._sdk._client_wrapper.httpx_client.httpx_client.post(
+        f"{client._url}/api/projects/{project_id}/import",
+        files=files,
+        headers={"Authorization": f"Token {client._token}"},
+    ).raise_for_status()
+    (copy,) = client.present_tasks(project_id, ["copied"])["copied"]
+    assert copy.is_uploaded
+
+
+def test_a_task_that_label_studio_refuses_does_not_keep_others_out(client, project_id):
+    refused = {"data": {"proposal": "refused"}}  # the page's other columns are missing
+    with pytest.raises(LabelStudioError, match="status 400"):
+        client.import_missing(project_id, [a_task("before"), refused, a_task("after")])
+    assert "before" in client.find_tasks(project_id, ["before", "refused", "after"])
 
 
 def test_the_most_urgent_task_is_served_first_and_shown_on_top(client, project_id):
     priorities = {"low": 0.2, "high": 3.0, "middle": 1.0}
-    tasks = client.publish(project_id, [a_task(f"urgent-{name}", p) for name, p in priorities.items()])
+    tasks = publish(client, project_id, [a_task(f"urgent-{name}", p) for name, p in priorities.items()])
     client.set_model_version(project_id, "1")
     client.ensure_view(project_id)
     (view,) = client._sdk.views.list(project=project_id)
@@ -129,7 +201,7 @@ def test_the_most_urgent_task_is_served_first_and_shown_on_top(client, project_i
 
 
 def test_a_mask_survives_label_studio(client, project_id):
-    tasks = client.publish(project_id, [a_task("mask")])
+    tasks = publish(client, project_id, [a_task("mask")])
     (prediction,) = client._sdk.predictions.list(task=tasks["mask"])
     (region,) = decode_result(prediction.result, height=HEIGHT, width=WIDTH, labels=list(COLOURS))
     assert region.label == "clean ice"
@@ -139,15 +211,17 @@ def test_a_mask_survives_label_studio(client, project_id):
 
 def test_changing_a_member_of_the_data_keeps_the_others(client, project_id):
     task = a_task("patched")
-    tasks = client.publish(project_id, [task])
-    client.update_task_data(tasks["patched"], {"true_colour": "http://127.0.0.1:9/new.png"})
+    tasks = publish(client, project_id, [task])
+    assert client.update_task_data(tasks["patched"], {"true_colour": "http://127.0.0.1:9/new.png"})
     (changed,) = client.changed_tasks(project_id, None)
     assert changed["data"] == {**task["data"], "true_colour": "http://127.0.0.1:9/new.png"}
+    client.delete_task(tasks["patched"])
+    assert not client.update_task_data(tasks["patched"], {"true_colour": "http://127.0.0.1:9/newer.png"})
 
 
 def test_reconciliation_sees_every_kind_of_change_once(client, project_id):
     result = [encode_brush(a_mask(), "clean ice", "b1")]
-    tasks = client.publish(project_id, [a_task(f"seen-{i}") for i in range(4)])
+    tasks = publish(client, project_id, [a_task(f"seen-{i}") for i in range(4)])
 
     def changes(since: datetime | None) -> tuple[list[str], datetime | None]:
         changed = list(client.changed_tasks(project_id, since))
@@ -179,7 +253,7 @@ def test_reconciliation_sees_every_kind_of_change_once(client, project_id):
 
 def test_annotations_found_by_reconciliation_are_events(client, project_id, label_studio):
     before = datetime.now(UTC)
-    tasks = client.publish(project_id, [a_task("event-0"), a_task("event-1")])
+    tasks = publish(client, project_id, [a_task("event-0"), a_task("event-1")])
     result = [encode_brush(a_mask(), "clean ice", "b1")]
     annotation_id = client.annotate(tasks["event-0"], result, lead_time_s=12.5)
     client.annotate(tasks["event-1"], result, lead_time_s=1.0, skip=True)
@@ -188,7 +262,7 @@ def test_annotations_found_by_reconciliation_are_events(client, project_id, labe
     events = {
         event.proposal: event
         for task in changed
-        for event in (saved_from_api(annotation, task) for annotation in task["annotations"])
+        for event in (event_of(annotation, task) for annotation in task["annotations"])
     }
     submitted, skipped = events["event-0"], events["event-1"]
     assert submitted.action == "ANNOTATION_CREATED"
@@ -196,16 +270,34 @@ def test_annotations_found_by_reconciliation_are_events(client, project_id, labe
     assert (submitted.project_id, submitted.was_cancelled) == (project_id, False)
     assert (submitted.result, submitted.lead_time_s) == (result, 12.5)
     assert client.user_emails()[submitted.completed_by] == label_studio.email
-    assert before < submitted.updated_at < datetime.now(UTC)
+    assert before < submitted.annotation_created_at < submitted.annotation_updated_at < datetime.now(UTC)
     assert skipped.was_cancelled
 
     time.sleep(0.02)  # an update is told from a creation by its time
     client._sdk.annotations.update(annotation_id, result=[])
     (task,) = [task for task in client.changed_tasks(project_id, None) if task["data"]["proposal"] == "event-0"]
     (annotation,) = task["annotations"]
-    updated = saved_from_api(annotation, task)
+    updated = event_of(annotation, task)
     assert (updated.action, updated.result) == ("ANNOTATION_UPDATED", [])
     assert updated.dedupe_key != submitted.dedupe_key
+    assert updated.annotation_created_at == submitted.annotation_created_at
+
+
+def test_an_annotation_that_nobody_can_read_is_an_event_all_the_same(client, project_id):
+    """Label Studio stores an annotation without a result as null, and any number as its lead time."""
+    tasks = publish(client, project_id, [a_task("null")])
+    http = client._sdk._client_wrapper.httpx_client
+    for annotation in ({}, {"result": [], "lead_time": 1e300}):
+        http.request(f"api/tasks/{tasks['null']}/annotations/", method="POST", json=annotation).raise_for_status()
+    (task,) = client.changed_tasks(project_id, None)
+    null, endless = (event_of(annotation, task) for annotation in task["annotations"])
+    assert isinstance(null, UnreadableEvent)
+    assert (null.proposal, null.task_id) == ("null", tasks["null"])
+    assert "'annotation.result' is NoneType" in null.reason
+    assert isinstance(endless, UnreadableEvent)
+    assert "lead_time" in endless.reason
+    assert null.dedupe_key != endless.dedupe_key
+    assert event_of(task["annotations"][0], task).dedupe_key == null.dedupe_key
 
 
 def test_a_server_that_is_down_is_an_error_at_once():
@@ -214,8 +306,9 @@ def test_a_server_that_is_down_is_an_error_at_once():
     calls = [
         client.check,
         lambda: client.task_ids(1),
-        lambda: client.publish(1, [a_task("nowhere")]),
-        lambda: client.ensure_project("nowhere", COLOURS, ""),
+        lambda: publish(client, 1, [a_task("nowhere")]),
+        lambda: client.create_project("nowhere", COLOURS, "", "draw"),
+        lambda: client.project_exists(1),
         lambda: client.user_token("expert@glacier.local", "long enough"),
     ]
     for call in calls:
@@ -232,7 +325,7 @@ def test_what_label_studio_refuses_is_an_error_with_its_reason(client):
 
 
 def test_only_tasks_that_nobody_has_begun_are_deleted(client, project_id):
-    published = client.publish(project_id, [a_task(name) for name in ("untouched", "answered", "drafted", "other")])
+    published = publish(client, project_id, [a_task(name) for name in ("untouched", "answered", "drafted", "other")])
     client.annotate(published["answered"], [], lead_time_s=1.0)
     body = {"result": [], "lead_time": 1.0}
     client._sdk._client_wrapper.httpx_client.request(

@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -9,10 +10,13 @@ from labeling.errors import EventError
 from labeling.events import (
     AnnotationDeleted,
     AnnotationSaved,
+    ProjectDeleted,
     TaskDeleted,
+    UnreadableEvent,
     parse_event,
     parse_time,
-    saved_from_api,
+    proposal_of,
+    saved_payload,
 )
 from labeling.regions import decode_result
 from tests.labeling.payloads import HEIGHT, LABELS, WIDTH, annotation, body, regions, saved, task
@@ -29,10 +33,11 @@ def test_a_submitted_annotation():
     assert event == AnnotationSaved(
         action="ANNOTATION_CREATED",
         annotation_id=107,
+        annotation_created_at=datetime(2026, 11, 21, 9, 10, 54, 390960, UTC),
+        annotation_updated_at=datetime(2026, 11, 21, 9, 10, 54, 391039, UTC),
         task_id=188,
         project_id=15,
         proposal="r1-p3",
-        updated_at=datetime(2026, 11, 21, 9, 10, 54, 391039, UTC),
         was_cancelled=False,
         result=regions(),
         completed_by=2,
@@ -75,11 +80,21 @@ def test_deletions_may_be_several_and_name_no_proposal():
     ]
     (event,) = parse({"action": "TASKS_DELETED", "tasks": [{"id": 9}], "project": {"id": 1}})
     assert event == TaskDeleted(task_id=9, project_id=1)
+    assert parse({"action": "PROJECT_DELETED", "project": {"id": 8}}) == [ProjectDeleted(8)]
+
+
+def test_deletions_that_reconciliation_found_name_more_than_ids():
+    created = "2026-11-21T09:10:54.390960Z"
+    deleted = [{"id": 84, "created_at": created}]
+    (event,) = parse({"action": "ANNOTATIONS_DELETED", "annotations": deleted, "project": {"id": 8}})
+    assert event == AnnotationDeleted(84, 8, parse_time(created))
+    (event,) = parse({"action": "TASKS_DELETED", "tasks": [{"id": 9, "proposal": "r1-p3"}], "project": {"id": 1}})
+    assert event == TaskDeleted(9, 1, "r1-p3")
 
 
 def test_keys_of_deletions_never_meet_those_of_other_kinds():
-    events = [AnnotationDeleted(9, 1), TaskDeleted(9, 1), AnnotationDeleted(9, 2)]
-    assert len({event.dedupe_key for event in events}) == 3
+    events = [AnnotationDeleted(9, 1), TaskDeleted(9, 1), AnnotationDeleted(9, 2), ProjectDeleted(9)]
+    assert len({event.dedupe_key for event in events}) == 4
 
 
 @pytest.mark.parametrize("action", ["PROJECT_UPDATED", "TASKS_CREATED", "LABEL_LINK_CREATED"])
@@ -93,6 +108,16 @@ def test_actions_that_do_not_concern_us_bring_no_event(action):
         ([], "is list; expected an object"),
         ({}, "'action' is missing"),
         ({"action": "START_TRAINING"}, "Unknown action 'START_TRAINING'; expected one of ANNOTATION_CREATED"),
+    ],
+)
+def test_what_is_no_label_event_is_refused(payload, message):
+    with pytest.raises(EventError, match=message):
+        parse(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
         ({"action": "ANNOTATION_CREATED"}, "'annotation' is missing"),
         ({"action": "ANNOTATION_CREATED", "annotation": annotation()}, "'task' is missing"),
         (saved(id="107"), "'annotation.id' is str; expected int"),
@@ -106,16 +131,43 @@ def test_actions_that_do_not_concern_us_bring_no_event(action):
         (saved(id=0), "'annotation.id' is not an id"),
         (saved(updated_at="yesterday"), "'annotation.updated_at': .*'yesterday' is not ISO 8601"),
         (saved(updated_at="2026-11-21T09:10:54"), "no offset from UTC"),
+        (saved(updated_at="0001-01-01T00:00:00+23:59"), "'annotation.updated_at': .*outside the years 1 to 9999"),
+        (saved(created_at="9999-12-31T23:59:59-23:59"), "'annotation.created_at': .*outside the years 1 to 9999"),
+        (saved(created_at=None), "'annotation.created_at' is NoneType"),
         ({**saved(), "task": task(data={"proposal": 7})}, "'task.data.proposal' is int; expected str"),
+        ({**saved(), "task": task(data={"proposal": "r1\0p3"})}, "'task.data.proposal' is 'r1.*printable"),
         ({**saved(), "task": task(project=None)}, "'task.project' is NoneType; expected int"),
         ({"action": "TASKS_DELETED", "tasks": [{}], "project": {"id": 1}}, "'tasks.id' is missing"),
-        ({"action": "TASKS_DELETED", "tasks": [9], "project": {"id": 1}}, "'tasks' holds something else"),
+        ({"action": "TASKS_DELETED", "tasks": [9], "project": {"id": 1}}, "'tasks' holds int; expected objects"),
         ({"action": "ANNOTATIONS_DELETED", "annotations": []}, "'project' is missing"),
+        ({"action": "PROJECT_DELETED"}, "'project' is missing"),
     ],
 )
-def test_malformed_events_name_the_field(payload, message):
-    with pytest.raises(EventError, match=message):
-        parse(payload)
+def test_an_event_that_cannot_be_read_is_one_and_names_the_field(payload, message):
+    (event,) = parse(payload)
+    assert isinstance(event, UnreadableEvent)
+    assert event.action == payload["action"]
+    assert re.search(message, event.reason)
+
+
+def test_what_can_be_read_of_an_unreadable_event_identifies_it():
+    (event,) = parse(saved(result=None))
+    (readable,) = parse(saved())
+    assert (event.project_id, event.task_id, event.annotation_id, event.proposal) == (15, 188, 107, "r1-p3")
+    assert event.annotation_created_at == readable.annotation_created_at
+    assert event.dedupe_key == readable.dedupe_key  # the same version, whether by webhook or by reconciliation
+
+
+def test_without_ids_an_unreadable_event_is_known_by_its_content():
+    (first,), (again,), (other,) = (parse(saved(id=name)) for name in ("107", "107", "108"))
+    assert first.dedupe_key == again.dedupe_key != other.dedupe_key
+    renewed = {**saved(id="107"), "task": task(data={"proposal": "r1-p3", "true_colour": "signed anew"})}
+    assert parse(renewed)[0].dedupe_key == first.dedupe_key
+
+
+def test_one_bad_item_of_a_bulk_deletion_does_not_hide_the_others():
+    events = parse({"action": "TASKS_DELETED", "tasks": [{"id": 9}, {"id": "x"}, {"id": 10}], "project": {"id": 1}})
+    assert [type(event) for event in events] == [TaskDeleted, UnreadableEvent, TaskDeleted]
 
 
 def test_too_large_bodies_are_refused_before_they_are_parsed():
@@ -147,13 +199,29 @@ def test_any_member_may_be_nonsense_without_another_error(part, value, data):
 
 
 def test_reconciliation_finds_the_same_event_as_the_webhook():
-    (event,) = parse(saved())
-    assert saved_from_api(annotation(), task()) == event
+    assert parse(saved_payload(annotation(), task())) == parse(saved())
 
 
 def test_reconciliation_tells_created_from_updated_by_the_times():
-    later = saved_from_api(annotation(updated_at="2026-11-21T09:12:00Z"), task())
+    (later,) = parse(saved_payload(annotation(updated_at="2026-11-21T09:12:00Z"), task()))
     assert later.action == "ANNOTATION_UPDATED"
+
+
+def test_reconciliation_passes_on_what_it_cannot_read():
+    (event,) = parse(saved_payload({"id": 7}, task()))
+    assert isinstance(event, UnreadableEvent)
+    assert event.annotation_id == 7
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"proposal": 7}, {"proposal": ["x"]}, {"proposal": "\ud800"}])
+def test_a_task_that_is_not_ours_carries_no_proposal(data):
+    assert proposal_of(data) is None
+
+
+def test_times_at_the_edge_of_the_calendar_are_refused():
+    for text in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        with pytest.raises(EventError, match="outside the years 1 to 9999"):
+            parse_time(text)
 
 
 def test_times_are_turned_to_utc():

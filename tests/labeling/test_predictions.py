@@ -29,6 +29,7 @@ def test_a_prediction_without_regions_is_legal():
     ("regions", "changes", "message"),
     [
         ([BRUSH, BRUSH], {}, "distinct"),
+        ([BRUSH] * 501, {}, "501 regions; at most 500"),
         ([{**BRUSH, "id": ""}], {}, "non-empty strings"),
         ([{**BRUSH, "id": ["b1"]}], {}, "non-empty strings"),
         ([{key: value for key, value in BRUSH.items() if key != "id"}], {}, "non-empty strings"),

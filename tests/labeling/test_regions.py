@@ -87,6 +87,10 @@ def test_an_empty_result_is_a_legal_statement():
     assert decode() == []
 
 
+def test_hundreds_of_regions_are_read():
+    assert len(decode(*(a_polygon() for _ in range(1000)))) == 1000
+
+
 def test_relations_between_regions_carry_no_pixels():
     relation = {"type": "relation", "from_id": "b1", "to_id": "p1", "direction": "right"}
     assert len(decode(a_brush(), relation, a_polygon())) == 2
@@ -147,7 +151,7 @@ def test_unreadable_polygons_are_named(value, message):
     [
         ({}, "result is dict; expected a list"),
         (["region"], "Region 1 is str; expected an object"),
-        ([{}] * 501, "501 regions; at most 500"),
+        ([{}] * 20_001, "20001 regions; at most 20000"),
     ],
 )
 def test_unreadable_results_are_refused(result, message):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from labeling.client import LabelStudio
-from labeling.events import AnnotationDeleted, AnnotationSaved, LabelEvent, TaskDeleted, parse_event, saved_from_api
+from labeling.events import AnnotationDeleted, AnnotationSaved, LabelEvent, TaskDeleted, parse_event
 from labeling.regions import encode_brush
-from tests.labeling.test_client import COLOURS, HEIGHT, WIDTH, a_mask, a_task
+from tests.labeling.test_client import COLOURS, HEIGHT, WIDTH, a_mask, a_task, event_of, publish
 from tests.real_services import HOST, LabelStudioServer
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def admin(label_studio: LabelStudioServer) -> LabelStudio:
 
 @pytest.fixture(scope="module")
 def project_id(admin: LabelStudio, receiver: Receiver) -> int:
-    project_id = admin.ensure_project("Webhook delivery", COLOURS, "made by a test")
+    project_id = admin.create_project("Webhook delivery", COLOURS, "made by a test", "draw")
     admin.ensure_webhook(project_id, receiver.url, "X-Secret", SECRET)
     return project_id
 
@@ -81,7 +81,7 @@ def expert(admin: LabelStudio, label_studio: LabelStudioServer) -> LabelStudio:
 
 
 def test_an_invited_expert_submits_changes_and_deletes(admin, expert, project_id, receiver):
-    task_id = admin.publish(project_id, [a_task("delivered")])["delivered"]
+    task_id = publish(admin, project_id, [a_task("delivered")])["delivered"]
     result = [encode_brush(a_mask(), "clean ice", "b1")]
 
     annotation_id = expert.annotate(task_id, result, lead_time_s=42.0)
@@ -108,16 +108,16 @@ def test_an_invited_expert_submits_changes_and_deletes(admin, expert, project_id
 
 
 def test_reconciliation_and_webhook_agree_on_the_key(admin, expert, project_id, receiver):
-    task_id = admin.publish(project_id, [a_task("agreed")])["agreed"]
+    task_id = publish(admin, project_id, [a_task("agreed")])["agreed"]
     expert.annotate(task_id, [], lead_time_s=1.0)
     by_webhook = receiver.next_event()
     (task,) = [task for task in admin.changed_tasks(project_id, None) if task["id"] == task_id]
     (annotation,) = task["annotations"]
-    assert saved_from_api(annotation, task) == by_webhook
+    assert event_of(annotation, task) == by_webhook
 
 
 def test_a_skip_and_an_empty_submission_differ(admin, expert, project_id, receiver):
-    tasks = admin.publish(project_id, [a_task("skipped"), a_task("empty")])
+    tasks = publish(admin, project_id, [a_task("skipped"), a_task("empty")])
     region = encode_brush(np.ones((HEIGHT, WIDTH), bool), "unknown", "b1")
     expert.annotate(tasks["skipped"], [region], lead_time_s=2.0, skip=True)
     expert.annotate(tasks["empty"], [], lead_time_s=3.0)
@@ -127,7 +127,7 @@ def test_a_skip_and_an_empty_submission_differ(admin, expert, project_id, receiv
 
 
 def test_a_deleted_task_says_only_its_id(admin, project_id, receiver):
-    task_id = admin.publish(project_id, [a_task("deleted")])["deleted"]
+    task_id = publish(admin, project_id, [a_task("deleted")])["deleted"]
     admin._sdk.tasks.delete(str(task_id))
     assert receiver.next_event() == TaskDeleted(task_id, project_id)
 

@@ -4,16 +4,21 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from models.card import EvaluationSet, LabelProvenance, ModelOrigin, RegionMetrics
+from models.card import EvaluationSet, LabelClass, LabelProvenance, ModelOrigin, RegionMetrics
 from models.training import TrainingConfig
 
 CLASSES = ("background", "clean ice", "debris-covered ice")
+LABEL_CLASSES = tuple(
+    LabelClass(name=name, value=value, colour=colour, precedence=value)
+    for value, (name, colour) in enumerate(zip(CLASSES, ("#1e293b", "#38bdf8", "#f97316"), strict=True))
+)
 
 
 def origin() -> ModelOrigin:
     scores = RegionMetrics.from_confusion(np.array([[6, 2, 0], [2, 2, 0], [0, 0, 0]]), CLASSES)
     return ModelOrigin(
         classes=CLASSES,
+        label_classes=LABEL_CLASSES,
         patch_size_px=64,
         parent_version=None,
         labels=LabelProvenance(ids=(4, 9), count=2, simulated_count=1, sha256="0" * 64),

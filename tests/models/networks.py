@@ -24,14 +24,15 @@ def small_segmenter(
 ) -> GlacierSegmenter:
     """Two channels, three classes, two levels of four maps, dropout 0.3."""
     shape = {"in_channels": 2, "classes": logits_per_network(head, 3), "depth": 2, "width": 4, **settings}
-    return build_segmenter(CHANNELS, MEAN, STD, UNetConfig(**shape), seed, head, input_normalization)
+    precedence = None if head == "multiclass" else (1, 2)
+    return build_segmenter(CHANNELS, MEAN, STD, UNetConfig(**shape), seed, head, input_normalization, precedence)
 
 
 def small_preset(name: Architecture) -> GlacierSegmenter:
     """The network of a preset with two channels, two levels of four maps, dropout 0.3, and moved batch norms."""
     preset = PRESETS[name]
     config = replace(preset.network(len(CHANNELS), 3, preset.head), depth=2, width=4, dropout=0.3)
-    segmenter = build_segmenter(CHANNELS, MEAN, STD, config, 0, preset.head, preset.input_normalization)
+    segmenter = build_segmenter(CHANNELS, MEAN, STD, config, 0, preset.head, preset.input_normalization, (1, 2))
     segmenter.train()(raw_images())  # gives the batch norms statistics other than 0 and 1
     return segmenter.eval()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.dropout_masks import Kept, draw_masks
 from models.segmenter import GlacierSegmenter
-from models.unet import UNet, UNetPair
+from models.unet import BinaryUNets, UNet
 
 
 def dropout_layers(unet: UNet) -> list[nn.Dropout2d]:
@@ -49,7 +49,7 @@ def plain_mc(segmenter: GlacierSegmenter, images: Tensor, passes: int, seed: int
     """Mean probability (N, K, H, W), predictive entropy and mutual information (N, H, W), all in float64."""
     segmenter = segmenter.eval()
     unet = segmenter.unet
-    networks = [unet.clean, unet.debris] if isinstance(unet, UNetPair) else [unet]
+    networks = unet.each() if isinstance(unet, BinaryUNets) else [unet]
     masks = [
         draw_masks(widths(network), network.config.dropout, passes, seed + index)
         for index, network in enumerate(networks)

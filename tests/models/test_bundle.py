@@ -161,3 +161,45 @@ def test_oversized_card_is_refused_unread(bundle):
         file.truncate(17 * 2**20)
     with pytest.raises(BundleError, match="a card has at most 16777216"):
         read_card(bundle)
+
+
+def test_a_version_of_a_release_that_named_two_networks_by_their_class_is_read(tmp_path):
+    """Its tensors were called unet.clean... and unet.debris..., and its card named no classes of labels."""
+    network = small_segmenter(head="two_binaries")
+    directory = tmp_path / "bundle"
+    written = write_bundle(directory, network, origin())
+    former = {"unet.networks.0.": "unet.clean.", "unet.networks.1.": "unet.debris."}
+    weights = load_file(directory / "weights.safetensors")
+    for present, past in former.items():
+        weights = {name.replace(present, past): tensor for name, tensor in weights.items()}
+    assert sum(name.startswith("unet.clean.") for name in weights) == sum(
+        name.startswith("unet.debris.") for name in weights
+    )
+    change_weights(directory, weights)
+    card = json.loads((directory / "card.json").read_text())
+    del card["label_classes"]
+    (directory / "card.json").write_text(json.dumps(card))
+
+    read, found = read_bundle(directory)
+    assert torch.equal(read.probabilities(raw_images()), network.probabilities(raw_images()))
+    assert found.label_classes == written.label_classes
+    assert found.precedence == (1, 2)
+
+
+def test_a_network_of_other_classes_than_its_labels_is_not_written(tmp_path):
+    reversed_order = tuple(item.model_copy(update={"precedence": 9 - item.value}) for item in origin().label_classes)
+    with pytest.raises(ValueError, match=r"precedence \(1, 2\) in the network and \(2, 1\) in its origin"):
+        write_bundle(tmp_path, small_segmenter(), origin().model_copy(update={"label_classes": reversed_order}))
+
+
+def test_the_order_of_precedence_is_in_the_onnx_graph(tmp_path):
+    """With both networks' outputs fixed, the class of the higher precedence gets its whole output."""
+    network = small_segmenter(head="two_binaries")
+    network.precedence = (2, 1)
+    scheme = tuple(item.model_copy(update={"precedence": 9 - item.value}) for item in origin().label_classes)
+    write_bundle(tmp_path, network, origin().model_copy(update={"label_classes": scheme}), tmp_path / "graphs")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: raw_images().numpy()})
+    with torch.no_grad():
+        first = network(raw_images())[:, 0].sigmoid()
+    torch.testing.assert_close(torch.from_numpy(found)[:, 1], first)

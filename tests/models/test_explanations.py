@@ -106,8 +106,8 @@ def test_saliency_ignores_a_shift_common_to_all_logits_as_the_prediction_does():
 def test_two_binaries_are_explained_one_network_at_a_time():
     config = UNetConfig(in_channels=2, classes=1, depth=2, width=2)
     segmenter = build_segmenter(CHANNELS, MEAN, STD, config, seed=0, head="two_binaries")
-    segmenter.unet.clean = LinearNetwork([[1.0, 2.0]])
-    segmenter.unet.debris = LinearNetwork([[4.0, 0.25]])
+    segmenter.unet.networks[0] = LinearNetwork([[1.0, 2.0]])
+    segmenter.unet.networks[1] = LinearNetwork([[4.0, 0.25]])
     images = valid_images()
     assert saliency_scores(segmenter, [images], 1).values == pytest.approx((1.0 * 64, 2.0 * 64))
     assert saliency_scores(segmenter, [images], 2).values == pytest.approx((4.0 * 64, 0.25 * 64))

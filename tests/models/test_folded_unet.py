@@ -3,9 +3,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.channel_pruned_unet import ChannelPrunedUNet
 from models.dropout_masks import draw_masks
 from models.folded_unet import fold
-from models.thinned_unet import ThinnedUNet
 from models.unet import UNet, UNetConfig
 
 
@@ -27,8 +27,8 @@ def test_upsampling_and_convolution_in_one_are_what_they_are_in_two(height, widt
     """To the edges of the image, where the convolution sees padding, and no bias of the upsampling."""
     unet = random_unet()
     below, skip = random_maps(8, height, width), random_maps(4, 2 * height, 2 * width)
-    engine = ThinnedUNet(unet, unet.config.dropout)
-    junction = engine.thin(draw_masks(engine.widths, 0.0, 1, 0)[0]).up[-1][0]
+    engine = ChannelPrunedUNet(unet, unet.config.dropout)
+    junction = engine.prune(draw_masks(engine.widths, 0.0, 1, 0)[0]).up[-1][0]
     upsampled = unet.upsamplers[-1](below)
     expected = F.relu(unet.decoder[-1][0](torch.cat([upsampled, skip], dim=1)) / (1 - 0.3))
     with torch.no_grad():
@@ -41,9 +41,9 @@ def test_rows_and_columns_are_chosen():
     torch.testing.assert_close(convolution.outputs(kept).weight, convolution.weight[kept])
     torch.testing.assert_close(convolution.outputs(kept).bias, convolution.bias[kept])
     torch.testing.assert_close(convolution.inputs(kept).weight, convolution.weight[:, kept])
-    deaf = convolution.deaf_to(dropped).weight
-    assert not deaf[:, dropped].any()
-    torch.testing.assert_close(deaf[:, kept], convolution.weight[:, kept])
+    zeroed = convolution.zero_inputs(dropped).weight
+    assert not zeroed[:, dropped].any()
+    torch.testing.assert_close(zeroed[:, kept], convolution.weight[:, kept])
 
 
 def test_a_batch_norm_that_follows_at_once_is_gone():

@@ -56,11 +56,42 @@ def test_decision_of_two_binaries_is_recovered_from_the_three_probabilities():
     np.testing.assert_array_equal(decide(combined, "two_binaries"), expected)
 
 
+def three_networks(outputs: list[float], precedence: list[int]) -> torch.Tensor:
+    """Probabilities (4,) that three networks' outputs combine to."""
+    logits = torch.tensor([logit(output) for output in outputs], dtype=torch.float64).reshape(1, 3, 1, 1)
+    return class_probabilities(logits, "two_binaries", precedence).flatten()
+
+
+def test_precedence_decides_which_of_several_networks_wins():
+    """Outputs 0.5, 0.4, 0.2 of the classes 1, 2, 3; 1 wins over 3, and 3 over 2.
+
+    P(1) = 0.5, P(3) = 0.5 * 0.2 = 0.1, P(2) = 0.5 * 0.8 * 0.4 = 0.16, and 0.5 * 0.8 * 0.6 = 0.24 is left.
+    """
+    assert three_networks([0.5, 0.4, 0.2], [2, 3, 1]).tolist() == pytest.approx([0.24, 0.5, 0.16, 0.1])
+
+
+@pytest.mark.parametrize("precedence", [[1, 2, 3], [2, 3, 1], [3, 1, 2]])
+def test_several_networks_decide_by_themselves_and_the_highest_precedence_wins(precedence):
+    generator = np.random.default_rng(1)
+    outputs = generator.random((3, 30, 30))
+    logits = torch.logit(torch.from_numpy(outputs))[None]
+    probability = class_probabilities(logits, "two_binaries", precedence)[0].numpy()
+    expected = np.zeros((30, 30))
+    for value in precedence:
+        expected[outputs[value - 1] >= 0.5] = value
+    np.testing.assert_array_equal(decide(probability, "two_binaries", precedence), expected)
+    np.testing.assert_allclose(probability.sum(axis=0), 1.0)
+
+
 @pytest.mark.parametrize("head", ["multiclass", "binary", "two_binaries"])
 def test_probabilities_sum_to_one(head):
     logits = 30 * torch.randn(2, {"multiclass": 3, "binary": 1, "two_binaries": 2}[head], 4, 5)
     probability = class_probabilities(logits, head)
-    assert probability.shape[1] == output_classes(head, logits_per_network(head, 3)) == len(head_classes(head, NAMES))
+    assert (
+        probability.shape[1]
+        == output_classes(head, logits_per_network(head, 3), 2)
+        == len(head_classes(head, NAMES, "glacier"))
+    )
     torch.testing.assert_close(probability.sum(1), torch.ones(2, 4, 5))
 
 
@@ -109,11 +140,11 @@ def test_truth_for_a_binary_head_is_glacier_of_either_kind():
 
 
 def test_binary_classes_are_background_and_glacier():
-    assert head_classes("binary", NAMES) == ("background", "glacier")
-    assert head_classes("two_binaries", NAMES) == NAMES
+    assert head_classes("binary", NAMES, "glacier") == ("background", "glacier")
+    assert head_classes("two_binaries", NAMES, "glacier") == NAMES
 
 
 @pytest.mark.parametrize(("head", "logits"), [("multiclass", 1), ("binary", 3), ("two_binaries", 2)])
 def test_head_that_does_not_go_with_the_network_is_refused(head, logits):
     with pytest.raises(ValueError, match="binary heads take networks of a single logit"):
-        output_classes(head, logits)
+        output_classes(head, logits, 2)

@@ -7,9 +7,9 @@ import torch
 from scipy.stats import spearmanr
 
 import models.mc_dropout
+from models.channel_pruned_unet import ChannelPrunedUNet
 from models.mc_dropout import McPrediction, McSampler, predict_mc
 from models.presets import PRESETS
-from models.thinned_unet import ThinnedUNet
 from tests.models.networks import raw_images, small_preset, small_segmenter
 from tests.models.plain_mc import plain_mc
 
@@ -224,19 +224,19 @@ def test_memory_does_not_grow_with_the_passes():
     assert peak(12) < 1.05 * peak(3)  # passes keep one map more or less of a layer
 
 
-def test_groups_of_passes_are_those_of_themselves_and_begin_once(monkeypatch):
+def test_groups_of_passes_equal_single_groups_and_share_their_prefix(monkeypatch):
     segmenter, images = small_segmenter(), raw_images()
     sampler = McSampler(segmenter)
     masks = sampler.draw(5, SEED)
     groups = [masks[:2], masks[2:]]
     apart = [sampler.sample(images, group) for group in groups]
-    begin, begun = ThinnedUNet.begin, []
-    monkeypatch.setattr(ThinnedUNet, "begin", lambda self, maps: begun.append(1) or begin(self, maps))
+    encode, encoded = ChannelPrunedUNet.encode_prefix, []
+    monkeypatch.setattr(ChannelPrunedUNet, "encode_prefix", lambda self, maps: encoded.append(1) or encode(self, maps))
     for together, alone in zip(sampler.sample_apart(images, groups), apart, strict=True):
         assert torch.equal(together.probability, alone.probability)
         assert torch.equal(together.entropy, alone.entropy)
         assert together.passes == alone.passes
-    assert len(begun) == 1
+    assert len(encoded) == 1
     with pytest.raises(ValueError, match="no masks"):
         sampler.sample_apart(images, [masks, []])
 
@@ -283,16 +283,16 @@ def test_few_pixels_at_a_time_give_the_same(monkeypatch):
 def room_for(monkeypatch):
     """Lets the memory of the device hold so many images at once, and tells how many each attempt brought."""
     attempts: list[int] = []
-    begin = ThinnedUNet.begin
+    encode = ChannelPrunedUNet.encode_prefix
 
     def set_room(count: int) -> list[int]:
-        def limited(network: ThinnedUNet, images: torch.Tensor) -> torch.Tensor:
+        def limited(network: ChannelPrunedUNet, images: torch.Tensor) -> torch.Tensor:
             attempts.append(len(images))
             if len(images) > count:
                 raise torch.OutOfMemoryError("provoked")
-            return begin(network, images)
+            return encode(network, images)
 
-        monkeypatch.setattr(ThinnedUNet, "begin", limited)
+        monkeypatch.setattr(ChannelPrunedUNet, "encode_prefix", limited)
         return attempts
 
     return set_room

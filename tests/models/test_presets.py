@@ -66,7 +66,7 @@ def test_prediction_is_deterministic_and_independent_of_the_batch_in_training_mo
 def test_bundle_and_graph_round_trip(name, tmp_path):
     """One graph of combined class probabilities, the two binaries included, at sizes other than the example's."""
     segmenter = small_preset(name)
-    classes = head_classes(segmenter.head, CLASSES)
+    classes = head_classes(segmenter.head, CLASSES, "glacier")
     written = write_bundle(tmp_path, segmenter, origin().model_copy(update={"classes": classes}))
     read, card = read_bundle(tmp_path)
     assert card == written

@@ -35,12 +35,12 @@ def test_unusable_patches_are_refused(dataset, message):
 
 def test_a_binary_head_counts_clean_and_debris_covered_ice_together():
     dataset = [patch([[0, 1], [2, IGNORE]]), patch([[2, 2], [1, 1]])]
-    assert count_pixels(dataset, 2, 2, IGNORE, "binary").tolist() == [[1, 2], [0, 4]]
+    assert count_pixels(dataset, 2, 2, IGNORE, "binary", 3).tolist() == [[1, 2], [0, 4]]
 
 
 def test_a_wrong_value_does_not_pass_for_glacier_in_a_binary_head():
     with pytest.raises(ValueError, match=r"mask of patch 0 holds the values \[0, 7\]; expected 0 to 2, or 255"):
-        count_pixels([patch([[0, 7]])], 2, 2, IGNORE, "binary")
+        count_pixels([patch([[0, 7]])], 2, 2, IGNORE, "binary", 3)
 
 
 def test_patches_with_a_rare_class_are_drawn_more_often():

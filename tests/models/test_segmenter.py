@@ -99,10 +99,24 @@ def test_patch_statistics_are_of_valid_pixels_and_nodata_is_their_mean():
 
 def test_head_and_network_must_fit():
     unet = UNet(UNetConfig(in_channels=2, classes=1, depth=1, width=2))
-    with pytest.raises(ValueError, match="takes a UNetPair"):
+    with pytest.raises(ValueError, match="takes BinaryUNets"):
         GlacierSegmenter(CHANNELS, MEAN, STD, unet, "two_binaries")
     with pytest.raises(ValueError, match="single logit"):
         GlacierSegmenter(CHANNELS, MEAN, STD, unet)
+
+
+@pytest.mark.parametrize("precedence", [(1,), (1, 3), (1, 1), (0, 1), (1, 2, 3)])
+def test_precedence_that_is_not_of_the_labels_classes_is_refused(precedence):
+    unet = UNet(UNetConfig(in_channels=2, classes=3, depth=1, width=2))
+    with pytest.raises(ValueError, match=r"each foreground class of the labels once"):
+        GlacierSegmenter(CHANNELS, MEAN, STD, unet, precedence=precedence)
+
+
+def test_a_network_for_each_foreground_class():
+    config = UNetConfig(in_channels=2, classes=1, depth=1, width=2)
+    segmenter = build_segmenter(CHANNELS, MEAN, STD, config, 0, "two_binaries", precedence=(3, 1, 2))
+    assert (len(segmenter.unet.each()), segmenter.classes, segmenter.label_classes) == (3, 4, 4)
+    assert segmenter.probabilities(raw_images()).shape[1] == 4
 
 
 @pytest.mark.parametrize(("head", "classes"), [("multiclass", 3), ("binary", 2), ("two_binaries", 3)])

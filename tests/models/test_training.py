@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from models.combined_losses import dice_cross_entropy
 from models.inference import pick_precision
 from models.training import StepReport, TrainingConfig, fit
+from tests.models.cards import CLASSES
 from tests.models.networks import raw_images, small_segmenter
 
 CPU = torch.device("cpu")
@@ -199,11 +200,13 @@ def test_missing_validation_is_refused(settings):
         train(**settings)
 
 
-@pytest.mark.parametrize(("head", "prefixes"), [("binary", [""]), ("two_binaries", ["clean.", "debris."])])
+@pytest.mark.parametrize(
+    ("head", "prefixes"), [("binary", [""]), ("two_binaries", ["clean ice.", "debris-covered ice."])]
+)
 def test_weights_that_slba_learns_are_reported(head, prefixes):
     reports: list[StepReport] = []
     config = TrainingConfig(steps=3, loss="slba", learning_rate=1e-2)
-    fit(small_segmenter(head=head), bright_is_ice(), config, CPU, IGNORE, reports.append)
+    fit(small_segmenter(head=head), bright_is_ice(), config, CPU, IGNORE, reports.append, class_names=CLASSES)
     learned = reports[-1].learned
     assert {f"{prefix}a1" for prefix in prefixes} <= set(learned)
     assert learned[f"{prefixes[0]}a1"] != 1.0

@@ -56,7 +56,7 @@ def test_tags_hold_checksums_figures_and_verdict(figures: VersionFigures) -> Non
 
 
 def test_tags_are_read_back_as_the_same_figures(figures: VersionFigures) -> None:
-    found = VersionFigures.from_tags(figures.to_tags(), ["some", "other", "names"])
+    found = VersionFigures.from_tags(figures.to_tags())
     assert found.metrics() == pytest.approx(figures.metrics(), abs=1e-6)
     assert found.regions["test"].iou["debris-covered ice"] is None  # undefined, so without a tag
     same = ("class_names", "parent_version", "labels", "labels_sha256", "verdict", "verdict_reason", "sha256")
@@ -66,7 +66,7 @@ def test_tags_are_read_back_as_the_same_figures(figures: VersionFigures) -> None
 
 @pytest.mark.parametrize("text", ["0,71", "", "high", "inf", "1e999"])
 def test_a_number_edited_by_hand_is_no_figure_and_harms_no_other(figures: VersionFigures, text: str) -> None:
-    found = VersionFigures.from_tags(figures.to_tags() | {"test.mean_iou": text}, [])
+    found = VersionFigures.from_tags(figures.to_tags() | {"test.mean_iou": text})
     assert found.regions["test"].mean_iou is None
     assert found.regions["test"].iou["background"] == pytest.approx(6 / 10)
     (fault,) = found.faults
@@ -76,14 +76,13 @@ def test_a_number_edited_by_hand_is_no_figure_and_harms_no_other(figures: Versio
 
 @pytest.mark.parametrize(("tag", "text"), [("labels.count", "two"), ("parent_version", "-1"), ("class_names", "{}")])
 def test_other_tags_edited_by_hand_are_named_too(figures: VersionFigures, tag: str, text: str) -> None:
-    (fault,) = VersionFigures.from_tags(figures.to_tags() | {tag: text}, ["background", "clean ice"]).faults
+    (fault,) = VersionFigures.from_tags(figures.to_tags() | {tag: text}).faults
     assert repr(tag) in fault
 
 
 def test_versions_of_earlier_releases_have_the_classes_of_their_figures() -> None:
     """They noted no names: a binary head is known by its figures, an undefined figure of the others by the scheme."""
-    names = ["background", "clean ice", "debris-covered ice"]
     binary = {"test.mean_iou": "0.5", "test.iou.background": "0.6", "test.iou.glacier": "0.4"}
-    assert VersionFigures.from_tags(binary, names).class_names == ("background", "glacier")
+    assert VersionFigures.from_tags(binary).class_names == ("background", "glacier")
     three = {"test.mean_iou": "0.5", "test.iou.background": "0.6", "test.iou.clean ice": "0.4"}
-    assert VersionFigures.from_tags(three, names).regions["test"].iou["debris-covered ice"] is None
+    assert VersionFigures.from_tags(three).regions["test"].iou["debris-covered ice"] is None

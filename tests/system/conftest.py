@@ -16,6 +16,7 @@ from catalog import jobs
 from catalog.records import JobKind, Proposal, ProposalState, Round, RoundState
 from catalog.secrets import Secrets
 from catalog.settings import Settings
+from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.everest import EverestScene, prepare
 from imagery.masks import rasterize_outlines
@@ -59,7 +60,7 @@ def system(
         label_studio_token=label_studio.token,
     )
     everest = prepare(settings.scene_root / "everest")
-    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid)
+    truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid, GLACIER_SCHEME)
     running_system = LoopSystem(settings, secrets, truth)
     try:
         running_system.start()

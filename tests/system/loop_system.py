@@ -19,6 +19,7 @@ from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.plan import plan
 from cli.simulated_annotator import draw
+from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from tests.real_services import running
 
@@ -150,7 +151,7 @@ class LoopSystem:
         """Let the expert draw the truth of a patch; return the annotation's id."""
         assert proposal.task_id is not None
         mask = self.truth_of(proposal)
-        annotation_id = self.expert.annotate(proposal.task_id, draw(mask), lead_time_s=20.0)
+        annotation_id = self.expert.annotate(proposal.task_id, draw(mask, GLACIER_SCHEME), lead_time_s=20.0)
         self.drawn[annotation_id] = mask
         return annotation_id
 

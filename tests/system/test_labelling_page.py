@@ -9,12 +9,11 @@ from PIL import Image
 from sqlalchemy import select
 
 from catalog.records import Label, Proposal, ProposalState
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from labeling.regions import decode_result
 from services import raster_keys
-from services.label_studio import LABELS
 from tests.system.conftest import Stage
 from tests.system.labelling_page import LabellingPage
 from tests.system.loop_system import EXPERT, LoopSystem
@@ -28,7 +27,7 @@ REACH_PX = 4  # the brush is some two pixels wide; beyond this nothing may have 
 
 def preannotation(system: LoopSystem, proposal: Proposal) -> NDArray[np.uint8]:
     key = raster_keys.preannotation(proposal.uid, proposal.preannotated_by)
-    return mask_from_geotiff(RasterStore(system.settings.raster_store).get(key))
+    return mask_from_geotiff(RasterStore(system.settings.raster_store).get(key), GLACIER_SCHEME)
 
 
 def longest_run(wanted: NDArray[np.bool_]) -> tuple[int, int, int]:
@@ -87,11 +86,10 @@ def test_a_correction_arrives_as_drawn(system: LoopSystem, proposal: Proposal, c
     system.wait_for_state(proposal, ProposalState.LABELLED)
     with system.catalog.read() as session:
         label = session.scalars(select(Label).where(Label.proposal_id == proposal.id)).one()
-    mask = mask_from_geotiff(RasterStore(system.settings.raster_store).get(label.mask_key))
+    mask = mask_from_geotiff(RasterStore(system.settings.raster_store).get(label.mask_key), GLACIER_SCHEME)
 
-    np.testing.assert_array_equal(
-        mask, draw(decode_result(sent["result"], height=SIDE, width=SIDE, labels=LABELS), SIDE, SIDE)
-    )
+    regions = decode_result(sent["result"], height=SIDE, width=SIDE, labels=GLACIER_SCHEME.labels)
+    np.testing.assert_array_equal(mask, draw(regions, SIDE, SIDE, GLACIER_SCHEME))
     assert (mask[rock, rock_start : rock_end + 1] == DEBRIS_COVERED_ICE.value).all()
     assert (mask[ice, ice_start : ice_end + 1] == 0).all()
     untouched = np.ones((SIDE, SIDE), bool)

@@ -30,7 +30,7 @@ from catalog.records import (
     Scoring,
     TrainingRun,
 )
-from imagery.classes import CLASSES
+from imagery.classes import GLACIER_SCHEME
 from imagery.grid import Window
 from imagery.masks import mask_from_geotiff
 from imagery.scene_reader import SceneReader
@@ -40,7 +40,6 @@ from labeling.regions import decode_result
 from labeling.webhook import SECRET_HEADER
 from models.bundle import read_bundle
 from services import raster_keys
-from services.label_studio import LABELS
 from services.scenes import source_of, window_of
 from tests.system.conftest import ROUND_SIZE, Interruption, Stage
 from tests.system.loop_system import EXPERT, LoopSystem
@@ -115,7 +114,7 @@ def test_edits_are_counted_from_what_was_shown(system: LoopSystem, second_versio
         if proposal.round_id == 1:
             assert label.edited_px == np.count_nonzero(drawn)
         else:
-            shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, 1)))
+            shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
             assert label.edited_px == np.count_nonzero(drawn != shown)
 
 
@@ -132,7 +131,7 @@ def test_a_version_holds_weights_onnx_and_card(system: LoopSystem, second_versio
     card = system.request("GET", "models/latest/card").json()
     assert (card["labels"]["ids"], card["labels"]["sha256"]) == (run.label_ids, run.labels_sha256)
     assert card["channels"] == ["red", "green", "blue", "nir"]
-    assert card["classes"] == [item.name for item in CLASSES]
+    assert card["classes"] == list(GLACIER_SCHEME.names)
 
 
 def test_the_gain_is_over_the_parent_on_the_same_pixels(second_version: Stage):
@@ -172,9 +171,9 @@ def test_preannotations_are_what_the_champion_sees(system: LoopSystem, uncertain
     for proposal in uncertain_round.proposals:
         (prediction,) = [item for item in system.task(proposal)["predictions"] if item["model_version"] == "version 1"]
         assert prediction["score"] == pytest.approx(score_of(ROUND_SIZE - proposal.rank))
-        regions = decode_result(prediction["result"], height=PATCH_PX, width=PATCH_PX, labels=LABELS)
-        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, 1)))
-        np.testing.assert_array_equal(draw(regions, PATCH_PX, PATCH_PX), shown)
+        regions = decode_result(prediction["result"], height=PATCH_PX, width=PATCH_PX, labels=GLACIER_SCHEME.labels)
+        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
+        np.testing.assert_array_equal(draw(regions, PATCH_PX, PATCH_PX, GLACIER_SCHEME), shown)
 
 
 def test_the_web_tool_polls_the_latest_model(system: LoopSystem, second_version: Stage):
@@ -213,7 +212,7 @@ def test_the_map_of_a_scene_lies_in_its_place(system: LoopSystem, second_version
 
     assert zipfile.is_zipfile(io.BytesIO(system.prediction(scene.id, "shp.zip").content))
     outlines = system.prediction(scene.id, "geojson").json()
-    values = {item.name: item.value for item in CLASSES}
+    values = {item.name: item.value for item in GLACIER_SCHEME.classes}
     footprint = grid.footprint_wgs84().buffer(1e-6)
     assert all(footprint.covers(shape(feature["geometry"])) for feature in outlines["features"])
     back = [
@@ -233,9 +232,11 @@ def test_the_proof_in_the_card_is_of_that_very_map(system: LoopSystem, second_ve
             (response := system.request("GET", f"scenes/{scene.id}/prediction.tif")).status_code == 200 and response
         ),
     )
-    predicted = mask_from_geotiff(served.content)
-    truth = mask_from_geotiff(RasterStore(system.settings.raster_store).get(raster_keys.truth(scene.id)))
-    for item in CLASSES:
+    predicted = mask_from_geotiff(served.content, GLACIER_SCHEME)
+    truth = mask_from_geotiff(
+        RasterStore(system.settings.raster_store).get(raster_keys.truth(scene.id)), GLACIER_SCHEME
+    )
+    for item in GLACIER_SCHEME.classes:
         both, either = (
             (predicted == item.value) & (truth == item.value),
             (predicted == item.value) | (truth == item.value),

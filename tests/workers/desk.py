@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, Round, Scene
+from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff
 from labeling.events import parse_event
 from labeling.regions import encode_brush
@@ -64,7 +65,7 @@ class Desk:
     def mask(self) -> np.ndarray:
         """The mask of the one standing label."""
         (label,) = self.standing()
-        return mask_from_geotiff(raster_store(self.catalog).get(label.mask_key))
+        return mask_from_geotiff(raster_store(self.catalog).get(label.mask_key), GLACIER_SCHEME)
 
     def states(self) -> tuple[str, str, str]:
         """The states of the first proposal, its patch and the round."""
@@ -84,14 +85,13 @@ def sit_down(catalog: Catalog, path: Path, **forging: Any) -> Desk:
 
 
 def saved(proposal: Proposal, result: list, minutes: float = 0, action: str = "ANNOTATION_CREATED", **changes) -> dict:
-    """A webhook of a saved annotation; without an annotator's number, so that nobody is asked for an address."""
-    moment = (NOON + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+    """A webhook of an annotation created at noon; without an annotator's number: nobody is asked for an address."""
     annotation = {
         "id": ANNOTATION,
         "result": result,
         "was_cancelled": False,
-        "created_at": moment,
-        "updated_at": moment,
+        "created_at": moment(0),
+        "updated_at": moment(minutes),
         "lead_time": 12.5,
         "completed_by": None,
         **changes,
@@ -99,6 +99,11 @@ def saved(proposal: Proposal, result: list, minutes: float = 0, action: str = "A
     data = {"proposal": proposal.uid, "patch_id": proposal.patch_id}
     task = {"id": proposal.task_id, "project": PROJECT_ID, "data": data}
     return {"action": action, "annotation": annotation, "project": {"id": PROJECT_ID}, "task": task}
+
+
+def moment(minutes: float) -> str:
+    """Some minutes after noon, as Label Studio writes it."""
+    return (NOON + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
 
 
 def updated(proposal: Proposal, result: list, minutes: float, **changes) -> dict:

@@ -127,7 +127,7 @@ def champion(
     """An untrained network of two levels and four maps, as if it had been read from the registry."""
     config = UNetConfig(in_channels=len(channels), classes=logits_per_network(head, len(CLASSES)), depth=2, width=4)
     segmenter = build_segmenter(channels, MEAN[: len(channels)], STD[: len(channels)], config, seed, head)
-    classes = head_classes(head, CLASSES)
+    classes = head_classes(head, CLASSES, "glacier")
     card = ModelCard(
         **dict(origin().model_copy(update={"patch_size_px": 32, "classes": classes})),
         channels=channels,

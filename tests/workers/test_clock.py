@@ -6,9 +6,9 @@ from sqlalchemy import select
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
-from catalog.records import Job, JobKind, JobState, Round, RoundState, now
+from catalog.records import Job, JobKind, JobState, Round, RoundState, SceneState, now
 from catalog.settings import Settings, Strategy
-from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, label_of, pushed
+from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, add_scoring, label_of, pushed
 from workers.clock import tick
 
 
@@ -52,6 +52,19 @@ def test_label_studio_is_asked_when_it_is_time(catalog):
     tick(catalog, reconcile=True)
     assert open_kinds(catalog) == ["sync_label_studio"]
     assert len(pushed(catalog)) == 1
+
+
+def test_superseded_scorings_are_removed_by_and_by(catalog, change):
+    change(keep_scorings=1)
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, state=SceneState.REGISTERED)
+        add_scoring(session, 1, {patches[0].id: 0.5})
+    tick(catalog, reconcile=False)
+    assert open_kinds(catalog) == []
+    with catalog.database.write() as session:
+        add_scoring(session, 2, {patches[0].id: 0.5})
+    tick(catalog, reconcile=False)
+    assert open_kinds(catalog) == ["remove_superseded"]
 
 
 @pytest.mark.parametrize(("hours_ago", "due"), [(0.9, []), (1.1, ["fine_tune"])])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from catalog.records import SceneRole
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_to_geotiff
 from models.card import EvaluationSet, ModelCard
 from services import raster_keys
@@ -21,7 +21,7 @@ def scenes(catalog, tmp_path):
 
 
 def predicted(scene) -> np.ndarray:
-    return predict_classes(champion().segmenter, source_of(scene), 32, 4, UNKNOWN.value)
+    return predict_classes(champion().segmenter, source_of(scene), 32, 4, UNKNOWN)
 
 
 def test_one_matrix_counts_every_judged_pixel_of_all_scenes_once(catalog, scenes, tmp_path):
@@ -33,16 +33,18 @@ def test_one_matrix_counts_every_judged_pixel_of_all_scenes_once(catalog, scenes
     truth[60:90, 50:130] = 2
     for scene in scenes:
         classes = predicted(scene)
-        judged = classes != UNKNOWN.value
+        judged = classes != UNKNOWN
         np.add.at(confusion, (truth[judged], classes[judged]), 1)
     assert np.array(metrics.confusion).tolist() == confusion.tolist()
     assert confusion.sum() == 100 * 160 + 100 * 140  # the second scene lacks 20 columns
-    assert list(metrics.iou) == [item.name for item in CLASSES]
+    assert list(metrics.iou) == list(GLACIER_SCHEME.names)
 
 
 def test_a_perfect_prediction_scores_one(catalog, scenes):
     scene = scenes[0]
-    raster_store(catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(predicted(scene), source_of(scene).grid))
+    raster_store(catalog).put(
+        raster_keys.truth(scene.id), mask_to_geotiff(predicted(scene), source_of(scene).grid, GLACIER_SCHEME)
+    )
     metrics = evaluate(catalog, champion().segmenter, [scene], 32)
     assert (metrics.mean_iou, metrics.overall_accuracy) == (1.0, 1.0)
 
@@ -50,8 +52,10 @@ def test_a_perfect_prediction_scores_one(catalog, scenes):
 def test_unknown_truth_is_not_judged(catalog, scenes):
     scene = scenes[0]
     truth = predicted(scene)
-    truth[:50] = UNKNOWN.value
-    raster_store(catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source_of(scene).grid))
+    truth[:50] = UNKNOWN
+    raster_store(catalog).put(
+        raster_keys.truth(scene.id), mask_to_geotiff(truth, source_of(scene).grid, GLACIER_SCHEME)
+    )
     metrics = evaluate(catalog, champion().segmenter, [scene], 32)
     assert np.array(metrics.confusion).sum() == 50 * 160
 
@@ -88,6 +92,6 @@ def test_scores_of_a_card_are_those_of_the_same_evaluation_only(catalog, scenes)
     assert known_metrics(of_parent, validation, evaluation_set(catalog, scenes[:1]), 64, code) is None
     uncommitted = of_parent.model_copy(update={"code_version": "0.1.0+abc-dirty"})
     assert known_metrics(uncommitted, validation, same, 64, "0.1.0+abc-dirty") is None  # may name any code
-    other_truth = mask_to_geotiff(predicted(scenes[0]), source_of(scenes[0]).grid)
+    other_truth = mask_to_geotiff(predicted(scenes[0]), source_of(scenes[0]).grid, GLACIER_SCHEME)
     raster_store(catalog).put(raster_keys.truth(scenes[0].id), other_truth)
     assert known_metrics(of_parent, validation, evaluation_set(catalog, scenes), 64, code) is None

@@ -36,6 +36,7 @@ from catalog.records import (
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
+from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from models.card import Gain
 from services import raster_keys
@@ -119,7 +120,7 @@ def labelled(catalog: Catalog, tmp_path: Path) -> Catalog:
             label = label_of(session, proposal, number)
             label.mask_key = raster_keys.label(patch.id, number, label.event_id)
             mask = forged.truth[window_of(patch).slices]
-            store.put(label.mask_key, mask_to_geotiff(mask, source_of(scene).grid, window_of(patch)))
+            store.put(label.mask_key, mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch)))
             labels.store(session, label)
     return catalog
 
@@ -212,8 +213,8 @@ def test_a_parent_is_judged_again_when_the_truth_is_another(labelled):
     with labelled.read() as session:
         (scene,) = ready_scenes(session, [SceneRole.VALIDATION])
     key = raster_keys.truth(scene.id)
-    truth = mask_from_geotiff(raster_store(labelled).get(key))
-    raster_store(labelled).put(key, mask_to_geotiff(np.fliplr(truth), source_of(scene).grid))
+    truth = mask_from_geotiff(raster_store(labelled).get(key), GLACIER_SCHEME)
+    raster_store(labelled).put(key, mask_to_geotiff(np.fliplr(truth), source_of(scene).grid, GLACIER_SCHEME))
     fine_tune(labelled)
     card = load_champion(labelled).card
     assert (card.parent_version, parent.card.evaluation) != (None, card.evaluation)

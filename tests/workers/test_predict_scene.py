@@ -146,7 +146,7 @@ def test_a_map_of_all_classes_names_them(catalog: Catalog, scene: Scene) -> None
     assert {row["class"] for row in attributes(files)[0]} <= {"clean ice", "debris-covered ice"}
     with rasterio.open(io.BytesIO(files["tif"])) as dataset:
         assert dataset.descriptions == ("0 background, 1 clean ice, 2 debris-covered ice, 255 masked/unknown",)
-        assert (dataset.read(1)[:, -20:] == UNKNOWN.value).all()
+        assert (dataset.read(1)[:, -20:] == UNKNOWN).all()
 
 
 def test_ice_of_a_binary_version_is_called_glacier_not_clean_ice(catalog: Catalog, scene: Scene) -> None:

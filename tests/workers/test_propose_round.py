@@ -6,10 +6,10 @@ from catalog import rounds
 from catalog.candidates import Candidate
 from catalog.context import Catalog
 from catalog.records import JobKind, Patch, PatchState, ProposalReason, Round, RoundState
-from catalog.settings import Strategy
+from services import strategies
+from services.acquisition import Pool
 from tests.catalog_fixtures import add_scene, add_scoring
 from tests.workers.rows import work_of
-from workers.acquisition import select
 from workers.propose_round import propose_round
 
 SIZE = 12
@@ -34,7 +34,7 @@ def _candidate(patch: Patch, scores: dict[int, float]) -> Candidate:
     return Candidate(patch.id, patch.scene_id, patch.row_off, patch.col_off, patch.size_px, scores[patch.id])
 
 
-def propose(catalog: Catalog, strategy: Strategy, size: int = SIZE, seed: int = 5) -> Round:
+def propose(catalog: Catalog, strategy: str, size: int = SIZE, seed: int = 5) -> Round:
     with catalog.database.write() as session:
         opened = services.rounds.open_round(session, catalog.settings, strategy, size, seed)
     propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
@@ -46,8 +46,8 @@ def propose(catalog: Catalog, strategy: Strategy, size: int = SIZE, seed: int = 
 
 def test_the_index_ranks_as_sorting_everything_does(catalog: Catalog, pool: list[Candidate]) -> None:
     catalog.settings = catalog.settings.model_copy(update={"control_share": 0.0})
-    expected = select(pool, Strategy.ENTROPY_TOP10, SIZE, 0.0, seed=0)
-    made = propose(catalog, Strategy.ENTROPY_TOP10)
+    expected = strategies.get("entropy_top10").choose(Pool.of(pool, SIZE, 0.0, seed=0))
+    made = propose(catalog, "entropy_top10")
     assert [(item.patch_id, item.reason, item.score) for item in made.proposals] == [
         (choice.patch_id, ProposalReason.UNCERTAIN, choice.score) for choice in expected
     ]
@@ -55,8 +55,8 @@ def test_the_index_ranks_as_sorting_everything_does(catalog: Catalog, pool: list
         assert {session.get_one(Patch, item.patch_id).state for item in made.proposals} == {PatchState.PROPOSED}
 
 
-@pytest.mark.parametrize("strategy", [Strategy.RANDOM, Strategy.ENTROPY_TOP10])
-def test_the_seed_decides(catalog: Catalog, pool: list[Candidate], strategy: Strategy) -> None:
+@pytest.mark.parametrize("strategy", ["random", "entropy_top10"])
+def test_the_seed_decides(catalog: Catalog, pool: list[Candidate], strategy: str) -> None:
     def patches(seed: int) -> list[int]:
         made = propose(catalog, strategy, seed=seed)
         with catalog.database.write() as session:
@@ -75,7 +75,7 @@ def test_controls_are_drawn_from_what_is_scored(catalog: Catalog, pool: list[Can
     with catalog.database.write() as session:
         add_scene(session, "not scored yet", width=32 * 30, height=32 * 30, offset_px=9000)
     catalog.settings = catalog.settings.model_copy(update={"control_share": 0.5})
-    made = propose(catalog, Strategy.ENTROPY_TOP10)
+    made = propose(catalog, "entropy_top10")
     reasons = [proposal.reason for proposal in made.proposals]
     assert reasons.count(ProposalReason.CONTROL) == reasons.count(ProposalReason.UNCERTAIN) == SIZE // 2
     scores = {candidate.patch_id: candidate.score for candidate in pool}
@@ -87,14 +87,14 @@ def test_a_pool_smaller_than_the_round_is_proposed_whole(catalog: Catalog) -> No
         _, patches = add_scene(session)
         add_scoring(session, 1, {patch.id: 0.5 for patch in patches[:8]})
     catalog.settings = catalog.settings.model_copy(update={"control_share": 0.25})
-    made = propose(catalog, Strategy.ENTROPY_TOP10, size=100)
+    made = propose(catalog, "entropy_top10", size=100)
     assert sorted(proposal.patch_id for proposal in made.proposals) == [patch.id for patch in patches[:8]]
     reasons = [proposal.reason for proposal in made.proposals]
     assert reasons.count(ProposalReason.CONTROL) == 2  # a quarter of the eight there are, not of the hundred wanted
 
 
 def test_a_round_that_is_already_made_is_left_alone(catalog: Catalog, pool: list[Candidate]) -> None:
-    made = propose(catalog, Strategy.RANDOM)
+    made = propose(catalog, "random")
     propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, "again"), made.id)
     with catalog.read() as session:
         again = rounds.get(session, made.id)

@@ -1,17 +1,35 @@
-"""What a publication offers scene by scene; the publishing itself is tested with the whole loop."""
+"""What a publication offers scene by scene; publishing itself is tested against a real Label Studio."""
+
+import logging
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy.orm import joinedload
 
 from catalog import scorings
-from catalog.records import Scene
+from catalog.records import Patch, Proposal, ProposalReason, Round, Scene, Score, Scoring
+from catalog.settings import Settings
+from imagery.classes import GLACIER_SCHEME
+from imagery.cog import class_map_to_cog
+from imagery.masks import mask_from_geotiff
+from services import raster_keys
+from services.image_urls import image_urls
 from services.places import raster_store
-from tests.workers.rows import champion, score_pool, tiled
-from workers.publish_round import Publication, image_urls
+from services.scenes import source_of
+from tests.catalog_fixtures import add_round
+from tests.workers.rows import champion, patches, score_pool, tiled
+from workers.publication import Publication, offer, why_undrawn
 
 
 def publication(catalog, *, useful: bool = True) -> Publication:
     with catalog.read() as session:
         scoring = scorings.newest(session)
-    store, urls = raster_store(catalog), image_urls(catalog)
-    return Publication(catalog, store, urls, scoring, champion().version if useful else None)
+    store, urls, scheme = raster_store(catalog), image_urls(catalog), GLACIER_SCHEME
+    return Publication(
+        catalog, store, urls, scheme, scoring, champion().version if useful else None, GLACIER_SCHEME.names
+    )
 
 
 def scored_and_unscored(catalog, tmp_path) -> tuple[Scene, Scene]:
@@ -20,6 +38,22 @@ def scored_and_unscored(catalog, tmp_path) -> tuple[Scene, Scene]:
     score_pool(catalog, champion())
     late, _ = tiled(catalog, tmp_path / "late.tif", offset_px=400)
     return early, late
+
+
+def proposed(catalog, scene: Scene, *, scoring_id: int | None = None, **changes) -> tuple[Round, Proposal]:
+    """A round and its proposal of the seventh patch of a scene, as a publication reads them."""
+    with catalog.database.write() as session:
+        opened, (proposal,) = add_round(session, [session.get_one(Patch, patches(catalog, scene.id)[6].id)])
+        opened.scoring_id, opened.measure = scoring_id, "entropy_top10"
+        for name, value in changes.items():
+            setattr(proposal, name, value)
+        round_id, proposal_id = opened.id, proposal.id
+    with catalog.read() as session:
+        with_patch = joinedload(Proposal.patch).joinedload(Patch.scene)
+        return (
+            session.get_one(Round, round_id, options=[joinedload(Round.scoring)]),
+            session.get_one(Proposal, proposal_id, options=[with_patch]),
+        )
 
 
 def test_a_scene_tiled_after_the_scoring_is_published_without_its_maps(catalog, tmp_path):
@@ -42,3 +76,117 @@ def test_before_the_first_scoring_nothing_is_offered(catalog, tmp_path):
     offered = publication(catalog, useful=False)
     assert (offered.scoring_of(scene), offered.drawn_by(scene)) == (None, None)
     assert offered.shown_version == "no model yet"
+
+
+def test_a_binary_head_proposes_nothing_and_the_reason_says_why(catalog, tmp_path):
+    scored_and_unscored(catalog, tmp_path)
+    offered = publication(catalog, useful=False)
+    assert why_undrawn(offered) == ""
+    binary = replace(offered, class_names=("background", "glacier"))
+    assert why_undrawn(binary) == (
+        "; no proposal is drawn: model version 1 tells only glacier from background, not the classes to draw"
+    )
+
+
+def write_map(catalog, scene: Scene, classes: np.ndarray) -> None:
+    """Put a class map in the place of the one that the scoring wrote."""
+    whole = np.zeros((100, 160), np.uint8)
+    whole[32:64, 32:64] = classes  # the seventh patch
+    encoded = class_map_to_cog(whole, source_of(scene).grid, GLACIER_SCHEME)
+    raster_store(catalog).put(raster_keys.scored(1, scene.id, "classes"), encoded)
+
+
+@pytest.fixture
+def scene(catalog, tmp_path) -> Scene:
+    scored, _ = tiled(catalog, tmp_path / "a.tif")
+    score_pool(catalog, champion())
+    return scored
+
+
+def as_polygons(catalog) -> None:
+    catalog.settings = Settings(**{**catalog.settings.model_dump(), "preannotation": "polygon"})
+
+
+def test_too_many_polygons_become_masks_and_the_annotator_is_told(catalog, scene, monkeypatch, caplog):
+    monkeypatch.setattr("labeling.predictions.MAX_PREDICTION_REGIONS", 4)
+    as_polygons(catalog)
+    classes = np.zeros((32, 32), np.uint8)
+    for row in range(0, 32, 8):
+        for column in range(0, 32, 8):
+            classes[row : row + 4, column : column + 4] = 1
+    write_map(catalog, scene, classes)
+    of_round, proposal = proposed(catalog, scene)
+    offered = offer(publication(catalog), of_round, proposal)
+    assert [region["type"] for region in offered.prediction["result"]] == ["brushlabels"]
+    assert offered.task["data"]["reason"].endswith(
+        "; the proposal is drawn with the brush: too many pieces for polygons"
+    )
+    assert "16 regions; at most 4" in caplog.text
+    shown = mask_from_geotiff(raster_store(catalog).get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
+    np.testing.assert_array_equal(shown, classes)
+
+
+def test_of_masks_that_are_too_large_the_smallest_pieces_are_left_out(catalog, scene, monkeypatch):
+    classes = np.zeros((32, 32), np.uint8)
+    classes[0:4, 0:4] = 1  # 16 pixels
+    classes[10:30, 10:30] = 2  # 400 pixels
+    write_map(catalog, scene, classes)
+    of_round, proposal = proposed(catalog, scene)
+    whole = offer(publication(catalog), of_round, proposal)
+    assert len(whole.prediction["result"]) == 2
+    monkeypatch.setattr("labeling.predictions.MAX_PREDICTION_REGIONS", 1)
+    offered = offer(publication(catalog), of_round, proposal)
+    assert [region["value"]["brushlabels"] for region in offered.prediction["result"]] == [["debris-covered ice"]]
+    assert offered.task["data"]["reason"].endswith("; the proposal leaves out pieces of fewer than 32 pixels")
+    assert offered.preannotated_by == 1
+    shown = mask_from_geotiff(raster_store(catalog).get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
+    assert shown[:4, :4].max() == 0
+    assert (shown[10:30, 10:30] == 2).all()
+
+
+def test_a_patch_that_cannot_be_pre_annotated_is_published_without(catalog, scene, monkeypatch):
+    classes = np.full((32, 32), 1, np.uint8)
+    write_map(catalog, scene, classes)
+    of_round, proposal = proposed(catalog, scene)
+    monkeypatch.setattr("labeling.predictions.MAX_PREDICTION_BYTES", 300)
+    offered = offer(publication(catalog), of_round, proposal)
+    assert (offered.prediction["result"], offered.preannotated_by) == ([], None)
+    assert offered.task["data"]["reason"].endswith("; no proposal is drawn: it has too many pieces")
+
+
+@pytest.mark.parametrize(("lost", "view"), [("classes", "uncertainty-1"), ("entropy", "uncertainty-none")])
+def test_a_map_that_cannot_be_read_is_left_out(catalog, scene, caplog, lost, view):
+    of_round, proposal = proposed(catalog, scene)
+    key = raster_keys.scored(1, scene.id, lost)
+    raster_store(catalog).put(key, b"not a GeoTIFF any more")
+    with caplog.at_level(logging.WARNING):
+        offered = offer(publication(catalog), of_round, proposal)
+    assert offered.views["uncertainty"] == view
+    assert offered.preannotated_by == (None if lost == "classes" else 1)
+    assert "is shown without" in caplog.text
+
+
+def test_the_reason_of_a_waiting_task_is_renewed_with_what_is_shown(catalog, scene):
+    """Chosen by version 1 with half of the highest uncertainty; version 2 finds a tenth."""
+    with catalog.database.write() as session:
+        first = scorings.newest(session)
+        patch_id = patches(catalog, scene.id)[6].id
+        second = Scoring(model_version=2, passes=first.passes, seed=first.seed, completed_at=first.completed_at)
+        session.add(second)
+        session.flush()
+        value = float(np.log(3)) / 10
+        session.add(Score(scoring_id=second.id, patch_id=patch_id, measure="entropy_top10", value=value))
+    half = float(np.log(3)) / 2
+    of_round, proposal = proposed(
+        catalog,
+        scene,
+        scoring_id=first.id,
+        reason=ProposalReason.UNCERTAIN,
+        score=half,
+    )
+    by_first = publication(catalog)
+    then = replace(by_first, scoring=first)
+    assert "model version 1 is unsure here (uncertainty 50%" in offer(then, of_round, proposal).task["data"]["reason"]
+    now_shown = replace(by_first, scoring=second)
+    reason = offer(now_shown, of_round, proposal).task["data"]["reason"]
+    assert re.search(r"model version 2 is unsure here \(uncertainty 10%", reason)

@@ -12,19 +12,19 @@ from catalog.errors import ConflictError
 from catalog.records import SceneRole
 from catalog.settings import Settings
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource
 from imagery.statistics import ChannelStatistics
-from models.heads import CLEAN, DEBRIS, Head, decide
+from models.heads import Head
 from models.losses import LOSS_NAMES
 from models.mc_dropout import predict_mc
 from models.presets import PRESETS
 from models.segmenter import InputNormalization
 from models.training import TrainingConfig, fit
-from models.unet import UNetConfig, UNetPair
+from models.unet import BinaryUNets, UNetConfig
 from services.scenes import source_of, window_of
 from tests.imagery.forge import forge_scene, write_geotiff
 from tests.workers.rows import patches, tiled
@@ -56,27 +56,31 @@ def test_settings_offer_exactly_the_losses_presets_heads_and_normalisations_that
 
 
 def test_defaults_are_the_measured_recipe() -> None:
-    segmenter = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    segmenter = fresh_network(Settings(), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     assert segmenter.unet.config == UNetConfig(2, classes=3, depth=5, width=16, dropout=0.1, normalization="batch")
     assert training_config(Settings(), 7) == TrainingConfig(steps=400, seed=7)
 
 
 def test_settings_override_the_preset() -> None:
     settings = Settings(architecture="aryal", unet_width=4, fine_tune_loss="dice", head="binary")
-    segmenter = fresh_network(settings, CHANNELS, STATISTICS, 0)
+    segmenter = fresh_network(settings, CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     assert (segmenter.unet.config.width, segmenter.unet.config.activation, segmenter.head) == (4, "gelu", "binary")
     config = training_config(settings, 0)
     assert (config.loss, config.optimizer, config.schedule) == ("dice", "adam", "plateau")
 
 
 def test_aryal_is_two_networks() -> None:
-    assert isinstance(fresh_network(Settings(architecture="aryal"), CHANNELS, STATISTICS, 0).unet, UNetPair)
+    assert isinstance(
+        fresh_network(Settings(architecture="aryal"), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked).unet, BinaryUNets
+    )
 
 
 def test_he_is_refused_until_it_is_given_a_dropout() -> None:
     with pytest.raises(ConflictError, match="GLACIER_AL_UNET_DROPOUT"):
-        fresh_network(Settings(architecture="he"), CHANNELS, STATISTICS, 0)
-    segmenter = fresh_network(Settings(architecture="he", unet_dropout=0.1), CHANNELS, STATISTICS, 0)
+        fresh_network(Settings(architecture="he"), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
+    segmenter = fresh_network(
+        Settings(architecture="he", unet_dropout=0.1), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked
+    )
     assert segmenter.unet.config.dropout == 0.1
 
 
@@ -105,7 +109,7 @@ def test_a_pool_without_the_papers_channels_is_refused_with_what_to_set(tmp_path
 
 
 def test_training_may_change_from_version_to_version() -> None:
-    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     changed = {"fine_tune_loss": "dice", "fine_tune_learning_rate": 1e-5, "fine_tune_steps": 7, "channels": ["he"]}
     check_continues(Settings(**changed), champion)
 
@@ -122,7 +126,7 @@ def test_training_may_change_from_version_to_version() -> None:
 )
 def test_settings_of_another_network_than_the_champions_are_refused(changes: dict[str, Any], message: str) -> None:
     """Trap: the champion's weights under the training of another architecture would go on unnoticed."""
-    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0)
+    champion = fresh_network(Settings(), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     with pytest.raises(ConflictError, match=message):
         check_continues(Settings(**changes), champion)
 
@@ -130,11 +134,17 @@ def test_settings_of_another_network_than_the_champions_are_refused(changes: dic
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_goes_on_from_its_own_network(name: str) -> None:
     settings = Settings(architecture=name, unet_dropout=0.2, unet_depth=1, unet_width=2)
-    check_continues(settings, fresh_network(settings, CHANNELS, STATISTICS, 0))
+    check_continues(settings, fresh_network(settings, CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked))
 
 
-def test_heads_know_the_classes_by_the_values_of_the_legend() -> None:
-    assert (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value) == (CLEAN, DEBRIS)
+@pytest.mark.parametrize("head", ["multiclass", "binary", "two_binaries"])
+def test_a_network_is_built_for_the_classes_of_the_labels(head: str) -> None:
+    """Three foreground classes, the second of the highest precedence."""
+    settings = Settings(head=head, unet_depth=1, unet_width=2)
+    segmenter = fresh_network(settings, CHANNELS, STATISTICS, 0, (3, 1, 2))
+    assert (segmenter.label_classes, segmenter.precedence) == (4, (3, 1, 2))
+    assert segmenter.classes == (2 if head == "binary" else 4)
+    check_continues(settings, segmenter)
 
 
 @pytest.mark.parametrize("head", ["multiclass", "binary", "two_binaries"])
@@ -143,17 +153,19 @@ def test_every_head_is_trained_scored_and_judged(head: str, catalog: Catalog, tm
     settings = Settings(head=head, unet_depth=2, unet_width=4, fine_tune_steps=2, fine_tune_batch_size=2)
     source = source_of(scene)
     channels = source.band_names
-    segmenter = fresh_network(settings, channels, statistics_of(channels), 0)
+    segmenter = fresh_network(settings, channels, statistics_of(channels), 0, GLACIER_SCHEME.ranked)
     windows = [window_of(patch) for patch in patches(catalog, scene.id)[5:7]]
     with SceneReader(source) as reader:
         raw = read_batch(reader, channels, windows)
     masks = [torch.from_numpy(np.ascontiguousarray(forged.truth[window.slices])) for window in windows]
-    fit(segmenter, list(zip(raw, masks, strict=True)), training_config(settings, 0), torch.device("cpu"), UNKNOWN.value)
+    fit(segmenter, list(zip(raw, masks, strict=True)), training_config(settings, 0), torch.device("cpu"), UNKNOWN)
     prediction = predict_mc(segmenter, raw, 2, 1)
-    decided = {int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(decide(patch, head))}
+    decided = {
+        int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(segmenter.decide(patch))
+    }
     assert decided <= set(range(segmenter.classes))
     metrics = evaluate(catalog, segmenter, [scene], scene.patch_size_px)
-    names = ("background", "glacier") if head == "binary" else tuple(item.name for item in CLASSES)
+    names = ("background", "glacier") if head == "binary" else GLACIER_SCHEME.names
     assert tuple(metrics.iou) == names
     confusion = np.array(metrics.confusion)
     assert confusion.sum() > 0

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from catalog import jobs, scorings
 from catalog.context import Catalog
 from catalog.errors import JobLostError
-from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard
+from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard, ShardKind
 from catalog.settings import Settings
 from imagery.classes import UNKNOWN
 from imagery.errors import SceneError
@@ -19,8 +19,8 @@ from services import raster_keys
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.workers.rows import champion, coordinate, finish, patches, score_pool, score_shards, tiled, work_of
+from workers import half_scores, score_shard
 from workers import score_pool as module
-from workers import score_shard
 from workers.jobs import Work
 
 
@@ -126,14 +126,28 @@ def test_a_scoring_says_how_far_its_halves_agree(catalog, scene):
             ]
             measured[patch.id] = [reduce_mean(entropy, valid) for entropy in halves]
     with catalog.read() as session:
-        rows = session.scalars(select(Score).where(Score.measure == "entropy_mean")).all()
         agreement = scorings.newest(session).agreement
-    for row in rows:
-        assert (row.first_half, row.second_half) == pytest.approx(measured[row.patch_id], abs=1e-6)
+    kept = half_scores.read(raster_store(catalog), 1, np.array(sorted(measured)))
+    np.testing.assert_allclose(kept["entropy_mean"], [measured[patch_id] for patch_id in sorted(measured)], atol=1e-6)
     assert agreement.keys() == {"entropy_top10", "entropy_mean", "mutual_information"}
     one, other = np.array(list(measured.values())).T
     top = set(np.argsort(-one)[:2]) & set(np.argsort(-other)[:2])  # a tenth of twenty
     assert agreement["entropy_mean"] == len(top) / 2
+
+
+def test_a_scoring_that_lacks_half_scores_has_no_agreement(catalog, scene, monkeypatch):
+    """As one that was under way during the upgrade from a release that kept no such file."""
+    monkeypatch.setitem(module.SHARD_PIXELS, "cpu", 5 * 32**2)
+    coordinate(catalog, 1)
+    score_shards(catalog, champion())
+    with catalog.read() as session:
+        first, *_ = scorings.shards_of(session, session.get_one(Scoring, 1))
+    raster_store(catalog).delete(raster_keys.half_scores_part(1, scene.id, 0, first.first_row))
+    coordinate(catalog, 1)
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+    assert scoring.agreement == {"entropy_top10": None, "entropy_mean": None, "mutual_information": None}
+    assert len(scores(catalog)) == 3 * 20
 
 
 def test_another_seed_scores_otherwise(catalog, scene):
@@ -191,7 +205,7 @@ def test_a_scene_tiled_later_is_scored_too(catalog, scene, tmp_path):
 def test_maps_lie_on_the_scene_and_leave_nodata_out(catalog, scene):
     run(catalog)
     classes, entropy = rasters(catalog, 1, scene)
-    assert (classes[:, -40:] == UNKNOWN.value).all()
+    assert (classes[:, -40:] == UNKNOWN).all()
     assert np.isnan(entropy[:, -40:]).all()
     assert set(np.unique(classes[:, :-40])) <= {0, 1, 2}
     assert (entropy[:, :-40] >= 0).all()
@@ -242,25 +256,25 @@ def test_a_network_of_other_channels_is_refused(catalog, scene):
 
 
 @pytest.fixture
-def surveying(catalog, monkeypatch) -> None:
-    """Shards of three patches, and a pool that is surveyed."""
+def screened(catalog, monkeypatch) -> None:
+    """Shards of three patches, and a pool that is screened first."""
     catalog.settings = catalog.settings.model_copy(update={"mc_shortlist_share": 0.2})
     monkeypatch.setitem(module.SHARD_PIXELS, "cpu", 3 * 32**2)
 
 
 def run_stages(catalog: Catalog) -> None:
-    """As the workers do: the survey, the contested patches, the maps."""
+    """Do what the workers do: the screening, the shortlist, the maps."""
     coordinate(catalog, 1)
     score_shards(catalog, champion())
     score_pool(catalog, champion())
 
 
-def contested_ids(catalog: Catalog) -> set[int]:
+def shortlisted(catalog: Catalog) -> set[int]:
     with catalog.read() as session:
-        return set(session.scalars(select(Score.patch_id).where(Score.first_half.is_not(None))))
+        return set(session.scalars(select(Score.patch_id).where(Score.screening.is_(False))))
 
 
-def test_a_survey_finds_the_patches_that_all_passes_are_spent_on(catalog, scene, surveying):
+def test_all_passes_score_the_shortlist_of_the_screening(catalog, scene, screened):
     network, of_scene = champion().segmenter, patches(catalog, scene.id)
     certain, drawn = {}, {}
     with SceneReader(source_of(scene)) as reader:
@@ -273,65 +287,65 @@ def test_a_survey_finds_the_patches_that_all_passes_are_spent_on(catalog, scene,
             drawn[patch.id] = [reduce_top_share(entropy, valid), reduce_mean(entropy, valid)]
     run_stages(catalog)
     highest = [sorted(certain, key=lambda patch_id: -certain[patch_id][which])[:4] for which in (0, 1)]
-    contested = contested_ids(catalog)
-    assert contested == {*highest[0], *highest[1]}
+    finer = shortlisted(catalog)
+    assert finer == {*highest[0], *highest[1]}
     found = scores(catalog)
     for patch in of_scene:
-        expected = drawn if patch.id in contested else certain
+        expected = drawn if patch.id in finer else certain
         values = [found[1, patch.id, measure] for measure in ("entropy_top10", "entropy_mean")]
         assert values == pytest.approx(expected[patch.id], rel=1e-4, abs=1e-6)
-        assert ((1, patch.id, "mutual_information") in found) == (patch.id in contested)
+        assert ((1, patch.id, "mutual_information") in found) == (patch.id in finer)
     with catalog.read() as session:
         scoring = scorings.newest(session)
-        assert (scoring.share, scoring.agreement["mutual_information"]) == (0.2, None)
+        assert (scoring.shortlist_share, scoring.agreement["mutual_information"]) == (0.2, None)
         assert 0 <= scoring.agreement["entropy_top10"] <= 1
         assert scorings.progress(session, scoring).done == 1.0
 
 
-def test_maps_show_all_passes_where_contested_and_the_survey_elsewhere(catalog, scene, surveying):
+def test_maps_show_all_passes_on_the_shortlist_and_the_screening_elsewhere(catalog, scene, screened):
     run_stages(catalog)
     classes, entropy = rasters(catalog, 1, scene)
-    assert (classes[:, -40:] == UNKNOWN.value).all()
+    assert (classes[:, -40:] == UNKNOWN).all()
     assert np.isnan(entropy[:, -40:]).all()
     assert np.isfinite(entropy[:, :-40]).all()
     network, seen = champion().segmenter, set()
-    contested = contested_ids(catalog)
+    finer = shortlisted(catalog)
     with SceneReader(source_of(scene)) as reader:
         for patch in patches(catalog, scene.id):
             if patch.row_off % 32 or patch.col_off % 32 or patch.row_off > 32 or patch.valid_share < 1:
                 continue  # overlaps another, or has an edge of nodata
-            seen.add(patch.id in contested)
+            seen.add(patch.id in finer)
             raw = torch.from_numpy(reader.read(network.channels, window_of(patch)))[None]
             mc = predict_mc(network, raw, 3, 11)
             certain = network.probabilities(raw)
-            probability = mc.mean_probability[0] if patch.id in contested else certain[0]
+            probability = mc.mean_probability[0] if patch.id in finer else certain[0]
             expected = torch.special.entr(probability).sum(dim=0).numpy()
             np.testing.assert_allclose(entropy[window_of(patch).slices], expected, atol=1e-5)
             np.testing.assert_array_equal(classes[window_of(patch).slices], probability.argmax(dim=0).numpy())
     assert seen == {True, False}
 
 
-def test_a_scene_tiled_later_is_surveyed_and_the_maps_of_before_stay(catalog, scene, surveying, tmp_path):
+def test_a_scene_tiled_later_is_screened_and_the_earlier_maps_stay(catalog, scene, screened, tmp_path):
     run_stages(catalog)
-    before, maps = contested_ids(catalog), rasters(catalog, 1, scene)
+    before, maps = shortlisted(catalog), rasters(catalog, 1, scene)
     other = tiled(catalog, tmp_path / "b.tif", seed=1, offset_px=400)[0]
     run_stages(catalog)
     of_other = {patch.id for patch in patches(catalog, other.id)}
-    assert contested_ids(catalog) - of_other == before
+    assert shortlisted(catalog) - of_other == before
     for now_there, there in zip(rasters(catalog, 1, scene), maps, strict=True):
         np.testing.assert_array_equal(now_there, there)
     assert np.isfinite(rasters(catalog, 1, other)[1]).all()
     with catalog.read() as session:
-        surveys = session.scalars(select(Shard.scene_id).where(Shard.passes == 0)).all()
-    assert set(surveys) == {scene.id, other.id}
+        of_screening = session.scalars(select(Shard.scene_id).where(Shard.kind == ShardKind.SCREENING)).all()
+    assert set(of_screening) == {scene.id, other.id}
     assert not [name for name in raster_store_names(catalog) if "from-row" in name]
 
 
 def raster_store_names(catalog: Catalog) -> list[str]:
-    return [path.name for path in (catalog.settings.var_dir / "store").rglob("*.tif")]
+    return [path.name for path in (catalog.settings.var_dir / "store").rglob("*.*")]
 
 
-def test_a_larger_share_spends_all_passes_on_the_rest(catalog, scene, surveying):
+def test_a_larger_share_spends_all_passes_on_the_rest(catalog, scene, screened):
     run_stages(catalog)
     catalog.settings = catalog.settings.model_copy(update={"mc_shortlist_share": 1.0})
     score_pool(catalog, champion())
@@ -339,13 +353,13 @@ def test_a_larger_share_spends_all_passes_on_the_rest(catalog, scene, surveying)
         scoring = scorings.newest(session)
         assert scoring.agreement["mutual_information"] is not None
     assert len(scores(catalog)) == 3 * 20
-    assert contested_ids(catalog) == {patch.id for patch in patches(catalog, scene.id)}
+    assert shortlisted(catalog) == {patch.id for patch in patches(catalog, scene.id)}
     assert np.isfinite(rasters(catalog, 1, scene)[1][:, :-40]).all()
 
 
 @pytest.mark.parametrize("stopped_after", range(8))
-def test_maps_are_completed_wherever_putting_them_together_was_interrupted(
-    catalog, scene, surveying, monkeypatch, stopped_after
+def test_maps_and_half_scores_are_completed_wherever_merging_was_interrupted(
+    catalog, scene, screened, monkeypatch, stopped_after
 ):
     run_stages(catalog)
     whole = rasters(catalog, 1, scene)

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from catalog import jobs, scorings
 from catalog.bundle_cache import checksum_tag
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, Score, Shard
+from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, Score, Shard, ShardKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
@@ -127,20 +127,20 @@ def spend_all_passes(catalog: Catalog) -> None:
 
 
 @pytest.mark.usefixtures("workers")
-def test_workers_share_the_patches_that_a_survey_leaves_contested(catalog, scene):
+def test_workers_share_the_shortlist_of_a_screening(catalog, scene):
     wait_for(lambda: is_complete_after_a_sweep(catalog))
     with catalog.read() as session:
         scoring = scorings.newest(session)
-        survey, *finer = scorings.shards_of(session, scoring)
-        met = set(session.scalars(select(Score.patch_id).where(Score.first_half.is_not(None))))
+        screening, *finer = scorings.shards_of(session, scoring)
+        shortlist = set(session.scalars(select(Score.patch_id).where(Score.screening.is_(False))))
         measures = Counter(session.scalars(select(Score.measure)))
-        of_survey = Counter(session.scalars(select(Score.measure).where(Score.surveyed.is_(True))))
+        screened = Counter(session.scalars(select(Score.measure).where(Score.screening.is_(True))))
         assert scorings.progress(session, scoring) == scorings.Progress(1.0, 36, None)
-    assert (survey.passes, survey.patch_count) == (0, 36)
-    assert sum(shard.patch_count for shard in finer) == len(met)
-    assert 8 <= len(met) <= 16  # a fifth by either entropy
-    assert measures == {"entropy_top10": 36, "entropy_mean": 36, "mutual_information": len(met)}
-    assert of_survey == {"entropy_top10": 36 - len(met), "entropy_mean": 36 - len(met)}
+    assert (screening.kind, screening.patch_count) == (ShardKind.SCREENING, 36)
+    assert sum(shard.patch_count for shard in finer) == len(shortlist)
+    assert 8 <= len(shortlist) <= 16  # a fifth by either entropy
+    assert measures == {"entropy_top10": 36, "entropy_mean": 36, "mutual_information": len(shortlist)}
+    assert screened == {"entropy_top10": 36 - len(shortlist), "entropy_mean": 36 - len(shortlist)}
     store = raster_store(catalog)
     entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene, "entropy")), Window(0, 0, SIDE, SIDE))
     assert np.isfinite(entropy).all()

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
 from imagery.border import BorderSource
-from imagery.classes import UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.masks import mask_from_geotiff
@@ -97,9 +97,9 @@ def test_the_truth_is_unknown_outside_the_border(catalog, tmp_path):
         bordered = describe(forged.bands, border=BorderSource(str(west)))
         session.get_one(Scene, scene_id).source = bordered.to_json()
     tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
-    truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene_id)))
+    truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene_id)), GLACIER_SCHEME)
     np.testing.assert_array_equal(truth[:, :80], forged.truth[:, :80])
-    assert (truth[:, 80:] == UNKNOWN.value).all()
+    assert (truth[:, 80:] == UNKNOWN).all()
 
 
 def test_a_scene_with_few_valid_pixels_is_ready(catalog, tmp_path):

@@ -85,11 +85,11 @@ def test_neighbours_read_together_are_what_each_is_alone(tmp_path):
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_any_size_is_predicted_whole(forged, region, batch_size):
     source = describe(forged.bands, region)
-    classes = predict_classes(champion().segmenter, source, 32, batch_size, UNKNOWN.value)
+    classes = predict_classes(champion().segmenter, source, 32, batch_size, UNKNOWN)
     assert (classes.shape, classes.dtype) == (region.shape, np.uint8)
     with SceneReader(source) as reader:
         valid = reader.valid_mask(source.grid.window)
-    np.testing.assert_array_equal(classes == UNKNOWN.value, ~valid)
+    np.testing.assert_array_equal(classes == UNKNOWN, ~valid)
 
 
 def test_one_window_is_the_networks_own_answer(forged):
@@ -97,27 +97,27 @@ def test_one_window_is_the_networks_own_answer(forged):
     with SceneReader(source) as reader:
         raw = read_batch(reader, network.channels, [source.grid.window])
     expected = network.probabilities(raw)[0].argmax(dim=0).numpy()
-    np.testing.assert_array_equal(predict_classes(network, source, 32, 1, UNKNOWN.value), expected)
+    np.testing.assert_array_equal(predict_classes(network, source, 32, 1, UNKNOWN), expected)
 
 
 def test_only_the_networks_channels_matter_for_nodata(tmp_path):
     forged = forge_scene(tmp_path / "a.tif")
     scene = describe(forged.bands, Window(0, 0, 40, 40))
     by_red = champion(channels=("red",)).segmenter
-    assert not (predict_classes(by_red, scene, 32, 4, UNKNOWN.value) == UNKNOWN.value).any()
+    assert not (predict_classes(by_red, scene, 32, 4, UNKNOWN) == UNKNOWN).any()
 
 
 def test_a_scene_smaller_than_a_window_is_refused(forged):
     source = describe(forged.bands, Window(0, 0, 31, 40))
     with pytest.raises(SceneError, match="found a scene of 40 x 31 pixels"):
-        predict_classes(champion().segmenter, source, 32, 4, UNKNOWN.value)
+        predict_classes(champion().segmenter, source, 32, 4, UNKNOWN)
 
 
 def test_strips_are_the_class_map_from_the_first_row_to_the_last(forged):
     source, network = describe(forged.bands), champion().segmenter
-    strips = list(predict_strips(network, source, 32, 4, UNKNOWN.value))
+    strips = list(predict_strips(network, source, 32, 4, UNKNOWN))
     assert [row for row, _ in strips] == [0, 16, 32, 48, 64, 68]  # where windows begin: the last is moved back
-    whole = predict_classes(network, source, 32, 4, UNKNOWN.value)
+    whole = predict_classes(network, source, 32, 4, UNKNOWN)
     np.testing.assert_array_equal(np.concatenate([strip for _, strip in strips]), whole)
 
 

@@ -1,4 +1,4 @@
-"""The ground of an experiment, ready to be learnt from: patches, their statistics, and where to compute."""
+"""The data of a study: its patches, their statistics, and a digest that identifies them."""
 
 import hashlib
 import json
@@ -13,22 +13,22 @@ from imagery.grid import Window
 from imagery.statistics import ChannelStatistics, channel_statistics
 
 
-class Ground:
-    """What trials are computed on."""
+class StudyData:
+    """The data and the device that trials are computed on."""
 
     def __init__(self, patches: PatchReader, device: torch.device) -> None:
-        """Take what reads the windows, and where networks run."""
+        """Use a reader of the windows, and a device for the networks."""
         self.patches = patches
         self.device = device
         self._statistics: dict[Division, ChannelStatistics] = {}
         self._identities: dict[Division, str] = {}
 
     def patch_set(self, division: Division, part: str, channels: Sequence[str]) -> PatchSet:
-        """The windows of a part ("training", "validation", "test") with some channels."""
+        """Return the windows of a part ("training", "validation", "test") with some channels."""
         return PatchSet(self.patches, division.named()[part], channels)
 
     def statistics(self, division: Division, channels: Sequence[str]) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of channels over the training windows alone."""
+        """Return the mean and the standard deviation of channels over the training windows only."""
         if division not in self._statistics:
             self._statistics[division] = _statistics(division, self.patches.channels)
         known = self._statistics[division]
@@ -36,9 +36,9 @@ class Ground:
         return [known.mean[index] for index in indices], [known.std[index] for index in indices]
 
     def identity(self, division: Division) -> dict[str, str]:
-        """What a result depends on besides the trial: the windows' pixels and truth, and the kind of device.
+        """Return what a result depends on besides the trial: pixels and truth of the windows, and the kind of device.
 
-        It does not depend on where the files lie.
+        It does not depend on the paths of the files.
         """
         if division not in self._identities:
             self._identities[division] = self._digest(division)

@@ -1,4 +1,4 @@
-"""Study areas, a progress that remembers, and small choices, for the tests of this room."""
+"""Study areas, a recorded progress and small options, for the tests of this room."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
 from experiments.division import Division, Place
-from experiments.ground import Ground
 from experiments.study import Choices, Study, open_study
-from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from experiments.study_data import StudyData
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Grid
 from imagery.masks import mask_to_geotiff
@@ -33,10 +33,10 @@ def paint(
     height, width = truth.shape
     a, b, c, d, e, f = NORTH_UP
     if bands is None:
-        bands = np.stack([np.where(truth == UNKNOWN.value, 9, truth) * 60.0 + 20 * (i + 1) for i in range(4)])
+        bands = np.stack([np.where(truth == UNKNOWN, 9, truth) * 60.0 + 20 * (i + 1) for i in range(4)])
     path = write_geotiff(folder / f"{name}.tif", bands.astype(np.float32), descriptions=BAND_NAMES)
     map_path = folder / f"{name}_truth.tif"
-    map_path.write_bytes(mask_to_geotiff(truth, Grid(UTM_45N, (a, b, c, d, e, f), width, height)))
+    map_path.write_bytes(mask_to_geotiff(truth, Grid(UTM_45N, (a, b, c, d, e, f), width, height), GLACIER_SCHEME))
     sources = [BandSource(band, str(path), index) for index, band in enumerate(BAND_NAMES, start=1)]
     return StudyArea(name, describe(sources), str(map_path), None)
 
@@ -61,21 +61,21 @@ def covered(places: Sequence[Place], area: StudyArea) -> NDArray[np.int64]:
 
 def judged(study: Study, part: str = "test") -> list[int]:
     """Pixels of each window of a part that have a class."""
-    return [int((mask != UNKNOWN.value).sum()) for mask in study.masks(part)]
+    return [int((mask != UNKNOWN).sum()) for mask in study.masks(part)]
 
 
 @dataclass
-class Told:
-    """A progress that remembers what it was told."""
+class RecordedProgress:
+    """A progress that records its calls."""
 
     ended: list[tuple[str, bool]] = field(default_factory=list)
     steps: list[tuple[int, int]] = field(default_factory=list)
 
     def begin(self, trials: int) -> None:
-        """Not of interest."""
+        """Not recorded."""
 
     def start(self, name: str) -> None:
-        """Not of interest."""
+        """Not recorded."""
 
     def step(self, done: int, steps: int) -> None:
         self.steps.append((done, steps))
@@ -91,16 +91,16 @@ class Told:
 
 @contextmanager
 def opened(
-    areas: Sequence[StudyArea], folder: Path, choices: Choices = SMALL, told: Told | None = None
+    areas: Sequence[StudyArea], folder: Path, choices: Choices = SMALL, progress: RecordedProgress | None = None
 ) -> Iterator[Study]:
     """A study on the CPU, its results in a folder."""
-    with open_study(areas, choices, folder, CPU, told or Told()) as study:
+    with open_study(areas, choices, folder, CPU, progress or RecordedProgress()) as study:
         yield study
 
 
-def ground_of(study: Study) -> Ground:
-    """The ground that a study computes on."""
-    return study._ground
+def data_of(study: Study) -> StudyData:
+    """Return the data that a study computes on."""
+    return study._data
 
 
 def parts(division: Division) -> dict[str, int]:

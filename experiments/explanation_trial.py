@@ -1,4 +1,4 @@
-"""The trial of an explanation: train a network, then ask what each channel contributes to it."""
+"""A trial that trains a network and explains it: the saliency and the permutation importance of each channel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.ground import Ground
-from experiments.networks import NetworkTrial
+from experiments.network_trial import NetworkTrial
+from experiments.study_data import StudyData
 from experiments.trials import OnStep
-from imagery.classes import CLASSES, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from models.explanations import ChannelScores, saliency_scores
-from models.heads import decide
 from models.importance import permutation_importance
 from models.metrics import Metrics
 from models.segmenter import GlacierSegmenter
@@ -27,37 +26,37 @@ class ExplanationTrial:
     """A network to train and explain.
 
     Attributes:
-        network: The network, which tells clean from debris-covered ice.
+        network: The network; its head distinguishes clean and debris-covered ice.
     """
 
     network: NetworkTrial
 
     @property
     def name(self) -> str:
-        """What it is, for people."""
+        """The name that is shown to people."""
         return self.network.name
 
-    def describe(self, ground: Ground) -> dict[str, Any]:
-        """All that the result depends on."""
-        return {"kind": "explanation", "network": self.network.describe(ground), "permutations": PERMUTATIONS}
+    def describe(self, data: StudyData) -> dict[str, Any]:
+        """Return everything that the result depends on."""
+        return {"kind": "explanation", "network": self.network.describe(data), "permutations": PERMUTATIONS}
 
-    def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
+    def run(self, data: StudyData, on_step: OnStep) -> dict[str, Any]:
         """Train and explain.
 
         Returns:
             By class name and channel: the "saliency" over the training windows, and the "permutation" importance, the
-            fall of the IoU on the test windows when a channel is permuted.
+            loss of IoU on the test windows when a channel is permuted.
         """
-        segmenter, _ = self.network.train(ground, on_step)
+        segmenter, _ = self.network.train(data, on_step)
         division, channels = self.network.division, self.network.channels
-        training = ground.patch_set(division, "training", channels)
-        test = ground.patch_set(division, "test", channels)
+        training = data.patch_set(division, "training", channels)
+        test = data.patch_set(division, "test", channels)
         permuted = permutation_importance(
             lambda raw: _predict(segmenter, raw),
             list(test.arrays()),
             channels,
-            len(CLASSES),
-            UNKNOWN.value,
+            len(GLACIER_SCHEME.classes),
+            UNKNOWN,
             self.network.training.seed,
             PERMUTATIONS,
         )
@@ -70,7 +69,7 @@ class ExplanationTrial:
 
 def _predict(segmenter: GlacierSegmenter, raw: NDArray[np.float32]) -> NDArray[np.uint8]:
     probabilities = segmenter.probabilities(torch.from_numpy(raw)[None])
-    return decide(probabilities[0].cpu().numpy(), segmenter.head)
+    return segmenter.decide(probabilities[0].cpu().numpy())
 
 
 def _iou_of(class_index: int) -> Callable[[Metrics], float]:

@@ -1,4 +1,4 @@
-"""The trials of what sees single pixels: scikit-learn's classifiers, and the threshold on the snow index."""
+"""Trials of methods that see single pixels: scikit-learn's classifiers, and a threshold on the snow index."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from catalog.errors import ConflictError
 from experiments.division import Division
-from experiments.ground import Ground
-from experiments.networks import Confusions
+from experiments.network_trial import Confusions
 from experiments.patches import PatchSet
+from experiments.study_data import StudyData
 from experiments.trials import OnStep
-from imagery.classes import CLASSES, UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from models.baselines import fit_baseline
 from models.heads import Head, merge_truth
 from models.importance import forest_importance
@@ -27,14 +27,14 @@ SAMPLED_PIXELS: Final = 50_000
 
 @dataclass(frozen=True)
 class PixelClassifierTrial:
-    """A classifier of pixels to fit and judge, on the very windows of the networks.
+    """A pixel classifier to fit and score, on the same windows as the networks.
 
     Attributes:
-        name: What it is, for people.
+        name: The name that is shown to people.
         division: The windows.
-        channels: What it is fed.
+        channels: Channels of its input.
         baseline: A key of `models.baselines.BASELINES`.
-        seed: Of the sampling of pixels and of the classifier.
+        seed: Seed of the sampling of pixels and of the classifier.
     """
 
     name: str
@@ -43,36 +43,38 @@ class PixelClassifierTrial:
     baseline: str
     seed: int
 
-    def describe(self, ground: Ground) -> dict[str, Any]:
-        """All that the result depends on."""
+    def describe(self, data: StudyData) -> dict[str, Any]:
+        """Return everything that the result depends on."""
         return {
             "kind": "pixel classifier",
-            "ground": ground.identity(self.division),
+            "ground": data.identity(self.division),
             "channels": self.channels,
             "baseline": self.baseline,
             "pixels": SAMPLED_PIXELS,
             "seed": self.seed,
         }
 
-    def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
-        """Fit and judge.
+    def run(self, data: StudyData, on_step: OnStep) -> dict[str, Any]:
+        """Fit and score.
 
         Returns:
-            "confusions" of the test windows; of a random forest the "importance" of each channel too, in [0, 1].
+            "confusions" of the test windows; for a random forest also the "importance" of each channel, in [0, 1].
 
         Raises:
             ConflictError: The training windows hold too few pixels of a class, or none that is valid in all channels.
         """
-        training = ground.patch_set(self.division, "training", self.channels)
+        training = data.patch_set(self.division, "training", self.channels)
         try:
-            sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN.value, self.seed)
+            sample = sample_pixels(training.arrays(), SAMPLED_PIXELS, UNKNOWN, self.seed)
             classifier = fit_baseline(self.baseline, sample, self.seed)
         except ValueError as error:
             raise ConflictError(f"{self.name}: {error}") from error
         on_step(1, 2)
-        test = ground.patch_set(self.division, "test", self.channels)
+        test = data.patch_set(self.division, "test", self.channels)
         result: dict[str, Any] = {
-            "confusions": {"test": _confusions(classifier.predict, test, "multiclass", len(CLASSES)).tolist()}
+            "confusions": {
+                "test": _confusions(classifier.predict, test, "multiclass", len(GLACIER_SCHEME.classes)).tolist()
+            }
         }
         if self.baseline == "random_forest":
             scores = forest_importance(classifier, self.channels)
@@ -82,31 +84,31 @@ class PixelClassifierTrial:
 
 @dataclass(frozen=True)
 class NdsiTrial:
-    """The threshold on the NDSI: chosen on the validation windows, swept and judged on the test windows.
+    """A threshold on the NDSI: chosen on the validation windows, swept and scored on the test windows.
 
     Attributes:
-        name: What it is, for people.
+        name: The name that is shown to people.
         division: The windows.
     """
 
     name: str
     division: Division
 
-    def describe(self, ground: Ground) -> dict[str, Any]:
-        """All that the result depends on."""
-        return {"kind": "ndsi", "ground": ground.identity(self.division)}
+    def describe(self, data: StudyData) -> dict[str, Any]:
+        """Return everything that the result depends on."""
+        return {"kind": "ndsi", "ground": data.identity(self.division)}
 
-    def run(self, ground: Ground, on_step: OnStep) -> dict[str, Any]:
-        """Sweep, choose and judge.
+    def run(self, data: StudyData, on_step: OnStep) -> dict[str, Any]:
+        """Choose the threshold and score it.
 
         Returns:
-            "threshold": the best on the validation windows; "confusions" of it on the test windows, glacier against
-            background; "sweep": of each threshold its scores (`models.metrics.Metrics`) on the test windows.
+            "threshold": the best on the validation windows; "confusions": those of this threshold on the test windows,
+            glacier against background; "sweep": the scores (`models.metrics.Metrics`) of each threshold there.
         """
-        validation, test = (ground.patch_set(self.division, part, [NDSI]) for part in ("validation", "test"))
-        best = ndsi_sweep(((raw[0], mask) for raw, mask in validation.arrays()), UNKNOWN.value).best
+        validation, test = (data.patch_set(self.division, part, [NDSI]) for part in ("validation", "test"))
+        best = ndsi_sweep(((raw[0], mask) for raw, mask in validation.arrays()), UNKNOWN).best
         on_step(1, 2)
-        sweep = ndsi_sweep(((raw[0], mask) for raw, mask in test.arrays()), UNKNOWN.value)
+        sweep = ndsi_sweep(((raw[0], mask) for raw, mask in test.arrays()), UNKNOWN)
         confusions = _confusions(lambda raw: best.predict(raw[0]), test, "binary", 2)
         return {
             "threshold": best.threshold,
@@ -123,7 +125,7 @@ def _confusions(
 ) -> Confusions:
     return np.stack(
         [
-            confusion_matrix(predict(raw), merge_truth(mask, head, UNKNOWN.value), classes, UNKNOWN.value)
+            confusion_matrix(predict(raw), merge_truth(mask, head, UNKNOWN), classes, UNKNOWN)
             for raw, mask in patches.arrays()
         ]
     )

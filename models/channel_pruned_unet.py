@@ -1,15 +1,15 @@
-"""Passes of a U-Net with dropped feature maps that compute no map which is dropped.
+"""A U-Net for Monte Carlo dropout that prunes dropped feature maps instead of multiplying them by 0.
 
-Monte Carlo dropout sends the same images through the same network T times. What is the same every time is done once:
+Monte Carlo dropout sends the same images through the same network T times. Work that all passes share is done once:
 
 - The weights are folded (:mod:`models.folded_unet`).
-- Everything before the first dropout is computed once for the passes that are run together
-  (:meth:`ThinnedUNet.begin`).
-- A dropped map is not multiplied by 0 but left out: a pass takes the rows and columns of the weights that belong to the
-  maps kept (:meth:`ThinnedUNet.thin`), and convolves with fewer channels. The choice is made once a pass, for all
-  images together.
+- The layers before the first dropout are computed once for all passes (:meth:`ChannelPrunedUNet.encode_prefix`).
+- For each pass the rows and columns of the weights that belong to the kept maps are selected
+  (:meth:`ChannelPrunedUNet.prune`), so that the pass convolves with fewer channels. The selection is made once a pass,
+  for all images together.
 
-The result equals that of the network with the same masks, up to rounding. docs/benchmarks.md has what each step gives.
+The result equals that of the network with the same masks, up to rounding. docs/benchmarks.md lists the gain of each
+step.
 """
 
 from dataclasses import replace
@@ -24,16 +24,16 @@ from models.fused_convolution import FusedConvolution
 from models.unet import UNet
 
 
-class ThinnedUNet:
-    """A copy of a U-Net's weights, prepared for such passes."""
+class ChannelPrunedUNet:
+    """A copy of a U-Net's weights, prepared for passes with pruned channels."""
 
     def __init__(self, unet: UNet, p: float, dtype: torch.dtype = torch.float32) -> None:
         """Copy and fold the weights.
 
         Args:
-            unet: The network; it stays as it is. Its batch norms count as in evaluation mode.
-            p: Probability with which passes drop a map, in [0, 1): the network's own, or 0 for a pass that drops none.
-            dtype: What passes are computed in.
+            unet: The network; not modified. Its batch norms use their running statistics.
+            p: Probability of dropping a feature map, in [0, 1): the network's own, or 0 for a deterministic pass.
+            dtype: Precision of the passes.
         """
         self.p = p
         self._between = dropout_lies_between(unet)
@@ -42,61 +42,61 @@ class ThinnedUNet:
             *(len(second.bias) for _, second in self._whole.down),
             *(len(second.bias) for _, second in self._whole.up),
         ]
-        """Feature maps of each dropout layer, in the order of the blocks: encoder, bottleneck, decoder."""
+        """Number of feature maps at each dropout layer, in the order of the blocks: encoder, bottleneck, decoder."""
         self._dtype, self._device = dtype, self._whole.head.weight.device
         self._convolve = FusedConvolution(unet.config.activation, self._device, dtype)
 
-    def begin(self, images: Tensor) -> Tensor:
-        """Compute what precedes the first dropout, once for all passes.
+    def encode_prefix(self, images: Tensor) -> Tensor:
+        """Compute the layers before the first dropout, once for all passes.
 
         Args:
             images: (N, C, H, W) normalised and free of NaN; H and W multiples of ``2 ** depth``.
 
         Returns:
-            (N, width, H, W), for :meth:`run`.
+            (N, width, H, W), for :meth:`forward`.
         """
         maps = images.to(self._dtype).contiguous(memory_format=torch.channels_last)
         first, second = self._whole.down[0]
         maps = self._apply(first, maps)
         return maps if self._between else self._apply(second, maps)
 
-    def thin(self, kept: Kept) -> FoldedUNet:
-        """Choose the weights of one pass.
+    def prune(self, kept: Kept) -> FoldedUNet:
+        """Return the weights of one pass, without those of the dropped feature maps.
 
         Args:
             kept: For each block the feature maps that its dropout keeps (:func:`models.dropout_masks.draw_masks`).
         """
         dropped_first = _others(kept[0], self.widths[0]).to(self._device)
         kept = [maps.to(self._device) for maps in kept]
-        return self._thin_between(kept, dropped_first) if self._between else self._thin_behind(kept, dropped_first)
+        return self._prune_between(kept, dropped_first) if self._between else self._prune_behind(kept, dropped_first)
 
-    def run(self, begun: Tensor, thinned: FoldedUNet) -> Tensor:
-        """Finish one pass.
+    def forward(self, prefix: Tensor, pruned: FoldedUNet) -> Tensor:
+        """Compute the rest of one pass.
 
         Args:
-            begun: (N, width, H, W) from :meth:`begin`; left as it is.
-            thinned: From :meth:`thin`.
+            prefix: (N, width, H, W) from :meth:`encode_prefix`; not modified.
+            pruned: From :meth:`prune`.
 
         Returns:
-            Logits (N, L, H, W) of the network's precision.
+            Logits (N, L, H, W) in the precision of the passes.
         """
-        maps = self._apply(thinned.down[0][1], begun) if self._between else begun
+        maps = self._apply(pruned.down[0][1], prefix) if self._between else prefix
         skips: list[Tensor] = []
-        for first, second in thinned.down[1:]:
+        for first, second in pruned.down[1:]:
             skips.append(maps)
             maps = self._apply(second, self._apply(first, _halve(maps)))
-        for junction, second in thinned.up:
+        for junction, second in pruned.up:
             maps = self._apply(second, self._join(junction, maps, skips.pop()))
-        return self._convolve.linear(maps, thinned.head.weight, thinned.head.bias)
+        return self._convolve.linear(maps, pruned.head.weight, pruned.head.bias)
 
-    def _thin_between(self, kept: Kept, dropped_first: Tensor) -> FoldedUNet:
-        """Dropout lies between the convolutions of a block: the first has fewer outputs, the second fewer inputs."""
+    def _prune_between(self, kept: Kept, dropped_first: Tensor) -> FoldedUNet:
+        """Prune if dropout is between the convolutions of a block: outputs of the first, inputs of the second."""
         whole = self._whole
         (first, second), *deeper = whole.down
         of_deeper, of_decoder = kept[1 : len(whole.down)], kept[len(whole.down) :]
         return FoldedUNet(
             down=(
-                (first, second.deaf_to(dropped_first)),  # the first maps are there: computed before all passes
+                (first, second.zero_inputs(dropped_first)),  # the prefix holds all maps of the first convolution
                 *((one.outputs(maps), two.inputs(maps)) for (one, two), maps in zip(deeper, of_deeper, strict=True)),
             ),
             up=tuple(
@@ -105,17 +105,17 @@ class ThinnedUNet:
             head=whole.head,
         )
 
-    def _thin_behind(self, kept: Kept, dropped_first: Tensor) -> FoldedUNet:
-        """Dropout lies behind a block: its second convolution has fewer outputs, and all that read it fewer inputs."""
+    def _prune_behind(self, kept: Kept, dropped_first: Tensor) -> FoldedUNet:
+        """Prune if dropout follows a block: outputs of its second convolution, inputs of all layers that read them."""
         whole, depth = self._whole, len(self._whole.up)
         down, up = list(whole.down), list(whole.up)
         for index in range(1, depth + 1):
             first, second = down[index]
-            first = first.deaf_to(dropped_first) if index == 1 else first.inputs(kept[index - 1])
+            first = first.zero_inputs(dropped_first) if index == 1 else first.inputs(kept[index - 1])
             down[index] = first, second.outputs(kept[index])
         for number, (junction, second) in enumerate(whole.up):
             index, level = depth + 1 + number, depth - 1 - number
-            skip = junction.skip.deaf_to(dropped_first) if level == 0 else junction.skip.inputs(kept[level])
+            skip = junction.skip.zero_inputs(dropped_first) if level == 0 else junction.skip.inputs(kept[level])
             up[number] = replace(junction.inputs(kept[index - 1]), skip=skip), second.outputs(kept[index])
         return FoldedUNet(tuple(down), tuple(up), whole.head.inputs(kept[-1]))
 
@@ -123,36 +123,39 @@ class ThinnedUNet:
         return _affine(layer, self._convolve(maps, layer.weight, layer.bias))
 
     def _join(self, junction: Junction, below: Tensor, skip: Tensor) -> Tensor:
-        """Upsample and convolve the maps of the level below, and add the convolution of the encoder's maps."""
+        """Upsample and convolve the maps of the level below, and add the convolution of the skip connection."""
         total = F.conv_transpose2d(below, junction.below, junction.skip.bias, stride=2, padding=1)
-        _take_back(total, junction.bias_taps)
+        _correct_border(total, junction.bias_taps)
         return _affine(junction.skip, self._convolve.onto(total, skip, junction.skip.weight))
 
 
 def _affine(layer: Convolution, maps: Tensor) -> Tensor:
-    """What lies behind the activation."""
+    """Apply the batch norm behind the activation, if there is one."""
     if layer.scale is None or layer.shift is None:
         return maps
     return maps * layer.scale[:, None, None] + layer.shift[:, None, None]
 
 
-def _take_back(maps: Tensor, taps: Tensor) -> None:
-    """Take from the edges of (N, out, H, W) what taps (out, 3, 3) that lie beyond them have added everywhere."""
+def _correct_border(maps: Tensor, taps: Tensor) -> None:
+    """Subtract, in place, the bias that padding does not have from the border pixels of (N, out, H, W).
+
+    ``taps`` (out, 3, 3) is the share of each tap of the kernel in the bias, which was added to all pixels.
+    """
     maps[:, :, 0] -= taps[:, 0].sum(dim=1)[:, None]
     maps[:, :, -1] -= taps[:, 2].sum(dim=1)[:, None]
     maps[:, :, :, 0] -= taps[:, :, 0].sum(dim=1)[:, None]
     maps[:, :, :, -1] -= taps[:, :, 2].sum(dim=1)[:, None]
-    maps[:, :, :: maps.shape[2] - 1, :: maps.shape[3] - 1] += taps[:, ::2, ::2]  # taken twice from the corners
+    maps[:, :, :: maps.shape[2] - 1, :: maps.shape[3] - 1] += taps[:, ::2, ::2]  # the corners were corrected twice
 
 
 def _halve(maps: Tensor) -> Tensor:
-    """2x2 max-pooling; on channels-last maps three times as fast as ``F.max_pool2d``, which finds the indices too."""
+    """Pool by the maximum of 2x2 pixels; three times as fast as ``F.max_pool2d``, which computes indices too."""
     narrow = torch.maximum(maps[..., 0::2], maps[..., 1::2])
     return torch.maximum(narrow[:, :, 0::2], narrow[:, :, 1::2])
 
 
 def _others(kept: Tensor, width: int) -> Tensor:
-    """The indices below ``width`` that are not kept."""
+    """Return the indices below ``width`` that are not kept."""
     dropped = torch.ones(width, dtype=torch.bool)
     dropped[kept] = False
     return dropped.nonzero().flatten()

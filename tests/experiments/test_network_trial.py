@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
-from experiments.explained import PERMUTATIONS, ExplanationTrial
-from experiments.networks import REPORT_EVERY_STEPS, NetworkTrial
+from experiments.explanation_trial import PERMUTATIONS, ExplanationTrial
+from experiments.network_trial import REPORT_EVERY_STEPS, NetworkTrial
 from experiments.study import Study
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
 from models.explanations import saliency_scores
@@ -17,14 +17,14 @@ from models.heads import Head, decide
 from models.importance import permutation_importance
 from models.metrics import Metrics
 from models.presets import PRESETS, Architecture
-from tests.experiments.ground import SMALL, Told, ground_of, judged, opened, parts
+from tests.experiments.study_areas import SMALL, RecordedProgress, data_of, judged, opened, parts
 
 PARTS = ("training", "validation", "test")
 
 
-def computed(study: Study, trial: NetworkTrial, told: Told | None = None) -> dict[str, Any]:
+def computed(study: Study, trial: NetworkTrial, progress: RecordedProgress | None = None) -> dict[str, Any]:
     """Run a trial, whatever is known of it."""
-    return trial.run(ground_of(study), (told or Told()).step)
+    return trial.run(data_of(study), (progress or RecordedProgress()).step)
 
 
 def test_a_trial_computed_twice_has_the_same_result(study: Study) -> None:
@@ -58,17 +58,17 @@ def test_rows_are_the_truth(study: Study) -> None:
 
 def test_trap_statistics_are_of_the_training_windows_alone(study: Study) -> None:
     channels = ["red", "slope"]
-    mean, std = ground_of(study).statistics(study.division, channels)
-    training = ground_of(study).patch_set(study.division, "training", channels)
+    mean, std = data_of(study).statistics(study.division, channels)
+    training = data_of(study).patch_set(study.division, "training", channels)
     values = np.concatenate([raw.reshape(2, -1) for raw, _ in training.arrays()], axis=1).astype(np.float64)
     np.testing.assert_allclose(mean, np.nanmean(values, axis=1))
     np.testing.assert_allclose(std, np.nanstd(values, axis=1))
 
 
-def test_progress_is_told_every_so_many_steps_and_at_the_end(study: Study) -> None:
-    trial, told = study.network("multiclass", 0), Told()
-    computed(study, replace(trial, training=replace(trial.training, steps=REPORT_EVERY_STEPS + 2)), told)
-    assert told.steps == [(10, 12), (12, 12)]
+def test_progress_is_reported_every_ten_steps_and_at_the_end(study: Study) -> None:
+    trial, progress = study.network("multiclass", 0), RecordedProgress()
+    computed(study, replace(trial, training=replace(trial.training, steps=REPORT_EVERY_STEPS + 2)), progress)
+    assert progress.steps == [(10, 12), (12, 12)]
 
 
 def test_what_the_loss_learnt_is_listed_by_step(study: Study) -> None:
@@ -132,13 +132,13 @@ def test_trap_channels_are_permuted_on_the_test_windows_and_salient_on_those_of_
     """On the windows of the training, memorised noise would look important."""
     trial = ExplanationTrial(study.network("explained", 0))
     (result,) = study.run([trial])
-    segmenter, _ = trial.network.train(ground_of(study), Told().step)
-    training, test = (ground_of(study).patch_set(study.division, part, study.channels) for part in ("training", "test"))
+    segmenter, _ = trial.network.train(data_of(study), RecordedProgress().step)
+    training, test = (data_of(study).patch_set(study.division, part, study.channels) for part in ("training", "test"))
 
     def predict(raw: NDArray[np.float32]) -> NDArray[np.uint8]:
         return decide(segmenter.probabilities(torch.from_numpy(raw)[None])[0].numpy(), "multiclass")
 
-    permuted = permutation_importance(predict, list(test.arrays()), study.channels, 3, UNKNOWN.value, 0, PERMUTATIONS)
+    permuted = permutation_importance(predict, list(test.arrays()), study.channels, 3, UNKNOWN, 0, PERMUTATIONS)
     for item in (CLEAN_ICE, DEBRIS_COVERED_ICE):
         drops = permuted.drops(lambda scores, item=item: scores.iou[item.value])
         assert tuple(result["permutation"][item.name].values()) == drops.values

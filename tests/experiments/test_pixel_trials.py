@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from catalog.errors import ConflictError
-from experiments import pixels
-from experiments.pixels import NDSI, NdsiTrial, PixelClassifierTrial
+from experiments import pixel_trials
+from experiments.pixel_trials import NDSI, NdsiTrial, PixelClassifierTrial
 from experiments.study import Study
 from experiments.trials import Trial
 from imagery.classes import DEBRIS_COVERED_ICE, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.scene_source import BandSource
 from models.ndsi import NDSI_THRESHOLDS
-from tests.experiments.ground import SMALL, Told, ground_of, half_ice, judged, opened, paint, parts
+from tests.experiments.study_areas import SMALL, RecordedProgress, data_of, half_ice, judged, opened, paint, parts
 from tests.imagery.forge import write_geotiff
 
 
 def computed(study: Study, trial: Trial) -> dict[str, Any]:
-    return trial.run(ground_of(study), Told().step)
+    return trial.run(data_of(study), RecordedProgress().step)
 
 
 @pytest.mark.parametrize("baseline", ["random_forest", "gradient_boosting", "mlp"])
@@ -51,8 +51,8 @@ def test_classes_that_the_colour_tells_are_learnt(few_pixels: None, tmp_path: Pa
     assert result["confusions"]["test"] == [np.diag([512, 256, 256]).tolist()] * windows
 
 
-def test_too_few_pixels_of_a_class_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "SAMPLED_PIXELS", 50_000)  # all of them
+def test_too_few_pixels_of_a_class_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixel_trials, "SAMPLED_PIXELS", 50_000)  # all of them
     truth = half_ice(160, 128)
     truth[truth == DEBRIS_COVERED_ICE.value] = 0
     choices = replace(SMALL, split="random")
@@ -65,7 +65,7 @@ def test_too_few_pixels_of_a_class_are_told(tmp_path: Path, monkeypatch: pytest.
             study.run([trial])
 
 
-def test_a_channel_without_any_data_is_told(tmp_path: Path) -> None:
+def test_a_channel_without_data_is_reported(tmp_path: Path) -> None:
     area = paint(tmp_path, half_ice(160, 128))
     heights = write_geotiff(tmp_path / "dem.tif", np.full((160, 128), -1.0, np.float32), nodata=-1)
     source = describe(area.source.bands, dem=BandSource("elevation", str(heights), 1))
@@ -103,9 +103,9 @@ def test_trap_the_threshold_is_chosen_on_the_validation_windows(study: Study) ->
 
 def _best_threshold(study: Study, part: str) -> float:
     """The threshold of highest glacier IoU, worked out without the code under test."""
-    patches = list(ground_of(study).patch_set(study.division, part, [NDSI]).arrays())
+    patches = list(data_of(study).patch_set(study.division, part, [NDSI]).arrays())
     index = np.concatenate([raw[0].ravel() for raw, _ in patches])
     mask = np.concatenate([mask.ravel() for _, mask in patches])
-    index, glacier = index[mask != UNKNOWN.value], mask[mask != UNKNOWN.value] > 0
+    index, glacier = index[mask != UNKNOWN], mask[mask != UNKNOWN] > 0
     iou = [(glacier & (index >= t)).sum() / (glacier | (index >= t)).sum() for t in NDSI_THRESHOLDS]
     return NDSI_THRESHOLDS[int(np.argmax(iou))]

@@ -1,0 +1,245 @@
+"""Calls about tasks: import, look, change, delete."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+
+import httpx
+
+from labeling.calls import calling
+from labeling.connection import Connection, batches
+from labeling.errors import LabelStudioError
+from labeling.queries import changed_since, of_ids, of_proposals
+from labeling.tasks import PROPOSAL
+
+log = logging.getLogger(__name__)
+
+_ALL = -1  # a page size; pages would shift while annotators work
+# `include` filters the annotations inside a task by the same list as the task itself.
+_CHANGED_FIELDS = "id,project,data,updated_at,annotations,result,was_cancelled,completed_by,lead_time,created_at"
+_PRESENT_FIELDS = "id,data,file_upload,annotations,drafts,predictions_model_versions"
+
+
+class ChangedTask(TypedDict):
+    """A task that changed, as JSON gave it, but for its time.
+
+    Its annotations (skipped ones too) are for `labeling.events.parse_saved`.
+    """
+
+    id: int
+    project: int
+    data: dict[str, Any]
+    updated_at: datetime
+    annotations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PresentTask:
+    """A task of a proposal that Label Studio has now.
+
+    Attributes:
+        id: Label Studio's id of it.
+        is_begun: Whether it has an annotation (or a skip) or a draft.
+        is_uploaded: Whether a person uploaded it as a file, through the page.
+        model_versions: Whose predictions it has.
+    """
+
+    id: int
+    is_begun: bool
+    is_uploaded: bool
+    model_versions: frozenset[str]
+
+
+class TaskCalls(Connection):
+    """Calls about the tasks of a project."""
+
+    def find_tasks(self, project_id: int, proposals: Sequence[str]) -> dict[str, list[int]]:
+        """Look up Label Studio's task ids.
+
+        Args:
+            project_id: The project.
+            proposals: Our names of the proposals.
+
+        Returns:
+            Proposal to the ids of its tasks, oldest first, for those that have any. More than one: a person copied
+            the task, or Label Studio imported it twice.
+        """
+        found: dict[str, list[int]] = {}
+        for batch in batches(proposals):
+            for task in self._list(project_id, "task_only", "id,data", of_proposals(batch)):
+                found.setdefault(task.data[PROPOSAL], []).append(self._id(task.id))
+        return {proposal: sorted(ids) for proposal, ids in found.items()}
+
+    def present_tasks(self, project_id: int, proposals: Sequence[str]) -> dict[str, list[PresentTask]]:
+        """Look at the tasks of proposals.
+
+        Args:
+            project_id: The project.
+            proposals: Our names of the proposals.
+
+        Returns:
+            Proposal to its tasks, those that are begun first, then the oldest first, for those that have any.
+        """
+        found: dict[str, list[PresentTask]] = {}
+        for batch in batches(proposals):
+            for task in self._list(project_id, "all", _PRESENT_FIELDS, of_proposals(batch)):
+                versions = task.predictions_model_versions or []  # a list on PostgreSQL, joined by commas on SQLite
+                present = PresentTask(
+                    id=self._id(task.id),
+                    is_begun=bool(task.annotations or task.drafts),
+                    is_uploaded=bool(task.file_upload),
+                    model_versions=frozenset(versions.split(",") if isinstance(versions, str) else versions),
+                )
+                found.setdefault(task.data[PROPOSAL], []).append(present)
+        return {
+            proposal: sorted(tasks, key=lambda task: (not task.is_begun, task.id)) for proposal, tasks in found.items()
+        }
+
+    def import_missing(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> dict[str, list[PresentTask]]:
+        """Import tasks, except those of proposals that have one already.
+
+        Two importers at the same time, and an import that Label Studio repeats by itself while its database is locked,
+        make tasks twice or without their predictions; the answer tells.
+
+        Args:
+            project_id: The project.
+            tasks: From `labeling.tasks.to_task`.
+
+        Returns:
+            As `present_tasks`, looked at after the import, for all of the proposals.
+
+        Raises:
+            LabelStudioError: Also if a task is missing after the import.
+        """
+        proposals = [str(task["data"][PROPOSAL]) for task in tasks]
+        present = self.find_tasks(project_id, proposals)
+        for batch in batches([task for task in tasks if task["data"][PROPOSAL] not in present]):
+            self._import(project_id, batch)
+        found = self.present_tasks(project_id, proposals)
+        lost = sorted(set(proposals) - set(found))
+        if lost:
+            raise LabelStudioError(
+                f"Label Studio at {self._url} took the import, but has no task of {len(lost)} proposals, "
+                f"e.g. {lost[0]!r}, in project {project_id}.",
+                url=self._url,
+            )
+        return found
+
+    def _import(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Import tasks; if Label Studio refuses, leave out the predictions that it refuses, and nothing else.
+
+        A refused import has stored nothing.
+        """
+        request: Any = [dict(task) for task in tasks]
+        try:
+            with calling(self._url, f"import {len(tasks)} tasks"):
+                self._sdk.projects.import_tasks(project_id, request=request)
+        except LabelStudioError as error:
+            if not error.refused or (len(tasks) == 1 and "predictions" not in tasks[0]):
+                raise
+            if len(tasks) == 1:
+                log.warning("the task of %s is imported without prediction: %s", tasks[0]["data"][PROPOSAL], error)
+                self._import(project_id, [{"data": tasks[0]["data"]}])
+                return
+            half = len(tasks) // 2
+            self._import(project_id, tasks[:half])
+            self._import(project_id, tasks[half:])
+
+    def add_prediction(self, task_id: int, prediction: Mapping[str, Any]) -> None:
+        """Give a task a further prediction, for instance by a newer model version; it keeps its earlier ones.
+
+        Args:
+            task_id: Label Studio's id of the task.
+            prediction: From `labeling.predictions.build_prediction`.
+        """
+        with calling(self._url, f"add a prediction to task {task_id}"):
+            self._sdk.predictions.create(task=task_id, **prediction)
+
+    def update_task_data(self, task_id: int, changes: Mapping[str, Any]) -> bool:
+        """Change members of a task's data, such as its priority or image addresses; the others stay.
+
+        Args:
+            task_id: Label Studio's id of the task.
+            changes: Members to set.
+
+        Returns:
+            False if there is no such task any more.
+        """
+        try:
+            with calling(self._url, f"update task {task_id}"):
+                task = self._sdk.tasks.get(str(task_id))
+                # A PATCH replaces all of `data`.
+                self._sdk.tasks.update(str(task_id), data={**task.data, **changes})
+        except LabelStudioError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def delete_task(self, task_id: int) -> None:
+        """Delete a task with everything on it, if it is there."""
+        try:
+            with calling(self._url, f"delete task {task_id}"):
+                self._sdk.tasks.delete(str(task_id))
+        except LabelStudioError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+
+    def delete_unanswered(self, project_id: int, proposals: Sequence[str]) -> int:
+        """Delete the tasks of proposals, but those that have an annotation or a draft.
+
+        Args:
+            project_id: The project.
+            proposals: Our names of the proposals.
+
+        Returns:
+            How many tasks were deleted.
+        """
+        present = self.present_tasks(project_id, proposals)
+        unanswered = [task.id for tasks in present.values() for task in tasks if not task.is_begun]
+        for task_id in unanswered:
+            self.delete_task(task_id)
+        return len(unanswered)
+
+    def task_ids(self, project_id: int) -> set[int]:
+        """List the ids of all tasks; deleted ones show only by their absence."""
+        return {self._id(task.id) for task in self._list(project_id, "task_only", "id", None)}
+
+    def changed_tasks(self, project_id: int, since: datetime | None) -> Iterator[ChangedTask]:
+        """List the tasks that changed after a time, to find label events that never reached us.
+
+        A task changes when one of its annotations is created, changed, skipped or deleted. Label Studio stamps a
+        change before it commits it, so ask for some minutes more than seem necessary.
+
+        Args:
+            project_id: The project.
+            since: Aware time, exclusive; None for all tasks.
+
+        Yields:
+            The tasks, oldest change first. Their ids and times are one snapshot taken at the start, so that the
+            last time is a safe `since` for the next call; their content may be newer.
+        """
+        snapshot = {
+            self._id(task.id): task.updated_at
+            for task in self._list(project_id, "task_only", "id,updated_at", changed_since(since))
+        }
+        for batch in batches(list(snapshot)):
+            tasks = {task.id: task for task in self._list(project_id, "all", _CHANGED_FIELDS, of_ids(batch))}
+            for task_id in batch:
+                if task_id in tasks:  # else it was deleted a moment ago; `find_tasks` will tell
+                    yield ChangedTask(
+                        id=task_id,
+                        project=project_id,
+                        data=tasks[task_id].data,
+                        updated_at=snapshot[task_id],
+                        annotations=tasks[task_id].annotations,
+                    )
+
+    def _list(self, project_id: int, fields: str, include: str, query: str | None) -> list[Any]:
+        with calling(self._url, f"list tasks of project {project_id}"):
+            page: Any = self._sdk.tasks.list(
+                project=project_id, fields=fields, include=include, query=query, page_size=_ALL
+            )
+        return list(page.items or [])

@@ -1,0 +1,179 @@
+"""The registry of strategies: how the patches of a round are chosen, what that needs, and what annotators are told.
+
+To add a strategy, write one pure function from a ``Pool`` to choices and register it here; its name becomes a member of
+``catalog.settings.Strategy``, which lists the names that settings, API and command line accept.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from catalog.records import ProposalReason, Round
+from catalog.rounds import Choice
+from catalog.settings import Settings
+from catalog.settings_sources import SettingsError
+from services.acquisition import Pool, choose, draw
+
+NATS: Final = "nats"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What has to exist before a strategy can choose.
+
+    Attributes:
+        measure: Scores by this measure (``models.measures``), which rank the candidates; None: no scores.
+        maps: Names of the maps of a scoring that the strategy reads: ``classes``, ``entropy``.
+        monte_carlo: Whether every patch must have been scored by all T passes. If False, a deterministic screening pass
+            with a shortlist suffices.
+    """
+
+    measure: str | None = None
+    maps: tuple[str, ...] = ()
+    monte_carlo: bool = False
+
+    @property
+    def scoring(self) -> bool:
+        """Whether a model version must have scored the pool."""
+        return self.measure is not None or bool(self.maps) or self.monte_carlo
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why a patch was chosen, as far as numbers tell.
+
+    Attributes:
+        model_version: The version whose scores ranked the patch; None without.
+        score: The score of the patch in the strategy's unit; None without.
+        class_count: K, the number of classes of that version.
+    """
+
+    model_version: int | None
+    score: float | None
+    class_count: int
+
+
+@dataclass(frozen=True)
+class RegisteredStrategy:
+    """A way to choose the patches of a round.
+
+    Attributes:
+        name: As settings, API and command line spell it.
+        choose: Takes the pool and returns distinct choices, in the order in which annotators should see them. Pure: the
+            same pool with the same seed gives the same choices.
+        needs: What has to exist before.
+        unit: Unit of the scores; None without.
+        explain: Returns what an annotator is told of a patch that was not drawn as a control.
+    """
+
+    name: str
+    choose: Callable[[Pool], Sequence[Choice]]
+    needs: Needs
+    unit: str | None
+    explain: Callable[[Evidence], str]
+
+
+STRATEGIES: Final[dict[str, RegisteredStrategy]] = {}
+"""The strategies by name."""
+
+SCHEDULES: Final[dict[str, Callable[[int, Settings], str]]] = {}
+"""Names that stand for a strategy that depends on the number of earlier rounds; each function returns its name."""
+
+Choosing = Callable[[Pool], Sequence[Choice]]
+
+
+def register(
+    name: str, explain: Callable[[Evidence], str], needs: Needs | None = None, unit: str | None = None
+) -> Callable[[Choosing], Choosing]:
+    """Return a decorator that registers a function as the strategy of this name; see ``RegisteredStrategy``."""
+
+    def add(function: Choosing) -> Choosing:
+        STRATEGIES[name] = RegisteredStrategy(name, function, needs or Needs(), unit, explain)
+        return function
+
+    return add
+
+
+def names() -> list[str]:
+    """Return all names that a round may be opened with."""
+    return [*SCHEDULES, *STRATEGIES]
+
+
+def get(name: str) -> RegisteredStrategy:
+    """Return the strategy of this name.
+
+    Raises:
+        ValueError: there is none, or the name stands for one that depends on the round.
+    """
+    if name in SCHEDULES:
+        raise ValueError(f"the strategy {name!r} stands for another one that depends on the round; resolve it first")
+    if name not in STRATEGIES:
+        raise ValueError(f"found the strategy {name!r}, expected one of {', '.join(names())}")
+    return STRATEGIES[name]
+
+
+def resolve(name: str, past_rounds: int, settings: Settings) -> RegisteredStrategy:
+    """Return the strategy that a name stands for in the round after ``past_rounds`` others.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return get(SCHEDULES[name](past_rounds, settings) if name in SCHEDULES else name)
+
+
+def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
+    """Return why a patch was proposed, in a sentence for its annotator."""
+    if reason is ProposalReason.CONTROL:
+        return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
+    return f"Round {of_round.id}: {get(of_round.strategy).explain(evidence)}"
+
+
+def check_settings(settings: Settings) -> None:
+    """Check that the pool is scored as the strategy of automatic rounds needs it.
+
+    Raises:
+        SettingsError: the strategy needs all passes on every patch, and the settings spend them on a shortlist.
+    """
+    chosen = STRATEGIES.get(settings.round_strategy)
+    if chosen is not None and chosen.needs.monte_carlo and settings.mc_shortlist_share < 1:
+        raise SettingsError(
+            f"round_strategy is {chosen.name}, and mc_shortlist_share {settings.mc_shortlist_share:g}; that strategy "
+            "needs all passes of Monte Carlo dropout on every patch: set GLACIER_AL_MC_SHORTLIST_SHARE=1"
+        )
+
+
+def _recipe(past_rounds: int, settings: Settings) -> str:
+    """Start at random: entropies of a network that few labels have trained choose worse than chance."""
+    return "random" if past_rounds < settings.random_start_rounds else "entropy_top10"
+
+
+SCHEDULES["recipe"] = _recipe
+
+
+@register("random", lambda _: "drawn at random, to start from")
+def _random(pool: Pool) -> Sequence[Choice]:
+    return draw(pool.shuffled, pool.size)
+
+
+def _unsure(evidence: Evidence) -> str:
+    """Say how uncertain the patch is: its mean entropy as a share of ln K, the highest entropy of K classes."""
+    share = (evidence.score or 0.0) / math.log(evidence.class_count)
+    return f"model version {evidence.model_version} is unsure here (uncertainty {share:.0%} of the highest possible)"
+
+
+def _disagree(evidence: Evidence) -> str:
+    return (
+        f"repeated predictions of model version {evidence.model_version} disagree here "
+        f"(mutual information {evidence.score or 0.0:.2g} {NATS})"
+    )
+
+
+def _by_score(pool: Pool) -> Sequence[Choice]:
+    """Take the highest scores, apart from each other, and some controls at random."""
+    return choose(pool.ranked, pool.shuffled, pool.size, pool.control_share, pool.generator)
+
+
+register("entropy_top10", _unsure, Needs("entropy_top10"), NATS)(_by_score)
+register("entropy_mean", _unsure, Needs("entropy_mean"), NATS)(_by_score)
+register("mutual_information", _disagree, Needs("mutual_information", monte_carlo=True), NATS)(_by_score)

@@ -1,0 +1,190 @@
+"""The registry of strategies: it agrees with the names, and one registered function is all that a new one needs."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+import services.rounds
+from catalog import rounds
+from catalog.context import Catalog
+from catalog.errors import ConflictError
+from catalog.records import JobKind, Patch, ProposalReason, Round, RoundState, Score
+from catalog.rounds import Choice
+from catalog.settings import Settings, Strategy
+from catalog.settings_sources import SettingsError
+from catalog.sharding import SCREENED_MEASURES
+from imagery.classes import GLACIER_SCHEME
+from imagery.masks import mask_to_geotiff
+from models.measures import MEASURES
+from services import acquisition, raster_keys, strategies
+from services.acquisition import Pool, draw
+from services.places import raster_store
+from services.scenes import source_of, window_of
+from services.strategies import Evidence, Needs, reason_of
+from tests.catalog_fixtures import add_scene, add_scoring
+from tests.workers.rows import work_of
+from workers.propose_round import propose_round
+
+
+def test_settings_and_registry_have_the_same_names() -> None:
+    assert set(strategies.names()) == {item.value for item in Strategy}
+
+
+def test_what_strategies_need_exists() -> None:
+    for strategy in strategies.STRATEGIES.values():
+        assert strategy.needs.measure in {None, *MEASURES}
+        # One deterministic pass gives some measures only.
+        assert strategy.needs.monte_carlo or strategy.needs.measure in {None, *SCREENED_MEASURES}
+        assert (strategy.unit is None) == (strategy.needs.measure is None)
+
+
+def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
+    evidence = Evidence(model_version=4, score=np.log(3) / 2, class_count=3)
+    told = {name: strategy.explain(evidence) for name, strategy in strategies.STRATEGIES.items()}
+    unsure = "model version 4 is unsure here (uncertainty 50% of the highest possible)"
+    assert told.pop("entropy_top10") == told.pop("entropy_mean") == unsure
+    assert "0.55 nats" in told["mutual_information"]
+    assert told["random"] == "drawn at random, to start from"
+    assert not [name for name, sentence in told.items() if "%" in sentence]
+
+
+@pytest.mark.parametrize(("past", "name"), [(0, "random"), (1, "random"), (2, "entropy_top10"), (9, "entropy_top10")])
+def test_the_recipe_begins_at_random(past: int, name: str) -> None:
+    assert strategies.resolve("recipe", past, Settings(random_start_rounds=2)).name == name
+
+
+def test_the_recipe_must_be_resolved_first() -> None:
+    with pytest.raises(ValueError, match="depends on the round; resolve it first"):
+        strategies.get("recipe")
+
+
+def test_an_unknown_strategy_is_refused_with_the_names_of_the_others() -> None:
+    with pytest.raises(ValueError, match="found the strategy 'margin', expected one of recipe, random, entropy_top10"):
+        strategies.get("margin")
+
+
+def test_automatic_rounds_that_need_all_passes_ask_for_them() -> None:
+    with pytest.raises(SettingsError, match=r"needs all passes .* set GLACIER_AL_MC_SHORTLIST_SHARE=1"):
+        strategies.check_settings(Settings(round_strategy="mutual_information"))
+    strategies.check_settings(Settings(round_strategy="mutual_information", mc_shortlist_share=1.0))
+    strategies.check_settings(Settings())
+
+
+@pytest.mark.parametrize("module", [acquisition, strategies])
+def test_choosing_asks_neither_database_nor_clock(module: object) -> None:
+    source = inspect.getsource(module)
+    assert not [name for name in ("sqlalchemy", "time", "random.seed") if f"import {name}" in source]
+
+
+@pytest.fixture
+def ice_first() -> Iterator[str]:
+    """A strategy as a person would add one: at random, but patches with ice in the map of classes come first."""
+
+    def choose(pool: Pool) -> Sequence[Choice]:
+        def is_icy(patch_id: int) -> bool:
+            classes = pool.read_map(by_id[patch_id], "classes")
+            return classes is not None and bool((classes == 1).any())
+
+        by_id = {candidate.patch_id: candidate for candidate in pool.shuffled}
+        return draw(sorted(by_id.values(), key=lambda item: not is_icy(item.patch_id)), pool.size)
+
+    told = "has ice, as far as the model can tell"
+    strategies.register("ice_first", lambda _: told, Needs(maps=("classes",)))(choose)
+    yield "ice_first"
+    del strategies.STRATEGIES["ice_first"]
+
+
+def propose(catalog: Catalog, strategy: str, size: int) -> Round:
+    with catalog.database.write() as session:
+        opened = services.rounds.open_round(session, catalog.settings, strategy, size)
+    propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
+    with catalog.read() as session:
+        made = rounds.get(session, opened.id)
+        assert len(made.proposals) == size
+    return made
+
+
+def reason(made: Round) -> str:
+    """What the annotator of the first proposal reads."""
+    first = made.proposals[0]
+    return reason_of(first.reason, made, Evidence(5, first.score, class_count=3))
+
+
+def test_one_registered_function_is_a_strategy(catalog: Catalog, ice_first: str) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        add_scene(session, "not mapped yet", offset_px=400)
+    with pytest.raises(ConflictError, match="'ice_first' needs the pool to be scored"):
+        propose(catalog, ice_first, 2)
+    with catalog.database.write() as session:
+        scoring = add_scoring(session, 5, {})
+    icy = [patches[3], patches[5]]
+    classes = np.zeros((100, 160), dtype=np.uint8)
+    for patch in icy:
+        classes[window_of(patch).slices] = 1
+    mapped = mask_to_geotiff(classes, source_of(scene).grid, GLACIER_SCHEME)
+    raster_store(catalog).put(raster_keys.scored(scoring.id, scene.id, "classes"), mapped)
+    made = propose(catalog, ice_first, 2)
+    assert {proposal.patch_id for proposal in made.proposals} == {patch.id for patch in icy}
+    assert (made.strategy, made.measure, made.scoring_id) == ("ice_first", None, scoring.id)
+    assert {(item.reason, item.score) for item in made.proposals} == {(ProposalReason.RANDOM_START, None)}
+    assert reason(made) == f"Round {made.id}: has ice, as far as the model can tell"
+
+
+def test_a_strategy_reads_only_the_maps_that_it_says_it_needs(catalog: Catalog, ice_first: str) -> None:
+    with catalog.database.write() as session:
+        add_scene(session)
+        add_scoring(session, 5, {})
+    undeclared = strategies.get(ice_first).choose
+    strategies.register(ice_first, lambda _: "", Needs(maps=("entropy",)))(undeclared)
+    with pytest.raises(ValueError, match="reads the map 'classes', which its needs do not list"):
+        propose(catalog, ice_first, 1)
+
+
+@pytest.fixture
+def low_first() -> Iterator[str]:
+    """A strategy by a measure that exists already, which needs all passes on every patch: the most certain first."""
+
+    def choose(pool: Pool) -> Sequence[Choice]:
+        lowest = list(pool.ranked)[::-1][: pool.size]
+        return [Choice(patch.patch_id, ProposalReason.UNCERTAIN, patch.score) for patch in lowest]
+
+    needs = Needs("mutual_information", monte_carlo=True)
+    strategies.register("low_first", lambda evidence: f"{evidence.score:.2f} nats", needs, strategies.NATS)(choose)
+    yield "low_first"
+    del strategies.STRATEGIES["low_first"]
+
+
+def test_a_new_ranking_is_refused_until_all_that_it_needs_exists(catalog: Catalog, low_first: str) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        scoring = add_scoring(session, 5, {patch.id: 0.5 for patch in patches})
+        for patch in patches:
+            session.get_one(Score, (scoring.id, patch.id, "entropy_top10")).screening = patch.id == patches[0].id
+            value = patch.id / 100
+            session.add(Score(scoring_id=scoring.id, patch_id=patch.id, measure="mutual_information", value=value))
+    with pytest.raises(ConflictError, match="'low_first' needs all passes of Monte Carlo dropout on every patch"):
+        propose(catalog, low_first, 2)
+    with catalog.database.write() as session:
+        session.get_one(Score, (scoring.id, patches[0].id, "entropy_top10")).screening = False
+    made = propose(catalog, low_first, 2)
+    assert [proposal.patch_id for proposal in made.proposals] == [patches[0].id, patches[1].id]
+    assert (made.strategy, made.measure) == ("low_first", "mutual_information")
+    assert reason(made) == f"Round {made.id}: 0.01 nats"
+
+
+def test_a_round_whose_scores_were_removed_says_so(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        scoring = add_scoring(session, 5, {patch.id: 0.5 for patch in patches})
+        opened = services.rounds.open_round(session, catalog.settings, "entropy_top10", 2)
+        opened.state = RoundState.FAILED
+    with catalog.database.write() as session:
+        session.merge(scoring).removed_at = scoring.completed_at
+        rounds.reopen(session, opened.id)
+    with pytest.raises(ConflictError, match="scores by version 5, which round 1 ranks by, have been removed"):
+        propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, "1"), opened.id)
+    with catalog.read() as session:
+        assert session.get_one(Patch, patches[0].id).state == "unlabelled"

@@ -1,0 +1,126 @@
+"""A server of ours beside a real Label Studio: rounds are published, reconciled and ingested job by job.
+
+No webhook arrives: whatever happens in Label Studio is found by reconciliation.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from catalog import rounds
+from catalog.context import Catalog
+from catalog.errors import CatalogError
+from catalog.records import (
+    EventState,
+    JobKind,
+    LabelEvent,
+    Patch,
+    Proposal,
+    ProposalReason,
+    Round,
+    RoundState,
+    Scene,
+)
+from catalog.rounds import Choice
+from catalog.settings import Strategy
+from labeling.client import LabelStudio
+from labeling.errors import EventError, RegionError
+from services.label_studio import label_studio
+from tests.workers.rows import finish, patches, work_of
+from workers.ingest_label import ingest_label
+from workers.jobs import Work
+from workers.publish_round import publish_round
+from workers.sync_label_studio import sync_label_studio
+
+
+@dataclass
+class LabelStudioDesk:
+    """Rounds of a scene's patches, and the annotators of a real Label Studio."""
+
+    catalog: Catalog
+    scene: Scene
+
+    @property
+    def studio(self) -> LabelStudio:
+        return label_studio(self.catalog)
+
+    @property
+    def http(self) -> Any:
+        return self.studio._sdk._client_wrapper.httpx_client
+
+    def choose(self, *numbers: int) -> list[Proposal]:
+        """Choose patches of the scene by their numbers for a round that is to be published."""
+        free = patches(self.catalog, self.scene.id)
+        with self.catalog.database.write() as session:
+            session.add(chosen := Round(strategy=Strategy.RANDOM, size=len(numbers), seed=0))
+            session.flush()
+            choices = [Choice(free[number].id, ProposalReason.RANDOM_START, None) for number in numbers]
+            rounds.store_choices(session, chosen.id, choices)
+        return self.proposals(chosen.id)
+
+    def work(self, round_id: int) -> Work:
+        return work_of(self.catalog, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
+
+    def publish(self, round_id: int) -> list[Proposal]:
+        """Do the job that publishes a round; return its proposals."""
+        work = self.work(round_id)
+        try:
+            publish_round(work, round_id)
+        finally:
+            finish(work)
+        return self.proposals(round_id)
+
+    def open(self, *numbers: int) -> list[Proposal]:
+        """Choose and publish a round."""
+        return self.publish(self.choose(*numbers)[0].round_id)
+
+    def cut_off(self, round_id: int) -> None:
+        """As if the publication of a round had been cut off before its end."""
+        with self.catalog.database.write() as session:
+            rounds.get(session, round_id).state = RoundState.PUBLISHING
+
+    def reconcile(self) -> None:
+        """Do the job that reconciles, and ingest what it found; an event that cannot be ingested is marked so."""
+        work = work_of(self.catalog, JobKind.SYNC_LABEL_STUDIO)
+        try:
+            sync_label_studio(work)
+        finally:
+            finish(work)
+        for event in self.events(EventState.RECEIVED):
+            ingestion = work_of(self.catalog, JobKind.INGEST_LABEL, str(event.id), event_id=event.id)
+            try:
+                ingest_label(ingestion, event.id)
+            except (EventError, RegionError, CatalogError):
+                pass
+            finally:
+                finish(ingestion)
+
+    def events(self, *states: EventState) -> list[LabelEvent]:
+        with self.catalog.read() as session:
+            return list(session.scalars(select(LabelEvent).where(LabelEvent.state.in_(states)).order_by(LabelEvent.id)))
+
+    def actions(self) -> list[str]:
+        """What happened, as the ledger tells, without what failed."""
+        return [event.action for event in self.events(EventState.APPLIED, EventState.SUPERSEDED)]
+
+    def proposals(self, round_id: int) -> list[Proposal]:
+        with self.catalog.read() as session:
+            found = select(Proposal).where(Proposal.round_id == round_id).order_by(Proposal.rank)
+            return list(session.scalars(found))
+
+    def states(self, proposal: Proposal) -> tuple[str, str, str]:
+        """The states of a proposal, its patch and its round."""
+        with self.catalog.read() as session:
+            found = session.get_one(Proposal, proposal.id)
+            patch = session.get_one(Patch, found.patch_id)
+            return found.state.value, patch.state.value, session.get_one(Round, found.round_id).state.value
+
+    def round(self, proposal: Proposal) -> Round:
+        with self.catalog.read() as session:
+            return session.get_one(Round, proposal.round_id)
+
+    def tasks(self, proposal: Proposal) -> list[int]:
+        """The tasks of a proposal that Label Studio has."""
+        assert proposal.project_id is not None
+        return self.studio.find_tasks(proposal.project_id, [proposal.uid]).get(proposal.uid, [])

@@ -1,0 +1,387 @@
+"""Publication and reconciliation against a real Label Studio, with what people and a busy database do to it."""
+
+import dataclasses
+import json
+import sqlite3
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from catalog import scorings
+from catalog.context import Catalog
+from catalog.installation import get_installation
+from catalog.records import EventState, Proposal, RoundState, Scoring, now
+from catalog.secrets import Secrets
+from catalog.settings import Settings
+from imagery.classes import GLACIER_SCHEME
+from labeling.errors import LabelStudioError
+from labeling.regions import encode_brush
+from labeling.task_calls import TaskCalls
+from services import label_studio as project_of
+from services.image_urls import image_urls
+from services.label_studio import connect
+from services.places import raster_store
+from tests.catalog_fixtures import NOBODY
+from tests.real_services import LabelStudioServer
+from tests.workers.desk import box
+from tests.workers.label_studio_desk import LabelStudioDesk
+from tests.workers.rows import champion, score_pool, tiled
+from tests.workers.threads import together
+from workers import publish_round as publishing
+from workers import sync_label_studio as reconciling
+from workers.jobs import Work
+from workers.publication import Publication
+
+pytestmark = pytest.mark.slow
+
+ICE = [encode_brush(box(2, 2, 20, 20), "clean ice", "b1")]
+
+
+@pytest.fixture
+def settings(settings: Settings, label_studio: LabelStudioServer, request: pytest.FixtureRequest) -> Settings:
+    secrets = Secrets(label_studio_token=label_studio.token)
+    settings.secrets_file.write_text(json.dumps(dataclasses.asdict(secrets)))
+    changes = {"label_studio_url": label_studio.url, "label_studio_project": request.node.name[-50:]}
+    return Settings(**{**settings.model_dump(), **changes})
+
+
+@pytest.fixture
+def desk(catalog: Catalog, tmp_path, monkeypatch: pytest.MonkeyPatch) -> LabelStudioDesk:
+    monkeypatch.setattr(reconciling, "CLOCK_SKEW", timedelta(0))
+    return LabelStudioDesk(catalog, tiled(catalog, tmp_path / "a.tif")[0])
+
+
+def stored_project(catalog: Catalog) -> int | None:
+    with catalog.database.write() as session:
+        return get_installation(session).label_studio_project_id
+
+
+# The project
+
+
+def test_a_renamed_project_stays_ours(desk: LabelStudioDesk) -> None:
+    (proposal,) = desk.open(6)
+    assert proposal.project_id == stored_project(desk.catalog)
+    desk.studio._sdk.projects.update(proposal.project_id, title="Everest, autumn")
+    desk.studio.annotate(proposal.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    assert desk.states(proposal) == ("labelled", "labelled", "complete")
+    assert desk.studio.find_project(desk.catalog.settings.label_studio_project) is None
+    assert desk.studio.project_title(proposal.project_id) == "Everest, autumn"
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_an_older_installation_adopts_its_project_once(desk: LabelStudioDesk, renamed: bool) -> None:
+    (proposal,) = desk.open(6)
+    with desk.catalog.database.write() as session:  # as an older release left it
+        get_installation(session).label_studio_project_id = None
+    if renamed:
+        desk.studio._sdk.projects.update(proposal.project_id, title="Renamed before the upgrade")
+    assert connect(desk.catalog, desk.studio) == proposal.project_id == stored_project(desk.catalog)
+
+
+def test_an_installation_without_tasks_adopts_the_project_with_its_title(desk: LabelStudioDesk) -> None:
+    made = desk.studio.create_project(desk.catalog.settings.label_studio_project, {"ice": "#ffffff"}, "", "")
+    assert connect(desk.catalog, desk.studio) == made == stored_project(desk.catalog)
+
+
+def test_a_deleted_project_withdraws_what_waits_keeps_labels_and_says_so(
+    desk: LabelStudioDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    labelled, waiting = desk.open(6, 7)
+    desk.studio.annotate(labelled.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    desk.studio.delete_project(labelled.project_id)
+    desk.reconcile()
+    desk.reconcile()  # once said, it is not said again
+    assert desk.states(labelled) == ("labelled", "labelled", "complete")
+    assert desk.states(waiting) == ("withdrawn", "unlabelled", "complete")
+    assert desk.actions() == ["ANNOTATION_CREATED", "PROJECT_DELETED"]
+    assert f"project {labelled.project_id} was deleted" in desk.round(waiting).error
+    assert f"no project {labelled.project_id} any more" in caplog.text
+
+    (again,) = desk.open(7)
+    assert again.project_id != labelled.project_id
+    assert desk.states(again) == ("published", "proposed", "open")
+
+
+def test_a_project_deleted_during_a_publication_is_replaced_at_the_next_attempt(desk: LabelStudioDesk) -> None:
+    first, second = desk.choose(6, 7)
+    desk.publish(first.round_id)
+    (first, second) = desk.proposals(first.round_id)
+    desk.cut_off(first.round_id)
+    with desk.catalog.database.write() as session:  # the second had no task yet
+        row = session.get_one(Proposal, second.id)
+        row.state, row.project_id, row.task_id = "chosen", None, None
+    desk.studio.delete_project(first.project_id)
+    _, second = desk.publish(first.round_id)
+    desk.reconcile()
+    assert desk.states(first)[0] == "withdrawn"
+    assert desk.states(second) == ("published", "proposed", "open")
+    assert second.project_id == stored_project(desk.catalog) != first.project_id
+
+
+@pytest.mark.parametrize("token", ["f" * 40, None])
+def test_a_label_studio_that_refuses_us_or_is_down_has_not_lost_the_project(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch, token: str | None
+) -> None:
+    (proposal,) = desk.open(6)
+    if token is None:
+        elsewhere = desk.catalog.settings.model_copy(update={"label_studio_url": NOBODY})
+        monkeypatch.setattr(desk.catalog, "settings", elsewhere)
+    else:
+        monkeypatch.setattr(
+            desk.catalog, "secrets", dataclasses.replace(desk.catalog.secrets, label_studio_token=token)
+        )
+    with pytest.raises(LabelStudioError) as caught:
+        desk.reconcile()
+    assert not caught.value.refused
+    assert (desk.states(proposal)[0], stored_project(desk.catalog)) == ("published", proposal.project_id)
+
+
+def test_a_project_of_others_under_our_id_is_left_alone(desk: LabelStudioDesk) -> None:
+    """As if another Label Studio answered at the address of ours."""
+    foreign = desk.studio.create_project("Penguins", {"penguin": "#000000"}, "not ours", "count")
+    with desk.catalog.database.write() as session:
+        get_installation(session).label_studio_project_id = foreign
+    with pytest.raises(LabelStudioError, match="is not ours"):
+        desk.reconcile()
+    assert desk.studio._sdk.projects.get(foreign).description == "not ours"
+    assert desk.events(*EventState) == []
+
+
+def test_two_workers_that_start_together_make_one_project(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, store = threading.Barrier(2), project_of._store_project
+
+    def store_together(catalog: Catalog, project_id: int) -> int:
+        both.wait(30)  # both have found none, and made one
+        return store(catalog, project_id)
+
+    monkeypatch.setattr(project_of, "_store_project", store_together)
+    found: list[int] = []
+    together(*[lambda: found.append(connect(desk.catalog, desk.studio))] * 2)
+    assert found == [stored_project(desk.catalog)] * 2
+    titled = [p for p in desk.studio._sdk.projects.list() if p.title == desk.catalog.settings.label_studio_project]
+    assert [project.id for project in titled] == [found[0]]
+
+
+# Publication
+
+
+def versions(desk: LabelStudioDesk, proposal: Proposal) -> list[frozenset[str]]:
+    present = desk.studio.present_tasks(proposal.project_id, [proposal.uid])
+    return [task.model_versions for task in present[proposal.uid]]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_task_deleted_between_two_attempts_is_not_published_again(desk: LabelStudioDesk, told: bool) -> None:
+    deleted, kept = desk.open(6, 7)
+    desk.cut_off(kept.round_id)
+    desk.studio.delete_task(deleted.task_id)
+    if told:
+        desk.reconcile()
+    desk.publish(kept.round_id)
+    desk.reconcile()
+    assert desk.states(deleted) == ("withdrawn", "unlabelled", "open")
+    assert desk.tasks(deleted) == []
+    assert desk.tasks(kept) == [kept.task_id]
+
+
+def test_what_an_import_left_behind_is_mended(desk: LabelStudioDesk) -> None:
+    """Label Studio repeats an import by itself while its database is locked: without predictions, or twice."""
+    bare, doubled, begun = desk.open(6, 7, 8)
+    studio, project_id = desk.studio, bare.project_id
+    data = {task["data"]["proposal"]: task["data"] for task in studio.changed_tasks(project_id, None)}
+    with desk.catalog.database.write() as session:  # cut off before anything was noted
+        for proposal in (bare, doubled, begun):
+            row = session.get_one(Proposal, proposal.id)
+            row.state, row.project_id, row.task_id = "chosen", None, None
+    studio.delete_task(bare.task_id)
+    studio._sdk.projects.import_tasks(project_id, request=[{"data": data[item.uid]} for item in (bare, doubled, begun)])
+    last = max(desk.tasks(begun))
+    studio.annotate(last, ICE, lead_time_s=1.0)
+    desk.cut_off(bare.round_id)
+
+    bare, doubled, begun = desk.publish(bare.round_id)
+    assert [len(desk.tasks(proposal)) for proposal in (bare, doubled, begun)] == [1, 1, 1]
+    assert [versions(desk, proposal) for proposal in (bare, doubled, begun)] == [[{"no model yet"}]] * 3
+    assert begun.task_id == last
+    assert desk.states(bare) == ("published", "proposed", "open")
+    desk.reconcile()
+    assert desk.states(begun) == ("labelled", "labelled", "open")
+    assert desk.events(EventState.FAILED) == []
+
+
+def test_a_busy_database_delays_a_publication_and_spoils_nothing(
+    desk: LabelStudioDesk, label_studio: LabelStudioServer
+) -> None:
+    """Trap: the repeated import of Label Studio has lost the predictions, and their version is then refused."""
+    chosen = desk.choose(6, 7)
+    connect(desk.catalog, desk.studio)
+    log, said = label_studio.folder / "log.txt", len((label_studio.folder / "log.txt").read_text(errors="replace"))
+    database = sqlite3.connect(label_studio.folder / "data" / "label_studio.sqlite3", timeout=30, isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+
+    def let_go() -> None:
+        deadline = time.monotonic() + 60
+        while "locked" not in log.read_text(errors="replace")[said:] and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+    publication = threading.Thread(target=lambda: attempts(desk, chosen[0].round_id))
+    publication.start()
+    let_go()
+    database.execute("ROLLBACK")
+    database.close()
+    publication.join()
+    proposals = desk.proposals(chosen[0].round_id)
+    assert [desk.states(proposal) for proposal in proposals] == [("published", "proposed", "open")] * 2
+    assert [len(desk.tasks(proposal)) for proposal in proposals] == [1, 1]
+    assert [versions(desk, proposal) for proposal in proposals] == [[{"no model yet"}]] * 2
+    assert desk.studio.model_version(proposals[0].project_id) == "no model yet"
+
+
+def attempts(desk: LabelStudioDesk, round_id: int) -> None:
+    """Publish as the workers do: an outage is waited for."""
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        try:
+            desk.publish(round_id)
+        except LabelStudioError:
+            time.sleep(2)
+        else:
+            return
+
+
+def test_a_model_version_that_is_refused_does_not_keep_the_round_from_opening(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise LabelStudioError("Model version doesn't exist in the project", url="", status=400)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr("labeling.client.LabelStudio.set_model_version", refuse)
+        (proposal,) = desk.open(6)
+    assert desk.states(proposal)[2] == "open"
+    desk.studio._sdk.projects.update(proposal.project_id, model_version="")
+    desk.reconcile()
+    assert desk.studio.model_version(proposal.project_id) == "no model yet"
+
+
+def test_two_publishers_of_one_round_make_each_task_once(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One seemed dead and was given up, but lives: both find nothing, and both import."""
+    chosen = desk.choose(6, 7, 8)
+    connect(desk.catalog, desk.studio)
+    both, run_import = threading.Barrier(2), TaskCalls._import
+    first = desk.work(chosen[0].round_id)
+    second = Work(desk.catalog, type("Claimed", (), {"id": first.job_id, "attempt": first.attempt})())
+
+    def import_together(self: TaskCalls, project_id: int, tasks: list) -> None:
+        both.wait(30)
+        run_import(self, project_id, tasks)
+
+    monkeypatch.setattr(TaskCalls, "_import", import_together)
+    round_id = chosen[0].round_id
+    together(*[lambda work=work: publishing.publish_round(work, round_id) for work in (first, second)])
+    proposals = desk.proposals(round_id)
+    desk.reconcile()
+    assert [desk.tasks(proposal) for proposal in proposals] == [[proposal.task_id] for proposal in proposals]
+    assert [desk.states(proposal) for proposal in proposals] == [("published", "proposed", "open")] * 3
+    assert desk.events(EventState.FAILED) == []
+
+
+def test_waiting_tasks_are_renewed_as_a_whole(desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (waiting,) = desk.open(6)
+    assert waiting.views["uncertainty"] == "uncertainty-none"
+    score_pool(desk.catalog, champion())
+    monkeypatch.setattr(publishing, "begin_publication", lambda catalog: by_version(catalog, scorings_of(catalog)))
+    desk.open(7)
+    (waiting,) = desk.proposals(waiting.round_id)
+    assert (waiting.views["uncertainty"], waiting.shown_version) == ("uncertainty-1", "version 1")
+    assert versions(desk, waiting) == [{"no model yet", "version 1"}]
+    shown = {task["id"]: task["data"] for task in desk.studio.changed_tasks(waiting.project_id, None)}
+    assert "uncertainty-1.png" in shown[waiting.task_id]["uncertainty"]
+    assert desk.studio.model_version(waiting.project_id) == "version 1"
+
+
+def scorings_of(catalog: Catalog) -> Scoring | None:
+    with catalog.read() as session:
+        return scorings.newest(session)
+
+
+def by_version(catalog: Catalog, scoring: Scoring | None) -> Publication:
+    """A publication by the champion that `score_pool` scored with, without asking MLflow."""
+    store, urls = raster_store(catalog), image_urls(catalog)
+    return Publication(catalog, store, urls, GLACIER_SCHEME, scoring, champion().version, GLACIER_SCHEME.names)
+
+
+# Reconciliation
+
+
+def test_a_task_id_that_is_given_away_again_is_another_task(desk: LabelStudioDesk) -> None:
+    """Label Studio on SQLite gives a new task the id of the newest deleted one."""
+    (old,) = desk.open(6)
+    desk.studio.annotate(old.task_id, ICE, lead_time_s=1.0, skip=True)
+    desk.reconcile()
+    desk.studio.delete_task(old.task_id)
+    (new,) = desk.open(7)
+    assert new.task_id == old.task_id
+    desk.studio.annotate(new.task_id, ICE, lead_time_s=1.0, skip=True)
+    desk.reconcile()
+    desk.reconcile()
+    assert desk.states(old) == ("withdrawn", "unlabelled", "complete")
+    assert desk.states(new) == ("skipped", "skipped", "complete")
+
+
+def test_a_copy_takes_the_place_of_its_deleted_original(desk: LabelStudioDesk) -> None:
+    """A person exports the tasks, deletes them, and imports them again, under other ids."""
+    moved, last = desk.open(6, 7)
+    studio = desk.studio
+    (data,) = [task["data"] for task in studio.changed_tasks(moved.project_id, None) if task["id"] == moved.task_id]
+    studio._sdk.projects.import_tasks(moved.project_id, request=[{"data": data}])
+    studio.delete_task(moved.task_id)
+    desk.reconcile()
+    (copy,) = desk.tasks(moved)
+    assert desk.states(moved) == ("published", "proposed", "open")
+    assert desk.proposals(moved.round_id)[0].task_id == copy != moved.task_id
+    studio.annotate(copy, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    assert desk.states(moved) == ("labelled", "labelled", "open")
+    studio.delete_task(copy)
+    desk.reconcile()
+    assert desk.states(moved) == ("withdrawn", "unlabelled", "open")
+    assert desk.states(last)[0] == "published"
+
+
+def test_an_annotation_that_cannot_be_read_does_not_hide_the_others(desk: LabelStudioDesk) -> None:
+    poisoned, lost = desk.open(6, 7)
+    desk.http.request(f"api/tasks/{poisoned.task_id}/annotations/", method="POST", json={}).raise_for_status()
+    desk.studio.annotate(lost.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    assert desk.states(lost)[0] == "labelled"
+    (failed,) = desk.events(EventState.FAILED)
+    assert (failed.task_id, failed.origin) == (poisoned.task_id, "reconciliation")
+    assert "'annotation.result' is NoneType" in failed.detail
+    with desk.catalog.database.write() as session:  # the addresses of the task's images are signed anew
+        session.get_one(Proposal, poisoned.id).images_signed_at = now() - timedelta(days=400)
+    desk.reconcile()
+    desk.reconcile()
+    assert len(desk.events(*EventState)) == 2
+
+
+def test_a_deleted_annotation_is_noticed_once(desk: LabelStudioDesk) -> None:
+    (proposal,) = desk.open(6)
+    annotation = desk.studio.annotate(proposal.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    assert desk.states(proposal) == ("labelled", "labelled", "complete")
+    desk.studio._sdk.annotations.delete(annotation)
+    desk.reconcile()
+    desk.reconcile()
+    assert desk.states(proposal) == ("published", "proposed", "open")
+    assert desk.actions() == ["ANNOTATION_CREATED", "ANNOTATIONS_DELETED"]
+    assert desk.round(proposal).state is RoundState.OPEN

@@ -1,0 +1,85 @@
+"""Workers on PostgreSQL, where only locks keep two of them apart; SQLite has one writer anyway."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from catalog import labels
+from catalog.context import Catalog
+from catalog.records import EventState, LabelEvent, ProposalState
+from services.label_studio import _store_project
+from tests.catalog.conftest import database_url, postgres_server
+from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
+from tests.workers.threads import together
+from workers import ingest_label as ingestion
+
+__all__ = ["database_url", "postgres_server"]
+
+ICE = brush(box(2, 2, 20, 20))
+
+
+@pytest.fixture
+def desk(catalog: Catalog, tmp_path: Path) -> Desk:
+    return sit_down(catalog, tmp_path / "a.tif")
+
+
+def ingest_together(desk: Desk, monkeypatch: pytest.MonkeyPatch, *payloads: dict) -> list[EventState]:
+    """Ingest events in workers that all reach the lock of the proposal before any of them has changed anything."""
+    event_ids = [event_id for payload in payloads for event_id in desk.receive(payload)]
+    all_there, lock = threading.Barrier(len(event_ids)), labels.lock
+    first_time = threading.local()
+
+    def lock_together(*arguments: object) -> object:
+        # SQLite's one writer holds everything: there, the others cannot come so far.
+        if not desk.catalog.database.is_sqlite and not getattr(first_time, "over", False):
+            first_time.over = True
+            all_there.wait(30)
+        return lock(*arguments)
+
+    monkeypatch.setattr(ingestion.labels, "lock", lock_together)
+    together(*[lambda event_id=event_id: desk.ingest(event_id) for event_id in event_ids])
+    with desk.catalog.read() as session:
+        return list(
+            session.scalars(select(LabelEvent.state).where(LabelEvent.id.in_(event_ids)).order_by(LabelEvent.id))
+        )
+
+
+def test_of_two_versions_ingested_at_once_the_newer_stands(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ingest_together(desk, monkeypatch, saved(desk.first, []), updated(desk.first, [ICE], 5))
+    assert (desk.mask()[box(2, 2, 20, 20)] == 1).all()
+    assert desk.states() == ("labelled", "labelled", "open")
+
+
+def test_a_deletion_ingested_at_once_with_its_annotation_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = ingest_together(desk, monkeypatch, saved(desk.first, [ICE]), deleted())
+    assert states == [EventState.SUPERSEDED, EventState.APPLIED]
+    assert desk.standing() == []
+    assert desk.states() == ("published", "proposed", "open")
+
+
+def test_a_deleted_task_ingested_at_once_with_its_annotation_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ingest_together(desk, monkeypatch, saved(desk.first, [ICE]), task_deleted(desk.first.task_id))
+    assert desk.standing() == []
+    assert desk.states() == ("withdrawn", "unlabelled", "open")
+
+
+def test_the_last_two_answers_ingested_at_once_complete_the_round(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = saved(desk.second, [], id=ANNOTATION + 1, created_at=moment(1), was_cancelled=True)
+    ingest_together(desk, monkeypatch, saved(desk.first, [ICE]), other)
+    assert desk.states() == ("labelled", "labelled", "complete")
+    with desk.catalog.read() as session:
+        assert labels.find_proposal(session, desk.second.uid).state is ProposalState.SKIPPED
+
+
+def test_the_first_worker_decides_which_project_is_ours(desk: Desk) -> None:
+    found: list[int] = []
+
+    def store(project_id: int) -> Callable[[], None]:
+        return lambda: found.append(_store_project(desk.catalog, project_id))
+
+    together(*[store(project_id) for project_id in (21, 22, 23, 24)])
+    assert len(found) == 4
+    assert len(set(found)) == 1

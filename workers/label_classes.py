@@ -1,0 +1,33 @@
+"""The classes of an installation beside those that a model card names."""
+
+from catalog.errors import ConflictError
+from imagery.classes import ClassScheme
+from models.card import LabelClass, ModelCard
+
+
+def card_classes(scheme: ClassScheme) -> tuple[LabelClass, ...]:
+    """Return the classes as a model card holds them, background first."""
+    return tuple(LabelClass(**item.model_dump(include=set(LabelClass.model_fields))) for item in scheme.classes)
+
+
+def check_classes(card: ModelCard, scheme: ClassScheme, version: int) -> None:
+    """Refuse a version that was trained on other classes: its maps and scores would be taken for something else.
+
+    Colours may differ.
+
+    Raises:
+        ConflictError: a name, a value or the order of precedence differs.
+    """
+    expected = card_classes(scheme)
+    if [item.name for item in card.label_classes] != [item.name for item in expected] or (
+        card.precedence != scheme.ranked
+    ):
+        raise ConflictError(
+            f"found version {version}, which was trained on the classes {_listed(card.label_classes)}; expected the "
+            f"classes of this installation, {_listed(expected)}: promote a version that was trained on these, or use "
+            "another GLACIER_AL_REGISTERED_MODEL"
+        )
+
+
+def _listed(classes: tuple[LabelClass, ...]) -> str:
+    return ", ".join(f"{item.name} (value {item.value}, precedence {item.precedence})" for item in classes)
