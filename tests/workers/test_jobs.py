@@ -86,7 +86,7 @@ def test_the_loss_of_mlflow_is_an_outage_too(catalog):
 
 
 def test_anything_else_is_tried_again_and_then_given_up(catalog):
-    job = queued(catalog, JobKind.TILE_SCENE, unknown_argument=1)  # a fault that only our own code could make
+    job = queued(catalog, JobKind.SYNC_LABEL_STUDIO, unknown_argument=1)  # a fault that only our own code could make
     for attempt in range(1, catalog.settings.job_attempts + 1):
         with catalog.database.write() as session:
             taken = jobs.claim(session, job.id)
