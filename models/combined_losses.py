@@ -10,7 +10,7 @@ from models.dice_losses import dice, masked_dice
 def dice_cross_entropy(
     logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Return the sum of cross-entropy and Dice with squared denominator, equally weighted (as in Isensee et al. 2021, nnU-Net).
+    """Return the sum of cross-entropy and Dice with squared denominator (as in Isensee et al. 2021, "nnU-Net").
 
     Args:
         logits: (N, K, H, W) float.

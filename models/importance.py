@@ -35,11 +35,10 @@ class PermutationImportance:
         """Return how much a score falls when a channel is permuted.
 
         Args:
-            metric: Selects the score, for instance ``lambda scores: scores.iou[2]`` or ``lambda scores: scores.mean_iou``.
+            metric: Selects the score, as ``lambda scores: scores.iou[2]`` or ``lambda scores: scores.mean_iou``.
 
         Returns:
-            Mean and standard deviation over the repeats; negative where the permuted channel did better, NaN where the score is
-            undefined.
+            Mean and standard deviation over the repeats; negative where the score rose, NaN where it is undefined.
         """
         reference = metric(Metrics.from_confusion(self.unpermuted))
         drops = [
@@ -77,7 +76,7 @@ def permutation_importance(
         The counts, from which :meth:`PermutationImportance.drops` computes the importance.
 
     Raises:
-        ValueError: There is no patch or no repeat, the number of names differs from that of the channels, or a class is out of range.
+        ValueError: There is no patch or no repeat, the images do not have C channels, or a class is out of range.
     """
     if not patches or repeats < 1:
         raise ValueError(f"{len(patches)} patches and {repeats} repeats were given; at least one of each is needed")
@@ -117,11 +116,11 @@ def _permute_channel(
 
 
 def forest_importance(forest: PixelClassifier, channels: Sequence[str]) -> ChannelScores:
-    """Return the importance of each channel to a random forest: its share of the decrease in Gini impurity (Breiman 2001).
+    """Return the impurity importance of each channel: its share of the decrease in Gini impurity (Breiman 2001).
 
     Baraka et al. 2020 select the channels above ``FOREST_IMPORTANCE_THRESHOLD`` by it (figure
-    5). It is computed from the training sample, and favours channels of many distinct values (Strobl et al. 2007), such as elevation;
-    :func:`permutation_importance` on other patches does neither.
+    5). It is computed from the training sample and favours channels of many distinct values (Strobl et al. 2007), such
+    as elevation; :func:`permutation_importance` on evaluation patches does neither.
 
     Args:
         forest: A fitted ``"random_forest"``.

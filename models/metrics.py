@@ -3,9 +3,9 @@
 Averaging the IoU of patches or batches, as published code does, gives an empty patch the weight of a glacier and is
 undefined where a class does not occur. Add the matrices of the parts instead, then take the scores once.
 
-*Traps*: the text of Baraka et al. says that counts are pooled, but their code averages batches; we pool. He et al. swap TN and FN in the prose
-beneath their Table 3 (there "TN" is glacier predicted as background, and "FN" is background predicted correctly); their table and
-equations 2 to 6 agree with the usual definitions, which are ours.
+*Traps*: the text of Baraka et al. says that counts are pooled, but their code averages batches; we pool. He
+et al. swap TN and FN in the prose beneath their Table 3 (there "TN" is glacier predicted as background, and "FN" is
+background predicted correctly); their table and equations 2 to 6 agree with the usual definitions, which are ours.
 """
 
 from dataclasses import dataclass

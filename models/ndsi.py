@@ -18,7 +18,9 @@ GLACIER: Final = 1
 
 @dataclass(frozen=True)
 class NdsiThreshold:
-    """Classifier that predicts glacier where the NDSI is at least a threshold (Hall et al. 1995), of either kind of ice.
+    """Classifier that predicts glacier where the NDSI is at least a threshold (Hall et al. 1995).
+
+    It does not distinguish clean from debris-covered ice.
 
     Attributes:
         threshold: In [-1, 1].

@@ -31,7 +31,7 @@ def sample_pixels(patches: Iterable[LabelledPatch], count: int, ignore_index: in
     change the priors that a classifier learns, and raise the false alarms of the rare class, while the U-Net that it is
     compared with is trained on the true shares.
 
-    Reservoir sampling: each pixel gets a random key, and the pixels with the ``count`` smallest keys are kept, so memory
+    Reservoir sampling: each pixel gets a random key, and the ``count`` pixels with the smallest keys are kept. Memory
     does not grow with the number of patches.
 
     Args:
@@ -44,7 +44,7 @@ def sample_pixels(patches: Iterable[LabelledPatch], count: int, ignore_index: in
         The sample.
 
     Raises:
-        ValueError: ``count`` is not positive, the shapes of a mask and its image differ, or no pixel is judged and valid.
+        ValueError: ``count`` is not positive, a mask and its image differ in shape, or no pixel is judged and valid.
     """
     if count < 1:
         raise ValueError(f"{count} pixels were asked for; at least 1 is needed")

@@ -107,7 +107,8 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
         ),
         # He et al. 2020, section 3.2. The paper has no dropout, so all passes of Monte Carlo dropout would be equal:
         # set a dropout to use the network in active learning. The paper does not state the number of feature maps: 32,
-        # doubled five times, gives the 1024 of Ronneberger et al., to which it refers. The learning rate is the 1 of Zeiler 2012.
+        # doubled five times, gives the 1024 of Ronneberger et al., to which it refers. The learning rate
+        # is the 1 of Zeiler 2012.
         "he": Preset(
             unet=UNetConfig(
                 in_channels=3,

@@ -15,9 +15,9 @@ Scores = NDArray[np.float64]
 
 
 def iou(confusion: Counts) -> Scores:
-    """Return the intersection over union of each class, TP / (TP + FP + FN): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
+    """Return the IoU of each class, TP / (TP + FP + FN): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
     return _ratio(
-        _true_positives(confusion), _predicted_pixels(confusion) + _true_pixels(confusion) - _true_positives(confusion)
+        _true_positives(confusion), _predicted_pixels(confusion) + _support(confusion) - _true_positives(confusion)
     )
 
 
@@ -28,21 +28,21 @@ def precision(confusion: Counts) -> Scores:
 
 def recall(confusion: Counts) -> Scores:
     """Return the recall of each class, TP / (TP + FN): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
-    return _ratio(_true_positives(confusion), _true_pixels(confusion))
+    return _ratio(_true_positives(confusion), _support(confusion))
 
 
 def false_alarm(confusion: Counts) -> Scores:
-    """Return the false alarm rate of each class, FP / (TP + FP) (He et al., eq. 2): (..., K, K) counts to (..., K) or NaN."""
+    """Return the false alarm rate of each class, FP / (TP + FP) (He et al., eq. 2): (..., K, K) counts to (..., K)."""
     return _ratio(_predicted_pixels(confusion) - _true_positives(confusion), _predicted_pixels(confusion))
 
 
 def missed_alarm(confusion: Counts) -> Scores:
-    """Return the missed alarm rate of each class, FN / (TP + FN) (He et al., eq. 3): (..., K, K) counts to (..., K) or NaN."""
-    return _ratio(_true_pixels(confusion) - _true_positives(confusion), _true_pixels(confusion))
+    """Return the missed alarm rate of each class, FN / (TP + FN) (He et al., eq. 3): (..., K, K) counts to (..., K)."""
+    return _ratio(_support(confusion) - _true_positives(confusion), _support(confusion))
 
 
 def overall_accuracy(confusion: Counts) -> Scores:
-    """Return the share of correctly classified pixels (He et al., eq. 4): (..., K, K) counts to (...) in [0, 1] or NaN."""
+    """Return the share of correctly classified pixels (He et al., eq. 4): (..., K, K) counts to (...) in [0, 1]."""
     return _ratio(_true_positives(confusion).sum(axis=-1), _all_pixels(confusion))
 
 
@@ -55,7 +55,7 @@ def kappa(confusion: Counts) -> Scores:
     Returns:
         (...) in [-1, 1]; NaN without pixels, or when agreement by chance is certain.
     """
-    chance = _ratio((_predicted_pixels(confusion) * _true_pixels(confusion)).sum(axis=-1), _all_pixels(confusion) ** 2)
+    chance = _ratio((_predicted_pixels(confusion) * _support(confusion)).sum(axis=-1), _all_pixels(confusion) ** 2)
     return _ratio(overall_accuracy(confusion) - chance, 1.0 - chance)
 
 
@@ -75,7 +75,7 @@ def _predicted_pixels(confusion: Counts) -> Scores:
     return columns
 
 
-def _true_pixels(confusion: Counts) -> Scores:
+def _support(confusion: Counts) -> Scores:
     rows: Scores = confusion.sum(axis=-1, dtype=np.float64)
     return rows
 
