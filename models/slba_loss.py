@@ -20,7 +20,7 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
     other direction is sqrt(M B) / c + |ln c|, which is smallest at exactly c = 1. The minimum lies on the kink of
     |ln(a1 a2)|, with a1 = (M / B)^(1/4) = 1 / a2 and the value sqrt(M B). (The published pairs .9569 * 1.045 and
     .952 * 1.05 do multiply to 1.) At the kink torch uses the subgradient 0 of |.|, and next to it steps lead
-    back to it, so a1 a2 stays within a few learning rates of 1. Only where one of M, B stays exactly 0 do the weights grow
+    back to it, so a1 a2 stays within a few learning rates of 1. Only if M or B stays exactly 0 do the weights grow
     without bound, at the rate of the learning rate, while the loss falls to 0.
     """
 
@@ -50,7 +50,7 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
         return (terms * self._weights()).sum() + self.log_a.sum().abs() * any_judged
 
     def learned(self) -> dict[str, float]:
-        """Return the learned weights: a1, a2, and the weights of the two terms, 1 / (2 a^2) (Aryal et al. 2023, Fig. 5).
+        """Return the learned values: a1, a2, and the weights of the two terms, 1 / (2 a^2) (Aryal et al. 2023, Fig. 5).
 
         Returns:
             ``a1``, ``a2``, ``masked_dice_weight``, ``boundary_weight``; all positive.

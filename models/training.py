@@ -21,12 +21,12 @@ from models.segmenter import GlacierSegmenter
 from models.slba_loss import SelfLearningBoundaryAwareLoss
 from models.training_state import (
     TrainingState,
-    without_prefix,
     generator_states,
     load_optimiser,
     optimiser_state,
     restore_generators,
     with_prefix,
+    without_prefix,
 )
 
 
@@ -79,7 +79,7 @@ class TrainingConfig(ClosedConfig):
         return self.keep_best or self.schedule == "plateau"
 
     def resolve_precision(self, device: torch.device) -> "TrainingConfig":
-        """Return the configuration with the precision ``"auto"`` replaced by the choice for a device and thread count."""
+        """Return the configuration with the precision ``"auto"`` replaced by the one for a device and thread count."""
         if self.precision != "auto":
             return self
         # In the backward pass of oneDNN's bfloat16 convolutions, threads wait for one another by spinning. On a busy
@@ -213,7 +213,7 @@ class _Objective:
         device: torch.device,
         class_names: Sequence[str] | None,
     ) -> None:
-        """Build one loss per problem; ``counts`` (K,) are expected pixel counts for balancing, or None for no balancing."""
+        """Build one loss per problem; ``counts`` (K,) are expected pixels for balancing, None for no balancing."""
         self._head, self._ignore_index = segmenter.head, ignore_index
         self._prefixes = [""]
         if segmenter.head == "two_binaries":

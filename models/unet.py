@@ -166,7 +166,8 @@ def _convolution(config: UNetConfig, inputs: int, outputs: int) -> list[nn.Modul
 def _dropout(config: UNetConfig) -> nn.Dropout2d:
     """Return spatial dropout, which drops whole feature maps.
 
-    Neighbouring pixels of a map are correlated, so dropping single pixels hardly regularises a convolutional network (Tompson et al. 2015, "Efficient object localization using convolutional networks").
+    Neighbouring pixels of a map are correlated, so dropping single pixels hardly regularises a convolutional network
+    (Tompson et al. 2015, "Efficient object localization using convolutional networks").
     """
     return nn.Dropout2d(config.dropout)
 
