@@ -80,7 +80,7 @@ def metrics() -> Response:
                 gauge.labels(state.value).set(counts.get(state, 0))
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
-        _tell_of_scoring(session, registry)
+        _add_scoring_metrics(session, registry)
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
     Gauge("glacier_al_new_labels", "Labels that the last fine-tune did not know", registry=registry).set(fresh)
     try:
@@ -96,7 +96,7 @@ def metrics() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _tell_of_scoring(session: Session, registry: CollectorRegistry) -> None:
+def _add_scoring_metrics(session: Session, registry: CollectorRegistry) -> None:
     current, ranking = scorings.current(session), scorings.newest(session)
     progress = scorings.progress(session, current) if current is not None else None
     if progress is not None and progress.done is not None:

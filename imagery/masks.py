@@ -101,8 +101,8 @@ def burn_outlines(
     """Burn the layers of `read_outlines` into a label mask on the scene's grid.
 
     A polygon covers the pixels whose centres it contains. Holes stay holes (published code burns exteriors only, and
-    rock islands become ice). Where layers overlap, the class of the higher precedence wins, in any order of the layers; in
-    the glacier scheme debris-covered ice wins over clean ice, and unknown over both.
+    rock islands become ice). Where layers overlap, the class of the higher precedence wins, in any order of the layers:
+    in the glacier scheme debris-covered ice wins over clean ice, and unknown over both.
 
     Args:
         layers: (class, layer); pixels that none covers are background.

@@ -94,7 +94,7 @@ def tabulate(
         src_date: Day of the image.
 
     Raises:
-        SceneError: The mask or the terrain does not have the size of the grid, or the CRS has no transformation to WGS 84.
+        SceneError: The mask or the terrain does not have the size of the grid, or the CRS has no WGS 84 transformation.
         OutlineError: The smoothing is negative or not finite.
     """
     grid.check_shape(mask.shape)
