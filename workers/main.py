@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 _stopping = threading.Event()  # this worker was told to stop
 
+# A job that does not stop by itself within this time is killed and handed back, before whoever stops the worker kills
+# both and the job counts as failed: supervisor and Docker wait for 20 s (cli.plan.WORKER_STOP_S).
+STOP_GRACE_S = 15.0
+
 # An idle worker looks after abandoned jobs only when this is over; RQ's own default is seven minutes.
 WORKER_TTL_S = 45
 
@@ -61,6 +65,17 @@ class JobWorker(Worker):
         _stopping.set()
         if self.horse_pid:
             interruption.interrupt(self.horse_pid)
+            cold_stop = threading.Timer(STOP_GRACE_S, os.kill, (os.getpid(), signal.SIGTERM))
+            cold_stop.daemon = True
+            cold_stop.start()
+
+    def execute_job(self, job: RqJob, queue: Queue) -> None:
+        """Run a job in a process of its own, and hand it back if a cold stop of this worker kills that process."""
+        try:
+            super().execute_job(job, queue)
+        except SystemExit:  # RQ's cold stop, which calls no handler
+            note_killed(job)
+            raise
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Say that this worker lives; register it again if Redis has lost its content."""
@@ -88,7 +103,7 @@ def prepare_threads(settings: Settings) -> None:
         os.environ["OMP_NUM_THREADS"] = str(settings.torch_threads)
 
 
-def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
+def note_killed(rq_job: RqJob, *_: object) -> None:
     """Give a job whose process was killed back at once, instead of waiting for its heartbeat to go stale."""
     catalog = Catalog(Settings())
     try:
