@@ -100,14 +100,14 @@ def _curves(axes: Axes, content: Content, curves: Sequence[tuple[str, str, Scene
         )
         if values[-1] is not None:
             ends.append((values[-1], f"{values[-1]:.2f}  {name}", colour))
-    heights = _apart([value for value, _, _ in sorted(ends)])
+    heights = _separate_labels([value for value, _, _ in sorted(ends)])
     for height, (_, text, colour) in zip(heights, sorted(ends), strict=True):
         axes.annotate(text, (labels[-1], height), (10, 0), textcoords="offset points", va="center", color=colour)
     axes.set(xlabel="labelled patches", xticks=labels, xlim=(0, labels[-1] * 1.03), ylim=(0, 1))
     axes.grid(axis="y")
 
 
-def _apart(ascending: Sequence[float]) -> list[float]:
+def _separate_labels(ascending: Sequence[float]) -> list[float]:
     """Move heights up as far as needed so that the names at them do not overlap."""
     moved: list[float] = []
     for height in ascending:

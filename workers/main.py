@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 _stopping = threading.Event()  # set when this worker receives a stop signal
 
+# A job that does not stop within this time is killed and queued again. Supervisor and Docker kill a worker that has not
+# stopped after 20 s (cli.plan.WORKER_STOP_S); its job would then count as failed.
+STOP_GRACE_S = 15.0
+
 # An idle worker checks for abandoned jobs only after this time; RQ's default is seven minutes.
 WORKER_TTL_S = 45
 
@@ -61,6 +65,17 @@ class JobWorker(Worker):
         _stopping.set()
         if self.horse_pid:
             interruption.interrupt(self.horse_pid)
+            cold_stop = threading.Timer(STOP_GRACE_S, os.kill, (os.getpid(), signal.SIGTERM))
+            cold_stop.daemon = True
+            cold_stop.start()
+
+    def execute_job(self, job: RqJob, queue: Queue) -> None:
+        """Run a job in its own process; queue it again if a cold stop of this worker kills that process."""
+        try:
+            super().execute_job(job, queue)
+        except SystemExit:  # RQ's cold stop, which calls no handler
+            note_killed(job)
+            raise
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Send a heartbeat; register the worker again if Redis has lost its data."""
@@ -90,7 +105,7 @@ def prepare_threads(settings: Settings) -> None:
         os.environ["OMP_NUM_THREADS"] = str(settings.torch_threads)
 
 
-def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
+def note_killed(rq_job: RqJob, *_: object) -> None:
     """Queue a job again at once when its process was killed, instead of waiting until its heartbeat is stale."""
     catalog = Catalog(Settings())
     try:

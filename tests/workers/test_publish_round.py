@@ -44,7 +44,8 @@ def proposed(catalog, scene: Scene, *, scoring_id: int | None = None, **changes)
     """A round and its proposal of the seventh patch of a scene, as a publication reads them."""
     with catalog.database.write() as session:
         opened, (proposal,) = add_round(session, [session.get_one(Patch, patches(catalog, scene.id)[6].id)])
-        opened.scoring_id, opened.measure = scoring_id, "entropy_top10"
+        if scoring_id is not None:
+            opened.strategy, opened.measure, opened.scoring_id = "entropy_top10", "entropy_top10", scoring_id
         for name, value in changes.items():
             setattr(proposal, name, value)
         round_id, proposal_id = opened.id, proposal.id
