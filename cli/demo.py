@@ -21,7 +21,7 @@ from cli.api_client import POLL_S, ApiClient
 from cli.everest import everest_scenes
 from cli.output import console
 from cli.report import write_report
-from cli.round_record import RoundRecord, told_apart
+from cli.round_record import RoundRecord, predicted_classes
 from cli.running import running_settings
 from cli.scene_commands import register_here
 from cli.simulated_annotator import SimulatedAnnotator, sign_in
@@ -194,7 +194,7 @@ def _print_table(records: list[RoundRecord], seconds: float) -> None:
     table = Table(
         title="IoU on the held-out test region; gain on the validation region", caption=f"{seconds:.0f} s in all"
     )
-    judged = ("mean", *(item.name for item in told_apart(records)))
+    judged = ("mean", *(item.name for item in predicted_classes(records)))
     for name in ("round", "version", "labels", *judged, "gain", "gate"):
         table.add_column(name, justify="right")
     for stage in records[0].seconds:

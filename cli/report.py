@@ -26,7 +26,7 @@ from cli.report_pictures import (
     draw_uncertainty,
     read_png,
 )
-from cli.round_record import RoundRecord, told_apart
+from cli.round_record import RoundRecord, predicted_classes
 from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
@@ -90,7 +90,7 @@ def write_files(folder: Path, content: Content, store: RasterStore, predicted: N
             title=SCENE_TITLE,
             headline=headline(content),
             content=content,
-            classes=told_apart(content.records),
+            classes=predicted_classes(content.records),
             legend=GLACIER_SCHEME.legend,
             served=content.served[-1],
             learning_curve=learning_curve(content),
@@ -126,7 +126,7 @@ def headline(content: Content) -> str:
 def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> dict[str, Any]:
     scene = content.scenes[SceneRole.TEST]
     truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)), GLACIER_SCHEME)
-    if told_apart(content.records) != GLACIER_SCHEME.classes:
+    if predicted_classes(content.records) != GLACIER_SCHEME.classes:
         truth = np.where((truth == BACKGROUND) | (truth == UNKNOWN), truth, np.uint8(1))
     parts = compare(predicted, truth)
     judged = sum(int(covered.sum()) for covered in parts.values())
@@ -148,7 +148,7 @@ def _pool(content: Content, store: RasterStore) -> dict[str, Any]:
         "width": window.width,
         "true_colour": data_uri(draw_scene(scene)),
         "classes": data_uri(draw_mask(classes)),
-        "uncertainty": data_uri(draw_uncertainty(store, scene, scoring, len(told_apart(content.records)))),
+        "uncertainty": data_uri(draw_uncertainty(store, scene, scoring, len(predicted_classes(content.records)))),
     }
 
 

@@ -37,8 +37,8 @@ class RoundRecord:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def told_apart(records: Sequence[RoundRecord]) -> tuple[LabelClass, ...]:
-    """Return the classes that the versions of the demonstration tell apart, by their value.
+def predicted_classes(records: Sequence[RoundRecord]) -> tuple[LabelClass, ...]:
+    """Return the classes that the versions of the demonstration predict, ordered by value.
 
     They are those of the glacier scheme or, with a binary head, background and glacier.
     """

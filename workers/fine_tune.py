@@ -171,7 +171,7 @@ def _start(catalog: Catalog, run: TrainingRun) -> _Start:
     """
     with catalog.read() as session:
         labels = training.labels_of_run(session, run)
-    config = training_config(catalog.settings, run.seed).settled(device(catalog))
+    config = training_config(catalog.settings, run.seed).resolve_precision(device(catalog))
     if run.parent_version is not None:
         parent: LoadedVersion | None = load_version(catalog, run.parent_version)
     else:

@@ -2,12 +2,12 @@
 
 from catalog.errors import ConflictError
 from imagery.classes import ClassScheme
-from models.card import LabelClass, ModelCard
+from models.card import CardClass, ModelCard
 
 
-def card_classes(scheme: ClassScheme) -> tuple[LabelClass, ...]:
+def card_classes(scheme: ClassScheme) -> tuple[CardClass, ...]:
     """Return the classes as a model card holds them, background first."""
-    return tuple(LabelClass(**item.model_dump(include=set(LabelClass.model_fields))) for item in scheme.classes)
+    return tuple(CardClass(**item.model_dump(include=set(CardClass.model_fields))) for item in scheme.classes)
 
 
 def check_classes(card: ModelCard, scheme: ClassScheme, version: int) -> None:
@@ -29,5 +29,5 @@ def check_classes(card: ModelCard, scheme: ClassScheme, version: int) -> None:
         )
 
 
-def _listed(classes: tuple[LabelClass, ...]) -> str:
+def _listed(classes: tuple[CardClass, ...]) -> str:
     return ", ".join(f"{item.name} (value {item.value}, precedence {item.precedence})" for item in classes)
