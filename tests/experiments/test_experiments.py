@@ -106,12 +106,12 @@ def test_every_figure_has_a_name_of_its_own_that_mlflow_takes(found: Run, tmp_pa
 
 @pytest.mark.parametrize("name", ["bands", "heads", "losses", "baselines"])
 def test_scores_lie_within_their_intervals(found: Run, name: str) -> None:
-    for table in found(name).tables:
-        for row in table.rows:
-            for column in set(row.values) & set(ICE_IOU):
-                trial = row.values[column]
-                if isinstance(trial, Estimate):
-                    assert 0.0 <= trial.low <= trial.value <= trial.high <= 1.0
+    rows = [row for table in found(name).tables for row in table.rows]
+    scores = [score for row in rows for column, score in row.values.items() if column in ICE_IOU]
+    estimates = [score for score in scores if isinstance(score, Estimate)]
+    assert estimates
+    for score in estimates:
+        assert 0.0 <= score.low <= score.value <= score.high <= 1.0
 
 
 def test_bands_are_combined_with_elevation_and_with_indices(found: Run) -> None:

@@ -142,6 +142,7 @@ def test_patch_that_nobody_judged_is_left_out():
     dataset = bright_is_ice()
     blank = torch.full_like(dataset[0][0], float("nan")), torch.full_like(dataset[0][1], IGNORE)
     losses = fit(small_segmenter(), [blank, dataset[0]], TrainingConfig(steps=5), CPU, IGNORE)
+    assert len(losses) == 5
     assert all(0.0 < loss < 10.0 for loss in losses)
 
 
