@@ -27,7 +27,7 @@ from catalog.records import Job, JobState, Patch, PatchState, Round, RoundState,
 from catalog.settings import Settings, Strategy
 from services import strategies
 from services.acquisition import Pool
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.propose_round import propose_round
 
 SEED: Final = 0
@@ -117,7 +117,7 @@ def _by_index(catalog: Catalog, opened: Round, job: Job) -> None:
         claimed = jobs.claim(session, job.id)
     if claimed is None:
         raise RuntimeError(f"the job {job.id} cannot be claimed")
-    propose_round(Work(catalog, claimed), opened.id)
+    propose_round(JobContext(catalog, claimed), opened.id)
 
 
 def _by_sorting_all(catalog: Catalog, opened: Round, _: Job) -> None:

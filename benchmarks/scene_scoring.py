@@ -41,7 +41,7 @@ from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import McSampler
 from services.scenes import source_of, window_of
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.score_pool import SHARD_PIXELS
 from workers.score_pool import score_by as coordinate
 from workers.score_shard import PIXELS_READ_TOGETHER, score_by
@@ -81,11 +81,11 @@ def all_jobs(catalog: Catalog, champion: LoadedVersion, seeds: "itertools.count[
     """Make a new scoring of the pool, job after job, in this process."""
     catalog.settings = catalog.settings.model_copy(update={"mc_seed": next(seeds)})
     _coordinate(catalog, champion)
-    while (work := _claimed_shard(catalog)) is not None:
+    while (context := _claimed_shard(catalog)) is not None:
         with catalog.database.write() as session:
-            shard = scorings.get_shard(session, jobs.get(session, work.job_id).subject["shard_id"])
-        score_by(work, champion, shard)
-        _finish(work)
+            shard = scorings.get_shard(session, jobs.get(session, context.job_id).subject["shard_id"])
+        score_by(context, champion, shard)
+        _finish(context)
     _coordinate(catalog, champion)
 
 
@@ -94,21 +94,21 @@ def _coordinate(catalog: Catalog, champion: LoadedVersion) -> None:
         job = jobs.claim(session, jobs.enqueue(session, JobKind.SCORE_POOL).id)
     if job is None:
         raise RuntimeError("the job of the scoring was taken by somebody else")
-    work = Work(catalog, job)
-    coordinate(work, champion.version.version)
-    _finish(work)
+    context = JobContext(catalog, job)
+    coordinate(context, champion.version.version)
+    _finish(context)
 
 
-def _claimed_shard(catalog: Catalog) -> Work | None:
+def _claimed_shard(catalog: Catalog) -> JobContext | None:
     with catalog.database.write() as session:
         waiting = session.query(Job.id).filter_by(kind=JobKind.SCORE_SHARD, state=JobState.QUEUED).first()
         job = jobs.claim(session, waiting[0]) if waiting else None
-    return Work(catalog, job) if job else None
+    return JobContext(catalog, job) if job else None
 
 
-def _finish(work: Work) -> None:
-    with work.catalog.database.write() as session:
-        jobs.finish(session, work.job_id, work.attempt)
+def _finish(context: JobContext) -> None:
+    with context.catalog.database.write() as session:
+        jobs.finish(session, context.job_id, context.attempt)
 
 
 def check_shards(catalog: Catalog, version: int, pixels: int) -> None:

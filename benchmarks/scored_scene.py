@@ -33,7 +33,7 @@ from models.presets import PRESETS
 from models.segmenter import build_segmenter
 from models.training import TrainingConfig
 from services.promotion import promote
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.label_classes import card_classes
 from workers.tile_scene import tile_scene
 
@@ -71,7 +71,7 @@ def add_pool(catalog: Catalog, size_px: int) -> int:
         job = jobs.claim(session, jobs.enqueue(session, JobKind.TILE_SCENE, str(scene.id), scene_id=scene.id).id)
     if job is None:
         raise RuntimeError("the job that tiles the scene was taken by somebody else")
-    tile_scene(Work(catalog, job), scene.id)
+    tile_scene(JobContext(catalog, job), scene.id)
     with catalog.database.write() as session:
         jobs.finish(session, job.id, job.attempt)
     return scene.id

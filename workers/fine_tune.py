@@ -32,7 +32,7 @@ from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered
 from workers.evaluation import evaluate, evaluation_set, recorded_metrics
 from workers.gate import Verdict, judge
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.label_classes import card_classes
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, training_config
@@ -48,7 +48,7 @@ JudgedOn = Mapping[SceneRole, Sequence[Scene]]
 """The scenes with outlines of each role that versions are judged on; roles without any are left out."""
 
 
-def fine_tune(work: Work, trigger: str) -> None:
+def fine_tune(context: JobContext, trigger: str) -> None:
     """Train the next version from the champion on all labels, and promote it if the gate allows it.
 
     An interrupted training resumes from its checkpoint.
@@ -61,7 +61,7 @@ def fine_tune(work: Work, trigger: str) -> None:
         ServiceDownError: MLflow does not answer; the next attempt resumes or closes the run.
     """
     watch = Stopwatch("load")
-    catalog, tracking = work.catalog, tracking_of(work.catalog)
+    catalog, tracking = context.catalog, tracking_of(context.catalog)
     run = recover(catalog, tracking)
     if run is not None and run.model_version is not None:
         conclude_recovered(catalog, tracking, run)
@@ -70,7 +70,7 @@ def fine_tune(work: Work, trigger: str) -> None:
     if run is None:
         run = _begin_run(catalog, trigger)
     with closing(catalog, tracking, run):
-        verdict = _train_and_register(work, tracking, run, judged_on, watch)
+        verdict = _train_and_register(context, tracking, run, judged_on, watch)
         conclude(catalog, tracking, run, verdict, watch)
 
 
@@ -123,9 +123,9 @@ def _begin_run(catalog: Catalog, trigger: str) -> TrainingRun:
 
 
 def _train_and_register(
-    work: Work, tracking: Tracking, run: TrainingRun, judged_on: JudgedOn, watch: Stopwatch
+    context: JobContext, tracking: Tracking, run: TrainingRun, judged_on: JudgedOn, watch: Stopwatch
 ) -> Verdict:
-    catalog, settings = work.catalog, work.catalog.settings
+    catalog, settings = context.catalog, context.catalog.settings
     start = _start(catalog, run)
     parent, segmenter, config = start.parent, start.segmenter, start.config
     dataset = LabelledPatchDataset(start.labels, segmenter.channels, raster_store(catalog), start.scheme)
@@ -141,7 +141,7 @@ def _train_and_register(
         if parent is not None
     }
     watch.begin("train")
-    _train(work, tracking, run, start, dataset, judged_on[SceneRole.VALIDATION])
+    _train(context, tracking, run, start, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
     after = {role: evaluate(catalog, segmenter, judged_on[role], start.patch_size) for role in judged_on}
     gain = {role: Gain.between(before[role], after[role]) for role in before}
@@ -159,8 +159,8 @@ def _train_and_register(
         gain={role.value: difference for role, difference in gain.items()},
         created_at=now(),
     )
-    work.progress(config.steps, config.steps, "exporting and registering")
-    return _register(work, tracking, run, segmenter, origin, verdict, watch)
+    context.progress(config.steps, config.steps, "exporting and registering")
+    return _register(context, tracking, run, segmenter, origin, verdict, watch)
 
 
 def _start(catalog: Catalog, run: TrainingRun) -> _Start:
@@ -200,16 +200,16 @@ def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int, scheme: 
 
 
 def _train(
-    work: Work,
+    context: JobContext,
     tracking: Tracking,
     run: TrainingRun,
     start: _Start,
     dataset: LabelledPatchDataset,
     validation: Sequence[Scene],
 ) -> None:
-    catalog, fingerprint = work.catalog, start.fingerprint
+    catalog, fingerprint = context.catalog, start.fingerprint
     report = TrainingReport(
-        work, tracking, str(run.mlflow_run_id), lambda state: save_checkpoint(catalog, run, state, fingerprint)
+        context, tracking, str(run.mlflow_run_id), lambda state: save_checkpoint(catalog, run, state, fingerprint)
     )
     validate = _validation(catalog, validation, start.patch_size) if start.config.needs_validation else None
     fit(
@@ -245,7 +245,7 @@ def _provenance(run: TrainingRun, labels: Sequence[Label]) -> LabelProvenance:
 
 
 def _register(
-    work: Work,
+    context: JobContext,
     tracking: Tracking,
     run: TrainingRun,
     segmenter: GlacierSegmenter,
@@ -254,7 +254,7 @@ def _register(
     watch: Stopwatch,
 ) -> Verdict:
     """Register the version with its figures; return the verdict, withheld if the champion was moved meanwhile."""
-    settings, run_id, steps = work.catalog.settings, str(run.mlflow_run_id), origin.training.steps
+    settings, run_id, steps = context.catalog.settings, str(run.mlflow_run_id), origin.training.steps
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
         watch.begin("export")
@@ -263,11 +263,11 @@ def _register(
         verdict = _withheld_if_champion_moved(settings, run.parent_version, verdict)
         figures = figures_of_card(card, verdict, bundle)
         tracking.log_metrics(run_id, figures.metrics(), steps)
-        work.progress(steps, steps, "registering")  # raises if the job was given to another worker
+        context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
-        note(work.catalog, run, model_version=version, seconds=watch.seconds())
+        note(context.catalog, run, model_version=version, seconds=watch.seconds())
         if verdict.promoted:
-            _fill_cache(work.catalog, version, bundle)
+            _fill_cache(context.catalog, version, bundle)
     return verdict
 
 

@@ -37,12 +37,12 @@ from services.label_events import describes, identify
 from services.label_studio import forget_project, label_studio
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from workers.jobs import Work
+from workers.jobs import JobContext
 
 log = logging.getLogger(__name__)
 
 
-def ingest_label(work: Work, event_id: int) -> None:
+def ingest_label(context: JobContext, event_id: int) -> None:
     """Apply a label event. Idempotent, and independent of the order of arrival.
 
     Raises:
@@ -52,24 +52,24 @@ def ingest_label(work: Work, event_id: int) -> None:
         OutlineError: the border of the scene cannot be read.
         LabelStudioError: Label Studio does not answer.
     """
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         event = session.get_one(LabelEvent, event_id, options=[undefer(LabelEvent.body)])
     if event.state is not EventState.RECEIVED:
         return
     try:
-        match _parsed_event(event, work.catalog.settings.webhook_max_bytes):
+        match _parsed_event(event, context.catalog.settings.webhook_max_bytes):
             case AnnotationSaved() as saved:
-                _apply_saved(work, event, saved)
+                _apply_saved(context, event, saved)
             case AnnotationDeleted():
-                _apply_deleted(work, event)
+                _apply_deleted(context, event)
             case TaskDeleted() as deleted:
-                _apply_task_deleted(work, event, deleted)
+                _apply_task_deleted(context, event, deleted)
             case ProjectDeleted() as deleted:
-                _apply_project_deleted(work, event, deleted)
+                _apply_project_deleted(context, event, deleted)
             case UnreadableEvent(reason=reason):
                 _refuse(reason)
     except (EventError, RegionError) as error:
-        _settle(work, event, EventState.FAILED, str(error))
+        _settle(context, event, EventState.FAILED, str(error))
         raise
 
 
@@ -85,8 +85,8 @@ def _refuse(reason: str) -> None:
     raise EventError(reason)
 
 
-def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
-    with work.catalog.read() as session:
+def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved) -> None:
+    with context.catalog.read() as session:
         proposal = labels.find_proposal(session, saved.proposal)
         if proposal is None:
             raise EventError(
@@ -95,8 +95,8 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
             )
         patch = session.get_one(Patch, proposal.patch_id)
         scene = session.get_one(Scene, patch.scene_id)
-    label = None if saved.was_cancelled else _make_label(work, event, saved, proposal, patch, scene)
-    with work.catalog.write() as session:
+    label = None if saved.was_cancelled else _make_label(context, event, saved, proposal, patch, scene)
+    with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         identify(session, row, saved)  # an event that was unreadable when received has no ids yet
         # Checked with the proposal locked, because another worker may have applied a newer version meanwhile.
@@ -112,28 +112,28 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
         else:
             labels.settle(row, EventState.APPLIED)
             labels.store(session, label)
-            training.enqueue_if_due(session, work.catalog.settings)
+            training.enqueue_if_due(session, context.catalog.settings)
 
 
 def _make_label(
-    work: Work, event: LabelEvent, saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene
+    context: JobContext, event: LabelEvent, saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene
 ) -> Label:
     """Draw the mask of an annotation and store its raster; return its row, not yet added."""
     source, window = source_of(scene), window_of(patch)
     height, width = window.shape
-    scheme = class_scheme(work.catalog)
+    scheme = class_scheme(context.catalog)
     regions = iterate_regions(saved.result, height=height, width=width, labels=scheme.labels)
     drawn = draw(regions, height, width, scheme)
     asked = decode_region(proposal.region, height, width)
     mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN))
-    store = raster_store(work.catalog)
+    store = raster_store(context.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
     checksum = store.put(key, mask_to_geotiff(mask, source.grid, scheme, window))
     shown = np.zeros_like(drawn)
     if proposal.preannotated_by is not None:
         shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)), scheme)
         shown[shown == UNKNOWN] = BACKGROUND  # no data: no pre-annotation was drawn there
-    annotator = _annotator(work, saved.completed_by)
+    annotator = _annotator(context, saved.completed_by)
     return Label(
         patch_id=patch.id,
         proposal_id=proposal.id,
@@ -144,7 +144,7 @@ def _make_label(
         mask_key=key,
         mask_sha256=checksum,
         annotator=annotator,
-        simulated=annotator.lower() == work.catalog.settings.simulated_annotator_email.lower(),  # as Label Studio does
+        simulated=_is_simulated(context, annotator),
         lead_time_s=saved.lead_time_s,
         edited_px=int(((drawn != shown) & asked).sum()),
     )
@@ -197,15 +197,20 @@ def _measured_bands(source: SceneSource) -> tuple[str, ...]:
     return measured or source.band_names
 
 
-def _annotator(work: Work, user_id: int | None) -> str:
+def _is_simulated(context: JobContext, annotator: str) -> bool:
+    """Compare addresses without their case, as Label Studio does."""
+    return annotator.lower() == context.catalog.settings.simulated_annotator_email.lower()
+
+
+def _annotator(context: JobContext, user_id: int | None) -> str:
     """Return the e-mail address of the annotator, or "user N" if the account was deleted."""
     if user_id is None:
         return "unknown"
-    return label_studio(work.catalog).user_emails().get(user_id, f"user {user_id}")
+    return label_studio(context.catalog).user_emails().get(user_id, f"user {user_id}")
 
 
-def _apply_deleted(work: Work, event: LabelEvent) -> None:
-    with work.catalog.write() as session:
+def _apply_deleted(context: JobContext, event: LabelEvent) -> None:
+    with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         labels.settle(row, EventState.APPLIED)
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
@@ -215,8 +220,8 @@ def _apply_deleted(work: Work, event: LabelEvent) -> None:
             labels.refresh_states(session, locked, skipped=labels.is_skipped(session, locked))
 
 
-def _apply_task_deleted(work: Work, event: LabelEvent, deleted: TaskDeleted) -> None:
-    with work.catalog.write() as session:
+def _apply_task_deleted(context: JobContext, event: LabelEvent, deleted: TaskDeleted) -> None:
+    with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
         if proposal is None:
@@ -225,8 +230,8 @@ def _apply_task_deleted(work: Work, event: LabelEvent, deleted: TaskDeleted) -> 
         labels.delete_task(session, proposal, deleted.project_id, deleted.task_id)
 
 
-def _apply_project_deleted(work: Work, event: LabelEvent, deleted: ProjectDeleted) -> None:
-    with work.catalog.write() as session:
+def _apply_project_deleted(context: JobContext, event: LabelEvent, deleted: ProjectDeleted) -> None:
+    with context.catalog.write() as session:
         forget_project(session, deleted.project_id)
         withdrawn = labels.withdraw_project(session, deleted.project_id)
         detail = f"project {deleted.project_id} was deleted in Label Studio; {withdrawn} proposals were withdrawn"
@@ -234,6 +239,6 @@ def _apply_project_deleted(work: Work, event: LabelEvent, deleted: ProjectDelete
     log.error("%s", detail)
 
 
-def _settle(work: Work, event: LabelEvent, state: EventState, detail: str) -> None:
-    with work.catalog.write() as session:
+def _settle(context: JobContext, event: LabelEvent, state: EventState, detail: str) -> None:
+    with context.catalog.write() as session:
         labels.settle(session.get_one(LabelEvent, event.id), state, detail)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 PERMANENT = (SceneError, OutlineError, StoreError, EventError, PredictionError, RegionError, CatalogError)
 
 
-class Work:
+class JobContext:
     """The context of a claimed job, which its function gets as first argument."""
 
     def __init__(self, catalog: Catalog, job: Job) -> None:
@@ -106,27 +106,27 @@ def perform(catalog: Catalog, job: Job) -> None:
     """Run a claimed job and store how it ended."""
     log.info("%s begins (attempt %d)", job.key, job.attempt)
     try:
-        note_end = _call(Work(catalog, job), job)
+        note_end = _call(JobContext(catalog, job), job)
         with catalog.write() as session:
             note_end(session)
     except JobLostError as error:  # raised by the function or by note_end: another worker has the job
         log.warning("%s stops: %s", job.key, error)
 
 
-def _call(work: Work, job: Job) -> Callable[[Session], None]:
+def _call(context: JobContext, job: Job) -> Callable[[Session], None]:
     """Call the function of a job; return the state transition that follows from how it ended."""
     try:
-        with work.heartbeats():
-            function_of(job.kind)(work, **job.subject)
+        with context.heartbeats():
+            function_of(job.kind)(context, **job.subject)
     except JobLostError:
         raise
     except (Exception, JobTimeLimit) as error:
-        return _transition_after(work, job, error)
+        return _transition_after(context, job, error)
     log.info("%s is done", job.key)
     return partial(jobs.finish, job_id=job.id, attempt=job.attempt)
 
 
-def _transition_after(work: Work, job: Job, error: BaseException) -> Callable[[Session], None]:
+def _transition_after(context: JobContext, job: Job, error: BaseException) -> Callable[[Session], None]:
     """Return the state transition for an error: cancelled, handed back, waiting for a service, failed or retried."""
     if isinstance(error, JobCancelledError):
         log.info("%s is cancelled", job.key)
@@ -141,5 +141,5 @@ def _transition_after(work: Work, job: Job, error: BaseException) -> Callable[[S
         log.error("%s failed: %s", job.key, error)
         return partial(note_failure, job=job, error=str(error), max_failures=0)
     log.error("%s failed", job.key, exc_info=error)
-    attempts = work.catalog.settings.job_attempts
+    attempts = context.catalog.settings.job_attempts
     return partial(note_failure, job=job, error=f"{type(error).__name__}: {error}", max_failures=attempts)

@@ -12,17 +12,17 @@ from services.class_scheme import class_scheme
 from services.delivery import DeliveryOptions, delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.relief import relief_of
 from workers.versions import LoadedVersion, load_champion
 from workers.windows import predict_classes
 
 
-def predict_scene(work: Work, scene_id: int, delivery: dict[str, Any] | None = None) -> None:
+def predict_scene(context: JobContext, scene_id: int, delivery: dict[str, Any] | None = None) -> None:
     """Predict a scene by the champion, unless its files exist; do nothing without a champion.
 
     Args:
-        work: the job.
+        context: the job.
         scene_id: id of the scene.
         delivery: fields of `DeliveryOptions`. None, in jobs enqueued by an earlier release: those of the settings.
 
@@ -30,13 +30,13 @@ def predict_scene(work: Work, scene_id: int, delivery: dict[str, Any] | None = N
         SceneError: the scene lacks a channel of the champion, or cannot be read.
         OutlineError: its border cannot be read.
     """
-    champion = load_champion(work.catalog)
+    champion = load_champion(context.catalog)
     if champion is not None:
-        options = DeliveryOptions(**delivery) if delivery else delivery_options(work.catalog.settings)
-        predict_by(work, champion, scene_id, options)
+        options = DeliveryOptions(**delivery) if delivery else delivery_options(context.catalog.settings)
+        predict_by(context, champion, scene_id, options)
 
 
-def predict_by(work: Work, champion: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
+def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
     """Predict a scene by this version, unless its map and its outlines in every format exist.
 
     Classes are those of the version's head: background and foreground for a binary head.
@@ -45,18 +45,18 @@ def predict_by(work: Work, champion: LoadedVersion, scene_id: int, options: Deli
         SceneError: the scene lacks a channel of the version, or cannot be read.
         OutlineError: its border cannot be read.
     """
-    store, version = raster_store(work.catalog), champion.version.version
-    with work.catalog.read() as session:
+    store, version = raster_store(context.catalog), champion.version.version
+    with context.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
     keys = prediction_keys(scene, version, options)
     if all(store.exists(key) for key in keys.values()):
         return
-    source, settings = source_of(scene), work.catalog.settings
-    work.progress(0, 1, f"predicting {scene.name} by version {version}")
+    source, settings = source_of(scene), context.catalog.settings
+    context.progress(0, 1, f"predicting {scene.name} by version {version}")
     classes = predict_classes(
         champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN
     )
-    scheme = class_scheme(work.catalog)
+    scheme = class_scheme(context.catalog)
     names = head_classes(champion.segmenter.head, scheme.names, scheme.foreground)
     outlines = tabulate(
         classes,

@@ -20,16 +20,16 @@ from services import raster_keys, strategies
 from services.acquisition import Pool, ReadMap, no_map
 from services.places import raster_store
 from services.strategies import RegisteredStrategy
-from workers.jobs import Work
+from workers.jobs import JobContext
 
 
-def propose_round(work: Work, round_id: int) -> None:
+def propose_round(context: JobContext, round_id: int) -> None:
     """Choose the patches of an opened round and store them as its proposals.
 
     Raises:
         ConflictError: the scores that the round ranks by have been removed.
     """
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         opened = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
         if opened.state is not RoundState.CHOOSING:
             return
@@ -38,8 +38,8 @@ def propose_round(work: Work, round_id: int) -> None:
                 f"the scores by version {opened.scoring.model_version}, which round {round_id} ranks by, have been "
                 "removed; open another round"
             )
-        choices = _choices(session, work.catalog, opened)
-    with work.catalog.write() as session:
+        choices = _choices(session, context.catalog, opened)
+    with context.catalog.write() as session:
         rounds.store_choices(session, round_id, choices)
 
 

@@ -15,14 +15,14 @@ from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.task_calls import PresentTask
 from services.label_studio import connect, label_studio
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.publication import Offer, Publication, begin_publication, offer
 from workers.task_doubles import remove_doubles
 
 log = logging.getLogger(__name__)
 
 
-def publish_round(work: Work, round_id: int) -> None:
+def publish_round(context: JobContext, round_id: int) -> None:
     """Create the Label Studio tasks of a round, each once, and open the round.
 
     A proposal that was withdrawn, because somebody deleted its task, is not published again.
@@ -32,26 +32,26 @@ def publish_round(work: Work, round_id: int) -> None:
         ServiceDownError: MLflow does not answer.
         SceneError: a scene cannot be read.
     """
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         published = rounds.get(session, round_id)
         chosen = _proposals(session, (Proposal.round_id == round_id) & (Proposal.state == ProposalState.CHOSEN))
     if published.state is not RoundState.PUBLISHING:
         return
-    studio = label_studio(work.catalog)
-    project_id = connect(work.catalog, studio)
-    publication = begin_publication(work.catalog)
-    _create_tasks(work, publication, studio, project_id, chosen)
-    _complete_waiting(work, publication, studio, project_id)
+    studio = label_studio(context.catalog)
+    project_id = connect(context.catalog, studio)
+    publication = begin_publication(context.catalog)
+    _create_tasks(context, publication, studio, project_id, chosen)
+    _complete_waiting(context, publication, studio, project_id)
     try:
         studio.set_model_version(project_id, publication.shown_version)
     except LabelStudioError as error:  # reconciliation will try again; the tasks are there without it
         log.warning("the pre-annotations of %r cannot be served yet: %s", publication.shown_version, error)
-    with work.catalog.write() as session:
+    with context.catalog.write() as session:
         rounds.mark_open(session, round_id)
 
 
 def _create_tasks(
-    work: Work, publication: Publication, studio: LabelStudio, project_id: int, chosen: Sequence[Proposal]
+    context: JobContext, publication: Publication, studio: LabelStudio, project_id: int, chosen: Sequence[Proposal]
 ) -> None:
     """Create the tasks that are missing, and note the task of each proposal.
 
@@ -61,35 +61,35 @@ def _create_tasks(
     missing = [proposal for proposal in chosen if proposal.uid not in present]
     tasks = []
     for done, proposal in enumerate(missing):
-        work.progress(done, len(missing), "drawing views and pre-annotations")
+        context.progress(done, len(missing), "drawing views and pre-annotations")
         offered = offer(publication, proposal.round, proposal)
         _note_shown(publication, proposal, offered)
         tasks.append(offered.task)
-    work.progress(len(missing), len(missing), "creating tasks")  # also asks whether the job is still ours
+    context.progress(len(missing), len(missing), "creating tasks")  # also asks whether the job is still ours
     created = studio.import_missing(project_id, tasks)
     found = {**studio.present_tasks(project_id, list(present)), **created}
     for proposal in chosen:
         if proposal.uid not in found:  # deleted a moment ago
             continue
-        kept = remove_doubles(work.catalog, studio, project_id, proposal, found[proposal.uid])
-        with work.catalog.write() as session:
+        kept = remove_doubles(context.catalog, studio, project_id, proposal, found[proposal.uid])
+        with context.catalog.write() as session:
             rounds.mark_published(session, proposal.id, project_id, kept.id, publication.urls.base_url)
 
 
-def _complete_waiting(work: Work, publication: Publication, studio: LabelStudio, project_id: int) -> None:
+def _complete_waiting(context: JobContext, publication: Publication, studio: LabelStudio, project_id: int) -> None:
     """Bring every task that waits, of whatever round, to what the newest version shows; add what it lacks.
 
     Label Studio serves only predictions of one version: without this, older tasks would lose theirs. An import that
     Label Studio repeated by itself has left its tasks without any.
     """
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         waiting = _proposals(session, (Proposal.state == ProposalState.PUBLISHED) & (Proposal.project_id == project_id))
     present = studio.present_tasks(project_id, [proposal.uid for proposal in waiting])
     for done, proposal in enumerate(waiting):
         if proposal.uid not in present:  # deleted, as reconciliation will find out
             continue
-        work.progress(done, len(waiting), "renewing tasks that wait")
-        kept = remove_doubles(work.catalog, studio, project_id, proposal, present[proposal.uid])
+        context.progress(done, len(waiting), "renewing tasks that wait")
+        kept = remove_doubles(context.catalog, studio, project_id, proposal, present[proposal.uid])
         is_new = proposal.shown_version == publication.shown_version
         if not is_new or publication.shown_version not in kept.model_versions:
             _renew(publication, studio, proposal, kept)

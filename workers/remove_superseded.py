@@ -15,7 +15,7 @@ from catalog.records import Proposal, ProposalState, Scoring
 from imagery.store import RasterStore
 from services import raster_keys
 from services.places import raster_store
-from workers.jobs import Work
+from workers.jobs import JobContext
 
 SCORES_TOGETHER: Final = 1000  # 0.1 s of one transaction on a busy machine: on SQLite a label event waits that long
 # Then the job ends, and the clock enqueues it again behind the other jobs of its queue, which publish rounds.
@@ -25,39 +25,39 @@ Picture = tuple[int, str]
 """A picture in the store: the id of its patch, and its name."""
 
 
-def remove_superseded(work: Work) -> None:
+def remove_superseded(context: JobContext) -> None:
     """Mark the superseded scorings as removed; then delete their views, files, scores and shards."""
     deadline = time.monotonic() + SECONDS_AT_ONCE
-    with work.catalog.write() as session:
-        retention.mark_superseded(session, work.catalog.settings.keep_scorings)
-    with work.catalog.read() as session:
+    with context.catalog.write() as session:
+        retention.mark_superseded(session, context.catalog.settings.keep_scorings)
+    with context.catalog.read() as session:
         unfinished = retention.unfinished(session)
-    store = raster_store(work.catalog)
-    _remove_views(work, store, unfinished)
+    store = raster_store(context.catalog)
+    _remove_views(context, store, unfinished)
     for done, scoring_id in enumerate(unfinished):
         store.delete_folder(raster_keys.scoring(scoring_id))
         are_left = True
         while are_left:
-            work.progress(done, len(unfinished), f"removing scoring {scoring_id}")
+            context.progress(done, len(unfinished), f"removing scoring {scoring_id}")
             if time.monotonic() > deadline:
                 return
             started = time.monotonic()
-            with work.catalog.write() as session:
+            with context.catalog.write() as session:
                 are_left = retention.delete_scores(session, scoring_id, SCORES_TOGETHER)
                 if not are_left:
                     retention.delete_shards(session, scoring_id)
             time.sleep(time.monotonic() - started)  # leaves half of the time to other writers
 
 
-def _remove_views(work: Work, store: RasterStore, scoring_ids: Iterable[int]) -> None:
+def _remove_views(context: JobContext, store: RasterStore, scoring_ids: Iterable[int]) -> None:
     """Delete the uncertainty views of removed scorings, but for those that a task in Label Studio still shows."""
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         removable, dead = _removable_views(session, scoring_ids)
     for patch_id, name in sorted(removable):
         key = raster_keys.view(patch_id, name)
         if store.exists(key):
             store.delete(key)
-    with work.catalog.write() as session:
+    with context.catalog.write() as session:
         for proposal_id in dead:
             proposal = session.get_one(Proposal, proposal_id)
             removed = {name for patch_id, name in removable if patch_id == proposal.patch_id}

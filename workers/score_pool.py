@@ -16,7 +16,7 @@ from models.measures import MEASURES
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from workers import half_scores
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.scored_maps import merge_parts
 from workers.versions import device
 
@@ -24,18 +24,18 @@ from workers.versions import device
 SHARD_PIXELS: Final = {"cpu": 2**21, "cuda": 2**26}
 
 
-def score_pool(work: Work) -> None:
+def score_pool(context: JobContext) -> None:
     """Begin, continue or complete the scoring by the champion; do nothing without one."""
-    champion = registry_of(work.catalog.settings).champion()
+    champion = registry_of(context.catalog.settings).champion()
     if champion is not None:
-        score_by(work, champion.version)
+        score_by(context, champion.version)
 
 
-def score_by(work: Work, version: int) -> None:
+def score_by(context: JobContext, version: int) -> None:
     """Begin, continue or complete the scoring by this version with the present settings."""
-    pixels, share = SHARD_PIXELS[device(work.catalog).type], work.catalog.settings.mc_shortlist_share
-    with work.catalog.write() as session:
-        scoring = scorings.find_or_open(session, version, work.catalog.settings)
+    pixels, share = SHARD_PIXELS[device(context.catalog).type], context.catalog.settings.mc_shortlist_share
+    with context.catalog.write() as session:
+        scoring = scorings.find_or_open(session, version, context.catalog.settings)
         sharding.plan(session, scoring, pixels, share)
         if scorings.enqueue_undone(session, scoring):
             return
@@ -45,14 +45,14 @@ def score_by(work: Work, version: int) -> None:
             scorings.complete(session, scoring, scoring.agreement)
             return
         shards = scorings.shards_of(session, scoring)
-    store, scheme = raster_store(work.catalog), class_scheme(work.catalog)
+    store, scheme = raster_store(context.catalog), class_scheme(context.catalog)
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
     for done, of_scene in enumerate(by_scene):
-        work.progress(done, len(by_scene), "merging the maps")
+        context.progress(done, len(by_scene), "merging the maps")
         merge_parts(store, of_scene, scheme)
     half_scores.merge(store, scoring.id, shards)
-    agreement = _agreement(work.catalog, scoring)
-    with work.catalog.write() as session:
+    agreement = _agreement(context.catalog, scoring)
+    with context.catalog.write() as session:
         scorings.complete(session, session.get_one(Scoring, scoring.id), agreement)
 
 

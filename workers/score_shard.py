@@ -23,7 +23,7 @@ from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers import half_scores
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.scored_maps import ScoredWindow, write_part
 from workers.versions import LoadedVersion, load_champion
 from workers.windows import batches, read_ahead, read_batch
@@ -40,10 +40,10 @@ PIXELS_READ_TOGETHER: Final = {"cpu": PIXELS_TOGETHER, "cuda": 4 * PIXELS_TOGETH
 PATCHES_REPLACED_TOGETHER: Final = 500  # a statement takes a limited number of parameters
 
 
-def score_shard(work: Work, shard_id: int) -> None:
+def score_shard(context: JobContext, shard_id: int) -> None:
     """Score a shard, unless its model version is no longer served or its scoring was removed."""
-    champion = load_champion(work.catalog)
-    with work.catalog.read() as session:
+    champion = load_champion(context.catalog)
+    with context.catalog.read() as session:
         shard = scorings.get_shard(session, shard_id)
     if shard.done_at is not None:
         return
@@ -51,28 +51,28 @@ def score_shard(work: Work, shard_id: int) -> None:
     if champion is None or served != shard.scoring.model_version or shard.scoring.removed_at is not None:
         log.info("shard %d is not scored: version %d is no longer served", shard_id, shard.scoring.model_version)
         return
-    score_by(work, champion, shard)
+    score_by(context, champion, shard)
 
 
-def score_by(work: Work, champion: LoadedVersion, shard: Shard) -> None:
+def score_by(context: JobContext, champion: LoadedVersion, shard: Shard) -> None:
     """Score a shard by this version; store its part of the maps and half scores, then its scores.
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
     """
     started = time.monotonic()
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         patches = sharding.patches_of(session, shard)
     if not patches:  # A concurrent attempt already scored these patches.
         return
-    run = _Run(work, champion, shard, patches)
-    store = raster_store(work.catalog)
+    run = _Run(context, champion, shard, patches)
+    store = raster_store(context.catalog)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, windows, champion.segmenter.decide, class_scheme(work.catalog))
+        write_part(store, shard, windows, champion.segmenter.decide, class_scheme(context.catalog))
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
-    with work.catalog.write() as session:
+    with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             _store(session, shard, patches, run.scores)
 
@@ -91,7 +91,7 @@ class _Run:
     """One attempt to score a shard: its patches, and what was computed of them so far.
 
     Attributes:
-        work: The job.
+        context: The job.
         champion: The model version that scores.
         shard: With its scene and scoring.
         patches: Patches of the shard, row by row.
@@ -99,7 +99,7 @@ class _Run:
         halves: Scores by each half of the passes, by patch id; empty in a screening pass.
     """
 
-    work: Work
+    context: JobContext
     champion: LoadedVersion
     shard: Shard
     patches: Sequence[Patch]
@@ -123,7 +123,7 @@ class _Run:
                 self.halves.update(zip(ids, zip(first, second, strict=True), strict=True))
             done += len(batch)
             message = f"scoring {self.shard.scene.name} by version {scoring.model_version}"
-            self.work.progress(done, len(self.patches), message)
+            self.context.progress(done, len(self.patches), message)
             entropy, invalid = prediction.predictive_entropy[:, None], (~valid)[:, None].float()
             layers = torch.cat([prediction.mean_probability, entropy, invalid], dim=1)
             yield from zip(map(window_of, batch), layers.numpy(), strict=True)
@@ -131,7 +131,7 @@ class _Run:
     def _sampler_and_masks(self) -> tuple[McSampler, list[list[PassMasks]]]:
         """Return all passes in two halves, or the one deterministic pass of a screening."""
         segmenter, scoring = self.champion.segmenter, self.shard.scoring
-        precision = pick_precision(segmenter.device, self.work.catalog.settings.mc_precision)
+        precision = pick_precision(segmenter.device, self.context.catalog.settings.mc_precision)
         if self.shard.kind is ShardKind.SCREENING:
             sampler = McSampler(segmenter, precision, p=0.0)
             return sampler, [sampler.draw(1, scoring.seed)]

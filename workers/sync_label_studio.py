@@ -22,7 +22,7 @@ from labeling.task_calls import ChangedTask
 from services import label_events
 from services.image_urls import image_urls
 from services.label_studio import RECONCILIATION, connect, is_there, label_studio
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.task_doubles import remove_doubles
 
 log = logging.getLogger(__name__)
@@ -33,50 +33,50 @@ OVERLAP = timedelta(minutes=5)
 CLOCK_SKEW = timedelta(seconds=10)
 
 
-def sync_label_studio(work: Work) -> None:
+def sync_label_studio(context: JobContext) -> None:
     """Ensure our project and webhook, record the label events that were lost, and renew image URLs.
 
     Raises:
         LabelStudioError: Label Studio does not answer.
     """
-    studio = label_studio(work.catalog)
-    current = connect(work.catalog, studio)
-    for project_id in sorted({current} | _projects_in_use(work)):
-        if project_id == current or is_there(work.catalog, studio, project_id):
-            _reconcile(work, studio, project_id)
-    _serve_newest_version(work, studio, current)
+    studio = label_studio(context.catalog)
+    current = connect(context.catalog, studio)
+    for project_id in sorted({current} | _projects_in_use(context)):
+        if project_id == current or is_there(context.catalog, studio, project_id):
+            _reconcile(context, studio, project_id)
+    _serve_newest_version(context, studio, current)
 
 
-def _projects_in_use(work: Work) -> set[int]:
+def _projects_in_use(context: JobContext) -> set[int]:
     """Return the projects with unanswered tasks: older releases created a second project after a rename."""
     waiting = select(Proposal.project_id).where(
         Proposal.state == ProposalState.PUBLISHED, Proposal.project_id.is_not(None)
     )
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         return {project_id for project_id in session.scalars(waiting.distinct()) if project_id is not None}
 
 
-def _reconcile(work: Work, studio: LabelStudio, project_id: int) -> None:
-    _record_missed(work, studio, project_id)
-    present = _record_deleted_tasks(work, studio, project_id)
-    _remove_doubles(work, studio, project_id, present)
-    _renew_images(work, studio, project_id, present)
+def _reconcile(context: JobContext, studio: LabelStudio, project_id: int) -> None:
+    _record_missed(context, studio, project_id)
+    present = _record_deleted_tasks(context, studio, project_id)
+    _remove_doubles(context, studio, project_id, present)
+    _renew_images(context, studio, project_id, present)
 
 
-def _remove_doubles(work: Work, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
+def _remove_doubles(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
     """Remove duplicates of unanswered tasks: an import that timed out may have succeeded before it was repeated."""
     suspects = [uid for uid, task_ids in present.items() if len(task_ids) > 1]
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         waiting = select(Proposal).where(Proposal.uid.in_(suspects), Proposal.state == ProposalState.PUBLISHED)
         proposals = {proposal.uid: proposal for proposal in session.scalars(waiting)} if suspects else {}
     for uid, tasks in studio.present_tasks(project_id, list(proposals)).items():
-        remove_doubles(work.catalog, studio, project_id, proposals[uid], tasks)
+        remove_doubles(context.catalog, studio, project_id, proposals[uid], tasks)
 
 
-def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
-    urls = image_urls(work.catalog)
-    half_life = now() - timedelta(seconds=work.catalog.settings.image_url_lifetime_s / 2)
-    with work.catalog.read() as session:
+def _renew_images(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
+    urls = image_urls(context.catalog)
+    half_life = now() - timedelta(seconds=context.catalog.settings.image_url_lifetime_s / 2)
+    with context.catalog.read() as session:
         statement = select(Proposal).where(
             Proposal.project_id == project_id,
             Proposal.state != ProposalState.WITHDRAWN,
@@ -89,16 +89,16 @@ def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: dic
         renewed = {field: urls.url(proposal.patch_id, name) for field, name in proposal.views.items()}
         for task_id in present[proposal.uid]:
             studio.update_task_data(task_id, renewed)
-        with work.catalog.write() as session:
+        with context.catalog.write() as session:
             rounds.note_images_signed(session.get_one(Proposal, proposal.id), urls.base_url)
 
 
-def _serve_newest_version(work: Work, studio: LabelStudio, project_id: int) -> None:
+def _serve_newest_version(context: JobContext, studio: LabelStudio, project_id: int) -> None:
     """Select the predictions of the newest tasks as those that Label Studio shows, in case publication could not.
 
     An error is only logged: without predictions, annotators see tasks without pre-annotation and unordered.
     """
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         published = select(Proposal.shown_version).where(
             Proposal.project_id == project_id, Proposal.state == ProposalState.PUBLISHED
         )
@@ -110,15 +110,15 @@ def _serve_newest_version(work: Work, studio: LabelStudio, project_id: int) -> N
         log.warning("the pre-annotations of %r cannot be served: %s", newest, error)
 
 
-def _record_missed(work: Work, studio: LabelStudio, project_id: int) -> None:
+def _record_missed(context: JobContext, studio: LabelStudio, project_id: int) -> None:
     """Record the saved and deleted annotations that the ledger lacks, in the tasks changed since the watermark."""
     name = f"label-studio-project-{project_id}"
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         mark = session.get(Watermark, name)
     reached = mark.reached if mark else None
     asked = now() - CLOCK_SKEW
     for task in studio.changed_tasks(project_id, reached - OVERLAP if reached else None):
-        with work.catalog.write() as session:
+        with context.catalog.write() as session:
             proposal = labels.find_proposal(session, proposal_of(task["data"]))
             if proposal is not None:
                 _record_saved(session, task)
@@ -161,7 +161,7 @@ def _created_at(annotation: dict[str, Any]) -> datetime | None:
         return None
 
 
-def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> dict[str, list[int]]:
+def _record_deleted_tasks(context: JobContext, studio: LabelStudio, project_id: int) -> dict[str, list[int]]:
     """Record the deletion of every task that was published or annotated and no longer exists.
 
     Tasks are looked up by the uid of their proposal, because Label Studio reuses task ids. If a proposal's own task was
@@ -170,7 +170,7 @@ def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> d
     Returns:
         Ids of the existing tasks by the uid of their proposal.
     """
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         published = select(Proposal.uid, Proposal.task_id).where(
             Proposal.project_id == project_id, Proposal.task_id.is_not(None), Proposal.state != ProposalState.WITHDRAWN
         )
@@ -189,7 +189,7 @@ def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> d
     ]
     if missing:
         log.warning("%d of our tasks in project %d were deleted in Label Studio", len(missing), project_id)
-    with work.catalog.write() as session:
+    with context.catalog.write() as session:
         for uid, task_id in missing:
             proposal = labels.find_proposal(session, uid)
             if proposal is not None and proposal.task_id == task_id and present.get(uid):

@@ -21,37 +21,37 @@ from services import raster_keys
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import outlines_of, source_of
-from workers.jobs import Work
+from workers.jobs import JobContext
 
 log = logging.getLogger(__name__)
 
 
-def tile_scene(work: Work, scene_id: int) -> None:
+def tile_scene(context: JobContext, scene_id: int) -> None:
     """Tile a registered scene and mark it as ready, or reject it and store the reason.
 
     Raises:
         SceneError: its pixels cannot be used (all nodata, smaller than a patch, ...).
         OutlineError: its outlines cannot be used.
     """
-    with work.catalog.read() as session:
+    with context.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
     if scene.state is not SceneState.REGISTERED:
         return
     try:
-        _make_ready(work, scene)
+        _make_ready(context, scene)
     except (SceneError, OutlineError) as error:
-        with work.catalog.write() as session:
+        with context.catalog.write() as session:
             rejected = session.get_one(Scene, scene_id)
             rejected.state, rejected.error = SceneState.REJECTED, str(error)
         raise
 
 
-def _make_ready(work: Work, scene: Scene) -> None:
+def _make_ready(context: JobContext, scene: Scene) -> None:
     source = source_of(scene)
     check_has_data(source)
     outlines = outlines_of(scene)
     if outlines:
-        scheme = class_scheme(work.catalog)
+        scheme = class_scheme(context.catalog)
         layers = read_outlines(outlines, source.grid, scheme)
         for item, (_, layer) in zip(outlines, layers, strict=True):
             if layer.repairs:
@@ -60,9 +60,9 @@ def _make_ready(work: Work, scene: Scene) -> None:
         if source.border is not None:
             inside = Border(source.border, source.grid).inside(source.grid.affine, source.grid.window.shape)
             truth[~inside] = UNKNOWN
-        raster_store(work.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
+        raster_store(context.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
     windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
-    shares = _valid_shares(work, source, windows)
+    shares = _valid_shares(context, source, windows)
     shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
     stretch = dict(zip(shown, percentile_stretch(source, shown), strict=True))
     patches = [
@@ -76,7 +76,7 @@ def _make_ready(work: Work, scene: Scene) -> None:
         }
         for window, share in zip(windows, shares, strict=True)
     ]
-    with work.catalog.write() as session:
+    with context.catalog.write() as session:
         # Atomic: after a crash, a retry finds either a ready scene or no patches.
         session.execute(delete(Patch).where(Patch.scene_id == scene.id))
         session.execute(insert(Patch), patches)
@@ -87,11 +87,11 @@ def _make_ready(work: Work, scene: Scene) -> None:
             jobs.enqueue(session, JobKind.SCORE_POOL)
 
 
-def _valid_shares(work: Work, source: SceneSource, windows: list[Window]) -> list[float]:
+def _valid_shares(context: JobContext, source: SceneSource, windows: list[Window]) -> list[float]:
     shares = []
     with SceneReader(source) as reader:
         for done, window in enumerate(windows):
             if done % 50 == 0:
-                work.progress(done, len(windows), "looking for valid pixels")
+                context.progress(done, len(windows), "looking for valid pixels")
             shares.append(float(reader.valid_mask(window).mean()))
     return shares

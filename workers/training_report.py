@@ -8,7 +8,7 @@ from catalog.errors import JobInterruptedError, ServiceDownError
 from catalog.tracking import Point, Tracking
 from models.training import StepReport
 from models.training_state import TrainingState
-from workers.jobs import Work
+from workers.jobs import JobContext
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,16 @@ class TrainingReport:
     """Callback of the training loop that reports each step.
 
     Args:
-        work: the job.
+        context: the job.
         tracking: MLflow.
         run_id: the MLflow run.
         save: stores a checkpoint; called every minute, and when the worker shuts down.
     """
 
-    def __init__(self, work: Work, tracking: Tracking, run_id: str, save: Callable[[TrainingState], None]) -> None:
-        self._work = work
+    def __init__(
+        self, context: JobContext, tracking: Tracking, run_id: str, save: Callable[[TrainingState], None]
+    ) -> None:
+        self._context = context
         self._tracking = tracking
         self._run_id = run_id
         self._save = save
@@ -57,7 +59,7 @@ class TrainingReport:
 
     def _note_progress(self, step: StepReport) -> None:
         try:
-            self._work.progress(step.step, step.steps, f"training: loss {step.loss:.4f}")
+            self._context.progress(step.step, step.steps, f"training: loss {step.loss:.4f}")
         except JobInterruptedError:
             self._checkpoint(step)
             raise

@@ -18,7 +18,7 @@ from labeling.regions import encode_brush
 from services import label_events
 from services.places import raster_store
 from tests.catalog_fixtures import NOON, PROJECT_ID, add_round
-from tests.workers.rows import finish, patches, tiled, work_of
+from tests.workers.rows import context_of, finish, patches, tiled
 from workers.ingest_label import ingest_label
 
 SIDE = 32
@@ -42,11 +42,11 @@ class Desk:
             return [event.id for event in label_events.record(session, parse_event(body, 2**26), body, "webhook")]
 
     def ingest(self, event_id: int) -> None:
-        work = work_of(self.catalog, JobKind.INGEST_LABEL, f"test-{event_id}")
+        context = context_of(self.catalog, JobKind.INGEST_LABEL, f"test-{event_id}")
         try:
-            ingest_label(work, event_id)
+            ingest_label(context, event_id)
         finally:
-            finish(work)
+            finish(context)
 
     def deliver(self, payload: dict[str, Any]) -> LabelEvent:
         """Receive one event and ingest it; return what became of it."""

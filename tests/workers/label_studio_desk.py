@@ -27,9 +27,9 @@ from catalog.settings import Strategy
 from labeling.client import LabelStudio
 from labeling.errors import EventError, RegionError
 from services.label_studio import label_studio
-from tests.workers.rows import finish, patches, work_of
+from tests.workers.rows import context_of, finish, patches
 from workers.ingest_label import ingest_label
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.publish_round import publish_round
 from workers.sync_label_studio import sync_label_studio
 
@@ -59,16 +59,16 @@ class LabelStudioDesk:
             rounds.store_choices(session, chosen.id, choices)
         return self.proposals(chosen.id)
 
-    def work(self, round_id: int) -> Work:
-        return work_of(self.catalog, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
+    def context(self, round_id: int) -> JobContext:
+        return context_of(self.catalog, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
 
     def publish(self, round_id: int) -> list[Proposal]:
         """Do the job that publishes a round; return its proposals."""
-        work = self.work(round_id)
+        context = self.context(round_id)
         try:
-            publish_round(work, round_id)
+            publish_round(context, round_id)
         finally:
-            finish(work)
+            finish(context)
         return self.proposals(round_id)
 
     def open(self, *numbers: int) -> list[Proposal]:
@@ -82,13 +82,13 @@ class LabelStudioDesk:
 
     def reconcile(self) -> None:
         """Do the job that reconciles, and ingest what it found; an event that cannot be ingested is marked so."""
-        work = work_of(self.catalog, JobKind.SYNC_LABEL_STUDIO)
+        context = context_of(self.catalog, JobKind.SYNC_LABEL_STUDIO)
         try:
-            sync_label_studio(work)
+            sync_label_studio(context)
         finally:
-            finish(work)
+            finish(context)
         for event in self.events(EventState.RECEIVED):
-            ingestion = work_of(self.catalog, JobKind.INGEST_LABEL, str(event.id), event_id=event.id)
+            ingestion = context_of(self.catalog, JobKind.INGEST_LABEL, str(event.id), event_id=event.id)
             try:
                 ingest_label(ingestion, event.id)
             except (EventError, RegionError, CatalogError):

@@ -18,7 +18,7 @@ from models.segmenter import build_segmenter
 from models.unet import UNetConfig
 from tests.imagery.forge import BAND_NAMES, ForgedScene, forge_scene
 from tests.models.cards import CLASSES, origin
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.score_pool import score_by as score_pool_by
 from workers.score_shard import score_by as score_shard_by
 from workers.tile_scene import tile_scene
@@ -36,8 +36,8 @@ def claimed(catalog: Catalog, kind: JobKind = JobKind.SCORE_POOL, key: str = "",
     return job
 
 
-def work_of(catalog: Catalog, kind: JobKind = JobKind.SCORE_POOL, key: str = "", **subject: Any) -> Work:
-    return Work(catalog, claimed(catalog, kind, key, **subject))
+def context_of(catalog: Catalog, kind: JobKind = JobKind.SCORE_POOL, key: str = "", **subject: Any) -> JobContext:
+    return JobContext(catalog, claimed(catalog, kind, key, **subject))
 
 
 def score_pool(catalog: Catalog, by: LoadedVersion) -> None:
@@ -49,9 +49,9 @@ def score_pool(catalog: Catalog, by: LoadedVersion) -> None:
 
 def coordinate(catalog: Catalog, version: int) -> None:
     """Do what the job that cuts the pool into shards and completes the scoring does."""
-    work = work_of(catalog, JobKind.SCORE_POOL)
-    score_pool_by(work, version)
-    finish(work)
+    context = context_of(catalog, JobKind.SCORE_POOL)
+    score_pool_by(context, version)
+    finish(context)
 
 
 def score_shards(catalog: Catalog, by: LoadedVersion) -> None:
@@ -64,14 +64,14 @@ def score_shards(catalog: Catalog, by: LoadedVersion) -> None:
         with catalog.database.write() as session:
             job = jobs.claim(session, job_id)
             shard = scorings.get_shard(session, job.subject["shard_id"])
-        work = Work(catalog, job)
-        score_shard_by(work, by, shard)
-        finish(work)
+        context = JobContext(catalog, job)
+        score_shard_by(context, by, shard)
+        finish(context)
 
 
-def finish(work: Work) -> None:
-    with work.catalog.database.write() as session:
-        jobs.finish(session, work.job_id, work.attempt)
+def finish(context: JobContext) -> None:
+    with context.catalog.database.write() as session:
+        jobs.finish(session, context.job_id, context.attempt)
 
 
 def register(
@@ -104,9 +104,9 @@ def tiled(catalog: Catalog, path: Path, role: SceneRole = SceneRole.POOL, **forg
     """Forge, register and tile a scene."""
     forged = forge_scene(path, **forging)
     scene_id = register(catalog, forged, role)
-    work = work_of(catalog, JobKind.TILE_SCENE, str(scene_id))
-    tile_scene(work, scene_id)
-    finish(work)
+    context = context_of(catalog, JobKind.TILE_SCENE, str(scene_id))
+    tile_scene(context, scene_id)
+    finish(context)
     with catalog.read() as session:
         return session.get_one(Scene, scene_id), forged
 

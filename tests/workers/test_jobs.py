@@ -13,10 +13,10 @@ from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Roun
 from catalog.settings import Settings, Strategy
 from models import bundle
 from tests.imagery.forge import forge_scene
-from tests.workers.rows import claimed, register, work_of
+from tests.workers.rows import claimed, context_of, register
 from workers import jobs as worker_jobs
 from workers.job_functions import function_of
-from workers.jobs import Work, perform
+from workers.jobs import JobContext, perform
 from workers.time_limit import JobTimeLimit
 
 
@@ -122,10 +122,10 @@ def test_an_event_that_cannot_be_read_is_a_failed_job_and_a_failed_event(catalog
 
 
 def test_progress_can_be_read_meanwhile(catalog):
-    work = work_of(catalog)
-    work.progress(3, 12, "scoring")
+    context = context_of(catalog)
+    context.progress(3, 12, "scoring")
     with catalog.read() as session:
-        job = session.get_one(Job, work.job_id)
+        job = session.get_one(Job, context.job_id)
     assert (job.done, job.total, job.message) == (3, 12, "scoring")
     assert jobs.eta_s(job) > 0
 
@@ -139,31 +139,31 @@ def hand_over(catalog: Catalog, job_id: str) -> None:
 
 
 def test_a_job_that_was_given_away_is_fenced_off(catalog):
-    work = work_of(catalog)
-    hand_over(catalog, work.job_id)
+    context = context_of(catalog)
+    hand_over(catalog, context.job_id)
     with pytest.raises(JobLostError):
-        work.progress(1, 2, "too late")
+        context.progress(1, 2, "too late")
 
 
 def test_a_heart_beats_while_the_function_computes(catalog):
     catalog.settings = Settings(**{**catalog.settings.model_dump(), "job_stale_after_s": 0.2})
-    work = work_of(catalog)
-    with work.heartbeats():
+    context = context_of(catalog)
+    with context.heartbeats():
         time.sleep(0.5)
     with catalog.read() as session:
-        job = session.get_one(Job, work.job_id)
+        job = session.get_one(Job, context.job_id)
     assert (job.heartbeat_at - job.started_at).total_seconds() > 0.3
     assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_heart_that_finds_the_job_given_away_stops_the_work(catalog):
     catalog.settings = Settings(**{**catalog.settings.model_dump(), "job_stale_after_s": 0.1})
-    work = work_of(catalog)
-    with work.heartbeats():
-        hand_over(catalog, work.job_id)
+    context = context_of(catalog)
+    with context.heartbeats():
+        hand_over(catalog, context.job_id)
         time.sleep(0.2)
         with pytest.raises(JobLostError, match="given to another worker"):
-            work.progress(1, 2, "too late")
+            context.progress(1, 2, "too late")
 
 
 def test_the_end_of_a_job_that_was_given_away_is_not_noted(catalog, tmp_path):
@@ -176,7 +176,7 @@ def test_the_end_of_a_job_that_was_given_away_is_not_noted(catalog, tmp_path):
 
 
 def test_a_timeout_counts_as_a_failure_and_is_tried_again(catalog):
-    class Late(Work):
+    class Late(JobContext):
         def heartbeats(self):
             raise JobTimeLimit("Task exceeded maximum timeout value (900 seconds)")
 

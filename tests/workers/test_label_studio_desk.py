@@ -34,7 +34,7 @@ from tests.workers.rows import champion, score_pool, tiled
 from tests.workers.threads import together
 from workers import publish_round as publishing
 from workers import sync_label_studio as reconciling
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.publication import Publication
 
 pytestmark = pytest.mark.slow
@@ -283,8 +283,8 @@ def test_two_publishers_of_one_round_make_each_task_once(
     chosen = desk.choose(6, 7, 8)
     connect(desk.catalog, desk.studio)
     both, run_import = threading.Barrier(2), TaskCalls._import
-    first = desk.work(chosen[0].round_id)
-    second = Work(desk.catalog, type("Claimed", (), {"id": first.job_id, "attempt": first.attempt})())
+    first = desk.context(chosen[0].round_id)
+    second = JobContext(desk.catalog, type("Claimed", (), {"id": first.job_id, "attempt": first.attempt})())
 
     def import_together(self: TaskCalls, project_id: int, tasks: list) -> None:
         both.wait(30)
@@ -292,7 +292,7 @@ def test_two_publishers_of_one_round_make_each_task_once(
 
     monkeypatch.setattr(TaskCalls, "_import", import_together)
     round_id = chosen[0].round_id
-    together(*[lambda work=work: publishing.publish_round(work, round_id) for work in (first, second)])
+    together(*[lambda context=context: publishing.publish_round(context, round_id) for context in (first, second)])
     proposals = desk.proposals(round_id)
     desk.reconcile()
     assert [desk.tasks(proposal) for proposal in proposals] == [[proposal.task_id] for proposal in proposals]

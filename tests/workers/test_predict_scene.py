@@ -24,7 +24,7 @@ from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
 from tests.imagery.forge import NORTH_UP, write_geotiff
-from tests.workers.rows import champion, finish, tiled, work_of
+from tests.workers.rows import champion, context_of, finish, tiled
 from workers.predict_scene import predict_by, predict_scene
 from workers.relief import relief_of
 from workers.versions import LoadedVersion
@@ -46,9 +46,9 @@ def change(catalog: Catalog, scene: Scene, **values: Any) -> None:
 
 def predict(catalog: Catalog, scene: Scene, version: LoadedVersion | None = None) -> dict[str, bytes]:
     """Predict a scene; return its files by suffix."""
-    work = work_of(catalog, JobKind.PREDICT_SCENE, str(scene.id))
-    predict_by(work, version or champion(seed=SEED), scene.id, delivery_options(catalog.settings))
-    finish(work)
+    context = context_of(catalog, JobKind.PREDICT_SCENE, str(scene.id))
+    predict_by(context, version or champion(seed=SEED), scene.id, delivery_options(catalog.settings))
+    finish(context)
     store = raster_store(catalog)
     return {suffix: store.get(key) for suffix, key in keys_of(catalog, scene).items()}
 
@@ -122,8 +122,10 @@ def test_a_job_predicts_as_it_was_asked_to_whatever_the_worker_is_set_to(
     """Else a server whose settings are newer than the worker's would ask again and again."""
     monkeypatch.setattr("workers.predict_scene.load_champion", lambda _catalog: champion(seed=SEED))
     asked = catalog.settings.model_copy(update={"outline_smoothing_px": 1.0})
-    work = work_of(catalog, JobKind.PREDICT_SCENE, scene_id=scene.id, delivery=delivery_options(asked).model_dump())
-    predict_scene(work, scene.id, delivery_options(asked).model_dump(mode="json"))
+    context = context_of(
+        catalog, JobKind.PREDICT_SCENE, scene_id=scene.id, delivery=delivery_options(asked).model_dump()
+    )
+    predict_scene(context, scene.id, delivery_options(asked).model_dump(mode="json"))
     catalog.settings = asked
     assert all(raster_store(catalog).exists(key) for key in keys_of(catalog, scene).values())
 

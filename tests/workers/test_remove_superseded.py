@@ -14,9 +14,9 @@ from catalog.settings import Settings
 from services import raster_keys
 from services.places import raster_store
 from tests.catalog_fixtures import add_round, add_scene
-from tests.workers.rows import champion, coordinate, finish, patches, score_pool, score_shards, tiled, work_of
+from tests.workers.rows import champion, context_of, coordinate, finish, patches, score_pool, score_shards, tiled
 from workers import remove_superseded as module
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.remove_superseded import remove_superseded
 
 
@@ -31,9 +31,9 @@ def scene(catalog: Catalog, tmp_path) -> Scene:
 
 
 def remove(catalog: Catalog) -> None:
-    work = work_of(catalog, JobKind.REMOVE_SUPERSEDED)
-    remove_superseded(work)
-    finish(work)
+    context = context_of(catalog, JobKind.REMOVE_SUPERSEDED)
+    remove_superseded(context)
+    finish(context)
 
 
 def stored(catalog: Catalog) -> set[str]:
@@ -97,16 +97,16 @@ def test_a_removal_while_the_version_is_scored_anew_takes_nothing_of_that(catalo
     for version in (1, 2):
         score_pool(catalog, champion(version))
     monkeypatch.setattr(module, "SCORES_TOGETHER", 30)
-    progress, calls = Work.progress, []
+    progress, calls = JobContext.progress, []
 
-    def roll_back(self: Work, done: int, total: int, message: str) -> None:
+    def roll_back(self: JobContext, done: int, total: int, message: str) -> None:
         progress(self, done, total, message)
         if message.startswith("removing"):
             calls.append(message)
             if len(calls) == 2:
                 score_pool(catalog, champion(1))
 
-    monkeypatch.setattr(Work, "progress", roll_back)
+    monkeypatch.setattr(JobContext, "progress", roll_back)
     remove(catalog)
     assert len(calls) > 2
     assert scores_by_scoring(catalog) == {2: 3 * 20, 3: 3 * 20}
@@ -120,20 +120,20 @@ def test_a_removal_that_was_interrupted_goes_on(catalog, scene, monkeypatch, sto
     for version in (1, 2):
         score_pool(catalog, champion(version))
     monkeypatch.setattr(module, "SCORES_TOGETHER", 15)
-    work = work_of(catalog, JobKind.REMOVE_SUPERSEDED)
-    progress, calls = Work.progress, []
+    context = context_of(catalog, JobKind.REMOVE_SUPERSEDED)
+    progress, calls = JobContext.progress, []
 
-    def stopping(self: Work, *given: object) -> None:
+    def stopping(self: JobContext, *given: object) -> None:
         if len(calls) == stopped_at:
             raise InterruptedError
         calls.append(given)
         progress(self, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Work, "progress", stopping)
+        patched.setattr(JobContext, "progress", stopping)
         with pytest.raises(InterruptedError):
-            remove_superseded(work)
-    finish(work)
+            remove_superseded(context)
+    finish(context)
     with catalog.read() as session:
         assert scorings.newest(session).id == 2
     remove(catalog)
@@ -255,7 +255,7 @@ def test_a_shard_of_a_removed_scoring_is_not_scored(catalog, scene, monkeypatch)
         shard = session.scalars(select(Shard)).one()
         session.get_one(Scoring, 1).removed_at = now()
     monkeypatch.setattr(score_shard, "load_champion", lambda _: champion(1))
-    score_shard.score_shard(work_of(catalog, JobKind.SCORE_SHARD, "again"), shard.id)
+    score_shard.score_shard(context_of(catalog, JobKind.SCORE_SHARD, "again"), shard.id)
     assert scores_by_scoring(catalog) == {}
     score_shards(catalog, champion(1))  # as an attempt that was under way would
     remove(catalog)

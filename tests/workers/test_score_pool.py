@@ -18,10 +18,10 @@ from models.measures import reduce_mean, reduce_top_share
 from services import raster_keys
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from tests.workers.rows import champion, coordinate, finish, patches, score_pool, score_shards, tiled, work_of
+from tests.workers.rows import champion, context_of, coordinate, finish, patches, score_pool, score_shards, tiled
 from workers import half_scores, score_shard
 from workers import score_pool as module
-from workers.jobs import Work
+from workers.jobs import JobContext
 
 
 @pytest.fixture
@@ -224,35 +224,35 @@ def test_a_map_is_the_prediction_where_one_patch_covers_it(catalog, scene):
     np.testing.assert_array_equal(classes[window_of(first).slices], mc.mean_probability[0].argmax(dim=0).numpy())
 
 
-def shard_work(catalog: Catalog) -> tuple[Work, Shard]:
+def shard_work(catalog: Catalog) -> tuple[JobContext, Shard]:
     """The job of the only shard, claimed."""
     coordinate(catalog, 1)
     with catalog.database.write() as session:
         job_id = session.scalars(select(Job.id).where(Job.kind == JobKind.SCORE_SHARD)).one()
         job = jobs.claim(session, job_id)
-        return Work(catalog, job), scorings.get_shard(session, job.subject["shard_id"])
+        return JobContext(catalog, job), scorings.get_shard(session, job.subject["shard_id"])
 
 
 def test_a_job_that_was_given_away_stops(catalog, scene):
-    work, shard = shard_work(catalog)
-    finish(work)
+    context, shard = shard_work(catalog)
+    finish(context)
     with pytest.raises(JobLostError):
-        score_shard.score_by(work, champion(), shard)
+        score_shard.score_by(context, champion(), shard)
     assert not scores(catalog)
 
 
 def test_a_shard_scored_twice_keeps_the_first_scores(catalog, scene):
-    work, shard = shard_work(catalog)
-    score_shard.score_by(work, champion(), shard)
+    context, shard = shard_work(catalog)
+    score_shard.score_by(context, champion(), shard)
     first = scores(catalog)
-    score_shard.score_by(work, champion(seed=5), shard)  # by an attempt that was taken for dead
+    score_shard.score_by(context, champion(seed=5), shard)  # by an attempt that was taken for dead
     assert scores(catalog) == first
 
 
 def test_a_network_of_other_channels_is_refused(catalog, scene):
-    work, shard = shard_work(catalog)
+    context, shard = shard_work(catalog)
     with pytest.raises(SceneError, match="swir1"):
-        score_shard.score_by(work, champion(channels=("red", "swir1")), shard)
+        score_shard.score_by(context, champion(channels=("red", "swir1")), shard)
 
 
 @pytest.fixture
@@ -387,10 +387,10 @@ def test_maps_and_half_scores_are_completed_wherever_merging_was_interrupted(
     with monkeypatch.context() as patched:
         for name in ("put", "put_file", "delete"):
             patched.setattr(RasterStore, name, stopping(getattr(RasterStore, name)))
-        work = work_of(catalog)
+        context = context_of(catalog)
         with pytest.raises(InterruptedError):
-            module.score_by(work, 1)
-    finish(work)
+            module.score_by(context, 1)
+    finish(context)
     coordinate(catalog, 1)
     for again, before in zip(rasters(catalog, 1, scene), whole, strict=True):
         np.testing.assert_array_equal(again, before)

@@ -15,7 +15,7 @@ from imagery.scene_source import BandSource
 from services import raster_keys
 from services.places import raster_store
 from tests.imagery.forge import forge_scene, write_geotiff, write_polygons
-from tests.workers.rows import finish, patches, register, tiled, work_of
+from tests.workers.rows import context_of, finish, patches, register, tiled
 from workers.tile_scene import tile_scene
 
 
@@ -62,7 +62,7 @@ def test_only_the_pool_is_scored_next(catalog, tmp_path):
 def test_a_second_run_changes_nothing(catalog, tmp_path):
     scene, _ = tiled(catalog, tmp_path / "a.tif")
     before = [patch.id for patch in patches(catalog, scene.id)]
-    tile_scene(work_of(catalog, JobKind.TILE_SCENE), scene.id)
+    tile_scene(context_of(catalog, JobKind.TILE_SCENE), scene.id)
     assert [patch.id for patch in patches(catalog, scene.id)] == before
 
 
@@ -82,7 +82,7 @@ def test_repaired_outlines_are_reported(catalog, tmp_path, caplog):
     with catalog.database.write() as session:
         layer = {"path": str(outlines), "layer": None, "class_name": "clean ice"}
         session.get_one(Scene, scene_id).outlines = [layer]
-    tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
+    tile_scene(context_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "workers.tile_scene"]
     assert "bow_tie.gpkg: invalid outlines: 1 repaired, 0 dropped" in warning
     assert "feature 1: Self-intersection" in warning
@@ -96,7 +96,7 @@ def test_the_truth_is_unknown_outside_the_border(catalog, tmp_path):
     with catalog.database.write() as session:
         bordered = describe(forged.bands, border=BorderSource(str(west)))
         session.get_one(Scene, scene_id).source = bordered.to_json()
-    tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
+    tile_scene(context_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
     truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene_id)), GLACIER_SCHEME)
     np.testing.assert_array_equal(truth[:, :80], forged.truth[:, :80])
     assert (truth[:, 80:] == UNKNOWN).all()
@@ -111,7 +111,7 @@ def test_a_scene_with_few_valid_pixels_is_ready(catalog, tmp_path):
     with catalog.database.write() as session:
         source = describe([BandSource("red", str(path), 1)])
         session.get_one(Scene, scene_id).source = source.to_json()
-    tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
+    tile_scene(context_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
     with catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
         assert scene.state is SceneState.READY
@@ -127,10 +127,10 @@ def test_outlines_that_miss_the_scene_reject_it(catalog, tmp_path):
 
 
 def check_rejected(catalog, scene_id: int, error: type[Exception], message: str) -> None:
-    work = work_of(catalog, JobKind.TILE_SCENE, str(scene_id))
+    context = context_of(catalog, JobKind.TILE_SCENE, str(scene_id))
     with pytest.raises(error, match=message):
-        tile_scene(work, scene_id)
-    finish(work)
+        tile_scene(context, scene_id)
+    finish(context)
     with catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
         assert scene.state is SceneState.REJECTED

@@ -14,21 +14,21 @@ from models.training import StepReport
 from models.training_state import TrainingState
 from tests.catalog_fixtures import NOBODY
 from workers import interruption, training_report
-from workers.jobs import Work
+from workers.jobs import JobContext
 from workers.training_report import TrainingReport
 
 
 @pytest.fixture
-def work(catalog: Catalog) -> Work:
+def context(catalog: Catalog) -> JobContext:
     with catalog.database.write() as session:
         job = jobs.claim(session, jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand").id)
     assert job is not None
-    return Work(catalog, job)
+    return JobContext(catalog, job)
 
 
-def job_of(work: Work) -> Job:
-    with work.catalog.read() as session:
-        return session.get_one(Job, work.job_id)
+def job_of(context: JobContext) -> Job:
+    with context.catalog.read() as session:
+        return session.get_one(Job, context.job_id)
 
 
 def no_checkpoint(state: TrainingState) -> None:
@@ -41,11 +41,11 @@ def train(report: TrainingReport, steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_every_tenth_step_and_the_last_become_points_of_the_curves(work, mlflow_server):
+def test_every_tenth_step_and_the_last_become_points_of_the_curves(context, mlflow_server):
     name = uuid4().hex
     tracking = Tracking(mlflow_server, name, name)
     run_id = tracking.start_run("fine-tune", {}, {})
-    train(TrainingReport(work, tracking, run_id, no_checkpoint), 25)
+    train(TrainingReport(context, tracking, run_id, no_checkpoint), 25)
     client = MlflowClient(mlflow_server)
     losses = client.get_metric_history(run_id, "train.loss")
     learned = client.get_metric_history(run_id, "train.a1")
@@ -54,28 +54,28 @@ def test_every_tenth_step_and_the_last_become_points_of_the_curves(work, mlflow_
 
 
 @pytest.mark.slow
-def test_an_mlflow_that_is_down_stops_no_training(work):
-    train(TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint), 25)
-    found = job_of(work)
+def test_an_mlflow_that_is_down_stops_no_training(context):
+    train(TrainingReport(context, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint), 25)
+    found = job_of(context)
     assert (found.done, found.total, found.message) == (25, 25, "training: loss 0.0400")
 
 
-def test_the_first_step_shows_and_a_job_that_was_given_away_stops(work):
-    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint)
+def test_the_first_step_shows_and_a_job_that_was_given_away_stops(context):
+    report = TrainingReport(context, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint)
     report(StepReport(1, 5, 2.0))
-    assert (job_of(work).done, job_of(work).total) == (1, 5)
-    with work.catalog.database.write() as session:
-        row = session.get_one(Job, work.job_id)
+    assert (job_of(context).done, job_of(context).total) == (1, 5)
+    with context.catalog.database.write() as session:
+        row = session.get_one(Job, context.job_id)
         row.attempt += 1  # another worker has claimed it
-    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint)
+    report = TrainingReport(context, Tracking(NOBODY, "experiment", "model"), "0" * 32, no_checkpoint)
     with pytest.raises(JobLostError):
         report(StepReport(2, 5, 2.0))
 
 
-def test_a_checkpoint_is_saved_now_and_then_and_when_the_worker_is_stopped(work, monkeypatch):
+def test_a_checkpoint_is_saved_now_and_then_and_when_the_worker_is_stopped(context, monkeypatch):
     saved: list[TrainingState] = []
     state = TrainingState(7, {}, {})
-    report = TrainingReport(work, Tracking(NOBODY, "experiment", "model"), "0" * 32, saved.append)
+    report = TrainingReport(context, Tracking(NOBODY, "experiment", "model"), "0" * 32, saved.append)
     monkeypatch.setattr(training_report, "SEND_EVERY_S", 0.0)
     report(StepReport(1, 50, 2.0, state=lambda: state))
     assert saved == []

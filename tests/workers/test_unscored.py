@@ -6,7 +6,7 @@ from catalog import jobs, scorings
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState
 from catalog.settings import Settings
-from tests.workers.rows import champion, claimed, coordinate, finish, score_pool, score_shards, tiled, work_of
+from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, score_shards, tiled
 from workers.score_pool import score_by
 
 
@@ -48,10 +48,10 @@ def test_a_scene_that_came_while_the_pool_was_scored_is_not_forgotten(catalog, t
     tiled(catalog, tmp_path / "a.tif")
     coordinate(catalog, 1)
     score_shards(catalog, champion(1))
-    work = work_of(catalog, JobKind.SCORE_POOL)
-    score_by(work, 1)
+    context = context_of(catalog, JobKind.SCORE_POOL)
+    score_by(context, 1)
     tiled(catalog, tmp_path / "b.tif", offset_px=400)  # finds the job running, so adds none
-    finish(work)
+    finish(context)
     assert needed(catalog, 1)
 
 
