@@ -24,7 +24,7 @@ OPEN_TO_ALL_ORIGINS = (r"/api/v1/models.*", r"/api/v1/patches/.*/composites/.*",
 
 
 def create_app(catalog: Catalog) -> Flask:
-    """Make the application; everything it knows comes from the catalog, so that tests need no environment."""
+    """Return the application. Its whole configuration is that of the catalog, so that tests need no environment."""
     app = OpenAPI(
         __name__,
         info=Info(

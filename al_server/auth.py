@@ -1,4 +1,4 @@
-"""Who may call what: bearer tokens with roles, decided in one table before any view runs."""
+"""Authorisation: a token gives a role, and each endpoint needs one. Checked before any view runs."""
 
 import hmac
 from enum import IntEnum
@@ -10,7 +10,7 @@ from catalog.secrets import Secrets
 
 
 class Role(IntEnum):
-    """Each role may do what those below it may."""
+    """A role may do all that the roles of smaller numbers may do."""
 
     PUBLIC = 0
     READER = 1
@@ -18,8 +18,8 @@ class Role(IntEnum):
     OPERATOR = 3
 
 
-# Reading needs READER and everything else OPERATOR, except these endpoints. The composites and the webhook check
-# credentials of their own: a signature in the address, a secret in a header.
+# GET needs READER, other methods need OPERATOR, except at these endpoints. The views of composites and of the webhook
+# check credentials of their own: a signature in the URL, a secret in a header.
 EXCEPTIONS = {
     "health.healthz": Role.PUBLIC,
     "health.readyz": Role.PUBLIC,
@@ -28,11 +28,11 @@ EXCEPTIONS = {
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.LABELER,
 }
-PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the description of the API and its page
+PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
 
 
 def check_role() -> Response | None:
-    """Let a request pass if its token has the role that its endpoint needs; registered to run before every view."""
+    """Refuse a request whose token lacks the role that the endpoint needs; Flask calls this before every view."""
     if request.endpoint is None or request.method == "OPTIONS":
         return None
     needed = role_needed(request.endpoint, request.method)
@@ -43,34 +43,34 @@ def check_role() -> Response | None:
         return _unauthorized("found no token, expected the header 'Authorization: Bearer <token>'")
     role, g.actor = _role_of(token, current_app.extensions["catalog"].secrets)
     if role is Role.PUBLIC:
-        return _unauthorized("the token is not one of this server's; its file of secrets holds them")
+        return _unauthorized("the token is not a token of this server; they are in its file of secrets")
     if role < needed:
         return problem(403, f"the token has the role {role.name.lower()}, this needs {needed.name.lower()}")
     return None
 
 
 def actor() -> str:
-    """Return who is calling, for the record."""
+    """Return the role of the caller, to be stored with a decision."""
     name: str = g.get("actor") or abort(401)
     return name
 
 
 def role_needed(endpoint: str, method: str) -> Role:
-    """Return the role that a call needs."""
+    """Return the role that a call to this endpoint needs."""
     if endpoint.split(".", maxsplit=1)[0] in PUBLIC_BLUEPRINTS:
         return Role.PUBLIC
     return EXCEPTIONS.get(endpoint, Role.READER if method in {"GET", "HEAD"} else Role.OPERATOR)
 
 
 def _unauthorized(detail: str) -> Response:
-    """Refuse, in a way that also makes a browser ask for the token."""
+    """Return a 401 that makes a browser ask for the token."""
     refused = problem(401, detail)
     refused.headers["WWW-Authenticate"] = 'Basic realm="glacier-al: any name, the token as password"'
     return refused
 
 
 def _token() -> str | None:
-    """Take the token from a bearer header, or from the password of a browser's own log-in window."""
+    """Return the token of a bearer header, or the password that was entered in the browser's log-in window."""
     given = request.authorization
     if given is None:
         return None

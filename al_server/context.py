@@ -1,4 +1,4 @@
-"""What every view needs: the catalog, the registry, the store and the model files of this app."""
+"""What views have in common: the catalog, the registry and the stores of the app, and JSON responses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from services.image_urls import ImageUrls
 
 @dataclass(frozen=True)
 class Parts:
-    """Made once per app, from its catalog alone."""
+    """The registry, the stores and the image URLs of an app; `create_app` makes them from the catalog."""
 
     registry: ModelRegistry
     bundles: BundleCache
@@ -23,20 +23,20 @@ class Parts:
     image_urls: ImageUrls
 
 
-def catalog() -> Catalog:
-    """Return the catalog of the app that answers this request."""
+def current_catalog() -> Catalog:
+    """Return the catalog of the current app."""
     found: Catalog = current_app.extensions["catalog"]
     return found
 
 
-def parts() -> Parts:
-    """Return the other parts of the app that answers this request."""
+def current_parts() -> Parts:
+    """Return the registry, stores and image URLs of the current app."""
     found: Parts = current_app.extensions["parts"]
     return found
 
 
 def json_response(body: BaseModel | list[Any] | dict[str, Any], status: int = 200) -> Response:
-    """Make a JSON response of a model, or of a list of models."""
+    """Return a JSON response of a model, or of a list of models."""
     items: Any = body
     if isinstance(body, BaseModel):
         items = body.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Completes the description of the API: who may call what, what errors look like, what the webhook proves itself by."""
+"""Completes the OpenAPI document with roles, errors and the credentials of the webhook."""
 
 import re
 from typing import Any
@@ -22,10 +22,10 @@ WEBHOOK = "label_events.receive"
 
 
 def complete(app: OpenAPI) -> dict[tuple[str, str], Operation]:
-    """Add to the app's OpenAPI document what its library does not know; call once all views are registered.
+    """Add roles, errors and the webhook's credentials to the app's OpenAPI document, once all views are registered.
 
     Returns:
-        The described operations by endpoint and method (in capitals).
+        The operations of the document by endpoint and HTTP method (in capitals).
     """
     document = app.api_doc
     found: dict[tuple[str, str], Operation] = {}
@@ -48,6 +48,6 @@ def _complete(operation: Operation, endpoint: str, method: str) -> None:
     else:
         operation["security"] = [{"token": []}]
         operation["x-role"] = needed.name.lower()
-    # The library describes its own validation error as a list; ours has the one shape of all errors.
-    answers = {status: answer for status, answer in operation["responses"].items() if status != "422"}
-    operation["responses"] = {**answers, "default": PROBLEM}
+    # flask-openapi3 describes its own validation error, a list. Ours is a Problem like every error.
+    responses = {status: response for status, response in operation["responses"].items() if status != "422"}
+    operation["responses"] = {**responses, "default": PROBLEM}

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from al_server.context import catalog, json_response, parts
+from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import Alive, Readiness, media
 from catalog import scorings, training
 from catalog.context import Catalog
@@ -54,41 +54,41 @@ STATES: dict[str, tuple[InstrumentedAttribute[Any], type[StrEnum]]] = {
 
 @api.get("/healthz", responses={200: Alive})
 def healthz() -> Response:
-    """Say that this server is alive."""
+    """Tell that the server runs."""
     return json_response(Alive(alive=True))
 
 
 @api.get("/readyz", responses={200: Readiness, 503: Readiness})
 def readyz() -> Response:
-    """Say of each part by name whether it answers; 503 unless all do."""
-    found = {name: _check(check) for name, check in _checks(catalog(), parts().registry).items()}
+    """Check the database, the queue with its workers, MLflow and Label Studio; 503 unless all are ready."""
+    found = {name: _check(check) for name, check in _checks(current_catalog(), current_parts().registry).items()}
     ready = all(state == "ok" for state in found.values())
     return json_response(Readiness(ready=ready, parts=found), 200 if ready else 503)
 
 
 @api.get("/metrics", responses={200: media("text/plain", "Prometheus's text format", text=True)})
 def metrics() -> Response:
-    """Give Prometheus the state of the loop."""
+    """Give the state of the active learning loop as Prometheus metrics."""
     registry = CollectorRegistry()
-    with catalog().read() as session:
+    with current_catalog().read() as session:
         for name, (column, states) in STATES.items():
             gauge = Gauge(
                 f"glacier_al_{name}", f"Number of {name.replace('_', ' ')} in each state", ["state"], registry=registry
             )
             counts = _patches_by_state(session) if column is Patch.state else _by_state(session, column)
-            for state in states:  # a state that nothing is in is 0, not absent: absent metrics raise no alarm
+            for state in states:  # an empty state is 0, not absent: an absent metric raises no alarm
                 gauge.labels(state.value).set(counts.get(state, 0))
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
-        _tell_of_scoring(session, registry)
+        _add_scoring_metrics(session, registry)
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
-    Gauge("glacier_al_new_labels", "Labels that the last fine-tune did not know", registry=registry).set(fresh)
+    Gauge("glacier_al_new_labels", "Labels that no fine-tune has used", registry=registry).set(fresh)
     try:
-        champion = parts().registry.champion()
+        champion = current_parts().registry.champion()
     except ServiceDownError:
-        champion = None  # absent metrics say so; the others must still be seen
+        champion = None  # its metrics are left out; the others are still returned
     if champion is not None:
-        Gauge("glacier_al_champion_version", "Model version that is served", registry=registry).set(champion.version)
+        Gauge("glacier_al_champion_version", "Number of the version served", registry=registry).set(champion.version)
         validation = figures_of(champion).regions.get(SceneRole.VALIDATION.value)
         if validation is not None and validation.mean_iou is not None:
             help_text = "Mean IoU of the champion on the validation region"
@@ -96,7 +96,7 @@ def metrics() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _tell_of_scoring(session: Session, registry: CollectorRegistry) -> None:
+def _add_scoring_metrics(session: Session, registry: CollectorRegistry) -> None:
     current, ranking = scorings.current(session), scorings.newest(session)
     progress = scorings.progress(session, current) if current is not None else None
     if progress is not None and progress.done is not None:
@@ -104,7 +104,7 @@ def _tell_of_scoring(session: Session, registry: CollectorRegistry) -> None:
         share.set(progress.done)
     steady = Gauge(
         "glacier_al_ranking_agreement",
-        "Share of the top tenth that two halves of the passes have in common",
+        "Share of the top tenth of the patches that both halves of the passes rank there",
         ["measure"],
         registry=registry,
     )
@@ -118,7 +118,7 @@ def _by_state(session: Session, column: InstrumentedAttribute[Any]) -> Mapping[S
 
 
 def _patches_by_state(session: Session) -> Mapping[StrEnum, int]:
-    """Count patches without looking at those that nobody has touched, which may be millions."""
+    """Count patches without reading the rows of unlabelled ones, of which there may be millions."""
     touched = [state for state in PatchState if state is not PatchState.UNLABELLED]
     statement = select(Patch.state, func.count()).where(Patch.state.in_(touched)).group_by(Patch.state)
     counts: dict[StrEnum, int] = dict(session.execute(statement).all())
@@ -126,13 +126,13 @@ def _patches_by_state(session: Session) -> Mapping[StrEnum, int]:
     return {**counts, PatchState.UNLABELLED: all_patches - sum(counts.values())}
 
 
-def _checks(known: Catalog, registry: ModelRegistry) -> dict[str, Callable[[], None]]:
+def _checks(catalog: Catalog, registry: ModelRegistry) -> dict[str, Callable[[], None]]:
     return {
-        "database": known.database.check,
-        "redis": lambda: _check_workers(known),
-        "clock": lambda: _check_clock(known),
+        "database": catalog.database.check,
+        "redis": lambda: _check_workers(catalog),
+        "clock": lambda: _check_clock(catalog),
         "mlflow": lambda: registry.check(CHECK_TIMEOUT_S),
-        "label-studio": lambda: check_health(known.settings.label_studio_url, CHECK_TIMEOUT_S),
+        "label-studio": lambda: check_health(catalog.settings.label_studio_url, CHECK_TIMEOUT_S),
     }
 
 
@@ -143,18 +143,18 @@ def _check(check: Callable[[], None]) -> str:
         return str(error)
     except SQLAlchemyError:
         log.exception("the database is not ready")
-        return "does not answer; the server's log says more"  # not here, where anybody may ask
+        return "does not answer; see the log of the server"  # no details: this page needs no token
     return "ok"
 
 
-def _check_workers(known: Catalog) -> None:
-    idle = [name for name, count in known.queue.workers().items() if count == 0]
+def _check_workers(catalog: Catalog) -> None:
+    idle = [name for name, count in catalog.queue.workers().items() if count == 0]
     if idle:
         raise ServiceDownError(
-            "Redis queue", known.queue.address, f"no worker listens to {', '.join(idle)} (of {', '.join(QUEUES)})"
+            "Redis queue", catalog.queue.address, f"no worker listens to {', '.join(idle)} (of {', '.join(QUEUES)})"
         )
 
 
-def _check_clock(known: Catalog) -> None:
-    if not known.queue.clock_ticks():
-        raise ServiceDownError("The clock", known.queue.address, "it has not ticked lately")
+def _check_clock(catalog: Catalog) -> None:
+    if not catalog.queue.clock_ticks():
+        raise ServiceDownError("The clock", catalog.queue.address, "it has not ticked lately")

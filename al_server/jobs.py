@@ -1,10 +1,10 @@
-"""Jobs: state, progress, cancelling, and another try."""
+"""Jobs: list, describe, retry, cancel."""
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
-from al_server.context import catalog, json_response
+from al_server.context import current_catalog, json_response
 from al_server.schemas import JobAnswer, JobId, JobPage, ListOf
 from al_server.serializers import serialize_job
 from catalog import failures, jobs
@@ -19,21 +19,21 @@ def list_jobs(query: JobPage) -> Response:
     statement = select(Job).order_by(Job.created_at.desc()).limit(query.limit)
     if query.state is not None:
         statement = statement.where(Job.state == query.state)
-    with catalog().read() as session:
+    with current_catalog().read() as session:
         return json_response([serialize_job(job) for job in session.scalars(statement)])
 
 
 @api.get("/<job_id>", responses={200: JobAnswer})
 def get_job(path: JobId) -> Response:
-    """Describe one job: state, progress, estimated time left, error."""
-    with catalog().read() as session:
+    """Describe one job: state, progress, seconds left, error."""
+    with current_catalog().read() as session:
         return json_response(serialize_job(jobs.get(session, path.job_id)))
 
 
 @api.post("/<job_id>/retry", responses={202: JobAnswer})
 def retry_job(path: JobId) -> Response:
-    """Try a failed or cancelled job again."""
-    with catalog().write() as session:
+    """Queue a failed or cancelled job again."""
+    with current_catalog().write() as session:
         accepted = serialize_job(failures.retry(session, path.job_id))
     return json_response(accepted, 202)
 
@@ -41,6 +41,6 @@ def retry_job(path: JobId) -> Response:
 @api.post("/<job_id>/cancel", responses={200: JobAnswer, 202: JobAnswer})
 def cancel_job(path: JobId) -> Response:
     """Cancel a queued job (200), or ask a running one to stop, which it does when it next notes its progress (202)."""
-    with catalog().write() as session:
+    with current_catalog().write() as session:
         cancelled = serialize_job(failures.cancel(session, path.job_id))
     return json_response(cancelled, 200 if cancelled.state is JobState.CANCELLED else 202)

@@ -1,10 +1,10 @@
-"""Model versions: what operations watch, and what the web tool fetches."""
+"""Model versions: list, describe, download the champion's files, promote, roll back."""
 
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
-from al_server.context import catalog, json_response, parts
+from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import ListOf, ModelAnswer, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
 from al_server.serializers import serialize_promotion, serialize_version
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
@@ -17,11 +17,11 @@ api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Ta
 
 @api.get("", responses={200: ListOf[ModelAnswer]})
 def list_versions(query: ModelPage) -> Response:
-    """List versions, newest first, with IoU per class, gain, parent, labels used and the verdict of the gate.
+    """List versions, newest first, with IoU by class, gain, parent, number of labels and the verdict of the gate.
 
-    The header ``Link`` leads to the next page while there may be one.
+    If there may be more, the header ``Link`` holds the URL of the next page.
     """
-    registry = parts().registry
+    registry = current_parts().registry
     aliases = registry.aliases()
     versions = registry.versions(query.limit, query.before)
     response = json_response([serialize_version(version, aliases) for version in versions])
@@ -34,17 +34,17 @@ def list_versions(query: ModelPage) -> Response:
 @api.get("/<int:version>", responses={200: ModelAnswer})
 def get_version(path: VersionNumber) -> Response:
     """Describe one version."""
-    registry = parts().registry
+    registry = current_parts().registry
     return json_response(serialize_version(registry.get(path.version), registry.aliases()))
 
 
 @api.get("/latest", responses={200: ModelAnswer})
 def latest() -> Response:
-    """Describe the version to use: the champion. Poll with ``If-None-Match``; 304 while it is unchanged."""
+    """Describe the champion, the version to use. Poll with ``If-None-Match``: 304 while it is unchanged."""
     champion = _champion()
-    response = json_response(serialize_version(champion, parts().registry.aliases()))
-    response.add_etag()  # of the content: aliases may move while the champion stays
-    response.headers["Cache-Control"] = "no-cache"  # may be kept, must be asked about
+    response = json_response(serialize_version(champion, current_parts().registry.aliases()))
+    response.add_etag()  # a hash of the body: aliases may move while the champion stays
+    response.headers["Cache-Control"] = "no-cache"  # clients may store it, but must revalidate it
     response.make_conditional(request)
     return response
 
@@ -69,20 +69,20 @@ def latest_card() -> Response:
 
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
-    """Let a version be served."""
-    moved = promotion.promote(catalog(), parts().registry, path.version, body.reason, actor())
+    """Make a version the champion, which is served."""
+    moved = promotion.promote(current_catalog(), current_parts().registry, path.version, body.reason, actor())
     return json_response(serialize_promotion(moved))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
-    """Let the version be served again that was before the champion."""
-    moved = promotion.roll_back(catalog(), parts().registry, body.reason, actor())
+    """Make the version before the champion the champion again."""
+    moved = promotion.roll_back(current_catalog(), current_parts().registry, body.reason, actor())
     return json_response(serialize_promotion(moved))
 
 
 def _champion() -> ModelVersion:
-    champion = parts().registry.champion()
+    champion = current_parts().registry.champion()
     if champion is None:
         raise NotFoundError("no model version has been promoted yet; label a round first")
     return champion
@@ -90,7 +90,7 @@ def _champion() -> ModelVersion:
 
 def _file(name: str, media_type: str) -> Response:
     champion = _champion()
-    path = parts().bundles.file(champion, name)
+    path = current_parts().bundles.file(champion, name)
     response = send_file(
         path,
         mimetype=media_type,

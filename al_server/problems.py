@@ -1,4 +1,4 @@
-"""The one shape of errors: ``application/problem+json`` (RFC 9457), and the one table of what each exception means."""
+"""Error responses: ``application/problem+json`` (RFC 9457) for all, and the HTTP status of each exception."""
 
 import json
 import logging
@@ -31,13 +31,19 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
 
 
 def problem(status: int, detail: str, **members: object) -> Response:
-    """Make an error response; ``detail`` says what was found, what was expected, and what to do."""
+    """Return an error response.
+
+    Args:
+        status: the HTTP status.
+        detail: what was found, what was expected, and what to do.
+        members: further members of the JSON object.
+    """
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     return Response(json.dumps(body), status=status, content_type="application/problem+json")
 
 
 def refuse_invalid(error: ValidationError) -> Response:
-    """Answer a request that does not fit its schema, naming each field."""
+    """Return a 422 for a request that does not match its schema; it names each field at fault."""
     faults = [
         {
             "field": ".".join(str(part) for part in fault["loc"]),
@@ -52,14 +58,14 @@ def refuse_invalid(error: ValidationError) -> Response:
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Answer every exception in the one shape; what we did not foresee is logged and says nothing of our insides."""
+    """Turn every exception into an error response; an unexpected one is logged and its details are not returned."""
     for kind in STATUS_OF:
-        app.register_error_handler(kind, _known)
+        app.register_error_handler(kind, _expected)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(Exception, _unexpected)
 
 
-def _known(error: Exception) -> Response:
+def _expected(error: Exception) -> Response:
     status = next(status for kind, status in STATUS_OF.items() if isinstance(error, kind))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("%s", error)
@@ -74,6 +80,6 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
-def _unforeseen(error: Exception) -> Response:
+def _unexpected(error: Exception) -> Response:
     log.exception("a request failed", exc_info=error)
     return problem(500, "this server failed; its log says why")

@@ -34,12 +34,12 @@ def check_request() -> Response | None:
 
 
 def _check_query(operation: Operation) -> Response | None:
-    known = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
-    unknown = sorted(set(request.args) - known)
+    expected = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
+    unknown = sorted(set(request.args) - expected)
     if not unknown:
         return None
-    expected = f"expected only {', '.join(sorted(known))}" if known else "expected none"
-    return problem(422, f"found the unknown query parameter(s) {', '.join(unknown)}, {expected}")
+    allowed = f"only {', '.join(sorted(expected))}" if expected else "none"
+    return problem(422, f"found the unknown query parameter(s) {', '.join(unknown)}, expected {allowed}")
 
 
 def _check_body() -> Response | None:

@@ -1,11 +1,11 @@
-"""Rounds: open, list, progress."""
+"""Rounds: open, abandon, list, describe."""
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
 import services.rounds
-from al_server.context import catalog, json_response
+from al_server.context import current_catalog, json_response
 from al_server.schemas import ListOf, RoundAccepted, RoundAnswer, RoundId, RoundRequest
 from al_server.serializers import serialize_job, serialize_round, serialize_rounds
 from catalog import rounds
@@ -17,9 +17,9 @@ api = APIBlueprint("rounds", __name__, url_prefix="/api/v1/rounds", abp_tags=[Ta
 
 @api.post("", responses={202: RoundAccepted})
 def open_round(body: RoundRequest) -> Response:
-    """Choose the next proposals and publish them in Label Studio, by jobs."""
-    settings = catalog().settings
-    with catalog().write() as session:
+    """Open a round; jobs choose its patches and publish them in Label Studio."""
+    settings = current_catalog().settings
+    with current_catalog().write() as session:
         opened = services.rounds.open_round(
             session, settings, body.strategy or settings.round_strategy, body.size or settings.round_size, body.seed
         )
@@ -31,8 +31,8 @@ def open_round(body: RoundRequest) -> Response:
 
 @api.post("/<int:round_id>/abandon", responses={200: RoundAnswer})
 def abandon_round(path: RoundId) -> Response:
-    """End a round early: its unanswered patches may be proposed again, what was drawn stays."""
-    with catalog().write() as session:
+    """End a round early: patches that are not labelled yet may be proposed again, labels are kept."""
+    with current_catalog().write() as session:
         abandoned = serialize_round(session, services.rounds.abandon(session, path.round_id))
     return json_response(abandoned)
 
@@ -40,12 +40,12 @@ def abandon_round(path: RoundId) -> Response:
 @api.get("", responses={200: ListOf[RoundAnswer]})
 def list_rounds() -> Response:
     """List all rounds, newest first."""
-    with catalog().read() as session:
+    with current_catalog().read() as session:
         return json_response(serialize_rounds(session, session.scalars(select(Round).order_by(Round.id.desc())).all()))
 
 
 @api.get("/<int:round_id>", responses={200: RoundAnswer})
 def get_round(path: RoundId) -> Response:
-    """Describe one round and how far it is."""
-    with catalog().read() as session:
+    """Describe one round with its progress."""
+    with current_catalog().read() as session:
         return json_response(serialize_round(session, rounds.get(session, path.round_id)))

@@ -1,4 +1,4 @@
-"""Scenes: register, list, patches, and the champion's map."""
+"""Scenes: register, list, describe, remove, their patches and predictions."""
 
 import json
 from typing import Any, Final, NamedTuple
@@ -9,7 +9,7 @@ from flask_openapi3.types import ResponseDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from al_server.context import catalog, json_response, parts
+from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import JobAnswer, ListOf, Page, SceneAccepted, SceneAnswer, SceneId, media
 from al_server.serializers import serialize_job, serialize_scene
 from catalog import jobs, scorings
@@ -65,9 +65,9 @@ PREDICTION_FORMATS: Final = {
 
 @api.post("", responses={202: SceneAccepted})
 def register_scene(body: SceneRequest) -> Response:
-    """Register a scene; it is tiled by a job."""
-    known = catalog()
-    scene, job = register(known, body, below(known.settings.scene_root))
+    """Register a scene; a job tiles it."""
+    catalog = current_catalog()
+    scene, job = register(catalog, body, below(catalog.settings.scene_root))
     accepted = SceneAccepted(scene=serialize_scene(scene), job=serialize_job(job))
     response = json_response(accepted, 202)
     response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
@@ -77,32 +77,32 @@ def register_scene(body: SceneRequest) -> Response:
 @api.get("", responses={200: ListOf[SceneAnswer]})
 def list_scenes() -> Response:
     """List all scenes."""
-    with catalog().read() as session:
+    with current_catalog().read() as session:
         return json_response([serialize_scene(scene) for scene in registered_scenes(session)])
 
 
 @api.get("/<int:scene_id>", responses={200: SceneAnswer})
 def get_scene(path: SceneId) -> Response:
     """Describe one scene."""
-    with catalog().read() as session:
+    with current_catalog().read() as session:
         return json_response(serialize_scene(find_scene(session, path.scene_id)))
 
 
 @api.delete("/<int:scene_id>", responses={200: SceneAnswer})
 def delete_scene(path: SceneId) -> Response:
-    """Remove a scene on which nothing was labelled; its name and ground are free again, its files are not touched."""
-    with catalog().write() as session:
+    """Remove a scene without labels. Its name and area can be registered again; its files are not touched."""
+    with current_catalog().write() as session:
         removed = serialize_scene(remove_scene(session, path.scene_id))
     return json_response(removed)
 
 
 @api.get("/<int:scene_id>/patches", responses={200: media(GEOJSON, "A FeatureCollection", text=True)})
 def list_patches(path: SceneId, query: Page) -> Response:
-    """Give patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring.
+    """List patches as GeoJSON in WGS 84, with their state and the scores of the newest scoring.
 
     `survey` in the origin of scores is true if one deterministic pass made them, false if all passes did.
     """
-    with catalog().read() as session:
+    with current_catalog().read() as session:
         scene = find_scene(session, path.scene_id)
         grid = source_of(scene).grid
         statement = select(Patch).where(Patch.scene_id == scene.id, Patch.id > query.after).order_by(Patch.id)
@@ -111,8 +111,8 @@ def list_patches(path: SceneId, query: Page) -> Response:
         scores: dict[int, dict[str, Any]] = {}
         if scoring is not None and patches:
             origin = {"model_version": scoring.model_version, "passes": scoring.passes, "seed": scoring.seed}
-            of_page = (Score.patch_id >= patches[0].id) & (Score.patch_id <= patches[-1].id)
-            for score in session.scalars(select(Score).where(Score.scoring_id == scoring.id, of_page)):
+            on_page = (Score.patch_id >= patches[0].id) & (Score.patch_id <= patches[-1].id)
+            for score in session.scalars(select(Score).where(Score.scoring_id == scoring.id, on_page)):
                 of_patch = scores.setdefault(score.patch_id, {"origin": {**origin, "survey": score.screening}})
                 of_patch[score.measure] = score.value
     features = [
@@ -133,10 +133,10 @@ def list_patches(path: SceneId, query: Page) -> Response:
         for patch in patches
     ]
     more = len(patches) == query.limit
-    following = (
+    next_page = (
         url_for("scenes.list_patches", scene_id=scene.id, after=patches[-1].id, limit=query.limit) if more else None
     )
-    body = {"type": "FeatureCollection", "features": features, "next": following}
+    body = {"type": "FeatureCollection", "features": features, "next": next_page}
     return Response(json.dumps(body), content_type=GEOJSON)
 
 
@@ -164,19 +164,19 @@ def prediction(scene_id: int, suffix: str) -> Response:
         ConflictError: the scene is not ready, there is no champion, or the prediction failed.
         ServiceDownError: MLflow does not answer.
     """
-    with catalog().read() as session:
+    with current_catalog().read() as session:
         scene = find_scene(session, scene_id)
     if scene.state is not SceneState.READY:
         raise ConflictError(f"scene {scene_id} is {scene.state.value}; wait until it is ready")
-    champion = parts().registry.champion()
+    champion = current_parts().registry.champion()
     if champion is None:
         raise ConflictError("no model version has been promoted yet; label a round first")
-    options = delivery_options(catalog().settings)
-    store, keys = parts().store, prediction_keys(scene, champion.version, options)
+    options = delivery_options(current_catalog().settings)
+    store, keys = current_parts().store, prediction_keys(scene, champion.version, options)
     # The GeoTIFF is written last: once it is there, so are the outlines, but for a format that an earlier release did
     # not write; then the scene is predicted again.
     if not (store.exists(keys["tif"]) and store.exists(keys[suffix])):
-        with catalog().write() as session:
+        with current_catalog().write() as session:
             job = _enqueue_prediction(session, scene, champion.version, options)
         response = json_response(serialize_job(job), 202)
         response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)

@@ -1,4 +1,4 @@
-"""What requests must look like, and what answers do: the source of ``/openapi.json``."""
+"""Schemas of requests and responses; the OpenAPI document is made from them."""
 
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -53,46 +53,46 @@ class VersionNumber(Closed):
 
 
 class CompositePath(Closed):
-    """A picture of a patch."""
+    """The composite image of a patch."""
 
     patch_id: Integer
     name: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
 
 
 class Signature(Closed):
-    """What entitles to see a picture."""
+    """Signed token for a composite image."""
 
     signature: str = Field(max_length=500)
 
 
 class Page(Closed):
-    """A part of a long list: up to ``limit`` items after the one with the id ``after``."""
+    """A page of a list: up to ``limit`` items with ids greater than ``after``."""
 
     after: Integer = 0
     limit: int = Field(100, ge=1, le=1000)
 
 
 class EventPage(Page):
-    """A part of the ledger."""
+    """A page of the ledger, of one state or all."""
 
     state: EventState | None = None
 
 
 class JobPage(Closed):
-    """Which jobs to list, newest first."""
+    """The newest jobs, of one state or all."""
 
     state: JobState | None = None
     limit: int = Field(100, ge=1, le=1000)
 
 
 class ScoringPage(Closed):
-    """How many scorings to list, newest first."""
+    """The newest scorings."""
 
     limit: int = Field(20, ge=1, le=1000)
 
 
 class ModelPage(Closed):
-    """Which versions to list, newest first."""
+    """A page of the list of versions, newest first."""
 
     before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only versions with smaller numbers")
     limit: int = Field(100, ge=1, le=1000)
@@ -102,7 +102,7 @@ class ModelPage(Closed):
 
 
 class RoundRequest(Closed):
-    """A round to open; what is left out follows the settings."""
+    """A round to open; a missing field is taken from the settings."""
 
     strategy: Strategy | None = None
     size: int | None = Field(None, ge=1, le=10_000)
@@ -110,34 +110,34 @@ class RoundRequest(Closed):
 
 
 class PromotionRequest(Closed):
-    """Why the champion is moved; kept with who did it."""
+    """The reason for a promotion or roll-back; it is stored with the caller's role."""
 
     reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
 
 
-# Answers
+# Responses
 
 
 def media(media_type: str, description: str, *, text: bool = False) -> dict[str, Any]:
-    """Describe an answer that is no JSON of a schema of ours: a file, or text."""
+    """Describe a response that is a file or text, for the OpenAPI document."""
     schema = {"type": "string"} if text else {"type": "string", "format": "binary"}
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 class Alive(BaseModel):
-    """This server is alive."""
+    """The server runs."""
 
     alive: bool
 
 
 class Recorded(BaseModel):
-    """The label events that were new, by the ids they have in the ledger."""
+    """Ids in the ledger of the label events that were new."""
 
     recorded: list[int]
 
 
 class JobAnswer(BaseModel):
-    """A piece of work."""
+    """A job: work that a worker does in the background."""
 
     id: str
     kind: JobKind
@@ -161,9 +161,9 @@ class SceneAnswer(BaseModel):
     role: SceneRole
     state: SceneState
     sensor: str | None
-    acquired: str | None = Field(description="when the image was taken: a day, or a moment in UTC, as is known")
+    acquired: str | None = Field(description="when the image was taken: a day, or a time in UTC")
     bands: list[str]
-    channels: list[str] = Field(description="what a model can be fed: bands, elevation, indices, slope")
+    channels: list[str] = Field(description="possible inputs of a model: bands, elevation, indices, slope")
     crs: str
     width: int
     height: int
@@ -176,14 +176,14 @@ class SceneAnswer(BaseModel):
 
 
 class SceneAccepted(BaseModel):
-    """A scene that is being tiled."""
+    """A registered scene and the job that tiles it."""
 
     scene: SceneAnswer
     job: JobAnswer
 
 
 class RoundAnswer(BaseModel):
-    """A round and how far it is."""
+    """A round with its progress."""
 
     id: int
     strategy: Strategy
@@ -191,9 +191,9 @@ class RoundAnswer(BaseModel):
     size: int
     seed: int
     state: RoundState
-    model_version: int | None = Field(description="the version whose scores ranked the pool")
+    model_version: int | None = Field(description="version whose scores ranked the pool; null for a random round")
     ranking_agreement: float | None = Field(
-        description="how steady that ranking is, 0 to 1, as `agreement` of the scoring by this strategy's measure"
+        description="stability of that ranking, 0 to 1: `agreement` of the scoring for the measure of the ranking"
     )
     proposals: dict[str, int] = Field(description="number of proposals in each state")
     reasons: dict[str, int] = Field(description="number of proposals for each reason")
@@ -215,27 +215,27 @@ class ScoringAnswer(BaseModel):
         "most uncertain by either entropy; 1: all of the pool"
     )
     patches: int = Field(description="number of patches in the pool, as far as its scenes are tiled")
-    progress: float | None = Field(description="0 to 1, the share of the work that is done; null without any")
-    eta_s: float | None = Field(description="seconds until all are scored; null while unknown")
-    seconds: float | None = Field(description="from the start of the last work on it to its completion")
+    progress: float | None = Field(description="share of the work that is done, 0 to 1; null if there is none")
+    eta_s: float | None = Field(description="seconds until all patches are scored; null while unknown")
+    seconds: float | None = Field(description="seconds from the start of the last work on it to its completion")
     agreement: dict[str, float | None] = Field(
-        description="how steady the ranking by each measure is: the share of the top tenth of the patches that two "
-        "halves of the passes have in common; a fresh scoring with other masks agrees with this one rather more than so"
+        description="stability of the ranking by each measure: the share of the top tenth of the patches that both "
+        "halves of the passes rank there; a scoring with other masks agrees with this one at least as well"
     )
     started_at: datetime
     completed_at: datetime | None
-    removed_at: datetime | None = Field(description="since when its scores and maps are removed; null: they are kept")
+    removed_at: datetime | None = Field(description="when its scores and maps were removed; null: they are kept")
 
 
 class RoundAccepted(BaseModel):
-    """A round whose patches are being chosen."""
+    """An opened round and the job that chooses its patches."""
 
     round: RoundAnswer
     job: JobAnswer
 
 
 class EventAnswer(BaseModel):
-    """An entry of the ledger."""
+    """An entry of the ledger of label events."""
 
     id: int
     action: str
@@ -251,7 +251,7 @@ class EventAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """A model version with the proof of its gain; undefined figures are null."""
+    """A model version with its IoU and its gain over the parent; undefined figures are null."""
 
     version: int
     aliases: list[str]
@@ -261,15 +261,15 @@ class ModelAnswer(BaseModel):
     labels_sha256: str
     simulated_labels: int
     iou: dict[str, dict[str, float | None]] = Field(description="by role of the region, then by class or 'mean'")
-    gain: dict[str, dict[str, float | None]] = Field(description="difference to the parent, likewise")
+    gain: dict[str, dict[str, float | None]] = Field(description="difference to the parent's IoU, in the same form")
     verdict: str
     verdict_reason: str
-    sha256: dict[str, str] = Field(description="file name to checksum")
+    sha256: dict[str, str] = Field(description="checksum by file name")
     faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
 
 
 class PromotionAnswer(BaseModel):
-    """The champion moved."""
+    """A promotion or roll-back that was carried out."""
 
     version: int
     previous_version: int | None
@@ -279,7 +279,7 @@ class PromotionAnswer(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether each part answers; ``ok`` or what is wrong with it."""
+    """State of each part: ``ok``, or what is wrong."""
 
     ready: bool
     parts: dict[str, str]

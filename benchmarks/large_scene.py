@@ -96,7 +96,7 @@ def outlines(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     truth = read_map(json.loads((folder / PLAN).read_text())["truth"], source.grid.window)
     table = tabulate(truth, source.grid, GLACIER_SCHEME.names, terrain=relief_of(source))
     return {
-        "outlines": len(table.ground),
+        "outlines": len(table.map_polygons),
         "geopackage_bytes": len(write_outlines_gpkg(table, GLACIER_SCHEME.outline_layer)),
     }
 

@@ -35,7 +35,8 @@ def label_event(number: int) -> bytes:
     mask = np.zeros((PATCH_PX, PATCH_PX), dtype=bool)
     mask[np.add.outer(range(PATCH_PX), range(PATCH_PX)) < PATCH_PX] = True
     result = [encode_brush(mask, "clean ice", "region")]
-    annotation = {"id": number, "updated_at": now().isoformat(), "was_cancelled": False, "result": result}
+    annotation = {"id": number, "was_cancelled": False, "result": result}
+    annotation |= dict.fromkeys(("created_at", "updated_at"), now().isoformat())
     task = {"id": number, "project": 1, "data": {}}
     sent = {"annotation": annotation | {"prediction": {"result": result}}, "task": task, "project": {"id": 1}}
     return json.dumps({"action": "ANNOTATION_CREATED", **sent}).encode()

@@ -1,4 +1,4 @@
-"""The files of model versions on this machine, fetched from MLflow once and checked against their checksums."""
+"""A local cache of the files of model versions, which are downloaded from MLflow once and checked by SHA-256."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ FILES = (CARD, WEIGHTS, ONNX)
 
 
 class CorruptBundleError(CatalogError):
-    """A file of a version is not what was registered."""
+    """The SHA-256 of a downloaded file differs from the one registered with its version."""
 
 
 CHECKSUM_TAG = "sha256."  # followed by the name of the file
@@ -27,7 +27,7 @@ def checksum_tag(name: str) -> str:
 
 
 class BundleCache:
-    """Versions never change, so a cached file is good for ever."""
+    """Downloads and caches bundle files. Versions are immutable, so a cached file never becomes stale."""
 
     def __init__(self, registry: ModelRegistry, folder: Path) -> None:
         self.registry = registry
@@ -43,20 +43,24 @@ class BundleCache:
         """
         path = self._path(version, name)
         if not path.exists():
-            self._keep(version, name, self.registry.artifact(version, name))
+            self._check_and_store(version, name, self.registry.artifact(version, name))
         return path
 
     def adopt(self, version: ModelVersion, folder: Path) -> None:
-        """Take over the files of a version that was registered from here: nobody on this machine has to fetch them.
+        """Copy the files of a version into the cache, so that the machine that registered it need not download them.
 
         Raises:
             CorruptBundleError: a file is not the one that was registered.
         """
         for name in FILES:
-            self._keep(version, name, (folder / name).read_bytes())
+            self._check_and_store(version, name, (folder / name).read_bytes())
 
     def directory(self, version: ModelVersion, names: Sequence[str] = FILES) -> Path:
-        """Return a folder that holds files of a version; all of them unless some are named.
+        """Return the cache folder of a version after downloading its missing files.
+
+        Args:
+            version: the version.
+            names: the files that are needed; all by default.
 
         Raises:
             NotFoundError: MLflow lacks a file.
@@ -67,10 +71,10 @@ class BundleCache:
         return files[0].parent
 
     def _path(self, version: ModelVersion, name: str) -> Path:
-        # The run id keeps apart the versions of two registries that were used with one folder.
+        # Two registries may use one folder: the run id tells their versions apart.
         return self.folder / f"{version.version}-{version.run_id}" / name
 
-    def _keep(self, version: ModelVersion, name: str, data: bytes) -> None:
+    def _check_and_store(self, version: ModelVersion, name: str, data: bytes) -> None:
         expected = version.tags.get(checksum_tag(name))
         found = hashlib.sha256(data).hexdigest()
         if found != expected:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """What the system knows, and the way to change it."""
+    """Gives sessions of the database, and pushes the jobs that they enqueue to Redis."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -29,19 +29,19 @@ class Catalog:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session for reading."""
+        """Yield a session for reading."""
         with self.database.read() as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session for changes: store, commit, and only then tell Redis of the jobs enqueued."""
+        """Yield a session that commits at the end of the block; then push the jobs that it enqueued to Redis."""
         with self.database.write() as session:
             yield session
         self.dispatch(enqueued(session))
 
     def dispatch(self, new_jobs: Sequence[Job]) -> None:
-        """Hand jobs that are due to Redis. If it is down they wait in their rows for the sweep."""
+        """Push the jobs that are due to Redis. If Redis is down, the next sweep pushes them."""
         for job in new_jobs:
             if job.run_after > now():
                 continue
@@ -52,7 +52,7 @@ class Catalog:
                 return
 
     def sweep(self) -> None:
-        """Hand over the work that rows say is undone and that nobody does.
+        """Record jobs whose worker died as failed or queued again, and push due jobs that Redis does not hold.
 
         Raises:
             ServiceDownError: Redis does not answer.
@@ -60,7 +60,7 @@ class Catalog:
         with self.database.read() as session:
             abandoned = jobs.stale(session, self.settings.job_stale_after_s)
         for job in abandoned:
-            with suppress(JobLostError), self.database.write() as session:  # it may have ended after all, just now
+            with suppress(JobLostError), self.database.write() as session:  # the job may have ended meanwhile
                 note_failure(session, job, "its worker died", self.settings.job_attempts)
         with self.database.read() as session:
             waiting = jobs.due(session)

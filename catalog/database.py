@@ -14,11 +14,11 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-LOCK_TIMEOUT_S = 60.0  # so long a writer waits for another on SQLite
+LOCK_TIMEOUT_S = 60.0  # how long a writer waits for the write lock of SQLite
 
 
 class Database:
-    """An engine with the two kinds of session that the system uses.
+    """A database engine with sessions for reading and for writing.
 
     On SQLite a transaction that begins by reading and then writes can fail at once when another process wrote in
     between, without waiting. So writers take the write lock at the start (``BEGIN IMMEDIATE``) and wait for it.
@@ -39,13 +39,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session for reading; what it changes is thrown away."""
+        """Yield a session for reading; changes are rolled back."""
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session whose changes are committed together at the end, or not at all if an exception leaves."""
+        """Yield a session that commits at the end of the block, or rolls back if the block raises."""
         engine = self.engine.execution_options(writes=True)
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
@@ -69,7 +69,7 @@ class Database:
 
 
 def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, below
+    connection.isolation_level = None  # _begin_sqlite sends BEGIN
     cursor = connection.cursor()
     _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
@@ -78,9 +78,9 @@ def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry)
 
 
 def _write_ahead(cursor: DBAPICursor) -> None:
-    """Let readers go on while one writes.
+    """Switch SQLite to write-ahead logging, so that readers do not wait for a writer.
 
-    While another process makes the same change to a new database, SQLite fails at once instead of waiting.
+    Retried, because SQLite fails at once, instead of waiting, while another process switches the same database.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:

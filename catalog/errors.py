@@ -1,22 +1,22 @@
-"""What can go wrong with what the system knows. ``al_server.problems`` says which HTTP status each means."""
+"""Errors of the catalog and the services. ``al_server.problems`` maps each of them to an HTTP status."""
 
 import re
 
 
 class CatalogError(Exception):
-    """Base of the errors below."""
+    """Base class of the errors below."""
 
 
 class NotFoundError(CatalogError):
-    """Nothing is stored under that name or number."""
+    """There is no row, version or file with that name or number."""
 
 
 class ConflictError(CatalogError):
-    """The request is understood, but the present state does not allow it; the message says what to do."""
+    """The current state does not allow the request; the message says what to do."""
 
 
 class ServiceDownError(CatalogError):
-    """A service around us does not answer. Nothing is lost: the work is tried again."""
+    """Redis, MLflow or Label Studio does not answer. Jobs that raise it are retried until the service is back."""
 
     def __init__(self, service: str, address: str, detail: str) -> None:
         shown = re.sub(r"//[^/@]*@", "//", address)  # an address may carry a password
@@ -25,16 +25,16 @@ class ServiceDownError(CatalogError):
 
 
 class RegistryError(CatalogError):
-    """MLflow answered that a request of ours is wrong; waiting will not help."""
+    """MLflow refused a request as invalid; a retry would be refused, too."""
 
 
 class JobCancelledError(CatalogError):
-    """Someone asked for this job to be cancelled; it must not go on."""
+    """A person cancelled this job; it must stop."""
 
 
 class JobInterruptedError(CatalogError):
-    """The worker of this job is being stopped; the job goes on later, from the start or from a checkpoint."""
+    """The worker of this job is shutting down; the job runs again later, from the start or from a checkpoint."""
 
 
 class JobLostError(CatalogError):
-    """This job was given to another worker because its heartbeat had stopped; it must not go on."""
+    """This job was given to another worker because its heartbeat had stopped; this attempt must stop."""

@@ -1,4 +1,4 @@
-"""What the end of a job means for the round, label event or scene that it is about, and how a retry undoes that."""
+"""Failure, cancellation and retry of jobs, with their effect on the round, label event or scene of the job."""
 
 from sqlalchemy.orm import Session
 
@@ -8,7 +8,7 @@ from catalog.records import Job, JobKind, JobState, Scene, SceneState
 
 
 def note_failure(session: Session, job: Job, error: str, max_failures: int) -> None:
-    """Queue a failed job once more or, after ``max_failures``, give it up and say so where its outcome is awaited.
+    """Queue a failed job again; at ``max_failures`` fail it for good and store the error in its round, event or scene.
 
     Raises:
         JobLostError: the job was given to another worker.
@@ -22,7 +22,7 @@ def cancel(session: Session, job_id: str) -> Job:
 
     Raises:
         NotFoundError: there is no such job.
-        ConflictError: it has ended already.
+        ConflictError: it has already ended.
     """
     job = jobs.request_cancel(session, job_id)
     if job.state is JobState.CANCELLED:
@@ -31,7 +31,7 @@ def cancel(session: Session, job_id: str) -> Job:
 
 
 def note_cancelled(session: Session, job: Job) -> None:
-    """Note that a running job stopped because someone asked for it.
+    """Mark a running job as cancelled after it has stopped.
 
     Raises:
         JobLostError: the job was given to another worker.
@@ -41,7 +41,7 @@ def note_cancelled(session: Session, job: Job) -> None:
 
 
 def _note_end(session: Session, job: Job, error: str) -> None:
-    """Store the reason where the outcome of the job is awaited."""
+    """Store the error in the round, label event or scene that the job is about."""
     if "round_id" in job.subject:
         rounds.mark_failed(session, job.subject["round_id"], error)
     if "event_id" in job.subject:
@@ -51,7 +51,7 @@ def _note_end(session: Session, job: Job, error: str) -> None:
 
 
 def retry(session: Session, job_id: str) -> Job:
-    """Do a failed or cancelled job again; what it is about returns to the state in which the job expects it.
+    """Queue a failed or cancelled job again, and return its round or label event to the state before the job.
 
     Raises:
         NotFoundError: there is no such job.
@@ -64,7 +64,7 @@ def retry(session: Session, job_id: str) -> Job:
     if "round_id" in job.subject:
         rounds.reopen(session, job.subject["round_id"])
     if job.kind is JobKind.SCORE_SHARD:
-        jobs.enqueue(session, JobKind.SCORE_POOL)  # whatever kept one shard from being read may have kept others
+        jobs.enqueue(session, JobKind.SCORE_POOL)  # the same cause may have failed other shards
     if job.kind is JobKind.TILE_SCENE:
         scene = session.get_one(Scene, job.subject["scene_id"])
         if scene.state is SceneState.REJECTED:

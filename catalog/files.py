@@ -8,25 +8,25 @@ from pathlib import Path
 
 
 def write_new(path: Path, text: str) -> None:
-    """Make a file with mode 0600, and its folder where there is none.
+    """Create a file with mode 0600, and its folder if it is missing.
 
     Raises:
-        FileExistsError: there is such a file already; it is left as it is.
+        FileExistsError: the file exists; it is not changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _draft(path, text) as draft:
-        os.link(draft, path)  # unlike a renaming, a link never replaces what is there
+        os.link(draft, path)  # unlike a rename, a link never replaces an existing file
 
 
 def replace(path: Path, text: str) -> None:
-    """Put a file with mode 0600 in the place of an existing one; readers see the old text or the new."""
+    """Replace a file atomically by one with mode 0600; readers see either the old or the new text."""
     with _draft(path, text) as draft:
         draft.replace(path)
 
 
 @contextmanager
 def _draft(path: Path, text: str) -> Iterator[Path]:
-    """Write a file beside `path` that is removed at the end of the block, unless it was moved."""
+    """Write a temporary file next to `path`; remove it at the end of the block unless it was moved."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
     draft = Path(name)
     try:

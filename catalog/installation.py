@@ -1,26 +1,26 @@
-"""The one row of what was decided once for this installation."""
+"""The single row of the table ``installation``: the class scheme and the Label Studio project, each decided once."""
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog.records import Installation
 
-_ONLY = 1
+_ROW_ID = 1
 
 
 def find_installation(session: Session) -> Installation | None:
-    """Return the row of the installation; None before anything was decided."""
-    return session.get(Installation, _ONLY)
+    """Return the row of the installation; None if it has not been added yet."""
+    return session.get(Installation, _ROW_ID)
 
 
 def get_installation(session: Session) -> Installation:
-    """Return the row of the installation, and make it if there is none yet; for a writing session."""
-    found = find_installation(session)
-    if found is not None:
-        return found
+    """Return the row of the installation; add it if it is missing. Needs a writing session."""
+    existing = find_installation(session)
+    if existing is not None:
+        return existing
     try:
         with session.begin_nested():
-            session.add(made := Installation(id=_ONLY))
-    except IntegrityError:  # another process made it between the look and the insert
-        return session.get_one(Installation, _ONLY)
-    return made
+            session.add(added := Installation(id=_ROW_ID))
+    except IntegrityError:  # another process inserted it after our query
+        return session.get_one(Installation, _ROW_ID)
+    return added

@@ -1,4 +1,7 @@
-"""Redis: carries the ids of jobs to the workers, and signs of life. Flushing it loses no work."""
+"""The job queues in Redis, which carry job ids to the workers, and the heartbeat of the clock.
+
+The rows of the database are the source of truth: flushing Redis loses no job.
+"""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,17 +19,17 @@ LABELS = "labels"
 IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
-_CLOCK = "glacier-al:clock"  # a key that the clock renews and that expires without it
-ENTRY = "workers.jobs.run"  # by name: who enqueues need not load what runs
+_CLOCK = "glacier-al:clock"  # renewed by the clock; expires when the clock stops
+ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
 _COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE})
 
 
 def queue_of(kind: JobKind) -> str:
-    """Return the queue of a kind of work.
+    """Return the queue of a kind of job.
 
-    What needs the neural network runs apart from what waits for other services, and label ingestion apart from both:
-    an annotator's label must not wait until a scene is tiled.
+    Jobs that use the neural network have their own queue, and so has label ingestion: a label must not wait until a
+    scene is tiled. All other jobs, which mostly wait for files and services, share the queue "io".
     """
     if kind in _COMPUTE_KINDS:
         return COMPUTE
@@ -37,13 +40,13 @@ class JobQueue:
     """The RQ queues behind one address."""
 
     def __init__(self, url: str, job_timeout_s: int, compute_timeout_s: int) -> None:
-        # Short time-outs: a web request must not hang on Redis, since the sweep will hand its job over anyway.
+        # Short time-outs: a web request must not wait for Redis, since the next sweep pushes its job anyway.
         self.connection = Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=2.0)
         self._timeouts = {LABELS: job_timeout_s, IO: job_timeout_s, COMPUTE: compute_timeout_s}
 
     @cached_property
     def _queues(self) -> "dict[str, Queue]":
-        from rq import Queue  # at the first push: many processes open a catalog and never enqueue
+        from rq import Queue  # imported at the first push: many processes never enqueue
         from rq.serializers import JSONSerializer
 
         return {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in QUEUES}
@@ -68,7 +71,7 @@ class JobQueue:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 
     def push_missing(self, jobs: list[Job]) -> int:
-        """Push those of the jobs that Redis does not hold; return how many.
+        """Push the jobs that Redis does not hold; return their number.
 
         Raises:
             ServiceDownError: Redis does not answer.
@@ -96,7 +99,7 @@ class JobQueue:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 
     def note_clock(self, lasts_s: float) -> None:
-        """Note that the clock has just ticked, which counts as a sign of life for some seconds.
+        """Store a heartbeat of the clock, which expires after some seconds.
 
         Raises:
             ServiceDownError: Redis does not answer.
@@ -107,7 +110,7 @@ class JobQueue:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 
     def clock_ticks(self) -> bool:
-        """Return whether the clock has ticked lately.
+        """Return whether the heartbeat of the clock has not expired.
 
         Raises:
             ServiceDownError: Redis does not answer.
@@ -125,5 +128,5 @@ class JobQueue:
 
 
 def rq_id(job_id: str, attempts: int) -> str:
-    """Name a job for RQ, which knows an id only once: by how often it had been started when it was pushed."""
+    """Return RQ's id of a job: our id and the number of starts, because RQ needs a new id for each attempt."""
     return f"{job_id}-{attempts}"

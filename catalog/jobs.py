@@ -1,8 +1,9 @@
-"""The life of a job row: enqueued, claimed, kept alive by heartbeats, finished, failed, cancelled or handed over.
+"""State transitions of job rows: enqueue, claim, heartbeat, finish, fail, cancel, hand back and retry.
 
-Rows are the truth and Redis only carries them to the workers. A job is enqueued in the transaction that calls for it;
-``catalog.context.Catalog`` hands it to Redis after the commit, and ``sweep`` does so again for whatever Redis has lost.
-A job may therefore start twice: ``claim`` lets one start win, and ``attempt`` fences off a start that was given up.
+The rows are the source of truth; Redis only carries job ids to the workers (transactional outbox). A job is enqueued in
+the transaction that requires it. ``catalog.context.Catalog`` pushes it to Redis after the commit, and ``sweep`` pushes
+jobs again that Redis has lost. A job may therefore start twice: only one ``claim`` succeeds, and ``attempt`` is the
+fencing token that rejects updates of an attempt that was given up.
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,8 @@ from catalog.errors import ConflictError, JobLostError, NotFoundError
 from catalog.records import Job, JobKind, JobState, now
 
 OPEN = (JobState.QUEUED, JobState.RUNNING)
-OUTAGE_BACKOFF_S = 15.0  # a service that is down is asked again after so long
-FAILURE_BACKOFF_S = 5.0  # times the number of failures so far
+OUTAGE_BACKOFF_S = 15.0  # delay before a job is retried whose service is down
+FAILURE_BACKOFF_S = 5.0  # delay before a retry, times the number of failures so far
 CANCELLED = "cancelled by a person"
 
 
@@ -27,20 +28,20 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
 
     Args:
         session: a writing session; the job exists once it commits.
-        kind: the kind of work.
-        key: tells apart jobs of the same kind that may be open together, e.g. the id of a scene.
-        subject: what the work is about: ids only, never arrays.
+        kind: the kind of job.
+        key: distinguishes jobs of the same kind that may be open together, e.g. the id of a scene.
+        subject: keyword arguments of the job's function: ids and options, never arrays.
     """
-    known_by = full_key(kind, key)
-    existing = _open_with_key(session, known_by)
+    unique_key = full_key(kind, key)
+    existing = _open_with_key(session, unique_key)
     if existing is not None:
         return existing
-    job = Job(kind=kind, key=known_by, subject=subject)
+    job = Job(kind=kind, key=unique_key, subject=subject)
     try:
         with session.begin_nested():
             session.add(job)
-    except IntegrityError:  # another process added the same job between the look and the insert
-        added = _open_with_key(session, known_by)
+    except IntegrityError:  # another process inserted the same job after our query
+        added = _open_with_key(session, unique_key)
         if added is None:
             raise
         return added
@@ -49,17 +50,17 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
 
 
 def enqueue_all(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[str, Any]]) -> None:
-    """Have an open job for each of many keys: the one that is open, the failed one again, or a new one.
+    """Ensure an open job for each key: keep the open job, reopen the failed one, or add a new one.
 
     Args:
         session: a writing session.
-        kind: the kind of work.
-        subjects: by key, what the work is about.
+        kind: the kind of job.
+        subjects: subject of the job by key.
     """
     of_kind = select(Job).where(Job.kind == kind, Job.state.in_((*OPEN, JobState.FAILED))).order_by(Job.created_at)
-    known = {job.key: job for job in session.scalars(of_kind)}
+    existing = {job.key: job for job in session.scalars(of_kind)}
     for key, subject in subjects.items():
-        job = known.get(full_key(kind, key))
+        job = existing.get(full_key(kind, key))
         if job is None:
             job = Job(kind=kind, key=full_key(kind, key), subject=dict(subject))
             session.add(job)
@@ -69,23 +70,23 @@ def enqueue_all(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[
     session.flush()
 
 
-def _open_with_key(session: Session, known_by: str) -> Job | None:
-    return session.scalar(select(Job).where(Job.key == known_by, Job.state.in_(OPEN)))
+def _open_with_key(session: Session, unique_key: str) -> Job | None:
+    return session.scalar(select(Job).where(Job.key == unique_key, Job.state.in_(OPEN)))
 
 
 def last_of(session: Session, kind: JobKind, key: str = "") -> Job | None:
-    """Return the job with this kind and key that was enqueued last, open or not."""
+    """Return the newest job with this kind and key, open or not; None if there is none."""
     statement = select(Job).where(Job.key == full_key(kind, key)).order_by(Job.created_at.desc()).limit(1)
     return session.scalar(statement)
 
 
 def full_key(kind: JobKind, key: str) -> str:
-    """Return what a job of this kind about this subject is known by."""
+    """Return the unique key of a job: its kind, followed by the key within the kind, if there is one."""
     return f"{kind}:{key}" if key else str(kind)
 
 
 def is_open(session: Session, kind: JobKind) -> bool:
-    """Tell whether any job of this kind is queued or running."""
+    """Return whether any job of this kind is queued or running."""
     return session.scalar(select(Job.id).where(Job.kind == kind, Job.state.in_(OPEN)).limit(1)) is not None
 
 
@@ -102,9 +103,9 @@ def get(session: Session, job_id: str) -> Job:
 
 
 def claim(session: Session, job_id: str) -> Job | None:
-    """Take a queued job for this process; return None if the job is not queued."""
+    """Mark a queued job as running in this process; return None if the job is not queued."""
     moment = now()
-    taken = session.execute(
+    claimed_id = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.state == JobState.QUEUED)
         .values(
@@ -120,10 +121,10 @@ def claim(session: Session, job_id: str) -> Job | None:
         )
         .returning(Job.id)
     ).scalar()
-    return session.get(Job, taken, populate_existing=True) if taken else None
+    return session.get(Job, claimed_id, populate_existing=True) if claimed_id else None
 
 
-def _update_mine(session: Session, job_id: str, attempt: int, **values: Any) -> None:
+def _update_attempt(session: Session, job_id: str, attempt: int, **values: Any) -> None:
     changed = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.attempt == attempt, Job.state == JobState.RUNNING)
@@ -135,7 +136,7 @@ def _update_mine(session: Session, job_id: str, attempt: int, **values: Any) -> 
 
 
 def heartbeat(session: Session, job_id: str, attempt: int) -> bool:
-    """Note that the job is alive.
+    """Store the time of a heartbeat.
 
     Returns:
         Whether someone asked for the job to be cancelled.
@@ -143,65 +144,65 @@ def heartbeat(session: Session, job_id: str, attempt: int) -> bool:
     Raises:
         JobLostError: the job has been given to another worker.
     """
-    _update_mine(session, job_id, attempt, heartbeat_at=now())
+    _update_attempt(session, job_id, attempt, heartbeat_at=now())
     return bool(session.scalar(select(Job.cancel_requested).where(Job.id == job_id)))
 
 
 def report_progress(session: Session, job_id: str, attempt: int, done: int, total: int, message: str) -> bool:
-    """Store how far the job is: ``done`` of ``total`` steps (any unit).
+    """Store the progress of a job: ``done`` of ``total`` steps (any unit), and a message for people.
 
     Returns and raises as `heartbeat`.
     """
-    _update_mine(session, job_id, attempt, done=done, total=total, message=message, heartbeat_at=now())
+    _update_attempt(session, job_id, attempt, done=done, total=total, message=message, heartbeat_at=now())
     return bool(session.scalar(select(Job.cancel_requested).where(Job.id == job_id)))
 
 
 def finish(session: Session, job_id: str, attempt: int) -> None:
     """Mark the job as done."""
-    _update_mine(session, job_id, attempt, state=JobState.FINISHED, finished_at=now(), error=None)
+    _update_attempt(session, job_id, attempt, state=JobState.FINISHED, finished_at=now(), error=None)
 
 
 def fail(session: Session, job_id: str, attempt: int, error: str) -> None:
     """Mark the job as failed for good; ``retry`` reopens it."""
-    _update_mine(
+    _update_attempt(
         session, job_id, attempt, state=JobState.FAILED, finished_at=now(), error=error, failures=Job.failures + 1
     )
 
 
 def try_again(session: Session, job_id: str, attempt: int, error: str, max_failures: int) -> bool:
-    """Queue a job that failed once more, later each time; fail it for good after ``max_failures``.
+    """Queue a failed job again, with a delay that grows with its failures; fail it for good at ``max_failures``.
 
     Returns:
-        Whether it will be tried again.
+        Whether it will be retried.
     """
     failures = get(session, job_id).failures + 1
     if failures >= max_failures:
         fail(session, job_id, attempt, error)
         return False
     delay = timedelta(seconds=FAILURE_BACKOFF_S * failures)
-    _update_mine(
+    _update_attempt(
         session, job_id, attempt, state=JobState.QUEUED, run_after=now() + delay, error=error, failures=failures
     )
     return True
 
 
 def hand_back(session: Session, job_id: str, attempt: int) -> None:
-    """Queue a job again whose worker is being stopped in an orderly way: no failure is counted."""
-    _update_mine(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message="its worker was stopped")
+    """Queue a job again whose worker is shutting down; this is not counted as a failure."""
+    _update_attempt(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message="its worker was stopped")
     session.info.setdefault("enqueued", []).append(session.get_one(Job, job_id, populate_existing=True))
 
 
 def note_cancelled(session: Session, job_id: str, attempt: int) -> None:
-    """Note that a running job has stopped because someone asked for it."""
-    _update_mine(session, job_id, attempt, state=JobState.CANCELLED, finished_at=now(), error=CANCELLED)
+    """Mark a running job as cancelled after it has stopped."""
+    _update_attempt(session, job_id, attempt, state=JobState.CANCELLED, finished_at=now(), error=CANCELLED)
 
 
 def request_cancel(session: Session, job_id: str) -> Job:
-    """Cancel a queued job at once, or ask a running one to stop; it does so when it next notes its progress.
+    """Cancel a queued job at once, or ask a running one to stop; it stops at its next progress report.
 
     Raises:
         NotFoundError: there is no such job.
-        ConflictError: it has ended already.
+        ConflictError: it has already ended.
     """
     get(session, job_id)
     job = session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
@@ -215,9 +216,9 @@ def request_cancel(session: Session, job_id: str) -> Job:
 
 
 def wait_for_service(session: Session, job_id: str, attempt: int, error: str) -> None:
-    """Queue a job again that an outage of another service stopped: no failure is counted."""
+    """Queue a job again that failed because a service was down; this is not counted as a failure."""
     delay = timedelta(seconds=OUTAGE_BACKOFF_S)
-    _update_mine(session, job_id, attempt, state=JobState.QUEUED, run_after=now() + delay, error=error)
+    _update_attempt(session, job_id, attempt, state=JobState.QUEUED, run_after=now() + delay, error=error)
 
 
 def retry(session: Session, job_id: str) -> Job:
@@ -243,19 +244,19 @@ def _reopen(session: Session, job: Job) -> None:
 
 
 def stale(session: Session, stale_after_s: float) -> list[Job]:
-    """Return the running jobs whose worker has stopped giving heartbeats (killed, power cut)."""
+    """Return the running jobs without a heartbeat for this many seconds: their worker is dead."""
     limit = now() - timedelta(seconds=stale_after_s)
     return list(session.scalars(select(Job).where(Job.state == JobState.RUNNING, Job.heartbeat_at < limit)))
 
 
 def due(session: Session) -> list[Job]:
-    """Return the queued jobs whose time has come, oldest first."""
+    """Return the queued jobs that may run now, oldest first."""
     statement = select(Job).where(Job.state == JobState.QUEUED, Job.run_after <= now()).order_by(Job.created_at)
     return list(session.scalars(statement))
 
 
 def eta_s(job: Job) -> float | None:
-    """Estimate the seconds a running job still needs from its progress so far; None while unknown."""
+    """Return the estimated remaining seconds of a running job, from its progress so far; None if unknown."""
     if job.state is not JobState.RUNNING or job.started_at is None or not 0 < job.done <= job.total:
         return None
     elapsed = (now() - job.started_at).total_seconds()

@@ -1,12 +1,14 @@
-"""From label events to labels: the ledger of what Label Studio said, and the masks that follow from it.
+"""The ledger of label events and the labels that follow from them.
 
-Events may come twice, late, out of order, or never (reconciliation then finds them). The ledger's unique key makes a
-repeat nothing; the order of versions is decided by the annotation's own ``updated_at``, not by arrival; a deletion
-that comes first is remembered by its row.
+Events may arrive twice, late, out of order, or never (reconciliation then records them):
 
-Ids alone identify nothing: Label Studio gives those of deleted tasks and annotations away again. A task is identified
-by its id and the proposal that it carries, an annotation by its id and the time of its creation. A deletion tells only
-ids: it is about what had them when it was received.
+- A unique key per event makes repeats harmless.
+- The annotation's own ``updated_at`` orders its versions, not the time of arrival.
+- A deletion that arrives before its annotation stays in the ledger and takes effect when the annotation arrives.
+
+Label Studio reuses the ids of deleted tasks and annotations. A task is therefore identified by its id and its proposal,
+an annotation by its id and its time of creation. A deletion event holds ids only: it refers to the task or annotation
+that had the id when the event was received.
 """
 
 from datetime import datetime
@@ -31,39 +33,42 @@ from catalog.records import (
 )
 
 SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
-"""Actions of events that tell a version of an annotation."""
+"""Actions of events that hold a version of an annotation."""
 SKIPPED = "skipped"
-"""Detail of an applied event that says that the annotator skipped the task."""
+"""Detail of an applied event whose annotator skipped the task."""
 
 
 def proposal_of_task(session: Session, project_id: int | None, task_id: int | None) -> Proposal | None:
-    """Return the proposal that a task carries, as far as we know at this moment.
+    """Return the proposal of a task according to our rows; None if the task is not ours.
 
-    It is the proposal that was published as this task, the newest unless withdrawn; else the one that the newest event
-    of the task names: a person may have copied a task.
+    The proposal published as this task comes first, the newest that is not withdrawn; then the proposal named by the
+    newest event of the task, since a person may have copied a task.
     """
-    mine = select(Proposal).where(Proposal.project_id == project_id, Proposal.task_id == task_id)
-    newest = mine.order_by(Proposal.id.desc()).limit(1)
+    of_task = select(Proposal).where(Proposal.project_id == project_id, Proposal.task_id == task_id)
+    newest = of_task.order_by(Proposal.id.desc()).limit(1)
     live = session.scalar(newest.where(Proposal.state != ProposalState.WITHDRAWN))
     if live is not None:
         return live
-    told = select(LabelEvent.proposal_id).where(
+    proposal_ids = select(LabelEvent.proposal_id).where(
         LabelEvent.project_id == project_id, LabelEvent.task_id == task_id, LabelEvent.proposal_id.is_not(None)
     )
-    proposal_id = session.scalar(told.order_by(LabelEvent.id.desc()).limit(1))
+    proposal_id = session.scalar(proposal_ids.order_by(LabelEvent.id.desc()).limit(1))
     return session.get(Proposal, proposal_id) if proposal_id is not None else session.scalar(newest)
 
 
 def newest_version(
     session: Session, project_id: int | None, annotation_id: int | None, created_at: datetime | None = None
 ) -> LabelEvent | None:
-    """Return the event that last told of an annotation with this id; of a certain one if its creation is given."""
-    told = select(LabelEvent).where(
+    """Return the newest event with a version of an annotation.
+
+    An id may have belonged to several annotations; ``created_at`` selects one of them, None any.
+    """
+    versions = select(LabelEvent).where(
         LabelEvent.project_id == project_id, LabelEvent.annotation_id == annotation_id, LabelEvent.action.in_(SAVED)
     )
     if created_at is not None:
-        told = told.where(LabelEvent.annotation_created_at == created_at)
-    return session.scalar(told.order_by(LabelEvent.id.desc()).limit(1))
+        versions = versions.where(LabelEvent.annotation_created_at == created_at)
+    return session.scalar(versions.order_by(LabelEvent.id.desc()).limit(1))
 
 
 def get_event(session: Session, event_id: int) -> LabelEvent:
@@ -79,7 +84,7 @@ def get_event(session: Session, event_id: int) -> LabelEvent:
 
 
 def replay(session: Session, event_id: int) -> LabelEvent:
-    """Ingest a failed event again, for instance after a fault of ours was mended.
+    """Ingest a failed event again, for instance after a fault in the server was fixed.
 
     Raises:
         NotFoundError: there is no such event.
@@ -94,38 +99,38 @@ def replay(session: Session, event_id: int) -> LabelEvent:
 
 
 def mark_failed(session: Session, event_id: int, error: str) -> None:
-    """Note that an event could not be applied, so that it can be replayed; one that was dealt with stays as it is."""
+    """Mark a received event as failed, so that it can be replayed; an event in another state is not changed."""
     event = get_event(session, event_id)
     if event.state is EventState.RECEIVED:
         settle(event, EventState.FAILED, error)
 
 
 def reopen(event: LabelEvent) -> None:
-    """Bring a failed event back to where ingestion expects it."""
+    """Return a failed event to the state "received"."""
     if event.state is EventState.FAILED:
         event.state, event.detail, event.applied_at = EventState.RECEIVED, None, None
 
 
 def settle(event: LabelEvent, state: EventState, detail: str | None = None) -> None:
-    """Note what became of an event."""
+    """Store the final state of an event, and the time."""
     event.state, event.detail, event.applied_at = state, detail, now()
 
 
 def find_proposal(session: Session, uid: str | None) -> Proposal | None:
-    """Return the proposal that a task carries; None for tasks that are not ours."""
+    """Return the proposal with this uid; None for tasks that are not ours."""
     return session.scalar(select(Proposal).where(Proposal.uid == uid)) if uid else None
 
 
 def lock(session: Session, proposal: Proposal) -> Proposal:
-    """Return the proposal as it is now, and let nobody else change what it stands for until this session ends.
+    """Lock a proposal until the session ends, and return it freshly loaded.
 
-    PostgreSQL locks its row; SQLite has one writer anyway.
+    PostgreSQL locks the row; on SQLite only one session writes at a time anyway.
     """
     return session.get_one(Proposal, proposal.id, with_for_update=True, populate_existing=True)
 
 
 def why_ignored(session: Session, event: LabelEvent) -> str | None:
-    """Return why a version of an annotation changes nothing any more; None if it counts."""
+    """Return why a version of an annotation is not applied; None if it is applied."""
     if is_outdated(session, event):
         return "a newer state of this annotation has been applied"
     if is_annotation_deleted(session, event):
@@ -147,11 +152,15 @@ def is_outdated(session: Session, event: LabelEvent) -> bool:
 def is_annotation_deleted(session: Session, event: LabelEvent) -> bool:
     """Return whether the ledger holds the deletion of this event's annotation.
 
-    A deletion of an annotation that the ledger did not know is about one that was created before.
+    A deletion without a time of creation refers to an annotation created before the deletion was received.
     """
-    known = LabelEvent.annotation_created_at == event.annotation_created_at
-    unknown = LabelEvent.annotation_created_at.is_(None) & (LabelEvent.received_at >= event.annotation_created_at)
-    return _any_event(session, _same_annotation(event) & _deletion("ANNOTATIONS_DELETED") & (known | unknown))
+    same_creation = LabelEvent.annotation_created_at == event.annotation_created_at
+    created_before = LabelEvent.annotation_created_at.is_(None) & (
+        LabelEvent.received_at >= event.annotation_created_at
+    )
+    return _any_event(
+        session, _same_annotation(event) & _deletion("ANNOTATIONS_DELETED") & (same_creation | created_before)
+    )
 
 
 def is_task_deleted(session: Session, event: LabelEvent) -> bool:
@@ -174,14 +183,14 @@ def _any_event(session: Session, condition: ColumnElement[bool]) -> bool:
 
 
 def is_skipped(session: Session, proposal: Proposal) -> bool:
-    """Return whether a skip of a proposal stands: the newest version of an annotation that is still there is one."""
+    """Return whether the newest version of any annotation of a proposal, not deleted since, is a skip."""
     session.flush()
-    told = select(LabelEvent).where(
+    versions = select(LabelEvent).where(
         LabelEvent.proposal_id == proposal.id, LabelEvent.state == EventState.APPLIED, LabelEvent.action.in_(SAVED)
     )
     newest = {
         (event.project_id, event.annotation_id, event.annotation_created_at): event
-        for event in session.scalars(told.order_by(LabelEvent.annotation_updated_at))
+        for event in session.scalars(versions.order_by(LabelEvent.annotation_updated_at))
     }
     return any(
         event.detail == SKIPPED and not is_annotation_deleted(session, event) and not is_task_deleted(session, event)
@@ -190,7 +199,7 @@ def is_skipped(session: Session, proposal: Proposal) -> bool:
 
 
 def current(session: Session, patch_id: int) -> list[Label]:
-    """Return the labels of a patch that stand, newest first, each with its proposal."""
+    """Return the labels of a patch that are not superseded, newest first, with their proposals loaded."""
     statement = select(Label).where(Label.patch_id == patch_id, Label.superseded_at.is_(None))
     newest_first = statement.order_by(Label.annotated_at.desc(), Label.id.desc())
     return list(session.scalars(newest_first.options(joinedload(Label.proposal))))
@@ -199,20 +208,22 @@ def current(session: Session, patch_id: int) -> list[Label]:
 def supersede(
     session: Session, project_id: int | None, annotation_id: int | None, created_at: datetime | None = None
 ) -> list[Label]:
-    """End the standing label of an annotation (updated, skipped or deleted); its row and mask are kept.
+    """Mark the label of an annotation that was updated, skipped or deleted as superseded; keep its row and mask.
 
     Args:
         session: a writing session.
         project_id: the project of the annotation.
         annotation_id: its id.
-        created_at: when it was created; None if its event did not tell.
+        created_at: when it was created; None if its event did not say.
     """
-    told_by = LabelEvent.annotation_created_at.is_not_distinct_from(created_at)
-    return _end(session, (Label.project_id == project_id) & (Label.annotation_id == annotation_id) & told_by)
+    same_creation = LabelEvent.annotation_created_at.is_not_distinct_from(created_at)
+    return _supersede_where(
+        session, (Label.project_id == project_id) & (Label.annotation_id == annotation_id) & same_creation
+    )
 
 
-def _end(session: Session, condition: ColumnElement[bool]) -> list[Label]:
-    """End the standing labels that fulfil a condition on labels and the events that told of them."""
+def _supersede_where(session: Session, condition: ColumnElement[bool]) -> list[Label]:
+    """Mark the labels that fulfil a condition, on labels and their events, as superseded; return them."""
     statement = select(Label).join(LabelEvent, Label.event_id == LabelEvent.id)
     ended = list(session.scalars(statement.where(condition, Label.superseded_at.is_(None))))
     for label in ended:
@@ -222,7 +233,7 @@ def _end(session: Session, condition: ColumnElement[bool]) -> list[Label]:
 
 
 def store(session: Session, label: Label) -> None:
-    """Store an expert's mask in place of the annotation's earlier one."""
+    """Add a label, supersede the annotation's earlier one, and update the states of proposal, patch and round."""
     created_at = get_event(session, label.event_id).annotation_created_at
     supersede(session, label.project_id, label.annotation_id, created_at)
     session.add(label)
@@ -231,21 +242,21 @@ def store(session: Session, label: Label) -> None:
 
 
 def refresh_states(session: Session, proposal: Proposal, *, skipped: bool) -> None:
-    """Bring a proposal, its patch and its round to the states that the standing labels imply.
+    """Set the states of a proposal, its patch and its round to those implied by the labels that are not superseded.
 
     Args:
         session: a writing session.
         proposal: locked; a withdrawn one stays withdrawn.
-        skipped: whether its annotator has just skipped it.
+        skipped: whether its annotator skipped it.
     """
     if proposal.state is not ProposalState.WITHDRAWN:
-        proposal.state = _implied_by_labels(session, proposal, skipped=skipped)
+        proposal.state = _implied_proposal_state(session, proposal, skipped=skipped)
     session.flush()
-    session.get_one(Patch, proposal.patch_id).state = _implied_state(session, proposal.patch_id)
+    session.get_one(Patch, proposal.patch_id).state = _implied_patch_state(session, proposal.patch_id)
     rounds.complete_if_answered(session, proposal.round_id)
 
 
-def _implied_by_labels(session: Session, proposal: Proposal, *, skipped: bool) -> ProposalState:
+def _implied_proposal_state(session: Session, proposal: Proposal, *, skipped: bool) -> ProposalState:
     own = select(Label.id).where(Label.proposal_id == proposal.id, Label.superseded_at.is_(None))
     if session.scalar(own.limit(1)) is not None:
         return ProposalState.LABELLED
@@ -255,8 +266,8 @@ def _implied_by_labels(session: Session, proposal: Proposal, *, skipped: bool) -
     return ProposalState.ABANDONED if is_abandoned else ProposalState.PUBLISHED
 
 
-def _implied_state(session: Session, patch_id: int) -> PatchState:
-    """Return the state of a patch that its standing labels and its proposals, of whatever round, imply."""
+def _implied_patch_state(session: Session, patch_id: int) -> PatchState:
+    """Return the state of a patch that its labels and its proposals in all rounds imply."""
     states = set(session.scalars(select(Proposal.state).where(Proposal.patch_id == patch_id)))
     if states & {ProposalState.CHOSEN, ProposalState.PUBLISHED}:
         return PatchState.PROPOSED
@@ -269,29 +280,29 @@ def _implied_state(session: Session, patch_id: int) -> PatchState:
 
 
 def delete_task(session: Session, proposal: Proposal, project_id: int, task_id: int) -> None:
-    """End the labels that were drawn on a deleted task, and withdraw its proposal unless it was a copy.
+    """Supersede the labels drawn on a deleted task, and withdraw its proposal unless the task was a copy.
 
     Args:
         session: a writing session.
-        proposal: what the task carried.
+        proposal: the proposal of the task.
         project_id: the project of the task.
         task_id: its id.
     """
     proposal = lock(session, proposal)
     drawn_on_it = (LabelEvent.project_id == project_id) & (LabelEvent.task_id == task_id)
-    _end(session, drawn_on_it & (Label.proposal_id == proposal.id))
+    _supersede_where(session, drawn_on_it & (Label.proposal_id == proposal.id))
     if (proposal.project_id, proposal.task_id) == (project_id, task_id):
         proposal.state = ProposalState.WITHDRAWN
     refresh_states(session, proposal, skipped=is_skipped(session, proposal))
 
 
 def withdraw_project(session: Session, project_id: int) -> int:
-    """Withdraw the proposals that wait in a deleted project, which frees their patches and ends their rounds.
+    """Withdraw the unanswered proposals of a deleted project, which frees their patches and ends their rounds.
 
-    Labels stay: they are ours.
+    Labels stay: their masks are in our store.
 
     Returns:
-        How many proposals were withdrawn.
+        Number of proposals withdrawn.
     """
     waiting = select(Proposal).where(Proposal.project_id == project_id, Proposal.state == ProposalState.PUBLISHED)
     withdrawn = session.scalars(waiting.order_by(Proposal.id).with_for_update()).all()

@@ -1,13 +1,13 @@
-"""How our long-running processes log."""
+"""Logging of the long-running processes."""
 
 import logging
 
-# A line for each request; GDAL's harmless remarks as if they were errors; each rewriting of an exported graph.
-_TALKATIVE = ("httpx", "rasterio", "alembic", "mlflow", "onnxscript", "onnx_ir")
+# They log each request, harmless GDAL warnings as errors, and each rewriting step of an exported graph.
+_VERBOSE_LIBRARIES = ("httpx", "rasterio", "alembic", "mlflow", "onnxscript", "onnx_ir")
 
 
 def configure_logging() -> None:
-    """Log to standard error, one line an event, with the chatter of libraries left out."""
+    """Log to standard error, one line per event, and only warnings of verbose libraries."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for name in _TALKATIVE:
+    for name in _VERBOSE_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)

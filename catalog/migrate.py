@@ -7,7 +7,7 @@ from catalog.start import readable_faults
 
 @readable_faults()
 def main() -> None:
-    """Migrate."""
+    """Migrate the database that the settings name to the newest schema."""
     Database(Settings().database_url).migrate()
 
 

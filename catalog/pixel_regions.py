@@ -1,7 +1,7 @@
-"""The pixels of a patch that a proposal asks for, as run lengths: the form in which its row stores them.
+"""Run-length encoding of the pixels of a patch that a proposal asks for.
 
-Runs go row by row from the first pixel and alternate, the first one counting pixels that are not asked for (it may be
-0): the uncompressed run-length encoding of COCO, but row-major.
+The uncompressed run-length encoding of COCO, but row-major: runs alternate, and the first one counts pixels that are
+not asked for (it may be 0).
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,7 +45,7 @@ def decode_region(runs: Sequence[int] | None, height: int, width: int) -> NDArra
 
 
 def covers_patch(regions: Iterable[Sequence[int] | None], height: int, width: int) -> bool:
-    """Return whether regions together hold every pixel of a patch."""
+    """Return whether the union of regions covers every pixel of a patch."""
     covered = np.zeros((height, width), dtype=np.bool_)
     for runs in regions:
         covered |= decode_region(runs, height, width)

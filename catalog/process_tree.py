@@ -1,6 +1,6 @@
-"""What a process asks of Linux, so that none of ours outlives those who look after it.
+"""Linux process controls (``prctl``) that keep child processes from outliving their supervisor.
 
-Elsewhere than on Linux there are no such requests, and the functions do nothing.
+On other systems the functions do nothing.
 """
 
 import ctypes
@@ -8,22 +8,22 @@ import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1  # these numbers are those of linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # constants of linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent dies; a program started by ``exec`` keeps this."""
+    """Ask the kernel to send this process a signal when its parent dies; the setting survives ``exec``."""
     parent = os.getppid()
     _prctl(_PR_SET_PDEATHSIG, int(number))
-    if os.getppid() != parent:  # it died before the request was made
+    if os.getppid() != parent:  # the parent died before the call
         os.kill(os.getpid(), number)
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of each descendant whose own parent dies, in place of the machine's first process.
+    """Make this process, instead of process 1, the new parent of descendants whose parent dies (child subreaper).
 
-    A program started by ``exec`` keeps this; children do not inherit it.
+    The setting survives ``exec``; children do not inherit it.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 

@@ -1,8 +1,8 @@
-"""The rows that are the truth of the system, and the states that each of them passes through.
+"""The tables of the database, which is the source of truth, and the states of their rows.
 
 Scenes are cut into patches; a scoring gives patches scores; a round proposes patches; label events from Label Studio
-become labels; training runs learn from labels; jobs are the work still to be done. Model versions are not here: their
-truth is the MLflow registry, and rows refer to them by number.
+become labels; training runs learn from labels; jobs are the outbox of background work. Model versions are not stored
+here: MLflow's registry holds them, and rows refer to them by number.
 """
 
 import zlib
@@ -29,29 +29,29 @@ from sqlalchemy.types import TypeDecorator
 
 
 def now() -> datetime:
-    """Return the present moment, aware and in UTC."""
+    """Return the current time in UTC, with its time zone."""
     return datetime.now(UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite forgets time zones; this gives them back and refuses moments without one."""
+    """A time in UTC. SQLite does not store time zones: reading adds UTC, writing refuses times without a zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive moments; store the others in UTC."""
+        """Convert to UTC; raise ValueError for a time without a zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError(f"found the moment {value} without a time zone, expected an aware one")
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Mark what the database returns as UTC."""
+        """Return the stored time with the zone UTC."""
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class SceneRole(StrEnum):
-    """What a scene may be used for: fixed at registration, for ever."""
+    """What a scene is used for. Fixed at registration: a pool scene must never judge a model, nor the reverse."""
 
     POOL = "pool"
     VALIDATION = "validation"
@@ -68,11 +68,11 @@ class SceneState(StrEnum):
 
 
 NOT_USED = (SceneState.REJECTED, SceneState.REMOVED)
-"""States of scenes whose ground and channels count for nothing."""
+"""States of scenes that are ignored when new scenes are checked for overlap, channels and patch size."""
 
 
 class PatchState(StrEnum):
-    """Where a patch of the pool stands in the loop. An unlabelled or partly labelled one may be proposed."""
+    """State of a patch of the pool. Unlabelled and partly labelled patches may be proposed."""
 
     UNLABELLED = "unlabelled"
     PARTLY_LABELLED = "partly labelled"
@@ -82,7 +82,7 @@ class PatchState(StrEnum):
 
 
 class RoundState(StrEnum):
-    """A round is chosen, published, open to annotators, and complete once every proposal is dealt with."""
+    """A round is chosen, published, open to annotators, and complete once no proposal waits for an annotator."""
 
     CHOOSING = "choosing"
     PUBLISHING = "publishing"
@@ -101,7 +101,7 @@ class ProposalReason(StrEnum):
 
 
 class ProposalState(StrEnum):
-    """What became of a proposal. An answer to an abandoned one is still accepted, to a withdrawn one no more."""
+    """State of a proposal. Annotations are still accepted for an abandoned proposal, but not for a withdrawn one."""
 
     CHOSEN = "chosen"
     PUBLISHED = "published"
@@ -112,7 +112,7 @@ class ProposalState(StrEnum):
 
 
 class EventState(StrEnum):
-    """What became of a label event; a failed one says why and can be replayed."""
+    """State of a label event. A failed event stores the reason and can be replayed."""
 
     RECEIVED = "received"
     APPLIED = "applied"
@@ -121,7 +121,7 @@ class EventState(StrEnum):
 
 
 class RunState(StrEnum):
-    """A training run is open until it is one of the others; an interrupted one goes on from its checkpoint."""
+    """State of a training run. An interrupted run resumes from its checkpoint; the last three states are final."""
 
     OPEN = "open"
     INTERRUPTED = "interrupted"
@@ -131,7 +131,7 @@ class RunState(StrEnum):
 
 
 class RunTrigger(StrEnum):
-    """Why a fine-tune began."""
+    """Why a fine-tune was started."""
 
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
@@ -140,7 +140,7 @@ class RunTrigger(StrEnum):
 
 
 class JobKind(StrEnum):
-    """The kinds of work; each is one function in ``workers``."""
+    """Kinds of jobs. ``workers.job_functions`` maps each kind to its function."""
 
     TILE_SCENE = "tile_scene"
     PROPOSE_ROUND = "propose_round"
@@ -195,22 +195,22 @@ def _stored_by_value(states: type[StrEnum]) -> Enum:
 
 
 class CompressedBytes(TypeDecorator[bytes]):
-    """Bytes that are stored compressed (zlib): a label event repeats the whole drawing as text."""
+    """Bytes stored compressed (zlib): the body of a label event holds the whole drawing as text."""
 
     impl = LargeBinary
     cache_ok = True
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
-        """Compress."""
+        """Return the bytes compressed."""
         return None if value is None else zlib.compress(value)
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
-        """Decompress."""
+        """Return the stored bytes decompressed."""
         return None if value is None else zlib.decompress(value)
 
 
 class Base(DeclarativeBase):
-    """Base of all rows; fixes how Python types are stored."""
+    """Base class of all tables; maps Python types to column types."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime(),
@@ -221,13 +221,13 @@ class Base(DeclarativeBase):
 
 
 class Installation(Base):
-    """What was decided once for this installation. There is one row, with the id 1."""
+    """Choices made once per installation. The table has one row, with the id 1."""
 
     __tablename__ = "installation"
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     class_scheme: Mapped[dict[str, Any] | None]  # None until the first scene is registered
-    label_studio_project_id: Mapped[int | None] = mapped_column(BigInteger)  # None until the project was made
+    label_studio_project_id: Mapped[int | None] = mapped_column(BigInteger)  # None until the project is created
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -241,20 +241,20 @@ class Scene(Base):
     role: Mapped[SceneRole]
     state: Mapped[SceneState] = mapped_column(default=SceneState.REGISTERED)
     sensor: Mapped[str | None] = mapped_column(String(50))
-    acquired: Mapped[str | None] = mapped_column(String(32))  # ISO 8601: a day, or a moment in UTC; as is known
+    acquired: Mapped[str | None] = mapped_column(String(32))  # ISO 8601: a date, or a time in UTC; None if unknown
     source: Mapped[dict[str, Any]]  # imagery.scene_source.SceneSource as JSON
     footprint: Mapped[dict[str, Any]]  # GeoJSON geometry, WGS 84
     outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
     patch_size_px: Mapped[int]
     patch_overlap_px: Mapped[int]
-    patch_count: Mapped[int] = mapped_column(default=0)  # once tiled; so many rows take long to count
-    stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high]; for the views that people see
+    patch_count: Mapped[int] = mapped_column(default=0)  # set when tiled, because counting millions of rows is slow
+    stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high] digital numbers, for the composites
     error: Mapped[str | None]
     registered_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Patch(Base):
-    """A window of a scene; its place on the ground follows from the scene's grid and is stored nowhere else."""
+    """A square window of a scene, in pixels; its coordinates follow from the scene's grid and are not stored."""
 
     __tablename__ = "patches"
     __table_args__ = (
@@ -275,10 +275,10 @@ class Patch(Base):
 
 
 class Scoring(Base):
-    """The scoring of the pool by a model version, with T passes of Monte Carlo dropout: the origin of scores.
+    """One scoring of the pool by a model version, with T passes of Monte Carlo dropout.
 
-    The row of a superseded scoring stays, because rounds refer to it, when its scores and maps are removed. If its
-    version is served again, the pool is scored anew as another row.
+    When a superseded scoring loses its scores and maps, its row stays, because rounds refer to it. If its version is
+    served again, the pool is scored again under a new row.
     """
 
     __tablename__ = "scorings"
@@ -301,13 +301,13 @@ class Scoring(Base):
     shortlist_share: Mapped[float] = mapped_column(default=1.0)  # share of screened patches that get all T passes
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
-    seconds: Mapped[float | None]  # from the start of the last work on it to its completion
+    seconds: Mapped[float | None]  # from the start of its last planning job to its completion
     agreement: Mapped[dict[str, Any] | None]  # measure -> share of the top tenth that two halves of the passes agree on
-    removed_at: Mapped[datetime | None]  # since when scores, shards and maps are removed, or being removed
+    removed_at: Mapped[datetime | None]  # when the removal of its scores, shards and maps began
 
 
 class Shard(Base):
-    """Some rows of a scene's patches, scored together by one job: what is redone when a worker dies."""
+    """A block of patch rows of one scene, scored by one job: the unit that is repeated when a worker dies."""
 
     __tablename__ = "shards"
     __table_args__ = (UniqueConstraint("scoring_id", "scene_id", "stage", "first_row"),)
@@ -319,10 +319,10 @@ class Shard(Base):
     kind: Mapped[ShardKind]
     shortlist_planned: Mapped[bool] = mapped_column(default=True)  # False for screening until its shortlist is planned
     shortlist_from: Mapped[dict[str, Any] | None]  # stages 1, 2, ...: measure -> lowest score on the shortlist
-    first_row: Mapped[int]  # of the scene's pixels, where the first patches begin
-    last_row: Mapped[int]  # where the last patches begin
+    first_row: Mapped[int]  # row_off of the first patches, in pixels of the scene
+    last_row: Mapped[int]  # row_off of the last patches
     patch_count: Mapped[int]
-    seconds: Mapped[float | None]  # of the attempt that finished it
+    seconds: Mapped[float | None]  # duration of the attempt that finished it
     done_at: Mapped[datetime | None]
 
     scoring: Mapped[Scoring] = relationship()
@@ -330,7 +330,7 @@ class Shard(Base):
 
 
 class Score(Base):
-    """One measure of one patch in one scoring."""
+    """The value of one measure for one patch in one scoring."""
 
     __tablename__ = "scores"
     __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "screening", "value", "patch_id"),)
@@ -338,12 +338,14 @@ class Score(Base):
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"), primary_key=True)
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
     measure: Mapped[str] = mapped_column(String(32), primary_key=True)
-    screening: Mapped[bool] = mapped_column(default=False)  # from one deterministic pass: ranks below all others
+    screening: Mapped[bool] = mapped_column(
+        default=False
+    )  # from one deterministic pass: ranked after all Monte Carlo scores
     value: Mapped[float]
 
 
 class Round(Base):
-    """A batch of proposals put before the annotators together. At most one is choosing its patches at a time."""
+    """A batch of proposals published together. At most one round is in the state "choosing" (unique index)."""
 
     __tablename__ = "rounds"
     __table_args__ = (
@@ -373,9 +375,9 @@ class Round(Base):
 
 
 class Proposal(Base):
-    """A patch, or a part of it, in a round.
+    """A patch, or a part of it, that a round asks the annotators to label.
 
-    ``uid`` is what Label Studio's task carries: task ids alone are reused there.
+    The Label Studio task stores ``uid``, because Label Studio reuses the ids of deleted tasks.
     """
 
     __tablename__ = "proposals"
@@ -393,7 +395,7 @@ class Proposal(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     shown_version: Mapped[str | None] = mapped_column(String(40))  # the model version that Label Studio names
-    preannotated_by: Mapped[int | None]  # the version that drew the mask; None: the annotator begins from an empty one
+    preannotated_by: Mapped[int | None]  # version that drew the pre-annotation; None if the task started empty
     views: Mapped[dict[str, Any] | None]  # field of the task's data -> name of the picture
     images_signed_at: Mapped[datetime | None]
     images_base_url: Mapped[str | None]
@@ -403,7 +405,7 @@ class Proposal(Base):
 
 
 class LabelEvent(Base):
-    """The ledger: every event that Label Studio sent or that reconciliation found, as it came."""
+    """The ledger: every event received from Label Studio or found by reconciliation, with its original body."""
 
     __tablename__ = "label_events"
     __table_args__ = (
@@ -419,8 +421,8 @@ class LabelEvent(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
-    # Label Studio gives ids away again. These two say which task and which annotation the ids meant; of a deletion,
-    # when it was received.
+    # Label Studio reuses ids. These two columns identify the task and the annotation that the ids referred to when the
+    # event was received.
     proposal_id: Mapped[int | None]
     annotation_created_at: Mapped[datetime | None]
     annotation_updated_at: Mapped[datetime | None]
@@ -428,11 +430,11 @@ class LabelEvent(Base):
     detail: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(default=now)
     applied_at: Mapped[datetime | None]
-    body: Mapped[bytes] = deferred(mapped_column(CompressedBytes))  # as received; large, so loaded only when asked for
+    body: Mapped[bytes] = deferred(mapped_column(CompressedBytes))  # as received; large, so loaded only on access
 
 
 class Label(Base):
-    """An expert's mask of a patch. Never changed: an updated annotation makes a new row and supersedes the old."""
+    """An annotator's mask of a patch. Immutable: an updated annotation adds a row and supersedes the old one."""
 
     __tablename__ = "labels"
     __table_args__ = (
@@ -461,7 +463,7 @@ class Label(Base):
 
 
 class TrainingRun(Base):
-    """One fine-tune with the labels it froze. At most one is open at a time, by a unique index."""
+    """One fine-tune and the labels that it learns from, fixed at its start. At most one is open (unique index)."""
 
     __tablename__ = "training_runs"
     __table_args__ = (
@@ -484,7 +486,7 @@ class TrainingRun(Base):
     mlflow_run_id: Mapped[str | None]
     parent_version: Mapped[int | None]
     model_version: Mapped[int | None]
-    checkpoint_step: Mapped[int | None]  # step of the last checkpoint, from which an interrupted run goes on
+    checkpoint_step: Mapped[int | None]  # step of the last checkpoint, from which an interrupted run resumes
     seconds: Mapped[dict[str, Any] | None]  # stage -> seconds
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -492,10 +494,10 @@ class TrainingRun(Base):
 
 
 class Promotion(Base):
-    """Each time the champion moved or was kept, why, and by whom.
+    """A decision to move or to keep the champion, with its reason and actor.
 
-    The row is stored before MLflow is asked, with ``completed_at`` None: a process that dies in between leaves an
-    intent that the next one completes or undoes.
+    The row is committed as an intent (``completed_at`` is None) before the alias moves in MLflow. If the process dies
+    in between, ``services.promotion:settle_intents`` completes or deletes the intent.
     """
 
     __tablename__ = "promotions"
@@ -511,7 +513,7 @@ class Promotion(Base):
 
 
 class Job(Base):
-    """A piece of work to be done: the outbox from which Redis is filled, and refilled when it forgets."""
+    """A background job. The table is the outbox: jobs that Redis has lost are queued again from here."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -532,7 +534,7 @@ class Job(Base):
     key: Mapped[str] = mapped_column(String(100))  # one open job per key
     subject: Mapped[dict[str, Any]]
     state: Mapped[JobState] = mapped_column(default=JobState.QUEUED)
-    attempt: Mapped[int] = mapped_column(default=0)  # counts starts; the fence against a job that runs twice
+    attempt: Mapped[int] = mapped_column(default=0)  # number of starts: the fencing token of a job that runs twice
     failures: Mapped[int] = mapped_column(default=0)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     done: Mapped[int] = mapped_column(default=0)
@@ -547,7 +549,7 @@ class Job(Base):
 
 
 class Watermark(Base):
-    """How far something that proceeds along time has come, e.g. the reconciliation with a Label Studio project."""
+    """The time up to which a process has read its input, e.g. the reconciliation of a Label Studio project."""
 
     __tablename__ = "watermarks"
 

@@ -1,7 +1,7 @@
-"""The model registry as everybody reads it: MLflow's REST API, without loading MLflow.
+"""A client of MLflow's model registry that uses its REST API without importing MLflow.
 
-Importing MLflow takes seconds and 170 MB; the server needs four of its calls. What writes runs and versions is
-``catalog.tracking``, and only workers and experiments load that.
+Importing MLflow takes seconds and 170 MB, and the server needs few of its calls. ``catalog.tracking`` writes runs and
+versions; only workers and experiments import it.
 """
 
 import logging
@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-BUNDLE = "bundle"  # folder of the artifacts of a version, below its run
-_UNAVAILABLE = frozenset({502, 503, 504})  # a proxy before MLflow speaks
-_LEAST_PAGE = 50  # versions asked for together
+BUNDLE = "bundle"  # artifact folder of a version, below its run
+_UNAVAILABLE = frozenset({502, 503, 504})  # sent by a proxy in front of MLflow
+_LEAST_PAGE = 50  # smallest page of versions that is requested
 CHAMPION_CACHE_S = 2.0  # a champion moved in MLflow's own page must show in our API within 5 s
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version as MLflow keeps it; ``tags`` hold its figures (`services.version_figures`)."""
+    """A model version in MLflow; its ``tags`` hold its metrics (`services.version_figures`)."""
 
     version: int
     run_id: str
@@ -46,7 +46,7 @@ class ModelRegistry:
         self._champion: tuple[float, ModelVersion | None] | None = None
 
     def champion(self) -> ModelVersion | None:
-        """Return the version that is served, or None before the first; at most ``CHAMPION_CACHE_S`` old.
+        """Return the version that is served; None before the first. The answer may be ``CHAMPION_CACHE_S`` old.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -74,7 +74,7 @@ class ModelRegistry:
     def versions(self, limit: int, before: int | None = None) -> list[ModelVersion]:
         """Return the newest versions, newest first.
 
-        MLflow reads a version's tags one by one: a thousand versions take seconds.
+        A thousand versions take seconds, because MLflow loads the tags of each version separately.
 
         Args:
             limit: How many at most.
@@ -97,7 +97,7 @@ class ModelRegistry:
         return found[:limit]
 
     def aliases(self) -> dict[str, int]:
-        """Return which version each alias names; asked of the model, since MLflow's search always says none.
+        """Return the version of each alias. Read from the model, because MLflow's search omits aliases.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -107,7 +107,7 @@ class ModelRegistry:
         return {entry["alias"]: int(entry["version"]) for entry in entries}
 
     def move_alias(self, alias: str, version: int) -> None:
-        """Let an alias name a version, atomically.
+        """Assign an alias to a version, atomically.
 
         Raises:
             NotFoundError: there is no such version.
@@ -130,7 +130,7 @@ class ModelRegistry:
         )
         if response.status_code in _UNAVAILABLE:
             raise ServiceDownError("MLflow", self.url, f"get-artifact gave status {response.status_code}")
-        if response.status_code != requests.codes.ok:  # MLflow says 500 of a file that is not there
+        if response.status_code != requests.codes.ok:  # MLflow answers 500 for a missing file
             raise NotFoundError(
                 f"version {version.version} has no file {BUNDLE}/{name} in MLflow (status {response.status_code}); its "
                 "artifacts may have been deleted"

@@ -1,4 +1,4 @@
-"""The life of a round: opened, filled with proposals, published, and complete when every proposal is dealt with."""
+"""State transitions of a round: it is opened, filled with proposals, published, and completed."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from catalog.records import (
 )
 
 BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
-"""States of a round that annotators do not see yet."""
+"""States of a round that is not yet open to annotators."""
 UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
 """States of a proposal that waits for its annotator."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate that was chosen, and why."""
+    """A candidate that a strategy chose, with the reason and its score."""
 
     patch_id: int
     reason: ProposalReason
@@ -56,21 +56,21 @@ def get(session: Session, round_id: int) -> Round:
 
 
 def lock(session: Session, round_id: int) -> Round:
-    """Return the round as it is now; nobody else changes it until this session ends.
+    """Lock a round until the session ends, and return it freshly loaded.
 
-    PostgreSQL locks its row; SQLite has one writer anyway.
+    PostgreSQL locks the row; on SQLite only one session writes at a time anyway.
     """
     return session.get_one(Round, round_id, with_for_update=True, populate_existing=True)
 
 
 def being_made(session: Session) -> Round | None:
-    """Return the round that is being chosen or published now; one whose publication was given up does not count."""
+    """Return the round that is being chosen or published; None if there is none, or if its publication failed."""
     given_up = (Round.state == RoundState.PUBLISHING) & Round.error.is_not(None)
     return session.scalar(select(Round).where(Round.state.in_(BEING_MADE), ~given_up).limit(1))
 
 
 def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> None:
-    """Turn choices into proposals, most urgent first, and enqueue their publication. Does nothing a second time."""
+    """Store choices as proposals, ranked in their order, and enqueue their publication. Idempotent."""
     chosen_round = lock(session, round_id)
     if chosen_round.state is not RoundState.CHOOSING:
         return
@@ -85,7 +85,7 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
 
 
 def mark_published(session: Session, proposal_id: int, project_id: int, task_id: int, base_url: str) -> None:
-    """Note the Label Studio task of a proposal, and when and for which address its images were signed."""
+    """Mark a proposal as published: store its Label Studio task, and the time and base URL of its image signatures."""
     proposal = session.get_one(Proposal, proposal_id)
     move_task(proposal, project_id, task_id)
     note_images_signed(proposal, base_url)
@@ -94,24 +94,24 @@ def mark_published(session: Session, proposal_id: int, project_id: int, task_id:
 
 
 def move_task(proposal: Proposal, project_id: int, task_id: int) -> None:
-    """Note that another of its tasks now stands for a proposal."""
+    """Store another Label Studio task as the one that represents a proposal."""
     proposal.project_id, proposal.task_id = project_id, task_id
 
 
 def note_images_signed(proposal: Proposal, base_url: str) -> None:
-    """Note when and for which address the images of a task were signed, so that they are renewed in time."""
+    """Store the time and base URL of the image signatures, so that they can be renewed before they expire."""
     proposal.images_signed_at, proposal.images_base_url = now(), base_url
 
 
 def note_project_deleted(session: Session, round_id: int, project_id: int) -> None:
-    """Store in an ended round that its Label Studio project was deleted; a round being published goes on."""
+    """Store the deletion of the Label Studio project as the error of a round, unless it is still being published."""
     ended = get(session, round_id)
     if ended.state is not RoundState.PUBLISHING:
         ended.error = f"its Label Studio project {project_id} was deleted; what nobody had labelled was withdrawn"
 
 
 def mark_open(session: Session, round_id: int) -> None:
-    """Note that every proposal of the round has its task; the tasks of a round abandoned meanwhile are removed."""
+    """Open a round whose proposals all have tasks; if it was abandoned meanwhile, enqueue the removal of its tasks."""
     published = lock(session, round_id)
     if published.state is RoundState.ABANDONED:
         jobs.enqueue(session, JobKind.REMOVE_TASKS, str(round_id), round_id=round_id)
@@ -122,7 +122,7 @@ def mark_open(session: Session, round_id: int) -> None:
 
 
 def mark_failed(session: Session, round_id: int, error: str) -> None:
-    """Note why a round could not be made. One that has proposals stays as it is: its job can be retried."""
+    """Store why a round could not be made. Only a round without proposals becomes failed; both can be retried."""
     failed = get(session, round_id)
     if failed.state is RoundState.ABANDONED:
         return
@@ -132,7 +132,7 @@ def mark_failed(session: Session, round_id: int, error: str) -> None:
 
 
 def reopen(session: Session, round_id: int) -> None:
-    """Bring a round that could not be made back to where its job expects it."""
+    """Clear the error of a round before its job is retried, and return a failed round to "choosing"."""
     failed = get(session, round_id)
     failed.error = None
     if failed.state is RoundState.FAILED:
@@ -142,14 +142,14 @@ def reopen(session: Session, round_id: int) -> None:
 def complete_if_answered(session: Session, round_id: int) -> None:
     """Complete an open round once none of its proposals waits for an annotator; reopen it if one waits again."""
     session.flush()
-    answered = lock(session, round_id)  # two workers may answer the last two proposals at once
+    locked = lock(session, round_id)  # two workers may ingest the last two labels at once
     waiting = session.scalar(
         select(func.count(Proposal.id)).where(Proposal.round_id == round_id, Proposal.state.in_(UNANSWERED))
     )
-    if answered.state is RoundState.OPEN and not waiting:
-        answered.state, answered.completed_at = RoundState.COMPLETE, now()
-    elif answered.state is RoundState.COMPLETE and waiting:
-        answered.state, answered.completed_at = RoundState.OPEN, None
+    if locked.state is RoundState.OPEN and not waiting:
+        locked.state, locked.completed_at = RoundState.COMPLETE, now()
+    elif locked.state is RoundState.COMPLETE and waiting:
+        locked.state, locked.completed_at = RoundState.OPEN, None
 
 
 def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress]:
@@ -168,6 +168,6 @@ def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress
 
 
 def is_unfinished(session: Session) -> bool:
-    """Tell whether a round is being made or waits for annotators."""
+    """Return whether a round is being made or waits for annotators."""
     unfinished = select(Round.id).where(Round.state.in_((*BEING_MADE, RoundState.OPEN)))
     return session.scalar(unfinished.limit(1)) is not None

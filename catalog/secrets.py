@@ -50,8 +50,8 @@ _NAMES = tuple(item.name for item in fields(Secrets))
 def load_or_create(path: Path) -> Secrets:
     """Read the secrets file; make it, or the secrets that it lacks, with mode 0600.
 
-    Processes that start together read the same secrets. Entries that are not known are left alone: they may belong to
-    a newer version.
+    Processes that start together read the same secrets. Unknown entries are kept: a newer release may have
+    written them.
 
     Raises:
         SecretsError: the file is damaged, holds an empty secret, or cannot be read or written.
@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise SecretsError(f"{path} is not JSON ({error}); {_REMEDY}") from error
     if not isinstance(values, dict):
         raise SecretsError(f"{path} holds a {type(values).__name__}, expected an object with secrets; {_REMEDY}")
-    # An empty token would let everybody in.
+    # An empty token would grant access to everybody.
     empty = [name for name in _NAMES if name in values and not _is_filled(values[name])]
     if empty:
         raise SecretsError(
@@ -92,9 +92,9 @@ def _is_filled(value: object) -> bool:
 
 
 def _complete(path: Path) -> dict[str, Any]:
-    """Make the secrets that an older version did not have; return all."""
+    """Add the secrets that the file of an older release lacks; return all secrets."""
     with _locked(path.parent):
-        values = _read(path)  # again: another process may have completed them
+        values = _read(path)  # read again under the lock: another process may have added them
         made = {name: value for name, value in asdict(Secrets()).items() if name not in values}
         if made:
             files.replace(path, _text(values | made))
@@ -104,7 +104,7 @@ def _complete(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a block. The folder is locked, since the file itself is replaced."""
+    """Hold an exclusive lock on a folder. The file itself is replaced, so a lock on it would not exclude others."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""How a process ends that cannot start because of its settings or secrets."""
+"""Report faulty settings or secrets at the start of a process as one message."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from catalog.settings_sources import SettingsError
 
 @contextmanager
 def readable_faults() -> Iterator[None]:
-    """End the process with exit code 1 and one message, instead of a traceback, if settings or secrets are at fault.
+    """Exit with code 1 and one message, instead of a traceback, if settings or secrets are faulty.
 
     Used as a decorator of the ``main`` function of each process.
     """

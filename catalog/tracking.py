@@ -1,4 +1,4 @@
-"""Writing to MLflow: runs, live metrics, and versions. The only file that imports mlflow."""
+"""A client that writes runs, live metrics and model versions to MLflow. The only module that imports mlflow."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-# MLflow's own default is to try seven times with growing pauses: minutes in which a job looks dead.
+# By default MLflow retries seven times with growing pauses; meanwhile the job would look dead for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -24,7 +24,7 @@ from catalog.registry import BUNDLE
 
 @dataclass(frozen=True)
 class Point:
-    """Metrics at a step of a run; undefined ones (NaN) are left out, since MLflow would draw them as zero."""
+    """Metrics at one step of a run. NaN values are not sent, because MLflow would plot them as zero."""
 
     step: int
     metrics: Mapping[str, float]
@@ -35,10 +35,10 @@ class Tracking:
     """One experiment and one registered model.
 
     Args:
-        url: the tracking server, or a database of MLflow's own (``sqlite:///...``).
+        url: the tracking server, or an MLflow database (``sqlite:///...``).
         experiment: name of the experiment.
         model_name: name of the registered model.
-        artifacts: where a new experiment keeps its files; by default where the server says.
+        artifacts: artifact location of a new experiment; the server's default if None.
     """
 
     def __init__(self, url: str, experiment: str, model_name: str, artifacts: str | None = None) -> None:
@@ -49,7 +49,7 @@ class Tracking:
         self._client = MlflowClient(tracking_uri=url, registry_uri=url)
 
     def start_run(self, name: str, parameters: Mapping[str, object], tags: Mapping[str, str]) -> str:
-        """Start a run and return its id. Its tags come into being with it, so that an orphan is found by them.
+        """Start a run and return its id. The tags are set in the same call, so that a run left by a crash can be found.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -65,7 +65,7 @@ class Tracking:
         return run_id
 
     def runs_tagged(self, tag: str, value: str) -> list[str]:
-        """Return the ids of the runs of the experiment that carry a tag; the value holds letters and digits only.
+        """Return the ids of the runs of the experiment with this tag. The value may hold letters and digits only.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -77,7 +77,7 @@ class Tracking:
         return [run.info.run_id for run in found]
 
     def versions_of_run(self, run_id: str) -> list[int]:
-        """Return the numbers of the versions that a run registered, the first one first.
+        """Return the numbers of the versions that a run registered, in ascending order.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -100,7 +100,7 @@ class Tracking:
             raise self._translate(error) from error
 
     def set_run_status(self, run_id: str, status: str) -> None:
-        """Set the status of a run that has not ended: RUNNING, or SCHEDULED while it waits to go on.
+        """Set the status of a run that has not ended: RUNNING, or SCHEDULED while it is interrupted.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -119,7 +119,7 @@ class Tracking:
         self.log_points(run_id, [Point(step, metrics)])
 
     def log_points(self, run_id: str, points: Sequence[Point]) -> None:
-        """Log several points at once: one call takes as long as one with a single point.
+        """Log several points in one call, which takes no longer than a call with one point.
 
         Args:
             run_id: the run.
@@ -159,7 +159,7 @@ class Tracking:
         """
         try:
             self._client.log_artifacts(run_id, str(bundle), BUNDLE)
-            # MLflow accepts a source that does not exist: look before registering it.
+            # MLflow accepts a source that does not exist, so check the upload first.
             uploaded = {Path(item.path).name for item in self._client.list_artifacts(run_id, BUNDLE)}
             expected = {file.name for file in bundle.iterdir()}
             if uploaded != expected:
@@ -203,7 +203,7 @@ class Tracking:
                 raise
 
     def _translate(self, error: MlflowException | requests.RequestException) -> CatalogError:
-        """Tell an outage, which passes, from a refusal, which does not."""
+        """Return ServiceDownError for an outage, which a retry may overcome, and RegistryError for a refusal."""
         status = 0
         if isinstance(error, MlflowException):
             status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Which labels a fine-tune learns from, when one is due, and the row that it leaves."""
+"""Training runs: the labels that a fine-tune learns from, when one is due, and its row."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,10 +14,9 @@ from catalog.settings import Settings
 
 
 def training_labels(session: Session) -> list[Label]:
-    """Return the labels to learn from, in the order of their ids: those that stand and that no newer one covers.
+    """Return the labels to learn from, ordered by id: neither superseded nor covered by a newer label.
 
-    A label of a whole patch covers every older one. Labels of parts of a patch are composed by whoever reads their
-    masks (`services.composed_labels`).
+    A label of a whole patch covers every older one. `services.composed_labels` composes labels of parts of a patch.
     """
     ids = _uncovered(session)
     standing = session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id))
@@ -25,7 +24,7 @@ def training_labels(session: Session) -> list[Label]:
 
 
 def _uncovered(session: Session) -> set[int]:
-    """Return the ids of the standing labels that newer ones do not cover, without loading the labels."""
+    """Return the ids of the standing labels that no newer label covers, without loading the labels."""
     statement = (
         select(Label.patch_id, Label.id, Proposal.region)
         .join(Proposal, Label.proposal_id == Proposal.id)
@@ -43,16 +42,16 @@ def _uncovered(session: Session) -> set[int]:
 
 
 def checksum(labels: list[Label]) -> str:
-    """Return the SHA-256 over the ids and mask checksums of the labels: the identity of a training set."""
+    """Return the SHA-256 of the ids and mask checksums of the labels, which identifies a training set."""
     text = "\n".join(f"{label.id} {label.mask_sha256}" for label in labels)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def new_labels(session: Session) -> set[int]:
-    """Return the ids of the training labels that no finished run has learnt.
+    """Return the ids of the training labels that the last finished run did not use.
 
-    Runs that failed, were killed or interrupted learnt nothing. That a failed fine-tune is not repeated for the same
-    labels is decided by `enqueue_if_due`.
+    Failed, killed and interrupted runs are ignored: their labels were not learnt. `enqueue_if_due` prevents a failed
+    fine-tune from being repeated on the same labels.
     """
     finished = select(TrainingRun).where(TrainingRun.state == RunState.FINISHED)
     last = session.scalar(finished.order_by(TrainingRun.id.desc()).limit(1))
@@ -60,40 +59,46 @@ def new_labels(session: Session) -> set[int]:
 
 
 def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
-    """Enqueue a fine-tune when enough new labels are in, or when the oldest of them has waited long enough."""
-    fresh = new_labels(session)
-    if not fresh or jobs.is_open(session, JobKind.FINE_TUNE) or _failed_on(session, fresh):
+    """Enqueue a fine-tune if there are enough new labels, or if the oldest has waited for ``fine_tune_after_s``.
+
+    With ``auto_rounds``, any new label is enough once no round is unfinished.
+
+    Returns:
+        The job; None if no fine-tune is due, one is open, or the last one failed on these labels.
+    """
+    new = new_labels(session)
+    if not new or jobs.is_open(session, JobKind.FINE_TUNE) or _failed_on(session, new):
         return None
-    if len(fresh) >= settings.fine_tune_after_labels:
+    if len(new) >= settings.fine_tune_after_labels:
         return _enqueue(session, RunTrigger.LABELS)
     if settings.auto_rounds and not rounds.is_unfinished(session):
-        return _enqueue(session, RunTrigger.ROUND)  # nobody will add to these: the next round waits for what they teach
-    if _any_of(session, fresh, Label.created_at <= now() - timedelta(seconds=settings.fine_tune_after_s)):
+        return _enqueue(session, RunTrigger.ROUND)  # no more labels will come before the next round
+    if _any_label(session, new, Label.created_at <= now() - timedelta(seconds=settings.fine_tune_after_s)):
         return _enqueue(session, RunTrigger.TIME_LIMIT)
     return None
 
 
-def _failed_on(session: Session, fresh: set[int]) -> bool:
-    """Return whether the last fine-tune failed on these labels, or was cancelled: it is not repeated by itself."""
+def _failed_on(session: Session, new: set[int]) -> bool:
+    """Return whether the last fine-tune failed on these labels or was cancelled; it is not repeated automatically."""
     run = session.scalar(select(TrainingRun).order_by(TrainingRun.id.desc()).limit(1))
-    if run is not None and run.state is RunState.FAILED and fresh <= set(run.label_ids):
+    if run is not None and run.state is RunState.FAILED and new <= set(run.label_ids):
         return True
     job = jobs.last_of(session, JobKind.FINE_TUNE)
     return (
         job is not None
         and job.state in {JobState.FAILED, JobState.CANCELLED}
         and job.finished_at is not None
-        and not _any_of(session, fresh, Label.created_at > job.finished_at)
+        and not _any_label(session, new, Label.created_at > job.finished_at)
     )
 
 
-def _any_of(session: Session, label_ids: set[int], condition: ColumnElement[bool]) -> bool:
-    """Tell whether any of these labels, which may be too many for a query to name, fulfils a condition."""
+def _any_label(session: Session, label_ids: set[int], condition: ColumnElement[bool]) -> bool:
+    """Return whether any of these labels fulfils a condition. Ids may be too many for a query parameter."""
     return not label_ids.isdisjoint(session.scalars(select(Label.id).where(condition)))
 
 
 def enqueue_by_hand(session: Session) -> Job:
-    """Enqueue a fine-tune because someone says so.
+    """Enqueue a fine-tune at the request of a person.
 
     Raises:
         ConflictError: there is no label to learn from.
@@ -108,20 +113,23 @@ def _enqueue(session: Session, trigger: RunTrigger) -> Job:
 
 
 def unfinished_run(session: Session) -> TrainingRun | None:
-    """Return the run that an interrupted or killed attempt left behind. Only the one running fine-tune job asks."""
+    """Return the open or interrupted run of an earlier attempt; None if there is none.
+
+    Only the running fine-tune job may call this: it would take a run in progress for one left behind.
+    """
     left = select(TrainingRun).where(TrainingRun.state.in_((RunState.OPEN, RunState.INTERRUPTED)))
     return session.scalar(left.order_by(TrainingRun.id.desc()).limit(1))
 
 
 def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
-    """Return the labels that a run froze, by id, each with its proposal, its patch and the patch's scene."""
+    """Return the labels of a run, ordered by id, each with its proposal, patch and scene loaded."""
     of_run = select(Label).where(Label.id.in_(run.label_ids)).order_by(Label.id)
     loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
     return session.scalars(of_run.options(*loaded)).all()
 
 
 def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
-    """Freeze the labels of a new run, whose number is the seed of all its randomness.
+    """Add a run with the labels to learn from. Its id is the seed of all its random numbers.
 
     Raises:
         ConflictError: there is no label to learn from.
@@ -145,11 +153,11 @@ def end_run(session: Session, run_id: int, state: RunState, error: str | None = 
 
 
 def interrupt_run(session: Session, run_id: int) -> None:
-    """Note that a run waits to go on from its checkpoint."""
+    """Mark a run as interrupted; it resumes from its checkpoint."""
     session.get_one(TrainingRun, run_id).state = RunState.INTERRUPTED
 
 
 def resume_run(session: Session, run_id: int) -> None:
-    """Note that an interrupted run goes on."""
+    """Mark an interrupted run as open again."""
     run = session.get_one(TrainingRun, run_id)
     run.state, run.error = RunState.OPEN, None

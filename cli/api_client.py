@@ -1,4 +1,4 @@
-"""Our own HTTP API, as the demonstration calls it: the way any other program would."""
+"""A client of this server's HTTP API, used by the demonstration."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ POLL_S = 0.3
 
 
 class ApiClient:
-    """One server, with one token.
+    """Calls one server with one token.
 
     Args:
         url: address of the server.
@@ -25,23 +25,28 @@ class ApiClient:
         self._http.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **query: Any) -> Any:
-        """Fetch JSON from ``/api/v1/<path>``."""
+        """Return the JSON at ``/api/v1/<path>``."""
         return self._checked(self._http.get(f"{self._url}/api/v1/{path}", params=query, timeout=30))
 
     def file(self, path: str) -> bytes | None:
-        """Fetch a file from ``/api/v1/<path>``; None while a job is still making it (202)."""
+        """Return the file at ``/api/v1/<path>``; None while a job is still writing it (202)."""
         response = self._answered(self._http.get(f"{self._url}/api/v1/{path}", timeout=30))
         return None if response.status_code == HTTPStatus.ACCEPTED else response.content
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Post JSON to ``/api/v1/<path>``."""
+        """Post JSON to ``/api/v1/<path>``; return the JSON of the response."""
         return self._checked(self._http.post(f"{self._url}/api/v1/{path}", json=body, timeout=30))
 
     def wait(self, what: str, done: Callable[[], Any], timeout_s: float = 300.0) -> Any:
-        """Ask again and again until ``done`` returns something true, and return that.
+        """Poll ``done`` until it returns something true; return that.
+
+        Args:
+            what: what is waited for, for error messages.
+            done: the function to poll.
+            timeout_s: time limit in seconds.
 
         Raises:
-            ClickException: a job failed meanwhile, or the time is over.
+            ClickException: a job failed meanwhile, or the time limit is over.
         """
         started = time.monotonic()
         while time.monotonic() - started < timeout_s:
@@ -57,7 +62,7 @@ class ApiClient:
         """Wait until no job of these kinds is open."""
 
         def none_open() -> bool:
-            newest = self.get("jobs", limit=1000)  # in one answer: a job that ends may enqueue another
+            newest = self.get("jobs", limit=1000)  # in one request, because a job may enqueue another when it ends
             return not any(job["kind"] in kinds and job["state"] in {"queued", "running"} for job in newest)
 
         self.wait(what, none_open)

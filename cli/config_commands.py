@@ -1,4 +1,4 @@
-"""``glacier-al init`` and ``glacier-al config``: write the file of settings, and show what is in force."""
+"""``glacier-al init`` and ``glacier-al config``: write the settings file, and show the settings in force."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,12 +18,12 @@ from cli.output import print_table
 
 @dataclass(frozen=True)
 class InForce:
-    """A setting as it is in force.
+    """The value of a setting, and where it comes from.
 
     Attributes:
         value: Its value.
-        source: Why it has it: "default", "derived", "file", "environment" or "architecture".
-        place: Which setting, line, variable or architecture that is; empty for a default.
+        source: "default", "derived", "file", "environment" or "architecture".
+        place: The setting, line, variable or architecture that gives the value; empty for a default.
     """
 
     value: Any
@@ -56,7 +56,7 @@ def init(is_printed: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="for programs; with meaning, unit, allowed values and default")
 def config(name: str | None, as_json: bool) -> None:
     """Show the settings in force and where each comes from; with NAME, one of them with its meaning."""
-    chosen = _known(name) if name else None
+    chosen = _setting_name(name) if name else None
     settings = Settings()
     found = in_force(settings, read_given(Settings.model_fields, {}), [chosen] if chosen else Settings.model_fields)
     described = {name: _described(settings, name, item) for name, item in found.items()}
@@ -73,11 +73,11 @@ def config(name: str | None, as_json: bool) -> None:
 
 
 def in_force(settings: Settings, given: Mapping[str, Given], names: Iterable[str]) -> dict[str, InForce]:
-    """Return what is in force for some settings.
+    """Return the values of settings, and where they come from.
 
     Args:
         settings: The settings.
-        given: What environment and file say of them.
+        given: The settings given in the environment or the file.
         names: Names of settings.
     """
     values = {name: getattr(settings, name) for name in names}
@@ -103,8 +103,8 @@ def in_force(settings: Settings, given: Mapping[str, Given], names: Iterable[str
     return found
 
 
-def _known(written: str) -> str:
-    """Return the name of a setting, which may be written as its variable or as it was called before."""
+def _setting_name(written: str) -> str:
+    """Return the name of a setting, given as its name, its environment variable or a former name."""
     name = written.lower().removeprefix(PREFIX.lower())
     if name in RENAMED:
         click.echo(f"{name} is now called {RENAMED[name]}.", err=True)
@@ -116,7 +116,7 @@ def _known(written: str) -> str:
 
 
 def _described(settings: Settings, name: str, item: InForce) -> dict[str, Any]:
-    """Return all that there is to say about a setting, as JSON knows it and without passwords."""
+    """Return all facts about a setting as JSON values, without passwords."""
     values = {"value": item.value, "default": default(Settings, name, settings.var_dir)}
     return {
         **{key: without_secrets(to_jsonable_python(value)) for key, value in values.items()},
@@ -145,7 +145,7 @@ def _show_one(name: str, item: InForce, described: Mapping[str, Any]) -> None:
 
 
 def _origin(item: InForce) -> str:
-    """Say in a few words where a value comes from."""
+    """Return a short text that says where a value comes from."""
     if item.source == "derived":
         return f"derived from {item.place}"
     return f"architecture {item.place}" if item.source == "architecture" else item.place or item.source

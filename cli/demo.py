@@ -1,4 +1,4 @@
-"""``glacier-al demo``: the whole loop on a real scene, with every part real except the annotator's hand."""
+"""``glacier-al demo``: run the whole loop on a real scene, with real services and a simulated annotator."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ from cli.api_client import POLL_S, ApiClient
 from cli.everest import everest_scenes
 from cli.output import console
 from cli.report import write_report
-from cli.round_record import RoundRecord, told_apart
+from cli.round_record import RoundRecord, predicted_classes
 from cli.running import running_settings
 from cli.scene_commands import register_here
 from cli.simulated_annotator import SimulatedAnnotator, sign_in
@@ -48,19 +48,19 @@ DEMO_SETTINGS = {
 
 
 def run_demo(rounds: int) -> None:
-    """Run the loop for some rounds, print the table, and write ``report.json`` and ``report.html``.
+    """Run the loop for a number of rounds, print the table, and write ``report.json`` and ``report.html``.
 
     Raises:
         ClickException: a part failed; its message says which.
     """
     folder = Settings().var_dir / "demo"
     system = folder / "system"
-    shutil.rmtree(system, ignore_errors=True)  # a demonstration begins from nothing, every time
+    shutil.rmtree(system, ignore_errors=True)  # every demonstration starts from an empty folder
     system.mkdir(parents=True)
     os.environ["GLACIER_AL_VAR_DIR"] = str(system)
     for name, value in DEMO_SETTINGS.items():
         os.environ.setdefault(f"GLACIER_AL_{name}".upper(), value)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the system is stopped then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # raises SystemExit, so that the system is stopped
     started = time.monotonic()
     with _running_system(folder / "up.log"):
         catalog = Catalog(running_settings())
@@ -76,10 +76,10 @@ def run_demo(rounds: int) -> None:
 
 @contextmanager
 def _running_system(log: Path) -> Iterator[None]:
-    """Run ``glacier-al up`` while the block lasts."""
+    """Run ``glacier-al up`` during the block."""
     click.echo("Starting the system (Label Studio makes its database: this takes half a minute)")
     log.unlink(missing_ok=True)
-    log.touch(mode=0o600)  # it will hold the log-in
+    log.touch(mode=0o600)  # up prints the operator's token and the log-in
     with log.open("w") as output:
         command = [sys.executable, "-m", "cli.main", "up"]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -132,7 +132,7 @@ def _run_round(api: ApiClient, annotator: SimulatedAnnotator, number: int) -> Ro
         opened = api.post("rounds", {"seed": number})["round"]
         api.wait("the round", lambda: api.get(f"rounds/{number}")["state"] == "open")
     with stage("label"):
-        annotator.answer_all()
+        annotator.label_all()
         api.wait("the labels", lambda: api.get(f"rounds/{number}")["state"] == "complete")
     with stage("fine-tune"):
         api.wait("the version", lambda: len(api.get("models")) == number)
@@ -156,7 +156,7 @@ def _run_round(api: ApiClient, annotator: SimulatedAnnotator, number: int) -> Ro
 
 
 def _annotator(catalog: Catalog, api: ApiClient) -> SimulatedAnnotator:
-    """Give the simulated annotator an account, the truth of the pool, and the places of its patches."""
+    """Create the account of the simulated annotator; return it with the truth and the patches of the pool."""
     everest = prepare(catalog.settings.scene_root / "everest")
     truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid, GLACIER_SCHEME)
     pool = next(scene for scene in api.get("scenes") if scene["role"] == "pool")
@@ -194,7 +194,7 @@ def _print_table(records: list[RoundRecord], seconds: float) -> None:
     table = Table(
         title="IoU on the held-out test region; gain on the validation region", caption=f"{seconds:.0f} s in all"
     )
-    judged = ("mean", *(item.name for item in told_apart(records)))
+    judged = ("mean", *(item.name for item in predicted_classes(records)))
     for name in ("round", "version", "labels", *judged, "gain", "gate"):
         table.add_column(name, justify="right")
     for stage in records[0].seconds:

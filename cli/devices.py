@@ -1,4 +1,4 @@
-"""Which GPUs this machine has, without loading what computes on them."""
+"""Find the GPUs of this machine without importing torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ def visible_gpus(environ: Mapping[str, str], driver: Path = DRIVER) -> list[str]
     """Return the GPUs that a process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
 
     Args:
-        environ: The environment, whose own choice goes first.
+        environ: The environment; its ``CUDA_VISIBLE_DEVICES`` is returned if set.
         driver: The folder in which NVIDIA's driver has an entry for each GPU; missing where there is none.
     """
     chosen = environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,4 +1,4 @@
-"""What the commands report instead of a traceback."""
+"""Errors that commands show as one message instead of a traceback."""
 
 import click
 
@@ -8,4 +8,4 @@ class StartError(click.ClickException):
 
 
 class NotRunningError(click.ClickException):
-    """A command needs the running system, and there is none; ends the program with exit code 1."""
+    """A command needs a running system, and none runs; ends the program with exit code 1."""

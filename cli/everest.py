@@ -1,4 +1,4 @@
-"""The example scene as three registrations: a pool to learn from, a validation and a test region to judge by."""
+"""The example scene as three registration requests: a pool, a validation and a test region."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ PATCH_SIZE_PX = 64  # the whole scene is 800 x 655 pixels
 
 
 def everest_scenes(folder: Path) -> list[dict[str, Any]]:
-    """Prepare the Everest scene and describe its regions as registration requests.
+    """Prepare the Everest scene; return a registration request for each of its regions.
 
-    The pool comes without outlines: what is true there, the system has to learn from its annotators.
+    The pool has no outlines: its labels come from annotators.
 
     Args:
-        folder: gets the truth as a GeoPackage; the bands stay where the data wheel put them.
+        folder: gets the outlines as a GeoPackage; the bands stay in the installed data wheel.
 
     Raises:
         SceneError: the wheel that carries the scene is not installed.

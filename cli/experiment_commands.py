@@ -1,4 +1,4 @@
-"""``glacier-al experiment``: the papers' tables and figures, on any registered scenes."""
+"""``glacier-al experiment``: repeat experiments of the papers on registered scenes."""
 
 from typing import Any, Final, get_args
 
@@ -15,12 +15,20 @@ _ARCHITECTURES: Final = get_args(Settings.model_fields["architecture"].annotatio
 @click.command()
 @click.argument("name", type=click.Choice(EXPERIMENTS))
 @click.argument("scenes", nargs=-1)
-@click.option("--example", type=click.Choice(EXAMPLES), help="a scene for users without data, in place of SCENES")
+@click.option("--example", type=click.Choice(EXAMPLES), help="an example scene instead of SCENES")
 @click.option("--architecture", type=click.Choice(_ARCHITECTURES), default="default", show_default=True)
-@click.option("--depth", type=click.IntRange(1, 7), help="down-samplings, unless as the architecture has it")
-@click.option("--width", type=click.IntRange(1, 256), help="first feature maps, unless as the architecture has it")
-@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="of training")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="networks of each kind")
+@click.option("--depth", type=click.IntRange(1, 7), help="down-sampling steps; default: the architecture's")
+@click.option(
+    "--width", type=click.IntRange(1, 256), help="feature maps of the first level; default: the architecture's"
+)
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="training steps per network")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="networks trained per configuration, each with its own seed",
+)
 @click.option("--patch-size", type=click.IntRange(32), default=64, show_default=True, help="side of a window, pixels")
 @click.option("--split", type=click.Choice(get_args(SplitKind)), default="fishnet", show_default=True)
 def experiment(
@@ -37,8 +45,8 @@ def experiment(
 ) -> None:
     """Repeat an experiment of the papers on registered SCENES (default: all that have outlines).
 
-    Leaves a table (Markdown and CSV), a figure (PNG) and an MLflow run. What is interrupted goes on where it stopped
-    when it is called again.
+    Writes a table (Markdown and CSV), a figure (PNG) and an MLflow run. An interrupted experiment resumes where it
+    stopped when it is called again.
     """
     if scenes and example:
         raise click.UsageError("found both SCENES and --example; expected one of them")

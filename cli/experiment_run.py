@@ -24,13 +24,13 @@ from workers.code_version import code_version
 
 
 def run_experiment(name: str, scenes: Sequence[str], example: Example | None, choices: Choices) -> None:
-    """Run an experiment, and say where its files are.
+    """Run an experiment, write its files, and print their paths.
 
     Args:
-        name: As on the command line.
-        scenes: Names of registered scenes; none stands for all with outlines.
-        example: The example to take in their place.
-        choices: What all its networks have in common.
+        name: Name of the experiment.
+        scenes: Names of registered scenes; empty for all that have outlines.
+        example: Example scene to use instead.
+        choices: Options of all its networks.
     """
     settings = local_settings()
     folder = settings.var_dir / "experiments"
@@ -38,7 +38,7 @@ def run_experiment(name: str, scenes: Sequence[str], example: Example | None, ch
     target = _target(folder, areas, choices)
     device = pick_device(settings.device)
     run = resolve_name(f"experiments.{name.replace('-', '_')}:run")
-    with _Shown() as progress, open_study(areas, choices, folder / "trials", device, progress) as study:
+    with _ProgressDisplay() as progress, open_study(areas, choices, folder / "trials", device, progress) as study:
         findings: Findings = run(study)
     files = write(findings, target, _conditions(findings, areas, choices))
     parameters = asdict(choices) | {
@@ -88,8 +88,8 @@ def _conditions(findings: Findings, areas: Sequence[StudyArea], choices: Choices
     ]
 
 
-class _Shown:
-    """Progress for people: a bar for the trials, one for the steps of the trial, and a line for each that is done."""
+class _ProgressDisplay:
+    """Progress display: bars for the trials and the steps of the running trial, and a line per finished trial."""
 
     def __init__(self) -> None:
         self._console = console()

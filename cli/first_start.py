@@ -1,9 +1,9 @@
-"""Databases that other programs make at their first start, and that a kill in the middle leaves useless.
+"""Replace databases that MLflow or Label Studio left half made because their first start was interrupted.
 
-MLflow and Label Studio change the schema step by step and cannot go on from half of it: MLflow never starts again
-("table latest_metrics already exists"), Label Studio may have an administrator without our token. So a database
-counts as complete only once its program has answered; `up` then leaves a mark beside it. A database without the mark
-and without anything of a user's is moved aside at the next start of its program, which then makes a new one.
+Both create their schema step by step and cannot resume: MLflow never starts again ("table latest_metrics already
+exists"), and Label Studio may have an administrator without our token. So a database counts as complete only once its
+program has answered; `up` then writes a marker file next to it. A database without the marker and without user data is
+moved aside before the next start of its program, which then creates a new one.
 """
 
 import sqlite3
@@ -12,28 +12,28 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-_MARK = "database-complete"
+_MARKER = "database-complete"
 
 
 @dataclass(frozen=True)
 class FirstStart:
-    """A SQLite database that a program makes when it finds none.
+    """A SQLite database that a program creates at its first start.
 
     Attributes:
-        database: Path of the database's file; the mark lies in the same folder.
-        rows_of_users: Table to the number of its rows that shows that somebody has used the database. For
-            installations older than the mark.
+        database: Path of the database; the marker file is in the same folder.
+        rows_of_users: Number of rows, by table, from which the database counts as used. For installations older
+            than the marker.
     """
 
     database: Path
     rows_of_users: Mapping[str, int]
 
     def note_complete(self) -> None:
-        """Leave the mark: the program has answered, so its database is whole."""
-        self._mark.touch()
+        """Write the marker file. Call it once the program has answered."""
+        self._marker.touch()
 
     def move_aside_if_half_made(self) -> Path | None:
-        """Move a half-made database aside, with what SQLite keeps beside it. Its program must not be running.
+        """Rename a half-made database and SQLite's files next to it. Its program must not be running.
 
         Returns:
             The new name of the database, or None if it is complete, in use, or not there.
@@ -42,23 +42,23 @@ class FirstStart:
             sqlite3.Error: The database cannot be read. It stays where it is.
         """
         if not self.database.exists():
-            self._mark.unlink(missing_ok=True)  # somebody removed the database: the next one is to be made first
+            self._marker.unlink(missing_ok=True)  # the database was removed: the marker does not apply to the next one
             return None
-        if self._mark.exists():
+        if self._marker.exists():
             return None
         if self._is_used():
             self.note_complete()
             return None
         aside = self._free_name()
-        for suffix in ("-journal", "-wal", "-shm", ""):  # the database last: a kill between two is no harm
+        for suffix in ("-journal", "-wal", "-shm", ""):  # the database last, so that an interruption is harmless
             part = self.database.with_name(self.database.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))
         return aside
 
     @property
-    def _mark(self) -> Path:
-        return self.database.with_name(_MARK)
+    def _marker(self) -> Path:
+        return self.database.with_name(_MARKER)
 
     def _is_used(self) -> bool:
         with closing(sqlite3.connect(self.database)) as connection:

@@ -1,4 +1,4 @@
-"""The catalog of this installation, for one command."""
+"""Open the catalog of this installation for one command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def running_catalog() -> Iterator[Catalog]:
 
 @contextmanager
 def installed_catalog() -> Iterator[Catalog]:
-    """Open the catalog whether the system runs or not, its schema up to date; close it at the end."""
+    """Open the catalog, whether the system runs or not, and migrate its schema; close it at the end."""
     with _opened(local_settings()) as catalog:
         yield catalog
 

@@ -1,4 +1,4 @@
-"""``glacier-al jobs``: list jobs, cancel one, try a failed one again."""
+"""``glacier-al jobs``: list jobs, cancel a job, retry a failed one."""
 
 import click
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from cli.output import print_table
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="jobs to list, newest first")
 @click.pass_context
 def jobs(context: click.Context, state: str | None, limit: int) -> None:
-    """List jobs, newest first; with a subcommand, cancel one or try one again."""
+    """List jobs, newest first; with a subcommand, cancel or retry a job."""
     if context.invoked_subcommand is not None:
         return
     newest = select(Job).order_by(Job.created_at.desc()).limit(limit)
@@ -32,7 +32,7 @@ def jobs(context: click.Context, state: str | None, limit: int) -> None:
 @jobs.command()
 @click.argument("job_id")
 def cancel(job_id: str) -> None:
-    """Cancel the job JOB_ID: at once if it is queued, else when it next notes its progress."""
+    """Cancel the job JOB_ID: at once if it is queued, else at its next progress report."""
     with running_catalog() as catalog:
         with catalog.write() as session:
             job = failures.cancel(session, job_id)
@@ -43,7 +43,7 @@ def cancel(job_id: str) -> None:
 @jobs.command()
 @click.argument("job_id")
 def retry(job_id: str) -> None:
-    """Try the failed or cancelled job JOB_ID again."""
+    """Queue the failed or cancelled job JOB_ID again."""
     with running_catalog() as catalog:
         with catalog.write() as session:
             job = failures.retry(session, job_id)

@@ -1,7 +1,7 @@
-"""``python -m cli.launch FILE NAME``: turns into the program NAME, as described in FILE. supervisord starts all so.
+"""``python -m cli.launch FILE NAME``: execute the program NAME that FILE describes; supervisord starts all this way.
 
-supervisord cannot clear a program's environment, and would show a secret in its configuration or the command line. It
-knows nothing of half-made databases either. FILE holds all that in JSON, for its owner's eyes only.
+supervisord cannot clear a program's environment, would show secrets in its configuration or the command line, and
+cannot replace half-made databases. FILE holds the descriptions as JSON and is readable by its owner only.
 """
 
 import fcntl
@@ -16,11 +16,11 @@ from typing import Any
 from catalog.process_tree import adopt_orphans, end_with_parent
 from cli.first_start import FirstStart
 
-LOCK = "programs.lock"  # in the folder of FILE; each program holds it, shared, as long as it lives
+LOCK = "programs.lock"  # next to FILE; each program holds a shared lock on it while it runs
 
 
 def main(file: Path, name: str) -> None:
-    """Prepare this process, then become the program."""
+    """Prepare this process, then replace it by the program (``execve``)."""
     end_with_parent(signal.SIGTERM)
     program: Mapping[str, Any] = json.loads(file.read_text())[name]
     if program["adopts_orphans"]:
@@ -39,7 +39,7 @@ def main(file: Path, name: str) -> None:
 def _hold(lock: Path) -> None:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
-    os.set_inheritable(descriptor, True)  # the program that this process turns into keeps the lock
+    os.set_inheritable(descriptor, True)  # the program keeps the lock after execve
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``glacier-al round`` and ``glacier-al train``: turn the loop by hand."""
+"""``glacier-al round`` and ``glacier-al train``: open or abandon a round, and start a fine-tune."""
 
 import click
 
@@ -9,12 +9,16 @@ from services import rounds
 
 
 @click.group("round", invoke_without_command=True)
-@click.option("--strategy", type=click.Choice([item.value for item in Strategy]), help="how to choose")
-@click.option("--size", type=click.IntRange(1), help="patches")
+@click.option(
+    "--strategy",
+    type=click.Choice([item.value for item in Strategy]),
+    help="how to choose patches; default: the setting round_strategy",
+)
+@click.option("--size", type=click.IntRange(1), help="number of patches; default: the setting round_size")
 @click.option("--seed", type=click.IntRange(0), help="seed of the random choices")
 @click.pass_context
 def round_group(context: click.Context, strategy: str | None, size: int | None, seed: int | None) -> None:
-    """Choose the next proposals and publish them in Label Studio; with a subcommand, abandon a round."""
+    """Open a round: choose patches and publish them in Label Studio; with a subcommand, abandon a round."""
     if context.invoked_subcommand is not None:
         return
     with running_catalog() as catalog:
@@ -28,7 +32,7 @@ def round_group(context: click.Context, strategy: str | None, size: int | None, 
 @round_group.command()
 @click.argument("number", type=int)
 def abandon(number: int) -> None:
-    """End the round NUMBER early: its unanswered patches may be proposed again, what was drawn stays."""
+    """End the round NUMBER early. Its labels stay; its unanswered patches may be proposed again."""
     with running_catalog() as catalog:
         with catalog.write() as session:
             rounds.abandon(session, number)

@@ -1,4 +1,4 @@
-"""``glacier-al``: the one command-line program."""
+"""``glacier-al``: the command-line program."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from imagery.errors import OutlineError, SceneError
 
 
 class Program(click.Group):
-    """Loads a command's libraries only when it is called, and shows errors that users can mend as one line."""
+    """A group that imports a command only when it is called, and shows errors that users can fix as one line."""
 
-    COMMANDS = {  # noqa: RUF012 - click reads it, nobody writes it
+    COMMANDS = {  # noqa: RUF012 - read only
         "config": "cli.config_commands:config",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
@@ -28,16 +28,16 @@ class Program(click.Group):
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the program; what it writes may be in any script."""
+        """Run the program, with an output that accepts text in any script."""
         write_any_text()
         return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name all commands."""
+        """Return the names of all commands."""
         return sorted([*super().list_commands(ctx), *self.COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find a command, importing its module."""
+        """Return a command, importing its module."""
         if cmd_name not in self.COMMANDS:
             return super().get_command(ctx, cmd_name)
         from pkgutil import resolve_name
@@ -46,7 +46,7 @@ class Program(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command."""
+        """Run a command; convert errors that users can fix to StartError."""
         try:
             return super().invoke(ctx)
         except (CatalogError, SettingsError, SecretsError, SceneError, OutlineError) as error:
@@ -58,7 +58,7 @@ class Program(click.Group):
 @click.group(cls=Program)
 @click.version_option(package_name="glacier-al")
 def main() -> None:
-    """Active learning for mapping glaciers: choose patches, learn from the experts, prove the gain."""
+    """Active learning for mapping glaciers: choose patches, learn from expert labels, measure the gain."""
 
 
 @main.command()
@@ -75,7 +75,7 @@ def up() -> None:
 @main.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(4), help="rounds to run")
 def demo(rounds: int) -> None:
-    """Run the loop on the Everest scene with a simulated annotator, and report."""
+    """Run the loop on the Everest scene with a simulated annotator, and write a report."""
     from cli.demo import run_demo
 
     run_demo(rounds)

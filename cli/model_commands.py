@@ -42,18 +42,18 @@ def models(context: click.Context, limit: int) -> None:
 
 @models.command()
 @click.argument("version", type=int)
-@click.option("--reason", required=True, help="kept with the decision")
+@click.option("--reason", required=True, help="why; stored with the decision")
 def promote(version: int, reason: str) -> None:
-    """Let VERSION be served."""
+    """Serve VERSION: make it the champion."""
     with running_catalog() as catalog:
         promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
         click.echo(f"Version {version} is served.")
 
 
 @models.command()
-@click.option("--reason", required=True, help="kept with the decision")
+@click.option("--reason", required=True, help="why; stored with the decision")
 def rollback(reason: str) -> None:
-    """Let the version be served again that was before the champion."""
+    """Serve the version again that was the champion before the present one."""
     with running_catalog() as catalog:
         moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")

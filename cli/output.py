@@ -1,4 +1,4 @@
-"""How the commands write to the terminal, or to a file or pipe."""
+"""Output of the commands to a terminal, a file or a pipe."""
 
 import io
 import sys
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-_WIDE = 10_000  # columns of an output that is not a terminal: whatever reads it wants whole names, not a page
+_WIDE = 10_000  # columns if the output is not a terminal, so that programs that read it get whole names
 
 
 def write_any_text() -> None:
     r"""Let standard output and error take text in any script, whatever the encoding of the terminal.
 
-    A character that the encoding lacks is written as an escape sequence, e.g. ``\u0413``, so that it can still be told.
+    A character that the encoding lacks is written as an escape sequence, e.g. ``\u0413``, to stay readable.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""Which processes make up the system on one machine, and how each is started. ``docker/compose.yaml`` mirrors them."""
+"""The processes of the system on one machine, and how each is started. ``docker/compose.yaml`` mirrors them."""
 
 import os
 import sys
@@ -18,14 +18,14 @@ from labeling import server as label_studio
 
 HOST = "127.0.0.1"
 
-# All that a program which is not ours gets to see of our environment. Label Studio, for one, would take the
-# variables HOST, PORT and DEBUG of the caller's shell for its own settings.
+# The only variables of our environment that Redis, MLflow and Label Studio get. Label Studio would read the variables
+# HOST, PORT and DEBUG of the caller's shell as its own settings.
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER")
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # idle thread pools cost memory
 
-# glibc hands the memory of each forward pass back to the kernel and faults it in again for the next, which makes a
-# pass 1.3 to 1.6 times slower; kept, it is reused.
+# By default glibc returns the memory of each forward pass to the kernel, and page faults make the next pass 1.3 to 1.6
+# times slower. These variables make it keep the memory.
 KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
@@ -33,7 +33,7 @@ KEEP_MEMORY = {
 }
 
 
-# A worker that is told to stop lets its job end or put itself back, a fine-tune from a checkpoint.
+# A stopping worker gets this time for its job to end, or to save a checkpoint and be queued again.
 WORKER_STOP_S = 20
 
 
@@ -47,9 +47,9 @@ class Process:
         argv: The program and its arguments; never a secret, since every user can list them.
         env: Its whole environment.
         cwd: Its working folder.
-        is_service: Whether others need it: services are stopped last.
-        stop_s: Time it gets to end when told to stop, in seconds; then it is killed with all its children.
-        first_start: The database that it makes at its first start, if it does.
+        is_service: Whether other processes need it; services are stopped last.
+        stop_s: Seconds that it gets to stop; then it is killed with all its children.
+        first_start: The database that it creates at its first start, if any.
     """
 
     name: str
@@ -84,7 +84,7 @@ def plan(
         _mlflow(settings, passed_on),
         _label_studio(settings, secrets, label_studio_program, passed_on),
     ]
-    return services + _our_own(settings, environ, cwd)
+    return services + _own_processes(settings, environ, cwd)
 
 
 def migration(settings: Settings, *, environ: Mapping[str, str], cwd: Path) -> Process:
@@ -106,8 +106,8 @@ def redis_config_file(settings: Settings) -> Path:
 def redis_config(settings: Settings) -> str:
     """Compose the configuration of Redis. It holds the password: write it so that only its owner may read it.
 
-    Every change goes to an append-only file, so that the queues are there again when a Redis that was killed is
-    started again. If the kill cut its last entry off, Redis leaves that out.
+    Every change goes to an append-only file, so that a Redis that is restarted after a kill still has its
+    queues. A last entry that was cut off is ignored.
     """
     lines = [
         f"bind {HOST}",
@@ -137,9 +137,9 @@ def _mlflow(settings: Settings, env: Mapping[str, str]) -> Process:
         *("--artifacts-destination", (folder / "artifacts").as_uri(), "--serve-artifacts"),
         *("--workers", "1"),
     )
-    # As MLflow starts by default (four workers and a runner of jobs that we have none of) it takes 2.9 GB.
+    # By default MLflow starts four workers and a job runner, which we do not use, and takes 2.9 GB.
     frugal = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    # MLflow itself makes one experiment, "Default".
+    # MLflow creates one experiment itself, "Default".
     first_start = FirstStart(database, {"experiments": 2, "runs": 1, "registered_models": 1})
     env = {**env, **_ONE_THREAD, **frugal}
     return Process("mlflow", argv, env, folder, is_service=True, first_start=first_start)
@@ -156,7 +156,7 @@ def _label_studio(settings: Settings, secrets: Secrets, program: Path, env: Mapp
         password=secrets.label_studio_password,
         token=secrets.label_studio_token,
     )
-    # Label Studio itself makes one user, our administrator.
+    # Label Studio creates one user at its start, our administrator.
     first_start = FirstStart(folder / "label_studio.sqlite3", {"project": 1, "htx_user": 2})
     env = {**env, **_ONE_THREAD, **own_env}
     return Process("label-studio", tuple(argv), env, folder, is_service=True, first_start=first_start)
@@ -169,7 +169,7 @@ def _port(url: str) -> int:
     return parts.port
 
 
-def _our_own(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[Process]:
+def _own_processes(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[Process]:
     env = {"PYTHONUNBUFFERED": "1", **environ, **settings.as_environment()}
 
     def light(name: str, *module: str, stop_s: int = 10) -> Process:
@@ -189,7 +189,7 @@ def _our_own(settings: Settings, environ: Mapping[str, str], cwd: Path) -> list[
 
 
 def _compute_workers(settings: Settings, env: Mapping[str, str], cwd: Path) -> list[Process]:
-    """One for each GPU, or as many as the settings say; each with its share of the cores, and with a GPU."""
+    """Return the compute workers: ``compute_workers`` or one per GPU; each gets a share of the cores, and a GPU."""
     gpus = [] if settings.device == "cpu" else visible_gpus(env)
     count = settings.compute_workers or max(1, len(gpus))
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} if count > 1 else {}

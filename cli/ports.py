@@ -1,4 +1,4 @@
-"""Which ports the system listens on when everything runs on this machine."""
+"""Choose the ports of the servers when everything runs on this machine."""
 
 import socket
 from collections.abc import Callable
@@ -19,11 +19,11 @@ _TRIES = 100
 
 
 def choose_ports(settings: Settings, redis_password: str, say: Callable[[str], None]) -> Settings:
-    """Give each server the port of its URL, or the next free one, and say so where they differ.
+    """Return settings in which each server has the port of its URL or, if that is taken, the next free one.
 
     Args:
         settings: Settings whose URLs name the preferred ports.
-        redis_password: Put into the Redis URL, so that it reaches the processes by their environment alone.
+        redis_password: Put into the Redis URL, which the processes get through their environment.
         say: Gets a line for every port that was taken.
 
     Returns:
@@ -67,7 +67,7 @@ def _free_port(preferred: int, reserved: set[int], title: str) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # Servers set this too: connections of a server that has just stopped do not keep its port.
+        # Servers set this, too: a port in TIME_WAIT after a server stopped counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

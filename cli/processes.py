@@ -1,4 +1,4 @@
-"""``glacier-al up``: everything on this machine, under one supervisor, until Ctrl-C."""
+"""``glacier-al up``: run the whole system on this machine under one supervisor until Ctrl-C."""
 
 import fcntl
 import os
@@ -28,29 +28,29 @@ from labeling import server as label_studio
 from services.class_scheme import agreed_scheme
 
 _INTERVAL_S = 0.5
-_LOCK_S = 1.0  # a command that asks whether the system runs holds the lock for a moment
+_LOCK_S = 1.0  # other commands hold the lock for a moment to check whether the system runs
 _EARLIER_S = 60.0  # longer than the longest orderly stop
 
 
 def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
-    """Run the whole system until Ctrl-C or SIGTERM, then stop it. What dies meanwhile is started again.
+    """Run the whole system until Ctrl-C or SIGTERM, then stop it. Processes that end are restarted.
 
     Args:
         settings: The settings; a URL whose port is taken moves to the next free one.
-        say: Gets each line of progress, the summary once everything is ready, and what became of the parts.
+        say: Gets each message: progress, the summary once everything is ready, and ended or restarted parts.
 
     Raises:
-        StartError: Something is missing, or the supervisor itself was killed.
+        StartError: A part is missing or fails to start, or the supervisor itself was killed.
     """
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    with _sole_use(settings.var_dir):
+    with _exclusive_use(settings.var_dir):
         _wait_for_earlier_programs(settings.var_dir, say)
         secrets = load_or_create(settings.secrets_file)
         settings = choose_ports(settings, secrets.redis_password, say)
         program = _label_studio_program()
         _prepare_folders(settings)
         say("Bringing the database to the newest schema")
-        _run_to_its_end(migration(settings, environ=os.environ, cwd=Path.cwd()), data_dir(settings, "logs"))
+        _run_and_wait(migration(settings, environ=os.environ, cwd=Path.cwd()), data_dir(settings, "logs"))
         _check_classes(settings)
         processes = plan(settings, secrets, label_studio_program=program, environ=os.environ, cwd=Path.cwd())
         say(f"Starting {', '.join(process.name for process in processes)}")
@@ -59,7 +59,7 @@ def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
 
 
 def _check_classes(settings: Settings) -> None:
-    """Refuse a setting that contradicts the classes of this installation before anything runs by it."""
+    """Refuse a setting that contradicts the class scheme of this installation, before any process starts."""
     database = Database(settings.database_url)
     try:
         with database.read() as session:
@@ -71,7 +71,7 @@ def _check_classes(settings: Settings) -> None:
 
 
 class _Interrupts:
-    """Counts the requests to stop, by Ctrl-C, SIGTERM or a closed terminal, while the block lasts."""
+    """Counts stop signals (Ctrl-C, SIGTERM or a closed terminal) during the block."""
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -79,7 +79,7 @@ class _Interrupts:
         self.count = 0
 
     def __enter__(self) -> Self:
-        kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # called by nohup
+        kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # started by nohup
         self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS if number not in kept}
         return self
 
@@ -117,21 +117,21 @@ def _supervise(
 
 
 def _stop(supervisor: Supervisor, interrupts: _Interrupts, say: Callable[[str], None]) -> None:
-    """Stop all in order; a second interrupt kills our own processes, a third one the services, too."""
+    """Stop all processes in order; a second interrupt kills our own processes, a third one the services, too."""
     say("Stopping ...")
     seen = interrupts.count
     supervisor.stop()
-    hurry = [supervisor.kill_our_own, supervisor.kill_all]
+    kills = [supervisor.kill_our_own, supervisor.kill_all]
     while supervisor.runs:
-        if interrupts.count > seen and hurry:
+        if interrupts.count > seen and kills:
             seen = interrupts.count
             say("Stopping at once ...")
-            hurry.pop(0)()
+            kills.pop(0)()
         time.sleep(_INTERVAL_S)
 
 
 def summary(settings: Settings, secrets: Secrets, missing: Sequence[str]) -> str:
-    """Compose what the operator needs to know: addresses, log-in, token, logs, and the parts that are missing."""
+    """Return the summary for the operator: addresses, log-in, token, logs, and the parts that are not ready."""
     rows = {
         "Server": f"{settings.api_url}  (API: {settings.api_url}/docs)",
         "Operator token": secrets.operator_token,
@@ -146,7 +146,7 @@ def summary(settings: Settings, secrets: Secrets, missing: Sequence[str]) -> str
 
 
 @contextmanager
-def _sole_use(var_dir: Path) -> Iterator[None]:
+def _exclusive_use(var_dir: Path) -> Iterator[None]:
     path = lock_file(var_dir)
     with path.open("a+") as file:
         if not _lock(file, _LOCK_S):
@@ -162,10 +162,10 @@ def _sole_use(var_dir: Path) -> Iterator[None]:
 
 
 def _wait_for_earlier_programs(var_dir: Path, say: Callable[[str], None]) -> None:
-    """Wait for the end of what a killed `up` has left: it stops by itself, and two Redis on one file would harm it.
+    """Wait until the programs of a killed `up` have stopped: two Redis servers would damage one file.
 
     Raises:
-        StartError: Something still runs after a minute.
+        StartError: A program still runs after a minute.
     """
     path = var_dir / FOLDER / LOCK
     if not path.exists():
@@ -209,12 +209,12 @@ def _prepare_folders(settings: Settings) -> None:
     config_file.touch(mode=0o600)
     config_file.chmod(0o600)
     config_file.write_text(redis_config(settings))
-    # The clock fills the queues from the rows of the database. A file that a power cut has left unreadable would only
-    # keep Redis from starting.
+    # The clock fills the queues from the database, so the file is not needed. One damaged by a power cut would keep
+    # Redis from starting.
     (data_dir(settings, "redis") / "appendonly.aof").unlink(missing_ok=True)
 
 
-def _run_to_its_end(process: Process, log_dir: Path) -> None:
+def _run_and_wait(process: Process, log_dir: Path) -> None:
     log = log_dir / f"{process.name}.log"
     with log.open("ab") as output:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""When the processes that were started can be used."""
+"""Checks whether the started processes are ready."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,12 +15,12 @@ from catalog.settings import Settings
 
 _REQUEST_TIMEOUT_S = 2.0
 
-# Takes when the process was started (aware), and returns whether it is ready.
+# Takes the time at which the process was started (with a zone); returns whether it is ready.
 Check = Callable[[datetime], bool]
 
 
 def checks(settings: Settings) -> dict[str, Check]:
-    """Return, by the name of its process, how to ask each server and worker whether it is ready.
+    """Return the readiness check of each server and worker, by the name of its process.
 
     Args:
         settings: Settings with the URLs in use.
@@ -51,7 +51,7 @@ def _redis_answers(redis: Redis) -> bool:
 
 
 def _worker_listens(redis: Redis, queue: str, since: datetime) -> bool:
-    """Ask for a worker that registered after its process was started: an older one is a remnant of a killed one."""
+    """Return whether a worker has registered since its process started; an older entry is left from a killed one."""
     try:
         workers = Worker.all(queue=Queue(queue, connection=redis))
     except RedisError:

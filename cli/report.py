@@ -1,4 +1,4 @@
-"""The report that the demonstration leaves: ``report.json`` for programs, ``report.html`` for people."""
+"""Write the report of the demonstration: ``report.json`` for programs, ``report.html`` for people."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ from cli.report_pictures import (
     draw_uncertainty,
     read_png,
 )
-from cli.round_record import RoundRecord, told_apart
+from cli.round_record import RoundRecord, predicted_classes
 from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
@@ -39,21 +39,21 @@ _TILE_PX = 192  # small patches are enlarged to about this side
 
 
 def write_report(folder: Path, catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> Path:
-    """Write ``report.json`` and ``report.html``, which holds all its pictures and needs no network.
+    """Write ``report.json`` and ``report.html``; the page embeds its pictures and needs no network.
 
-    The champion's map of the test region is fetched from the running server, as the web tool would.
+    The champion's map of the test region is fetched from the running server, as a web tool would do.
 
     Args:
-        folder: gets both files; exists.
-        catalog: of the running system.
-        records: what each round brought; at least one.
-        seconds: what it took.
+        folder: existing folder for both files.
+        catalog: catalog of the running system.
+        records: results of each round; at least one.
+        seconds: duration of the demonstration.
 
     Returns:
         The path of the page.
 
     Raises:
-        ClickException: the server does not answer, or the demonstration left out what the report needs.
+        ClickException: the server does not answer, or the catalog lacks rows that the report needs.
         StoreError: a mask or a view is not in the raster store.
     """
     content = gather(catalog, records, seconds)
@@ -64,12 +64,12 @@ def write_report(folder: Path, catalog: Catalog, records: Sequence[RoundRecord],
 
 
 def write_files(folder: Path, content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> Path:
-    """Write both files from what was gathered, without a running system.
+    """Write both files from gathered content, without a running system.
 
     Args:
-        folder: gets both files; exists.
-        content: what the report tells.
-        store: where views and masks lie.
+        folder: existing folder for both files.
+        content: content of the report.
+        store: raster store with the views and masks.
         predicted: (H, W) class map of the test region by the champion.
 
     Returns:
@@ -90,7 +90,7 @@ def write_files(folder: Path, content: Content, store: RasterStore, predicted: N
             title=SCENE_TITLE,
             headline=headline(content),
             content=content,
-            classes=told_apart(content.records),
+            classes=predicted_classes(content.records),
             legend=GLACIER_SCHEME.legend,
             served=content.served[-1],
             learning_curve=learning_curve(content),
@@ -105,7 +105,7 @@ def write_files(folder: Path, content: Content, store: RasterStore, predicted: N
 
 
 def headline(content: Content) -> str:
-    """Say in one sentence what labelling brought, as far as the figures allow."""
+    """Return a sentence on the served model's mean IoU and its change since the first version."""
     first, served, last = content.served[0], content.served[-1], content.records[-1]
     before, after = first.iou[SceneRole.TEST]["mean"], served.iou[SceneRole.TEST]["mean"]
     took = f"{content.seconds / 60:.0f} minutes" if content.seconds >= 90 else f"{content.seconds:.0f} seconds"
@@ -115,7 +115,7 @@ def headline(content: Content) -> str:
     reaches = f"{learnt} maps ground that nobody labelled with a mean IoU of {after:.2f}"
     if len(content.records) == 1:
         return f"{reaches}."
-    change = round(after, 2) - round(before, 2)  # of the figures as they are shown
+    change = round(after, 2) - round(before, 2)  # difference of the rounded figures, as shown
     direction = "up" if change > 0 else "down" if change < 0 else "unchanged"
     compared = f"{reaches}, {direction} from {before:.2f} after the first {first.labels}."
     if served.labels == last.labels:
@@ -126,7 +126,7 @@ def headline(content: Content) -> str:
 def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> dict[str, Any]:
     scene = content.scenes[SceneRole.TEST]
     truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)), GLACIER_SCHEME)
-    if told_apart(content.records) != GLACIER_SCHEME.classes:
+    if predicted_classes(content.records) != GLACIER_SCHEME.classes:
         truth = np.where((truth == BACKGROUND) | (truth == UNKNOWN), truth, np.uint8(1))
     parts = compare(predicted, truth)
     judged = sum(int(covered.sum()) for covered in parts.values())
@@ -148,7 +148,7 @@ def _pool(content: Content, store: RasterStore) -> dict[str, Any]:
         "width": window.width,
         "true_colour": data_uri(draw_scene(scene)),
         "classes": data_uri(draw_mask(classes)),
-        "uncertainty": data_uri(draw_uncertainty(store, scene, scoring, len(told_apart(content.records)))),
+        "uncertainty": data_uri(draw_uncertainty(store, scene, scoring, len(predicted_classes(content.records)))),
     }
 
 
@@ -159,7 +159,7 @@ def _round(content: Content, store: RasterStore, record: RoundRecord) -> dict[st
     return {
         "record": record,
         "colour": to_hex(colormaps["plasma"](place)),
-        "ink": "#ffffff" if place < 0.6 else "#0f172a",  # what can be read on that colour
+        "ink": "#ffffff" if place < 0.6 else "#0f172a",  # readable on that colour
         "patches": [{"facts": patch, "tiles": _tiles(store, patch)} for patch in patches],
         "reasons": Counter(patch.reason for patch in patches),
         "edited": mean_edited_share(patches) if patches else None,
@@ -167,7 +167,7 @@ def _round(content: Content, store: RasterStore, record: RoundRecord) -> dict[st
 
 
 def _tiles(store: RasterStore, patch: LabelledPatch) -> dict[str, str | None]:
-    """Return the pictures of a patch by name, enlarged; None for those that no model was there to draw."""
+    """Return the pictures of a patch by name, enlarged; None for those that need a model that did not exist yet."""
     scale = max(1, _TILE_PX // patch.size_px)
     pictures = {name: None if key is None else read_png(store.get(key)) for name, key in patch.view_keys.items()}
     for name, key in (("pre-annotation", patch.preannotation_key), ("label", patch.label_key)):

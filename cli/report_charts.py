@@ -1,4 +1,4 @@
-"""The two charts of the demonstration's report, as SVG that travels inside the page."""
+"""The two charts of the demonstration's report, as SVG images embedded in the page."""
 
 import base64
 import io
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from catalog.records import SceneRole
 from cli.report_content import Content
-from cli.round_record import told_apart
+from cli.round_record import predicted_classes
 
 _INK: Final = "#334155"
 _REGIONS: Final = {SceneRole.TEST: "#0f4c75", SceneRole.VALIDATION: "#7f9bb8"}
 _STAGES: Final = ("#0f4c75", "#3f88b5", "#8fbcd6", "#d3e3ee")
-_FONT: Final = "DejaVu Sans"  # what text is measured by; matplotlib brings it
+_FONT: Final = "DejaVu Sans"  # used to measure text; comes with matplotlib
 _READERS_FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # text stays text, in the reader's own font
@@ -51,7 +51,7 @@ def learning_curve(content: Content) -> str:
         A data URI. A version that the gate kept back is a hollow circle beside the curve of those that were served.
     """
     means = [(role.value, colour, role, "mean") for role, colour in _REGIONS.items()]
-    classes = [(item.name, item.colour, SceneRole.TEST, item.name) for item in told_apart(content.records)]
+    classes = [(item.name, item.colour, SceneRole.TEST, item.name) for item in predicted_classes(content.records)]
     with rc_context(_STYLE):
         figure = Figure(figsize=(10.4, 3.8), layout="constrained")
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -64,7 +64,7 @@ def learning_curve(content: Content) -> str:
 
 
 def stage_times(content: Content) -> str:
-    """Draw the seconds of each stage, one bar a round; returns a data URI."""
+    """Draw the seconds of each stage, one bar per round; return a data URI."""
     stages = list(dict.fromkeys(stage for record in content.records for stage in record.seconds))
     names = [f"round {record.round}" for record in content.records]
     ends = [0.0] * len(names)
@@ -100,14 +100,14 @@ def _curves(axes: Axes, content: Content, curves: Sequence[tuple[str, str, Scene
         )
         if values[-1] is not None:
             ends.append((values[-1], f"{values[-1]:.2f}  {name}", colour))
-    heights = _apart([value for value, _, _ in sorted(ends)])
+    heights = _separate_labels([value for value, _, _ in sorted(ends)])
     for height, (_, text, colour) in zip(heights, sorted(ends), strict=True):
         axes.annotate(text, (labels[-1], height), (10, 0), textcoords="offset points", va="center", color=colour)
     axes.set(xlabel="labelled patches", xticks=labels, xlim=(0, labels[-1] * 1.03), ylim=(0, 1))
     axes.grid(axis="y")
 
 
-def _apart(ascending: Sequence[float]) -> list[float]:
+def _separate_labels(ascending: Sequence[float]) -> list[float]:
     """Move heights up as far as needed so that the names at them do not overlap."""
     moved: list[float] = []
     for height in ascending:

@@ -1,4 +1,4 @@
-"""What the demonstration's report says: read from the rows of the catalog, before anything is drawn."""
+"""The content of the demonstration's report, read from the catalog."""
 
 import os
 import platform
@@ -35,12 +35,11 @@ class LabelledPatch:
         col_off: First column in the pool scene.
         size_px: Its side, pixels.
         reason: Why it was proposed.
-        score: By the round's measure, nats; None for patches of a round without scores.
-        edited_px: Pixels of the label that differ from what the annotator was shown (from background, if nothing was).
-        view_keys: Where each picture lies that the annotator saw, by its name; None for the uncertainty before the
-            first model.
-        preannotation_key: Where the mask lies that the annotator was shown; None if there was none.
-        label_key: Where the label's mask lies.
+        score: Score by the round's measure, in nats; None in a round without scores.
+        edited_px: Pixels of the label that differ from the pre-annotation or, without one, from background.
+        view_keys: Keys of the views in the raster store, by name; None for the uncertainty before the first model.
+        preannotation_key: Key of the pre-annotation in the raster store; None if there was none.
+        label_key: Key of the label's mask in the raster store.
     """
 
     round: int
@@ -61,22 +60,22 @@ class LabelledPatch:
         return self.edited_px / self.size_px**2
 
     def to_json(self) -> dict[str, Any]:
-        """What a reader of ``report.json`` needs to find the patch and to judge the effort."""
+        """Return the entry of the patch in ``report.json``: its position, reason, score and edited pixels."""
         figures = {name: getattr(self, name) for name in ("patch_id", "row_off", "col_off", "reason", "score")}
         return figures | {"edited_px": self.edited_px, "edited_share": round(self.edited_share, 4)}
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the report tells, but for the pixels.
+    """All content of the report except pixels.
 
     Attributes:
-        records: What each round brought, in order; at least one.
-        seconds: From the start of the system to the last score.
+        records: Results of each round, in order; at least one.
+        seconds: Seconds from the start of the system to the last score.
         scenes: The one scene of each role.
         patches: Every labelled patch, in the order of the rounds and, in a round, of the annotators' queue.
         pool_patches: Number of patches in the pool.
-        scoring: The newest scoring of the pool: what the model knows of it after the last round.
+        scoring: The newest scoring of the pool, by the version served after the last round.
         machine: Cores, versions and device.
     """
 
@@ -99,7 +98,7 @@ class Content:
         return [patch for patch in self.patches if patch.round == number]
 
     def to_json(self) -> dict[str, Any]:
-        """Compose the content of ``report.json``; undefined figures are null."""
+        """Return the content of ``report.json``; undefined figures are null."""
         return {
             "scene": SCENE_TITLE,
             "regions": {role.value: _region(scene) for role, scene in self.scenes.items()},
@@ -119,15 +118,15 @@ class Content:
 
 
 def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> Content:
-    """Read what the report tells from the catalog.
+    """Read the content of the report from the catalog.
 
     Args:
-        catalog: of the system that ran the demonstration.
-        records: what each round brought.
-        seconds: what it took.
+        catalog: catalog of the system that ran the demonstration.
+        records: results of each round.
+        seconds: duration of the demonstration.
 
     Raises:
-        ClickException: the demonstration left something out that the report needs; the message says what.
+        ClickException: the catalog lacks rows that the report needs; the message says which.
     """
     if not records:
         raise click.ClickException("found no round to report on; run the demonstration for at least one")
@@ -159,7 +158,7 @@ def mean_edited_share(patches: Sequence[LabelledPatch]) -> float:
 
 
 def _machine(settings: Settings) -> dict[str, Any]:
-    """Name what the figures of time depend on; the device is found as the workers find it."""
+    """Return what durations depend on: cores, versions, and the device that the workers use."""
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -188,7 +187,7 @@ def _labelled(label: Label) -> LabelledPatch:
 
 
 def _view_keys(proposal: Proposal) -> dict[str, str | None]:
-    """Name the views of a proposal; before the first model that of uncertainty only says that there is none."""
+    """Return the keys of a proposal's views by name; None for the uncertainty before the first model."""
     views = proposal.views or {}
     keys: dict[str, str | None] = {
         field.replace("_", " "): raster_keys.view(proposal.patch_id, name) for field, name in views.items()

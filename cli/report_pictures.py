@@ -1,4 +1,4 @@
-"""The pictures of the demonstration's report: arrays of colours, and PNG files that travel inside the page."""
+"""The pictures of the demonstration's report: RGB arrays, and PNG files embedded in the page."""
 
 import base64
 import io
@@ -25,8 +25,8 @@ class Agreement:
     """How a predicted pixel relates to the truth.
 
     Attributes:
-        name: In words for people.
-        colour: "#rrggbb"; errors differ from one another in lightness too, for readers who do not tell red from green.
+        name: Text for people.
+        colour: "#rrggbb"; errors also differ in lightness, for readers with colour blindness.
     """
 
     name: str
@@ -56,7 +56,7 @@ def draw_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def compare(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[Agreement, NDArray[np.bool_]]:
-    """Tell how each pixel of a predicted class map relates to the truth.
+    """Return how each pixel of a predicted class map relates to the truth.
 
     Args:
         predicted: (h, w) values of the legend.
@@ -72,19 +72,19 @@ def compare(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[Agre
     if predicted.shape != truth.shape:
         raise ValueError(f"found a predicted map of shape {predicted.shape} for a truth of {truth.shape}")
     judged = (predicted != UNKNOWN) & (truth != UNKNOWN)
-    ground, found = truth == BACKGROUND, predicted == BACKGROUND
+    true_ground, predicted_ground = truth == BACKGROUND, predicted == BACKGROUND
     same = predicted == truth
     return {
-        RIGHT_GROUND: judged & ground & found,
-        RIGHT_ICE: judged & ~ground & same,
-        CONFUSED: judged & ~ground & ~found & ~same,
-        INVENTED: judged & ground & ~found,
-        MISSED: judged & ~ground & found,
+        RIGHT_GROUND: judged & true_ground & predicted_ground,
+        RIGHT_ICE: judged & ~true_ground & same,
+        CONFUSED: judged & ~true_ground & ~predicted_ground & ~same,
+        INVENTED: judged & true_ground & ~predicted_ground,
+        MISSED: judged & ~true_ground & predicted_ground,
     }
 
 
 def draw_agreement(parts: dict[Agreement, NDArray[np.bool_]]) -> NDArray[np.uint8]:
-    """Draw what `compare` found, (h, w, 3) RGB; pixels that are not judged take the colour of masked/unknown."""
+    """Draw the result of `compare`, (h, w, 3) RGB; pixels that are not judged take the colour of masked/unknown."""
     height, width = next(iter(parts.values())).shape
     picture: NDArray[np.uint8] = np.full((height, width, 3), GLACIER_SCHEME.unknown.rgb, dtype=np.uint8)
     for kind, covered in parts.items():
@@ -93,7 +93,7 @@ def draw_agreement(parts: dict[Agreement, NDArray[np.bool_]]) -> NDArray[np.uint
 
 
 def draw_scene(scene: Scene) -> NDArray[np.uint8]:
-    """Draw a whole scene in true colour, stretched as for its annotators, (H, W, 3) RGB.
+    """Draw a whole scene in true colour, with the contrast stretch that annotators see, (H, W, 3) RGB.
 
     Raises:
         SceneError: It cannot be read.
@@ -106,9 +106,13 @@ def draw_scene(scene: Scene) -> NDArray[np.uint8]:
 
 
 def draw_uncertainty(store: RasterStore, scene: Scene, scoring: Scoring, classes: int) -> NDArray[np.uint8]:
-    """Draw the predictive entropy that a scoring left of a scene, (H, W, 3) RGB, dark for certain.
+    """Draw the predictive entropy of a scene by a scoring, (H, W, 3) RGB, dark where the model is certain.
 
-    Its version tells so many classes apart: the entropy reaches the logarithm of their number.
+    Args:
+        store: raster store with the scoring's maps.
+        scene: the scene.
+        scoring: the scoring.
+        classes: number of classes of its version; its logarithm is the largest entropy.
 
     Raises:
         SceneError: There is no such map.
@@ -119,7 +123,7 @@ def draw_uncertainty(store: RasterStore, scene: Scene, scoring: Scoring, classes
 
 
 def read_png(data: bytes) -> NDArray[np.uint8]:
-    """Decode a picture of ours, (h, w, 3) RGB."""
+    """Return a PNG as an array, (h, w, 3) RGB."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -129,7 +133,7 @@ def data_uri(rgb: NDArray[np.uint8], scale: int = 1) -> str:
 
     Args:
         rgb: (h, w, 3).
-        scale: Each pixel becomes a square of so many: a blurred class boundary would look like doubt.
+        scale: Side of the square that each pixel becomes; interpolation would blur class boundaries.
     """
     image = Image.fromarray(np.kron(rgb, np.ones((scale, scale, 1), dtype=np.uint8)))
     file = io.BytesIO()

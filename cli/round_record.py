@@ -1,4 +1,4 @@
-"""What one round of the demonstration brought."""
+"""The results of one round of the demonstration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ class RoundRecord:
     Attributes:
         round: Its number, from 1.
         strategy: How its patches were chosen.
-        labels: Labels that its version learnt from, all rounds so far.
-        version: The model version that followed.
+        labels: Number of labels that its version learnt from, of all rounds so far.
+        version: The model version trained after it.
         parent: The version it was trained from; None for the first.
         promoted: Whether the gate let it be served.
-        verdict: Why.
+        verdict: The gate's reason.
         iou: IoU by role of the region ("validation", "test"), then by class or "mean"; None if undefined.
-        gain: Difference to the parent, likewise; empty for the first version.
+        gain: Difference of the IoU to the parent's, by role and class; empty for the first version.
         champion: The version that was served afterwards.
         seconds: Seconds by stage.
     """
@@ -37,8 +37,8 @@ class RoundRecord:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def told_apart(records: Sequence[RoundRecord]) -> tuple[LabelClass, ...]:
-    """Return the classes that the versions of the demonstration tell apart, by their value.
+def predicted_classes(records: Sequence[RoundRecord]) -> tuple[LabelClass, ...]:
+    """Return the classes that the versions of the demonstration predict, ordered by value.
 
     They are those of the glacier scheme or, with a binary head, background and glacier.
     """

@@ -1,7 +1,7 @@
-"""How a command finds the system that runs on its data folder.
+"""Find the system that runs on a data folder, for the other commands.
 
-`up` leaves the addresses in the folder, since a port that is taken moves to the next free one. A command must never
-reach the system of another folder: it would move that system's champion and note the reason in its own database.
+`up` writes the addresses into the folder, since it replaces a port that is taken by the next free one. A command must
+never reach the system of another folder: it would move that system's champion and store the reason in its own database.
 """
 
 import fcntl
@@ -17,16 +17,16 @@ from cli.errors import NotRunningError
 
 ADDRESSES = ("api_url", "redis_url", "mlflow_url", "label_studio_url")
 
-# Whoever names all of these, as docker/compose.yaml does, says which database belongs to which services.
+# If all of these are set, as in docker/compose.yaml, the settings say which database belongs to which services.
 _EXPLICIT = ("database_url", "redis_url", "mlflow_url")
 
-# Where nothing listens: a port below 1024 that no service uses.
-_NOWHERE = {name: f"{'redis' if name == 'redis_url' else 'http'}://127.0.0.1:1" for name in ADDRESSES}
+# Addresses at which nothing listens: port 1 is not used by any service.
+_UNREACHABLE = {name: f"{'redis' if name == 'redis_url' else 'http'}://127.0.0.1:1" for name in ADDRESSES}
 
 
 @contextmanager
 def published(settings: Settings) -> Iterator[None]:
-    """Leave the addresses for other commands while the block lasts; only their owner may read the Redis password."""
+    """Publish the addresses to other commands during the block, in a file that only its owner may read (password)."""
     path = _file(settings.var_dir)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -41,7 +41,7 @@ def running_settings() -> Settings:
     """Return the settings with the addresses of the system that runs on the data folder.
 
     Raises:
-        NotRunningError: None runs, and the settings do not name a database and its services explicitly.
+        NotRunningError: No system runs, and the settings do not name a database and its services explicitly.
     """
     settings = Settings()
     found = _with_addresses(settings)
@@ -55,22 +55,22 @@ def running_settings() -> Settings:
 
 
 def local_settings() -> Settings:
-    """Return the settings for a command that needs only the database, and services if they run.
+    """Return the settings for a command that needs the database, but not a running system.
 
-    Without a running system the addresses lead nowhere, for what listens at the usual ones belongs to another folder.
-    Jobs wait in the database until the system starts.
+    Without a running system the addresses are unreachable ones, because servers at the usual addresses belong to
+    another folder. Jobs wait in the database until the system starts.
     """
     settings = Settings()
-    return _with_addresses(settings) or settings.model_copy(update=_NOWHERE)
+    return _with_addresses(settings) or settings.model_copy(update=_UNREACHABLE)
 
 
 def lock_file(var_dir: Path) -> Path:
-    """Return the path of the lock that `up` holds as long as it lives; the file has the number of its process."""
+    """Return the path of the file that `up` locks while it runs; the file holds its process id."""
     return var_dir / "up.lock"
 
 
 def _with_addresses(settings: Settings) -> Settings | None:
-    if _up_lives(settings.var_dir):
+    if _up_runs(settings.var_dir):
         try:
             addresses = json.loads(_file(settings.var_dir).read_text())
         except FileNotFoundError:  # it is only just starting, or has stopped
@@ -79,8 +79,8 @@ def _with_addresses(settings: Settings) -> Settings | None:
     return settings if settings.model_fields_set.issuperset(_EXPLICIT) else None
 
 
-def _up_lives(var_dir: Path) -> bool:
-    """Ask by its lock, since a killed `up` leaves its files behind."""
+def _up_runs(var_dir: Path) -> bool:
+    """Return whether `up` runs. Its lock tells, since a killed `up` leaves its files behind."""
     try:
         with lock_file(var_dir).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

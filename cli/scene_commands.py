@@ -16,7 +16,7 @@ from services.scene_request import SceneRequest
 from services.scenes import registered_scenes, scene_by_name, source_of
 
 BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
-BORDER_HELP = "FILE[:LAYER] of polygons outside of which nothing is known, e.g. country.gpkg:border"
+BORDER_HELP = "FILE[:LAYER] of polygons; pixels outside them count as unknown, e.g. country.gpkg:border"
 OUTLINES_HELP = "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; repeatable"
 
 
@@ -30,10 +30,15 @@ scene.add_command(synthetic)
 
 @scene.command("add")
 @click.argument("name")
-@click.option("--role", type=click.Choice(["pool", "validation", "test"]), required=True, help="fixed for ever")
+@click.option(
+    "--role",
+    type=click.Choice(["pool", "validation", "test"]),
+    required=True,
+    help="pool: to label and learn from; validation: to judge versions; test: to report. Cannot be changed",
+)
 @click.option("--file", "file", help="one GeoTIFF with all bands")
 @click.option("--band", "bands", multiple=True, help=BAND_HELP)
-@click.option("--sensor", help="names the bands of --file by their order, e.g. landsat-7-etm+")
+@click.option("--sensor", help="sensor, which names the bands of --file by their order, e.g. landsat-7-etm+")
 @click.option("--acquired", help="when the image was taken: 2000-10-30, or 2000-10-30T04:41:00Z")
 @click.option("--outlines", multiple=True, help=OUTLINES_HELP)
 @click.option("--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels")
@@ -55,7 +60,7 @@ def add(
     border: str | None,
     patch_size: int | None,
 ) -> None:
-    """Register the scene NAME where it lies; nothing is copied.
+    """Register the scene NAME. Its files stay where they are; nothing is copied.
 
     The first band decides the scene's grid; files of another resolution or CRS are resampled onto it when read.
     """
@@ -101,7 +106,7 @@ def list_all() -> None:
 @scene.command("remove")
 @click.argument("name")
 def remove(name: str) -> None:
-    """Remove the scene NAME, on which nothing was labelled; its files are not touched."""
+    """Remove the scene NAME, which must not have labels. Its files are kept."""
     with installed_catalog() as catalog:
         with catalog.write() as session:
             remove_scene(session, scene_by_name(session, name).id)
@@ -109,7 +114,7 @@ def remove(name: str) -> None:
 
 
 def register_here(request: dict[str, Any]) -> None:
-    """Register a scene of this machine's user: paths are theirs to choose, so any file they can read will do."""
+    """Register a scene from the command line, with any file that the user can read, and print its number."""
     try:
         parsed = SceneRequest.model_validate(request)
     except ValidationError as error:
@@ -135,7 +140,7 @@ def _parse(text: str, third: str) -> dict[str, Any]:
 
 
 def _file(text: str, second: str) -> dict[str, Any]:
-    """Read ``FILE[:SECOND]``. A colon may be part of the file's name: a file that exists wins."""
+    """Read ``FILE[:SECOND]``. If TEXT as a whole is an existing file, its colon belongs to the name."""
     file, colon, last = text.rpartition(":")
     if Path(text).is_file() or not colon or "/" in last or "\\" in last:
         return {"path": text}

@@ -1,6 +1,6 @@
-"""An annotator for demonstrations and tests: draws the known truth, through Label Studio's API, as a user of its own.
+"""A simulated annotator for demonstrations and tests, which draws the known truth through Label Studio's API.
 
-Its labels are marked as simulated in the data, by the e-mail address of its account.
+It has its own account, by whose e-mail address its labels are marked as simulated.
 """
 
 import time
@@ -17,13 +17,13 @@ from labeling.regions import encode_brush
 
 
 class SimulatedAnnotator:
-    """A Label Studio user who answers every task with the truth.
+    """A Label Studio user that labels every task with the truth.
 
     Args:
         studio: Label Studio as that user.
         project_id: The project to work in.
         truth: (H, W) uint8 class values of the whole pool scene.
-        windows: Patch id to its window in the scene.
+        windows: Window in the scene by patch id.
         scheme: The classes of the truth.
     """
 
@@ -41,11 +41,11 @@ class SimulatedAnnotator:
         self._windows = windows
         self._scheme = scheme
 
-    def answer_all(self) -> int:
-        """Label every task of the project that nobody has answered yet.
+    def label_all(self) -> int:
+        """Label every task of the project that has no annotation.
 
         Returns:
-            How many there were.
+            Number of tasks labelled.
 
         Raises:
             LabelStudioError: Label Studio does not answer.
@@ -59,13 +59,13 @@ class SimulatedAnnotator:
 
 
 def draw(mask: NDArray[np.uint8], scheme: ClassScheme) -> Sequence[dict[str, Any]]:
-    """Paint a mask (h, w) as brush regions, one a class; none says that all of it is background."""
+    """Return a mask (h, w) as brush regions, one per class; empty if all of it is background."""
     present = [item for item in scheme.annotated if (mask == item.value).any()]
     return [encode_brush(mask == item.value, item.name, f"sim-{item.value}") for item in present]
 
 
 def sign_in(administrator: LabelStudio, url: str, email: str, password: str) -> LabelStudio:
-    """Give the simulated annotator an account by invitation, and return Label Studio as that user.
+    """Create the account of the simulated annotator by invitation; return a client with its token.
 
     Raises:
         LabelStudioError: Label Studio does not answer.

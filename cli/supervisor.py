@@ -1,7 +1,7 @@
-"""supervisord as we use it: it starts all processes, restarts what ends, and stops our own before the services.
+"""Run all processes under supervisord, which restarts processes that end, and stops our own before the services.
 
-What it does by itself: back-off and limit of restarts, time limits of stopping, rotation of logs. What we add:
-programs start through ``cli.launch``, orphans of a killed process are ended, and nothing outlives its parent.
+supervisord provides the back-off and limit of restarts, the time limits of stopping, and log rotation. This module adds
+the start through ``cli.launch``, and ends orphans of killed processes, so that nothing outlives its parent.
 """
 
 import json
@@ -25,13 +25,13 @@ from supervisor.xmlrpc import SupervisorTransport
 from catalog.process_tree import adopt_orphans
 from cli.plan import Process
 
-FOLDER = "supervisor"  # below var_dir; supervisorctl, called there, finds everything
+FOLDER = "supervisor"  # below var_dir; supervisorctl finds its configuration when called in this folder
 PROGRAMS = "programs.json"
-# The path of a socket may have 107 bytes only. This one is short, and right for each process that works in `FOLDER`.
+# The path of a socket is limited to 107 bytes. This one is short, and valid for each process that works in `FOLDER`.
 SOCKET = "/proc/self/cwd/supervisor.sock"
 
-# A process that ends within a minute of its start is started again after 1 s, then 2 s, ... 5 s, and then given up.
-# One that ran longer is started again at once, with the count at its beginning.
+# A process that ends within a minute of its start is restarted after 1 s, then 2 s, ... 5 s, and then given up. One
+# that ran longer is restarted at once, and its count starts again.
 EARLY_END_S = 60
 RESTARTS = 5
 
@@ -57,12 +57,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Status:
-    """What supervisord says of a process.
+    """The status of a process according to supervisord.
 
     Attributes:
         state: Its state; FATAL if it was given up.
-        pid: Its number; 0 while it does not run.
-        started: When it was last started, cut to the second.
+        pid: Its process id; 0 while it does not run.
+        started: When it was last started, truncated to the second.
     """
 
     state: State
@@ -71,10 +71,10 @@ class Status:
 
 
 class Supervisor:
-    """Runs processes under a supervisord of their own while the block lasts.
+    """Runs processes under a supervisord during the block.
 
     Args:
-        processes: What to run; started in this order.
+        processes: The processes, in the order of their start.
         var_dir: Gets the folders `FOLDER` and ``logs``.
     """
 
@@ -84,11 +84,11 @@ class Supervisor:
         for folder in (self._folder, var_dir / "logs"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._statuses: dict[str, Status] = {}
-        # The server's name is not looked up: the transport is the socket.
+        # The host name is not used, because the transport is the socket.
         self._server = ServerProxy("http://localhost", SupervisorTransport(None, None, f"unix://{SOCKET}"))
 
     def __enter__(self) -> Self:
-        adopt_orphans()  # of supervisord, should it be killed
+        adopt_orphans()  # become the parent of its processes if supervisord is killed
         self._others = {child.pid for child in psutil.Process().children()}
         self._write(PROGRAMS, json.dumps(self._programs()))
         self._write("supervisord.conf", self._configuration())
@@ -100,7 +100,7 @@ class Supervisor:
             env={**os.environ, "PYTHONPATH": _python_path()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in the terminal is for us alone; we say when to stop
+            start_new_session=True,  # only this process gets Ctrl-C, and then stops supervisord
         )
         deadline = time.monotonic() + _START_S
         while self.runs and not socket.exists() and time.monotonic() < deadline:
@@ -109,7 +109,7 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        # Killed, it has stopped nothing: its children have just got SIGTERM from the kernel.
+        # If supervisord was killed, its children have just got SIGTERM from the kernel.
         self._end_leftovers(0.0 if self._supervisord.wait() == 0 else _LEFTOVERS_S)
         self._server("close")()
         (self._folder / PROGRAMS).unlink(missing_ok=True)
@@ -120,13 +120,13 @@ class Supervisor:
         return self._supervisord.poll() is None
 
     def statuses(self) -> dict[str, Status]:
-        """Ask supervisord for the state of each process, and end the orphans of those that died.
+        """Return the status of each process according to supervisord, and kill orphans of processes that died.
 
         Returns:
             Status by the name of the process; empty if supervisord does not answer, as while it stops.
         """
         with suppress(psutil.NoSuchProcess):
-            # In this order: what was a child before, and is no process of the list now, was left behind by one.
+            # Children are listed first: a child that is missing in the later list is an orphan of a process that died.
             children = psutil.Process(self._supervisord.pid).children()
             statuses = self._ask()
             if statuses:
@@ -136,12 +136,12 @@ class Supervisor:
         return {}
 
     def stop(self) -> None:
-        """Tell supervisord to stop all processes in order, and then itself. Returns at once; once is enough."""
+        """Tell supervisord to stop all processes in order, and then itself; return at once."""
         if self.runs:
             self._supervisord.terminate()
 
     def kill_our_own(self) -> None:
-        """Kill our own processes, so that nobody waits for their jobs. The services are stopped as usual."""
+        """Kill our own processes instead of waiting for their jobs. The services are stopped as usual."""
         self._kill_children([status.pid for name, status in self._statuses.items() if self._processes[name].is_service])
 
     def kill_all(self) -> None:
@@ -165,7 +165,7 @@ class Supervisor:
             _kill([child for child in psutil.Process(self._supervisord.pid).children() if child.pid not in spared])
 
     def _end_leftovers(self, patience_s: float) -> None:
-        """Kill what supervisord has left, and we have adopted, once it had time to end by itself."""
+        """Wait for the processes that supervisord left behind; kill those that still run after ``patience_s``."""
 
         def adopted() -> list[psutil.Process]:
             return [child for child in psutil.Process().children() if child.pid not in self._others]
@@ -174,7 +174,7 @@ class Supervisor:
         while left := adopted():
             if time.monotonic() >= deadline:
                 _kill(left)
-            psutil.wait_procs(left, 0.2)  # also takes note of their end, so that they are no zombies
+            psutil.wait_procs(left, 0.2)  # also reaps them, so that no zombies remain
 
     def _write(self, name: str, text: str) -> None:
         path = self._folder / name
@@ -183,7 +183,7 @@ class Supervisor:
             file.write(text)
 
     def _programs(self) -> dict[str, Any]:
-        """Describe each program, by its name, as ``cli.launch`` reads it."""
+        """Return the description of each program for ``cli.launch``, by name."""
         programs: dict[str, Any] = {
             name: {
                 "argv": process.argv,
@@ -205,7 +205,7 @@ class Supervisor:
         return programs
 
     def _configuration(self) -> str:
-        """Compose supervisord's configuration. It names no path of this machine, so that nothing needs escaping."""
+        """Return supervisord's configuration. It contains no absolute path, so nothing needs escaping."""
         rotation = {"maxbytes": _LOG_BYTES, "backups": _LOG_GENERATIONS}
         sections: dict[str, dict[str, Any]] = {
             "supervisord": {
@@ -248,12 +248,12 @@ class Supervisor:
 
 
 def group_of(process: Process) -> str:
-    """Name the group of a process, which is started and stopped together."""
+    """Return the name of a process's group, which is started and stopped together."""
     return _GROUPS[0] if process.is_service else _GROUPS[1]
 
 
 def _python_path() -> str:
-    """Let ``cli.launch`` be found from any folder."""
+    """Return a PYTHONPATH by which ``cli.launch`` is found from any folder."""
     return os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
 

@@ -1,4 +1,4 @@
-"""``glacier-al scene synthetic``: a scene with known truth, for users without data."""
+"""``glacier-al scene synthetic``: write a synthetic scene with known truth."""
 
 import shlex
 from pathlib import Path
@@ -12,7 +12,7 @@ from imagery.synthetic_pixels import SyntheticOptions
 from imagery.synthetic_surface import Shares
 from imagery.synthetic_terrain import Sun
 
-_USUAL = SyntheticOptions()
+_DEFAULTS = SyntheticOptions()
 
 
 class _Size(click.ParamType[tuple[int, int]]):
@@ -23,7 +23,7 @@ class _Size(click.ParamType[tuple[int, int]]):
     def convert(
         self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        """Parse; a pair is taken as it is, as click converts its defaults too."""
+        """Parse the text; return a pair unchanged, since click also converts defaults."""
         if isinstance(value, tuple):
             return value
         rows, _, cols = value.partition("x")
@@ -36,30 +36,36 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--size", type=_Size(), default=(1024, 1024), show_default="1024x1024", help="pixels of 30 m")
 @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True)
-@click.option("--clean", type=float, default=_USUAL.shares.clean_ice, show_default=True, help="share of clean ice")
+@click.option("--clean", type=float, default=_DEFAULTS.shares.clean_ice, show_default=True, help="share of clean ice")
 @click.option(
-    "--debris", type=float, default=_USUAL.shares.debris_covered_ice, show_default=True, help="share of debris"
+    "--debris", type=float, default=_DEFAULTS.shares.debris_covered_ice, show_default=True, help="share of debris"
 )
-@click.option("--cloud", type=float, default=_USUAL.shares.masked, show_default=True, help="share of cloud")
+@click.option("--cloud", type=float, default=_DEFAULTS.shares.masked, show_default=True, help="share of cloud")
 @click.option(
     "--sun",
     type=float,
     nargs=2,
-    default=(_USUAL.sun.azimuth_deg, _USUAL.sun.elevation_deg),
+    default=(_DEFAULTS.sun.azimuth_deg, _DEFAULTS.sun.elevation_deg),
     show_default=True,
     metavar="AZIMUTH ELEVATION",
-    help="in degrees",
+    help="position of the sun in degrees",
 )
-@click.option("--scan-gaps", is_flag=True, help="the gaps of Landsat 7 since 2003")
-@click.option("--dem-resolution", type=float, default=_USUAL.dem_resolution_m, show_default=True, help="in metres")
+@click.option("--scan-gaps", is_flag=True, help="add the scan-line gaps that Landsat 7 has since 2003")
+@click.option(
+    "--dem-resolution",
+    type=float,
+    default=_DEFAULTS.dem_resolution_m,
+    show_default=True,
+    help="pixel size of the DEM in metres",
+)
 @click.option(
     "--origin",
     type=float,
     nargs=2,
-    default=_USUAL.origin_m,
+    default=_DEFAULTS.origin_m,
     show_default=True,
     metavar="EASTING NORTHING",
-    help="upper left corner in UTM 45N; another one for each scene: scenes of two roles must not share ground",
+    help="upper left corner in UTM 45N; scenes of different roles must not overlap, so choose another corner for each",
 )
 def synthetic(
     folder: Path,
@@ -89,7 +95,7 @@ def synthetic(
 
 
 def _show(scene: SyntheticScene) -> None:
-    """Print the class shares, and the options by which ``scene add`` takes the scene."""
+    """Print the class shares, and the options of ``scene add`` that register the scene."""
     print_table(("class", "share"), [(name, f"{share:.1%}") for name, share in scene.shares.items()])
     options = [f"--band {band.name}={shlex.quote(band.path)}:{band.index}" for band in scene.bands]
     options += [

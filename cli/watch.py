@@ -1,4 +1,4 @@
-"""What ``glacier-al up`` tells its user while the system runs: which parts are ready, which ended, which are down."""
+"""Messages of ``glacier-al up`` while the system runs: which parts are ready, have ended, or are down."""
 
 import shlex
 import sys
@@ -15,11 +15,11 @@ _TAIL_LINES = 20
 
 
 class Watch:
-    """Notes what becomes of each process, and says each change once.
+    """Tracks the status of each process, and reports each change once.
 
     Args:
-        processes: What was started.
-        checks: By the name of a process, how to ask whether it is ready; one without is ready once it runs.
+        processes: The started processes.
+        checks: Readiness checks by the name of a process; one without a check is ready once it runs.
         var_dir: Folder of the logs.
         say: Gets each message.
     """
@@ -44,7 +44,7 @@ class Watch:
 
     @property
     def settled(self) -> bool:
-        """Whether each process is ready, or was said to be down or late."""
+        """Whether each process is ready, or was reported as down or late."""
         return set(self._waiting) <= self._down | self._late
 
     @property
@@ -53,7 +53,7 @@ class Watch:
         return list(self._waiting)
 
     def look(self, statuses: Mapping[str, Status]) -> None:
-        """Compare the statuses with those seen before, ask whoever is not ready yet, and say what has changed."""
+        """Compare the statuses with the earlier ones, check processes that are not ready, and report changes."""
         for name, status in statuses.items():
             if status.pid != (before := self._pids.get(name, status.pid)) and before:
                 self._note_end(name)

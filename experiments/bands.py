@@ -8,7 +8,7 @@ from experiments.figures import bars
 from experiments.findings import Findings, score_table
 from experiments.study import Study
 from imagery.channels import ELEVATION, INDICES, SLOPE
-from models.importance import FOREST_IMPORTANCE_LINE
+from models.importance import FOREST_IMPORTANCE_THRESHOLD
 
 REFERENCE: Final = "all bands"
 BAND_SETS: Final = {
@@ -26,7 +26,7 @@ def run(study: Study) -> Findings:
     counts = {name: study.counts([next(results) for _ in study.seeds]) for name in sets}
     table = score_table("IoU by channels", "channels", counts, ICE_IOU, REFERENCE)
     notes = [
-        f"Channels of the random forest (importance above {FOREST_IMPORTANCE_LINE:.0%}, mean over the seeds): "
+        f"Channels of the random forest (importance above {FOREST_IMPORTANCE_THRESHOLD:.0%}, mean over the seeds): "
         f"{', '.join(sets['random-forest features'])}.",
         "Baraka et al. show their figures as a plot only: elevation and slope add 10 to 14 % of IoU, all bands are "
         "better than any subset, the features of the random forest do not reach the best.",
@@ -62,4 +62,4 @@ def _channel_sets(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _important_channels(study: Study) -> tuple[str, ...]:
     forests = study.run([study.pixel_classifier("random_forest", seed) for seed in study.seeds])
     mean = {name: sum(forest["importance"][name] for forest in forests) / len(forests) for name in study.channels}
-    return tuple(name for name in study.channels if mean[name] > FOREST_IMPORTANCE_LINE)
+    return tuple(name for name in study.channels if mean[name] > FOREST_IMPORTANCE_THRESHOLD)

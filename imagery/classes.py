@@ -1,7 +1,7 @@
-"""The classes of an installation: names, pixel values, colours, and which class wins where outlines overlap.
+"""The classes of an installation: names, pixel values, colours, and precedence where outlines overlap.
 
-A `ClassScheme` is configured once for an installation (`services.class_scheme`) and passed as an argument from there.
-Fixed for every scheme are two pixel values only: 0 for background and 255 for unknown.
+A `ClassScheme` is configured once for an installation (`services.class_scheme`) and passed as an argument. Only two
+pixel values are the same in every scheme: 0 for background and 255 for unknown.
 """
 
 import posixpath
@@ -13,25 +13,25 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 BACKGROUND: Final = 0
-"""The pixel value of background, which nobody draws: what is left undrawn."""
+"""The pixel value of background, the class of pixels that no region covers."""
 
 UNKNOWN: Final = 255
-"""The pixel value of pixels that nobody judged: cloud, beyond the scene's border, or marked so by the annotator.
+"""The pixel value of pixels that nobody judged: cloud, outside the scene's border, or marked so by the annotator.
 
-Losses, metrics and uncertainty leave these pixels out.
+Losses, metrics and uncertainty ignore these pixels.
 """
 
-_MOST_CLASSES: Final = 20  # more cannot be told apart by colour, nor reached by Label Studio's hotkeys
+_MAX_CLASSES: Final = 20  # more have neither distinguishable colours nor hotkeys in Label Studio
 _NAME_PATTERN: Final = re.compile(r"\w([\w .:/-]*\w)?")
-_RESERVED: Final = "mean"  # stands beside the names of the classes wherever figures are listed by class
+_RESERVED: Final = "mean"  # key of the mean where scores are listed by class
 _NAME_RULE: Final = (
     "letters, digits, spaces and _ - . : / between two letters or digits, with no '//' or '/./', since Label Studio "
     "labels and MLflow tags are named so"
 )
 
 
-def _usable_name(name: str) -> str:
-    """Refuse what MLflow would refuse as part of the name of a tag or a metric, after hours of training."""
+def _check_name(name: str) -> str:
+    """Refuse names that MLflow would refuse in a tag or a metric, but only after hours of training."""
     if not _NAME_PATTERN.fullmatch(name) or posixpath.normpath(name) != name:
         raise ValueError(f"found the class name {name!r}; expected {_NAME_RULE}")
     if name.casefold() == _RESERVED:
@@ -45,7 +45,7 @@ def _check_distinct(what: str, values: Iterable[object]) -> None:
         raise ValueError(f"found {what} that occur twice in the classes: {repeated}; expected distinct ones")
 
 
-Name = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_usable_name)]
+Name = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_check_name)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -57,7 +57,7 @@ class LabelClass(_Frozen):
     """One class.
 
     Attributes:
-        name: The label as annotators read it.
+        name: The name shown to annotators.
         value: The pixel value in a label mask, 0 to 255.
         colour: The display colour, "#rrggbb".
         precedence: Where outlines overlap, the class of the highest precedence wins. By default the value.
@@ -72,7 +72,7 @@ class LabelClass(_Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, given: Any) -> Any:
+    def _fill_in_defaults(cls, given: Any) -> Any:
         if isinstance(given, dict) and isinstance(value := given.get("value"), int):
             return {"precedence": value, "annotated": value != BACKGROUND} | given
         return given
@@ -88,14 +88,14 @@ class ClassScheme(_Frozen):
     """The classes of an installation.
 
     Attributes:
-        classes: What a model predicts, in the order of their values 0, 1, 2, ...: a class's index equals its value.
-            The first is background, the only one that nobody draws.
+        classes: The classes that a model predicts, with the values 0, 1, 2, ... in this order: the index is the value.
+            The first is background, the only one that annotators do not draw.
         unknown: The label of pixels that nobody judged, value 255. It wins over every class.
-        foreground: What all classes but background are together: the class of a binary head. With a single class
-            beside background, by default the name of that class.
+        foreground: Name of all classes except background together: the class of a binary head. By default "foreground",
+            or with a single class besides background the name of that class.
     """
 
-    classes: tuple[LabelClass, ...] = Field(min_length=2, max_length=_MOST_CLASSES)
+    classes: tuple[LabelClass, ...] = Field(min_length=2, max_length=_MAX_CLASSES)
     unknown: LabelClass = LabelClass(
         name="masked/unknown", value=UNKNOWN, colour="#6b7280", precedence=UNKNOWN, annotated=True
     )
@@ -103,7 +103,7 @@ class ClassScheme(_Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, given: Any) -> Any:
+    def _fill_in_defaults(cls, given: Any) -> Any:
         if not isinstance(given, dict) or "foreground" in given:
             return given
         classes = given.get("classes")
@@ -158,12 +158,12 @@ class ClassScheme(_Frozen):
 
     @property
     def annotated(self) -> tuple[LabelClass, ...]:
-        """What an annotator draws: all classes but background, and unknown."""
+        """The classes that annotators draw: all classes except background, and unknown."""
         return tuple(item for item in self.legend if item.annotated)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of what an annotator draws."""
+        """Names of the classes that annotators draw."""
         return tuple(item.name for item in self.annotated)
 
     @property
@@ -182,7 +182,7 @@ class ClassScheme(_Frozen):
         return re.sub(r"\W+", "_", self.foreground) + "_outlines"
 
     def by_name(self, name: str) -> LabelClass:
-        """Look a class up by its exact name.
+        """Return the class with an exact name.
 
         Raises:
             ValueError: No class has this name.
@@ -208,6 +208,6 @@ GLACIER_SCHEME: Final = ClassScheme(
 )
 """The scheme of an installation that configures no other.
 
-Only what is about glaciers by its nature (the Everest scene, synthetic glaciers, the experiments of the papers, the
-demonstration) may name this scheme or its classes; `tests/test_architecture.py` lists those modules.
+Only modules that are specific to glaciers (the Everest scene, synthetic glaciers, the experiments of the papers, the
+demonstration) may use this scheme or its classes; `tests/test_architecture.py` lists them.
 """

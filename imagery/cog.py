@@ -1,4 +1,4 @@
-"""Maps of a whole scene as files that open in the right place in a GIS."""
+"""Maps of a whole scene as georeferenced files: class maps as COG, and floating-point maps as GeoTIFF."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,15 +22,15 @@ def class_map_to_cog(
 ) -> bytes:
     """Encode a class map as a Cloud Optimised GeoTIFF with the classes' colours and nodata 255.
 
-    The band's description names the class of each value. Overviews take the commonest class of the pixels they stand
-    for: classes cannot be averaged.
+    The band's description names the class of each value. Overviews are resampled by mode, since classes cannot be
+    averaged.
 
     Args:
         mask: (H, W) label mask of the whole grid.
         grid: The scene's grid.
         scheme: The classes.
-        class_names: Names of the classes by their value, where the map tells others apart than the scheme does: those
-            of a binary model are background and foreground. Their colours stay those of the values.
+        class_names: Names of the classes by value, if they differ from those of the scheme: a binary model predicts
+            background and foreground. The colours are those of the scheme in any case.
 
     Raises:
         OutlineError: A value is not in the scheme.
@@ -53,7 +53,7 @@ def class_map_to_cog(
 
 @contextmanager
 def float_map_writer(path: Path, grid: Grid, description: str) -> Iterator[StripWriter]:
-    """Write a map of real numbers strip by strip: a tiled, deflated GeoTIFF with nodata NaN.
+    """Write a map of floating-point numbers strip by strip: a tiled GeoTIFF, deflate-compressed, with nodata NaN.
 
     Args:
         path: The file to write.
@@ -61,12 +61,12 @@ def float_map_writer(path: Path, grid: Grid, description: str) -> Iterator[Strip
         description: What the map shows, with its unit ("predictive entropy (nats)").
 
     Yields:
-        A function of the first row and the array (rows, W) of a strip, NaN where there is no data. Strips follow each
-        other from row 0 to the last row; each raises SceneError if it does not fit below the one before. Rows that
-        were never written hold no data.
+        A function of the first row and the array (rows, W) of a strip, NaN where there is no data. Strips must
+        be written in order from row 0; the function raises SceneError if a strip does not follow the previous one. Rows
+        that were never written are nodata.
     """
     profile = {"count": 1, "dtype": "float32", "height": grid.height, "width": grid.width, "nodata": float("nan")}
-    # Level 1 is four times as fast as the default, in files that are an eighth larger.
+    # Level 1 is four times as fast as the default, and the files are an eighth larger.
     options = {"compress": "deflate", "zlevel": 1, "predictor": 3, "tiled": True, "bigtiff": "if_safer"}
     written = 0
 

@@ -4,8 +4,8 @@ Image: Landsat 7 ETM+ scene LE71400412000304SGS00, courtesy of the U.S. Geologic
 pixels of 30 m in EPSG:32645, 8 bit, bright snow saturated at 255, no nodata and no black border.
 
 Outlines: Randolph Glacier Inventory 6.0 (RGI Consortium 2017, https://doi.org/10.7265/4m1f-gd79, CC BY 4.0), drawn from
-this very scene. RGI tells glacier from background only; the split into clean and debris-covered ice is computed by the
-rule in `_debris_covered` and was not surveyed by anyone.
+this scene. RGI distinguishes only glacier and background; the split into clean and debris-covered ice is computed by
+the rule in `_debris_covered` and was not mapped by an expert.
 
 Both are in the wheel of geoutils 0.0.8 (BSD-3), of which only the data files are used; it is never imported.
 """
@@ -33,7 +33,7 @@ from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource
 
 SENSOR: Final = "landsat-7-etm+"
-ACQUIRED: Final = date(2000, 10, 30)  # day 304 of 2000, as the scene's name has it
+ACQUIRED: Final = date(2000, 10, 30)  # day 304 of 2000, as in the name of the scene
 
 REGIONS: Final[Mapping[str, Window]] = MappingProxyType(
     {
@@ -44,7 +44,7 @@ REGIONS: Final[Mapping[str, Window]] = MappingProxyType(
 )
 """The regions by role: strips from north to south that share no pixel, each with all three classes.
 
-The test strip is the western one because its class shares (55 % background, 33 % clean, 12 % debris) are the nearer to
+The test strip is the western one because its class shares (55 % background, 33 % clean, 12 % debris) are closer to
 those of the pool (52, 39 and 9 %); the eastern strip (25, 64 and 11 %) is the validation set of the loop.
 """
 
@@ -57,7 +57,7 @@ _SMALLEST_PATCH_PX: Final = 12  # about a hectare, the smallest glacier that RGI
 
 @dataclass(frozen=True)
 class EverestScene:
-    """The scene as a user would bring it.
+    """The scene as a user would register it.
 
     Attributes:
         bands: Red, green, blue and near infrared, in two files inside the installed wheel.
@@ -139,7 +139,7 @@ def _debris_covered(
     2. Then each pixel gets the majority class of the glacier pixels in the 5 x 5 pixels around it.
     """
     dark = glacier & (red < 183) & (blue / (nir + 1) < 1.96)
-    # Two means of a 0/1 image over 5 x 5: their ratio is the share of debris among the glacier pixels nearby.
+    # The ratio of the two 5 x 5 means is the share of debris among the glacier pixels nearby.
     debris_share = uniform_filter(dark.astype(np.float64), size=5, mode="constant")
     glacier_share = uniform_filter(glacier.astype(np.float64), size=5, mode="constant")
     majority: NDArray[np.bool_] = glacier & (debris_share > 0.5 * glacier_share)

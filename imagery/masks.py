@@ -1,4 +1,4 @@
-"""Label masks: uint8 arrays (H, W) with the values of a class scheme, 255 where nothing is known."""
+"""Label masks: uint8 arrays (H, W) with the values of a class scheme, 255 where the class is unknown."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from imagery.geotiff import encode, open_bytes, read_window
 from imagery.grid import Grid, Window
 from imagery.vectors import VectorLayer, read_layer
 
-# No patch comes near it; a forged header that declares more is refused before memory is set aside.
+# Far larger than any patch. A forged header that declares more is refused before memory is allocated.
 _LARGEST_MASK_PX: Final = 1 << 28
 
 
@@ -38,12 +38,12 @@ class OutlineLayer:
 def compose(
     layers: Iterable[tuple[int, BaseGeometry | NDArray[np.bool_]]], height: int, width: int
 ) -> NDArray[np.uint8]:
-    """Paint layers over one another onto background: what was drawn last wins.
+    """Draw layers onto background in the given order; later layers overwrite earlier ones.
 
     Args:
-        layers: (class value, what it covers), in drawing order. Covered is either a boolean array (height, width) or a
-            polygon in pixel coordinates (x right, y down, (0, 0) the outer corner of the first pixel), which covers the
-            pixels whose centres it holds; its holes stay as they were.
+        layers: (class value, shape), in drawing order. A shape is a boolean array (height, width) or a polygon in pixel
+            coordinates (x right, y down, (0, 0) the outer corner of the first pixel), which covers the pixels whose
+            centres it contains; pixels in its holes do not change.
         height: Rows.
         width: Columns.
 
@@ -51,10 +51,10 @@ def compose(
         (height, width) label mask.
 
     Raises:
-        OutlineError: A value is not 0 to 255, an array has another shape or dtype, or a geometry is no polygon.
+        OutlineError: A value is not 0 to 255, an array has another shape or dtype, or a geometry is not a polygon.
     """
     mask: NDArray[np.uint8] = np.full((height, width), BACKGROUND, dtype=np.uint8)
-    # Polygons in a row are burnt in one pass: every pass visits the whole mask.
+    # Consecutive polygons are burnt in one call, since every call visits the whole mask.
     for is_array, run in groupby(layers, key=lambda layer: isinstance(layer[1], np.ndarray)):
         if is_array:
             for value, covered in run:
@@ -68,7 +68,7 @@ def compose(
 def read_outlines(
     outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassScheme
 ) -> list[tuple[LabelClass, VectorLayer]]:
-    """Read outlines of any CRS, for `burn_outlines`.
+    """Read outlines in any CRS, for `burn_outlines`.
 
     Args:
         outlines: The layers.
@@ -79,7 +79,7 @@ def read_outlines(
         (class, layer) in the order given; `VectorLayer.repairs` lists the geometries that were invalid.
 
     Raises:
-        OutlineError: A file cannot be used (see `imagery.vectors.read_layer`), or no layer comes near the scene.
+        OutlineError: A file cannot be used (see `imagery.vectors.read_layer`), or no layer overlaps the scene.
         ValueError: A class name is unknown.
     """
     classes = [scheme.by_name(item.class_name) for item in outlines]
@@ -91,7 +91,7 @@ def read_outlines(
     layers = [
         read_layer(item.path, item.layer, grid, class_name=item.class_name, class_names=legend) for item in outlines
     ]
-    _check_any_near([item.path for item in outlines], layers)
+    _check_overlap([item.path for item in outlines], layers)
     return list(zip(classes, layers, strict=True))
 
 
@@ -100,14 +100,14 @@ def burn_outlines(
 ) -> NDArray[np.uint8]:
     """Burn the layers of `read_outlines` into a label mask on the scene's grid.
 
-    A polygon covers the pixels whose centres it holds. Holes stay holes (public code burns exteriors
-    only, so that rock islands become ice). Where layers overlap, the class of the higher precedence wins, whatever the
-    order given; in the glacier scheme debris-covered ice wins over clean ice, and unknown over both.
+    A polygon covers the pixels whose centres it contains. Holes stay holes (published code burns exteriors only, and
+    rock islands become ice). Where layers overlap, the class of the higher precedence wins, in any order of the layers:
+    in the glacier scheme debris-covered ice wins over clean ice, and unknown over both.
 
     Args:
-        layers: (class, layer); ground that none covers is background.
+        layers: (class, layer); pixels that none covers are background.
         grid: The scene's grid.
-        window: The part of the scene wanted; all of it without one.
+        window: Part of the scene; by default all of it.
 
     Returns:
         (h, w) label mask of the window.
@@ -122,7 +122,7 @@ def burn_outlines(
 def rasterize_outlines(
     outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassScheme, window: Window | None = None
 ) -> NDArray[np.uint8]:
-    """`read_outlines` and `burn_outlines` in one: outlines of any CRS as a (h, w) label mask of the window.
+    """Rasterize outlines in any CRS to a (h, w) label mask of the window: `read_outlines`, then `burn_outlines`.
 
     Raises:
         OutlineError: As `read_outlines`.
@@ -134,11 +134,11 @@ def rasterize_outlines(
 def despeckle(mask: NDArray[np.uint8], min_pixels: int) -> NDArray[np.uint8]:
     """Give every 4-connected patch of fewer than `min_pixels` pixels the class of its largest neighbour.
 
-    Masked/unknown pixels stay as they are and are no one's neighbour.
+    Masked/unknown pixels do not change, and never count as neighbours.
 
     Args:
         mask: (H, W) label mask.
-        min_pixels: Size of the smallest patch that stays.
+        min_pixels: Minimum size of a patch that is kept.
     """
     if min_pixels <= 1:
         return mask.copy()
@@ -153,7 +153,7 @@ def mask_to_geotiff(mask: NDArray[np.uint8], grid: Grid, scheme: ClassScheme, wi
         mask: (h, w) label mask of the window.
         grid: The scene's grid.
         scheme: The classes.
-        window: Where in the scene the mask lies; everywhere without one.
+        window: Window of the mask in the scene; by default the whole scene.
 
     Raises:
         OutlineError: A value is not in the scheme.
@@ -165,10 +165,10 @@ def mask_to_geotiff(mask: NDArray[np.uint8], grid: Grid, scheme: ClassScheme, wi
 
 
 def mask_from_geotiff(data: bytes, scheme: ClassScheme) -> NDArray[np.uint8]:
-    """Decode what `mask_to_geotiff` encoded, (h, w).
+    """Decode a label mask (h, w) from the result of `mask_to_geotiff`.
 
     Raises:
-        SceneError: The bytes are no GeoTIFF, or not one band of uint8 of a sensible size.
+        SceneError: The bytes are not a GeoTIFF with one band of uint8, or the mask is too large.
         OutlineError: A value is not in the scheme.
     """
     with open_bytes(data) as dataset:
@@ -181,10 +181,10 @@ def mask_from_geotiff(data: bytes, scheme: ClassScheme) -> NDArray[np.uint8]:
 
 
 def check_values(mask: NDArray[np.uint8], scheme: ClassScheme) -> None:
-    """Refuse an array that is no label mask.
+    """Raise OutlineError unless an array is a label mask of the scheme.
 
     Raises:
-        OutlineError: It is not uint8, or holds values that are not in the scheme.
+        OutlineError: The array is not uint8, or holds values that are not in the scheme.
     """
     expected = [entry.value for entry in scheme.legend]
     if mask.dtype != np.uint8:
@@ -205,7 +205,7 @@ def _check_covered(value: int, covered: Any, shape: tuple[int, int]) -> None:
 
 
 def _burn(mask: NDArray[np.uint8], polygons: Sequence[tuple[int, Any]], grid: Grid | None = None) -> None:
-    """Paint (value, polygon) in their order, in pixel coordinates or in the coordinates of the grid given."""
+    """Draw (value, polygon) in the given order, in pixel coordinates or, with a grid, in its map coordinates."""
     for value, polygon in polygons:
         _check_value(value)
         if polygon.geom_type not in {"Polygon", "MultiPolygon"} or polygon.is_empty:
@@ -215,7 +215,7 @@ def _burn(mask: NDArray[np.uint8], polygons: Sequence[tuple[int, Any]], grid: Gr
         rasterize([(polygon, value) for value, polygon in polygons], out=mask, **where)
 
 
-def _check_any_near(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:
+def _check_overlap(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:
     if layers and all(layer.misses_scene for layer in layers):
         found = "; ".join(
             f"{path} covers {_bounds(layer.extent)} and the scene {_bounds(layer.scene_extent)} in {layer.crs}"

@@ -1,8 +1,8 @@
-"""The attributes of glacier outlines, named as in the Randolph Glacier Inventory 7.0 where it has them.
+"""The attributes of glacier outlines, with the names of the Randolph Glacier Inventory 7.0 where it defines them.
 
 Source: RGI Consortium 2023, Randolph Glacier Inventory version 7.0, doi:10.5067/f6jmovy5navz; user guide, "Glacier
 product", full list of attributes: `area_km2`, `cenlon`, `cenlat`, `src_date`, `zmin_m`, `zmed_m`, `zmean_m`, `zmax_m`
-and `slope_deg`, all in its units. The others are ours.
+and `slope_deg`, in the same units. The other attributes are ours.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,19 +23,19 @@ from imagery.projection import ELLIPSOID, to_wgs84
 from imagery.smoothing import SmoothingError, smoothing_error
 from imagery.vectors import CLASS_FIELD
 
-_BURNT_TOGETHER: Final = 256
-_RELIEF_FIELDS: Final = ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")
-# A straight edge on the map is curved in longitude and latitude. In pieces of a kilometre (32 pixels of 30 m) it keeps
-# within centimetres of its place at glaciers' latitudes.
-_PIECE_PX: Final = 32
+_POLYGONS_PER_CALL: Final = 256  # Rasterio converts all vertices of one call to Python objects first
+_TERRAIN_FIELDS: Final = ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")
+# A straight edge on the map is curved in longitude and latitude. Split into segments of a kilometre (32 pixels of 30 m)
+# it deviates by centimetres at glaciers' latitudes.
+_SEGMENT_PX: Final = 32
 
 
 @dataclass(frozen=True)
 class TerrainStrip:
-    """The relief below some rows of a mask, for the attributes that RGI takes from it.
+    """Elevation and slope of consecutive rows of a mask, for the terrain attributes of RGI.
 
     Attributes:
-        row: The first row.
+        row: Index of the first row.
         elevation_m: (h, W) metres above the ellipsoid or geoid of its DEM; NaN where unknown.
         slope_deg: (h, W) degrees, 0 to 90; NaN where unknown.
     """
@@ -51,7 +51,7 @@ class OutlineTable:
 
     Attributes:
         crs: The grid's CRS.
-        ground: (n,) polygons in it.
+        map_polygons: (n,) polygons in this CRS.
         wgs84: (n,) the same in longitude and latitude, edges densified; MultiPolygons only across the antimeridian.
         fields: Columns (n,) by name, each name at most 10 characters long, as shapefiles need:
 
@@ -62,14 +62,14 @@ class OutlineTable:
             - `cenlon`, `cenlat`: centroid in degrees; where that lies outside the outline, a point inside it (RGI asks
               for an approximately central point inside).
             - `src_date`: day of the image (ISO 8601: YYYY-MM-DD), if known.
-            - `zmin_m`, `zmed_m`, `zmean_m`, `zmax_m`, `slope_deg`: over the pixels whose centres the outline holds and
-              whose value is known, the slope a mean; NaN where there is none; only with a relief.
+            - `zmin_m`, `zmed_m`, `zmean_m`, `zmax_m`, `slope_deg`: over the pixels whose centres the outline contains
+              and whose value is known, the slope a mean; NaN where there are none; only with terrain.
             - `smooth_px`: the smoothing; `px_changed` and `area_diff`: its error, see `SmoothingError`, the area for
               the outline's class. All 0 without smoothing.
     """
 
     crs: str
-    ground: NDArray[np.object_]
+    map_polygons: NDArray[np.object_]
     wgs84: NDArray[np.object_]
     fields: dict[str, NDArray[Any]]
 
@@ -87,22 +87,22 @@ def tabulate(
 
     Args:
         mask: (H, W) label mask.
-        grid: Where it lies.
+        grid: The grid of the mask.
         class_names: Names of the classes by their value, background first.
         smoothing_px: As `imagery.polygons.mask_to_polygons`.
-        terrain: The relief on the same grid, strip by strip from the first row to the last.
+        terrain: Terrain on the same grid, in strips from the first row to the last.
         src_date: Day of the image.
 
     Raises:
-        SceneError: The mask's or the relief's size is not the grid's, or the CRS has no transformation to WGS 84.
+        SceneError: The mask or the terrain does not have the size of the grid, or the CRS has no WGS 84 transformation.
         OutlineError: The smoothing is negative or not finite.
     """
     grid.check_shape(mask.shape)
     outlined = range(1, len(class_names))
     outlines = mask_to_polygons(mask, outlined, smoothing_px=smoothing_px)
     values = np.array([value for value, _ in outlines], dtype=np.int64)
-    ground = to_map_coordinates(np.array([polygon for _, polygon in outlines], dtype=object), grid)
-    wgs84 = _in_wgs84(ground, grid)
+    map_polygons = to_map_coordinates(np.array([polygon for _, polygon in outlines], dtype=object), grid)
+    wgs84 = _in_wgs84(map_polygons, grid)
     fields: dict[str, NDArray[Any]] = {
         "outline_id": np.arange(1, len(outlines) + 1, dtype=np.int32),
         CLASS_FIELD: np.array([class_names[int(value)] for value in values], dtype=object),
@@ -112,8 +112,8 @@ def tabulate(
     if src_date is not None:
         fields["src_date"] = np.full(len(outlines), src_date.isoformat(), dtype=object)
     if terrain is not None:
-        fields |= _relief(terrain, [polygon for _, polygon in outlines], grid)
-    error = SmoothingError(0.0, dict.fromkeys(outlined, 0.0))  # outlines along pixel edges give back their pixels
+        fields |= _terrain_statistics(terrain, [polygon for _, polygon in outlines], grid)
+    error = SmoothingError(0.0, dict.fromkeys(outlined, 0.0))  # outlines along pixel edges reproduce their pixels
     if smoothing_px > 0:
         error = smoothing_error(mask, outlines, outlined)
     fields |= {
@@ -121,14 +121,14 @@ def tabulate(
         "px_changed": np.full(len(outlines), error.changed_share, dtype=np.float64),
         "area_diff": np.array([error.area_change[int(value)] for value in values], dtype=np.float64),
     }
-    return OutlineTable(grid.crs, ground, wgs84, fields)
+    return OutlineTable(grid.crs, map_polygons, wgs84, fields)
 
 
-def _in_wgs84(ground: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
-    dense = shapely.segmentize(ground, _PIECE_PX * np.sqrt(grid.pixel_area()))
-    moved = np.empty(len(dense), dtype=object)
-    moved[:] = [to_wgs84(polygon, grid.crs) for polygon in dense]
-    return moved
+def _in_wgs84(map_polygons: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
+    dense = shapely.segmentize(map_polygons, _SEGMENT_PX * np.sqrt(grid.pixel_area()))
+    transformed = np.empty(len(dense), dtype=object)
+    transformed[:] = [to_wgs84(polygon, grid.crs) for polygon in dense]
+    return transformed
 
 
 def _area_km2(outline: Any) -> float:
@@ -142,14 +142,15 @@ def _centres(wgs84: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
     return {"cenlon": shapely.get_x(centres), "cenlat": shapely.get_y(centres)}
 
 
-def _relief(strips: Iterable[TerrainStrip], polygons: Sequence[Polygon], grid: Grid) -> dict[str, NDArray[np.float64]]:
-    """Summarise the relief below each polygon, holding that of the polygons alone which a strip has reached."""
+def _terrain_statistics(
+    strips: Iterable[TerrainStrip], polygons: Sequence[Polygon], grid: Grid
+) -> dict[str, NDArray[np.float64]]:
+    """Return `_TERRAIN_FIELDS` of each polygon; only polygons that a strip cuts are kept in memory."""
     owner = np.zeros((grid.height, grid.width), dtype=np.int32)
-    # Rasterio turns every vertex of what it is given into Python objects before it burns anything.
-    for first in range(0, len(polygons), _BURNT_TOGETHER):
-        numbered = enumerate(polygons[first : first + _BURNT_TOGETHER], start=first + 1)
+    for first in range(0, len(polygons), _POLYGONS_PER_CALL):
+        numbered = enumerate(polygons[first : first + _POLYGONS_PER_CALL], start=first + 1)
         rasterize([(polygon, number) for number, polygon in numbered], out=owner)
-    table = np.full((len(polygons), len(_RELIEF_FIELDS)), np.nan)
+    table = np.full((len(polygons), len(_TERRAIN_FIELDS)), np.nan)
     bottoms = [polygon.bounds[3] for polygon in polygons]  # in rows of the mask
     open_parts: dict[int, list[NDArray[np.float32]]] = {}
     row = 0
@@ -161,17 +162,17 @@ def _relief(strips: Iterable[TerrainStrip], polygons: Sequence[Polygon], grid: G
                 f"each other over {grid.height} rows x {grid.width} columns, the next from row {row}"
             )
         row += len(found)
-        for number, part in _by_outline(found, strip):
+        for number, part in _group_by_outline(found, strip):
             open_parts.setdefault(number, []).append(part)
         for number in [number for number in open_parts if bottoms[number - 1] <= row]:
-            table[number - 1] = _summary(np.concatenate(open_parts.pop(number), axis=1))
+            table[number - 1] = _summarise_terrain(np.concatenate(open_parts.pop(number), axis=1))
     if row != grid.height:
         raise SceneError(f"found relief of {row} rows; expected that of all {grid.height}")
-    return dict(zip(_RELIEF_FIELDS, table.T, strict=True))
+    return dict(zip(_TERRAIN_FIELDS, table.T, strict=True))
 
 
-def _by_outline(owner: NDArray[np.int32], strip: TerrainStrip) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Number of each outline in a strip, and elevation and slope of its pixels there, (2, n)."""
+def _group_by_outline(owner: NDArray[np.int32], strip: TerrainStrip) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the number of each outline in a strip, and elevation and slope of its pixels there, (2, n)."""
     inside = owner > 0
     order = np.argsort(owner[inside], kind="stable")
     numbers, starts = np.unique(owner[inside][order], return_index=True)
@@ -179,8 +180,10 @@ def _by_outline(owner: NDArray[np.int32], strip: TerrainStrip) -> Iterator[tuple
     yield from zip(numbers.tolist(), np.split(values, starts, axis=1)[1:], strict=True)
 
 
-def _summary(values: NDArray[np.float32]) -> tuple[float, ...]:
-    """`_RELIEF_FIELDS` of one outline, from elevation and slope of its pixels (2, n)."""
+def _summarise_terrain(values: NDArray[np.float32]) -> tuple[float, ...]:
+    """Return `_TERRAIN_FIELDS` of one outline, from elevation and slope of its pixels (2, n)."""
     heights, slopes = (part[np.isfinite(part)].astype(np.float64) for part in values)
-    of_heights = (heights.min(), np.median(heights), heights.mean(), heights.max()) if heights.size else (np.nan,) * 4
-    return (*map(float, of_heights), float(slopes.mean()) if slopes.size else np.nan)
+    height_statistics = (
+        (heights.min(), np.median(heights), heights.mean(), heights.max()) if heights.size else (np.nan,) * 4
+    )
+    return (*map(float, height_statistics), float(slopes.mean()) if slopes.size else np.nan)

@@ -104,7 +104,7 @@ def _write(target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: s
     columns = list(table.fields.values())
     pyogrio.raw.write(
         target,
-        shapely.to_wkb(table.ground),
+        shapely.to_wkb(table.map_polygons),
         field_data=columns,
         # Without these masks NaN would be written as a number instead of null.
         field_mask=[np.isnan(column) if column.dtype.kind == "f" else None for column in columns],

@@ -145,7 +145,7 @@ def fishnet_split(
     Raises:
         SceneError: Cells overlap, the shares are not positive or do not sum to 1, or a split would be empty.
     """
-    _check_apart({f"cell {i}": cell for i, cell in enumerate(cells)})
+    _check_disjoint({f"cell {i}": cell for i, cell in enumerate(cells)})
     cell_of = _containing_cell(windows, cells)
     used = np.unique(cell_of[cell_of >= 0])
     split_of_cell = np.full(len(cells) + 1, -1)  # the last element, index -1, is for windows in no cell
@@ -294,7 +294,7 @@ def _boxes(windows: Sequence[Window]) -> NDArray[np.object_]:
     return boxes
 
 
-def _check_apart(rectangles: Mapping[str, Window]) -> None:
+def _check_disjoint(rectangles: Mapping[str, Window]) -> None:
     names, windows = list(rectangles), list(rectangles.values())
     shared = sorted((i, j) for i, j in _overlaps(windows, windows).T.tolist() if i < j)
     if shared:

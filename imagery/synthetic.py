@@ -1,10 +1,10 @@
 """Synthetic Landsat 7 ETM+ scenes with known truth, in the same kinds of files as real scenes.
 
-For tests, benchmarks and users without data. A landscape of fractal relief has what makes glacier mapping hard: rock
-islands, debris that looks like the rock beside it, snow outside the glaciers, shadow, cloud, lakes, scan gaps. Class
-shares are those of Aryal et al. by default.
+For tests, benchmarks and users without data. A landscape of fractal relief contains what makes glacier mapping hard:
+rock islands, debris that looks like the rock next to it, snow outside the glaciers, shadow, cloud, lakes, scan gaps.
+Class shares are those of Aryal et al. by default.
 
-Every pixel depends on seed and place alone: scenes larger than memory are written block by block, and the size of the
+Every pixel depends only on seed and position: scenes larger than memory are written block by block, and the size of the
 blocks does not change the result.
 """
 
@@ -68,7 +68,7 @@ class SyntheticScene:
             (uint8), quality at 30 m (uint16).
         dem: Elevation in metres (float32), two pixels wider than the scene on every side.
         outlines: The truth as layers of one GeoPackage in the scene's CRS: "clean_ice", "debris_covered_ice" and
-            "masked". A class that does not occur has no layer.
+            "masked". Classes that do not occur have no layer.
         truth: The truth as a GeoTIFF with the values of the glacier scheme.
         shares: Share of all pixels by class name of the legend, masked/unknown included; sums to 1.
     """
@@ -82,7 +82,7 @@ class SyntheticScene:
 
 @dataclass(frozen=True)
 class _Files:
-    """The files that are written for a scene."""
+    """Paths of the files of a scene."""
 
     reflective: Path
     thermal: Path
@@ -92,10 +92,10 @@ class _Files:
     outlines: Path
 
     def bands(self) -> tuple[BandSource, ...]:
-        places = {name: (self.reflective, index) for index, name in enumerate(REFLECTIVE, start=1)}
-        places |= {name: (self.thermal, index) for index, name in enumerate(THERMAL_RANGE_K, start=1)}
-        places["quality"] = (self.quality, 1)
-        return tuple(BandSource(name, str(places[name][0]), places[name][1]) for name in BANDS)
+        file_and_band = {name: (self.reflective, index) for index, name in enumerate(REFLECTIVE, start=1)}
+        file_and_band |= {name: (self.thermal, index) for index, name in enumerate(THERMAL_RANGE_K, start=1)}
+        file_and_band["quality"] = (self.quality, 1)
+        return tuple(BandSource(name, str(file_and_band[name][0]), file_and_band[name][1]) for name in BANDS)
 
 
 def write_scene(
@@ -103,8 +103,8 @@ def write_scene(
 ) -> SyntheticScene:
     """Write a synthetic scene, north-up in UTM zone 45N.
 
-    Memory is bounded by the block size plus the label mask (one byte a pixel). The DEM is exactly the relief from which
-    light and shadow are computed.
+    Memory is bounded by the block size plus the label mask (one byte a pixel). The DEM is the relief from which
+    sunlight and shadow are computed.
 
     Args:
         folder: Folder for six files; created if missing. Existing files are replaced.
@@ -132,7 +132,7 @@ def write_scene(
 
 
 def _write_pixels(files: _Files, landscape: Landscape, grid: Grid) -> NDArray[np.uint8]:
-    """Write all rasters but the DEM in one pass over the scene; returns the whole label mask."""
+    """Write all rasters except the DEM in one pass over the scene; return the whole label mask."""
     coarse = _resampled(grid, 2 * PIXEL_M, margin_px=0)
     mask = np.empty((grid.height, grid.width), dtype=np.uint8)
     with ExitStack() as stack:
@@ -142,14 +142,16 @@ def _write_pixels(files: _Files, landscape: Landscape, grid: Grid) -> NDArray[np
         truth = stack.enter_context(_create(files.truth, grid, ("label",), "uint8", UNKNOWN))
         truth.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in GLACIER_SCHEME.legend})
         for block in blocks(grid.width, grid.height, landscape.options.block_px):
-            whole = Window(block.row_off, block.col_off, _even(block.height), _even(block.width))
-            pixels = landscape.pixels(whole)
+            even_block = Window(
+                block.row_off, block.col_off, _round_up_to_even(block.height), _round_up_to_even(block.width)
+            )
+            pixels = landscape.pixels(even_block)
             label = pixels.truth[: block.height, : block.width]
             _write(reflective, pixels.reflective[:, : block.height, : block.width], block)
             _write(quality, pixels.quality[None, : block.height, : block.width], block)
             _write(truth, label[None], block)
-            halves = (block.row_off // 2, block.col_off // 2, whole.height // 2, whole.width // 2)
-            _write(thermal, pixels.thermal, Window(*halves))
+            thermal_window = (block.row_off // 2, block.col_off // 2, even_block.height // 2, even_block.width // 2)
+            _write(thermal, pixels.thermal, Window(*thermal_window))
             mask[block.slices] = label
     return mask
 
@@ -183,7 +185,7 @@ def _layer_name(entry: LabelClass) -> str:
 
 
 def _resampled(grid: Grid, resolution_m: float, margin_px: int) -> Grid:
-    """Return a grid of square pixels of another size that covers the whole grid and a margin on every side."""
+    """Return a grid with square pixels of another size that covers the grid and a margin on every side."""
     left, top = grid.transform[2] - margin_px * resolution_m, grid.transform[5] + margin_px * resolution_m
     height, width = (math.ceil(side * PIXEL_M / resolution_m) + 2 * margin_px for side in (grid.height, grid.width))
     return Grid(grid.crs, (resolution_m, 0.0, left, 0.0, -resolution_m, top), width, height)
@@ -201,5 +203,5 @@ def _write(dataset: Any, array: NDArray[Any], window: Window) -> None:
     dataset.write(array, window=RasterioWindow(window.col_off, window.row_off, window.width, window.height))
 
 
-def _even(count: int) -> int:
+def _round_up_to_even(count: int) -> int:
     return count + count % 2

@@ -1,7 +1,7 @@
-"""Noise that is a pure function of seed and place, so that a scene can be computed window by window in any order.
+"""Noise that is a pure function of seed and position, so that a scene can be computed window by window in any order.
 
-Random numbers are hashes of lattice points and do not depend on the state of a generator: the value of a pixel is the
-same in every window that contains it.
+Random numbers are hashes of lattice points instead of draws from a generator, so the value of a pixel is the same in
+every window that contains it.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 
 def white(seed: int, stream: str, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Independent noise at every pixel, mean 0 and standard deviation 1, nearly normal (within 3.5).
+    """Compute independent noise at every pixel, mean 0 and standard deviation 1, nearly normal, within +-3.5.
 
     Args:
         seed: At least 0.
@@ -79,8 +79,8 @@ def _taps(at: Coordinates, spacing_px: float) -> tuple[int, NDArray[np.int64], l
     """Find the four lattice points that each coordinate is interpolated from.
 
     Returns:
-        Index of the first lattice point needed; for each coordinate its first of four points, counted from that one;
-        and the four weights.
+        Index of the first lattice point needed; for each coordinate the index, relative to it, of the first of its four
+        points; and the four weights.
     """
     position = at / spacing_px
     cell = np.floor(position).astype(np.int64)
@@ -97,7 +97,7 @@ def _lattice(seed: int, stream: str, row: int, col: int, height: int, width: int
 
 
 def _hash(seed: int, stream: str, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return (h, w) hashes of seed, stream and place."""
+    """Return (h, w) hashes of seed, stream and position."""
     key = np.array([seed ^ (crc32(stream.encode()) << 32)], dtype=np.uint64)
     by_row = _mix(_mix(key) ^ rows.astype(np.int64).view(np.uint64))
     return _mix(by_row[:, None] ^ _mix(cols.astype(np.int64).view(np.uint64)))

@@ -1,4 +1,4 @@
-"""The pixels of a window of a synthetic scene, computed from seed and place alone."""
+"""The pixels of a window of a synthetic scene, computed only from seed and position."""
 
 import math
 from dataclasses import dataclass, field
@@ -45,12 +45,13 @@ class SyntheticOptions:
         shares: Class shares of the pixels outside scan gaps.
         lake_share: Share of lakes, which are background.
         sun: Position of the sun; by default as in the Everest scene of 30 October 2000, mid-morning.
-        scan_gaps: Whether there are the wedges without data of Landsat 7 after its scan line corrector failed; they are
+        scan_gaps: Whether to add the wedges without data of Landsat 7 after its scan line corrector failed; they are
             masked/unknown in the truth.
-        dem_resolution_m: Pixel side of the DEM in metres.
+        dem_resolution_m: Pixel size of the DEM in metres.
         origin_m: Easting and northing (EPSG:32645) of the outer corner of the first pixel. Scenes that must not overlap
             need different ones.
-        block_px: Side of the blocks in which the scene is computed; an even number. Affects memory and time, no pixel.
+        block_px: Side of the blocks in which the scene is computed; an even number. Affects memory and time, but
+            no pixel value.
     """
 
     shares: Shares = field(default_factory=Shares)
@@ -75,7 +76,7 @@ class SyntheticOptions:
 
 @dataclass(frozen=True)
 class Pixels:
-    """A window of a scene.
+    """The pixels of a window of a scene.
 
     Attributes:
         reflective: (7, h, w) uint8 in the order of `imagery.synthetic_radiometry.REFLECTIVE`, `FILL` in gaps.
@@ -109,10 +110,10 @@ class Landscape:
         self.thresholds: Thresholds = calibrate(seed, height, width, options.shares, options.lake_share)
 
     def pixels(self, window: Window) -> Pixels:
-        """Compute a window, which may reach beyond the scene, where the landscape continues.
+        """Compute the pixels of a window, which may extend beyond the scene: the landscape continues there.
 
         Args:
-            window: Even offsets and sides, so that 60 m pixels lie wholly inside.
+            window: Its offsets and sides are even, so that it contains whole 60 m pixels.
         """
         seed, sun = self.seed, self.options.sun
         rows = np.arange(window.row_off, window.row_off + window.height)
@@ -140,7 +141,7 @@ class Landscape:
         return Pixels(reflective, thermal, quality.astype(np.uint16), truth, shadow)
 
     def _opacity(self, cloud: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Opacity of cloud, 0 to 1: thin at the edge, opaque inside."""
+        """Return the opacity of cloud, 0 to 1: thin at the edge, opaque inside."""
         above = cloud - self.thresholds.cloud
         return np.where(above > 0, np.clip(0.4 + 3 * above, 0, 1), 0.0)
 
@@ -160,14 +161,14 @@ class Landscape:
         self, kelvin: NDArray[np.float64], gaps: NDArray[np.bool_], rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
         """Average the valid pixels inside each 60 m pixel, then convert to digital numbers."""
-        seen = _fours(~gaps).sum(axis=(1, 3))
-        warmth = _fours(np.where(gaps, 0.0, kelvin)).sum(axis=(1, 3)) / np.maximum(seen, 1)
-        numbers = thermal_numbers(self.seed, warmth, rows[::2] // 2, cols[::2] // 2)
-        numbers[:, seen == 0] = FILL
+        valid_pixels = _split_2x2(~gaps).sum(axis=(1, 3))
+        mean_kelvin = _split_2x2(np.where(gaps, 0.0, kelvin)).sum(axis=(1, 3)) / np.maximum(valid_pixels, 1)
+        numbers = thermal_numbers(self.seed, mean_kelvin, rows[::2] // 2, cols[::2] // 2)
+        numbers[:, valid_pixels == 0] = FILL
         return numbers
 
 
-def _fours(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """(h, w) to (h / 2, 2, w / 2, 2)."""
+def _split_2x2(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Reshape (h, w) to (h / 2, 2, w / 2, 2), so that axes 1 and 3 run over blocks of 2 x 2 pixels."""
     height, width = array.shape
     return array.reshape(height // 2, 2, width // 2, 2)

@@ -1,8 +1,8 @@
 """Synthetic radiometry of Landsat 7: reflected light, surface temperature, digital numbers.
 
-Spectra are typical values, not measurements: snow is bright but dark beyond 1.4 micrometres, ice is darker, water dark,
-cloud bright everywhere. Debris is nearly as bright as the rock that it fell from: only topography and temperature
-distinguish them.
+Spectra are typical values, not measurements: snow is bright but dark beyond 1.4 micrometres, ice is darker, water is
+dark, and cloud is bright in all bands. Debris is nearly as bright as the rock that it fell from: only topography and
+temperature distinguish them.
 """
 
 from typing import Final
@@ -24,7 +24,7 @@ _DEBRIS: Final = np.array([0.133, 0.158, 0.180, 0.214, 0.255, 0.215, 0.175])
 _GRASS: Final = np.array([0.050, 0.080, 0.070, 0.260, 0.190, 0.100, 0.110])
 _WATER: Final = np.array([0.100, 0.110, 0.070, 0.030, 0.010, 0.010, 0.080])
 _CLOUD: Final = np.array([0.75, 0.74, 0.75, 0.76, 0.60, 0.48, 0.75])
-# Light of the sky, as a share of the sun's. It is blue, therefore ice in shadow looks blue.
+# Skylight as a share of sunlight. It is blue, so ice in shadow looks blue.
 _SKYLIGHT: Final = np.array([0.22, 0.14, 0.10, 0.06, 0.02, 0.015, 0.11])
 _HAZE_DN: Final = np.array([38, 26, 20, 12, 6, 5, 18])
 # Bright snow saturates the visible bands at high gain, as in most scenes of mountains.
@@ -34,9 +34,9 @@ _HIGHEST_SNOW_LINE_M: Final = 7500.0  # for scenes without ice: above all terrai
 
 _LAPSE_K_PER_M: Final = 0.0065
 _AIR_AT_5000_M_K: Final = 275.0
-_SUN_WARMS_K: Final = 16.0
-_DEBRIS_COOLER_K: Final = 4.0  # ice cools a thin layer of debris above it
-_STONES_DIFFER_K: Final = 2.0  # depending on colour, moisture and size
+_SOLAR_WARMING_K: Final = 16.0
+_DEBRIS_COOLING_K: Final = 4.0  # ice cools a thin layer of debris above it
+_STONE_VARIATION_K: Final = 2.0  # depending on colour, moisture and size
 _CLOUD_TOP_K: Final = 250.0
 _MELTING_K: Final = 273.15
 # Range of the thermal band at its two gains (Landsat 7 Science Data Users Handbook).
@@ -62,8 +62,8 @@ def reflectance(
 ) -> NDArray[np.float64]:
     """Compute the reflectance of the surface without cloud, (h, w, 7) in the order of `REFLECTIVE`.
 
-    Fresh snow also covers rock below the snow line, as bright as on the glaciers: only its shape and place distinguish
-    it. On glaciers, fresh snow gives way to bare, dirty ice towards the snow line.
+    Fresh snow also covers rock below the snow line, as bright as on the glaciers: only its shape and position
+    distinguish it. On glaciers, fresh snow gives way to bare, dirty ice towards the snow line.
     """
     above_m = _above_snow_line_m(found, thresholds)
     texture = fractal(seed, "texture", rows, cols, 12, 3)
@@ -92,7 +92,7 @@ def reflective_numbers(
     Args:
         seed: For the sensor's noise.
         surface: (h, w, 7) reflectance.
-        sunlight: (h, w) direct light as a share of the sun's at normal incidence; 0 in shadow.
+        sunlight: (h, w) direct sunlight as a share of that at normal incidence; 0 in shadow.
         cloud: (h, w) opacity of cloud, 0 to 1.
         rows: (h,) rows.
         cols: (w,) columns.
@@ -118,13 +118,14 @@ def temperature(
 ) -> NDArray[np.float64]:
     """Compute the surface temperature, (h, w) kelvin.
 
-    Air cools with elevation, the sun warms stones, snow and ice are at most at the melting point, debris lies between.
+    Air cools with elevation, the sun warms stones, snow and ice are at most at the melting point, and debris is in
+    between.
     """
     air = _AIR_AT_5000_M_K - _LAPSE_K_PER_M * (relief.elevation_m - 5000)
-    stones = air + _SUN_WARMS_K * sunlight + _STONES_DIFFER_K * fractal(seed, "warmth", rows, cols, 20, 2)
+    stones = air + _SOLAR_WARMING_K * sunlight + _STONE_VARIATION_K * fractal(seed, "warmth", rows, cols, 20, 2)
     kinds = [cover.ice, cover.debris, cover.lake]
     # Under thick debris the ice is invisible even in the thermal band.
-    cooling = _DEBRIS_COOLER_K * np.clip(0.5 + 0.6 * fractal(seed, "thickness", rows, cols, 24, 2), 0, 1)
+    cooling = _DEBRIS_COOLING_K * np.clip(0.5 + 0.6 * fractal(seed, "thickness", rows, cols, 24, 2), 0, 1)
     cold = np.minimum(air, _MELTING_K)
     bare = stones + snow * (cold - stones)
     surface = np.select(kinds, [cold, stones - cooling, np.maximum(air, 275.0)], bare)

@@ -23,9 +23,9 @@ _GAP_TILT: Final = -0.16  # scans cross the flight path, which is tilted against
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of a scene's pixels, 0 to 1; the rest is backrelief.
+    """Shares of a scene's pixels, 0 to 1; the rest is background.
 
-    Those of Aryal et al. by default (background 72.4 %).
+    The defaults are those of Aryal et al. (background 72.4 %).
 
     Attributes:
         clean_ice: Snow and bare ice.
@@ -43,7 +43,7 @@ class Scores:
     """Scores of the land covers, (h, w) each; a cover is present where its score exceeds its threshold.
 
     Attributes:
-        ice: Elevation in metres, corrected for aspect and steepness, which also determine where snow stays.
+        ice: Elevation in metres, adjusted for aspect and slope, which also determine where snow stays.
         debris: Elevation in metres, less a penalty for steep slopes and for height above the valley floor.
         lake: High only on low, flat valley floors.
         cloud: Thickness of cloud.
@@ -114,11 +114,11 @@ def cloud_score(seed: int, rows: Coordinates, cols: Coordinates) -> NDArray[np.f
 
 
 def calibrate(seed: int, height: int, width: int, shares: Shares, lake_share: float) -> Thresholds:
-    """Find the thresholds that give the wanted shares, from at most 1024 x 1024 evenly spaced pixels."""
+    """Return the thresholds that give the requested shares, estimated from at most 1024 x 1024 evenly spaced pixels."""
     stride = -(-max(height, width) // _SAMPLE_SIDE)
     rows, cols = np.arange(0, height, stride, dtype=np.float64), np.arange(0, width, stride, dtype=np.float64)
     sample = scores(seed, terrain(seed, rows, cols), rows, cols)
-    left = np.ones(sample.ice.shape, dtype=np.bool_)
+    remaining = np.ones(sample.ice.shape, dtype=np.bool_)
     found = []
     for score, share in (
         (sample.cloud, shares.masked),
@@ -126,8 +126,8 @@ def calibrate(seed: int, height: int, width: int, shares: Shares, lake_share: fl
         (sample.debris, shares.debris_covered_ice),
         (sample.lake, lake_share),
     ):
-        threshold = _threshold(score[left], share * left.size)
-        left &= score <= threshold
+        threshold = _threshold(score[remaining], share * remaining.size)
+        remaining &= score <= threshold
         found.append(threshold)
     return Thresholds(*found)
 
@@ -141,7 +141,7 @@ def cover_of(found: Scores, thresholds: Thresholds) -> Cover:
 
 
 def scan_gaps(rows: NDArray[np.int64], cols: NDArray[np.int64], scene_width: int) -> NDArray[np.bool_]:
-    """Return where Landsat 7 has no data since its scan line corrector failed, (h, w): wedges that widen sideways."""
+    """Return where Landsat 7 with failed scan line corrector has no data, (h, w): wedges that widen to the sides."""
     off_centre = np.abs(2 * (cols + 0.5) / scene_width - 1)
     return np.asarray((rows[:, None] + _GAP_TILT * cols) % _GAP_PERIOD_PX < _GAP_WIDEST_PX * off_centre)
 

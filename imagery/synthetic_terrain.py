@@ -17,7 +17,8 @@ _MOUNTAINS_M: Final = 900.0
 _RIDGES_M: Final = 550.0
 _ROUGHNESS_M: Final = 110.0
 _FLOOR: Final = 0.3  # valleys follow the zero lines of a noise field; below this they are flat
-# Greatest height of a ridge above the terrain in its shadow (mountain, ridge, two to three deviations of roughness).
+# Maximum height of a ridge above the terrain in its shadow: mountain, ridge, two to three standard deviations of
+# roughness.
 _HIGHEST_RIDGE_M: Final = 2000.0
 
 
@@ -66,7 +67,7 @@ class Terrain:
 
 
 def terrain(seed: int, rows: Coordinates, cols: Coordinates) -> Terrain:
-    """Compute the terrain at rows x cols, which need not be neighbours."""
+    """Compute the terrain at rows x cols, which need not be consecutive."""
     elevation_m, valley = _relief(seed, rows, cols)
     east = (elevation(seed, rows, cols + 1) - elevation(seed, rows, cols - 1)) / (2 * PIXEL_M)
     north = (elevation(seed, rows - 1, cols) - elevation(seed, rows + 1, cols)) / (2 * PIXEL_M)
@@ -100,7 +101,7 @@ def cast_shadow(seed: int, rows: NDArray[np.int64], cols: NDArray[np.int64], sun
     """
     azimuth, rise_m = math.radians(sun.azimuth_deg), PIXEL_M * math.tan(math.radians(sun.elevation_deg))
     reach = math.ceil(_HIGHEST_RIDGE_M / rise_m)
-    around = elevation(seed, _widened(rows, reach), _widened(cols, reach)).astype(np.float32)
+    around = elevation(seed, _extended(rows, reach), _extended(cols, reach)).astype(np.float32)
     height, width = len(rows), len(cols)
     horizon = np.full((height, width), -np.inf, dtype=np.float32)
     for step in range(1, reach + 1):
@@ -112,15 +113,15 @@ def cast_shadow(seed: int, rows: NDArray[np.int64], cols: NDArray[np.int64], sun
 
 
 def _relief(seed: int, rows: Coordinates, cols: Coordinates) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Elevation and height above the valley floor (`Terrain.elevation_m`, `Terrain.valley`)."""
+    """Return elevation and height above the valley floor (`Terrain.elevation_m`, `Terrain.valley`)."""
     across = np.abs(fractal(seed, "valleys", rows, cols, 256, 2))
     valley = 1 - np.exp(-1.1 * np.maximum(across - _FLOOR, 0.0) ** 1.2)
     trend_m = _BASE_M + _TREND_M * smooth(seed, "trend", rows, cols, 480)
     ridge = np.maximum(1 - np.abs(fractal(seed, "ridges", rows, cols, 128, 3)), -1)
-    # Multifractal: mountains are rough and valley floors smooth, as ice leaves them.
+    # Multifractal: mountains are rough, and valley floors smooth, since glaciers eroded them.
     rough_m = _ROUGHNESS_M * (0.06 + valley) * fractal(seed, "roughness", rows, cols, 40, 4)
     return trend_m + _MOUNTAINS_M * valley + _RIDGES_M * valley * ridge + rough_m, valley
 
 
-def _widened(at: NDArray[np.int64], by: int) -> Coordinates:
+def _extended(at: NDArray[np.int64], by: int) -> Coordinates:
     return np.arange(at[0] - by, at[-1] + by + 1, dtype=np.float64)

@@ -1,8 +1,8 @@
 """Classifiers of single pixels, the baselines of Baraka et al. 2020 (table 1).
 
-They see the channels of one pixel and nothing of its neighbours: what the U-Net gains over them is what shape and
-texture are worth. The comparison is fair only when both are trained on the same patches and evaluated on the same
-others.
+They use the channels of one pixel and none of its neighbours, so what the U-Net gains over them measures the value of
+shape and texture. The comparison is fair only when both are trained on the same patches and evaluated on the same
+other patches.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ MIN_PIXELS_PER_CLASS: Final = 10
 
 
 class Classifier(Protocol):
-    """The part of scikit-learn's classifiers that is used here."""
+    """The methods of scikit-learn's classifiers that this module uses."""
 
     def fit(self, X: NDArray[np.float32], y: NDArray[np.uint8]) -> Self:
         """Learn from features (n, C) and classes (n,)."""
@@ -48,7 +48,7 @@ def _gradient_boosting(seed: int, _n_jobs: int) -> Classifier:
 
 
 def _mlp(seed: int, _n_jobs: int) -> Classifier:
-    # Stopping on held-out pixels makes the training end by itself, whatever the sample.
+    # Early stopping on held-out pixels ends the training at a fitting time for a sample of any size.
     network = MLPClassifier(early_stopping=True, random_state=seed)
     pipeline: Classifier = make_pipeline(StandardScaler(), network)
     return pipeline
@@ -58,7 +58,7 @@ BASELINES: Final[Mapping[str, Callable[[int, int], Classifier]]] = MappingProxyT
     {"random_forest": _random_forest, "gradient_boosting": _gradient_boosting, "mlp": _mlp}
 )
 """Names and factories (seed, n_jobs). The paper states no hyperparameters: these are scikit-learn's defaults (100
-trees; 100 rounds of boosting; one hidden layer of 100 units) but for the leaf size and the rules of stopping.
+trees; 100 rounds of boosting; one hidden layer of 100 units) except for the leaf size and early stopping.
 Gradient boosting is the histogram-based kind (Ke et al. 2017, "LightGBM"), which bins each channel to 255 levels."""
 
 
@@ -69,7 +69,7 @@ class PixelClassifier:
     Attributes:
         name: Its name in ``BASELINES``.
         model: The fitted scikit-learn classifier.
-        mean: (C,) float32, the means of the training sample, which stand in for nodata.
+        mean: (C,) float32, the means of the training sample, which replace nodata.
         n_jobs: Threads that prediction may use.
     """
 
@@ -105,7 +105,7 @@ class PixelClassifier:
 
 
 def fit_baseline(name: str, sample: PixelSample, seed: int, n_jobs: int = 1) -> PixelClassifier:
-    """Fit a baseline. On one thread the result depends on the sample and the seed alone.
+    """Fit a baseline. On one thread the result depends only on the sample and the seed.
 
     Args:
         name: One of ``BASELINES``.
@@ -117,7 +117,8 @@ def fit_baseline(name: str, sample: PixelSample, seed: int, n_jobs: int = 1) -> 
         The fitted baseline. A class that the sample lacks is never predicted.
 
     Raises:
-        ValueError: The name is unknown, or the sample holds fewer than two classes or hardly a pixel of one.
+        ValueError: The name is unknown, or the sample holds fewer than two classes, or fewer than
+            ``MIN_PIXELS_PER_CLASS`` pixels of one.
     """
     if name not in BASELINES:
         raise ValueError(f"the baseline {name!r} is unknown; choose one of {', '.join(BASELINES)}")

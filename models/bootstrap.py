@@ -1,8 +1,7 @@
-"""How sure a pooled score is: percentile bootstrap over patches.
+"""Confidence intervals of pooled scores: percentile bootstrap over patches.
 
-Neighbouring pixels err together, so that intervals from pixel counts are far too narrow. The patch is what varies, and
-what is drawn again here; patches that touch are not quite independent either, so read the intervals as a lower bound
-of the doubt.
+Errors of neighbouring pixels are correlated, so intervals from pixel counts are far too narrow. Patches are resampled
+instead. Adjacent patches are not quite independent either: the true intervals are at least as wide as these.
 """
 
 from collections.abc import Callable
@@ -35,22 +34,22 @@ def bootstrap_interval(
     resamples: int = 1000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Percentile interval (Efron & Tibshirani 1993, chapter 13) of a score of pooled counts.
+    """Return the percentile interval (Efron & Tibshirani 1993, chapter 13) of a score of pooled counts.
 
-    Each resample draws as many patches as there are, with replacement, and adds up their counts; the score is taken
-    once of the sum, never patch by patch. To compare two models on the same patches, stack their matrices to
+    Each resample draws P of the P patches with replacement and adds up their counts; the score is computed once from
+    the sum, never patch by patch. To compare two models on the same patches, stack their matrices to
     (P, 2, K, K) and let the statistic be the difference: both are then resampled together.
 
     Args:
         counts: (P, ...) one array of counts for each patch, above all (P, K, K) confusion matrices.
-        statistic: Takes pooled counts (B, ...) to scores (B, ...), NaN where undefined: a function of
+        statistic: Maps pooled counts (B, ...) to scores (B, ...), NaN where undefined: a function of
             :mod:`models.score_ratios`.
-        generator: Draws the patches; the same state gives the same interval. Memory is of order B * P.
-        resamples: B.
-        confidence: Between 0 and 1.
+        generator: Draws the patches; the same state gives the same interval.
+        resamples: B, the number of resamples. Memory grows with B * P.
+        confidence: Probability that the interval covers the score, between 0 and 1.
 
     Returns:
-        The interval, in the shape of one score. Without patches nothing is defined, and the ends are NaN.
+        The interval, in the shape of one score. Without patches the ends are NaN.
 
     Raises:
         ValueError: ``resamples`` is below 1, or ``confidence`` not between 0 and 1.
@@ -69,18 +68,18 @@ def bootstrap_interval(
 def _resampled_totals(
     counts: NDArray[np.integer], generator: np.random.Generator, resamples: int
 ) -> NDArray[np.float64]:
-    """Pooled counts (B, ...) of B draws of P patches out of P."""
+    """Return the pooled counts (B, ...) of B resamples."""
     patches, shape = len(counts), counts.shape[1:]
     if patches == 0:
         return np.zeros((resamples, *shape))
     times_drawn = generator.multinomial(patches, np.full(patches, 1.0 / patches), size=resamples)
-    # In float64, which counts exactly up to 2^53 pixels, the product runs on BLAS; in integers it does not.
+    # NumPy uses BLAS for float64 products only, not for integers; float64 is exact up to 2^53 pixels.
     totals: NDArray[np.float64] = times_drawn.astype(np.float64) @ counts.reshape(patches, -1).astype(np.float64)
     return totals.reshape(resamples, *shape)
 
 
 def _percentiles_of_defined(scores: NDArray[np.float64], levels: tuple[float, float]) -> NDArray[np.float64]:
-    """Percentiles (2, ...) over the first axis of what is not NaN; NaN where nothing is."""
+    """Return percentiles (2, ...) over the first axis, ignoring NaN; NaN where all values are NaN."""
     columns = scores.reshape(len(scores), -1).T
     ends = np.full((len(levels), len(columns)), np.nan)
     for index, column in enumerate(columns):

@@ -9,12 +9,12 @@ from models.loss_inputs import as_classes, weighted_mean
 # Sides of the square windows, in pixels: a boundary is one pixel wide, and is matched up to two pixels away.
 THETA_0 = 3
 THETA = 5
-# Keeps precision and recall defined where there is no boundary.
+# Added to numerator and denominator, so that precision and recall are defined where there is no boundary.
 SMOOTHING_PX = 1.0
 
 
 def boundary(logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
-    """1 - boundary F1 of the foreground classes (Bokhovkin & Burnaev 2019, arXiv:1905.07852).
+    """Return 1 - boundary F1 of the foreground classes (Bokhovkin & Burnaev 2019, arXiv:1905.07852).
 
     For each class k >= 1, with m its probabilities (or its truth), the boundary map is
     b = maxpool_theta0(1 - m) - (1 - m): the pixels inside the class next to a pixel outside it. Extended by
@@ -24,12 +24,12 @@ def boundary(logits: Tensor, target: Tensor, ignore_index: int, class_weights: T
 
     Ours differs from the paper in three ways. Sums run over the batch rather than one image. One pixel is added to
     numerator and denominator of P and R, so that truth without a boundary costs 0 where none is predicted, and
-    predicted boundaries are pushed down where there should be none (in the paper: cost 1, no gradient). And pixels
-    that nobody judged are treated like the outside of the image: a class that ends there has no boundary there, and
-    nothing predicted there counts.
+    predicted boundaries are pushed down where there should be none (in the paper: cost 1, no gradient). And ignored
+    pixels are treated like the outside of the image: a class that ends there has no boundary there, and predictions
+    there do not count.
 
-    The loss sees nothing but boundaries: a prediction that is the same everywhere has none, and is not pushed towards
-    the right class. Trained on it alone, networks fail (Aryal et al. 2023, Table 3, alpha = 0).
+    The loss depends on boundaries only: a constant prediction has none and gets no gradient towards the right class.
+    Trained with this loss alone, networks fail (Aryal et al. 2023, Table 3, alpha = 0).
 
     Args:
         logits: (N, K, H, W) float; K >= 2.
@@ -47,27 +47,27 @@ def boundary(logits: Tensor, target: Tensor, ignore_index: int, class_weights: T
     judged = (target != ignore_index)[:, None]
     classes = torch.where(judged[:, 0], target, 0)
     truth = F.one_hot(classes, logits.shape[1]).movedim(-1, 1)[:, 1:].to(logits.dtype)
-    of_truth = _boundary_map(truth, judged)
-    of_prediction = _boundary_map(logits.softmax(dim=1)[:, 1:], judged)
-    precision = _share_near(of_prediction, of_truth)
-    recall = _share_near(of_truth, of_prediction)
+    true_boundary = _boundary_map(truth, judged)
+    predicted_boundary = _boundary_map(logits.softmax(dim=1)[:, 1:], judged)
+    precision = _smoothed_match_rate(predicted_boundary, true_boundary)
+    recall = _smoothed_match_rate(true_boundary, predicted_boundary)
     f1 = 2.0 * precision * recall / (precision + recall)
     return 1.0 - weighted_mean(f1, None if class_weights is None else class_weights[1:])
 
 
 def _boundary_map(membership: Tensor, judged: Tensor) -> Tensor:
-    """Boundaries in [0, 1] of (N, k, H, W) memberships; 0 wherever ``judged`` (N, 1, H, W) is false."""
-    # A pixel that nobody judged must never be the outside that makes its neighbour a boundary: 0 is the least value.
+    """Return boundary maps in [0, 1] of (N, k, H, W) memberships; 0 wherever ``judged`` (N, 1, H, W) is false."""
+    # An ignored pixel must not make its neighbour a boundary: 0 is the minimum, so the max-pooling skips it.
     outside = torch.where(judged, 1.0 - membership, 0.0)
-    return torch.where(judged, _spread(outside, THETA_0) - outside, 0.0)
+    return torch.where(judged, _dilate(outside, THETA_0) - outside, 0.0)
 
 
-def _share_near(boundaries: Tensor, others: Tensor) -> Tensor:
-    """Share (k,) of the boundaries that lie within reach of the others; both (N, k, H, W)."""
-    near = (boundaries * _spread(others, THETA)).sum(dim=(0, 2, 3))
+def _smoothed_match_rate(boundaries: Tensor, others: Tensor) -> Tensor:
+    """Return the share (k,) of the boundaries within ``THETA // 2`` pixels of the others; both are (N, k, H, W)."""
+    near = (boundaries * _dilate(others, THETA)).sum(dim=(0, 2, 3))
     return (near + SMOOTHING_PX) / (boundaries.sum(dim=(0, 2, 3)) + SMOOTHING_PX)
 
 
-def _spread(values: Tensor, side: int) -> Tensor:
-    """Maximum over the square window of odd side around each pixel; outside the image there is nothing."""
+def _dilate(values: Tensor, side: int) -> Tensor:
+    """Return the maximum over the square window of odd side around each pixel; padding never wins."""
     return F.max_pool2d(values, side, stride=1, padding=side // 2)

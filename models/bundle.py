@@ -23,7 +23,7 @@ CARD_FILE = "card.json"
 # A card lists the ids of the labels it was trained on: a million of them fit.
 MAX_CARD_BYTES = 16 * 2**20
 
-_RENAMED = {"unet.clean.": "unet.networks.0.", "unet.debris.": "unet.networks.1."}
+_RENAMED_PREFIXES = {"unet.clean.": "unet.networks.0.", "unet.debris.": "unet.networks.1."}
 
 
 class BundleError(ValueError):
@@ -33,13 +33,13 @@ class BundleError(ValueError):
 def write_bundle(
     directory: Path, segmenter: GlacierSegmenter, origin: ModelOrigin, graphs: Path | None = None
 ) -> ModelCard:
-    """Write a model version. The card comes last, so that an interrupted write leaves no readable bundle.
+    """Write a model version. The card is written last, so that an interrupted write leaves no readable bundle.
 
     Args:
-        directory: Where to; created if missing, and files of an earlier bundle are replaced.
+        directory: Target directory; created if missing. Files of an earlier bundle are replaced.
         segmenter: The trained network; it is not changed.
-        origin: What is known of its training.
-        graphs: Folder that keeps ONNX graphs from version to version (see :func:`models.onnx_export.export_onnx`).
+        origin: How it was trained, on what, and with which scores.
+        graphs: Cache folder for ONNX graphs (see :func:`models.onnx_export.export_onnx`).
 
     Returns:
         The card that was written.
@@ -97,7 +97,7 @@ def read_bundle(directory: Path) -> tuple[GlacierSegmenter, ModelCard]:
             "the file was damaged or exchanged: fetch the version again"
         )
     try:
-        weights = {_present_name(name): tensor for name, tensor in safetensors_torch.load(data).items()}
+        weights = {_current_name(name): tensor for name, tensor in safetensors_torch.load(data).items()}
         segmenter = build_segmenter(
             card.channels,
             card.mean,
@@ -136,16 +136,16 @@ def read_card(directory: Path) -> ModelCard:
         raise BundleError(f"{path} breaks the schema of model cards: {error}") from error
 
 
-def _present_name(name: str) -> str:
-    """Return what this release calls a tensor; earlier ones named the two binary networks by their class."""
-    for former, present in _RENAMED.items():
-        if name.startswith(former):
-            return present + name.removeprefix(former)
+def _current_name(name: str) -> str:
+    """Return the current name of a tensor; earlier releases named the two binary networks by their class."""
+    for old, new in _RENAMED_PREFIXES.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
     return name
 
 
 def _check_tensors(directory: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Compare names, shapes and dtypes, and the two copies of the normalisation."""
+    """Compare names, shapes and dtypes, and the statistics in the weights with those in the card."""
     described = [
         {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()} for tensors in (expected, found)
     ]

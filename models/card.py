@@ -1,6 +1,6 @@
-"""The model card: everything that is known of a model version, as closed JSON.
+"""The model card: the JSON description of a model version; unknown fields are refused.
 
-Undefined figures (NaN) are null, since JSON has no NaN.
+Undefined scores (NaN) are null, since JSON has no NaN.
 """
 
 import math
@@ -32,11 +32,11 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Role = Literal["validation", "test"]
 
 
-class _Closed(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LabelClass(_Closed):
+class CardClass(_StrictModel):
     """One class of the labels.
 
     Attributes:
@@ -52,22 +52,22 @@ class LabelClass(_Closed):
     precedence: int
 
 
-_BEFORE_SCHEMES: Final = (
+_LEGACY_LABEL_CLASSES: Final = (
     {"name": "background", "value": 0, "colour": "#1e293b", "precedence": 0},
     {"name": "clean ice", "value": 1, "colour": "#38bdf8", "precedence": 1},
     {"name": "debris-covered ice", "value": 2, "colour": "#f97316", "precedence": 2},
 )
-"""The classes of the labels of releases whose cards do not name them: there were no others."""
+"""The label classes of cards from releases before class schemes, which all used these three."""
 
 
-class LabelProvenance(_Closed):
+class LabelProvenance(_StrictModel):
     """Which labels a model was trained on.
 
     Attributes:
         ids: Row ids of the masks, each once.
         count: Number of ids.
         simulated_count: How many of them a simulated annotator drew.
-        sha256: Checksum over the masks, as their owner defines it.
+        sha256: Checksum over the masks, computed by the caller.
     """
 
     ids: tuple[int, ...]
@@ -76,7 +76,7 @@ class LabelProvenance(_Closed):
     sha256: Sha256
 
     @model_validator(mode="after")
-    def _counts_agree(self) -> "LabelProvenance":
+    def _check_counts(self) -> "LabelProvenance":
         if self.count != len(self.ids) or len(set(self.ids)) != len(self.ids):
             raise ValueError(f"count is {self.count}, but there are {len(set(self.ids))} different ids")
         if self.simulated_count > self.count:
@@ -84,8 +84,8 @@ class LabelProvenance(_Closed):
         return self
 
 
-class RegionMetrics(_Closed):
-    """Scores on one evaluation set; dictionaries are by class name. See :class:`models.metrics.Metrics`.
+class RegionMetrics(_StrictModel):
+    """Scores on one evaluation set; dictionary keys are class names. See :class:`models.metrics.Metrics`.
 
     Attributes:
         confusion: Pixel counts; rows are the truth, columns the prediction.
@@ -97,7 +97,7 @@ class RegionMetrics(_Closed):
         mean_iou: Mean over all classes, background included, leaving out undefined ones.
         overall_accuracy: Share of judged pixels that are right.
         kappa: Cohen's kappa.
-        empty_mask_mean_iou: What a mask of nothing but background would score.
+        empty_mask_mean_iou: Mean IoU of a mask that is background everywhere.
     """
 
     confusion: tuple[tuple[int, ...], ...]
@@ -148,20 +148,20 @@ class RegionMetrics(_Closed):
         )
 
 
-class EvaluationSet(_Closed):
-    """What figures were measured on; the same for a version and its parent, or there is no gain.
+class EvaluationSet(_StrictModel):
+    """The scenes and truth that scores were measured on. A gain exists only if version and parent share them.
 
     Attributes:
         scenes: Row ids of the scenes.
-        truth_sha256: Checksum over the truth masks, as their owner defines it.
+        truth_sha256: Checksum over the truth masks, computed by the caller.
     """
 
     scenes: tuple[int, ...]
     truth_sha256: Sha256
 
 
-class Gain(_Closed):
-    """How much a version's IoU lies above its parent's on the same evaluation set.
+class Gain(_StrictModel):
+    """IoU of a version minus the IoU of its parent on the same evaluation set.
 
     Attributes:
         iou: By class name; null where either is undefined.
@@ -197,25 +197,25 @@ class Gain(_Closed):
         )
 
 
-class ModelOrigin(_Closed):
-    """What whoever trained a model knows of it.
+class ModelOrigin(_StrictModel):
+    """How a model was trained, on what, and with which scores: the part of the card that the trainer supplies.
 
     Attributes:
-        classes: Names of the classes that the head tells apart; the index is the value in its maps.
-        label_classes: The classes of the labels, background first; a binary head tells fewer apart.
+        classes: Names of the output classes of the head; the index is the value in its maps.
+        label_classes: The classes of the labels, background first; a binary head has fewer output classes.
         patch_size_px: Side of the training patches.
         parent_version: Registry version that training started from; None if it started from fresh weights.
         labels: What it was trained on.
         training: How it was trained.
         code_version: Version of this software.
-        evaluation: What the scores were measured on, by role.
+        evaluation: Evaluation set by role.
         metrics: Scores by role of the evaluation set.
         gain: Gain over the parent by role; empty without a parent.
         created_at: When the training ended, with time zone.
     """
 
     classes: tuple[str, ...]
-    label_classes: Annotated[tuple[LabelClass, ...], Field(min_length=2)]
+    label_classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
     patch_size_px: int = Field(ge=1)
     parent_version: int | None
     labels: LabelProvenance
@@ -233,18 +233,18 @@ class ModelOrigin(_Closed):
 
 
 class ModelCard(ModelOrigin):
-    """All that is known of a model version: its origin, its network and its files.
+    """The card of a model version: its origin, its network and its files.
 
     Attributes:
         format_version: Version of this schema.
         channels: Input channels, in order.
         mean: Channel means of the normalisation, in digital numbers.
         std: Channel standard deviations of the normalisation, in digital numbers.
-        unet: The shape of the network, or of each of several.
+        unet: Architecture of the network, or of each of several.
         head: How its logits become class probabilities.
-        input_normalization: Whether images are normalised by ``mean`` and ``std`` or each by its own.
-        input: What the ONNX graph takes.
-        output: What the ONNX graph gives.
+        input_normalization: Whether images are normalised by ``mean`` and ``std``, or each image by its own statistics.
+        input: Description of the input of the ONNX graph.
+        output: Description of the output of the ONNX graph.
         weights_sha256: Checksum of ``weights.safetensors``.
         onnx_sha256: Checksum of ``model.onnx``.
     """
@@ -264,8 +264,8 @@ class ModelCard(ModelOrigin):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_label_classes(cls, given: Any) -> Any:
-        """Read the cards of earlier releases, which do not name the classes of the labels."""
-        return {"label_classes": _BEFORE_SCHEMES, **given} if isinstance(given, dict) else given
+        """Accept cards of earlier releases, which do not list the classes of the labels."""
+        return {"label_classes": _LEGACY_LABEL_CLASSES, **given} if isinstance(given, dict) else given
 
 
 def _difference(value: float | None, reference: float | None) -> float | None:

@@ -1,11 +1,11 @@
-"""What the configurations of this package share: they are typed, closed, frozen, and go to JSON and back."""
+"""Base of the configurations of this package: strictly typed, without unknown keys, convertible to and from JSON."""
 
 from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import ConfigDict
 
-# Unknown keys and wrong types are refused: a misspelt setting that is silently ignored is the worst of errors.
+# Unknown keys and wrong types are refused: a misspelt setting must not be ignored silently.
 CLOSED = ConfigDict(extra="forbid", strict=True)
 
 

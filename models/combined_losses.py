@@ -1,4 +1,4 @@
-"""Losses that are fixed sums of others."""
+"""Losses that are weighted sums of other losses with fixed weights."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from models.dice_losses import dice, masked_dice
 def dice_cross_entropy(
     logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Sum of cross-entropy and Dice with squared denominator, equally weighted (as in Isensee et al. 2021, "nnU-Net").
+    """Return the sum of cross-entropy and Dice with squared denominator (as in Isensee et al. 2021, "nnU-Net").
 
     Args:
         logits: (N, K, H, W) float.
@@ -35,10 +35,10 @@ def combined(
     class_weights: Tensor | None = None,
     alpha: float = 0.5,
 ) -> Tensor:
-    """Weighted sum, alpha * masked Dice + (1 - alpha) * boundary loss (Aryal et al. 2023, eq. 1).
+    """Return alpha * masked Dice + (1 - alpha) * boundary loss (Aryal et al. 2023, eq. 1).
 
-    *Trap*: in Aryal's Table 3 the rows alpha = 0.5 and 0.9 are identical to the last digit, so that one of them is a
-    copy: neither is a target for ours.
+    *Trap*: in Aryal's Table 3 the rows alpha = 0.5 and 0.9 are identical to the last digit, so one of them is
+    a copy, and neither serves as a reference here.
 
     Args:
         logits: (N, K, H, W) float; K >= 2.

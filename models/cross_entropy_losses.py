@@ -1,4 +1,4 @@
-"""Losses by the likelihood of each pixel: cross-entropy, and its one-against-the-rest form."""
+"""Likelihood losses: cross-entropy, and binary cross-entropy of each class against the rest (one-vs-rest)."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from models.loss_inputs import as_classes
 
 
 def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
-    """Weighted mean over judged pixels of -ln p(true class).
+    """Return the weighted mean over judged pixels of -ln p(true class).
 
     Each pixel weighs as much as its true class; the sum is divided by the sum of those weights, as in
     :func:`torch.nn.functional.cross_entropy`.
@@ -27,13 +27,13 @@ def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int, class_weigh
     """
     target = as_classes(logits, target)
     total = F.cross_entropy(logits, target, weight=class_weights, ignore_index=ignore_index, reduction="sum")
-    return _per_judged(total, target[target != ignore_index], class_weights)
+    return _mean_over_judged(total, target[target != ignore_index], class_weights)
 
 
 def binary_cross_entropy(
     logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Binary cross-entropy of each foreground class against the rest, averaged over foreground classes and pixels.
+    """Return the one-vs-rest binary cross-entropy, averaged over foreground classes and judged pixels.
 
     With p_k the softmax probability of class k >= 1 and g_k its truth, a pixel costs the mean over k of
     -g_k ln p_k - (1 - g_k) ln(1 - p_k). It is computed from the logit of p_k, which is l_k - ln sum_(j != k) exp(l_j),
@@ -55,24 +55,24 @@ def binary_cross_entropy(
     judged = target != ignore_index
     scores, true = logits.movedim(1, -1)[judged], target[judged]
     truth = F.one_hot(true, logits.shape[1]).to(logits.dtype)
-    of_pixel = torch.stack(
+    pixel_losses = torch.stack(
         [
-            F.binary_cross_entropy_with_logits(_against_the_rest(scores, k), truth[:, k], reduction="none")
+            F.binary_cross_entropy_with_logits(_one_vs_rest_logit(scores, k), truth[:, k], reduction="none")
             for k in range(1, logits.shape[1])
         ]
     ).mean(dim=0)
-    total = of_pixel.sum() if class_weights is None else (class_weights[true] * of_pixel).sum()
-    return _per_judged(total, true, class_weights)
+    total = pixel_losses.sum() if class_weights is None else (class_weights[true] * pixel_losses).sum()
+    return _mean_over_judged(total, true, class_weights)
 
 
-def _against_the_rest(scores: Tensor, k: int) -> Tensor:
-    """Logit (M,) of the softmax probability of class k, from scores (M, K)."""
+def _one_vs_rest_logit(scores: Tensor, k: int) -> Tensor:
+    """Return the logit (M,) of the softmax probability of class k, from scores (M, K)."""
     rest = torch.cat([scores[:, :k], scores[:, k + 1 :]], dim=1)
     return scores[:, k] - rest.logsumexp(dim=1)
 
 
-def _per_judged(total: Tensor, judged: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Divide by the weight of the judged pixels, given by their classes (M,)."""
+def _mean_over_judged(total: Tensor, judged: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Divide a summed loss by the total weight of the judged pixels; ``judged`` (M,) are their classes."""
     weight = judged.new_tensor(len(judged)) if class_weights is None else class_weights[judged].sum()
-    # Without a judged pixel the sum is 0, and so is the mean; 0 / 0 would be NaN.
+    # Without a judged pixel the loss must be 0; 0 / 0 would be NaN.
     return total / weight.to(total.dtype).clamp(min=torch.finfo(total.dtype).tiny)

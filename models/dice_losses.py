@@ -1,8 +1,8 @@
-"""Soft Dice losses, which compare areas and so do not drown a small class in background.
+"""Soft Dice losses, in which a small class weighs as much as a large one.
 
-Smoothing (1 pixel) keeps them defined for a class that does not occur in the batch: its term then falls to 0 only as
-the class is predicted nowhere, and its gradient pushes false ice down. Implementations that skip absent classes give
-no gradient on an all-background patch, and acquisition does pick such patches.
+Smoothing (1 pixel) keeps them defined for a class that does not occur in the batch: the gradient of its term then
+reduces falsely predicted ice. Implementations that skip absent classes have no gradient on an all-background patch, and
+acquisition does select such patches.
 """
 
 from torch import Tensor
@@ -21,7 +21,7 @@ def dice(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Soft multiclass Dice loss with squared denominator, pooled over all judged pixels of the batch.
+    """Return the soft multiclass Dice loss with squared denominator, pooled over all judged pixels of the batch.
 
     For each class, with p the probabilities and g the truth, dice = (2 sum p g + 1) / (sum p^2 + sum g^2 + 1), and the
     loss is the (weighted) mean over all classes of 1 - dice (Milletari et al. 2016, "V-Net", eq. 3; the form of Baraka
@@ -51,9 +51,9 @@ def dice(
 def label_smoothed_dice(
     logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None
 ) -> Tensor:
-    """:func:`dice` with the label smoothing of 0.2 that the code of Baraka et al. 2020 uses.
+    """Return :func:`dice` with the label smoothing of 0.2 that the code of Baraka et al. 2020 uses.
 
-    It is least where the probabilities equal the smoothed truth, not where they are 0 and 1.
+    Its minimum is where the probabilities equal the smoothed truth, not where they are 0 and 1.
 
     Args:
         logits: (N, K, H, W) float.
@@ -71,7 +71,7 @@ def label_smoothed_dice(
 
 
 def masked_dice(logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
-    """Soft Dice loss of the foreground classes alone, unsquared, over judged pixels (Aryal et al. 2023, L_MDice).
+    """Return the soft Dice loss of the foreground classes, unsquared, over judged pixels (Aryal et al. 2023, L_MDice).
 
     For each class k >= 1, dice = (2 sum p g + 1) / (sum p + sum g + 1), pooled over the batch; the loss is the
     (weighted) mean over these classes of 1 - dice. The "masked" pixels are those of ``ignore_index``.

@@ -1,4 +1,4 @@
-"""What each channel contributes to a network's prediction: saliency scores, and the table that holds them."""
+"""Contribution of each channel to a network's prediction: saliency scores, and the table that holds them."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,12 +25,12 @@ class ChannelScore(NamedTuple):
 
 @dataclass(frozen=True)
 class ChannelScores:
-    """A number for each channel.
+    """Mean and standard deviation of a measurement for each channel.
 
     Attributes:
         channels: C channel names.
         values: (C,) means.
-        spreads: (C,) sample standard deviations of what the mean was taken over; NaN when that was a single value.
+        spreads: (C,) sample standard deviations of the measurements; NaN when there was a single one.
     """
 
     channels: tuple[str, ...]
@@ -38,13 +38,13 @@ class ChannelScores:
     spreads: tuple[float, ...]
 
     def ranked(self) -> tuple[ChannelScore, ...]:
-        """The rows, highest value first, undefined ones last; equals keep the order of the channels."""
+        """Return the rows, highest value first, undefined ones last; equal values keep the order of the channels."""
         rows = map(ChannelScore, self.channels, self.values, self.spreads)
         return tuple(sorted(rows, key=lambda row: (math.isnan(row.value), -row.value)))
 
-    def above(self, line: float) -> tuple[str, ...]:
-        """The channels whose value is above a line, in the order of the channels."""
-        return tuple(name for name, value in zip(self.channels, self.values, strict=True) if value > line)
+    def above(self, threshold: float) -> tuple[str, ...]:
+        """Return the channels whose value is above a threshold, in the order of the channels."""
+        return tuple(name for name, value in zip(self.channels, self.values, strict=True) if value > threshold)
 
     @classmethod
     def from_samples(cls, channels: Sequence[str], samples: NDArray[np.float64]) -> "ChannelScores":
@@ -63,31 +63,31 @@ class ChannelScores:
 
 
 def saliency_scores(segmenter: GlacierSegmenter, batches: Iterable[Tensor], class_index: int) -> ChannelScores:
-    """Saliency score of each channel for one class (Aryal et al., eq. 3 and figure 6).
+    """Return the saliency score of each channel for one class (Aryal et al., eq. 3 and figure 6).
 
-    SS_c = sum over pixels of |dS / dx_c|, averaged over patches. The paper leaves two quantities open; here
+    SS_c = sum over pixels of |dS / dx_c|, averaged over patches. The paper leaves two quantities open. Here
 
     - the class score S is the logit of the class, ln(p / (1 - p)), summed over the pixels that are valid in all
       channels: the unnormalised score that saliency maps are defined on (Simonyan et al. 2014, whom Aryal cites), since
-      a probability hides in its saturation what makes the network sure. In a network of a single logit it is that
-      logit; of two binaries, the one of the class's own network. Of K softmax logits it is the own one less the
-      logsumexp of the others, which a shift common to all leaves alone, as it does the prediction.
-    - x is the normalised input that the U-Net is given, in standard deviations, so that elevation in metres and
-      radiance in digital numbers compare; the gradient by raw values would rank the channels by their units. Nodata,
-      imputed with the mean, has no value to be sensitive to, and is left out of the sum, as is padding.
+      the gradient of a probability vanishes where it saturates. For a network of a single logit S is that logit; for
+      two binaries, the logit of the class's own network. For K softmax logits it is the logit of the class minus the
+      logsumexp of the others: like the prediction, it does not change when a constant is added to all logits.
+    - x is the normalised input of the U-Net, in standard deviations, so that elevation in metres and radiance in
+      digital numbers are comparable; the gradient with respect to raw values would rank the channels by their units.
+      Nodata (imputed with the mean) and padding are left out of the sum.
 
     The sum grows with the size of the patches and the scale of the logits: compare the channels of one network, and
     networks only by rank or share. A channel can be salient without making the prediction right; see
     :func:`models.importance.permutation_importance`.
 
     Args:
-        segmenter: The network, on any device; run in evaluation mode (dropout off, batch norm frozen) whatever its
-            mode was, which is restored. Its weights and their gradients are left alone.
+        segmenter: The network, on any device; run in evaluation mode (dropout off, batch norm frozen); its mode
+            is restored afterwards. Its weights and their gradients do not change.
         batches: (N, C, H, W) float32 raw digital numbers, NaN = nodata. Patches without a valid pixel are left out.
-        class_index: Which of the network's K classes. Two binaries have no network, and no score, for background.
+        class_index: One of the network's K classes. Two binaries have no network, and no score, for background.
 
     Returns:
-        Mean over patches and spread from patch to patch, >= 0.
+        Mean and standard deviation over patches, >= 0.
 
     Raises:
         ValueError: There is no such class, or no patch has a valid pixel.
@@ -111,7 +111,7 @@ def _saliency(segmenter: GlacierSegmenter, batch: Tensor, class_index: int) -> I
     missing = raw.isnan()
     valid = ~missing.any(dim=1)
     logits, normalised = _logits_and_input(segmenter, raw)
-    # Patches do not mix in evaluation mode, so that one backward pass serves the whole batch.
+    # In evaluation mode patches do not affect each other, so one backward pass serves the whole batch.
     score = _class_logit(logits, segmenter.head, class_index)[valid].sum()
     (gradient,) = torch.autograd.grad(score, normalised)
     saliency = gradient[:, :, : raw.shape[2], : raw.shape[3]].abs().masked_fill(missing, 0.0)
@@ -120,14 +120,14 @@ def _saliency(segmenter: GlacierSegmenter, batch: Tensor, class_index: int) -> I
 
 
 def _logits_and_input(segmenter: GlacierSegmenter, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the network; return its logits and what the U-Net was given, a leaf of the graph."""
-    given = segmenter.network_input(raw).detach().requires_grad_()
-    logits: Tensor = segmenter.unet(given)
-    return logits[:, :, : raw.shape[2], : raw.shape[3]], given
+    """Run the network; return its logits and the input of the U-Net, a leaf of the autograd graph."""
+    network_input = segmenter.network_input(raw).detach().requires_grad_()
+    logits: Tensor = segmenter.unet(network_input)
+    return logits[:, :, : raw.shape[2], : raw.shape[3]], network_input
 
 
 def _class_logit(logits: Tensor, head: Head, class_index: int) -> Tensor:
-    """ln(p / (1 - p)) of the class, (N, H, W), from the logits of the head's network or networks."""
+    """Return ln(p / (1 - p)) of the class, (N, H, W), from the logits of the head's network or networks."""
     if head == "two_binaries":
         return logits[:, class_index - 1]
     if head == "binary":

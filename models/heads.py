@@ -1,14 +1,14 @@
-"""Task heads: how the logits of a network become class probabilities, and labels become what its losses are fed.
+"""Task heads: conversion of logits to class probabilities, and of labels to the targets of the losses.
 
-Three heads answer the same question (Aryal, table 2; Baraka, table 3):
+There are three heads (Aryal, table 2; Baraka, table 3):
 
 - ``"multiclass"``: one network of K logits.
 - ``"binary"``: one network of a single logit, foreground (all classes but background together) against background.
-- ``"two_binaries"``: an independent network of a single logit for each foreground class, this class against the rest.
-  With the classes of Aryal et al. there are two; with other classes there are as many as foreground classes. Where
-  several networks claim a pixel, the class of the highest precedence wins.
+- ``"two_binaries"``: an independent network of a single logit for each foreground class, this class against the rest
+  (one-vs-rest). With the classes of Aryal et al. there are two networks; with other classes there are as many as
+  foreground classes. Where several networks predict their class, the class of the highest precedence wins.
 
-Classes appear here as values only: 0 is background, 1 to K - 1 are the foreground classes. ``precedence`` lists the
+Classes are integers here: 0 is background, 1 to K - 1 are the foreground classes. ``precedence`` lists the
 foreground classes from the lowest to the highest precedence; without it, precedence rises with the value.
 """
 
@@ -29,8 +29,8 @@ class Problem:
     """One softmax classification that a network is trained on.
 
     Attributes:
-        logits: (N, K, H, W), K >= 2. A network of one logit z appears as the pair (0, z), since
-            softmax(0, z) = (1 - sigmoid(z), sigmoid(z)): every loss sees softmax logits, whatever the head.
+        logits: (N, K, H, W), K >= 2. A network of one logit z is given as the pair (0, z), since
+            softmax(0, z) = (1 - sigmoid(z), sigmoid(z)): every loss gets softmax logits with any head.
         target: (N, H, W) integer, 0..K-1 or the ignored value.
     """
 
@@ -39,12 +39,12 @@ class Problem:
 
 
 def logits_per_network(head: Head, classes: int) -> int:
-    """Return the output channels of each network of a head that tells ``classes`` classes apart in the labels."""
+    """Return the number of output channels of each network of a head, for labels of ``classes`` classes."""
     return classes if head == "multiclass" else 1
 
 
 def output_classes(head: Head, logits: int, networks: int) -> int:
-    """Return K, the classes that a head's probabilities tell apart.
+    """Return K, the number of classes that a head predicts.
 
     Args:
         head: The head.
@@ -52,7 +52,7 @@ def output_classes(head: Head, logits: int, networks: int) -> int:
         networks: Number of its networks; 1 unless the head is ``"two_binaries"``.
 
     Raises:
-        ValueError: The head does not go with so many logits.
+        ValueError: The number of logits does not suit the head.
     """
     if (head == "multiclass") != (logits > 1):
         raise ValueError(
@@ -63,7 +63,7 @@ def output_classes(head: Head, logits: int, networks: int) -> int:
 
 
 def head_classes(head: Head, class_names: Sequence[str], foreground: str) -> tuple[str, ...]:
-    """Name the classes of a head's output.
+    """Return the names of the classes that a head predicts.
 
     Args:
         head: The head.
@@ -71,7 +71,7 @@ def head_classes(head: Head, class_names: Sequence[str], foreground: str) -> tup
         foreground: Name of all classes but background together.
 
     Returns:
-        The same names, except that a binary head tells background and foreground apart only.
+        The same names; for a binary head only background and foreground.
     """
     return (class_names[0], foreground) if head == "binary" else tuple(class_names)
 
@@ -81,9 +81,9 @@ def class_probabilities(logits: Tensor, head: Head, precedence: Sequence[int] | 
 
     The outputs of several binary networks are combined as if independent, the class of the higher precedence winning.
     With two, a of the lower and b of the higher precedence: P(b) = b, P(a) = (1 - b) a, P(background) = (1 - b)(1 - a).
-    A pixel that is surely foreground but of doubtful class thereby gets some background, and a higher entropy than from
-    a multiclass network. Where all outputs are 0 or 1 this is the rule of Aryal et al. for hard masks (a clean ice, b
-    debris-covered ice), and it sums to 1 everywhere.
+    A pixel that is certainly foreground but of uncertain class therefore gets some background probability, and a higher
+    entropy than from a multiclass network. Where all outputs are 0 or 1 this is the rule of Aryal et al. for hard masks
+    (a clean ice, b debris-covered ice). The probabilities sum to 1 everywhere.
 
     Args:
         logits: (N, L, H, W): L = K for multiclass, 1 for binary, K - 1 for two binaries, in the order of the values.
@@ -96,16 +96,16 @@ def class_probabilities(logits: Tensor, head: Head, precedence: Sequence[int] | 
     if head == "multiclass":
         return logits.softmax(dim=1)
     if head == "binary":
-        return _pair(logits).softmax(dim=1)
+        return _binary_logits(logits).softmax(dim=1)
     ranked = _ranked(precedence, logits.shape[1])
     lowest, *higher = ranked
-    combined = _pair(logits[:, lowest - 1 : lowest]).softmax(dim=1)
+    combined = _binary_logits(logits[:, lowest - 1 : lowest]).softmax(dim=1)
     for value in higher:
-        winner = _pair(logits[:, value - 1 : value]).softmax(dim=1)
+        winner = _binary_logits(logits[:, value - 1 : value]).softmax(dim=1)
         combined = torch.cat([winner[:, :1] * combined, winner[:, 1:]], dim=1)
     if ranked == sorted(ranked):
         return combined
-    # By slices: an index would become a tensor of the exported graph that is none of the network's.
+    # Slices, since indexing with a list would add a constant tensor to the exported ONNX graph.
     places = [0, *(1 + ranked.index(value) for value in sorted(ranked))]
     return torch.cat([combined[:, place : place + 1] for place in places], dim=1)
 
@@ -124,23 +124,23 @@ def problems(logits: Tensor, target: Tensor, head: Head, ignore_index: int) -> l
     """
     if head == "two_binaries":
         return [
-            Problem(_pair(logits[:, index : index + 1]), _against_rest(target, value, ignore_index))
+            Problem(_binary_logits(logits[:, index : index + 1]), _one_vs_rest_target(target, value, ignore_index))
             for index, value in enumerate(range(1, logits.shape[1] + 1))
         ]
     if head == "binary":
-        logits = _pair(logits)
+        logits = _binary_logits(logits)
     return [Problem(logits, merge_target(target, head, ignore_index))]
 
 
 def problem_counts(counts: Tensor, head: Head) -> list[Tensor]:
-    """Pixels of each class of each problem, in the order of :func:`problems`.
+    """Return the pixel counts of the classes of each problem, in the order of :func:`problems`.
 
     Args:
         counts: (K,) pixels of each class of the head's output (see :func:`merge_target`).
         head: The head.
 
     Returns:
-        One tensor (2,) or, for multiclass, (K,) a problem.
+        One tensor for each problem: (2,), or (K,) for multiclass and binary heads.
     """
     if head != "two_binaries":
         return [counts]
@@ -148,7 +148,7 @@ def problem_counts(counts: Tensor, head: Head) -> list[Tensor]:
 
 
 def merge_target(target: Tensor, head: Head, ignore_index: int) -> Tensor:
-    """Reduce label values to what a head tells apart; see :func:`merge_truth`.
+    """Merge label values into the classes that a head predicts; see :func:`merge_truth`.
 
     Args:
         target: Any shape, integer label values.
@@ -164,7 +164,7 @@ def merge_target(target: Tensor, head: Head, ignore_index: int) -> Tensor:
 
 
 def merge_truth(mask: NDArray[np.uint8], head: Head, ignore: int) -> NDArray[np.uint8]:
-    """Reduce a label mask to the classes that a head tells apart, so that it can be judged by them.
+    """Merge the values of a label mask into the classes that a head predicts, so that predictions can be scored on it.
 
     Args:
         mask: (h, w) label values.
@@ -187,10 +187,10 @@ def decide(
 
     - multiclass: the most probable class.
     - binary: foreground (1) where it is at least as probable as background.
-    - two binaries: each network decides by itself whether its output is at least 0.5, and of those that say so the
-      class of the highest precedence wins; background where none does. With the combination of
+    - two binaries: of the classes whose network has an output of at least 0.5, the one of the highest precedence;
+      background where there is none. With the combination of
       :func:`class_probabilities`, an output is at least 0.5 where the class is at least as probable as background and
-      all classes of lower precedence together. The most probable class would be another rule: outputs a = 0.55 and
+      all classes of lower precedence together. This rule differs from the most probable class: outputs a = 0.55 and
       b = 0.4 (the higher precedence) choose a, though b is the most probable of the three.
 
     Args:
@@ -222,11 +222,11 @@ def _ranked(precedence: Sequence[int] | None, foreground: int) -> list[int]:
     return list(range(1, foreground + 1)) if precedence is None else list(precedence)
 
 
-def _pair(logit: Tensor) -> Tensor:
-    """(N, 1, H, W) -> (N, 2, H, W): the logit of one class beside the 0 of the rest."""
+def _binary_logits(logit: Tensor) -> Tensor:
+    """Return (N, 2, H, W) softmax logits from the (N, 1, H, W) logit of one class: 0 for the rest, then the logit."""
     return torch.cat([torch.zeros_like(logit), logit], dim=1)
 
 
-def _against_rest(target: Tensor, value: int, ignore_index: int) -> Tensor:
-    """1 where the target is ``value``, ``ignore_index`` where it is that, 0 elsewhere."""
+def _one_vs_rest_target(target: Tensor, value: int, ignore_index: int) -> Tensor:
+    """Return 1 where the target is ``value``, ``ignore_index`` where it is that, 0 elsewhere."""
     return torch.where(target == ignore_index, target, (target == value).to(target.dtype))

@@ -1,4 +1,4 @@
-"""What each channel is worth to a classifier: permutation importance, and the impurity importance of a forest."""
+"""Importance of each channel to a classifier: permutation importance, and impurity importance of a random forest."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,36 +13,37 @@ from models.explanations import ChannelScores
 from models.metrics import Metrics, confusion_matrix
 from models.pixels import LabelledPatch
 
-FOREST_IMPORTANCE_LINE: Final = 0.05
+FOREST_IMPORTANCE_THRESHOLD: Final = 0.05
 """Baraka et al. 2020 keep the channels whose random-forest importance is above 5 % (figure 5)."""
 
 
 @dataclass(frozen=True)
 class PermutationImportance:
-    """Confusion matrices with each channel whole and permuted; any score may be read from them.
+    """Confusion matrices before and after each channel is permuted; any score can be computed from them.
 
     Attributes:
         channels: C channel names.
-        whole: (K, K) int64; rows are the truth, columns the prediction.
+        unpermuted: (K, K) int64; rows are the truth, columns the prediction.
         permuted: (C, R, K, K) int64, for each channel and repeat.
     """
 
     channels: tuple[str, ...]
-    whole: NDArray[np.int64]
+    unpermuted: NDArray[np.int64]
     permuted: NDArray[np.int64]
 
     def drops(self, metric: Callable[[Metrics], float]) -> ChannelScores:
-        """How much a score falls when a channel is permuted.
+        """Return how much a score falls when a channel is permuted.
 
         Args:
-            metric: Picks the score, as ``lambda scores: scores.iou[2]`` or ``lambda scores: scores.mean_iou``.
+            metric: Selects the score, as ``lambda scores: scores.iou[2]`` or ``lambda scores: scores.mean_iou``.
 
         Returns:
-            Mean and spread over the repeats; negative where the permuted channel did better, NaN where the score is
-            undefined.
+            Mean and standard deviation over the repeats; negative where the score rose, NaN where it is undefined.
         """
-        whole = metric(Metrics.from_confusion(self.whole))
-        drops = [[whole - metric(Metrics.from_confusion(repeat)) for repeat in channel] for channel in self.permuted]
+        reference = metric(Metrics.from_confusion(self.unpermuted))
+        drops = [
+            [reference - metric(Metrics.from_confusion(repeat)) for repeat in channel] for channel in self.permuted
+        ]
         return ChannelScores.from_samples(self.channels, np.array(drops))
 
 
@@ -55,27 +56,27 @@ def permutation_importance(
     seed: int,
     repeats: int = 5,
 ) -> PermutationImportance:
-    """Measure how much worse a classifier does when it cannot use a channel (Breiman 2001, section 10).
+    """Measure how much worse a classifier scores without the information of a channel (Breiman 2001, section 10).
 
     The values of one channel are permuted among all its valid pixels of all patches together: the channel keeps its
-    distribution and its nodata, and loses every relation to the truth and to the other channels. Pixel classifiers
-    and networks are so treated alike. A network loses the texture of the channel too, and sees noise that it never
-    met: its drops are upper bounds. Of two channels that say the same, neither may look important.
+    distribution and its nodata, and loses every relation to the truth and to the other channels. The same method serves
+    pixel classifiers and networks. A network also loses the texture of the channel, and gets noise that is unlike its
+    training data: its drops are upper bounds. Of two strongly correlated channels, neither may look important.
 
     Args:
         predict: Maps raw values (C, h, w), NaN = nodata, to classes (h, w); called (C * repeats + 1) times a patch.
-        patches: Evaluation patches, never those of the training: on those, memorised noise looks important.
+        patches: Evaluation patches; on training patches memorised noise would look important.
         channels: C names, in the order of the images.
         classes: K.
-        ignore_index: Mask value of pixels that nobody judged; they are permuted, and not counted.
-        seed: The permutations depend on it, the channel's index and the repeat alone.
+        ignore_index: Mask value of pixels that nobody judged; they are permuted but not counted.
+        seed: Each permutation depends only on it, the index of the channel and the repeat.
         repeats: Permutations of each channel.
 
     Returns:
-        The counts, from which :meth:`PermutationImportance.drops` reads the importance.
+        The counts, from which :meth:`PermutationImportance.drops` computes the importance.
 
     Raises:
-        ValueError: There is no patch or no repeat, the channels do not fit the images, or a class is out of range.
+        ValueError: There is no patch or no repeat, the images do not have C channels, or a class is out of range.
     """
     if not patches or repeats < 1:
         raise ValueError(f"{len(patches)} patches and {repeats} repeats were given; at least one of each is needed")
@@ -91,13 +92,16 @@ def permutation_importance(
 
     images = [raw for raw, _ in patches]
     permuted = [
-        [count(_permuted(images, index, np.random.default_rng([seed, index, repeat]))) for repeat in range(repeats)]
+        [
+            count(_permute_channel(images, index, np.random.default_rng([seed, index, repeat])))
+            for repeat in range(repeats)
+        ]
         for index in range(len(channels))
     ]
     return PermutationImportance(tuple(channels), count(images), np.array(permuted))
 
 
-def _permuted(
+def _permute_channel(
     images: Sequence[NDArray[np.float32]], index: int, generator: np.random.Generator
 ) -> Iterator[NDArray[np.float32]]:
     """Yield copies of the images with the valid values of one channel permuted across all of them."""
@@ -112,18 +116,18 @@ def _permuted(
 
 
 def forest_importance(forest: PixelClassifier, channels: Sequence[str]) -> ChannelScores:
-    """Importance of each channel to a random forest: its share of the decrease in Gini impurity (Breiman 2001).
+    """Return the impurity importance of each channel: its share of the decrease in Gini impurity (Breiman 2001).
 
-    Baraka et al. 2020 select the channels above ``FOREST_IMPORTANCE_LINE`` by it (figure 5). It is read from the
-    training sample, and favours channels of many distinct values (Strobl et al. 2007), such as elevation;
-    :func:`permutation_importance` on other patches does neither.
+    Baraka et al. 2020 select the channels above ``FOREST_IMPORTANCE_THRESHOLD`` by it (figure
+    5). It is computed from the training sample and favours channels of many distinct values (Strobl et al. 2007), such
+    as elevation; :func:`permutation_importance` on evaluation patches does neither.
 
     Args:
         forest: A fitted ``"random_forest"``.
         channels: C names, in the order that the forest was fitted on.
 
     Returns:
-        Mean and spread over the trees; the means sum to 1.
+        Mean and standard deviation over the trees; the means sum to 1.
 
     Raises:
         ValueError: The classifier is not a random forest, or has another number of channels.

@@ -1,4 +1,4 @@
-"""Prediction, on the device at hand."""
+"""Choice of device and precision, and deterministic prediction."""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -10,7 +10,7 @@ from models.segmenter import GlacierSegmenter
 
 
 def pick_device(preference: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
-    """Choose where to compute.
+    """Choose the device to compute on.
 
     Args:
         preference: ``"auto"`` takes CUDA when there is a usable GPU, and the CPU otherwise.
@@ -37,17 +37,17 @@ def pick_device(preference: Literal["auto", "cpu", "cuda"] = "auto") -> torch.de
 
 
 def pick_precision(device: torch.device, preference: Literal["auto", "float32", "bfloat16"] = "auto") -> torch.dtype:
-    """Choose what the passes of Monte Carlo dropout are computed in.
+    """Choose the floating-point type of the forward passes of Monte Carlo dropout.
 
-    bfloat16 rounds far below the noise of the passes (docs/benchmarks.md), and is about 1.8 times as fast
-    where the device computes in it; elsewhere it is emulated, and slow.
+    The rounding error of bfloat16 is far below the variation between passes (docs/benchmarks.md). It is about 1.8 times
+    as fast where the hardware supports it; elsewhere it is emulated, and slow.
 
     Args:
-        device: Where to compute.
-        preference: ``"auto"`` takes bfloat16 on CUDA and on processors that compute in it.
+        device: The device to compute on.
+        preference: ``"auto"`` takes bfloat16 on CUDA and on processors with bfloat16 instructions.
 
     Returns:
-        The precision.
+        The data type.
 
     Raises:
         ValueError: The preference is unknown.
@@ -58,19 +58,19 @@ def pick_precision(device: torch.device, preference: Literal["auto", "float32", 
         return torch.float32
     if preference == "bfloat16" or device.type == "cuda":
         return torch.bfloat16
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+    supported = torch.cpu.get_capabilities()
+    return torch.bfloat16 if supported.get("avx512_bf16") or supported.get("amx_bf16") else torch.float32
 
 
 def place(segmenter: GlacierSegmenter, device: torch.device) -> GlacierSegmenter:
-    """Move a segmenter to a device, in the memory layout that convolutions are fastest in.
+    """Move a segmenter to a device, in the memory layout that is fastest for convolutions.
 
-    Channels-last weights make the activations follow: a quarter less time a training step on a CPU, and what tensor
-    cores work on.
+    With channels-last weights the activations are channels-last too: a training step takes a quarter less time on a
+    CPU, and tensor cores use this layout.
 
     Args:
         segmenter: Moved in place.
-        device: Where to.
+        device: Target device.
 
     Returns:
         The same segmenter.
@@ -81,7 +81,7 @@ def place(segmenter: GlacierSegmenter, device: torch.device) -> GlacierSegmenter
 
 
 def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Predict batch after batch, holding one at a time. Dropout is off and batch norm frozen, whatever the mode was.
+    """Predict batch after batch, with one in memory at a time. Dropout is off and batch norm frozen in any mode.
 
     Args:
         segmenter: The network, on any device.

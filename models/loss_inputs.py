@@ -1,11 +1,11 @@
-"""What every loss makes of its inputs first: checked shapes, and the pixels that somebody judged."""
+"""Preparation of the inputs of all losses: shape checks, and selection of the pixels that are not ignored."""
 
 from torch import Tensor
 from torch.nn import functional as F
 
 
 def as_classes(logits: Tensor, target: Tensor) -> Tensor:
-    """Check the shapes, and give the target the int64 that torch indexes with.
+    """Check the shapes, and return the target as int64, the dtype that torch needs for indices.
 
     Args:
         logits: (N, K, H, W) float; K >= 2.
@@ -30,7 +30,7 @@ def as_classes(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def judged_pixels(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Probabilities and one-hot truth of the judged pixels of the whole batch, in one list.
+    """Return probabilities and one-hot truth of the judged pixels of the whole batch.
 
     Args:
         logits: (N, K, H, W) float.
@@ -38,7 +38,7 @@ def judged_pixels(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Te
         ignore_index: Target value of pixels that nobody judged; they are left out.
 
     Returns:
-        Softmax probabilities and one-hot truth, both (M, K) with the dtype of the logits; M judged pixels.
+        Softmax probabilities and one-hot truth, both (M, K) with the dtype of the logits, for M judged pixels.
 
     Raises:
         ValueError: The shapes disagree.
@@ -50,5 +50,5 @@ def judged_pixels(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Te
 
 
 def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean of (K,) values, weighted by (K,) positive weights unless those are None."""
+    """Return the mean of (K,) values, weighted by (K,) positive weights unless those are None."""
     return values.mean() if weights is None else (weights * values).sum() / weights.sum()

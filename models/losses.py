@@ -1,8 +1,8 @@
-"""Losses of segmentation by name, and the class weights that they take.
+"""Segmentation losses by name, and class weights.
 
 All take logits (N, K, H, W) with K >= 2 and integer targets (N, H, W) with values 0..K-1 or ``ignore_index``; a network
-with a single output z is given as the two classes (0, z). Sums run over the whole batch, never image by image. Where
-every pixel is ignored all are 0 with zero gradient, so that such a batch moves nothing.
+with a single output z is given as the two classes (0, z). Sums run over the whole batch, never image by image. If every
+pixel is ignored, all are 0 with zero gradient.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,15 +50,15 @@ _BUILDERS: Final[Mapping[str, Callable[[float], Loss]]] = {
 
 
 def build_loss(name: str, alpha: float = 0.5) -> Loss:
-    """Give the loss of a name.
+    """Return the loss with a name.
 
     Args:
         name: One of :data:`LOSS_NAMES`.
-        alpha: Weight of masked Dice in ``combined``, in [0, 1]; the others do not have it.
+        alpha: Weight of masked Dice in ``combined``, in [0, 1]; the others ignore it.
 
     Returns:
         A callable of (logits, target, ignore_index, class_weights). ``slba`` is a new
-        :class:`~models.slba_loss.SelfLearningBoundaryAwareLoss`, whose parameters are to be trained too.
+        :class:`~models.slba_loss.SelfLearningBoundaryAwareLoss`, whose parameters must be trained too.
 
     Raises:
         ValueError: There is no such loss.
@@ -69,11 +69,11 @@ def build_loss(name: str, alpha: float = 0.5) -> Loss:
 
 
 def class_weights(counts: Sequence[float]) -> Tensor:
-    """Weights that help a rare class and leave common ones alone: clip(0.10 / share, 1, 10).
+    """Return weights that favour rare classes and leave common ones unchanged: clip(0.10 / share, 1, 10).
 
-    A class with at least 10 % of the pixels weighs 1; one with 2 % weighs 5; the cap is reached at 1 %. Weighting was
-    measured to decide whether debris-covered ice at 2 % is learned at all, and to do slight harm at 10 %: hence the
-    adaptation to the share. A class without pixels weighs 1, since nothing is known of its share.
+    A class with at least 10 % of the pixels weighs 1; one with 2 % weighs 5; the cap is reached at 1 %. In
+    measurements, debris-covered ice at 2 % was learned only with weighting, while weighting at 10 % did slight harm. A
+    class without pixels weighs 1, since its share is unknown.
 
     Args:
         counts: Pixels of each class, K numbers >= 0 (expected counts may be fractions).

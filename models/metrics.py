@@ -3,9 +3,9 @@
 Averaging the IoU of patches or batches, as published code does, gives an empty patch the weight of a glacier and is
 undefined where a class does not occur. Add the matrices of the parts instead, then take the scores once.
 
-*Traps*: the text of Baraka et al. pools, their code averages batches; we pool. He et al. swap TN and FN in the prose
-beneath their Table 3 (glacier taken for background is "TN" there, background rightly found is "FN"); their table and
-equations 2 to 6 agree with the usual definitions, which are ours.
+*Traps*: the text of Baraka et al. says that counts are pooled, but their code averages batches; we pool. He
+et al. swap TN and FN in the prose beneath their Table 3 (there "TN" is glacier predicted as background, and "FN" is
+background predicted correctly); their table and equations 2 to 6 agree with the usual definitions, which are ours.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from models import score_ratios
 def confusion_matrix(
     prediction: NDArray[np.integer], target: NDArray[np.integer], classes: int, ignore_index: int
 ) -> NDArray[np.int64]:
-    """Count pixels by true and predicted class. Matrices of disjoint parts add up.
+    """Count pixels by true and predicted class. The matrices of disjoint parts can be added.
 
     Args:
         prediction: Predicted classes, integer, any shape; values 0..classes-1 wherever the target is judged.
@@ -46,7 +46,7 @@ def confusion_matrix(
 class Metrics:
     """Scores of a segmentation. A ratio whose denominator is 0 is undefined, and NaN: never 0, never 1.
 
-    With TP, FP, FN the pixels of a class hit, falsely claimed and missed:
+    With TP, FP, FN the true positives, false positives and false negatives of a class, in pixels:
 
     Attributes:
         iou: For each class TP / (TP + FP + FN).
@@ -97,10 +97,9 @@ class Metrics:
 
 
 def empty_mask_mean_iou(confusion: NDArray[np.int64], background: int = 0) -> float:
-    """Mean IoU that a mask of nothing but background would get on the same truth.
+    """Return the mean IoU of a mask that is background everywhere, on the same truth.
 
-    A model below this figure would only give the annotator wrong outlines to remove, so that its pre-annotations are
-    not worth showing.
+    Pre-annotations of a model below this value are not shown: the annotator would only have to remove wrong outlines.
 
     Args:
         confusion: (K, K) counts of any prediction; only the truth (the row sums) is used.

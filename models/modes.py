@@ -1,7 +1,7 @@
-"""The modes that a network runs in: evaluation, and reduced precision.
+"""Context managers for evaluation mode and for reduced precision.
 
-The published glacier code predicts with dropout or batch normalisation left in training mode. Here the mode is set
-in this one place by whoever predicts, and given back afterwards.
+The published glacier code predicts with dropout or batch normalisation left in training mode. Here all code that
+predicts sets the mode with :func:`evaluating`, which restores it afterwards.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold ``model`` in evaluation mode without gradients, and restore the mode of each submodule on leaving.
+    """Set ``model`` to evaluation mode without gradients, and restore the mode of each submodule on exit.
 
     Args:
         model: The network; every submodule is put in ``eval()``.
 
     Yields:
-        Nothing; the context is the effect.
+        None.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -32,7 +32,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def mixed_precision(device: torch.device, dtype: torch.dtype | None = None) -> AbstractContextManager[object]:
-    """Autocast to a reduced precision; by default to bfloat16 on CUDA, and to none elsewhere.
+    """Return a context that autocasts to a reduced precision; by default bfloat16 on CUDA, and no autocast elsewhere.
 
     bfloat16 has the exponent range of float32, so that no loss scaling is needed.
 
@@ -41,7 +41,7 @@ def mixed_precision(device: torch.device, dtype: torch.dtype | None = None) -> A
         dtype: ``torch.bfloat16``, or ``torch.float32`` for no autocast.
 
     Returns:
-        A context manager; a fresh one is needed for every ``with``.
+        A context manager for a single ``with``.
     """
     if dtype is None:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

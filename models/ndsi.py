@@ -1,4 +1,4 @@
-"""The threshold on the normalised difference snow index (NDSI), the baseline of He et al."""
+"""Thresholding of the normalised difference snow index (NDSI), the baseline of He et al."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ GLACIER: Final = 1
 
 @dataclass(frozen=True)
 class NdsiThreshold:
-    """Glacier where the NDSI reaches a threshold (Hall et al. 1995). Clean and debris-covered ice are not told apart.
+    """Classifier that predicts glacier where the NDSI is at least a threshold (Hall et al. 1995).
+
+    It does not distinguish clean from debris-covered ice.
 
     Attributes:
         threshold: In [-1, 1].
@@ -27,13 +29,13 @@ class NdsiThreshold:
     threshold: float
 
     def predict(self, ndsi: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Threshold an image.
+        """Classify each pixel by the threshold.
 
         Args:
             ndsi: (Green - SWIR1) / (Green + SWIR1), float, any shape, NaN = nodata.
 
         Returns:
-            uint8 of the same shape: 1 glacier, 0 background; nodata is background, since nothing speaks for ice.
+            uint8 of the same shape: 1 glacier, 0 background; nodata is background.
         """
         return (ndsi >= self.threshold).astype(np.uint8)
 
@@ -52,7 +54,7 @@ class NdsiSweep:
 
     @property
     def best(self) -> NdsiThreshold:
-        """The threshold of highest glacier IoU; the lowest of equals."""
+        """The threshold with the highest glacier IoU; the lowest of several."""
         iou = [scores.iou[GLACIER] for scores in self.scores]
         return NdsiThreshold(
             min(threshold for threshold, value in zip(self.thresholds, iou, strict=True) if value == max(iou))
@@ -67,13 +69,13 @@ def ndsi_sweep(
 ) -> NdsiSweep:
     """Score NDSI thresholds, each from one confusion matrix pooled over all patches.
 
-    He et al. choose the threshold by the very scores that they then report for it. Sweep over training or validation
+    He et al. choose the threshold by the same scores that they report. Sweep over training or validation
     patches here, and evaluate the best threshold on the test patches. (On their table 4 IoU, accuracy and kappa all
     pick 0.1, accuracy together with 0.2.)
 
     Args:
         patches: Pairs of NDSI (h, w) float, NaN = nodata, and mask (h, w) uint8.
-        ignore_index: Mask value of pixels that nobody judged; they are not counted. Judged nodata is.
+        ignore_index: Mask value of pixels that nobody judged; they are not counted. Nodata pixels that were judged are.
         thresholds: The thresholds to try, in [-1, 1].
         background: Mask value of background; every other judged value is glacier.
 
@@ -81,8 +83,8 @@ def ndsi_sweep(
         The sweep.
 
     Raises:
-        ValueError: No threshold is given, a mask does not fit its image, or no judged pixel is glacier, so that no
-            threshold is better than another.
+        ValueError: No threshold is given, a mask does not fit its image, or no judged pixel is glacier, so the
+            thresholds cannot be compared.
     """
     if not thresholds:
         raise ValueError("no NDSI threshold was given; give at least one, between -1 and 1")

@@ -23,8 +23,8 @@ from models.segmenter import GlacierSegmenter
 INPUT_NAME = "raw"
 OUTPUT_NAME = "probabilities"
 
-# The code that a graph is found by following: a kept graph outlives no change of it.
-_TRACED = ("heads.py", "modes.py", "onnx_export.py", "segmenter.py", "unet.py")
+# The modules whose code determines the graph: a change of one invalidates the cached graphs.
+_TRACED_MODULES = ("heads.py", "modes.py", "onnx_export.py", "segmenter.py", "unet.py")
 
 
 class _Probabilities(nn.Module):
@@ -40,45 +40,45 @@ class _Probabilities(nn.Module):
 
 
 def export_onnx(segmenter: GlacierSegmenter, path: Path, graphs: Path | None = None) -> None:
-    """Write the whole path from raw digital numbers to probabilities as one ONNX file.
+    """Write an ONNX file that computes class probabilities from raw digital numbers.
 
     The graph takes ``raw`` (N, C, H, W) float32 digital numbers with NaN = nodata, of any N, H and W, and gives
-    ``probabilities`` (N, K, H, W) float32. Normalisation, nodata, padding and the task head are inside:
-    several binary networks come out as one graph of combined probabilities.
+    ``probabilities`` (N, K, H, W) float32. Normalisation, nodata, padding and the task head are inside: several
+    binary networks become one graph with combined probabilities.
 
-    Finding the graph takes torch seconds, and filling in weights a fraction of one. The graph follows from the shape of
-    the network alone, so that it need be found only once for all versions of one shape.
+    Tracing the graph takes seconds, inserting weights a fraction of one. The graph depends only on the architecture, so
+    with a cache it is traced once for all versions of one architecture.
 
     Args:
         segmenter: On any device; neither its mode nor its weights change.
         path: The file to write; its directory exists.
-        graphs: Folder that keeps the graph of each shape; created if missing. By default none is kept.
+        graphs: Cache folder with one graph for each architecture; created if missing. By default nothing is cached.
     """
     wrapped = _Probabilities(segmenter)
-    program = _trace(wrapped) if graphs is None else _filled(wrapped, graphs)
-    program.optimize()  # folds batch norms into convolutions: from here on the initializers are no longer our weights
+    program = _trace(wrapped) if graphs is None else _from_cached_graph(wrapped, graphs)
+    program.optimize()  # folds batch norms into convolutions: afterwards the initializers differ from the weights
     program.save(path)
 
 
-def _filled(wrapped: _Probabilities, graphs: Path) -> ONNXProgram:
-    """Put a network's weights into the graph of its shape; find and keep that first, where it is not known yet."""
-    file = graphs / f"{_shape_digest(wrapped.segmenter)}.onnx"
+def _from_cached_graph(wrapped: _Probabilities, graphs: Path) -> ONNXProgram:
+    """Insert a network's weights into the cached graph of its architecture, which is traced and cached if missing."""
+    file = graphs / f"{_cache_key(wrapped.segmenter)}.onnx"
     if not file.exists():
         graphs.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.name}.{uuid4().hex}.part")
         _trace(wrapped).save(part)
         part.rename(file)
     program = ONNXProgram(ir.load(file), None)
-    # The probabilities do not depend on every tensor: not on how many batches a batch norm has seen, for one.
+    # The graph does not use every tensor of the network, for instance not the batch counters of batch norms.
     used, weights = program.model.graph.initializers, wrapped.state_dict()
-    if lost := [name for name in used if name not in weights]:
-        raise RuntimeError(f"{file}: found the tensors {lost}, which are none of the network's: remove the file")
+    if unknown := [name for name in used if name not in weights]:
+        raise RuntimeError(f"{file}: found the tensors {unknown}, which are none of the network's: remove the file")
     program.apply_weights({name: tensor for name, tensor in weights.items() if name in used})
     return program
 
 
-def _shape_digest(segmenter: GlacierSegmenter) -> str:
-    """Sum up all that a graph follows from: the network's shape, our code, and the libraries that read it."""
+def _cache_key(segmenter: GlacierSegmenter) -> str:
+    """Return a digest of all that determines a graph: the architecture, our code, and the versions of the libraries."""
     shape = {
         "channels": len(segmenter.channels),
         "unet": segmenter.unet.config.to_json(),
@@ -88,18 +88,18 @@ def _shape_digest(segmenter: GlacierSegmenter) -> str:
         "libraries": [version(name) for name in ("torch", "onnxscript", "onnx-ir")],
     }
     digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
-    for name in _TRACED:
+    for name in _TRACED_MODULES:
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 
 
 def _trace(wrapped: _Probabilities) -> ONNXProgram:
-    """Find the graph of a network, with every weight as an initializer of its own name."""
+    """Trace the graph of a network, with every weight as an initializer of the same name."""
     segmenter = wrapped.segmenter
-    # Sizes that differ from one another and from 1 keep the tracer from taking two axes for the same.
+    # Sizes that differ from one another and from 1, so that the tracer does not identify two axes.
     example = torch.zeros(2, len(segmenter.channels), 64, 96, device=segmenter.device)
     free_axes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
-    with evaluating(wrapped), _without_chatter():
+    with evaluating(wrapped), _exporter_warnings_silenced():
         program = torch.onnx.export(
             wrapped,
             (example,),
@@ -115,11 +115,11 @@ def _trace(wrapped: _Probabilities) -> ONNXProgram:
 
 
 @contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Silence what the exporter of torch 2.13 says of its own insides, and nothing else."""
+def _exporter_warnings_silenced() -> Iterator[None]:
+    """Silence two warnings of the exporter of torch 2.13 that are of no use to us, and nothing else."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
-    registration.setLevel(logging.ERROR)  # it warns that torchvision, which we do not use, is not installed
+    registration.setLevel(logging.ERROR)  # warns that torchvision, which we do not use, is not installed
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)

@@ -1,4 +1,4 @@
-"""Pixels as rows of a table: what classifiers that see no neighbourhood are trained on."""
+"""Pixels as rows of a table, for classifiers of single pixels."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LabelledPatch = tuple[NDArray[np.float32], NDArray[np.uint8]]
-"""Raw values (C, h, w) float32 with NaN = nodata, and the mask (h, w) uint8 of the same ground."""
+"""Raw values (C, h, w) float32 with NaN = nodata, and the mask (h, w) uint8 of the same pixels."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,27 @@ class PixelSample:
 
 
 def sample_pixels(patches: Iterable[LabelledPatch], count: int, ignore_index: int, seed: int) -> PixelSample:
-    """Draw pixels uniformly and without replacement from the patches, which are seen once and one at a time.
+    """Draw pixels uniformly and without replacement from the patches, which are read once, one at a time.
 
     Baraka et al. 2020 (table 1) sample pixels "from train slices", and do not say how. Here every judged pixel with
-    all channels valid has the same chance, so that the classes keep their shares: a class-balanced draw would change
-    the priors that a classifier learns, and raise the false alarms of the rare class, whereas the U-Net beside it is
-    trained on the true shares.
+    all channels valid has the same probability, so that the classes keep their shares: a class-balanced draw would
+    change the priors that a classifier learns, and raise the false alarms of the rare class, while the U-Net that it is
+    compared with is trained on the true shares.
 
-    Each pixel draws a random key, and the ``count`` smallest keys win: a uniform draw in memory that does not grow
-    with the number of patches.
+    Reservoir sampling: each pixel gets a random key, and the ``count`` pixels with the smallest keys are kept. Memory
+    does not grow with the number of patches.
 
     Args:
         patches: Training patches; C is the same in all, h and w may differ.
         count: Pixels to draw. All are returned, in random order, when there are fewer.
         ignore_index: Mask value of pixels that nobody judged.
-        seed: The draw depends on it and on the patches alone.
+        seed: The draw depends only on it and on the patches.
 
     Returns:
         The sample.
 
     Raises:
-        ValueError: ``count`` is not positive, a mask does not fit its image, or no pixel is judged and valid.
+        ValueError: ``count`` is not positive, a mask and its image differ in shape, or no pixel is judged and valid.
     """
     if count < 1:
         raise ValueError(f"{count} pixels were asked for; at least 1 is needed")
@@ -52,9 +52,9 @@ def sample_pixels(patches: Iterable[LabelledPatch], count: int, ignore_index: in
     sample: PixelSample | None = None
     keys: NDArray[np.float64] = np.empty(0)
     for raw, mask in patches:
-        fresh = _usable_pixels(raw, mask, ignore_index)
-        keys = np.concatenate([keys, generator.random(len(fresh.classes))])
-        sample = fresh if sample is None else _join(sample, fresh)
+        candidates = _usable_pixels(raw, mask, ignore_index)
+        keys = np.concatenate([keys, generator.random(len(candidates.classes))])
+        sample = candidates if sample is None else _concatenate(sample, candidates)
         kept = np.argsort(keys)[:count]
         sample, keys = PixelSample(sample.features[kept], sample.classes[kept]), keys[kept]
     if sample is None or not len(sample.classes):
@@ -66,7 +66,7 @@ def sample_pixels(patches: Iterable[LabelledPatch], count: int, ignore_index: in
 
 
 def as_rows(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn an image into a table.
+    """Reshape an image into a table with one row per pixel.
 
     Args:
         raw: (C, h, w).
@@ -86,7 +86,7 @@ def _usable_pixels(raw: NDArray[np.float32], mask: NDArray[np.uint8], ignore_ind
     return PixelSample(np.ascontiguousarray(raw[:, usable].T), mask[usable])
 
 
-def _join(first: PixelSample, second: PixelSample) -> PixelSample:
+def _concatenate(first: PixelSample, second: PixelSample) -> PixelSample:
     return PixelSample(
         np.concatenate([first.features, second.features]), np.concatenate([first.classes, second.classes])
     )

@@ -1,6 +1,6 @@
-"""The published networks and ours, as they were described: shape, head, input and training.
+"""The published networks and ours: architecture, head, input and training.
 
-``PRESETS`` is what a round or an experiment names. Where a paper is silent, the comment says what was chosen.
+Settings and experiments choose an entry of ``PRESETS`` by name. Comments mark choices that a paper leaves open.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,16 @@ Architecture = Literal["default", "baraka", "aryal", "he"]
 
 @dataclass(frozen=True)
 class Preset:
-    """All that describes how a network was built and trained.
+    """How a network is built and trained.
 
     Attributes:
-        unet: The shape of the network, with the channels of the paper; of each of several with the head "two_binaries".
+        unet: Architecture, with the channels of the paper; with the head "two_binaries" that of each network.
         head: The task head.
-        input_normalization: By the statistics of the data set or of each patch.
-        channel_set: Name of the channels of the paper; None takes what bands there are.
+        input_normalization: Whether images are normalised by the statistics of the data set or of each patch.
+        channel_set: Name of the channels of the paper; None takes all bands of the scenes.
         patch_size_px: Side of the training patches.
-        training: Optimiser, schedule and loss. Papers count epochs over their own data: the steps are not theirs.
+        training: Optimiser, schedule and loss. The number of steps is ours, since papers count epochs over
+            their own data.
     """
 
     unet: UNetConfig
@@ -37,22 +38,22 @@ class Preset:
     training: TrainingConfig
 
     def network(self, channels: int, classes: int, head: Head) -> UNetConfig:
-        """Return the shape of the network for other channels, classes or another head.
+        """Return the architecture for other channels, classes or another head.
 
         Args:
             channels: Number of input channels.
             classes: Number of classes in the labels.
-            head: The head that it is to have.
+            head: The task head.
 
         Returns:
-            The shape; with the head "two_binaries" that of each network.
+            The architecture; with the head "two_binaries" that of each network.
         """
         return replace(self.unet, in_channels=channels, classes=logits_per_network(head, classes))
 
 
 PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
     {
-        # What learnt best from few labels (docs/benchmarks.md).
+        # The best with few labels in our comparison (docs/benchmarks.md).
         "default": Preset(
             unet=UNetConfig(in_channels=4, depth=5, width=16, dropout=0.1, normalization="batch"),
             head="multiclass",
@@ -79,7 +80,7 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
             ),
         ),
         # Aryal et al. 2023, section 3. Learning rate and schedule are those of the authors' code; the paper augments
-        # 15 % of the patches, here each is turned or flipped at random.
+        # 15 % of the patches, here each is rotated or flipped at random.
         "aryal": Preset(
             unet=UNetConfig(
                 in_channels=8,
@@ -104,9 +105,10 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
                 balance=False,
             ),
         ),
-        # He et al. 2020, section 3.2. The paper has no dropout, so that Monte Carlo dropout has nothing to vary: set a
-        # dropout to use the network in active learning. Its feature maps are not stated: 32, doubled five times, give
-        # the 1024 of Ronneberger et al., to which it refers. The learning rate is the 1 of Zeiler 2012.
+        # He et al. 2020, section 3.2. The paper has no dropout, so all passes of Monte Carlo dropout would be equal:
+        # set a dropout to use the network in active learning. The paper does not state the number of feature maps: 32,
+        # doubled five times, gives the 1024 of Ronneberger et al., to which it refers. The learning rate
+        # is the 1 of Zeiler 2012.
         "he": Preset(
             unet=UNetConfig(
                 in_channels=3,

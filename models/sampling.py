@@ -1,4 +1,4 @@
-"""Which patches a training step sees: drawn with replacement, favouring patches that hold a rare class."""
+"""Sampling of training patches: with replacement, favouring patches that contain a rare class."""
 
 from typing import Protocol
 
@@ -32,15 +32,15 @@ def count_pixels(
     head: Head = "multiclass",
     label_classes: int | None = None,
 ) -> Tensor:
-    """Count the judged pixels of each class in each patch, and check every patch on the way.
+    """Count the judged pixels of each class in each patch, and check every patch.
 
     Args:
         dataset: n patches, all of one size.
         channels: C, the channels that each patch must have.
-        classes: K, what the head tells apart.
+        classes: K, the number of classes that the head predicts.
         ignore_index: Mask value of pixels that nobody judged.
-        head: Only masks found right are reduced to what the head tells apart (see :func:`models.heads.merge_target`):
-            afterwards a wrong value would pass for foreground.
+        head: Masks are checked before their classes are merged for the head (see :func:`models.heads.merge_target`):
+            after merging, an invalid value would count as foreground.
         label_classes: The masks hold the label values 0 to ``label_classes - 1``, or ``ignore_index``. By default K.
 
     Returns:
@@ -67,10 +67,10 @@ def count_pixels(
 
 
 def patch_weights(counts: Tensor, balance: bool) -> Tensor:
-    """Sampling weight of each patch.
+    """Return the sampling weight of each patch.
 
-    A patch weighs as much as its rarest class in :func:`models.losses.class_weights`, so that nothing changes while
-    every class holds at least 10 % of the pixels. Patches without a judged pixel are never drawn.
+    A patch weighs as much as its rarest class in :func:`models.losses.class_weights`, so all weights are equal if every
+    class has at least 10 % of the pixels. Patches without a judged pixel are never drawn.
 
     Args:
         counts: (n, K) pixels of each class in each patch.
@@ -90,23 +90,23 @@ def patch_weights(counts: Tensor, balance: bool) -> Tensor:
 
 
 def expected_counts(counts: Tensor, weights: Tensor) -> Tensor:
-    """Class counts in the proportions that the sampling leads to, so that rarity is not made up for twice.
+    """Return expected class counts under the sampling weights, so that the loss does not correct for rarity twice.
 
     Args:
         counts: (n, K) pixels of each class in each patch.
         weights: (n,) sampling weights of the patches.
 
     Returns:
-        (K,) float64, for :func:`models.losses.class_weights`.
+        (K,) float64, up to a constant factor, for :func:`models.losses.class_weights`.
     """
     return weights.double() @ counts.double()
 
 
 def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Apply one of the eight symmetries of the square, drawn uniformly, to a patch and its mask alike.
+    """Apply one of the eight symmetries of the square, drawn uniformly, to both a patch and its mask.
 
-    Each is a quarter turn, or a quarter turn and a flip. (The "Rot270" of Aryal's code is a transpose, a flip in truth,
-    so that a turn by 270 degrees never occurs there.)
+    Each symmetry is a rotation by a multiple of 90 degrees, with or without a flip. (The "Rot270" of Aryal's code is a
+    transpose, that is a reflection, so a rotation by 270 degrees never occurs there.)
 
     Args:
         raw: (C, h, w).
@@ -114,10 +114,10 @@ def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tu
         generator: Source of the draw, on the CPU.
 
     Returns:
-        The turned patch and mask.
+        The transformed patch and mask.
 
     Raises:
-        ValueError: The patch is not square, so that quarter turns would change its shape.
+        ValueError: The patch is not square, so rotations by 90 degrees would change its shape.
     """
     if mask.shape[0] != mask.shape[1]:
         raise ValueError(
@@ -133,7 +133,7 @@ def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tu
 def _check_patch(
     index: int, raw: Tensor, mask: Tensor, expected: tuple[int, ...], classes: int, ignore_index: int
 ) -> None:
-    """Refuse a patch whose image has not the shape ``expected``, (C, h, w), or whose mask holds other values."""
+    """Raise ValueError if the image is not of the shape ``expected``, (C, h, w), or the mask holds an invalid value."""
     if tuple(raw.shape) != expected or tuple(mask.shape) != expected[1:]:
         raise ValueError(
             f"patch {index} has shape {tuple(raw.shape)} and a mask of shape {tuple(mask.shape)}; "

@@ -1,8 +1,8 @@
 """The scores of a segmentation as vectorised functions of confusion matrices.
 
-All take counts (..., K, K), rows the truth and columns the prediction, and work over the last two axes, so that one
-call scores one matrix or all the resamples of a bootstrap. A ratio whose denominator is 0 is undefined, and NaN: never
-0, never 1. TP, FP, FN are the pixels of a class hit, falsely claimed and missed.
+All take counts (..., K, K), rows the truth and columns the prediction, and work over the last two axes, so one call
+scores one matrix or all resamples of a bootstrap. A ratio whose denominator is 0 is undefined, and NaN: never
+0, never 1. TP, FP and FN are the true positives, false positives and false negatives of a class, in pixels.
 """
 
 from typing import Any
@@ -15,37 +15,39 @@ Scores = NDArray[np.float64]
 
 
 def iou(confusion: Counts) -> Scores:
-    """Intersection over union of each class, TP / (TP + FP + FN): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
-    return _ratio(_hit(confusion), _claimed(confusion) + _true(confusion) - _hit(confusion))
+    """Return the IoU of each class, TP / (TP + FP + FN): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
+    return _ratio(
+        _true_positives(confusion), _predicted_pixels(confusion) + _support(confusion) - _true_positives(confusion)
+    )
 
 
 def precision(confusion: Counts) -> Scores:
-    """Precision of each class, TP / (TP + FP): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
-    return _ratio(_hit(confusion), _claimed(confusion))
+    """Return the precision of each class, TP / (TP + FP): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
+    return _ratio(_true_positives(confusion), _predicted_pixels(confusion))
 
 
 def recall(confusion: Counts) -> Scores:
-    """Recall of each class, TP / (TP + FN): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
-    return _ratio(_hit(confusion), _true(confusion))
+    """Return the recall of each class, TP / (TP + FN): (..., K, K) counts to (..., K) in [0, 1] or NaN."""
+    return _ratio(_true_positives(confusion), _support(confusion))
 
 
 def false_alarm(confusion: Counts) -> Scores:
-    """False alarm rate of each class, FP / (TP + FP) (He et al., eq. 2): (..., K, K) counts to (..., K) or NaN."""
-    return _ratio(_claimed(confusion) - _hit(confusion), _claimed(confusion))
+    """Return the false alarm rate of each class, FP / (TP + FP) (He et al., eq. 2): (..., K, K) counts to (..., K)."""
+    return _ratio(_predicted_pixels(confusion) - _true_positives(confusion), _predicted_pixels(confusion))
 
 
 def missed_alarm(confusion: Counts) -> Scores:
-    """Missed alarm rate of each class, FN / (TP + FN) (He et al., eq. 3): (..., K, K) counts to (..., K) or NaN."""
-    return _ratio(_true(confusion) - _hit(confusion), _true(confusion))
+    """Return the missed alarm rate of each class, FN / (TP + FN) (He et al., eq. 3): (..., K, K) counts to (..., K)."""
+    return _ratio(_support(confusion) - _true_positives(confusion), _support(confusion))
 
 
 def overall_accuracy(confusion: Counts) -> Scores:
-    """Share of pixels that are right (He et al., eq. 4): (..., K, K) counts to (...) in [0, 1] or NaN."""
-    return _ratio(_hit(confusion).sum(axis=-1), _total(confusion))
+    """Return the share of correctly classified pixels (He et al., eq. 4): (..., K, K) counts to (...) in [0, 1]."""
+    return _ratio(_true_positives(confusion).sum(axis=-1), _all_pixels(confusion))
 
 
 def kappa(confusion: Counts) -> Scores:
-    """Cohen's kappa, (accuracy - chance) / (1 - chance) (Cohen 1960; He et al., eqs. 5 and 6).
+    """Return Cohen's kappa, (accuracy - chance) / (1 - chance) (Cohen 1960; He et al., eqs. 5 and 6).
 
     Args:
         confusion: (..., K, K) counts.
@@ -53,32 +55,32 @@ def kappa(confusion: Counts) -> Scores:
     Returns:
         (...) in [-1, 1]; NaN without pixels, or when agreement by chance is certain.
     """
-    chance = _ratio((_claimed(confusion) * _true(confusion)).sum(axis=-1), _total(confusion) ** 2)
+    chance = _ratio((_predicted_pixels(confusion) * _support(confusion)).sum(axis=-1), _all_pixels(confusion) ** 2)
     return _ratio(overall_accuracy(confusion) - chance, 1.0 - chance)
 
 
 def mean_of_defined(values: Scores) -> Scores:
-    """Mean over the last axis of what is not NaN; NaN where nothing is."""
+    """Return the mean over the last axis, ignoring NaN; NaN where all values are NaN."""
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
 
 
-def _hit(confusion: Counts) -> Scores:
-    hit: Scores = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    return hit
+def _true_positives(confusion: Counts) -> Scores:
+    diagonal: Scores = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    return diagonal
 
 
-def _claimed(confusion: Counts) -> Scores:
-    claimed: Scores = confusion.sum(axis=-2, dtype=np.float64)
-    return claimed
+def _predicted_pixels(confusion: Counts) -> Scores:
+    columns: Scores = confusion.sum(axis=-2, dtype=np.float64)
+    return columns
 
 
-def _true(confusion: Counts) -> Scores:
-    true: Scores = confusion.sum(axis=-1, dtype=np.float64)
-    return true
+def _support(confusion: Counts) -> Scores:
+    rows: Scores = confusion.sum(axis=-1, dtype=np.float64)
+    return rows
 
 
-def _total(confusion: Counts) -> Scores:
+def _all_pixels(confusion: Counts) -> Scores:
     total: Scores = confusion.sum(axis=(-2, -1), dtype=np.float64)
     return total
 

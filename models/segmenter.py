@@ -1,4 +1,4 @@
-"""The whole path from raw digital numbers to logits: normalisation, nodata, padding, U-Net."""
+"""The network with its preprocessing, from raw digital numbers to logits: normalisation, nodata, padding, U-Net."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -15,15 +15,15 @@ from models.unet import BinaryUNets, UNet, UNetConfig
 
 InputNormalization = Literal["dataset", "patch"]
 
-# A channel that varies by less than this share of its mean is constant, to within what float32 sums can tell.
+# A channel whose standard deviation is below this share of its mean is constant within float32 rounding.
 SMALLEST_RELATIVE_STD = 1e-5
 
 
 class GlacierSegmenter(nn.Module):
-    """One U-Net, or several, that take raw digital numbers of named channels.
+    """One or several U-Nets with the normalisation of their input, for raw digital numbers of named channels.
 
-    The normalisation travels with the weights and exists nowhere else, so that training, scoring and serving cannot
-    drift apart.
+    The normalisation is stored with the weights and implemented here only, so that training, scoring and serving always
+    normalise alike.
     """
 
     mean: Tensor
@@ -48,14 +48,14 @@ class GlacierSegmenter(nn.Module):
             unet: The network; its ``in_channels`` is C. ``BinaryUNets`` for the head ``"two_binaries"``.
             head: How its logits become class probabilities.
             input_normalization: ``"dataset"`` subtracts ``mean`` and divides by ``std`` (Baraka's code). ``"patch"``
-                takes mean and standard deviation of the valid pixels of each image and channel instead (Baraka's text,
-                appendix A); then ``mean`` and ``std`` only tell what the network was trained on.
+                uses mean and standard deviation of the valid pixels of each image and channel instead (Baraka's text,
+                appendix A); then ``mean`` and ``std`` only document the training data.
             precedence: The foreground classes of the labels by rising precedence. By default precedence rises with the
-                value, and the labels have as many classes as the head tells apart.
+                value, and the labels have as many classes as the head predicts.
 
         Raises:
             ValueError: The lengths disagree, a name repeats, a statistic is not finite or a std not positive, or the
-                network does not go with the head or the precedence.
+                network does not suit the head or the precedence.
         """
         super().__init__()
         self.channels = tuple(channels)
@@ -69,25 +69,25 @@ class GlacierSegmenter(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives."""
+        """The device of the network."""
         return self.mean.device
 
     @property
     def classes(self) -> int:
-        """K, the number of classes that the output probabilities tell apart."""
+        """K, the number of classes that the network predicts."""
         networks = len(self.unet.networks) if isinstance(self.unet, BinaryUNets) else 1
         return output_classes(self.head, self.unet.config.classes, networks)
 
     @property
     def label_classes(self) -> int:
-        """The number of classes in the labels, background included; a binary head tells fewer apart."""
+        """The number of classes in the labels, background included; a binary head may predict fewer."""
         return len(self.precedence) + 1
 
     def forward(self, raw: Tensor) -> Tensor:
         """Normalise, replace nodata by the mean, and segment.
 
-        NaN becomes 0 after the normalisation, where 0 is the channel's mean (Baraka et al. 2020, appendix A; imputing
-        before it, as the order of words there would have it, would make nodata the digital number 0).
+        NaN becomes 0 after the normalisation, where 0 is the channel's mean (Baraka et al. 2020, appendix A; with
+        imputation before normalisation, as the wording there suggests, nodata would count as the digital number 0).
         Images whose sides are not multiples of ``2 ** depth`` are padded with 0 below and to the right, and the
         logits cropped.
 
@@ -104,7 +104,7 @@ class GlacierSegmenter(nn.Module):
         return logits[:, :, : raw.shape[2], : raw.shape[3]]
 
     def network_input(self, raw: Tensor) -> Tensor:
-        """Make what the U-Net is given: normalised, nodata replaced by 0, padded; see :meth:`forward`.
+        """Return the input of the U-Net: normalised, nodata replaced by 0, padded; see :meth:`forward`.
 
         Args:
             raw: As :meth:`forward`.
@@ -129,7 +129,7 @@ class GlacierSegmenter(nn.Module):
         return F.pad(imputed, (0, right, 0, below))
 
     def probabilities(self, raw: Tensor) -> Tensor:
-        """Predict class probabilities, deterministically: in evaluation mode whatever the mode was.
+        """Predict class probabilities deterministically, in evaluation mode; the previous mode is restored.
 
         Args:
             raw: (N, C, H, W) float32 raw digital numbers, NaN = nodata; any device.
@@ -155,7 +155,7 @@ class GlacierSegmenter(nn.Module):
 
     def _normalise(self, raw: Tensor) -> Tensor:
         if self.input_normalization == "patch":
-            return _standardise_each(raw)
+            return _standardise_per_image(raw)
         return (raw - self.mean[:, None, None]) / self.std[:, None, None]
 
     def _check(self) -> None:
@@ -197,13 +197,13 @@ def build_segmenter(
     input_normalization: InputNormalization = "dataset",
     precedence: Sequence[int] | None = None,
 ) -> GlacierSegmenter:
-    """Build a segmenter with fresh weights that depend on ``seed`` alone; the global generator is left untouched.
+    """Build a segmenter with new weights that depend only on ``seed``; the global generator is not changed.
 
     Args:
         channels: Names of the input channels, in order.
         mean: Channel means, in digital numbers.
         std: Channel standard deviations, in digital numbers.
-        config: The shape of the U-Net, or of each of those of the head ``"two_binaries"``.
+        config: Architecture of the U-Net; with the head ``"two_binaries"`` of each U-Net.
         seed: Seed of the initial weights.
         head: As :class:`GlacierSegmenter`.
         input_normalization: As :class:`GlacierSegmenter`.
@@ -223,8 +223,8 @@ def build_segmenter(
         return GlacierSegmenter(channels, mean, std, network, head, input_normalization, precedence).eval()
 
 
-def _standardise_each(raw: Tensor) -> Tensor:
-    """Give the valid pixels of each image and channel mean 0 and standard deviation 1; NaN stays, a constant is 0."""
+def _standardise_per_image(raw: Tensor) -> Tensor:
+    """Standardise the valid pixels of each image and channel; NaN stays, and a constant channel becomes 0."""
     valid = ~raw.isnan()
     count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
     mean = torch.where(valid, raw, 0.0).sum(dim=(2, 3), keepdim=True) / count

@@ -10,17 +10,18 @@ from models.dice_losses import masked_dice
 class SelfLearningBoundaryAwareLoss(nn.Module):
     """Masked Dice / (2 a1^2) + boundary / (2 a2^2) + |ln(a1 a2)|, with learned a1, a2 > 0 (Aryal et al. 2023, eq. 2).
 
-    Both start at 1. Give the optimiser ``parameters()`` beside those of the network, and move the module to its device.
+    Both start at 1. The optimiser needs ``parameters()`` in addition to those of the network; the module must be on
+    the same device.
 
     We learn ln a1 and ln a2, not a1 and a2: no step of the optimiser can then carry a weight through 0, where the loss
     is infinite, and weight decay pulls the weights to 1 instead of 0. As a function of a1, a2 the loss is the same.
 
-    Where the weights go: masked Dice M and boundary loss B are at most 1, so that for a1 a2 = c the least value over
-    the other direction is sqrt(M B) / c + |ln c|, which is least at c = 1 exactly. The minimum lies on the kink of
+    Where the weights converge: masked Dice M and boundary loss B are at most 1, so for a1 a2 = c the minimum over the
+    other direction is sqrt(M B) / c + |ln c|, which is smallest at exactly c = 1. The minimum lies on the kink of
     |ln(a1 a2)|, with a1 = (M / B)^(1/4) = 1 / a2 and the value sqrt(M B). (The published pairs .9569 * 1.045 and
-    .952 * 1.05 do multiply to 1.) On the kink torch takes the subgradient 0 of |.|; beside it, steps go back to it, so
-    that a1 a2 stays within a few learning rates of 1. Only where one of M, B stays exactly 0 do the weights drift
-    without end, at the pace of the learning rate, while the loss falls to 0.
+    .952 * 1.05 do multiply to 1.) At the kink torch uses the subgradient 0 of |.|, and next to it steps lead
+    back to it, so a1 a2 stays within a few learning rates of 1. Only if M or B stays exactly 0 do the weights grow
+    without bound, at the rate of the learning rate, while the loss falls to 0.
     """
 
     def __init__(self) -> None:
@@ -33,8 +34,8 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
         Args:
             logits: (N, K, H, W) float; K >= 2.
             target: (N, H, W) integer classes.
-            ignore_index: Target value of pixels that nobody judged. Where there are no others the loss is 0 and moves
-                neither the network nor a1, a2.
+            ignore_index: Target value of pixels that nobody judged. If all pixels are ignored, the loss and all
+                gradients are 0.
             class_weights: (K,) float, positive; applied in both terms; None weighs all classes alike.
 
         Returns:
@@ -45,18 +46,18 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
         """
         inputs = (logits, target, ignore_index, class_weights)
         terms = torch.stack([masked_dice(*inputs), boundary(*inputs)])
-        anything_judged = (target != ignore_index).any()
-        return (terms * self._weights()).sum() + self.log_a.sum().abs() * anything_judged
+        any_judged = (target != ignore_index).any()
+        return (terms * self._weights()).sum() + self.log_a.sum().abs() * any_judged
 
     def learned(self) -> dict[str, float]:
-        """Report what was learned: a1, a2, and the weights of the two terms, 1 / (2 a^2) (Aryal et al. 2023, Fig. 5).
+        """Return the learned values: a1, a2, and the weights of the two terms, 1 / (2 a^2) (Aryal et al. 2023, Fig. 5).
 
         Returns:
             ``a1``, ``a2``, ``masked_dice_weight``, ``boundary_weight``; all positive.
         """
         a1, a2 = self.log_a.detach().exp().tolist()
-        of_dice, of_boundary = self._weights().detach().tolist()
-        return {"a1": a1, "a2": a2, "masked_dice_weight": of_dice, "boundary_weight": of_boundary}
+        dice_weight, boundary_weight = self._weights().detach().tolist()
+        return {"a1": a1, "a2": a2, "masked_dice_weight": dice_weight, "boundary_weight": boundary_weight}
 
     def _weights(self) -> Tensor:
         return 0.5 * torch.exp(-2.0 * self.log_a)

@@ -1,4 +1,4 @@
-"""Training and fine-tuning on patches: seeded, augmented, and adapted to rare classes."""
+"""Training and fine-tuning on patches: seeded, augmented, balanced for rare classes, and resumable."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ from models.segmenter import GlacierSegmenter
 from models.slba_loss import SelfLearningBoundaryAwareLoss
 from models.training_state import (
     TrainingState,
-    below_prefix,
     generator_states,
     load_optimiser,
     optimiser_state,
     restore_generators,
     with_prefix,
+    without_prefix,
 )
 
 
@@ -43,16 +43,17 @@ class TrainingConfig(ClosedConfig):
             the validation score has not risen for three validations in a row; ``"constant"`` keeps it.
         learning_rate: The highest learning rate.
         weight_decay: Decoupled with AdamW; otherwise an L2 penalty in the gradient.
-        l1: Weight of the L1 penalty on the weights of the convolutions; biases and batch norms are spared.
-        validate_every_steps: How often the validation score is asked for, if there is one; also after the last step.
-        keep_best: End with the weights of the best validation score rather than the last.
+        l1: Weight of the L1 penalty on the weights of the convolutions; biases and batch norms are not penalised.
+        validate_every_steps: Steps between two validations, if there are any; the network is also validated after the
+            last step.
+        keep_best: Whether to return the weights with the best validation score instead of the last ones.
         seed: Seed of sampling, augmentation and dropout.
         loss: A name in :data:`models.losses.LOSS_NAMES`.
-        alpha: Weight of masked Dice in the loss ``combined``; no other loss has it.
-        augment: Draw one of the eight flips and quarter turns for each patch.
-        balance: Favour classes with less than 10 % of the pixels, in the sampling and in the loss.
-        precision: What forward and backward passes are computed in, by autocast; weights, losses and updates are
-            float32. ``"auto"`` is bfloat16 where the device computes in it (:func:`models.inference.pick_precision`),
+        alpha: Weight of masked Dice in the loss ``combined``; other losses ignore it.
+        augment: Whether to apply one of the eight symmetries of the square, drawn at random, to each patch.
+        balance: Whether to favour classes with less than 10 % of the pixels, in the sampling and in the loss.
+        precision: Data type of forward and backward passes (autocast); weights, losses and updates are
+            float32. ``"auto"`` is bfloat16 where the hardware supports it (:func:`models.inference.pick_precision`),
             but float32 on several CPU threads.
     """
 
@@ -77,27 +78,27 @@ class TrainingConfig(ClosedConfig):
         """Whether :func:`fit` must be given a validation score."""
         return self.keep_best or self.schedule == "plateau"
 
-    def settled(self, device: torch.device) -> "TrainingConfig":
-        """Replace the precision ``"auto"`` by what it means on a device, and with the threads of this process."""
+    def resolve_precision(self, device: torch.device) -> "TrainingConfig":
+        """Return the configuration with the precision ``"auto"`` replaced by the one for a device and thread count."""
         if self.precision != "auto":
             return self
-        # The gradients of oneDNN's bfloat16 convolutions make threads wait for one another by spinning. On a busy
+        # In the backward pass of oneDNN's bfloat16 convolutions, threads wait for one another by spinning. On a busy
         # machine two threads took 0.2 to 0.3 s of processor time a step where one takes 0.05, and float32 0.09.
         several_threads = device.type == "cpu" and torch.get_num_threads() > 1
-        able = not several_threads and pick_precision(device) == torch.bfloat16
-        return replace(self, precision="bfloat16" if able else "float32")
+        use_bfloat16 = not several_threads and pick_precision(device) == torch.bfloat16
+        return replace(self, precision="bfloat16" if use_bfloat16 else "float32")
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Where the training stands after a step.
+    """Progress of a training after a step.
 
     Attributes:
         step: Steps done, from 1.
-        steps: Steps in all.
+        steps: Total number of steps.
         loss: Loss of this step's batch, without the L1 penalty.
-        learned: What the loss has learned so far, by name (the weights of SLBA: Aryal et al. 2023, fig. 5).
-        state: Takes the state of the training after this step; to be called before the next step.
+        learned: Learned parameters of the loss by name (the weights of SLBA: Aryal et al. 2023, fig. 5).
+        state: Returns the state of the training after this step; must be called before the next step.
     """
 
     step: int
@@ -121,13 +122,13 @@ def fit(
     class_names: Sequence[str] | None = None,
     resume_from: TrainingState | None = None,
 ) -> list[float]:
-    """Train a segmenter in place, starting from the weights that it has. On a CPU, reproducible from ``config.seed``.
+    """Train a segmenter in place, from its current weights. On a CPU the result is reproducible from ``config.seed``.
 
-    All patches are read once before the first step, to check them and to count classes. Patches whose masks hold no
-    judged pixel are left out. Torch's global generators are given back as they were.
+    All patches are read once before the first step, to check them and to count classes. Patches without a judged
+    pixel are left out. The state of torch's global generators is restored.
 
-    The loss of the head "two_binaries" is the sum over its networks: they share nothing, so that this is training each
-    by itself, on the same batches.
+    The loss of the head "two_binaries" is the sum over its networks. They share no weights, so this trains each
+    independently, on the same batches.
 
     Args:
         segmenter: Trained in place; moved to ``device`` and left there in evaluation mode.
@@ -136,19 +137,19 @@ def fit(
         config: How to train.
         device: Where to train.
         ignore_index: Mask value of pixels that nobody judged.
-        on_step: Called after each step, for progress; what it raises stops the training and reaches the caller.
-        validate: Scores the network, which it finds in evaluation mode; higher is better, and NaN (undefined) is no
-            improvement. Called every ``config.validate_every_steps`` steps and after the last.
-        class_names: Names of the classes, background first, under which ``on_step`` is told what the loss of each of
-            several networks has learned; by default "class 1" and so on.
-        resume_from: The state of the same training, interrupted; its weights replace the segmenter's.
+        on_step: Called after each step, for progress; its exceptions end the training and propagate.
+        validate: Scores the network, which is in evaluation mode; higher is better, and NaN (undefined) never counts as
+            an improvement. Called every ``config.validate_every_steps`` steps and after the last.
+        class_names: Names of the classes, background first. They prefix the names in ``StepReport.learned`` with the
+            head "two_binaries"; by default "class 1" and so on.
+        resume_from: State of the same training before it was interrupted; its weights replace the segmenter's.
 
     Returns:
-        The loss of each step, those before an interruption included.
+        The loss of each step, including those before an interruption.
 
     Raises:
         ValueError: The dataset is empty, a patch does not fit its description, no pixel in it was judged, or the
-            configuration needs a validation score and there is none.
+            configuration needs a validation score and ``validate`` is None.
         FloatingPointError: The loss is no longer finite.
     """
     if config.needs_validation and validate is None:
@@ -171,28 +172,28 @@ def fit(
     optimiser = _optimiser(config, segmenter, objective)
     schedule = _Schedule(config, optimiser)
     best = _BestWeights()
-    dtype = pick_precision(device, config.settled(device).precision)
+    dtype = pick_precision(device, config.resolve_precision(device).precision)
     losses: list[float] = []
     try:
-        with _seeded(config.seed, device) as generator:
-            run = _Run(segmenter, objective, optimiser, schedule, best, losses, generator, device)
-            done = run.restore(resume_from) if resume_from is not None else 0
+        with _seeded_generators(config.seed, device) as generator:
+            checkpointer = _Checkpointer(segmenter, objective, optimiser, schedule, best, losses, generator, device)
+            done = checkpointer.restore(resume_from) if resume_from is not None else 0
             for step in range(done + 1, config.steps + 1):
                 raw, mask = _draw_batch(dataset, draw_weights, config, generator)
                 with mixed_precision(device, dtype):
                     logits = segmenter(raw.to(device))
                 loss = objective(logits.float(), mask.to(device))
                 penalty = config.l1 * _l1_norm(segmenter) if config.l1 else None
-                losses.append(_step(optimiser, loss, penalty, step))
+                losses.append(_update_weights(optimiser, loss, penalty, step))
                 schedule.after_step()
                 if validate is not None and (step % config.validate_every_steps == 0 or step == config.steps):
                     score = validate(segmenter.eval())
                     segmenter.train()
                     schedule.after_validation(score)
                     if config.keep_best:
-                        best.offer(segmenter, score)
+                        best.update(segmenter, score)
                 if on_step is not None:
-                    on_step(StepReport(step, config.steps, losses[-1], objective.learned(), run.state))
+                    on_step(StepReport(step, config.steps, losses[-1], objective.learned(), checkpointer.state))
         if config.keep_best:
             best.restore(segmenter)
     finally:
@@ -201,7 +202,7 @@ def fit(
 
 
 class _Objective:
-    """The loss of a head: of each of its problems, with what the loss itself learns."""
+    """The loss of a head: the sum over its problems, with the learned parameters of the losses."""
 
     def __init__(
         self,
@@ -212,7 +213,7 @@ class _Objective:
         device: torch.device,
         class_names: Sequence[str] | None,
     ) -> None:
-        """Build one loss a problem; ``counts`` (K,) are the expected pixels to balance classes by, None does not."""
+        """Build one loss per problem; ``counts`` (K,) are expected pixels for balancing, None for no balancing."""
         self._head, self._ignore_index = segmenter.head, ignore_index
         self._prefixes = [""]
         if segmenter.head == "two_binaries":
@@ -220,7 +221,7 @@ class _Objective:
             self._prefixes = [f"{name}." for name in names[1:]]
         self._weights: Sequence[Tensor | None] = [None] * len(self._prefixes)
         if counts is not None:
-            self._weights = [class_weights(of.tolist()).to(device) for of in problem_counts(counts, self._head)]
+            self._weights = [class_weights(pixels.tolist()).to(device) for pixels in problem_counts(counts, self._head)]
         self._losses: list[Loss] = [build_loss(config.loss, config.alpha) for _ in self._weights]
         for loss in self._losses:
             if isinstance(loss, nn.Module):
@@ -236,24 +237,24 @@ class _Objective:
         return values[0] if len(values) == 1 else torch.stack(values).sum()
 
     def parameters(self) -> list[nn.Parameter]:
-        """Return what the losses learn."""
+        """Return the learned parameters of the losses."""
         return [parameter for loss in self._losses if isinstance(loss, nn.Module) for parameter in loss.parameters()]
 
     def state(self) -> dict[str, Tensor]:
-        """Return what the losses learned, as tensors."""
+        """Return the learned values of the losses, as tensors."""
         modules = {str(number): loss for number, loss in enumerate(self._losses) if isinstance(loss, nn.Module)}
         return {
             f"{number}.{name}": value for number, loss in modules.items() for name, value in loss.state_dict().items()
         }
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
+        """Load the result of `state`."""
         for number, loss in enumerate(self._losses):
             if isinstance(loss, nn.Module):
-                loss.load_state_dict(below_prefix(str(number), tensors))
+                loss.load_state_dict(without_prefix(str(number), tensors))
 
     def learned(self) -> dict[str, float]:
-        """Report what the losses learned; of several networks prefixed by the class of each."""
+        """Return the learned values by name; with several networks the name is prefixed by the class."""
         return {
             prefix + name: value
             for prefix, loss in zip(self._prefixes, self._losses, strict=True)
@@ -263,8 +264,8 @@ class _Objective:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """Everything of a training that changes from step to step."""
+class _Checkpointer:
+    """Saves and restores everything in a training that changes from step to step."""
 
     segmenter: GlacierSegmenter
     objective: _Objective
@@ -296,12 +297,12 @@ class _Run:
         return TrainingState(len(self.losses), copied, numbers)
 
     def restore(self, state: TrainingState) -> int:
-        """Bring everything back to a state; return the number of steps that were done."""
-        self.segmenter.load_state_dict(below_prefix("segmenter", state.tensors))
-        self.objective.load_state(below_prefix("loss", state.tensors))
-        load_optimiser(self.optimiser, below_prefix("optimiser", state.tensors), state.numbers["groups"])
+        """Restore a state; return the number of steps done."""
+        self.segmenter.load_state_dict(without_prefix("segmenter", state.tensors))
+        self.objective.load_state(without_prefix("loss", state.tensors))
+        load_optimiser(self.optimiser, without_prefix("optimiser", state.tensors), state.numbers["groups"])
         self.schedule.load_state(state.numbers["schedule"])
-        self.best.weights = below_prefix("best", state.tensors) or None
+        self.best.weights = without_prefix("best", state.tensors) or None
         self.best.score = -math.inf if state.numbers["best_score"] is None else state.numbers["best_score"]
         self.losses[:] = state.numbers["losses"]
         restore_generators(state.tensors, self.generator, self.device)
@@ -309,7 +310,7 @@ class _Run:
 
 
 class _Schedule:
-    """The learning rate over the training."""
+    """The learning rate schedule."""
 
     def __init__(self, config: TrainingConfig, optimiser: torch.optim.Optimizer) -> None:
         self._cosine = self._plateau = None
@@ -327,10 +328,10 @@ class _Schedule:
             self._plateau.step(score)
 
     def state(self) -> dict[str, Any]:
-        """Return what JSON can hold of it: numbers only."""
+        """Return the numbers in its state, which can be stored as JSON."""
         scheduler = self._cosine or self._plateau
-        known = scheduler.state_dict() if scheduler is not None else {}
-        return {name: value for name, value in known.items() if isinstance(value, int | float | list)}
+        full = scheduler.state_dict() if scheduler is not None else {}
+        return {name: value for name, value in full.items() if isinstance(value, int | float | list)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         scheduler = self._cosine or self._plateau
@@ -345,13 +346,13 @@ class _BestWeights:
         self.score = -math.inf
         self.weights: dict[str, Tensor] | None = None
 
-    def offer(self, segmenter: GlacierSegmenter, score: float) -> None:
+    def update(self, segmenter: GlacierSegmenter, score: float) -> None:
         if score > self.score:
             self.score = score
             self.weights = {name: tensor.detach().clone() for name, tensor in segmenter.state_dict().items()}
 
     def restore(self, segmenter: GlacierSegmenter) -> None:
-        """Go back to them; without a defined score the last weights stay."""
+        """Load the best weights; without a defined score keep the current ones."""
         if self.weights is not None:
             segmenter.load_state_dict(self.weights)
 
@@ -369,13 +370,13 @@ def _optimiser(config: TrainingConfig, segmenter: GlacierSegmenter, objective: _
 
 
 def _l1_norm(segmenter: GlacierSegmenter) -> Tensor:
-    """Sum of the absolute weights of all convolutions."""
+    """Return the sum of the absolute weights of all convolutions."""
     return torch.stack([weights.abs().sum() for weights in segmenter.parameters() if weights.ndim > 1]).sum()
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
-    """Seed dropout (torch's global generators), and yield a generator for the sampling."""
+def _seeded_generators(seed: int, device: torch.device) -> Iterator[torch.Generator]:
+    """Seed torch's global generators, which dropout uses, and yield a generator for the sampling."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
@@ -393,8 +394,8 @@ def _draw_batch(
     return torch.stack(raw), torch.stack(mask)
 
 
-def _step(optimiser: torch.optim.Optimizer, loss: Tensor, penalty: Tensor | None, step: int) -> float:
-    """One update of the weights; refuses to spread a loss that is not finite into them."""
+def _update_weights(optimiser: torch.optim.Optimizer, loss: Tensor, penalty: Tensor | None, step: int) -> float:
+    """Update the weights and return the loss; raise FloatingPointError, before the update, if it is not finite."""
     value = float(loss.detach())
     if not math.isfinite(value):
         raise FloatingPointError(

@@ -1,7 +1,7 @@
-"""The state of a training between two steps, as bytes: what an interrupted training goes on from.
+"""The state of a training between two steps, as bytes from which an interrupted training can resume.
 
-The format is safetensors, whose metadata hold what are no tensors as JSON: nothing is unpickled. On a CPU a training
-that goes on from its state ends with the very weights of one that was never interrupted.
+The format is safetensors; values other than tensors are JSON in its metadata, so nothing is unpickled. On a CPU a
+resumed training ends with exactly the weights of one that was never interrupted.
 """
 
 import json
@@ -19,17 +19,17 @@ _CPU_GENERATOR, _SAMPLING_GENERATOR, _DEVICE_GENERATOR = "generator.cpu", "gener
 
 
 class TrainingStateError(ValueError):
-    """These bytes are no state of this training."""
+    """The bytes are not a state of this training."""
 
 
 @dataclass
 class TrainingState:
-    """What changes from step to step.
+    """Everything in a training that changes from step to step.
 
     Attributes:
         step: Steps done.
-        tensors: Weights, best weights, what losses learn, moments of the optimiser, and states of random generators.
-        numbers: Everything else: learning rates, counters of the schedule, scores, losses so far.
+        tensors: Weights, best weights, parameters of losses, moments of the optimiser, and states of random generators.
+        numbers: The rest: learning rates, counters of the schedule, scores, losses so far.
     """
 
     step: int
@@ -40,7 +40,7 @@ class TrainingState:
         """Encode the state.
 
         Args:
-            fingerprint: Identifies the training; `from_bytes` refuses the state of another one.
+            fingerprint: Identifies the training; `from_bytes` rejects the state of any other.
         """
         described = {"step": self.step, "numbers": self.numbers, "fingerprint": fingerprint}
         tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self.tensors.items()}
@@ -49,7 +49,7 @@ class TrainingState:
 
     @classmethod
     def from_bytes(cls, data: bytes, fingerprint: str) -> "TrainingState":
-        """Decode what `to_bytes` encoded.
+        """Decode the result of `to_bytes`.
 
         Raises:
             TrainingStateError: The bytes are damaged, or the state is that of another training.
@@ -66,12 +66,12 @@ class TrainingState:
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors under names that begin with a prefix and a full stop."""
+    """Return the tensors with a prefix and a full stop added to their names."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def below_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix and a full stop, under the rest of their names."""
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix and a full stop, with this removed from the names."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
@@ -90,9 +90,9 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
 def load_optimiser(
     optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Give an optimiser the state that `optimiser_state` split.
+    """Load the result of `optimiser_state` into an optimiser.
 
-    Moments get the memory layout of their weights: fused optimisers read both as plain memory, without their strides.
+    Moments get the memory layout of their weights, since fused optimisers ignore strides.
     """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     by_parameter: dict[int, dict[str, Tensor]] = {}
@@ -113,7 +113,7 @@ def generator_states(sampling: torch.Generator, device: torch.device) -> dict[st
 
 
 def restore_generators(tensors: Mapping[str, Tensor], sampling: torch.Generator, device: torch.device) -> None:
-    """Bring the generators back to what `generator_states` returned."""
+    """Restore the generators from the result of `generator_states`."""
     torch.set_rng_state(tensors[_CPU_GENERATOR])
     sampling.set_state(tensors[_SAMPLING_GENERATOR])
     if device.type == "cuda" and _DEVICE_GENERATOR in tensors:

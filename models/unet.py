@@ -1,4 +1,4 @@
-"""The U-Net (Ronneberger et al. 2015), configurable to the forms of Baraka, Aryal and He (see models.presets)."""
+"""The U-Net (Ronneberger et al. 2015), configurable as in Baraka, Aryal and He (see models.presets)."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from models.closed_config import CLOSED, ClosedConfig
 
 @validated_dataclass(frozen=True, config=CLOSED)
 class UNetConfig(ClosedConfig):
-    """The shape of a U-Net; the defaults are Baraka's.
+    """The architecture of a U-Net; the defaults are Baraka's.
 
     Attributes:
         in_channels: Input channels.
@@ -20,15 +20,15 @@ class UNetConfig(ClosedConfig):
         depth: Number of 2x2 max-poolings, and as many transposed convolutions.
         width: Feature maps of the first level; each level below doubles them.
         dropout: Probability that a feature map is dropped, in [0, 1).
-        normalization: ``"batch"`` puts a batch norm of its own after each 3x3 convolution.
+        normalization: ``"batch"`` adds a batch norm to each 3x3 convolution.
         activation: After each 3x3 convolution.
-        layer_order: What follows the convolutions of a block.
+        layer_order: Order of the layers of a block.
             ``"conv-norm-drop-act"`` has the spatial dropout between the first convolution and its activation (Baraka);
             ``"conv-norm-act"`` has it after the block (Aryal);
             ``"conv-act-norm"`` has the norm after the activation (He), and the dropout, if any, after the block.
     """
 
-    # Upper bounds keep a forged model card from asking for more memory than any machine has.
+    # Upper bounds, so that a forged model card cannot make us allocate huge networks.
     in_channels: int = Field(ge=1, le=256)
     classes: int = Field(default=3, ge=1, le=256)
     depth: int = Field(default=5, ge=1, le=7)
@@ -40,7 +40,7 @@ class UNetConfig(ClosedConfig):
 
     @property
     def size_multiple(self) -> int:
-        """Height and width that the U-Net takes are multiples of this: 2 ** depth."""
+        """2 ** depth: height and width of the input must be multiples of it."""
         return int(2**self.depth)
 
 
@@ -55,7 +55,7 @@ class UNet(nn.Module):
         """Build the network with He initialisation, drawn from torch's global generator.
 
         Args:
-            config: The shape of the network.
+            config: The architecture.
         """
         super().__init__()
         self.config = config
@@ -68,7 +68,7 @@ class UNet(nn.Module):
         self.upsamplers = nn.ModuleList(
             nn.ConvTranspose2d(2 * width, width, kernel_size=2, stride=2) for width in reversed(widths[:-1])
         )
-        # Each decoder block sees the upsampled maps beside the encoder's maps of the same level.
+        # Skip connections: a decoder block gets the upsampled maps and the encoder's maps of the same level.
         self.decoder = nn.ModuleList(_block(config, 2 * width, width) for width in reversed(widths[:-1]))
         self.pool = nn.MaxPool2d(kernel_size=2)
         self.head = nn.Conv2d(config.width, config.classes, kernel_size=1)
@@ -110,21 +110,21 @@ class UNet(nn.Module):
 
 
 class BinaryUNets(nn.Module):
-    """Independent U-Nets of one shape on the same input, one a foreground class: two for Aryal et al."""
+    """Independent U-Nets of one architecture on the same input, one per foreground class: two for Aryal et al."""
 
     def __init__(self, config: UNetConfig, networks: int) -> None:
-        """Build the networks, each with weights of its own.
+        """Build the networks, each with its own weights.
 
         Args:
-            config: The shape of each.
-            networks: How many, at least 1.
+            config: The architecture of each.
+            networks: Number of networks, at least 1.
         """
         super().__init__()
         self.config = config
         self.networks = nn.ModuleList(UNet(config) for _ in range(networks))
 
     def each(self) -> list[UNet]:
-        """List the networks, that of class 1 first."""
+        """Return the networks, that of class 1 first."""
         return [network for network in self.networks if isinstance(network, UNet)]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class BinaryUNets(nn.Module):
 
 
 def _block(config: UNetConfig, inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions with what follows them in the order of ``config.layer_order``."""
+    """Return two convolutions with norm, activation and dropout in the order of ``config.layer_order``."""
     first, second = (_convolution(config, channels, outputs) for channels in (inputs, outputs))
     if config.layer_order == "conv-norm-drop-act":
         return nn.Sequential(*first, _dropout(config), _activation(config), *second, _activation(config))
@@ -155,19 +155,19 @@ def _block(config: UNetConfig, inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _convolution(config: UNetConfig, inputs: int, outputs: int) -> list[nn.Module]:
-    """A 3x3 convolution, and the batch norm that belongs to it alone (Aryal's code shares one between two)."""
+    """Return a 3x3 convolution and its own batch norm (Aryal's code shares one between two convolutions)."""
     if config.normalization == "none":
         return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)]
-    # The shift of a batch norm that follows at once makes a bias of the convolution redundant.
+    # A batch norm directly after the convolution makes the bias of the convolution redundant.
     biased = config.layer_order == "conv-act-norm"
     return [nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=biased), nn.BatchNorm2d(outputs)]
 
 
 def _dropout(config: UNetConfig) -> nn.Dropout2d:
-    """Spatial dropout: drops whole feature maps.
+    """Return spatial dropout, which drops whole feature maps.
 
-    Neighbouring pixels of a map carry the same information, so that dropping single pixels hardly regularises a
-    convolutional network (Tompson et al. 2015, "Efficient object localization using convolutional networks").
+    Neighbouring pixels of a map are correlated, so dropping single pixels hardly regularises a convolutional network
+    (Tompson et al. 2015, "Efficient object localization using convolutional networks").
     """
     return nn.Dropout2d(config.dropout)
 
@@ -177,7 +177,7 @@ def _activation(config: UNetConfig) -> nn.Module:
 
 
 def _initialise(module: nn.Module) -> None:
-    """He et al. 2015: keeps the variance of the maps through a deep ReLU network that has no normalisation."""
+    """Initialise a convolution as He et al. 2015, which keeps the variance of the maps through a deep ReLU network."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:

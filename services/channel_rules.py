@@ -1,4 +1,4 @@
-"""Whether a scene has what the network is fed: the champion's channels or, before the first version, those chosen."""
+"""Check that a scene has the network's channels: the champion's or, before the first version, the configured ones."""
 
 import json
 import logging
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def check_champion(catalog: Catalog, source: SceneSource) -> bool:
-    """Refuse a scene that lacks a channel of the champion: versions go on from it, whatever the settings say by now.
+    """Refuse a scene that lacks a channel of the champion, whose channels all later versions keep.
 
-    Asks MLflow, so not to be called within a transaction. A champion whose card cannot be had holds no scene back.
+    Asks MLflow, so do not call it within a transaction. If the champion's card is unavailable, every scene is accepted.
 
     Returns:
         Whether there is a champion; if not, the channels are still to be chosen (see `check_choice`).
@@ -55,15 +55,15 @@ def check_champion(catalog: Catalog, source: SceneSource) -> bool:
 
 
 def check_choice(session: Session, settings: Settings, source: SceneSource, role: SceneRole) -> None:
-    """Refuse a scene that lacks a channel of the network to come: it could neither be scored nor judge a version.
+    """Refuse a scene that lacks a channel of the first network: it could neither be scored nor judge a version.
 
-    The first scene of the pool decides the channels, unless the settings do.
+    The settings name the channels; otherwise they are the bands of the first scene of the pool.
 
     Raises:
         SceneError: a channel is missing.
     """
-    known = session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)).all()
-    pool = [source_of(scene) for scene in known if scene.role is SceneRole.POOL]
+    scenes = session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)).all()
+    pool = [source_of(scene) for scene in scenes if scene.role is SceneRole.POOL]
     choice = settings.channel_choice
     if choice or pool:
         channels = named_channels(choice, pool[0].band_names if pool else ())
@@ -71,12 +71,12 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
             _check_paper_channels(settings.architecture, channels, source)
         bands_needed(channels, source.raster_names)
     elif role is SceneRole.POOL:
-        for scene in known:
+        for scene in scenes:
             bands_needed(source.band_names, source_of(scene).raster_names)
 
 
 def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:
-    """Ask the registry; while MLflow does not answer, our own rows."""
+    """Return the champion from MLflow; while MLflow is down, from the table of promotions."""
     try:
         return registry.champion()
     except ServiceDownError:
@@ -85,7 +85,7 @@ def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:
 
 
 def _last_promoted(session: Session) -> ModelVersion | None:
-    """Return the version that was made the champion last, as far as rows tell; a file of it may be in the cache."""
+    """Return the last promoted version according to our rows; its card may be in the local cache."""
     moved = session.scalar(
         select(Promotion).where(Promotion.verdict != KEPT).order_by(Promotion.id.desc()).limit(1)  # rolled back counts
     )
@@ -96,7 +96,7 @@ def _last_promoted(session: Session) -> ModelVersion | None:
 
 
 def _check_paper_channels(architecture: str, channels: Sequence[str], source: SceneSource) -> None:
-    """Tell whoever chose an architecture, but no channels, that it takes those of its paper."""
+    """Refuse a scene that lacks a channel of the architecture's paper, with a message about the channels setting."""
     if missing := _missing(channels, source):
         raise SceneError(
             f"found no {missing} in the scene; expected the channels of the architecture {architecture!r}, "

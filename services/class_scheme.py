@@ -1,7 +1,7 @@
-"""Which classes this installation maps: what is stored counts, and a setting that contradicts it is refused.
+"""The class scheme of this installation: the stored scheme applies, and a setting that contradicts it is refused.
 
-The scheme is stored when the first scene is registered. An installation of a release that had no schemes maps the
-classes of the glacier scheme, and stores it with its next scene or fine-tune.
+The scheme is stored when the first scene is registered. An installation made by a release without schemes uses the
+glacier scheme, and stores it with its next scene or fine-tune.
 """
 
 from pydantic import ValidationError
@@ -23,21 +23,21 @@ def class_scheme(catalog: Catalog) -> ClassScheme:
 
 
 def scheme_in_force(session: Session, settings: Settings) -> ClassScheme:
-    """Return the classes of this installation: those stored or, before the first scene, those configured.
+    """Return the class scheme in force: the stored one or, before the first scene, the configured one.
 
     Raises:
-        ConflictError: nothing is stored, and the setting is no class scheme.
+        ConflictError: nothing is stored, and the setting is not a valid class scheme.
     """
     stored = find_installation(session)
     if stored is not None and stored.class_scheme is not None:
         return ClassScheme.model_validate(stored.class_scheme)
     if session.scalar(select(Scene.id).limit(1)) is not None:
-        return GLACIER_SCHEME  # of a release that knew no other
+        return GLACIER_SCHEME  # registered by a release that had no other scheme
     return configured_scheme(settings) or GLACIER_SCHEME
 
 
 def agreed_scheme(session: Session, settings: Settings) -> ClassScheme:
-    """Return the classes of this installation, if the setting says the same or nothing.
+    """Return the class scheme in force, after checking that the setting does not contradict it.
 
     Raises:
         ConflictError: the setting contradicts what is stored, or is no class scheme.
@@ -57,7 +57,7 @@ def store_scheme(session: Session, settings: Settings) -> ClassScheme:
 
     Args:
         session: a writing session.
-        settings: what is configured.
+        settings: the settings.
 
     Raises:
         ConflictError: the setting contradicts what is stored, or is no class scheme.

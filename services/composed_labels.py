@@ -1,4 +1,4 @@
-"""The standing labels of one patch as one mask: a proposal may ask for a part of its patch."""
+"""Combine the labels of one patch into one mask, since each may cover only a part of the patch."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ ReadMask = Callable[[Label], NDArray[np.uint8]]
 
 
 def compose_labels(labels: Sequence[Label], read_mask: ReadMask, size: int, unjudged: int) -> NDArray[np.uint8]:
-    """Compose labels: where several annotators judged a pixel, the newest counts, also if it says masked/unknown.
+    """Return one mask of several labels; where they overlap, the newest counts, even if it is masked/unknown.
 
     Args:
         labels: Of one patch, each with its proposal loaded.

@@ -1,6 +1,6 @@
 """Delivered files of a predicted scene: the options that shape them, and their keys in the raster store.
 
-A key names everything that the files depend on, so that a stored file is only found by who would get the same again.
+A key contains a hash of everything that the files depend on, so that a change of options never returns a stale file.
 The classes are not part of it: an installation never changes them.
 """
 
@@ -16,7 +16,7 @@ from catalog.settings import Settings
 from services import raster_keys
 
 FORMAT: Final = 1
-"""Increase it whenever the code writes other files from the same input, so that stored ones are made anew."""
+"""Increase it whenever the code writes different files from the same input, so that stored files are replaced."""
 
 
 class DeliveryOptions(BaseModel):
@@ -37,7 +37,7 @@ def delivery_options(settings: Settings) -> DeliveryOptions:
 
 
 def fingerprint(scene: Scene, options: DeliveryOptions) -> str:
-    """Return 16 hexadecimal digits for all that shapes the files of a scene, except for the model version."""
+    """Return a hash (16 hexadecimal digits) of all that shapes the files of a scene, except the model version."""
     shaped_by = [FORMAT, scene.source, scene.acquired, options.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
-"""Signed, expiring addresses of the images that Label Studio's page loads in the annotator's browser.
+"""Signed, expiring URLs of the images that Label Studio's page loads in the annotator's browser.
 
-The browser sends no credentials of ours with an image, so the address itself must carry the right to see it. The editor
-and its task list fetch an image several times: an address is good until it expires, not once.
+The browser sends no token of this server with an image request, so the URL carries a signature. The editor and its task
+list fetch an image several times, so a URL is valid until it expires, not only once.
 """
 
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
@@ -13,11 +13,11 @@ SALT = "composite"
 
 
 class SignatureError(ValueError):
-    """The address was not made by us, or its time is over."""
+    """The signature is missing, wrong or expired."""
 
 
 class ImageUrls:
-    """Makes and checks the addresses of composites."""
+    """Creates and checks the signed URLs of composites."""
 
     def __init__(self, base_url: str, key: str, lifetime_s: int) -> None:
         self.base_url = base_url.rstrip("/")
@@ -25,15 +25,15 @@ class ImageUrls:
         self._signer = URLSafeTimedSerializer(key, salt=SALT)
 
     def url(self, patch_id: int, name: str) -> str:
-        """Return the address of one composite of a patch."""
+        """Return the signed URL of one composite of a patch."""
         signature = self._signer.dumps([patch_id, name])
         return f"{self.base_url}{COMPOSITE_ROUTE.format(patch_id=patch_id, name=name)}?signature={signature}"
 
     def check(self, patch_id: int, name: str, signature: str) -> None:
-        """Accept a signature that we made for this image and that has not expired.
+        """Check that a signature belongs to this image and has not expired.
 
         Raises:
-            SignatureError: otherwise.
+            SignatureError: it does not, or it has.
         """
         try:
             signed = self._signer.loads(signature, max_age=self.lifetime_s)
@@ -46,6 +46,6 @@ class ImageUrls:
 
 
 def image_urls(catalog: Catalog) -> ImageUrls:
-    """Return the maker of image addresses of this installation."""
+    """Return the signer of image URLs that the settings and secrets describe."""
     settings = catalog.settings
     return ImageUrls(settings.api_url, catalog.secrets.url_signing_key, settings.image_url_lifetime_s)

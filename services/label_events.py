@@ -1,7 +1,7 @@
-"""The intake of label events: from what Label Studio sent, or reconciliation found, to rows of the ledger.
+"""Record label events, received from Label Studio or found by reconciliation, in the ledger.
 
 An event is parsed once, by `labeling.events.parse_event`; its keys and its body are stored together with the job that
-ingests it. Callers commit before they answer.
+ingests it. Callers commit before they answer the request.
 """
 
 import logging
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: str) -> list[LedgerRow]:
-    """Store events in the ledger and enqueue their ingestion; those already there are left alone.
+    """Store events in the ledger and enqueue their ingestion; skip events that are already stored.
 
     An event that cannot be read is stored as failed, with the reason, and can be replayed.
 
     Args:
         session: a writing session.
-        events: what `labeling.events.parse_event` read in the body.
-        body: the events as they came.
+        events: the events that `labeling.events.parse_event` read in the body.
+        body: the body as received.
         origin: "webhook" or "reconciliation".
 
     Returns:
@@ -43,7 +43,7 @@ def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: 
         try:
             with session.begin_nested():
                 session.add(row)
-        except IntegrityError:  # the same event arrived in another process between the look and the insert
+        except IntegrityError:  # another process inserted the same event after our query
             continue
         if isinstance(event, UnreadableEvent):
             log.warning("label event %d cannot be read: %s", row.id, event.reason)
@@ -55,16 +55,16 @@ def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: 
 
 
 def identify(session: Session, row: LedgerRow, event: LabelEvent) -> None:
-    """Store in a row which project, task and annotation its event is about.
+    """Store in a row the project, task, annotation and proposal that its event refers to.
 
-    A webhook of a deletion tells only ids: it is about what has them according to the ledger now.
+    A webhook of a deletion holds ids only: it refers to the task or annotation that has them in the ledger now.
     """
     row.project_id, row.task_id, row.annotation_id = event.project_id, event.task_id, event.annotation_id
     row.annotation_created_at, row.annotation_updated_at = event.annotation_created_at, event.annotation_updated_at
     if isinstance(event, AnnotationDeleted):
-        known = labels.newest_version(session, event.project_id, event.annotation_id, event.annotation_created_at)
-        if known is not None:
-            row.proposal_id, row.annotation_created_at = known.proposal_id, known.annotation_created_at
+        saved = labels.newest_version(session, event.project_id, event.annotation_id, event.annotation_created_at)
+        if saved is not None:
+            row.proposal_id, row.annotation_created_at = saved.proposal_id, saved.annotation_created_at
         return
     proposal = labels.find_proposal(session, event.proposal)
     if isinstance(event, TaskDeleted) and event.proposal is None:
@@ -73,12 +73,12 @@ def identify(session: Session, row: LedgerRow, event: LabelEvent) -> None:
 
 
 def describes(event: LabelEvent, row: LedgerRow) -> bool:
-    """Return whether a row of the ledger is about this event; a body may tell of several deletions."""
+    """Return whether a row of the ledger holds this event; a body may hold several deletions."""
     return row.annotation_id in {None, event.annotation_id} and row.task_id in {None, event.task_id}
 
 
 def _deleted_identity(session: Session, row: LedgerRow, event: LabelEvent) -> str:
-    """Return what tells apart the deletions of several things that had the same id, one after the other."""
+    """Return a suffix of the unique key that distinguishes deletions of several objects that reused one id."""
     match event:
         case AnnotationDeleted():
             return f":{row.annotation_created_at.isoformat() if row.annotation_created_at else 'unseen'}"

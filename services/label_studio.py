@@ -1,7 +1,7 @@
-"""Label Studio, connected to this server: our project, its webhook to us, and its tab of the most useful tasks.
+"""Set up our project in Label Studio: its labelling page, its webhook, and its tab of the most useful tasks.
 
-The project is known by its id, which is stored with the installation: people may rename it. When it was deleted, the
-ledger says so, what waited in it is withdrawn, and the next call makes a new one.
+The id of the project is stored, because people may rename it. If the project was deleted, the deletion is recorded in
+the ledger, its unanswered proposals are withdrawn, and the next call creates a new project.
 """
 
 import json
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = "Patches that the model is least sure of, proposed by the active learning server."
 RECONCILIATION = "reconciliation"
-"""Origin of the events in the ledger that no webhook brought."""
+"""Origin of the events in the ledger that did not come from a webhook."""
 
 
 def label_studio(catalog: Catalog) -> LabelStudio:
-    """Open Label Studio as its administrator."""
+    """Return a client of Label Studio with the administrator's token."""
     return LabelStudio(catalog.settings.label_studio_url, catalog.secrets.label_studio_token)
 
 
 def connect(catalog: Catalog, studio: LabelStudio) -> int:
-    """Make sure that our project exists, is set up and tells us of every label; return its id.
+    """Ensure that our project exists, with its labelling page, webhook and tab; return its id.
 
     Raises:
         LabelStudioError: Label Studio does not answer, or has another project under the id of ours.
@@ -59,10 +59,10 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
 
 
 def find_project(catalog: Catalog, studio: LabelStudio) -> int | None:
-    """Return the id of our project, or None if it has to be made.
+    """Return the id of our project, or None if it has to be created.
 
-    It is the project that is stored. An installation of a release that stored none adopts the project of its last
-    tasks, or the one with our title.
+    That is the stored project. Older releases stored none: then it is the project of the newest proposal or, without
+    one, the project with our title.
 
     Raises:
         LabelStudioError: Label Studio does not answer, or has another project under the id of ours.
@@ -73,19 +73,19 @@ def find_project(catalog: Catalog, studio: LabelStudio) -> int | None:
         last_used = session.scalar(
             select(Proposal.project_id).where(Proposal.project_id.is_not(None)).order_by(Proposal.id.desc()).limit(1)
         )
-    known = stored or last_used
-    if known is not None and is_there(catalog, studio, known):
-        _check_ours(catalog, studio, known)
-        return known if known == stored else _store_project(catalog, known)
+    expected = stored or last_used
+    if expected is not None and is_there(catalog, studio, expected):
+        _check_ours(catalog, studio, expected)
+        return expected if expected == stored else _store_project(catalog, expected)
     titled = studio.find_project(catalog.settings.label_studio_project)
     return None if titled is None else _store_project(catalog, titled)
 
 
 def is_there(catalog: Catalog, studio: LabelStudio, project_id: int) -> bool:
-    """Return whether a project of ours exists; that it was deleted is recorded in the ledger.
+    """Return whether one of our projects exists; record its deletion in the ledger if it does not.
 
     Raises:
-        LabelStudioError: it cannot be told.
+        LabelStudioError: Label Studio does not answer, or cannot say.
     """
     if studio.project_exists(project_id):
         return True
@@ -98,14 +98,14 @@ def is_there(catalog: Catalog, studio: LabelStudio, project_id: int) -> bool:
 
 
 def forget_project(session: Session, project_id: int) -> None:
-    """Forget the id of a project that was deleted, so that a new one is made."""
+    """Clear the stored id of a deleted project, so that a new project is created."""
     installation = find_installation(session)
     if installation is not None and installation.label_studio_project_id == project_id:
         installation.label_studio_project_id = None
 
 
 def _store_project(catalog: Catalog, project_id: int) -> int:
-    """Store which project is ours, unless another worker did so just before; return the one that is stored."""
+    """Store the id of our project, unless another worker has stored one; return the stored id."""
     with catalog.write() as session:
         installation = get_installation(session)
         session.refresh(installation, with_for_update=True)
@@ -124,8 +124,8 @@ def _check_ours(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:
     if studio.project_title(project_id) == catalog.settings.label_studio_project:
         return
     with catalog.read() as session:
-        mine = select(Proposal.uid).where(Proposal.project_id == project_id).order_by(Proposal.id.desc()).limit(50)
-        uids = list(session.scalars(mine))
+        newest = select(Proposal.uid).where(Proposal.project_id == project_id).order_by(Proposal.id.desc()).limit(50)
+        uids = list(session.scalars(newest))
     if not studio.find_tasks(project_id, uids):
         raise LabelStudioError(
             f"Project {project_id} of Label Studio at {catalog.settings.label_studio_url} is not ours: it has neither "

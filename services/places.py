@@ -1,4 +1,4 @@
-"""Where things are on this machine and on this server: local folders, the raster store, and routes that others call."""
+"""Locations: the raster store, local cache folders, and the routes of this server that Label Studio calls."""
 
 from pathlib import Path
 from typing import Final
@@ -14,15 +14,15 @@ COMPOSITE_ROUTE: Final = "/api/v1/patches/{patch_id}/composites/{name}.png"
 
 
 def raster_store(catalog: Catalog) -> RasterStore:
-    """Open the store of masks, maps and views; `services.raster_keys` names what lies in it."""
+    """Return the store of masks, maps and views; `services.raster_keys` defines its keys."""
     return RasterStore(catalog.settings.raster_store)
 
 
 def bundle_cache(settings: Settings, registry: ModelRegistry) -> BundleCache:
-    """Open the files of model versions on this machine, which workers and the API share."""
+    """Return the local cache of model versions, which workers and the API share."""
     return BundleCache(registry, settings.var_dir / "cache" / "models")
 
 
 def graph_cache(settings: Settings) -> Path:
-    """Return the folder of traced ONNX graphs, one for each shape of network."""
+    """Return the cache folder of exported ONNX graphs, one per network architecture."""
     return settings.var_dir / "cache" / "graphs"

@@ -1,8 +1,8 @@
-"""Which version is served: moving the champion, with the reason and the actor kept.
+"""Promote, keep or roll back a version, and store each decision with its reason and actor.
 
-Two systems are written: a row of ours, and an alias in MLflow. The row comes first, as an intent. A process that dies
-between the two leaves the intent behind, and `settle_intents` completes or drops it by what MLflow then says. MLflow is
-asked outside any transaction: while it hesitates, nobody waits for the database.
+A decision writes to two systems: a row in our database and an alias in MLflow. The row is committed first, as an
+intent. If the process dies in between, `settle_intents` completes or deletes the intent, depending on the alias in
+MLflow. MLflow is called outside any transaction, so that a slow MLflow does not block the database.
 """
 
 from datetime import timedelta
@@ -22,16 +22,16 @@ KEPT = "kept"
 ROLLED_BACK = "rolled back"
 
 SETTLE_AFTER: Final = timedelta(minutes=1)
-"""Age at which an intent is taken for one that was left behind: no call to MLflow takes as long."""
+"""Age from which an intent counts as abandoned; no call to MLflow takes that long."""
 
 
 def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
-    """Let a version be served, and have the pool scored by it.
+    """Make a version the champion, and enqueue the scoring of the pool by it.
 
     Raises:
         NotFoundError: there is no such version.
         ConflictError: it is served already.
-        ServiceDownError: MLflow does not answer; what it has done is found out later (`settle_intents`).
+        ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     registry.get(version)
     serving = registry.aliases().get(CHAMPION)
@@ -41,13 +41,13 @@ def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str
 
 
 def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str) -> Promotion:
-    """Let the version be served again that was served before the present champion was promoted.
+    """Make the version the champion again that was served before the present champion was promoted.
 
     Promotions are a stack: a second roll-back goes further back.
 
     Raises:
         ConflictError: no earlier champion is known.
-        ServiceDownError: MLflow does not answer; what it has done is found out later (`settle_intents`).
+        ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     serving = registry.aliases().get(CHAMPION)
     with catalog.read() as session:
@@ -58,24 +58,24 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
 
 
 def keep(catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
-    """Note that a version does not replace the champion; the alias ``challenger`` names it.
+    """Store that a version does not replace the champion, and give it the alias ``challenger``.
 
     Raises:
         NotFoundError: there is no such version.
-        ServiceDownError: MLflow does not answer; what it has done is found out later (`settle_intents`).
+        ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     serving = registry.aliases().get(CHAMPION)
     return _move(catalog, registry, CHALLENGER, _intent(version, serving, KEPT, reason, actor))
 
 
 def settle_intents(catalog: Catalog, registry: ModelRegistry, version: int | None = None) -> None:
-    """Complete the intents that took effect in MLflow, and drop those that did not.
+    """Complete the intents that took effect in MLflow, and delete those that did not.
 
     Args:
-        catalog: has the intents.
-        registry: says which version each alias names.
-        version: settle only the intents about this version, whatever their age; otherwise young intents are left to the
-            process that is carrying them out.
+        catalog: holds the intents.
+        registry: holds the aliases.
+        version: settle the intents of this version at any age. None: all intents older than ``SETTLE_AFTER``; younger
+            ones may still be in progress.
 
     Raises:
         ServiceDownError: MLflow does not answer.
@@ -101,7 +101,7 @@ def _served_before(session: Session, serving: int | None) -> int | None:
     moves = select(Promotion).where(Promotion.verdict != KEPT).order_by(Promotion.id)
     for move in session.scalars(moves):
         if move.previous_version is not None and move.previous_version not in stack[-1:]:
-            stack.append(move.previous_version)  # served by a move in MLflow's own page
+            stack.append(move.previous_version)  # promoted in MLflow's own page
         if move.verdict == ROLLED_BACK and move.model_version in stack:
             while stack[-1] != move.model_version:
                 stack.pop()
@@ -122,7 +122,7 @@ def _move(catalog: Catalog, registry: ModelRegistry, alias: str, intent: Promoti
     try:
         registry.move_alias(alias, intent.model_version)
     except ServiceDownError:
-        raise  # nobody knows whether the alias moved: the intent is settled later
+        raise  # the alias may have moved or not: the intent is settled later
     except CatalogError:
         _drop(catalog, intent)
         raise

@@ -1,4 +1,4 @@
-"""Registering a scene: what can be told of it from headers is checked at once, before a row is written."""
+"""Register a scene: check everything that file headers show, then add the row and enqueue its tiling."""
 
 from collections.abc import Callable
 from os.path import isfile
@@ -31,11 +31,11 @@ Resolve = Callable[[str], str]
 
 
 def below(root: Path) -> Resolve:
-    """Return a function that finds the files that requests name: below one folder, and nowhere else."""
+    """Return a function that resolves file names below one folder, and refuses every other path."""
 
     def resolve(name: str) -> str:
         path = (root / name).resolve()
-        # Unlike Path.is_file, isfile says no to a name that is too long for the file system, instead of raising.
+        # Unlike Path.is_file, isfile returns False for a name that is too long for the file system, instead of raising.
         if not path.is_relative_to(root.resolve()) or not isfile(path):  # noqa: PTH113
             raise SceneError(f"found no file {name!r} below the scene root of this server; copy it there first")
         return str(path)
@@ -47,12 +47,12 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
     """Store a scene and enqueue its tiling.
 
     Args:
-        catalog: where to.
-        request: what was asked for.
-        resolve: turns names of files into paths; a request from outside must not reach any file it likes.
+        catalog: the catalog.
+        request: the scene.
+        resolve: turns file names into paths, and refuses files that the caller may not read.
 
     Raises:
-        SceneError: the files do not make a scene, or one without a channel of the network.
+        SceneError: the files do not form a scene, or a channel of the network is missing.
         OutlineError: the outlines name an unknown class, a scene to judge by has none, or the border misses the scene.
         ConflictError: the name is taken, the ground belongs to a scene of another role, or the setting `class_scheme`
             contradicts the classes of this installation.
@@ -61,16 +61,16 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
         scheme = agreed_scheme(session, catalog.settings)
     scene = _describe(catalog.settings, request, resolve, scheme)
     has_champion = check_champion(catalog, source_of(scene))
-    # Only now: files may lie far away, and MLflow hesitate, and who writes to SQLite keeps label events waiting.
+    # The write lock is taken only now: reading files and asking MLflow may be slow, and label events would wait.
     try:
         with catalog.write() as session:
             return _store(session, catalog.settings, scene, has_champion=has_champion)
-    except IntegrityError as error:  # another request with the same name came between the look and the insert
+    except IntegrityError as error:  # another request inserted the same name after our query
         raise _taken(request.name) from error
 
 
 def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, scheme: ClassScheme) -> Scene:
-    """Check what the headers of the files tell; return the row, not yet stored."""
+    """Check the headers of the files; return the row, which is not yet stored."""
     region = Window(**request.region.model_dump()) if request.region else None
     source = describe(
         _bands(request, resolve),
@@ -102,12 +102,12 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, schem
 
 
 def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: bool) -> tuple[Scene, Job]:
-    """Check the scene against those that are there, and add it."""
+    """Check the scene against the registered scenes, add it, and enqueue its tiling."""
     holder = session.scalar(select(Scene).where(Scene.name == scene.name))
     if holder is not None:
         if holder.state is not SceneState.REJECTED:
             raise _taken(scene.name)
-        remove_scene(session, holder.id)  # what was refused takes no name
+        remove_scene(session, holder.id)  # a rejected scene does not keep its name
     source = source_of(scene)
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
@@ -139,7 +139,7 @@ def _class_name(name: str, scheme: ClassScheme) -> str:
 
 
 def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> None:
-    """Refuse ground that a scene of another role holds: what judges a model must not have been learnt from."""
+    """Refuse a scene that overlaps one of another role: a model must not be judged on ground it learnt from."""
     others = select(Scene).where(Scene.role != role, Scene.state.not_in(NOT_USED))
     for other in session.scalars(others):
         if footprints_overlap(source.grid, source_of(other).grid):

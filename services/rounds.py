@@ -1,4 +1,4 @@
-"""Opening and abandoning rounds."""
+"""Open and abandon rounds."""
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -13,14 +13,14 @@ from services.strategies import RegisteredStrategy
 
 
 def open_round(session: Session, settings: Settings, strategy: str, size: int, seed: int | None = None) -> Round:
-    """Begin a round; a job will choose its patches.
+    """Add a round and enqueue the job that chooses its patches.
 
     Args:
         session: a writing session.
-        settings: say from which share of valid pixels a patch is proposed, and how the pool is scored.
+        settings: for ``min_valid_share`` and the strategy's own settings.
         strategy: a name of ``services.strategies``.
-        size: patches wanted.
-        seed: of everything drawn at random; the id of the round unless given.
+        size: number of patches to choose.
+        seed: seed of the random choices; the id of the round by default.
 
     Raises:
         ConflictError: a round is being made, the pool has no patch left, or what the strategy needs does not exist.
@@ -34,9 +34,9 @@ def open_round(session: Session, settings: Settings, strategy: str, size: int, s
             "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
             "it is tiled"
         )
-    taught_nothing = (RoundState.FAILED, RoundState.ABANDONED)
-    past = session.scalar(select(func.count(Round.id)).where(Round.state.not_in(taught_nothing))) or 0
-    chosen = strategies.resolve(strategy, past, settings)
+    without_labels = (RoundState.FAILED, RoundState.ABANDONED)
+    earlier = session.scalar(select(func.count(Round.id)).where(Round.state.not_in(without_labels))) or 0
+    chosen = strategies.resolve(strategy, earlier, settings)
     scoring = _scoring_for(session, settings, chosen) if chosen.needs.scoring else None
     new = Round(
         strategy=chosen.name,
@@ -56,7 +56,11 @@ def open_round(session: Session, settings: Settings, strategy: str, size: int, s
 
 
 def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrategy) -> Scoring:
-    """Return the newest scoring, if it has all that a strategy needs."""
+    """Return the newest scoring.
+
+    Raises:
+        ConflictError: there is none, or it lacks what the strategy needs.
+    """
     scoring, measure = scorings.newest(session), strategy.needs.measure
     if scoring is None:
         raise ConflictError(
@@ -78,12 +82,12 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
 
 
 def open_next_automatically(session: Session, settings: Settings) -> Round | None:
-    """Open the next round if the setting says so, none is unfinished, and no fine-tune or scoring is under way.
+    """Open the next round if ``auto_rounds`` is set, no round is unfinished, and no fine-tune or scoring is open.
 
-    The first round is opened by a person (or a program) that says so; the loop then keeps itself going.
+    The first round is never opened automatically.
 
     Raises:
-        ConflictError: there is nothing to rank by yet, or only patches without scores are left.
+        ConflictError: the pool is not scored yet, or only patches without scores are left.
     """
     if not settings.auto_rounds:
         return None
@@ -97,14 +101,14 @@ def open_next_automatically(session: Session, settings: Settings) -> Round | Non
 
 
 def abandon(session: Session, round_id: int) -> Round:
-    """End a round early: nobody is asked for its unanswered patches any more, and they may be proposed again.
+    """End a round early, so that its unanswered patches may be proposed again.
 
-    What was drawn stays. Tasks that nobody has begun are removed from Label Studio by a job; a drawing that arrives all
-    the same becomes a label like any other.
+    Labels stay. A job removes the tasks that nobody has begun from Label Studio; an annotation that still arrives
+    becomes a label like any other.
 
     Raises:
         NotFoundError: there is no such round.
-        ConflictError: it has ended already.
+        ConflictError: it has already ended.
     """
     rounds.get(session, round_id)
     abandoned = rounds.lock(session, round_id)

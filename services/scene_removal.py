@@ -1,7 +1,7 @@
-"""Removing a scene that was registered by mistake, or that was rejected.
+"""Remove a scene that was registered by mistake or rejected.
 
-The row of a removed scene stays, under another name: its number must not be given away again, since files in the raster
-store are named after it.
+The row of a removed scene stays, under another name: its id must not be reused, because keys in the raster store
+contain it.
 """
 
 from sqlalchemy import delete, exists, select
@@ -13,11 +13,11 @@ from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, Roun
 from catalog.rounds import UNANSWERED
 from services.scenes import find_scene
 
-_NAME_LENGTH = 100  # of the column
+_NAME_LENGTH = 100  # length of the column scenes.name
 
 
 def remove_scene(session: Session, scene_id: int) -> Scene:
-    """Remove a scene with its patches and scores; its name and its ground are free again, its files are not touched.
+    """Remove a scene with its patches and scores; its name and area can be used again. Files are kept.
 
     Args:
         session: a writing session.
@@ -25,7 +25,7 @@ def remove_scene(session: Session, scene_id: int) -> Scene:
 
     Raises:
         NotFoundError: there is no such scene.
-        ConflictError: labels depend on it, annotators are asked about it, or a job works on it.
+        ConflictError: it has labels, proposals wait for annotators, or a job is working on it.
     """
     scene = find_scene(session, scene_id)
     _check_unused(session, scene)
@@ -36,7 +36,7 @@ def remove_scene(session: Session, scene_id: int) -> Scene:
     patches = select(Patch.id).where(Patch.scene_id == scene_id)
     session.execute(delete(Score).where(Score.patch_id.in_(patches)))
     session.execute(delete(Shard).where(Shard.scene_id == scene_id))
-    # Proposals that came to nothing are the history of their rounds.
+    # Patches with proposals stay: withdrawn and abandoned proposals are the history of their rounds.
     session.execute(delete(Patch).where(Patch.scene_id == scene_id, ~exists().where(Proposal.patch_id == Patch.id)))
     suffix = f" (removed {scene.id})"
     scene.name = scene.name[: _NAME_LENGTH - len(suffix)] + suffix

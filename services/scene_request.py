@@ -1,4 +1,4 @@
-"""What a request to register a scene looks like: the same for the HTTP API and the command line."""
+"""Schema of a request to register a scene, shared by the HTTP API and the command line."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated
@@ -15,7 +15,7 @@ FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=1000)]
 
 
 class Closed(BaseModel):
-    """Refuses members that it does not know: a misspelt one must not be silently ignored."""
+    """Base of schemas that refuse unknown members, so that a misspelt name is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,7 +60,7 @@ class RegionRequest(Closed):
 
 
 def _parse_acquired(given: object) -> date | datetime:
-    """Read what pydantic alone is too lenient with: it takes numbers, and midnight without a zone for a day."""
+    """Parse a date or a time with a zone; pydantic alone accepts numbers, and midnight as a date."""
     try:
         return _day_or_moment(str(given))
     except (ValueError, OverflowError) as error:

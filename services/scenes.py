@@ -1,4 +1,4 @@
-"""From rows to imagery: what a scene, its outlines and a patch are to the functions that read pixels."""
+"""Find scenes, and convert rows of scenes and patches to the types of `imagery`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
@@ -12,7 +12,7 @@ from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
 from imagery.scene_source import SceneSource
 
-STRIP_ROWS = 64  # a strip takes some ten times its size in memory while it is worked on
+STRIP_ROWS = 64  # processing a strip takes about ten times its size in memory
 
 
 def source_of(scene: Scene) -> SceneSource:
@@ -36,7 +36,7 @@ def window_of(patch: Patch) -> Window:
 
 
 def strips_of(grid: Grid) -> Iterator[Window]:
-    """Cover a scene from north to south without overlap, so that no pixel counts twice."""
+    """Yield windows of up to ``STRIP_ROWS`` full rows that cover a scene from north to south without overlap."""
     for row in range(0, grid.height, STRIP_ROWS):
         yield Window(row, 0, min(STRIP_ROWS, grid.height - row), grid.width)
 
@@ -66,11 +66,11 @@ def scene_by_name(session: Session, name: str) -> Scene:
 
 
 def registered_scenes(session: Session) -> Sequence[Scene]:
-    """Return all scenes but those that were removed, in the order of their ids."""
+    """Return all scenes that were not removed, ordered by id."""
     return session.scalars(select(Scene).where(Scene.state != SceneState.REMOVED).order_by(Scene.id)).all()
 
 
 def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:
-    """Return the tiled scenes of some roles, in the order of their ids."""
+    """Return the tiled scenes with these roles, ordered by id."""
     statement = select(Scene).where(Scene.state == SceneState.READY, Scene.role.in_(list(roles)))
     return list(session.scalars(statement.order_by(Scene.id)))

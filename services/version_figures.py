@@ -1,7 +1,7 @@
-"""The figures of a model version, and the tags and metrics by which MLflow keeps them: written and read here alone.
+"""The metrics and provenance of a model version, and their conversion to and from MLflow tags.
 
-MLflow's tags are text that people can edit in its own page. A tag that cannot be read is no figure; it is named in
-`VersionFigures.faults` and nothing else suffers.
+People can edit tags in MLflow's own page. A tag that cannot be read is reported in `VersionFigures.faults`; the other
+tags are still used.
 """
 
 import json
@@ -27,19 +27,19 @@ JUDGED_ON: Final = (SceneRole.VALIDATION.value, SceneRole.TEST.value)
 
 @dataclass(frozen=True)
 class RegionFigures:
-    """How good a version is on the scenes of one role, and how much better than its parent.
+    """Metrics of a version on the scenes of one role, and their differences to its parent.
 
     Attributes:
         mean_iou: Mean intersection over union of all classes, background included, in [0, 1].
         kappa: Cohen's kappa.
         overall_accuracy: Share of the judged pixels that are right, in [0, 1].
-        empty_mask_mean_iou: What a mask of nothing but background scores.
+        empty_mask_mean_iou: Mean IoU of a mask of background only.
         iou: Intersection over union of each class.
         precision: Share of the predicted pixels of each class that are right.
         recall: Share of the true pixels of each class that are found.
         gain_mean_iou: Difference of the mean IoU to the parent's on the same pixels; None without a parent.
-        gain_iou: Likewise of each class; empty without a parent.
-        truth_sha256: Checksum of the truth; empty if unknown.
+        gain_iou: Difference of the IoU of each class; empty without a parent.
+        truth_sha256: SHA-256 of the truth masks; empty if unknown.
     """
 
     mean_iou: float | None
@@ -56,17 +56,17 @@ class RegionFigures:
 
 @dataclass(frozen=True)
 class VersionFigures:
-    """What is known of a version without opening its card.
+    """Metrics and provenance of a version, as its tags in MLflow hold them.
 
     Attributes:
-        class_names: The classes that its head tells apart, background first.
+        class_names: The classes that it predicts, background first.
         parent_version: The version that training started from; None for the first.
         labels: Number of labels that it learnt from.
         simulated_labels: How many of them a simulated annotator drew.
         labels_sha256: Checksum of these labels.
         regions: Figures by role of the scenes ("validation", "test").
         verdict: What the gate decided: "promoted" or "kept".
-        verdict_reason: Why, in words for people.
+        verdict_reason: The reason, as a text for people.
         sha256: Checksum of each file of the bundle, by file name.
         faults: Tags that could not be read, each as a sentence.
     """
@@ -83,7 +83,7 @@ class VersionFigures:
     faults: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
-        """Flatten the defined figures under the names that MLflow's metrics and tags have."""
+        """Return the defined metrics by their names in MLflow."""
         flat: dict[str, float | None] = {}
         for role, region in self.regions.items():
             flat |= {f"{role}.{name}": getattr(region, name) for name in _OF_REGION}
@@ -94,7 +94,7 @@ class VersionFigures:
         return {name: value for name, value in flat.items() if value is not None}
 
     def to_tags(self) -> dict[str, str]:
-        """Compose the tags of the version in MLflow's registry; `from_tags` reads them back."""
+        """Return the tags of the version for MLflow; `from_tags` reads them back."""
         return {
             **{name: f"{value:.6f}" for name, value in self.metrics().items()},
             **{checksum_tag(name): checksum for name, checksum in self.sha256.items()},
@@ -110,7 +110,7 @@ class VersionFigures:
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "VersionFigures":
-        """Read the tags of a version, as MLflow returns them."""
+        """Return the figures that the tags of a version hold."""
         reader = _TagReader(tags)
         names = reader.class_names()
         return cls(
@@ -135,7 +135,7 @@ def figures_of(version: ModelVersion) -> VersionFigures:
 
 
 class _TagReader:
-    """Reads tags one by one and collects the faults that it finds."""
+    """Parses tags, and collects a message for each that cannot be read."""
 
     def __init__(self, tags: Mapping[str, str]) -> None:
         self._tags = tags
@@ -169,8 +169,8 @@ class _TagReader:
             if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
                 return tuple(names)
             self._note(_CLASS_NAMES, "a JSON list of names")
-        # Earlier releases noted no names and left undefined figures out. They knew the glacier scheme only, and the two
-        # classes of a binary head, whose figures show their names.
+        # Earlier releases stored no class names and omitted undefined metrics. They had the glacier scheme only, or the
+        # two classes of a binary head, whose names appear in the names of the metrics.
         figures = ("validation.iou.", "test.iou.")
         tagged = dict.fromkeys(tag.removeprefix(name) for name in figures for tag in self._tags if tag.startswith(name))
         return tuple(tagged) if set(tagged) - set(GLACIER_SCHEME.names) else GLACIER_SCHEME.names

@@ -11,13 +11,16 @@ import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 from al_server.app import create_app
+from benchmarks.postgresql import is_installed, postgresql_server
 from catalog.context import Catalog
 from catalog.database import Database
 from catalog.job_queue import QUEUES
 from catalog.records import (
+    Base,
     EventState,
     Label,
     LabelEvent,
@@ -63,6 +66,29 @@ def database_url(tmp_path: Path, migrated_database: Path) -> str:
     copy = tmp_path / "catalog.sqlite"
     shutil.copy(migrated_database, copy)
     return f"sqlite:///{copy}"
+
+
+@pytest.fixture(scope="session")
+def postgresql_server_url() -> Iterator[str]:
+    """The URL of a migrated PostgreSQL database on a fresh server that keeps nothing."""
+    if not is_installed():
+        pytest.skip("no PostgreSQL server programs (apt-get install postgresql): these tests run on SQLite only")
+    with postgresql_server() as url:
+        database = Database(url)
+        database.migrate()
+        database.dispose()
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server_url: str) -> str:
+    """The URL of a migrated, empty PostgreSQL database."""
+    engine = create_engine(postgresql_server_url)
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    engine.dispose()
+    return postgresql_server_url
 
 
 @pytest.fixture

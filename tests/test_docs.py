@@ -57,7 +57,9 @@ def test_names_of_the_code_exist(name: str):
 
 def test_the_path_of_a_patch_names_its_functions():
     path = text_of(ROOT / "docs" / "architecture.md").partition("## The path of one patch")[2].partition("\n## ")[0]
-    for step in re.split(r"^\*\*\d+\.", path, flags=re.MULTILINE)[1:]:
+    steps = re.split(r"^\*\*\d+\.", path, flags=re.MULTILINE)[1:]
+    assert len(steps) >= 12
+    for step in steps:
         assert re.search(rf"`(?:{ROOMS})\.\w+:\w+", step), step
 
 

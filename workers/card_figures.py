@@ -1,4 +1,4 @@
-"""From a model card to the figures that MLflow shows of a version."""
+"""Convert a model card to the figures that MLflow stores with a version."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ from workers.gate import Verdict
 
 
 def figures_of_card(card: ModelCard, verdict: Verdict, bundle: Path) -> VersionFigures:
-    """Collect the figures of a version that is about to be registered.
+    """Return the figures of a version before it is registered.
 
     Args:
         card: Its card.

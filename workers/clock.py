@@ -1,8 +1,13 @@
-"""``python -m workers.clock``: what must happen as time passes, whether or not anybody calls.
+"""``python -m workers.clock``: the scheduler, which enqueues everything that is due; the workers do it.
 
-It hands over work that Redis has lost, starts a fine-tune when its time limit is reached, keeps the rounds going when
-that is wished, has the pool scored by a champion that was moved elsewhere, and has Label Studio asked for events that
-its webhook lost. It only enqueues; workers do.
+At each tick it
+
+- pushes jobs again that Redis has lost,
+- enqueues a fine-tune when its time limit is reached,
+- opens the next round if ``auto_rounds`` is set,
+- enqueues the scoring of the pool by a champion that was set in MLflow's own page,
+- enqueues the removal of superseded scorings, and
+- at intervals, enqueues the reconciliation with Label Studio.
 """
 
 import logging
@@ -26,14 +31,18 @@ from services.strategies import check_settings
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 60.0  # a tick may wait so long for a busy database
+_PATIENCE_S = 60.0  # how long a tick may wait for a busy database
 
 
 def tick(catalog: Catalog, *, reconcile: bool) -> None:
-    """Do everything that is due at this moment.
+    """Enqueue everything that is due now.
+
+    Args:
+        catalog: the catalog.
+        reconcile: whether to enqueue the reconciliation with Label Studio.
 
     Raises:
-        ServiceDownError: Redis does not answer; rows are untouched by that.
+        ServiceDownError: Redis does not answer; the rows are committed all the same.
     """
     _follow_champion(catalog)
     with catalog.write() as session:
@@ -47,12 +56,12 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
 
 
 def _follow_champion(catalog: Catalog) -> None:
-    """Settle promotions that were left half done, and have the pool scored by a champion that was moved elsewhere."""
+    """Settle unfinished promotions, and enqueue the scoring of the pool if the champion has not scored it."""
     registry = registry_of(catalog.settings)
     try:
         settle_intents(catalog, registry)
         champion = registry.champion()
-    except ServiceDownError as error:  # the rest of what is due does not need MLflow
+    except ServiceDownError as error:  # the other tasks of a tick do not need MLflow
         log.warning("%s", error)
         return
     if champion is not None:
@@ -63,9 +72,9 @@ def _follow_champion(catalog: Catalog) -> None:
 def _open_next_round(catalog: Catalog) -> None:
     try:
         with catalog.write() as session:
-            if not training.new_labels(session):  # what has been labelled is to be learnt first
+            if not training.new_labels(session):  # new labels are learnt first
                 rounds.open_next_automatically(session, catalog.settings)
-    except ConflictError as error:  # not possible yet, e.g. too few labels for a first model to rank by
+    except ConflictError as error:  # not possible yet, e.g. no version has scored the pool
         log.info("the next round waits: %s", error)
 
 

@@ -1,4 +1,4 @@
-"""Which code trained a model."""
+"""The version of the code, which is stored with each model."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The end of a fine-tune whose version is registered: the aliases move as the gate decided, and the run is closed."""
+"""Conclude a fine-tune whose version is registered: move the aliases as the gate decided, and close the run."""
 
 from catalog.context import Catalog
 from catalog.records import RunState, TrainingRun
@@ -16,14 +16,14 @@ ACTOR = "gate"
 def conclude(
     catalog: Catalog, tracking: Tracking, run: TrainingRun, verdict: Verdict, watch: Stopwatch | None = None
 ) -> None:
-    """Move the aliases and close the run; what an earlier attempt has done of it is not done again.
+    """Move the aliases and close the run. Idempotent: steps of an earlier attempt are not repeated.
 
     Args:
         catalog: the catalog.
         tracking: MLflow.
         run: the run, whose version is registered.
-        verdict: what the gate decided.
-        watch: of the attempt that made the version; without it the seconds stay as that attempt noted them.
+        verdict: the gate's verdict.
+        watch: stopwatch of the attempt that made the version; None keeps the seconds stored by that attempt.
 
     Raises:
         ServiceDownError: MLflow does not answer.
@@ -40,7 +40,7 @@ def conclude(
 
 
 def conclude_recovered(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> None:
-    """Bring a run to its end whose attempt was killed after it had registered its version.
+    """Conclude a run whose attempt was killed after it had registered its version.
 
     Raises:
         ServiceDownError: MLflow does not answer.

@@ -1,4 +1,4 @@
-"""How good a network is on the scenes of a role: one confusion matrix over every pixel of all of them."""
+"""Evaluate a network on scenes with outlines: one confusion matrix over all pixels of all scenes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,40 +23,39 @@ from workers.windows import predict_strips
 
 
 def evaluation_set(catalog: Catalog, scenes: Sequence[Scene]) -> EvaluationSet:
-    """Identify what a network is judged on: the scenes, and the checksum over their truth masks in that order."""
+    """Return the ids of the scenes and the SHA-256 of their truth masks, which identify an evaluation set."""
     store, digest = raster_store(catalog), hashlib.sha256()
     for scene in scenes:
         digest.update(store.get(raster_keys.truth(scene.id)))
     return EvaluationSet(scenes=tuple(scene.id for scene in scenes), truth_sha256=digest.hexdigest())
 
 
-def known_metrics(
+def recorded_metrics(
     card: ModelCard, role: SceneRole, judged_on: EvaluationSet, patch_size: int, code: str
 ) -> RegionMetrics | None:
-    """Find in a version's card the scores that :func:`evaluate` would find again, so that nobody computes them twice.
+    """Return the metrics in a version's card if :func:`evaluate` would give the same ones, to save the computation.
 
-    They follow from the weights, the scenes, their truth, the size of the windows and the code; only if all of these
-    are the same are the card's scores those of this evaluation. (The pixels of a registered scene do not change; code
-    that was changed and not committed does.)
+    Metrics depend on the weights, the scenes, their truth, the window size and the code, so all of these must be equal.
+    The pixels of a registered scene do not change. Code with uncommitted changes never counts as equal.
 
     Args:
-        card: of the version.
-        role: of the scenes.
-        judged_on: what is to be judged on now; see :func:`evaluation_set`.
-        patch_size: side of the windows now, pixels.
-        code: the version of the code now.
+        card: card of the version.
+        role: role of the scenes.
+        judged_on: present evaluation set; see :func:`evaluation_set`.
+        patch_size: present side of the windows, pixels.
+        code: present version of the code.
 
     Returns:
-        The scores; None if anything differs, or the card has none for this role.
+        The metrics; None if anything differs, or the card has none for this role.
     """
-    known = {SceneRole(name): judged for name, judged in card.evaluation.items()}.get(role)
+    recorded = {SceneRole(name): judged for name, judged in card.evaluation.items()}.get(role)
     same_code = card.code_version == code and not code.endswith("-dirty")
-    same = known == judged_on and card.patch_size_px == patch_size and same_code
+    same = recorded == judged_on and card.patch_size_px == patch_size and same_code
     return {SceneRole(name): scores for name, scores in card.metrics.items()}.get(role) if same else None
 
 
 def evaluate(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Scene], patch_size: int) -> RegionMetrics:
-    """Compare the predicted map of each scene with its outlines, counting each pixel once.
+    """Return the metrics of a network on scenes; each pixel counts once.
 
     A binary head is judged by the outlines of all foreground classes together.
 

@@ -1,4 +1,4 @@
-"""Job: learn from all labels so far, prove the gain on the validation region, register the version, judge it."""
+"""Job: train on all labels, measure the gain on the validation scenes, register the version, and apply the gate."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from services.scenes import ready_scenes, source_of, strips_of
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered
-from workers.evaluation import evaluate, evaluation_set, known_metrics
+from workers.evaluation import evaluate, evaluation_set, recorded_metrics
 from workers.gate import Verdict, judge
 from workers.jobs import Work
 from workers.label_classes import card_classes
@@ -49,16 +49,16 @@ JudgedOn = Mapping[SceneRole, Sequence[Scene]]
 
 
 def fine_tune(work: Work, trigger: str) -> None:
-    """Train the next version from the champion and all labels, and promote it if the gate lets it through.
+    """Train the next version from the champion on all labels, and promote it if the gate allows it.
 
-    A training that was interrupted goes on from its checkpoint.
+    An interrupted training resumes from its checkpoint.
 
     Raises:
-        ConflictError: there is no validation scene to judge by, or no label to learn from, or the settings do not go
-            with the classes of this installation, with the champion or, before the first version, with the pool.
-        JobInterruptedError: the worker is being stopped; the run waits to go on.
+        ConflictError: there is no validation scene or no label, or the settings contradict the class scheme, the
+            champion or, before the first version, the channels of the pool.
+        JobInterruptedError: the worker is shutting down; the run resumes later.
         JobCancelledError: someone cancelled the job.
-        ServiceDownError: MLflow does not answer; the next attempt finds the run and goes on or closes it.
+        ServiceDownError: MLflow does not answer; the next attempt resumes or closes the run.
     """
     watch = Stopwatch("load")
     catalog, tracking = work.catalog, tracking_of(work.catalog)
@@ -76,7 +76,7 @@ def fine_tune(work: Work, trigger: str) -> None:
 
 @dataclass(frozen=True)
 class _Start:
-    """What a training starts from.
+    """The inputs of a training.
 
     Attributes:
         parent: The version whose weights it takes; None before the first.
@@ -96,7 +96,7 @@ class _Start:
 
     @property
     def fingerprint(self) -> str:
-        """Identify the training: a checkpoint of another one is of no use."""
+        """SHA-256 of the inputs, by which a checkpoint of another training is refused."""
         parts = [self.config.to_json(), [label.id for label in self.labels], self.segmenter.channels]
         parent = self.parent.version.version if self.parent else None
         return hashlib.sha256(json.dumps([*parts, parent]).encode()).hexdigest()
@@ -133,9 +133,9 @@ def _train_and_register(
     start_tracking(catalog, tracking, run, config, segmenter)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     code = code_version()
-    watch.begin("evaluate")  # the parent before the training, which moves its weights
+    watch.begin("evaluate")  # before the training, which changes the parent's weights in place
     before = {
-        role: known_metrics(parent.card, role, sets[role], start.patch_size, code)
+        role: recorded_metrics(parent.card, role, sets[role], start.patch_size, code)
         or evaluate(catalog, segmenter, judged_on[role], start.patch_size)
         for role in judged_on
         if parent is not None
@@ -164,14 +164,14 @@ def _train_and_register(
 
 
 def _start(catalog: Catalog, run: TrainingRun) -> _Start:
-    """Load what a run starts from: for one that goes on the very parent that it began with.
+    """Load the inputs of a run; a resumed run keeps the parent that it began with.
 
     Raises:
         ConflictError: the settings contradict the parent's network, or cannot make a first one.
     """
     with catalog.read() as session:
         labels = training.labels_of_run(session, run)
-    config = training_config(catalog.settings, run.seed).settled(device(catalog))
+    config = training_config(catalog.settings, run.seed).resolve_precision(device(catalog))
     if run.parent_version is not None:
         parent: LoadedVersion | None = load_version(catalog, run.parent_version)
     else:
@@ -187,7 +187,7 @@ def _start(catalog: Catalog, run: TrainingRun) -> _Start:
 
 
 def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int, scheme: ClassScheme) -> GlacierSegmenter:
-    """Return the parent's network or, before the first, fresh weights and the statistics of the pool."""
+    """Return the parent's network or, for the first version, a new one with the channel statistics of the pool."""
     settings = catalog.settings
     if parent is not None:
         check_continues(settings, parent.segmenter)
@@ -226,7 +226,7 @@ def _train(
 
 
 def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> Validate:
-    """Return the validation score of presets that steer by one: the mean IoU that the gate also judges by."""
+    """Return the function that gives the mean IoU on the validation scenes, by which some presets steer training."""
 
     def score(segmenter: GlacierSegmenter) -> float:
         mean_iou = evaluate(catalog, segmenter, scenes, patch_size).mean_iou
@@ -253,26 +253,26 @@ def _register(
     verdict: Verdict,
     watch: Stopwatch,
 ) -> Verdict:
-    """Register the version with its figures; return the verdict, which a move of the champion may have changed."""
+    """Register the version with its figures; return the verdict, withheld if the champion was moved meanwhile."""
     settings, run_id, steps = work.catalog.settings, str(run.mlflow_run_id), origin.training.steps
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder)
         watch.begin("export")
         card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
-        verdict = _unless_overtaken(settings, run.parent_version, verdict)
+        verdict = _withheld_if_champion_moved(settings, run.parent_version, verdict)
         figures = figures_of_card(card, verdict, bundle)
         tracking.log_metrics(run_id, figures.metrics(), steps)
-        work.progress(steps, steps, "registering")  # also asks whether the job is still ours
+        work.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(work.catalog, run, model_version=version, seconds=watch.seconds())
         if verdict.promoted:
-            _keep_here(work.catalog, version, bundle)
+            _fill_cache(work.catalog, version, bundle)
     return verdict
 
 
-def _keep_here(catalog: Catalog, version: int, bundle: Path) -> None:
-    """Put a bundle into this machine's cache; others fetch it from MLflow."""
+def _fill_cache(catalog: Catalog, version: int, bundle: Path) -> None:
+    """Copy a bundle into this machine's cache; other machines download it from MLflow."""
     registry = registry_of(catalog.settings)
     try:
         bundle_cache(catalog.settings, registry).adopt(registry.get(version), bundle)
@@ -280,8 +280,8 @@ def _keep_here(catalog: Catalog, version: int, bundle: Path) -> None:
         log.warning("version %d could not be kept in the cache: %s", version, error)
 
 
-def _unless_overtaken(settings: Settings, parent: int | None, verdict: Verdict) -> Verdict:
-    """Withhold a promotion if someone moved the champion during the training: the gain is over another version."""
+def _withheld_if_champion_moved(settings: Settings, parent: int | None, verdict: Verdict) -> Verdict:
+    """Return the verdict, withheld if the champion is no longer the parent, over which the gain was measured."""
     serving = registry_of(settings).champion()
     found = serving.version if serving is not None else None
     if verdict.promoted and found != parent:

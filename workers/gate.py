@@ -1,4 +1,4 @@
-"""The gate: whether a new version may replace its parent as the one that is served."""
+"""The gate, which decides whether a new version replaces the champion."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from models.card import Gain
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate decided, and why, in words for people."""
+    """The gate's decision, and its reason as a text for people."""
 
     promoted: bool
     reason: str
 
 
 def judge(gain: Gain | None, settings: Settings) -> Verdict:
-    """Promote a version whose mean IoU on the validation region gains enough and that sacrifices no class.
+    """Return the verdict: promote a version with enough gain in mean IoU and no large loss in any class.
 
     Args:
         gain: differences of IoU between the new version and its parent on the same validation pixels; None for the
-            first version, which has no parent to be better than.
+            first version, which has no parent.
         settings: ``gate_min_gain`` and ``gate_max_class_drop``.
     """
     if gain is None:

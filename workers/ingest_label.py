@@ -1,4 +1,4 @@
-"""Job: from a label event to a mask on the patch's own grid."""
+"""Job: apply a label event; a saved annotation becomes a mask on the grid of its patch."""
 
 import logging
 from collections.abc import Iterable
@@ -43,13 +43,13 @@ log = logging.getLogger(__name__)
 
 
 def ingest_label(work: Work, event_id: int) -> None:
-    """Apply a label event, once, whatever the order in which events arrive.
+    """Apply a label event. Idempotent, and independent of the order of arrival.
 
     Raises:
         EventError: the event's body cannot be read, or its task is not ours.
         RegionError: a region cannot be read. In both cases the event stays in the ledger, marked as failed.
-        SceneError: the scene cannot be read, so that nobody knows where it has data.
-        OutlineError: likewise its border.
+        SceneError: the scene cannot be read to find its pixels without data.
+        OutlineError: the border of the scene cannot be read.
         LabelStudioError: Label Studio does not answer.
     """
     with work.catalog.read() as session:
@@ -57,7 +57,7 @@ def ingest_label(work: Work, event_id: int) -> None:
     if event.state is not EventState.RECEIVED:
         return
     try:
-        match _content(event, work.catalog.settings.webhook_max_bytes):
+        match _parsed_event(event, work.catalog.settings.webhook_max_bytes):
             case AnnotationSaved() as saved:
                 _apply_saved(work, event, saved)
             case AnnotationDeleted():
@@ -73,8 +73,8 @@ def ingest_label(work: Work, event_id: int) -> None:
         raise
 
 
-def _content(event: LabelEvent, max_bytes: int) -> ParsedEvent:
-    """Find in the body what this row of the ledger is about; a body may tell of several deletions."""
+def _parsed_event(event: LabelEvent, max_bytes: int) -> ParsedEvent:
+    """Return the event of a ledger row; its body may hold several deletions."""
     for item in parse_event(event.body, max_bytes):
         if describes(item, event):
             return item
@@ -98,9 +98,9 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
     label = None if saved.was_cancelled else _make_label(work, event, saved, proposal, patch, scene)
     with work.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
-        identify(session, row, saved)  # an event that could not be read when it came has no identity yet
-        # Asked only now, with the proposal locked: another worker may have applied a newer state meanwhile.
-        answered = labels.lock(session, proposal)
+        identify(session, row, saved)  # an event that was unreadable when received has no ids yet
+        # Checked with the proposal locked, because another worker may have applied a newer version meanwhile.
+        locked = labels.lock(session, proposal)
         ignored = labels.why_ignored(session, row)
         if ignored is not None:
             labels.settle(row, EventState.SUPERSEDED, ignored)
@@ -108,7 +108,7 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
         if label is None:
             labels.settle(row, EventState.APPLIED, labels.SKIPPED)
             labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
-            labels.refresh_states(session, answered, skipped=True)
+            labels.refresh_states(session, locked, skipped=True)
         else:
             labels.settle(row, EventState.APPLIED)
             labels.store(session, label)
@@ -118,7 +118,7 @@ def _apply_saved(work: Work, event: LabelEvent, saved: AnnotationSaved) -> None:
 def _make_label(
     work: Work, event: LabelEvent, saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene
 ) -> Label:
-    """Draw the mask of an annotation and store its raster; the row is for the caller to add."""
+    """Draw the mask of an annotation and store its raster; return its row, not yet added."""
     source, window = source_of(scene), window_of(patch)
     height, width = window.shape
     scheme = class_scheme(work.catalog)
@@ -132,7 +132,7 @@ def _make_label(
     shown = np.zeros_like(drawn)
     if proposal.preannotated_by is not None:
         shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)), scheme)
-        shown[shown == UNKNOWN] = BACKGROUND  # no data: nothing was drawn there to be edited
+        shown[shown == UNKNOWN] = BACKGROUND  # no data: no pre-annotation was drawn there
     annotator = _annotator(work, saved.completed_by)
     return Label(
         patch_id=patch.id,
@@ -151,10 +151,10 @@ def _make_label(
 
 
 def draw(regions: Iterable[Region], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:
-    """Paint regions in drawing order onto background, as the annotator saw them: where they overlap the last one wins.
+    """Draw regions in their order onto background; where they overlap, the last one wins, as the annotator saw it.
 
     Returns:
-        (height, width) label mask; what nothing covers is background.
+        (height, width) label mask; pixels without a region are background.
     """
     return compose((layer for region in regions for layer in _layers(region, scheme)), height, width)
 
@@ -168,11 +168,11 @@ def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry
 
 
 def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
-    """Where the scene has anything to be judged: data in at least one measured band, and the border around it.
+    """Return where the scene has data in at least one measured band, inside its border.
 
-    Trap: ground outside the border that nobody could draw on would otherwise be stored as background, and so would the
-    fill around a scene whose flags and relief have values there too. Training leaves out more, whatever lacks one of
-    the network's channels (see :mod:`workers.labelled_patches`); that depends on the network, and a label does not.
+    Pixels outside the border, and the fill around a scene, must not become background: nobody could judge them.
+    Training also ignores pixels that lack one of the network's channels (:mod:`workers.labelled_patches`); labels do
+    not depend on a network.
 
     Returns:
         (h, w).
@@ -183,14 +183,14 @@ def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
     """
     with SceneReader(source) as reader:
         invalid = np.isnan(reader.read(_measured_bands(source), window))
-    known: NDArray[np.bool_] = ~np.logical_and.reduce(invalid, axis=0)
-    return known
+    has_data: NDArray[np.bool_] = ~np.logical_and.reduce(invalid, axis=0)
+    return has_data
 
 
 def _measured_bands(source: SceneSource) -> tuple[str, ...]:
-    """Bands that show the ground; all of them if none does, for then they are what was judged by.
+    """Return the bands that show the surface; all bands if none does.
 
-    A quality band has a value in the fill (1 in Landsat's), and so may elevation and slope among the bands.
+    Quality bands have values in the fill (1 in Landsat's), and elevation and slope may, too.
     """
     relief = {ELEVATION, SLOPE}
     measured = tuple(name for name in source.band_names if not holds_flags(name) and name not in relief)
@@ -198,7 +198,7 @@ def _measured_bands(source: SceneSource) -> tuple[str, ...]:
 
 
 def _annotator(work: Work, user_id: int | None) -> str:
-    """Return the address of the person (or program) who drew; their number if the account is gone."""
+    """Return the e-mail address of the annotator, or "user N" if the account was deleted."""
     if user_id is None:
         return "unknown"
     return label_studio(work.catalog).user_emails().get(user_id, f"user {user_id}")
@@ -210,9 +210,9 @@ def _apply_deleted(work: Work, event: LabelEvent) -> None:
         labels.settle(row, EventState.APPLIED)
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
         if proposal is not None:
-            answered = labels.lock(session, proposal)
+            locked = labels.lock(session, proposal)
             labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
-            labels.refresh_states(session, answered, skipped=labels.is_skipped(session, answered))
+            labels.refresh_states(session, locked, skipped=labels.is_skipped(session, locked))
 
 
 def _apply_task_deleted(work: Work, event: LabelEvent, deleted: TaskDeleted) -> None:

@@ -1,6 +1,6 @@
-"""How a worker that is told to stop tells its running job: by a signal to the process of the job.
+"""The signal by which a worker that is shutting down interrupts its running job.
 
-The job notices when it next notes its progress, and is handed back to the queue without a failure.
+The job stops at its next progress report and is queued again; this is not counted as a failure.
 """
 
 import os
@@ -13,7 +13,7 @@ _requested = threading.Event()
 
 
 def listen() -> None:
-    """Note interruptions from now on; called before the fork, so that a job's process listens from its first moment."""
+    """Install the signal handler. Call it before the fork, so that the process of a job has it from its start."""
     signal.signal(_SIGNAL, lambda *_: _requested.set())
 
 
@@ -23,6 +23,6 @@ def is_requested() -> bool:
 
 
 def interrupt(pid: int) -> None:
-    """Ask the process of a job to interrupt it."""
+    """Send the interruption signal to the process of a job."""
     with suppress(ProcessLookupError):  # it has just ended
         os.kill(pid, _SIGNAL)

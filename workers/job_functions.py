@@ -1,4 +1,4 @@
-"""Which function does which kind of job. Modules are imported only when needed: io workers never load torch."""
+"""The function of each kind of job, imported on demand, so that workers of the queue "io" never load torch."""
 
 from collections.abc import Callable, Mapping
 from pkgutil import resolve_name

@@ -1,4 +1,4 @@
-"""The one function that RQ calls: it claims a job's row, keeps its heart beating, runs it, and notes how it ended."""
+"""The entry point of RQ: claim a job, send heartbeats while its function runs, and store how it ended."""
 
 import logging
 import threading
@@ -23,12 +23,12 @@ from workers.time_limit import JobTimeLimit
 
 log = logging.getLogger(__name__)
 
-# Trying again cannot mend these: the input is at fault, or the state of things does not allow the work.
+# Errors that a retry cannot fix: the input is faulty, or the current state does not allow the job.
 PERMANENT = (SceneError, OutlineError, StoreError, EventError, PredictionError, RegionError, CatalogError)
 
 
 class Work:
-    """A claimed job, as its function sees it."""
+    """The context of a claimed job, which its function gets as first argument."""
 
     def __init__(self, catalog: Catalog, job: Job) -> None:
         self.catalog = catalog
@@ -38,12 +38,12 @@ class Work:
         self._cancelled = threading.Event()
 
     def progress(self, done: int, total: int, message: str) -> None:
-        """Store how far the work is.
+        """Store the progress of the job: ``done`` of ``total`` steps, and a message for people.
 
         Raises:
             JobLostError: the job was given to another worker; stop at once.
             JobCancelledError: someone cancelled the job; stop.
-            JobInterruptedError: the worker is being stopped; stop, and keep what can be gone on from.
+            JobInterruptedError: the worker is shutting down; save a checkpoint, if there is one, and stop.
         """
         self._check()
         try:
@@ -64,11 +64,11 @@ class Work:
 
     @contextmanager
     def heartbeats(self) -> Iterator[None]:
-        """Keep the job's heart beating in a thread while its function computes."""
-        over = threading.Event()
+        """Send heartbeats from a thread during the block."""
+        stopped = threading.Event()
 
         def beat() -> None:
-            while not over.wait(self.catalog.settings.job_stale_after_s / 4):
+            while not stopped.wait(self.catalog.settings.job_stale_after_s / 4):
                 try:
                     with self.catalog.database.write() as session:
                         if jobs.heartbeat(session, self.job_id, self.attempt):
@@ -84,12 +84,12 @@ class Work:
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             thread.join()
 
 
 def run(job_id: str) -> None:
-    """Do a job, if it is still to be done. Called by RQ, perhaps more than once for one job."""
+    """Run a job unless it is done or running elsewhere. RQ may call this more than once for one job."""
     catalog = Catalog(Settings())
     try:
         with catalog.write() as session:
@@ -103,31 +103,31 @@ def run(job_id: str) -> None:
 
 
 def perform(catalog: Catalog, job: Job) -> None:
-    """Run a claimed job and note how it ended."""
+    """Run a claimed job and store how it ended."""
     log.info("%s begins (attempt %d)", job.key, job.attempt)
     try:
-        note_end = _do(Work(catalog, job), job)
+        note_end = _call(Work(catalog, job), job)
         with catalog.write() as session:
             note_end(session)
-    except JobLostError as error:  # from the work, or from the note: either way the job is another worker's
+    except JobLostError as error:  # raised by the function or by note_end: another worker has the job
         log.warning("%s stops: %s", job.key, error)
 
 
-def _do(work: Work, job: Job) -> Callable[[Session], None]:
-    """Call the function of a job; return what is to be noted of how it ended."""
+def _call(work: Work, job: Job) -> Callable[[Session], None]:
+    """Call the function of a job; return the state transition that follows from how it ended."""
     try:
         with work.heartbeats():
             function_of(job.kind)(work, **job.subject)
     except JobLostError:
         raise
     except (Exception, JobTimeLimit) as error:
-        return _ending(work, job, error)
+        return _transition_after(work, job, error)
     log.info("%s is done", job.key)
     return partial(jobs.finish, job_id=job.id, attempt=job.attempt)
 
 
-def _ending(work: Work, job: Job, error: BaseException) -> Callable[[Session], None]:
-    """Decide what an error means for the job: cancelled, handed back, waiting for a service, failed, or tried again."""
+def _transition_after(work: Work, job: Job, error: BaseException) -> Callable[[Session], None]:
+    """Return the state transition for an error: cancelled, handed back, waiting for a service, failed or retried."""
     if isinstance(error, JobCancelledError):
         log.info("%s is cancelled", job.key)
         return partial(note_cancelled, job=job)

@@ -1,17 +1,17 @@
-"""The classes of an installation beside those that a model card names."""
+"""Compare the class scheme of an installation with the classes of a model card."""
 
 from catalog.errors import ConflictError
 from imagery.classes import ClassScheme
-from models.card import LabelClass, ModelCard
+from models.card import CardClass, ModelCard
 
 
-def card_classes(scheme: ClassScheme) -> tuple[LabelClass, ...]:
-    """Return the classes as a model card holds them, background first."""
-    return tuple(LabelClass(**item.model_dump(include=set(LabelClass.model_fields))) for item in scheme.classes)
+def card_classes(scheme: ClassScheme) -> tuple[CardClass, ...]:
+    """Return the classes of a scheme in the form of a model card, background first."""
+    return tuple(CardClass(**item.model_dump(include=set(CardClass.model_fields))) for item in scheme.classes)
 
 
 def check_classes(card: ModelCard, scheme: ClassScheme, version: int) -> None:
-    """Refuse a version that was trained on other classes: its maps and scores would be taken for something else.
+    """Refuse a version that was trained on other classes, whose maps and scores would be misread.
 
     Colours may differ.
 
@@ -29,5 +29,5 @@ def check_classes(card: ModelCard, scheme: ClassScheme, version: int) -> None:
         )
 
 
-def _listed(classes: tuple[LabelClass, ...]) -> str:
+def _listed(classes: tuple[CardClass, ...]) -> str:
     return ", ".join(f"{item.name} (value {item.value}, precedence {item.precedence})" for item in classes)

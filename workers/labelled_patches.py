@@ -1,4 +1,4 @@
-"""The labels of a training run as a dataset: pixels and masks of labelled patches."""
+"""A torch dataset of the labelled patches of a training run."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -16,14 +16,14 @@ from imagery.store import RasterStore
 from services.composed_labels import compose_labels
 from services.scenes import source_of, window_of
 
-CACHE_BYTES = 2 * 2**30  # beyond this, patches are read again each time they are drawn
+CACHE_BYTES = 2 * 2**30  # patches beyond this limit are read from their files each time
 
 
 class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Labelled patches with their masks; the labels of one patch are composed.
+    """Labelled patches with their masks; several labels of one patch are combined.
 
     An item is (raw, mask): raw float32 (C, h, w) digital numbers with NaN = nodata; mask uint8 (h, w) of class values.
-    Pixels without data in any channel are masked/unknown, whatever was drawn there.
+    Pixels without data in any channel are masked/unknown, whatever was drawn on them.
 
     Args:
         labels: rows with their proposal, their patch and its scene loaded.
@@ -52,25 +52,25 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         if index not in self._cache:
             with SceneReader(source_of(self._patches[index][0].scene)) as reader:
                 item = self._read(reader, index)
-            self._keep(index, item)
+            self._cache_item(index, item)
             return item
         return self._cache[index]
 
     def fill(self) -> None:
-        """Read patches before they are drawn, scene by scene, until all are held or the cache is full."""
+        """Read patches into the cache, scene by scene, until all are cached or the cache is full."""
         by_scene = sorted(range(len(self)), key=self._scene_id)
         for _, indices in groupby(by_scene, key=self._scene_id):
             of_scene = list(indices)
             with SceneReader(source_of(self._patches[of_scene[0]][0].scene)) as reader:
                 for index in of_scene:
-                    if not self._keep(index, self._read(reader, index)):
+                    if not self._cache_item(index, self._read(reader, index)):
                         return
 
     def _scene_id(self, index: int) -> int:
         return self._patches[index][0].scene_id
 
-    def _keep(self, index: int, item: tuple[Tensor, Tensor]) -> bool:
-        """Hold an item, if there is room."""
+    def _cache_item(self, index: int, item: tuple[Tensor, Tensor]) -> bool:
+        """Cache an item; return False if the cache is full."""
         size = sum(tensor.nbytes for tensor in item)
         if self._cached_bytes + size > CACHE_BYTES:
             return False

@@ -1,8 +1,8 @@
 """``python -m workers.main labels|io|compute``: an RQ worker that loads its libraries once and forks for each job.
 
-The fork gives every job a clean process, whose death (even by the kernel, for want of memory) gives all memory back and
-takes nobody along. What is imported before the fork is not imported again; nothing here may touch CUDA or open a
-connection to the database, since neither survives a fork.
+Each job has a forked process: when it ends, or the kernel kills it for lack of memory, its memory is freed and the
+worker goes on. Modules are imported before the fork. This process must not use CUDA or open a database connection,
+since neither survives a fork.
 """
 
 import argparse
@@ -35,35 +35,50 @@ from workers.time_limit import DeathPenalty
 
 log = logging.getLogger(__name__)
 
-_stopping = threading.Event()  # this worker was told to stop
+_stopping = threading.Event()  # set when this worker receives a stop signal
 
-# An idle worker looks after abandoned jobs only when this is over; RQ's own default is seven minutes.
+# A job that does not stop within this time is killed and queued again. Supervisor and Docker kill a worker that has not
+# stopped after 20 s (cli.plan.WORKER_STOP_S); its job would then count as failed.
+STOP_GRACE_S = 15.0
+
+# An idle worker checks for abandoned jobs only after this time; RQ's default is seven minutes.
 WORKER_TTL_S = 45
 
 
 class JobWorker(Worker):
-    """RQ's worker, whose jobs end in time.
+    """RQ's worker, with reliable ends of its jobs.
 
-    An alarm ends a job that takes too long, and no library can swallow it. When the worker is told to stop, so is its
-    running job; when the worker is killed, so is its job.
+    A time limit ends a job even if a library catches every `Exception`. A worker that is stopped interrupts its running
+    job, and a worker that is killed takes its job along.
     """
 
     death_penalty_class = DeathPenalty
 
     def main_work_horse(self, job: RqJob, queue: Queue) -> None:
-        """Run a job in the process that was forked for it."""
-        end_with_parent(signal.SIGKILL)  # the job is given to another worker then, and must not run beside that
+        """Run a job; called in the process forked for it."""
+        end_with_parent(signal.SIGKILL)  # the job is then given to another worker and must not run twice
         super().main_work_horse(job, queue)
 
     def handle_warm_shutdown_request(self) -> None:
-        """Interrupt the running job: it goes on later, from its checkpoint if it is a fine-tune."""
+        """Interrupt the running job; it runs again later, a fine-tune from its checkpoint."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         _stopping.set()
         if self.horse_pid:
             interruption.interrupt(self.horse_pid)
+            cold_stop = threading.Timer(STOP_GRACE_S, os.kill, (os.getpid(), signal.SIGTERM))
+            cold_stop.daemon = True
+            cold_stop.start()
+
+    def execute_job(self, job: RqJob, queue: Queue) -> None:
+        """Run a job in its own process; queue it again if a cold stop of this worker kills that process."""
+        try:
+            super().execute_job(job, queue)
+        except SystemExit:  # RQ's cold stop, which calls no handler
+            note_killed(job)
+            raise
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Say that this worker lives; register it again if Redis has lost its content."""
+        """Send a heartbeat; register the worker again if Redis has lost its data."""
         if pipeline is None and not self.connection.hexists(self.key, "birth"):
             self.connection.hset(self.key, mapping=self.serialize())
             worker_registration.register(self)
@@ -76,30 +91,32 @@ def preload(queue: str) -> None:
         if queue_of(kind) == queue:
             function_of(kind)
     if queue != COMPUTE:
-        import_module("label_studio_sdk")  # loaded when first needed, since the API's process needs none: 0.8 s a job
+        import_module(
+            "label_studio_sdk"
+        )  # the API never needs it, so it is imported lazily; here that would cost 0.8 s a job
 
 
 def prepare_threads(settings: Settings) -> None:
-    """Set up the CPU threads of the numerical libraries; must happen before they are loaded."""
-    # OpenMP's threads wait for one another by spinning. Where other processes want the cores too, a spinning thread
-    # keeps the very thread from running that it waits for: training was 3 to 12 times slower on a busy machine.
+    """Set the CPU threads of the numerical libraries; call before they are imported."""
+    # OpenMP threads wait by spinning. On a busy machine a spinning thread occupies the core that the thread it waits
+    # for needs: training was 3 to 12 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if settings.torch_threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.torch_threads)
 
 
-def note_killed(rq_job: RqJob, _pid: int, _status: int, _usage: object) -> None:
-    """Give a job whose process was killed back at once, instead of waiting for its heartbeat to go stale."""
+def note_killed(rq_job: RqJob, *_: object) -> None:
+    """Queue a job again at once when its process was killed, instead of waiting until its heartbeat is stale."""
     catalog = Catalog(Settings())
     try:
         with catalog.write() as session:
             job = jobs.get(session, rq_job.args[0])
             if job.state is JobState.RUNNING and rq_job.id == rq_id(job.id, job.attempt - 1):
-                if _stopping.is_set():  # an orderly stop that could not wait any longer is no failure of the job
+                if _stopping.is_set():  # killed because the worker is stopping: not a failure of the job
                     jobs.hand_back(session, job.id, job.attempt)
                 else:
                     note_failure(session, job, "its process was killed", catalog.settings.job_attempts)
-    except (CatalogError, SQLAlchemyError):  # RQ would end the worker; the sweep will notice the job instead
+    except (CatalogError, SQLAlchemyError):  # an exception would end the worker; the sweep will queue the job
         log.exception("the death of job %s could not be noted", rq_job.id)
     finally:
         catalog.close()
@@ -114,7 +131,7 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging()
     settings = Settings()
-    os.environ |= settings.as_environment()  # the process of every job reads these, though the file be edited meanwhile
+    os.environ |= settings.as_environment()  # every job uses these, even if config.toml is edited meanwhile
     prepare_threads(settings)
     preload(arguments.queue)
     interruption.listen()

@@ -1,4 +1,4 @@
-"""Pre-annotations: what the champion sees in a patch, as regions that an annotator can correct."""
+"""Pre-annotations: the champion's prediction of a patch as regions that an annotator can correct."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +16,10 @@ from labeling.errors import PredictionError, RegionError
 from labeling.regions import encode_brush, encode_polygon
 from services.version_figures import VersionFigures
 
-# Smaller specks are noise to the eye, each one a click for the annotator, and megabytes to Label Studio.
+# Smaller specks are noise: each costs the annotator a click, and together they make megabytes of regions.
 SMALLEST_REGION_PX = 8
 COARSER_PX = (32, 128, 512)
-"""Pieces smaller than this are left out in turn, until Label Studio can take what is left."""
+"""Smallest area of a piece, raised in these steps until Label Studio accepts the remaining pieces."""
 
 Form = Literal["brush", "polygon", "none"]
 
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Preannotation:
-    """What a task opens with.
+    """The pre-annotation of a task.
 
     Attributes:
         regions: Label Studio's regions.
         shown: The class map (h, w) that they draw; None if nothing is drawn.
-        note: What the annotator is told where it is not as set up; empty otherwise.
+        note: A note for the annotator if the form or the pieces differ from the settings; else empty.
     """
 
     regions: Sequence[dict[str, Any]] = ()
@@ -47,7 +47,7 @@ def preannotate(
     labels: Mapping[int, str],
     check: Callable[[Sequence[dict[str, Any]]], object],
 ) -> Preannotation:
-    """Turn a predicted class map into regions that Label Studio can take, as many of its pieces as possible.
+    """Return a predicted class map as regions that Label Studio accepts, with as many of its pieces as possible.
 
     Too many polygons become masks; of masks that are too large, the smallest pieces are left out.
 
@@ -55,7 +55,7 @@ def preannotate(
         classes: (h, w), values of the scheme.
         form: How regions are drawn.
         labels: Label by value, see `drawable`.
-        check: Raises `labeling.errors.PredictionError` if regions cannot be sent.
+        check: Raises `labeling.errors.PredictionError` if Label Studio would not accept the regions.
 
     Returns:
         The first attempt that passes the check; without regions if none does.
@@ -82,10 +82,9 @@ def _attempts(classes: NDArray[np.uint8], form: Form) -> Iterator[tuple[Form, ND
 
 
 def is_useful(champion: VersionFigures) -> bool:
-    """Tell whether the champion's masks are a better start for an annotator than empty ones.
+    """Return whether the champion has a higher mean IoU on the validation scenes than an empty mask.
 
-    Early models often are not: then correcting them takes longer than drawing. Decided by the figures of the validation
-    region.
+    Correcting the masks of an early model often takes longer than drawing from an empty mask.
     """
     validation = champion.regions.get(SceneRole.VALIDATION.value)
     if validation is None or validation.mean_iou is None or validation.empty_mask_mean_iou is None:
@@ -94,29 +93,29 @@ def is_useful(champion: VersionFigures) -> bool:
 
 
 def drawable(class_names: Sequence[str], scheme: ClassScheme) -> Mapping[int, str]:
-    """Return the labels by their values in a version's maps that its pre-annotations are drawn with.
+    """Return the labels with which pre-annotations are drawn, by class value in the version's maps.
 
     Args:
-        class_names: Names of the classes that the version tells apart.
+        class_names: Names of the classes that the version predicts.
         scheme: The classes that annotators draw.
 
     Returns:
-        The foreground classes; nothing if the version tells others apart than those to draw. A binary head does, unless
-        there is a single foreground class: foreground could be any of several.
+        The foreground classes; empty if the version predicts other classes than annotators draw. That is so for a
+        binary head, unless there is a single foreground class: its foreground could be any of several.
     """
     return dict(enumerate(class_names[1:], start=1)) if tuple(class_names) == scheme.names else {}
 
 
 def clean(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Remove specks from a predicted class map (h, w); this is what the annotator is shown."""
+    """Return a predicted class map (h, w) without specks, as the annotator sees it."""
     return despeckle(classes, SMALLEST_REGION_PX)
 
 
 def regions(shown: NDArray[np.uint8], form: Form, labels: Mapping[int, str]) -> Sequence[dict[str, Any]]:
-    """Turn a class map (h, w) into Label Studio regions, of the values that have a label.
+    """Return a class map (h, w) as Label Studio regions, for the values that have a label.
 
-    Brush gives one region a class. Polygon gives one a connected area; areas with holes are cut through them, since
-    Label Studio's polygons have none.
+    The brush gives one region per class. Polygons give one per connected area; areas with holes are cut through the
+    holes, because Label Studio's polygons cannot have any.
     """
     height, width = shown.shape
     if form == "brush":

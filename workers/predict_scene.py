@@ -1,4 +1,4 @@
-"""Job: the champion's map of a scene, as a Cloud Optimized GeoTIFF and as outlines."""
+"""Job: predict a scene by the champion, and store the map (Cloud Optimized GeoTIFF) and its outlines."""
 
 from typing import Any
 
@@ -23,9 +23,8 @@ def predict_scene(work: Work, scene_id: int, delivery: dict[str, Any] | None = N
 
     Args:
         work: the job.
-        scene_id: of the scene.
-        delivery: the fields of `DeliveryOptions` that were asked for. None, in jobs of an earlier release: those of the
-            settings.
+        scene_id: id of the scene.
+        delivery: fields of `DeliveryOptions`. None, in jobs enqueued by an earlier release: those of the settings.
 
     Raises:
         SceneError: the scene lacks a channel of the champion, or cannot be read.
@@ -40,7 +39,7 @@ def predict_scene(work: Work, scene_id: int, delivery: dict[str, Any] | None = N
 def predict_by(work: Work, champion: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
     """Predict a scene by this version, unless its map and its outlines in every format exist.
 
-    Classes are named as the version's head tells them apart: those of a binary head are background and foreground.
+    Classes are those of the version's head: background and foreground for a binary head.
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
@@ -70,4 +69,6 @@ def predict_by(work: Work, champion: LoadedVersion, scene_id: int, options: Deli
     store.put(keys["geojson"], write_outlines_geojson(outlines))
     store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer))
     store.put(keys["shp.zip"], write_outlines_shapefile(outlines, scheme.outline_layer))
-    store.put(keys["tif"], class_map_to_cog(classes, source.grid, scheme, names))  # last: who finds it finds the others
+    store.put(
+        keys["tif"], class_map_to_cog(classes, source.grid, scheme, names)
+    )  # last, so that the others exist when it does

@@ -1,4 +1,4 @@
-"""What the settings say of networks and their training: a preset, and what overrides it."""
+"""The network and training configuration that the settings describe: a preset with overrides."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,23 @@ from models.unet import UNetConfig
 
 @dataclass(frozen=True)
 class _Blueprint:
-    """The network that the settings describe, or that a version has: all but its channels and weights."""
+    """Architecture, head and input normalisation of a network, without its channels and weights."""
 
     unet: UNetConfig
     head: Head
     input_normalization: InputNormalization
 
     def named(self) -> dict[str, Any]:
-        """Return everything by name; how many outputs a network has follows from its head."""
+        """Return the values by name; the number of outputs is left out, since it follows from the head."""
         shape = {name: value for name, value in self.unet.to_json().items() if name != "classes"}
         return {"head": self.head, "input_normalization": self.input_normalization, **shape}
 
 
 def first_channels(settings: Settings, pool: Mapping[str, SceneSource]) -> tuple[str, ...]:
-    """Choose the channels of the first version: those set, those of the architecture's paper, or all bands.
+    """Return the channels of the first version: those set, those of the architecture's paper, or all bands.
 
     Args:
-        settings: what was chosen.
+        settings: the settings.
         pool: the scenes of the pool by name, at least one.
 
     Raises:
@@ -63,14 +63,14 @@ def fresh_network(
     """Build the network of the first version with fresh weights.
 
     Args:
-        settings: what was chosen.
+        settings: the settings.
         channels: its input channels.
         statistics: mean and standard deviation of each.
         seed: seed of the weights.
         precedence: values of the foreground classes, from the lowest to the highest precedence.
 
     Raises:
-        ConflictError: the network would have no dropout, so that nothing could be scored by it.
+        ConflictError: the network would have no dropout, which scoring needs.
     """
     blueprint = _blueprint(settings, len(channels), len(precedence) + 1)
     if not blueprint.unet.dropout:
@@ -91,10 +91,10 @@ def fresh_network(
 
 
 def check_continues(settings: Settings, champion: GlacierSegmenter) -> None:
-    """Refuse settings that describe another network than the one that training goes on from.
+    """Refuse settings that describe another network than the champion's, from which training starts.
 
-    Otherwise the champion's network would be trained as another architecture is, and nobody told. Settings of the
-    training itself may change from version to version.
+    Otherwise the champion's network would silently be trained with the configuration of another architecture. Training
+    settings may change from version to version.
 
     Raises:
         ConflictError: head, shape or normalisation differ.
@@ -113,8 +113,8 @@ def check_continues(settings: Settings, champion: GlacierSegmenter) -> None:
 
 
 def training_config(settings: Settings, seed: int) -> TrainingConfig:
-    """Return how the settings say to train."""
-    overrides = _given(
+    """Return the training configuration that the settings describe."""
+    overrides = _without_none(
         learning_rate=settings.fine_tune_learning_rate,
         weight_decay=settings.fine_tune_weight_decay,
         loss=settings.fine_tune_loss,
@@ -130,7 +130,7 @@ def training_config(settings: Settings, seed: int) -> TrainingConfig:
 
 
 def decided_by_architecture(settings: Settings) -> dict[str, Any]:
-    """Return the values that the architecture gives to settings which are not set, by the name of the setting."""
+    """Return the values that the architecture gives to unset settings, by the name of the setting."""
     network, training = _blueprint(settings, channels=1, label_classes=2), training_config(settings, seed=0)
     values: dict[str, Any] = {
         "head": network.head,
@@ -152,7 +152,7 @@ def decided_by_architecture(settings: Settings) -> dict[str, Any]:
 def _blueprint(settings: Settings, channels: int, label_classes: int) -> _Blueprint:
     preset = PRESETS[settings.architecture]
     head = settings.head or preset.head
-    overrides = _given(
+    overrides = _without_none(
         depth=settings.unet_depth,
         width=settings.unet_width,
         dropout=settings.unet_dropout,
@@ -166,5 +166,5 @@ def _listed(network: dict[str, Any], names: list[str]) -> str:
     return ", ".join(f"{name} {network[name]!r}" for name in names)
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _without_none(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The relief of a scene, for the attributes of its outlines."""
+"""Elevation and slope of a scene, for the attributes of its outlines."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from services.scenes import strips_of
 
 
 def relief_of(source: SceneSource) -> Iterator[TerrainStrip] | None:
-    """Give elevation and slope of a scene strip by strip; None where it has no elevation, or none with a known slope.
+    """Return strips of elevation (m) and slope of a scene; None if it lacks either channel.
 
     Raises:
         SceneError: the scene cannot be read (as the strips are taken).

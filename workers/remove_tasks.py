@@ -8,7 +8,7 @@ from workers.jobs import Work
 
 
 def remove_tasks(work: Work, round_id: int) -> None:
-    """Delete the tasks of the abandoned proposals of a round, but those with an annotation or a draft.
+    """Delete the tasks of a round's abandoned proposals, except those with an annotation or a draft.
 
     Raises:
         LabelStudioError: Label Studio does not answer.

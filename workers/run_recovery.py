@@ -1,4 +1,4 @@
-"""What a fine-tune that was interrupted or killed has left behind: found, and brought to a state to go on from."""
+"""Recover the run that an interrupted or killed fine-tune left behind."""
 
 from catalog import training
 from catalog.context import Catalog
@@ -8,11 +8,11 @@ from workers.training_run import UID_TAG, close, note
 
 
 def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
-    """Look for an unfinished run.
+    """Return the unfinished run, if there is one that can be concluded or resumed.
 
     Returns:
-        The run if its version is registered, so that only its end is missing, or if it has a checkpoint, so that it can
-        go on; None if there is none, or it was closed as killed because it has to begin anew.
+        The run if its version is registered, so that only its conclusion is missing, or if it has a checkpoint. None if
+        there is no unfinished run, or it had neither and was closed as killed.
 
     Raises:
         ServiceDownError: MLflow does not answer.
@@ -31,7 +31,7 @@ def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
 
 
 def _find_orphans(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> None:
-    """Take over what a process that died has made in MLflow and could not note in the row any more."""
+    """Store the MLflow run and version that a killed process created but could not store; delete duplicates."""
     for run_id in tracking.runs_tagged(UID_TAG, run.uid):
         if run.mlflow_run_id is None:
             note(catalog, run, mlflow_run_id=run_id)

@@ -1,10 +1,10 @@
-"""Where the time of a job goes."""
+"""Measure the seconds that a job spends in each stage."""
 
 import time
 
 
 class Stopwatch:
-    """Seconds spent in each stage. A stage lasts until the next begins, so that they add up to all the time passed.
+    """Seconds per stage. A stage lasts until the next one begins, so the stages add up to the total time.
 
     Args:
         stage: the first stage, which begins now.
@@ -16,7 +16,7 @@ class Stopwatch:
         self._began = time.monotonic()
 
     def begin(self, stage: str) -> None:
-        """End the stage at hand and begin another, or go on with an earlier one."""
+        """End the current stage and begin or resume another one."""
         self._lap()
         self._stage = stage
 

@@ -1,7 +1,7 @@
 """Job: reconcile our rows with Label Studio.
 
-Label Studio sends each webhook once and never again; whatever happened while this server was down is found here, by
-asking which tasks have changed. Addresses of images that expire soon, or name a port we no longer use, are renewed.
+Label Studio sends each webhook only once. This job asks which tasks have changed and records the events that were lost
+while the server was down. It also renews image URLs that expire soon or have an outdated base URL.
 """
 
 import json
@@ -27,14 +27,14 @@ from workers.task_doubles import remove_doubles
 
 log = logging.getLogger(__name__)
 
-# Label Studio stamps a change before it commits it: look a little further back than the last change seen.
+# Label Studio sets the time of a change before it commits it, so read again from before the last change seen.
 OVERLAP = timedelta(minutes=5)
-# What the ledger received so shortly before is left to the next reconciliation: a deletion cannot be taken back.
+# Events received this shortly before are left to the next reconciliation, because a deletion cannot be undone.
 CLOCK_SKEW = timedelta(seconds=10)
 
 
 def sync_label_studio(work: Work) -> None:
-    """Install our project and webhook, renew image addresses, and record the label events that never reached us.
+    """Ensure our project and webhook, record the label events that were lost, and renew image URLs.
 
     Raises:
         LabelStudioError: Label Studio does not answer.
@@ -48,7 +48,7 @@ def sync_label_studio(work: Work) -> None:
 
 
 def _projects_in_use(work: Work) -> set[int]:
-    """Return the projects that hold tasks which wait: after a rename, older releases made a second project."""
+    """Return the projects with unanswered tasks: older releases created a second project after a rename."""
     waiting = select(Proposal.project_id).where(
         Proposal.state == ProposalState.PUBLISHED, Proposal.project_id.is_not(None)
     )
@@ -64,7 +64,7 @@ def _reconcile(work: Work, studio: LabelStudio, project_id: int) -> None:
 
 
 def _remove_doubles(work: Work, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
-    """Remove doubles of tasks that wait: an import whose answer we did not see may have ended after another."""
+    """Remove duplicates of unanswered tasks: an import that timed out may have succeeded before it was repeated."""
     suspects = [uid for uid, task_ids in present.items() if len(task_ids) > 1]
     with work.catalog.read() as session:
         waiting = select(Proposal).where(Proposal.uid.in_(suspects), Proposal.state == ProposalState.PUBLISHED)
@@ -94,9 +94,9 @@ def _renew_images(work: Work, studio: LabelStudio, project_id: int, present: dic
 
 
 def _serve_newest_version(work: Work, studio: LabelStudio, project_id: int) -> None:
-    """Let annotators be served the predictions that the tasks published last have, if a publication could not.
+    """Select the predictions of the newest tasks as those that Label Studio shows, in case publication could not.
 
-    Without them, tasks are shown without pre-annotation and in no particular order: no reason to fail.
+    An error is only logged: without predictions, annotators see tasks without pre-annotation and unordered.
     """
     with work.catalog.read() as session:
         published = select(Proposal.shown_version).where(
@@ -111,7 +111,7 @@ def _serve_newest_version(work: Work, studio: LabelStudio, project_id: int) -> N
 
 
 def _record_missed(work: Work, studio: LabelStudio, project_id: int) -> None:
-    """Record every saved state of an annotation that the ledger lacks, and every deletion that it did not hear of."""
+    """Record the saved and deleted annotations that the ledger lacks, in the tasks changed since the watermark."""
     name = f"label-studio-project-{project_id}"
     with work.catalog.read() as session:
         mark = session.get(Watermark, name)
@@ -132,16 +132,16 @@ def _record_saved(session: Session, task: ChangedTask) -> None:
 
 
 def _record_deleted_annotations(session: Session, task: ChangedTask, proposal: Proposal, asked: datetime) -> None:
-    """Record the deletion of each annotation that the ledger knew before Label Studio was asked, and it has no more."""
+    """Record the deletion of each annotation that was in the ledger before the query, and is no longer in its task."""
     present = [(annotation.get("id"), _created_at(annotation)) for annotation in task["annotations"]]
-    known = select(LabelEvent).where(
+    recorded = select(LabelEvent).where(
         LabelEvent.proposal_id == proposal.id,
         LabelEvent.project_id == task["project"],
         LabelEvent.task_id == task["id"],
         LabelEvent.annotation_id.is_not(None),
         LabelEvent.received_at < asked,
     )
-    events = {(event.annotation_id, event.annotation_created_at): event for event in session.scalars(known)}
+    events = {(event.annotation_id, event.annotation_created_at): event for event in session.scalars(recorded)}
     for event in events.values():
         is_present = any(
             annotation_id == event.annotation_id
@@ -162,13 +162,13 @@ def _created_at(annotation: dict[str, Any]) -> datetime | None:
 
 
 def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> dict[str, list[int]]:
-    """Record the deletion of every task that was published or drawn on and is not there any more.
+    """Record the deletion of every task that was published or annotated and no longer exists.
 
-    A task is looked for by our own name of its proposal: ids of tasks are given away again. A proposal whose own task
-    was deleted, but not a copy of it, goes on with the copy.
+    Tasks are looked up by the uid of their proposal, because Label Studio reuses task ids. If a proposal's own task was
+    deleted and a copy exists, the proposal refers to the copy from then on.
 
     Returns:
-        The tasks that are there, by proposal.
+        Ids of the existing tasks by the uid of their proposal.
     """
     with work.catalog.read() as session:
         published = select(Proposal.uid, Proposal.task_id).where(
@@ -200,7 +200,7 @@ def _record_deleted_tasks(work: Work, studio: LabelStudio, project_id: int) -> d
 
 
 def _record(session: Session, payload: dict[str, Any]) -> None:
-    """Store an event in the ledger in the form in which the webhook would have brought it."""
+    """Store an event in the ledger, with the body that a webhook would have."""
     body = json.dumps(payload, default=_as_json).encode()
     label_events.record(session, parse_event(body, len(body)), body, RECONCILIATION)
 

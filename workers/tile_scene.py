@@ -1,4 +1,4 @@
-"""Job: cut a registered scene into patches, burn its outlines, and find out how to show it."""
+"""Job: cut a scene into patches, rasterise its outlines, and compute the contrast stretch of its composites."""
 
 import logging
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def tile_scene(work: Work, scene_id: int) -> None:
-    """Make a scene ready, or reject it with the reason.
+    """Tile a registered scene and mark it as ready, or reject it and store the reason.
 
     Raises:
         SceneError: its pixels cannot be used (all nodata, smaller than a patch, ...).
@@ -77,7 +77,7 @@ def _make_ready(work: Work, scene: Scene) -> None:
         for window, share in zip(windows, shares, strict=True)
     ]
     with work.catalog.write() as session:
-        # A job that was cut off after this transaction finds the scene ready; one cut off before finds no patches.
+        # Atomic: after a crash, a retry finds either a ready scene or no patches.
         session.execute(delete(Patch).where(Patch.scene_id == scene.id))
         session.execute(insert(Patch), patches)
         ready = session.get_one(Scene, scene.id)

@@ -1,4 +1,4 @@
-"""What is noted of a training while it runs: progress in the job's row, curves in MLflow, and checkpoints."""
+"""Report a running training: progress in the job's row, curves in MLflow, and checkpoints."""
 
 import logging
 import time
@@ -13,20 +13,20 @@ from workers.jobs import Work
 log = logging.getLogger(__name__)
 
 POINT_EVERY_STEPS = 10
-# A call to MLflow takes as long as a step on small patches; a person watching does not see more than this.
+# A call to MLflow takes as long as a step on small patches, and people need no faster updates.
 SEND_EVERY_S = 2.0
-QUIET_S = 60.0  # so long nothing is sent after MLflow did not answer
-CHECKPOINT_EVERY_S = 60.0  # what a killed worker loses at most
+QUIET_S = 60.0  # pause after MLflow did not answer
+CHECKPOINT_EVERY_S = 60.0  # at most this much training is lost when a worker is killed
 
 
 class TrainingReport:
-    """Takes the report of every step, notes some of them as points of a curve, and sends these now and then.
+    """Callback of the training loop that reports each step.
 
     Args:
-        work: the job; it learns here whether it was given to another worker.
+        work: the job.
         tracking: MLflow.
-        run_id: the run there.
-        save: stores the state of the training: every minute, and when the worker is told to stop.
+        run_id: the MLflow run.
+        save: stores a checkpoint; called every minute, and when the worker shuts down.
     """
 
     def __init__(self, work: Work, tracking: Tracking, run_id: str, save: Callable[[TrainingState], None]) -> None:
@@ -40,7 +40,7 @@ class TrainingReport:
         self._quiet_until = 0.0
 
     def __call__(self, step: StepReport) -> None:
-        """Take the report of a step.
+        """Report one step.
 
         Raises:
             JobLostError: the job was given to another worker; stop at once.
@@ -76,6 +76,6 @@ class TrainingReport:
             return
         try:
             self._tracking.log_points(self._run_id, points)
-        except ServiceDownError as error:  # some points of a curve are not worth hours of training
+        except ServiceDownError as error:  # losing points of a curve must not end hours of training
             log.warning("%s", error)
             self._quiet_until = time.monotonic() + QUIET_S

@@ -1,7 +1,7 @@
-"""The two records of a fine-tune, a row of ours and a run in MLflow, kept in step whatever happens in between.
+"""Keep the two records of a fine-tune consistent: our row and the run in MLflow.
 
-The row comes first and carries a uid, which becomes a tag of the MLflow run as that comes into being. So whatever a
-killed process has left in MLflow is found again: a run, or a version that no row knows.
+The row is committed first. Its uid becomes a tag of the MLflow run when that is created, so that a run or version that
+a killed process left in MLflow can be found by it.
 """
 
 import logging
@@ -27,13 +27,13 @@ UID_TAG = "training_run_uid"
 
 
 def tracking_of(catalog: Catalog) -> Tracking:
-    """Open MLflow for writing."""
+    """Return a client that writes to MLflow."""
     settings = catalog.settings
     return Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
 
 
 def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:
-    """Store values in the row of a run, and in the copy of it at hand."""
+    """Set attributes of a run, in the database and in the object passed."""
     with catalog.write() as session:
         row = session.get_one(TrainingRun, run.id)
         for name, value in values.items():
@@ -44,7 +44,7 @@ def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:
 def start_tracking(
     catalog: Catalog, tracking: Tracking, run: TrainingRun, config: TrainingConfig, segmenter: GlacierSegmenter
 ) -> None:
-    """Start the MLflow run, or let that of an interrupted training go on; the row learns its id.
+    """Start the MLflow run and store its id, or resume the MLflow run of an interrupted training.
 
     Raises:
         ServiceDownError: MLflow does not answer.
@@ -72,10 +72,12 @@ def start_tracking(
 
 @contextmanager
 def closing(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
-    """Close a run that an exception ends, here and in MLflow.
+    """Set the state of a run, in our row and in MLflow, if the block raises.
 
-    It is failed if it went wrong, killed if it was cancelled or ran out of time, and interrupted, to go on later, if
-    its worker was told to stop. After an outage of MLflow it stays open: the next attempt closes it or goes on.
+    - Interrupted, to resume later: its worker is shutting down.
+    - Killed: it was cancelled, ran out of time, or was given to another worker.
+    - Unchanged: MLflow is down; the next attempt resumes or closes the run.
+    - Failed: any other error.
     """
     try:
         yield
@@ -96,12 +98,12 @@ def closing(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[
 
 
 def close(catalog: Catalog, tracking: Tracking, run: TrainingRun, state: RunState, error: str | None = None) -> None:
-    """End a run, here and in MLflow, and drop its checkpoint.
+    """Set the final state of a run, in our row and in MLflow, and delete its checkpoint.
 
     Raises:
         ServiceDownError: MLflow does not answer.
     """
-    with catalog.write() as session:  # our row first: MLflow may be what went wrong
+    with catalog.write() as session:  # our row first, because MLflow may be down
         training.end_run(session, run.id, state, error)
     drop_checkpoint(catalog, run)
     if run.mlflow_run_id is not None:
@@ -109,13 +111,13 @@ def close(catalog: Catalog, tracking: Tracking, run: TrainingRun, state: RunStat
 
 
 def save_checkpoint(catalog: Catalog, run: TrainingRun, state: TrainingState, fingerprint: str) -> None:
-    """Store the state of a training, in place of its earlier one."""
+    """Store a checkpoint, replacing the earlier one."""
     raster_store(catalog).put(raster_keys.checkpoint(run.id), state.to_bytes(fingerprint))
     note(catalog, run, checkpoint_step=state.step)
 
 
 def load_checkpoint(catalog: Catalog, run: TrainingRun, fingerprint: str) -> TrainingState | None:
-    """Return the stored state of a training; None if there is none that this training can go on from."""
+    """Return the checkpoint of a run; None if there is none, or it belongs to another training configuration."""
     if run.checkpoint_step is None:
         return None
     try:
@@ -126,7 +128,7 @@ def load_checkpoint(catalog: Catalog, run: TrainingRun, fingerprint: str) -> Tra
 
 
 def drop_checkpoint(catalog: Catalog, run: TrainingRun) -> None:
-    """Remove the stored state of a training, if there is one."""
+    """Delete the checkpoint of a run, if there is one."""
     store, key = raster_store(catalog), raster_keys.checkpoint(run.id)
     if store.exists(key):
         store.delete(key)

@@ -1,4 +1,4 @@
-"""Model versions as networks, ready to predict."""
+"""Load model versions as networks on a device."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from workers.label_classes import check_classes
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """A version of the registry, its network on the device at hand, and its card."""
+    """A version of the registry, its network on the device, and its card."""
 
     version: ModelVersion
     segmenter: GlacierSegmenter
@@ -26,7 +26,7 @@ class LoadedVersion:
 
 
 def device(catalog: Catalog) -> torch.device:
-    """Choose where networks run, and give torch the CPU threads that the settings allow."""
+    """Return the device of the settings; also set the number of torch's CPU threads."""
     if catalog.settings.torch_threads:
         torch.set_num_threads(catalog.settings.torch_threads)
     return pick_device(catalog.settings.device)
@@ -55,7 +55,7 @@ def load_version(catalog: Catalog, version: int) -> LoadedVersion:
 
 
 def _load(catalog: Catalog, version: ModelVersion) -> LoadedVersion:
-    # The ONNX file, as large as the weights, is for others; MLflow hands out some ten megabytes a second.
+    # Workers do not need the ONNX file, which is as large as the weights; MLflow delivers about 10 MB/s.
     bundles = bundle_cache(catalog.settings, registry_of(catalog.settings))
     segmenter, card = read_bundle(bundles.directory(version, (CARD, WEIGHTS)))
     check_classes(card, class_scheme(catalog), version.version)

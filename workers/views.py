@@ -1,4 +1,4 @@
-"""The pictures of a patch that its annotator sees, drawn once and kept in the store."""
+"""Draw the views of a patch that its annotator sees, and store them."""
 
 import logging
 import math
@@ -16,17 +16,17 @@ log = logging.getLogger(__name__)
 
 
 def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring | None, classes: int) -> dict[str, str]:
-    """Draw the views of a patch: true colour, false colour and, once the pool is scored, the model's uncertainty.
+    """Store the views of a patch: true colour, false colour and, once the pool is scored, the model's uncertainty.
 
     Args:
-        store: where to draw them, and where the scoring's maps are.
+        store: gets the views, and holds the scoring's maps.
         scene: the scene, tiled.
         patch: one of its patches.
-        scoring: whose uncertainty to show; None before the first.
-        classes: K, that the scoring's version tells apart: its entropy reaches ln K, which is drawn lightest.
+        scoring: the scoring whose entropy is shown; None before the first.
+        classes: number K of classes of the scoring's version; the largest entropy, ln K, is drawn lightest.
 
     Returns:
-        Field of the Label Studio task's data to name of the picture.
+        Name of the view by the field of the Label Studio task's data.
 
     Raises:
         SceneError: the scene cannot be read. A map of uncertainty that cannot be read is left out.

@@ -1,4 +1,4 @@
-"""Windows of a scene as batches of tensors, and network output as rasters of the scene."""
+"""Read windows of a scene as batches of tensors, and predict class maps of whole scenes."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,28 +22,28 @@ from models.segmenter import GlacierSegmenter
 T = TypeVar("T")
 R = TypeVar("R")
 
-# The activations of the paper's U-Net (depth 5, 16 maps, 15 channels) take 170 MiB for every so many pixels, measured.
-_MOST_PIXELS: Final = 512 * 512
+# Pixels per batch. Measured: activations of the paper's U-Net (depth 5, 16 maps, 15 channels) then take 170 MiB.
+_MAX_BATCH_PIXELS: Final = 512 * 512
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    """Split windows, or patches, into batches of at most ``size``."""
+    """Yield batches of at most ``size`` items."""
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
 
 
 def read_ahead(items: Iterable[T], read: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Read each item in a thread of its own while the one before is worked on, so that computing never waits for it.
+    """Yield items with their data, reading the next item in a thread while the caller works on the present one.
 
-    Reading and decompressing hold no lock of Python's, nor does a network's forward pass. At most two items are held.
+    Reading, decompressing and the forward pass all release Python's global lock. At most two items are in memory.
 
     Args:
-        items: what is to be read.
-        read: reads one; called by one thread alone.
+        items: the items.
+        read: reads one item; called in one thread only.
 
     Yields:
-        Each item with what was read, in their order. What `read` raises is raised here.
+        Each item with its data, in order. Errors of `read` are raised here.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as thread:
         waiting: tuple[T, Future[R]] | None = None
@@ -56,16 +56,16 @@ def read_ahead(items: Iterable[T], read: Callable[[T], R]) -> Iterator[tuple[T, 
             yield waiting[0], waiting[1].result()
 
 
-def batch_size_for(patch_size: int, most: int) -> int:
-    """Return how many windows of a side in pixels a network may predict at once: at least 1, at most ``most``."""
-    return max(1, min(most, _MOST_PIXELS // patch_size**2))
+def batch_size_for(patch_size: int, limit: int) -> int:
+    """Return the batch size, from 1 to ``limit``, that bounds memory for windows of ``patch_size`` pixels a side."""
+    return max(1, min(limit, _MAX_BATCH_PIXELS // patch_size**2))
 
 
 def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[Window]) -> Tensor:
     """Read windows of one size as a tensor (N, C, h, w) float32 of digital numbers, NaN = nodata.
 
-    Neighbours in a row are read as one window and then cut: opening, warping and slope cost about as much for a small
-    window as for a large one, and what overlaps is read once.
+    Horizontal neighbours are read as one window and then cut: opening, warping and slope cost about as much for a small
+    window as for a large one, and overlaps are read once.
     """
     height, width = windows[0].shape
     batch = torch.empty((len(windows), len(channels), height, width), dtype=torch.float32)
@@ -80,7 +80,7 @@ def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[W
 
 
 def _runs(windows: Sequence[Window]) -> Iterator[list[Window]]:
-    """Split windows where one is not the right-hand neighbour of the one before: touching or overlapping it."""
+    """Yield runs of windows in which each touches or overlaps the one before on its right-hand side."""
     run: list[Window] = []
     for window in windows:
         if run and not (
@@ -116,7 +116,7 @@ def predict_strips(
     grid = source.grid
     windows = tile(grid.width, grid.height, patch_size, patch_size // 2)
     batch_size = batch_size_for(patch_size, batch_size)
-    # The parts end before the reader does, whatever happens: they read in a thread.
+    # The generator uses the reader in a thread, so it must be closed before the reader.
     with SceneReader(source) as reader, closing(_predicted(segmenter, reader, windows, batch_size)) as parts:
         for row, strip in stitch(parts, grid.height, grid.width):
             classes = segmenter.decide(strip[:-1])
@@ -127,7 +127,7 @@ def predict_strips(
 def predict_classes(
     segmenter: GlacierSegmenter, source: SceneSource, patch_size: int, batch_size: int, unknown: int
 ) -> NDArray[np.uint8]:
-    """Predict the class map of a whole scene, holding no more of it than the map itself, one byte a pixel.
+    """Return the predicted class map of a whole scene; memory grows only by the map, one byte a pixel.
 
     Arguments and errors are those of :func:`predict_strips`.
 

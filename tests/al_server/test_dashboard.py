@@ -2,9 +2,10 @@ from html.parser import HTMLParser
 
 from flask.testing import FlaskClient
 
-from catalog import jobs, labels
+from catalog import failures, jobs, labels
 from catalog.context import Catalog
 from catalog.records import JobKind, Proposal, Scene
+from services.rounds import abandon
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
 
 
@@ -69,13 +70,36 @@ def test_the_page_tells_of_labels_rounds_scenes_work_and_failures(client: FlaskC
     text = " ".join(load(client, catalog).text.split())
     for expected in (
         "1 labels",
-        "1 not yet learnt",
+        "1 new since the last fine-tune",
         "fine tune running training: loss 0.4",
         "2 published, 1 labelled",
         "khumbu pool ready 160 × 100 px 20 of 32 px",
-        "tile scene found no pixel that is valid",
+        "tile scene failed found no pixel that is valid",
     ):
         assert expected in text
+
+
+def test_what_a_person_ended_is_shown_as_ended_and_not_as_a_failure(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session, "khumbu")
+        opened, proposals = add_round(session, patches[:3])
+        labels.store(session, label_of(session, proposals[0], 1))
+        labels.refresh_states(session, proposals[0], skipped=False)
+        abandon(session, opened.id)
+        queued = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
+        failures.cancel(session, queued.id)
+        running = jobs.enqueue(session, JobKind.TILE_SCENE, "9", scene_id=9)
+        jobs.claim(session, running.id)
+        failures.cancel(session, running.id)
+    response = client.get("/", headers=as_role(catalog, "reader")).text
+    text = " ".join(load(client, catalog).text.split())
+    for expected in (
+        "random abandoned 3 – 1 labelled, 2 abandoned",
+        "fine tune cancelled cancelled by a person",
+        "tile scene stopping",
+    ):
+        assert expected in text
+    assert '<td class="bad">cancelled by a person' not in response
 
 
 def test_what_people_name_is_shown_and_not_run(client: FlaskClient, catalog: Catalog) -> None:

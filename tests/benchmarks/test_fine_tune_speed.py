@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fine_tune_speed import FILES, HEADLINE, HELD, OURS, compared, headline, labelled_scene, speed
+from imagery.classes import GLACIER_SCHEME
 from workers.labelled_patches import LabelledPatchDataset
 
 
@@ -24,7 +25,7 @@ def test_quality_is_compared_with_the_plain_loop_seed_by_seed() -> None:
 
 def test_the_training_set_has_an_item_for_each_patch(tmp_path: Path) -> None:
     scene = labelled_scene(64, tmp_path)
-    dataset = LabelledPatchDataset(scene.labels, scene.channels, scene.store)
+    dataset = LabelledPatchDataset(scene.labels, scene.channels, scene.store, GLACIER_SCHEME)
     assert len(dataset) == len(scene.labels) == 7 * 11  # the pool of Everest has 400 x 655 px
 
 

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, delete, func, inspect, select, text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from catalog import migrations, scorings, sharding
 from catalog.context import Catalog
@@ -39,6 +39,8 @@ from catalog.records import (
 )
 from catalog.settings import Settings
 from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
+
+UNIQUE = r"(?i)unique"  # as both databases say
 
 
 def test_migrations_from_nothing_lead_to_the_schema_of_the_records(catalog: Catalog) -> None:
@@ -195,7 +197,10 @@ def test_scorings_by_the_same_version_are_one_for_an_older_release(catalog: Cata
         assert of_rounds == [anew.id, anew.id, other.id, alone.id]
         complete = connection.execute(text("SELECT id FROM scorings WHERE completed_at IS NOT NULL ORDER BY id"))
         assert complete.scalars().all() == [anew.id, other.id]
-    with pytest.raises(IntegrityError), catalog.database.engine.execution_options(writes=True).begin() as connection:
+    with (
+        pytest.raises(IntegrityError, match=UNIQUE),
+        catalog.database.engine.execution_options(writes=True).begin() as connection,
+    ):
         connection.execute(
             text(
                 "INSERT INTO scorings (model_version, passes, seed, started_at) "
@@ -206,7 +211,7 @@ def test_scorings_by_the_same_version_are_one_for_an_older_release(catalog: Cata
     with catalog.database.write() as session:
         assert session.scalar(select(func.count()).select_from(Score)) == 2 * len(patches)
         session.execute(delete(Score).where(Score.scoring_id == anew.id))  # rows that refer to it are still checked
-    with pytest.raises(IntegrityError), catalog.database.write() as session:
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"), catalog.database.write() as session:
         session.add(Score(scoring_id=99, patch_id=patches[0].id, measure="m", value=1.0))
 
 
@@ -214,7 +219,7 @@ def test_one_scoring_is_kept_of_each_kind(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         add_scoring(session, 1, {}).removed_at = now()
         add_scoring(session, 1, {})
-    with pytest.raises(IntegrityError), catalog.database.write() as session:
+    with pytest.raises(IntegrityError, match=UNIQUE), catalog.database.write() as session:
         add_scoring(session, 1, {})
 
 
@@ -362,12 +367,12 @@ def test_one_training_run_is_open_at_most(catalog: Catalog) -> None:
 
     with catalog.database.write() as session:
         session.add_all([run(RunState.OPEN), run(RunState.FINISHED), run(RunState.FINISHED)])
-    with pytest.raises(IntegrityError), catalog.database.write() as session:
+    with pytest.raises(IntegrityError, match=UNIQUE), catalog.database.write() as session:
         session.add(run(RunState.OPEN))
 
 
 def test_a_database_that_does_not_answer_is_noticed(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}")  # a folder
-    with pytest.raises(Exception, match="unable to open"):
+    with pytest.raises(OperationalError, match="unable to open"):
         database.check()
     database.dispose()

@@ -11,9 +11,10 @@ import redis
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.devices import visible_gpus
-from cli.plan import Process, migration, plan, redis_config, redis_config_file
+from cli.plan import WORKER_STOP_S, Process, migration, plan, redis_config, redis_config_file
 from cli.processes import _prepare_folders
 from tests.real_services import free_port, running, wait_until
+from workers.main import STOP_GRACE_S
 
 SECRETS = Secrets(redis_password="0123456789abcdef" * 2)
 ENVIRON = {
@@ -162,3 +163,7 @@ def test_gpus_are_counted_where_the_driver_lists_them(tmp_path: Path):
     assert visible_gpus({}, tmp_path) == ["0", "1"]
     assert visible_gpus({}, tmp_path / "missing") == []
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == []
+
+
+def test_a_worker_hands_its_job_back_before_the_supervisor_kills_both() -> None:
+    assert STOP_GRACE_S + 3 < WORKER_STOP_S

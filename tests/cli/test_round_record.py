@@ -1,7 +1,7 @@
 import pytest
 
 from cli.demo import _print_table
-from cli.round_record import RoundRecord, told_apart
+from cli.round_record import RoundRecord, predicted_classes
 from imagery.classes import GLACIER_SCHEME
 
 
@@ -24,11 +24,11 @@ def record(*classes: str) -> RoundRecord:
 
 
 def test_versions_tell_the_classes_of_the_glacier_scheme_apart() -> None:
-    assert told_apart([record(*GLACIER_SCHEME.names)]) == GLACIER_SCHEME.classes
+    assert predicted_classes([record(*GLACIER_SCHEME.names)]) == GLACIER_SCHEME.classes
 
 
 def test_versions_with_a_binary_head_tell_glacier_from_background() -> None:
-    assert [(item.name, item.value) for item in told_apart([record("background", "glacier")])] == [
+    assert [(item.name, item.value) for item in predicted_classes([record("background", "glacier")])] == [
         ("background", 0),
         ("glacier", 1),
     ]

@@ -48,8 +48,10 @@ def test_random_windows_are_drawn_in_the_shares_of_the_paper(tmp_path: Path) -> 
 
 
 def test_windows_have_data_and_glacier(area: StudyArea) -> None:
+    places = all_places(divide([area], "random", PATCH, 0))
+    assert places
     with SceneReader(area.source) as reader:
-        for place in all_places(divide([area], "random", PATCH, 0)):
+        for place in places:
             truth = read_map(area.truth, place.window)
             assert np.isin(truth, (CLEAN_ICE.value, DEBRIS_COVERED_ICE.value)).mean() >= LEAST_GLACIER
             assert reader.valid_mask(place.window).mean() >= LEAST_VALID
@@ -84,7 +86,9 @@ def test_each_third_is_held_out_once(area: StudyArea) -> None:
 
 def test_a_tall_area_is_cut_across_its_rows(tmp_path: Path) -> None:
     tall = paint(tmp_path, half_ice(192, 64))
-    for number, division in enumerate(hold_out([tall], PATCH, 0)):
+    divisions = hold_out([tall], PATCH, 0)
+    assert len(divisions) == 3
+    for number, division in enumerate(divisions):
         # 12 windows: 4 to test, and of the other 8 one in eight to validate.
         assert parts(division) == {"training": 7, "validation": 1, "test": 4}
         rows = np.flatnonzero(covered(division.test, tall).any(axis=1))
@@ -110,7 +114,7 @@ def test_blocks_are_squares_of_two_by_two_windows(area: StudyArea, tmp_path: Pat
     for part, places in division.named().items():
         blocks = division.blocks(part)
         squares = [(p.area.name, p.window.row_off // 64, p.window.col_off // 64) for p in places]
-        assert len(blocks) == len(places)
+        assert len(blocks) == len(places) > 0
         # One number for each square, and one square for each number.
         assert len(set(zip(blocks.tolist(), squares, strict=True))) == len(set(blocks.tolist())) == len(set(squares))
 

@@ -86,7 +86,7 @@ def test_a_run_that_could_not_be_completed_says_so(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     folder = tmp_path / "experiments"
-    with pytest.raises(Exception, match=r"missing\.csv"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.csv"):
         record(findings(), [tmp_path / "missing.csv"], PARAMETERS, settings(tmp_path, NOBODY), folder)
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.sqlite")
     (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])

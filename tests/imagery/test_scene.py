@@ -286,4 +286,5 @@ def test_the_reader_closes_its_files(tmp_path: Path) -> None:
     reader = SceneReader(describe(forge_scene(tmp_path / "a.tif").bands))
     with reader:
         files = list(reader._files.values())
+        assert [file.dataset.closed for file in files] == [False]
     assert all(file.dataset.closed for file in files)

@@ -76,9 +76,12 @@ def test_rows_are_handed_out_before_the_windows_below_are_asked_for() -> None:
             asked.append(window.row_off)
             yield window, np.ones((1, 8, 8), dtype=np.float32)
 
+    handed_out = 0
     for row, strip in stitch(parts(), 400, 8):
         assert strip.shape[1] <= 8
         assert max(asked) <= row + 8
+        handed_out += strip.shape[1]
+    assert handed_out == 400
 
 
 def test_pixels_that_no_window_covered_are_an_error() -> None:

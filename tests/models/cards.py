@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from models.card import EvaluationSet, LabelClass, LabelProvenance, ModelOrigin, RegionMetrics
+from models.card import CardClass, EvaluationSet, LabelProvenance, ModelOrigin, RegionMetrics
 from models.training import TrainingConfig
 
 CLASSES = ("background", "clean ice", "debris-covered ice")
 LABEL_CLASSES = tuple(
-    LabelClass(name=name, value=value, colour=colour, precedence=value)
+    CardClass(name=name, value=value, colour=colour, precedence=value)
     for value, (name, colour) in enumerate(zip(CLASSES, ("#1e293b", "#38bdf8", "#f97316"), strict=True))
 )
 

@@ -53,4 +53,6 @@ def test_layers_and_passes_differ():
 
 
 def test_a_network_drops_nothing_where_p_is_tiny():
-    assert all(len(kept[0]) >= 7 for kept in draw_masks([8], 0.01, 10, seed=0))
+    masks = list(draw_masks([8], 0.01, 10, seed=0))
+    assert len(masks) == 10
+    assert all(len(kept[0]) >= 7 for kept in masks)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.baselines import fit_baseline
-from models.importance import FOREST_IMPORTANCE_LINE, forest_importance, permutation_importance
+from models.importance import FOREST_IMPORTANCE_THRESHOLD, forest_importance, permutation_importance
 from models.pixels import sample_pixels
 from tests.models.pixel_worlds import IGNORE, separable_patches
 
@@ -81,7 +81,7 @@ def test_counts_are_pooled_over_judged_pixels():
     patches = separable_patches(2, size=10)
     patches[0][1][:5] = IGNORE
     importance = permutation_importance(truth_of, patches, CHANNELS, 3, IGNORE, seed=0, repeats=2)
-    assert importance.whole.sum() == 150
+    assert importance.unpermuted.sum() == 150
     assert importance.permuted.shape == (3, 2, 3, 3)
     assert (importance.permuted.sum(axis=(2, 3)) == 150).all()
 
@@ -95,8 +95,8 @@ def test_the_drop_of_an_undefined_score_is_nan():
 def test_forest_importance_sums_to_one_and_noise_is_below_the_line_of_the_paper(forest):
     scores = forest_importance(forest, CHANNELS)
     assert sum(scores.values) == pytest.approx(1.0)
-    assert scores.above(FOREST_IMPORTANCE_LINE) == ("brightness", "temperature")
-    assert FOREST_IMPORTANCE_LINE == 0.05
+    assert scores.above(FOREST_IMPORTANCE_THRESHOLD) == ("brightness", "temperature")
+    assert FOREST_IMPORTANCE_THRESHOLD == 0.05
 
 
 def test_forest_importance_is_that_of_scikit_learn(forest):

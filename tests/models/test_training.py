@@ -142,6 +142,7 @@ def test_patch_that_nobody_judged_is_left_out():
     dataset = bright_is_ice()
     blank = torch.full_like(dataset[0][0], float("nan")), torch.full_like(dataset[0][1], IGNORE)
     losses = fit(small_segmenter(), [blank, dataset[0]], TrainingConfig(steps=5), CPU, IGNORE)
+    assert len(losses) == 5
     assert all(0.0 < loss < 10.0 for loss in losses)
 
 
@@ -239,16 +240,16 @@ def threads() -> Iterator[None]:
 def test_a_precision_that_is_asked_for_stays(precision):
     for count in (1, 2):
         torch.set_num_threads(count)
-        assert TrainingConfig(precision=precision).settled(CPU) == TrainingConfig(precision=precision)
+        assert TrainingConfig(precision=precision).resolve_precision(CPU) == TrainingConfig(precision=precision)
 
 
 @pytest.mark.usefixtures("threads")
 def test_automatic_precision_is_the_devices_on_one_thread_and_float32_on_several():
     torch.set_num_threads(1)
     of_device = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[pick_precision(CPU)]
-    assert TrainingConfig(steps=7).settled(CPU) == TrainingConfig(steps=7, precision=of_device)
+    assert TrainingConfig(steps=7).resolve_precision(CPU) == TrainingConfig(steps=7, precision=of_device)
     torch.set_num_threads(2)
-    assert TrainingConfig(steps=7).settled(CPU) == TrainingConfig(steps=7, precision="float32")
+    assert TrainingConfig(steps=7).resolve_precision(CPU) == TrainingConfig(steps=7, precision="float32")
 
 
 def test_configuration_survives_json():

@@ -25,7 +25,9 @@ def test_defaults_are_barakas_network_of_7_8_million_parameters():
 
 
 def test_every_block_drops_maps_between_its_first_convolution_and_the_activation():
-    for block in blocks(UNet(UNetConfig(in_channels=4, depth=3, width=4))):
+    unet = UNet(UNetConfig(in_channels=4, depth=3, width=4))
+    assert len(blocks(unet)) == 7
+    for block in blocks(unet):
         assert [type(layer) for layer in block] == [nn.Conv2d, nn.Dropout2d, nn.ReLU, nn.Conv2d, nn.ReLU]
         assert block[1].p == 0.3
 

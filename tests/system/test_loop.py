@@ -109,6 +109,7 @@ def test_edits_are_counted_from_what_was_shown(system: LoopSystem, second_versio
         rows = session.execute(
             select(Label, Proposal).join(Proposal).where(Label.annotation_id.in_(list(system.drawn)))
         ).all()
+    assert {proposal.round_id for _, proposal in rows} >= {1, 2}
     for label, proposal in rows:
         drawn = system.drawn[label.annotation_id]
         if proposal.round_id == 1:
@@ -137,6 +138,7 @@ def test_a_version_holds_weights_onnx_and_card(system: LoopSystem, second_versio
 def test_the_gain_is_over_the_parent_on_the_same_pixels(second_version: Stage):
     newest, first = second_version.models
     for role in ("validation", "test"):
+        assert newest["gain"][role].keys() == newest["iou"][role].keys() >= {"mean"}
         for name, gain in newest["gain"][role].items():
             assert gain == pytest.approx(newest["iou"][role][name] - first["iou"][role][name], abs=2e-6)
 
@@ -145,6 +147,7 @@ def test_the_champion_scores_the_pool(system: LoopSystem, second_version: Stage)
     pool = scene_of(system, "pool")
     page = system.get(f"scenes/{pool.id}/patches", limit=1000)
     assert page["next"] is None
+    assert page["features"]
     for feature in page["features"]:
         scores = feature["properties"]["scores"]
         assert scores["origin"] == {"model_version": 2, "passes": 6, "seed": 0, "survey": False}

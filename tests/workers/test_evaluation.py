@@ -10,7 +10,7 @@ from services.places import raster_store
 from services.scenes import source_of
 from tests.models.cards import origin
 from tests.workers.rows import champion, tiled
-from workers.evaluation import evaluate, evaluation_set, known_metrics
+from workers.evaluation import evaluate, evaluation_set, recorded_metrics
 from workers.windows import predict_classes
 
 
@@ -85,13 +85,13 @@ def test_scores_of_a_card_are_those_of_the_same_evaluation_only(catalog, scenes)
     of_parent = card(same)
     validation, test = SceneRole.VALIDATION, SceneRole.TEST
     code = of_parent.code_version
-    assert known_metrics(of_parent, validation, same, 64, code) == of_parent.metrics["validation"]
-    assert known_metrics(of_parent, test, same, 64, code) is None  # what the test scores are of is not known
-    assert known_metrics(of_parent, validation, same, 32, code) is None
-    assert known_metrics(of_parent, validation, same, 64, "0.2.0") is None
-    assert known_metrics(of_parent, validation, evaluation_set(catalog, scenes[:1]), 64, code) is None
+    assert recorded_metrics(of_parent, validation, same, 64, code) == of_parent.metrics["validation"]
+    assert recorded_metrics(of_parent, test, same, 64, code) is None  # what the test scores are of is not known
+    assert recorded_metrics(of_parent, validation, same, 32, code) is None
+    assert recorded_metrics(of_parent, validation, same, 64, "0.2.0") is None
+    assert recorded_metrics(of_parent, validation, evaluation_set(catalog, scenes[:1]), 64, code) is None
     uncommitted = of_parent.model_copy(update={"code_version": "0.1.0+abc-dirty"})
-    assert known_metrics(uncommitted, validation, same, 64, "0.1.0+abc-dirty") is None  # may name any code
+    assert recorded_metrics(uncommitted, validation, same, 64, "0.1.0+abc-dirty") is None  # may name any code
     other_truth = mask_to_geotiff(predicted(scenes[0]), source_of(scenes[0]).grid, GLACIER_SCHEME)
     raster_store(catalog).put(raster_keys.truth(scenes[0].id), other_truth)
-    assert known_metrics(of_parent, validation, evaluation_set(catalog, scenes), 64, code) is None
+    assert recorded_metrics(of_parent, validation, evaluation_set(catalog, scenes), 64, code) is None

@@ -28,6 +28,7 @@ from cli.simulated_annotator import SimulatedAnnotator, sign_in
 from imagery.masks import mask_from_geotiff
 from labeling.client import LabelStudio
 from services import raster_keys
+from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from services.registration import register
 from services.rounds import open_round
@@ -120,7 +121,7 @@ def do_round(catalog: Catalog, studio: LabelStudio, strategy: Strategy, truth: n
         proposals = list(session.scalars(select(Proposal).where(Proposal.round_id == round_id)))
         windows = {patch.id: window_of(patch) for patch in session.scalars(select(Patch))}
     published = list(proposals)
-    SimulatedAnnotator(studio, proposals[0].project_id, truth, windows, LAND_COVER).answer_all()
+    SimulatedAnnotator(studio, proposals[0].project_id, truth, windows, LAND_COVER).label_all()
     with catalog.write() as session:
         jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
     do_all_jobs(catalog)
@@ -194,12 +195,14 @@ def _check_model(catalog: Catalog, scene_id: int) -> None:
         jobs.enqueue(session, JobKind.PREDICT_SCENE, str(scene_id), scene_id=scene_id)
     do_all_jobs(catalog)
     store = raster_store(catalog)
-    features = json.loads(store.get(raster_keys.prediction(scene_id, 2, "geojson")))["features"]
+    with catalog.read() as session:
+        keys = prediction_keys(session.get_one(Scene, scene_id), 2, delivery_options(catalog.settings))
+    features = json.loads(store.get(keys["geojson"]))["features"]
     assert {feature["properties"]["class"] for feature in features} == {"snow", "water"}
     outlines = catalog.settings.var_dir / "outlines.gpkg"
-    outlines.write_bytes(store.get(raster_keys.prediction(scene_id, 2, "gpkg")))
+    outlines.write_bytes(store.get(keys["gpkg"]))
     assert pyogrio.list_layers(outlines)[:, 0].tolist() == ["water_or_snow_outlines"]
-    with MemoryFile(store.get(raster_keys.prediction(scene_id, 2, "tif"))) as file, file.open() as raster:
+    with MemoryFile(store.get(keys["tif"])) as file, file.open() as raster:
         assert raster.descriptions == ("0 other, 1 snow, 2 water, 255 cloud",)
         assert raster.colormap(1)[2][:3] == (0x1D, 0x4E, 0xD8)
 

@@ -8,6 +8,7 @@ from catalog import training
 from catalog.context import Catalog
 from catalog.pixel_regions import encode_region
 from catalog.records import Patch, Proposal, RunTrigger
+from imagery.classes import GLACIER_SCHEME
 from services import rounds
 from services.places import raster_store
 from tests.catalog_fixtures import add_round
@@ -50,7 +51,7 @@ def test_the_other_part_is_proposed_later_and_both_are_learnt_as_one_patch(catal
     with catalog.database.write() as session:
         learnt = training.labels_of_run(session, training.begin_run(session, RunTrigger.MANUAL))
     assert len(learnt) == 2
-    dataset = LabelledPatchDataset(learnt, BAND_NAMES, raster_store(catalog))
+    dataset = LabelledPatchDataset(learnt, BAND_NAMES, raster_store(catalog), GLACIER_SCHEME)
     assert len(dataset) == 1
     mask = dataset[0][1].numpy()
     assert (mask[: SIDE // 2] == 1).all()

@@ -67,5 +67,7 @@ def test_the_heat_map_is_of_that_scoring_and_reaches_the_highest_entropy_of_its_
 def test_names_of_views_can_be_signed_and_stored(catalog, place):
     scene, patch = place
     urls = ImageUrls("http://127.0.0.1:1", "key", 60)
-    for name in draw_views(raster_store(catalog), scene, patch, None, 3).values():
+    views = draw_views(raster_store(catalog), scene, patch, None, 3)
+    assert len(views) == 3
+    for name in views.values():
         assert f"/patches/{patch.id}/composites/{name}.png?signature=" in urls.url(patch.id, name)

@@ -1,4 +1,4 @@
-"""One row for the installation, partial proposals, cancelled jobs, intents of promotions, and less that is kept."""
+"""Add the installation row, partial proposals, cancelled jobs and promotion intents; compress event bodies."""
 
 import json
 import zlib
@@ -18,7 +18,7 @@ depends_on = None
 
 SCORED_ALIKE = ["model_version", "passes", "seed"]
 NAMES = {"uq": "%(table_name)s_%(column_0_N_name)s_key"}
-_PAGE = 100  # bodies converted together: some are megabytes
+_PAGE = 100  # bodies converted per query: some are megabytes
 
 events = sa.table(
     "label_events",
@@ -108,7 +108,7 @@ def downgrade() -> None:
         table.drop_constraint("training_runs_uid_key", type_="unique")
         table.drop_column("checkpoint_step")
         table.drop_column("uid")
-    # States that the older release does not know become the nearest that it does.
+    # The older release lacks these states: map each to the nearest that it has.
     op.execute("UPDATE training_runs SET state = 'killed' WHERE state = 'interrupted'")
     op.execute("UPDATE scenes SET state = 'rejected', error = 'removed' WHERE state = 'removed'")
     op.execute("UPDATE jobs SET state = 'failed', error = 'cancelled' WHERE state = 'cancelled'")
@@ -135,7 +135,7 @@ def _name_runs() -> None:
 
 
 def _identify_events() -> None:
-    """Note in each event which proposal and which annotation it is about; a deletion is about what stood before it."""
+    """Store the proposal and the annotation of each event; a deletion refers to what had its id before it."""
     connection, after = op.get_bind(), 0
     uids: dict[str, int] = {
         uid: row_id for row_id, uid in connection.execute(sa.select(proposals.c.id, proposals.c.uid))
@@ -155,7 +155,7 @@ def _identify_events() -> None:
             elif row.annotation_id is None:
                 identity = tasks.get((row.project_id, row.task_id)), None
             else:
-                uid, created_at = _told_by(row.body)
+                uid, created_at = _identity_in(row.body)
                 identity = uids.get(uid or ""), created_at
                 annotations[row.project_id, row.annotation_id] = identity
             values = dict(zip(("proposal_id", "annotation_created_at"), identity, strict=True))
@@ -163,7 +163,7 @@ def _identify_events() -> None:
         after = rows[-1].id
 
 
-def _told_by(body: bytes) -> tuple[str | None, datetime | None]:
+def _identity_in(body: bytes) -> tuple[str | None, datetime | None]:
     """Read the proposal's uid and the annotation's creation from the body of an event."""
     content: Any = {}
     with suppress(ValueError, RecursionError):
