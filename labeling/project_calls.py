@@ -26,8 +26,16 @@ class ProjectCalls(Connection):
             projects: list[Any] = list(self._sdk.projects.list())
         return min((self._id(project.id) for project in projects if project.title == title), default=None)
 
+    def empty_projects(self, title: str) -> list[int]:
+        """Return the ids of the projects with exactly this title that have no task, oldest first."""
+        with calling(self._url, f"look for projects {title!r}"):
+            projects: list[Any] = list(self._sdk.projects.list())
+        return sorted(self._id(item.id) for item in projects if item.title == title and not item.task_number)
+
     def create_project(self, title: str, colours: Mapping[str, str], description: str, instruction: str) -> int:
         """Create a project.
+
+        While its database is locked, Label Studio repeats this by itself and leaves a second project behind.
 
         Args:
             title: Its title, 3 to 50 characters.
@@ -67,9 +75,13 @@ class ProjectCalls(Connection):
             return self._sdk.projects.get(project_id).title or ""
 
     def delete_project(self, project_id: int) -> None:
-        """Delete a project with everything in it."""
-        with calling(self._url, f"delete the project {project_id}"):
-            self._sdk.projects.delete(project_id)
+        """Delete a project with everything in it, if it is there."""
+        try:
+            with calling(self._url, f"delete the project {project_id}"):
+                self._sdk.projects.delete(project_id)
+        except LabelStudioError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
 
     def project_exists(self, project_id: int) -> bool:
         """Return whether a project exists.

@@ -45,10 +45,13 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     instruction = write_instruction(scheme.names[1:], scheme.background.name, scheme.unknown.name)
     project_id = find_project(catalog, studio)
     if project_id is None:
-        created = studio.create_project(settings.label_studio_project, colours, DESCRIPTION, instruction)
-        project_id = _store_project(catalog, created)
-        if project_id != created:  # another worker was faster
-            studio.delete_project(created)
+        title = settings.label_studio_project
+        project_id = _store_project(catalog, studio.create_project(title, colours, DESCRIPTION, instruction))
+        # None had our title a moment ago. Others were made by a worker that was slower, or by Label Studio, which
+        # repeats a creation by itself while its database is locked.
+        for surplus in studio.empty_projects(title):
+            if surplus != project_id:
+                studio.delete_project(surplus)
     studio.update_project(project_id, colours, DESCRIPTION, instruction)
     studio.ensure_webhook(project_id, _webhook_url(catalog), SECRET_HEADER, catalog.secrets.webhook_secret)
     studio.ensure_view(project_id)

@@ -159,9 +159,10 @@ def test_a_project_of_others_under_our_id_is_left_alone(desk: LabelStudioDesk) -
 def test_two_workers_that_start_together_make_one_project(
     desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both, store = threading.Barrier(2), project_of._store_project
+    both, store, title = threading.Barrier(2), project_of._store_project, desk.catalog.settings.label_studio_project
 
     def store_together(catalog: Catalog, project_id: int) -> int:
+        desk.studio.create_project(title, {"ice": "#ffffff"}, "repeated by Label Studio, whose database was locked", "")
         both.wait(30)  # both have found none, and made one
         return store(catalog, project_id)
 
@@ -169,8 +170,7 @@ def test_two_workers_that_start_together_make_one_project(
     found: list[int] = []
     together(*[lambda: found.append(connect(desk.catalog, desk.studio))] * 2)
     assert found == [stored_project(desk.catalog)] * 2
-    titled = [p for p in desk.studio._sdk.projects.list() if p.title == desk.catalog.settings.label_studio_project]
-    assert [project.id for project in titled] == [found[0]]
+    assert desk.studio.empty_projects(title) == [found[0]]
 
 
 # Publication
