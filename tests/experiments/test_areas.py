@@ -15,7 +15,7 @@ from imagery.errors import SceneError
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
 from tests.imagery.forge import BAND_NAMES, forge_scene
-from tests.workers.rows import finish, register, tiled, work_of
+from tests.workers.rows import finish, register, tiled, context_of
 from workers.tile_scene import tile_scene
 
 
@@ -57,7 +57,7 @@ def test_trap_scenes_that_overlap_are_refused(catalog: Catalog, tmp_path: Path) 
 def test_scenes_without_outlines_are_left_out(catalog: Catalog, tmp_path: Path) -> None:
     tiled(catalog, tmp_path / "good.tif")
     blank = register(catalog, forge_scene(tmp_path / "blank.tif", offset_px=200), outlines=False)
-    tile_scene(work := work_of(catalog, JobKind.TILE_SCENE, str(blank)), blank)
+    tile_scene(work := context_of(catalog, JobKind.TILE_SCENE, str(blank)), blank)
     finish(work)
     register(catalog, forge_scene(tmp_path / "waiting.tif", offset_px=400))
     assert [area.name for area in registered_areas(catalog, [])] == ["good-pool"]

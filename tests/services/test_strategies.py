@@ -24,7 +24,7 @@ from services.places import raster_store
 from services.scenes import source_of, window_of
 from services.strategies import Evidence, Needs, reason_of
 from tests.catalog_fixtures import add_scene, add_scoring
-from tests.workers.rows import work_of
+from tests.workers.rows import context_of
 from workers.propose_round import propose_round
 
 
@@ -99,7 +99,7 @@ def ice_first() -> Iterator[str]:
 def propose(catalog: Catalog, strategy: str, size: int) -> Round:
     with catalog.database.write() as session:
         opened = services.rounds.open_round(session, catalog.settings, strategy, size)
-    propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
+    propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
     with catalog.read() as session:
         made = rounds.get(session, opened.id)
         assert len(made.proposals) == size
@@ -185,6 +185,6 @@ def test_a_round_whose_scores_were_removed_says_so(catalog: Catalog) -> None:
         session.merge(scoring).removed_at = scoring.completed_at
         rounds.reopen(session, opened.id)
     with pytest.raises(ConflictError, match="scores by version 5, which round 1 ranks by, have been removed"):
-        propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, "1"), opened.id)
+        propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, "1"), opened.id)
     with catalog.read() as session:
         assert session.get_one(Patch, patches[0].id).state == "unlabelled"

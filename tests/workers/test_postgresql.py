@@ -11,12 +11,12 @@ from catalog import labels
 from catalog.context import Catalog
 from catalog.records import EventState, LabelEvent, ProposalState
 from services.label_studio import _store_project
-from tests.catalog.conftest import database_url, postgres_server
+from tests.catalog.conftest import database_url
 from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
 from tests.workers.threads import together
 from workers import ingest_label as ingestion
 
-__all__ = ["database_url", "postgres_server"]
+__all__ = ["database_url"]
 
 ICE = brush(box(2, 2, 20, 20))
 

@@ -9,7 +9,7 @@ from catalog.records import JobKind, Patch, PatchState, ProposalReason, Round, R
 from services import strategies
 from services.acquisition import Pool
 from tests.catalog_fixtures import add_scene, add_scoring
-from tests.workers.rows import work_of
+from tests.workers.rows import context_of
 from workers.propose_round import propose_round
 
 SIZE = 12
@@ -37,7 +37,7 @@ def _candidate(patch: Patch, scores: dict[int, float]) -> Candidate:
 def propose(catalog: Catalog, strategy: str, size: int = SIZE, seed: int = 5) -> Round:
     with catalog.database.write() as session:
         opened = services.rounds.open_round(session, catalog.settings, strategy, size, seed)
-    propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
+    propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
     with catalog.read() as session:
         made = rounds.get(session, opened.id)
         assert [proposal.rank for proposal in made.proposals] == list(range(len(made.proposals)))
@@ -95,7 +95,7 @@ def test_a_pool_smaller_than_the_round_is_proposed_whole(catalog: Catalog) -> No
 
 def test_a_round_that_is_already_made_is_left_alone(catalog: Catalog, pool: list[Candidate]) -> None:
     made = propose(catalog, "random")
-    propose_round(work_of(catalog, JobKind.PROPOSE_ROUND, "again"), made.id)
+    propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, "again"), made.id)
     with catalog.read() as session:
         again = rounds.get(session, made.id)
         assert [item.id for item in again.proposals] == [item.id for item in made.proposals]

@@ -35,7 +35,7 @@ from services.promotion import promote
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, write_geotiff
 from tests.models.cards import origin
 from tests.real_services import running
-from tests.workers.rows import MEAN, STD, work_of
+from tests.workers.rows import MEAN, STD, context_of
 from workers.tile_scene import tile_scene
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ def scene(catalog: Catalog, tmp_path: Path) -> int:
     with catalog.database.write() as session:
         session.add(row)
         session.flush()
-    tile_scene(work_of(catalog, JobKind.TILE_SCENE, str(row.id), scene_id=row.id), row.id)
+    tile_scene(context_of(catalog, JobKind.TILE_SCENE, str(row.id), scene_id=row.id), row.id)
     return row.id
 
 
