@@ -6,6 +6,7 @@ MLflow and torch are imported by the fixtures: importing them takes longer than 
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,15 +14,19 @@ from uuid import uuid4
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select
 
 from al_server.app import create_app
 from catalog import jobs
 from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, Promotion, Scene
+from catalog.errors import ServiceDownError
+from catalog.records import Job, JobKind, Promotion, Scene, now
+from catalog.registry import CHAMPION, ModelRegistry, registry_of
 from catalog.settings import Settings
 from imagery.store import RasterStore
 from services.delivery import delivery_options, prediction_keys
+from services.promotion import promote, roll_back, settle_intents
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
@@ -205,8 +210,8 @@ def test_a_champion_moved_in_mlflow_shows_within_five_seconds(
     while api.champion() != 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    # We did not move it, so we cannot know what was served before.
-    assert_problem(api.post("/rollback"), 409, "served before 2; promote a version by its number")
+    # The move itself is not recorded here, but the version that was promoted before it is.
+    assert api.post("/rollback").json["version"] == 1
 
 
 def test_polling_costs_nothing_while_nothing_has_changed(api: Api, register: Callable[..., int]) -> None:
@@ -425,6 +430,52 @@ def test_what_is_not_mlflow_is_not_taken_for_it(settings: Settings, mlflow_serve
     response = create_app(astray).test_client().get(MODELS, headers=as_role(astray, "reader"))
     astray.close()
     assert_problem(response, 503, "MLflow does not answer")
+
+
+def test_roll_backs_go_further_back_each_time(api: Api, register: Callable[..., int]) -> None:
+    """Also after a version was promoted that had been served before."""
+    for _ in range(3):
+        register()
+    for version in (1, 2, 3, 2):
+        assert api.promote(version).status_code == 200
+    assert [api.post("/rollback").json["version"] for _ in range(3)] == [3, 2, 1]
+    assert_problem(api.post("/rollback"), 409, "found no version that was served before 1")
+
+
+def test_an_intent_that_was_left_behind_is_settled_by_what_mlflow_says(
+    catalog: Catalog, register: Callable[..., int]
+) -> None:
+    """One process died after MLflow had moved the alias, another before."""
+    registry = registry_of(catalog.settings)
+    first, second = register(), register()
+    long_ago = now() - timedelta(minutes=5)
+    registry.move_alias(CHAMPION, first)
+    with catalog.database.write() as session:
+        for version in (first, second):
+            intent = {"previous_version": None, "verdict": "promoted", "reason": "checked", "actor": "operator"}
+            session.add(Promotion(model_version=version, decided_at=long_ago, **intent))
+    settle_intents(catalog, registry)
+    with catalog.read() as session:
+        (kept,) = session.scalars(select(Promotion))
+        assert (kept.model_version, kept.completed_at is not None) == (first, True)
+        assert jobs.is_open(session, JobKind.SCORE_POOL)
+
+
+def test_a_promotion_whose_answer_got_lost_can_be_rolled_back(catalog: Catalog, register: Callable[..., int]) -> None:
+    registry = registry_of(catalog.settings)
+    first, second = register(), register()
+    promote(catalog, registry, first, "the first", "operator")
+
+    class Cut(ModelRegistry):
+        """MLflow does what it is asked, and the connection is cut before it can say so."""
+
+        def move_alias(self, alias: str, version: int) -> None:
+            super().move_alias(alias, version)
+            raise ServiceDownError("MLflow", self.url, "cut")
+
+    with pytest.raises(ServiceDownError):
+        promote(catalog, Cut(registry.url, registry.model_name), second, "checked", "operator")
+    assert roll_back(catalog, registry_of(catalog.settings), "wrong", "operator").model_version == first
 
 
 def test_a_list_that_is_cut_says_where_it_goes_on(api: Api, register: Callable[..., int]) -> None:

@@ -15,7 +15,7 @@ from imagery.errors import SceneError
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
 from tests.imagery.forge import BAND_NAMES, forge_scene
-from tests.workers.rows import finish, register, tiled, context_of
+from tests.workers.rows import context_of, finish, register, tiled
 from workers.tile_scene import tile_scene
 
 
