@@ -74,10 +74,10 @@ up: setup  ## start everything and stay up until Ctrl-C
 
 test: setup  ## run all tests
 	@tests/install-chromium.sh "$(BIN)"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 test-fast: setup  ## run the tests that need no service, no browser and no long training
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
 bench: setup  ## measure speed, rankings, scale and learning in a quarter of an hour; leaves var/bench/report.json
 	@$(BIN)/python -m benchmarks.main
