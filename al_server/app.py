@@ -7,7 +7,19 @@ from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from al_server import dashboard, health, jobs, label_events, model_versions, patches, rounds, scenes, scorings
+from al_server import (
+    dashboard,
+    health,
+    jobs,
+    label_events,
+    model_versions,
+    patches,
+    predictions,
+    rounds,
+    scene_patches,
+    scenes,
+    scorings,
+)
 from al_server.auth import check_role
 from al_server.context import Parts
 from al_server.document import SECURITY_SCHEMES, complete
@@ -52,7 +64,11 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_role)
     app.before_request(check_request)
     register_error_handlers(app)
-    for resource in (health, scenes, patches, scorings, rounds, jobs, label_events, model_versions):
+    resources = (
+        *(health, scenes, scene_patches, predictions, patches),
+        *(scorings, rounds, jobs, label_events, model_versions),
+    )
+    for resource in resources:
         app.register_api(resource.api)
     app.register_blueprint(dashboard.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)

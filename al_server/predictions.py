@@ -1,0 +1,120 @@
+"""Predictions: a scene as the champion maps it, made by a job at the first request."""
+
+from typing import Final, NamedTuple
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.types import ResponseDict
+from sqlalchemy.orm import Session
+
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.schemas import JobAnswer, SceneId, media
+from al_server.serializers import serialize_job
+from catalog import jobs
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, JobState, Scene, SceneState
+from services.delivery import DeliveryOptions, delivery_options, fingerprint, prediction_keys
+from services.scenes import find_scene
+
+api = APIBlueprint("predictions", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
+
+
+class PredictionFormat(NamedTuple):
+    """How a prediction is delivered, and how the OpenAPI document describes it."""
+
+    endpoint: str
+    media_type: str
+    description: str
+    summary: str
+
+
+PREDICTION_FORMATS: Final = {
+    "tif": PredictionFormat(
+        "prediction_tif",
+        "image/tiff; application=geotiff; profile=cloud-optimized",
+        "The class map",
+        "Give the champion's class map as a Cloud Optimized GeoTIFF; 202 while it is being made.",
+    ),
+    "geojson": PredictionFormat(
+        "prediction_geojson",
+        "application/geo+json",
+        "The outlines",
+        "Give the champion's outlines, with holes, in WGS 84; 202 while they are being made.",
+    ),
+    "gpkg": PredictionFormat(
+        "prediction_gpkg",
+        "application/geopackage+sqlite3",
+        "The outlines",
+        "Give the champion's outlines, with holes, in the scene's own CRS; 202 while they are being made.",
+    ),
+    "shp.zip": PredictionFormat(
+        "prediction_shapefile",
+        "application/zip",
+        "The outlines",
+        "Give the champion's outlines, with holes, as a zipped shapefile in the scene's own CRS; 202 while it is made.",
+    ),
+}
+
+
+def _add_prediction(suffix: str) -> None:
+    """Register the view of one format of predictions."""
+    form = PREDICTION_FORMATS[suffix]
+
+    def view(path: SceneId) -> Response:
+        return prediction(path.scene_id, suffix)
+
+    view.__name__, view.__doc__ = form.endpoint, form.summary
+    responses: ResponseDict = {200: media(form.media_type, form.description), 202: JobAnswer}
+    # Clients are generated from the operation's id, which therefore stays what it was.
+    operation_id = f"scenes_{form.endpoint}__int_scene_id__prediction_{suffix.replace('.', '_')}_get"
+    api.get(f"/<int:scene_id>/prediction.{suffix}", responses=responses, operation_id=operation_id)(view)
+
+
+for _suffix in PREDICTION_FORMATS:
+    _add_prediction(_suffix)
+
+
+def prediction(scene_id: int, suffix: str) -> Response:
+    """Return a file of the scene as the champion predicts it; 202 with the job while the file is being made.
+
+    Raises:
+        NotFoundError: there is no such scene.
+        ConflictError: the scene is not ready, there is no champion, or the prediction failed.
+        ServiceDownError: MLflow does not answer.
+    """
+    with current_catalog().read() as session:
+        scene = find_scene(session, scene_id)
+    if scene.state is not SceneState.READY:
+        raise ConflictError(f"scene {scene_id} is {scene.state.value}; wait until it is ready")
+    champion = current_parts().registry.champion()
+    if champion is None:
+        raise ConflictError("no model version has been promoted yet; label a round first")
+    options = delivery_options(current_catalog().settings)
+    store, keys = current_parts().store, prediction_keys(scene, champion.version, options)
+    # The GeoTIFF is written last: once it is there, so are the outlines, but for a format that an earlier release did
+    # not write; then the scene is predicted again.
+    if not (store.exists(keys["tif"]) and store.exists(keys[suffix])):
+        with current_catalog().write() as session:
+            job = _enqueue_prediction(session, scene, champion.version, options)
+        response = json_response(serialize_job(job), 202)
+        response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
+        response.headers["Retry-After"] = "5"
+        return response
+    response = Response(store.get(keys[suffix]), content_type=PREDICTION_FORMATS[suffix].media_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{champion.version}.{suffix}"'
+    response.headers["X-Model-Version"] = str(champion.version)
+    return response
+
+
+def _enqueue_prediction(session: Session, scene: Scene, version: int, options: DeliveryOptions) -> Job:
+    """Enqueue the prediction of a scene unless it is under way; one that failed is only repeated by a retry."""
+    key = f"{scene.id}-{version}-{fingerprint(scene, options)}"
+    last = jobs.last_of(session, JobKind.PREDICT_SCENE, key)
+    # A client that polls must not start again what failed or what a person cancelled.
+    if last is not None and last.state is JobState.FAILED:
+        raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
+    if last is not None and last.state is JobState.CANCELLED:
+        raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
+    return jobs.enqueue(
+        session, JobKind.PREDICT_SCENE, key, scene_id=scene.id, delivery=options.model_dump(mode="json")
+    )
