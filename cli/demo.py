@@ -181,11 +181,11 @@ def _windows(api: ApiClient, scene_id: int) -> dict[int, Window]:
 
 
 def _line(record: RoundRecord) -> str:
-    mean = record.iou["test"]["mean"]
+    mean = _figure(record.iou["test"]["mean"])
     took = sum(record.seconds.values())
     return (
         f"Round {record.round} ({record.strategy}): {record.labels} labels, version {record.version}, "
-        f"{'promoted' if record.promoted else 'kept as challenger'}, test mean IoU {mean:.3f} ({took:.0f} s)"
+        f"{'promoted' if record.promoted else 'kept as challenger'}, test mean IoU {mean} ({took:.0f} s)"
     )
 
 
