@@ -10,8 +10,8 @@ from al_server.schemas import ModelAnswer
 from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
 from catalog import scorings, training
 from catalog.errors import ServiceDownError
-from catalog.jobs import OPEN
-from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Round
+from catalog.jobs import OPEN, UNSUCCESSFUL
+from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
 from imagery.classes import ClassScheme
 from services.class_scheme import scheme_in_force
 from services.scenes import registered_scenes
@@ -67,7 +67,7 @@ def _open_jobs() -> Select[Job]:
 
 def _unsuccessful_jobs() -> Select[Job]:
     """Select the latest jobs that failed or were cancelled, newest first."""
-    ended = Job.state.in_((JobState.FAILED, JobState.CANCELLED))
+    ended = Job.state.in_(UNSUCCESSFUL)
     return select(Job).where(ended).order_by(Job.finished_at.desc()).limit(UNSUCCESSFUL_SHOWN)
 
 

@@ -11,7 +11,7 @@ from al_server.problems import problem
 from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, Recorded
 from al_server.serializers import serialize_event
 from catalog import labels
-from catalog.context import enqueued
+from catalog.jobs import enqueued
 from catalog.records import LabelEvent
 from labeling.events import parse_event
 from labeling.webhook import SECRET_HEADER

@@ -9,7 +9,7 @@ from al_server.context import current_catalog, json_response
 from al_server.schemas import ListOf, RoundAccepted, RoundAnswer, RoundId, RoundRequest
 from al_server.serializers import serialize_job, serialize_round, serialize_rounds
 from catalog import rounds
-from catalog.context import enqueued
+from catalog.jobs import enqueued
 from catalog.records import Round
 
 api = APIBlueprint("rounds", __name__, url_prefix="/api/v1/rounds", abp_tags=[Tag(name="rounds")])

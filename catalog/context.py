@@ -38,7 +38,7 @@ class Catalog:
         """Yield a session that commits at the end of the block; then push the jobs that it enqueued to Redis."""
         with self.database.write() as session:
             yield session
-        self.dispatch(enqueued(session))
+        self.dispatch(jobs.enqueued(session))
 
     def dispatch(self, new_jobs: Sequence[Job]) -> None:
         """Push the jobs that are due to Redis. If Redis is down, the next sweep pushes them."""
@@ -70,9 +70,3 @@ class Catalog:
         """Close all connections."""
         self.database.dispose()
         self.queue.connection.close()
-
-
-def enqueued(session: Session) -> list[Job]:
-    """Return the jobs that this session has enqueued."""
-    jobs_of_session: list[Job] = session.info.get("enqueued", [])
-    return jobs_of_session

@@ -18,6 +18,7 @@ from catalog.errors import ConflictError, JobLostError, NotFoundError
 from catalog.records import Job, JobKind, JobState, now
 
 OPEN = (JobState.QUEUED, JobState.RUNNING)
+UNSUCCESSFUL = (JobState.FAILED, JobState.CANCELLED)
 OUTAGE_BACKOFF_S = 15.0  # delay before a job is retried whose service is down
 FAILURE_BACKOFF_S = 5.0  # delay before a retry, times the number of failures so far
 CANCELLED = "cancelled by a person"
@@ -45,7 +46,7 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
         if added is None:
             raise
         return added
-    session.info.setdefault("enqueued", []).append(job)
+    enqueued(session).append(job)
     return job
 
 
@@ -64,10 +65,16 @@ def enqueue_all(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[
         if job is None:
             job = Job(kind=kind, key=full_key(kind, key), subject=dict(subject))
             session.add(job)
-            session.info.setdefault("enqueued", []).append(job)
+            enqueued(session).append(job)
         elif job.state is JobState.FAILED:
             _reopen(session, job)
     session.flush()
+
+
+def enqueued(session: Session) -> list[Job]:
+    """Return the jobs that this session has enqueued, for Redis to be told of after the commit."""
+    noted: list[Job] = session.info.setdefault("enqueued", [])
+    return noted
 
 
 def _open_with_key(session: Session, unique_key: str) -> Job | None:
@@ -189,7 +196,7 @@ def try_again(session: Session, job_id: str, attempt: int, error: str, max_failu
 def hand_back(session: Session, job_id: str, attempt: int) -> None:
     """Queue a job again whose worker is shutting down; this is not counted as a failure."""
     _update_attempt(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message="its worker was stopped")
-    session.info.setdefault("enqueued", []).append(session.get_one(Job, job_id, populate_existing=True))
+    enqueued(session).append(session.get_one(Job, job_id, populate_existing=True))
 
 
 def note_cancelled(session: Session, job_id: str, attempt: int) -> None:
@@ -229,7 +236,7 @@ def retry(session: Session, job_id: str) -> Job:
         ConflictError: it has neither failed nor been cancelled, or another job with its key is open.
     """
     job = get(session, job_id)
-    if job.state not in {JobState.FAILED, JobState.CANCELLED}:
+    if job.state not in UNSUCCESSFUL:
         raise ConflictError(f"job {job_id} is {job.state}; only a failed or cancelled job can be retried")
     if session.scalar(select(Job.id).where(Job.key == job.key, Job.state.in_(OPEN))):
         raise ConflictError(f"another job {job.key!r} is open already; wait for it")
@@ -240,7 +247,7 @@ def retry(session: Session, job_id: str) -> Job:
 def _reopen(session: Session, job: Job) -> None:
     job.state, job.failures, job.run_after, job.finished_at = JobState.QUEUED, 0, now(), None
     job.cancel_requested, job.error = False, None
-    session.info.setdefault("enqueued", []).append(job)
+    enqueued(session).append(job)
 
 
 def stale(session: Session, stale_after_s: float) -> list[Job]:

@@ -11,11 +11,10 @@ from sqlalchemy import Select, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs, scorings
-from catalog.jobs import OPEN
+from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import (
     Job,
     JobKind,
-    JobState,
     Proposal,
     ProposalState,
     Round,
@@ -79,7 +78,7 @@ def enqueue_if_due(session: Session, keep: int) -> Job | None:
     A removal that failed would fail again: it is enqueued by the next scoring that completes, or retried by a person.
     """
     last = jobs.last_of(session, JobKind.REMOVE_SUPERSEDED)
-    if last is not None and last.state in {JobState.FAILED, JobState.CANCELLED}:
+    if last is not None and last.state in UNSUCCESSFUL:
         return None
     if not superseded(session, keep) and not unfinished(session):
         return None

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
 from catalog.errors import NotFoundError
-from catalog.jobs import OPEN
+from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import (
     Job,
     JobKind,
@@ -234,12 +234,12 @@ def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> J
     was cancelled is not wanted: a person has to retry them.
     """
     last = jobs.last_of(session, JobKind.SCORE_POOL)
-    if not _has_pool(session) or (last is not None and last.state in {JobState.FAILED, JobState.CANCELLED}):
+    if not _has_pool(session) or (last is not None and last.state in UNSUCCESSFUL):
         return None
     scoring = _find(session, version, settings)
     if scoring is not None and not unplanned(session, scoring):
         undone = _undone(session, scoring)
-        with_a_job = _shards_with_a_job(session, (*OPEN, JobState.FAILED, JobState.CANCELLED))
+        with_a_job = _shards_with_a_job(session, (*OPEN, *UNSUCCESSFUL))
         have_jobs = undone and with_a_job.issuperset(undone)
         is_done = not undone and is_shortlist_planned(session, scoring, settings.mc_shortlist_share)
         if have_jobs or (is_done and scoring == newest(session)):

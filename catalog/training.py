@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, RunState, RunTrigger, TrainingRun, now
+from catalog.records import Job, JobKind, Label, Patch, Proposal, RunState, RunTrigger, TrainingRun, now
 from catalog.settings import Settings
 
 
@@ -86,7 +86,7 @@ def _failed_on(session: Session, new: set[int]) -> bool:
     job = jobs.last_of(session, JobKind.FINE_TUNE)
     return (
         job is not None
-        and job.state in {JobState.FAILED, JobState.CANCELLED}
+        and job.state in jobs.UNSUCCESSFUL
         and job.finished_at is not None
         and not _any_label(session, new, Label.created_at > job.finished_at)
     )

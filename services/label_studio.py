@@ -74,14 +74,14 @@ def find_project(catalog: Catalog, studio: LabelStudio) -> int | None:
             select(Proposal.project_id).where(Proposal.project_id.is_not(None)).order_by(Proposal.id.desc()).limit(1)
         )
     expected = stored or last_used
-    if expected is not None and is_there(catalog, studio, expected):
+    if expected is not None and check_still_exists(catalog, studio, expected):
         _check_ours(catalog, studio, expected)
         return expected if expected == stored else _store_project(catalog, expected)
     titled = studio.find_project(catalog.settings.label_studio_project)
     return None if titled is None else _store_project(catalog, titled)
 
 
-def is_there(catalog: Catalog, studio: LabelStudio, project_id: int) -> bool:
+def check_still_exists(catalog: Catalog, studio: LabelStudio, project_id: int) -> bool:
     """Return whether one of our projects exists; record its deletion in the ledger if it does not.
 
     Raises:

@@ -53,7 +53,8 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
     with catalog.read() as session:
         earlier = _served_before(session, serving)
     if earlier is None:
-        raise ConflictError(f"found no version that was served before {serving}; promote a version by its number")
+        found = "no version is served" if serving is None else f"no version was served before {serving}"
+        raise ConflictError(f"{found}; promote a version by its number")
     return _move(catalog, registry, CHAMPION, _intent(earlier, serving, ROLLED_BACK, reason, actor))
 
 

@@ -39,7 +39,7 @@ from workers.recipe import check_continues, first_channels, fresh_network, train
 from workers.run_recovery import recover
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
-from workers.training_run import closing, load_checkpoint, note, save_checkpoint, start_tracking, tracking_of
+from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
 from workers.versions import LoadedVersion, device, load_champion, load_version
 
 log = logging.getLogger(__name__)
@@ -69,13 +69,13 @@ def fine_tune(context: JobContext, trigger: str) -> None:
     judged_on = _scenes_to_judge_on(catalog)
     if run is None:
         run = _begin_run(catalog, trigger)
-    with closing(catalog, tracking, run):
+    with recording_failure(catalog, tracking, run):
         verdict = _train_and_register(context, tracking, run, judged_on, watch)
         conclude(catalog, tracking, run, verdict, watch)
 
 
 @dataclass(frozen=True)
-class _Start:
+class _TrainingInputs:
     """The inputs of a training.
 
     Attributes:
@@ -126,32 +126,32 @@ def _train_and_register(
     context: JobContext, tracking: Tracking, run: TrainingRun, judged_on: JudgedOn, watch: Stopwatch
 ) -> Verdict:
     catalog, settings = context.catalog, context.catalog.settings
-    start = _start(catalog, run)
-    parent, segmenter, config = start.parent, start.segmenter, start.config
-    dataset = LabelledPatchDataset(start.labels, segmenter.channels, raster_store(catalog), start.scheme)
+    inputs = _load_inputs(catalog, run)
+    parent, segmenter, config = inputs.parent, inputs.segmenter, inputs.config
+    dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
     dataset.fill()
     start_tracking(catalog, tracking, run, config, segmenter)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     code = code_version()
     watch.begin("evaluate")  # before the training, which changes the parent's weights in place
     before = {
-        role: recorded_metrics(parent.card, role, sets[role], start.patch_size, code)
-        or evaluate(catalog, segmenter, judged_on[role], start.patch_size)
+        role: recorded_metrics(parent.card, role, sets[role], inputs.patch_size, code)
+        or evaluate(catalog, segmenter, judged_on[role], inputs.patch_size)
         for role in judged_on
         if parent is not None
     }
     watch.begin("train")
-    _train(context, tracking, run, start, dataset, judged_on[SceneRole.VALIDATION])
+    _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
-    after = {role: evaluate(catalog, segmenter, judged_on[role], start.patch_size) for role in judged_on}
+    after = {role: evaluate(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
     gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     origin = ModelOrigin(
-        classes=head_classes(segmenter.head, start.scheme.names, start.scheme.foreground),
-        label_classes=card_classes(start.scheme),
-        patch_size_px=start.patch_size,
+        classes=head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground),
+        label_classes=card_classes(inputs.scheme),
+        patch_size_px=inputs.patch_size,
         parent_version=run.parent_version,
-        labels=_provenance(run, start.labels),
+        labels=_provenance(run, inputs.labels),
         training=config,
         code_version=code,
         evaluation={role.value: judged for role, judged in sets.items()},
@@ -163,7 +163,7 @@ def _train_and_register(
     return _register(context, tracking, run, segmenter, origin, verdict, watch)
 
 
-def _start(catalog: Catalog, run: TrainingRun) -> _Start:
+def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
     """Load the inputs of a run; a resumed run keeps the parent that it began with.
 
     Raises:
@@ -183,7 +183,7 @@ def _start(catalog: Catalog, run: TrainingRun) -> _Start:
         note(catalog, run, parent_version=parent.version.version if parent else None)
     scheme = class_scheme(catalog)
     segmenter = _network(catalog, parent, run.seed, scheme)
-    return _Start(parent, segmenter, labels, config, labels[0].patch.size_px, scheme)
+    return _TrainingInputs(parent, segmenter, labels, config, labels[0].patch.size_px, scheme)
 
 
 def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int, scheme: ClassScheme) -> GlacierSegmenter:
@@ -203,24 +203,24 @@ def _train(
     context: JobContext,
     tracking: Tracking,
     run: TrainingRun,
-    start: _Start,
+    inputs: _TrainingInputs,
     dataset: LabelledPatchDataset,
     validation: Sequence[Scene],
 ) -> None:
-    catalog, fingerprint = context.catalog, start.fingerprint
+    catalog, fingerprint = context.catalog, inputs.fingerprint
     report = TrainingReport(
         context, tracking, str(run.mlflow_run_id), lambda state: save_checkpoint(catalog, run, state, fingerprint)
     )
-    validate = _validation(catalog, validation, start.patch_size) if start.config.needs_validation else None
+    validate = _validation(catalog, validation, inputs.patch_size) if inputs.config.needs_validation else None
     fit(
-        start.segmenter,
+        inputs.segmenter,
         dataset,
-        start.config,
+        inputs.config,
         device(catalog),
         UNKNOWN,
         report,
         validate,
-        start.scheme.names,
+        inputs.scheme.names,
         resume_from=load_checkpoint(catalog, run, fingerprint),
     )
 

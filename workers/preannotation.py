@@ -68,7 +68,7 @@ def preannotate(
             log.warning("a pre-annotation as %s cannot be sent: %s", attempted, error)
         else:
             return Preannotation(drawn, shown, note)
-    return Preannotation(note="; no proposal is drawn: it has too many pieces")
+    return Preannotation(note="; no pre-annotation is drawn: it has too many pieces")
 
 
 def _attempts(classes: NDArray[np.uint8], form: Form) -> Iterator[tuple[Form, NDArray[np.uint8], str]]:
@@ -76,9 +76,9 @@ def _attempts(classes: NDArray[np.uint8], form: Form) -> Iterator[tuple[Form, ND
     shown = clean(classes)
     yield form, shown, ""
     if form == "polygon":
-        yield "brush", shown, "; the proposal is drawn with the brush: too many pieces for polygons"
+        yield "brush", shown, "; the pre-annotation is drawn with the brush: too many pieces for polygons"
     for size in COARSER_PX:
-        yield "brush", despeckle(shown, size), f"; the proposal leaves out pieces of fewer than {size} pixels"
+        yield "brush", despeckle(shown, size), f"; the pre-annotation leaves out pieces of fewer than {size} pixels"
 
 
 def is_useful(champion: VersionFigures) -> bool:

@@ -168,7 +168,7 @@ def _preannotation(
         classes = read_map(publication.store.uri(raster_keys.scored(scoring.id, scene.id, "classes")), window)
     except SceneError as error:
         log.warning("proposal %s is shown without pre-annotation: %s", proposal.uid, error)
-        return Preannotation(note="; no proposal is drawn: the model's map cannot be read")
+        return Preannotation(note="; no pre-annotation is drawn: the model's map cannot be read")
     labels = drawable(publication.class_names, publication.scheme)
     drawn = preannotate(classes, publication.catalog.settings.preannotation, labels, predict)
     if drawn.note:
@@ -205,6 +205,6 @@ def why_undrawn(publication: Publication) -> str:
     if publication.scoring is None or drawable(publication.class_names, publication.scheme):
         return ""
     return (
-        f"; no proposal is drawn: model version {publication.scoring.model_version} tells only "
+        f"; no pre-annotation is drawn: model version {publication.scoring.model_version} tells only "
         f"{' from '.join(reversed(publication.class_names))}, not the classes to draw"
     )

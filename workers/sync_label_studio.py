@@ -21,7 +21,7 @@ from labeling.events import parse_event, parse_time, proposal_of, saved_payload
 from labeling.task_calls import ChangedTask
 from services import label_events
 from services.image_urls import image_urls
-from services.label_studio import RECONCILIATION, connect, is_there, label_studio
+from services.label_studio import RECONCILIATION, check_still_exists, connect, label_studio
 from workers.jobs import JobContext
 from workers.task_doubles import remove_doubles
 
@@ -42,7 +42,7 @@ def sync_label_studio(context: JobContext) -> None:
     studio = label_studio(context.catalog)
     current = connect(context.catalog, studio)
     for project_id in sorted({current} | _projects_in_use(context)):
-        if project_id == current or is_there(context.catalog, studio, project_id):
+        if project_id == current or check_still_exists(context.catalog, studio, project_id):
             _reconcile(context, studio, project_id)
     _serve_newest_version(context, studio, current)
 

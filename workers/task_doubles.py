@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def remove_doubles(
     catalog: Catalog, studio: LabelStudio, project_id: int, proposal: Proposal, tasks: Sequence[PresentTask]
 ) -> PresentTask:
-    """Delete the tasks of a proposal but one, and those that somebody has begun or uploaded.
+    """Delete all tasks of a proposal but one; one that somebody has begun or uploaded is never deleted.
 
     Whatever order several workers do this in, the same task is left: one that is begun, else the oldest.
 

@@ -71,7 +71,7 @@ def start_tracking(
 
 
 @contextmanager
-def closing(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
+def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
     """Set the state of a run, in our row and in MLflow, if the block raises.
 
     - Interrupted, to resume later: its worker is shutting down.

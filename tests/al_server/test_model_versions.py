@@ -135,7 +135,7 @@ def test_before_the_first_version_there_is_nothing_to_serve(api: Api) -> None:
         assert_problem(api.get(path), 404, "no model version has been promoted yet")
     assert_problem(api.get("/1"), 404, "there is no version 1")
     assert_problem(api.promote(1), 404, "there is no version 1")
-    assert_problem(api.post("/rollback"), 409, "no version that was served before")
+    assert_problem(api.post("/rollback"), 409, "no version is served")
 
 
 def test_a_version_that_is_not_promoted_is_not_served(api: Api, register: Callable[..., int]) -> None:
@@ -439,7 +439,7 @@ def test_roll_backs_go_further_back_each_time(api: Api, register: Callable[..., 
     for version in (1, 2, 3, 2):
         assert api.promote(version).status_code == 200
     assert [api.post("/rollback").json["version"] for _ in range(3)] == [3, 2, 1]
-    assert_problem(api.post("/rollback"), 409, "found no version that was served before 1")
+    assert_problem(api.post("/rollback"), 409, "no version was served before 1")
 
 
 def test_an_intent_that_was_left_behind_is_settled_by_what_mlflow_says(

@@ -106,7 +106,7 @@ def test_a_speckled_patch_is_pre_annotated_whatever_the_form(form):
     drawn = preannotate(speckled(), form, DRAWN, check)
     assert len(drawn.regions) == 1
     assert drawn.note == (
-        "" if form == "brush" else "; the proposal is drawn with the brush: too many pieces for polygons"
+        "" if form == "brush" else "; the pre-annotation is drawn with the brush: too many pieces for polygons"
     )
     np.testing.assert_array_equal(redrawn(list(drawn.regions), 512, 512), drawn.shown)
 

@@ -85,7 +85,7 @@ def test_a_binary_head_proposes_nothing_and_the_reason_says_why(catalog, tmp_pat
     assert why_undrawn(offered) == ""
     binary = replace(offered, class_names=("background", "glacier"))
     assert why_undrawn(binary) == (
-        "; no proposal is drawn: model version 1 tells only glacier from background, not the classes to draw"
+        "; no pre-annotation is drawn: model version 1 tells only glacier from background, not the classes to draw"
     )
 
 
@@ -120,7 +120,7 @@ def test_too_many_polygons_become_masks_and_the_annotator_is_told(catalog, scene
     offered = offer(publication(catalog), of_round, proposal)
     assert [region["type"] for region in offered.prediction["result"]] == ["brushlabels"]
     assert offered.task["data"]["reason"].endswith(
-        "; the proposal is drawn with the brush: too many pieces for polygons"
+        "; the pre-annotation is drawn with the brush: too many pieces for polygons"
     )
     assert "16 regions; at most 4" in caplog.text
     shown = mask_from_geotiff(raster_store(catalog).get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
@@ -138,7 +138,7 @@ def test_of_masks_that_are_too_large_the_smallest_pieces_are_left_out(catalog, s
     monkeypatch.setattr("labeling.predictions.MAX_PREDICTION_REGIONS", 1)
     offered = offer(publication(catalog), of_round, proposal)
     assert [region["value"]["brushlabels"] for region in offered.prediction["result"]] == [["debris-covered ice"]]
-    assert offered.task["data"]["reason"].endswith("; the proposal leaves out pieces of fewer than 32 pixels")
+    assert offered.task["data"]["reason"].endswith("; the pre-annotation leaves out pieces of fewer than 32 pixels")
     assert offered.preannotated_by == 1
     shown = mask_from_geotiff(raster_store(catalog).get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
     assert shown[:4, :4].max() == 0
@@ -152,7 +152,7 @@ def test_a_patch_that_cannot_be_pre_annotated_is_published_without(catalog, scen
     monkeypatch.setattr("labeling.predictions.MAX_PREDICTION_BYTES", 300)
     offered = offer(publication(catalog), of_round, proposal)
     assert (offered.prediction["result"], offered.preannotated_by) == ([], None)
-    assert offered.task["data"]["reason"].endswith("; no proposal is drawn: it has too many pieces")
+    assert offered.task["data"]["reason"].endswith("; no pre-annotation is drawn: it has too many pieces")
 
 
 @pytest.mark.parametrize(("lost", "view"), [("classes", "uncertainty-1"), ("entropy", "uncertainty-none")])
