@@ -59,7 +59,8 @@ def enqueue_all(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[
         subjects: subject of the job by key.
     """
     of_kind = select(Job).where(Job.kind == kind, Job.state.in_((*OPEN, JobState.FAILED))).order_by(Job.created_at)
-    existing = {job.key: job for job in session.scalars(of_kind)}
+    found = sorted(session.scalars(of_kind), key=lambda job: job.state in OPEN)
+    existing = {job.key: job for job in found}  # of several with one key, the open one
     for key, subject in subjects.items():
         job = existing.get(full_key(kind, key))
         if job is None:
@@ -121,7 +122,6 @@ def claim(session: Session, job_id: str) -> Job | None:
             started_at=moment,
             heartbeat_at=moment,
             finished_at=None,
-            cancel_requested=False,
             done=0,
             total=0,
             message=None,

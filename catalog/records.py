@@ -333,7 +333,10 @@ class Score(Base):
     """The value of one measure for one patch in one scoring."""
 
     __tablename__ = "scores"
-    __table_args__ = (Index("ix_scores_ranking", "scoring_id", "measure", "screening", "value", "patch_id"),)
+    __table_args__ = (
+        Index("ix_scores_ranking", "scoring_id", "measure", "screening", "value", "patch_id"),
+        Index("ix_scores_patch", "patch_id"),  # without it, deleting a patch reads all scores for its foreign key
+    )
 
     scoring_id: Mapped[int] = mapped_column(ForeignKey("scorings.id"), primary_key=True)
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), primary_key=True)
@@ -440,6 +443,7 @@ class Label(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "annotation_id", "annotated_at"),
         Index("ix_labels_current", "superseded_at", "patch_id"),
+        Index("ix_labels_patch", "patch_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

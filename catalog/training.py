@@ -12,6 +12,9 @@ from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, Label, Patch, Proposal, RunState, RunTrigger, TrainingRun, now
 from catalog.settings import Settings
 
+MOST_PARAMETERS = 10_000
+"""Most ids in one query: SQLite takes 32,766 parameters, PostgreSQL 65,535."""
+
 
 def training_labels(session: Session) -> list[Label]:
     """Return the labels to learn from, ordered by id: neither superseded nor covered by a newer label.
@@ -66,8 +69,10 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
     Returns:
         The job; None if no fine-tune is due, one is open, or the last one failed on these labels.
     """
+    if jobs.is_open(session, JobKind.FINE_TUNE):
+        return None
     new = new_labels(session)
-    if not new or jobs.is_open(session, JobKind.FINE_TUNE) or _failed_on(session, new):
+    if not new or _failed_on(session, new):
         return None
     if len(new) >= settings.fine_tune_after_labels:
         return _enqueue(session, RunTrigger.LABELS)
@@ -123,9 +128,11 @@ def unfinished_run(session: Session) -> TrainingRun | None:
 
 def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
     """Return the labels of a run, ordered by id, each with its proposal, patch and scene loaded."""
-    of_run = select(Label).where(Label.id.in_(run.label_ids)).order_by(Label.id)
     loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
-    return session.scalars(of_run.options(*loaded)).all()
+    of_run = select(Label).order_by(Label.id).options(*loaded)
+    ids = sorted(run.label_ids)
+    slices = (ids[start : start + MOST_PARAMETERS] for start in range(0, len(ids), MOST_PARAMETERS))
+    return [label for some in slices for label in session.scalars(of_run.where(Label.id.in_(some)))]
 
 
 def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:

@@ -70,6 +70,8 @@ def _follow_champion(catalog: Catalog) -> None:
 
 
 def _open_next_round(catalog: Catalog) -> None:
+    if not catalog.settings.auto_rounds:
+        return
     try:
         with catalog.write() as session:
             if not training.new_labels(session):  # new labels are learnt first

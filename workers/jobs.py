@@ -94,6 +94,9 @@ def run(job_id: str) -> None:
     try:
         with catalog.write() as session:
             job = jobs.claim(session, job_id)
+            if job is not None and job.cancel_requested:  # of an attempt that was interrupted before it saw that
+                note_cancelled(session, job)
+                return
         if job is None:
             log.info("job %s is done or running elsewhere", job_id)
             return

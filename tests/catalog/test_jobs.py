@@ -267,6 +267,41 @@ def test_a_running_job_learns_of_its_cancellation_when_it_notes_its_progress(cat
         assert jobs.report_progress(session, job_id, 1, 2, 2, "working") is True
 
 
+@pytest.mark.parametrize(
+    "requeue",
+    [
+        lambda session, job_id: jobs.hand_back(session, job_id, 1),
+        lambda session, job_id: jobs.wait_for_service(session, job_id, 1, "Redis is down"),
+        lambda session, job_id: jobs.try_again(session, job_id, 1, "ValueError", 3),
+    ],
+    ids=["handed back", "waits for a service", "tried again"],
+)
+def test_a_cancellation_outlasts_the_attempt_that_did_not_see_it(catalog: Catalog, requeue) -> None:
+    job_id = enqueue(catalog, JobKind.SCORE_POOL, "")
+    claim(catalog, job_id)
+    with catalog.database.write() as session:
+        failures.cancel(session, job_id)
+    with catalog.database.write() as session:
+        requeue(session, job_id)
+    claim(catalog, job_id)
+    assert stored(catalog, job_id).cancel_requested is True
+
+
+def test_of_several_jobs_with_one_key_the_open_one_is_kept(catalog: Catalog) -> None:
+    first = enqueue(catalog, JobKind.SCORE_SHARD, "1")
+    with catalog.database.write() as session:
+        failures.cancel(session, first)
+    second = enqueue(catalog, JobKind.SCORE_SHARD, "1")
+    claim(catalog, second)
+    with catalog.database.write() as session:
+        jobs.fail(session, second, 1, "out of memory")
+    with catalog.database.write() as session:
+        jobs.retry(session, first)
+    with catalog.database.write() as session:
+        jobs.enqueue_all(session, JobKind.SCORE_SHARD, {"1": {}})
+    assert (stored(catalog, first).state, stored(catalog, second).state) == (JobState.QUEUED, JobState.FAILED)
+
+
 def test_a_job_that_has_ended_cannot_be_cancelled(catalog: Catalog) -> None:
     job_id = enqueue(catalog, JobKind.SCORE_POOL, "")
     claim(catalog, job_id)

@@ -5,7 +5,19 @@ import pytest
 from catalog import jobs, labels, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, Round, RunState, RunTrigger, now
+from catalog.records import (
+    Job,
+    JobKind,
+    JobState,
+    Label,
+    Patch,
+    Proposal,
+    Round,
+    RunState,
+    RunTrigger,
+    TrainingRun,
+    now,
+)
 from catalog.settings import Settings
 from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, label_of
 
@@ -126,6 +138,15 @@ def test_a_run_freezes_what_it_learns_from(catalog: Catalog, proposals: list[Pro
         ended = training.end_run(session, run_id, RunState.FAILED, "boom")
         assert (ended.state, ended.error) == (RunState.FAILED, "boom")
         assert training.unfinished_run(session) is None
+
+
+def test_a_run_may_have_more_labels_than_a_query_takes_parameters(catalog: Catalog, proposals: list[Proposal]) -> None:
+    ids = [add_label(catalog, proposals[number], number) for number in range(3)]
+    run_id = run(catalog, RunState.OPEN)
+    with catalog.database.write() as session:
+        of_run = session.get_one(TrainingRun, run_id)
+        of_run.label_ids = list(range(300_000, 0, -1))
+        assert [label.id for label in training.labels_of_run(session, of_run)] == ids
 
 
 def test_the_checksum_is_that_of_the_content(catalog: Catalog, proposals: list[Proposal]) -> None:

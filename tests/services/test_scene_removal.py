@@ -1,7 +1,7 @@
 """Removing scenes: nothing that labels depend on goes, and what was refused takes nothing."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select
 
 from catalog import jobs, labels, scorings
 from catalog.context import Catalog
@@ -83,3 +83,11 @@ def test_a_scene_is_found_by_its_name_while_it_is_there(catalog: Catalog) -> Non
         for name in ("khumbu", session.get_one(Scene, scene.id).name):
             with pytest.raises(NotFoundError, match="there is no scene named"):
                 scene_by_name(session, name)
+
+
+@pytest.mark.parametrize("table", ["scores", "labels", "proposals"])
+def test_the_check_of_a_foreign_key_reads_an_index(catalog: Catalog, table: str) -> None:
+    """Else removing a scene reads each of these tables once for each of its patches."""
+    with catalog.read() as session:
+        indexes = inspect(session.connection()).get_indexes(table)
+    assert any(index["column_names"][0] == "patch_id" for index in indexes)

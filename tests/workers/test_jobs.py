@@ -198,3 +198,15 @@ def test_a_job_that_is_done_is_not_done_again(catalog, settings, monkeypatch):
         jobs.finish(session, taken.id, taken.attempt)
     worker_jobs.run(job.id)
     assert (state(catalog, job).state, state(catalog, job).attempt) == (JobState.FINISHED, 1)
+
+
+def test_a_job_whose_cancellation_was_not_seen_does_not_begin_again(catalog, settings, monkeypatch):
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)  # as a worker's process gets them
+    job = queued(catalog, JobKind.SYNC_LABEL_STUDIO)
+    with catalog.database.write() as session:
+        taken = jobs.claim(session, job.id)
+        jobs.request_cancel(session, job.id)
+        jobs.hand_back(session, job.id, taken.attempt)
+    worker_jobs.run(job.id)
+    assert (state(catalog, job).state, state(catalog, job).error) == (JobState.CANCELLED, jobs.CANCELLED)

@@ -79,11 +79,15 @@ def upgrade() -> None:
         shards.alter_column("contested_from", new_column_name="shortlist_from")
     op.execute("UPDATE shards SET kind = 'screening' WHERE passes = 0")
     op.drop_column("shards", "passes")
+    op.create_index("ix_scores_patch", "scores", ["patch_id"])
+    op.create_index("ix_labels_patch", "labels", ["patch_id"])
     _convert_bodies(zlib.compress)
 
 
 def downgrade() -> None:
     _convert_bodies(zlib.decompress)
+    op.drop_index("ix_labels_patch", "labels")
+    op.drop_index("ix_scores_patch", "scores")
     op.drop_index("ix_label_events_proposal", "label_events")
     op.drop_column("label_events", "annotation_created_at")
     op.drop_column("label_events", "proposal_id")
@@ -117,6 +121,7 @@ def downgrade() -> None:
     op.execute("UPDATE proposals SET state = 'withdrawn' WHERE state = 'abandoned'")
     op.execute("UPDATE patches SET state = 'labelled' WHERE state = 'partly labelled'")
     op.drop_column("jobs", "cancel_requested")
+    op.execute("DELETE FROM promotions WHERE completed_at IS NULL")
     op.drop_column("promotions", "completed_at")
     op.drop_column("proposals", "region")
     op.drop_column("rounds", "measure")
