@@ -17,7 +17,7 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Scene, SceneState
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
-from tests.real_services import running
+from tests.real_services import has_ended, running
 from tests.workers.rows import register
 from workers.main import JobWorker
 
@@ -84,11 +84,6 @@ def test_a_running_worker_keeps_its_settings_when_the_file_is_edited(catalog, tm
 def state_of(catalog: Catalog, job: Job) -> JobState:
     with catalog.read() as session:
         return session.get_one(Job, job.id).state
-
-
-def has_ended(process: psutil.Process) -> bool:
-    """Return whether a process has ended; a zombie has, too: a test of the supervisor may have adopted it."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneState
 from imagery.scene_source import BandSource
 from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene, write_geotiff
-from tests.real_services import running
+from tests.real_services import has_ended, running
 from tests.workers.rows import register
 from tests.workers.test_queue import command, wait_for
 
@@ -191,7 +191,7 @@ def test_a_job_that_does_not_stop_is_killed_and_handed_back(
     told_at = time.monotonic()
     assert first.process.wait(60) == 0, first.log.read_text()
     assert time.monotonic() - told_at < (SOON_S if again else 20)  # then the supervisor would kill the worker, too
-    assert not horse.is_running()
+    assert has_ended(horse)
     back = stored(catalog, large_tiling)
     assert (back.state, back.attempt, back.failures, back.error) == (JobState.QUEUED, 1, 0, None)
     second = start_worker()
