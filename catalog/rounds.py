@@ -85,12 +85,18 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
 
 
 def mark_published(session: Session, proposal_id: int, project_id: int, task_id: int, base_url: str) -> None:
-    """Mark a proposal as published: store its Label Studio task, and the time and base URL of its image signatures."""
-    proposal = session.get_one(Proposal, proposal_id)
+    """Mark a proposal as published: store its Label Studio task, and the time and base URL of its image signatures.
+
+    A proposal that was abandoned meanwhile stays so; the removal of its task is enqueued.
+    """
+    # Locked, because its round may be abandoned at this moment.
+    proposal = session.get_one(Proposal, proposal_id, with_for_update=True, populate_existing=True)
     move_task(proposal, project_id, task_id)
     note_images_signed(proposal, base_url)
     if proposal.state is ProposalState.CHOSEN:
         proposal.state = ProposalState.PUBLISHED
+    elif proposal.state is ProposalState.ABANDONED:
+        jobs.enqueue(session, JobKind.REMOVE_TASKS, str(proposal.round_id), round_id=proposal.round_id)
 
 
 def move_task(proposal: Proposal, project_id: int, task_id: int) -> None:
@@ -123,7 +129,7 @@ def mark_open(session: Session, round_id: int) -> None:
 
 def mark_failed(session: Session, round_id: int, error: str) -> None:
     """Store why a round could not be made. Only a round without proposals becomes failed; both can be retried."""
-    failed = get(session, round_id)
+    failed = lock(session, round_id)  # it may be abandoned at this moment
     if failed.state is RoundState.ABANDONED:
         return
     failed.error = error

@@ -197,11 +197,14 @@ class TaskCalls(Connection):
         Returns:
             How many tasks were deleted.
         """
-        present = self.present_tasks(project_id, proposals)
-        unanswered = [task.id for tasks in present.values() for task in tasks if not task.is_begun]
-        for task_id in unanswered:
-            self.delete_task(task_id)
-        return len(unanswered)
+        deleted = 0
+        for proposal in self.find_tasks(project_id, proposals):
+            # Looked at one by one, just before each is deleted: somebody may begin it meanwhile.
+            for task in self.present_tasks(project_id, [proposal]).get(proposal, []):
+                if not task.is_begun:
+                    self.delete_task(task.id)
+                    deleted += 1
+        return deleted
 
     def task_ids(self, project_id: int) -> set[int]:
         """List the ids of all tasks; deleted ones show only by their absence."""

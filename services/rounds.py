@@ -111,6 +111,9 @@ def abandon(session: Session, round_id: int) -> Round:
         ConflictError: it has already ended.
     """
     rounds.get(session, round_id)
+    # Proposals first, then the round: ingestion locks them in this order, too, and the other order would deadlock.
+    locking = select(Proposal).where(Proposal.round_id == round_id).order_by(Proposal.id).with_for_update()
+    session.scalars(locking.execution_options(populate_existing=True)).all()
     abandoned = rounds.lock(session, round_id)
     if abandoned.state not in {RoundState.CHOOSING, RoundState.PUBLISHING, RoundState.OPEN}:
         raise ConflictError(f"round {round_id} is {abandoned.state} already; only an unfinished round can be abandoned")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import undefer
 
 from catalog import labels, training
 from catalog.pixel_regions import decode_region
-from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene
+from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene, SceneState
 from imagery.channels import ELEVATION, SLOPE
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
@@ -46,7 +46,7 @@ def ingest_label(context: JobContext, event_id: int) -> None:
     """Apply a label event. Idempotent, and independent of the order of arrival.
 
     Raises:
-        EventError: the event's body cannot be read, or its task is not ours.
+        EventError: the event's body cannot be read, or its task is not ours, or its scene was removed.
         RegionError: a region cannot be read. In both cases the event stays in the ledger, marked as failed.
         SceneError: the scene cannot be read to find its pixels without data.
         OutlineError: the border of the scene cannot be read.
@@ -95,6 +95,8 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             )
         patch = session.get_one(Patch, proposal.patch_id)
         scene = session.get_one(Scene, patch.scene_id)
+    if scene.state is SceneState.REMOVED:
+        raise EventError(f"its scene {scene.name!r} was removed")
     label = None if saved.was_cancelled else _make_label(context, event, saved, proposal, patch, scene)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)

@@ -10,13 +10,13 @@ from workers.jobs import JobContext
 def remove_tasks(context: JobContext, round_id: int) -> None:
     """Delete the tasks of a round's abandoned proposals, except those with an annotation or a draft.
 
+    They are looked up by the proposals' uids: a publication that was cut off may have made tasks without noting them.
+
     Raises:
         LabelStudioError: Label Studio does not answer.
     """
     with context.catalog.read() as session:
-        statement = select(Proposal.uid).where(
-            Proposal.round_id == round_id, Proposal.state == ProposalState.ABANDONED, Proposal.task_id.is_not(None)
-        )
+        statement = select(Proposal.uid).where(Proposal.round_id == round_id, Proposal.state == ProposalState.ABANDONED)
         uids = list(session.scalars(statement.order_by(Proposal.id)))
     if uids:
         studio = label_studio(context.catalog)

@@ -3,6 +3,7 @@
 import logging
 
 from sqlalchemy import delete, insert
+from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
@@ -41,8 +42,9 @@ def tile_scene(context: JobContext, scene_id: int) -> None:
         _make_ready(context, scene)
     except (SceneError, OutlineError) as error:
         with context.catalog.write() as session:
-            rejected = session.get_one(Scene, scene_id)
-            rejected.state, rejected.error = SceneState.REJECTED, str(error)
+            rejected = _lock(session, scene_id)
+            if rejected.state is SceneState.REGISTERED:
+                rejected.state, rejected.error = SceneState.REJECTED, str(error)
         raise
 
 
@@ -78,13 +80,20 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
     ]
     with context.catalog.write() as session:
         # Atomic: after a crash, a retry finds either a ready scene or no patches.
+        ready = _lock(session, scene.id)
+        if ready.state is not SceneState.REGISTERED:
+            return
         session.execute(delete(Patch).where(Patch.scene_id == scene.id))
         session.execute(insert(Patch), patches)
-        ready = session.get_one(Scene, scene.id)
         ready.state, ready.stretch, ready.error = SceneState.READY, stretch, None
         ready.patch_count = len(patches)
         if scene.role is SceneRole.POOL:
             jobs.enqueue(session, JobKind.SCORE_POOL)
+
+
+def _lock(session: Session, scene_id: int) -> Scene:
+    """Lock a scene and load it afresh: it may have been removed, or tiled by another attempt, since it was read."""
+    return session.get_one(Scene, scene_id, with_for_update=True, populate_existing=True)
 
 
 def _valid_shares(context: JobContext, source: SceneSource, windows: list[Window]) -> list[float]:

@@ -333,3 +333,17 @@ def test_only_tasks_that_nobody_has_begun_are_deleted(client, project_id):
     )
     assert client.delete_unanswered(project_id, ["untouched", "answered", "drafted"]) == 1
     assert set(client.find_tasks(project_id, list(published))) == {"answered", "drafted", "other"}
+
+
+def test_a_task_begun_while_others_are_deleted_stays(client, project_id, monkeypatch):
+    published = publish(client, project_id, [a_task(name) for name in ("first", "second")])
+    delete = client.delete_task
+
+    def delete_while_the_other_is_begun(task_id: int) -> None:
+        (other,) = set(published.values()) - {task_id}
+        client.annotate(other, [], lead_time_s=1.0)
+        delete(task_id)
+
+    monkeypatch.setattr(client, "delete_task", delete_while_the_other_is_begun)
+    assert client.delete_unanswered(project_id, list(published)) == 1
+    assert len(client.task_ids(project_id)) == 1

@@ -91,6 +91,21 @@ def test_tasks_that_a_publication_made_meanwhile_are_removed_after_it(catalog: C
         assert jobs.is_open(session, JobKind.REMOVE_TASKS)
 
 
+def test_a_task_noted_after_the_removal_is_removed_even_if_the_publication_ends_there(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        opened, (proposal,) = add_round(session, patches[:1])
+        opened.state, proposal.state, proposal.task_id = RoundState.PUBLISHING, ProposalState.CHOSEN, None
+        rounds.abandon(session, opened.id)
+        first = jobs.last_of(session, JobKind.REMOVE_TASKS, str(opened.id))
+        assert first is not None
+        jobs.claim(session, first.id)
+        jobs.finish(session, first.id, 1)
+    with catalog.database.write() as session:
+        stored_rounds.mark_published(session, proposal.id, 15, 7, "http://127.0.0.1:8000")
+        assert jobs.is_open(session, JobKind.REMOVE_TASKS)
+
+
 def test_a_publication_that_was_given_up_does_not_hold_up_the_next_round(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)

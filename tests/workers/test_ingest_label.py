@@ -34,8 +34,9 @@ from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene_source import BandSource
 from labeling.errors import EventError, RegionError
 from labeling.regions import BrushRegion, PolygonRegion, encode_polygon
-from services import raster_keys
+from services import raster_keys, rounds
 from services.places import raster_store
+from services.scene_removal import remove_scene
 from services.scenes import source_of, window_of
 from tests.catalog_fixtures import NOON, PROJECT_ID
 from tests.imagery.forge import write_geotiff, write_polygons
@@ -103,6 +104,19 @@ def test_a_polygon_beyond_the_edge_is_cut_off():
 
 
 # Created, updated, deleted, skipped, empty
+
+
+def test_an_answer_for_a_removed_scene_is_no_label_and_says_why(desk):
+    with desk.catalog.database.write() as session:
+        rounds.abandon(session, desk.first.round_id)
+        remove_scene(session, desk.scene.id)
+    (event_id,) = desk.receive(saved(desk.first, [brush(CLEAN)]))
+    with pytest.raises(EventError, match=r"its scene 'a-pool \(removed 1\)' was removed"):
+        desk.ingest(event_id)
+    event = desk.event(event_id)
+    assert event.state is EventState.FAILED
+    assert event.detail.endswith("was removed")
+    assert desk.standing() == []
 
 
 def test_a_created_annotation_becomes_a_mask_on_the_patchs_own_grid(desk):

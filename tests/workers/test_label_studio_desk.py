@@ -15,7 +15,7 @@ import pytest
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.installation import get_installation
-from catalog.records import EventState, Proposal, RoundState, Scoring, now
+from catalog.records import EventState, JobKind, Proposal, ProposalState, RoundState, Scoring, now
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
@@ -23,6 +23,7 @@ from labeling.errors import LabelStudioError
 from labeling.regions import encode_brush
 from labeling.task_calls import TaskCalls
 from services import label_studio as project_of
+from services import rounds
 from services.image_urls import image_urls
 from services.label_studio import connect
 from services.places import raster_store
@@ -30,12 +31,13 @@ from tests.catalog_fixtures import NOBODY
 from tests.real_services import LabelStudioServer
 from tests.workers.desk import box
 from tests.workers.label_studio_desk import LabelStudioDesk
-from tests.workers.rows import champion, score_pool, tiled
+from tests.workers.rows import champion, context_of, finish, score_pool, tiled
 from tests.workers.threads import together
 from workers import publish_round as publishing
 from workers import sync_label_studio as reconciling
 from workers.jobs import JobContext
 from workers.publication import Publication
+from workers.remove_tasks import remove_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +111,19 @@ def test_a_deleted_project_withdraws_what_waits_keeps_labels_and_says_so(
     (again,) = desk.open(7)
     assert again.project_id != labelled.project_id
     assert desk.states(again) == ("published", "proposed", "open")
+
+
+def test_a_task_that_a_cut_off_publication_did_not_note_is_removed_with_its_round(desk: LabelStudioDesk) -> None:
+    (proposal,) = desk.open(6)
+    desk.cut_off(proposal.round_id)
+    with desk.catalog.database.write() as session:
+        row = session.get_one(Proposal, proposal.id)
+        row.state, row.project_id, row.task_id = ProposalState.CHOSEN, None, None
+        rounds.abandon(session, proposal.round_id)
+    context = context_of(desk.catalog, JobKind.REMOVE_TASKS, "test")
+    remove_tasks(context, proposal.round_id)
+    finish(context)
+    assert desk.studio.task_ids(proposal.project_id) == set()
 
 
 def test_a_project_deleted_during_a_publication_is_replaced_at_the_next_attempt(desk: LabelStudioDesk) -> None:

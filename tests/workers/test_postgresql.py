@@ -1,6 +1,7 @@
 """Workers on PostgreSQL, where only locks keep two of them apart; SQLite has one writer anyway."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from catalog import labels
+from catalog import rounds as stored_rounds
 from catalog.context import Catalog
-from catalog.records import EventState, LabelEvent, ProposalState
+from catalog.records import EventState, LabelEvent, Proposal, ProposalState, Round, RoundState
+from services import rounds
 from services.label_studio import _store_project
 from tests.catalog.conftest import database_url
 from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
@@ -72,6 +75,58 @@ def test_the_last_two_answers_ingested_at_once_complete_the_round(desk: Desk, mo
     assert desk.states() == ("labelled", "labelled", "complete")
     with desk.catalog.read() as session:
         assert labels.find_proposal(session, desk.second.uid).state is ProposalState.SKIPPED
+
+
+def abandon(desk: Desk) -> None:
+    with desk.catalog.database.write() as session:
+        rounds.abandon(session, desk.first.round_id)
+
+
+def test_a_proposal_abandoned_while_it_is_published_stays_abandoned(desk: Desk) -> None:
+    with desk.catalog.database.write() as session:
+        session.get_one(Round, desk.first.round_id).state = RoundState.PUBLISHING
+        session.get_one(Proposal, desk.first.id).state = ProposalState.CHOSEN
+    if desk.catalog.database.is_sqlite:
+        pytest.skip("SQLite has one writer: nothing can be abandoned meanwhile")
+    with desk.catalog.database.write() as session:
+        before = session.get_one(Proposal, desk.first.id)
+        abandon(desk)
+        stored_rounds.mark_published(session, before.id, 15, 77, "http://al.example")
+    assert desk.states() == ("abandoned", "unlabelled", "abandoned")
+
+
+def test_a_round_abandoned_while_its_choice_fails_stays_abandoned(desk: Desk) -> None:
+    if desk.catalog.database.is_sqlite:
+        pytest.skip("SQLite has one writer: nothing can be abandoned meanwhile")
+    with desk.catalog.database.write() as session:
+        session.get_one(Round, desk.first.round_id).state = RoundState.CHOOSING
+    with desk.catalog.database.write() as session:
+        before = session.get_one(Round, desk.first.round_id)
+        abandon(desk)
+        stored_rounds.mark_failed(session, before.id, "no scores")
+    with desk.catalog.read() as session:
+        failed = session.get_one(Round, desk.first.round_id)
+        assert (failed.state, failed.error) == (RoundState.ABANDONED, None)
+
+
+def test_a_round_can_be_abandoned_while_an_answer_is_ingested(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (event_id,) = desk.receive(saved(desk.first, [ICE]))
+    is_locked, lock = threading.Event(), labels.lock
+
+    def lock_and_linger(*arguments: object) -> object:
+        locked = lock(*arguments)
+        is_locked.set()
+        time.sleep(0.5)  # meanwhile the other takes what locks it can get
+        return locked
+
+    def abandon_meanwhile() -> None:
+        is_locked.wait(30)
+        monkeypatch.undo()
+        abandon(desk)
+
+    monkeypatch.setattr(ingestion.labels, "lock", lock_and_linger)
+    together(lambda: desk.ingest(event_id), abandon_meanwhile)
+    assert desk.states() == ("labelled", "labelled", "abandoned")
 
 
 def test_the_first_worker_decides_which_project_is_ours(desk: Desk) -> None:

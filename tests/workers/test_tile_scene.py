@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import shapely
@@ -12,8 +14,10 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.masks import mask_from_geotiff
 from imagery.scene_source import BandSource
+from imagery.valid_pixels import check_has_data
 from services import raster_keys
 from services.places import raster_store
+from services.scene_removal import remove_scene
 from tests.imagery.forge import forge_scene, write_geotiff, write_polygons
 from tests.workers.rows import context_of, finish, patches, register, tiled
 from workers.tile_scene import tile_scene
@@ -124,6 +128,29 @@ def test_outlines_that_miss_the_scene_reject_it(catalog, tmp_path):
     with catalog.database.write() as session:
         session.get_one(Scene, scene_id).outlines = [vars(layer) for layer in there.outlines]
     check_rejected(catalog, scene_id, OutlineError, "found outlines that miss the scene")
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_a_scene_removed_meanwhile_stays_removed(catalog, tmp_path, monkeypatch, usable):
+    forged = forge_scene(tmp_path / "a.tif")
+    if not usable:
+        empty = np.zeros((4, 100, 160), np.uint8)
+        write_geotiff(forged.path, empty, transform=forged.grid.transform, nodata=0, descriptions=["a", "b", "c", "d"])
+    scene_id = register(catalog, forged)
+
+    def check_while_it_is_removed(source) -> None:
+        with catalog.database.write() as session:
+            remove_scene(session, scene_id)  # the attempt seemed dead, and its job waits again
+        check_has_data(source)
+
+    context = context_of(catalog, JobKind.TILE_SCENE, str(scene_id))
+    monkeypatch.setattr("workers.tile_scene.check_has_data", check_while_it_is_removed)
+    with nullcontext() if usable else pytest.raises(SceneError):
+        tile_scene(context, scene_id)
+    with catalog.read() as session:
+        scene = session.get_one(Scene, scene_id)
+    assert (scene.state, scene.error, scene.patch_count) == (SceneState.REMOVED, None, 0)
+    assert patches(catalog, scene_id) == []
 
 
 def check_rejected(catalog, scene_id: int, error: type[Exception], message: str) -> None:
