@@ -28,6 +28,7 @@ def remove_scene(session: Session, scene_id: int) -> Scene:
         ConflictError: it has labels, proposals wait for annotators, or a job is working on it.
     """
     scene = find_scene(session, scene_id)
+    session.refresh(scene, with_for_update=True)  # it may be tiled at this moment
     _check_unused(session, scene)
     for job in _open_jobs(session, scene):
         if job.state is JobState.RUNNING:
