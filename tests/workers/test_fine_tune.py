@@ -53,7 +53,7 @@ from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.training_report import TrainingReport
-from workers.training_run import UID_TAG
+from workers.training_run import UID_TAG, note
 from workers.versions import load_champion
 
 pytestmark = pytest.mark.slow
@@ -388,6 +388,21 @@ def test_a_version_registered_by_a_killed_attempt_does_not_replace_another_champ
         session.execute(delete(Promotion).where(Promotion.model_version == 2))
     assert fine_tune(labelled).state is JobState.FINISHED
     assert registry_of(labelled.settings).aliases() == {"champion": 3, "challenger": 2}
+
+
+def test_an_attempt_that_loses_its_job_after_registering_concludes_nothing(labelled, monkeypatch):
+    def lose_job(catalog: Catalog, run: TrainingRun, **values: object) -> None:
+        note(catalog, run, **values)
+        if "model_version" in values:
+            with catalog.database.write() as session:
+                for job in session.scalars(select(Job).where(Job.state == JobState.RUNNING)):
+                    job.attempt += 1  # another worker has claimed it
+
+    monkeypatch.setattr("workers.fine_tune.note", lose_job)
+    assert fine_tune(labelled).state is JobState.RUNNING
+    (run,) = runs(labelled)
+    assert (run.state, run.model_version) == (RunState.OPEN, 1)
+    assert registry_of(labelled.settings).aliases() == {}
 
 
 def test_a_version_that_was_deleted_before_its_conclusion_blocks_no_later_fine_tune(labelled):
