@@ -1,8 +1,8 @@
-"""Failure, cancellation and retry of jobs, with their effect on the round, label event or scene of the job."""
+"""Failure, cancellation and retry of jobs, with their effect on what the job is about."""
 
 from sqlalchemy.orm import Session
 
-from catalog import jobs, labels, rounds
+from catalog import jobs, labels, rounds, training
 from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, JobState, Scene, SceneState
 
@@ -18,7 +18,7 @@ def note_failure(session: Session, job: Job, error: str, max_failures: int) -> N
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """Cancel a queued job, or ask a running one to stop.
+    """Cancel a queued job, or ask a running one to stop. The interrupted run of a queued fine-tune is given up.
 
     Raises:
         NotFoundError: there is no such job.
@@ -27,6 +27,8 @@ def cancel(session: Session, job_id: str) -> Job:
     job = jobs.request_cancel(session, job_id)
     if job.state is JobState.CANCELLED:
         _note_end(session, job, jobs.CANCELLED)
+        if job.kind is JobKind.FINE_TUNE:
+            training.discard_unfinished_run(session, jobs.CANCELLED)
     return job
 
 

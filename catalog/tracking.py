@@ -14,7 +14,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 
 from catalog.errors import CatalogError, RegistryError, ServiceDownError
@@ -186,6 +186,18 @@ class Tracking:
         """
         try:
             self._client.set_terminated(run_id, status=status)
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
+
+    def has_ended(self, run_id: str) -> bool:
+        """Return whether a run is finished, failed or killed.
+
+        Raises:
+            RegistryError: there is no such run.
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            return bool(RunStatus.is_terminated(RunStatus.from_string(self._client.get_run(run_id).info.status)))
         except (MlflowException, requests.RequestException) as error:
             raise self._translate(error) from error
 

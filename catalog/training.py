@@ -120,7 +120,7 @@ def _enqueue(session: Session, trigger: RunTrigger) -> Job:
 def unfinished_run(session: Session) -> TrainingRun | None:
     """Return the open or interrupted run of an earlier attempt; None if there is none.
 
-    Only the running fine-tune job may call this: it would take a run in progress for one left behind.
+    Only call this in the running fine-tune job, or while none runs: a run in progress looks like one left behind.
     """
     left = select(TrainingRun).where(TrainingRun.state.in_((RunState.OPEN, RunState.INTERRUPTED)))
     return session.scalar(left.order_by(TrainingRun.id.desc()).limit(1))
@@ -160,8 +160,20 @@ def end_run(session: Session, run_id: int, state: RunState, error: str | None = 
 
 
 def interrupt_run(session: Session, run_id: int) -> None:
-    """Mark a run as interrupted; it resumes from its checkpoint."""
-    session.get_one(TrainingRun, run_id).state = RunState.INTERRUPTED
+    """Mark an open run as interrupted; it resumes from its checkpoint."""
+    run = session.get_one(TrainingRun, run_id)
+    if run.state is RunState.OPEN:
+        run.state = RunState.INTERRUPTED
+
+
+def discard_unfinished_run(session: Session, reason: str) -> None:
+    """Give up the unfinished run, if there is one: the next fine-tune closes it, and begins anew.
+
+    A run whose version is registered is concluded nevertheless.
+    """
+    left = unfinished_run(session)
+    if left is not None:
+        left.checkpoint_step, left.error = None, reason
 
 
 def resume_run(session: Session, run_id: int) -> None:

@@ -14,7 +14,6 @@ from catalog.context import Catalog
 from catalog.errors import CatalogError, ConflictError
 from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, now
 from catalog.registry import registry_of
-from catalog.settings import Settings
 from catalog.tracking import Tracking
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.statistics import channel_statistics
@@ -29,7 +28,7 @@ from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
-from workers.conclusion import conclude, conclude_recovered
+from workers.conclusion import conclude, conclude_recovered, withheld_if_champion_moved
 from workers.evaluation import evaluate, evaluation_set, recorded_metrics
 from workers.gate import Verdict, judge
 from workers.jobs import JobContext
@@ -58,20 +57,30 @@ def fine_tune(context: JobContext, trigger: str) -> None:
             champion or, before the first version, the channels of the pool.
         JobInterruptedError: the worker is shutting down; the run resumes later.
         JobCancelledError: someone cancelled the job.
+        JobLostError: the job was given to another worker, which has the run now.
+        NotFoundError: the version that an earlier attempt registered was deleted in MLflow; the run is closed.
         ServiceDownError: MLflow does not answer; the next attempt resumes or closes the run.
     """
     watch = Stopwatch("load")
     catalog, tracking = context.catalog, tracking_of(context.catalog)
     run = recover(catalog, tracking)
     if run is not None and run.model_version is not None:
-        conclude_recovered(catalog, tracking, run)
+        with recording_failure(catalog, tracking, run):
+            conclude_recovered(catalog, tracking, run)
         return
-    judged_on = _scenes_to_judge_on(catalog)
     if run is None:
+        _scenes_to_judge_on(catalog)  # raises before there is a row
         run = _begin_run(catalog, trigger)
     with recording_failure(catalog, tracking, run):
-        verdict = _train_and_register(context, tracking, run, judged_on, watch)
+        verdict = _train_and_register(context, tracking, run, _scenes_to_judge_on(catalog), watch)
+        _check_owned(context, run)
         conclude(catalog, tracking, run, verdict, watch)
+
+
+def _check_owned(context: JobContext, run: TrainingRun) -> None:
+    """Raise JobLostError if the job was given to another worker, which concludes the run."""
+    steps = context.catalog.settings.fine_tune_steps
+    context.progress(steps, steps, f"applying the gate to version {run.model_version}")
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,17 @@ class _TrainingInputs:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the inputs, by which a checkpoint of another training is refused."""
-        parts = [self.config.to_json(), [label.id for label in self.labels], self.segmenter.channels]
-        parent = self.parent.version.version if self.parent else None
-        return hashlib.sha256(json.dumps([*parts, parent]).encode()).hexdigest()
+        network = self.segmenter
+        parts = [
+            self.config.to_json(),
+            [label.id for label in self.labels],
+            network.channels,
+            network.head,
+            network.input_normalization,
+            network.unet.config.to_json(),
+            self.parent.version.version if self.parent else None,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _scenes_to_judge_on(catalog: Catalog) -> dict[SceneRole, list[Scene]]:
@@ -260,7 +277,7 @@ def _register(
         watch.begin("export")
         card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
-        verdict = _withheld_if_champion_moved(settings, run.parent_version, verdict)
+        verdict = withheld_if_champion_moved(registry_of(settings), verdict, {run.parent_version})
         figures = figures_of_card(card, verdict, bundle)
         tracking.log_metrics(run_id, figures.metrics(), steps)
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
@@ -278,12 +295,3 @@ def _fill_cache(catalog: Catalog, version: int, bundle: Path) -> None:
         bundle_cache(catalog.settings, registry).adopt(registry.get(version), bundle)
     except (CatalogError, OSError) as error:
         log.warning("version %d could not be kept in the cache: %s", version, error)
-
-
-def _withheld_if_champion_moved(settings: Settings, parent: int | None, verdict: Verdict) -> Verdict:
-    """Return the verdict, withheld if the champion is no longer the parent, over which the gain was measured."""
-    serving = registry_of(settings).champion()
-    found = serving.version if serving is not None else None
-    if verdict.promoted and found != parent:
-        return Verdict(False, f"{verdict.reason}, but meanwhile the champion was moved to version {found}")
-    return verdict

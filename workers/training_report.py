@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from sqlalchemy.exc import OperationalError
+
 from catalog.errors import JobInterruptedError, ServiceDownError
 from catalog.tracking import Point, Tracking
 from models.training import StepReport
@@ -68,7 +70,11 @@ class TrainingReport:
 
     def _checkpoint(self, step: StepReport) -> None:
         if step.state is not None:
-            self._save(step.state())
+            state = step.state()
+            try:
+                self._save(state)
+            except (OperationalError, OSError) as error:  # a full disk must not end hours of training
+                log.warning("the checkpoint of step %d could not be saved; the earlier one stays: %s", step.step, error)
         self._save_at = time.monotonic() + CHECKPOINT_EVERY_S
 
     def _send(self) -> None:

@@ -5,12 +5,18 @@ a killed process left in MLflow can be found by it.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from catalog import training
 from catalog.context import Catalog
-from catalog.errors import JobCancelledError, JobInterruptedError, JobLostError, ServiceDownError
+from catalog.errors import (
+    JobCancelledError,
+    JobInterruptedError,
+    JobLostError,
+    RegistryError,
+    ServiceDownError,
+)
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
 from imagery.errors import StoreError
@@ -75,38 +81,58 @@ def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) ->
     """Set the state of a run, in our row and in MLflow, if the block raises.
 
     - Interrupted, to resume later: its worker is shutting down.
-    - Killed: it was cancelled, ran out of time, or was given to another worker.
-    - Unchanged: MLflow is down; the next attempt resumes or closes the run.
+    - Killed: it was cancelled, or ran out of time.
+    - Unchanged: MLflow is down, and the next attempt resumes or closes the run; or the job was given to another worker,
+      which has the run now.
     - Failed: any other error.
+
+    The error of the block is raised even if MLflow does not answer meanwhile.
     """
     try:
         yield
-    except ServiceDownError:
+    except (ServiceDownError, JobLostError):
         raise
     except JobInterruptedError:
         with catalog.write() as session:
             training.interrupt_run(session, run.id)
-        if run.mlflow_run_id is not None:
-            tracking.set_run_status(run.mlflow_run_id, "SCHEDULED")
+        run_id = run.mlflow_run_id
+        if run_id is not None:
+            _despite_outage(lambda: tracking.set_run_status(run_id, "SCHEDULED"))
         raise
-    except (JobTimeLimit, JobLostError, JobCancelledError) as error:
-        close(catalog, tracking, run, RunState.KILLED, str(error))
+    except (JobTimeLimit, JobCancelledError) as error:
+        reason = str(error)
+        _despite_outage(lambda: close(catalog, tracking, run, RunState.KILLED, reason))
         raise
     except Exception as error:
-        close(catalog, tracking, run, RunState.FAILED, str(error))
+        reason = str(error)
+        _despite_outage(lambda: close(catalog, tracking, run, RunState.FAILED, reason))
         raise
+
+
+def _despite_outage(report: Callable[[], None]) -> None:
+    """Report the end of a run to MLflow; an outage or a refusal must not hide the error that ended it."""
+    try:
+        report()
+    except (ServiceDownError, RegistryError) as error:
+        log.warning("the end of a training run could not be reported: %s", error)
 
 
 def close(catalog: Catalog, tracking: Tracking, run: TrainingRun, state: RunState, error: str | None = None) -> None:
     """Set the final state of a run, in our row and in MLflow, and delete its checkpoint.
 
+    MLflow first if the run is finished: if it does not answer, the run stays open, and the next attempt closes it. Our
+    row first if the run failed or was killed: the next call of `workers.run_recovery.recover` tells MLflow.
+
     Raises:
+        RegistryError: MLflow refused.
         ServiceDownError: MLflow does not answer.
     """
-    with catalog.write() as session:  # our row first, because MLflow may be down
+    if state is RunState.FINISHED and run.mlflow_run_id is not None:
+        tracking.end_run(run.mlflow_run_id, state.value.upper())
+    with catalog.write() as session:
         training.end_run(session, run.id, state, error)
     drop_checkpoint(catalog, run)
-    if run.mlflow_run_id is not None:
+    if state is not RunState.FINISHED and run.mlflow_run_id is not None:
         tracking.end_run(run.mlflow_run_id, state.value.upper())
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from catalog import failures, jobs, labels, training
 from catalog.context import Catalog
-from catalog.errors import RegistryError
+from catalog.errors import JobInterruptedError, RegistryError
 from catalog.records import (
     Job,
     JobKind,
@@ -29,6 +29,7 @@ from catalog.records import (
     RunState,
     RunTrigger,
     SceneRole,
+    SceneState,
     Score,
     TrainingRun,
     now,
@@ -39,8 +40,10 @@ from catalog.tracking import Tracking
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from models.card import Gain
+from models.training import StepReport
 from services import raster_keys
 from services.places import raster_store
+from services.promotion import roll_back
 from services.scenes import ready_scenes, source_of, window_of
 from services.version_figures import figures_of
 from tests.catalog_fixtures import add_round, label_of
@@ -49,7 +52,8 @@ from tests.real_services import HOST, free_port, running, wait_for_http
 from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
-from workers.training_run import UID_TAG
+from workers.training_report import TrainingReport
+from workers.training_run import UID_TAG, note
 from workers.versions import load_champion
 
 pytestmark = pytest.mark.slow
@@ -353,6 +357,99 @@ def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(la
     assert registry_of(labelled.settings).aliases() == {"champion": 1}
     with labelled.read() as session:
         assert [item.verdict for item in session.scalars(select(Promotion))] == ["promoted"]
+
+
+def reopen(catalog: Catalog, run: TrainingRun) -> None:
+    """Make a run look as if its worker had died after registering the version."""
+    with catalog.database.write() as session:
+        session.get_one(TrainingRun, run.id).state = RunState.OPEN
+
+
+def test_a_version_registered_by_a_killed_attempt_does_not_undo_a_roll_back(labelled):
+    fine_tune(labelled)
+    fine_tune(labelled)
+    registry = registry_of(labelled.settings)
+    roll_back(labelled, registry, "it maps shadows", "a person")
+    reopen(labelled, runs(labelled)[1])
+    assert fine_tune(labelled).state is JobState.FINISHED
+    assert registry.aliases()["champion"] == 1
+    assert runs(labelled)[1].state is RunState.FINISHED
+
+
+def test_a_version_registered_by_a_killed_attempt_does_not_replace_another_champion(labelled):
+    fine_tune(labelled)
+    fine_tune(labelled)
+    first, second = runs(labelled)
+    client, name = MlflowClient(tracking_uri=labelled.settings.mlflow_url), labelled.settings.registered_model
+    client.create_model_version(name, source=f"runs:/{first.mlflow_run_id}/bundle", run_id=first.mlflow_run_id)
+    client.set_registered_model_alias(name, "champion", "3")
+    reopen(labelled, second)
+    with labelled.database.write() as session:
+        session.execute(delete(Promotion).where(Promotion.model_version == 2))
+    assert fine_tune(labelled).state is JobState.FINISHED
+    assert registry_of(labelled.settings).aliases() == {"champion": 3, "challenger": 2}
+
+
+def test_an_attempt_that_loses_its_job_after_registering_concludes_nothing(labelled, monkeypatch):
+    def lose_job(catalog: Catalog, run: TrainingRun, **values: object) -> None:
+        note(catalog, run, **values)
+        if "model_version" in values:
+            with catalog.database.write() as session:
+                for job in session.scalars(select(Job).where(Job.state == JobState.RUNNING)):
+                    job.attempt += 1  # another worker has claimed it
+
+    monkeypatch.setattr("workers.fine_tune.note", lose_job)
+    assert fine_tune(labelled).state is JobState.RUNNING
+    (run,) = runs(labelled)
+    assert (run.state, run.model_version) == (RunState.OPEN, 1)
+    assert registry_of(labelled.settings).aliases() == {}
+
+
+def test_a_version_that_was_deleted_before_its_conclusion_blocks_no_later_fine_tune(labelled):
+    fine_tune(labelled)
+    (run,) = runs(labelled)
+    reopen(labelled, run)
+    with labelled.database.write() as session:
+        session.execute(delete(Promotion))
+    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
+    client.delete_model_version(labelled.settings.registered_model, "1")
+    failed = fine_tune(labelled)
+    assert (failed.state, runs(labelled)[0].state) == (JobState.FAILED, RunState.FAILED)
+    assert "there is no version 1" in failed.error
+    assert fine_tune(labelled).state is JobState.FINISHED
+
+
+def interrupt(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
+    """Stop the worker of a fine-tune at its first step; return the run."""
+    with monkeypatch.context() as stopping:
+        stopping.setattr(TrainingReport, "_note_progress", _stop)
+        fine_tune(catalog)
+    (run,) = runs(catalog)
+    assert (run.state, run.checkpoint_step) == (RunState.INTERRUPTED, 1)
+    return run
+
+
+def _stop(report: TrainingReport, step: StepReport) -> None:
+    report._checkpoint(step)
+    raise JobInterruptedError("the worker is being stopped")
+
+
+def test_an_interrupted_run_without_a_validation_scene_is_closed(labelled, monkeypatch):
+    run = interrupt(labelled, monkeypatch)
+    with labelled.database.write() as session:
+        (scene,) = ready_scenes(session, [SceneRole.VALIDATION])
+        scene.state = SceneState.REMOVED
+    job = fine_tune(labelled)
+    assert job.state is JobState.FAILED
+    assert "found no ready scene with the role 'validation'" in job.error
+    assert runs(labelled)[0].state is RunState.FAILED
+    assert mlflow_status(labelled, run) == "FAILED"
+
+
+def test_an_interrupted_first_training_begins_anew_if_the_network_is_another(labelled, monkeypatch):
+    interrupt(labelled, monkeypatch)
+    labelled.settings = Settings(**{**labelled.settings.model_dump(), "unet_width": 8})
+    assert fine_tune(labelled).state is JobState.FINISHED
 
 
 def test_what_a_killed_attempt_left_in_mlflow_is_found_and_closed(labelled):

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy.exc import OperationalError
 
 from catalog import jobs
 from catalog.context import Catalog
@@ -88,3 +89,19 @@ def test_a_checkpoint_is_saved_now_and_then_and_when_the_worker_is_stopped(conte
     with pytest.raises(JobInterruptedError):
         report(StepReport(4, 50, 2.0, state=lambda: state))
     assert saved == [state, state]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no space left"), OperationalError("UPDATE", {}, Exception("restarting"))],
+    ids=["disk", "database"],
+)
+def test_a_checkpoint_that_cannot_be_saved_ends_no_training(context, monkeypatch, caplog, error):
+    def refuse(state: TrainingState) -> None:
+        raise error
+
+    report = TrainingReport(context, Tracking(NOBODY, "experiment", "model"), "0" * 32, refuse)
+    monkeypatch.setattr(report, "_save_at", 0.0)
+    report(StepReport(1, 50, 2.0, state=lambda: TrainingState(1, {}, {})))
+    assert job_of(context).done == 1
+    assert "the checkpoint of step 1 could not be saved" in caplog.text

@@ -1,0 +1,119 @@
+"""What becomes of a run whose attempt ended early, with a real MLflow or none."""
+
+from uuid import uuid4
+
+import pytest
+from mlflow import MlflowClient
+
+from catalog import failures, jobs, labels, training
+from catalog.context import Catalog
+from catalog.errors import JobCancelledError, JobInterruptedError, JobLostError, ServiceDownError
+from catalog.records import JobKind, RunState, RunTrigger, TrainingRun
+from catalog.tracking import Tracking
+from services import raster_keys
+from services.places import raster_store
+from tests.catalog_fixtures import NOBODY, add_round, add_scene, label_of
+from workers.run_recovery import recover
+from workers.training_run import close, recording_failure
+
+DOWN = Tracking(NOBODY, "experiment", "model")
+
+
+@pytest.fixture
+def tracking(mlflow_server: str) -> Tracking:
+    return Tracking(mlflow_server, uuid4().hex, "model")
+
+
+@pytest.fixture
+def run(catalog: Catalog) -> TrainingRun:
+    """An open run with a checkpoint, which MLflow has not heard of."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, (proposal,) = add_round(session, patches[:1])
+        labels.store(session, label_of(session, proposal, 1))
+        begun = training.begin_run(session, RunTrigger.MANUAL)
+        begun.checkpoint_step = 3
+    raster_store(catalog).put(raster_keys.checkpoint(begun.id), b"state")
+    return begun
+
+
+def begin_in_mlflow(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> None:
+    with catalog.database.write() as session:
+        run.mlflow_run_id = tracking.start_run("fine-tune", {}, {})
+        session.get_one(TrainingRun, run.id).mlflow_run_id = run.mlflow_run_id
+
+
+def state(catalog: Catalog, run: TrainingRun) -> RunState:
+    with catalog.read() as session:
+        return session.get_one(TrainingRun, run.id).state
+
+
+def has_checkpoint(catalog: Catalog, run: TrainingRun) -> bool:
+    return raster_store(catalog).exists(raster_keys.checkpoint(run.id))
+
+
+def test_an_attempt_that_lost_its_job_leaves_the_run_to_its_successor(catalog, run):
+    with pytest.raises(JobLostError), recording_failure(catalog, DOWN, run):
+        raise JobLostError("given away")
+    assert state(catalog, run) is RunState.OPEN
+    assert has_checkpoint(catalog, run)
+
+
+def test_a_run_that_has_ended_is_not_interrupted(catalog, run):
+    with catalog.database.write() as session:
+        training.end_run(session, run.id, RunState.FINISHED)
+    with pytest.raises(JobInterruptedError), recording_failure(catalog, DOWN, run):
+        raise JobInterruptedError("stopped")
+    assert state(catalog, run) is RunState.FINISHED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "ended"),
+    [
+        (JobCancelledError("cancelled"), RunState.KILLED),
+        (ValueError("wrong"), RunState.FAILED),
+        (JobInterruptedError("stopped"), RunState.INTERRUPTED),
+    ],
+    ids=["cancelled", "failed", "interrupted"],
+)
+def test_an_outage_of_mlflow_does_not_hide_why_a_training_ended(catalog, tracking, run, error, ended):
+    begin_in_mlflow(catalog, tracking, run)
+    with pytest.raises(type(error)), recording_failure(catalog, DOWN, run):
+        raise error
+    assert state(catalog, run) is ended
+    status = recovered_status(catalog, tracking, run)
+    assert status == ("RUNNING" if ended is RunState.INTERRUPTED else ended.value.upper())
+
+
+def recovered_status(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> str:
+    """Return the status in MLflow after the next attempt has looked for what was left."""
+    recover(catalog, tracking)
+    return str(MlflowClient(tracking.url).get_run(run.mlflow_run_id).info.status)
+
+
+@pytest.mark.slow
+def test_a_run_stays_open_until_mlflow_knows_that_it_is_finished(catalog, tracking, run):
+    begin_in_mlflow(catalog, tracking, run)
+    with pytest.raises(ServiceDownError):
+        close(catalog, DOWN, run, RunState.FINISHED)
+    assert state(catalog, run) is RunState.OPEN
+    close(catalog, tracking, run, RunState.FINISHED)
+    assert state(catalog, run) is RunState.FINISHED
+    assert tracking.has_ended(run.mlflow_run_id)
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_whose_job_is_cancelled_is_not_resumed(catalog, tracking, run):
+    begin_in_mlflow(catalog, tracking, run)
+    with catalog.database.write() as session:
+        job = jobs.claim(session, jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand").id)
+        training.interrupt_run(session, run.id)
+        jobs.hand_back(session, job.id, job.attempt)
+    with catalog.database.write() as session:
+        failures.cancel(session, job.id)
+    assert recover(catalog, tracking) is None
+    with catalog.read() as session:
+        killed = session.get_one(TrainingRun, run.id)
+    assert (killed.state, killed.error) == (RunState.KILLED, "cancelled by a person")
+    assert not has_checkpoint(catalog, run)
