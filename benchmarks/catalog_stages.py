@@ -21,8 +21,9 @@ from benchmarks.catalog_rows import fill, label_top
 from benchmarks.memory import peak_mib
 from catalog import jobs, rounds
 from catalog.candidates import Candidate
-from catalog.context import Catalog, enqueued
+from catalog.context import Catalog
 from catalog.database import Database
+from catalog.jobs import enqueued
 from catalog.records import Job, JobState, Patch, PatchState, Round, RoundState, Scene, SceneRole, SceneState, Score
 from catalog.settings import Settings, Strategy
 from services import strategies
