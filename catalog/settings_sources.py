@@ -238,7 +238,7 @@ def _under_new_names(written: dict[str, Given]) -> dict[str, Given]:
 
 @cache
 def _warn(message: str) -> None:
-    """Log a warning once in a process, however often the settings are read."""
+    """Log a warning the first time only: the settings are read several times in a process."""
     log.warning("%s", message)
 
 

@@ -54,6 +54,9 @@ class Evidence:
     class_count: int
 
 
+Choosing = Callable[[Pool], Sequence[Choice]]
+
+
 @dataclass(frozen=True)
 class RegisteredStrategy:
     """A way to choose the patches of a round.
@@ -68,7 +71,7 @@ class RegisteredStrategy:
     """
 
     name: str
-    choose: Callable[[Pool], Sequence[Choice]]
+    choose: Choosing
     needs: Needs
     unit: str | None
     explain: Callable[[Evidence], str]
@@ -79,8 +82,6 @@ STRATEGIES: Final[dict[str, RegisteredStrategy]] = {}
 
 SCHEDULES: Final[dict[str, Callable[[int, Settings], str]]] = {}
 """Names that stand for a strategy that depends on the number of earlier rounds; each function returns its name."""
-
-Choosing = Callable[[Pool], Sequence[Choice]]
 
 
 def register(

@@ -17,7 +17,7 @@ from catalog import labels, rounds
 from catalog.records import Label, LabelEvent, Proposal, ProposalState, Watermark, now
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
-from labeling.events import parse_event, parse_time, proposal_of, saved_payload
+from labeling.events import AnnotationDeleted, TaskDeleted, parse_event, parse_time, proposal_of, saved_payload
 from labeling.task_calls import ChangedTask
 from services import label_events
 from services.image_urls import image_urls
@@ -151,7 +151,7 @@ def _record_deleted_annotations(session: Session, task: ChangedTask, proposal: P
         if not is_present and not labels.is_annotation_deleted(session, event):
             deleted = {"id": event.annotation_id, "created_at": event.annotation_created_at}
             project = {"id": task["project"]}
-            _record(session, {"action": "ANNOTATIONS_DELETED", "annotations": [deleted], "project": project})
+            _record(session, {"action": AnnotationDeleted.action, "annotations": [deleted], "project": project})
 
 
 def _created_at(annotation: dict[str, Any]) -> datetime | None:
@@ -195,7 +195,7 @@ def _record_deleted_tasks(context: JobContext, studio: LabelStudio, project_id: 
             if proposal is not None and proposal.task_id == task_id and present.get(uid):
                 proposal.task_id = present[uid][0]
             deletion = {"tasks": [{"id": task_id, "proposal": uid}], "project": {"id": project_id}}
-            _record(session, {"action": "TASKS_DELETED", **deletion})
+            _record(session, {"action": TaskDeleted.action, **deletion})
     return present
 
 

@@ -36,7 +36,7 @@ ICE = (CLEAN_ICE.name, DEBRIS_COVERED_ICE.name)
 
 @pytest.fixture(scope="session")
 def found(study: Study) -> Run:
-    """Run an experiment on the area of 15 channels; once, however often it is asked for."""
+    """Return a function that runs an experiment on the area of 15 channels, each experiment only once."""
     return _runner(study)
 
 

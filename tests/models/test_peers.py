@@ -72,7 +72,7 @@ def leaves(module: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
 
 
 def ours_in_the_peers_order(unet: UNet, kind: type[nn.Module]) -> list[nn.Module]:
-    """Encoder from the top, bottleneck, decoder from the bottom: the order in which the recursion meets them."""
+    """Return the layers of one kind in the order of the peer network: encoder, bottleneck, decoder."""
     return [layer for block in (*unet.encoder, unet.bottleneck, *unet.decoder) for layer in leaves(block, kind)]
 
 
