@@ -97,9 +97,13 @@ def settle_intents(catalog: Catalog, registry: ModelRegistry, version: int | Non
 
 
 def _served_before(session: Session, serving: int | None) -> int | None:
-    """Return the version below the one that is served on the stack of promotions."""
+    """Return the version below the one that is served on the stack of promotions.
+
+    An intent counts only if MLflow serves its version; else it has not taken effect.
+    """
     stack: list[int] = []
-    moves = select(Promotion).where(Promotion.verdict != KEPT).order_by(Promotion.id)
+    in_effect = Promotion.completed_at.is_not(None) | (Promotion.model_version == serving)
+    moves = select(Promotion).where(Promotion.verdict != KEPT, in_effect).order_by(Promotion.id)
     for move in session.scalars(moves):
         if move.previous_version is not None and move.previous_version not in stack[-1:]:
             stack.append(move.previous_version)  # promoted in MLflow's own page

@@ -20,7 +20,7 @@ from al_server.app import create_app
 from catalog import jobs
 from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
-from catalog.errors import ServiceDownError
+from catalog.errors import ConflictError, ServiceDownError
 from catalog.records import Job, JobKind, Promotion, Scene, now
 from catalog.registry import CHAMPION, ModelRegistry, registry_of
 from catalog.settings import Settings
@@ -476,6 +476,25 @@ def test_a_promotion_whose_answer_got_lost_can_be_rolled_back(catalog: Catalog, 
     with pytest.raises(ServiceDownError):
         promote(catalog, Cut(registry.url, registry.model_name), second, "checked", "operator")
     assert roll_back(catalog, registry_of(catalog.settings), "wrong", "operator").model_version == first
+
+
+def test_a_promotion_that_did_not_reach_mlflow_is_no_version_to_roll_back_to(
+    catalog: Catalog, register: Callable[..., int]
+) -> None:
+    registry = registry_of(catalog.settings)
+    first, second = register(), register()
+    promote(catalog, registry, first, "the first", "operator")
+
+    class Unreachable(ModelRegistry):
+        """MLflow goes down between two calls."""
+
+        def move_alias(self, alias: str, version: int) -> None:
+            raise ServiceDownError("MLflow", self.url, "no connection")
+
+    with pytest.raises(ServiceDownError):
+        promote(catalog, Unreachable(registry.url, registry.model_name), second, "checked", "operator")
+    with pytest.raises(ConflictError, match="no version was served before 1"):
+        roll_back(catalog, registry, "wrong", "operator")
 
 
 def test_a_list_that_is_cut_says_where_it_goes_on(api: Api, register: Callable[..., int]) -> None:
