@@ -86,8 +86,9 @@ def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:
 
 def _last_promoted(session: Session) -> ModelVersion | None:
     """Return the last promoted version according to our rows; its card may be in the local cache."""
-    moves = select(Promotion).where(Promotion.verdict != KEPT, Promotion.completed_at.is_not(None))
-    moved = session.scalar(moves.order_by(Promotion.id.desc()).limit(1))  # rolled back counts
+    moved = session.scalar(
+        select(Promotion).where(Promotion.verdict != KEPT).order_by(Promotion.id.desc()).limit(1)  # rolled back counts
+    )
     if moved is None:
         return None
     run_id = session.scalar(select(TrainingRun.mlflow_run_id).where(TrainingRun.model_version == moved.model_version))
