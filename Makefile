@@ -89,6 +89,7 @@ lint: setup  ## formatter, linter, strict types and direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy -p benchmarks
 	$(BIN)/lint-imports
 
 $(BIN)/uv:
