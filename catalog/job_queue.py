@@ -3,6 +3,8 @@
 The rows of the database are the source of truth: flushing Redis loses no job.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
 _CLOCK = "glacier-al:clock"  # renewed by the clock; expires when the clock stops
+_LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
 _COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE})
@@ -117,6 +120,19 @@ class JobQueue:
         """
         try:
             return bool(self.connection.exists(_CLOCK))
+        except RedisError as error:
+            raise ServiceDownError("Redis", self.address, str(error)) from error
+
+    @contextmanager
+    def exclusively(self, task: str) -> Iterator[None]:
+        """Let one process at a time enter the blocks of a task; others wait. A dead process holds nobody up for long.
+
+        Raises:
+            ServiceDownError: Redis does not answer.
+        """
+        try:
+            with self.connection.lock(f"glacier-al:{task}", timeout=_LOCK_S):
+                yield
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 

@@ -4,15 +4,12 @@ The API can create users too, but ignores their password and puts them into no o
 draws fires no webhook.
 """
 
-import time
-
 import httpx
 
 from labeling.calls import calling
 from labeling.errors import LabelStudioError
 
 _CSRF_COOKIE = "csrftoken"
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 
 
 def sign_up(url: str, invitation: str, email: str, password: str, timeout_s: float) -> None:
@@ -51,27 +48,17 @@ def access_token(url: str, email: str, password: str, timeout_s: float) -> str:
     with httpx.Client(base_url=url, timeout=timeout_s) as browser:
         _submit(browser, url, "/user/login/", {"email": email, "password": password}, f"log in {email}")
         with calling(url, f"hand out the token of {email}"):
-            answer = _get_patiently(browser, "/api/current-user/token")
+            answer = browser.get("/api/current-user/token")
     if answer.status_code != httpx.codes.OK:
         advice = "Allow legacy tokens under Organization > API Tokens Settings."
         if answer.is_server_error:
-            advice = "Its own log has the traceback."
+            advice = "If its log says that no token exists, restart Label Studio and delete and invite the user again."
         raise LabelStudioError(
             f"Label Studio at {url} did not hand out the token of {email}: status {answer.status_code}. {advice}",
             url=url,
             status=answer.status_code,
         )
     return str(answer.json()["token"])
-
-
-def _get_patiently(browser: httpx.Client, path: str) -> httpx.Response:
-    """Ask again while Label Studio answers that it failed, as it does while its SQLite file is locked."""
-    for pause_s in _PAUSES_S:
-        answer = browser.get(path)
-        if not answer.is_server_error:
-            return answer
-        time.sleep(pause_s)
-    return browser.get(path)
 
 
 def _submit(browser: httpx.Client, url: str, page: str, fields: dict[str, str], purpose: str) -> None:

@@ -39,6 +39,7 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
 
     Raises:
         LabelStudioError: Label Studio does not answer, or has another project under the id of ours.
+        ServiceDownError: Redis does not answer.
     """
     settings, scheme = catalog.settings, class_scheme(catalog)
     colours = {item.name: item.colour for item in scheme.annotated}
@@ -49,9 +50,12 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
         project_id = _store_project(catalog, studio.create_project(title, colours, DESCRIPTION, instruction))
         # None had our title a moment ago. Others were made by a worker that was slower, or by Label Studio, which
         # repeats a creation by itself while its database is locked.
-        for surplus in studio.empty_projects(title):
-            if surplus != project_id:
-                studio.delete_project(surplus)
+        # One worker at a time: when two projects are deleted at once, Label Studio can lose its signal handlers until
+        # it is restarted, and then gives new users no token.
+        with catalog.queue.exclusively("delete surplus projects"):
+            for surplus in studio.empty_projects(title):
+                if surplus != project_id:
+                    studio.delete_project(surplus)
     studio.update_project(project_id, colours, DESCRIPTION, instruction)
     studio.ensure_webhook(project_id, _webhook_url(catalog), SECRET_HEADER, catalog.secrets.webhook_secret)
     studio.ensure_view(project_id)

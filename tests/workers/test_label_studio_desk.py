@@ -19,6 +19,7 @@ from catalog.records import EventState, JobKind, Proposal, ProposalState, RoundS
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
+from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.regions import encode_brush
 from labeling.task_calls import TaskCalls
@@ -186,6 +187,33 @@ def test_two_workers_that_start_together_make_one_project(
     together(*[lambda: found.append(connect(desk.catalog, desk.studio))] * 2)
     assert found == [stored_project(desk.catalog)] * 2
     assert desk.studio.empty_projects(title) == [found[0]]
+
+
+def test_surplus_projects_are_deleted_by_one_worker_at_a_time(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: Label Studio disconnects all its signals during a deletion, and two at once lose them for good."""
+    both, store, delete = threading.Barrier(2), project_of._store_project, LabelStudio.delete_project
+    title, at_work, most = desk.catalog.settings.label_studio_project, [], []
+
+    def store_together(catalog: Catalog, project_id: int) -> int:
+        for _ in range(2):
+            desk.studio.create_project(title, {"ice": "#ffffff"}, "repeated by Label Studio", "")
+        both.wait(30)
+        return store(catalog, project_id)
+
+    def delete_slowly(self: LabelStudio, project_id: int) -> None:
+        at_work.append(project_id)
+        most.append(len(at_work))
+        time.sleep(0.2)  # so that another worker would begin meanwhile
+        delete(self, project_id)
+        at_work.remove(project_id)
+
+    monkeypatch.setattr(project_of, "_store_project", store_together)
+    monkeypatch.setattr(LabelStudio, "delete_project", delete_slowly)
+    together(*[lambda: connect(desk.catalog, desk.studio)] * 2)
+    assert most
+    assert max(most) == 1
 
 
 # Publication
