@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments import pixel_trials
 from experiments.areas import StudyArea
@@ -38,6 +39,15 @@ def few_pixels() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixel_trials, "SAMPLED_PIXELS", 600)
         yield
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: sums of float32 depend on their number, which tests of other folders change."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
