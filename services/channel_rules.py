@@ -85,10 +85,9 @@ def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:
 
 
 def _last_promoted(session: Session) -> ModelVersion | None:
-    """Return the last promoted version according to our rows; its card may be in the local cache."""
-    moved = session.scalar(
-        select(Promotion).where(Promotion.verdict != KEPT).order_by(Promotion.id.desc()).limit(1)  # rolled back counts
-    )
+    """Return the last version whose promotion reached MLflow, by our rows; its card may be in the local cache."""
+    in_effect = (Promotion.verdict != KEPT, Promotion.completed_at.is_not(None))  # rolled back counts
+    moved = session.scalar(select(Promotion).where(*in_effect).order_by(Promotion.id.desc()).limit(1))
     if moved is None:
         return None
     run_id = session.scalar(select(TrainingRun.mlflow_run_id).where(TrainingRun.model_version == moved.model_version))

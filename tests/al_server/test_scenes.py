@@ -26,6 +26,7 @@ from catalog.records import (
     SceneRole,
     SceneState,
     TrainingRun,
+    now,
 )
 from catalog.registry import CHAMPION, registry_of
 from imagery.scene_source import SceneSource
@@ -354,9 +355,10 @@ def band(name: str, index: int) -> dict[str, Any]:
     return {"name": name, "path": "scene.tif", "index": index}
 
 
-def note(catalog: Catalog, verdict: str) -> None:
+def note(catalog: Catalog, verdict: str, *, reached_mlflow: bool = True) -> None:
     """Note what was decided of version 3."""
     decided = Promotion(model_version=3, previous_version=None, verdict=verdict, reason="for a test", actor="gate")
+    decided.completed_at = now() if reached_mlflow else None
     with catalog.database.write() as session:
         session.add(decided)
 
@@ -416,6 +418,7 @@ def test_while_mlflow_is_down_a_champion_whose_card_is_nowhere_holds_no_scene_ba
 ) -> None:
     catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
     note(catalog, KEPT)
+    note(catalog, PROMOTED, reached_mlflow=False)
     assert_problem(register(), 422, "architecture 'aryal'")
     note(catalog, PROMOTED)
     assert register().status_code == 202

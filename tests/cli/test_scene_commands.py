@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.records import Promotion, Scene
+from catalog.records import Promotion, Scene, now
 from cli import scene_commands
 from cli.everest import everest_scenes
 from imagery.border import BorderSource
@@ -58,7 +58,7 @@ def test_a_scene_may_be_added_to_a_champion_though_its_channels_are_not_those_of
     refused = CliRunner().invoke(scene_commands.scene, command)
     assert "the channels of the architecture 'aryal'" in str(refused.exception)
     with catalog.database.write() as session:
-        moved = {"model_version": 1, "previous_version": None, "verdict": PROMOTED}
+        moved = {"model_version": 1, "previous_version": None, "verdict": PROMOTED, "completed_at": now()}
         session.add(Promotion(**moved, reason="the first version", actor="gate"))
     result = CliRunner().invoke(scene_commands.scene, command)
     assert result.exit_code == 0, result.output
