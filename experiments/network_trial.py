@@ -103,6 +103,7 @@ class NetworkTrial:
             UNKNOWN,
             report,
             (lambda trained: _mean_iou(trained, validation)) if self.training.needs_validation else None,
+            validation_patches=validation,
         )
         return segmenter, learned
 
