@@ -15,7 +15,7 @@ THETA = 5
 SMOOTHING_PX = 1.0
 
 BoundaryClasses = Literal["foreground", "all"]
-"""The classes whose boundaries count: those of ice, or the background's too, as Bokhovkin & Burnaev and Aryal's code."""
+"""Whose boundaries count: those of ice, or the background's too (Bokhovkin & Burnaev, and the code of Aryal et al.)."""
 
 
 def boundary(

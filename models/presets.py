@@ -62,10 +62,10 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
             patch_size_px=512,
             training=TrainingConfig(),
         ),
-        # Baraka et al. 2020, appendix A. L1 as in the text; the default configuration of the code drops it. From the code
-        # (github.com/krisrs1128/glacier_mapping): the penalty is on all parameters (reg.py), nothing is augmented
-        # (data.py), weights are drawn by torch's default (unet_dropout.py). The code also divides the learning rate by 10
-        # after 10 epochs without a lower validation loss; the paper does not mention it, and the rate is constant here.
+        # Baraka et al. 2020, appendix A. L1 as in the text; the default configuration of the code drops it. From the
+        # code (github.com/krisrs1128/glacier_mapping): the penalty is on all parameters (reg.py), nothing is augmented
+        # (data.py), weights are drawn by torch's default (unet_dropout.py). The code also divides the learning rate by
+        # 10 after 10 epochs without a lower validation loss; the paper does not, and the rate is constant here.
         "baraka": Preset(
             unet=UNetConfig(in_channels=15, depth=5, width=16, dropout=0.3, initialization="torch"),
             head="multiclass",
@@ -84,9 +84,9 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
                 balance=False,
             ),
         ),
-        # Aryal et al. 2023, sections 2 and 3. From the code (github.com/Aryal007/glacier_mapping): the learning rate; its
-        # schedule, a tenth after 15 epochs without a lower validation loss, down to 1e-9 (frame.py), where we count
-        # validations; torch's default weights (unet.py); and the boundaries of both classes, background too (losses.py).
+        # Aryal et al. 2023, sections 2 and 3. From the code (github.com/Aryal007/glacier_mapping): the learning rate;
+        # its schedule, a tenth after 15 epochs without a lower validation loss, down to 1e-9 (frame.py), where we count
+        # validations; torch's default weights (unet.py); and the boundaries of background as well (losses.py).
         "aryal": Preset(
             unet=UNetConfig(
                 in_channels=8,

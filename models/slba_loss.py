@@ -23,8 +23,8 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
     back to it, so a1 a2 stays within a few learning rates of 1. Only if M or B stays exactly 0 do the weights grow
     without bound, at the rate of the learning rate, while the loss falls to 0.
 
-    In a batch whose truth has no boundary, B is 0 whatever is predicted, and only M / (2 a1^2) is minimised: the weights
-    are not learned from it. They would otherwise move from M, which has a gradient, to B, which has none.
+    In a batch whose truth has no boundary, B is 0 whatever is predicted, and only M / (2 a1^2) is minimised: the
+    weights are not learned from it. They would otherwise move from M, which has a gradient, to B, which has none.
     """
 
     def __init__(self, boundary_classes: BoundaryClasses = "foreground") -> None:

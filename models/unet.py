@@ -27,8 +27,8 @@ class UNetConfig(ClosedConfig):
             ``"conv-norm-act"`` has it after the block (Aryal);
             ``"conv-act-norm"`` has the norm after the activation (He), and the dropout, if any, after the block.
         initialization: How new weights are drawn. ``"kaiming"`` is normal, with biases 0 (He et al. 2015, as in
-            Ronneberger et al. 2015); ``"torch"`` is the default of torch (uniform, biases too; LeCun et al. 1998), which
-            the codes of Baraka and Aryal leave in place. Of no effect on trained weights.
+            Ronneberger et al. 2015); ``"torch"`` is torch's default (uniform, biases too), which the codes of Baraka
+            and Aryal leave in place. Of no effect on trained weights.
     """
 
     # Upper bounds, so that a forged model card cannot make us allocate huge networks.

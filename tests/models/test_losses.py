@@ -115,7 +115,7 @@ def test_all_background_patch_still_pushes_false_ice_down(name):
 
 @pytest.mark.parametrize("name", [name for name in LOSS_NAMES if name != "boundary"])
 def test_on_an_all_background_patch_a_false_tongue_gives_way_to_background(name):
-    """Also by the losses with a boundary term; the boundary loss alone has nothing to say where there is no boundary."""
+    """Also by the losses with a boundary term, which alone has nothing to say where there is no boundary."""
     logits = torch.zeros(1, 3, 9, 9)
     logits[:, 0] = 2.0
     logits[:, 2, 2:7, 2:7] = 4.0
@@ -132,7 +132,7 @@ def test_on_an_all_background_patch_a_false_tongue_gives_way_to_background(name)
 @pytest.mark.parametrize("name", ["combined", "slba"])
 @pytest.mark.parametrize("boundary_classes", ["foreground", "all"])
 def test_without_ice_an_undecided_prediction_gives_up_its_false_ice_as_fast_as_with_masked_dice(name, boundary_classes):
-    """With a boundary term there, whose pixel of smoothing outweighs Dice, p(ice) was .56, .51, .51 instead of .56 to .06."""
+    """With a boundary term there, whose pixel of smoothing outweighed Dice, p(ice) was .56, .51, .51."""
     course = {loss: _ice_while_learning(loss, boundary_classes) for loss in ("masked_dice", name)}
     assert course["masked_dice"] == pytest.approx([0.56, 0.29, 0.06], abs=0.01)
     assert course[name] == pytest.approx(course["masked_dice"], abs=0.01)

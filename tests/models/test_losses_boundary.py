@@ -51,7 +51,7 @@ def test_false_boundary_beside_a_true_one_costs():
 
 
 def test_an_absent_class_does_not_raise_the_weight_of_the_others():
-    """Class 2 occurs nowhere: the cost is half of class 1's, as it is with the cost 1 of the paper, but for a constant."""
+    """Class 2 occurs nowhere: the cost is half of class 1's, as in the paper but for a constant."""
     truth, prediction = row(0, 0, 1, 1, 1, 1, 1, 1), row(0, 0, 0, 0, 0, 1, 1, 1)
     assert boundary(certain(prediction, 3), truth, IGNORE).item() == pytest.approx(0.5 / 2)
 
