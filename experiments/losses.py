@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from experiments import published
-from experiments.estimates import CLEAN_IOU, DEBRIS_IOU, HOW_TO_READ, ICE_IOU
+from experiments.estimates import CLEAN_IOU, DEBRIS_IOU, ICE_IOU, PRECISION_AND_RECALL, how_to_read
 from experiments.figures import COLOURS, CurvePanel, Curves, bars
 from experiments.findings import Findings, score_table
 from experiments.study import Study
@@ -40,6 +40,7 @@ def run(study: Study) -> Findings:
     results = {name: [next(found) for _ in study.seeds] for name in LOSSES}
     counts = {name: study.counts(of_loss) for name, of_loss in results.items()}
     table = score_table("IoU by loss", "loss", counts, ICE_IOU, REFERENCE, published.LOSSES)
+    both = score_table("Precision and recall by loss", "loss", counts, PRECISION_AND_RECALL, None, published.LOSSES)
     learned = CurvePanel(
         "Weights that the self-learning loss learnt (Aryal et al., figure 5), mean over the seeds",
         "optimiser step",
@@ -48,9 +49,9 @@ def run(study: Study) -> Findings:
     return Findings(
         "losses",
         "Does a boundary loss improve the IoU? Aryal et al. 2023, table 3 and figure 5.",
-        (table,),
+        (table, both),
         (
-            HOW_TO_READ,
+            how_to_read(study.test_blocks),
             "Two parts of Aryal's table are left out: cross-entropy, whose precision and recall imply another IoU, and "
             "α = 0.5 and 0.9, which are one row printed twice. All rows are of two binary networks fed eight channels.",
             _learned_weights(results[SLBA]),

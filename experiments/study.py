@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
-from experiments.division import Division, SplitKind, divide
+from experiments.division import Division, SplitKind, divide, with_both_classes
 from experiments.estimates import Counts, counts_of
 from experiments.network_trial import NetworkTrial
 from experiments.patches import PatchReader
@@ -95,13 +95,23 @@ class Study:
         """The windows of all experiments except the geographic one."""
         return divide(self.areas, self.choices.split, self.choices.patch_size_px, DIVISION_SEED)
 
-    def masks(self, part: str) -> Iterator[NDArray[np.uint8]]:
-        """Yield the true classes (h, w) of each window of a part, in order."""
-        return (mask for _, mask in self._data.patch_set(self.division, part, self.channels).arrays())
+    @cached_property
+    def both_classes(self) -> Division:
+        """Those of the windows that hold both clean and debris-covered ice; SceneError if there are none."""
+        return with_both_classes(self.division, lambda place: self._data.patches.patch(place)[1])
 
-    def counts(self, results: Sequence[dict[str, Any]], kept: NDArray[np.bool_] | None = None) -> Counts:
-        """Return the counts of the test windows; see `experiments.estimates.counts_of`."""
-        return counts_of(results, self.division.blocks("test"), kept=kept)
+    @property
+    def test_blocks(self) -> int:
+        """Number of blocks of test windows, which the bootstrap draws."""
+        return len(np.unique(self.division.blocks("test")))
+
+    def masks(self, part: str, division: Division | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Yield the true classes (h, w) of each window of a part, in order; by default of :attr:`division`."""
+        return (mask for _, mask in self._data.patch_set(division or self.division, part, self.channels).arrays())
+
+    def counts(self, results: Sequence[dict[str, Any]]) -> Counts:
+        """Return the counts of the test windows of :attr:`division`; see `experiments.estimates.counts_of`."""
+        return counts_of(results, self.division.blocks("test"))
 
     def network(
         self,
