@@ -17,6 +17,7 @@ EXPERIMENTS: Final = (
     "geography",
     "saliency",
     "label-shares",
+    "object-based",
 )
 _ARCHITECTURES: Final = get_args(Settings.model_fields["architecture"].annotation)
 

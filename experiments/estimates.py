@@ -26,6 +26,8 @@ DEBRIS_PRECISION: Final = "debris precision"
 DEBRIS_RECALL: Final = "debris recall"
 PRECISION_AND_RECALL: Final = (CLEAN_PRECISION, CLEAN_RECALL, DEBRIS_PRECISION, DEBRIS_RECALL)
 
+PIXELS_TO_EDIT: Final = "share of pixels to edit"
+
 MISSED_ALARM: Final = "missed alarm"
 FALSE_ALARM: Final = "false alarm"
 ACCURACY: Final = "accuracy"
@@ -55,6 +57,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     CLEAN_RECALL: lambda counts: score_ratios.recall(counts)[..., CLEAN_ICE.value],
     DEBRIS_PRECISION: lambda counts: score_ratios.precision(counts)[..., DEBRIS_COVERED_ICE.value],
     DEBRIS_RECALL: lambda counts: score_ratios.recall(counts)[..., DEBRIS_COVERED_ICE.value],
+    PIXELS_TO_EDIT: lambda counts: 1.0 - score_ratios.overall_accuracy(counts),
     MISSED_ALARM: _of_glacier(lambda counts: score_ratios.missed_alarm(counts)[..., 1]),
     FALSE_ALARM: _of_glacier(lambda counts: score_ratios.false_alarm(counts)[..., 1]),
     ACCURACY: _of_glacier(score_ratios.overall_accuracy),
@@ -120,12 +123,32 @@ def counts_of(
         (B, S, K, K): the sums over the windows of each block, which the bootstrap draws; empty blocks are left out.
     """
     windows = np.stack([np.array(result["confusions"][part], dtype=np.int64) for result in results], axis=1)
-    if kept is not None:
-        windows, blocks = windows[kept], blocks[kept]
-    numbers, places = np.unique(blocks, return_inverse=True)
-    counts = np.zeros((len(numbers), *windows.shape[1:]), dtype=np.int64)
-    np.add.at(counts, places, windows)
-    return counts
+    return _by_block(windows, blocks) if kept is None else _by_block(windows[kept], blocks[kept])
+
+
+def numbers_of(of_windows: Sequence[Sequence[int]], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return something that was counted in each window, and the windows, added up by block.
+
+    Args:
+        of_windows: The numbers of the windows, (S, P): one sequence a seed.
+        blocks: (P,) block of each window.
+
+    Returns:
+        (B, S, 2): the sum of the numbers, and the number of windows.
+    """
+    found = np.array(of_windows, dtype=np.int64).T
+    return _by_block(np.stack([found, np.ones_like(found)], axis=-1), blocks)
+
+
+def rate(numbers: NDArray[np.int64]) -> Estimate:
+    """Return the mean number a window, of (B, S, 2) from :func:`numbers_of`."""
+    return _summary(numbers, _rate)
+
+
+def rate_difference(numbers: NDArray[np.int64], reference: NDArray[np.int64]) -> Estimate:
+    """Return the mean number a window minus that of another method, see :func:`difference`."""
+    both = np.stack(np.broadcast_arrays(numbers, reference), axis=2)
+    return _summary(both, lambda pair: _rate(pair[..., 0, :]) - _rate(pair[..., 1, :]))
 
 
 def estimate(counts: Counts, measure: str) -> Estimate | None:
@@ -159,6 +182,19 @@ def difference(counts: Counts, reference: Counts, measure: str) -> Estimate | No
     score = MEASURES[measure]
     both = np.stack(np.broadcast_arrays(counts, reference), axis=2)
     return _summary(both, lambda pair: score(pair[..., 0, :, :]) - score(pair[..., 1, :, :]))
+
+
+def _rate(numbers: NDArray[Any]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = numbers[..., 0] / numbers[..., 1]
+    return mean
+
+
+def _by_block(windows: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add up the windows (P, ...) of each block, (B, ...)."""
+    numbers, places = np.unique(blocks, return_inverse=True)
+    sums = np.zeros((len(numbers), *windows.shape[1:]), dtype=np.int64)
+    np.add.at(sums, places, windows)
+    return sums
 
 
 def _summary(counts: NDArray[np.int64], measure: Measure) -> Estimate:

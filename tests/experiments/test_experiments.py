@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from catalog.settings import Settings
 from cli.experiment_commands import EXPERIMENTS
-from experiments import baselines, debris_share, heads, label_shares, published, saliency
+from experiments import baselines, debris_share, heads, label_shares, object_based, published, saliency
 from experiments.areas import StudyArea
-from experiments.division import hold_out
+from experiments.division import Division, hold_out
 from experiments.estimates import (
     BINARY_SCORES,
     CLEAN_IOU,
@@ -22,11 +22,13 @@ from experiments.estimates import (
     GLACIER_IOU,
     ICE_IOU,
     MEASURES,
+    PIXELS_TO_EDIT,
     PRECISION_AND_RECALL,
     Estimate,
 )
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value, values_by_name, write
 from experiments.losses import LOSSES, REFERENCE
+from experiments.object_trial import ObjectRulesTrial
 from experiments.record import EXPERIMENT, record
 from experiments.study import DIVISION_SEED, Study
 from imagery.channels import CHANNEL_SETS
@@ -36,7 +38,7 @@ from imagery.maps import read_map
 from models.importance import FOREST_IMPORTANCE_THRESHOLD
 from models.ndsi import NDSI_THRESHOLDS
 from tests.catalog_fixtures import NOBODY
-from tests.experiments.study_areas import PATCH, SMALL, RecordedProgress, half_ice, opened, paint
+from tests.experiments.study_areas import PATCH, SMALL, RecordedProgress, half_ice, judged, opened, paint
 
 DEBRIS_THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.10)
 
@@ -372,6 +374,46 @@ def test_intervals_state_their_blocks(found: Run, study: Study) -> None:
     )
 
 
+def test_the_rival_is_judged_on_the_same_pixels_and_by_what_is_left_to_edit(found: Run, study: Study) -> None:
+    findings = found("object-based")
+    scores, regions, thresholds = findings.tables
+    assert names(scores) == names(regions) == ["image objects with rules", "U-Net"]
+    (rules,) = study.run([ObjectRulesTrial("rules", study.division, study.bands, object_based.TESTED)])
+    assert [np.sum(window) for window in rules["confusions"]["test"]] == judged(study)
+    pooled = np.sum(rules["confusions"]["test"], axis=0)
+    row = row_of(scores, "image objects with rules").values
+    assert value(row[PIXELS_TO_EDIT]) == pytest.approx(1 - np.trace(pooled) / pooled.sum())
+    assert value(row[CLEAN_IOU]) == pytest.approx(pooled[1, 1] / (pooled[1].sum() + pooled[:, 1].sum() - pooled[1, 1]))
+    every, large = (list(of_size) for of_size in zip(*rules["edits"]["test"], strict=True))
+    shown = row_of(regions, "image objects with rules").values
+    assert [value(shown[column]) for column in object_based.REGIONS] == [np.mean(every), np.mean(large)]
+    assert all(a >= b for a, b in zip(every, large, strict=True))
+    assert len(thresholds.rows) == 2 * 5  # two kinds of ice; three indices, slope and elevation
+
+
+def test_trap_the_rules_do_not_see_the_test_windows(area: StudyArea, trials: Path) -> None:
+    with opened([area], trials) as study:
+        whole = study.division
+        fewer = Division(whole.training, whole.validation, whole.test[:1])
+        other = Division(whole.training[1:], whole.validation, whole.test)
+        seen, same, changed = study.run(
+            [
+                ObjectRulesTrial("rules", division, study.bands, object_based.TESTED)
+                for division in (whole, fewer, other)
+            ]
+        )
+    assert (seen["rules"], seen["scale"]) == (same["rules"], same["scale"])
+    assert seen["rules"] != changed["rules"]
+
+
+def test_the_rival_without_snow_index_and_relief_is_said_to_be_weaker(visible_found: Run) -> None:
+    findings = visible_found("object-based")
+    assert findings.notes[-1] == (
+        "The areas have no ndsi, slope, elevation, so the rules do without: a weaker rival than ICIMOD's."
+    )
+    assert names(findings.tables[2]) == [f"{ice}: {name}" for ice in ICE for name in ("ndvi", "ndwi")]
+
+
 def test_experiments_share_their_networks(area: StudyArea, trials: Path) -> None:
     progress = RecordedProgress()
     with opened([area], trials, replace(SMALL, seeds=1, steps=1), progress) as study:
@@ -383,7 +425,12 @@ def test_experiments_share_their_networks(area: StudyArea, trials: Path) -> None
 
 @pytest.mark.parametrize(
     ("figures", "experiment"),
-    [(published.HEADS, "heads"), (published.LOSSES, "losses"), (published.BASELINES, "baselines")],
+    [
+        (published.HEADS, "heads"),
+        (published.LOSSES, "losses"),
+        (published.BASELINES, "baselines"),
+        (published.OBJECT_BASED, "object-based"),
+    ],
 )
 def test_published_figures_are_of_rows_and_measures_that_there_are(
     found: Run, figures: published.Published, experiment: str
