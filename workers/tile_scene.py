@@ -17,7 +17,7 @@ from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.statistics import percentile_stretch
 from imagery.valid_pixels import check_has_data
-from imagery.vectors import describe_repairs
+from imagery.vector_geometry import describe_left_out, describe_repairs
 from services import raster_keys
 from services.class_scheme import class_scheme
 from services.places import raster_store
@@ -58,6 +58,8 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
         for item, (_, layer) in zip(outlines, layers, strict=True):
             if layer.repairs:
                 log.warning("scene %s: %s: %s", scene.name, item.path, describe_repairs(layer.repairs))
+            if layer.left_out:
+                log.warning("scene %s: %s: %s", scene.name, item.path, describe_left_out(layer.left_out))
         truth = burn_outlines(layers, source.grid)
         if source.border is not None:
             inside = Border(source.border, source.grid).inside(source.grid.affine, source.grid.window.shape)
