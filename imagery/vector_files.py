@@ -225,7 +225,8 @@ class OgrFile:
         if header.feature_count > _MOST_COUNTED:
             return np.empty(0, dtype=np.int64)
         ids, bounds = pyogrio.read_bounds(self._name, layer=header.name)
-        return np.asarray(ids[~np.isfinite(bounds).all(axis=0)], dtype=np.int64)
+        nowhere = ~np.isfinite(bounds).all(axis=0) | (bounds == 0).all(axis=0)  # zeros are GDAL's bounds of POLYGON EMPTY
+        return np.asarray(ids[nowhere], dtype=np.int64)
 
 
 def _check_format(path: str, suffix: str) -> None:

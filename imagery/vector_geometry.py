@@ -142,7 +142,9 @@ def _from_wkb(wkb: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np
     decoded: NDArray[np.object_] = shapely.from_wkb(wkb, on_invalid="ignore")
     failed = np.flatnonzero(shapely.is_missing(decoded))
     for index in failed:
-        decoded[index] = shapely.from_wkb(_without_surfaces(wkb[index]), on_invalid="ignore")
+        surface = shapely.from_wkb(_without_surfaces(wkb[index]), on_invalid="ignore")
+        # The faces of a surface touch or hide each other, which is no fault of it: they are joined as a collection is.
+        decoded[index] = None if surface is None else shapely.GeometryCollection(_simple_parts(surface))
     still = failed[shapely.is_missing(decoded[failed])]
     for index in still:
         decoded[index] = shapely.from_wkb(_without_surfaces(wkb[index]), on_invalid="fix")
@@ -198,7 +200,10 @@ def _polygonal_part(geometry: Any) -> tuple[Any, list[str]]:
     parts = _simple_parts(geometry)
     polygons = [part for part in parts if part.geom_type == "Polygon" and not part.is_empty]
     others = sorted({part.geom_type for part in parts if part.geom_type != "Polygon"})
-    return (shapely.MultiPolygon(polygons) if polygons else None), others
+    joined = shapely.union_all(make_valid(np.array(polygons, dtype=object)))
+    if joined.is_empty:
+        return None, others or ["no area"]
+    return joined, others
 
 
 def _simple_parts(geometry: Any) -> list[Any]:

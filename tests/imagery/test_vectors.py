@@ -183,9 +183,9 @@ def _in_latin_1(path: Path) -> None:
 
 FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "nothing but lines": (
-        "a.geojson",
-        lambda path: _geojson(path, {"type": "LineString", "coordinates": [[87, 27.1], [87.1, 27.2]]}),
-        r"no polygon near .* LineString \(1\); the first is feature 0; expected polygons \(QGIS",
+        "a.gpkg",
+        lambda path: write_polygons(path, {"a": [SQUARE.exterior]}) and None,
+        r"no polygon near .* LineString \(1\); the first is feature 1; expected polygons \(QGIS",
     ),
     "metres without a CRS": (
         "a.geojson",
