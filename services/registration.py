@@ -21,6 +21,7 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
 from imagery.scene_source import BandSource, SceneSource
+from imagery.units import METRE
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
 from services.scene_removal import remove_scene
@@ -76,7 +77,7 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, schem
         _bands(request, resolve),
         region,
         request.nodata,
-        dem=BandSource(ELEVATION, resolve(request.dem.path), request.dem.index) if request.dem else None,
+        dem=BandSource(ELEVATION, resolve(request.dem.path), request.dem.index, unit=METRE) if request.dem else None,
         border=BorderSource(resolve(request.border.path), request.border.layer) if request.border else None,
     )
     size = request.patch_size_px or settings.patch_size_px
