@@ -102,9 +102,7 @@ class ClassField:
 
     def options(self) -> str:
         """Write the proposal as options of the command line, with a place for what was not recognised."""
-        mapped = [
-            f'--map "{item.value}={item.class_name or "CLASS"}"' for item in self.values if item.ignored is None
-        ]
+        mapped = [f'--map "{item.value}={item.class_name or "CLASS"}"' for item in self.values if item.ignored is None]
         return " ".join([f"--class-field {self.field}", *mapped])
 
 

@@ -106,7 +106,9 @@ class GeoParquetFile:
                 yield np.arange(first, first + len(batch), dtype=np.int64), _values(batch[self._column]), table
                 first += len(batch)
         except pa.ArrowException as error:
-            raise OutlineError(f"{self._path}: found rows that cannot be read; expected GeoParquet ({error})") from error
+            raise OutlineError(
+                f"{self._path}: found rows that cannot be read; expected GeoParquet ({error})"
+            ) from error
 
 
 def _shapes(wkb: NDArray[np.object_]) -> NDArray[np.object_]:

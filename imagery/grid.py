@@ -264,7 +264,7 @@ def footprints_overlap(a: Grid, b: Grid) -> bool:
     if min(a.footprint_in(WGS84).distance(other) for other in in_degrees) > 1.0:
         return False
     there = _copies(b.footprint_in(a.crs), a.crs)
-    return min(a.footprint().distance(other) for other in there) <= math.sqrt(a.pixel_area())
+    return bool(min(a.footprint().distance(other) for other in there) <= math.sqrt(a.pixel_area()))
 
 
 def blocks(width: int, height: int, side: int) -> list[Window]:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize, sieve
 from shapely.geometry.base import BaseGeometry
 
+from imagery.class_fields import check_told_apart
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme, LabelClass
 from imagery.errors import OutlineError, SceneError
 from imagery.geotiff import encode, open_bytes, read_window
 from imagery.grid import Grid, Window
-from imagery.class_fields import check_told_apart
 from imagery.vectors import ClassFilter, VectorLayer, read_layer
 
 # Far larger than any patch. A forged header that declares more is refused before memory is allocated.

@@ -94,10 +94,12 @@ def period(crs: str) -> float | None:
         raise SceneError(f"found the coordinate system {crs!r}; expected one that PROJ knows ({error})") from error
     if system.is_geographic:
         return 2 * math.pi / (system.axis_info[0].unit_conversion_factor if system.axis_info else math.radians(1))
-    method = system.coordinate_operation.method_name if system.coordinate_operation else ""
-    if not _CYLINDRICAL.search(method) or _NOT_NORMAL.search(method):
+    projection = system.coordinate_operation
+    if projection is None or not _CYLINDRICAL.search(projection.method_name):
         return None
-    central = next((item.value for item in system.coordinate_operation.params if "longitude" in item.name.lower()), 0.0)
+    if _NOT_NORMAL.search(projection.method_name):
+        return None
+    central = next((float(item.value) for item in projection.params if "longitude" in item.name.lower()), 0.0)
     here = transform_points(np.array([[central, 0.0], [central + 1.0, 0.0]]), WGS84, crs)
     return 360.0 * float(here[1, 0] - here[0, 0])
 

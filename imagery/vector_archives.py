@@ -68,8 +68,8 @@ def open_archive(path: str) -> Iterator[ArchivedFiles]:
     """Extract the vector files of an archive to a temporary folder, and open them.
 
     Raises:
-        OutlineError: It is no zip archive, is damaged, encrypted or too large, names members outside of itself, or holds
-            no vector file.
+        OutlineError: It is no zip archive, is damaged, encrypted or too large, names members outside of itself, or
+            holds no vector file.
     """
     with tempfile.TemporaryDirectory(prefix="outlines-") as folder:
         try:
@@ -77,7 +77,9 @@ def open_archive(path: str) -> Iterator[ArchivedFiles]:
                 extracted = _extract(path, archive, Path(folder))
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             # RuntimeError: a password is needed; NotImplementedError: another compression.
-            raise OutlineError(f"{path}: found an archive that cannot be read; expected a zip file ({error})") from error
+            raise OutlineError(
+                f"{path}: found an archive that cannot be read; expected a zip file ({error})"
+            ) from error
         files = {}
         for name, file in extracted.items():
             try:
@@ -127,8 +129,8 @@ def _copy(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: 
     """Extract a member; zipfile stops at the size that it declares."""
     if member.file_size > limit:
         raise OutlineError(
-            f"{path}: found more than {_LARGEST_BYTES >> 20} MB in it ({member.filename}: {member.file_size >> 20} MB); "
-            "expected less: unzip it first, and name the file in it"
+            f"{path}: found more than {_LARGEST_BYTES >> 20} MB in it ({member.filename}: {member.file_size >> 20} MB);"
+            " expected less: unzip it first, and name the file in it"
         )
     with archive.open(member) as source, target.open("wb") as file:
         shutil.copyfileobj(source, file)
@@ -141,7 +143,7 @@ def _ending(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     """Return whether macOS or an editor put the member there ("__MACOSX/._outlines.shp")."""
-    return any(part.startswith(".") and part != ".." or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 def _safe(stem: str) -> str:

@@ -204,18 +204,14 @@ class OgrFile:
         order = [str(name) for name in parts[0][0]["fields"]]
         ids, first = np.unique(np.concatenate([part[1] for part in parts]), return_index=True)
         wkb = np.concatenate([part[2] for part in parts])[first]
-        values = {
-            name: np.concatenate([part[3][place] for part in parts])[first] for place, name in enumerate(order)
-        }
+        values = {name: np.concatenate([part[3][place] for part in parts])[first] for place, name in enumerate(order)}
         return Features(ids.astype(np.int64), wkb, values)
 
     def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         """Return attribute values of all features, in the order of the file."""
         import pyogrio
 
-        meta, _, _, values = pyogrio.raw.read(
-            self._name, layer=header.name, columns=list(columns), read_geometry=False
-        )
+        meta, _, _, values = pyogrio.raw.read(self._name, layer=header.name, columns=list(columns), read_geometry=False)
         return dict(zip((str(name) for name in meta["fields"]), values, strict=True))
 
     def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
@@ -225,7 +221,9 @@ class OgrFile:
         if header.feature_count > _MOST_COUNTED:
             return np.empty(0, dtype=np.int64)
         ids, bounds = pyogrio.read_bounds(self._name, layer=header.name)
-        nowhere = ~np.isfinite(bounds).all(axis=0) | (bounds == 0).all(axis=0)  # zeros are GDAL's bounds of POLYGON EMPTY
+        nowhere = ~np.isfinite(bounds).all(axis=0) | (bounds == 0).all(
+            axis=0
+        )  # zeros are GDAL's bounds of POLYGON EMPTY
         return np.asarray(ids[nowhere], dtype=np.int64)
 
 

@@ -165,7 +165,7 @@ def _without_surfaces(wkb: bytes) -> bytes:
 def _replace_types(wkb: bytearray, start: int) -> int:
     """Replace the types of the geometry that begins at a byte, and of its parts; return where it ends."""
     order = "<" if wkb[start] else ">"
-    (code,) = struct.unpack_from(f"{order}I", wkb, start + 1)
+    code = int(struct.unpack_from(f"{order}I", wkb, start + 1)[0])
     has_z, has_m = bool(code & 0x80000000), bool(code & 0x40000000)  # of the older, "extended" WKB
     kind = (code & 0x0FFFFFFF) % 1000
     dimension = (code & 0x0FFFFFFF) // 1000  # 1: with z, 2: with m, 3: with both
@@ -174,7 +174,7 @@ def _replace_types(wkb: bytearray, start: int) -> int:
     at = start + 5
     if kind == 1:
         return at + size
-    (count,) = struct.unpack_from(f"{order}I", wkb, at)
+    count = int(struct.unpack_from(f"{order}I", wkb, at)[0])
     at += 4
     if kind not in _COLLECTIONS and kind not in {_POLYGON, 17}:
         return at + count * size
@@ -182,7 +182,7 @@ def _replace_types(wkb: bytearray, start: int) -> int:
         if kind in _COLLECTIONS:
             at = _replace_types(wkb, at)
         else:
-            (points,) = struct.unpack_from(f"{order}I", wkb, at)
+            points = int(struct.unpack_from(f"{order}I", wkb, at)[0])
             at += 4 + points * size
     return at
 

@@ -1,5 +1,6 @@
 """Moving the polygons of a layer onto a scene: the part near it, exact edges, and the antimeridian."""
 
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -84,8 +85,10 @@ class Placement:
         near = []
         for k in range(-2, 3):
             copies = whole[(first + k * turn <= right) & (last + k * turn >= left)]
-            near.append(shapely.transform(copies, lambda points, by=k * turn: points + [by, 0.0]) if k else copies)
-        return np.concatenate(near)
+            shift = np.array([k * turn, 0.0])
+            near.append(shapely.transform(copies, partial(np.add, shift)) if k else copies)
+        beside: NDArray[np.object_] = np.concatenate(near)
+        return beside
 
     def _onto_grid(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         moved = transform_points(points, self._crs, self._grid.crs)

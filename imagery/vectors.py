@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -127,10 +126,13 @@ def read_layer(
 
 def value_text(value: Any) -> str:
     """Write an attribute value as a filter names it: text without surrounding spaces, 1.0 as "1", nothing as ""."""
-    if value is None or value != value:  # NaN, which stands for null in columns of numbers
+    if value is None:
         return ""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        if np.isnan(value):  # stands for null in columns of numbers
+            return ""
+        if float(value).is_integer():
+            return str(int(value))
     return str(value).strip()
 
 

@@ -170,7 +170,9 @@ class TestRasterizeOutlines:
 
     def test_points_are_no_outlines(self, tmp_path: Path) -> None:
         path = write_polygons(tmp_path / "a.gpkg", {"a": [_ground(0, 0, 2, 2).centroid]})
-        with pytest.raises(OutlineError, match=r"no polygon near the scene; left out because they are no polygons: Point \(1\)"):
+        with pytest.raises(
+            OutlineError, match=r"no polygon near the scene; left out because they are no polygons: Point \(1\)"
+        ):
             rasterize_outlines([_clean(path)], GRID, GLACIER_SCHEME)
 
     def test_background_and_unknown_classes_are_refused(self, tmp_path: Path) -> None:

@@ -194,12 +194,16 @@ FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "CRS that is a link": (
         "a.geojson",
-        lambda path: path.write_text('{"type": "X", "crs": {"type": "link", "properties": {"href": "http://a/b"}}}') and None,
+        lambda path: (
+            path.write_text('{"type": "X", "crs": {"type": "link", "properties": {"href": "http://a/b"}}}') and None
+        ),
         'found .*"link"\' at byte 14, where a coordinate reference system may be a link',
     ),
     "algorithm that GDAL would run": (
         "a.json",
-        lambda path: path.write_text('{"type": "gdal_streamed_alg", "command_line": "gdal vector read /etc/x"}') and None,
+        lambda path: (
+            path.write_text('{"type": "gdal_streamed_alg", "command_line": "gdal vector read /etc/x"}') and None
+        ),
         "Failed to read GeoJSON data",
     ),
     "nothing but null": ("a.geojson", lambda path: _geojson(path, None), "found no geometry in layer 'a'"),
