@@ -37,7 +37,8 @@ def draw_change(path: Path, change: Change) -> None:
         figure = Figure(figsize=(10, 10 * height / width * 0.78 + 0.9), dpi=150, layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(7, 2.6))
         left.imshow(shown, cmap=colours, vmin=-0.5, vmax=5.5, interpolation="nearest")
-        left.set(xticks=[], yticks=[])
+        left.set(xticks=[], yticks=[], anchor="NW")
+        left.spines[:].set_color(_UNKNOWN)
         left.set_title(_title(change), loc="left")
         _scale_bar(left, change, step, shown.shape)
         _legend(right, change, unknown=bool((codes == UNKNOWN).any()))
@@ -67,7 +68,7 @@ def _legend(axes: Axes, change: Change, *, unknown: bool) -> None:
             )
     shift = change.shift
     lines.append("shift of the images\n" + (f"{shift.length_m:.0f} m" if shift else "could not be estimated"))
-    axes.text(0, 0.72, "\n\n".join(lines), transform=axes.transAxes, va="top")
+    axes.text(0, 0.78, "\n\n".join(lines), transform=axes.transAxes, va="top")
 
 
 def _scale_bar(axes: Axes, change: Change, step: int, shape: tuple[int, ...]) -> None:

@@ -128,7 +128,7 @@ class AreaChange:
     @property
     def is_significant(self) -> bool:
         """Whether the change is larger than the errors of both dates together explain, at the 95 % level."""
-        return abs(self.change) > _95_PERCENT * self.change_error
+        return bool(abs(self.change) > _95_PERCENT * self.change_error)
 
 
 def compare_areas(
