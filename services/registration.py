@@ -21,12 +21,13 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
 from imagery.scene_source import BandSource, SceneSource
-from imagery.units import METRE
+from imagery.units import METRE, REFLECTANCE
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
 from services.scenes import source_of
+from services.unit_rules import bands_in_unit, check_against_scenes
 
 Resolve = Callable[[str], str]
 
@@ -61,11 +62,12 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
     with catalog.read() as session:
         scheme = agreed_scheme(session, catalog.settings)
     scene = _describe(catalog.settings, request, resolve, scheme)
-    has_champion = check_champion(catalog, source_of(scene))
+    allow_mixed_levels = request.allow_mixed_levels
+    has_champion = check_champion(catalog, source_of(scene), allow_mixed_levels=allow_mixed_levels)
     # The write lock is taken only now: reading files and asking MLflow may be slow, and label events would wait.
     try:
         with catalog.write() as session:
-            return _store(session, catalog.settings, scene, has_champion=has_champion)
+            return _store(session, catalog.settings, scene, request, has_champion=has_champion)
     except IntegrityError as error:  # another request inserted the same name after our query
         raise _taken(request.name) from error
 
@@ -73,10 +75,12 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
 def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, scheme: ClassScheme) -> Scene:
     """Check the headers of the files; return the row, which is not yet stored."""
     region = Window(**request.region.model_dump()) if request.region else None
+    bands = bands_in_unit(_bands(request, resolve), request.unit)
     source = describe(
-        _bands(request, resolve),
+        bands,
         region,
         request.nodata,
+        level=request.level if any(band.unit == REFLECTANCE for band in bands) else None,
         dem=BandSource(ELEVATION, resolve(request.dem.path), request.dem.index, unit=METRE) if request.dem else None,
         border=BorderSource(resolve(request.border.path), request.border.layer) if request.border else None,
     )
@@ -102,7 +106,9 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, schem
     )
 
 
-def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: bool) -> tuple[Scene, Job]:
+def _store(
+    session: Session, settings: Settings, scene: Scene, request: SceneRequest, *, has_champion: bool
+) -> tuple[Scene, Job]:
     """Check the scene against the registered scenes, add it, and enqueue its tiling."""
     holder = session.scalar(select(Scene).where(Scene.name == scene.name))
     if holder is not None:
@@ -112,6 +118,7 @@ def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: 
     source = source_of(scene)
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
+    check_against_scenes(session, source, allow_mixed_levels=request.allow_mixed_levels)
     if not has_champion:
         check_choice(session, settings, source, scene.role)
     store_scheme(session, settings)

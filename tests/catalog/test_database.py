@@ -110,8 +110,8 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
 
 # A scene as release 0006 stored it, with bands of flags, a nodata value and a DEM.
 SOURCE_0006 = """
-{"bands": [{"name": "red", "path": "/scenes/rgb.tif", "index": 1}, {"name": "BQA", "path": "/scenes/qa.tif", "index": 1},
-{"name": "slope", "path": "/scenes/rgb.tif", "index": 2}], "grid": {"crs": "EPSG:32645", "transform": [30.0, 0.0,
+{"bands": [{"name": "red", "path": "/scenes/rgb.tif", "index": 1}, {"name": "BQA", "path": "/scenes/qa.tif", "index":
+1}, {"name": "slope", "path": "/scenes/rgb.tif", "index": 2}], "grid": {"crs": "EPSG:32645", "transform": [30.0, 0.0,
 478000.1, 0.0, -30.0, 3108140.3], "width": 160, "height": 100}, "offset": [5, 7], "nodata": -9999.0, "resampled": [],
 "dem": {"name": "elevation", "path": "/scenes/dem.tif", "index": 1}, "border": {"path": "/scenes/border.gpkg", "layer":
 null}}
