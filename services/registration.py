@@ -23,13 +23,14 @@ from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
 from imagery.masks import OutlineLayer
 from imagery.scene_source import BandSource, SceneSource
-from imagery.units import METRE
+from imagery.units import METRE, REFLECTANCE
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
 from services.outline_check import check_outlines
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
 from services.scenes import source_of
+from services.unit_rules import bands_in_unit, check_against_scenes
 
 Resolve = Callable[[str], str]
 
@@ -65,7 +66,7 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
     with catalog.read() as session:
         scheme = agreed_scheme(session, catalog.settings)
     scene = describe_scene(catalog.settings, request, resolve, scheme)
-    has_champion = check_champion(catalog, source_of(scene))
+    has_champion = check_champion(catalog, scene)
     # The write lock is taken only now: reading files and asking MLflow may be slow, and label events would wait.
     try:
         with catalog.write() as session:
@@ -82,10 +83,12 @@ def describe_scene(settings: Settings, request: SceneRequest, resolve: Resolve, 
         OutlineError: as `register`.
     """
     region = Window(**request.region.model_dump()) if request.region else None
+    bands = bands_in_unit(_bands(request, resolve), request.unit)
     source = describe(
-        _bands(request, resolve),
+        bands,
         region,
         request.nodata,
+        level=request.level if any(band.unit == REFLECTANCE for band in bands) else None,
         dem=BandSource(ELEVATION, resolve(request.dem.path), request.dem.index, unit=METRE) if request.dem else None,
         border=BorderSource(resolve(request.border.path), request.border.layer) if request.border else None,
     )
@@ -139,6 +142,7 @@ def check_beside_others(session: Session, settings: Settings, scene: Scene, *, h
     source = source_of(scene)
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
+    check_against_scenes(session, source, allow_mixed_levels=False)
     if not has_champion:
         check_choice(session, settings, source, scene.role)
 
