@@ -66,7 +66,7 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
     with catalog.read() as session:
         scheme = agreed_scheme(session, catalog.settings)
     scene = describe_scene(catalog.settings, request, resolve, scheme)
-    has_champion = check_champion(catalog, scene)
+    has_champion = check_champion(catalog, source_of(scene))
     # The write lock is taken only now: reading files and asking MLflow may be slow, and label events would wait.
     try:
         with catalog.write() as session:
