@@ -142,7 +142,7 @@ def _add_scenes(connection: Connection, per_scene: int) -> None:
             "name": f"scene-{number}",
             "role": role,
             "state": SceneState.READY,
-            "source": SceneSource((BandSource("red", f"/scenes/{number}.tif", 1),), grid, (0, 0), None).to_json(),
+            "source": SceneSource((BandSource("red", f"/scenes/{number}.tif", 1),), grid, (0, 0)).to_json(),
             "footprint": grid.footprint_wgs84().__geo_interface__,
             "outlines": [],
             "patch_size_px": PATCH_PX,

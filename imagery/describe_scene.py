@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from imagery.errors import SceneError
 from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid, Window
 from imagery.resampling import check_overlaps
-from imagery.scene_source import BandSource, FileGrid, SceneSource
+from imagery.scene_source import BandSource, ElevationSource, FileGrid, QualityBand, SceneSource
+from imagery.sensors import holds_flags
+from imagery.units import Level
 
 
 def describe(
@@ -19,16 +22,24 @@ def describe(
     region: Window | None = None,
     nodata: float | None = None,
     *,
-    dem: BandSource | None = None,
+    level: Level | None = None,
+    extras: Sequence[BandSource] = (),
+    quality: Sequence[QualityBand] = (),
+    dem: ElevationSource | BandSource | None = None,
     border: BorderSource | None = None,
 ) -> SceneSource:
     """Check that the bands make a scene, and return its description. Reads headers and the border, no pixels.
 
     Args:
         bands: At least one band; names distinct. The grid of the first band's file becomes the scene's grid, so the
-            first band should have the resolution wanted (on Sentinel-2 not the coastal band, of 60 m).
+            first band should have the resolution wanted (on Sentinel-2 not the coastal band, of 60 m). Bands whose
+            names say that they hold flags become quality bands, not decoded.
         region: The part of the first band's file that is the scene; all of it if None.
-        nodata: A value that means no data in every band, in addition to the nodata values of the files; not in the DEM.
+        nodata: A stored number that means no data in every band that names none itself, in addition to the nodata
+            values of the files; not in extras and DEM.
+        level: What the reflectances refer to; None for digital numbers.
+        extras: Further channels, of any resolution and CRS.
+        quality: Bands of flags, of any resolution and CRS.
         dem: Elevation in metres, named "elevation", of any resolution and CRS; gives the channels elevation and slope.
         border: Polygons in any CRS; pixels whose centre lies in none of them have no data in any channel.
 
@@ -38,10 +49,19 @@ def describe(
             band's file; names repeat or hide an index.
         OutlineError: The border cannot be read, or does not overlap the scene.
     """
-    rasters = (*bands, dem) if dem else tuple(bands)
-    _check_names([raster.name for raster in rasters])
-    if dem and dem.name != ELEVATION:
-        raise SceneError(f"found a digital elevation model named {dem.name!r}; expected the name {ELEVATION!r}")
+    if isinstance(dem, BandSource):
+        dem = ElevationSource((dem,))
+    flags = tuple(QualityBand(band.name, band.path, band.index) for band in bands if holds_flags(band.name))
+    quality = (*flags, *quality)
+    bands = tuple(band for band in bands if not holds_flags(band.name))
+    tiles = dem.tiles if dem else ()
+    rasters: tuple[BandSource | QualityBand, ...] = (*bands, *extras, *quality, *tiles)
+    _check_names(
+        [*(raster.name for raster in rasters[: -len(tiles) or None]), *(tile.name for tile in tiles[:1])], bands
+    )
+    for tile in tiles:
+        if tile.name != ELEVATION:
+            raise SceneError(f"found a digital elevation model named {tile.name!r}; expected the name {ELEVATION!r}")
     if nodata is not None and not np.isfinite(nodata):
         raise SceneError(
             f"found the nodata value {nodata}; expected a finite one (NaN and infinities never count as data)"
@@ -58,18 +78,20 @@ def describe(
         check_overlaps(item.path, item.grid, grid)
     offset = (region.row_off, region.col_off)
     border_sha256 = Border(border, grid).sha256 if border else None
-    return SceneSource(tuple(bands), grid, offset, nodata, resampled, dem, border, border_sha256)
+    if nodata is not None:
+        bands = tuple(band if band.nodata is not None else replace(band, nodata=nodata) for band in bands)
+    return SceneSource(bands, grid, offset, level, resampled, tuple(extras), quality, dem, border, border_sha256)
 
 
-def _check_names(names: Sequence[str]) -> None:
+def _check_names(names: Sequence[str], bands: Sequence[BandSource]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
-    if not names or repeated or not all(names):
+    if not bands or repeated or not all(names):
         raise SceneError(f"found the band names {list(names)}; expected at least one, none empty, each only once")
     if hidden := sorted(set(names) & set(INDICES)):
         raise SceneError(f"found bands named {hidden}, which are the names of indices; expected other names")
 
 
-def _checked_grid(path: str, rasters: Sequence[BandSource]) -> Grid:
+def _checked_grid(path: str, rasters: Sequence[BandSource | QualityBand]) -> Grid:
     """Return the grid of a file, after checking that it holds the rasters that are said to lie in it."""
     with open_geotiff(path) as dataset:
         for raster in rasters:

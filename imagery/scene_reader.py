@@ -22,7 +22,6 @@ from imagery.grid import Grid, Window
 from imagery.ground_metric import GroundMetric
 from imagery.scene_file import SceneFile
 from imagery.scene_source import BandSource, SceneSource
-from imagery.sensors import holds_flags
 from imagery.terrain import slope_degrees
 
 
@@ -67,9 +66,10 @@ class SceneReader:
             window: Relative to the scene's grid.
 
         Returns:
-            (C, h, w) digital numbers for bands, -1 to 1 for an index, metres for elevation, degrees for slope. NaN
-            where a channel is invalid: outside the border or the file, where the file's nodata value, mask or alpha
-            band or the scene's nodata value says so, and where the value is NaN or infinite.
+            (C, h, w) in the channels' units: reflectance or digital numbers for bands (`BandSource.unit`), stored
+            numbers for quality bands, -1 to 1 for an index, metres for elevation, degrees for slope. NaN where a
+            channel is invalid: outside the border or the file, where the file's nodata value, mask or alpha band or
+            `BandSource.nodata` says so, and where the value is NaN or infinite.
 
         Raises:
             SceneError: A channel is unknown, the window reaches beyond the scene, or the pixels cannot be read.
@@ -103,13 +103,15 @@ class SceneReader:
         self.source.grid.check_inside(window)
         needed = bands_needed(channels, self.source.raster_names)
         bands: dict[str, NDArray[np.float32]] = {}
-        for path in self._files:
-            in_this_file = [band for band in self.source.bands if band.path == path and band.name in needed]
-            if in_this_file:
-                bands |= self._read_bands(in_this_file, window, shape)
-        if self.source.dem and ELEVATION in needed:
-            dem = self.source.dem
-            bands[ELEVATION] = self._files[dem.path].read([dem.index], window, shape, None)[0]
+        dem = self.source.dem
+        for raster in (*self.source.bands, *self.source.extras, *(dem.tiles if dem else ())):
+            if raster.name in needed:
+                bands[raster.name] = self._read_values(raster, window, shape)
+        for quality in self.source.quality:
+            if quality.name in needed:
+                bands[quality.name] = self._files[quality.path].read(
+                    [quality.index], window, shape, None, [quality.index]
+                )[0]
         if SLOPE in channels and SLOPE not in bands:
             bands[SLOPE] = self._slope(window) if shape == window.shape else self._decimated_slope(window, shape)
         stack = np.stack([compute_channel(channel, bands) for channel in channels])
@@ -118,21 +120,16 @@ class SceneReader:
             stack[:, ~self._border.inside(grid.affine, shape)] = np.nan
         return stack
 
-    def _read_bands(
-        self, bands: Sequence[BandSource], window: Window, shape: tuple[int, int]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Read bands of one file; returns arrays (h, w) by name, NaN where invalid."""
-        indexes = [band.index for band in bands]
-        categorical = [band.index for band in bands if holds_flags(band.name)]
-        pixels = self._files[bands[0].path].read(indexes, window, shape, self.source.nodata, categorical)
-        return dict(zip((band.name for band in bands), pixels, strict=True))
+    def _read_values(self, raster: BandSource, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Read one raster of measurements; returns (h, w) values, NaN where invalid."""
+        pixels: NDArray[np.float32] = self._files[raster.path].read([raster.index], window, shape, raster.nodata)[0]
+        return _to_values(pixels, raster)
 
     def _slope(self, window: Window) -> NDArray[np.float32]:
         """Return the slope of a window in degrees, exactly as it would be cut from the slope of the whole scene."""
-        elevation = next(raster for raster in self.source.rasters if raster.name == ELEVATION)
-        nodata = None if self.source.dem else self.source.nodata
-        padded = self._files[elevation.path].read_padded(elevation.index, window, nodata)
-        return slope_degrees(padded, self._metric.at(window))
+        elevation = next(raster for raster in self.source.continuous if raster.name == ELEVATION)
+        padded = self._files[elevation.path].read_padded(elevation.index, window, elevation.nodata)
+        return slope_degrees(_to_values(padded, elevation), self._metric.at(window))
 
     @cached_property
     def _metric(self) -> GroundMetric:
@@ -172,6 +169,14 @@ class SceneReader:
             )
         data_bands = {raster.index for raster in source.rasters if raster.path == path}
         return SceneFile(dataset, source.grid, source.offset, file_grid, data_bands)
+
+
+def _to_values(stored: NDArray[np.float32], raster: BandSource) -> NDArray[np.float32]:
+    """Turn stored numbers into values, in place."""
+    if (raster.scale, raster.offset) != (1.0, 0.0):
+        stored *= np.float32(raster.scale)
+        stored += np.float32(raster.offset)
+    return stored
 
 
 def _describe_grid(path: str, grid: Grid) -> str:

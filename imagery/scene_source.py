@@ -10,6 +10,7 @@ from imagery.border import BorderSource
 from imagery.channels import available_channels
 from imagery.errors import SceneError
 from imagery.grid import Grid
+from imagery.units import DIGITAL_NUMBER, Level
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,12 @@ class BandSource:
 
     Attributes:
         name: The band's name ("nir").
-        path: The GeoTIFF: a local path, or an address that GDAL reads (see `imagery.paths`).
+        path: The raster file: a local path, or an address that GDAL reads (see `imagery.paths`).
         index: The band's number in the file, from 1.
+        scale: Factor from stored numbers to values.
+        offset: Value of the stored number 0: value = stored number x `scale` + `offset`.
+        nodata: A stored number that means no data, in addition to what the file declares.
+        unit: Unit of the values (see `imagery.units`).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
@@ -27,6 +32,45 @@ class BandSource:
     name: str
     path: str
     index: int
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: float | None = None
+    unit: str = DIGITAL_NUMBER
+
+
+@dataclass(frozen=True)
+class QualityBand:
+    """A band of flags or categories, which say which pixels to trust. It is decoded, and never averaged.
+
+    Attributes:
+        name: The band's name ("quality"). A network is fed with it only if its channels name it, as Baraka's do.
+        path: As `BandSource.path`.
+        index: As `BandSource.index`.
+        table: How to decode it: a key of `imagery.quality.FLAG_TABLES`; None if it is not decoded.
+        masked: The flags of the table that make a pixel unknown ("cloud", "cloud shadow", ...).
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
+
+    name: str
+    path: str
+    index: int
+    table: str | None = None
+    masked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ElevationSource:
+    """A digital elevation model: one file or a mosaic of tiles.
+
+    Attributes:
+        tiles: At least one, all named "elevation", in metres after scale and offset. All have one CRS and one pixel
+            size; where tiles overlap, the first that has a value counts.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
+
+    tiles: tuple[BandSource, ...]
 
 
 @dataclass(frozen=True)
@@ -52,9 +96,12 @@ class SceneSource:
         bands: The bands, in the order that fixes the scene's channel order.
         grid: The grid of the scene, which may be a region of the first band's file.
         offset: Row and column of the grid's first pixel in the files that are on this grid.
-        nodata: A value that means no data in every band, in addition to the nodata values of the files. Not in the DEM.
+        level: What the reflectances refer to; None if the bands are digital numbers.
         resampled: The files on other grids.
-        dem: Elevation in metres, or None.
+        extras: Further channels by name (radar coherence, velocity, elevation change, ...). A gap in one does not make
+            a pixel unknown.
+        quality: Bands that say which pixels are cloud, shadow or fill. Such pixels are unknown in all channels.
+        dem: Elevation, or None. A gap does not make a pixel unknown.
         border: Polygons outside of which nothing is known, or None.
         border_sha256: Checksum of the border (see `imagery.vectors.VectorLayer`), by which a reader notices that the
             file was changed. None without a border, and in scenes registered before checksums were stored, whose border
@@ -66,9 +113,11 @@ class SceneSource:
     bands: tuple[BandSource, ...]
     grid: Grid
     offset: tuple[int, int]
-    nodata: float | None
+    level: Level | None = None
     resampled: tuple[FileGrid, ...] = ()
-    dem: BandSource | None = None
+    extras: tuple[BandSource, ...] = ()
+    quality: tuple[QualityBand, ...] = ()
+    dem: ElevationSource | None = None
     border: BorderSource | None = None
     border_sha256: str | None = None
 
@@ -78,14 +127,19 @@ class SceneSource:
         return tuple(band.name for band in self.bands)
 
     @property
-    def rasters(self) -> tuple[BandSource, ...]:
-        """The bands and, last, elevation if there is a digital elevation model."""
-        return self.bands if self.dem is None else (*self.bands, self.dem)
+    def continuous(self) -> tuple[BandSource, ...]:
+        """The rasters of measurements, which may be averaged: bands, extras, tiles of the elevation model."""
+        return (*self.bands, *self.extras, *(self.dem.tiles if self.dem else ()))
+
+    @property
+    def rasters(self) -> tuple[BandSource | QualityBand, ...]:
+        """Every raster of the scene."""
+        return (*self.continuous, *self.quality)
 
     @property
     def raster_names(self) -> tuple[str, ...]:
-        """Names of the rasters, in order, as `imagery.channels.bands_needed` takes them."""
-        return tuple(raster.name for raster in self.rasters)
+        """Names of the rasters, each once, as `imagery.channels.bands_needed` takes them."""
+        return tuple(dict.fromkeys(raster.name for raster in self.rasters))
 
     @property
     def channel_names(self) -> tuple[str, ...]:

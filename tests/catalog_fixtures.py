@@ -165,7 +165,7 @@ def add_scene(
         name=name,
         role=role,
         state=state,
-        source=SceneSource(bands, grid, (0, 0), None).to_json(),
+        source=SceneSource(bands, grid, (0, 0)).to_json(),
         footprint=grid.footprint_wgs84().__geo_interface__,
         outlines=[],
         patch_size_px=32,

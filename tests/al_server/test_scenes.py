@@ -29,7 +29,7 @@ from catalog.records import (
     now,
 )
 from catalog.registry import CHAMPION, registry_of
-from imagery.scene_source import SceneSource
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from services.promotion import KEPT, PROMOTED
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, add_scoring, as_role, pushed
@@ -121,7 +121,8 @@ def test_bands_may_lie_in_several_files_and_a_part_of_them_be_the_scene(
         scene = session.query(Scene).one()
     source = SceneSource.from_json(scene.source)
     assert source.band_names == ("nir", "red")
-    assert (source.offset, source.grid.height, source.grid.width, source.nodata) == ((10, 20), 64, 96, 0.0)
+    assert (source.offset, source.grid.height, source.grid.width) == ((10, 20), 64, 96)
+    assert [band.nodata for band in source.bands] == [0, 0]
     assert (scene.patch_size_px, scene.patch_overlap_px) == (48, 8)
     assert shape(scene.footprint).equals_exact(source.grid.footprint_wgs84(), 1e-9)
 
@@ -325,9 +326,8 @@ def test_a_dem_and_a_border_are_kept_with_the_scene_and_widen_its_channels(
     assert response.json["scene"]["channels"] == channels
     with catalog.read() as session:
         source = SceneSource.from_json(session.query(Scene).one().source)
-    assert source.dem is not None
     assert source.border is not None
-    assert (source.dem.name, source.dem.path, source.dem.index) == ("elevation", str(dem), 1)
+    assert source.dem == ElevationSource((BandSource("elevation", str(dem), 1, unit="m"),))
     assert source.border.layer == "clean_ice"
     assert [item.grid.transform for item in source.resampled] == [coarse]
 

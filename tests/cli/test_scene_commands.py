@@ -12,7 +12,7 @@ from catalog.records import Promotion, Scene, now
 from cli import scene_commands
 from cli.everest import everest_scenes
 from imagery.border import BorderSource
-from imagery.scene_source import SceneSource
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from services.promotion import PROMOTED
 from services.scene_request import SceneRequest
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
@@ -44,8 +44,7 @@ def test_a_scene_is_added_with_its_dem_and_border(
         scene = session.scalars(select(Scene)).one()
     source = SceneSource.from_json(scene.source)
     assert scene.acquired == "2000-10-30"
-    assert source.dem is not None
-    assert (source.dem.name, source.dem.path) == ("elevation", str(dem))
+    assert source.dem == ElevationSource((BandSource("elevation", str(dem), 1, unit="m"),))
     assert source.border == BorderSource(str(border), "clean_ice")
 
 
