@@ -88,7 +88,7 @@ DEBRIS_SHARE: Final[Mapping[float, tuple[float, float]]] = {
 }
 
 SALIENCY_RANKS: Final[Mapping[str, tuple[str, ...]]] = {
-    # Aryal et al. 2023, section 4.3: channels by saliency score, highest first.
+    # Aryal et al. 2023, section 3.2: channels by saliency score, highest first.
     "clean ice": ("swir2", "blue", "swir1", "thermal_high", "red", "thermal_low", "nir", "green"),
     "debris-covered ice": ("red", "swir1", "nir", "green", "thermal_high", "swir2", "thermal_low", "blue"),
 }
