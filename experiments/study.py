@@ -21,6 +21,7 @@ from experiments.study_data import StudyData
 from experiments.trials import Trial, TrialStore
 from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.classes import GLACIER_SCHEME
+from models.boundary_loss import BoundaryClasses
 from models.heads import Head
 from models.losses import LossName
 from models.presets import PRESETS, Architecture
@@ -122,6 +123,7 @@ class Study:
         head: Head | None = None,
         loss: LossName | None = None,
         alpha: float = 0.5,
+        boundary_classes: BoundaryClasses | None = None,
         division: Division | None = None,
     ) -> NetworkTrial:
         """Return the trial of a network with the options of the study, except for those given.
@@ -136,6 +138,7 @@ class Study:
             head: The task head; multiclass by default.
             loss: The loss; the architecture's by default.
             alpha: The alpha of the loss "combined".
+            boundary_classes: Whose boundaries count in the loss; the architecture's by default.
             division: The windows; those of :attr:`division` by default.
         """
         preset = PRESETS[self.choices.architecture]
@@ -148,6 +151,7 @@ class Study:
             seed=seed,
             loss=loss or preset.training.loss,
             alpha=alpha,
+            boundary_classes=boundary_classes or preset.training.boundary_classes,
             balance=False,
             precision="float32",  # the same on every machine, with any number of threads
         )
