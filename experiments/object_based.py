@@ -14,6 +14,7 @@ from experiments.findings import Findings, Row, Table, Value, score_table
 from experiments.object_trial import LEAST_REGION_PX, EditedNetworkTrial, ObjectRulesTrial
 from experiments.study import Study
 from imagery.channels import ELEVATION, INDICES, SLOPE
+from imagery.sensors import holds_flags
 
 OBJECTS: Final = "image objects with rules"
 U_NET: Final = "U-Net"
@@ -39,7 +40,8 @@ def run(study: Study) -> Findings:
             f"found none of {', '.join(TESTED)} in the areas (channels: {', '.join(study.channels)}), so there is "
             "nothing that rules could test; expected bands of an index, or a DEM"
         )
-    rules = ObjectRulesTrial(OBJECTS, study.division, study.bands, features)
+    seen = tuple(name for name in study.bands if not holds_flags(name))
+    rules = ObjectRulesTrial(OBJECTS, study.division, seen, features)
     networks = [EditedNetworkTrial(study.network("multiclass", seed)) for seed in study.seeds]
     of_rules, *of_networks = study.run([rules, *networks])
     results = {OBJECTS: [of_rules], U_NET: of_networks}
