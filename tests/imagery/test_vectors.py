@@ -184,7 +184,7 @@ def _in_latin_1(path: Path) -> None:
 FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "nothing but lines": (
         "a.gpkg",
-        lambda path: write_polygons(path, {"a": [SQUARE.exterior]}) and None,
+        lambda path: write_polygons(path, {"a": [shapely.LineString(SQUARE.exterior)]}) and None,
         r"no polygon near .* LineString \(1\); the first is feature 1; expected polygons \(QGIS",
     ),
     "metres without a CRS": (
