@@ -19,7 +19,11 @@ from services.scenes import registered_scenes, scene_by_name, source_of
 
 BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
 BORDER_HELP = "FILE[:LAYER] of polygons; pixels outside them count as unknown, e.g. country.gpkg:border"
-OUTLINES_HELP = "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; repeatable"
+OUTLINES_HELP = (
+    "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; or FILE[:LAYER], whose classes --class-field and "
+    "--map tell, or else are recognised; repeatable"
+)
+MAP_HELP = "VALUE=CLASS: the class of a value of --class-field, e.g. 'Debris covered=debris-covered ice'; repeatable"
 
 
 def _description_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,6 +41,8 @@ def _description_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--sensor", help="sensor, which names the bands of --file by their order, e.g. landsat-7-etm+"),
         click.option("--acquired", help="when the image was taken: 2000-10-30, or 2000-10-30T04:41:00Z"),
         click.option("--outlines", multiple=True, help=OUTLINES_HELP),
+        click.option("--class-field", help="attribute field that tells the class of outlines named without one"),
+        click.option("--map", "classes", multiple=True, help=MAP_HELP),
         click.option(
             "--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels"
         ),
@@ -141,6 +147,8 @@ def _request(
     sensor: str | None,
     acquired: str | None,
     outlines: tuple[str, ...],
+    class_field: str | None,
+    classes: tuple[str, ...],
     region: tuple[int, int, int, int] | None,
     nodata: float | None,
     dem: str | None,
@@ -155,7 +163,7 @@ def _request(
         "bands": [_parse(text, "index") for text in bands] or None,
         "sensor": sensor,
         "acquired": acquired,
-        "outlines": [_parse(text, "layer") for text in outlines],
+        "outlines": [_outline(text, class_field, classes) for text in outlines],
         "region": dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)) if region else None,
         "nodata": nodata,
         "dem": {"path": dem} if dem else None,
@@ -176,6 +184,20 @@ def _existing(name: str) -> str:
     if not path.is_file():
         raise click.UsageError(f"found no file {name}")
     return str(path)
+
+
+def _outline(text: str, class_field: str | None, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Read ``CLASS=FILE[:LAYER]``, or ``FILE[:LAYER]`` with the field and the classes of its values."""
+    if "=" in text and not Path(text).is_file():
+        return _parse(text, "layer")
+    mapped = [item.rpartition("=") for item in classes]
+    if any(not equals for _, equals, _ in mapped):
+        raise click.UsageError(f"found {', '.join(classes)}; expected {MAP_HELP}")
+    return {
+        **_file(text, "layer"),
+        "class_field": class_field,
+        "classes": {value: class_name for value, _, class_name in mapped},
+    }
 
 
 def _parse(text: str, third: str) -> dict[str, Any]:

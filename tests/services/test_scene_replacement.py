@@ -1,5 +1,7 @@
 """Replacing scenes: labels are kept only where their pixels stay, and never lost unasked."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import func, select
 
@@ -116,7 +118,7 @@ def test_labels_are_kept_on_the_same_pixels(catalog: Catalog) -> None:
         ({"role": SceneRole.TEST}, r"another role test \(was pool\)"),
     ],
 )
-def test_labels_cannot_be_kept_on_other_pixels(catalog: Catalog, changes: dict[str, object], message: str) -> None:
+def test_labels_cannot_be_kept_on_other_pixels(catalog: Catalog, changes: Any, message: str) -> None:
     scene_id, _ = _labelled(catalog)
     with pytest.raises(ConflictError, match=message), catalog.database.write() as session:
         replace_scene(session, catalog.settings, scene_id, _described(**changes), LabelFate.KEEP, has_champion=True)
