@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry import Polygon
 
 from imagery.grid import Grid
 from imagery.projection import period, same_crs, transform_points
@@ -17,6 +18,8 @@ _MOST_ROUNDS: Final = 12  # each at least halves the edges that are still too fa
 # The neighbourhood of a scene beyond its footprint, as a share of its size. Polygons end there before they are moved:
 # a map projection may be undefined far away, and a long edge would need many vertices.
 _MARGIN: Final = 0.02
+# Without a move they may reach much farther, but GDAL counts pixels in 32 bits: coordinates of 1e18 would burn nothing.
+_FARTHEST: Final = 1000.0
 
 
 class Placement:
@@ -64,13 +67,10 @@ class Placement:
             SceneError: A polygon cannot be transformed.
         """
         near = polygons if self.turn is None else self._beside_the_scene(polygons, self.turn)
+        size = max(np.ptp(np.reshape(self.scene_extent, (2, 2)), axis=0))
         if same_crs(self._crs, self._grid.crs):
-            return near
-        neighbourhood = self._footprint.buffer(_MARGIN * max(np.ptp(np.reshape(self.scene_extent, (2, 2)), axis=0)))
-        shapely.prepare(neighbourhood)
-        near = near[shapely.intersects(neighbourhood, near)]
-        beyond = ~shapely.covers(neighbourhood, near)
-        near[beyond] = shapely.intersection(near[beyond], neighbourhood)
+            return _clipped(near, self._footprint.buffer(_FARTHEST * size))
+        near = _clipped(near, self._footprint.buffer(_MARGIN * size))
         moved = shapely.transform(self._densify(_polygons_in(near)), self._onto_grid)
         valid = make_valid(moved)
         placed: NDArray[np.object_] = valid[~shapely.is_empty(valid)]
@@ -120,6 +120,15 @@ class Placement:
             polygons = polygons.copy()
             polygons[dense] = shapely.segmentize(polygons[dense], longest[dense])
         return polygons
+
+
+def _clipped(polygons: NDArray[np.object_], neighbourhood: Polygon) -> NDArray[np.object_]:
+    """Return the polygons that touch a neighbourhood, those that reach beyond it clipped to it."""
+    shapely.prepare(neighbourhood)
+    near: NDArray[np.object_] = polygons[shapely.intersects(neighbourhood, polygons)]
+    beyond = ~shapely.covers(neighbourhood, near)
+    near[beyond] = shapely.intersection(near[beyond], neighbourhood)
+    return near
 
 
 def _polygons_in(geometries: NDArray[np.object_]) -> NDArray[np.object_]:

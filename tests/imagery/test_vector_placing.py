@@ -157,6 +157,13 @@ def test_a_layer_of_the_other_side_of_the_world_misses_the_scene(tmp_path: Path)
         _ice(path, WRANGEL)
 
 
+@pytest.mark.parametrize("far", [1e10, 1e18])
+def test_a_polygon_that_reaches_far_beyond_the_scene_is_burnt(tmp_path: Path, far: float) -> None:
+    grid = Grid(UTM_45N, (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0), width=160, height=100)
+    wide = shapely.box(478000, 3108140 - 900, far, 3108140)
+    assert _ice(write_polygons(tmp_path / "a.gpkg", {"a": [wide]}), grid).sum() == 30 * 160
+
+
 def test_latitude_first_is_hinted_at(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "a.gpkg", {"a": [shapely.box(28.08, 86.78, 28.09, 86.79)]}, crs=WGS84)
     grid = Grid(UTM_45N, (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0), width=160, height=100)

@@ -204,7 +204,7 @@ FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
         lambda path: (
             path.write_text('{"type": "gdal_streamed_alg", "command_line": "gdal vector read /etc/x"}') and None
         ),
-        "Failed to read GeoJSON data",
+        "found JSON that is no GeoJSON .* convert it with ogr2ogr",
     ),
     "nothing but null": ("a.geojson", lambda path: _geojson(path, None), "found no geometry in layer 'a'"),
     "empty polygon": (
