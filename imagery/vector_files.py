@@ -183,8 +183,8 @@ class OgrFile:
             if self._driver != _GEOJSON:
                 raise
             raise OutlineError(
-                f"{self._path}: found JSON that is no GeoJSON ({error}); expected one FeatureCollection. TopoJSON, ESRI "
-                "JSON and one feature a line are other formats: convert it with ogr2ogr"
+                f"{self._path}: found JSON that is no GeoJSON ({error}); expected one FeatureCollection; TopoJSON, "
+                "ESRI JSON and one feature a line are other formats: convert it with ogr2ogr"
             ) from error
         polygonal = [name for name, kind in listed if not re.search(r"Point|LineString|Curve$", str(kind))]
         return polygonal or [name for name, _ in listed]

@@ -22,13 +22,14 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
 from imagery.scene_source import BandSource, SceneSource
-from imagery.units import METRE
+from imagery.units import METRE, REFLECTANCE
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
 from services.outline_check import check_outlines, outline_layers
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
 from services.scenes import source_of
+from services.unit_rules import bands_in_unit, check_against_scenes
 
 Resolve = Callable[[str], str]
 
@@ -81,10 +82,12 @@ def describe_scene(settings: Settings, request: SceneRequest, resolve: Resolve, 
         OutlineError: as `register`.
     """
     region = Window(**request.region.model_dump()) if request.region else None
+    bands = bands_in_unit(_bands(request, resolve), request.unit)
     source = describe(
-        _bands(request, resolve),
+        bands,
         region,
         request.nodata,
+        level=request.level if any(band.unit == REFLECTANCE for band in bands) else None,
         dem=BandSource(ELEVATION, resolve(request.dem.path), request.dem.index, unit=METRE) if request.dem else None,
         border=BorderSource(resolve(request.border.path), request.border.layer) if request.border else None,
     )
@@ -142,6 +145,7 @@ def check_beside_others(session: Session, settings: Settings, scene: Scene, *, h
     source = source_of(scene)
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
+    check_against_scenes(session, source, allow_mixed_levels=False)
     if not has_champion:
         check_choice(session, settings, source, scene.role)
 
