@@ -12,8 +12,9 @@ from shapely.geometry.base import BaseGeometry
 
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme, LabelClass
 from imagery.errors import OutlineError, SceneError
-from imagery.geotiff import encode, open_bytes, read_window
+from imagery.geotiff import encode, open_bytes
 from imagery.grid import Grid, Window
+from imagery.raster_file import read_window
 from imagery.vectors import VectorLayer, read_layer
 
 # Far larger than any patch. A forged header that declares more is refused before memory is allocated.
