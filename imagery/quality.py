@@ -7,6 +7,7 @@ cloud or cirrus, and shaded ice for cloud shadow. Which flags make a pixel unkno
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -61,6 +62,8 @@ class Range:
 
 FlagTable = Mapping[str, Bits | Categories | Range]
 """How each flag of a quality band is encoded, by the flag's name."""
+
+_TABULATED: Final = 1 << 16  # no product's flags have more than 16 bits
 
 SNOW: Final = "snow"
 """The flag of snow and ice, which may not be masked."""
@@ -176,10 +179,23 @@ def unknown_pixels(stored: NDArray[Any], table: str, masked: Iterable[str]) -> N
     Raises:
         SceneError: There is no such table, or it lacks one of the flags, or the flag is that of snow and ice.
     """
-    unknown: NDArray[np.bool_] = np.zeros(stored.shape, dtype=np.bool_)
+    numbers = stored.astype(np.int64)
+    if numbers.size and numbers.min() >= 0 and numbers.max() < _TABULATED:
+        return _lookup(table, tuple(masked))[numbers]
+    return _decode(numbers, table, masked)
+
+
+@cache
+def _lookup(table: str, masked: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which numbers make a pixel unknown: looking it up is several times as fast as decoding every pixel."""
+    return _decode(np.arange(_TABULATED), table, masked)
+
+
+def _decode(numbers: NDArray[np.int64], table: str, masked: Iterable[str]) -> NDArray[np.bool_]:
+    unknown: NDArray[np.bool_] = np.zeros(numbers.shape, dtype=np.bool_)
     for flag in masked:
         check_maskable(flag)
-        unknown |= raised(stored, table, flag)
+        unknown |= raised(numbers, table, flag)
     return unknown
 
 

@@ -65,26 +65,32 @@ class SceneFile:
         grid, decimation = self._onto(window, shape)
         return np.stack([self._read_onto(self._file_grid, index, grid, nodata, decimation) for index in indexes])
 
-    def read_flags(self, index: int, window: Window, shape: tuple[int, int]) -> NDArray[np.float64]:
+    def read_flags(
+        self, index: int, window: Window, shape: tuple[int, int], *, keep_nodata: bool
+    ) -> NDArray[np.float64]:
         """Read a band of flags or categories of a window, each pixel from the nearest one of the file.
-
-        Nodata values and masks of the file are not applied: what means fill in such a band is a flag of its own.
 
         Args:
             index: 1-based band index.
             window: Relative to the scene's grid.
             shape: Rows and columns wanted: the window's own, or fewer.
+            keep_nodata: Whether the file's nodata value is a number like others. It is where flags are decoded: Landsat
+                and HLS declare the number that their flag "fill" has, others declare "clear".
 
         Returns:
-            (h, w) stored numbers, exact up to 2^53; NaN beyond the file.
+            (h, w) stored numbers, exact up to 2^53; NaN beyond the file, and where nodata is not kept.
 
         Raises:
             SceneError: The pixels cannot be read.
         """
         if self._file_grid is None:
-            return read_window(self.dataset, [index], self._in_file(window), shape)[0].astype(np.float64)
-        grid, decimation = self._onto(window, shape)
-        return read_nearest(self.dataset, index, self._file_grid, grid, decimation)
+            flags = read_window(self.dataset, [index], self._in_file(window), shape)[0].astype(np.float64)
+        else:
+            grid, decimation = self._onto(window, shape)
+            flags = read_nearest(self.dataset, index, self._file_grid, grid, decimation)
+        if not keep_nodata:
+            flags[flags == self.dataset.nodatavals[index - 1]] = np.nan
+        return np.asarray(flags)
 
     def _in_file(self, window: Window) -> Window:
         """Return a window of the scene in rows and columns of a file on the scene's grid."""

@@ -107,7 +107,7 @@ class SceneReader:
         bands = self._read_values([raster for raster in self.source.continuous if raster.name in needed], window, shape)
         for quality in self.source.quality:
             if quality.name in needed:
-                flags = self._files[quality.path].read_flags(quality.index, window, shape)
+                flags = self._files[quality.path].read_flags(quality.index, window, shape, keep_nodata=False)
                 bands[quality.name] = flags.astype(np.float32)
         if SLOPE in channels and SLOPE not in bands:
             bands[SLOPE] = self._slope(window) if shape == window.shape else self._decimated_slope(window, shape)
@@ -121,7 +121,7 @@ class SceneReader:
         unknown: NDArray[np.bool_] = np.zeros(shape, dtype=np.bool_)
         for quality in self.source.quality:
             if quality.table is not None and quality.masked:
-                flags = self._files[quality.path].read_flags(quality.index, window, shape)
+                flags = self._files[quality.path].read_flags(quality.index, window, shape, keep_nodata=True)
                 beyond = np.isnan(flags)
                 unknown |= beyond | unknown_pixels(np.where(beyond, 0, flags), quality.table, quality.masked)
         if self._border is not None:
