@@ -104,17 +104,18 @@ def open_raster(path: str) -> DatasetReader:
     return dataset
 
 
-def check_sources_below(path: str, root: Path) -> None:
-    """Raise an error for a VRT that names a file outside a folder, or one of such a file; other rasters pass.
+def check_vrt_below(path: str, root: Path) -> None:
+    """Raise an error for a VRT that names a file outside a folder, itself or through another VRT; other files pass.
 
     Args:
-        path: A local file.
+        path: A local file of any format.
         root: The folder below which the caller may read.
 
     Raises:
-        SceneError: A file lies outside, or the format of one is not read.
+        SceneError: A file lies outside, or is not one that `open_raster` reads.
     """
-    _checked_driver(path, root.resolve())
+    if _VRT.match(_first_bytes(path)):
+        _checked_driver(path, root.resolve())
 
 
 def _driver_by_ending(address: str) -> str:

@@ -3,8 +3,8 @@ import pytest
 
 from imagery.errors import SceneError
 from imagery.geotiff import encode, open_bytes
-from imagery.raster_file import grid_of
 from imagery.grid import Grid
+from imagery.raster_file import grid_of
 
 GRID = Grid("EPSG:32645", (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0), width=5, height=3)
 

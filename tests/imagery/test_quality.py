@@ -67,7 +67,7 @@ MEANINGS = [
 ]
 
 
-@pytest.mark.parametrize(("table", "number", "flags"), MEANINGS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("table", "number", "flags"), MEANINGS, ids=str)
 def test_numbers_of_products_mean_what_their_guides_say(table: str, number: int, flags: set[str]) -> None:
     stored = np.array([number])
     assert {flag for flag in FLAG_TABLES[table] if raised(stored, table, flag)[0]} == flags
