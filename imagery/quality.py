@@ -179,10 +179,9 @@ def unknown_pixels(stored: NDArray[Any], table: str, masked: Iterable[str]) -> N
     Raises:
         SceneError: There is no such table, or it lacks one of the flags, or the flag is that of snow and ice.
     """
-    numbers = stored.astype(np.int64)
-    if numbers.size and numbers.min() >= 0 and numbers.max() < _TABULATED:
-        return _lookup(table, tuple(masked))[numbers]
-    return _decode(numbers, table, masked)
+    if stored.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        return _lookup(table, tuple(masked))[stored]
+    return _decode(stored.astype(np.int64), table, masked)
 
 
 @cache

@@ -1,6 +1,7 @@
 """One open file of a scene, read on the scene's grid."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -65,9 +66,7 @@ class SceneFile:
         grid, decimation = self._onto(window, shape)
         return np.stack([self._read_onto(self._file_grid, index, grid, nodata, decimation) for index in indexes])
 
-    def read_flags(
-        self, index: int, window: Window, shape: tuple[int, int], *, keep_nodata: bool
-    ) -> NDArray[np.float64]:
+    def read_flags(self, index: int, window: Window, shape: tuple[int, int], *, keep_nodata: bool) -> NDArray[Any]:
         """Read a band of flags or categories of a window, each pixel from the nearest one of the file.
 
         Args:
@@ -78,19 +77,20 @@ class SceneFile:
                 and HLS declare the number that their flag "fill" has, others declare "clear".
 
         Returns:
-            (h, w) stored numbers, exact up to 2^53; NaN beyond the file, and where nodata is not kept.
+            (h, w) stored numbers: of the file's own type where every pixel has one, else float64 (exact up to 2^53)
+            with NaN beyond the file and where nodata is not kept.
 
         Raises:
             SceneError: The pixels cannot be read.
         """
         if self._file_grid is None:
-            flags = read_window(self.dataset, [index], self._in_file(window), shape)[0].astype(np.float64)
+            flags = read_window(self.dataset, [index], self._in_file(window), shape)[0]
         else:
             grid, decimation = self._onto(window, shape)
             flags = read_nearest(self.dataset, index, self._file_grid, grid, decimation)
         if not keep_nodata:
-            flags[flags == self.dataset.nodatavals[index - 1]] = np.nan
-        return np.asarray(flags)
+            flags = np.where(flags == self.dataset.nodatavals[index - 1], np.nan, flags)
+        return flags
 
     def _in_file(self, window: Window) -> Window:
         """Return a window of the scene in rows and columns of a file on the scene's grid."""

@@ -122,8 +122,11 @@ class SceneReader:
         for quality in self.source.quality:
             if quality.table is not None and quality.masked:
                 flags = self._files[quality.path].read_flags(quality.index, window, shape, keep_nodata=True)
-                beyond = np.isnan(flags)
-                unknown |= beyond | unknown_pixels(np.where(beyond, 0, flags), quality.table, quality.masked)
+                if np.issubdtype(flags.dtype, np.floating):
+                    beyond = np.isnan(flags)
+                    unknown |= beyond
+                    flags = np.where(beyond, 0, flags)
+                unknown |= unknown_pixels(flags, quality.table, quality.masked)
         if self._border is not None:
             grid = self.source.grid.subgrid(window).with_shape(shape)
             unknown |= ~self._border.inside(grid.affine, shape)
