@@ -180,7 +180,8 @@ def unknown_pixels(stored: NDArray[Any], table: str, masked: Iterable[str]) -> N
         SceneError: There is no such table, or it lacks one of the flags, or the flag is that of snow and ice.
     """
     if stored.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)}:
-        return _lookup(table, tuple(masked))[stored]
+        unknown: NDArray[np.bool_] = _lookup(table, tuple(masked))[stored]
+        return unknown
     return _decode(stored.astype(np.int64), table, masked)
 
 

@@ -84,7 +84,7 @@ class SceneFile:
             SceneError: The pixels cannot be read.
         """
         if self._file_grid is None:
-            flags = read_window(self.dataset, [index], self._in_file(window), shape)[0]
+            flags: NDArray[Any] = read_window(self.dataset, [index], self._in_file(window), shape)[0]
         else:
             grid, decimation = self._onto(window, shape)
             flags = read_nearest(self.dataset, index, self._file_grid, grid, decimation)
