@@ -10,6 +10,7 @@ from imagery.border import Border, BorderSource
 from imagery.channels import ELEVATION, INDICES
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
+from imagery.quality import check_decoding
 from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import check_overlaps
 from imagery.scene_source import BandSource, ElevationSource, FileGrid, QualityBand, SceneSource
@@ -59,6 +60,8 @@ def describe(
     _check_names(
         [*(raster.name for raster in rasters[: -len(tiles) or None]), *(tile.name for tile in tiles[:1])], bands
     )
+    for band in quality:
+        check_decoding(band)
     for tile in tiles:
         if tile.name != ELEVATION:
             raise SceneError(f"found a digital elevation model named {tile.name!r}; expected the name {ELEVATION!r}")

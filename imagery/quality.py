@@ -219,6 +219,12 @@ def mask_flags(quality: Sequence[QualityBand], flags: Sequence[str]) -> tuple[Qu
     )
 
 
+def check_decoding(band: QualityBand) -> None:
+    """Raise a SceneError if a quality band cannot be decoded as it says: by an unknown table, flag, or snow."""
+    if band.table is not None:
+        unknown_pixels(np.zeros(0), band.table, band.masked)
+
+
 def check_maskable(flag: str) -> None:
     """Raise a SceneError for the name of a flag that does not exist or may not be masked."""
     if flag == SNOW:

@@ -67,7 +67,12 @@ _BEYOND_MEASUREMENT: Final = np.float32(1e38)
 
 # Settings for files behind an address. GDAL would list the folder and look for files beside each file, and a web page
 # that a server sends in place of a missing one would be taken for it.
-_REMOTE: Final[Mapping[str, str]] = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_MAX_RETRY": "3"}
+_REMOTE: Final[Mapping[str, str]] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_TIMEOUT": "60",
+}
 _REMOTE_JPEG_2000: Final = re.compile(r"[^?#]*\.(jp2|j2k)([?#].*)?", re.IGNORECASE)
 
 

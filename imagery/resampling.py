@@ -101,9 +101,7 @@ def read_onto(
     return onto
 
 
-def read_nearest(
-    dataset: DatasetReader, index: int, file_grid: Grid, grid: Grid, decimation: float = 1.0
-) -> NDArray[np.float64]:
+def read_nearest(dataset: DatasetReader, index: int, file_grid: Grid, grid: Grid) -> NDArray[np.float64]:
     """Read one band of flags or categories onto another grid: each pixel is the one of the file nearest to its centre.
 
     Args:
@@ -111,7 +109,6 @@ def read_nearest(
         index: The 1-based band index.
         file_grid: The file's own grid.
         grid: The grid on which flags are wanted.
-        decimation: As in `read_onto`.
 
     Returns:
         (grid.height, grid.width) stored numbers, NaN beyond the file.
@@ -119,11 +116,11 @@ def read_nearest(
     Raises:
         SceneError: As `read_onto`.
     """
-    part = _part_under(grid, file_grid, decimation)
+    part = _part_under(grid, file_grid, 1.0)
     if part is None:
         return np.full((grid.height, grid.width), np.nan)
-    window, shape, transform = part
-    stored = read_window(dataset, [index], window, shape)[0].astype(np.float64)
+    window, _, transform = part
+    stored = read_window(dataset, [index], window)[0].astype(np.float64)
     return _warp(stored, file_grid.crs, transform, grid, Resampling.nearest)
 
 

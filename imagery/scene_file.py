@@ -1,7 +1,7 @@
 """One open file of a scene, read on the scene's grid."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from affine import Affine
@@ -11,6 +11,9 @@ from rasterio.io import DatasetReader
 from imagery.grid import Grid, Window
 from imagery.raster_file import alpha_index, read_window, read_with_nan
 from imagery.resampling import method_for, read_nearest, read_onto
+
+# Rows of flags that are sampled together from a file on another grid, which bounds memory.
+_STRIP_ROWS: Final = 64
 
 
 class SceneFile:
@@ -83,14 +86,28 @@ class SceneFile:
         Raises:
             SceneError: The pixels cannot be read.
         """
-        if self._file_grid is None:
-            flags: NDArray[Any] = read_window(self.dataset, [index], self._in_file(window), shape)[0]
-        else:
+        # A decimated reading of GDAL's would take overviews, in which categories may have been averaged.
+        if self._file_grid is not None:
             grid, decimation = self._onto(window, shape)
-            flags = read_nearest(self.dataset, index, self._file_grid, grid, decimation)
+            height = shape[0] if decimation == 1 else _STRIP_ROWS
+            strips = (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
+            parts = [read_nearest(self.dataset, index, self._file_grid, grid.subgrid(strip)) for strip in strips]
+            flags: NDArray[Any] = np.concatenate(parts)
+        elif shape == window.shape:
+            flags = read_window(self.dataset, [index], self._in_file(window))[0]
+        else:
+            flags = self._sampled(index, self._in_file(window), shape)
         if not keep_nodata:
             flags = np.where(flags == self.dataset.nodatavals[index - 1], np.nan, flags)
         return flags
+
+    def _sampled(self, index: int, in_file: Window, shape: tuple[int, int]) -> NDArray[Any]:
+        """Read the pixels of a window of the file that are nearest to the centres of fewer, larger pixels."""
+        rows, cols = (
+            ((np.arange(few) + 0.5) * many / few).astype(int) for few, many in zip(shape, in_file.shape, strict=True)
+        )
+        lines = (Window(in_file.row_off + int(row), in_file.col_off, 1, in_file.width) for row in rows)
+        return np.stack([read_window(self.dataset, [index], line)[0, 0, cols] for line in lines])
 
     def _in_file(self, window: Window) -> Window:
         """Return a window of the scene in rows and columns of a file on the scene's grid."""

@@ -123,7 +123,7 @@ class SceneReader:
             if quality.table is not None and quality.masked:
                 flags = self._files[quality.path].read_flags(quality.index, window, shape, keep_nodata=True)
                 if np.issubdtype(flags.dtype, np.floating):
-                    beyond = np.isnan(flags)
+                    beyond = ~np.isfinite(flags)
                     unknown |= beyond
                     flags = np.where(beyond, 0, flags)
                 unknown |= unknown_pixels(flags, quality.table, quality.masked)

@@ -6,7 +6,9 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 
 from catalog.settings import MaskedFlag, Settings
 from imagery.describe_scene import describe
@@ -176,6 +178,36 @@ def test_a_gap_in_elevation_or_extras_hides_nothing(cloudy: SceneSource, tmp_pat
     channels = ("elevation", "coherence", "swir1", "ndsi")
     assert source.measured(channels) == (2, 3)
     assert source.measured(channels[:2]) == (0, 1)
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_categories_of_a_thinned_scene_are_those_of_real_pixels(tmp_path: Path, coarse: bool) -> None:
+    """Trap: overviews of flags are often averages, in which 9 (cloud) and 1 are 5 (soil)."""
+    side = 512 if coarse else 1024
+    scl = np.where(np.indices((side, side)).sum(axis=0) % 2, 9, 1).astype(np.uint8)
+    a, b, c, d, e, f = NORTH_UP
+    step = 1024 // side
+    path = write_geotiff(tmp_path / "scl.tif", scl, transform=(step * a, b, c, d, step * e, f))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4, 8], Resampling.average)
+    red = write_geotiff(tmp_path / "red.tif", np.ones((1024, 1024), np.uint8))
+    source = describe(
+        [BandSource("red", str(red), 1)], quality=[QualityBand("SCL", str(path), 1, "sentinel-2-scl", ("cloud",))]
+    )
+    with SceneReader(source) as reader:
+        thinned = reader.read_decimated(["SCL", "red"], 128)
+    clear = ~np.isnan(thinned[0])
+    assert set(np.unique(thinned[0][clear])) <= {1}
+    np.testing.assert_array_equal(clear, ~np.isnan(thinned[1]))
+    rows = ((np.arange(128) + 0.5) * 8).astype(int) // step  # the pixel under the centre of each larger one
+    np.testing.assert_array_equal(clear, scl[np.ix_(rows, rows)] == 1)
+
+
+def test_a_band_that_cannot_be_decoded_is_refused_before_it_is_read(cloudy: SceneSource) -> None:
+    (scl,) = cloudy.quality
+    for wrong in (replace(scl, table="no-such-table"), replace(scl, masked=("clouds",)), replace(scl, masked=(SNOW,))):
+        with pytest.raises(SceneError, match="found"):
+            describe(cloudy.bands, quality=[wrong])
 
 
 def test_a_scene_of_cloud_alone_is_refused_with_the_choice_of_flags(cloudy: SceneSource, tmp_path: Path) -> None:
