@@ -157,8 +157,8 @@ class Settings(BaseSettings):
     )
     masked_flags: list[MaskedFlag] = Field(
         ["fill", "cloud", "cloud shadow", "cirrus"],
-        description="Flags of quality bands (QA_PIXEL, SCL, Fmask, ...) that make a pixel unknown; stored with each scene "
-        "when it is registered. Flags of snow and ice cannot be masked.",
+        description="Flags of quality bands (QA_PIXEL, SCL, Fmask, ...) that make a pixel unknown; stored with each "
+        "scene when it is registered. Flags of snow and ice cannot be masked.",
     )
     channels: list[str] = Field(
         default_factory=list,

@@ -95,9 +95,9 @@ def read_onto(
         return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
     window, shape, transform = part
     pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
-    onto = _warp(pixels, file_grid.crs, transform, grid, method)
+    onto = warp(pixels, file_grid.crs, transform, grid, method)
     if method == Resampling.bilinear and np.isnan(pixels).any():
-        onto[np.isnan(_warp(pixels, file_grid.crs, transform, grid, Resampling.nearest))] = np.nan
+        onto[np.isnan(warp(pixels, file_grid.crs, transform, grid, Resampling.nearest))] = np.nan
     return onto
 
 
@@ -121,12 +121,12 @@ def read_nearest(dataset: DatasetReader, index: int, file_grid: Grid, grid: Grid
         return np.full((grid.height, grid.width), np.nan)
     window, _, transform = part
     stored = read_window(dataset, [index], window)[0].astype(np.float64)
-    return _warp(stored, file_grid.crs, transform, grid, Resampling.nearest)
+    return warp(stored, file_grid.crs, transform, grid, Resampling.nearest)
 
 
 def _part_under(grid: Grid, file_grid: Grid, decimation: float) -> tuple[Window, tuple[int, int], Affine] | None:
     """Return the part of a file under a grid: its window, its decimated shape, and the transform of that shape."""
-    window = _window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
+    window = window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
     if window is None:
         return None
     shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
@@ -134,7 +134,8 @@ def _part_under(grid: Grid, file_grid: Grid, decimation: float) -> tuple[Window,
     return window, shape, file_grid.window_transform(window) @ step
 
 
-def _warp(pixels: NDArray[F], crs: str, transform: Affine, grid: Grid, method: Resampling) -> NDArray[F]:
+def warp(pixels: NDArray[F], crs: str, transform: Affine, grid: Grid, method: Resampling) -> NDArray[F]:
+    """Resample an array (h, w), NaN where invalid, onto a grid; the same for every part of a grid."""
     profile = {"driver": "GTiff", "count": 1, "dtype": pixels.dtype}
     profile |= {"height": pixels.shape[0], "width": pixels.shape[1]}
     onto_grid = {"crs": grid.crs, "transform": grid.affine, "width": grid.width, "height": grid.height}
@@ -157,8 +158,8 @@ def _footprint_in_pixels(file_grid: Grid, grid: Grid) -> shapely.Polygon:
     return shapely.affinity.affine_transform(grid.footprint_in(file_grid.crs), [a, b, d, e, c, f])
 
 
-def _window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
-    """The part of a file under a grid, with a margin around it; None if they do not overlap."""
+def window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
+    """Return the part of a file under a grid, with a margin in pixels around it; None if they do not overlap."""
     left, top, right, bottom = _footprint_in_pixels(file_grid, grid).bounds
     first_col, first_row = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
     end_col = min(file_grid.width, math.ceil(right) + margin)

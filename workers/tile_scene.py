@@ -1,10 +1,11 @@
 """Job: cut a scene into patches, rasterise its outlines, and compute the contrast stretch of its composites."""
 
 import logging
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, insert
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -18,7 +19,7 @@ from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.statistics import percentile_stretch
 from imagery.valid_pixels import check_has_data
-from imagery.vectors import describe_repairs
+from imagery.vector_geometry import describe_left_out, describe_repairs
 from services import raster_keys
 from services.class_scheme import class_scheme
 from services.places import raster_store
@@ -53,7 +54,7 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
     source = source_of(scene)
     check_has_data(source)
     windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
-    outlines = outlines_of(scene)
+    outlines, store = outlines_of(scene), raster_store(context.catalog)
     truth: NDArray[np.uint8] | None = None
     scheme = class_scheme(context.catalog)
     if outlines:
@@ -61,10 +62,14 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
         for item, (_, layer) in zip(outlines, layers, strict=True):
             if layer.repairs:
                 log.warning("scene %s: %s: %s", scene.name, item.path, describe_repairs(layer.repairs))
+            if layer.left_out:
+                log.warning("scene %s: %s: %s", scene.name, item.path, describe_left_out(layer.left_out))
         truth = burn_outlines(layers, source.grid)
     shares = _valid_shares(context, source, windows, truth)
     if truth is not None:
-        raster_store(context.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
+        store.put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
+    elif store.exists(raster_keys.truth(scene.id)):  # of outlines that a replaced scene had
+        store.delete(raster_keys.truth(scene.id))
     shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
     stretch = dict(zip(shown, percentile_stretch(source, shown), strict=True))
     patches = [
@@ -83,12 +88,24 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
         ready = _lock(session, scene.id)
         if ready.state is not SceneState.REGISTERED:
             return
-        session.execute(delete(Patch).where(Patch.scene_id == scene.id))
-        session.execute(insert(Patch), patches)
+        _store_patches(session, scene.id, patches)
         ready.state, ready.stretch, ready.error = SceneState.READY, stretch, None
         ready.patch_count = len(patches)
         if scene.role is SceneRole.POOL:
             jobs.enqueue(session, JobKind.SCORE_POOL)
+
+
+def _store_patches(session: Session, scene_id: int, patches: list[dict[str, Any]]) -> None:
+    """Add the patches of a scene; those of a replaced scene with the same windows, whose labels were kept, stay."""
+    existing = {
+        (patch.row_off, patch.col_off, patch.size_px): patch
+        for patch in session.scalars(select(Patch).where(Patch.scene_id == scene_id))
+    }
+    if not existing:
+        session.execute(insert(Patch), patches)
+        return
+    for patch in patches:
+        existing[patch["row_off"], patch["col_off"], patch["size_px"]].valid_share = patch["valid_share"]
 
 
 def _lock(session: Session, scene_id: int) -> Scene:
