@@ -16,8 +16,10 @@ correlated by c with its four neighbours. The normalisation of residuals by a sc
 conformal prediction (Lei et al. 2018, Distribution-free predictive inference for regression, section 5.2).
 
 **Two kinds of area.** An *outline* answers for its zone only: the true area of the class in it and within `ZONE_PX` of
-it. A *total* of a region answers for everything: its blocks with mapped ground for all true pixels in them, and the
-blocks without any for a share `missed_share` of the expected area, as found on the held-out ground.
+it. Its residuals are those of pieces of outlines of about its size, a piece being what an outline has of a block: small
+outlines are often false, which their probabilities do not tell. A *total* of a region answers for everything: its
+blocks with mapped ground for all true pixels in them, and the blocks without any for a share (`MissedShare`) of the
+expected area.
 """
 
 from collections.abc import Sequence
@@ -46,17 +48,17 @@ class _StrictModel(BaseModel):
 
 
 class ResidualQuantiles(_StrictModel):
-    """The distribution of the mean residual of M blocks.
+    """The distribution of the error of M blocks together, relative to the sum of their scales.
 
     Attributes:
-        mean: Mean of the residuals.
-        sizes: Numbers of blocks M, rising from 1.
-        low: The 2.5 % quantile of the mean of M residuals, for each M.
+        mean: Error of all blocks together, relative to the sum of their scales.
+        sizes: Numbers of equal and independent blocks M, rising from 1.
+        low: The 2.5 % quantile, for each M.
         high: The 97.5 % quantile.
     """
 
     mean: float
-    sizes: tuple[int, ...]
+    sizes: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
@@ -65,6 +67,22 @@ class ResidualQuantiles(_StrictModel):
         places = 1.0 / np.sqrt(np.array(self.sizes, dtype=np.float64))[::-1]
         wanted = 1.0 / np.sqrt(np.maximum(blocks, 1.0))
         return np.stack([np.interp(wanted, places, np.array(ends)[::-1]) for ends in (self.low, self.high)])
+
+
+class OutlineResiduals(_StrictModel):
+    """The residuals of pieces of outlines of one range of sizes, which ends where the next begins.
+
+    Attributes:
+        smallest_px: Fewest mapped pixels of an outline.
+        pieces: Number of pieces of outlines by blocks.
+        exponent: The exponent g of the scale.
+        residuals: Their distribution.
+    """
+
+    smallest_px: int
+    pieces: int
+    exponent: float
+    residuals: ResidualQuantiles
 
 
 class MissedShare(_StrictModel):
@@ -88,14 +106,15 @@ class Coverage(_StrictModel):
 
     Attributes:
         blocks: Number of blocks with mapped ground.
-        outlines: Share of the blocks in which the interval of the outlines holds the true area of their zone; null
-            without blocks.
-        totals: Share in which the interval of the total holds the true area of the block.
+        totals: Share of these in which the interval of the total holds the true area; null without blocks.
+        pieces: Number of pieces of outlines by blocks.
+        outlines: Share of these whose interval holds the true area of the zone; null without pieces.
     """
 
     blocks: int
-    outlines: Share | None
     totals: Share | None
+    pieces: int
+    outlines: Share | None
 
 
 class CalibrationError(_StrictModel):
@@ -120,9 +139,9 @@ class ClassAreaError(_StrictModel):
         blocks: Number of held-out blocks with mapped ground that the intervals rest on.
         block_px: Side of the blocks, pixels; null where the interval is undefined.
         correlation: Rank correlation of the residuals of neighbouring blocks; null if there are no neighbours.
-        exponent: The exponent g of the scale.
-        outlines: Residuals of the zones of outlines; null with too few blocks.
-        totals: Residuals of whole blocks with mapped ground; likewise.
+        exponent: The exponent g of the scale of whole blocks.
+        totals: Residuals of whole blocks with mapped ground; null with too few blocks.
+        outlines: Residuals of outlines by rising size; empty with too few pieces, and for all classes together.
         missed: What blocks without mapped ground add; likewise.
         coverage: Coverage by the ground it was measured on, as `calibration`.
     """
@@ -133,8 +152,8 @@ class ClassAreaError(_StrictModel):
     block_px: int | None = None
     correlation: float | None = None
     exponent: float = 1.0
-    outlines: ResidualQuantiles | None = None
     totals: ResidualQuantiles | None = None
+    outlines: tuple[OutlineResiduals, ...] = ()
     missed: MissedShare | None = None
     coverage: dict[str, Coverage] = {}
 
@@ -200,15 +219,23 @@ def scale(uncertain: NDArray[np.float64], exponent: float) -> NDArray[np.float64
     return scales
 
 
-def outline_areas(error: ClassAreaError, sums: CellSums, outlines: int) -> AreaEstimates:
+def outline_areas(error: ClassAreaError, sums: CellSums, sizes: NDArray[np.int64]) -> AreaEstimates:
     """Return the areas of outlines, each in its own zone.
 
     Args:
         error: The error of their class.
         sums: Sums over the cells of their zones.
-        outlines: Number of outlines; those without a part get NaN.
+        sizes: (n,) mapped pixels of each outline; those without a part in the sums get NaN.
     """
-    return _areas(error, error.outlines, sums, outlines)
+    found = AreaEstimates(*(np.full(len(sizes), np.nan) for _ in range(3)))
+    ranges = np.searchsorted([group.smallest_px for group in error.outlines[1:]], sizes, side="right")
+    for number, group in enumerate(error.outlines):
+        chosen = ranges == number
+        part = CellSums(*(array[chosen[sums.owner]] for array in vars(sums).values()))
+        areas = _areas(error, group.residuals, group.exponent, part, len(sizes))
+        for into, values in zip(vars(found).values(), vars(areas).values(), strict=True):
+            into[chosen] = values[chosen]
+    return found
 
 
 def total_areas(error: ClassAreaError, sums: CellSums, regions: int, blocks: Sequence[float]) -> AreaEstimates:
@@ -220,10 +247,10 @@ def total_areas(error: ClassAreaError, sums: CellSums, regions: int, blocks: Seq
         regions: Number of regions.
         blocks: How many blocks of ground each region has, mapped or not.
     """
-    mapped = _areas(error, error.totals, sums, regions)
     missed = error.missed
-    if missed is None:
-        return mapped
+    if error.totals is None or missed is None:
+        return AreaEstimates(*(np.full(regions, np.nan) for _ in range(3)))
+    mapped = _areas(error, error.totals, error.exponent, sums, regions)
     expected = np.bincount(sums.owner, sums.expected * sums.pixel_area, minlength=regions)
     # The share varies between regions as well as it is uncertain itself: by 1 / n and by 1 / M.
     widened = np.sqrt(1.0 + missed.blocks / np.maximum(np.asarray(blocks, dtype=np.float64), 1.0))
@@ -233,16 +260,17 @@ def total_areas(error: ClassAreaError, sums: CellSums, regions: int, blocks: Seq
     return AreaEstimates(best, np.maximum(best - below, 0.0), best + above)
 
 
-def _areas(error: ClassAreaError, residuals: ResidualQuantiles | None, sums: CellSums, owners: int) -> AreaEstimates:
-    undefined = np.full(owners, np.nan)
-    if residuals is None or error.block_px is None:
-        return AreaEstimates(undefined, undefined.copy(), undefined.copy())
+def _areas(
+    error: ClassAreaError, residuals: ResidualQuantiles, exponent: float, sums: CellSums, owners: int
+) -> AreaEstimates:
+    if error.block_px is None:
+        raise ValueError("found residuals without the side of their blocks; expected both or none")
     cells = error.block_px // CELL_PX
     keys, place = np.unique(np.stack([sums.owner, sums.row // cells, sums.col // cells]), axis=1, return_inverse=True)
     owner, blocks = keys[0], keys.shape[1]
     parts = np.bincount(place, minlength=blocks)
     pixel_area = np.bincount(place, sums.pixel_area, minlength=blocks) / parts
-    scales = scale(np.bincount(place, sums.uncertain, minlength=blocks), error.exponent) * pixel_area
+    scales = scale(np.bincount(place, sums.uncertain, minlength=blocks), exponent) * pixel_area
     expected = np.bincount(sums.owner, sums.expected * sums.pixel_area, minlength=owners)
     total = np.bincount(owner, scales, minlength=owners)
     squares = np.bincount(owner, scales**2, minlength=owners)

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from imagery.classes import UNKNOWN
 from imagery.grid import Grid
@@ -17,7 +16,6 @@ from imagery.vectors import CLASS_FIELD
 from models.area_error import (
     CELL_PX,
     CONFIDENCE,
-    ZONE_PX,
     AreaError,
     AreaEstimates,
     CellSums,
@@ -25,7 +23,7 @@ from models.area_error import (
     outline_areas,
     total_areas,
 )
-from models.area_evidence import bins_of, foregrounds, zone_of
+from models.area_evidence import bins_of, foregrounds, owners_of, zone_of
 from models.calibration import UNCALIBRATED, reverse
 from services.area_report import EXPERTS, AreaReport, AreaTotal, HeldOutBlocks
 from workers.predicted_scene import PredictedScene, RowsOfCells
@@ -102,13 +100,13 @@ def with_areas(
         if not chosen.size:
             continue
         owners = OutlineOwners(table.map_polygons[chosen], grid)
-        sums, confidence = _sums_of_outlines(
+        sums, confidence, sizes = _sums_of_outlines(
             owners, len(chosen), predicted, grid, calibration.table_of((value,)), value
         )
         fields["conf_mean"][chosen] = confidence
         error = calibration.error_of(name)
         if error is not None:
-            areas = outline_areas(error, sums, len(chosen))
+            areas = outline_areas(error, sums, sizes)
             for field, values in zip(fields, (areas.best, areas.low, areas.high), strict=False):
                 fields[field][chosen] = values / 1e6
     return replace(table, fields=table.fields | fields)
@@ -196,15 +194,14 @@ def _sums_of_outlines(
     grid: Grid,
     table: NDArray[np.float64],
     value: int,
-) -> tuple[CellSums, NDArray[np.float64]]:
-    """Return the sums over the zones of outlines, and the mean calibrated probability inside each."""
-    inside_sum, inside = np.zeros(count), np.zeros(count)
+) -> tuple[CellSums, NDArray[np.float64], NDArray[np.int64]]:
+    """Return the sums over the zones of outlines, and the mean calibrated probability and the pixels inside each."""
+    inside_sum, inside = np.zeros(count), np.zeros(count, dtype=np.int64)
     parts = []
     for cells in predicted.rows_of_cells():
         above = cells.rows.start
         owner = owners.in_rows(cells.first - above, len(cells.classes))
-        spread = maximum_filter(owner, size=2 * ZONE_PX + 1, mode="constant", cval=0)
-        zone = np.where(owner > 0, owner, spread)[cells.rows]
+        zone = owners_of(owner)[cells.rows]
         zone[cells.classes[cells.rows] == UNKNOWN] = 0
         probability = table[cells.bins[value]]
         parts.append(_sum_up(zone, probability, cells))
@@ -212,7 +209,7 @@ def _sums_of_outlines(
         inside_sum += np.bincount(within[within > 0] - 1, probability[within > 0], minlength=count)
         inside += np.bincount(within[within > 0] - 1, minlength=count)
     with np.errstate(invalid="ignore"):
-        return _joined(parts, grid), inside_sum / inside
+        return _joined(parts, grid), inside_sum / inside, inside
 
 
 def _sums_of_scene(

@@ -11,7 +11,7 @@ from catalog.records import Scene
 from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
-from models.area_evidence import CellEvidence, collect, join_rows, join_scenes
+from models.area_evidence import CellEvidence, collect, join_rows, join_scenes, outlines_of
 from models.card import RegionMetrics
 from models.heads import head_classes, merge_truth
 from models.metrics import confusion_matrix
@@ -60,11 +60,16 @@ def _judge(
 ) -> tuple[NDArray[np.int64], CellEvidence]:
     counts: NDArray[np.int64] = np.zeros((predicted.count, predicted.count), dtype=np.int64)
     parts = []
+    outlines = outlines_of(predicted.classes, predicted.count)
     for cells in predicted.rows_of_cells():
         classes = cells.classes[cells.rows]
         truth = merge_truth(read_map(truth_map, Window(cells.first, 0, *classes.shape)), segmenter.head, UNKNOWN)
         # A pixel without data has no prediction to judge.
         truth = np.where(classes == UNKNOWN, np.uint8(UNKNOWN), truth)
         counts += confusion_matrix(classes, truth, predicted.count, UNKNOWN)
-        parts.append(collect(cells.classes, cells.bins, truth, cells.first, cells.rows, UNKNOWN))
+        parts.append(
+            collect(
+                predicted.classes, cells.bins, truth, outlines, slice(cells.first, cells.first + len(classes)), UNKNOWN
+            )
+        )
     return counts, join_rows(parts)

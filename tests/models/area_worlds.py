@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.special import softmax
 
-from models.area_evidence import CellEvidence, collect
+from models.area_evidence import CellEvidence, collect, outlines_of
 from models.calibration import probability_bins
 
 UNKNOWN = 255
@@ -29,4 +29,5 @@ def world(seed, side=1024, *, overconfidence=3.0, noise=0.5, classes=3):
 
 def evidence(truth, probabilities) -> CellEvidence:
     classes = probabilities.argmax(axis=0).astype(np.uint8)
-    return collect(classes, probability_bins(probabilities), truth, 0, slice(0, len(truth)), UNKNOWN)
+    outlines = outlines_of(classes, len(probabilities))
+    return collect(classes, probability_bins(probabilities), truth, outlines, slice(0, len(truth)), UNKNOWN)

@@ -96,7 +96,8 @@ def test_a_scene_of_known_date_and_relief_gives_outlines_with_both(
 def test_what_is_not_known_of_a_scene_its_outlines_do_not_claim(catalog: Catalog, scene: Scene) -> None:
     rows, _ = attributes(predict(catalog, scene))
     assert list(rows[0]) == [
-        *("outline_id", "class", "area_km2", "cenlon", "cenlat", "smooth_px", "px_changed", "area_diff")
+        *("outline_id", "class", "area_km2", "cenlon", "cenlat", "smooth_px", "px_changed", "area_diff"),
+        *("area_best", "area_low", "area_high", "conf_mean"),
     ]
     assert {(row["smooth_px"], row["px_changed"], row["area_diff"]) for row in rows} == {(0, 0, 0)}
 
