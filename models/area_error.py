@@ -9,11 +9,12 @@ outline and with all ground on which the network hesitates, so that small outlin
 exponent g is chosen such that |r| does not depend on the size. Errors of 1 <= M blocks together are drawn from the
 residuals by a bootstrap (`models.area_fit`), and the interval of an area made of blocks is
 
-    E + S q(M),    S = sum of s,    M = S^2 / (sum of s^2) / (1 + 4 c),
+    E + S q(M),    S = sum of s,    M = S^2 / (sum of s^2) / ((1 + c) / (1 - c))^2,
 
-M being the number of equal and independent blocks that the area is worth (Kish 1965, Survey sampling), of which each is
-correlated by c with its four neighbours. The normalisation of residuals by a scale is that of locally weighted
-conformal prediction (Lei et al. 2018, Distribution-free predictive inference for regression, section 5.2).
+M being the number of equal and independent blocks that the area is worth (Kish 1965, Survey sampling), if neighbours
+are correlated by c, and blocks k rows and l columns apart by c^(k + l). The normalisation of residuals by a scale is
+that of locally weighted conformal prediction (Lei et al. 2018, Distribution-free predictive inference for regression,
+section 5.2).
 
 **Two kinds of area.** An *outline* answers for its zone only: the true area of the class in it and within `ZONE_PX` of
 it. Its residuals are those of pieces of outlines of about its size, a piece being what an outline has of a block: small
@@ -39,6 +40,8 @@ ZONE_PX: Final = 3
 """Half the width of the strip of ground around mapped ground that belongs to its outline, pixels."""
 
 CONFIDENCE: Final = 0.95
+
+_MOST_CORRELATION: Final = 0.8  # a block of more is worth less than an eightieth; 1 would be worth nothing
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -219,6 +222,12 @@ def scale(uncertain: NDArray[np.float64], exponent: float) -> NDArray[np.float64
     return scales
 
 
+def design_effect(correlation: float | None) -> float:
+    """Return how many correlated blocks are worth one independent block, at least 1; see the module."""
+    bounded = min(max(correlation or 0.0, 0.0), _MOST_CORRELATION)
+    return ((1.0 + bounded) / (1.0 - bounded)) ** 2
+
+
 def outline_areas(error: ClassAreaError, sums: CellSums, sizes: NDArray[np.int64]) -> AreaEstimates:
     """Return the areas of outlines, each in its own zone.
 
@@ -266,8 +275,10 @@ def _areas(
     if error.block_px is None:
         raise ValueError("found residuals without the side of their blocks; expected both or none")
     cells = error.block_px // CELL_PX
-    keys, place = np.unique(np.stack([sums.owner, sums.row // cells, sums.col // cells]), axis=1, return_inverse=True)
-    owner, blocks = keys[0], keys.shape[1]
+    row, col = sums.row // cells, sums.col // cells
+    down, across = int(row.max(initial=0)) + 1, int(col.max(initial=0)) + 1
+    keys, place = np.unique((sums.owner * down + row) * across + col, return_inverse=True)
+    owner, blocks = keys // (down * across), len(keys)
     parts = np.bincount(place, minlength=blocks)
     pixel_area = np.bincount(place, sums.pixel_area, minlength=blocks) / parts
     scales = scale(np.bincount(place, sums.uncertain, minlength=blocks), exponent) * pixel_area
@@ -275,7 +286,7 @@ def _areas(
     total = np.bincount(owner, scales, minlength=owners)
     squares = np.bincount(owner, scales**2, minlength=owners)
     with np.errstate(invalid="ignore"):
-        independent = total**2 / squares / (1.0 + 4.0 * max(error.correlation or 0.0, 0.0))
+        independent = total**2 / squares / design_effect(error.correlation)
     low, high = residuals.at(independent)
     found = total > 0
     centre = expected + total * np.clip(residuals.mean, low, high)

@@ -19,6 +19,7 @@ from models.area_error import (
     MissedShare,
     OutlineResiduals,
     ResidualQuantiles,
+    design_effect,
     scale,
 )
 from models.area_evidence import CellEvidence, foregrounds
@@ -155,14 +156,15 @@ def _fit_residuals(
     if count < FEWEST_BLOCKS:
         return fit
     exponent = _exponent(blocks)
+    correlation = _neighbour_correlation(blocks.place, blocks.residuals(exponent))
     pieces = _pieces(evidence, values[0], table, side) if len(values) == 1 else None
     return fit.model_copy(
         update={
             "block_px": side * CELL_PX,
-            "correlation": _neighbour_correlation(blocks.place, blocks.residuals(exponent)),
+            "correlation": correlation,
             "exponent": exponent,
-            "totals": _quantiles(blocks, exponent, seed),
-            "outlines": _fit_outlines(pieces, seed) if pieces else (),
+            "totals": _quantiles(blocks, exponent, correlation, seed),
+            "outlines": _fit_outlines(pieces, correlation, seed) if pieces else (),
             "missed": _missed_share(everything, seed or 0),
         }
     )
@@ -261,7 +263,7 @@ def _rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> f
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def _fit_outlines(pieces: _Blocks, seed: int | None) -> tuple[OutlineResiduals, ...]:
+def _fit_outlines(pieces: _Blocks, correlation: float | None, seed: int | None) -> tuple[OutlineResiduals, ...]:
     """Fit the residuals of outlines by ranges of sizes; a range with too few pieces joins the next smaller one."""
     if len(pieces.size) < FEWEST_BLOCKS:
         return ()
@@ -276,7 +278,7 @@ def _fit_outlines(pieces: _Blocks, seed: int | None) -> tuple[OutlineResiduals, 
                 smallest_px=int(start),
                 pieces=len(chosen.size),
                 exponent=exponent,
-                residuals=_quantiles(chosen, exponent, seed),
+                residuals=_quantiles(chosen, exponent, correlation, seed),
             )
         )
     return tuple(groups)
@@ -286,12 +288,13 @@ def _enough(pieces: _Blocks, smallest: float, end: float) -> bool:
     return int(((pieces.size >= smallest) & (pieces.size < end)).sum()) >= FEWEST_BLOCKS
 
 
-def _quantiles(blocks: _Blocks, exponent: float, seed: int | None) -> ResidualQuantiles:
+def _quantiles(blocks: _Blocks, exponent: float, correlation: float | None, seed: int | None) -> ResidualQuantiles:
     """Return the quantiles of the error of areas of one and of several blocks, relative to their scale.
 
     For one block they are those of split conformal prediction, which cover the next block with at least the nominal
     probability whatever the distribution. For more, a bootstrap in two stages: the n blocks are drawn anew, as the
-    ground might have been another, and M are drawn from these; their errors and their scales are added up.
+    ground might have been another, and M are drawn from these; their errors and their scales are added up. Of n
+    correlated blocks only as many are drawn as they are worth.
     """
     differences, scales = blocks.true_area - blocks.expected, scale(blocks.uncertain, exponent)
     residuals = differences / scales
@@ -304,9 +307,10 @@ def _quantiles(blocks: _Blocks, exponent: float, seed: int | None) -> ResidualQu
         kept = min(count, _MOST_RESIDUALS)
         pool = order[((np.arange(kept) + 0.5) * count / kept).astype(np.int64)]
         independent = scales[pool].sum() ** 2 / (scales[pool] ** 2).sum() / kept
-        worlds = pool[generator.integers(kept, size=(_RESAMPLES, kept))]
+        worth = max(round(kept / design_effect(correlation)), 2)
+        worlds = pool[generator.integers(kept, size=(_RESAMPLES, worth))]
         for size in _SIZES:
-            drawn = np.take_along_axis(worlds, generator.integers(kept, size=(_RESAMPLES, size)), axis=1)
+            drawn = np.take_along_axis(worlds, generator.integers(worth, size=(_RESAMPLES, size)), axis=1)
             means = differences[drawn].sum(axis=1) / scales[drawn].sum(axis=1)
             if size * independent > 1.0:
                 ends = np.quantile(means, (_TAIL, 1.0 - _TAIL))
