@@ -36,17 +36,31 @@ class HeldOutBlocks(_Closed):
     covered_totals: float | None
 
 
-class AreaTotal(_Closed):
-    """The total area of one class; null where it is undefined.
+class Area(_Closed):
+    """The area of one class on some ground; null where it is undefined.
 
     Attributes:
         name: Name of the class, or of all foreground classes together.
-        outlines: Number of outlines; null for all classes together.
         mapped_km2: Area of the pixels that are mapped as the class.
         area_km2: Best estimate of the true area.
         low_km2: Lower end of its 95 % interval.
         high_km2: Upper end.
         error: Half the width of the interval, divided by the best estimate.
+    """
+
+    name: str
+    mapped_km2: float
+    area_km2: float | None
+    low_km2: float | None
+    high_km2: float | None
+    error: float | None
+
+
+class AreaTotal(Area):
+    """The total area of one class in the scene.
+
+    Attributes:
+        outlines: Number of outlines; null for all classes together.
         experts_differ: Relative difference of the areas that experts digitise, for comparison.
         blocks: Number of held-out blocks that the interval rests on.
         block_px: Side of these blocks, pixels.
@@ -54,18 +68,24 @@ class AreaTotal(_Closed):
         undefined_because: Why there is no interval; null if there is one.
     """
 
-    name: str
     outlines: int | None
-    mapped_km2: float
-    area_km2: float | None
-    low_km2: float | None
-    high_km2: float | None
-    error: float | None
     experts_differ: float | None
     blocks: int | None
     block_px: int | None
     held_out: list[HeldOutBlocks]
     undefined_because: str | None
+
+
+class GlacierAreas(_Closed):
+    """The areas of one glacier of the inventory.
+
+    Attributes:
+        id: Its id in the inventory.
+        areas: One for each entry of `AreaReport.totals`.
+    """
+
+    id: str
+    areas: list[Area]
 
 
 class AreaReport(_Closed):
@@ -76,6 +96,7 @@ class AreaReport(_Closed):
         model_version: The version that predicted it.
         confidence: Nominal probability of the intervals.
         totals: One for each foreground class; with several, also one for all of them together.
+        glaciers: Those on the ground of the scene, if the settings name an inventory.
         experts_source: Where `AreaTotal.experts_differ` is from.
         meaning: What the intervals cover and what they do not, for readers.
     """
@@ -84,6 +105,7 @@ class AreaReport(_Closed):
     model_version: int
     confidence: float
     totals: list[AreaTotal]
+    glaciers: list[GlacierAreas]
     experts_source: str = EXPERTS_SOURCE
     meaning: str = (
         "The intervals cover errors as large as those on the validation ground of this version. They do not cover "

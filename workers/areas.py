@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from imagery.classes import UNKNOWN
@@ -25,7 +26,7 @@ from models.area_error import (
 )
 from models.area_evidence import bins_of, foregrounds, owners_of, zone_of
 from models.calibration import UNCALIBRATED, reverse
-from services.area_report import EXPERTS, AreaReport, AreaTotal, HeldOutBlocks
+from services.area_report import EXPERTS, Area, AreaReport, AreaTotal, GlacierAreas, HeldOutBlocks
 from workers.predicted_scene import PredictedScene, RowsOfCells
 
 CONFIDENCE_UNKNOWN: Final = 255
@@ -119,53 +120,90 @@ def area_report(
     calibration: VersionCalibration,
     scene: str,
     version: int,
+    glaciers: Sequence[tuple[str, Any]] = (),
 ) -> AreaReport:
-    """Return the total areas of a scene with their intervals."""
-    totals = []
+    """Return the total areas of a scene, and of glaciers on it, with their intervals.
+
+    Args:
+        table: Outlines of the scene.
+        predicted: The prediction that they were made from.
+        grid: The scene's grid.
+        calibration: That of the version.
+        scene: Name of the scene.
+        version: The model version.
+        glaciers: Id and polygon, in the grid's CRS; polygons of one id are one glacier.
+    """
+    ids = list(dict.fromkeys(name for name, _ in glaciers))
+    polygons = [shapely.union_all([polygon for name, polygon in glaciers if name == each]) for each in ids]
+    owners = OutlineOwners(np.array(polygons, dtype=object), grid)
+    totals, by_glacier = [], []
     for name, values in calibration.areas():
-        sums, mapped_m2, cells = _sums_of_scene(predicted, grid, calibration.table_of(values), values)
-        outlines = int((table.fields[CLASS_FIELD] == name).sum()) if len(values) == 1 else None
-        totals.append(_total(name, outlines, mapped_m2, sums, cells, calibration))
-    return AreaReport(scene=scene, model_version=version, confidence=CONFIDENCE, totals=totals)
+        (total,) = _areas(name, values, predicted, grid, calibration, None, 1)
+        by_glacier.append(_areas(name, values, predicted, grid, calibration, owners, len(ids)) if ids else [])
+        error = calibration.error_of(name)
+        totals.append(
+            AreaTotal(
+                **total.model_dump(),
+                outlines=int((table.fields[CLASS_FIELD] == name).sum()) if len(values) == 1 else None,
+                experts_differ=EXPERTS.get(name),
+                blocks=error.blocks if error else None,
+                block_px=error.block_px if error else None,
+                held_out=_held_out(error),
+                undefined_because=_why_undefined(name, total, calibration),
+            )
+        )
+    return AreaReport(
+        scene=scene,
+        model_version=version,
+        confidence=CONFIDENCE,
+        totals=totals,
+        glaciers=[GlacierAreas(id=each, areas=list(areas)) for each, *areas in zip(ids, *by_glacier, strict=True)],
+    )
 
 
-def _total(
+def _areas(
     name: str,
-    outlines: int | None,
-    mapped_m2: float,
-    sums: CellSums,
-    cells: NDArray[np.bool_],
+    values: tuple[int, ...],
+    predicted: PredictedScene,
+    grid: Grid,
     calibration: VersionCalibration,
-) -> AreaTotal:
+    owners: OutlineOwners | None,
+    count: int,
+) -> list[Area]:
+    """Return the area of one class in the polygons of ``owners``, or in the whole scene."""
+    sums, mapped_m2, cells = _sums_of_regions(predicted, grid, calibration.table_of(values), values, owners, count)
     error = calibration.error_of(name)
-    ends: list[float | None] = [None, None, None]
-    why = None
+    undefined = np.full(count, np.nan)
+    estimates = AreaEstimates(undefined, undefined, undefined)
+    if error is not None and error.block_px is not None:
+        estimates = total_areas(error, sums, count, [_count_blocks(each, error.block_px) for each in cells])
+    areas = []
+    for mapped, *ends in zip(mapped_m2, estimates.best, estimates.low, estimates.high, strict=True):
+        best, low, high = (None if np.isnan(end) else float(end) / 1e6 for end in ends)
+        error_share = (high - low) / 2 / best if best and low is not None and high is not None else None
+        areas.append(
+            Area(
+                name=name,
+                mapped_km2=float(mapped) / 1e6,
+                area_km2=best,
+                low_km2=low,
+                high_km2=high,
+                error=error_share,
+            )
+        )
+    return areas
+
+
+def _why_undefined(name: str, total: Area, calibration: VersionCalibration) -> str | None:
+    error = calibration.error_of(name)
     if error is None or calibration.error is None:
-        why = "the version is of a release that did not measure the error of areas"
-    elif error.block_px is None:
-        why = (
+        return "the version is of a release that did not measure the error of areas"
+    if error.block_px is None:
+        return (
             f"found {error.blocks} blocks of validation ground with mapped {name}; expected at least "
             f"{calibration.error.fewest_blocks}: register more validation ground"
         )
-    else:
-        estimates = total_areas(error, sums, 1, [_count_blocks(cells, error.block_px)])
-        ends = _in_km2(estimates)
-        why = None if ends[0] is not None else f"found no {name} in the map"
-    best, low, high = ends
-    return AreaTotal(
-        name=name,
-        outlines=outlines,
-        mapped_km2=mapped_m2 / 1e6,
-        area_km2=best,
-        low_km2=low,
-        high_km2=high,
-        error=(high - low) / 2 / best if best and low is not None and high is not None else None,
-        experts_differ=EXPERTS.get(name),
-        blocks=error.blocks if error else None,
-        block_px=error.block_px if error else None,
-        held_out=_held_out(error),
-        undefined_because=why,
-    )
+    return f"found no {name} in the map" if total.area_km2 is None else None
 
 
 def _held_out(error: ClassAreaError | None) -> list[HeldOutBlocks]:
@@ -180,11 +218,6 @@ def _held_out(error: ClassAreaError | None) -> list[HeldOutBlocks]:
         )
         for ground, coverage in error.coverage.items()
     ]
-
-
-def _in_km2(areas: AreaEstimates) -> list[float | None]:
-    ends = [float(end[0]) / 1e6 for end in (areas.best, areas.low, areas.high)]
-    return [None if np.isnan(end) else end for end in ends]
 
 
 def _sums_of_outlines(
@@ -212,32 +245,50 @@ def _sums_of_outlines(
         return _joined(parts, grid), inside_sum / inside, inside
 
 
-def _sums_of_scene(
-    predicted: PredictedScene, grid: Grid, table: NDArray[np.float64], values: tuple[int, ...]
-) -> tuple[CellSums, float, NDArray[np.bool_]]:
-    """Return the sums over the zone of an area, its mapped area in m², and which cells (rows, columns) have data."""
-    parts, mapped_m2, known = [], 0.0, []
+def _sums_of_regions(
+    predicted: PredictedScene,
+    grid: Grid,
+    table: NDArray[np.float64],
+    values: tuple[int, ...],
+    owners: OutlineOwners | None,
+    count: int,
+) -> tuple[CellSums, NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the sums over the zone of a class in regions, the mapped area of each in m², and which cells it has.
+
+    The cells with data are (regions, rows of cells, columns of cells). Without owners the scene is the only region.
+    """
     areas = _pixel_areas(grid)
+    mapped_m2, known = np.zeros(count), np.zeros((count, *areas.shape), dtype=np.bool_)
+    parts = []
     for cells in predicted.rows_of_cells():
         mapped = np.isin(cells.classes, values)
         data = cells.classes[cells.rows] != UNKNOWN
-        zone = (zone_of(mapped)[cells.rows] & data).astype(np.int32)
-        parts.append(_sum_up(zone, table[bins_of(cells.bins, values)], cells))
-        row = cells.first // CELL_PX
-        counts = _per_cell(mapped[cells.rows])
-        mapped_m2 += float((counts * areas[row : row + len(counts)]).sum())
-        known.append(_per_cell(data) > 0)
-    return _joined(parts, grid), mapped_m2, np.concatenate(known)
+        region = data.astype(np.int32)
+        if owners is not None:
+            region *= owners.in_rows(cells.first, len(data))
+        parts.append(_sum_up(region * zone_of(mapped)[cells.rows], table[bins_of(cells.bins, values)], cells))
+        of_region = _sum_up(region, np.ones(region.shape), cells)
+        known[of_region[:3]] = True
+        owner, row, col, pixels, _ = _sum_up(region * mapped[cells.rows], np.ones(region.shape), cells)
+        mapped_m2 += np.bincount(owner, pixels * areas[row, col], minlength=count)
+    return _joined(parts, grid), mapped_m2, known
 
 
 def _sum_up(owner: NDArray[np.int32], probability: NDArray[np.float64], cells: RowsOfCells) -> tuple[NDArray[Any], ...]:
     """Return owner, row and column of each part of the zones in these rows, and their expected and uncertain area."""
     row, col = np.nonzero(owner)
     columns = -(-owner.shape[1] // CELL_PX)
-    rows_of_cells = -(-len(owner) // CELL_PX)
-    key = (owner[row, col].astype(np.int64) - 1) * (rows_of_cells * columns) + row // CELL_PX * columns + col // CELL_PX
-    keys, place = np.unique(key, return_inverse=True)
-    of_owner, cell = np.divmod(keys, rows_of_cells * columns)
+    count = -(-len(owner) // CELL_PX) * columns
+    number = owner[row, col].astype(np.int64) - 1
+    key = number * count + row // CELL_PX * columns + col // CELL_PX
+    if int(number.max(initial=0)) * count < len(key):  # few owners: counting is faster than sorting
+        keys = np.flatnonzero(np.bincount(key))
+        place = np.zeros(int(keys.max(initial=0)) + 1, dtype=np.int64)
+        place[keys] = np.arange(len(keys))
+        place = place[key]
+    else:
+        keys, place = np.unique(key, return_inverse=True)
+    of_owner, cell = np.divmod(keys, count)
     found = probability[row, col]
     return (
         of_owner,
@@ -259,14 +310,6 @@ def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
         np.minimum((np.arange(-(-side // CELL_PX)) + 0.5) * CELL_PX, side) for side in (grid.height, grid.width)
     )
     return GroundMetric(grid).pixel_area(rows, cols)
-
-
-def _per_cell(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Count the pixels in each cell of whole rows of cells."""
-    starts = [np.arange(0, side, CELL_PX) for side in pixels.shape]
-    by_row = np.add.reduceat(pixels, starts[0], axis=0, dtype=np.int64)
-    counts: NDArray[np.int64] = np.add.reduceat(by_row, starts[1], axis=1)
-    return counts
 
 
 def _count_blocks(cells: NDArray[np.bool_], block_px: int) -> float:

@@ -4,6 +4,7 @@ from typing import Any
 
 from catalog.records import Scene
 from imagery.cog import class_map_to_cog, confidence_map_to_cog
+from imagery.glaciers import read_glaciers
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
@@ -56,6 +57,9 @@ def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, opti
     scheme = class_scheme(context.catalog)
     names = head_classes(champion.segmenter.head, scheme.names, scheme.foreground)
     calibration = VersionCalibration(names, scheme.foreground, champion.card.area_error)
+    glaciers = []
+    if options.glacier_inventory:
+        glaciers = read_glaciers(options.glacier_inventory, None, source.grid, required=False)
     with predict_scene_once(
         champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, settings.var_dir
     ) as predicted:
@@ -72,7 +76,7 @@ def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, opti
             src_date=day_of(scene),
         )
         outlines = with_areas(outlines, predicted, source.grid, calibration)
-        report = area_report(outlines, predicted, source.grid, calibration, scene.name, version)
+        report = area_report(outlines, predicted, source.grid, calibration, scene.name, version, glaciers)
         classes = predicted.classes
     store.put(keys["geojson"], write_outlines_geojson(outlines))
     store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer))

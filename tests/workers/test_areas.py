@@ -5,6 +5,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import rasterio
+from shapely.geometry import box
 
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import confidence_map_to_cog
@@ -105,6 +106,34 @@ def test_too_little_validation_ground_is_said(scene):
     assert total.low_km2 is None
     assert f"found {total.blocks} blocks of validation ground" in total.undefined_because
     assert "at least 39" in total.undefined_because
+
+
+def test_glaciers_of_an_inventory_have_areas_of_their_own(calibration, scene):
+    """The scene in two halves, and a corner that both parts of a third glacier share with the first."""
+    truth, prediction = scene
+    left, bottom, right, top = GRID.bounds
+    middle, edge = left + 256 * 30, left + 64 * 30
+    glaciers = [
+        ("west", box(left + 128 * 30, bottom, middle, top)),
+        ("east", box(middle, bottom, right, top)),
+        ("two parts", box(left, bottom, edge, top)),
+        ("two parts", box(edge, bottom, left + 128 * 30, top)),
+    ]
+    table = tabulate(prediction.classes, GRID, NAMES)
+    report = area_report(table, prediction, GRID, calibration, "a", 1, glaciers)
+    assert [glacier.id for glacier in report.glaciers] == ["west", "east", "two parts"]
+    columns = (slice(128, 256), slice(256, 512), slice(0, 128))
+    for glacier, cols in zip(report.glaciers, columns, strict=True):
+        assert [area.name for area in glacier.areas] == ["clean ice", "debris-covered ice", "glacier"]
+        for area, values in zip(glacier.areas, ((1,), (2,), (1, 2)), strict=True):
+            mapped, true = (np.isin(of[:, cols], values).sum() * 900 / 1e6 for of in (prediction.classes, truth))
+            assert area.mapped_km2 == pytest.approx(mapped, rel=1e-3)
+            assert area.low_km2 <= true <= area.high_km2
+    for number, total in enumerate(report.totals):
+        best = sum(glacier.areas[number].area_km2 for glacier in report.glaciers)
+        assert best == pytest.approx(total.area_km2, rel=1e-6)
+        # a part is known less well than the whole
+        assert min(glacier.areas[number].error for glacier in report.glaciers) > total.error
 
 
 def test_a_scene_without_ice_has_no_outlines_and_no_area(calibration):

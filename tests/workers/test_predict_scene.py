@@ -14,17 +14,19 @@ import pytest
 import rasterio
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry import box
 
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene
 from imagery.classes import UNKNOWN
 from imagery.describe_scene import describe
+from imagery.errors import OutlineError
 from imagery.scene_source import BandSource
 from services import raster_keys
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
-from tests.imagery.forge import NORTH_UP, write_geotiff
+from tests.imagery.forge import NORTH_UP, write_geotiff, write_polygons
 from tests.models.cards import CLASSES
 from tests.workers.rows import champion, context_of, finish, tiled
 from workers.predict_scene import predict_by, predict_scene
@@ -168,6 +170,23 @@ def test_confidence_and_total_areas_are_delivered_beside_the_map(catalog: Catalo
         value = CLASSES.index(total["name"])
         assert total["mapped_km2"] == pytest.approx((classes == value).sum() * 900 / 1e6, rel=1e-3)
         assert total["low_km2"] is None
+
+
+def test_glaciers_of_the_inventory_of_the_settings_are_reported(catalog: Catalog, scene: Scene, tmp_path: Path) -> None:
+    left, bottom, right, top = source_of(scene).grid.bounds
+    before = keys_of(catalog, scene)
+    inventory = write_polygons(tmp_path / "rgi.gpkg", {"rgi": [box(left, bottom, right, top)]})
+    catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(inventory)})
+    assert not set(keys_of(catalog, scene).values()) & set(before.values())
+    report = json.loads(predict(catalog, scene)["areas.json"])
+    (glacier,) = report["glaciers"]
+    assert [area["mapped_km2"] for area in glacier["areas"]] == [total["mapped_km2"] for total in report["totals"]]
+
+
+def test_an_inventory_that_is_missing_is_said(catalog: Catalog, scene: Scene, tmp_path: Path) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(tmp_path / "rgi.gpkg")})
+    with pytest.raises(OutlineError, match=r"rgi\.gpkg"):
+        predict(catalog, scene)
 
 
 def test_ice_of_a_binary_version_is_called_glacier_not_clean_ice(catalog: Catalog, scene: Scene) -> None:
