@@ -49,15 +49,22 @@ def examine(catalog: Catalog, segmenter: GlacierSegmenter, scenes: Sequence[Scen
         with predict_scene_once(
             segmenter, source_of(scene), patch_size, settings.inference_batch_size, settings.var_dir
         ) as predicted:
-            confusion, evidence = _judge(predicted, store.uri(raster_keys.truth(scene.id)), segmenter)
+            confusion, evidence = judge_prediction(predicted, store.uri(raster_keys.truth(scene.id)), segmenter)
         counts += confusion
         found.append(evidence)
     return Examination(RegionMetrics.from_confusion(counts, names), join_scenes(found))
 
 
-def _judge(
+def judge_prediction(
     predicted: PredictedScene, truth_map: str, segmenter: GlacierSegmenter
 ) -> tuple[NDArray[np.int64], CellEvidence]:
+    """Return the confusion matrix of a prediction, rows being the truth, and the evidence for the error of its areas.
+
+    Args:
+        predicted: The prediction.
+        truth_map: Address of the map of the true classes, on the same grid.
+        segmenter: The network that predicted it.
+    """
     counts: NDArray[np.int64] = np.zeros((predicted.count, predicted.count), dtype=np.int64)
     parts = []
     outlines = outlines_of(predicted.classes, predicted.count)
