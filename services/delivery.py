@@ -38,7 +38,7 @@ class DeliveryOptions(BaseModel):
 
 def delivery_options(settings: Settings) -> DeliveryOptions:
     """Return the options that the settings ask for."""
-    inventory = Path(settings.glacier_inventory) if settings.glacier_inventory else None
+    inventory = Path(settings.glacier_inventory).resolve() if settings.glacier_inventory else None
     return DeliveryOptions(
         smoothing_px=settings.outline_smoothing_px,
         glacier_inventory=str(inventory) if inventory else None,
