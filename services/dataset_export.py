@@ -460,7 +460,6 @@ def _write_common(
         facts = FileFacts(folder.sha256, writer.sizes)
         writer.item(stac_collection.model_item(model.card, model.version, scheme, tally.footprints, facts, paths))
     document = stac_collection.collection_document(
-        name="glacier-al-dataset",
         title=request.title,
         description=data_card(about, scheme),
         licence=request.licence,

@@ -11,14 +11,21 @@ from pystac import Asset, Collection, Extent, Item, Link, MediaType, RelType, Sp
 from pystac.extensions.mlm import AssetGeneralMLMExtension, MLMExtension
 
 from imagery.classes import ClassScheme
-from services.stac_items import COLLECTION, FOLDER, FileFacts, bounding_box, classification
+from services.stac_items import (
+    COLLECTION,
+    COLLECTION_ID,
+    FOLDER,
+    FileFacts,
+    bounding_box,
+    classification,
+    refer_to_collection,
+)
 
 ONNX: Final = "application/octet-stream; framework=onnx; profile=onnx"  # as the mlm extension's best practices write it
 _WORLD: Final = [-180.0, -90.0, 180.0, 90.0]
 
 
 def collection_document(
-    name: str,
     title: str,
     description: str,
     licence: str,
@@ -31,7 +38,6 @@ def collection_document(
     """Return the collection of a data set.
 
     Args:
-        name: Its id.
         title: Its title.
         description: What it holds, in Markdown.
         licence: An SPDX identifier, or "other".
@@ -42,7 +48,7 @@ def collection_document(
         summaries: Values that its items have in common.
     """
     collection = Collection(
-        id=name,
+        id=COLLECTION_ID,
         title=title,
         description=description,
         license=licence,
@@ -82,6 +88,7 @@ def model_item(
     """
     west, south, east, north = bounding_box(geometries)
     outline = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    bands = [{"name": name} for name in card["channels"]]
     created = datetime.fromisoformat(card["created_at"])
     item = Item(
         id=f"model-version-{version}",
@@ -91,16 +98,17 @@ def model_item(
         properties={
             "title": f"Model version {version}",
             "description": f"U-Net with the head {card['head']!r}; see the model card for scores and training.",
-            "bands": [{"name": name} for name in card["channels"]],
+            "bands": bands,
         },
     )
     MLMExtension.ext(item, add_if_missing=True)
     item.properties |= _model_properties(card, version, scheme)
     onnx = files.add(item, "model", paths["onnx"], ONNX, ["mlm:model", "data"], "The network as ONNX")
     AssetGeneralMLMExtension.ext(onnx).apply(artifact_type="onnx")
+    # The mlm schema asks for bands among the properties; that of STAC 1.1 allows them there only if an asset has them, too.
+    onnx.extra_fields["bands"] = bands
     files.add(item, "card", paths["card"], MediaType.JSON, ["metadata"], "Model card")
-    for rel in (RelType.ROOT, RelType.PARENT, RelType.COLLECTION):
-        item.add_link(Link(rel, f"../{COLLECTION}", MediaType.JSON))
+    refer_to_collection(item)
     return item
 
 

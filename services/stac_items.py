@@ -25,6 +25,7 @@ from imagery.classes import BACKGROUND, ClassScheme, LabelClass
 from imagery.grid import Grid
 
 COLLECTION: Final = "collection.json"
+COLLECTION_ID: Final = "glacier-al-dataset"
 FOLDER: Final = "stac"
 """Folder of the items, below that of the collection."""
 
@@ -85,7 +86,7 @@ def window_item(
         shape=[grid.height, grid.width],
         transform=list(grid.transform),
     )
-    _link(item)
+    refer_to_collection(item)
     return item
 
 
@@ -150,7 +151,7 @@ def label_item(window: Item, scheme: ClassScheme, counts: Mapping[str, int], pro
         ],
     }
     item.stac_extensions += _LABEL_EXTENSIONS
-    _link(item)
+    refer_to_collection(item)
     source = Link("source", f"./{window.id}.json", MediaType.GEOJSON)
     source.extra_fields["label:assets"] = [key for key in window.assets if key.startswith("image")]
     item.add_link(source)
@@ -194,8 +195,8 @@ def _times(acquired: str | None, registered: datetime) -> dict[str, datetime | N
     return {"datetime": None, "start_datetime": _BEFORE_LANDSAT, "end_datetime": registered}
 
 
-def _link(item: Item) -> None:
-    """Refer to the collection, which is one folder higher."""
-    item.set_self_href(None)
+def refer_to_collection(item: Item) -> None:
+    """Link an item to the collection, which is one folder higher."""
+    item.collection_id = COLLECTION_ID
     for rel in (RelType.ROOT, RelType.PARENT, RelType.COLLECTION):
         item.add_link(Link(rel, f"../{COLLECTION}", MediaType.JSON))

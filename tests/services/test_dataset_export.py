@@ -151,7 +151,7 @@ def test_metadata_name_split_scene_time_and_labels(
     part = pool[1].truth[window_of(judged[1]).slices][LEFT_HALF]
     assert properties["mask_mean_1"] == pytest.approx((part == 2).mean())
     assert (properties["origin"], properties["strategies"], len(properties["labels"])) == ("expert", ["random"], 1)
-    rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").read_text().splitlines()))
     assert len(rows) == 2  # not the superseded one
     assert {row["round"] for row in rows} == {"2", "3"}
     assert {row["simulated"] for row in rows} == {"False"}
