@@ -30,7 +30,9 @@ def channel_units(source: SceneSource) -> dict[str, str]:
     return {name: units.get(name) or derived.get(name, DIGITAL_NUMBER) for name in source.channel_names}
 
 
-def image_to_geotiff(pixels: NDArray[np.float32], grid: Grid, channels: Sequence[str], units: Mapping[str, str]) -> bytes:
+def image_to_geotiff(
+    pixels: NDArray[np.float32], grid: Grid, channels: Sequence[str], units: Mapping[str, str]
+) -> bytes:
     """Encode the channels of a window as a GeoTIFF, compressed with Deflate.
 
     Each band is described by the name of its channel and has its unit; scale is 1, offset 0, nodata NaN, since the

@@ -42,8 +42,8 @@ licence of their providers. Windows: {windows}. {drawn}
 | `geotiff/SPLIT/images/img_ID.tif` | channels of a window: float32, band descriptions and units, nodata NaN, scale 1 |
 | `geotiff/SPLIT/masks/mask_ID.tif` | classes of its pixels: uint8, nodata 255 |
 | `npy/SPLIT/images/img_ID.npy` | the channels as (height, width, channel), float32, NaN for no data |
-| `npy/SPLIT/masks/mask_ID.npy` | a channel of 0 and 1 for each class from value 1: (height, width, classes - 1), uint8, \
-255 in all channels where unknown |
+| `npy/SPLIT/masks/mask_ID.npy` | a channel for each class from value 1, as (height, width, classes - 1), uint8: \
+1 where it is, 0 elsewhere, 255 in all channels where unknown |
 | `labels/SPLIT/labels_ID.geojson` | the classes as polygons in WGS 84 |
 | `slices.geojson` | windows: footprint (WGS 84), split, scene, time, CRS, transform, shares of classes, labels |
 | `labels.csv` | every label: analyst, round, strategy, dates |
@@ -81,8 +81,8 @@ Scenes of different splits share no ground. Windows of one scene may overlap.
 Labels of the split "train" were drawn by annotators, mostly as corrections of a model's proposal (`edited_px` of
 `labels.csv` counts what they changed). Windows were chosen by active learning, so they are no random sample of their
 scenes, unless `reason` says "random". Where several labels of a window overlap, the newest counts; labels that were
-updated, skipped or deleted are left out. The other splits are whole scenes with outlines that were registered with them.
-Analysts are pseudonyms; their accounts stay with the installation.
+updated, skipped or deleted are left out. The other splits are whole scenes with outlines that were registered with
+them. Analysts are pseudonyms; their accounts stay with the installation.
 """
 
 

@@ -4,7 +4,6 @@ Window by window, so that memory does not depend on the number of windows.
 """
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -155,7 +154,9 @@ def export_dataset(
     if not chosen:
         hint = f"; there are {left_out} of a simulated annotator: --labels all exports them, too" if left_out else ""
         roles = ", ".join(role.value for role in request.roles)
-        raise ExportError(f"found no labels in scenes of the roles {roles}; expected at least one labelled window{hint}")
+        raise ExportError(
+            f"found no labels in scenes of the roles {roles}; expected at least one labelled window{hint}"
+        )
     channels = _channels(request.channels, [scene for scene, _ in chosen])
     about: dict[str, Any] = {}
     with export_folder(target, KIND, about) as folder:
@@ -176,7 +177,12 @@ class _Writer:
     """Writes windows and what is known of each; a context manager that keeps two lists open meanwhile."""
 
     def __init__(
-        self, catalog: Catalog, folder: ExportFolder, request: DatasetRequest, scheme: ClassScheme, channels: Sequence[str]
+        self,
+        catalog: Catalog,
+        folder: ExportFolder,
+        request: DatasetRequest,
+        scheme: ClassScheme,
+        channels: Sequence[str],
     ) -> None:
         self.scheme = scheme
         self.channels = channels
@@ -352,8 +358,15 @@ class _Writer:
         if "image_npy" in files:
             asset = about.add(item, "image_npy", files["image_npy"], stac_items.NPY, ["data"], "Channels (h, w, C)")
             stac_items.describe_image(asset, self.channels, units)
-        description = f"Classes of every pixel, from {origin}; pixels outside all polygons are {self.scheme.background.name}"
-        stated = {"description": description, "methods": methods.get(origin, ["manual"]), "split": window.split, **facts}
+        description = (
+            f"Classes of every pixel, from {origin}; pixels outside all polygons are {self.scheme.background.name}"
+        )
+        stated = {
+            "description": description,
+            "methods": methods.get(origin, ["manual"]),
+            "split": window.split,
+            **facts,
+        }
         label = labels(item, self.scheme, counts, stated)
         about.add(label, "labels", polygons, MediaType.GEOJSON, ["labels", "labels-vector"], "Polygons by class")
         if "mask" in files:

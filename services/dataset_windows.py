@@ -1,6 +1,6 @@
 """Which windows and labels a data set holds, with their masks."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -110,7 +110,7 @@ def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[Labelled
     return [LabelledWindow(labels[0].patch, tuple(labels)) for labels in by_patch.values()]
 
 
-def _outlined(session: Session, scene: Scene) -> Sequence[LabelledWindow]:
+def _outlined(session: Session, scene: Scene) -> list[LabelledWindow]:
     """Return the windows of a scene with outlines that have any data."""
     if not scene.outlines:
         return []

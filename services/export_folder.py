@@ -1,7 +1,7 @@
 """The folder of an export: it appears whole or not at all, and never replaces what is not an earlier export.
 
-Files are written into a hidden folder beside the target, which is then renamed. A file `export.json` says what the folder
-holds, and `checksums.sha256` lists its files; a folder that holds any other file is never replaced.
+Files are written into a hidden folder beside the target, which is then renamed. A file `export.json` says what the
+folder holds, and `checksums.sha256` lists its files; a folder that holds any other file is never replaced.
 """
 
 import hashlib
@@ -100,7 +100,9 @@ def check_replaceable(target: Path, kind: str) -> None:
         present = {path.name for path in target.iterdir()} if target.exists() or target.is_symlink() else set()
     except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
         reason = getattr(error, "strerror", None) or error
-        raise ExportError(f"{target}: found no folder ({reason}); expected the name of a new or empty folder") from error
+        raise ExportError(
+            f"{target}: found no folder ({reason}); expected the name of a new or empty folder"
+        ) from error
     if not present:
         return
     if not _is_export(target, kind):

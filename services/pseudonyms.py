@@ -1,7 +1,7 @@
 """Pseudonyms of annotators, for data that leave the installation.
 
-Accounts are e-mail addresses, which are personal data. A pseudonym is the same in every export of an installation, so that
-the labels of one person can be recognised as such, but it cannot be turned back into the address without the
+Accounts are e-mail addresses, which are personal data. A pseudonym is the same in every export of an installation, so
+that the labels of one person can be recognised as such, but it cannot be turned back into the address without the
 installation's secrets.
 """
 

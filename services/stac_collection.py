@@ -75,8 +75,8 @@ def model_item(
 ) -> Item:
     """Return the item of a model version, from its card.
 
-    Its input is stated without a scaling of values, because the network normalises its input itself: a client that did it
-    as well would get other classes, and nobody would notice. The statistics are among the hyperparameters.
+    Its input is stated without a scaling of values, because the network normalises its input itself: a client that did
+    it as well would get other classes, and nobody would notice. The statistics are among the hyperparameters.
 
     Args:
         card: The model card (`models.card.ModelCard` as JSON).
@@ -105,7 +105,8 @@ def model_item(
     item.properties |= _model_properties(card, version, scheme)
     onnx = files.add(item, "model", paths["onnx"], ONNX, ["mlm:model", "data"], "The network as ONNX")
     AssetGeneralMLMExtension.ext(onnx).apply(artifact_type="onnx")
-    # The mlm schema asks for bands among the properties; that of STAC 1.1 allows them there only if an asset has them, too.
+    # The mlm schema asks for bands among the properties; that of STAC 1.1 allows them there only if an asset has them,
+    # too.
     onnx.extra_fields["bands"] = bands
     files.add(item, "card", paths["card"], MediaType.JSON, ["metadata"], "Model card")
     refer_to_collection(item)

@@ -4,9 +4,9 @@ Specification: https://github.com/radiantearth/stac-spec (1.1.0), with the exten
 classification 2.0.0, label 1.0.1 and mlm 1.4.0. Every document is made on its own and refers to the others by relative
 addresses, so that a large data set needs little memory.
 
-Labels are vectors in the sense of the label extension, polygons of each class in GeoJSON, with the label mask as a second
-asset. Their items name version 1.0.0 of the extension beside 1.0.1, because the schema that is published as 1.0.1 asks for
-the address of 1.0.0.
+Labels are vectors in the sense of the label extension, polygons of each class in GeoJSON, with the label mask as a
+second asset. Their items name version 1.0.0 of the extension beside 1.0.1, because the schema that is published as
+1.0.1 asks for the address of 1.0.0.
 """
 
 import re
@@ -167,9 +167,7 @@ def bounding_box(geometries: Sequence[Mapping[str, Any]]) -> list[float]:
     ]
     west = [min(lon for lon, *_ in ring) for ring in parts]
     east = [max(lon for lon, *_ in ring) for ring in parts]
-    south, north = (
-        limit(lat for ring in parts for _, lat, *_ in ring) for limit in (min, max)
-    )
+    south, north = (limit(lat for ring in parts for _, lat, *_ in ring) for limit in (min, max))
     crosses = any(geometry["type"] == "MultiPolygon" for geometry in geometries)
     if crosses:
         return [
@@ -181,8 +179,8 @@ def bounding_box(geometries: Sequence[Mapping[str, Any]]) -> list[float]:
     return [min(west), south, max(east), north]
 
 
-def _times(acquired: str | None, registered: datetime) -> dict[str, datetime | None]:
-    """Return the time of an image as STAC states it: a time, or an interval where only the day, or nothing, is known."""
+def _times(acquired: str | None, registered: datetime) -> dict[str, Any]:
+    """Return the time of an image as STAC states it: an interval where only the day, or nothing, is known."""
     if acquired and "T" in acquired:
         return {"datetime": datetime.fromisoformat(acquired).astimezone(UTC)}
     if acquired:
