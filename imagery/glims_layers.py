@@ -165,27 +165,27 @@ def submission_layers(
 def write_shapefiles(folder: Path, layers: Mapping[str, Layer]) -> None:
     """Write each layer as a shapefile of its name: text in UTF-8, exteriors clockwise, holes counter-clockwise."""
     for name, layer in layers.items():
-        _write(folder, f"{name}.shp", layer, driver="ESRI Shapefile", encoding="UTF-8")
+        _write(folder / f"{name}.shp", layer, driver="ESRI Shapefile", encoding="UTF-8")
 
 
 def write_geopackage(folder: Path, layers: Mapping[str, Layer]) -> None:
     """Write all layers as one GeoPackage."""
     for name, layer in layers.items():
-        _write(folder, GEOPACKAGE, layer, driver="GPKG", layer=name)
+        _write(folder / GEOPACKAGE, layer, driver="GPKG", layer=name)
 
 
-def _write(folder: Path, file: str, layer: Layer, **options: Any) -> None:
+def _write(path: Path, table: Layer, **options: Any) -> None:
     import pyogrio  # see imagery.vectors
 
-    columns = list(layer.fields.values())
+    columns = list(table.fields.values())
     pyogrio.raw.write(
-        folder / file,
-        shapely.to_wkb(layer.geometries),
+        path,
+        shapely.to_wkb(table.geometries),
         field_data=columns,
         # Without these masks NaN would be written as a number instead of null.
         field_mask=[np.isnan(column) if column.dtype.kind == "f" else None for column in columns],
-        fields=list(layer.fields),
-        geometry_type=layer.geometry_type,
+        fields=list(table.fields),
+        geometry_type=table.geometry_type,
         crs=WGS84,
         **options,
     )

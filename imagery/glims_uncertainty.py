@@ -57,8 +57,8 @@ def measure_precision(
 ) -> Precision:
     """Compare the model's ice with the experts' where these judged.
 
-    The mean distance between two outlines is the area between them, divided by the length of one. Labels that the model
-    learnt from are among them, so that the distance is a lower bound elsewhere.
+    The mean distance between two outlines is the area between them, divided by the length of the longer. Labels that
+    the model learnt from are among them, so that the distance is a lower bound elsewhere.
 
     Args:
         predicted: (H, W) whether the model sees ice.
@@ -66,7 +66,7 @@ def measure_precision(
         judged: (H, W) where they judged and the model has data.
         smoothing_shift_px: Mean distance by which smoothing moves outlines.
     """
-    length = _boundary_length(labelled, judged)
+    length = max(_boundary_length(labelled, judged), _boundary_length(predicted, judged))
     between = int((judged & (predicted != labelled)).sum())
     drawn = between / length if length else EXPERT_PX
     common = _OF_PIXEL_EDGES_PX**2 + smoothing_shift_px**2

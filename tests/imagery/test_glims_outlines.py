@@ -24,7 +24,7 @@ GRID = Grid(UTM_45N, NORTH_UP, width=60, height=50)
 
 @pytest.fixture
 def mask() -> NDArray[np.uint8]:
-    """Two glaciers: one of ice with a nunatak, a debris-covered tongue, a pond on it and a lake before it; one small."""
+    """Two glaciers: one with a nunatak, a debris-covered tongue, a pond on it and a lake before it; one small."""
     mask = np.zeros((50, 60), np.uint8)
     mask[5:25, 10:40] = ICE
     mask[12:15, 20:24] = 0
@@ -98,7 +98,7 @@ def test_precision_is_the_area_between_two_outlines_over_their_length() -> None:
     predicted[10:30, 30] = True
     found = measure_precision(predicted, labelled, np.ones_like(labelled), 0.0)
     assert found.measured
-    assert found.predicted_px**2 == pytest.approx((20 / 80) ** 2 + 1 / 12)
+    assert found.predicted_px**2 == pytest.approx((20 / 82) ** 2 + 1 / 12)
     assert found.expert_px**2 == pytest.approx(EXPERT_PX**2 + 1 / 12)
     half = found.local_px(np.array([0.5]))[0] ** 2
     assert half == pytest.approx((found.predicted_px**2 + found.expert_px**2) / 2)
