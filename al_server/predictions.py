@@ -10,8 +10,8 @@ from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import JobAnswer, SceneId, media
 from al_server.serializers import serialize_job
 from catalog.errors import ConflictError
-from catalog.records import SceneState
-from services.delivery import delivery_options, enqueue_prediction, prediction_keys
+from services.delivery import delivery_options, prediction_keys
+from services.predictions import check_ready, enqueue_prediction
 from services.scenes import find_scene
 
 api = APIBlueprint("predictions", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
@@ -82,8 +82,7 @@ def prediction(scene_id: int, suffix: str) -> Response:
     """
     with current_catalog().read() as session:
         scene = find_scene(session, scene_id)
-    if scene.state is not SceneState.READY:
-        raise ConflictError(f"scene {scene_id} is {scene.state.value}; wait until it is ready")
+    check_ready(scene)
     champion = current_parts().registry.champion()
     if champion is None:
         raise ConflictError("no model version has been promoted yet; label a round first")

@@ -12,6 +12,7 @@ from catalog.records import Scene, SceneRole
 from catalog.registry import registry_of
 from cli.installation import installed_catalog
 from cli.output import print_table
+from cli.prediction_wait import wait_for_prediction
 from imagery.errors import ExportError
 from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding
@@ -20,7 +21,7 @@ from imagery.glims_outlines import MIN_AREA_KM2
 from imagery.masks import mask_from_geotiff
 from services.class_scheme import class_scheme
 from services.dataset_export import DatasetRequest, Form, ServedModel, export_dataset
-from services.delivery import delivery_options, enqueue_prediction, prediction_keys
+from services.delivery import delivery_options, prediction_keys
 from services.glims_export import GlimsRequest, Prediction, Submission, export_glims, has_errors
 from services.places import bundle_cache, raster_store
 from services.scenes import scene_by_name, source_of
@@ -177,10 +178,11 @@ def _served_model(catalog: Catalog) -> ServedModel | None:
 
 
 def _prediction(catalog: Catalog, scene: Scene) -> Prediction | None:
-    """Return the stored map of a scene by the champion; None before the first champion.
+    """Return the map of a scene by the champion, which is made first if it is not stored; None without a champion.
 
     Raises:
-        ExportError: The scene has not been predicted yet. The job is enqueued.
+        ExportError: MLflow does not answer, so that the champion is not known.
+        ConflictError: The scene is not ready, or its prediction failed or was cancelled.
     """
     try:
         version = registry_of(catalog.settings).champion()
@@ -191,17 +193,10 @@ def _prediction(catalog: Catalog, scene: Scene) -> Prediction | None:
         ) from error
     if version is None:
         return None
-    options, store = delivery_options(catalog.settings), raster_store(catalog)
-    key = prediction_keys(scene, version.version, options)["tif"]
-    if not store.exists(key):
-        with catalog.write() as session:
-            job = enqueue_prediction(session, scene, version.version, options)
-        raise ExportError(
-            f"{scene.name}: not predicted by version {version.version} yet; the job {job.id} does it. Repeat this "
-            "command once `glacier-al jobs` says that it is finished, or use --labels-only"
-        )
+    wait_for_prediction(catalog, scene, version.version)
     figures = figures_of(version)
-    classes = mask_from_geotiff(store.get(key), class_scheme(catalog))
+    key = prediction_keys(scene, version.version, delivery_options(catalog.settings))["tif"]
+    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
     return Prediction(version.version, figures.class_names, classes, figures.labels)
 
 

@@ -6,29 +6,14 @@ an image (H, W, C), and a mask (H, W, K) with a channel of 0 and 1 for each clas
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from imagery.channels import INDICES, SLOPE
 from imagery.classes import UNKNOWN
 from imagery.grid import Grid
-from imagery.scene_source import SceneSource
-from imagery.units import DEGREE, DIGITAL_NUMBER, DIMENSIONLESS
-
-FLAGS: Final = "flags"
-"""Unit of a quality band: its numbers are bits or categories."""
-
-
-def channel_units(source: SceneSource) -> dict[str, str]:
-    """Return the unit of every channel of a scene (see `imagery.units`)."""
-    units = {raster.name: raster.unit for raster in source.continuous}
-    units |= {raster.name: FLAGS for raster in source.quality}
-    derived = {SLOPE: DEGREE, **dict.fromkeys(INDICES, DIMENSIONLESS)}
-    return {name: units.get(name) or derived.get(name, DIGITAL_NUMBER) for name in source.channel_names}
-
 
 def image_to_geotiff(
     pixels: NDArray[np.float32], grid: Grid, channels: Sequence[str], units: Mapping[str, str]

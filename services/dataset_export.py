@@ -27,7 +27,7 @@ from imagery.masks import mask_to_geotiff
 from imagery.polygons import mask_to_map_polygons
 from imagery.projection import to_wgs84
 from imagery.scene_reader import SceneReader
-from imagery.window_files import channel_units, image_to_geotiff, image_to_npy, mask_to_npy
+from imagery.window_files import image_to_geotiff, image_to_npy, mask_to_npy
 from services import stac_collection, stac_items
 from services.class_scheme import class_scheme
 from services.dataset_card import data_card
@@ -37,6 +37,7 @@ from services.places import raster_store
 from services.pseudonyms import pseudonym
 from services.scenes import source_of, window_of
 from services.stac_items import FileFacts
+from services.unit_rules import level_of, unit_of
 
 KIND: Final = "dataset"
 SLICES: Final = "slices.geojson"
@@ -212,7 +213,7 @@ class _Writer:
     def scene(self, scene: Scene, windows: Sequence[LabelledWindow]) -> Iterator[None]:
         """Write the windows of a scene, yielding after each."""
         source = source_of(scene)
-        units = channel_units(source)
+        units = {name: unit_of(source, name).unit for name in self.channels}
         bands = [name in source.band_names for name in self.channels]
         self.tally.footprints.append(mapping(source.grid.footprint_wgs84()))
         self.tally.scenes.append(
@@ -222,8 +223,8 @@ class _Writer:
                 "sensor": scene.sensor,
                 "acquired": scene.acquired,
                 "crs": source.grid.crs,
-                "level": source.level.value if source.level else None,
-                "units": {name: units[name] for name in self.channels},
+                "level": level_of(source),
+                "units": {name: str(unit_of(source, name)) for name in self.channels},
                 "windows": len(windows),
             }
         )
@@ -396,9 +397,10 @@ def _channels(wanted: Sequence[str], scenes: Sequence[Scene]) -> tuple[str, ...]
     """Return the channels to export.
 
     Raises:
-        SceneError: A scene lacks one, or the scenes have none in common.
+        SceneError: A scene lacks one, the scenes have none in common, or one has several units.
     """
-    known = {scene.name: source_of(scene).channel_names for scene in scenes}
+    sources = {scene.name: source_of(scene) for scene in scenes}
+    known = {name: source.channel_names for name, source in sources.items()}
     first = next(iter(known.values()))
     if len(wanted) == 1 and wanted[0] in CHANNEL_SETS:
         wanted = CHANNEL_SETS[wanted[0]]
@@ -406,10 +408,17 @@ def _channels(wanted: Sequence[str], scenes: Sequence[Scene]) -> tuple[str, ...]
         common = tuple(name for name in first if all(name in names for names in known.values()))
         if not common:
             raise SceneError(f"found no channel that all of {', '.join(known)} have; export the roles one by one")
-        return common
+        wanted = common
     for scene, names in known.items():
         if missing := [name for name in wanted if name not in names]:
             raise SceneError(f"{scene}: found no channel {', '.join(missing)}; expected some of {', '.join(names)}")
+    for channel in wanted:
+        units = {str(unit_of(source, channel)) for source in sources.values()}
+        if len(units) > 1:
+            raise SceneError(
+                f"found the channel {channel} in {' and in '.join(sorted(units))}; expected one unit in a data set: "
+                "export scenes of one role at a time (--role), or other channels (--channel)"
+            )
     return tuple(wanted)
 
 

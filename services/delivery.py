@@ -10,11 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.orm import Session
 
-from catalog import jobs
-from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Scene
+from catalog.records import Scene
 from catalog.settings import Settings
 from services import raster_keys
 
@@ -51,27 +48,3 @@ def prediction_keys(scene: Scene, version: int, options: DeliveryOptions) -> Map
     return {
         suffix: raster_keys.prediction(scene.id, version, shape, suffix) for suffix in raster_keys.PREDICTION_SUFFIXES
     }
-
-
-def enqueue_prediction(session: Session, scene: Scene, version: int, options: DeliveryOptions) -> Job:
-    """Enqueue the prediction of a scene by the champion unless it is under way.
-
-    Args:
-        session: a writing session.
-        scene: the scene.
-        version: the champion's version.
-        options: the options of the files.
-
-    Raises:
-        ConflictError: it failed or was cancelled; only a retry repeats it.
-    """
-    key = f"{scene.id}-{version}-{fingerprint(scene, options)}"
-    last = jobs.last_of(session, JobKind.PREDICT_SCENE, key)
-    # A client that polls must not start again what failed or what a person cancelled.
-    if last is not None and last.state is JobState.FAILED:
-        raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
-    if last is not None and last.state is JobState.CANCELLED:
-        raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
-    return jobs.enqueue(
-        session, JobKind.PREDICT_SCENE, key, scene_id=scene.id, delivery=options.model_dump(mode="json")
-    )

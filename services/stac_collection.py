@@ -88,7 +88,8 @@ def model_item(
     """
     west, south, east, north = bounding_box(geometries)
     outline = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    bands = [{"name": name} for name in card["channels"]]
+    stated = card.get("input_channels") or [{"name": name} for name in card["channels"]]  # cards of format 1 lack it
+    bands = [{key: band[key] for key in ("name", "unit") if key in band} for band in stated]
     created = datetime.fromisoformat(card["created_at"])
     item = Item(
         id=f"model-version-{version}",
@@ -161,6 +162,8 @@ def _model_properties(card: Mapping[str, Any], version: int, scheme: ClassScheme
         "mlm:hyperparameters": {
             "head": card["head"],
             "input_normalization": card["input_normalization"],
+            "input_channels": card.get("input_channels"),
+            "levels": card.get("levels"),
             "channel_means": list(card["mean"]),
             "channel_standard_deviations": list(card["std"]),
             "unet": card["unet"],
