@@ -20,6 +20,7 @@ from services.change_maps import outlined_map, predicted_map
 from services.class_scheme import class_scheme
 from services.scenes import scene_by_name
 
+
 @click.command()
 @click.argument("earlier")
 @click.argument("later")

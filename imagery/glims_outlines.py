@@ -16,7 +16,7 @@ from imagery.glims import CODES, ON_GLACIERS, LineType
 from imagery.grid import Grid
 from imagery.outline_table import area_km2, densified_wgs84
 from imagery.polygons import mask_to_polygons, to_map_coordinates
-from imagery.vectors import polygonal
+from imagery.vector_geometry import polygonal
 
 MIN_AREA_KM2: Final = 0.01
 """Smallest glacier that RGI takes (RGI 7.0 user guide): below, snow patches are not told from glaciers."""

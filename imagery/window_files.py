@@ -15,6 +15,7 @@ from rasterio.io import MemoryFile
 from imagery.classes import UNKNOWN
 from imagery.grid import Grid
 
+
 def image_to_geotiff(
     pixels: NDArray[np.float32], grid: Grid, channels: Sequence[str], units: Mapping[str, str]
 ) -> bytes:
