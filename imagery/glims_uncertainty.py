@@ -18,6 +18,8 @@ from imagery.ground_metric import GroundMetric
 # An outline along pixel edges is off by up to half a pixel: a uniform error, whose standard deviation is 1 / sqrt(12).
 _OF_PIXEL_EDGES_PX: Final = 1 / math.sqrt(12)
 
+_ROWS: Final = 512
+
 EXPERT_PX: Final = 1.0
 """Standard deviation of an outline drawn by an expert, in pixels: assumed, since no patch is drawn twice on purpose.
 
@@ -103,6 +105,13 @@ def geolocation_error_m(sensor: str | None) -> float | None:
 
 def _boundary_length(ice: NDArray[np.bool_], known: NDArray[np.bool_]) -> int:
     """Count the pixel edges between known ice and known other ground."""
-    across = (ice[:, 1:] != ice[:, :-1]) & known[:, 1:] & known[:, :-1]
-    down = (ice[1:] != ice[:-1]) & known[1:] & known[:-1]
-    return int(across.sum() + down.sum())
+    length = 0
+    for row in range(
+        0, len(ice), _ROWS
+    ):  # in strips, each with the first row of the next: a scene has 60 million pixels
+        strip, is_known = ice[row : row + _ROWS + 1], known[row : row + _ROWS + 1]
+        down = (strip[1:] != strip[:-1]) & is_known[1:] & is_known[:-1]
+        strip, is_known = strip[:_ROWS], is_known[:_ROWS]
+        across = (strip[:, 1:] != strip[:, :-1]) & is_known[:, 1:] & is_known[:, :-1]
+        length += int(across.sum() + down.sum())
+    return length

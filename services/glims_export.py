@@ -46,7 +46,7 @@ from services.glims_lineage import Lineage, compose_lineage, is_ice, standing_la
 from services.glims_text import Making, long_description, short_description
 from services.places import raster_store
 from services.pseudonyms import pseudonym
-from services.scenes import day_of, source_of
+from services.scenes import day_of, source_of, strips_of
 
 KIND: Final = "glims"
 PROCESSING: Final = "processing.txt"
@@ -168,9 +168,9 @@ def export_glims(
             "ones; expected one (see --min-area)"
         )
     precision = _precision(lineage, codes, request.smoothing_px)
-    share, of_glacier = _judged(lineage, outlines)
+    share, of_glacier = _judged(lineage, outlines, grid)
     names = _Names(catalog, request, prediction)
-    making = _making(scene, request, software, prediction, lineage, outlines, precision, grid, mapping, image, is_name)
+    making = _making(scene, request, software, prediction, lineage, outlines, share, precision, mapping, image, is_name)
     analysis = Analysis(
         day=_analysed(labels),
         analysts=names.of_session(labels),
@@ -266,17 +266,22 @@ def _precision(lineage: Lineage, codes: NDArray[np.uint8], smoothing_px: float) 
     return measure_precision(is_ice(lineage.predicted), is_ice(lineage.drawn), both, shift)
 
 
-def _judged(lineage: Lineage, outlines: GlacierOutlines) -> tuple[NDArray[np.float64], list[list[int]]]:
+def _judged(lineage: Lineage, outlines: GlacierOutlines, grid: Grid) -> tuple[NDArray[np.float64], list[list[int]]]:
     """Return the share of each glacier that experts judged, and the indices of their labels."""
-    count = len(outlines.wgs84)
-    pixels = np.bincount(outlines.owner.ravel(), minlength=count + 1)[1:]
-    inside = (outlines.owner > 0) & (lineage.label > 0)
-    owners, numbers = outlines.owner[inside], lineage.label[inside]
-    judged = np.bincount(owners, minlength=count + 1)[1:]
-    of_glacier: list[list[int]] = [[] for _ in range(count)]
-    for owner, number in np.unique(np.stack([owners, numbers.astype(np.int64)]), axis=1).T.tolist():
-        of_glacier[owner - 1].append(number - 1)
-    return judged / np.maximum(pixels, 1), of_glacier
+    count = len(outlines.wgs84) + 1
+    pixels, judged = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    pairs: set[tuple[int, int]] = set()
+    for strip in strips_of(grid):  # counting widens its input to eight bytes a pixel
+        owner, label = outlines.owner[strip.slices], lineage.label[strip.slices]
+        pixels += np.bincount(owner.ravel(), minlength=count)
+        inside = (owner > 0) & (label > 0)
+        judged += np.bincount(owner[inside], minlength=count)
+        found = np.unique(np.stack([owner[inside], label[inside].astype(np.int32)]), axis=1)
+        pairs.update(map(tuple, found.T.tolist()))
+    of_glacier: list[list[int]] = [[] for _ in outlines.wgs84]
+    for number, index in sorted(pairs):
+        of_glacier[number - 1].append(index - 1)
+    return judged[1:] / np.maximum(pixels[1:], 1), of_glacier
 
 
 def _making(
@@ -286,15 +291,14 @@ def _making(
     prediction: Prediction | None,
     lineage: Lineage,
     outlines: GlacierOutlines,
+    share: NDArray[np.float64],
     precision: Precision,
-    grid: Grid,
     mapping: ClassMapping,
     image: Image,
     is_name: bool,
 ) -> Making:
     stated = geolocation_error_m(scene.sensor)
     of_model = {mapping.line_types.get(name) for name in prediction.class_names[1:]} if prediction else set()
-    ice = outlines.owner > 0
     return Making(
         scene=scene.name,
         image_id=image.orig_id,
@@ -304,11 +308,11 @@ def _making(
         trained_on=prediction.trained_on if prediction else 0,
         labels=len(lineage.labels),
         simulated=sum(label.simulated for label in lineage.labels),
-        expert_share=float(lineage.judged[ice].mean()),
+        expert_share=float((share * outlines.area_km2).sum() / outlines.area_km2.sum()),
         mapping=mapping,
         tells_debris=prediction is None or LineType.DEBRIS in of_model,
         smoothing_px=request.smoothing_px,
-        pixel_m=pixel_size_m(grid),
+        pixel_m=pixel_size_m(source_of(scene).grid),
         precision=precision,
         geolocation_m=stated if request.geolocation_m is None else request.geolocation_m,
         geolocation_source=f"as the provider states it for {scene.sensor}"

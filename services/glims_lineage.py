@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,17 @@ from sqlalchemy.orm import Session, joinedload
 from catalog.pixel_regions import decode_region
 from catalog.records import Label, Patch
 from imagery.classes import UNKNOWN, ClassScheme
+from imagery.errors import ExportError
 from imagery.glims import CODES, ClassMapping, LineType
 from imagery.grid import Grid
 from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from services.scenes import window_of
 
-_NOT_ICE = (0, CODES[LineType.PROGLACIAL_LAKE], UNKNOWN)
+_IS_ICE: Final[NDArray[np.bool_]] = np.isin(
+    np.arange(256), [code for kind, code in CODES.items() if kind is not LineType.PROGLACIAL_LAKE]
+)
+_MOST_LABELS: Final = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Lineage:
 
     predicted: NDArray[np.uint8]
     drawn: NDArray[np.uint8]
-    label: NDArray[np.uint32]
+    label: NDArray[np.uint16]
     labels: Sequence[Label]
 
     @property
@@ -49,7 +54,8 @@ class Lineage:
 
 def is_ice(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where codes mean a glacier, whatever lies on it."""
-    return ~np.isin(codes, _NOT_ICE)
+    ice: NDArray[np.bool_] = _IS_ICE[codes]
+    return ice
 
 
 def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list[Label]:
@@ -94,14 +100,17 @@ def compose_lineage(
     Raises:
         StoreError: A mask is not in the store.
         SceneError: A mask cannot be read, or the class map is not of the scene's size.
+        ExportError: There are more than 65,535 labels.
     """
+    if len(labels) > _MOST_LABELS:
+        raise ExportError(f"found {len(labels)} labels of one scene; expected at most {_MOST_LABELS}")
     predicted: NDArray[np.uint8] = np.full((grid.height, grid.width), UNKNOWN, dtype=np.uint8)
     if prediction is not None:
         classes, names = prediction
         grid.check_shape(classes.shape)
         predicted = _lookup(mapping, names)[classes]
     drawn: NDArray[np.uint8] = np.full((grid.height, grid.width), UNKNOWN, dtype=np.uint8)
-    number: NDArray[np.uint32] = np.zeros((grid.height, grid.width), dtype=np.uint32)
+    number: NDArray[np.uint16] = np.zeros((grid.height, grid.width), dtype=np.uint16)
     codes = _lookup(mapping, scheme.names)
     for index, label in enumerate(labels, start=1):
         rows, columns = window_of(label.patch).slices

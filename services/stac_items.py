@@ -168,14 +168,9 @@ def bounding_box(geometries: Sequence[Mapping[str, Any]]) -> list[float]:
     west = [min(lon for lon, *_ in ring) for ring in parts]
     east = [max(lon for lon, *_ in ring) for ring in parts]
     south, north = (limit(lat for ring in parts for _, lat, *_ in ring) for limit in (min, max))
-    crosses = any(geometry["type"] == "MultiPolygon" for geometry in geometries)
-    if crosses:
-        return [
-            min(value for value in west if value > 0),
-            south,
-            max(value for value in east if value < 0),
-            north,
-        ]
+    eastern, western = [value for value in west if value > 0], [value for value in east if value < 0]
+    if any(geometry["type"] == "MultiPolygon" for geometry in geometries) and eastern and western:
+        return [min(eastern), south, max(western), north]
     return [min(west), south, max(east), north]
 
 

@@ -14,7 +14,7 @@ import rasterio
 import shapely
 from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
-from shapely.geometry import shape
+from shapely.geometry import mapping, shape
 
 from catalog import labels
 from catalog.context import Catalog
@@ -25,6 +25,7 @@ from imagery.grid import Window
 from imagery.projection import reproject
 from services.dataset_export import DatasetRequest, Form, ServedModel, export_dataset
 from services.scenes import window_of
+from services.stac_items import bounding_box
 from tests.imagery.forge import BAND_NAMES, ForgedScene
 from tests.models.cards import origin
 from tests.services.judging import judge
@@ -348,3 +349,10 @@ def test_the_model_item_states_input_output_and_that_the_network_normalises(
     assert given["value_scaling"] is None  # a client that scaled the values would do it twice
     assert properties["mlm:hyperparameters"]["channel_means"] == [120.0] * 4
     assert [item["description"] for item in result["classification:classes"]] == list(origin().classes)
+
+
+def test_a_box_across_the_antimeridian_begins_in_the_west_of_it() -> None:
+    """RFC 7946, 5.2: then its first longitude is larger than its third number."""
+    halves = shapely.MultiPolygon([shapely.box(179, -17, 180, -16), shapely.box(-180, -17, -178, -15)])
+    assert bounding_box([mapping(halves)]) == [179, -17, -178, -15]
+    assert bounding_box([mapping(shapely.box(-10, 5, 20, 6)), mapping(shapely.box(30, 7, 40, 8))]) == [-10, 5, 40, 8]
