@@ -40,8 +40,7 @@ def method_for(file_grid: Grid, scene_grid: Grid, *, categorical: bool) -> Resam
     """
     if categorical:
         return Resampling.nearest
-    pixels_across = math.sqrt(_footprint_in_pixels(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
-    return Resampling.average if pixels_across >= _AVERAGE_FROM else Resampling.bilinear
+    return Resampling.average if pixels_across(file_grid, scene_grid) >= _AVERAGE_FROM else Resampling.bilinear
 
 
 def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
@@ -50,12 +49,21 @@ def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
     Raises:
         SceneError: It does not, or there is no transformation between the CRSs.
     """
-    footprint = _footprint_in_pixels(file_grid, scene_grid)
-    if footprint.intersection(shapely.box(0, 0, file_grid.width, file_grid.height)).area == 0:
+    if not overlaps(file_grid, scene_grid):
         raise SceneError(
             f"{path}: found a file that misses the scene's ground ({scene_grid.bounds} in {scene_grid.crs}); its own "
             f"is {file_grid.bounds} in {file_grid.crs}; expected one that covers the scene"
         )
+
+
+def overlaps(file_grid: Grid, scene_grid: Grid) -> bool:
+    """Return whether a file and a scene share some ground.
+
+    Raises:
+        SceneError: There is no transformation between the CRSs.
+    """
+    footprint = _footprint_in_pixels(file_grid, scene_grid)
+    return bool(footprint.intersection(shapely.box(0, 0, file_grid.width, file_grid.height)).area > 0)
 
 
 def read_onto(
@@ -91,17 +99,34 @@ def read_onto(
     Raises:
         SceneError: The pixels cannot be read, or there is no transformation between the CRSs.
     """
-    onto: NDArray[np.float32] = np.full((grid.height, grid.width), np.nan, dtype=np.float32)
-    window = _window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
+    window = window_under(grid, file_grid, decimation)
     if window is None:
-        return onto
+        return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
     shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
     pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
     step = Affine.scale(window.width / shape[1], window.height / shape[0])
     transform = file_grid.window_transform(window) @ step
-    onto = _warp(pixels, file_grid.crs, transform, grid, method)
+    return resample(pixels, file_grid.crs, transform, grid, method)
+
+
+def resample(
+    pixels: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
+) -> NDArray[np.float32]:
+    """Resample pixels onto a grid; see `read_onto`.
+
+    Args:
+        pixels: (h, w), NaN where missing: all that lie under the grid, and the margin of `window_under`.
+        crs: The CRS of the pixels.
+        transform: The transform of the pixels.
+        grid: The grid on which values are wanted.
+        method: The result of `method_for`.
+
+    Returns:
+        (grid.height, grid.width), NaN where there is no valid pixel.
+    """
+    onto = _warp(pixels, crs, transform, grid, method)
     if method == Resampling.bilinear and np.isnan(pixels).any():
-        onto[np.isnan(_warp(pixels, file_grid.crs, transform, grid, Resampling.nearest))] = np.nan
+        onto[np.isnan(_warp(pixels, crs, transform, grid, Resampling.nearest))] = np.nan
     return onto
 
 
@@ -129,8 +154,27 @@ def _footprint_in_pixels(file_grid: Grid, grid: Grid) -> shapely.Polygon:
     return shapely.affinity.affine_transform(grid.footprint_in(file_grid.crs), [a, b, d, e, c, f])
 
 
-def _window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
-    """The part of a file under a grid, with a margin around it; None if they do not overlap."""
+def pixels_across(file_grid: Grid, scene_grid: Grid) -> float:
+    """Return how many pixels of a file lie side by side in one of the scene's, on average.
+
+    Raises:
+        SceneError: There is no transformation between the grids' CRSs.
+    """
+    return math.sqrt(_footprint_in_pixels(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
+
+
+def window_under(grid: Grid, file_grid: Grid, decimation: float = 1.0) -> Window | None:
+    """Return the part of a file under a grid, with the margin that resampling needs; None if they do not overlap.
+
+    Args:
+        grid: A grid in any CRS.
+        file_grid: The file's grid.
+        decimation: Factor by which the file is read decimated.
+
+    Raises:
+        SceneError: There is no transformation between the grids' CRSs.
+    """
+    margin = math.ceil(_MARGIN_PX * decimation)
     left, top, right, bottom = _footprint_in_pixels(file_grid, grid).bounds
     first_col, first_row = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
     end_col = min(file_grid.width, math.ceil(right) + margin)

@@ -3,13 +3,21 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from imagery.geotiff import alpha_index, read_with_nan
 from imagery.grid import Grid, Window
 from imagery.resampling import method_for, read_onto
+from imagery.scene_source import BandSource
+
+
+def to_values(stored: NDArray[np.float32], raster: BandSource) -> NDArray[np.float32]:
+    """Turn stored numbers into values, in place."""
+    if (raster.scale, raster.offset) != (1.0, 0.0):
+        stored *= np.float32(raster.scale)
+        stored += np.float32(raster.offset)
+    return stored
 
 
 class SceneFile:
@@ -74,31 +82,19 @@ class SceneFile:
             ]
         )
 
-    def read_padded(self, index: int, window: Window, nodata: float | None) -> NDArray[np.float32]:
-        """Read a continuous band of a window and of one pixel all around it, which may lie outside the scene.
+    def read_own_grid(self, index: int, window: Window, nodata: float | None) -> NDArray[np.float32]:
+        """Read one band of a window of the file's own grid, not resampled.
 
         Returns:
-            (h + 2, w + 2), NaN where invalid or beyond the file.
+            (h, w), NaN where invalid.
 
         Raises:
-            SceneError: The pixels cannot be read.
+            SceneError: The window reaches beyond the file, or the pixels cannot be read.
         """
-        if self._file_grid is not None:
-            a, b, c, d, e, f = (self._scene_grid.window_transform(window) @ Affine.translation(-1, -1))[:6]
-            grid = Grid(self._scene_grid.crs, (a, b, c, d, e, f), window.width + 2, window.height + 2)
-            return self._read_onto(self._file_grid, index, grid, nodata, categorical=False)
-        row, col = self._offset[0] + window.row_off, self._offset[1] + window.col_off
-        top, left = max(0, row - 1), max(0, col - 1)
-        bottom = min(self.dataset.height, row + window.height + 1)
-        right = min(self.dataset.width, col + window.width + 1)
-        in_file = Window(top, left, bottom - top, right - left)
-        pixels = read_with_nan(self.dataset, [index], in_file, None, alpha=self._alpha, nodata=nodata)[0]
-        missing = (
-            (top - row + 1, row + window.height + 1 - bottom),
-            (left - col + 1, col + window.width + 1 - right),
-        )
-        padded: NDArray[np.float32] = np.pad(pixels, missing, constant_values=np.nan)
-        return padded
+        pixels: NDArray[np.float32] = read_with_nan(
+            self.dataset, [index], window, None, alpha=self._alpha, nodata=nodata
+        )[0]
+        return pixels
 
     def _read_onto(
         self, file_grid: Grid, index: int, grid: Grid, nodata: float | None, categorical: bool, decimation: float = 1.0

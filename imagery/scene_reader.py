@@ -6,7 +6,6 @@ CRS) are resampled as they are read (see `imagery.resampling`), so that no copy 
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from imagery.border import Border, BorderSource
-from imagery.channels import ELEVATION, SLOPE, bands_needed, compute_channel
+from imagery.channels import ELEVATION, TERRAIN_UNITS, bands_needed, compute_channel
+from imagery.elevation import ElevationReader
 from imagery.errors import SceneError
 from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid, Window
-from imagery.ground_metric import GroundMetric
-from imagery.scene_file import SceneFile
+from imagery.scene_file import SceneFile, to_values
 from imagery.scene_source import BandSource, SceneSource
-from imagery.terrain import slope_degrees
 
 
 class SceneReader:
@@ -35,6 +33,7 @@ class SceneReader:
         self.source = source
         self._stack = ExitStack()
         self._files: dict[str, SceneFile] = {}
+        self._elevation: ElevationReader | None = None
         self._border: Border | None = None
 
     def __enter__(self) -> Self:
@@ -48,6 +47,9 @@ class SceneReader:
         with ExitStack() as stack:
             for path in dict.fromkeys(raster.path for raster in self.source.rasters):
                 self._files[path] = self._open(path, stack.enter_context(open_geotiff(path)))
+            tiles = [raster for raster in self.source.continuous if raster.name == ELEVATION]
+            if tiles:
+                self._elevation = ElevationReader([(self._files[tile.path], tile) for tile in tiles], self.source.grid)
             self._border = self._read_border(self.source.border) if self.source.border else None
             self._stack = stack.pop_all()
         return self
@@ -67,9 +69,10 @@ class SceneReader:
 
         Returns:
             (C, h, w) in the channels' units: reflectance or digital numbers for bands (`BandSource.unit`), stored
-            numbers for quality bands, -1 to 1 for an index, metres for elevation, degrees for slope. NaN where a
-            channel is invalid: outside the border or the file, where the file's nodata value, mask or alpha band or
-            `BandSource.nodata` says so, and where the value is NaN or infinite.
+            numbers for quality bands, -1 to 1 for an index, metres for elevation, `TERRAIN_UNITS` for measures of the
+            terrain. NaN where a channel is invalid: outside the border or the file, where the file's nodata value, mask
+            or alpha band or `BandSource.nodata` says so, where the value is NaN or infinite, and where elevation is
+            impossible.
 
         Raises:
             SceneError: A channel is unknown, the window reaches beyond the scene, or the pixels cannot be read.
@@ -103,8 +106,7 @@ class SceneReader:
         self.source.grid.check_inside(window)
         needed = bands_needed(channels, self.source.raster_names)
         bands: dict[str, NDArray[np.float32]] = {}
-        dem = self.source.dem
-        for raster in (*self.source.bands, *self.source.extras, *(dem.tiles if dem else ())):
+        for raster in (*self.source.bands, *self.source.extras):
             if raster.name in needed:
                 bands[raster.name] = self._read_values(raster, window, shape)
         for quality in self.source.quality:
@@ -112,8 +114,9 @@ class SceneReader:
                 bands[quality.name] = self._files[quality.path].read(
                     [quality.index], window, shape, None, [quality.index]
                 )[0]
-        if SLOPE in channels and SLOPE not in bands:
-            bands[SLOPE] = self._slope(window) if shape == window.shape else self._decimated_slope(window, shape)
+        relief = [name for name in (ELEVATION, *TERRAIN_UNITS) if name in channels and name not in bands]
+        if self._elevation is not None and relief:
+            bands |= self._elevation.read(relief, window, shape)
         stack = np.stack([compute_channel(channel, bands) for channel in channels])
         if self._border is not None:
             grid = self.source.grid.subgrid(window).with_shape(shape)
@@ -123,25 +126,7 @@ class SceneReader:
     def _read_values(self, raster: BandSource, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Read one raster of measurements; returns (h, w) values, NaN where invalid."""
         pixels: NDArray[np.float32] = self._files[raster.path].read([raster.index], window, shape, raster.nodata)[0]
-        return _to_values(pixels, raster)
-
-    def _slope(self, window: Window) -> NDArray[np.float32]:
-        """Return the slope of a window in degrees, exactly as it would be cut from the slope of the whole scene."""
-        elevation = next(raster for raster in self.source.continuous if raster.name == ELEVATION)
-        padded = self._files[elevation.path].read_padded(elevation.index, window, elevation.nodata)
-        return slope_degrees(_to_values(padded, elevation), self._metric.at(window))
-
-    @cached_property
-    def _metric(self) -> GroundMetric:
-        return GroundMetric(self.source.grid)
-
-    def _decimated_slope(self, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return the slope at the nearest pixels; computed from decimated elevation it would be too flat."""
-        height, width = shape
-        rows = ((np.arange(height) + 0.5) * window.height / height).astype(int)
-        cols = ((np.arange(width) + 0.5) * window.width / width).astype(int)
-        lines = (Window(window.row_off + int(row), window.col_off, 1, window.width) for row in rows)
-        return np.stack([self._slope(line)[0, cols] for line in lines])
+        return to_values(pixels, raster)
 
     def _read_border(self, source: BorderSource) -> Border:
         """Read the border, after checking that it is still the one that was described."""
@@ -169,14 +154,6 @@ class SceneReader:
             )
         data_bands = {raster.index for raster in source.rasters if raster.path == path}
         return SceneFile(dataset, source.grid, source.offset, file_grid, data_bands)
-
-
-def _to_values(stored: NDArray[np.float32], raster: BandSource) -> NDArray[np.float32]:
-    """Turn stored numbers into values, in place."""
-    if (raster.scale, raster.offset) != (1.0, 0.0):
-        stored *= np.float32(raster.scale)
-        stored += np.float32(raster.offset)
-    return stored
 
 
 def _describe_grid(path: str, grid: Grid) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import undefer
 from catalog import labels, training
 from catalog.pixel_regions import decode_region
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene, SceneState
-from imagery.channels import ELEVATION, SLOPE
+from imagery.channels import ELEVATION, TERRAIN_UNITS
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
@@ -192,9 +192,9 @@ def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
 def _measured_bands(source: SceneSource) -> tuple[str, ...]:
     """Return the bands that show the surface; all bands if none does.
 
-    Quality bands have values in the fill (1 in Landsat's), and elevation and slope may, too.
+    Quality bands have values in the fill (1 in Landsat's), and elevation and measures of the terrain may, too.
     """
-    relief = {ELEVATION, SLOPE}
+    relief = {ELEVATION, *TERRAIN_UNITS}
     measured = tuple(name for name in source.band_names if not holds_flags(name) and name not in relief)
     return measured or source.band_names
 
