@@ -18,7 +18,7 @@ from imagery.elevation import HIGHEST_M, LOWEST_M
 from imagery.errors import SceneError
 from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid, Window
-from imagery.resampling import overlaps, window_under
+from imagery.resampling import overlaps, unwrapped, window_under
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource, SceneSource
 from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
@@ -93,7 +93,7 @@ def describe_dem(
             if dataset.count > 1:
                 notes.add(path, f"band {index} of {dataset.count} is taken as elevation")
             grid = grid_of(dataset)
-            part = grid.window if over is None else window_under(over, grid)
+            part = grid.window if over is None else window_under(over, unwrapped(grid, over))
             if part is None or (over is not None and not overlaps(grid, over)):
                 notes.add(path, "left out: it misses the scene's ground")
                 continue
@@ -136,9 +136,9 @@ def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> f
     if share == 0 or (share < LEAST_COVERAGE and not allow_partial_dem):
         files = ", ".join(raster.path for raster in source.continuous if raster.name == ELEVATION)
         raise SceneError(
-            f"{files}: found elevation for {math.floor(1000 * share) / 10:g} % of the scene's valid ground; expected at "
-            f"least {LEAST_COVERAGE:.0%}: add the tiles that are missing, or after them another model, which fills the "
-            "voids; or allow a partial DEM"
+            f"{files}: found elevation for {math.floor(1000 * share) / 10:g} % of the scene's valid ground; expected "
+            f"at least {100 * LEAST_COVERAGE:g} %: add the tiles that are missing, or after them another model, which "
+            "fills the voids; or allow a partial DEM"
         )
     return share
 
@@ -179,8 +179,9 @@ def _describe_tile(
             f"{path}: found the scale {scale:g} and the offset {offset:g}; expected numbers, not 0 as scale"
         )
     numbers = sample(dataset, index, part).astype(np.float64)
-    if stated.nodata is not None:
-        numbers, nodata = numbers[numbers != stated.nodata], stated.nodata
+    nodata = stated.nodata
+    if nodata is not None:
+        numbers = numbers[numbers != nodata]
     else:
         numbers, nodata = _without_voids(numbers, path, scale, offset, notes)
     numbers = _without_impossible(numbers, path, scale, offset, notes)
@@ -241,7 +242,7 @@ def _without_voids(
             f"{path}: found the numbers {possible}, all of which may mean no data; expected one: state the nodata "
             "value, or declare it in the file (gdal_edit.py -a_nodata)"
         )
-    return numbers[~np.isin(numbers, voids)], (possible or voids or [None])[0]
+    return numbers[~np.isin(numbers, voids)], next(iter(possible or voids), None)
 
 
 def _without_impossible(
@@ -259,8 +260,8 @@ def _without_impossible(
     extent = f"{found.min():g} to {found.max():g} m"
     if wild.mean() > _TOLERATED_SHARE:
         raise SceneError(
-            f"{path}: found elevations of {extent} in {100 * wild.mean():.1f} % of its pixels; expected {LOWEST_M:g} to "
-            f"{HIGHEST_M:g} m: state the unit (feet?), the scale (0.1 for decimetres) or the nodata value"
+            f"{path}: found elevations of {extent} in {100 * wild.mean():.1f} % of its pixels; expected {LOWEST_M:g} "
+            f"to {HIGHEST_M:g} m: state the unit (feet?), the scale (0.1 for decimetres) or the nodata value"
         )
     notes.add(
         path, f"{wild.sum()} of {wild.size} pixels sampled are impossible elevations ({extent}): taken as no data"

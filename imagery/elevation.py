@@ -12,14 +12,13 @@ from typing import Final
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
 
 from imagery.channels import ASPECT_COS, ASPECT_SIN, CURVATURE, ELEVATION, RUGGEDNESS, SLOPE
 from imagery.geotiff import grid_of
 from imagery.grid import Grid, Window, blocks
 from imagery.ground_metric import GroundMetric
 from imagery.projection import same_crs
-from imagery.resampling import method_for, pixels_across, resample, window_under
+from imagery.resampling import method_for, pixels_across, resample, unwrapped, window_under
 from imagery.scene_file import SceneFile, to_values
 from imagery.scene_source import BandSource
 from imagery.terrain import aspect, curvature, ruggedness, slope_degrees
@@ -53,7 +52,7 @@ class ElevationReader:
             tiles: The open files, each with the band that holds elevation. At least one.
             scene_grid: The scene's grid.
         """
-        self._tiles = [_Tile(file, band) for file, band in tiles]
+        self._tiles = [_Tile(file, band, scene_grid) for file, band in tiles]
         self._scene_grid = scene_grid
 
     def read(self, channels: Sequence[str], window: Window, shape: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
@@ -66,7 +65,8 @@ class ElevationReader:
                 from decimated elevation, slopes would be too flat.)
 
         Returns:
-            By channel (h, w), NaN where missing. Exactly as cut from the same channel of the whole scene.
+            By channel (h, w), NaN where missing. As cut from the same channel of the whole scene, but for the
+            rounding of float32.
 
         Raises:
             SceneError: The pixels cannot be read, or there is no transformation between the CRSs.
@@ -99,10 +99,6 @@ class ElevationReader:
 
     @cached_property
     def _mosaics(self) -> list["_Mosaic"]:
-        # Across 180 degrees, longitudes are counted from there; from Greenwich they would jump within the scene.
-        if self._scene_grid.footprint_wgs84().geom_type == "MultiPolygon":
-            for tile in self._tiles:
-                tile.grid = _from_antimeridian(tile.grid)
         groups: list[list[_Tile]] = []
         for tile in self._tiles:
             for group in groups:
@@ -118,8 +114,8 @@ class ElevationReader:
 class _Tile:
     """One open file of an elevation model."""
 
-    def __init__(self, file: SceneFile, band: BandSource) -> None:
-        self.grid = grid_of(file.dataset)
+    def __init__(self, file: SceneFile, band: BandSource, scene_grid: Grid) -> None:
+        self.grid = unwrapped(grid_of(file.dataset), scene_grid)
         self._file = file
         self._band = band
 
@@ -228,15 +224,3 @@ def place_on_lattice(lattice: Grid, grid: Grid) -> tuple[int, int] | None:
         if off > _ON_LATTICE_PX:
             return None
     return place
-
-
-def _from_antimeridian(grid: Grid) -> Grid:
-    """Return a grid in degrees with its longitudes counted from 180 degrees; other grids are returned as they are."""
-    crs = CRS.from_user_input(grid.crs)
-    if not crs.is_geographic:
-        return grid
-    turned = CRS.from_dict({**crs.to_dict(), "pm": 180})
-    a, b, c, d, e, f = grid.transform
-    west, _, east, _ = grid.bounds
-    turn = -180.0 if (west + east) / 2 > 0 else 180.0
-    return Grid(turned.to_wkt(), (a, b, c + turn, d, e, f), grid.width, grid.height)

@@ -1,12 +1,14 @@
 """Resampling rasters of another resolution or CRS onto a scene's grid, window by window."""
 
 import math
+import warnings
 from typing import Final
 
 import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -62,8 +64,28 @@ def overlaps(file_grid: Grid, scene_grid: Grid) -> bool:
     Raises:
         SceneError: There is no transformation between the CRSs.
     """
+    file_grid = unwrapped(file_grid, scene_grid)
     footprint = _footprint_in_pixels(file_grid, scene_grid)
     return bool(footprint.intersection(shapely.box(0, 0, file_grid.width, file_grid.height)).area > 0)
+
+
+def unwrapped(file_grid: Grid, scene_grid: Grid) -> Grid:
+    """Return a file's grid in a CRS in which the scene is in one piece.
+
+    Across the 180th meridian, longitudes from Greenwich jump within the scene. For a file in degrees they are counted
+    from the 180th meridian instead, which places the files on either side of it beside each other; other grids are
+    returned as they are.
+    """
+    crs = CRS.from_user_input(file_grid.crs)
+    if not crs.is_geographic or scene_grid.footprint_wgs84().geom_type == "Polygon":
+        return file_grid
+    west, _, east, _ = file_grid.bounds
+    turn = -180.0 if (west + east) / 2 > 0 else 180.0
+    a, b, c, d, e, f = file_grid.transform
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # names are lost in a PROJ string; datum and ellipsoid are not
+        turned = CRS.from_dict({**crs.to_dict(), "pm": 180})
+    return Grid(turned.to_wkt(), (a, b, c + turn, d, e, f), file_grid.width, file_grid.height)
 
 
 def read_onto(
@@ -86,7 +108,7 @@ def read_onto(
     Args:
         dataset: The open file.
         index: The 1-based band index.
-        file_grid: The file's own grid.
+        file_grid: The file's own grid, `unwrapped` for the scene.
         grid: The grid on which values are wanted.
         method: The result of `method_for`.
         decimation: Factor by which `grid` is coarser than the scene's; the file is read decimated by it.

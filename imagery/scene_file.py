@@ -8,7 +8,7 @@ from rasterio.io import DatasetReader
 
 from imagery.geotiff import alpha_index, read_with_nan
 from imagery.grid import Grid, Window
-from imagery.resampling import method_for, read_onto
+from imagery.resampling import method_for, read_onto, unwrapped
 from imagery.scene_source import BandSource
 
 
@@ -43,7 +43,7 @@ class SceneFile:
         self.dataset = dataset
         self._scene_grid = scene_grid
         self._offset = offset
-        self._file_grid = file_grid
+        self._file_grid = unwrapped(file_grid, scene_grid) if file_grid else None
         self._alpha = alpha_index(dataset, data_bands)
 
     def read(

@@ -17,10 +17,11 @@ VOID_NUMBERS: Final = (
     -2147483648.0,
     float(np.finfo(np.float32).min),
     float(np.finfo(np.float32).max),
+    float(np.float32(-3.402823061e38)),
     1e20,
 )
-"""Numbers that stand for "no data" by convention, in files that do not declare it: ASTER and ESRI -9999, SRTM -32768,
-and the extremes of the data types, which software writes by default. The first one found counts."""
+"""Numbers that stand for "no data" by convention, in files that do not declare it: ASTER -9999, SRTM -32768, and
+the extremes of the data types, which software writes by default (ESRI's is a little less than the extreme)."""
 
 # All of a file of 2048 x 2048 pixels is sampled; of a larger one 256 windows of 128 x 128, spread evenly.
 _ALL_UP_TO_PX: Final = 1 << 22
