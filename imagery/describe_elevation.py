@@ -228,7 +228,7 @@ def _without_voids(
     if wild.size == 1:
         voids.append(float(wild[0]))
     zero, others = rest == 0, rest[rest != 0] * scale + offset
-    if zero.any() and others.size and np.abs(others).min() > _NO_SEA_WITHIN_M:
+    if offset == 0 and zero.any() and others.size and np.abs(others).min() > _NO_SEA_WITHIN_M:
         voids.append(0.0)
     for void in voids:
         # Rounded up, so that a single pixel is not said to be 0 %.

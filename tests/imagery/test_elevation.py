@@ -51,7 +51,8 @@ def scene(folder: Path, grid: Grid, tiles: Sequence[BandSource]) -> SceneSource:
 
 def read(source: SceneSource, channels: Sequence[str], window: Window | None = None) -> NDArray[np.float32]:
     with SceneReader(source) as reader:
-        return reader.read(channels, window or source.grid.window)
+        stack: NDArray[np.float32] = reader.read(channels, window or source.grid.window)
+    return stack
 
 
 def hills(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -192,7 +193,7 @@ def test_elevation_among_the_bands_gives_terrain_on_its_own_grid(tmp_path: Path)
     target = grid_of(10, 80, x=X + 900, y=Y - 900)
     as_dem = scene(tmp_path, target, [dem])
     as_band = describe([*as_dem.bands, dem])
-    np.testing.assert_array_equal(read(as_band, TERRAIN_UNITS), read(as_dem, TERRAIN_UNITS))
+    np.testing.assert_array_equal(read(as_band, LAYERS[1:]), read(as_dem, LAYERS[1:]))
 
 
 def test_an_impossible_elevation_is_missing_and_no_cliff(tmp_path: Path) -> None:
