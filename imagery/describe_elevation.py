@@ -18,7 +18,7 @@ from imagery.elevation import HIGHEST_M, LOWEST_M
 from imagery.errors import SceneError
 from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid, Window
-from imagery.resampling import overlaps, unwrapped, window_under
+from imagery.resampling import MARGIN_PX, overlaps, unwrapped, window_under
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource, SceneSource
 from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
@@ -93,7 +93,7 @@ def describe_dem(
             if dataset.count > 1:
                 notes.add(path, f"band {index} of {dataset.count} is taken as elevation")
             grid = grid_of(dataset)
-            part = grid.window if over is None else window_under(over, unwrapped(grid, over))
+            part = grid.window if over is None else window_under(over, unwrapped(grid, over), MARGIN_PX)
             if part is None or (over is not None and not overlaps(grid, over)):
                 notes.add(path, "left out: it misses the scene's ground")
                 continue

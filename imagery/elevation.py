@@ -18,7 +18,7 @@ from imagery.geotiff import grid_of
 from imagery.grid import Grid, Window, blocks
 from imagery.ground_metric import GroundMetric
 from imagery.projection import same_crs
-from imagery.resampling import method_for, pixels_across, resample, unwrapped, window_under
+from imagery.resampling import MARGIN_PX, method_for, pixels_across, resample, unwrapped, window_under
 from imagery.scene_file import SceneFile, to_values
 from imagery.scene_source import BandSource
 from imagery.terrain import aspect, curvature, ruggedness, slope_degrees
@@ -139,7 +139,7 @@ class _Mosaic:
         end_col = max(col + tile.grid.width for (_, col), tile in zip(places, tiles, strict=True))
         a, b, c, d, e, f = (lattice.affine @ Affine.translation(first_col, first_row))[:6]
         whole = Grid(lattice.crs, (a, b, c, d, e, f), end_col - first_col, end_row - first_row)
-        under = window_under(scene_grid, whole)
+        under = window_under(scene_grid, whole, MARGIN_PX)
         self.overlaps = under is not None
         # The part under the scene fixes the nodes of the metric, so that all windows are computed alike.
         part = under or whole.window
@@ -164,7 +164,7 @@ class _Mosaic:
                 channels, Window(row + window.row_off, col + window.col_off, window.height, window.width)
             )
         grid = self._scene_grid.subgrid(window)
-        under = window_under(grid, self._grid)
+        under = window_under(grid, self._grid, MARGIN_PX)
         if under is None:
             return {name: np.full(window.shape, np.nan, dtype=np.float32) for name in channels}
         fields = self._compute(channels, under)

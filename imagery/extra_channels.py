@@ -8,7 +8,7 @@ from imagery.channels import ELEVATION, INDICES, TERRAIN_UNITS
 from imagery.errors import SceneError
 from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid
-from imagery.resampling import check_overlaps, unwrapped, window_under
+from imagery.resampling import MARGIN_PX, check_overlaps, unwrapped, window_under
 from imagery.scene_source import BandSource
 from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
 from imagery.units import DEGREE, DIGITAL_NUMBER, KELVIN, METRE
@@ -60,7 +60,7 @@ def describe_extra(
         grid = grid_of(dataset)
         if over is not None:
             check_overlaps(path, grid, over)
-        part = grid.window if over is None else window_under(over, unwrapped(grid, over))
+        part = grid.window if over is None else window_under(over, unwrapped(grid, over), MARGIN_PX)
         numbers = sample(dataset, index, part or grid.window)
         if nodata is not None:
             numbers = numbers[numbers != nodata]

@@ -21,7 +21,7 @@ from imagery.grid import Grid, Window
 # than an interpolation of the four nearest.
 _AVERAGE_FROM: Final = 1.5
 # Neighbours that the resampling kernels use beyond the window's edge.
-_MARGIN_PX: Final = 2
+MARGIN_PX: Final = 2
 # GDAL interpolates coordinates along each row, by default within an error of 0.125 px. That error depends on where the
 # row begins, so that windows of one scene would disagree; with this tolerance they agree exactly.
 _TOLERANCE_PX: Final = 1e-6
@@ -121,7 +121,7 @@ def read_onto(
     Raises:
         SceneError: The pixels cannot be read, or there is no transformation between the CRSs.
     """
-    window = window_under(grid, file_grid, decimation)
+    window = window_under(grid, file_grid, math.ceil(MARGIN_PX * decimation))
     if window is None:
         return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
     shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
@@ -137,7 +137,7 @@ def resample(
     """Resample pixels onto a grid; see `read_onto`.
 
     Args:
-        pixels: (h, w), NaN where missing: all that lie under the grid, and the margin of `window_under`.
+        pixels: (h, w), NaN where missing: all that lie under the grid, and `MARGIN_PX` around them.
         crs: The CRS of the pixels.
         transform: The transform of the pixels.
         grid: The grid on which values are wanted.
@@ -146,15 +146,16 @@ def resample(
     Returns:
         (grid.height, grid.width), NaN where there is no valid pixel.
     """
-    onto = _warp(pixels, crs, transform, grid, method)
+    onto = warp(pixels, crs, transform, grid, method)
     if method == Resampling.bilinear and np.isnan(pixels).any():
-        onto[np.isnan(_warp(pixels, crs, transform, grid, Resampling.nearest))] = np.nan
+        onto[np.isnan(warp(pixels, crs, transform, grid, Resampling.nearest))] = np.nan
     return onto
 
 
-def _warp(
+def warp(
     pixels: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
 ) -> NDArray[np.float32]:
+    """Resample an array (h, w), NaN where invalid, onto a grid; the same for every part of a grid."""
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "height": pixels.shape[0], "width": pixels.shape[1]}
     onto_grid = {"crs": grid.crs, "transform": grid.affine, "width": grid.width, "height": grid.height}
     with MemoryFile() as memory:
@@ -185,18 +186,8 @@ def pixels_across(file_grid: Grid, scene_grid: Grid) -> float:
     return math.sqrt(_footprint_in_pixels(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
 
 
-def window_under(grid: Grid, file_grid: Grid, decimation: float = 1.0) -> Window | None:
-    """Return the part of a file under a grid, with the margin that resampling needs; None if they do not overlap.
-
-    Args:
-        grid: A grid in any CRS.
-        file_grid: The file's grid.
-        decimation: Factor by which the file is read decimated.
-
-    Raises:
-        SceneError: There is no transformation between the grids' CRSs.
-    """
-    margin = math.ceil(_MARGIN_PX * decimation)
+def window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
+    """Return the part of a file under a grid, with a margin in pixels around it; None if they do not overlap."""
     left, top, right, bottom = _footprint_in_pixels(file_grid, grid).bounds
     first_col, first_row = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
     end_col = min(file_grid.width, math.ceil(right) + margin)
