@@ -87,7 +87,10 @@ class ElevationReader:
             name: np.full(window.shape, np.nan, dtype=np.float32) for name in channels
         }
         for mosaic in self._mosaics:
-            for block in blocks(window.width, window.height, mosaic.block_side):
+            # A line may be longer: the model's part under it is narrow, or no larger than that under a block if it is
+            # turned.
+            side = mosaic.block_side * (4 if window.height == 1 else 1)
+            for block in blocks(window.width, window.height, side):
                 gaps = {name: np.isnan(found[name][block.slices]) for name in channels}
                 if not any(gap.any() for gap in gaps.values()):
                     continue
@@ -170,7 +173,8 @@ class _Mosaic:
         fields = self._compute(channels, under)
         transform = self._grid.window_transform(under)
         method = method_for(self._grid, self._scene_grid, categorical=False)
-        return {name: resample(field, self._grid.crs, transform, grid, method) for name, field in fields.items()}
+        layers = resample(np.stack([*fields.values()]), self._grid.crs, transform, grid, method)
+        return dict(zip(fields, layers, strict=True))
 
     def _compute(self, channels: Sequence[str], window: Window) -> dict[str, NDArray[np.float32]]:
         """Compute channels of a window of the mosaic, on the mosaic's own grid."""

@@ -26,8 +26,9 @@ MARGIN_PX: Final = 2
 # row begins, so that windows of one scene would disagree; with this tolerance they agree exactly.
 _TOLERANCE_PX: Final = 1e-6
 # By default GDAL widens the bilinear kernel by a ratio that it estimates from the sizes of the window and of the pixels
-# read for it, margin included: a window of one pixel would become a mean of its surroundings.
-_FOUR_NEAREST: Final = {"XSCALE": 1, "YSCALE": 1}
+# read for it, margin included: a window of one pixel would become a mean of its surroundings. And it would take a pixel
+# as valid in all bands if it is in one.
+_WARP_OPTIONS: Final = {"XSCALE": 1, "YSCALE": 1, "UNIFIED_SRC_NODATA": "NO"}
 
 
 def method_for(file_grid: Grid, scene_grid: Grid, *, categorical: bool) -> Resampling:
@@ -125,30 +126,30 @@ def read_onto(
     if window is None:
         return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
     shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
-    pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
+    pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)
     step = Affine.scale(window.width / shape[1], window.height / shape[0])
     transform = file_grid.window_transform(window) @ step
-    return resample(pixels, file_grid.crs, transform, grid, method)
+    return resample(pixels, file_grid.crs, transform, grid, method)[0]
 
 
 def resample(
-    pixels: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
+    layers: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
 ) -> NDArray[np.float32]:
-    """Resample pixels onto a grid; see `read_onto`.
+    """Resample layers of one grid onto another, each by itself; see `read_onto`.
 
     Args:
-        pixels: (h, w), NaN where missing: all that lie under the grid, and `MARGIN_PX` around them.
-        crs: The CRS of the pixels.
-        transform: The transform of the pixels.
+        layers: (c, h, w), NaN where missing: all pixels that lie under the grid, and `MARGIN_PX` around them.
+        crs: The CRS of the layers.
+        transform: The transform of the layers.
         grid: The grid on which values are wanted.
         method: The result of `method_for`.
 
     Returns:
-        (grid.height, grid.width), NaN where there is no valid pixel.
+        (c, grid.height, grid.width), NaN where there is no valid pixel.
     """
-    onto = warp(pixels, crs, transform, grid, method)
-    if method == Resampling.bilinear and np.isnan(pixels).any():
-        onto[np.isnan(warp(pixels, crs, transform, grid, Resampling.nearest))] = np.nan
+    onto = _warp_layers(layers, crs, transform, grid, method)
+    if method == Resampling.bilinear and np.isnan(layers).any():
+        onto[np.isnan(_warp_layers(layers, crs, transform, grid, Resampling.nearest))] = np.nan
     return onto
 
 
@@ -156,18 +157,26 @@ def warp(
     pixels: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
 ) -> NDArray[np.float32]:
     """Resample an array (h, w), NaN where invalid, onto a grid; the same for every part of a grid."""
-    profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "height": pixels.shape[0], "width": pixels.shape[1]}
+    warped: NDArray[np.float32] = _warp_layers(pixels[None], crs, transform, grid, method)[0]
+    return warped
+
+
+def _warp_layers(
+    layers: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
+) -> NDArray[np.float32]:
+    count, height, width = layers.shape
+    profile = {"driver": "GTiff", "count": count, "dtype": "float32", "height": height, "width": width}
     onto_grid = {"crs": grid.crs, "transform": grid.affine, "width": grid.width, "height": grid.height}
     with MemoryFile() as memory:
         with memory.open(crs=crs, transform=transform, nodata=np.nan, **profile) as dataset:
-            dataset.write(pixels, 1)
+            dataset.write(layers)
         with (
             memory.open(driver="GTiff") as dataset,
             WarpedVRT(
-                dataset, resampling=method, nodata=np.nan, tolerance=_TOLERANCE_PX, **_FOUR_NEAREST, **onto_grid
+                dataset, resampling=method, nodata=np.nan, tolerance=_TOLERANCE_PX, **_WARP_OPTIONS, **onto_grid
             ) as warped,
         ):
-            values: NDArray[np.float32] = warped.read(1)
+            values: NDArray[np.float32] = warped.read()
     return values
 
 

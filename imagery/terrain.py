@@ -7,7 +7,7 @@ neighbours on one axis are missing.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,10 @@ def ruggedness(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
     return index
 
 
+# Rows and columns from the centre to the neighbours, in the order of the attributes of `_Neighbours`.
+_ORDER: Final = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
 @dataclass(frozen=True)
 class _Neighbours:
     """Elevation of each pixel and of its eight neighbours in the file's order of rows and columns, (h, w) each."""
@@ -139,6 +143,9 @@ class _Neighbours:
             return padded[1 + row : 1 + row + rows, 1 + col : 1 + col + cols]
 
         centre = shifted(0, 0)
+        if not np.isnan(padded).any():
+            around = (shifted(row, col) for row, col in _ORDER)
+            return cls(centre, *around)
         north, south = _opposite(shifted(-1, 0), shifted(1, 0), centre)
         west, east = _opposite(shifted(0, -1), shifted(0, 1), centre)
         return cls(
