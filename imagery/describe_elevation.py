@@ -43,6 +43,7 @@ _METRES_OF: Final = {
 }
 # A few wild pixels are errors of a model that is right elsewhere; ASTER's has some.
 _TOLERATED_SHARE: Final = 0.001
+_ABOVE_EVEREST_M: Final = 9000.0
 # If the ground nearest to sea level is still this far from it, zeros are no sea.
 _NO_SEA_WITHIN_M: Final = 100.0
 _COVERAGE_SIDE_PX: Final = 256
@@ -67,6 +68,8 @@ def describe_dem(
       that is no possible elevation;
     * zero means no data where all other ground is further than 100 m from sea level.
 
+    Elevations above 9000 m, which no land has, are told too: they may be in feet.
+
     Args:
         paths: At least one tile, the most trusted first.
         over: The scene's grid, on whose ground tiles are sampled; tiles that miss it are left out. All ground if None.
@@ -81,7 +84,7 @@ def describe_dem(
 
     Raises:
         SceneError: A file cannot be read or lacks the band; the unit is not known; more than 0.1 % of the elevations
-            sampled are impossible (below -500 or above 9000 m); no tile has elevation on the scene's ground.
+            sampled are impossible (below -500 or above 12,500 m); no tile has elevation on the scene's ground.
     """
     stated = _Stated(scale, offset, nodata, unit)
     notes = _Notes()
@@ -188,6 +191,9 @@ def _describe_tile(
     if numbers.size == 0:
         notes.add(path, "left out: it has no elevation on the scene's ground")
         return None
+    highest = float((numbers * scale + offset).max())
+    if highest > _ABOVE_EVEREST_M:
+        notes.add(path, f"elevations reach {highest:.0f} m, above Mount Everest: check their unit (feet?)")
     if not numbers.any():
         notes.add(path, "all elevations sampled are 0")
     return BandSource(ELEVATION, path, index, scale, offset, nodata, METRE)
@@ -260,8 +266,8 @@ def _without_impossible(
     extent = f"{found.min():g} to {found.max():g} m"
     if wild.mean() > _TOLERATED_SHARE:
         raise SceneError(
-            f"{path}: found elevations of {extent} in {100 * wild.mean():.1f} % of its pixels; expected {LOWEST_M:g} "
-            f"to {HIGHEST_M:g} m: state the unit (feet?), the scale (0.1 for decimetres) or the nodata value"
+            f"{path}: found impossible elevations of {extent} in {100 * wild.mean():.1f} % of its pixels; expected "
+            f"{LOWEST_M:g} to {HIGHEST_M:g} m: state the unit (feet?), the scale (0.1 for dm) or the nodata value"
         )
     notes.add(
         path, f"{wild.sum()} of {wild.size} pixels sampled are impossible elevations ({extent}): taken as no data"

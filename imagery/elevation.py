@@ -23,8 +23,9 @@ from imagery.scene_source import BandSource
 from imagery.terrain import aspect, curvature, ruggedness, slope_degrees
 
 LOWEST_M: Final = -500.0
-HIGHEST_M: Final = 9000.0
-"""The land surface lies between the shore of the Dead Sea (-430 m) and Mount Everest (8849 m)."""
+HIGHEST_M: Final = 12500.0
+"""Elevations outside of these are impossible. Land lies between the shore of the Dead Sea (-430 m) and Mount Everest
+(8849 m); relief that was made up for tests may be higher, and is only reported (`imagery.describe_elevation`)."""
 
 # Tiles of one product line up to the rounding of their headers. At 0.01 pixel a slope across a seam errs by 0.5 %.
 _ON_LATTICE_PX: Final = 0.01
@@ -40,7 +41,7 @@ class ElevationReader:
     from its own grid. Where tiles overlap, the first that has a value counts, and a mosaic comes before the one whose
     first tile comes later; so a coarse model given last fills the voids of a fine one.
 
-    Elevation below -500 m or above 9000 m counts as missing, as no land lies there: a void number that the file does
+    Elevation below -500 m or above 12,500 m counts as missing, as no land lies there: a void number that the file does
     not declare does not become a cliff.
     """
 

@@ -129,7 +129,8 @@ def read_onto(
     pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)
     step = Affine.scale(window.width / shape[1], window.height / shape[0])
     transform = file_grid.window_transform(window) @ step
-    return resample(pixels, file_grid.crs, transform, grid, method)[0]
+    onto: NDArray[np.float32] = resample(pixels, file_grid.crs, transform, grid, method)[0]
+    return onto
 
 
 def resample(
