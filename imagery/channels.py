@@ -6,16 +6,13 @@ which nobody notices as long as channels are numbers.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
-from imagery.units import DEGREE, DIGITAL_NUMBER, DIMENSIONLESS, METRE, PER_METRE
-
-if TYPE_CHECKING:
-    from imagery.scene_source import SceneSource
+from imagery.units import DEGREE, DIMENSIONLESS, METRE, PER_METRE
 
 INDICES: Final[Mapping[str, tuple[str, str]]] = {
     # (a, b) stands for (a - b) / (a + b).
@@ -105,21 +102,6 @@ def bands_needed(channels: Iterable[str], band_names: Collection[str]) -> tuple[
 
 def _inputs_of(channel: str) -> tuple[str, ...]:
     return (ELEVATION,) if channel in TERRAIN_UNITS else INDICES[channel]
-
-
-def unit_of(channel: str, source: "SceneSource") -> str:
-    """Return the unit of a channel of a scene (see `imagery.units`).
-
-    Raises:
-        SceneError: The scene has no such channel.
-    """
-    for raster in source.continuous:
-        if raster.name == channel:
-            return raster.unit
-    if channel in source.raster_names:
-        return DIGITAL_NUMBER  # a quality band is read as it is stored
-    bands_needed([channel], source.raster_names)  # raises the error
-    return TERRAIN_UNITS.get(channel, DIMENSIONLESS)
 
 
 def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,8 +16,8 @@ from rasterio.io import DatasetReader
 from imagery.channels import ELEVATION
 from imagery.elevation import HIGHEST_M, LOWEST_M
 from imagery.errors import SceneError
-from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid, Window
+from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import MARGIN_PX, overlaps, unwrapped, window_under
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource, SceneSource
@@ -90,7 +90,7 @@ def describe_dem(
     notes = _Notes()
     tiles = []
     for path in paths:
-        with open_geotiff(path) as dataset:
+        with open_raster(path) as dataset:
             if index not in dataset.indexes:
                 raise SceneError(f"{path}: found {dataset.count} bands; expected elevation in band {index}")
             if dataset.count > 1:

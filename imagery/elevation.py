@@ -13,10 +13,10 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from imagery.channels import ASPECT_COS, ASPECT_SIN, CURVATURE, ELEVATION, RUGGEDNESS, SLOPE
-from imagery.geotiff import grid_of
 from imagery.grid import Grid, Window, blocks
 from imagery.ground_metric import GroundMetric
 from imagery.projection import same_crs
+from imagery.raster_file import grid_of
 from imagery.resampling import MARGIN_PX, method_for, pixels_across, resample, unwrapped, window_under
 from imagery.scene_file import SceneFile, to_values
 from imagery.scene_source import BandSource
@@ -172,7 +172,7 @@ class _Mosaic:
             return {name: np.full(window.shape, np.nan, dtype=np.float32) for name in channels}
         fields = self._compute(channels, under)
         transform = self._grid.window_transform(under)
-        method = method_for(self._grid, self._scene_grid, categorical=False)
+        method = method_for(self._grid, self._scene_grid)
         layers = resample(np.stack([*fields.values()]), self._grid.crs, transform, grid, method)
         return dict(zip(fields, layers, strict=True))
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from imagery.channels import ELEVATION, INDICES, TERRAIN_UNITS
 from imagery.errors import SceneError
-from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid
+from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import MARGIN_PX, check_overlaps, unwrapped, window_under
 from imagery.scene_source import BandSource
 from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
@@ -54,7 +54,7 @@ def describe_extra(
     """
     _check_name(name, path)
     notes = []
-    with open_geotiff(path) as dataset:
+    with open_raster(path) as dataset:
         if index not in dataset.indexes:
             raise SceneError(f"{path}: found {dataset.count} bands; expected {name!r} in band {index}")
         grid = grid_of(dataset)

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import shapely
@@ -14,8 +14,10 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
 
 from imagery.errors import SceneError
-from imagery.geotiff import read_with_nan
 from imagery.grid import Grid, Window
+from imagery.raster_file import read_window, read_with_nan
+
+F = TypeVar("F", np.float32, np.float64)
 
 # If this many pixels of the file, or more, lie side by side in one pixel of the scene, their mean represents it better
 # than an interpolation of the four nearest.
@@ -31,18 +33,15 @@ _TOLERANCE_PX: Final = 1e-6
 _WARP_OPTIONS: Final = {"XSCALE": 1, "YSCALE": 1, "UNIFIED_SRC_NODATA": "NO"}
 
 
-def method_for(file_grid: Grid, scene_grid: Grid, *, categorical: bool) -> Resampling:
-    """Choose the resampling method from a file's grid to the scene's; the same for the whole scene.
+def method_for(file_grid: Grid, scene_grid: Grid) -> Resampling:
+    """Choose how measurements are resampled from a file's grid to the scene's; the same for the whole scene.
 
-    Continuous values are interpolated bilinearly (60 m thermal to 30 m), or averaged over each pixel of the scene if
-    the file is at least 1.5 times finer (15 m panchromatic to 30 m). Categories and bit flags, which must not be
-    averaged, are taken from the nearest pixel.
+    Values are interpolated bilinearly (60 m thermal to 30 m), or averaged over each pixel of the scene if the file is
+    at least 1.5 times finer (15 m panchromatic to 30 m).
 
     Raises:
         SceneError: There is no transformation between the grids' CRSs.
     """
-    if categorical:
-        return Resampling.nearest
     return Resampling.average if pixels_across(file_grid, scene_grid) >= _AVERAGE_FROM else Resampling.bilinear
 
 
@@ -122,13 +121,11 @@ def read_onto(
     Raises:
         SceneError: The pixels cannot be read, or there is no transformation between the CRSs.
     """
-    window = window_under(grid, file_grid, math.ceil(MARGIN_PX * decimation))
-    if window is None:
+    part = _part_under(grid, file_grid, decimation)
+    if part is None:
         return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
-    shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
+    window, shape, transform = part
     pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)
-    step = Affine.scale(window.width / shape[1], window.height / shape[0])
-    transform = file_grid.window_transform(window) @ step
     onto: NDArray[np.float32] = resample(pixels, file_grid.crs, transform, grid, method)[0]
     return onto
 
@@ -154,19 +151,48 @@ def resample(
     return onto
 
 
-def warp(
-    pixels: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
-) -> NDArray[np.float32]:
+def read_nearest(dataset: DatasetReader, index: int, file_grid: Grid, grid: Grid) -> NDArray[np.float64]:
+    """Read one band of flags or categories onto another grid: each pixel is the one of the file nearest to its centre.
+
+    Args:
+        dataset: The open file.
+        index: The 1-based band index.
+        file_grid: The file's own grid.
+        grid: The grid on which flags are wanted.
+
+    Returns:
+        (grid.height, grid.width) stored numbers, NaN beyond the file.
+
+    Raises:
+        SceneError: As `read_onto`.
+    """
+    part = _part_under(grid, file_grid, 1.0)
+    if part is None:
+        return np.full((grid.height, grid.width), np.nan)
+    window, _, transform = part
+    stored = read_window(dataset, [index], window)[0].astype(np.float64)
+    return warp(stored, file_grid.crs, transform, grid, Resampling.nearest)
+
+
+def _part_under(grid: Grid, file_grid: Grid, decimation: float) -> tuple[Window, tuple[int, int], Affine] | None:
+    """Return the part of a file under a grid: its window, its decimated shape, and the transform of that shape."""
+    window = window_under(grid, file_grid, math.ceil(MARGIN_PX * decimation))
+    if window is None:
+        return None
+    shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
+    step = Affine.scale(window.width / shape[1], window.height / shape[0])
+    return window, shape, file_grid.window_transform(window) @ step
+
+
+def warp(pixels: NDArray[F], crs: str, transform: Affine, grid: Grid, method: Resampling) -> NDArray[F]:
     """Resample an array (h, w), NaN where invalid, onto a grid; the same for every part of a grid."""
-    warped: NDArray[np.float32] = _warp_layers(pixels[None], crs, transform, grid, method)[0]
+    warped: NDArray[F] = _warp_layers(pixels[None], crs, transform, grid, method)[0]
     return warped
 
 
-def _warp_layers(
-    layers: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
-) -> NDArray[np.float32]:
+def _warp_layers(layers: NDArray[F], crs: str, transform: Affine, grid: Grid, method: Resampling) -> NDArray[F]:
     count, height, width = layers.shape
-    profile = {"driver": "GTiff", "count": count, "dtype": "float32", "height": height, "width": width}
+    profile = {"driver": "GTiff", "count": count, "dtype": layers.dtype, "height": height, "width": width}
     onto_grid = {"crs": grid.crs, "transform": grid.affine, "width": grid.width, "height": grid.height}
     with MemoryFile() as memory:
         with memory.open(crs=crs, transform=transform, nodata=np.nan, **profile) as dataset:
@@ -177,7 +203,7 @@ def _warp_layers(
                 dataset, resampling=method, nodata=np.nan, tolerance=_TOLERANCE_PX, **_WARP_OPTIONS, **onto_grid
             ) as warped,
         ):
-            values: NDArray[np.float32] = warped.read()
+            values: NDArray[F] = warped.read()
     return values
 
 

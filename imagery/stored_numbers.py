@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
-from imagery.geotiff import alpha_index, declared_valid, read_window
 from imagery.grid import Window
+from imagery.raster_file import alpha_index, declared_valid, read_window
 
 VOID_NUMBERS: Final = (
     -9999.0,

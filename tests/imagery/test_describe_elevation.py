@@ -242,3 +242,22 @@ def test_elevation_of_a_part_of_the_scene_is_refused_unless_gaps_are_allowed(tmp
     source = describe([BandSource("red", str(red), 1)], dem=BandSource("elevation", str(none), 1))
     with pytest.raises(SceneError, match="found elevation for 0 %"):
         check_coverage(source, allow_partial_dem=True)
+
+
+def test_an_srtm_tile_as_downloaded_is_taken(tmp_path: Path) -> None:
+    heights = np.full((1201, 1201), 3000, dtype=">i2")  # as the format has it: big-endian, voids -32768
+    heights[:, 600:] = -32768
+    (tmp_path / "N28E086.hgt").write_bytes(heights.tobytes())
+    tiles, _ = describe_dem([str(tmp_path / "N28E086.hgt")])
+    side = 1 / 1200
+    red = write_geotiff(
+        tmp_path / "red.tif",
+        np.ones((40, 40), dtype=np.uint8),
+        crs="EPSG:4326",
+        transform=(side, 0, 86.4, 0, -side, 28.9),
+    )
+    source = describe([BandSource("red", str(red), 1)], dem=ElevationSource(tiles))
+    with SceneReader(source) as reader:
+        elevation, slope = reader.read(["elevation", "slope"], source.grid.window)
+    assert (elevation == 3000).all()
+    assert (slope == 0).all()

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from imagery import elevation
-from imagery.channels import TERRAIN_UNITS, unit_of
+from imagery.channels import TERRAIN_UNITS
 from imagery.describe_scene import describe
-from imagery.errors import SceneError
 from imagery.grid import Grid, Window, tile
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource, ElevationSource, QualityBand, SceneSource
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from tests.imagery.forge import write_geotiff
 from tests.imagery.test_ground_metric import GRIDS
 
@@ -219,28 +218,3 @@ def test_a_scene_across_180_degrees_takes_tiles_on_both_sides(tmp_path: Path) ->
     _, slope, _, _, sine, cosine = read(source, LAYERS)
     np.testing.assert_allclose(slope, 45, atol=0.01)
     np.testing.assert_allclose([sine.mean(), cosine.mean()], [-0.6, 0.8], atol=2e-3)
-
-
-def test_the_unit_of_every_channel_is_known(tmp_path: Path) -> None:
-    path = str(write_geotiff(tmp_path / "a.tif", np.ones((3, 8, 8), dtype=np.uint8)))
-    source = describe(
-        [BandSource("red", path, 1, unit="reflectance"), BandSource("nir", path, 2)],
-        extras=[BandSource("velocity", path, 3, unit="m/yr")],
-        quality=[QualityBand("quality", path, 3)],
-        dem=BandSource("elevation", path, 1, unit="m"),
-    )
-    assert {channel: unit_of(channel, source) for channel in source.channel_names} == {
-        "red": "reflectance",
-        "nir": "digital number",
-        "velocity": "m/yr",
-        "elevation": "m",
-        "quality": "digital number",
-        "ndvi": "1",
-        "slope": "degree",
-        "curvature": "1/m",
-        "ruggedness": "m",
-        "aspect_sin": "1",
-        "aspect_cos": "1",
-    }
-    with pytest.raises(SceneError, match="found the channel 'ndsi'"):
-        unit_of("ndsi", source)
