@@ -107,7 +107,7 @@ def bands_of_file(path: str, sensor: str | None, extra: Collection[str] = ()) ->
         extra: Names of further channels.
 
     Raises:
-        SceneError: The file is not a GeoTIFF, the sensor is unknown, or the bands cannot be named, or two have one name.
+        SceneError: The file is not a GeoTIFF, the sensor is unknown, or the bands have no names or not distinct ones.
     """
     with open_geotiff(path) as dataset:
         indexes = data_indexes(dataset, sensor)

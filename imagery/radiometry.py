@@ -177,7 +177,7 @@ def sample(dataset: DatasetReader, index: int, nodata: float | None = None) -> N
             col = max(0, int(dataset.width * share) - side // 2)
             row = max(0, int(dataset.height * share) - side // 2)
             window = RasterioWindow(col, row, min(side, dataset.width - col), min(side, dataset.height - row))
-            parts.append(np.ma.compressed(dataset.read(index, window=window, masked=True)))
+            parts.append(dataset.read(index, window=window, masked=True).compressed())
     except RasterioIOError as error:
         raise SceneError(f"{dataset.name}: the pixels cannot be read ({error}); copy the file again") from error
     values = np.concatenate(parts).astype(np.float64)

@@ -1,0 +1,182 @@
+"""Files and folders of no known product: bands by their names, reflectance by tags or by what the names tell."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from imagery.band_names import band_name
+from imagery.channels import ELEVATION, INDICES, SLOPE
+from imagery.errors import SceneError
+from imagery.products.bundle import Located
+from imagery.products.earth_engine import Convention, convention, names_upper
+from imagery.products.headers import choose_scaling, date_in_name, open_raster, sensor_in_name
+from imagery.products.product import Product, unique
+from imagery.radiometry import (
+    LANDSAT_SURFACE_TEMPERATURE,
+    Scaling,
+    already_reflectance,
+    declared_scaling,
+    level_of,
+    sample,
+)
+from imagery.scene_source import BandSource, ElevationSource, QualityBand
+from imagery.sensors import FLAG_TABLE_OF, SURFACE_TEMPERATURE, holds_flags, sensor_bands
+from imagery.units import METRE, REFLECTANCE, Level
+
+
+def recognise_plain(
+    name: str,
+    located: Sequence[Located],
+    *,
+    sensor: str | None,
+    level: Level | None,
+    extra: Collection[str],
+    others: Sequence[tuple[str, str]] = (),
+) -> Product:
+    """Return the product that these bands make up.
+
+    Args:
+        name: The file's or folder's name.
+        located: The bands by their designations.
+        sensor: A key of `imagery.sensors.SENSORS` as the user states it, or None.
+        level: What reflectances refer to, as the user states it, or None.
+        extra: Names of bands that are further channels.
+        others: Files that are no bands, each with the reason.
+
+    Raises:
+        SceneError: A band is unknown, or the same as another, or there is none.
+    """
+    told = convention(located, sensor, name)
+    known = told.sensor if told else sensor or _sensor_by_name(located, name)
+    notes: list[str | None] = [*(told.notes if told else ())]
+    if sensor is None and known is not None and told is None:
+        notes.append(f"the sensor {known} follows from the name {name}")
+    bands: list[BandSource] = []
+    extras: list[BandSource] = []
+    quality: list[QualityBand] = []
+    tiles: list[BandSource] = []
+    left_out = list(others)
+    stacked = {band.name for band in sensor_bands(known) if band.stacked} if known else None
+    levels: set[Level | None] = set()
+    for item in located:
+        if item.designation.upper() in {"TCI", "TCI_R", "TCI_G", "TCI_B", "AOT", "WVP", "SZA", "SAA", "VZA", "VAA"}:
+            left_out.append((item.label, "a picture, an angle or a property of the air, which is not used"))
+            continue
+        ours = band_name(item.designation, known, extra)
+        if holds_flags(ours):
+            table = FLAG_TABLE_OF.get(item.designation.lower())
+            if table or ours == "quality":
+                quality.append(QualityBand(ours, item.path, item.index, table))
+            else:
+                left_out.append((item.label, "flags that are not used"))
+        elif ours in {*INDICES, SLOPE}:
+            left_out.append((item.label, f"{ours} is computed from the bands"))
+        elif ours == ELEVATION:
+            tiles.append(BandSource(ELEVATION, item.path, item.index, unit=METRE))
+        else:
+            source, found_level, found = _source(item, ours, told, level, extra)
+            notes += found
+            further = ours == SURFACE_TEMPERATURE or ours in {text.lower() for text in extra}
+            if not further and (stacked is None or ours in stacked) and not (told and ours.startswith("thermal")):
+                bands.append(source)
+                levels.add(found_level)
+            else:
+                extras.append(source)
+    _check_names(name, bands, extras)
+    final, more = _level(levels, told, level, [band for band in bands])
+    notes += more
+    if not quality:
+        notes.append(f"{name}: found no band of clouds, so clouds and shadows are not masked")
+    return Product(
+        kind=told.kind if told else "raster without a product's metadata",
+        sensor=known,
+        level=final,
+        acquired=date_in_name(name),
+        bands=tuple(bands),
+        quality=tuple(quality),
+        extras=tuple(extras),
+        dem=ElevationSource(tuple(tiles)) if tiles else None,
+        product_id=name.rpartition(".")[0] or name,
+        notes=unique(notes),
+        left_out=tuple(left_out),
+    )
+
+
+def _sensor_by_name(located: Sequence[Located], name: str) -> str | None:
+    """The sensor that the name tells, if the bands' designations are of that sensor."""
+    sensor = sensor_in_name(name)
+    fields = {item.designation.upper() for item in located}
+    return sensor if sensor and fields & names_upper(sensor) else None
+
+
+def _source(
+    item: Located, ours: str, told: Convention | None, level: Level | None, extra: Collection[str]
+) -> tuple[BandSource, Level | None, list[str]]:
+    """A band with its scaling, the level that the scaling is characteristic of, and notes."""
+    with open_raster(item.path) as dataset:
+        declared = declared_scaling(dataset, item.index)
+        if ours in {text.lower() for text in extra}:
+            return (declared or Scaling()).band(ours, item.path, item.index), None, []
+        if ours == SURFACE_TEMPERATURE:
+            kelvin = LANDSAT_SURFACE_TEMPERATURE
+            with_tags = Scaling(declared.scale, declared.offset, 0, kelvin.unit) if declared else kelvin
+            return with_tags.band(ours, item.path, item.index), None, []
+        if ours.startswith("thermal"):
+            stated = told.thermal if told else Scaling()
+            return replace(stated, **_tags(declared)).band(ours, item.path, item.index), None, []
+        if told:
+            scaling, notes = choose_scaling(dataset, item.index, told.reflective, constant=True)
+            return scaling.band(ours, item.path, item.index), told.level, notes
+        if declared:
+            stated = replace(declared, unit=REFLECTANCE)
+            scaling, notes = choose_scaling(dataset, item.index, stated)
+            return scaling.band(ours, item.path, item.index), level_of(declared), notes
+        dtype = str(dataset.dtypes[item.index - 1])
+        fractions = dtype.startswith("float") and already_reflectance(dtype, sample(dataset, item.index))
+        if fractions and level:
+            return Scaling(unit=REFLECTANCE).band(ours, item.path, item.index), level, []
+    note = (
+        "its numbers look like reflectances; say of which level they are (--level) to use them so"
+        if fractions
+        else ("no tags state how its numbers become reflectance")
+    )
+    return Scaling().band(ours, item.path, item.index), None, [f"{item.path}: {note}; read as digital numbers"]
+
+
+def _tags(declared: Scaling | None) -> dict[str, float]:
+    return {"scale": declared.scale, "offset": declared.offset} if declared else {}
+
+
+def _check_names(name: str, bands: Sequence[BandSource], extras: Sequence[BandSource]) -> None:
+    if not bands:
+        raise SceneError(
+            f"{name}: found no band of a known name; expected at least one of red, green, blue, nir, swir1: describe the "
+            "bands, or give each with --band NAME=FILE"
+        )
+    names = [source.name for source in (*bands, *extras)]
+    twice = sorted({text for text in names if names.count(text) > 1})
+    if twice:
+        raise SceneError(f"{name}: found several bands that mean {', '.join(twice)}; expected each once")
+
+
+def _level(
+    levels: set[Level | None], told: Convention | None, level: Level | None, bands: Sequence[BandSource]
+) -> tuple[Level | None, list[str]]:
+    """The level of all bands: as stated, else as told by names or scaling, else guessed and said."""
+    reflectances = {band.unit == REFLECTANCE for band in bands}
+    if reflectances == {True, False}:
+        mixed = ", ".join(band.name for band in bands if band.unit != REFLECTANCE)
+        raise SceneError(
+            f"found reflectance and digital numbers ({mixed}) in one scene; expected one unit: tag every band"
+        )
+    if reflectances == {False}:
+        return None, []
+    known = levels - {None}
+    if level and known - {level}:
+        return level, [
+            f"the level is {level} as stated, though the scaling is that of {', '.join(sorted(map(str, known)))}"
+        ]
+    if level or len(known) == 1:
+        return level or known.pop(), []
+    return Level.SURFACE, [
+        "nothing states what the reflectances refer to; taken as of the surface: say --level if it is another"
+    ]
