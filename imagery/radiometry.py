@@ -200,7 +200,7 @@ def already_reflectance(dtype: str, values: NDArray[np.float64]) -> bool:
     if not dtype.startswith("float") or values.size == 0:
         return False
     low, high = np.quantile(values, [0.005, 0.995])
-    return bool(-0.3 <= low and high <= 2.0 and high > 0.0)
+    return bool(low >= -0.3 and high <= 2.0 and high > 0.0)
 
 
 def implausible(scaling: Scaling, values: NDArray[np.float64]) -> str | None:

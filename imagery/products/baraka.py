@@ -10,10 +10,10 @@ from imagery.products.product import Product
 from imagery.radiometry import LANDSAT_FILL, Scaling, already_reflectance, sample
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF
-from imagery.units import METRE, REFLECTANCE, Level
+from imagery.units import KELVIN, METRE, REFLECTANCE, Level
 
-# The order of https://lila.science/datasets/hkh-glacier-mapping: Landsat 7 B1 to B5, both gains of B6, B7, B8, BQA; three
-# indices; SRTM elevation and slope.
+# The order of https://lila.science/datasets/hkh-glacier-mapping: Landsat 7 B1 to B5, both gains of B6, B7, B8, BQA;
+# three indices; SRTM elevation and slope.
 _ORDER: Final = (
     "blue", "green", "red", "nir", "swir1", "thermal_low", "thermal_high", "swir2", "pan", "quality",
     "ndvi", "ndsi", "ndwi", ELEVATION, SLOPE,
@@ -55,6 +55,7 @@ def recognise_baraka(path: str) -> Product | None:
         return None
     fractions = already_reflectance(dtype, values["red"])
     scaling = Scaling(1.0, 0.0, 0, REFLECTANCE) if fractions else LANDSAT_FILL
+    thermal = Scaling(1.0, 0.0, 0, KELVIN) if fractions else LANDSAT_FILL
     level = Level.TOP_OF_ATMOSPHERE if fractions else None
     stem = path.rpartition("/")[2].rpartition(".")[0]
     skipped = (*INDICES, SLOPE)
@@ -67,7 +68,7 @@ def recognise_baraka(path: str) -> Product | None:
         level=level,
         acquired=date_in_name(stem),
         bands=tuple(
-            (scaling if not name.startswith("thermal") else LANDSAT_FILL).band(name, path, index)
+            (thermal if name.startswith("thermal") else scaling).band(name, path, index)
             for index, name in enumerate(_ORDER[:8], start=1)
         ),
         quality=(QualityBand("quality", path, 10, FLAG_TABLE_OF["bqa"]),),

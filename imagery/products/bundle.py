@@ -10,10 +10,11 @@ from imagery.errors import SceneError
 from imagery.products.headers import is_raster, open_raster
 from imagery.products.listing import Listing
 
-# What providers append to the name of a file of one band: "..._SR_B4.TIF", "...v2.0.B04.tif", "image.B4.tif", "red.tif".
+# What providers append to the name of a file of one band: "..._SR_B4.TIF", "...v2.0.B04.tif", "image.B4.tif".
 _FIELD: Final = re.compile(
-    r"(?:^|[._\- ])(?P<field>SR_B\d{1,2}|ST_B\d{1,2}|sr_band\d|B6_VCID_[12]|B8A|B\d{1,2}|QA_PIXEL|QA_RADSAT|SR_QA_AEROSOL"
-    r"|SR_CLOUD_QA|BQA|QA60|SCL|AOT|WVP|TCI|MSK_CLDPRB|MSK_SNWPRB|MSK_CLASSI_OPAQUE|MSK_CLASSI_CIRRUS|Fmask|SZA|SAA|VZA|VAA"
+    r"(?:^|[._\- ])(?P<field>SR_B\d{1,2}|ST_B\d{1,2}|sr_band\d|B6_VCID_[12]|B8A|B\d{1,2}|QA_PIXEL|QA_RADSAT"
+    r"|SR_QA_AEROSOL|SR_CLOUD_QA|BQA|QA60|SCL|AOT|WVP|TCI|MSK_CLDPRB|MSK_SNWPRB|MSK_CLASSI_OPAQUE|MSK_CLASSI_CIRRUS"
+    r"|Fmask|SZA|SAA|VZA|VAA"
     r"|cloud_?mask|coastal|blue|green|red|rededge[1-3]|nir|nir08|nir09|nir_narrow|swir1|swir2|swir16|swir22|pan|elevation"
     r"|thermal1?|thermal2|thermal_low|thermal_high|water_vapour|cirrus)(?:_(?:10|20|30|60)m)?$",
     re.IGNORECASE,
@@ -46,17 +47,28 @@ def bands_in_file(path: str, sensor: str | None) -> list[Located]:
     with open_raster(path) as dataset:
         indexes = data_indexes(dataset, sensor)
         texts = designations(dataset, indexes, sensor)
-        bases = [strip_index(text) for text in texts]
-        # Earth Engine prefixes the bands of a collection turned into one image with each image's number: "0_B4".
+        bases = [_without_export_marks(text) for text in texts]
         if len(set(bases)) == len(bases):
             texts = bases
     return [Located(text, path, index, f"band {index} ({text})") for index, text in zip(indexes, texts, strict=True)]
 
 
-def strip_index(text: str) -> str:
-    """Return a designation without Earth Engine's number of the image in front ("0_B4") or an image's name ("..._B4")."""
-    match = re.fullmatch(r"\d+_(.+)", text)
-    return match[1] if match else text
+# Earth Engine puts the number of the image in front of the bands of a collection turned into one image ("0_B4"), and
+# appends what a composite was made by ("B4_median").
+_EXPORTED: Final = re.compile(
+    r"^(?:\d+_)?(?P<field>.+?)(?:_(?:median|mean|min|max|first|mosaic|p\d{1,2}))?$", re.IGNORECASE
+)
+
+
+def _without_export_marks(text: str) -> str:
+    match = _EXPORTED.match(text)
+    return match["field"] if match else text
+
+
+def one_band_of(name: str) -> str | None:
+    """Return the designation with which the name of a file of one band ends, or None."""
+    match = _FIELD.search(name.rpartition(".")[0])
+    return match["field"] if match else None
 
 
 def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, str]]]:
@@ -68,13 +80,13 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
     found: list[Located] = []
     others: list[tuple[str, str]] = []
     for base, member in listing.base_names():
-        match = _FIELD.search(base.rpartition(".")[0])
+        field = one_band_of(base)
         if not is_raster(base):
             others.append((member, "not a raster that is read"))
-        elif match is None:
+        elif field is None:
             others.append((member, "its name ends with no band's designation"))
         else:
-            found.append(Located(match["field"], listing.path(member), 1, member))
+            found.append(Located(field, listing.path(member), 1, member))
     counts = Counter(item.designation.lower() for item in found)
     if counts and max(counts.values()) > 1:
         twice = next(name for name, count in counts.items() if count > 1)

@@ -47,7 +47,7 @@ class Convention:
     notes: tuple[str, ...] = ()
 
 
-def convention(located: Sequence[Located], sensor: str | None, name: str) -> Convention | None:
+def convention(located: Sequence[Located], sensor: str | None, level: Level | None, name: str) -> Convention | None:
     """Return what the designations tell about sensor, level and scaling; None if they are not Earth Engine's or USGS's.
 
     1. SR_B4 and so on are Landsat Collection 2 surface reflectance, stored x 2.75e-5 - 0.2.
@@ -58,6 +58,7 @@ def convention(located: Sequence[Located], sensor: str | None, name: str) -> Con
     Args:
         located: The bands.
         sensor: A key of `imagery.sensors.SENSORS` as the user states it, or None.
+        level: What reflectances refer to, as the user states it, or None.
         name: The file's or folder's name, which may tell sensor and date.
 
     Raises:
@@ -68,7 +69,7 @@ def convention(located: Sequence[Located], sensor: str | None, name: str) -> Con
     if any(field.startswith("SR_B") for field in fields):
         return _landsat_surface(fields, sensor, named)
     if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
-        return _sentinel_2(located, fields, name)
+        return _sentinel_2(located, fields, level, name)
     landsat = sensor or named or _landsat_of(fields)
     if fields & {"QA_PIXEL", "BQA"} and landsat and any(field.startswith("B") for field in fields - {"BQA"}):
         return _landsat_level_1(located, landsat)
@@ -120,15 +121,16 @@ def _landsat_surface(fields: set[str], sensor: str | None, named: str | None) ->
     )
 
 
-def _sentinel_2(located: Sequence[Located], fields: set[str], name: str) -> Convention:
+def _sentinel_2(located: Sequence[Located], fields: set[str], stated: Level | None, name: str) -> Convention:
     notes: list[str] = []
-    level = Level.SURFACE
+    level = stated or Level.SURFACE
     if fields & _SURFACE_ONLY:
-        kind = "Sentinel-2 surface reflectance"
+        kind, level = "Sentinel-2 surface reflectance", Level.SURFACE
     elif "B10" in fields:
         kind, level = "Sentinel-2 top-of-atmosphere reflectance", Level.TOP_OF_ATMOSPHERE
     else:
         kind = "Sentinel-2"
+    if kind == "Sentinel-2" and stated is None:
         notes.append(
             "nothing tells Level-1C from Level-2A; taken as surface reflectance: say --level if it is of the top of "
             "atmosphere"

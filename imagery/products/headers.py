@@ -108,7 +108,7 @@ def sensor_in_name(name: str) -> str | None:
 
 
 def date_in_name(name: str) -> date | datetime | None:
-    """Return the first moment in a name (20181026T044110, 2018299T044110, in UTC), or else the first day (2018-10-26)."""
+    """Return the first moment in a name (20181026T044110, 2018299T044110; UTC), or else the first day (2018-10-26)."""
     for match in re.finditer(r"(?<!\d)((?:19|20)\d{6})T(\d{6})(?!\d)", name):
         with suppress(ValueError):
             return datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S").replace(tzinfo=UTC)

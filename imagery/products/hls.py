@@ -17,13 +17,18 @@ from imagery.units import Level
 # "HLS Product User Guide" 2.0: B05 is near infrared in L30, and red edge in S30.
 _ID: Final = re.compile(r"HLS\.(?P<kind>L30|S30)\.T\w{5}\.(?P<day>\d{7}T\d{6})\.v(?P<version>\d+\.\d+)", re.IGNORECASE)
 _SENSORS: Final = {"L30": "landsat-8-oli", "S30": "sentinel-2-msi"}
-_REASONS: Final = {name: "angles of sun and view, which are not used" for name in ("SZA", "SAA", "VZA", "VAA")}
+_REASONS: Final = dict.fromkeys(("SZA", "SAA", "VZA", "VAA"), "angles of sun and view, which are not used")
 
 
 def hls_id(text: str) -> str | None:
     """Return the granule's name in a text, or None."""
     match = _ID.search(text)
     return match.group(0) if match else None
+
+
+def hls_sensor(product_id: str) -> str:
+    """Return the sensor of a granule: its bands are numbered as on Landsat 8 (L30) or on Sentinel-2 (S30)."""
+    return _SENSORS["L30" if ".L30." in product_id.upper() else "S30"]
 
 
 def recognise_hls(product_id: str, located: list[Located], others: list[tuple[str, str]]) -> Product:

@@ -9,7 +9,7 @@ from imagery.errors import SceneError
 from imagery.products.headers import choose_scaling, is_raster, open_raster
 from imagery.products.listing import Listing
 from imagery.products.metadata import Groups, moment, number, parse_mtl
-from imagery.products.product import Product, unique
+from imagery.products.product import Product, left_files, unique
 from imagery.radiometry import (
     LANDSAT_FILL,
     LANDSAT_SURFACE,
@@ -144,10 +144,7 @@ def recognise_landsat(listing: Listing) -> Product | None:
         sun_elevation_deg=sun,
         cloud_percent=_share(number(image.get("CLOUD_COVER"))),
         notes=unique(notes),
-        left_out=(
-            *left_out,
-            *((member, "metadata, a preview or another file that is not a band") for member in files.others),
-        ),
+        left_out=(*left_out, *left_files(files.others)),
     )
 
 
@@ -157,7 +154,8 @@ def _find(listing: Listing) -> _Files | None:
     metadata: dict[str, list[str]] = {}
     others: list[str] = []
     inherited = _NAMED.search(listing.name)
-    for base, member in listing.base_names():
+    # A file in the folder itself comes before a copy in a folder below.
+    for base, member in sorted(listing.base_names(), key=lambda pair: pair[1].count("/")):
         match = _FILE.match(base)
         folder = _NAMED.search(member.rpartition("/")[0]) or inherited
         stem, _, ending = base.rpartition(".")
@@ -168,7 +166,7 @@ def _find(listing: Listing) -> _Files | None:
         )
         if product and re.search(r"(?:^|_)MTL$", field) and ending.lower() in {"txt", "json", "xml"}:
             metadata.setdefault(product, []).append(member)
-        elif product and is_raster(base):
+        elif product and is_raster(base) and field not in found.get(product, {}):
             found.setdefault(product, {})[field] = member
         else:
             others.append(member)
@@ -179,8 +177,8 @@ def _find(listing: Listing) -> _Files | None:
     if len(found) > 1:
         commands = " && ".join(f"mkdir {name} && mv {name}_* {name}/" for name in sorted(found))
         raise SceneError(
-            f"{listing.root}: found {len(found)} products ({', '.join(sorted(found))}); expected one: put each into its "
-            f"own folder, for example {commands}"
+            f"{listing.root}: found {len(found)} products ({', '.join(sorted(found))}); expected one: put each into "
+            f"its own folder, for example {commands}"
         )
     product_id, rasters = next(iter(found.items()))
     mine = sorted(
@@ -201,7 +199,7 @@ def _metadata(listing: Listing, files: _Files, notes: list[str]) -> Groups | Non
     } - {None, files.product_id}
     if stated:
         notes.append(
-            f"{files.metadata} is the metadata file of {', '.join(map(str, stated))}, not of {files.product_id}, and is not used"
+            f"{files.metadata} is the metadata of {', '.join(map(str, stated))}, not of {files.product_id}: not used"
         )
         return None
     return groups
@@ -264,8 +262,9 @@ def _level_1(
     reflective = [field for field in files.rasters if field in solar]
     if set(reflective) - set(rescaling):
         notes.append(
-            f"{files.product_id}: found no MTL file that states how the numbers become reflectance, and for this sensor "
-            "it differs from scene to scene: the bands are read as digital numbers. Put the product's MTL.txt beside them"
+            f"{files.product_id}: found no MTL file that states how the numbers become reflectance, which for this "
+            "sensor differs from scene to scene: the bands are read as digital numbers. Put the product's MTL.txt "
+            "beside them"
         )
         return scalings | dict.fromkeys(reflective, LANDSAT_FILL), None
     if sun is None:

@@ -11,6 +11,7 @@ from imagery.products.earth_engine import Convention, convention, names_upper
 from imagery.products.headers import choose_scaling, date_in_name, open_raster, sensor_in_name
 from imagery.products.product import Product, unique
 from imagery.radiometry import (
+    LANDSAT_SURFACE,
     LANDSAT_SURFACE_TEMPERATURE,
     Scaling,
     already_reflectance,
@@ -19,7 +20,7 @@ from imagery.radiometry import (
     sample,
 )
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
-from imagery.sensors import FLAG_TABLE_OF, SURFACE_TEMPERATURE, holds_flags, sensor_bands
+from imagery.sensors import FLAG_TABLE_OF, SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
 from imagery.units import METRE, REFLECTANCE, Level
 
 
@@ -45,11 +46,11 @@ def recognise_plain(
     Raises:
         SceneError: A band is unknown, or the same as another, or there is none.
     """
-    told = convention(located, sensor, name)
-    known = told.sensor if told else sensor or _sensor_by_name(located, name)
+    told = convention(located, sensor, level, name)
+    known = told.sensor if told else sensor or _sensor_by_name(located, name) or _sensor_by_bands(located, name)
     notes: list[str | None] = [*(told.notes if told else ())]
     if sensor is None and known is not None and told is None:
-        notes.append(f"the sensor {known} follows from the name {name}")
+        notes.append(f"the sensor follows from the names of file and bands; taken as {known}")
     bands: list[BandSource] = []
     extras: list[BandSource] = []
     quality: list[QualityBand] = []
@@ -82,7 +83,7 @@ def recognise_plain(
             else:
                 extras.append(source)
     _check_names(name, bands, extras)
-    final, more = _level(levels, told, level, [band for band in bands])
+    final, more = _level(levels, level, bands)
     notes += more
     if not quality:
         notes.append(f"{name}: found no band of clouds, so clouds and shadows are not masked")
@@ -108,49 +109,80 @@ def _sensor_by_name(located: Sequence[Located], name: str) -> str | None:
     return sensor if sensor and fields & names_upper(sensor) else None
 
 
+def _sensor_by_bands(located: Sequence[Located], name: str) -> str | None:
+    """The sensor whose table has all designations, if all that have agree on what they mean; None without designations.
+
+    A thermal band cannot have the scaling of surface reflectance, which tells Landsat 4 to 7 from 8 and 9.
+
+    Raises:
+        SceneError: The designations mean different bands on several sensors.
+    """
+    ours = {band.name for bands in SENSORS.values() for band in bands}
+    fields = [item for item in located if not holds_flags(item.designation) and item.designation.lower() not in ours]
+    meanings: dict[str, tuple[str | None, ...]] = {}
+    for sensor in SENSORS:
+        table = names_of(sensor)
+        means = tuple(table.get(item.designation.lower()) for item in fields)
+        if all(means) and not any(
+            str(meaning).startswith("thermal") and _surface_scaling(item)
+            for item, meaning in zip(fields, means, strict=True)
+        ):
+            meanings[sensor] = means
+    if not fields or not meanings:
+        return None
+    if len(set(meanings.values())) > 1:
+        raise SceneError(
+            f"{name}: found the bands {', '.join(item.designation for item in fields)}, which mean other colours on "
+            f"different sensors; expected to be told which: --sensor, one of {', '.join(meanings)}"
+        )
+    # Landsat 4 and 5 carry the same sensor; 5 took a hundred times as many scenes.
+    return next((sensor for sensor in meanings if sensor != "landsat-4-tm"), "landsat-4-tm")
+
+
+def _surface_scaling(item: Located) -> bool:
+    with open_raster(item.path) as dataset:
+        declared = declared_scaling(dataset, item.index)
+    return declared is not None and declared.agrees(LANDSAT_SURFACE)
+
+
 def _source(
     item: Located, ours: str, told: Convention | None, level: Level | None, extra: Collection[str]
 ) -> tuple[BandSource, Level | None, list[str]]:
     """A band with its scaling, the level that the scaling is characteristic of, and notes."""
+    found_level: Level | None = None
+    notes: list[str] = []
     with open_raster(item.path) as dataset:
         declared = declared_scaling(dataset, item.index)
         if ours in {text.lower() for text in extra}:
-            return (declared or Scaling()).band(ours, item.path, item.index), None, []
-        if ours == SURFACE_TEMPERATURE:
-            kelvin = LANDSAT_SURFACE_TEMPERATURE
-            with_tags = Scaling(declared.scale, declared.offset, 0, kelvin.unit) if declared else kelvin
-            return with_tags.band(ours, item.path, item.index), None, []
-        if ours.startswith("thermal"):
-            stated = told.thermal if told else Scaling()
-            return replace(stated, **_tags(declared)).band(ours, item.path, item.index), None, []
-        if told:
+            scaling = declared or Scaling()
+        elif ours == SURFACE_TEMPERATURE or ours.startswith("thermal"):
+            usual = LANDSAT_SURFACE_TEMPERATURE if ours == SURFACE_TEMPERATURE else told.thermal if told else Scaling()
+            scaling = replace(usual, scale=declared.scale, offset=declared.offset) if declared else usual
+        elif told:
             scaling, notes = choose_scaling(dataset, item.index, told.reflective, constant=True)
-            return scaling.band(ours, item.path, item.index), told.level, notes
-        if declared:
-            stated = replace(declared, unit=REFLECTANCE)
-            scaling, notes = choose_scaling(dataset, item.index, stated)
-            return scaling.band(ours, item.path, item.index), level_of(declared), notes
-        dtype = str(dataset.dtypes[item.index - 1])
-        fractions = dtype.startswith("float") and already_reflectance(dtype, sample(dataset, item.index))
-        if fractions and level:
-            return Scaling(unit=REFLECTANCE).band(ours, item.path, item.index), level, []
-    note = (
-        "its numbers look like reflectances; say of which level they are (--level) to use them so"
-        if fractions
-        else ("no tags state how its numbers become reflectance")
-    )
-    return Scaling().band(ours, item.path, item.index), None, [f"{item.path}: {note}; read as digital numbers"]
-
-
-def _tags(declared: Scaling | None) -> dict[str, float]:
-    return {"scale": declared.scale, "offset": declared.offset} if declared else {}
+            found_level = told.level
+        elif declared:
+            scaling, notes = choose_scaling(dataset, item.index, replace(declared, unit=REFLECTANCE))
+            found_level = level_of(declared)
+        elif not already_reflectance(dataset.dtypes[item.index - 1], sample(dataset, item.index)):
+            scaling = Scaling()
+            notes = [f"{item.path}: no tags state how its numbers become reflectance; read as digital numbers"]
+        elif level:
+            scaling = Scaling(unit=REFLECTANCE)
+        else:
+            scaling = Scaling()
+            notes = [
+                f"{item.path}: its numbers look like reflectances, but nothing states of which level; read as digital "
+                "numbers: say --level to use them as reflectances"
+            ]
+    return scaling.band(ours, item.path, item.index), found_level, notes
 
 
 def _check_names(name: str, bands: Sequence[BandSource], extras: Sequence[BandSource]) -> None:
     if not bands:
         raise SceneError(
-            f"{name}: found no band of a known name; expected at least one of red, green, blue, nir, swir1: describe the "
-            "bands, or give each with --band NAME=FILE"
+            f"{name}: found no band of a known name; expected at least one of red, green, blue, nir, swir1: describe "
+            "the bands, or give each with --band NAME=FILE"
         )
     names = [source.name for source in (*bands, *extras)]
     twice = sorted({text for text in names if names.count(text) > 1})
@@ -159,7 +191,7 @@ def _check_names(name: str, bands: Sequence[BandSource], extras: Sequence[BandSo
 
 
 def _level(
-    levels: set[Level | None], told: Convention | None, level: Level | None, bands: Sequence[BandSource]
+    levels: set[Level | None], level: Level | None, bands: Sequence[BandSource]
 ) -> tuple[Level | None, list[str]]:
     """The level of all bands: as stated, else as told by names or scaling, else guessed and said."""
     reflectances = {band.unit == REFLECTANCE for band in bands}

@@ -21,7 +21,7 @@ class Product:
         sensor: A key of `imagery.sensors.SENSORS`; None if unknown.
         level: What the reflectances refer to; None if the bands are digital numbers.
         acquired: Moment (UTC) or day of acquisition; None if unknown.
-        bands: Our names, where each lies and how its stored numbers become values. The grid of the first is the scene's.
+        bands: Our names, where each lies, how stored numbers become values. The grid of the first is the scene's.
         quality: Bands of flags. `masked` is empty: which flags make a pixel unknown is the caller's setting.
         extras: Further channels, such as surface temperature, the panchromatic band and bands of water vapour.
         dem: Elevation that came with the product, or None.
@@ -48,7 +48,7 @@ class Product:
 
     @property
     def scene_name(self) -> str | None:
-        """A name for the scene, of the letters that `services.scene_request.NAME` allows; None without `product_id`."""
+        """A name for the scene, as `services.scene_request.NAME` allows; None without `product_id`."""
         text = re.sub(r"[^a-z0-9]+", "-", (self.product_id or "").lower()).strip("-")
         return text[:_LONGEST_NAME].rstrip("-") or None
 
@@ -76,3 +76,12 @@ class Product:
 def unique(notes: Sequence[str | None]) -> tuple[str, ...]:
     """Return the notes in their order, each once, without None."""
     return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def left_files(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return files that are no bands, each with the reason why it is left out."""
+    rasters = (".tif", ".tiff", ".jp2", ".vrt", ".img")
+    return tuple(
+        (name, "a raster that is no band of the product" if name.lower().endswith(rasters) else "metadata or a preview")
+        for name in names
+    )

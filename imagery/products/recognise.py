@@ -1,14 +1,15 @@
 """Recognise what a user brings: a product's folder, archive or file, a STAC item, or any raster."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
 from imagery.errors import SceneError
 from imagery.paths import is_address
 from imagery.products.baraka import recognise_baraka
-from imagery.products.bundle import bands_in_file, bands_in_folder
-from imagery.products.headers import is_raster
-from imagery.products.hls import hls_id, recognise_hls
+from imagery.products.bundle import bands_in_file, bands_in_folder, one_band_of
+from imagery.products.headers import is_raster, open_raster
+from imagery.products.hls import hls_id, hls_sensor, recognise_hls
 from imagery.products.landsat import recognise_landsat
 from imagery.products.listing import Listing, is_archive, list_files
 from imagery.products.plain import recognise_plain
@@ -30,8 +31,9 @@ def recognise(
 ) -> Product:
     """Return what a folder, archive or file is, with each band's place, scale and unit. Headers and metadata are read.
 
-    Recognised are, in this order: folders, .zip and .tar of Landsat (Collections 1 and 2), of Sentinel-2 (SAFE) and of HLS;
-    a STAC item; a tile of Baraka et al.; an export of Earth Engine; any GeoTIFF or folder whose bands have known names.
+    Recognised are, in this order: folders, .zip and .tar of Landsat (Collections 1 and 2), of Sentinel-2 (SAFE) and of
+    HLS; a STAC item; a tile of Baraka et al.; an export of Earth Engine; any raster or folder whose bands have known
+    names.
 
     Args:
         path: A local path, or an http address of a STAC item.
@@ -87,29 +89,43 @@ def _unrecognised(listing: Listing, rasters: list[str]) -> str:
     names = ", ".join((rasters or list(listing.members))[:5])
     if archives and not rasters:
         return f"{listing.root}: found the archives {', '.join(archives[:5])}; expected one product: give one archive"
-    if rasters and all("-0000000000" in member or member.rpartition(".")[0][-21:-10].isdigit() for member in rasters):
+    if rasters and all(re.search(r"-\d{10}-\d{10}\.\w+$", member) for member in rasters):
         return (
-            f"{listing.root}: found an export of Earth Engine in several parts ({names}); expected one file: join them with "
-            f"gdalbuildvrt scene.vrt *.tif, and give scene.vrt"
+            f"{listing.root}: found an export of Earth Engine in several parts ({names}); expected one file: join them "
+            "with gdalbuildvrt scene.vrt *.tif, and give scene.vrt"
         )
+    more = ", ..." if len(rasters or listing.members) > 5 else ""
     return (
-        f"{listing.root}: found {names}{', ...' if len(listing.members) > 5 else ''}; expected a product of Landsat, Sentinel-2 or "
-        "HLS, or one file for each band whose name ends with the band's (..._B4.tif, ..._red.tif): give the file to use, "
-        "or each band with --band NAME=FILE"
+        f"{listing.root}: found {names}{more}; expected a product of Landsat, Sentinel-2 or HLS, or one file for each "
+        "band whose name ends with the band's (..._B4.tif, ..._red.tif): give the file to use, or each band with "
+        "--band NAME=FILE"
     )
 
 
 def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[str]) -> Product:
     if not is_raster(path.partition("?")[0]):
         raise SceneError(
-            f"{path}: found a file that is neither .tif, .jp2 nor .vrt, nor a STAC item (.json) nor an archive (.zip, .tar); "
-            "expected one: convert it with gdal_translate FILE FILE.tif"
+            f"{path}: found a file that is neither .tif, .jp2 nor .vrt, nor a STAC item (.json) nor an archive (.zip, "
+            ".tar); expected one of these: convert a raster with gdal_translate FILE FILE.tif"
         )
     granule = hls_id(path.rpartition("/")[2])
     if granule:
-        return recognise_hls(granule, bands_in_file(path, sensor), [])
+        return recognise_hls(granule, bands_in_file(path, sensor or hls_sensor(granule)), [])
     tile = recognise_baraka(path)
     if tile:
         return tile
+    _check_whole(path)
     located = bands_in_file(path, sensor)
     return recognise_plain(path.rpartition("/")[2], located, sensor=sensor, level=level, extra=extra)
+
+
+def _check_whole(path: str) -> None:
+    """Refuse a file that is one band of a product."""
+    designation = one_band_of(path.rpartition("/")[2])
+    with open_raster(path) as dataset:
+        alone = dataset.count == 1 and not dataset.descriptions[0]
+    if alone and designation:
+        raise SceneError(
+            f"{path}: found one band ({designation}) of a product in several files; expected the whole product: give "
+            f"its folder, {str(Path(path).parent)!r}"
+        )

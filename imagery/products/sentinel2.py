@@ -13,7 +13,7 @@ from imagery.errors import SceneError
 from imagery.products.headers import choose_scaling, date_in_name, open_raster
 from imagery.products.listing import Listing
 from imagery.products.metadata import elements, moment, number, parse_xml, text_of
-from imagery.products.product import Product, unique
+from imagery.products.product import Product, left_files, unique
 from imagery.radiometry import SENTINEL_2_FIRST_OFFSET_BASELINE, SENTINEL_2_OFFSET, sample, sentinel_2
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, names_of, sensor_bands
@@ -108,18 +108,15 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
         sun_elevation_deg=None if sun is None else 90 - sun,
         cloud_percent=cloud,
         notes=unique(notes),
-        left_out=(
-            *left_out,
-            *((name, "metadata, a preview or another file that is not a band") for name in found.others),
-        ),
+        left_out=(*left_out, *left_files(found.others)),
     )
 
 
 def offset_by_pixels(values: NDArray[np.float64]) -> int | None:
     """Return whether stored numbers include Sentinel-2's offset, judged by themselves: 0, -1000, or None if unclear.
 
-    Where it is included, only reflectances below 0 are stored as 1 to 999. Scenes without the offset have such numbers in
-    shade, water, and in ice at short-wave infrared.
+    Where it is included, only reflectances below 0 are stored as 1 to 999. Scenes without the offset have such numbers
+    in shade, water, and in ice at short-wave infrared.
 
     Args:
         values: Valid stored numbers of several bands, short-wave infrared among them if possible.

@@ -31,6 +31,7 @@ from imagery.radiometry import (
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import (
     FLAG_TABLE_OF,
+    SENSORS,
     SURFACE_TEMPERATURE,
     SURFACE_TEMPERATURE_FIELDS,
     names_of,
@@ -47,8 +48,8 @@ def recognise_item(
 ) -> Product:
     """Return the product that a STAC item describes.
 
-    Bands are known by their name, the asset's key or the common name (`eo:bands`, or `bands` of STAC 1.1); scale, offset
-    and nodata by `raster:bands`, else by the constants of the product.
+    Bands are known by their name, the asset's key or the common name (`eo:bands`, or `bands` of STAC 1.1); scale,
+    offset and nodata by `raster:bands`, else by the constants of the product.
 
     Args:
         href: A local path or an http address.
@@ -65,8 +66,8 @@ def recognise_item(
     known = sensor or _sensor(item)
     if known is None:
         raise SceneError(
-            f"{href}: found the platform {properties.get('platform')!r}; expected Landsat 4 to 9 or Sentinel-2, or to be "
-            "told the sensor (--sensor)"
+            f"{href}: found the platform {properties.get('platform')!r}; expected Landsat 4 to 9 or Sentinel-2, or to "
+            "be told the sensor (--sensor)"
         )
     notes: list[str] = []
     reader = _Reader(item, known, permit, {key.lower() for key in extra})
@@ -195,14 +196,9 @@ def _sensor(item: pystac.Item) -> str | None:
     text = platform.replace("_", "-").replace(" ", "-")
     if _is_hls(item) and "s30" in f"{item.collection_id} {item.id}".lower():
         return "sentinel-2-msi"
-    for number_of, sensor in (
-        ("9", _OLI[1]),
-        ("8", _OLI[0]),
-        ("7", "landsat-7-etm+"),
-        ("5", "landsat-5-tm"),
-        ("4", "landsat-4-tm"),
-    ):
-        if f"landsat-{number_of}" in text or f"landsat{number_of}" in text:
+    for sensor in SENSORS:
+        craft = "-".join(sensor.split("-")[:2])  # "landsat-8"
+        if craft.startswith("landsat") and (craft in text or craft.replace("-", "") in text):
             return sensor
     return "sentinel-2-msi" if "sentinel-2" in text else sensor_in_name(item.id)
 
@@ -291,8 +287,8 @@ def _sentinel_offset(
         return float(offset)
     if by_pixels is not None and by_pixels != said:
         notes.append(
-            f"{item.id}: the item states the offset {said:g}, but its pixels show {by_pixels}, which is used: check a dark "
-            "and a bright place"
+            f"{item.id}: the item states the offset {said:g}, but its pixels show {by_pixels}, which is used: check a "
+            "dark place"
         )
         return float(by_pixels)
     return said

@@ -48,16 +48,16 @@ def read_item(href: str, permit: Permit) -> pystac.Item:
     text = _fetch(permit(href)) if is_http(href) else _load(permit(str(Path(href).absolute())))
     try:
         document = json.loads(text)
-        kind = document.get("type") if isinstance(document, dict) else type(document).__name__
-        if kind != "Feature" or "assets" not in document or "stac_version" not in document:
-            raise SceneError(
-                f"{href}: found JSON of the type {kind!r}; expected a STAC item (a Feature with stac_version and assets)"
-            )
-        document.setdefault("links", [])
-        item = pystac.Item.from_dict(document)
+    except (ValueError, RecursionError) as error:
+        raise SceneError(f"{href}: found no readable JSON ({error}); expected a STAC item") from error
+    kind = document.get("type") if isinstance(document, dict) else type(document).__name__
+    if kind != "Feature" or "assets" not in document or "stac_version" not in document:
+        raise SceneError(
+            f"{href}: found JSON of the type {kind!r}; expected a STAC item (a Feature with stac_version and assets)"
+        )
+    try:
+        item = pystac.Item.from_dict({"links": [], **document})
         item.set_self_href(href if is_http(href) else str(Path(href).absolute()))
-    except SceneError:
-        raise
     except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SceneError(f"{href}: found no readable STAC item ({type(error).__name__}: {error})") from error
     return item
@@ -119,8 +119,10 @@ def bands_of_asset(asset: pystac.Asset) -> list[Mapping[str, Any]]:
         return [_plain(band, asset) for band in fields["bands"] if isinstance(band, Mapping)]
     optical, raster = (_list(fields.get(key)) for key in ("eo:bands", "raster:bands"))
     count = max(len(optical), len(raster))
-    padded = [[*bands, *[{}] * (count - len(bands))] for bands in (raster, optical)]
-    return [_plain({**low, **high}, asset) for low, high in zip(*padded, strict=True)]
+    return [
+        _plain({**(raster[i] if i < len(raster) else {}), **(optical[i] if i < len(optical) else {})}, asset)
+        for i in range(count)
+    ]
 
 
 def _list(value: Any) -> Sequence[Mapping[str, Any]]:
@@ -129,7 +131,6 @@ def _list(value: Any) -> Sequence[Mapping[str, Any]]:
 
 def _plain(band: Mapping[str, Any], asset: pystac.Asset) -> Mapping[str, Any]:
     """A band without the prefixes of extensions; what it lacks comes from its asset (STAC 1.1)."""
-    inherited = {
-        key: asset.extra_fields[key] for key in ("nodata", "raster:scale", "raster:offset") if key in asset.extra_fields
-    }
-    return {key.rpartition(":")[2]: value for key, value in {**inherited, **band}.items()}
+    keys = ("nodata", "raster:scale", "raster:offset")
+    inherited: dict[str, Any] = {key: asset.extra_fields[key] for key in keys if key in asset.extra_fields}
+    return {key.rpartition(":")[2]: value for key, value in (inherited | dict(band)).items()}
