@@ -6,8 +6,8 @@ Three sources may state them. In order of precedence:
 2. the tags of the file (GDAL's scale and offset, or metadata items such as `scale_factor`);
 3. the constants of the product, below.
 
-A source that contradicts one above it is overruled and said so (`prefer`). Files whose numbers are reflectances already,
-although a source states a scale, are recognised by their values (`already_reflectance`).
+A source that contradicts one above it is overruled and said so (`prefer`). Files whose numbers are reflectances
+already, although a source states a scale, are recognised by their values (`already_reflectance`).
 """
 
 import math

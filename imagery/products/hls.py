@@ -74,8 +74,8 @@ def recognise_hls(product_id: str, located: list[Located], others: list[tuple[st
                 scaling = replace(scaling, offset=HLS_TEMPERATURE.offset)
                 found = []
             notes += found
-            cloud = number(tags.get("cloud_coverage"))
-            zenith = number(tags.get("MEAN_SUN_ZENITH_ANGLE"))
+            cloud = number(tags.get("cloud_coverage")) if cloud is None else cloud
+            zenith = number(tags.get("MEAN_SUN_ZENITH_ANGLE")) if zenith is None else zenith
             (bands if name in stacked else extras).append(scaling.band(name, item.path, item.index))
     if not bands:
         raise SceneError(f"{product_id}: found no reflective band; expected files such as {product_id}.B04.tif")

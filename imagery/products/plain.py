@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from imagery.band_names import band_name
 from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.errors import SceneError
@@ -75,6 +77,8 @@ def recognise_plain(
             tiles.append(BandSource(ELEVATION, item.path, item.index, unit=METRE))
         else:
             source, found_level, found = _source(item, ours, told, level, extra)
+            if told is None and known is not None:
+                source = replace(source, nodata=_fill(item) if source.nodata is None else source.nodata)
             notes += found
             further = ours == SURFACE_TEMPERATURE or ours in {text.lower() for text in extra}
             if not further and (stacked is None or ours in stacked) and not (told and ours.startswith("thermal")):
@@ -112,7 +116,7 @@ def _sensor_by_name(located: Sequence[Located], name: str) -> str | None:
 def _sensor_by_bands(located: Sequence[Located], name: str) -> str | None:
     """The sensor whose table has all designations, if all that have agree on what they mean; None without designations.
 
-    A thermal band cannot have the scaling of surface reflectance, which tells Landsat 4 to 7 from 8 and 9.
+    Only Landsat has the scaling of its surface reflectance, and no thermal band has, which tells 4 to 7 from 8 and 9.
 
     Raises:
         SceneError: The designations mean different bands on several sensors.
@@ -123,10 +127,11 @@ def _sensor_by_bands(located: Sequence[Located], name: str) -> str | None:
     for sensor in SENSORS:
         table = names_of(sensor)
         means = tuple(table.get(item.designation.lower()) for item in fields)
-        if all(means) and not any(
-            str(meaning).startswith("thermal") and _surface_scaling(item)
+        contradicted = any(
+            _surface_scaling(item) and (str(meaning).startswith("thermal") or not sensor.startswith("landsat"))
             for item, meaning in zip(fields, means, strict=True)
-        ):
+        )
+        if all(means) and not contradicted:
             meanings[sensor] = means
     if not fields or not meanings:
         return None
@@ -137,6 +142,18 @@ def _sensor_by_bands(located: Sequence[Located], name: str) -> str | None:
         )
     # Landsat 4 and 5 carry the same sensor; 5 took a hundred times as many scenes.
     return next((sensor for sensor in meanings if sensor != "landsat-4-tm"), "landsat-4-tm")
+
+
+def _fill(item: Located) -> float | None:
+    """The stored number by which providers mark missing pixels of a known sensor, where the file declares none.
+
+    It is 0 in unsigned integers (Landsat, Sentinel-2), -9999 in signed ones (HLS, ESPA), NaN in fractions.
+    """
+    with open_raster(item.path) as dataset:
+        if dataset.nodatavals[item.index - 1] is not None:
+            return None
+        kind = np.dtype(dataset.dtypes[item.index - 1]).kind
+    return {"u": 0.0, "i": -9999.0}.get(kind)
 
 
 def _surface_scaling(item: Located) -> bool:
