@@ -1,7 +1,8 @@
 """Files and folders of no known product: bands by their names, reflectance by tags or by what the names tell."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from imagery.radiometry import (
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
 from imagery.units import METRE, REFLECTANCE, Level
+
+_NOT_BANDS: Final = frozenset({"TCI", "TCI_R", "TCI_G", "TCI_B", "AOT", "WVP", "SZA", "SAA", "VZA", "VAA"})
 
 
 def recognise_plain(
@@ -53,57 +56,76 @@ def recognise_plain(
     notes: list[str | None] = [*(told.notes if told else ())]
     if sensor is None and known is not None and told is None:
         notes.append(f"the sensor follows from the names of file and bands; taken as {known}")
+    parts = _sort(located, known, extra)
     bands: list[BandSource] = []
     extras: list[BandSource] = []
-    quality: list[QualityBand] = []
-    tiles: list[BandSource] = []
-    left_out = list(others)
+    further = {SURFACE_TEMPERATURE, *(text.lower() for text in extra)}
     stacked = {band.name for band in sensor_bands(known) if band.stacked} if known else None
     levels: set[Level | None] = set()
-    for item in located:
-        if item.designation.upper() in {"TCI", "TCI_R", "TCI_G", "TCI_B", "AOT", "WVP", "SZA", "SAA", "VZA", "VAA"}:
-            left_out.append((item.label, "a picture, an angle or a property of the air, which is not used"))
-            continue
-        ours = band_name(item.designation, known, extra)
-        if holds_flags(ours):
-            table = FLAG_TABLE_OF.get(item.designation.lower())
-            if table or ours == "quality":
-                quality.append(QualityBand(ours, item.path, item.index, table))
-            else:
-                left_out.append((item.label, "flags that are not used"))
-        elif ours in {*INDICES, SLOPE}:
-            left_out.append((item.label, f"{ours} is computed from the bands"))
-        elif ours == ELEVATION:
-            tiles.append(BandSource(ELEVATION, item.path, item.index, unit=METRE))
+    for item, ours in parts.measured:
+        source, found_level, found = _source(item, ours, told, level, extra)
+        if told is None and known is not None:
+            source = replace(source, nodata=_fill(item) if source.nodata is None else source.nodata)
+        notes += found
+        if ours in further or (stacked is not None and ours not in stacked) or (told and ours.startswith("thermal")):
+            extras.append(source)
         else:
-            source, found_level, found = _source(item, ours, told, level, extra)
-            if told is None and known is not None:
-                source = replace(source, nodata=_fill(item) if source.nodata is None else source.nodata)
-            notes += found
-            further = ours == SURFACE_TEMPERATURE or ours in {text.lower() for text in extra}
-            if not further and (stacked is None or ours in stacked) and not (told and ours.startswith("thermal")):
-                bands.append(source)
-                levels.add(found_level)
-            else:
-                extras.append(source)
+            bands.append(source)
+            levels.add(found_level)
     _check_names(name, bands, extras)
     final, more = _level(levels, level, bands)
     notes += more
-    if not quality:
-        notes.append(f"{name}: found no band of clouds, so clouds and shadows are not masked")
+    if not any(band.table for band in parts.quality):
+        notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
     return Product(
         kind=told.kind if told else "raster without a product's metadata",
         sensor=known,
         level=final,
         acquired=date_in_name(name),
         bands=tuple(bands),
-        quality=tuple(quality),
+        quality=tuple(parts.quality),
         extras=tuple(extras),
-        dem=ElevationSource(tuple(tiles)) if tiles else None,
+        dem=ElevationSource(tuple(parts.tiles)) if parts.tiles else None,
         product_id=name.rpartition(".")[0] or name,
         notes=unique(notes),
-        left_out=tuple(left_out),
+        left_out=(*others, *parts.left_out),
     )
+
+
+@dataclass
+class _Parts:
+    """What the bands of a raster are: measurements with our names, flags, elevation, and what is not used."""
+
+    measured: list[tuple[Located, str]] = field(default_factory=list)
+    quality: list[QualityBand] = field(default_factory=list)
+    tiles: list[BandSource] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str]) -> _Parts:
+    """Sort bands by what they are.
+
+    Raises:
+        SceneError: A band is unknown.
+    """
+    parts = _Parts()
+    for item in located:
+        if item.designation.upper() in _NOT_BANDS:
+            parts.left_out.append((item.label, "a picture, an angle or a property of the air, which is not used"))
+            continue
+        ours = band_name(item.designation, sensor, extra)
+        table = FLAG_TABLE_OF.get(item.designation.lower())
+        if table or ours == "quality":
+            parts.quality.append(QualityBand(ours, item.path, item.index, table))
+        elif holds_flags(ours):
+            parts.left_out.append((item.label, "flags that are not used"))
+        elif ours in {*INDICES, SLOPE}:
+            parts.left_out.append((item.label, f"{ours} is computed from the bands or the elevation"))
+        elif ours == ELEVATION:
+            parts.tiles.append(BandSource(ELEVATION, item.path, item.index, unit=METRE))
+        else:
+            parts.measured.append((item, ours))
+    return parts
 
 
 def _sensor_by_name(located: Sequence[Located], name: str) -> str | None:

@@ -200,7 +200,9 @@ def _sensor(item: pystac.Item) -> str | None:
         craft = "-".join(sensor.split("-")[:2])  # "landsat-8"
         if craft.startswith("landsat") and (craft in text or craft.replace("-", "") in text):
             return sensor
-    return "sentinel-2-msi" if "sentinel-2" in text else sensor_in_name(item.id)
+    if "sentinel-2" in text:
+        return "sentinel-2-msi"
+    return None if text.strip("-") else sensor_in_name(item.id)
 
 
 def _level(item: pystac.Item) -> Level | None:

@@ -207,7 +207,8 @@ def test_one_band_of_a_product_is_refused_with_the_folder(level_2: Path) -> None
     with pytest.raises(
         SceneError,
         match=re.escape(
-            f"found one band (SR_B4) of a product in several files; expected the whole product: give its folder, '{level_2}'"
+            "found one band (SR_B4) of a product in several files; expected the whole product: give its folder, "
+            f"'{level_2}'"
         ),
     ):
         recognise(str(level_2 / f"{L2SP}_SR_B4.TIF"))

