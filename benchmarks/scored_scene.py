@@ -26,9 +26,11 @@ from imagery.channels import CHANNEL_SETS
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.synthetic import write_scene
+from imagery.units import DIGITAL_NUMBER
 from models.bundle import write_bundle
 from models.card import LabelProvenance, ModelOrigin
 from models.heads import head_classes
+from models.input_channels import InputChannel
 from models.presets import PRESETS
 from models.segmenter import build_segmenter
 from models.training import TrainingConfig
@@ -86,6 +88,9 @@ def write_champion(folder: Path) -> None:
         classes=head_classes(preset.head, GLACIER_SCHEME.names, GLACIER_SCHEME.foreground),
         label_classes=card_classes(GLACIER_SCHEME),
         patch_size_px=PATCH_SIZE_PX,
+        input_channels=tuple(InputChannel(name=name, unit=DIGITAL_NUMBER) for name in CHANNELS),
+        levels=(),
+        sensors=(),
         parent_version=None,
         labels=LabelProvenance(ids=(), count=0, simulated_count=0, sha256="0" * 64),
         training=TrainingConfig(steps=1),

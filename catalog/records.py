@@ -245,10 +245,11 @@ class Scene(Base):
     source: Mapped[dict[str, Any]]  # imagery.scene_source.SceneSource as JSON
     footprint: Mapped[dict[str, Any]]  # GeoJSON geometry, WGS 84
     outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
+    product: Mapped[dict[str, Any] | None]  # services.scene_summary.ProductNote as JSON; None before revision 0007
     patch_size_px: Mapped[int]
     patch_overlap_px: Mapped[int]
     patch_count: Mapped[int] = mapped_column(default=0)  # set when tiled, because counting millions of rows is slow
-    stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high] digital numbers, for the composites
+    stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high] in the channel's unit, for the composites
     error: Mapped[str | None]
     registered_at: Mapped[datetime] = mapped_column(default=now)
 

@@ -9,7 +9,9 @@ from experiments.findings import PUBLISHED, Findings, Row, Table, Value, score_t
 from experiments.pixel_trials import NDSI, NdsiTrial
 from experiments.study import Study
 from experiments.trials import Trial
+from imagery.units import REFLECTANCE
 from models.ndsi import GLACIER
+from services.unit_rules import unit_of
 
 U_NET: Final = "U-Net"
 CLASSIFIERS: Final = {
@@ -42,6 +44,8 @@ def run(study: Study) -> Findings:
         note = (
             f"The NDSI threshold, {ndsi['threshold']}, is the best on the validation windows, not on the test windows."
         )
+        if any(unit_of(area.source, NDSI).computed_from != REFLECTANCE for area in study.areas):
+            note += " The bands are digital numbers: the thresholds do not compare with published ones, of reflectance."
     else:
         note = f"The areas lack a band of the snow index (channels: {', '.join(study.channels)}), so it is left out."
     return Findings(

@@ -19,7 +19,7 @@ class BorderSource:
     """The file that holds the border polygons of a scene.
 
     Attributes:
-        path: A local GeoPackage, GeoJSON or shapefile, in any CRS.
+        path: A local vector file (see `imagery.vector_files.ENDINGS`), in any CRS.
         layer: The layer; None only if the file has exactly one.
     """
 
@@ -50,7 +50,8 @@ class Border:
             OutlineError: The file cannot be used (see `imagery.vectors.read_layer`), or no polygon overlaps the scene.
         """
         # Imported here because it loads pandas, which scenes without a border do not need.
-        from imagery.vectors import polygonal, read_layer
+        from imagery.vector_geometry import polygonal
+        from imagery.vectors import read_layer
 
         layer = read_layer(source.path, source.layer, grid)
         clipped = shapely.intersection(layer.polygons, grid.footprint())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pydantic import ConfigDict
@@ -17,7 +18,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
 
 from imagery.errors import SceneError
-from imagery.projection import reproject, same_crs, to_wgs84
+from imagery.projection import WGS84, period, reproject, same_crs, to_wgs84, unwrap
 
 # Over an edge of 200 km, 32 pieces keep the chord of a reprojected straight edge within a metre of the true curve.
 _PIECES_PER_EDGE: Final = 32
@@ -157,12 +158,28 @@ class Grid:
         return to_wgs84(self._outline(window, math.ceil(_PIECES_PER_EDGE * share)), self.crs)
 
     def footprint_in(self, crs: str) -> Polygon:
-        """Return the footprint of the whole grid, densified, in another CRS.
+        """Return the footprint of the whole grid, densified, in another CRS, in one piece.
+
+        Across the antimeridian it is continued: longitudes may lie outside of -180 to 180 degrees. Around a pole it
+        reaches up to the pole.
 
         Raises:
             SceneError: The grid cannot be transformed to that CRS.
         """
-        return reproject(self._outline(None, _PIECES_PER_EDGE), self.crs, crs)
+        moved = reproject(self._outline(None, _PIECES_PER_EDGE), self.crs, crs)
+        turn = None if same_crs(self.crs, crs) else period(crs)
+        return moved if turn is None else unwrap(moved, turn)
+
+    def centre_wgs84(self, window: Window | None = None) -> tuple[float, float]:
+        """Return longitude (-180 to 180) and latitude of the centre of a window (of the whole grid if None).
+
+        Raises:
+            SceneError: The CRS has no transformation to WGS 84 here.
+        """
+        window = window or self.window
+        x, y = self.window_transform(window) @ (window.width / 2, window.height / 2)
+        lon, lat = shapely.get_coordinates(reproject(shapely.Point(x, y), self.crs, WGS84))[0]
+        return float((lon + 180.0) % 360.0 - 180.0), float(lat)
 
     def from_crs(self, geometry: Any, crs: str) -> Any:
         """Transform a shapely geometry, or an array of them, from another CRS into the grid's.
@@ -239,13 +256,15 @@ def footprints_overlap(a: Grid, b: Grid) -> bool:
         SceneError: There is no transformation between the grids' CRSs.
     """
     if same_crs(a.crs, b.crs):
-        common = a.footprint().intersection(b.footprint()).area
+        common = sum(a.footprint().intersection(other).area for other in _copies(b.footprint(), a.crs))
         finest = min(a.pixel_area(), b.pixel_area())
         return bool(common >= finest * (1 - 1e-6))  # the slack is for rounding in the intersection
     # A projection is undefined far from its own zone, so only grids near each other are compared in one CRS.
-    if a.footprint_wgs84().distance(b.footprint_wgs84()) > 1.0:
+    in_degrees = _copies(b.footprint_in(WGS84), WGS84)
+    if min(a.footprint_in(WGS84).distance(other) for other in in_degrees) > 1.0:
         return False
-    return bool(a.footprint().distance(b.footprint_in(a.crs)) <= np.sqrt(a.pixel_area()))
+    there = _copies(b.footprint_in(a.crs), a.crs)
+    return bool(min(a.footprint().distance(other) for other in there) <= math.sqrt(a.pixel_area()))
 
 
 def blocks(width: int, height: int, side: int) -> list[Window]:
@@ -264,6 +283,14 @@ def blocks(width: int, height: int, side: int) -> list[Window]:
         for row in range(0, height, side)
         for col in range(0, width, side)
     ]
+
+
+def _copies(footprint: Polygon, crs: str) -> list[Polygon]:
+    """Return a footprint at every x that is the same place, since grids may count longitudes beyond 180 degrees."""
+    turn = period(crs)
+    if turn is None:
+        return [footprint]
+    return [shapely.affinity.translate(footprint, k * turn) for k in (-1, 0, 1)]
 
 
 def _apply(affine: Affine, points: NDArray[np.float64]) -> NDArray[np.float64]:

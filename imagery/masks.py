@@ -6,15 +6,17 @@ from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio.features import rasterize, sieve
 from shapely.geometry.base import BaseGeometry
 
+from imagery.class_fields import check_told_apart
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme, LabelClass
 from imagery.errors import OutlineError, SceneError
 from imagery.geotiff import encode, open_bytes, read_window
 from imagery.grid import Grid, Window
-from imagery.vectors import VectorLayer, read_layer
+from imagery.vectors import ClassFilter, VectorLayer, read_layer
 
 # Far larger than any patch. A forged header that declares more is refused before memory is allocated.
 _LARGEST_MASK_PX: Final = 1 << 28
@@ -25,14 +27,32 @@ class OutlineLayer:
     """Polygons of one class.
 
     Attributes:
-        path: A GeoPackage, GeoJSON or shapefile.
+        path: A vector file (see `imagery.vector_files.ENDINGS`).
         layer: The layer in it; None where there is only one.
-        class_name: The name of a class of the scheme.
+        class_name: The name of a class of the scheme. The background's name only with a class field: such polygons,
+            rock inside of a glacier for instance, are holes in the others.
+        class_field: The attribute field that tells which features are of this class; None: all are.
+        class_values: Values of this field, as `imagery.vectors.value_text` writes them; at least one with a field.
     """
 
     path: str
     layer: str | None
     class_name: str
+    class_field: str | None = None
+    class_values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_values", tuple(self.class_values))  # a list, where it comes from JSON
+        if (self.class_field is None) != (not self.class_values):
+            raise OutlineError(
+                f"{self.path}: found the class field {self.class_field!r} with the values {self.class_values}; "
+                "expected both a field and at least one value of it, or neither"
+            )
+
+    @property
+    def class_filter(self) -> ClassFilter | None:
+        """Which features of the layer are of this class; None: all."""
+        return None if self.class_field is None else ClassFilter(self.class_field, self.class_values)
 
 
 def compose(
@@ -83,13 +103,27 @@ def read_outlines(
         ValueError: A class name is unknown.
     """
     classes = [scheme.by_name(item.class_name) for item in outlines]
-    if scheme.background in classes:
+    if any(item.class_name == scheme.background.name and item.class_field is None for item in outlines):
         raise OutlineError(
             f"found outlines of {scheme.background.name}; expected only what is not: draw islands of it as holes"
         )
+    whole: dict[tuple[str, str | None], list[str]] = {}
+    for item in outlines:
+        if item.class_field is None:
+            whole.setdefault((item.path, item.layer), []).append(item.class_name)
+    for (path, name), named_for in whole.items():
+        check_told_apart(path, name, named_for, scheme)
     legend = [item.name for item in scheme.legend]
     layers = [
-        read_layer(item.path, item.layer, grid, class_name=item.class_name, class_names=legend) for item in outlines
+        read_layer(
+            item.path,
+            item.layer,
+            grid,
+            class_name=item.class_name,
+            class_names=legend,
+            class_filter=item.class_filter,
+        )
+        for item in outlines
     ]
     _check_overlap([item.path for item in outlines], layers)
     return list(zip(classes, layers, strict=True))
@@ -102,7 +136,8 @@ def burn_outlines(
 
     A polygon covers the pixels whose centres it contains. Holes stay holes (published code burns exteriors only, and
     rock islands become ice). Where layers overlap, the class of the higher precedence wins, in any order of the layers:
-    in the glacier scheme debris-covered ice wins over clean ice, and unknown over both.
+    in the glacier scheme debris-covered ice wins over clean ice, and unknown over both. Polygons of the background,
+    which are holes, win over every class but unknown.
 
     Args:
         layers: (class, layer); pixels that none covers are background.
@@ -114,7 +149,7 @@ def burn_outlines(
     """
     part = grid if window is None else grid.subgrid(window)
     mask: NDArray[np.uint8] = np.full((part.height, part.width), BACKGROUND, dtype=np.uint8)
-    rising = sorted(layers, key=lambda item: item[0].precedence)
+    rising = sorted(layers, key=_drawing_order)
     _burn(mask, [(entry.value, polygon) for entry, layer in rising for polygon in layer.polygons], part)
     return mask
 
@@ -215,13 +250,26 @@ def _burn(mask: NDArray[np.uint8], polygons: Sequence[tuple[int, Any]], grid: Gr
         rasterize([(polygon, value) for value, polygon in polygons], out=mask, **where)
 
 
+def _drawing_order(layer: tuple[LabelClass, VectorLayer]) -> float:
+    """Return the precedence of a layer's class; that of holes is just below unknown's, the highest."""
+    return UNKNOWN - 0.5 if layer[0].value == BACKGROUND else layer[0].precedence
+
+
 def _check_overlap(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:
     if layers and all(layer.misses_scene for layer in layers):
         found = "; ".join(
             f"{path} covers {_bounds(layer.extent)} and the scene {_bounds(layer.scene_extent)} in {layer.crs}"
+            f"{_swapped(layer)}"
             for path, layer in zip(paths, layers, strict=True)
         )
         raise OutlineError(f"found outlines that miss the scene: {found}; expected outlines of the scene's own ground")
+
+
+def _swapped(layer: VectorLayer) -> str:
+    """Return a hint if the layer would overlap the scene with x and y exchanged."""
+    left, bottom, right, top = layer.extent
+    swapped = shapely.box(bottom, left, top, right)
+    return " (latitude comes first in the file?)" if swapped.intersects(shapely.box(*layer.scene_extent)) else ""
 
 
 def _bounds(bounds: tuple[float, float, float, float]) -> str:

@@ -11,7 +11,7 @@ from shapely.geometry import Polygon, shape
 
 from imagery.errors import OutlineError
 from imagery.grid import Grid
-from imagery.vectors import polygonal
+from imagery.vector_geometry import polygonal
 
 # Far below the 0.7 px (the square root of half a square pixel) at which the first corner is removed.
 _COLLINEAR_PX: Final = 1e-3

@@ -1,5 +1,7 @@
 """Transforming geometries between coordinate reference systems. Axis order is always x (east, longitude) first."""
 
+import math
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +17,9 @@ from imagery.errors import SceneError
 
 WGS84: Final = "EPSG:4326"
 ELLIPSOID: Final = Geod(ellps="WGS84")
+# Names of map projections (EPSG) whose meridians are parallel lines; x grows evenly with longitude.
+_CYLINDRICAL: Final = re.compile(r"mercator|cylindrical|plate carr", re.IGNORECASE)
+_NOT_NORMAL: Final = re.compile(r"transverse|oblique", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +57,7 @@ def reproject(geometry: Any, source: str, target: str) -> Any:
     """
     if same_crs(source, target):
         return geometry
-    return shapely.transform(geometry, lambda points: _transform(points, source, target))
+    return shapely.transform(geometry, lambda points: transform_points(points, source, target))
 
 
 def geodesic_offsets(starts: NDArray[np.float64], ends: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
@@ -69,9 +74,51 @@ def geodesic_offsets(starts: NDArray[np.float64], ends: NDArray[np.float64], crs
     Raises:
         SceneError: As `reproject`.
     """
-    (lon, lat), (end_lon, end_lat) = _transform(starts, crs, WGS84).T, _transform(ends, crs, WGS84).T
+    (lon, lat), (end_lon, end_lat) = transform_points(starts, crs, WGS84).T, transform_points(ends, crs, WGS84).T
     azimuth, _, metres = ELLIPSOID.inv(lon, lat, end_lon, end_lat)
     return np.stack([metres * np.sin(np.radians(azimuth)), metres * np.cos(np.radians(azimuth))])
+
+
+@lru_cache(maxsize=64)
+def period(crs: str) -> float | None:
+    """Return after how many units of x a CRS repeats: 360 in degrees, the equator's length in Mercator; else None.
+
+    In such a system the antimeridian is a seam, and x and x + period are the same place.
+
+    Raises:
+        SceneError: PROJ does not know the system.
+    """
+    try:
+        system = CRS.from_user_input(crs)
+    except ProjError as error:
+        raise SceneError(f"found the coordinate system {crs!r}; expected one that PROJ knows ({error})") from error
+    if system.is_geographic:
+        return 2 * math.pi / (system.axis_info[0].unit_conversion_factor if system.axis_info else math.radians(1))
+    projection = system.coordinate_operation
+    if projection is None or not _CYLINDRICAL.search(projection.method_name):
+        return None
+    if _NOT_NORMAL.search(projection.method_name):
+        return None
+    central = next((float(item.value) for item in projection.params if "longitude" in item.name.lower()), 0.0)
+    here = transform_points(np.array([[central, 0.0], [central + 1.0, 0.0]]), WGS84, crs)
+    return 360.0 * float(here[1, 0] - here[0, 0])
+
+
+def unwrap(polygon: Polygon, turn: float) -> Polygon:
+    """Make the exterior of a polygon continuous where x jumps by about one period (the antimeridian).
+
+    A ring that goes once round the globe is closed over the pole that it encloses.
+
+    Args:
+        polygon: Without holes, in a CRS with a period; no edge spans half of it.
+        turn: The period of the CRS (see `period`).
+    """
+    points = shapely.get_coordinates(polygon.exterior)
+    points[:, 0] = np.unwrap(points[:, 0], period=turn)
+    if abs(points[-1, 0] - points[0, 0]) > turn / 2:
+        pole = math.copysign(turn / 4, points[:, 1].mean())
+        points = np.vstack([points, [[points[-1, 0], pole], [points[0, 0], pole]]])
+    return Polygon(points)
 
 
 def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
@@ -87,14 +134,19 @@ def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
         SceneError: As `reproject`.
     """
     moved = reproject(polygon, crs, WGS84)
-    if not any(_crosses_antimeridian(ring) for ring in (moved.exterior, *moved.interiors)):
+    if not _crosses_antimeridian(moved):
         return orient(moved, 1.0)
     cut = _cut(moved.exterior).difference(shapely.union_all([_cut(ring) for ring in moved.interiors]))
     parts = [orient(part, 1.0) for part in getattr(cut, "geoms", [cut])]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
-def _transform(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
+def transform_points(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
+    """Transform coordinates (n, 2) from one CRS to another.
+
+    Raises:
+        SceneError: As `reproject`.
+    """
     moved = np.column_stack(_transformer(source, target).transform(points[:, 0], points[:, 1]))
     if not np.isfinite(moved).all():
         at = points[~np.isfinite(moved).all(axis=1)][0]
@@ -105,25 +157,23 @@ def _transform(points: NDArray[np.float64], source: str, target: str) -> NDArray
     return moved
 
 
-def _crosses_antimeridian(ring: Any) -> bool:
+def _crosses_antimeridian(polygon: Polygon) -> bool:
+    left, _, right, _ = polygon.bounds
+    if left < -180.0 or right > 180.0:  # longitudes beyond 180 degrees continue a raster across the antimeridian
+        return True
     # No edge here spans half the globe, so a jump of more than 180 degrees means that the antimeridian is crossed.
-    longitude = shapely.get_coordinates(ring)[:, 0]
-    return bool(np.abs(np.diff(longitude)).max() > 180.0)
+    rings = (polygon.exterior, *polygon.interiors)
+    return any(np.abs(np.diff(shapely.get_coordinates(ring)[:, 0])).max() > 180.0 for ring in rings)
 
 
 def _cut(ring: Any) -> Any:
     """Cut the area inside a longitude-latitude ring at the antimeridian, into parts within -180 to 180."""
-    points = shapely.get_coordinates(ring)
-    points[:, 0] = np.unwrap(points[:, 0], period=360.0)
-    if abs(points[-1, 0] - points[0, 0]) > 180.0:  # the ring goes round the globe: the area reaches the pole
-        pole = 90.0 if points[:, 1].mean() > 0 else -90.0
-        points = np.vstack([points, [[points[-1, 0], pole], [points[0, 0], pole]]])
-    area = Polygon(points)
-    worlds = range(int((points[:, 0].min() + 180) // 360), int((points[:, 0].max() + 180) // 360) + 1)
+    area = unwrap(Polygon(ring), 360.0)
+    left, _, right, _ = area.bounds
     parts = [
         shapely.affinity.translate(
             area.intersection(shapely.box(360.0 * k - 180, -90, 360.0 * k + 180, 90)), -360.0 * k
         )
-        for k in worlds
+        for k in range(int((left + 180) // 360), int((right + 180) // 360) + 1)
     ]
     return shapely.union_all(parts)

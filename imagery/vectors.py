@@ -1,52 +1,36 @@
-"""Reading polygons from vector files."""
+"""Reading the polygons of a vector layer near a scene."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from imagery.errors import OutlineError, SceneError
+from imagery.errors import OutlineError
 from imagery.grid import Grid
-from imagery.paths import name_for_pyogrio
-
-Bounds = tuple[float, float, float, float]
-"""Smallest x, smallest y, largest x, largest y."""
-
-# By file name ending: the first bytes of such a file and the GDAL driver that reads it. By default GDAL looks at the
-# content alone, and some of its formats (OGR VRT, for example) can be made to read any file or address.
-_FORMATS: Final = {
-    ".gpkg": (b"SQLite format 3\0", "GPKG"),
-    ".geojson": (b"{", "GeoJSON"),
-    ".json": (b"{", "GeoJSON"),
-    ".shp": (b"\x00\x00\x27\x0a", "ESRI Shapefile"),
-}
-
+from imagery.vector_files import Bounds, Features, LayerHeader, VectorFile, choose_layer, open_vector
+from imagery.vector_geometry import LeftOut, Repair, decode, describe_left_out
+from imagery.vector_placing import Placement
 
 CLASS_FIELD: Final = "class"
 """The attribute field that holds the class name in the files of `imagery.outlines`."""
 
 
 @dataclass(frozen=True)
-class Repair:
-    """The repair of one invalid geometry.
+class ClassFilter:
+    """Which features of a layer belong to a class: those whose attribute has one of some values.
 
     Attributes:
-        feature: The feature's number in the file (OGR's FID, as GIS programs show it).
-        reason: Why it was invalid, in GEOS's words, with the place in the scene's CRS: "Self-intersection[x y]".
-        dropped: Whether it was dropped because nothing with an area was left.
+        field: Name of the attribute field, in any case.
+        values: The values, as `value_text` writes them.
     """
 
-    feature: int
-    reason: str
-    dropped: bool
+    field: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,9 +41,12 @@ class VectorLayer:
         crs: The layer's own CRS.
         extent: Bounds of the whole layer in its own CRS.
         scene_extent: Bounds of the scene in the layer's CRS.
+        misses_scene: Whether the two do not overlap.
         polygons: (n,) shapely polygons and multipolygons that may touch the scene, in the scene's CRS, valid, holes
             kept.
-        repairs: The geometries among them that were invalid in the file.
+        repairs: The geometries near the scene that were invalid in the file.
+        left_out: What is no polygon: near the scene, or without a place.
+        values: With a class filter, how many features near the scene have each value of its field.
         sha256: Checksum of the name of the layer's CRS and of the geometries near the scene as the file stores them,
             in any order. It does not change if the file is moved or changed far from the scene, or if the libraries
             that repair and reproject change.
@@ -68,14 +55,12 @@ class VectorLayer:
     crs: str
     extent: Bounds
     scene_extent: Bounds
+    misses_scene: bool
     polygons: NDArray[np.object_]
     sha256: str
     repairs: tuple[Repair, ...] = ()
-
-    @property
-    def misses_scene(self) -> bool:
-        """Whether the layer's extent and the scene's do not overlap."""
-        return not shapely.box(*self.extent).intersects(shapely.box(*self.scene_extent))
+    left_out: tuple[LeftOut, ...] = ()
+    values: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_layer(
@@ -85,185 +70,128 @@ def read_layer(
     *,
     class_name: str | None = None,
     class_names: Collection[str] = (),
+    class_filter: ClassFilter | None = None,
 ) -> VectorLayer:
-    """Read the polygons of a layer whose bounding boxes overlap a scene; rows without a geometry are ignored.
+    """Read the polygons of a layer whose bounding boxes overlap a scene.
 
-    Invalid geometries are repaired and listed in `VectorLayer.repairs`. Each ring is repaired by itself and holes are
-    then subtracted from their shell, so that a hole that crosses the shell never becomes ice and overlapping parts
-    never become a hole.
+    Invalid geometries are repaired (see `imagery.vector_geometry.decode`); what is no polygon is left out. Both are
+    listed. Edges are straight in the layer's CRS, also where they are long.
 
     Args:
-        path: A local GeoPackage, GeoJSON or shapefile, in any CRS; the name is taken literally.
-        layer: The layer to read; None only if the file has exactly one.
+        path: A local file with one of `imagery.vector_files.ENDINGS`, in any CRS; the name is taken literally.
+        layer: The layer to read; None only if the file has exactly one with features.
         grid: The scene's grid.
-        class_name: If given, only the polygons of this class are read from a layer that holds several classes, as
-            those of `imagery.outlines` do: a layer with a field `class` that holds only names of classes. From any
-            other layer everything is read.
+        class_name: If given without a filter, only the polygons of this class are read from a layer that holds several
+            classes as those of `imagery.outlines` do: a layer with a field `class` that holds only names of classes.
+            From any other layer everything is read.
         class_names: With `class_name`, the names of all classes.
+        class_filter: If given, only features with these attribute values are read.
 
     Raises:
-        OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, or
-            geometries that are not polygons or cannot be transformed to the scene's CRS.
+        OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, no
+            field of the filter, only other things than polygons near the scene, or polygons that cannot be transformed
+            to the scene's CRS.
     """
-    _check_format(path)
-    with _library_errors(path):
-        info = _layer_info(path, layer)
-        crs = str(info["crs"])
-        scene_extent = grid.footprint_in(crs).bounds
-        features, stored = _read_features(path, info, scene_extent, class_name, class_names)
-        transformed = grid.from_crs(shapely.force_2d(_decoded(path, features, stored)), crs)
-        _check_polygons(path, transformed)
-        polygons, repairs = _repair(features, transformed)
-    left, bottom, right, top = (float(value) for value in info["total_bounds"])
-    return VectorLayer(crs, (left, bottom, right, top), scene_extent, polygons, _digest(crs, stored), repairs)
-
-
-def describe_repairs(repairs: Sequence[Repair]) -> str:
-    """Summarise repairs in one line: how many outlines were repaired or dropped, why, and where the first one is.
-
-    Raises:
-        ValueError: There are no repairs to describe.
-    """
-    if not repairs:
-        raise ValueError("found no repairs; expected at least one to describe")
-    kinds = Counter(repair.reason.partition("[")[0] for repair in repairs)
-    why = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
-    dropped = sum(repair.dropped for repair in repairs)
-    first = repairs[0]
-    return (
-        f"invalid outlines: {len(repairs) - dropped} repaired, {dropped} dropped for having no area; "
-        f"{why}; the first is feature {first.feature}: {first.reason}"
-    )
-
-
-def polygonal(geometry: Any) -> list[Any]:
-    """Return the polygons of non-zero area in any shapely geometry, also those inside collections."""
-    parts = shapely.get_parts(shapely.get_parts(geometry))  # twice: a collection may hold multipolygons
-    return [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
-
-
-def _check_format(path: str) -> None:
-    suffix = Path(path).suffix.lower()
-    if suffix not in _FORMATS:
-        raise OutlineError(f"{path}: found the ending {suffix!r}; expected one of {', '.join(_FORMATS)}")
-    try:
-        with Path(path).open("rb") as file:
-            start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n" if suffix.endswith("json") else b"")
-    except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
-        reason = getattr(error, "strerror", None) or error
-        raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
-    magic, driver = _FORMATS[suffix]
-    if not start.startswith(magic):
-        raise OutlineError(f"{path}: found a file that begins with {start[:16]!r}; expected a {driver} file")
-
-
-@contextmanager
-def _library_errors(path: str) -> Iterator[None]:
-    """Turn what the libraries raise on a file that they cannot read into an OutlineError that names the file."""
-    from pyogrio import errors
-
-    try:
-        yield
-    except OutlineError:
-        raise
-    except (errors.DataSourceError, errors.DataLayerError, SceneError) as error:
-        raise OutlineError(f"{path}: {error}") from error
-    except OSError as error:
-        raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise OutlineError(
-            f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the "
-            "file declares (a shapefile in its .cpg file)"
-        ) from error
-
-
-def _layer_info(path: str, layer: str | None) -> dict[str, Any]:
-    """Choose the layer, and check what its header says."""
-    import pyogrio  # brings pandas along, 90 MB: only a process that reads outlines pays for it
-
-    name = name_for_pyogrio(path)
-    layers = [str(item) for item in pyogrio.list_layers(name)[:, 0]]
-    if layer is None and len(layers) == 1:
-        layer = layers[0]
-    if layer not in layers:
-        found = "no layer name" if layer is None else f"the layer name {layer!r}"
-        raise OutlineError(f"{path}: found {found}; expected one of {', '.join(layers)}")
-    info: dict[str, Any] = pyogrio.read_info(name, layer=layer, force_feature_count=True, force_total_bounds=True)
-    driver = _FORMATS[Path(path).suffix.lower()][1]
-    if info["driver"] != driver:
-        raise OutlineError(f"{path}: found a {info['driver']} file; expected a {driver} file")
-    if not info["crs"]:
-        raise OutlineError(
-            f"{path}: found no coordinate reference system; expected one: assign it with ogr2ogr -a_srs "
-            "(a shapefile needs its .prj file beside it)"
-        )
-    if not info["features"]:
-        raise OutlineError(f"{path}: found no features in layer {info['layer_name']!r}; expected polygons")
-    if info["total_bounds"] is None or not np.isfinite(info["total_bounds"]).all():
-        raise OutlineError(f"{path}: found no geometry in layer {info['layer_name']!r}; expected polygons")
-    return info
-
-
-def _read_features(
-    path: str, info: dict[str, Any], extent: Bounds, class_name: str | None, class_names: Collection[str]
-) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Read the FIDs and geometries (WKB) of the features near the scene, (n,) each."""
-    import pyogrio
-
-    columns = [CLASS_FIELD] if class_name is not None and CLASS_FIELD in info["fields"] else []
-    _, fids, wkb, fields = pyogrio.raw.read(
-        name_for_pyogrio(path), layer=info["layer_name"], columns=columns, bbox=extent, return_fids=True
-    )
-    wanted = np.array([item is not None for item in wkb], dtype=np.bool_)
-    if columns:
-        is_class = np.isin(fields[0].astype(str), list(class_names))
-        if is_class.any() and not is_class.all():
-            first = int(np.flatnonzero(~is_class)[0])
+    with open_vector(path) as file:
+        header = choose_layer(path, file, layer)
+        placement = Placement(grid, header.crs, header.extent)
+        column = _class_column(path, header, class_name, class_filter)
+        near = file.read(header, placement.boxes, [column] if column else [])
+        values: dict[str, int] = {}
+        if column is not None:
+            texts = np.array([value_text(value) for value in near.columns[column]], dtype=object)
+            values = dict(Counter(texts.tolist())) if class_filter else {}
+            near = _of_class(path, near, texts, class_name, class_names, class_filter)
+        shapes = decode(near.ids, near.wkb)
+        left_out = (*shapes.left_out, *_without_place(file, header, shapes.left_out))
+        if len(near.ids) and not len(shapes.polygons) and not shapes.repairs:
+            lines = any("Line" in item.reason for item in shapes.left_out)
             raise OutlineError(
-                f"{path}: found {fields[0][first]!r} as the {CLASS_FIELD} of feature {fids[first]}, beside names of "
-                f"classes; expected one of {', '.join(class_names)} for every feature"
+                f"{path}: found no polygon near the scene; {describe_left_out(left_out)}; expected polygons"
+                + (' (QGIS makes them from lines: "Lines to polygons")' if lines else "")
             )
-        if is_class.any():
-            wanted &= fields[0] == class_name
-    return fids[wanted], wkb[wanted]
+        polygons = placement.place(shapes.polygons)
+    return VectorLayer(
+        header.crs,
+        header.extent,
+        placement.scene_extent,
+        placement.misses,
+        polygons,
+        _digest(header.crs, near.wkb),
+        shapes.repairs,
+        left_out,
+        values,
+    )
 
 
-def _decoded(path: str, features: NDArray[np.int64], stored: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Decode WKB geometries; GEOS refuses rings that are not closed and surfaces other than polygons."""
-    geometries: NDArray[np.object_] = shapely.from_wkb(stored, on_invalid="ignore")
-    refused = features[shapely.is_missing(geometries)]
-    if len(refused):
+def value_text(value: Any) -> str:
+    """Write an attribute value as a filter names it: text without surrounding spaces, 1.0 as "1", nothing as ""."""
+    if value is None:
+        return ""
+    if isinstance(value, (float, np.floating)):
+        if np.isnan(value):  # stands for null in columns of numbers
+            return ""
+        if float(value).is_integer():
+            return str(int(value))
+    return str(value).strip()
+
+
+def find_field(fields: Collection[str], name: str) -> str | None:
+    """Return the field with a name, in this case or else in any, since other software changes it; None without one."""
+    return next((item for item in fields if item == name), None) or next(
+        (item for item in fields if item.casefold() == name.casefold()), None
+    )
+
+
+def _class_column(
+    path: str, header: LayerHeader, class_name: str | None, class_filter: ClassFilter | None
+) -> str | None:
+    """Return the field that tells classes apart, as the layer spells it; None if there is none to look at."""
+    if class_filter is None:
+        return find_field(header.fields, CLASS_FIELD) if class_name is not None else None
+    column = find_field(header.fields, class_filter.field)
+    if column is None:
         raise OutlineError(
-            f"{path}: found {len(refused)} features that are no polygons or have rings that are not closed, the first "
-            f"is feature {refused[0]}; expected only polygons"
+            f"{path}: found no field {class_filter.field!r} in layer {header.name!r}; expected one of "
+            f"{', '.join(header.fields) or '(it has none)'}"
         )
-    return geometries
+    return column
+
+
+def _of_class(
+    path: str,
+    near: Features,
+    texts: NDArray[np.object_],
+    class_name: str | None,
+    class_names: Collection[str],
+    class_filter: ClassFilter | None,
+) -> Features:
+    """Return the features of the class that is asked for; all if the field does not hold classes."""
+    if class_filter is not None:
+        wanted = np.isin(texts, list(class_filter.values))
+        return Features(near.ids[wanted], near.wkb[wanted])
+    is_class = np.isin(texts, list(class_names))
+    if not is_class.any():
+        return near
+    if not is_class.all():
+        first = int(np.flatnonzero(~is_class)[0])
+        raise OutlineError(
+            f"{path}: found {texts[first] or None!r} as the {CLASS_FIELD} of feature {near.ids[first]}, beside names "
+            f"of classes; expected one of {', '.join(class_names)} for every feature"
+        )
+    wanted = texts == class_name
+    return Features(near.ids[wanted], near.wkb[wanted])
+
+
+def _without_place(file: VectorFile, header: LayerHeader, found: Collection[LeftOut]) -> list[LeftOut]:
+    """List the features that no search by place can find, apart from those found already."""
+    known = {item.feature for item in found}
+    missing = (int(number) for number in file.without_place(header))
+    return [LeftOut(number, "no geometry") for number in missing if number not in known]
 
 
 def _digest(crs: str, stored: NDArray[np.object_]) -> str:
     digest = sha256(CRS.from_user_input(crs).name.encode())
-    for wkb in sorted(stored):
+    for wkb in sorted(item for item in stored if item is not None):
         digest.update(wkb)
     return digest.hexdigest()
-
-
-def _check_polygons(path: str, geometries: NDArray[np.object_]) -> None:
-    for geometry in geometries:
-        if geometry.geom_type not in {"Polygon", "MultiPolygon"}:
-            raise OutlineError(f"{path}: found a {geometry.geom_type}; expected only polygons")
-
-
-def _repair(
-    features: NDArray[np.int64], geometries: NDArray[np.object_]
-) -> tuple[NDArray[np.object_], tuple[Repair, ...]]:
-    """Make geometries valid. What has no area afterwards, like a line drawn there and back, is dropped."""
-    invalid = np.flatnonzero(~shapely.is_valid(geometries))
-    repaired = geometries.copy()
-    repaired[invalid] = shapely.make_valid(geometries[invalid], method="structure", keep_collapsed=False)
-    empty = shapely.is_empty(repaired)
-    reasons = shapely.is_valid_reason(geometries[invalid])
-    repairs = tuple(
-        Repair(int(features[index]), str(reason), bool(empty[index]))
-        for index, reason in zip(invalid, reasons, strict=True)
-    )
-    return repaired[~empty], repairs

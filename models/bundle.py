@@ -13,6 +13,7 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from models.card import ModelCard, ModelOrigin
+from models.input_channels import onnx_metadata
 from models.onnx_export import export_onnx
 from models.segmenter import GlacierSegmenter, build_segmenter
 
@@ -45,7 +46,7 @@ def write_bundle(
         The card that was written.
 
     Raises:
-        ValueError: The origin names other classes than those that the network was built for.
+        ValueError: The origin names other classes or channels than those that the network was built for.
     """
     if len(origin.classes) != segmenter.classes:
         raise ValueError(
@@ -57,11 +58,18 @@ def write_bundle(
             f"found the precedence {segmenter.precedence} in the network and {origin.precedence} in its origin; "
             "expected a network that was built for the classes of its labels"
         )
+    described_channels = tuple(channel.name for channel in origin.input_channels)
+    if described_channels != segmenter.channels:
+        raise ValueError(
+            f"the origin describes the input channels {list(described_channels)}; "
+            f"the network takes {list(segmenter.channels)}"
+        )
     directory.mkdir(parents=True, exist_ok=True)
     (directory / CARD_FILE).unlink(missing_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in segmenter.state_dict().items()}
     safetensors_torch.save_file(weights, directory / WEIGHTS_FILE)
-    export_onnx(segmenter, directory / ONNX_FILE, graphs)
+    described = onnx_metadata(origin.input_channels, origin.levels, origin.sensors)
+    export_onnx(segmenter, directory / ONNX_FILE, graphs, described)
     card = ModelCard(
         **dict(origin),
         channels=segmenter.channels,

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from models.heads import Head
+from models.input_channels import INPUT_DESCRIPTION, InputChannel, channels_of_format_1
 from models.metrics import Metrics, empty_mask_mean_iou
 from models.segmenter import InputNormalization
 from models.training import TrainingConfig
 from models.unet import UNetConfig
 
-INPUT_DESCRIPTION = (
-    "raw digital numbers, float32, (N, C, H, W): batch, channel in the order of `channels`, row, column; NaN = nodata"
-)
 OUTPUT_DESCRIPTION = "class probabilities, float32, (N, K, H, W), class in the order of `classes`; they sum to 1"
 
 
@@ -204,6 +202,10 @@ class ModelOrigin(_StrictModel):
         classes: Names of the output classes of the head; the index is the value in its maps.
         label_classes: The classes of the labels, background first; a binary head has fewer output classes.
         patch_size_px: Side of the training patches.
+        input_channels: What the network takes in each channel, in the order of the channels.
+        levels: What reflectances of the training scenes refer to ("surface", "top of atmosphere", ...): one, unless
+            levels were mixed knowingly; empty if it takes digital numbers.
+        sensors: Sensors of the scenes it was trained on, as far as they were named.
         parent_version: Registry version that training started from; None if it started from fresh weights.
         labels: What it was trained on.
         training: How it was trained.
@@ -217,6 +219,9 @@ class ModelOrigin(_StrictModel):
     classes: tuple[str, ...]
     label_classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
     patch_size_px: int = Field(ge=1)
+    input_channels: tuple[InputChannel, ...]
+    levels: tuple[str, ...]
+    sensors: tuple[str, ...]
     parent_version: int | None
     labels: LabelProvenance
     training: TrainingConfig
@@ -236,10 +241,10 @@ class ModelCard(ModelOrigin):
     """The card of a model version: its origin, its network and its files.
 
     Attributes:
-        format_version: Version of this schema.
+        format_version: Version of this schema. Cards of format 1, without units, are read: bands are digital numbers.
         channels: Input channels, in order.
-        mean: Channel means of the normalisation, in digital numbers.
-        std: Channel standard deviations of the normalisation, in digital numbers.
+        mean: Channel means of the normalisation, in the channels' units.
+        std: Channel standard deviations of the normalisation, in the channels' units.
         unet: Architecture of the network, or of each of several.
         head: How its logits become class probabilities.
         input_normalization: Whether images are normalised by ``mean`` and ``std``, or each image by its own statistics.
@@ -249,7 +254,7 @@ class ModelCard(ModelOrigin):
         onnx_sha256: Checksum of ``model.onnx``.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     channels: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -263,9 +268,24 @@ class ModelCard(ModelOrigin):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_label_classes(cls, given: Any) -> Any:
-        """Accept cards of earlier releases, which do not list the classes of the labels."""
-        return {"label_classes": _LEGACY_LABEL_CLASSES, **given} if isinstance(given, dict) else given
+    def _migrate(cls, given: Any) -> Any:
+        """Accept cards of earlier releases, which state no units and perhaps no classes of the labels."""
+        if not isinstance(given, dict) or given.get("format_version") != 1:
+            return given
+        unstated = {
+            "label_classes": _LEGACY_LABEL_CLASSES,
+            "input_channels": channels_of_format_1(given.get("channels", ())),
+            "levels": (),
+            "sensors": (),
+        }
+        return {**unstated, **given, "format_version": 2}
+
+    @model_validator(mode="after")
+    def _check_input_channels(self) -> "ModelCard":
+        named = tuple(channel.name for channel in self.input_channels)
+        if named != self.channels:
+            raise ValueError(f"input_channels describes {list(named)}; expected the channels, {list(self.channels)}")
+        return self
 
 
 def _difference(value: float | None, reference: float | None) -> float | None:

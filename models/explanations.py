@@ -72,8 +72,8 @@ def saliency_scores(segmenter: GlacierSegmenter, batches: Iterable[Tensor], clas
       the gradient of a probability vanishes where it saturates. For a network of a single logit S is that logit; for
       two binaries, the logit of the class's own network. For K softmax logits it is the logit of the class minus the
       logsumexp of the others: like the prediction, it does not change when a constant is added to all logits.
-    - x is the normalised input of the U-Net, in standard deviations, so that elevation in metres and radiance in
-      digital numbers are comparable; the gradient with respect to raw values would rank the channels by their units.
+    - x is the normalised input of the U-Net, in standard deviations, so that elevation in metres and reflectance
+      are comparable; the gradient with respect to the values would rank the channels by their units.
       Nodata (imputed with the mean) and padding are left out of the sum.
 
     The sum grows with the size of the patches and the scale of the logits: compare the channels of one network, and
@@ -83,7 +83,8 @@ def saliency_scores(segmenter: GlacierSegmenter, batches: Iterable[Tensor], clas
     Args:
         segmenter: The network, on any device; run in evaluation mode (dropout off, batch norm frozen); its mode
             is restored afterwards. Its weights and their gradients do not change.
-        batches: (N, C, H, W) float32 raw digital numbers, NaN = nodata. Patches without a valid pixel are left out.
+        batches: (N, C, H, W) float32 values in the channels' units, NaN = nodata. Patches without a valid pixel are
+            left out.
         class_index: One of the network's K classes. Two binaries have no network, and no score, for background.
 
     Returns:

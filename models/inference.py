@@ -85,7 +85,8 @@ def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> I
 
     Args:
         segmenter: The network, on any device.
-        batches: (N, C, h, w) float32 raw digital numbers, NaN = nodata; each batch may have a size of its own.
+        batches: (N, C, h, w) float32 values in the channels' units, NaN = nodata; each batch may have its own
+            size.
 
     Yields:
         Class probabilities (N, K, h, w) float32 on the CPU, in the order of the batches.

@@ -137,7 +137,7 @@ class McSampler:
         size. A GPU takes all images at once; if its memory does not suffice, half as many, also in later calls.
 
         Args:
-            images: (N, C, H, W) float32 raw digital numbers, NaN = nodata; N at least 1; any device.
+            images: (N, C, H, W) float32 values in the channels' units, NaN = nodata; N at least 1; any device.
             masks: The masks of each pass, from :meth:`draw`; at least one.
 
         Returns:
@@ -241,7 +241,7 @@ def predict_mc(
 
     Args:
         segmenter: The network, on any device.
-        images: (N, C, H, W) float32 raw digital numbers, NaN = nodata; any device.
+        images: (N, C, H, W) float32 values in the channels' units, NaN = nodata; any device.
         passes: T, at least 1. With T = 1 the mutual information is 0 by definition.
         seed: Seed of the masks.
         dtype: Precision of the passes; the sums are float32.

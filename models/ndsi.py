@@ -20,7 +20,9 @@ GLACIER: Final = 1
 class NdsiThreshold:
     """Classifier that predicts glacier where the NDSI is at least a threshold (Hall et al. 1995).
 
-    It does not distinguish clean from debris-covered ice.
+    It does not distinguish clean from debris-covered ice. A published threshold (0.4 of Hall et al.) holds for
+    reflectances; on an index of digital numbers only a threshold that was fitted to the same numbers means anything,
+    because haze and the offset of the digital numbers move the index.
 
     Attributes:
         threshold: In [-1, 1].

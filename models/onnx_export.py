@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ _TRACED_MODULES = ("heads.py", "modes.py", "onnx_export.py", "segmenter.py", "un
 
 
 class _Probabilities(nn.Module):
-    """The graph that is exported: raw digital numbers in, probabilities out."""
+    """The graph that is exported: values in the channels' units in, probabilities out."""
 
     def __init__(self, segmenter: GlacierSegmenter) -> None:
         super().__init__()
@@ -39,10 +39,12 @@ class _Probabilities(nn.Module):
         return self.segmenter.to_probabilities(logits)
 
 
-def export_onnx(segmenter: GlacierSegmenter, path: Path, graphs: Path | None = None) -> None:
-    """Write an ONNX file that computes class probabilities from raw digital numbers.
+def export_onnx(
+    segmenter: GlacierSegmenter, path: Path, graphs: Path | None = None, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write an ONNX file that computes class probabilities from the values of the channels.
 
-    The graph takes ``raw`` (N, C, H, W) float32 digital numbers with NaN = nodata, of any N, H and W, and gives
+    The graph takes ``raw`` (N, C, H, W) float32 in the channels' units, NaN = nodata, of any N, H and W, and gives
     ``probabilities`` (N, K, H, W) float32. Normalisation, nodata, padding and the task head are inside: several
     binary networks become one graph with combined probabilities.
 
@@ -53,10 +55,14 @@ def export_onnx(segmenter: GlacierSegmenter, path: Path, graphs: Path | None = N
         segmenter: On any device; neither its mode nor its weights change.
         path: The file to write; its directory exists.
         graphs: Cache folder with one graph for each architecture; created if missing. By default nothing is cached.
+        metadata: Metadata properties of the file; ``input`` also describes the input of the graph.
     """
     wrapped = _Probabilities(segmenter)
     program = _trace(wrapped) if graphs is None else _from_cached_graph(wrapped, graphs)
     program.optimize()  # folds batch norms into convolutions: afterwards the initializers differ from the weights
+    metadata = metadata or {}
+    program.model.metadata_props.update(metadata)
+    program.model.graph.inputs[0].doc_string = metadata.get("input")
     program.save(path)
 
 

@@ -12,7 +12,8 @@ from models.losses import class_weights
 class LabelledPatches(Protocol):
     """Any map-style dataset: a :class:`torch.utils.data.Dataset` with a length, or a list.
 
-    An item is (raw, mask): raw float32 (C, h, w) digital numbers with NaN = nodata; mask uint8 (h, w) of class values.
+    An item is (raw, mask): raw float32 (C, h, w) in the channels' units, NaN = nodata; mask uint8 (h, w) of class
+    values.
     """
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The network with its preprocessing, from raw digital numbers to logits: normalisation, nodata, padding, U-Net."""
+"""The network with its preprocessing, from the channels' values to logits: normalisation, nodata, padding, U-Net."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -20,7 +20,7 @@ SMALLEST_RELATIVE_STD = 1e-5
 
 
 class GlacierSegmenter(nn.Module):
-    """One or several U-Nets with the normalisation of their input, for raw digital numbers of named channels.
+    """One or several U-Nets with the normalisation of their input, for values of named channels in their units.
 
     The normalisation is stored with the weights and implemented here only, so that training, scoring and serving always
     normalise alike.
@@ -43,8 +43,8 @@ class GlacierSegmenter(nn.Module):
 
         Args:
             channels: Names of the C input channels, in order.
-            mean: C channel means of the training patches, in digital numbers.
-            std: C channel standard deviations, in digital numbers, positive.
+            mean: C channel means of the training patches, in the channels' units.
+            std: C channel standard deviations, in the channels' units, positive.
             unet: The network; its ``in_channels`` is C. ``BinaryUNets`` for the head ``"two_binaries"``.
             head: How its logits become class probabilities.
             input_normalization: ``"dataset"`` subtracts ``mean`` and divides by ``std`` (Baraka's code). ``"patch"``
@@ -87,12 +87,12 @@ class GlacierSegmenter(nn.Module):
         """Normalise, replace nodata by the mean, and segment.
 
         NaN becomes 0 after the normalisation, where 0 is the channel's mean (Baraka et al. 2020, appendix A; with
-        imputation before normalisation, as the wording there suggests, nodata would count as the digital number 0).
+        imputation before normalisation, as the wording there suggests, nodata would count as the value 0).
         Images whose sides are not multiples of ``2 ** depth`` are padded with 0 below and to the right, and the
         logits cropped.
 
         Args:
-            raw: (N, C, H, W) float32 raw digital numbers, NaN = nodata, any H and W; on the network's device.
+            raw: (N, C, H, W) float32 values in the channels' units, NaN = nodata, any H and W; on the network's device.
 
         Returns:
             Logits (N, L, H, W): L = K for multiclass, 1 for binary, K - 1 for two binaries.
@@ -132,7 +132,7 @@ class GlacierSegmenter(nn.Module):
         """Predict class probabilities deterministically, in evaluation mode; the previous mode is restored.
 
         Args:
-            raw: (N, C, H, W) float32 raw digital numbers, NaN = nodata; any device.
+            raw: (N, C, H, W) float32 values in the channels' units, NaN = nodata; any device.
 
         Returns:
             (N, K, H, W) float32 on the network's device; the class axis sums to 1.
@@ -201,8 +201,8 @@ def build_segmenter(
 
     Args:
         channels: Names of the input channels, in order.
-        mean: Channel means, in digital numbers.
-        std: Channel standard deviations, in digital numbers.
+        mean: Channel means, in the channels' units.
+        std: Channel standard deviations, in the channels' units.
         config: Architecture of the U-Net; with the head ``"two_binaries"`` of each U-Net.
         seed: Seed of the initial weights.
         head: As :class:`GlacierSegmenter`.

@@ -19,12 +19,13 @@ from imagery.scene_source import SceneSource
 from services.places import bundle_cache
 from services.promotion import KEPT
 from services.scenes import source_of
+from services.unit_rules import ExpectedInput
 
 log = logging.getLogger(__name__)
 
 
-def check_champion(catalog: Catalog, source: SceneSource) -> bool:
-    """Refuse a scene that lacks a channel of the champion, whose channels all later versions keep.
+def check_champion(catalog: Catalog, source: SceneSource, *, allow_mixed_levels: bool = False) -> bool:
+    """Refuse a scene without the champion's channels, in their units and of their level; all later versions keep these.
 
     Asks MLflow, so do not call it within a transaction. If the champion's card is unavailable, every scene is accepted.
 
@@ -32,7 +33,7 @@ def check_champion(catalog: Catalog, source: SceneSource) -> bool:
         Whether there is a champion; if not, the channels are still to be chosen (see `check_choice`).
 
     Raises:
-        SceneError: a channel is missing.
+        SceneError: a channel is missing, or has another unit or level.
     """
     registry = registry_of(catalog.settings)
     champion = _champion(catalog, registry)
@@ -44,13 +45,18 @@ def check_champion(catalog: Catalog, source: SceneSource) -> bool:
     except (ServiceDownError, NotFoundError, CorruptBundleError) as error:
         log.warning("a scene is registered unseen by the champion, version %s: %s", champion.version, error)
         return True
-    channels = json.loads(card.read_text("utf-8"))["channels"]
+    content = json.loads(card.read_text("utf-8"))
+    channels, whose = content["channels"], f"the champion, version {champion.version}"
     if missing := _missing(channels, source):
         raise SceneError(
-            f"found no {missing} in the scene; expected the channels of the champion, version {champion.version}: "
+            f"found no {missing} in the scene; expected the channels of {whose}: "
             f"{', '.join(channels)}. Give these too; a network with other channels begins anew, in an empty "
             "GLACIER_AL_VAR_DIR"
         )
+    expected = ExpectedInput.of_card(content, whose)
+    expected.check_units(source)
+    if not allow_mixed_levels:
+        expected.check_level(source)
     return True
 
 

@@ -1,6 +1,7 @@
 """Register a scene: check everything that file headers show, then add the row and enqueue its tiling."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from os.path import isfile
 from pathlib import Path
 
@@ -20,13 +21,16 @@ from imagery.classes import ClassScheme
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
+from imagery.masks import OutlineLayer
 from imagery.scene_source import BandSource, SceneSource
-from imagery.units import METRE
+from imagery.units import METRE, REFLECTANCE
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
+from services.outline_check import check_outlines
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
 from services.scenes import source_of
+from services.unit_rules import bands_in_unit, check_against_scenes
 
 Resolve = Callable[[str], str]
 
@@ -54,29 +58,37 @@ def register(catalog: Catalog, request: SceneRequest, resolve: Resolve) -> tuple
 
     Raises:
         SceneError: the files do not form a scene, or a channel of the network is missing.
-        OutlineError: the outlines name an unknown class, a scene to judge by has none, or the border misses the scene.
+        OutlineError: the outlines name an unknown class or cannot be used, a scene to judge by has none, or the border
+            misses the scene.
         ConflictError: the name is taken, the ground belongs to a scene of another role, or the setting `class_scheme`
             contradicts the classes of this installation.
     """
     with catalog.read() as session:
         scheme = agreed_scheme(session, catalog.settings)
-    scene = _describe(catalog.settings, request, resolve, scheme)
+    scene = describe_scene(catalog.settings, request, resolve, scheme)
     has_champion = check_champion(catalog, source_of(scene))
     # The write lock is taken only now: reading files and asking MLflow may be slow, and label events would wait.
     try:
         with catalog.write() as session:
-            return _store(session, catalog.settings, scene, has_champion=has_champion)
+            return store_scene(session, catalog.settings, scene, has_champion=has_champion)
     except IntegrityError as error:  # another request inserted the same name after our query
         raise _taken(request.name) from error
 
 
-def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, scheme: ClassScheme) -> Scene:
-    """Check the headers of the files; return the row, which is not yet stored."""
+def describe_scene(settings: Settings, request: SceneRequest, resolve: Resolve, scheme: ClassScheme) -> Scene:
+    """Check the files of a scene, except against other scenes; return its row, which is not yet stored.
+
+    Raises:
+        SceneError: as `register`.
+        OutlineError: as `register`.
+    """
     region = Window(**request.region.model_dump()) if request.region else None
+    bands = bands_in_unit(_bands(request, resolve), request.unit)
     source = describe(
-        _bands(request, resolve),
+        bands,
         region,
         request.nodata,
+        level=request.level if any(band.unit == REFLECTANCE for band in bands) else None,
         dem=BandSource(ELEVATION, resolve(request.dem.path), request.dem.index, unit=METRE) if request.dem else None,
         border=BorderSource(resolve(request.border.path), request.border.layer) if request.border else None,
     )
@@ -84,11 +96,11 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, schem
     overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
     tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
     outlines = [
-        {"path": resolve(item.path), "layer": item.layer, "class_name": _class_name(item.class_name, scheme)}
-        for item in request.outlines
+        OutlineLayer(resolve(item.path), item.layer, _class_name(item.class_name, scheme)) for item in request.outlines
     ]
     if request.role is not SceneRole.POOL and not outlines:
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
+    check_outlines(outlines, source.grid, scheme)
     return Scene(
         name=request.name,
         role=request.role,
@@ -96,28 +108,43 @@ def _describe(settings: Settings, request: SceneRequest, resolve: Resolve, schem
         acquired=request.acquired.isoformat().replace("+00:00", "Z") if request.acquired else None,
         source=source.to_json(),
         footprint=source.grid.footprint_wgs84().__geo_interface__,
-        outlines=outlines,
+        outlines=[asdict(item) for item in outlines],
         patch_size_px=size,
         patch_overlap_px=overlap,
     )
 
 
-def _store(session: Session, settings: Settings, scene: Scene, *, has_champion: bool) -> tuple[Scene, Job]:
-    """Check the scene against the registered scenes, add it, and enqueue its tiling."""
+def store_scene(session: Session, settings: Settings, scene: Scene, *, has_champion: bool) -> tuple[Scene, Job]:
+    """Check a scene against the registered scenes, add it, and enqueue its tiling.
+
+    Raises:
+        ConflictError: as `register`.
+    """
     holder = session.scalar(select(Scene).where(Scene.name == scene.name))
     if holder is not None:
         if holder.state is not SceneState.REJECTED:
             raise _taken(scene.name)
         remove_scene(session, holder.id)  # a rejected scene does not keep its name
-    source = source_of(scene)
-    _check_ground(session, source, scene.role)
-    _check_patch_size(session, scene.patch_size_px, scene.role)
-    if not has_champion:
-        check_choice(session, settings, source, scene.role)
+    check_beside_others(session, settings, scene, has_champion=has_champion)
     store_scheme(session, settings)
     session.add(scene)
     session.flush()
     return scene, jobs.enqueue(session, JobKind.TILE_SCENE, str(scene.id), scene_id=scene.id)
+
+
+def check_beside_others(session: Session, settings: Settings, scene: Scene, *, has_champion: bool) -> None:
+    """Check the ground, patch size and channels of a scene against those of the registered scenes.
+
+    Raises:
+        ConflictError: as `register`.
+        SceneError: as `register`.
+    """
+    source = source_of(scene)
+    _check_ground(session, source, scene.role)
+    _check_patch_size(session, scene.patch_size_px, scene.role)
+    check_against_scenes(session, source, allow_mixed_levels=False)
+    if not has_champion:
+        check_choice(session, settings, source, scene.role)
 
 
 def _taken(name: str) -> ConflictError:

@@ -27,32 +27,75 @@ def remove_scene(session: Session, scene_id: int) -> Scene:
         NotFoundError: there is no such scene.
         ConflictError: it has labels, proposals wait for annotators, or a job is working on it.
     """
+    scene = lock_scene(session, scene_id)
+    if has_labels(session, scene):
+        raise ConflictError(
+            f"labels were drawn on scene {scene.name!r}, and model versions may have learnt from them; it stays"
+        )
+    retire_scene(session, scene)
+    return scene
+
+
+def lock_scene(session: Session, scene_id: int) -> Scene:
+    """Fetch a scene afresh and lock it, since it may be tiled at this moment.
+
+    Raises:
+        NotFoundError: there is no such scene.
+    """
     scene = find_scene(session, scene_id)
-    session.refresh(scene, with_for_update=True)  # it may be tiled at this moment
-    _check_unused(session, scene)
-    for job in _open_jobs(session, scene):
-        if job.state is JobState.RUNNING:
-            raise ConflictError(f"the job {job.key} works on scene {scene.name!r}; cancel it ({job.id}) or wait")
-        jobs.request_cancel(session, job.id)
-    patches = select(Patch.id).where(Patch.scene_id == scene_id)
-    session.execute(delete(Score).where(Score.patch_id.in_(patches)))
-    session.execute(delete(Shard).where(Shard.scene_id == scene_id))
+    session.refresh(scene, with_for_update=True)
+    return scene
+
+
+def has_labels(session: Session, scene: Scene) -> bool:
+    """Return whether labels were ever drawn on a scene, superseded ones included."""
+    labelled = select(Label.id).join(Patch, Label.patch_id == Patch.id).where(Patch.scene_id == scene.id)
+    return session.scalar(labelled.limit(1)) is not None
+
+
+def retire_scene(session: Session, scene: Scene) -> None:
+    """Give up a scene with its scores and the patches that were never proposed; its name and ground are free again.
+
+    Raises:
+        ConflictError: proposals wait for annotators, or a job is working on it.
+    """
+    check_not_asked_about(session, scene)
+    stop_jobs(session, scene)
+    forget_scores(session, scene)
     # Patches with proposals stay: withdrawn and abandoned proposals are the history of their rounds.
-    session.execute(delete(Patch).where(Patch.scene_id == scene_id, ~exists().where(Proposal.patch_id == Patch.id)))
+    session.execute(delete(Patch).where(Patch.scene_id == scene.id, ~exists().where(Proposal.patch_id == Patch.id)))
     suffix = f" (removed {scene.id})"
     scene.name = scene.name[: _NAME_LENGTH - len(suffix)] + suffix
     scene.state, scene.patch_count = SceneState.REMOVED, 0
     session.flush()
-    return scene
 
 
-def _check_unused(session: Session, scene: Scene) -> None:
+def stop_jobs(session: Session, scene: Scene) -> None:
+    """Cancel the queued jobs that are about a scene.
+
+    Raises:
+        ConflictError: one of them is running.
+    """
+    for job in _open_jobs(session, scene):
+        if job.state is JobState.RUNNING:
+            raise ConflictError(f"the job {job.key} works on scene {scene.name!r}; cancel it ({job.id}) or wait")
+        jobs.request_cancel(session, job.id)
+
+
+def forget_scores(session: Session, scene: Scene) -> None:
+    """Delete the scores of a scene in all scorings, which then lack it, as if it had been added later."""
+    patches = select(Patch.id).where(Patch.scene_id == scene.id)
+    session.execute(delete(Score).where(Score.patch_id.in_(patches)))
+    session.execute(delete(Shard).where(Shard.scene_id == scene.id))
+
+
+def check_not_asked_about(session: Session, scene: Scene) -> None:
+    """Refuse to go on while a round asks annotators about a scene.
+
+    Raises:
+        ConflictError: a round does.
+    """
     of_scene = Patch.scene_id == scene.id
-    labelled = select(Label.id).join(Patch, Label.patch_id == Patch.id).where(of_scene).limit(1)
-    if session.scalar(labelled) is not None:
-        raise ConflictError(
-            f"labels were drawn on scene {scene.name!r}, and model versions may have learnt from them; it stays"
-        )
     asked = (
         select(Round.id)
         .join(Proposal, Proposal.round_id == Round.id)

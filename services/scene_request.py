@@ -1,11 +1,12 @@
 """Schema of a request to register a scene, shared by the HTTP API and the command line."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from catalog.records import SceneRole
+from imagery.units import Level
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,98}$"
 MAX_INTEGER = 2**31 - 1  # of a database column
@@ -87,7 +88,9 @@ class SceneRequest(Closed):
     """A scene to register: either ``path`` (one file) or ``bands`` (each with its file).
 
     The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it. ``acquired`` is
-    when the image was taken; outlines of the scene carry its day (UTC).
+    when the image was taken; outlines of the scene carry its day (UTC). ``unit`` says that the bands hold reflectances,
+    or keeps their stored numbers; ``level`` says what reflectances refer to. ``allow_mixed_levels`` takes a scene of
+    another level than that of the scenes before it.
     """
 
     name: str = Field(pattern=NAME)
@@ -96,6 +99,9 @@ class SceneRequest(Closed):
     bands: Annotated[list[BandRequest], Field(min_length=1)] | None = None
     sensor: str | None = Field(None, max_length=50)
     acquired: Acquired | None = None
+    unit: Literal["reflectance", "digital number"] | None = None
+    level: Level | None = None
+    allow_mixed_levels: bool = False
     region: RegionRequest | None = None
     nodata: float | None = None
     dem: DemRequest | None = None

@@ -178,6 +178,7 @@ ABOUT_GLACIERS = {
     "cli/report_pictures.py",
     "cli/round_record.py",
     "imagery/everest.py",
+    "imagery/glacier_vocabulary.py",
     "imagery/synthetic.py",
     "imagery/synthetic_surface.py",
     "services/class_scheme.py",

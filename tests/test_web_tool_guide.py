@@ -1,5 +1,6 @@
 """The client in ``docs/web-tool.md`` is run as it stands there, against files as the server hands them out."""
 
+import json
 import os
 import re
 import subprocess
@@ -16,7 +17,9 @@ import rasterio
 import torch
 
 from models.bundle import CARD_FILE, ONNX_FILE, write_bundle
-from tests.imagery.forge import forge_scene
+from models.input_channels import InputChannel
+from models.segmenter import build_segmenter
+from tests.imagery.forge import forge_scene, write_geotiff
 from tests.models.cards import CLASSES, origin
 from tests.models.networks import CHANNELS, small_segmenter
 
@@ -45,17 +48,26 @@ def serving(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
+def run_client(folder: Path, scene: Path, target: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the documented client against a bundle."""
+    (client,) = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    with serving(folder) as url:
+        variables = {"API": url, "TOKEN": TOKEN, "SCENE": str(scene), "TARGET": str(target)}
+        command = [sys.executable, "-c", client]
+        return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
-def test_the_documented_client_maps_as_the_network_does(tmp_path: Path):
+@pytest.mark.parametrize("format_version", [1, 2])
+def test_the_documented_client_maps_as_the_network_does(tmp_path: Path, format_version: int):
     segmenter = small_segmenter()
     write_bundle(tmp_path / "bundle", segmenter, origin())
+    if format_version == 1:  # as an earlier release wrote it
+        card = json.loads((tmp_path / "bundle" / CARD_FILE).read_text())
+        del card["input_channels"]
+        (tmp_path / "bundle" / CARD_FILE).write_text(json.dumps(card | {"format_version": 1}))
     scene = forge_scene(tmp_path / "scene.tif", nodata_columns=10)
-    (client,) = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-
-    with serving(tmp_path / "bundle") as url:
-        variables = {"API": url, "TOKEN": TOKEN, "SCENE": str(scene.path), "TARGET": str(tmp_path / "map.tif")}
-        command = [sys.executable, "-c", client]
-        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    done = run_client(tmp_path / "bundle", scene.path, tmp_path / "map.tif")
 
     assert done.returncode == 0, done.stderr
     with rasterio.open(scene.path) as dataset:
@@ -69,3 +81,28 @@ def test_the_documented_client_maps_as_the_network_does(tmp_path: Path):
         assert (dataset.read(1) == expected).all()
     counts = "".join(f"{name}: {(expected == value).sum()} pixels\n" for value, name in enumerate(CLASSES))
     assert done.stdout == counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tagged", [True, False])
+def test_the_documented_client_converts_to_the_unit_of_the_card(tmp_path: Path, tagged: bool):
+    """Reflectance .05 to .6 in a Landsat product's numbers, whose scale is in the file's tags or in the card only."""
+    segmenter = build_segmenter(CHANNELS, (0.3, 0.3), (0.1, 0.1), small_segmenter().unet.config, seed=1)
+    scale, offset = 2.75e-5, -0.2
+    channels = tuple(InputChannel(name=name, unit="reflectance", scale=scale, offset=offset) for name in CHANNELS)
+    changes = {"input_channels": channels, "levels": ("surface",)}
+    write_bundle(tmp_path / "bundle", segmenter, origin().model_copy(update=changes))
+    reflectance = np.random.default_rng(0).uniform(0.05, 0.6, (2, 32, 48))
+    numbers = np.round((reflectance - offset) / scale).astype(np.uint16)
+    path = write_geotiff(tmp_path / "scene.tif", numbers, descriptions=CHANNELS)
+    if tagged:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.scales, dataset.offsets = [scale] * 2, [offset] * 2
+    done = run_client(tmp_path / "bundle", path, tmp_path / "map.tif")
+
+    assert done.returncode == 0, done.stderr
+    raw = torch.from_numpy(numbers.astype(np.float32) * np.float32(scale) + np.float32(offset))
+    expected = segmenter.probabilities(raw[None])[0].argmax(dim=0).numpy()
+    assert len(np.unique(expected)) > 1
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        assert (dataset.read(1) == expected).mean() > 0.999  # two classes may be equally probable

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from catalog import training
 from catalog.context import Catalog
@@ -26,6 +27,7 @@ from models.training import TrainingConfig, Validate, fit
 from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
+from services.unit_rules import level_of
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered, withheld_if_champion_moved
@@ -34,7 +36,7 @@ from workers.gate import Verdict, judge
 from workers.jobs import JobContext
 from workers.label_classes import card_classes
 from workers.labelled_patches import LabelledPatchDataset
-from workers.recipe import check_continues, first_channels, fresh_network, training_config
+from workers.recipe import check_continues, first_channels, fresh_network, input_channels, training_config
 from workers.run_recovery import recover
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
@@ -146,6 +148,7 @@ def _train_and_register(
     inputs = _load_inputs(catalog, run)
     parent, segmenter, config = inputs.parent, inputs.segmenter, inputs.config
     dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
+    trained_on = _training_scenes(inputs.labels, segmenter.channels)
     dataset.fill()
     start_tracking(catalog, tracking, run, config, segmenter)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
@@ -167,6 +170,7 @@ def _train_and_register(
         classes=head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground),
         label_classes=card_classes(inputs.scheme),
         patch_size_px=inputs.patch_size,
+        **trained_on,
         parent_version=run.parent_version,
         labels=_provenance(run, inputs.labels),
         training=config,
@@ -178,6 +182,21 @@ def _train_and_register(
     )
     context.progress(config.steps, config.steps, "exporting and registering")
     return _register(context, tracking, run, segmenter, origin, verdict, watch)
+
+
+def _training_scenes(labels: Sequence[Label], channels: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of `ModelOrigin` about the labelled scenes: units of the channels, levels, sensors.
+
+    Raises:
+        ConflictError: the scenes differ in the unit of a channel.
+    """
+    scenes = list({label.patch.scene_id: label.patch.scene for label in labels}.values())
+    sources = [source_of(scene) for scene in scenes]
+    return {
+        "input_channels": input_channels(channels, sources),
+        "levels": tuple(sorted({level for source in sources if (level := level_of(source)) is not None})),
+        "sensors": tuple(sorted({scene.sensor for scene in scenes if scene.sensor})),
+    }
 
 
 def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:

@@ -22,7 +22,8 @@ CACHE_BYTES = 2 * 2**30  # patches beyond this limit are read from their files e
 class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """Labelled patches with their masks; several labels of one patch are combined.
 
-    An item is (raw, mask): raw float32 (C, h, w) digital numbers with NaN = nodata; mask uint8 (h, w) of class values.
+    An item is (raw, mask): raw float32 (C, h, w) in the channels' units, NaN = nodata; mask uint8 (h, w) of class
+    values.
     Pixels without data in any channel are masked/unknown, whatever was drawn on them.
 
     Args:

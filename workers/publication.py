@@ -13,6 +13,7 @@ from catalog.context import Catalog
 from catalog.records import Proposal, Round, Scene, Score, Scoring
 from catalog.registry import ModelVersion, registry_of
 from imagery.classes import ClassScheme
+from imagery.coordinates import format_place
 from imagery.errors import SceneError
 from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
@@ -142,14 +143,14 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
     version = publication.drawn_by(scene)
     if version is not None:
         drawn = _preannotation(publication, proposal, version, predict)
-    centre = source_of(scene).grid.footprint_wgs84(window).centroid
+    centre = format_place(*source_of(scene).grid.centre_wgs84(window))
     data = TaskData(
         proposal=proposal.uid,
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
         reason=_reason(publication, proposal, of_round) + why_undrawn(publication) + drawn.note,
-        place=f"{scene.name}, {centre.y:.4f}° N {centre.x:.4f}° E, row {patch.row_off}, column {patch.col_off}",
+        place=f"{scene.name}, {centre}, row {patch.row_off}, column {patch.col_off}",
         priority=priority,
         **{field: publication.urls.url(patch.id, name) for field, name in views.items()},
     )

@@ -11,10 +11,12 @@ from imagery.channels import named_channels
 from imagery.scene_source import SceneSource
 from imagery.statistics import ChannelStatistics
 from models.heads import Head
+from models.input_channels import InputChannel
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, InputNormalization, build_segmenter
 from models.training import TrainingConfig
 from models.unet import UNetConfig
+from services.unit_rules import unit_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,29 @@ def first_channels(settings: Settings, pool: Mapping[str, SceneSource]) -> tuple
                 f"'{json.dumps(source.band_names)}', then retry"
             )
     return channels
+
+
+def input_channels(channels: Sequence[str], scenes: Sequence[SceneSource]) -> tuple[InputChannel, ...]:
+    """Describe what a network takes in each channel, by the scenes that it is trained on.
+
+    Raises:
+        ConflictError: the scenes differ in the unit of a channel.
+    """
+    return tuple(_input_channel(channel, scenes) for channel in channels)
+
+
+def _input_channel(channel: str, scenes: Sequence[SceneSource]) -> InputChannel:
+    units = {unit_of(source, channel) for source in scenes}
+    if len(units) > 1:
+        raise ConflictError(
+            f"found {' and '.join(sorted(map(str, units)))} in the channel {channel!r} of the labelled scenes; "
+            "expected one unit: remove the scenes of the other"
+        )
+    rasters = [raster for source in scenes for raster in source.continuous if raster.name == channel]
+    encodings = {(raster.scale, raster.offset) for raster in rasters}
+    scale, offset = encodings.pop() if len(encodings) == 1 else (None, None)
+    unit = units.pop()
+    return InputChannel(name=channel, unit=unit.unit, computed_from=unit.computed_from, scale=scale, offset=offset)
 
 
 def fresh_network(

@@ -1,8 +1,9 @@
 """Job: cut a scene into patches, rasterise its outlines, and compute the contrast stretch of its composites."""
 
 import logging
+from typing import Any
 
-from sqlalchemy import delete, insert
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -17,7 +18,7 @@ from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.statistics import percentile_stretch
 from imagery.valid_pixels import check_has_data
-from imagery.vectors import describe_repairs
+from imagery.vector_geometry import describe_left_out, describe_repairs
 from services import raster_keys
 from services.class_scheme import class_scheme
 from services.places import raster_store
@@ -51,18 +52,22 @@ def tile_scene(context: JobContext, scene_id: int) -> None:
 def _make_ready(context: JobContext, scene: Scene) -> None:
     source = source_of(scene)
     check_has_data(source)
-    outlines = outlines_of(scene)
+    outlines, store = outlines_of(scene), raster_store(context.catalog)
     if outlines:
         scheme = class_scheme(context.catalog)
         layers = read_outlines(outlines, source.grid, scheme)
         for item, (_, layer) in zip(outlines, layers, strict=True):
             if layer.repairs:
                 log.warning("scene %s: %s: %s", scene.name, item.path, describe_repairs(layer.repairs))
+            if layer.left_out:
+                log.warning("scene %s: %s: %s", scene.name, item.path, describe_left_out(layer.left_out))
         truth = burn_outlines(layers, source.grid)
         if source.border is not None:
             inside = Border(source.border, source.grid).inside(source.grid.affine, source.grid.window.shape)
             truth[~inside] = UNKNOWN
-        raster_store(context.catalog).put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
+        store.put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
+    elif store.exists(raster_keys.truth(scene.id)):  # of outlines that a replaced scene had
+        store.delete(raster_keys.truth(scene.id))
     windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
     shares = _valid_shares(context, source, windows)
     shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
@@ -83,12 +88,24 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
         ready = _lock(session, scene.id)
         if ready.state is not SceneState.REGISTERED:
             return
-        session.execute(delete(Patch).where(Patch.scene_id == scene.id))
-        session.execute(insert(Patch), patches)
+        _store_patches(session, scene.id, patches)
         ready.state, ready.stretch, ready.error = SceneState.READY, stretch, None
         ready.patch_count = len(patches)
         if scene.role is SceneRole.POOL:
             jobs.enqueue(session, JobKind.SCORE_POOL)
+
+
+def _store_patches(session: Session, scene_id: int, patches: list[dict[str, Any]]) -> None:
+    """Add the patches of a scene; those of a replaced scene with the same windows, whose labels were kept, stay."""
+    existing = {
+        (patch.row_off, patch.col_off, patch.size_px): patch
+        for patch in session.scalars(select(Patch).where(Patch.scene_id == scene_id))
+    }
+    if not existing:
+        session.execute(insert(Patch), patches)
+        return
+    for patch in patches:
+        existing[patch["row_off"], patch["col_off"], patch["size_px"]].valid_share = patch["valid_share"]
 
 
 def _lock(session: Session, scene_id: int) -> Scene:

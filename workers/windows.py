@@ -62,7 +62,7 @@ def batch_size_for(patch_size: int, limit: int) -> int:
 
 
 def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[Window]) -> Tensor:
-    """Read windows of one size as a tensor (N, C, h, w) float32 of digital numbers, NaN = nodata.
+    """Read windows of one size as a tensor (N, C, h, w) float32 in the channels' units, NaN = nodata.
 
     Horizontal neighbours are read as one window and then cut: opening, warping and slope cost about as much for a small
     window as for a large one, and overlaps are read once.

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from catalog.records import (
     RunState,
     RunTrigger,
     Scene,
+    SceneState,
     Score,
     Shard,
     ShardKind,
@@ -38,6 +40,9 @@ from catalog.records import (
     now,
 )
 from catalog.settings import Settings
+from imagery.border import BorderSource
+from imagery.scene_source import BandSource, ElevationSource, QualityBand, SceneSource
+from imagery.units import DIGITAL_NUMBER, METRE, REFLECTANCE
 from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
 
 UNIQUE = r"(?i)unique"  # as both databases say
@@ -101,6 +106,79 @@ def test_scorings_of_an_older_database_need_not_be_done_again(catalog: Catalog) 
         assert known.id == scoring.id
         sharding.plan(session, known, 2**21, 1.0)
         assert {item.scene_id: item.done_at is not None for item in session.query(Shard)} == {1: True, 2: False}
+
+
+# A scene as release 0006 stored it, with bands of flags, a nodata value and a DEM.
+SOURCE_0006 = """
+{"bands": [{"name": "red", "path": "/scenes/rgb.tif", "index": 1}, {"name": "BQA", "path": "/scenes/qa.tif", "index":
+1}, {"name": "slope", "path": "/scenes/rgb.tif", "index": 2}], "grid": {"crs": "EPSG:32645", "transform": [30.0, 0.0,
+478000.1, 0.0, -30.0, 3108140.3], "width": 160, "height": 100}, "offset": [5, 7], "nodata": -9999.0, "resampled": [],
+"dem": {"name": "elevation", "path": "/scenes/dem.tif", "index": 1}, "border": {"path": "/scenes/border.gpkg", "layer":
+null}}
+"""
+
+
+def stored_source(connection: Connection, scene_id: int) -> dict[str, object]:
+    scenes = sa.Table("scenes", sa.MetaData(), autoload_with=connection)
+    found: dict[str, object] = connection.execute(select(scenes.c.source).where(scenes.c.id == scene_id)).scalar_one()
+    return found
+
+
+def test_scenes_of_an_older_database_keep_their_numbers_and_their_nodata(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session)
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0006")
+        table = sa.Table("scenes", sa.MetaData(), autoload_with=connection)
+        assert "product" not in table.c
+        connection.execute(table.update().values(source=json.loads(SOURCE_0006)))
+    catalog.database.migrate()
+    with catalog.read() as session:
+        kept = session.get_one(Scene, scene.id)
+        source = SceneSource.from_json(kept.source)
+        assert (kept.product, kept.state) == (None, SceneState.READY)
+    assert source.bands == (
+        BandSource("red", "/scenes/rgb.tif", 1, nodata=-9999.0),
+        BandSource("slope", "/scenes/rgb.tif", 2, nodata=-9999.0),
+    )
+    assert {band.unit for band in source.bands} == {DIGITAL_NUMBER}
+    assert source.quality == (QualityBand("BQA", "/scenes/qa.tif", 1, table=None, masked=()),)
+    assert source.dem == ElevationSource((BandSource("elevation", "/scenes/dem.tif", 1, unit=METRE),))
+    assert (source.level, source.extras, source.offset) == (None, (), (5, 7))
+    assert source.border == BorderSource("/scenes/border.gpkg")
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0006")
+        found = stored_source(connection, scene.id)
+    before = json.loads(SOURCE_0006)
+    assert {**found, "bands": sorted(found["bands"], key=str)} == {**before, "bands": sorted(before["bands"], key=str)}
+    catalog.database.migrate()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bands": (BandSource("red", "/a.tif", 1, 2.75e-5, -0.2, 0.0, REFLECTANCE),)},
+        {"bands": (BandSource("red", "/a.tif", 1, nodata=0.0), BandSource("nir", "/a.tif", 2))},
+        {"quality": (QualityBand("quality", "/qa.tif", 1, "landsat-c2-qa-pixel", ("cloud",)),)},
+        {"extras": (BandSource("coherence", "/coherence.tif", 1),)},
+        {"dem": ElevationSource((BandSource("elevation", "/n.tif", 1), BandSource("elevation", "/s.tif", 1)))},
+    ],
+    ids=["scale", "nodata of one band", "decoded flags", "extra channel", "two tiles"],
+)
+def test_an_older_release_does_not_use_a_scene_that_it_would_read_wrongly(
+    catalog: Catalog, change: dict[str, object]
+) -> None:
+    with catalog.database.write() as session:
+        plain, _ = add_scene(session)
+        scene, _ = add_scene(session, "new", offset_px=200)
+        scene.source = replace(SceneSource.from_json(scene.source), **change).to_json()
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0006")
+        states = {row.id: row.state for row in connection.execute(text("SELECT id, state FROM scenes"))}
+        error = connection.execute(text("SELECT error FROM scenes WHERE name = 'new'")).scalar_one()
+    assert states == {plain.id: "ready", scene.id: "rejected"}
+    assert "this release cannot read" in error
+    catalog.database.migrate()
 
 
 def test_a_screened_pool_is_scored_anew_by_a_release_without_screening(catalog: Catalog) -> None:
@@ -287,7 +365,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
     database = Database(settings.database_url)
     with database.read() as session:
-        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0006"]
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0007"]
     database.dispose()
 
 

@@ -170,7 +170,9 @@ class TestRasterizeOutlines:
 
     def test_points_are_no_outlines(self, tmp_path: Path) -> None:
         path = write_polygons(tmp_path / "a.gpkg", {"a": [_ground(0, 0, 2, 2).centroid]})
-        with pytest.raises(OutlineError, match="found a Point; expected only polygons"):
+        with pytest.raises(
+            OutlineError, match=r"no polygon near the scene; left out because they are no polygons: Point \(1\)"
+        ):
             rasterize_outlines([_clean(path)], GRID, GLACIER_SCHEME)
 
     def test_background_and_unknown_classes_are_refused(self, tmp_path: Path) -> None:
@@ -181,12 +183,12 @@ class TestRasterizeOutlines:
             rasterize_outlines([OutlineLayer(str(path), None, "snow")], GRID, GLACIER_SCHEME)
 
     def test_other_formats_are_refused_whatever_their_ending(self, tmp_path: Path) -> None:
-        kml, vrt = tmp_path / "a.kml", tmp_path / "a.geojson"
-        kml.write_text("<kml/>")
+        gml, vrt = tmp_path / "a.gml", tmp_path / "a.geojson"
+        gml.write_text("<gml/>")
         # GDAL, asked without care, follows this to any other file.
         vrt.write_text('<OGRVRTDataSource><OGRVRTLayer name="a"></OGRVRTLayer></OGRVRTDataSource>')
-        with pytest.raises(OutlineError, match=r"found the ending '\.kml'; expected one of \.gpkg, "):
-            rasterize_outlines([_clean(kml)], GRID, GLACIER_SCHEME)
+        with pytest.raises(OutlineError, match=r"found the ending '\.gml'; expected one of \.gpkg, "):
+            rasterize_outlines([_clean(gml)], GRID, GLACIER_SCHEME)
         with pytest.raises(OutlineError, match=r"begins with b'<OGRVRT.*expected a GeoJSON file"):
             rasterize_outlines([_clean(vrt)], GRID, GLACIER_SCHEME)
         topojson = tmp_path / "b.json"
@@ -194,7 +196,7 @@ class TestRasterizeOutlines:
             '{"type": "Topology", "objects": {"a": {"type": "GeometryCollection", "geometries": '
             '[{"type": "Polygon", "arcs": [[0]]}]}}, "arcs": [[[86, 27], [87, 27], [87, 28], [86, 27]]]}'
         )
-        with pytest.raises(OutlineError, match="found a TopoJSON file; expected a GeoJSON file"):
+        with pytest.raises(OutlineError, match="Failed to read GeoJSON data"):
             rasterize_outlines([_clean(topojson)], GRID, GLACIER_SCHEME)
         with pytest.raises(OutlineError, match="found no readable file"):
             rasterize_outlines([_clean(tmp_path / "missing.gpkg")], GRID, GLACIER_SCHEME)

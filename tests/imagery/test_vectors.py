@@ -13,7 +13,8 @@ from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines
-from imagery.vectors import Repair, describe_repairs, read_layer
+from imagery.vector_geometry import Repair, describe_repairs
+from imagery.vectors import read_layer
 from tests.imagery.forge import UTM_45N, write_polygons
 
 # One metre to the pixel, rows from the south: columns and rows are x and y.
@@ -181,15 +182,29 @@ def _in_latin_1(path: Path) -> None:
 
 
 FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
-    "surface of triangles": (
+    "nothing but lines": (
         "a.gpkg",
-        _triangulated,
-        "no polygons or have rings that are not closed, the first is feature 2",
+        lambda path: write_polygons(path, {"a": [SQUARE.exterior]}) and None,
+        r"no polygon near .* LineString \(1\); the first is feature 1; expected polygons \(QGIS",
     ),
-    "open ring": (
+    "metres without a CRS": (
         "a.geojson",
-        lambda path: _geojson(path, {"type": "Polygon", "coordinates": [[[87, 27], [87.1, 27], [87.1, 27.2]]]}),
-        "closed",
+        lambda path: _geojson(path, shapely.geometry.mapping(SQUARE)),
+        "found x 500000 to 500005 and y 3e.06 to .* in WGS 84; expected longitude and latitude in degrees",
+    ),
+    "CRS that is a link": (
+        "a.geojson",
+        lambda path: (
+            path.write_text('{"type": "X", "crs": {"type": "link", "properties": {"href": "http://a/b"}}}') and None
+        ),
+        'found .*"link"\' at byte 14, where a coordinate reference system may be a link',
+    ),
+    "algorithm that GDAL would run": (
+        "a.json",
+        lambda path: (
+            path.write_text('{"type": "gdal_streamed_alg", "command_line": "gdal vector read /etc/x"}') and None
+        ),
+        "Failed to read GeoJSON data",
     ),
     "nothing but null": ("a.geojson", lambda path: _geojson(path, None), "found no geometry in layer 'a'"),
     "empty polygon": (
@@ -205,7 +220,7 @@ FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "CRS without a place on Earth": (
         "a.gpkg",
         lambda path: write_polygons(path, {"a": [SQUARE]}, crs=LOCAL_CRS) and None,
-        "no transformation from",
+        "'Undefined Cartesian SRS', which has no place on Earth",
     ),
     "truncated GeoJSON": (
         "a.geojson",
@@ -225,7 +240,7 @@ FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "shapefile without an index": (
         "a.shp",
         lambda path: _damaged(path, lambda file: file.with_suffix(".shx").unlink()),
-        r"Unable to open .*a\.shx",
+        "found no .shx file beside it; expected .shp, .shx, .dbf and .prj together",
     ),
     "text in another encoding": ("a.shp", _in_latin_1, "attributes that are not valid utf-8; expected text in the enc"),
 }

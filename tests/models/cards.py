@@ -1,11 +1,14 @@
 """A model's origin with plausible values, for the tests of cards and bundles."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
 from models.card import CardClass, EvaluationSet, LabelProvenance, ModelOrigin, RegionMetrics
+from models.input_channels import InputChannel
 from models.training import TrainingConfig
+from tests.models.networks import CHANNELS
 
 CLASSES = ("background", "clean ice", "debris-covered ice")
 LABEL_CLASSES = tuple(
@@ -14,12 +17,20 @@ LABEL_CLASSES = tuple(
 )
 
 
-def origin() -> ModelOrigin:
+def digital_numbers(*names: str) -> tuple[InputChannel, ...]:
+    """Input channels that are bands of digital numbers."""
+    return tuple(InputChannel(name=name, unit="digital number", scale=1.0, offset=0.0) for name in names)
+
+
+def origin(channels: Sequence[str] = CHANNELS) -> ModelOrigin:
     scores = RegionMetrics.from_confusion(np.array([[6, 2, 0], [2, 2, 0], [0, 0, 0]]), CLASSES)
     return ModelOrigin(
         classes=CLASSES,
         label_classes=LABEL_CLASSES,
         patch_size_px=64,
+        input_channels=digital_numbers(*channels),
+        levels=(),
+        sensors=("landsat-8-oli",),
         parent_version=None,
         labels=LabelProvenance(ids=(4, 9), count=2, simulated_count=1, sha256="0" * 64),
         training=TrainingConfig(steps=5, seed=3),

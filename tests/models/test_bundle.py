@@ -2,13 +2,15 @@ import hashlib
 import json
 import shutil
 
+import onnx
 import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from models.bundle import BundleError, read_bundle, read_card, write_bundle
-from tests.models.cards import origin
+from models.input_channels import InputChannel, channels_of_format_1
+from tests.models.cards import digital_numbers, origin
 from tests.models.networks import raw_images, small_segmenter
 
 
@@ -71,7 +73,10 @@ def test_onnx_file_gives_the_same_probabilities(written):
 
 def test_card_tells_origin_and_network(written):
     document = json.loads((written[0] / "card.json").read_text())
-    assert document["format_version"] == 1
+    assert document["format_version"] == 2
+    stored = {"unit": "digital number", "computed_from": None, "scale": 1.0, "offset": 0.0}
+    assert document["input_channels"] == [{"name": "red", **stored}, {"name": "nir", **stored}]
+    assert (document["levels"], document["sensors"]) == ([], ["landsat-8-oli"])
     assert document["mean"] == [100.0, 50.0]
     assert document["unet"]["normalization"] == "batch"
     assert document["training"]["steps"] == 5
@@ -137,7 +142,8 @@ def test_what_is_no_safetensors_file_is_refused(bundle):
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"format_version": 2}, "format_version"),
+        ({"format_version": 3}, "format_version"),
+        ({"input_channels": []}, "input_channels describes"),
         ({"licence": "none"}, "licence"),
         ({"unet": {"in_channels": 2, "depth": 60}}, "depth"),
         ({"unet": {"in_channels": 2, "skip": True}}, "skip"),
@@ -151,7 +157,8 @@ def test_card_is_closed(bundle, change, field):
 
 
 def test_card_that_contradicts_itself_is_refused(bundle):
-    change_card(bundle, channels=["red"])
+    (described, _) = json.loads((bundle / "card.json").read_text())["input_channels"]
+    change_card(bundle, channels=["red"], input_channels=[described])
     with pytest.raises(BundleError, match="1 channel names, 2 means"):
         read_bundle(bundle)
 
@@ -176,6 +183,7 @@ def test_a_version_of_a_release_that_named_two_networks_by_their_class_is_read(t
         name.startswith("unet.debris.") for name in weights
     )
     change_weights(directory, weights)
+    as_format_1(directory)
     card = json.loads((directory / "card.json").read_text())
     del card["label_classes"]
     (directory / "card.json").write_text(json.dumps(card))
@@ -184,6 +192,50 @@ def test_a_version_of_a_release_that_named_two_networks_by_their_class_is_read(t
     assert torch.equal(read.probabilities(raw_images()), network.probabilities(raw_images()))
     assert found.label_classes == written.label_classes
     assert found.precedence == (1, 2)
+
+
+def as_format_1(directory, **changes) -> bytes:
+    """Rewrite a card as the release before units wrote it; returns the new content."""
+    card = json.loads((directory / "card.json").read_text())
+    for later in ("input_channels", "levels", "sensors"):
+        del card[later]
+    text = "raw digital numbers, float32, (N, C, H, W)"
+    (directory / "card.json").write_text(json.dumps(card | {"format_version": 1, "input": text} | changes, indent=2))
+    return (directory / "card.json").read_bytes()
+
+
+def test_a_card_without_units_is_of_digital_numbers_and_its_file_stays_as_it_is(bundle):
+    content = as_format_1(bundle)
+    _, card = read_bundle(bundle)
+    assert (bundle / "card.json").read_bytes() == content
+    assert card.input_channels == digital_numbers("red", "nir")
+    assert (card.levels, card.sensors, card.input) == ((), (), "raw digital numbers, float32, (N, C, H, W)")
+    assert json.loads(card.model_dump_json())["format_version"] == 2
+
+
+def test_indices_and_relief_of_a_card_without_units_have_their_own():
+    described = channels_of_format_1(["ndsi", "elevation", "slope", "thermal_low"])
+    found = [(channel.unit, channel.computed_from) for channel in map(InputChannel.model_validate, described)]
+    assert found == [("1", "digital number"), ("m", None), ("degree", None), ("digital number", None)]
+
+
+def test_a_network_of_other_channels_than_its_origin_describes_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"describes the input channels \['red'\]; the network takes \['red', 'nir'\]"):
+        write_bundle(tmp_path, small_segmenter(), origin(["red"]))
+
+
+def test_the_onnx_file_says_what_its_input_is(tmp_path):
+    reflectance = tuple(
+        InputChannel(name=name, unit="reflectance", scale=2.75e-5, offset=-0.2) for name in ("red", "nir")
+    )
+    described = {"input_channels": reflectance, "levels": ("surface",)}
+    card = write_bundle(tmp_path, small_segmenter(), origin().model_copy(update=described))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    found = session.get_modelmeta().custom_metadata_map
+    assert json.loads(found["input_channels"]) == json.loads(card.model_dump_json())["input_channels"]
+    assert (json.loads(found["levels"]), json.loads(found["channels"])) == (["surface"], ["red", "nir"])
+    assert found["input"] == card.input
+    assert onnx.load(tmp_path / "model.onnx").graph.input[0].doc_string == card.input
 
 
 def test_a_network_of_other_classes_than_its_labels_is_not_written(tmp_path):

@@ -129,7 +129,7 @@ def champion(
     segmenter = build_segmenter(channels, MEAN[: len(channels)], STD[: len(channels)], config, seed, head)
     classes = head_classes(head, CLASSES, "glacier")
     card = ModelCard(
-        **dict(origin().model_copy(update={"patch_size_px": 32, "classes": classes})),
+        **dict(origin(channels).model_copy(update={"patch_size_px": 32, "classes": classes})),
         channels=channels,
         mean=MEAN[: len(channels)],
         std=STD[: len(channels)],

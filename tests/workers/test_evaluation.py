@@ -70,7 +70,7 @@ def card(judged_on: EvaluationSet) -> ModelCard:
     network = champion().segmenter
     judged = {"evaluation": {"validation": judged_on}}
     return ModelCard(
-        **dict(origin()) | judged,
+        **dict(origin(network.channels)) | judged,
         channels=network.channels,
         mean=network.mean.tolist(),
         std=network.std.tolist(),

@@ -578,6 +578,11 @@ def test_the_card_names_what_it_was_judged_on(labelled):
     card = json.loads(registry.artifact(registry.get(1), "card.json"))
     assert card["evaluation"]["validation"]["scenes"] == [1]
     assert card["evaluation"]["validation"]["truth_sha256"] == registry.get(1).tags["validation.truth_sha256"]
+    assert [item["name"] for item in card["input_channels"]] == card["channels"]
+    assert {(item["unit"], item["scale"], item["offset"]) for item in card["input_channels"]} == {
+        ("digital number", 1.0, 0.0)
+    }
+    assert (card["format_version"], card["levels"], card["sensors"]) == (2, [], [])
 
 
 def test_what_mlflow_refuses_is_no_outage(labelled):

@@ -16,9 +16,11 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource
+from imagery.scene_source import BandSource, SceneSource
 from imagery.statistics import ChannelStatistics
+from imagery.units import DIGITAL_NUMBER, METRE, REFLECTANCE
 from models.heads import Head
+from models.input_channels import InputChannel
 from models.losses import LOSS_NAMES
 from models.mc_dropout import predict_mc
 from models.presets import PRESETS
@@ -29,7 +31,7 @@ from services.scenes import source_of, window_of
 from tests.imagery.forge import forge_scene, write_geotiff
 from tests.workers.rows import patches, tiled
 from workers.evaluation import evaluate
-from workers.recipe import check_continues, first_channels, fresh_network, training_config
+from workers.recipe import check_continues, first_channels, fresh_network, input_channels, training_config
 from workers.windows import read_batch
 
 CHANNELS = ("red", "nir")
@@ -106,6 +108,24 @@ def test_a_pool_without_the_papers_channels_is_refused_with_what_to_set(tmp_path
     )
     with pytest.raises(ConflictError, match=r"found no pan in .* channels of GLACIER_AL_CHANNELS: red, pan"):
         first_channels(Settings(channels=["red", "pan"]), pool)
+
+
+def test_input_channels_are_described_by_the_scenes_of_the_training(tmp_path: Path) -> None:
+    write_geotiff(tmp_path / "a.tif", np.ones((2, 32, 32), np.uint8))
+
+    def scene(scale: float, unit: str = REFLECTANCE) -> SceneSource:
+        names = enumerate(("red", "nir"), 1)
+        bands = [BandSource(name, str(tmp_path / "a.tif"), i, scale=scale, unit=unit) for i, name in names]
+        return describe(bands, dem=BandSource("elevation", str(tmp_path / "a.tif"), 1, unit=METRE))
+
+    red, ndvi, slope = input_channels(["red", "ndvi", "slope"], [scene(0.01), scene(0.01)])
+    assert red == InputChannel(name="red", unit="reflectance", scale=0.01, offset=0)
+    assert ndvi == InputChannel(name="ndvi", unit="1", computed_from="reflectance")
+    assert slope == InputChannel(name="slope", unit="degree")
+    (two_scales,) = input_channels(["red"], [scene(0.01), scene(0.02)])
+    assert (two_scales.unit, two_scales.scale, two_scales.offset) == ("reflectance", None, None)
+    with pytest.raises(ConflictError, match="found digital number and reflectance in the channel 'red'"):
+        input_channels(["red"], [scene(1), scene(1, DIGITAL_NUMBER)])
 
 
 def test_training_may_change_from_version_to_version() -> None:

@@ -1,0 +1,250 @@
+"""Recognising which class the features of a vector layer belong to, for a proposal that a person confirms.
+
+Many layers hold several classes that an attribute field tells apart (`Glaciers`: "Clean Ice", "Debris covered"). What
+cannot be recognised is never guessed: it is listed, and a person maps it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.classes import BACKGROUND, ClassScheme
+from imagery.errors import OutlineError
+from imagery.glacier_vocabulary import (
+    IGNORED,
+    SCHEME,
+    VALUES,
+    WHOLE_GLACIER,
+    YES_NO,
+    is_debris_name,
+    normalise,
+    recognise_inventory,
+)
+from imagery.vector_files import choose_layer, open_vector
+from imagery.vectors import CLASS_FIELD, ClassFilter, value_text
+
+# Fields that may name classes, and those among them that are recognised although they also hold unknown values.
+_MAY_TELL: Final = re.compile(
+    r"class|klass|categ|legend|label|type|surf|cover|debris|^dc|glac|^ice|landcov|lulc|kind|name|layer|desc|remark|note",
+    re.IGNORECASE,
+)
+_TELLS: Final = re.compile(r"class|categ|legend|^type|line_?type|ice_?type|surf|cover|debris|^dc$|^glaciers?$", re.I)
+_MOST_VALUES: Final = 50  # a field with more is a name or a number, not a class
+
+
+@dataclass(frozen=True)
+class ClassValue:
+    """One value of a class field.
+
+    Attributes:
+        value: As `imagery.vectors.value_text` writes it; "" for no value.
+        features: Number of features with it, in the whole layer.
+        class_name: The class that it is taken for; None if it is ignored or not recognised.
+        ignored: Why it is of no class; None if it is of one, or not recognised.
+    """
+
+    value: str
+    features: int
+    class_name: str | None
+    ignored: str | None = None
+
+
+@dataclass(frozen=True)
+class ClassField:
+    """A proposal: how a layer tells classes.
+
+    Attributes:
+        path: The file.
+        layer: The layer.
+        field: The attribute field; None if all features are of `class_name`.
+        class_name: The class of all features, without a field.
+        values: With a field, its values, the most frequent first.
+        features: Number of features of the layer.
+        notes: What to know before it is used.
+    """
+
+    path: str
+    layer: str
+    field: str | None
+    class_name: str | None
+    values: tuple[ClassValue, ...]
+    features: int
+    notes: tuple[str, ...]
+
+    @property
+    def unmapped(self) -> tuple[str, ...]:
+        """Values that were not recognised; a person has to map them."""
+        return tuple(item.value for item in self.values if item.class_name is None and item.ignored is None)
+
+    @property
+    def filters(self) -> Mapping[str, ClassFilter | None]:
+        """The class of each part of the layer, with the filter that selects it."""
+        if self.field is None:
+            return {} if self.class_name is None else {self.class_name: None}
+        names = dict.fromkeys(item.class_name for item in self.values if item.class_name is not None)
+        return {
+            name: ClassFilter(self.field, tuple(item.value for item in self.values if item.class_name == name))
+            for name in names
+        }
+
+    def describe(self) -> str:
+        """Describe the proposal in one line."""
+        if self.field is None:
+            return f"all {self.features} features are {self.class_name}"
+        told = "; ".join(f"{item.value or 'no value'!r} ({item.features}) {_taken_as(item)}" for item in self.values)
+        return f"field {self.field!r} tells classes: {told}"
+
+    def options(self) -> str:
+        """Write the proposal as options of the command line, with a place for what was not recognised."""
+        mapped = [f'--map "{item.value}={item.class_name or "CLASS"}"' for item in self.values if item.ignored is None]
+        return " ".join([f"--class-field {self.field}", *mapped])
+
+
+def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | None:
+    """Propose how a layer tells classes, from its fields and their values, or from its name.
+
+    Args:
+        path: The vector file.
+        layer: The layer; None only if the file has exactly one with features.
+        scheme: The classes.
+
+    Returns:
+        The proposal; None if nothing was recognised.
+
+    Raises:
+        OutlineError: As `imagery.vectors.read_layer`.
+    """
+    with open_vector(path) as file:
+        header = choose_layer(path, file, layer)
+        candidates = [name for name in header.fields if _MAY_TELL.search(name)]
+        status = [name for name in header.fields if name.casefold() == "status"]
+        columns = file.attributes(header, [*candidates, *status]) if candidates or status else {}
+    words = _Words(scheme)
+    inventory = recognise_inventory(frozenset(name.casefold() for name in header.fields)) if words.glaciers else None
+    notes = [f"recognised as {inventory.name}: {inventory.note}"] if inventory else []
+    if inventory:
+        notes += [note for name in status if (note := _nominal(columns[name]))]
+    found = [item for name in candidates if (item := _values_of(name, columns[name], words))]
+    if found:
+        field, values = max(found, key=lambda item: (len({value.class_name for value in item[1]} - {None}), item[0]))
+        whole = [item.value for item in values if words.glaciers and normalise(item.value) in WHOLE_GLACIER]
+        notes += [f"{value!r} means whole glaciers: clean ice where no debris is outlined" for value in whole]
+        return ClassField(path, header.name, field, None, values, header.feature_count, tuple(notes))
+    class_name = _class_by_name(path, header.name, words)
+    if class_name is None and inventory:
+        class_name = words.whole_glaciers
+    if class_name is None:
+        return None
+    return ClassField(path, header.name, None, class_name, (), header.feature_count, tuple(notes))
+
+
+def check_told_apart(path: str, layer: str | None, class_names: Sequence[str], scheme: ClassScheme) -> None:
+    """Refuse a layer that is named without a filter although it holds several classes.
+
+    Burnt as a whole, all of its features would become one class, or the one of the higher precedence.
+
+    Args:
+        path: The vector file.
+        layer: The layer; None only if the file has exactly one with features.
+        class_names: The classes that the layer is named for without a filter.
+        scheme: The classes.
+
+    Raises:
+        OutlineError: The layer is named for two classes, or a field of it tells classes apart. A field `class` that
+            holds only names of classes is a filter by itself.
+    """
+    proposal = propose(path, layer, scheme)
+    told = "no field of it was recognised to tell them apart: name one with --class-field and --map"
+    if proposal is not None and proposal.field is not None:
+        if proposal.field.casefold() == CLASS_FIELD and all(
+            item.value in {entry.name for entry in scheme.legend} for item in proposal.values
+        ):
+            return
+        told = f"{proposal.describe()}. Name the field: {proposal.options()}"
+        if len({_taken_as(item) for item in proposal.values}) > 1:
+            raise OutlineError(
+                f"{path}: found a layer whose features are of several classes, named for {', '.join(class_names)} as a "
+                f"whole; {told}"
+            )
+    if len(set(class_names)) > 1:
+        raise OutlineError(
+            f"{path}: found one layer named for the classes {', '.join(class_names)}; expected a field that tells "
+            f"them apart, or a layer for each; {told}"
+        )
+
+
+class _Words:
+    """What values and names mean in a scheme: the names of its classes, and those of glacier inventories if it fits."""
+
+    def __init__(self, scheme: ClassScheme) -> None:
+        self._names = {entry.value: entry.name for entry in scheme.legend}
+        self.glaciers = {**self._names, **SCHEME} == self._names and len(scheme.classes) == len(SCHEME) + 1
+        own = {normalise(entry.name): entry.name for entry in scheme.legend}
+        given = {word: self._names[value] for word, value in VALUES.items()} if self.glaciers else {}
+        self._meanings = given | own
+
+    @property
+    def whole_glaciers(self) -> str:
+        """The class of outlines of whole glaciers."""
+        return self._meanings["glacier"]
+
+    def class_of(self, text: str) -> str | None:
+        """Return the class that a value or a name means; None if it is not recognised."""
+        return self._meanings.get(normalise(text))
+
+    def why_ignored(self, text: str) -> str | None:
+        """Return why features with a value are no outlines; None if they are, or it is not recognised."""
+        return IGNORED.get(normalise(text)) if self.glaciers else None
+
+    def class_of_answer(self, text: str) -> str | None:
+        """Return the class that an answer to "covered by debris?" means; None if it is no answer."""
+        return self._names[YES_NO[normalise(text)]] if self.glaciers and normalise(text) in YES_NO else None
+
+    @property
+    def background(self) -> str:
+        """The name of the background."""
+        return self._names[BACKGROUND]
+
+
+def _values_of(name: str, column: NDArray[Any], words: _Words) -> tuple[str, tuple[ClassValue, ...]] | None:
+    """Return the name and the values of a field that tells classes; None of another field."""
+    counts = Counter(value_text(value) for value in column)
+    if len(counts) > _MOST_VALUES:
+        return None
+    answers = {text: words.class_of_answer(text) for text in counts}
+    is_answer = is_debris_name(name) and all(answers.values())
+    values = tuple(
+        ClassValue(text, count, answers[text] if is_answer else words.class_of(text), words.why_ignored(text))
+        for text, count in counts.most_common()
+    )
+    known = sum(item.class_name is not None for item in values)
+    understood = all(item.class_name or item.ignored for item in values)
+    return (name, values) if known and (understood or _TELLS.search(name)) else None
+
+
+def _class_by_name(path: str, layer: str, words: _Words) -> str | None:
+    """Return the class that the name of a layer or file means, as "clean_ice.gpkg" and "region_13_debris.shp"."""
+    for name in (layer, Path(path).stem):
+        if (meant := words.class_of(name)) not in {None, words.background}:
+            return meant
+        if words.glaciers and is_debris_name(name):
+            return words.class_of("debris")
+    return None
+
+
+def _nominal(status: NDArray[Any]) -> str | None:
+    """Return a note on glaciers of RGI 6 whose outline is only a circle (Status 2)."""
+    count = int((np.array([value_text(value) for value in status], dtype=object) == "2").sum())
+    return f"{count} nominal glaciers (Status 2), whose outlines are circles: leave them out" if count else None
+
+
+def _taken_as(item: ClassValue) -> str:
+    if item.class_name is not None:
+        return f"is {item.class_name}"
+    return f"is left out: it {item.ignored}" if item.ignored else "is not recognised"

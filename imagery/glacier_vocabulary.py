@@ -1,0 +1,106 @@
+"""Words by which published glacier outlines name their classes, for the glacier scheme.
+
+Sources: the GLIMS description of fields (https://www.glims.org/MapsAndDocs/downloaded_field_desc.html) and its
+information for data providers (https://nsidc.org/glims/information-glims-data-providers) for `line_type`; the clean-ice
+and debris-covered outlines of ICIMOD's inventory of the Hindu Kush Himalaya, which name both in one field.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+
+WHOLE_GLACIER: Final = frozenset({"glac bound", "glacier", "glaciers", "glacier boundary", "glacier ice", "ice"})
+"""Values of outlines of whole glaciers: their ice is clean where no debris is outlined."""
+
+_CLEAN: Final = (
+    "clean ice, clean, ci, c, clean glacier, clean glacier ice, clean ice glacier, clean type, c type, bare ice, "
+    "debris free, debris free ice, debris free glacier, exposed ice, snow and ice, white ice"
+)
+_DEBRIS: Final = (
+    "debris, debris cover, debris covered, debris covered ice, debris covered glacier, debris covered glacier ice, "
+    "debris mantled, debris mantled ice, debris ice, debris type, d type, dc, d, dci, dcg, dc ice, debris cov, "
+    "supraglacial debris, supra debris, supraglacial debris cover, covered ice"
+)
+_NO_ICE: Final = (
+    "intrnl rock, internal rock, rock, rocks, bedrock, bare rock, rock outcrop, outcrop, nunatak, nunataks, land, "
+    "non glacier, not glacier, no glacier, no ice, non ice, ice free, background, pro lake, proglacial lake, lake, "
+    "glacial lake, water, vegetation, bare ground, soil"
+)
+_NOT_KNOWN: Final = "cloud, clouds, cloud shadow, no data, nodata, unknown, unclassified, masked, mask"
+
+VALUES: Final[dict[str, int]] = {
+    word: value
+    for value, words in (
+        (CLEAN_ICE.value, f"{_CLEAN}, {', '.join(sorted(WHOLE_GLACIER))}"),
+        (DEBRIS_COVERED_ICE.value, _DEBRIS),
+        (BACKGROUND, _NO_ICE),
+        (UNKNOWN, _NOT_KNOWN),
+    )
+    for word in words.split(", ")
+}
+"""Value of an attribute, in the form of `normalise` -> value of the class."""
+
+IGNORED: Final[dict[str, str]] = {
+    word: reason
+    for reason, words in (
+        ("lies on the glacier, and takes the class around it", "supra lake, supraglacial lake, supraglacial pond"),
+        ("is a line", "snowline, snow line, centerline, center line, centreline, centre line, flowline, divide"),
+    )
+    for word in words.split(", ")
+}
+"""Value of an attribute -> why its features are no outlines of a class."""
+
+YES_NO: Final[dict[str, int]] = {
+    **dict.fromkeys(("1", "yes", "y", "true", "t"), DEBRIS_COVERED_ICE.value),
+    **dict.fromkeys(("0", "no", "n", "false", "f"), CLEAN_ICE.value),
+}
+"""Values of a field that says whether a glacier is covered by debris."""
+
+SCHEME: Final = {CLEAN_ICE.value: CLEAN_ICE.name, DEBRIS_COVERED_ICE.value: DEBRIS_COVERED_ICE.name}
+"""Value -> name of the classes that a scheme must have for this vocabulary to apply."""
+
+_DEBRIS_NAME: Final = re.compile(r"(^|[^a-z])(dc|debris\w*|supra ?glacial|sgd)([^a-z]|$)")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A published inventory, recognised by its fields.
+
+    Attributes:
+        name: Its name.
+        note: What its outlines tell, and what not.
+    """
+
+    name: str
+    note: str
+
+
+_TOTAL: Final = (
+    "its outlines are of whole glaciers and do not tell debris-covered ice apart, so that all is taken as clean ice; "
+    "add a layer of debris cover if there is one"
+)
+
+
+def normalise(text: str) -> str:
+    """Write a value or a name in lower case, with single spaces instead of punctuation: "Clean_Ice" as "clean ice"."""
+    return re.sub(r"[\W_]+", " ", text.casefold()).strip()
+
+
+def is_debris_name(name: str) -> bool:
+    """Return whether the name of a field, layer or file says that it is about debris cover ("S2_DC_2017")."""
+    return _DEBRIS_NAME.search(normalise(name)) is not None
+
+
+def recognise_inventory(fields: frozenset[str]) -> Inventory | None:
+    """Recognise RGI and GLIMS by the names of their fields, given in lower case."""
+    if "rgi_id" in fields:
+        return Inventory("Randolph Glacier Inventory 7", _TOTAL)
+    if "rgiid" in fields:
+        return Inventory("Randolph Glacier Inventory (version 6 or earlier)", _TOTAL)
+    if "line_type" in fields and ("glac_id" in fields or "anlys_id" in fields):
+        return Inventory("GLIMS", "rock inside of glaciers is outlined separately (intrnl_rock), and cut out")
+    if "glac_id" in fields:
+        return Inventory("GLIMS", _TOTAL)
+    return None

@@ -1,0 +1,151 @@
+"""Reading vector files inside zip archives: zipped shapefiles as inventories distribute them, and KMZ."""
+
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.errors import OutlineError
+from imagery.vector_files import ENDINGS, Bounds, Features, LayerHeader, VectorFile, open_plain
+
+_SHAPEFILE_PARTS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+# The outlines of a large RGI region take about 300 MB. A zip bomb declares more, or is stopped when it reaches this.
+_LARGEST_BYTES: Final = 1 << 29
+_MOST_MEMBERS: Final = 10_000
+
+
+class ArchivedFiles:
+    """The vector files of an archive as one file; its layers are the layers of all."""
+
+    def __init__(self, files: Mapping[str, VectorFile]) -> None:
+        """Take the files by the name that their layers get: of a file of one layer, its own."""
+        self._places: dict[str, tuple[VectorFile, str]] = {}
+        for name, file in files.items():
+            inner = file.layers()
+            for layer in inner:
+                label = layer if len(files) == 1 else name if len(inner) == 1 else f"{name}/{layer}"
+                self._places[label] = (file, layer)
+
+    def layers(self) -> list[str]:
+        """Return the names of the layers that may hold polygons."""
+        return list(self._places)
+
+    def header(self, layer: str) -> LayerHeader:
+        """Return what a layer says about itself, under its name in the archive."""
+        file, inner = self._places[layer]
+        header = file.header(inner)
+        return LayerHeader(layer, header.crs, header.fields, header.feature_count, header.extent)
+
+    def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
+        """Return the features whose bounds touch a box."""
+        file, own = self._own(header)
+        return file.read(own, boxes, columns)
+
+    def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+        """Return attribute values of all features, in the order of the file."""
+        file, own = self._own(header)
+        return file.attributes(own, columns)
+
+    def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
+        """Return the numbers of the features without a geometry or with coordinates that are not numbers."""
+        file, own = self._own(header)
+        return file.without_place(own)
+
+    def _own(self, header: LayerHeader) -> tuple[VectorFile, LayerHeader]:
+        file, inner = self._places[header.name]
+        return file, LayerHeader(inner, header.crs, header.fields, header.feature_count, header.extent)
+
+
+@contextmanager
+def open_archive(path: str) -> Iterator[ArchivedFiles]:
+    """Extract the vector files of an archive to a temporary folder, and open them.
+
+    Raises:
+        OutlineError: It is no zip archive, is damaged, encrypted or too large, names members outside of itself, or
+            holds no vector file.
+    """
+    with tempfile.TemporaryDirectory(prefix="outlines-") as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                extracted = _extract(path, archive, Path(folder))
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            # RuntimeError: a password is needed; NotImplementedError: another compression.
+            raise OutlineError(
+                f"{path}: found an archive that cannot be read; expected a zip file ({error})"
+            ) from error
+        files = {}
+        for name, file in extracted.items():
+            try:
+                files[name] = open_plain(str(file))
+            except OutlineError as error:
+                raise OutlineError(f"{path}: {str(error).replace(str(file), name)}") from error
+        yield ArchivedFiles(files)
+
+
+def _extract(path: str, archive: zipfile.ZipFile, folder: Path) -> dict[str, Path]:
+    """Extract the vector files, each into a folder of its own; return them by their name without the ending."""
+    members = {item.filename: item for item in archive.infolist() if not item.is_dir()}
+    if len(members) > _MOST_MEMBERS:
+        raise OutlineError(f"{path}: found {len(members)} files in it; expected at most {_MOST_MEMBERS}")
+    wanted = ENDINGS if Path(path).suffix.lower() == ".zip" else (".kml",)
+    names = [name for name in members if _ending(name) in wanted and not _is_hidden(name)]
+    if not names:
+        listed = ", ".join(list(members)[:5]) or "nothing"
+        raise OutlineError(f"{path}: found no vector file in it ({listed}); expected one of {', '.join(wanted)}")
+    left, extracted = _LARGEST_BYTES, {}
+    for number, name in enumerate(names):
+        if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name:
+            raise OutlineError(f"{path}: found a member named {name!r}; expected names inside the archive")
+        if _ending(name) in {".zip", ".kmz"}:
+            raise OutlineError(f"{path}: found the archive {name!r} in it; expected vector files: unzip it first")
+        target = folder / str(number)
+        target.mkdir()
+        stem = name.removesuffix(PurePosixPath(name).suffix)
+        for part in _parts(name, stem, members):
+            left -= _copy(path, archive, members[part], target / f"{_safe(stem)}{_ending(part)}", left)
+        key = PurePosixPath(stem).name
+        extracted[stem if key in extracted else key] = target / f"{_safe(stem)}{_ending(name)}"
+    return extracted
+
+
+def _parts(name: str, stem: str, members: Mapping[str, zipfile.ZipInfo]) -> list[str]:
+    if _ending(name) != ".shp":
+        return [name]
+    return [
+        part
+        for part in members
+        if part.removesuffix(PurePosixPath(part).suffix).lower() == stem.lower() and _ending(part) in _SHAPEFILE_PARTS
+    ]
+
+
+def _copy(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, limit: int) -> int:
+    """Extract a member; zipfile stops at the size that it declares."""
+    if member.file_size > limit:
+        raise OutlineError(
+            f"{path}: found more than {_LARGEST_BYTES >> 20} MB in it ({member.filename}: {member.file_size >> 20} MB);"
+            " expected less: unzip it first, and name the file in it"
+        )
+    with archive.open(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    return member.file_size
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether macOS or an editor put the member there ("__MACOSX/._outlines.shp")."""
+    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _safe(stem: str) -> str:
+    """Return the name of a file for a member, which GDAL takes as the name of its layer."""
+    return PurePosixPath(stem).name[:100].replace("\0", "")

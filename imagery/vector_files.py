@@ -1,0 +1,313 @@
+"""Opening vector files: the formats that are read, and what their headers say.
+
+By default GDAL looks at the content of a file alone, and some of its formats (OGR VRT, GDALG) can be made to read any
+file or address. Therefore the first bytes of a file must fit its ending, and the driver that then opened it is checked.
+"""
+
+import mmap
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import ProjError
+
+from imagery.errors import OutlineError, SceneError
+from imagery.paths import name_for_pyogrio
+
+Bounds = tuple[float, float, float, float]
+"""Smallest x, smallest y, largest x, largest y."""
+
+_SHAPEFILE, _GEOJSON, _KML = "ESRI Shapefile", "GeoJSON", "LIBKML"
+
+# By file name ending: the first bytes of such a file, and the GDAL driver that reads it.
+_OGR_FORMATS: Final = {
+    ".gpkg": (b"SQLite format 3\0", "GPKG"),
+    ".geojson": (b"{", _GEOJSON),
+    ".json": (b"{", _GEOJSON),
+    ".shp": (b"\x00\x00\x27\x0a", _SHAPEFILE),
+    ".fgb": (b"fgb\x03fgb", "FlatGeobuf"),
+    ".kml": (b"<", _KML),
+}
+_PARQUET: Final = (".parquet", ".geoparquet")
+_ARCHIVES: Final = (".zip", ".kmz")
+ENDINGS: Final = (*_OGR_FORMATS, *_PARQUET, *_ARCHIVES)
+"""Endings of the files that are read."""
+
+# GDAL fetches a CRS that a GeoJSON file gives as a link. Escaped letters could hide one; no program writes them.
+_LINKED_CRS: Final = re.compile(
+    rb'"crs".{0,200}"(?:link|url)"|\\u00(?:4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])', re.IGNORECASE | re.DOTALL
+)
+_KML_ROOT: Final = re.compile(rb"<(?:\w+:)?kml[\s>]")
+_HEAD: Final = 4096
+_FARTHEST_DEGREES: Final = 540.0  # some systems count longitudes from 0 to 360, and a layer may continue there
+# Features without a place are found by reading all bounds, about 0.3 s for this many.
+_MOST_COUNTED: Final = 200_000
+
+
+@dataclass(frozen=True)
+class LayerHeader:
+    """What is known about a layer before its features are read.
+
+    Attributes:
+        name: Name of the layer.
+        crs: Its CRS: an authority code or WKT.
+        fields: Names of its attribute fields.
+        feature_count: Number of its features.
+        extent: Bounds of all features, in its CRS.
+    """
+
+    name: str
+    crs: str
+    fields: tuple[str, ...]
+    feature_count: int
+    extent: Bounds
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a layer.
+
+    Attributes:
+        ids: (n,) the features' numbers in the file: OGR's FID, as GIS programs show it, or the row in a Parquet file.
+        wkb: (n,) geometries as the file stores them, curves as lines; None without a geometry.
+        columns: Attribute field -> (n,) values.
+    """
+
+    ids: NDArray[np.int64]
+    wkb: NDArray[np.object_]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class VectorFile(Protocol):
+    """An open vector file."""
+
+    def layers(self) -> list[str]:
+        """Return the names of the layers that may hold polygons."""
+
+    def header(self, layer: str) -> LayerHeader:
+        """Return what a layer says about itself."""
+
+    def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
+        """Return the features whose bounds touch a box."""
+
+    def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+        """Return attribute values of all features, in the order of the file."""
+
+    def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
+        """Return the numbers of the features without a geometry or with coordinates that are not numbers."""
+
+
+@contextmanager
+def open_vector(path: str) -> Iterator[VectorFile]:
+    """Open a local vector file, whose name is taken literally, and close it afterwards.
+
+    Zipped files are extracted to a temporary folder meanwhile (see `imagery.vector_archives`).
+
+    Raises:
+        OutlineError: The file is not one of `ENDINGS`, cannot be read, or a library fails on it inside the block.
+    """
+    suffix = Path(path).suffix.lower()
+    with _library_errors(path):
+        if suffix in _ARCHIVES:
+            from imagery.vector_archives import open_archive  # which opens the files in it by this module
+
+            with open_archive(path) as file:
+                yield file
+        else:
+            yield open_plain(path)
+
+
+def open_plain(path: str) -> VectorFile:
+    """Open a file that is no archive.
+
+    Raises:
+        OutlineError: As `open_vector`.
+    """
+    suffix = Path(path).suffix.lower()
+    _check_format(path, suffix)
+    if suffix in _PARQUET:
+        from imagery.geoparquet import GeoParquetFile  # brings pyarrow along, 60 MB
+
+        return GeoParquetFile(path)
+    return OgrFile(path, _OGR_FORMATS[suffix][1])
+
+
+def choose_layer(path: str, file: VectorFile, layer: str | None) -> LayerHeader:
+    """Return the header of a layer; without a name, of the only one that has features.
+
+    Raises:
+        OutlineError: There is no such layer, or several; or the layer has no features, no place or no usable CRS.
+    """
+    names = file.layers()
+    if layer is None and len(names) > 1:  # KML files often hold empty folders
+        filled = [name for name in names if file.header(name).feature_count]
+        layer = filled[0] if len(filled) == 1 else None
+    elif layer is None and names:
+        layer = names[0]
+    if layer not in names:
+        found = "no layer name" if layer is None else f"the layer name {layer!r}"
+        expected = f"one of {', '.join(names)}" if names else "a file with a layer of polygons"
+        raise OutlineError(f"{path}: found {found}; expected {expected}")
+    header = file.header(layer)
+    _check_header(path, header)
+    return header
+
+
+class OgrFile:
+    """A file that GDAL reads."""
+
+    def __init__(self, path: str, driver: str) -> None:
+        """Open a file whose content has been checked, with one driver."""
+        self._path, self._driver = path, driver
+        name = name_for_pyogrio(path)
+        # With this prefix GDAL tries no other driver on it, and pyogrio takes the rest literally.
+        self._name = f"GeoJSON:{name.removeprefix('/vsisubfile/0,')}" if driver == _GEOJSON else name
+
+    def layers(self) -> list[str]:
+        """Return the names of the layers, without tables that have no geometry, points and lines.
+
+        Points and lines are left out only beside others: in a file of nothing else they are what is wrong with it.
+        """
+        import pyogrio  # brings pandas along, 90 MB: only a process that reads outlines pays for it
+
+        listed = [(str(name), kind) for name, kind in pyogrio.list_layers(self._name) if kind is not None]
+        polygonal = [name for name, kind in listed if not re.search(r"Point|LineString|Curve$", str(kind))]
+        return polygonal or [name for name, _ in listed]
+
+    def header(self, layer: str) -> LayerHeader:
+        """Return what a layer says about itself."""
+        import pyogrio
+
+        info = pyogrio.read_info(self._name, layer=layer, force_feature_count=True, force_total_bounds=True)
+        if info["driver"] != self._driver:
+            raise OutlineError(f"{self._path}: found a {info['driver']} file; expected a {self._driver} file")
+        bounds = info["total_bounds"]
+        left, bottom, right, top = (float(value) for value in ((np.nan,) * 4 if bounds is None else bounds))
+        fields = tuple(str(name) for name in info["fields"])
+        return LayerHeader(layer, info["crs"] or "", fields, int(info["features"]), (left, bottom, right, top))
+
+    def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
+        """Return the features whose bounds touch a box."""
+        import pyogrio
+
+        parts = [
+            pyogrio.raw.read(self._name, layer=header.name, columns=list(columns), bbox=box, return_fids=True)
+            for box in boxes
+        ]
+        order = [str(name) for name in parts[0][0]["fields"]]
+        ids, first = np.unique(np.concatenate([part[1] for part in parts]), return_index=True)
+        wkb = np.concatenate([part[2] for part in parts])[first]
+        values = {name: np.concatenate([part[3][place] for part in parts])[first] for place, name in enumerate(order)}
+        return Features(ids.astype(np.int64), wkb, values)
+
+    def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+        """Return attribute values of all features, in the order of the file."""
+        import pyogrio
+
+        meta, _, _, values = pyogrio.raw.read(self._name, layer=header.name, columns=list(columns), read_geometry=False)
+        return dict(zip((str(name) for name in meta["fields"]), values, strict=True))
+
+    def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
+        """Return the numbers of the features without a geometry or with coordinates that are not numbers."""
+        import pyogrio
+
+        if header.feature_count > _MOST_COUNTED:
+            return np.empty(0, dtype=np.int64)
+        ids, bounds = pyogrio.read_bounds(self._name, layer=header.name)
+        nowhere = ~np.isfinite(bounds).all(axis=0) | (bounds == 0).all(
+            axis=0
+        )  # zeros are GDAL's bounds of POLYGON EMPTY
+        return np.asarray(ids[nowhere], dtype=np.int64)
+
+
+def _check_format(path: str, suffix: str) -> None:
+    if suffix not in ENDINGS:
+        raise OutlineError(
+            f"{path}: found the ending {suffix!r}; expected one of {', '.join(ENDINGS)}: convert it with ogr2ogr, or "
+            "save it as a GeoPackage in QGIS"
+        )
+    magic, driver = (b"PAR1", "GeoParquet") if suffix in _PARQUET else _OGR_FORMATS[suffix]
+    is_text = magic in {b"{", b"<"}
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+            start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n" if is_text else b"")
+            if not start.startswith(magic) or (driver == _KML and not _is_kml(start)):
+                raise OutlineError(f"{path}: found a file that begins with {start[:16]!r}; expected a {driver} file")
+            if driver == _GEOJSON:
+                _check_no_link(path, file.fileno())
+    except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
+        if isinstance(error, OutlineError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
+    if suffix == ".shp" and not any(Path(path).with_suffix(ending).exists() for ending in (".shx", ".SHX")):
+        raise OutlineError(f"{path}: found no .shx file beside it; expected .shp, .shx, .dbf and .prj together")
+
+
+def _is_kml(start: bytes) -> bool:
+    return _KML_ROOT.search(start) is not None and b"<OGRVRT" not in start
+
+
+def _check_no_link(path: str, descriptor: int) -> None:
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+        link = _LINKED_CRS.search(content)
+        found = "" if link is None else link.group()[-40:].decode(errors="replace")
+    if link is not None:
+        raise OutlineError(
+            f"{path}: found {found!r} at byte {link.start()}, where a coordinate reference system may be a link or be "
+            "hidden by escaped letters; expected its name, for instance EPSG:32645"
+        )
+
+
+def _check_header(path: str, header: LayerHeader) -> None:
+    if not header.feature_count:
+        raise OutlineError(f"{path}: found no features in layer {header.name!r}; expected polygons")
+    if not np.isfinite(header.extent).all():
+        raise OutlineError(f"{path}: found no geometry in layer {header.name!r}; expected polygons")
+    if not header.crs:
+        raise OutlineError(
+            f"{path}: found no coordinate reference system; expected one: assign it with ogr2ogr -a_srs "
+            "(a shapefile needs its .prj file beside it)"
+        )
+    system = CRS.from_user_input(header.crs)
+    if "undefined" in system.name.lower() or not (system.is_geographic or system.is_projected):
+        raise OutlineError(
+            f"{path}: found the coordinate reference system {system.name!r}, which has no place on Earth; expected a "
+            "geographic or projected one: assign it with ogr2ogr -a_srs"
+        )
+    left, bottom, right, top = header.extent
+    degrees = system.is_geographic and "degree" in (system.axis_info[0].unit_name if system.axis_info else "degree")
+    if degrees and (max(-left, right) > _FARTHEST_DEGREES or max(-bottom, top) > 90.01):
+        raise OutlineError(
+            f"{path}: found x {left:.6g} to {right:.6g} and y {bottom:.6g} to {top:.6g} in {system.name}; expected "
+            "longitude and latitude in degrees. The file declares a wrong coordinate reference system (GeoJSON without "
+            "one is in degrees), or latitude comes first: export it again, or correct it with ogr2ogr -a_srs"
+        )
+
+
+@contextmanager
+def _library_errors(path: str) -> Iterator[None]:
+    """Turn what the libraries raise on a file that they cannot read into an OutlineError that names the file."""
+    from pyogrio import errors
+
+    try:
+        yield
+    except OutlineError:
+        raise
+    except (errors.DataSourceError, errors.DataLayerError, SceneError, ProjError, shapely.GEOSException) as error:
+        raise OutlineError(f"{path}: {error}") from error
+    except OSError as error:
+        raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise OutlineError(
+            f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the "
+            "file declares (a shapefile in its .cpg file)"
+        ) from error

@@ -1,0 +1,166 @@
+"""Open the outlines of a scene before it is registered, and say what they hold.
+
+The files are read as `workers.tile_scene` reads them later: only the polygons near the scene, burnt once to its grid.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.class_fields import ClassField, propose
+from imagery.classes import BACKGROUND, ClassScheme
+from imagery.errors import OutlineError
+from imagery.grid import Grid, Window
+from imagery.ground_metric import GroundMetric
+from imagery.masks import OutlineLayer, burn_outlines, read_outlines
+from imagery.vector_geometry import describe_left_out, describe_repairs
+from imagery.vectors import VectorLayer
+
+_ROWS_PER_STRIP = 256  # the metric of a strip takes 24 bytes a pixel
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """What a layer of outlines holds near a scene.
+
+    Attributes:
+        outline: the layer, with the class and the filter it is used with.
+        polygons: number of polygons near the scene.
+        notes: repairs, what is left out, values that are mapped to no class; for people.
+    """
+
+    outline: OutlineLayer
+    polygons: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """How much of a scene its outlines give to a class.
+
+    Attributes:
+        class_name: the class.
+        polygons: number of polygons near the scene.
+        pixels: pixels of the class where outlines do not overlap, or where it wins.
+        area_km2: their area on the WGS 84 ellipsoid.
+    """
+
+    class_name: str
+    polygons: int
+    pixels: int
+    area_km2: float
+
+
+@dataclass(frozen=True)
+class OutlineSummary:
+    """What the outlines of a scene hold.
+
+    Attributes:
+        layers: each layer, in the order given.
+        classes: each class that is outlined, in the order of the scheme.
+    """
+
+    layers: tuple[LayerSummary, ...]
+    classes: tuple[ClassArea, ...]
+
+
+def check_outlines(outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassScheme) -> OutlineSummary:
+    """Read and burn all outlines of a scene.
+
+    Takes one byte a pixel of memory, and about a second for a Landsat scene.
+
+    Args:
+        outlines: the layers; none gives an empty summary.
+        grid: the scene's grid.
+        scheme: the classes.
+
+    Raises:
+        OutlineError: a file cannot be used, no layer overlaps the scene, or a layer holds several classes and no
+            filter tells them apart (the message proposes one).
+        ValueError: a class name is unknown.
+    """
+    layers = read_outlines(outlines, grid, scheme)
+    summaries = tuple(
+        LayerSummary(outline, len(layer.polygons), _notes(outline, layer, outlines))
+        for outline, (_, layer) in zip(outlines, layers, strict=True)
+    )
+    names = {item.value: item.name for item in scheme.legend if item.name in {entry.class_name for entry in outlines}}
+    pixels, area_km2 = _measure(burn_outlines(layers, grid), grid)
+    classes = tuple(
+        ClassArea(
+            name,
+            sum(item.polygons for item in summaries if item.outline.class_name == name),
+            int(pixels[value]),
+            round(float(area_km2[value]), 6),
+        )
+        for value, name in names.items()
+        if value != BACKGROUND
+    )
+    return OutlineSummary(summaries, classes)
+
+
+def propose_outlines(path: str, layer: str | None, scheme: ClassScheme) -> tuple[ClassField, tuple[OutlineLayer, ...]]:
+    """Propose the outlines of a file of which only the name was given.
+
+    Returns:
+        How the layer tells classes, for showing it, and the outlines of each class.
+
+    Raises:
+        OutlineError: the file cannot be used, or its classes are not recognised or only in part: a person maps them.
+    """
+    proposal = propose(path, layer, scheme)
+    names = ", ".join(scheme.labels)
+    if proposal is None:
+        raise OutlineError(
+            f"{path}: found neither a field nor a name that tells the class of its polygons; expected the class by "
+            f"name ({names}), as in '{scheme.labels[0]}={path}', or a field with --class-field and --map"
+        )
+    if proposal.unmapped:
+        raise OutlineError(
+            f"{path}: found values that are not recognised: {', '.join(map(repr, proposal.unmapped))}; expected each "
+            f"to be one of {names} or {scheme.background.name}; {proposal.describe()}. Give all: {proposal.options()}"
+        )
+    outlines = tuple(
+        OutlineLayer(path, layer, name)
+        if chosen is None
+        else OutlineLayer(path, layer, name, chosen.field, chosen.values)
+        for name, chosen in proposal.filters.items()
+    )
+    return proposal, outlines
+
+
+def _notes(outline: OutlineLayer, layer: VectorLayer, outlines: Sequence[OutlineLayer]) -> tuple[str, ...]:
+    notes = []
+    if layer.misses_scene:
+        notes.append("misses the scene")
+    elif not len(layer.polygons):
+        notes.append("has no polygon of this class near the scene")
+    if layer.repairs:
+        notes.append(describe_repairs(layer.repairs))
+    if layer.left_out:
+        notes.append(describe_left_out(layer.left_out))
+    mapped = {
+        value
+        for other in outlines
+        if (other.path, other.layer, other.class_field) == (outline.path, outline.layer, outline.class_field)
+        for value in other.class_values
+    }
+    unmapped = {value: count for value, count in layer.values.items() if value not in mapped}
+    if unmapped:
+        listed = ", ".join(f"{value or 'no value'!r} ({count})" for value, count in unmapped.items())
+        notes.append(f"features whose {outline.class_field!r} is mapped to no class are left out: {listed}")
+    return tuple(notes)
+
+
+def _measure(mask: NDArray[np.uint8], grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return pixels and square kilometres by class value, (256,) each."""
+    metric = GroundMetric(grid)
+    pixels, area_m2 = np.zeros(256, dtype=np.int64), np.zeros(256, dtype=np.float64)
+    for row in range(0, grid.height, _ROWS_PER_STRIP):
+        strip = mask[row : row + _ROWS_PER_STRIP]
+        e, f, g = metric.at(Window(row, 0, *strip.shape))
+        pixels += np.bincount(strip.ravel(), minlength=256)
+        area_m2 += np.bincount(strip.ravel(), np.sqrt(e * g - f * f).ravel(), minlength=256)
+    return pixels, area_m2 / 1e6
