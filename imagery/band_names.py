@@ -1,5 +1,6 @@
 """Naming bands: a sensor's designations become our names, which are the same for every sensor."""
 
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
@@ -8,7 +9,7 @@ from rasterio.io import DatasetReader
 
 from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.errors import SceneError
-from imagery.geotiff import alpha_index, open_geotiff
+from imagery.raster_file import alpha_index, open_raster
 from imagery.scene_source import BandSource
 from imagery.sensors import (
     SENSORS,
@@ -20,6 +21,7 @@ from imagery.sensors import (
 )
 
 _OUR_NAMES: Final = frozenset(band.name for bands in SENSORS.values() for band in bands)
+_ALL_WORDS: Final = frozenset(word for sensor in SENSORS for word in names_of(sensor))
 _DERIVED: Final = frozenset({*INDICES, ELEVATION, SLOPE, SURFACE_TEMPERATURE})
 
 
@@ -43,9 +45,20 @@ def band_name(given: str, sensor: str | None, extra: Collection[str] = ()) -> st
         return table[text]
     if text in SURFACE_TEMPERATURE_FIELDS:
         return SURFACE_TEMPERATURE
+    if (words := _two_words(text, table)) is not None:
+        return words
     if text in {name.lower() for name in extra} or text in _DERIVED or holds_flags(text):
         return text
     raise SceneError(_unknown(given, text, sensor, table))
+
+
+def _two_words(text: str, table: dict[str, str]) -> str | None:
+    """Our name of a band that has a name and a designation ("blue (b2)", "b2 - blue"); None if they disagree."""
+    match = re.fullmatch(r"(\w+)\s*[-:,(]\s*(\w+)\s*\)?", text)
+    if match is None or not all(word in _ALL_WORDS for word in match.groups()):
+        return None
+    meanings = {table[word] for word in match.groups() if word in table}
+    return meanings.pop() if len(meanings) == 1 else None
 
 
 def _unknown(given: str, text: str, sensor: str | None, table: dict[str, str]) -> str:
@@ -65,7 +78,7 @@ def _unknown(given: str, text: str, sensor: str | None, table: dict[str, str]) -
 
 
 def data_indexes(dataset: DatasetReader, sensor: str | None) -> list[int]:
-    """Return the 1-based indexes of a file's bands, without the alpha band (see `imagery.geotiff.alpha_index`).
+    """Return the 1-based indexes of a file's bands, without the alpha band (see `imagery.raster_file.alpha_index`).
 
     An alpha band counts as data if the number of bands equals the sensor's usual stack only with it.
     """
@@ -95,21 +108,24 @@ def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None)
     expected = (
         f"{counts} ({sensor})" if table else "a description of each, or a sensor that says which they are (--sensor)"
     )
-    raise SceneError(f"{dataset.name}: found {len(indexes)} bands without distinct descriptions; expected {expected}")
+    found = (
+        "1 band without a description" if len(indexes) == 1 else f"{len(indexes)} bands without distinct descriptions"
+    )
+    raise SceneError(f"{dataset.name}: found {found}; expected {expected}")
 
 
 def bands_of_file(path: str, sensor: str | None, extra: Collection[str] = ()) -> tuple[BandSource, ...]:
     """Name the bands of a multi-band file, as stored (see `imagery.products.recognise` for reflectance).
 
     Args:
-        path: The GeoTIFF.
+        path: The raster file.
         sensor: A key of `imagery.sensors.SENSORS`, or None if unknown.
         extra: Names of further channels.
 
     Raises:
-        SceneError: The file is not a GeoTIFF, the sensor is unknown, or the bands have no names or not distinct ones.
+        SceneError: The file is no raster that is read, the sensor is unknown, or the bands have no distinct names.
     """
-    with open_geotiff(path) as dataset:
+    with open_raster(path) as dataset:
         indexes = data_indexes(dataset, sensor)
         texts = designations(dataset, indexes, sensor)
     names = [_named(path, text, sensor, extra) for text in texts]

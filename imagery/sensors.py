@@ -141,13 +141,12 @@ FLAG_TABLE_OF: Final[Mapping[str, str]] = {
     "scl": "sentinel-2-scl",
     "msk_cldprb": "sentinel-2-cloud-probability",
     "cldprb": "sentinel-2-cloud-probability",
-    "msk_classi": "sentinel-2-msk-classi",
     "qa60": "sentinel-2-qa60",
     "fmask": "hls-fmask",
     "cloud_mask": "cloud-mask",
     "cloudmask": "cloud-mask",
-    "msk_classi_opaque": "cloud-mask",
-    "msk_classi_cirrus": "cloud-mask",
+    "msk_classi_opaque": "sentinel-2-msk-classi",
+    "msk_classi_cirrus": "sentinel-2-msk-classi-cirrus",
 }
 """How to decode a quality band: designation in lower case to key of `imagery.quality.FLAG_TABLES`.
 
@@ -160,7 +159,16 @@ Product User Guide" 2.0, table 9 (Fmask).
 # Bands of flags and categories that are not decoded: saturation, aerosol, cloud of Landsat surface products (cloud is
 # in QA_PIXEL too, with shadow), snow probability of Sentinel-2 and the snow part of its MSK_CLASSI, and 10 and 20 m
 # masks of Earth Engine, which are empty.
-_NOT_DECODED: Final = ("qa_radsat", "sr_cloud_qa", "sr_qa_aerosol", "msk_snwprb", "msk_classi_snow_ice", "qa10", "qa20")
+_NOT_DECODED: Final = (
+    "qa_radsat",
+    "sr_cloud_qa",
+    "sr_qa_aerosol",
+    "msk_snwprb",
+    "msk_classi",
+    "msk_classi_snow_ice",
+    "qa10",
+    "qa20",
+)
 _FLAGS: Final = frozenset({"quality", *FLAG_TABLE_OF, *_NOT_DECODED})
 
 SURFACE_TEMPERATURE: Final = "surface_temperature"

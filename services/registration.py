@@ -22,6 +22,7 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
 from imagery.masks import OutlineLayer
+from imagery.raster_file import check_vrt_below
 from imagery.scene_source import BandSource, SceneSource
 from imagery.units import METRE, REFLECTANCE
 from services.channel_rules import check_champion, check_choice
@@ -36,13 +37,17 @@ Resolve = Callable[[str], str]
 
 
 def below(root: Path) -> Resolve:
-    """Return a function that resolves file names below one folder, and refuses every other path."""
+    """Return a function that resolves file names below one folder, and refuses every other path.
+
+    What a virtual raster is composed of must lie there, too.
+    """
 
     def resolve(name: str) -> str:
         path = (root / name).resolve()
         # Unlike Path.is_file, isfile returns False for a name that is too long for the file system, instead of raising.
         if not path.is_relative_to(root.resolve()) or not isfile(path):  # noqa: PTH113
             raise SceneError(f"found no file {name!r} below the scene root of this server; copy it there first")
+        check_vrt_below(str(path), root)
         return str(path)
 
     return resolve

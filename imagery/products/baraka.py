@@ -5,9 +5,10 @@ from typing import Final
 import numpy as np
 
 from imagery.channels import ELEVATION, INDICES, SLOPE
-from imagery.products.headers import date_in_name, open_raster
+from imagery.products.headers import date_in_name
 from imagery.products.product import Product
 from imagery.radiometry import LANDSAT_FILL, Scaling, already_reflectance, sample
+from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF
 from imagery.units import KELVIN, METRE, REFLECTANCE, Level

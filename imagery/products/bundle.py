@@ -7,8 +7,9 @@ from typing import Final
 
 from imagery.band_names import data_indexes, designations
 from imagery.errors import SceneError
-from imagery.products.headers import is_raster, open_raster
+from imagery.products.headers import is_raster
 from imagery.products.listing import Listing
+from imagery.raster_file import open_raster
 
 # What providers append to the name of a file of one band: "..._SR_B4.TIF", "...v2.0.B04.tif", "image.B4.tif".
 _FIELD: Final = re.compile(

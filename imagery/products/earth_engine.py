@@ -1,5 +1,6 @@
 """Images exported from Earth Engine: one file with the bands' names as descriptions, or a file for each band."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +9,7 @@ import numpy as np
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
-from imagery.products.headers import date_in_name, open_raster, sensor_in_name
+from imagery.products.headers import date_in_name, sensor_in_name
 from imagery.products.sentinel2 import guess_offset
 from imagery.radiometry import (
     LANDSAT_SURFACE,
@@ -19,6 +20,7 @@ from imagery.radiometry import (
     sample,
     sentinel_2,
 )
+from imagery.raster_file import open_raster
 from imagery.sensors import names_of
 from imagery.units import KELVIN, REFLECTANCE, Level
 
@@ -130,7 +132,10 @@ def _sentinel_2(located: Sequence[Located], fields: set[str], stated: Level | No
         kind, level = "Sentinel-2 top-of-atmosphere reflectance", Level.TOP_OF_ATMOSPHERE
     else:
         kind = "Sentinel-2"
-    if kind == "Sentinel-2" and stated is None:
+    in_name = re.search(r"(?:^|[^A-Za-z0-9]|MSI|MSIL)L?(1C|2A)(?=[^A-Za-z0-9]|$)", name)
+    if kind == "Sentinel-2" and in_name:
+        level = Level.SURFACE if in_name[1] == "2A" else Level.TOP_OF_ATMOSPHERE
+    elif kind == "Sentinel-2" and stated is None:
         notes.append(
             "nothing tells Level-1C from Level-2A; taken as surface reflectance: say --level if it is of the top of "
             "atmosphere"

@@ -1,19 +1,13 @@
 """Reading headers of a product's rasters, and choosing the scaling of a band."""
 
 import re
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Final
 
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
-from imagery.errors import SceneError
-from imagery.geotiff import open_geotiff
-from imagery.paths import is_address, name_for_rasterio
 from imagery.radiometry import Scaling, already_reflectance, declared_scaling, implausible, prefer, sample
 from imagery.units import REFLECTANCE
 
@@ -23,22 +17,6 @@ RASTER_ENDINGS: Final = (".tif", ".tiff", ".jp2", ".vrt")
 def is_raster(name: str) -> bool:
     """Return whether a file of this name is a raster that can be read."""
     return name.lower().endswith(RASTER_ENDINGS)
-
-
-def open_raster(path: str) -> DatasetReader:
-    """Open a raster; the caller closes it.
-
-    Raises:
-        SceneError: It cannot be read.
-    """
-    if not path.lower().endswith(".jp2"):
-        return open_geotiff(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path if is_address(path) else name_for_rasterio(path), driver="JP2OpenJPEG")
-    except OSError as error:
-        raise SceneError(f"{path}: found no JPEG 2000 file ({error}); expected a readable one") from error
 
 
 def choose_scaling(
@@ -115,6 +93,10 @@ def date_in_name(name: str) -> date | datetime | None:
     for match in re.finditer(r"(?<!\d)((?:19|20)\d{2})(\d{3})T(\d{6})(?!\d)", name):
         with suppress(ValueError):
             return datetime.strptime("".join(match.groups()), "%Y%j%H%M%S").replace(tzinfo=UTC)
+    # Before the collections, Landsat's names held path, row, year and day of the year: LC81400412018299LGN00.
+    for match in re.finditer(r"L[A-Z]\d{7}((?:19|20)\d{2}\d{3})[A-Z]{3}\d{2}", name):
+        with suppress(ValueError):
+            return datetime.strptime(match[1], "%Y%j").replace(tzinfo=UTC).date()
     for match in re.finditer(r"(?<!\d)((?:19|20)\d{2})([-_]?)(\d{2})\2(\d{2})(?!\d)", name):
         with suppress(ValueError):
             return date(int(match[1]), int(match[3]), int(match[4]))

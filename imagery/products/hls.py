@@ -6,10 +6,11 @@ from typing import Final
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
-from imagery.products.headers import choose_scaling, date_in_name, open_raster
+from imagery.products.headers import choose_scaling, date_in_name
 from imagery.products.metadata import number
 from imagery.products.product import Product, unique
 from imagery.radiometry import HLS_REFLECTANCE, HLS_TEMPERATURE
+from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, names_of, sensor_bands
 from imagery.units import Level

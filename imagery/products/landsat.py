@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imagery.errors import SceneError
-from imagery.products.headers import choose_scaling, is_raster, open_raster
+from imagery.products.headers import choose_scaling, is_raster
 from imagery.products.listing import Listing
 from imagery.products.metadata import Groups, moment, number, parse_mtl
 from imagery.products.product import Product, left_files, unique
@@ -19,6 +19,7 @@ from imagery.radiometry import (
     Scaling,
     top_of_atmosphere,
 )
+from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import (
     FLAG_TABLE_OF,

@@ -1,6 +1,8 @@
 """Files and folders of no known product: bands by their names, reflectance by tags or by what the names tell."""
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -11,7 +13,7 @@ from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
 from imagery.products.earth_engine import Convention, convention, names_upper
-from imagery.products.headers import choose_scaling, date_in_name, open_raster, sensor_in_name
+from imagery.products.headers import choose_scaling, date_in_name, sensor_in_name
 from imagery.products.product import Product, unique
 from imagery.radiometry import (
     LANDSAT_SURFACE,
@@ -22,6 +24,7 @@ from imagery.radiometry import (
     level_of,
     sample,
 )
+from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
 from imagery.units import METRE, REFLECTANCE, Level
@@ -51,12 +54,14 @@ def recognise_plain(
     Raises:
         SceneError: A band is unknown, or the same as another, or there is none.
     """
-    told = convention(located, sensor, level, name)
+    with _naming(name):
+        told = convention(located, sensor, level, name)
     known = told.sensor if told else sensor or _sensor_by_name(located, name) or _sensor_by_bands(located, name)
     notes: list[str | None] = [*(told.notes if told else ())]
     if sensor is None and known is not None and told is None:
         notes.append(f"the sensor follows from the names of file and bands; taken as {known}")
-    parts = _sort(located, known, extra)
+    with _naming(name):
+        parts = _sort(located, known, extra)
     bands: list[BandSource] = []
     extras: list[BandSource] = []
     further = {SURFACE_TEMPERATURE, *(text.lower() for text in extra)}
@@ -73,7 +78,9 @@ def recognise_plain(
             bands.append(source)
             levels.add(found_level)
     _check_names(name, bands, extras)
-    final, more = _level(levels, level, bands)
+    bands = _finest_first(bands)
+    with _naming(name):
+        final, more = _level(levels, level, bands)
     notes += more
     if not any(band.table for band in parts.quality):
         notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
@@ -86,10 +93,19 @@ def recognise_plain(
         quality=tuple(parts.quality),
         extras=tuple(extras),
         dem=ElevationSource(tuple(parts.tiles)) if parts.tiles else None,
-        product_id=name.rpartition(".")[0] or name,
+        product_id=re.sub(r"\.(?:tiff?|jp2|vrt)$", "", name.partition("/")[0], flags=re.IGNORECASE),
         notes=unique(notes),
         left_out=(*others, *parts.left_out),
     )
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the name of the file or folder in front of an error that does not begin with a path."""
+    try:
+        yield
+    except SceneError as error:
+        raise SceneError(str(error) if str(error).startswith("/") else f"{name}: {error}") from error
 
 
 @dataclass
@@ -205,16 +221,25 @@ def _source(
             found_level = level_of(declared)
         elif not already_reflectance(dataset.dtypes[item.index - 1], sample(dataset, item.index)):
             scaling = Scaling()
-            notes = [f"{item.path}: no tags state how its numbers become reflectance; read as digital numbers"]
+            notes = ["no tags state how the numbers become reflectance; they are read as digital numbers"]
         elif level:
             scaling = Scaling(unit=REFLECTANCE)
         else:
             scaling = Scaling()
             notes = [
-                f"{item.path}: its numbers look like reflectances, but nothing states of which level; read as digital "
-                "numbers: say --level to use them as reflectances"
+                "the numbers look like reflectances, but nothing states of which level; they are read as digital numbers: "
+                "say --level to use them as reflectances"
             ]
     return scaling.band(ours, item.path, item.index), found_level, notes
+
+
+def _finest_first(bands: Sequence[BandSource]) -> list[BandSource]:
+    """Sort bands by pixel size, since the first one's grid becomes the scene's; those of one size stay in order."""
+    sizes = {}
+    for path in dict.fromkeys(band.path for band in bands):
+        with open_raster(path) as dataset:
+            sizes[path] = round(abs(dataset.transform.a), 9)
+    return sorted(bands, key=lambda band: sizes[band.path])
 
 
 def _check_names(name: str, bands: Sequence[BandSource], extras: Sequence[BandSource]) -> None:

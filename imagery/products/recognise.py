@@ -8,7 +8,7 @@ from imagery.errors import SceneError
 from imagery.paths import is_address
 from imagery.products.baraka import recognise_baraka
 from imagery.products.bundle import bands_in_file, bands_in_folder, one_band_of
-from imagery.products.headers import is_raster, open_raster
+from imagery.products.headers import is_raster, sensor_in_name
 from imagery.products.hls import hls_id, hls_sensor, recognise_hls
 from imagery.products.landsat import recognise_landsat
 from imagery.products.listing import Listing, is_archive, list_files
@@ -17,6 +17,7 @@ from imagery.products.product import Product
 from imagery.products.sentinel2 import recognise_sentinel_2
 from imagery.products.stac import recognise_item
 from imagery.products.stac_item import Permit, is_http, local_files_only
+from imagery.raster_file import open_raster
 from imagery.sensors import sensor_bands
 from imagery.units import Level
 
@@ -81,7 +82,9 @@ def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Co
         return _file(listing.path(rasters[0]), sensor, level, extra)
     if not found:
         raise SceneError(_unrecognised(listing, rasters))
-    return recognise_plain(listing.name, found, sensor=sensor, level=level, extra=extra, others=others)
+    # The folder's name, or else those of its files, tell sensor and date.
+    name = listing.name if sensor_in_name(listing.name) else f"{listing.name}/{found[0].label.rpartition('/')[2]}"
+    return recognise_plain(name, found, sensor=sensor, level=level, extra=extra, others=others)
 
 
 def _unrecognised(listing: Listing, rasters: list[str]) -> str:
@@ -103,11 +106,6 @@ def _unrecognised(listing: Listing, rasters: list[str]) -> str:
 
 
 def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[str]) -> Product:
-    if not is_raster(path.partition("?")[0]):
-        raise SceneError(
-            f"{path}: found a file that is neither .tif, .jp2 nor .vrt, nor a STAC item (.json) nor an archive (.zip, "
-            ".tar); expected one of these: convert a raster with gdal_translate FILE FILE.tif"
-        )
     granule = hls_id(path.rpartition("/")[2])
     if granule:
         return recognise_hls(granule, bands_in_file(path, sensor or hls_sensor(granule)), [])
@@ -115,7 +113,7 @@ def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[
     if tile:
         return tile
     _check_whole(path)
-    located = bands_in_file(path, sensor)
+    located = bands_in_file(path, sensor or sensor_in_name(path.rpartition("/")[2]))
     return recognise_plain(path.rpartition("/")[2], located, sensor=sensor, level=level, extra=extra)
 
 

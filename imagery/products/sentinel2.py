@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
-from imagery.products.headers import choose_scaling, date_in_name, open_raster
+from imagery.products.headers import choose_scaling, date_in_name
 from imagery.products.listing import Listing
 from imagery.products.metadata import elements, moment, number, parse_xml, text_of
 from imagery.products.product import Product, left_files, unique
 from imagery.radiometry import SENTINEL_2_FIRST_OFFSET_BASELINE, SENTINEL_2_OFFSET, sample, sentinel_2
+from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, names_of, sensor_bands
 from imagery.units import Level

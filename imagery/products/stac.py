@@ -8,7 +8,7 @@ import pystac
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
-from imagery.products.headers import choose_scaling, open_raster, sensor_in_name
+from imagery.products.headers import choose_scaling, sensor_in_name
 from imagery.products.metadata import number
 from imagery.products.product import Product, unique
 from imagery.products.sentinel2 import guess_offset, offset_by_pixels
@@ -28,6 +28,7 @@ from imagery.radiometry import (
     sentinel_2,
     top_of_atmosphere,
 )
+from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import (
     FLAG_TABLE_OF,

@@ -133,6 +133,14 @@ def test_an_image_of_a_composite_has_marks_around_its_names(tmp_path: Path) -> N
     check_truth(recognise(str(write(tmp_path / "a.tif", stack(2.75e-5, -0.2), descriptions=names))).bands, 2e-5)
 
 
+def test_descriptions_in_words_are_understood_if_both_words_are(tmp_path: Path) -> None:
+    words = ("Blue (B2)", "Green (B3)", "B4 - Red", "NIR (B5)", "SWIR1 (B6)", "SWIR2 (B7)")
+    path = write(tmp_path / "a.tif", stack(2.75e-5, -0.2), descriptions=words, scales=2.75e-5, offsets=-0.2, nodata=0)
+    check_truth(recognise(str(path), sensor="landsat-8-oli").bands, 2e-5)
+    with pytest.raises(SceneError, match=r"found the band 'Blue \(B2\)'"):  # B2 of Landsat 7 is green
+        recognise(str(path), sensor="landsat-7-etm+")
+
+
 def test_an_export_in_several_parts_is_refused_with_the_command(tmp_path: Path) -> None:
     for part in ("0000000000-0000000000", "0000000000-0000008192"):
         write(tmp_path / f"scene-{part}.tif", stack(2.75e-5, -0.2), descriptions=SR_OLI)
@@ -268,6 +276,13 @@ def test_reflectance_and_digital_numbers_do_not_mix_in_a_scene(tmp_path: Path) -
         recognise(str(tmp_path))
 
 
+def test_the_finest_band_of_a_folder_gives_the_grid(tmp_path: Path) -> None:
+    write(tmp_path / "a_B11.tif", stored("swir1", 1e-4, 0), size=20)
+    write(tmp_path / "a_B8A.tif", stored("nir", 1e-4, 0), size=20)
+    write(tmp_path / "a_B02.tif", np.kron(stored("blue", 1e-4, 0), np.ones((2, 2), np.uint16)), size=10)
+    assert [band.name for band in recognise(str(tmp_path)).bands] == ["blue", "swir1", "nir_narrow"]
+
+
 def test_several_scenes_in_a_folder_are_refused(tmp_path: Path) -> None:
     for day in ("20200101", "20200201"):
         write(tmp_path / f"{day}_red.tif", np.ones((4, 4), np.uint8))
@@ -278,9 +293,9 @@ def test_several_scenes_in_a_folder_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"x", r"neither .tif, .jp2 nor .vrt"),
-        ("a.tif", b"<html>not found</html>", r"found no GeoTIFF"),
-        ("a.jp2", b"x", r"found no JPEG 2000 file"),
+        ("a.txt", b"x", r"expected a GeoTIFF, JPEG 2000, VRT"),
+        ("a.tif", b"<html>not found</html>", r"found an XML or HTML file"),
+        ("a.jp2", b"x", r"found a file of another format"),
         ("a.zip", b"x", r"the archive cannot be read"),
         ("a.tar", b"x", r"the archive cannot be read"),
         ("a.7z", b"x", r"found a compressed archive; .*unpack it"),

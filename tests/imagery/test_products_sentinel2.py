@@ -80,8 +80,8 @@ def test_level_1c_has_cirrus_beside_its_bands_and_masks_of_cloud(tmp_path: Path)
     check_truth(product.bands, 1e-4)
     assert [band.name for band in product.extras] == ["cirrus"]
     assert [(band.name, band.index, band.table) for band in product.quality] == [
-        ("msk_classi_opaque", 1, "cloud-mask"),
-        ("msk_classi_cirrus", 2, "cloud-mask"),
+        ("msk_classi_opaque", 1, "sentinel-2-msk-classi"),
+        ("msk_classi_cirrus", 2, "sentinel-2-msk-classi-cirrus"),
     ]
 
 
