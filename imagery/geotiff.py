@@ -20,6 +20,7 @@ def encode(
     driver: str = "GTiff",
     colours: Mapping[int, tuple[int, int, int]] | None = None,
     description: str | None = None,
+    scale: float | None = None,
     **options: str | int,
 ) -> bytes:
     """Encode one band as a georeferenced TIFF file, compressed with Deflate.
@@ -31,6 +32,7 @@ def encode(
         driver: "GTiff" or "COG".
         colours: Colour table, value to red, green and blue (0 to 255); for uint8 only.
         description: What the band holds, with its unit.
+        scale: Factor by which readers multiply the stored numbers.
         options: Further creation options of the driver.
 
     Returns:
@@ -50,6 +52,8 @@ def encode(
                 dataset.write_colormap(1, {value: (*rgb, 255) for value, rgb in colours.items()})
             if description is not None:
                 dataset.set_band_description(1, description)
+            if scale is not None:
+                dataset.scales = (scale,)
         return bytes(memory.read())
 
 

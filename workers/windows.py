@@ -96,6 +96,14 @@ def _runs(windows: Sequence[Window]) -> Iterator[list[Window]]:
 def predict_strips(
     segmenter: GlacierSegmenter, source: SceneSource, patch_size: int, batch_size: int, unknown: int
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Predict the classes of a scene strip by strip: :func:`predict_probability_strips` without the probabilities."""
+    for row, classes, _ in predict_probability_strips(segmenter, source, patch_size, batch_size, unknown):
+        yield row, classes
+
+
+def predict_probability_strips(
+    segmenter: GlacierSegmenter, source: SceneSource, patch_size: int, batch_size: int, unknown: int
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
     """Predict a scene from half-overlapping windows with blended seams, strip by strip.
 
     Memory does not grow with the scene's height: windows are read, predicted and blended as the strips are taken.
@@ -109,7 +117,8 @@ def predict_strips(
             (`imagery.scene_source.SceneSource.measured`).
 
     Yields:
-        First row and class values (rows, W) uint8 of strips that follow each other from row 0 to the last row.
+        First row, class values (rows, W) uint8 and class probabilities (K, rows, W) of strips that follow each other
+        from row 0 to the last row. Probabilities of unknown pixels are meaningless.
 
     Raises:
         SceneError: the scene lacks a channel, is smaller than a window, or cannot be read.
@@ -122,7 +131,7 @@ def predict_strips(
         for row, strip in stitch(parts, grid.height, grid.width):
             classes = segmenter.decide(strip[:-1])
             classes[strip[-1] > 0] = unknown
-            yield row, classes
+            yield row, classes, strip[:-1]
 
 
 def predict_classes(
