@@ -53,5 +53,5 @@ class ValidationWindowDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         with SceneReader(source) as reader:
             raw = reader.read(self._channels, window)
         truth = np.array(read_map(truth_map, window), dtype=np.uint8)
-        truth[np.isnan(raw).any(axis=0)] = UNKNOWN
+        truth[np.isnan(raw[list(source.measured(self._channels))]).any(axis=0)] = UNKNOWN
         return torch.from_numpy(raw), torch.from_numpy(truth)
