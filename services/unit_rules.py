@@ -12,16 +12,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog.records import NOT_USED, Scene
-from imagery.channels import ELEVATION, INDICES, SLOPE
+from imagery.channels import ELEVATION, INDICES, TERRAIN_UNITS
 from imagery.errors import SceneError
 from imagery.scene_source import BandSource, SceneSource
-from imagery.units import DEGREE, DIGITAL_NUMBER, DIMENSIONLESS, METRE, REFLECTANCE
+from imagery.units import DIGITAL_NUMBER, DIMENSIONLESS, METRE, REFLECTANCE
 from services.scenes import source_of
 
 UNKNOWN_LEVEL: Final = "unknown"
 """Level of reflectances whose product does not state it."""
 
-_DERIVED: Final = {ELEVATION: METRE, SLOPE: DEGREE}
+_DERIVED: Final = {ELEVATION: METRE, **TERRAIN_UNITS}
 
 
 @dataclass(frozen=True)
