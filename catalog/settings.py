@@ -40,6 +40,22 @@ WebAddress = Annotated[str, AfterValidator(web_address)]
 PublicAddress = Annotated[str, AfterValidator(web_address_or_none)]
 
 
+MaskedFlag = Literal[
+    "fill",
+    "dropped",
+    "saturated",
+    "cloud",
+    "high-probability cloud",
+    "possible cloud",
+    "dilated cloud",
+    "cloud shadow",
+    "cirrus",
+    "dark",
+    "water",
+]
+"""The flags of `imagery.quality` that may be masked."""
+
+
 class Strategy(StrEnum):
     """How the patches of a round are chosen."""
 
@@ -138,6 +154,11 @@ class Settings(BaseSettings):
     patch_overlap_px: int = Field(0, ge=0, description="Overlap of neighbouring patches.")
     min_valid_share: float = Field(
         0.1, ge=0, le=1, description="A patch with a smaller share of valid pixels is never proposed."
+    )
+    masked_flags: list[MaskedFlag] = Field(
+        ["fill", "cloud", "cloud shadow", "cirrus"],
+        description="Flags of quality bands (QA_PIXEL, SCL, Fmask, ...) that make a pixel unknown; stored with each "
+        "scene when it is registered. Flags of snow and ice cannot be masked.",
     )
     channels: list[str] = Field(
         default_factory=list,

@@ -21,12 +21,12 @@ from imagery.classes import ClassScheme
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, footprints_overlap, tile
-from imagery.masks import OutlineLayer
+from imagery.raster_file import check_vrt_below
 from imagery.scene_source import BandSource, SceneSource
 from imagery.units import METRE, REFLECTANCE
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
-from services.outline_check import check_outlines
+from services.outline_check import check_outlines, outline_layers
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
 from services.scenes import source_of
@@ -36,13 +36,17 @@ Resolve = Callable[[str], str]
 
 
 def below(root: Path) -> Resolve:
-    """Return a function that resolves file names below one folder, and refuses every other path."""
+    """Return a function that resolves file names below one folder, and refuses every other path.
+
+    What a virtual raster is composed of must lie there, too.
+    """
 
     def resolve(name: str) -> str:
         path = (root / name).resolve()
         # Unlike Path.is_file, isfile returns False for a name that is too long for the file system, instead of raising.
         if not path.is_relative_to(root.resolve()) or not isfile(path):  # noqa: PTH113
             raise SceneError(f"found no file {name!r} below the scene root of this server; copy it there first")
+        check_vrt_below(str(path), root)
         return str(path)
 
     return resolve
@@ -96,7 +100,11 @@ def describe_scene(settings: Settings, request: SceneRequest, resolve: Resolve, 
     overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
     tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
     outlines = [
-        OutlineLayer(resolve(item.path), item.layer, _class_name(item.class_name, scheme)) for item in request.outlines
+        outline
+        for item in request.outlines
+        for outline in outline_layers(
+            resolve(item.path), item.layer, scheme, item.class_name, item.class_field, item.classes
+        )
     ]
     if request.role is not SceneRole.POOL and not outlines:
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
@@ -157,13 +165,6 @@ def _bands(request: SceneRequest, resolve: Resolve) -> tuple[BandSource, ...]:
     if request.bands is not None:
         return tuple(BandSource(band.name, resolve(band.path), band.index) for band in request.bands)
     return bands_of_file(resolve(request.path or ""), request.sensor)
-
-
-def _class_name(name: str, scheme: ClassScheme) -> str:
-    try:
-        return scheme.by_name(name).name
-    except ValueError as error:
-        raise OutlineError(str(error)) from error
 
 
 def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> None:

@@ -37,18 +37,24 @@ class DemRequest(Closed):
 
 
 class BorderRequest(Closed):
-    """Polygons outside of which nothing is known: a GeoPackage, GeoJSON or shapefile below the scene root."""
+    """Polygons outside of which nothing is known: a vector file below the scene root."""
 
     path: FilePath
     layer: str | None = None
 
 
 class OutlineRequest(Closed):
-    """Outlines of one class: a GeoPackage, GeoJSON or shapefile below the scene root."""
+    """Outlines: a vector file below the scene root, and which class they are of.
+
+    Either all are of one ``class``, or ``classes`` maps the values of the attribute ``class_field`` to classes. With
+    neither, the classes are recognised from the file's fields, values and names, or the request is refused.
+    """
 
     path: FilePath
     layer: str | None = None
-    class_name: str = Field(alias="class", examples=["clean ice"])
+    class_name: str | None = Field(None, alias="class", examples=["clean ice"])
+    class_field: str | None = Field(None, min_length=1, examples=["Glaciers"])
+    classes: dict[str, str] = Field({}, examples=[{"Clean Ice": "clean ice", "Debris covered": "debris-covered ice"}])
 
 
 class RegionRequest(Closed):

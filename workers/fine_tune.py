@@ -43,6 +43,7 @@ from workers.run_recovery import recover
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
 from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
+from workers.validation_windows import ValidationWindowDataset
 from workers.versions import LoadedVersion, device, load_champion, load_version
 
 log = logging.getLogger(__name__)
@@ -256,6 +257,11 @@ def _train(
         context, tracking, str(run.mlflow_run_id), lambda state: save_checkpoint(catalog, run, state, fingerprint)
     )
     validate = _validation(catalog, validation, inputs.patch_size) if inputs.config.needs_validation else None
+    windows = None
+    if inputs.config.needs_validation_patches:
+        windows = ValidationWindowDataset(
+            validation, inputs.segmenter.channels, inputs.patch_size, raster_store(catalog)
+        )
     fit(
         inputs.segmenter,
         dataset,
@@ -266,6 +272,7 @@ def _train(
         validate,
         inputs.scheme.names,
         resume_from=load_checkpoint(catalog, run, fingerprint),
+        validation_patches=windows,
     )
 
 

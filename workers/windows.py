@@ -113,7 +113,8 @@ def predict_probability_strips(
         source: the scene.
         patch_size: side of the windows, pixels; the size that the network was trained on.
         batch_size: most windows predicted together; fewer when they are large (`batch_size_for`).
-        unknown: value of pixels without data in any of the network's channels.
+        unknown: value of pixels without data in any of the network's bands and indices
+            (`imagery.scene_source.SceneSource.measured`).
 
     Yields:
         First row, class values (rows, W) uint8 and class probabilities (K, rows, W) of strips that follow each other
@@ -152,8 +153,9 @@ def predict_classes(
 def _predicted(
     segmenter: GlacierSegmenter, reader: SceneReader, windows: Sequence[Window], batch_size: int
 ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
-    """Yield windows with their class probabilities and, as the last layer, 1 where a channel has no data, else 0."""
+    """Yield windows with their class probabilities and, as the last layer, 1 where nothing is known, else 0."""
+    measured = list(reader.source.measured(segmenter.channels))
     for batch, raw in read_ahead(batches(windows, batch_size), partial(read_batch, reader, segmenter.channels)):
         (probabilities,) = predict_windows(segmenter, [raw])
-        invalid = (~raw.isfinite()).any(dim=1, keepdim=True)
+        invalid = (~raw[:, measured].isfinite()).any(dim=1, keepdim=True)
         yield from zip(batch, torch.cat([probabilities, invalid.float()], dim=1).numpy(), strict=True)
