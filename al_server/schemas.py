@@ -162,6 +162,11 @@ class SceneAnswer(BaseModel):
     state: SceneState
     sensor: str | None
     acquired: str | None = Field(description="when the image was taken: a day, or a time in UTC")
+    level: str | None = Field(description="what reflectances refer to; null for digital numbers")
+    product: dict[str, Any] | None = Field(
+        description="what was understood at registration: kind, notes, shares of pixels; null for scenes from before"
+    )
+    units: dict[str, str] = Field(description="unit of each band")
     bands: list[str]
     channels: list[str] = Field(description="possible inputs of a model: bands, elevation, indices, slope")
     crs: str

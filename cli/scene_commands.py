@@ -1,23 +1,29 @@
-"""``glacier-al scene``: register, list and remove scenes."""
+"""``glacier-al scene``: register, replace, list and remove scenes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
+from catalog.context import Catalog
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
 from cli.output import print_table
+from cli.scene_options import scene_options, to_request
+from cli.scene_text import describe
 from cli.synthetic_commands import synthetic
-from services.registration import register
+from imagery.paths import is_address
+from services.registration import CheckedScene, check, register
+from services.scene_files import AnyFile
 from services.scene_removal import remove_scene
-from services.scene_request import SceneRequest
+from services.scene_request import NAME, SceneRequest
+from services.scene_summary import SceneSummary
 from services.scenes import registered_scenes, scene_by_name, source_of
 
-BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
-BORDER_HELP = "FILE[:LAYER] of polygons; pixels outside them count as unknown, e.g. country.gpkg:border"
-OUTLINES_HELP = "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; repeatable"
+ROLES = click.Choice(["pool", "validation", "test"])
+ROLE_HELP = "pool: to label and learn from; validation: to judge versions; test: to report. Cannot be changed"
 
 
 @click.group()
@@ -29,57 +35,30 @@ scene.add_command(synthetic)
 
 
 @scene.command("add")
-@click.argument("name")
-@click.option(
-    "--role",
-    type=click.Choice(["pool", "validation", "test"]),
-    required=True,
-    help="pool: to label and learn from; validation: to judge versions; test: to report. Cannot be changed",
-)
-@click.option("--file", "file", help="one GeoTIFF with all bands")
-@click.option("--band", "bands", multiple=True, help=BAND_HELP)
-@click.option("--sensor", help="sensor, which names the bands of --file by their order, e.g. landsat-7-etm+")
-@click.option("--acquired", help="when the image was taken: 2000-10-30, or 2000-10-30T04:41:00Z")
-@click.option("--outlines", multiple=True, help=OUTLINES_HELP)
-@click.option("--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels")
-@click.option("--nodata", type=float, help="value that means no data, besides what the files declare")
-@click.option("--dem", help="elevation in metres as GeoTIFF, any resolution and CRS; gives elevation and slope")
-@click.option("--border", help=BORDER_HELP)
-@click.option("--patch-size", type=int, help="side of a patch in pixels")
-def add(
-    name: str,
-    role: str,
-    file: str | None,
-    bands: tuple[str, ...],
-    sensor: str | None,
-    acquired: str | None,
-    outlines: tuple[str, ...],
-    region: tuple[int, int, int, int] | None,
-    nodata: float | None,
-    dem: str | None,
-    border: str | None,
-    patch_size: int | None,
-) -> None:
-    """Register the scene NAME. Its files stay where they are; nothing is copied.
+@click.argument("what", metavar="PATH|NAME")
+@click.option("--role", type=ROLES, required=True, help=ROLE_HELP)
+@click.option("--name", help="name of the scene; default: that of the product")
+@scene_options
+@click.option("--yes", is_flag=True, help="register without asking")
+@click.option("--dry-run", is_flag=True, help="show what is understood, and register nothing")
+@click.option("--json", "as_json", is_flag=True, help="show it as JSON")
+def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Register the scene at PATH: a product's folder, archive or file, or a STAC item.
 
-    The first band decides the scene's grid; files of another resolution or CRS are resampled onto it when read.
+    What is understood is shown first: read it. Or name the scene (NAME) and give its bands (--band) or file (--file).
+    Its files stay where they are; nothing is copied. Files of another resolution or CRS than the first band's are
+    resampled onto its grid when read.
     """
-    register_here(
-        {
-            "name": name,
-            "role": role,
-            "path": file,
-            "bands": [_parse(text, "index") for text in bands] or None,
-            "sensor": sensor,
-            "acquired": acquired,
-            "outlines": [_parse(text, "layer") for text in outlines],
-            "region": dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)) if region else None,
-            "nodata": nodata,
-            "dem": {"path": dem} if dem else None,
-            "border": _file(border, "layer") if border else None,
-            "patch_size_px": patch_size,
-        }
-    )
+    path, name = _place(what, name, given)
+    request = _parse(to_request(name, role, path, given))
+    with installed_catalog() as catalog:
+        checked = check(catalog, request, AnyFile())
+        _show(checked.summary, as_json=as_json)
+        if dry_run:
+            return
+        if not yes:
+            click.confirm("Register this scene?", abort=True, err=True)
+        _register(catalog, checked, err=as_json)
 
 
 @scene.command("everest")
@@ -114,41 +93,40 @@ def remove(name: str) -> None:
 
 
 def register_here(request: dict[str, Any]) -> None:
-    """Register a scene from the command line, with any file that the user can read, and print its number."""
-    try:
-        parsed = SceneRequest.model_validate(request)
-    except ValidationError as error:
-        raise click.UsageError(str(error)) from error
+    """Register a scene from the command line without asking, with any file that the user can read; print its number."""
     with installed_catalog() as catalog:
-        registered, _ = register(catalog, parsed, _existing)
-        click.echo(f"Scene {registered.name} ({registered.role.value}) is registered as number {registered.id}.")
+        _register(catalog, check(catalog, _parse(request), AnyFile()))
 
 
-def _existing(name: str) -> str:
-    path = Path(name).resolve()
-    if not path.is_file():
-        raise click.UsageError(f"found no file {name}")
-    return str(path)
+def _register(catalog: Catalog, checked: CheckedScene, *, err: bool = False) -> None:
+    registered, _ = register(catalog, checked)
+    click.echo(f"Scene {registered.name} ({registered.role.value}) is registered as number {registered.id}.", err=err)
 
 
-def _parse(text: str, third: str) -> dict[str, Any]:
-    """Read ``KEY=FILE[:THIRD]`` of a band or an outline."""
-    key, equals, rest = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"found {text!r}, expected {BAND_HELP if third == 'index' else OUTLINES_HELP}")
-    return {"name" if third == "index" else "class": key, **_file(rest, third)}
+def _parse(request: dict[str, Any]) -> SceneRequest:
+    try:
+        return SceneRequest.model_validate(request)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'the scene'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise click.UsageError(faults) from error
 
 
-def _file(text: str, second: str) -> dict[str, Any]:
-    """Read ``FILE[:SECOND]``. If TEXT as a whole is an existing file, its colon belongs to the name."""
-    file, colon, last = text.rpartition(":")
-    if Path(text).is_file() or not colon or "/" in last or "\\" in last:
-        return {"path": text}
-    if second == "layer" and last:
-        return {"path": file, "layer": last}
-    if second == "index" and last.isascii() and last.isdecimal():
-        return {"path": file, "index": int(last)}
-    if not Path(file).is_file():
-        return {"path": text}
-    expected = "a name of a layer" if second == "layer" else "the number of a band"
-    raise click.UsageError(f"found {last!r} after the file {file} and a colon; expected {expected}")
+def _place(what: str, name: str | None, given: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return path and name of the scene: the argument is a name if --band or --file say where it is, else a path."""
+    if not given["file"] and not given["bands"]:
+        if not is_address(what) and not Path(what).exists():
+            raise click.UsageError(f"found no file or folder {what}; expected one, or a name with --band or --file")
+        return what, name
+    if name is not None:
+        raise click.UsageError(
+            f"found the names {what} and {name}; expected one: with --band or --file the first is it"
+        )
+    if not re.fullmatch(NAME, what):
+        raise click.UsageError(f"found the name {what!r}; expected a-z, 0-9 and -, at most 99")
+    return given["file"], what
+
+
+def _show(summary: SceneSummary, *, as_json: bool) -> None:
+    click.echo(summary.model_dump_json(indent=2, by_alias=True) if as_json else describe(summary))

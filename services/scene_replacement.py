@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.errors import ConflictError
+from catalog.errors import ConflictError, NotFoundError
 from catalog.records import Job, JobKind, Label, Patch, RunState, Scene, SceneState, TrainingRun, now
 from catalog.settings import Settings
 from services.channel_rules import check_champion
 from services.class_scheme import agreed_scheme
-from services.registration import Resolve, check_beside_others, describe_scene, store_scene
+from services.registration import check_beside_others, store_scene
+from services.scene_description import describe_scene
+from services.scene_files import SceneFiles
 from services.scene_removal import forget_scores, has_labels, lock_scene, remove_scene, retire_scene, stop_jobs
 from services.scene_request import SceneRequest
 from services.scenes import scene_by_name, source_of
@@ -50,26 +52,28 @@ class Replacement:
     learnt_from: tuple[int, ...]
 
 
-def replace(catalog: Catalog, request: SceneRequest, resolve: Resolve, fate: LabelFate | None) -> Replacement:
+def replace(catalog: Catalog, request: SceneRequest, files: SceneFiles, fate: LabelFate | None) -> Replacement:
     """Replace the scene of the same name by a new description; if that is refused, nothing changes.
 
     Args:
         catalog: the catalog.
         request: the new description.
-        resolve: as `services.registration.register`.
+        files: as `services.registration.check`.
         fate: what becomes of labels; None: refuse if there are any.
 
     Raises:
         NotFoundError: there is no scene of this name.
-        SceneError: as `services.registration.register`.
-        OutlineError: as `services.registration.register`.
-        ConflictError: as `services.registration.register` and `replace_scene`.
+        SceneError: as `services.registration.check`.
+        OutlineError: as `services.registration.check`.
+        ConflictError: as `services.registration.check` and `replace_scene`.
     """
+    if request.name is None:
+        raise NotFoundError("found no name of the scene to replace; expected one")
     with catalog.read() as session:
         old_id = scene_by_name(session, request.name).id
         scheme = agreed_scheme(session, catalog.settings)
-    new = describe_scene(catalog.settings, request, resolve, scheme)
-    has_champion = check_champion(catalog, source_of(new))
+    new = describe_scene(catalog.settings, request, files, scheme).scene
+    has_champion = check_champion(catalog, new)
     with catalog.write() as session:
         return replace_scene(session, catalog.settings, old_id, new, fate, has_champion=has_champion)
 
@@ -128,7 +132,7 @@ def _renew(session: Session, settings: Settings, old: Scene, new: Scene, *, has_
     session.flush()
     check_beside_others(session, settings, new, has_champion=has_champion)
     forget_scores(session, old)
-    for name in ("sensor", "acquired", "source", "footprint", "outlines"):
+    for name in ("sensor", "acquired", "source", "footprint", "outlines", "product"):
         setattr(old, name, getattr(new, name))
     old.state, old.stretch, old.error = SceneState.REGISTERED, None, None
     session.flush()

@@ -1,0 +1,255 @@
+"""Understand the files of a scene that a request names: its row, not yet stored, and a summary to show."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from itertools import groupby
+
+from imagery.describe_elevation import check_coverage, describe_dem
+from imagery.extra_channels import describe_extra
+from imagery.products.bundle import Located
+from imagery.products.plain import recognise_plain
+from imagery.products.product import Product
+from imagery.products.recognise import recognise
+from imagery.quality import mask_flags
+
+from catalog.records import Scene, SceneRole
+from catalog.settings import Settings
+from imagery.border import BorderSource
+from imagery.classes import ClassScheme
+from imagery.describe_scene import describe
+from imagery.errors import OutlineError, SceneError
+from imagery.grid import Grid, Window, tile
+from imagery.masks import OutlineLayer
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
+from imagery.units import DIGITAL_NUMBER, REFLECTANCE
+from services.outline_check import OutlineSummary, check_outlines, propose_outlines
+from services.pixel_check import check_pixels
+from services.scene_files import SceneFiles
+from services.scene_request import DemRequest, OutlineRequest, SceneRequest
+from services.scene_summary import (
+    ClassSummary,
+    ElevationSummary,
+    LeftOut,
+    QualitySummary,
+    RasterSummary,
+    SceneSummary,
+)
+from services.scene_summary import OutlineSummary as LayerSummary
+from services.unit_rules import bands_in_unit
+
+
+@dataclass(frozen=True)
+class DescribedScene:
+    """A scene that is understood and not yet stored.
+
+    Attributes:
+        scene: its row.
+        summary: what was understood.
+    """
+
+    scene: Scene
+    summary: SceneSummary
+
+
+def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles, scheme: ClassScheme) -> DescribedScene:
+    """Check the files of a scene, but not against other scenes.
+
+    Args:
+        settings: the settings.
+        request: the scene.
+        files: the files that the caller may read.
+        scheme: the classes.
+
+    Raises:
+        SceneError: the files do not form a scene.
+        OutlineError: the outlines cannot be used, a scene to judge by has none, or the border misses the scene.
+    """
+    product = _recognise(request, files)
+    name = request.name or product.scene_name
+    if name is None:
+        raise SceneError("found no name of the scene in its files; expected one (--name, 'name')")
+    source, notes = _describe_source(settings, request, product, files)
+    size = request.patch_size_px or settings.patch_size_px
+    overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
+    tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
+    pixels, cloud_share, doubts = check_pixels(source)
+    coverage = check_coverage(source, allow_partial_dem=request.allow_partial_dem) if source.dem else None
+    outlines, told = _outlines(request, files, scheme)
+    if request.role is not SceneRole.POOL and not outlines:
+        raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
+    outlined = check_outlines(outlines, source.grid, scheme)
+    acquired = request.acquired or product.acquired
+    summary = SceneSummary(
+        name=name,
+        role=request.role,
+        kind=product.kind,
+        product_id=product.product_id,
+        sensor=product.sensor,
+        level=source.level,
+        acquired=_iso(acquired),
+        crs=source.grid.crs,
+        width=source.grid.width,
+        height=source.grid.height,
+        pixel_size=_pixel_size(source.grid),
+        patch_size_px=size,
+        bands=[_raster(band, files) for band in source.bands],
+        further_channels=[_raster(band, files) for band in source.extras],
+        quality=[
+            QualitySummary(name=band.name, table=band.table, masked=list(band.masked), file=files.shown(band.path))
+            for band in source.quality
+        ],
+        channels=list(source.channel_names),
+        pixels=pixels,
+        cloud_share=cloud_share,
+        provider_cloud_percent=product.cloud_percent,
+        elevation=_elevation(source.dem, coverage, files),
+        outlines=_layers(outlined, files),
+        classes=[ClassSummary(**asdict(item)) for item in outlined.classes],
+        border=files.shown(source.border.path) if source.border else None,
+        notes=[files.shown(note) for note in dict.fromkeys((*product.notes, *notes, *doubts, *told))],
+        left_out=[LeftOut(file=files.shown(file), reason=files.shown(reason)) for file, reason in product.left_out],
+    )
+    scene = Scene(
+        name=name,
+        role=request.role,
+        sensor=product.sensor,
+        acquired=summary.acquired,
+        source=source.to_json(),
+        footprint=source.grid.footprint_wgs84().__geo_interface__,
+        outlines=[asdict(item) for item in outlines],
+        product={**summary.stored(), "allow_mixed_levels": request.allow_mixed_levels},
+        patch_size_px=size,
+        patch_overlap_px=overlap,
+    )
+    return DescribedScene(scene, summary)
+
+
+def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
+    """Recognise the product, or name and scale the bands given one by one."""
+    if request.bands is not None:
+        located = [
+            Located(band.name, files(band.path), band.index, f"the band {band.name!r}") for band in request.bands
+        ]
+        product = recognise_plain(
+            request.name or "the bands", located, sensor=request.sensor, level=request.level, extra=()
+        )
+        product = replace(product, product_id=None)
+    else:
+        path = files(str(request.path))
+        product = recognise(path, sensor=request.sensor, level=request.level, permit=files.permit)
+        for member in product.paths:
+            files.permit(member.removeprefix("/vsicurl/"))
+    if request.unit == DIGITAL_NUMBER:
+        return product.as_digital_numbers()
+    return replace(product, bands=bands_in_unit(product.bands, request.unit))
+
+
+def _describe_source(
+    settings: Settings, request: SceneRequest, product: Product, files: SceneFiles
+) -> tuple[SceneSource, list[str]]:
+    """Describe the scene with everything that the request adds to the product; also return notes."""
+    region = Window(**request.region.model_dump()) if request.region else None
+    flags = list(settings.masked_flags) if request.masked is None else request.masked
+    is_reflectance = any(band.unit == REFLECTANCE for band in product.bands)
+    level = (request.level or product.level) if is_reflectance else None
+    border = BorderSource(files(request.border.path), request.border.layer) if request.border else None
+    grid = describe(product.bands, region, border=border).grid
+    extras, notes = list(product.extras), []
+    for item in request.channels:
+        stated = item.model_dump(include={"unit", "scale", "offset", "nodata"})
+        extra, more = describe_extra(item.name, files(item.path), item.index, grid, **stated)
+        extras.append(extra)
+        notes += more
+    dem, more = _describe_dem(request.dem, grid, files) if request.dem else (product.dem, [])
+    source = describe(
+        product.bands,
+        region,
+        request.nodata,
+        level=level,
+        extras=extras,
+        quality=mask_flags(product.quality, flags),
+        dem=dem,
+        border=border,
+    )
+    return source, [*notes, *more]
+
+
+def _describe_dem(requests: Sequence[DemRequest], grid: Grid, files: SceneFiles) -> tuple[ElevationSource, list[str]]:
+    """Describe the tiles of an elevation model; neighbours of which the same is stated are described together."""
+    tiles: list[BandSource] = []
+    notes: list[str] = []
+    for stated, group in groupby(requests, key=lambda item: item.model_dump(exclude={"path"})):
+        found, more = describe_dem([files(item.path) for item in group], grid, **stated)
+        tiles += found
+        notes += more
+    return ElevationSource(tuple(tiles)), notes
+
+
+def _outlines(request: SceneRequest, files: SceneFiles, scheme: ClassScheme) -> tuple[list[OutlineLayer], list[str]]:
+    """Return the outlines of each class, and how classes were told apart where that was recognised."""
+    outlines: list[OutlineLayer] = []
+    notes: list[str] = []
+    for item in request.outlines:
+        path = files(item.path)
+        if item.class_name is not None:
+            outlines.append(OutlineLayer(path, item.layer, _class_name(item.class_name, scheme)))
+        elif item.class_field is not None:
+            outlines += _mapped(item, path, scheme)
+        else:
+            proposal, proposed = propose_outlines(path, item.layer, scheme)
+            outlines += proposed
+            notes += [f"{path}: {text}" for text in (proposal.describe(), *proposal.notes)]
+    return outlines, notes
+
+
+def _mapped(item: OutlineRequest, path: str, scheme: ClassScheme) -> list[OutlineLayer]:
+    """Return the outlines of each class that the values of a field are mapped to."""
+    values: dict[str, list[str]] = {}
+    for value, class_name in (item.map or {}).items():
+        name = class_name if class_name == scheme.background.name else _class_name(class_name, scheme)
+        values.setdefault(name, []).append(value)
+    return [
+        OutlineLayer(path, item.layer, name, item.class_field, tuple(of_class)) for name, of_class in values.items()
+    ]
+
+
+def _class_name(name: str, scheme: ClassScheme) -> str:
+    try:
+        return scheme.by_name(name).name
+    except ValueError as error:
+        raise OutlineError(str(error)) from error
+
+
+def _iso(acquired: date | None) -> str | None:
+    return acquired.isoformat().replace("+00:00", "Z") if acquired else None
+
+
+def _pixel_size(grid: Grid) -> tuple[float, float]:
+    a, b, _, d, e, _ = grid.transform
+    return (a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5
+
+
+def _raster(band: BandSource, files: SceneFiles) -> RasterSummary:
+    return RasterSummary(**{**asdict(band), "file": files.shown(band.path)})
+
+
+def _elevation(dem: ElevationSource | None, coverage: float | None, files: SceneFiles) -> ElevationSummary | None:
+    if dem is None or coverage is None:
+        return None
+    return ElevationSummary(files=[files.shown(tile.path) for tile in dem.tiles], coverage=round(coverage, 4))
+
+
+def _layers(outlined: OutlineSummary, files: SceneFiles) -> list[LayerSummary]:
+    return [
+        LayerSummary(
+            file=files.shown(item.outline.path),
+            layer=item.outline.layer,
+            class_name=item.outline.class_name,
+            class_field=item.outline.class_field,
+            class_values=list(item.outline.class_values),
+            polygons=item.polygons,
+            notes=[files.shown(note) for note in item.notes],
+        )
+        for item in outlined.layers
+    ]
