@@ -5,15 +5,13 @@ from typing import Final, NamedTuple
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
-from sqlalchemy.orm import Session
 
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import JobAnswer, SceneId, media
 from al_server.serializers import serialize_job
-from catalog import jobs
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, Scene, SceneState
-from services.delivery import DeliveryOptions, delivery_options, fingerprint, prediction_keys
+from services.delivery import delivery_options, prediction_keys
+from services.predictions import check_ready, enqueue_prediction
 from services.scenes import find_scene
 
 api = APIBlueprint("predictions", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
@@ -84,8 +82,7 @@ def prediction(scene_id: int, suffix: str) -> Response:
     """
     with current_catalog().read() as session:
         scene = find_scene(session, scene_id)
-    if scene.state is not SceneState.READY:
-        raise ConflictError(f"scene {scene_id} is {scene.state.value}; wait until it is ready")
+    check_ready(scene)
     champion = current_parts().registry.champion()
     if champion is None:
         raise ConflictError("no model version has been promoted yet; label a round first")
@@ -95,7 +92,7 @@ def prediction(scene_id: int, suffix: str) -> Response:
     # not write; then the scene is predicted again.
     if not (store.exists(keys["tif"]) and store.exists(keys[suffix])):
         with current_catalog().write() as session:
-            job = _enqueue_prediction(session, scene, champion.version, options)
+            job = enqueue_prediction(session, scene, champion.version, options)
         response = json_response(serialize_job(job), 202)
         response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
         response.headers["Retry-After"] = "5"
@@ -104,17 +101,3 @@ def prediction(scene_id: int, suffix: str) -> Response:
     response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{champion.version}.{suffix}"'
     response.headers["X-Model-Version"] = str(champion.version)
     return response
-
-
-def _enqueue_prediction(session: Session, scene: Scene, version: int, options: DeliveryOptions) -> Job:
-    """Enqueue the prediction of a scene unless it is under way; one that failed is only repeated by a retry."""
-    key = f"{scene.id}-{version}-{fingerprint(scene, options)}"
-    last = jobs.last_of(session, JobKind.PREDICT_SCENE, key)
-    # A client that polls must not start again what failed or what a person cancelled.
-    if last is not None and last.state is JobState.FAILED:
-        raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
-    if last is not None and last.state is JobState.CANCELLED:
-        raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
-    return jobs.enqueue(
-        session, JobKind.PREDICT_SCENE, key, scene_id=scene.id, delivery=options.model_dump(mode="json")
-    )

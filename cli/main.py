@@ -17,6 +17,7 @@ class Program(click.Group):
     """A group that imports a command only when it is called, and shows errors that users can fix as one line."""
 
     COMMANDS = {  # noqa: RUF012 - read only
+        "change": "cli.change_command:change",
         "config": "cli.config_commands:config",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",

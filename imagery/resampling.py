@@ -92,22 +92,23 @@ def read_onto(
         SceneError: The pixels cannot be read, or there is no transformation between the CRSs.
     """
     onto: NDArray[np.float32] = np.full((grid.height, grid.width), np.nan, dtype=np.float32)
-    window = _window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
+    window = window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
     if window is None:
         return onto
     shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
     pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
     step = Affine.scale(window.width / shape[1], window.height / shape[0])
     transform = file_grid.window_transform(window) @ step
-    onto = _warp(pixels, file_grid.crs, transform, grid, method)
+    onto = warp(pixels, file_grid.crs, transform, grid, method)
     if method == Resampling.bilinear and np.isnan(pixels).any():
-        onto[np.isnan(_warp(pixels, file_grid.crs, transform, grid, Resampling.nearest))] = np.nan
+        onto[np.isnan(warp(pixels, file_grid.crs, transform, grid, Resampling.nearest))] = np.nan
     return onto
 
 
-def _warp(
+def warp(
     pixels: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
 ) -> NDArray[np.float32]:
+    """Resample an array (h, w), NaN where invalid, onto a grid; the same for every part of a grid."""
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "height": pixels.shape[0], "width": pixels.shape[1]}
     onto_grid = {"crs": grid.crs, "transform": grid.affine, "width": grid.width, "height": grid.height}
     with MemoryFile() as memory:
@@ -129,8 +130,8 @@ def _footprint_in_pixels(file_grid: Grid, grid: Grid) -> shapely.Polygon:
     return shapely.affinity.affine_transform(grid.footprint_in(file_grid.crs), [a, b, d, e, c, f])
 
 
-def _window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
-    """The part of a file under a grid, with a margin around it; None if they do not overlap."""
+def window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
+    """Return the part of a file under a grid, with a margin in pixels around it; None if they do not overlap."""
     left, top, right, bottom = _footprint_in_pixels(file_grid, grid).bounds
     first_col, first_row = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
     end_col = min(file_grid.width, math.ceil(right) + margin)

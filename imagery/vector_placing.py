@@ -74,7 +74,8 @@ class Placement:
         near[beyond] = shapely.intersection(near[beyond], neighbourhood)
         moved = shapely.transform(self._densify(_polygons_in(near)), self._onto_grid)
         valid = make_valid(moved)
-        return valid[~shapely.is_empty(valid)]
+        placed: NDArray[np.object_] = valid[~shapely.is_empty(valid)]
+        return placed
 
     def _beside_the_scene(self, polygons: NDArray[np.object_], turn: float) -> NDArray[np.object_]:
         """Continue polygons across the antimeridian, and shift them by whole turns to where the scene is counted."""

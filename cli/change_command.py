@@ -1,0 +1,128 @@
+"""``glacier-al change``: compare two scenes of one ground."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.errors import ConflictError
+from catalog.records import Scene
+from catalog.registry import registry_of
+from cli.change_picture import draw_change
+from cli.installation import running_catalog
+from cli.output import print_table
+from imagery.change import common_grid
+from imagery.glaciers import read_glaciers
+from services.change import ALL_GLACIERS, Change, DatedMap, compare
+from services.change_files import write_polygons, write_summary, write_table
+from services.change_maps import outlined_map, predicted_map
+from services.class_scheme import class_scheme
+from services.delivery import delivery_options
+from services.predictions import check_ready, enqueue_prediction, is_predicted
+from services.scenes import scene_by_name
+
+POLL_S: Final = 1.0
+
+
+@click.command()
+@click.argument("earlier")
+@click.argument("later")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="folder to write to")
+@click.option("--glaciers", type=click.Path(exists=True, dir_okay=False), help="polygons of the glaciers, e.g. RGI")
+@click.option("--layer", help="the layer of --glaciers; needed only if the file has several")
+@click.option("--glacier-id", help="the field of --glaciers with the id; by default rgi_id, RGIId or glac_id")
+@click.option(
+    "--of",
+    "subject",
+    type=click.Choice(["prediction", "outlines"]),
+    default="prediction",
+    show_default=True,
+    help="what to compare: maps of the served model version, or the outlines registered with the scenes",
+)
+def change(
+    earlier: str,
+    later: str,
+    output: Path,
+    glaciers: str | None,
+    layer: str | None,
+    glacier_id: str | None,
+    subject: str,
+) -> None:
+    """Compare the scenes EARLIER and LATER, which show the same ground at two dates.
+
+    Writes change.csv (areas of each glacier and class, with errors), change.gpkg (gained, lost and converted ground),
+    change.json (totals and method) and change.png (map).
+    """
+    with running_catalog() as catalog:
+        scheme = class_scheme(catalog)
+        with catalog.read() as session:
+            scenes = [scene_by_name(session, name) for name in (earlier, later)]
+        first, second = _maps(catalog, scenes, subject)
+    polygons = []
+    if glaciers is not None:
+        polygons = read_glaciers(glaciers, layer, common_grid(first.source.grid, second.source.grid), glacier_id)
+    found = compare(first, second, scheme, polygons)
+    output.mkdir(parents=True, exist_ok=True)
+    write_table(output / "change.csv", found)
+    write_polygons(output / "change.gpkg", found)
+    write_summary(output / "change.json", found)
+    draw_change(output / "change.png", found)
+    _print(found, output)
+
+
+def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]:
+    """Return the maps of the scenes; those that do not exist yet are predicted first."""
+    if subject == "outlines":
+        return [outlined_map(catalog, scene) for scene in scenes]
+    champion = registry_of(catalog.settings).champion()
+    if champion is None:
+        raise ConflictError(
+            "no model version has been promoted yet: label a round first, or compare the outlines that came with the "
+            "scenes (--of outlines)"
+        )
+    for scene in scenes:
+        _wait_for_prediction(catalog, scene, champion.version)
+    return [predicted_map(catalog, scene, champion.version) for scene in scenes]
+
+
+def _wait_for_prediction(catalog: Catalog, scene: Scene, version: int) -> None:
+    check_ready(scene)
+    options = delivery_options(catalog.settings)
+    if is_predicted(catalog, scene, version, options):
+        return
+    click.echo(f"Version {version} is predicting {scene.name} ...")
+    while not is_predicted(catalog, scene, version, options):
+        with catalog.write() as session:
+            job = enqueue_prediction(session, scene, version, options)
+        time.sleep(POLL_S)
+        with catalog.read() as session:
+            job = jobs.get(session, job.id)
+        if job.state in jobs.UNSUCCESSFUL:
+            raise ConflictError(f"the prediction of {scene.name} is {job.state.value}: {job.error}")
+
+
+def _print(found: Change, output: Path) -> None:
+    shift = found.shift
+    click.echo(
+        f"The images are displaced by {shift.length_m:.1f} ± {1.96 * shift.error_m:.1f} m ({shift.channel}, "
+        f"{shift.blocks} blocks of ground); nothing was moved."
+        if shift
+        else "The displacement of the images could not be estimated: they have no band in common, or are not alike."
+    )
+    rows = [
+        (
+            row.class_name,
+            f"{row.areas.before:.3f} ± {1.96 * row.areas.before_error:.3f}",
+            f"{row.areas.after:.3f} ± {1.96 * row.areas.after_error:.3f}",
+            f"{row.areas.change:+.3f} ± {1.96 * row.areas.change_error:.3f}",
+            "yes" if row.areas.is_significant else "no, within the error",
+        )
+        for row in found.rows
+        if row.glacier == ALL_GLACIERS
+    ]
+    columns = ("class", "before, km²", "after, km²", "change, km²", "significant")
+    print_table(columns, rows, caption="± is the 95 % interval")
+    click.echo(f"Written to {output}: change.csv, change.gpkg, change.json, change.png")

@@ -1,0 +1,233 @@
+"""The change between two scenes of one ground: area a glacier and class, gained and lost polygons."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry import Polygon
+
+from imagery.change import (
+    CONVERTED,
+    GAINED,
+    LOST,
+    AreaChange,
+    common_grid,
+    compare_areas,
+    map_onto,
+    number_glaciers,
+    total,
+    transitions,
+)
+from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
+from imagery.coregistration import Shift, estimate_shift
+from imagery.errors import SceneError
+from imagery.grid import Grid
+from imagery.polygons import mask_to_map_polygons
+from imagery.projection import ELLIPSOID, to_wgs84
+from imagery.scene_source import SceneSource
+
+ALL_GLACIERS: Final = "all"
+KINDS: Final[Mapping[int, str]] = {GAINED: "gained", LOST: "lost", CONVERTED: "converted"}
+DAYS_PER_YEAR: Final = 365.25
+
+
+@dataclass(frozen=True)
+class DatedMap:
+    """A scene and what was mapped on it.
+
+    Attributes:
+        scene: The scene's name.
+        acquired: The day of the image, if known.
+        source: The scene.
+        classes: (H, W) class map on the scene's grid, 255 where unknown.
+        origin: Who mapped it ("model version 3").
+    """
+
+    scene: str
+    acquired: date | None
+    source: SceneSource
+    classes: NDArray[np.uint8]
+    origin: str
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """One row of the table of changes.
+
+    Attributes:
+        glacier: The glacier's id or number, or "all".
+        class_name: The class, or all classes together.
+        areas: The areas and their errors.
+    """
+
+    glacier: str
+    class_name: str
+    areas: AreaChange
+
+
+@dataclass(frozen=True)
+class ChangedGround:
+    """One connected piece of ground that changed.
+
+    Attributes:
+        kind: "gained", "lost" or "converted" (from one class to another).
+        before: Name of the class at the first date.
+        after: Name of the class at the second date.
+        polygon: In the CRS of the grid.
+        area_km2: On the ellipsoid.
+        width_m: Mean width: twice the area divided by the perimeter.
+        wider_than_error: Whether the width exceeds what misplaced outlines and the shift of the images explain.
+    """
+
+    kind: str
+    before: str
+    after: str
+    polygon: Polygon
+    area_km2: float
+    width_m: float
+    wider_than_error: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changed between two scenes.
+
+    Attributes:
+        first: The earlier scene.
+        second: The later scene.
+        grid: The common grid.
+        before: (H, W) class map of the first scene on the common grid.
+        after: (H, W) class map of the second.
+        codes: (H, W) what became of each pixel (`imagery.change.transitions`).
+        shift: The displacement of the second image against the first; None if it could not be estimated.
+        known_km2: Ground that is known at both dates.
+        rows: The table: all glaciers together first, then each; single classes first, then all classes together.
+        ground: The pieces that changed.
+    """
+
+    first: DatedMap
+    second: DatedMap
+    grid: Grid
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    codes: NDArray[np.uint8]
+    shift: Shift | None
+    known_km2: float
+    rows: tuple[ChangeRow, ...]
+    ground: tuple[ChangedGround, ...]
+
+    @property
+    def years(self) -> float | None:
+        """Time between the images; None if a date is unknown."""
+        if self.first.acquired is None or self.second.acquired is None:
+            return None
+        return (self.second.acquired - self.first.acquired).days / DAYS_PER_YEAR
+
+
+def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Sequence[tuple[str, Any]] = ()) -> Change:
+    """Compare two scenes of one ground; their sensors, resolutions and CRSs may differ.
+
+    Args:
+        first: The earlier scene.
+        second: The later scene.
+        scheme: The classes of both maps.
+        glaciers: Ids and polygons, in the CRS of the coarser scene (`imagery.change.common_grid`). Without any, each
+            connected patch of mapped ground counts as a glacier.
+
+    Raises:
+        SceneError: The scenes share no ground, no ground is known at both dates, or the second is the earlier one.
+    """
+    if first.acquired and second.acquired and first.acquired > second.acquired:
+        raise SceneError(
+            f"found {first.scene} of {first.acquired} before {second.scene} of {second.acquired}; expected the earlier "
+            "scene first"
+        )
+    grid = common_grid(first.source.grid, second.source.grid)
+    before, after = (map_onto(item.classes, item.source.grid, grid) for item in (first, second))
+    codes = transitions(before, after)
+    if (codes == UNKNOWN).all():
+        raise SceneError(f"found no ground that is known in both {first.scene} and {second.scene}; expected some")
+    shift = estimate_shift(first.source, second.source, grid)
+    numbers, count = number_glaciers(before, after, [polygon for _, polygon in glaciers], grid)
+    names = [name for name, _ in glaciers] or [str(number) for number in range(1, count + 1)]
+    return Change(
+        first,
+        second,
+        grid,
+        before,
+        after,
+        codes,
+        shift,
+        _known_km2(codes, grid),
+        _table(before, after, numbers, names, scheme, grid),
+        _changed_ground(before, after, codes, scheme, grid, shift),
+    )
+
+
+def _table(
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    numbers: NDArray[np.int32],
+    names: Sequence[str],
+    scheme: ClassScheme,
+    grid: Grid,
+) -> tuple[ChangeRow, ...]:
+    groups = {name: [value] for value, name in enumerate(scheme.names) if value != BACKGROUND}
+    if len(groups) > 1:
+        groups[scheme.foreground] = [value for values in groups.values() for value in values]
+    columns = {name: compare_areas(before, after, numbers, len(names), values, grid) for name, values in groups.items()}
+    everything = [ChangeRow(ALL_GLACIERS, name, total(changes)) for name, changes in columns.items() if changes]
+    single = [ChangeRow(glacier, name, columns[name][index]) for index, glacier in enumerate(names) for name in groups]
+    return (*everything, *single)
+
+
+def _changed_ground(
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    scheme: ClassScheme,
+    grid: Grid,
+    shift: Shift | None,
+) -> tuple[ChangedGround, ...]:
+    """Outline what changed; each piece has one class before and one after."""
+    # One number for each pair of classes that occurs, so that a piece never mixes pairs.
+    pairs = np.unique(np.stack([before, after])[:, np.isin(codes, list(KINDS))], axis=1).T.tolist()
+    numbered: NDArray[np.uint8] = np.zeros(codes.shape, dtype=np.uint8)
+    for number, (old, new) in enumerate(pairs, start=1):
+        numbered[(before == old) & (after == new)] = number
+    names = dict(enumerate(scheme.names))
+    ground = []
+    for number, polygon in mask_to_map_polygons(numbered, grid, range(1, len(pairs) + 1)):
+        old, new = pairs[number - 1]
+        area_m2, perimeter_m = _measure(polygon, grid)
+        width = 2 * area_m2 / perimeter_m
+        pixel_m = np.sqrt(area_m2 * grid.pixel_area() / polygon.area)
+        # Half a pixel at each date, at the 95 % level, and the shift between the images.
+        error = np.hypot(1.96 * np.hypot(0.5 * pixel_m, 0.5 * pixel_m), shift.length_m if shift else 0.0)
+        kind = KINDS[int(_code(old, new))]
+        ground.append(
+            ChangedGround(kind, names[old], names[new], polygon, area_m2 / 1e6, float(width), bool(width > error))
+        )
+    return tuple(ground)
+
+
+def _code(before: int, after: int) -> np.uint8:
+    pair = np.array([[before], [after]], dtype=np.uint8)
+    code: np.uint8 = transitions(pair[0], pair[1])[0]
+    return code
+
+
+def _measure(polygon: Polygon, grid: Grid) -> tuple[float, float]:
+    """Return area and perimeter (holes included) of a polygon on the ellipsoid, in metres."""
+    area, perimeter = ELLIPSOID.geometry_area_perimeter(to_wgs84(polygon, grid.crs))
+    return abs(float(area)), float(perimeter)
+
+
+def _known_km2(codes: NDArray[np.uint8], grid: Grid) -> float:
+    known = np.where(codes == UNKNOWN, 0, 1).astype(np.uint8)
+    whole = np.zeros(codes.shape, dtype=np.uint8)
+    areas = compare_areas(whole, known, np.ones(codes.shape, dtype=np.int32), 1, [1], grid)
+    return areas[0].after

@@ -1,0 +1,44 @@
+"""Have a scene predicted by the champion: find the stored files, or enqueue the job that makes them."""
+
+from sqlalchemy.orm import Session
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, JobState, Scene, SceneState
+from services.delivery import DeliveryOptions, fingerprint, prediction_keys
+from services.places import raster_store
+
+
+def check_ready(scene: Scene) -> None:
+    """Refuse a scene that cannot be predicted yet.
+
+    Raises:
+        ConflictError: the scene is not ready.
+    """
+    if scene.state is not SceneState.READY:
+        raise ConflictError(f"scene {scene.id} is {scene.state.value}; wait until it is ready")
+
+
+def is_predicted(catalog: Catalog, scene: Scene, version: int, options: DeliveryOptions) -> bool:
+    """Return whether every file of the scene by this version is stored."""
+    store = raster_store(catalog)
+    return all(store.exists(key) for key in prediction_keys(scene, version, options).values())
+
+
+def enqueue_prediction(session: Session, scene: Scene, version: int, options: DeliveryOptions) -> Job:
+    """Enqueue the prediction of a scene unless it is under way; one that failed is only repeated by a retry.
+
+    Raises:
+        ConflictError: the last job for the same files failed or was cancelled.
+    """
+    key = f"{scene.id}-{version}-{fingerprint(scene, options)}"
+    last = jobs.last_of(session, JobKind.PREDICT_SCENE, key)
+    # A client that polls must not start again what failed or what a person cancelled.
+    if last is not None and last.state is JobState.FAILED:
+        raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
+    if last is not None and last.state is JobState.CANCELLED:
+        raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
+    return jobs.enqueue(
+        session, JobKind.PREDICT_SCENE, key, scene_id=scene.id, delivery=options.model_dump(mode="json")
+    )

@@ -1,0 +1,162 @@
+"""``glacier-al change`` on two images of one ground, at 30 m and at 15 m, whose change is known."""
+
+import csv
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from catalog.context import Catalog
+from catalog.records import JobKind, Scene, SceneRole, SceneState
+from cli import change_command
+from cli.main import main
+from imagery.classes import GLACIER_SCHEME
+from imagery.describe_scene import describe
+from imagery.masks import mask_to_geotiff
+from imagery.scene_source import BandSource
+from services import raster_keys
+from services.delivery import delivery_options, prediction_keys
+from services.places import raster_store
+from tests.imagery.forge import NORTH_UP, write_geotiff
+
+A, B, C, D, E, F = NORTH_UP
+TEXTURE = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(120, 160)), 2) * 20_000 + 10_000
+HALF = (A / 2, B, C, D, E / 2, F)
+
+
+def add(catalog: Catalog, name: str, acquired: str, pixels: NDArray[Any], transform: Any, **maps: Any) -> Scene:
+    """Add a scene with its image, and store the class maps given by key function."""
+    path = write_geotiff(catalog.settings.var_dir / f"{name}.tif", pixels.astype(np.float32), transform=transform)
+    source = describe([BandSource("nir", str(path), 1)])
+    with catalog.database.write() as session:
+        scene = Scene(
+            name=name, role=SceneRole.POOL, state=SceneState.READY, source=source.to_json(), acquired=acquired,
+            footprint=source.grid.footprint_wgs84().__geo_interface__, outlines=[], patch_size_px=32,
+            patch_overlap_px=0,
+        )  # fmt: skip
+        session.add(scene)
+    if "outlines" in maps:
+        data = mask_to_geotiff(maps["outlines"], source.grid, GLACIER_SCHEME)
+        raster_store(catalog).put(raster_keys.truth(scene.id), data)
+    return scene
+
+
+@pytest.fixture
+def scenes(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> tuple[Scene, Scene]:
+    """A glacier of 40 x 50 px of 30 m that loses its lowest 12 rows in ten years, and gets 5 rows of debris."""
+    catalog.settings.var_dir.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(change_command, "running_catalog", lambda: nullcontext(catalog))
+    before: NDArray[np.uint8] = np.zeros((120, 160), dtype=np.uint8)
+    before[30:70, 40:90] = 1
+    after = before.copy()
+    after[58:70], after[53:58, 40:90] = 0, 2
+    first = add(catalog, "early", "2000-10-30", TEXTURE, NORTH_UP, outlines=before)
+    image, classes = (np.kron(array, np.ones((2, 2))) for array in (TEXTURE, after))
+    second = add(catalog, "late", "2010-10-30", image, HALF, outlines=classes.astype(np.uint8))
+    return first, second
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(main, ["change", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def lines(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with (folder / "change.csv").open(newline="") as file:
+        return {(line["glacier"], line["class"]): line for line in csv.DictReader(file)}
+
+
+def test_the_change_of_outlines_is_written_as_table_polygons_summary_and_map(
+    scenes: tuple[Scene, Scene], tmp_path: Path
+) -> None:
+    printed = run("early", "late", "--of", "outlines", "--output", str(tmp_path / "out"))
+    assert "displaced by" in printed
+    table = lines(tmp_path / "out")
+    pixel = 0.0009  # square kilometres, 0.08 % more on the ground
+    ice = table["all", "glacier"]
+    assert float(ice["area_before_km2"]) == pytest.approx(2000 * pixel, rel=1e-3)
+    assert float(ice["change_km2"]) == pytest.approx(-600 * pixel, rel=1e-3)
+    assert float(ice["change_percent"]) == pytest.approx(-30)
+    assert float(ice["change_km2_per_year"]) == pytest.approx(-60 * pixel, rel=1e-3)
+    assert ice["significant"] == "True"
+    assert float(table["all", "debris-covered ice"]["gained_km2"]) == pytest.approx(250 * pixel, rel=1e-3)
+    assert table["1", "glacier"]["lost_km2"] == ice["lost_km2"]
+    layers = {
+        name: pyogrio.raw.read(tmp_path / "out" / "change.gpkg", layer=name)
+        for name in pyogrio.list_layers(tmp_path / "out" / "change.gpkg")[:, 0]
+    }
+    assert set(layers) == {"lost", "converted"}
+    _, _, geometries, (before, after, area, width, wider) = layers["lost"]
+    assert shapely.from_wkb(geometries[0]).bounds == (C + 40 * A, F + 70 * E, C + 90 * A, F + 58 * E)
+    assert (before[0], after[0], bool(wider[0])) == ("clean ice", "background", True)
+    assert area[0] == pytest.approx(600 * pixel, rel=1e-3)
+    assert width[0] == pytest.approx(2 * 12 * 50 * 30 / (2 * 62), rel=1e-3)
+    document = json.loads((tmp_path / "out" / "change.json").read_text())
+    assert (document["years"], document["first"]["acquired"]) == (10.0, "2000-10-30")
+    assert abs(document["shift"]["east_m"]) < 3
+    with Image.open(tmp_path / "out" / "change.png") as picture:
+        assert min(picture.size) > 500
+
+
+def test_each_glacier_of_an_inventory_has_lines_of_its_own(scenes: tuple[Scene, Scene], tmp_path: Path) -> None:
+    halves = [shapely.box(C + A * left, F + E * 120, C + A * right, F) for left, right in ((0, 65), (65, 160))]
+    file = tmp_path / "rgi.gpkg"
+    pyogrio.raw.write(
+        file, shapely.to_wkb(np.array(halves)), field_data=[np.array(["RGI-west", "RGI-east"], dtype=object)],
+        fields=["rgi_id"], geometry_type="Polygon", crs="EPSG:32645", layer="glaciers", driver="GPKG",
+    )  # fmt: skip
+    run("early", "late", "--of", "outlines", "--output", str(tmp_path), "--glaciers", str(file))
+    table = lines(tmp_path)
+    west, east = (float(table[name, "glacier"]["area_before_km2"]) for name in ("RGI-west", "RGI-east"))
+    assert west == pytest.approx(east, rel=1e-4)
+    assert west + east == pytest.approx(float(table["all", "glacier"]["area_before_km2"]))
+
+
+def test_predictions_are_asked_for_and_compared(
+    catalog: Catalog, scenes: tuple[Scene, Scene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is played by `work`, which stores the outlines as the prediction."""
+    options, store = delivery_options(catalog.settings), raster_store(catalog)
+
+    def work(_: float) -> None:
+        for scene in scenes:
+            for key in prediction_keys(scene, 1, options).values():
+                store.put(key, store.get(raster_keys.truth(scene.id)))
+
+    version = type("Version", (), {"version": 1})()
+    registry = type("Registry", (), {"champion": lambda _: version})()
+    monkeypatch.setattr(change_command, "registry_of", lambda _: registry)
+    monkeypatch.setattr(change_command.time, "sleep", work)
+    printed = run("early", "late", "--output", str(tmp_path))
+    assert "Version 1 is predicting early" in printed
+    assert json.loads((tmp_path / "change.json").read_text())["second"]["mapped_by"] == "model version 1"
+    with catalog.read() as session:
+        from catalog import jobs
+
+        assert jobs.is_open(session, JobKind.PREDICT_SCENE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["late", "early", "--of", "outlines"], "expected the earlier scene first"),
+        (["early", "none", "--of", "outlines"], "there is no scene named 'none'"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(
+    scenes: tuple[Scene, Scene], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = CliRunner().invoke(main, ["change", *arguments, "--output", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not (tmp_path / "out").exists()

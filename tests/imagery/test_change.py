@@ -1,0 +1,163 @@
+"""Change between two class maps whose areas are known, and the displacement between two images."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from imagery.change import (
+    CONVERTED,
+    GAINED,
+    LOST,
+    common_grid,
+    compare_areas,
+    map_onto,
+    number_glaciers,
+    total,
+    transitions,
+)
+from imagery.classes import UNKNOWN
+from imagery.coregistration import estimate_shift
+from imagery.describe_scene import describe
+from imagery.errors import SceneError
+from imagery.grid import Grid
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import BandSource, SceneSource
+from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
+
+GRID = Grid(UTM_45N, NORTH_UP, 100, 80)
+# A pixel of 30 m on the map, at 86.8 degrees east (the zone's meridian is 87), is 0.08 % larger on the ground.
+PIXEL_KM2 = pytest.approx(0.0009, rel=1e-3)
+
+
+def square(value: int, size: int, top: int = 20, left: int = 20) -> NDArray[np.uint8]:
+    """A map of background with one square."""
+    classes: NDArray[np.uint8] = np.zeros((80, 100), dtype=np.uint8)
+    classes[top : top + size, left : left + size] = value
+    return classes
+
+
+def test_a_glacier_that_shrinks_by_known_pixels() -> None:
+    before, after = square(1, 20), square(1, 16)
+    numbers, count = number_glaciers(before, after, [], GRID)
+    assert count == 1
+    (change,) = compare_areas(before, after, numbers, count, [1], GRID)
+    pixel = change.before / 400
+    assert pixel == PIXEL_KM2
+    assert change.after == pytest.approx(256 * pixel)
+    assert (change.gained, change.lost) == (0.0, pytest.approx(144 * pixel))
+    # 80 pixel edges are a line of 80 * pi / 4 pixels; half a pixel of it is 10 pi pixels.
+    assert change.before_error == pytest.approx(10 * np.pi * pixel)
+    assert change.after_error == pytest.approx(8 * np.pi * pixel)
+    assert change.change_error == pytest.approx(np.hypot(10, 8) * np.pi * pixel)
+    assert change.is_significant  # 144 > 1.96 * 40.2
+
+
+def test_a_change_within_the_error_of_both_dates_is_not_significant() -> None:
+    before, after = square(1, 20), square(1, 19)  # 39 pixels, of an error of 43
+    numbers, count = number_glaciers(before, after, [], GRID)
+    assert not compare_areas(before, after, numbers, count, [1], GRID)[0].is_significant
+
+
+def test_pixels_unknown_at_one_date_count_at_neither_and_are_no_outline() -> None:
+    before, after = square(1, 20), square(1, 20)
+    after[:, 30:] = UNKNOWN
+    numbers, count = number_glaciers(before, after, [], GRID)
+    (change,) = compare_areas(before, after, numbers, count, [1], GRID)
+    assert change.before == change.after == pytest.approx(200 * PIXEL_KM2.expected, rel=1e-3)
+    assert change.before_error == pytest.approx(40 / 4 * np.pi / 2 * PIXEL_KM2.expected, rel=1e-3)
+
+
+def test_ground_that_changes_its_class_is_lost_by_one_and_gained_by_the_other_but_not_by_both_together() -> None:
+    before, after = square(1, 20), square(1, 20)
+    after[20:24, 20:40] = 2
+    numbers, count = number_glaciers(before, after, [], GRID)
+    clean, debris, both = (compare_areas(before, after, numbers, count, v, GRID)[0] for v in ([1], [2], [1, 2]))
+    assert clean.lost == debris.gained == pytest.approx(80 * PIXEL_KM2.expected, rel=1e-3)
+    assert (both.gained, both.lost, both.change) == (0.0, 0.0, 0.0)
+    assert np.unique(transitions(before, after), return_counts=True)[1].tolist() == [8000 - 80, 80]
+
+
+def test_codes_of_what_became_of_each_pixel() -> None:
+    before = np.array([[0, 0, 1, 1, 2, UNKNOWN, 1]], dtype=np.uint8)
+    after = np.array([[0, 2, 0, 2, 2, 1, UNKNOWN]], dtype=np.uint8)
+    assert transitions(before, after).tolist() == [[0, GAINED, LOST, CONVERTED, 0, UNKNOWN, UNKNOWN]]
+
+
+def test_glaciers_by_polygon_keep_their_order_and_one_without_ice_is_zero() -> None:
+    a, _, c, _, e, f = NORTH_UP
+    west, east = (shapely.box(c + a * left, f + e * 80, c + a * right, f) for left, right in ((0, 50), (50, 100)))
+    before = square(1, 20)
+    numbers, count = number_glaciers(before, before, [east, west], GRID)
+    nothing, all_of_it = compare_areas(before, before, numbers, count, [1], GRID)
+    assert (nothing.before, nothing.before_error) == (0.0, 0.0)
+    assert all_of_it.before == pytest.approx(400 * PIXEL_KM2.expected, rel=1e-3)
+    together = total([nothing, all_of_it, all_of_it])
+    assert together.before == pytest.approx(2 * all_of_it.before)
+    assert together.before_error == pytest.approx(np.sqrt(2) * all_of_it.before_error)
+
+
+def test_the_coarser_grid_cut_to_the_common_ground_is_compared() -> None:
+    a, b, c, d, e, f = NORTH_UP
+    fine = Grid(UTM_45N, (10.0, b, c + 600, d, -10.0, f - 300), 150, 120)
+    assert common_grid(GRID, fine) == common_grid(fine, GRID) == Grid(UTM_45N, (a, b, c + 600, d, e, f - 300), 50, 40)
+    with pytest.raises(SceneError, match="without common ground"):
+        common_grid(GRID, replace(fine, transform=(10.0, b, c + 90_000, d, -10.0, f)))
+
+
+def test_a_finer_map_becomes_the_most_frequent_class() -> None:
+    _, b, c, d, _, f = NORTH_UP
+    own, coarse = Grid(UTM_45N, (10.0, b, c, d, -10.0, f), 9, 3), Grid(UTM_45N, NORTH_UP, 3, 2)
+    classes = np.array([[1, 1, 0, 2, 2, 2, 255, 255, 1], [1, 1, 0, 0, 2, 2, 255, 255, 1], [0, 1, 0] * 3])
+    onto = map_onto(classes.astype(np.uint8), own, coarse)
+    assert onto.tolist() == [[1, 2, 1], [UNKNOWN] * 3]  # of the third pixel's five known parts, three are 1
+
+
+def read(source: SceneSource) -> NDArray[np.float32]:
+    """The image of a scene."""
+    with SceneReader(source) as reader:
+        return reader.read(["nir"], source.grid.window)[0]
+
+
+def textured(tmp_path: Path, name: str, east_px: float, north_px: float) -> SceneSource:
+    """A scene of smooth random texture whose image lies so many pixels to the east and north of the ground."""
+    noise = np.random.default_rng(0).normal(size=(160, 160))
+    ground = ndimage.gaussian_filter(noise, 2, mode="wrap")
+    image = ndimage.shift(ground, (-north_px, east_px), order=3, mode="grid-wrap")
+    path = write_geotiff(tmp_path / name, (10_000 + 20_000 * image).astype(np.float32))
+    return describe([BandSource("nir", str(path), 1)])
+
+
+def test_the_displacement_of_an_image_is_found_to_a_tenth_of_a_pixel(tmp_path: Path) -> None:
+    first, second = textured(tmp_path, "first.tif", 0, 0), textured(tmp_path, "second.tif", 1.5, -0.75)
+    shift = estimate_shift(first, second, first.grid)
+    assert shift is not None
+    assert (shift.east_m, shift.north_m) == (pytest.approx(45, abs=3), pytest.approx(-22.5, abs=3))
+    assert (shift.blocks, shift.channel) == (4, "nir")
+    assert shift.error_m < 3
+    assert shift.length_m == pytest.approx(np.hypot(shift.east_m, shift.north_m))
+
+
+def test_the_displacement_is_found_between_resolutions(tmp_path: Path) -> None:
+    a, b, c, d, e, f = NORTH_UP
+    first = textured(tmp_path, "first.tif", 0, 0)
+    with_pixels = np.kron(read(first), np.ones((3, 3)))
+    fine = write_geotiff(
+        tmp_path / "fine.tif", with_pixels.astype(np.float32), transform=(a / 3, b, c + 15, d, e / 3, f)
+    )
+    shift = estimate_shift(first, describe([BandSource("nir", str(fine), 1)]), first.grid)
+    assert shift is not None
+    assert (shift.east_m, shift.north_m) == (pytest.approx(15, abs=3), pytest.approx(0, abs=3))
+
+
+def test_images_that_are_not_alike_have_no_displacement(tmp_path: Path) -> None:
+    first = textured(tmp_path, "first.tif", 0, 0)
+    noise = np.random.default_rng(1).normal(100, 10, size=(160, 160)).astype(np.float32)
+    other = describe([BandSource("nir", str(write_geotiff(tmp_path / "other.tif", noise)), 1)])
+    red = describe([BandSource("thermal", first.bands[0].path, 1)])
+    assert estimate_shift(first, other, first.grid) is None
+    assert estimate_shift(first, red, first.grid) is None, "no band in common"
