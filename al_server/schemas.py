@@ -187,6 +187,14 @@ class SceneAccepted(BaseModel):
     job: JobAnswer
 
 
+class ReplacementAccepted(SceneAccepted):
+    """The new scene, its tiling, and what became of the labels."""
+
+    labels_kept: int
+    labels_superseded: int
+    learnt_from: list[int] = Field(description="versions that learnt from labels of the replaced scene; they stay")
+
+
 class RoundAnswer(BaseModel):
     """A round with its progress."""
 

@@ -18,6 +18,7 @@ from imagery.paths import is_address
 from services.registration import CheckedScene, check, register
 from services.scene_files import AnyFile
 from services.scene_removal import remove_scene
+from services.scene_replacement import LabelFate, check_replacement, replace
 from services.scene_request import NAME, SceneRequest
 from services.scene_summary import SceneSummary
 from services.scenes import registered_scenes, scene_by_name, source_of
@@ -59,6 +60,48 @@ def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_
         if not yes:
             click.confirm("Register this scene?", abort=True, err=True)
         _register(catalog, checked, err=as_json)
+
+
+@scene.command("replace")
+@click.argument("name")
+@click.argument("path", required=False)
+@scene_options
+@click.option(
+    "--labels",
+    "fate",
+    type=click.Choice([fate.value for fate in LabelFate]),
+    help="what becomes of labels drawn on it: 'keep', if its pixels stay where they are, or 'discard'",
+)
+@click.option("--yes", is_flag=True, help="replace without asking")
+@click.option("--dry-run", is_flag=True, help="show what is understood, and change nothing")
+@click.option("--json", "as_json", is_flag=True, help="show it as JSON")
+def replace_by(
+    name: str, path: str | None, fate: str | None, *, yes: bool, dry_run: bool, as_json: bool, **given: Any
+) -> None:
+    """Replace the scene NAME by a new description: other files, outlines, DEM or unit. Its role stays.
+
+    Give PATH, --file or --band as for `scene add`. What is understood is shown first.
+    """
+    with installed_catalog() as catalog:
+        with catalog.read() as session:
+            old = scene_by_name(session, name)
+            old_id, role = old.id, old.role.value
+        request = _parse(to_request(name, role, path or given["file"], given))
+        checked = check_replacement(catalog, old_id, request, AnyFile())
+        _show(checked.new.summary, as_json=as_json)
+        if dry_run:
+            return
+        if not yes:
+            click.confirm("Replace the scene by this?", abort=True, err=True)
+        done = replace(catalog, checked, LabelFate(fate) if fate else None)
+        click.echo(
+            f"Scene {name} is replaced; it has the number {done.scene.id}. Labels kept: {done.kept}, superseded: "
+            f"{done.superseded}.",
+            err=as_json,
+        )
+        if done.learnt_from:
+            versions = ", ".join(map(str, done.learnt_from))
+            click.echo(f"Versions that learnt from its labels stay as they are: {versions}.", err=as_json)
 
 
 @scene.command("everest")
@@ -108,7 +151,8 @@ def _parse(request: dict[str, Any]) -> SceneRequest:
         return SceneRequest.model_validate(request)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the scene'}: {fault['msg']}" for fault in error.errors()
+            f"{'.'.join(map(str, fault['loc'])) or 'the scene'}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
         )
         raise click.UsageError(faults) from error
 

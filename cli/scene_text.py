@@ -13,7 +13,7 @@ def describe(summary: SceneSummary) -> str:
 def _lines(summary: SceneSummary) -> Iterator[str]:
     yield f"Scene {summary.name} ({summary.role.value})"
     for label, text in _facts(summary):
-        yield f"  {label + ':':<12}{text}"
+        yield f"  {label + ':' if label else '':<12}{text}"
     for item in summary.outlines:
         told = f", where {item.class_field} is {' or '.join(map(repr, item.class_values))}" if item.class_field else ""
         layer = f":{item.layer}" if item.layer else ""

@@ -11,6 +11,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import NOT_USED, Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
+from imagery.channels import named_channels
 from imagery.grid import footprints_overlap
 from imagery.scene_source import SceneSource
 from services.channel_rules import check_champion, check_choice
@@ -112,7 +113,8 @@ def check_beside_others(session: Session, settings: Settings, scene: Scene, *, h
     _check_ground(session, source, scene.role)
     _check_patch_size(session, scene.patch_size_px, scene.role)
     product = scene.product or {}
-    notes = check_against_scenes(session, source, allow_mixed_levels=product.get("allow_mixed_levels", False))
+    chosen = named_channels(settings.channel_choice, ())
+    notes = check_against_scenes(session, source, chosen, allow_mixed_levels=product.get("allow_mixed_levels", False))
     scene.product = {**product, "notes": list(dict.fromkeys([*product.get("notes", ()), *notes]))}
     if not has_champion:
         check_choice(session, settings, source, scene.role)

@@ -1,5 +1,6 @@
 """Understand the files of a scene that a request names: its row, not yet stored, and a summary to show."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -66,9 +67,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         OutlineError: the outlines cannot be used, a scene to judge by has none, or the border misses the scene.
     """
     product = _recognise(request, files)
-    name = request.name or product.scene_name
-    if name is None:
-        raise SceneError("found no name of the scene in its files; expected one (--name, 'name')")
+    name = request.name or product.scene_name or _name_from(request.path or "")
     source, notes = _describe_source(settings, request, product, files)
     size = request.patch_size_px or settings.patch_size_px
     overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
@@ -128,9 +127,9 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
 def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
     """Recognise the product, or name and scale the bands given one by one."""
     if request.bands is not None:
-        located = [
-            Located(band.name, files(band.path), band.index, f"the band {band.name!r}") for band in request.bands
-        ]
+        given = [BandSource(band.name, files(band.path), band.index) for band in request.bands]
+        describe(given)  # refuses files without these bands
+        located = [Located(band.name, band.path, band.index, f"the band {band.name!r}") for band in given]
         product = recognise_plain(
             request.name or "the bands", located, sensor=request.sensor, level=request.level, extra=()
         )
@@ -219,6 +218,15 @@ def _class_name(name: str, scheme: ClassScheme) -> str:
         return scheme.by_name(name).name
     except ValueError as error:
         raise OutlineError(str(error)) from error
+
+
+def _name_from(path: str) -> str:
+    """Return a name for a scene, made of that of its folder or file."""
+    stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:99]
+    if not name:
+        raise SceneError("found no name for the scene; expected one (--name, 'name')")
+    return name
 
 
 def _iso(acquired: date | None) -> str | None:

@@ -7,15 +7,16 @@ file is opened, and it has to lie where the caller may read.
 import os
 import re
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from imagery.products.headers import is_raster
 from imagery.products.stac_item import is_http
-from imagery.raster_file import check_sources_below
+from imagery.raster_file import check_vrt_below
 
-from imagery.errors import SceneError
+from imagery.errors import OutlineError, SceneError
 from imagery.paths import is_address
 
 _MOST_FILES: Final = 20_000
@@ -97,7 +98,7 @@ class BelowRoot:
 
     def _check_virtual_raster(self, path: Path) -> None:
         if is_raster(path.name) and path.is_file():
-            check_sources_below(str(path), self._root)
+            check_vrt_below(str(path), self._root)
 
     def _check_folder(self, name: str, folder: Path) -> None:
         """Refuse a folder with a link out of the root, a virtual raster of files out of it, or too many files."""
@@ -140,6 +141,15 @@ class AnyFile:
     def shown(self, text: str) -> str:
         """See `SceneFiles`; nothing is changed."""
         return text
+
+
+@contextmanager
+def shown_as_named(files: SceneFiles) -> Iterator[SceneFiles]:
+    """Let errors about the files of a scene name them as the caller does."""
+    try:
+        yield files
+    except (SceneError, OutlineError) as error:
+        raise type(error)(files.shown(str(error))) from error
 
 
 def _entries(folder: Path) -> Iterator[Path]:

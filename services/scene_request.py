@@ -157,3 +157,13 @@ class SceneRequest(Closed):
                 "expected either 'path' (one product) or 'bands' (each with its file), found both or neither"
             )
         return self
+
+
+class ReplacementRequest(SceneRequest):
+    """A new description of a registered scene; its name stays.
+
+    ``labels`` says what becomes of labels that were drawn on it: they are kept, if their pixels stay where they are, or
+    discarded. Without it, a scene with labels is not replaced.
+    """
+
+    labels: Literal["keep", "discard"] | None = None

@@ -84,10 +84,10 @@ class ExpectedInput:
         return cls(whose, units, card["levels"])
 
     @classmethod
-    def of_scene(cls, source: SceneSource, whose: str) -> "ExpectedInput":
-        """Return what a scene has in each of its bands and further channels."""
+    def of_scene(cls, source: SceneSource, whose: str, chosen: Collection[str] = ()) -> "ExpectedInput":
+        """Return what a scene has in each of its bands, and in those chosen channels that it has."""
         level = level_of(source)
-        names = [raster.name for raster in (*source.bands, *source.extras)]
+        names = [*source.band_names, *(name for name in chosen if name in source.channel_names)]
         return cls(whose, {name: unit_of(source, name) for name in names}, () if level is None else (level,))
 
     def check_units(self, source: SceneSource) -> None:
@@ -157,8 +157,16 @@ def _is_no_reflectance(band: BandSource) -> bool:
     return band.unit != DIGITAL_NUMBER or band.name in _DERIVED or band.name.startswith("thermal")
 
 
-def check_against_scenes(session: Session, source: SceneSource, *, allow_mixed_levels: bool) -> list[str]:
+def check_against_scenes(
+    session: Session, source: SceneSource, chosen: Collection[str], *, allow_mixed_levels: bool
+) -> list[str]:
     """Refuse a scene whose units or level differ from those of a scene in use, whatever the role of either.
+
+    Args:
+        session: a session.
+        source: the scene.
+        chosen: the channels of the settings, which are compared besides the bands.
+        allow_mixed_levels: whether the level may differ.
 
     Returns:
         A note for each scene of another level, if levels may be mixed.
@@ -168,7 +176,7 @@ def check_against_scenes(session: Session, source: SceneSource, *, allow_mixed_l
     """
     notes: dict[str, None] = {}
     for scene in session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)):
-        expected = ExpectedInput.of_scene(source_of(scene), f"the scene {scene.name!r}")
+        expected = ExpectedInput.of_scene(source_of(scene), f"the scene {scene.name!r}", chosen)
         expected.check_units(source)
         if not allow_mixed_levels:
             expected.check_level(source)
