@@ -128,7 +128,7 @@ def channel(text: str) -> dict[str, Any]:
 def raster(text: str) -> dict[str, Any]:
     """Read ``FILE[:INDEX][,KEY=VALUE]...``; what exists as a file as a whole is one, whatever its name."""
     stated: dict[str, Any] = {}
-    while not _is_file(text) and (match := _STATEMENTS.fullmatch(text)):
+    while not _is_band_of_file(text) and (match := _STATEMENTS.fullmatch(text)):
         text, key, value = match["rest"], match["key"], match["value"]
         if key in stated:
             raise click.UsageError(f"found {key} twice after {text}; expected it once")
@@ -139,7 +139,7 @@ def raster(text: str) -> dict[str, Any]:
 def outlines(text: str, class_field: str | None, class_map: Mapping[str, str]) -> dict[str, Any]:
     """Read ``[CLASS=]FILE[:LAYER]``; without a class the field tells it, if one is named."""
     class_name, equals, rest = text.partition("=")
-    if not equals or _is_file(text):
+    if not equals or Path(text).is_file() or Path(text.rpartition(":")[0]).is_file():
         told = {"class_field": class_field, "map": dict(class_map)} if class_field else {}
         return {**file_with(text, "layer"), **told}
     return {"class": class_name, **file_with(rest, "layer")}
@@ -160,9 +160,10 @@ def file_with(text: str, second: str) -> dict[str, Any]:
     raise click.UsageError(f"found {last!r} after the file {file} and a colon; expected {expected}")
 
 
-def _is_file(text: str) -> bool:
-    """Return whether the text is an existing file, perhaps with a band or layer after a colon."""
-    return Path(text).is_file() or Path(text.rpartition(":")[0]).is_file()
+def _is_band_of_file(text: str) -> bool:
+    """Return whether the text is an existing file, perhaps with the number of a band."""
+    file, _, last = text.rpartition(":")
+    return Path(text).is_file() or (last.isdecimal() and Path(file).is_file())
 
 
 def _number(key: str, value: str) -> float:

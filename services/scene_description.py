@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import partial
 from itertools import groupby
 
 from imagery.describe_elevation import check_coverage, describe_dem
@@ -21,13 +22,13 @@ from imagery.classes import ClassScheme
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid, Window, tile
-from imagery.masks import OutlineLayer
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
-from services.outline_check import OutlineSummary, check_outlines, propose_outlines
+from services.outline_check import OutlineSummary, check_outlines
+from services.outline_request import requested_outlines
 from services.pixel_check import check_pixels
 from services.scene_files import SceneFiles
-from services.scene_request import DemRequest, OutlineRequest, SceneRequest
+from services.scene_request import DemRequest, SceneRequest
 from services.scene_summary import (
     ClassSummary,
     ElevationSummary,
@@ -74,11 +75,12 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
     tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
     pixels, cloud_share, doubts = check_pixels(source)
     coverage = check_coverage(source, allow_partial_dem=request.allow_partial_dem) if source.dem else None
-    outlines, told = _outlines(request, files, scheme)
+    outlines, told = requested_outlines(request.outlines, files, scheme)
     if request.role is not SceneRole.POOL and not outlines:
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
     outlined = check_outlines(outlines, source.grid, scheme)
     acquired = request.acquired or product.acquired
+    tell = partial(_tell, paths=[*(raster.path for raster in source.rasters), *(item.path for item in outlines)])
     summary = SceneSummary(
         name=name,
         role=request.role,
@@ -106,8 +108,8 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         outlines=_layers(outlined, files),
         classes=[ClassSummary(**asdict(item)) for item in outlined.classes],
         border=files.shown(source.border.path) if source.border else None,
-        notes=[files.shown(note) for note in dict.fromkeys((*product.notes, *notes, *doubts, *told))],
-        left_out=[LeftOut(file=files.shown(file), reason=files.shown(reason)) for file, reason in product.left_out],
+        notes=[files.shown(tell(note)) for note in dict.fromkeys((*product.notes, *notes, *doubts, *told))],
+        left_out=[LeftOut(file=files.shown(tell(file)), reason=reason) for file, reason in product.left_out],
     )
     scene = Scene(
         name=name,
@@ -185,41 +187,6 @@ def _describe_dem(requests: Sequence[DemRequest], grid: Grid, files: SceneFiles)
     return ElevationSource(tuple(tiles)), notes
 
 
-def _outlines(request: SceneRequest, files: SceneFiles, scheme: ClassScheme) -> tuple[list[OutlineLayer], list[str]]:
-    """Return the outlines of each class, and how classes were told apart where that was recognised."""
-    outlines: list[OutlineLayer] = []
-    notes: list[str] = []
-    for item in request.outlines:
-        path = files(item.path)
-        if item.class_name is not None:
-            outlines.append(OutlineLayer(path, item.layer, _class_name(item.class_name, scheme)))
-        elif item.class_field is not None:
-            outlines += _mapped(item, path, scheme)
-        else:
-            proposal, proposed = propose_outlines(path, item.layer, scheme)
-            outlines += proposed
-            notes += [f"{path}: {text}" for text in (proposal.describe(), *proposal.notes)]
-    return outlines, notes
-
-
-def _mapped(item: OutlineRequest, path: str, scheme: ClassScheme) -> list[OutlineLayer]:
-    """Return the outlines of each class that the values of a field are mapped to."""
-    values: dict[str, list[str]] = {}
-    for value, class_name in (item.map or {}).items():
-        name = class_name if class_name == scheme.background.name else _class_name(class_name, scheme)
-        values.setdefault(name, []).append(value)
-    return [
-        OutlineLayer(path, item.layer, name, item.class_field, tuple(of_class)) for name, of_class in values.items()
-    ]
-
-
-def _class_name(name: str, scheme: ClassScheme) -> str:
-    try:
-        return scheme.by_name(name).name
-    except ValueError as error:
-        raise OutlineError(str(error)) from error
-
-
 def _name_from(path: str) -> str:
     """Return a name for a scene, made of that of its folder or file."""
     stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
@@ -227,6 +194,13 @@ def _name_from(path: str) -> str:
     if not name:
         raise SceneError("found no name for the scene; expected one (--name, 'name')")
     return name
+
+
+def _tell(text: str, paths: Sequence[str]) -> str:
+    """Return a text with the scene's files by their names alone: readers of the API need not know the folders."""
+    for folder in sorted({path.rpartition("/")[0] for path in paths}, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def _iso(acquired: date | None) -> str | None:

@@ -80,6 +80,7 @@ def test_bands_are_named_by_the_sensor_and_scaled(run: Run, catalog: Catalog, tm
     assert source.band_names == ("green", "red", "nir")
     assert {(band.unit, band.scale, band.offset) for band in source.bands} == {("reflectance", 2.75e-5, -0.2)}
     assert [(band.table, "cloud" in band.masked) for band in source.quality] == [("landsat-c2-qa-pixel", True)]
+    assert str(tmp_path) not in str(scenes(catalog)[0].product)
 
 
 def test_a_scene_is_replaced_under_its_name(run: Run, catalog: Catalog, tmp_path: Path) -> None:
