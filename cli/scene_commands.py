@@ -65,6 +65,7 @@ def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_
 @scene.command("replace")
 @click.argument("name")
 @click.argument("path", required=False)
+@click.option("--role", type=ROLES, help="another role, which needs labels to be discarded; default: the present one")
 @scene_options
 @click.option(
     "--labels",
@@ -76,16 +77,25 @@ def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_
 @click.option("--dry-run", is_flag=True, help="show what is understood, and change nothing")
 @click.option("--json", "as_json", is_flag=True, help="show it as JSON")
 def replace_by(
-    name: str, path: str | None, fate: str | None, *, yes: bool, dry_run: bool, as_json: bool, **given: Any
+    name: str,
+    path: str | None,
+    role: str | None,
+    fate: str | None,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
-    """Replace the scene NAME by a new description: other files, outlines, DEM or unit. Its role stays.
+    """Replace the scene NAME by a new description of it, as for `add`: other files, outlines, DEM or unit.
 
-    Give PATH, --file or --band as for `scene add`. What is understood is shown first.
+    What is understood is shown first. Patches, truth and scores are made anew. Versions that learnt from its labels stay
+    as they are.
     """
     with installed_catalog() as catalog:
         with catalog.read() as session:
             old = scene_by_name(session, name)
-            old_id, role = old.id, old.role.value
+            old_id, role = old.id, role or old.role.value
         request = _parse(to_request(name, role, path or given["file"], given))
         checked = check_replacement(catalog, old_id, request, AnyFile())
         _show(checked.new.summary, as_json=as_json)
@@ -95,13 +105,13 @@ def replace_by(
             click.confirm("Replace the scene by this?", abort=True, err=True)
         done = replace(catalog, checked, LabelFate(fate) if fate else None)
         click.echo(
-            f"Scene {name} is replaced; it has the number {done.scene.id}. Labels kept: {done.kept}, superseded: "
-            f"{done.superseded}.",
+            f"Scene {name} ({done.scene.role.value}) is replaced and has the number {done.scene.id}: {done.kept} labels "
+            f"are kept, {done.superseded} do not count any more.",
             err=as_json,
         )
         if done.learnt_from:
             versions = ", ".join(map(str, done.learnt_from))
-            click.echo(f"Versions that learnt from its labels stay as they are: {versions}.", err=as_json)
+            click.echo(f"Versions that learnt from its labels stay: {versions}.", err=as_json)
 
 
 @scene.command("everest")

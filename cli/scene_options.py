@@ -85,8 +85,6 @@ def to_request(name: str | None, role: str, path: str | None, given: Mapping[str
     """
     region = given["region"]
     class_map = dict(_mapping(text) for text in given["class_map"])
-    if bool(class_map) != bool(given["class_field"]):
-        raise click.UsageError("expected --class-field and --map together, or neither")
     return {
         "name": name,
         "role": role,
@@ -140,7 +138,7 @@ def outlines(text: str, class_field: str | None, class_map: Mapping[str, str]) -
     """Read ``[CLASS=]FILE[:LAYER]``; without a class the field tells it, if one is named."""
     class_name, equals, rest = text.partition("=")
     if not equals or Path(text).is_file() or Path(text.rpartition(":")[0]).is_file():
-        told = {"class_field": class_field, "map": dict(class_map)} if class_field else {}
+        told = {"class_field": class_field, "classes": dict(class_map)} if class_field or class_map else {}
         return {**file_with(text, "layer"), **told}
     return {"class": class_name, **file_with(rest, "layer")}
 

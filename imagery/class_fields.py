@@ -34,7 +34,9 @@ _MAY_TELL: Final = re.compile(
     r"class|klass|categ|legend|label|type|surf|cover|debris|^dc|glac|^ice|landcov|lulc|kind|name|layer|desc|remark|note",
     re.IGNORECASE,
 )
-_TELLS: Final = re.compile(r"class|categ|legend|^type|line_?type|ice_?type|surf|cover|debris|^dc$|^glaciers?$", re.I)
+_TELLS: Final = re.compile(
+    r"class|klass|categ|legend|^type|line_?type|ice_?type|surf|cover|debris|^dc$|^glaciers?$", re.I
+)
 _MOST_VALUES: Final = 50  # a field with more is a name or a number, not a class
 
 

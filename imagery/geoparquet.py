@@ -112,7 +112,8 @@ class GeoParquetFile:
 
 
 def _shapes(wkb: NDArray[np.object_]) -> NDArray[np.object_]:
-    shapes: NDArray[np.object_] = shapely.from_wkb(wkb, on_invalid="ignore")
+    with np.errstate(invalid="ignore"):  # coordinates that are not numbers
+        shapes: NDArray[np.object_] = shapely.from_wkb(wkb, on_invalid="ignore")
     return shapes
 
 

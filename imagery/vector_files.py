@@ -177,7 +177,15 @@ class OgrFile:
         """
         import pyogrio  # brings pandas along, 90 MB: only a process that reads outlines pays for it
 
-        listed = [(str(name), kind) for name, kind in pyogrio.list_layers(self._name) if kind is not None]
+        try:
+            listed = [(str(name), kind) for name, kind in pyogrio.list_layers(self._name) if kind is not None]
+        except pyogrio.errors.DataSourceError as error:
+            if self._driver != _GEOJSON:
+                raise
+            raise OutlineError(
+                f"{self._path}: found JSON that is no GeoJSON ({error}); expected one FeatureCollection; TopoJSON, "
+                "ESRI JSON and one feature a line are other formats: convert it with ogr2ogr"
+            ) from error
         polygonal = [name for name, kind in listed if not re.search(r"Point|LineString|Curve$", str(kind))]
         return polygonal or [name for name, _ in listed]
 

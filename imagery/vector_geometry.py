@@ -8,13 +8,19 @@ from typing import Any, Final
 
 import numpy as np
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+
+from imagery.projection import unwrap
 
 _POLYGON, _MULTIPOLYGON = 3, 6
 _COLLECTIONS: Final = {4, 5, 6, 7, 15, 16}
 # WKB types that GEOS does not read (OGC Simple Features 1.2.1): their parts are stored as polygons are.
 _AS_POLYGONS: Final = {15: _MULTIPOLYGON, 16: _MULTIPOLYGON, 17: _POLYGON}  # polyhedral surface, TIN, triangle
 _OPEN_RING: Final = "Ring not closed"
+_JUMP: Final = "Edge around half the globe, taken as one across the antimeridian"
+_AT_SEAM: Final = 1e-6  # share of the period
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Shapes:
     left_out: tuple[LeftOut, ...]
 
 
-def decode(features: NDArray[np.int64], wkb: NDArray[np.object_]) -> Shapes:
+def decode(features: NDArray[np.int64], wkb: NDArray[np.object_], turn: float | None = None) -> Shapes:
     """Decode WKB to valid polygons in two dimensions.
 
     Polygons inside collections, and the faces of 3-D surfaces (MultiPatch, TIN) as seen from above, are polygons.
@@ -73,6 +79,7 @@ def decode(features: NDArray[np.int64], wkb: NDArray[np.object_]) -> Shapes:
     Args:
         features: (n,) numbers of the features.
         wkb: (n,) geometries; None without a geometry.
+        turn: The period of their CRS; polygons are then continued across the antimeridian (see `unwrapped`).
     """
     given = np.array([item is not None for item in wkb], dtype=np.bool_)
     left_out = [LeftOut(int(feature), "no geometry") for feature in features[~given]]
@@ -85,12 +92,37 @@ def decode(features: NDArray[np.int64], wkb: NDArray[np.object_]) -> Shapes:
         left_out += [LeftOut(feature, other) for other in others]
         if polygon is not None:
             kept.append(feature)
-            polygons.append(polygon)
+            polygons.append(polygon if turn is None else unwrapped(polygon, turn))
+            if polygons[-1] is not polygon:
+                repairs.append(Repair(feature, _JUMP, dropped=False))
     numbers, shapes = np.array(kept, dtype=np.int64), np.empty(len(kept), dtype=object)
     shapes[:] = polygons
     valid, repaired = _repair(numbers, shapes)
     whole = ~shapely.is_empty(valid)
     return Shapes(numbers[whole], valid[whole], (*repairs, *repaired), tuple(left_out))
+
+
+def unwrapped(polygon: Polygon | MultiPolygon, turn: float) -> Polygon | MultiPolygon:
+    """Make a polygon continuous whose vertices jump across the antimeridian, as from 179.9 to -179.9 degrees.
+
+    An edge of more than half a turn is such a jump, unless it runs along the whole map from seam to seam.
+
+    Args:
+        polygon: In a CRS with a period.
+        turn: The period.
+    """
+    if np.ptp(polygon.bounds[::2]) <= turn / 2 or not _jumps(polygon, turn):
+        return polygon
+    parts = []
+    for part in shapely.get_parts(polygon):
+        shell, *holes = (unwrap(Polygon(ring), turn) for ring in (part.exterior, *part.interiors))
+        # A hole lies beside its own shell.
+        turns = [round((shell.centroid.x - hole.centroid.x) / turn) for hole in holes]
+        moved = [shapely.affinity.translate(hole, k * turn) for hole, k in zip(holes, turns, strict=True)]
+        shell, *moved = make_valid(np.array([shell, *moved], dtype=object))
+        parts.append(shapely.difference(shell, shapely.union_all(moved)))
+    whole: Polygon | MultiPolygon = shapely.union_all(parts)
+    return whole
 
 
 def make_valid(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -139,15 +171,16 @@ def describe_left_out(left_out: Sequence[LeftOut]) -> str:
 
 def _from_wkb(wkb: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.intp]]:
     """Return shapely geometries (None where unreadable), and the indices of those whose rings were closed."""
-    decoded: NDArray[np.object_] = shapely.from_wkb(wkb, on_invalid="ignore")
-    failed = np.flatnonzero(shapely.is_missing(decoded))
-    for index in failed:
-        surface = shapely.from_wkb(_without_surfaces(wkb[index]), on_invalid="ignore")
-        # The faces of a surface touch or hide each other, which is no fault of it: they are joined as a collection is.
-        decoded[index] = None if surface is None else shapely.GeometryCollection(_simple_parts(surface))
-    still = failed[shapely.is_missing(decoded[failed])]
-    for index in still:
-        decoded[index] = shapely.from_wkb(_without_surfaces(wkb[index]), on_invalid="fix")
+    with np.errstate(invalid="ignore"):  # coordinates that are not numbers
+        decoded: NDArray[np.object_] = shapely.from_wkb(wkb, on_invalid="ignore")
+        failed = np.flatnonzero(shapely.is_missing(decoded))
+        for index in failed:
+            surface = shapely.from_wkb(_without_surfaces(wkb[index]), on_invalid="ignore")
+            # The faces of a surface touch or hide each other, which is no fault: they are joined as a collection is.
+            decoded[index] = None if surface is None else shapely.GeometryCollection(_simple_parts(surface))
+        still = failed[shapely.is_missing(decoded[failed])]
+        for index in still:
+            decoded[index] = shapely.from_wkb(_without_surfaces(wkb[index]), on_invalid="fix")
     decoded = shapely.force_2d(decoded)
     return decoded, still[~shapely.is_missing(decoded[still])]
 
@@ -226,3 +259,9 @@ def _repair(
         for index, reason in zip(invalid, reasons, strict=True)
     )
     return repaired, repairs
+
+
+def _jumps(polygon: Polygon | MultiPolygon, turn: float) -> bool:
+    rings = (shapely.get_coordinates(ring)[:, 0] for ring in shapely.get_rings(shapely.get_parts(polygon)))
+    steps = np.concatenate([np.abs(np.diff(ring)) for ring in rings])
+    return bool(((steps > turn / 2) & (steps < turn * (1 - _AT_SEAM))).any())

@@ -5,12 +5,11 @@ from typing import Final
 
 import numpy as np
 import shapely
-import shapely.affinity
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import Polygon
 
 from imagery.grid import Grid
-from imagery.projection import period, same_crs, transform_points, unwrap
+from imagery.projection import period, same_crs, transform_points
 from imagery.vector_files import Bounds
 from imagery.vector_geometry import make_valid
 
@@ -19,7 +18,8 @@ _MOST_ROUNDS: Final = 12  # each at least halves the edges that are still too fa
 # The neighbourhood of a scene beyond its footprint, as a share of its size. Polygons end there before they are moved:
 # a map projection may be undefined far away, and a long edge would need many vertices.
 _MARGIN: Final = 0.02
-_AT_SEAM: Final = 1e-6  # share of the period
+# Without a move they may reach much farther, but GDAL counts pixels in 32 bits: coordinates of 1e18 would burn nothing.
+_FARTHEST: Final = 1000.0
 
 
 class Placement:
@@ -29,6 +29,8 @@ class Placement:
         boxes: Where the scene lies in the layer's coordinates: bounds that select the features near it. Several where
             the antimeridian divides it.
         scene_extent: The scene's bounds in the layer's CRS, continued across the antimeridian.
+        turn: The period of the layer's CRS (see `imagery.projection.period`).
+        misses: Whether the layer's bounds and the scene's do not overlap.
     """
 
     def __init__(self, grid: Grid, crs: str, extent: Bounds) -> None:
@@ -43,11 +45,11 @@ class Placement:
             SceneError: There is no transformation between the systems.
         """
         self._grid, self._crs = grid, crs
-        self._turn = period(crs)
+        self.turn = period(crs)
         self._footprint = grid.footprint_in(crs)
         left, bottom, right, top = self.scene_extent = self._footprint.bounds
-        turns = (0,) if self._turn is None else (0, -1, 1, -2, 2)
-        shifted = [(left + turn * (self._turn or 0), right + turn * (self._turn or 0)) for turn in turns]
+        turns = (0,) if self.turn is None else (0, -1, 1, -2, 2)
+        shifted = [(left + turn * (self.turn or 0), right + turn * (self.turn or 0)) for turn in turns]
         meets = [(x0, x1) for x0, x1 in shifted if x0 <= extent[2] and x1 >= extent[0]]
         self.misses = not meets or bottom > extent[3] or top < extent[1]
         self.boxes: list[Bounds] = [(x0, bottom, x1, top) for x0, x1 in meets] or [self.scene_extent]
@@ -56,7 +58,7 @@ class Placement:
         """Move valid polygons onto the scene.
 
         Args:
-            polygons: (n,) in the layer's CRS.
+            polygons: (n,) in the layer's CRS, each continued across the antimeridian.
 
         Returns:
             Valid polygons in the grid's CRS, of those that touch the scene; edges within 0.1 px of where they are.
@@ -64,28 +66,23 @@ class Placement:
         Raises:
             SceneError: A polygon cannot be transformed.
         """
-        near = polygons if self._turn is None else self._beside_the_scene(polygons, self._turn)
+        near = polygons if self.turn is None else self._beside_the_scene(polygons, self.turn)
+        size = max(np.ptp(np.reshape(self.scene_extent, (2, 2)), axis=0))
         if same_crs(self._crs, self._grid.crs):
-            return near
-        neighbourhood = self._footprint.buffer(_MARGIN * max(np.ptp(np.reshape(self.scene_extent, (2, 2)), axis=0)))
-        shapely.prepare(neighbourhood)
-        near = near[shapely.intersects(neighbourhood, near)]
-        beyond = ~shapely.covers(neighbourhood, near)
-        near[beyond] = shapely.intersection(near[beyond], neighbourhood)
+            return _clipped(near, self._footprint.buffer(_FARTHEST * size))
+        near = _clipped(near, self._footprint.buffer(_MARGIN * size))
         moved = shapely.transform(self._densify(_polygons_in(near)), self._onto_grid)
         valid = make_valid(moved)
         placed: NDArray[np.object_] = valid[~shapely.is_empty(valid)]
         return placed
 
     def _beside_the_scene(self, polygons: NDArray[np.object_], turn: float) -> NDArray[np.object_]:
-        """Continue polygons across the antimeridian, and shift them by whole turns to where the scene is counted."""
-        whole = np.empty(len(polygons), dtype=object)
-        whole[:] = [unwrapped(polygon, turn) for polygon in polygons]
-        first, last = shapely.bounds(whole)[:, ::2].T if len(whole) else np.empty((2, 0))
+        """Shift polygons by whole turns to where the longitudes of the scene are counted."""
+        first, last = shapely.bounds(polygons)[:, ::2].T if len(polygons) else np.empty((2, 0))
         left, _, right, _ = self.scene_extent
         near = []
         for k in range(-2, 3):
-            copies = whole[(first + k * turn <= right) & (last + k * turn >= left)]
+            copies = polygons[(first + k * turn <= right) & (last + k * turn >= left)]
             shift = np.array([k * turn, 0.0])
             near.append(shapely.transform(copies, partial(np.add, shift)) if k else copies)
         beside: NDArray[np.object_] = np.concatenate(near)
@@ -125,32 +122,13 @@ class Placement:
         return polygons
 
 
-def unwrapped(polygon: Polygon | MultiPolygon, turn: float) -> Polygon | MultiPolygon:
-    """Make a polygon continuous whose vertices jump across the antimeridian, as from 179.9 to -179.9 degrees.
-
-    An edge of more than half a turn is such a jump, unless it runs along the whole map from seam to seam.
-
-    Args:
-        polygon: In a CRS with a period.
-        turn: The period.
-    """
-    if np.ptp(polygon.bounds[::2]) <= turn / 2 or not _jumps(polygon, turn):
-        return polygon
-    parts = []
-    for part in shapely.get_parts(polygon):
-        shell, *holes = (unwrap(Polygon(ring), turn) for ring in (part.exterior, *part.interiors))
-        # A hole lies beside its own shell.
-        turns = [round((shell.centroid.x - hole.centroid.x) / turn) for hole in holes]
-        moved = [shapely.affinity.translate(hole, k * turn) for hole, k in zip(holes, turns, strict=True)]
-        parts.append(shapely.difference(shell, shapely.union_all(moved)))
-    whole: Polygon | MultiPolygon = make_valid(np.array([shapely.union_all(parts)], dtype=object))[0]
-    return whole
-
-
-def _jumps(polygon: Polygon | MultiPolygon, turn: float) -> bool:
-    rings = (shapely.get_coordinates(ring)[:, 0] for ring in shapely.get_rings(shapely.get_parts(polygon)))
-    steps = np.concatenate([np.abs(np.diff(ring)) for ring in rings])
-    return bool(((steps > turn / 2) & (steps < turn * (1 - _AT_SEAM))).any())
+def _clipped(polygons: NDArray[np.object_], neighbourhood: Polygon) -> NDArray[np.object_]:
+    """Return the polygons that touch a neighbourhood, those that reach beyond it clipped to it."""
+    shapely.prepare(neighbourhood)
+    near: NDArray[np.object_] = polygons[shapely.intersects(neighbourhood, polygons)]
+    beyond = ~shapely.covers(neighbourhood, near)
+    near[beyond] = shapely.intersection(near[beyond], neighbourhood)
+    return near
 
 
 def _polygons_in(geometries: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -102,7 +102,7 @@ def read_layer(
             texts = np.array([value_text(value) for value in near.columns[column]], dtype=object)
             values = dict(Counter(texts.tolist())) if class_filter else {}
             near = _of_class(path, near, texts, class_name, class_names, class_filter)
-        shapes = decode(near.ids, near.wkb)
+        shapes = decode(near.ids, near.wkb, placement.turn)
         left_out = (*shapes.left_out, *_without_place(file, header, shapes.left_out))
         if len(near.ids) and not len(shapes.polygons) and not shapes.repairs:
             lines = any("Line" in item.reason for item in shapes.left_out)

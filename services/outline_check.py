@@ -3,7 +3,7 @@
 The files are read as `workers.tile_scene` reads them later: only the polygons near the scene, burnt once to its grid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +101,42 @@ def check_outlines(outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassSc
     return OutlineSummary(summaries, classes)
 
 
+def outline_layers(
+    path: str,
+    layer: str | None,
+    scheme: ClassScheme,
+    class_name: str | None = None,
+    class_field: str | None = None,
+    classes: Mapping[str, str] | None = None,
+) -> tuple[OutlineLayer, ...]:
+    """Return the outlines of a file, by the class or the field that was named for it, else as proposed.
+
+    Args:
+        path: the file.
+        layer: the layer.
+        scheme: the classes.
+        class_name: the class of all features.
+        class_field: the attribute field that tells classes.
+        classes: value of that field -> name of the class; values that are not listed are left out.
+
+    Raises:
+        OutlineError: the class and the field are both named, a class is unknown, or as `propose_outlines`.
+    """
+    if (class_field is None) != (not classes) or (class_name is not None and class_field is not None):
+        raise OutlineError(
+            f"{path}: found the class {class_name!r}, the field {class_field!r} and {len(classes or {})} mapped "
+            "values; expected either a class, or a field and a class for each of its values, or nothing of these"
+        )
+    if class_field is not None and classes:
+        by_class: dict[str, list[str]] = {}
+        for value, name in classes.items():
+            by_class.setdefault(_known(name, scheme), []).append(value)
+        return tuple(OutlineLayer(path, layer, name, class_field, tuple(values)) for name, values in by_class.items())
+    if class_name is not None:
+        return (OutlineLayer(path, layer, _known(class_name, scheme)),)
+    return propose_outlines(path, layer, scheme)[1]
+
+
 def propose_outlines(path: str, layer: str | None, scheme: ClassScheme) -> tuple[ClassField, tuple[OutlineLayer, ...]]:
     """Propose the outlines of a file of which only the name was given.
 
@@ -129,6 +165,13 @@ def propose_outlines(path: str, layer: str | None, scheme: ClassScheme) -> tuple
         for name, chosen in proposal.filters.items()
     )
     return proposal, outlines
+
+
+def _known(class_name: str, scheme: ClassScheme) -> str:
+    try:
+        return scheme.by_name(class_name).name
+    except ValueError as error:
+        raise OutlineError(str(error)) from error
 
 
 def _notes(outline: OutlineLayer, layer: VectorLayer, outlines: Sequence[OutlineLayer]) -> tuple[str, ...]:

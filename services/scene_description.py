@@ -13,6 +13,7 @@ from imagery.products.bundle import Located
 from imagery.products.plain import recognise_plain
 from imagery.products.product import Product
 from imagery.products.recognise import recognise
+from imagery.masks import OutlineLayer
 from imagery.quality import mask_flags
 
 from catalog.records import Scene, SceneRole
@@ -24,11 +25,10 @@ from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid, Window, tile
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
-from services.outline_check import OutlineSummary, check_outlines
-from services.outline_request import requested_outlines
+from services.outline_check import OutlineSummary, check_outlines, outline_layers, propose_outlines
 from services.pixel_check import check_pixels
 from services.scene_files import SceneFiles
-from services.scene_request import DemRequest, SceneRequest
+from services.scene_request import DemRequest, OutlineRequest, SceneRequest
 from services.scene_summary import (
     ClassSummary,
     ElevationSummary,
@@ -75,7 +75,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
     tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
     pixels, cloud_share, doubts = check_pixels(source)
     coverage = check_coverage(source, allow_partial_dem=request.allow_partial_dem) if source.dem else None
-    outlines, told = requested_outlines(request.outlines, files, scheme)
+    outlines, told = _outlines(request.outlines, files, scheme)
     if request.role is not SceneRole.POOL and not outlines:
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
     outlined = check_outlines(outlines, source.grid, scheme)
@@ -185,6 +185,23 @@ def _describe_dem(requests: Sequence[DemRequest], grid: Grid, files: SceneFiles)
         tiles += found
         notes += more
     return ElevationSource(tuple(tiles)), notes
+
+
+def _outlines(
+    requests: Sequence[OutlineRequest], files: SceneFiles, scheme: ClassScheme
+) -> tuple[list[OutlineLayer], list[str]]:
+    """Return the outlines of each class that are named, and how classes were told apart where that was recognised."""
+    outlines: list[OutlineLayer] = []
+    notes: list[str] = []
+    for item in requests:
+        path = files(item.path)
+        if item.class_name is None and item.class_field is None and not item.classes:
+            proposal, proposed = propose_outlines(path, item.layer, scheme)
+            outlines += proposed
+            notes += [f"{path}: {text}" for text in (proposal.describe(), *proposal.notes)]
+        else:
+            outlines += outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
+    return outlines, notes
 
 
 def _name_from(path: str) -> str:

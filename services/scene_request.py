@@ -54,32 +54,24 @@ class ChannelRequest(RasterRequest):
 
 
 class BorderRequest(Closed):
-    """Polygons outside of which nothing is known: a GeoPackage, GeoJSON or shapefile below the scene root."""
+    """Polygons outside of which nothing is known: a vector file below the scene root."""
 
     path: FilePath
     layer: str | None = None
 
 
 class OutlineRequest(Closed):
-    """Outlines: a GeoPackage, GeoJSON, shapefile or another vector file below the scene root.
+    """Outlines: a vector file below the scene root, and which class they are of.
 
-    With ``class`` alone, all features are of this class. With ``class_field``, the field tells the class of each: by
-    ``map``, from its values to classes. With neither, it is recognised how the layer tells classes, and shown.
+    Either all are of one ``class``, or ``classes`` maps the values of the attribute ``class_field`` to classes. With
+    neither, the classes are recognised from the file's fields, values and names, or the request is refused.
     """
 
     path: FilePath
     layer: str | None = None
     class_name: str | None = Field(None, alias="class", examples=["clean ice"])
-    class_field: str | None = Field(None, min_length=1, max_length=100)
-    map: dict[str, str] | None = Field(None, examples=[{"Debris covered": "debris-covered ice"}])
-
-    @model_validator(mode="after")
-    def _check_told_once(self) -> "OutlineRequest":
-        if (self.class_field is None) != (not self.map):
-            raise ValueError("expected 'class_field' and 'map' together, or neither")
-        if self.class_name is not None and self.class_field is not None:
-            raise ValueError("expected either 'class' or 'class_field' with 'map', found both")
-        return self
+    class_field: str | None = Field(None, min_length=1, examples=["Glaciers"])
+    classes: dict[str, str] = Field({}, examples=[{"Clean Ice": "clean ice", "Debris covered": "debris-covered ice"}])
 
 
 class RegionRequest(Closed):

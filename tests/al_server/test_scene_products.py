@@ -155,12 +155,14 @@ def test_the_class_of_outlines_is_recognised_shown_and_mapped(post: Post, catalo
     ]
     assert [item["class_values"] for item in found["outlines"]] == [["Clean Ice"], ["Debris covered"]]
     assert any("field 'Glaciers' tells classes" in note for note in found["notes"])
-    mapped = {"class_field": "Glaciers", "map": {"Clean Ice": "debris-covered ice"}}
+    mapped = {"class_field": "Glaciers", "classes": {"Clean Ice": "debris-covered ice"}}
     (only,) = post(**asked, outlines=[{"path": "outlines.gpkg", **mapped}]).json["classes"]
     assert (only["class"], only["pixels"]) == ("debris-covered ice", 200)
     whole = post(**asked, outlines=[{"path": "outlines.gpkg", "class": "clean ice"}])
     assert_problem(whole, 422, "features are of several classes", "--class-field")
-    assert_problem(post(**asked, outlines=[{"path": "outlines.gpkg", "class_field": "Glaciers"}]), 422, "'map'")
+    assert_problem(
+        post(**asked, outlines=[{"path": "outlines.gpkg", "class_field": "Glaciers"}]), 422, "expected either a class"
+    )
 
 
 def test_a_product_may_not_lead_out_of_the_scene_root(post: Post, root: Path, catalog: Catalog) -> None:

@@ -3,8 +3,10 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
-from click.testing import CliRunner
+import shapely
+from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from catalog.context import Catalog
@@ -174,3 +176,45 @@ def test_a_scene_whose_files_have_colons_is_added(
         ("red", str(path), 1),
         ("nir", str(path), 4),
     ]
+
+
+def test_outlines_of_several_classes_are_added_and_replaced(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Named with a field, then recognised, then refused because a value is not known."""
+    monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    forged = forge_scene(tmp_path / "scene.tif")
+    squares = shapely.to_wkb([shapely.box(*forged.grid.bounds), shapely.box(0, 0, 1, 1)])
+
+    def write(second: str) -> str:
+        path = tmp_path / f"{second}.shp"
+        values = [np.array(["Clean Ice", second], dtype=object)]
+        pyogrio.raw.write(
+            path, squares, field_data=values, fields=["Glaciers"], geometry_type="Polygon", crs=forged.grid.crs
+        )
+        return str(path)
+
+    def invoke(command: str, *outlines: str) -> Result:
+        described = ["khumbu", "--role", "validation", "--file", str(forged.path), "--patch-size", "32"]
+        return CliRunner().invoke(scene_commands.scene, [command, *described, "--yes", "--outlines", *outlines])
+
+    def stored() -> list[tuple[str, str | None, list[str]]]:
+        with catalog.read() as session:
+            scene = session.scalars(select(Scene).where(Scene.name == "khumbu")).one()
+        return [(item["class_name"], item["class_field"], item["class_values"]) for item in scene.outlines]
+
+    assert invoke("replace", write("rock")).exit_code == 1  # there is nothing to replace yet
+    named = invoke("add", write("odd"), "--class-field", "Glaciers", "--map", "Clean Ice=clean ice")
+    assert named.exit_code == 0, named.output
+    assert stored() == [("clean ice", "Glaciers", ["Clean Ice"])]
+    recognised = invoke("replace", write("Debris covered"))
+    assert recognised.exit_code == 0, recognised.output
+    assert "is replaced and has the number 2: 0 labels are kept, 0 do not count any more" in recognised.output
+    assert stored() == [
+        ("clean ice", "Glaciers", ["Clean Ice"]),
+        ("debris-covered ice", "Glaciers", ["Debris covered"]),
+    ]
+    assert "not recognised: 'odd'" in str(invoke("replace", write("odd")).exception)
+    assert invoke("replace", write("odd"), "--class-field", "Glaciers", "--map", "odd").exit_code == 2
+    assert "expected either a class" in str(invoke("replace", write("odd"), "--class-field", "Glaciers").exception)
+    assert len(stored()) == 2

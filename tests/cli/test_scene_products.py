@@ -91,7 +91,7 @@ def test_a_scene_is_replaced_under_its_name(run: Run, catalog: Catalog, tmp_path
     assert [source_of(scene).level for scene in scenes(catalog)] == ["surface"]
     result = run("replace", "khumbu", "l1", "--yes")
     assert result.exit_code == 0, result.output
-    assert "Scene khumbu is replaced; it has the number 2." in result.output
+    assert "Scene khumbu (pool) is replaced and has the number 2: 0 labels are kept" in result.output
     assert [(scene.name, source_of(scene).level) for scene in scenes(catalog)][1:] == [("khumbu", "top of atmosphere")]
     assert "there is no scene named 'nuptse'" in str(run("replace", "nuptse", "l1", "--yes").exception)
 
@@ -102,7 +102,6 @@ def test_a_scene_is_replaced_under_its_name(run: Run, catalog: Catalog, tmp_path
         (["nothing", "--role", "pool"], "found no file or folder nothing; expected one, or a name with --band or"),
         (["khumbu", "--role", "pool", "--name", "a", "--file", "x.tif"], "found the names khumbu and a"),
         (["Khumbu/b", "--role", "pool", "--file", "x.tif"], "found the name 'Khumbu/b'"),
-        (["l2", "--role", "pool", "--map", "a=b"], "expected --class-field and --map together"),
         (["l2", "--role", "pool", "--class-field", "a", "--map", "b"], "found 'b', expected VALUE=CLASS"),
         (["l2", "--role", "pool", "--channel", "coh.tif"], "found 'coh.tif', expected a further channel, NAME=FILE"),
         (["l2", "--role", "pool", "--dem", "d.tif,nodata=none"], "found nodata=none; expected a number"),
@@ -131,5 +130,5 @@ def test_outlines_without_a_class_may_contain_an_equals_sign(tmp_path: Path) -> 
     path = tmp_path / "year=2018.gpkg"
     path.touch()
     assert scene_options.outlines(str(path), None, {}) == {"path": str(path)}
-    told = {"class_field": "Glaciers", "map": {"Clean Ice": "clean ice"}}
-    assert scene_options.outlines(f"{path}:a", "Glaciers", told["map"]) == {"path": str(path), "layer": "a", **told}
+    told = {"class_field": "Glaciers", "classes": {"Clean Ice": "clean ice"}}
+    assert scene_options.outlines(f"{path}:a", "Glaciers", told["classes"]) == {"path": str(path), "layer": "a", **told}

@@ -196,7 +196,7 @@ class TestRasterizeOutlines:
             '{"type": "Topology", "objects": {"a": {"type": "GeometryCollection", "geometries": '
             '[{"type": "Polygon", "arcs": [[0]]}]}}, "arcs": [[[86, 27], [87, 27], [87, 28], [86, 27]]]}'
         )
-        with pytest.raises(OutlineError, match="Failed to read GeoJSON data"):
+        with pytest.raises(OutlineError, match="found JSON that is no GeoJSON"):
             rasterize_outlines([_clean(topojson)], GRID, GLACIER_SCHEME)
         with pytest.raises(OutlineError, match="found no readable file"):
             rasterize_outlines([_clean(tmp_path / "missing.gpkg")], GRID, GLACIER_SCHEME)

@@ -184,7 +184,7 @@ def _in_latin_1(path: Path) -> None:
 FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "nothing but lines": (
         "a.gpkg",
-        lambda path: write_polygons(path, {"a": [SQUARE.exterior]}) and None,
+        lambda path: write_polygons(path, {"a": [shapely.LineString(SQUARE.exterior)]}) and None,
         r"no polygon near .* LineString \(1\); the first is feature 1; expected polygons \(QGIS",
     ),
     "metres without a CRS": (
@@ -204,7 +204,7 @@ FAULTY: dict[str, tuple[str, Callable[[Path], None], str]] = {
         lambda path: (
             path.write_text('{"type": "gdal_streamed_alg", "command_line": "gdal vector read /etc/x"}') and None
         ),
-        "Failed to read GeoJSON data",
+        "found JSON that is no GeoJSON .* convert it with ogr2ogr",
     ),
     "nothing but null": ("a.geojson", lambda path: _geojson(path, None), "found no geometry in layer 'a'"),
     "empty polygon": (

@@ -1,0 +1,206 @@
+"""Classes are recognised by attribute, shown before they are used, and never guessed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+
+from imagery.class_fields import ClassField, propose
+from imagery.classes import GLACIER_SCHEME
+from imagery.errors import OutlineError
+from imagery.glacier_vocabulary import is_debris_name
+from imagery.grid import Grid
+from imagery.masks import OutlineLayer, rasterize_outlines
+from tests.imagery.forge import NORTH_UP, UTM_45N, write_polygons
+from tests.land_cover import LAND_COVER
+
+DATA = Path(__file__).parents[1] / "data"
+GRID = Grid(UTM_45N, NORTH_UP, width=160, height=100)
+CLEAN, DEBRIS = "clean ice", "debris-covered ice"
+
+
+def _square(col: int, row: int, side: int = 10) -> shapely.Polygon:
+    """A square of pixels, beginning at a column and a row."""
+    x, y = NORTH_UP[2] + 30 * col, NORTH_UP[5] - 30 * row
+    return shapely.box(x, y - 30 * side, x + 30 * side, y)
+
+
+def _write(path: Path, squares: list[shapely.Polygon], **fields: list[Any]) -> str:
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(np.array(squares)),
+        field_data=[
+            np.array(column, None if isinstance(column[0], int | float) else object) for column in fields.values()
+        ],
+        fields=list(fields),
+        geometry_type="Polygon",
+        crs=UTM_45N,
+    )
+    return str(path)
+
+
+def _row(count: int) -> list[shapely.Polygon]:
+    return [_square(15 * place, 0) for place in range(count)]
+
+
+def _burnt(proposal: ClassField) -> list[int]:
+    """Count the pixels of background, clean and debris-covered ice, as proposed."""
+    layers = [
+        OutlineLayer(proposal.path, None, name, chosen.field, chosen.values)
+        if chosen
+        else OutlineLayer(proposal.path, None, name)
+        for name, chosen in proposal.filters.items()
+    ]
+    mask = rasterize_outlines(layers, GRID, GLACIER_SCHEME)
+    return [int((mask == value).sum()) for value in (0, 1, 2)]
+
+
+def _proposed(path: str) -> ClassField:
+    proposal = propose(path, None, GLACIER_SCHEME)
+    assert proposal is not None
+    return proposal
+
+
+@pytest.mark.parametrize(
+    ("field", "clean", "debris"),
+    [
+        ("Glaciers", "Clean Ice", "Debris covered"),  # ICIMOD
+        ("CLASS", "clean-ice", "Debris covered ice"),
+        ("class", "Clean", "DC"),
+        ("type", "clean_ice", "supraglacial debris"),
+        ("SURFACE", "bare ice", "Debris-covered glacier"),
+        ("line_type", "glac_bound", "debris_cov"),  # GLIMS
+        ("debris", "no", "yes"),
+        ("DC", 0, 1),
+        ("Name", "clean ice", "debris cover"),  # KML has no other field
+    ],
+)
+def test_a_field_that_tells_classes_is_proposed(tmp_path: Path, field: str, clean: Any, debris: Any) -> None:
+    path = _write(tmp_path / "a.shp", _row(3), **{field: [clean, debris, debris], "glac_name": ["A", "B", "C"]})
+    proposal = _proposed(path)
+    assert (proposal.field, proposal.unmapped) == (field, ())
+    assert [(item.value, item.features, item.class_name) for item in proposal.values] == [
+        (str(debris), 2, DEBRIS),
+        (str(clean), 1, CLEAN),
+    ]
+    assert _burnt(proposal) == [15700, 100, 200]
+
+
+def test_rock_inside_of_glaciers_is_cut_out_and_lakes_on_them_are_not(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "glims_polygons.shp",
+        [_square(0, 0), _square(2, 2, 3), _square(6, 6, 2), _square(40, 40)],
+        line_type=["glac_bound", "intrnl_rock", "supra_lake", "pro_lake"],
+        anlys_id=[1, 1, 1, 1],
+    )
+    proposal = _proposed(path)
+    assert [(item.value, item.class_name, item.ignored) for item in proposal.values] == [
+        ("glac_bound", CLEAN, None),
+        ("intrnl_rock", "background", None),
+        ("supra_lake", None, "lies on the glacier, and takes the class around it"),
+        ("pro_lake", "background", None),
+    ]
+    assert _burnt(proposal) == [16000 - 91, 91, 0]
+    assert proposal.notes[0].startswith("recognised as GLIMS")
+
+
+def test_what_is_not_recognised_is_listed_and_not_guessed(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.gpkg", _row(4), Class=["Clean ice", "rock glacier", "rock glacier", None])
+    proposal = _proposed(path)
+    assert proposal.unmapped == ("rock glacier", "")
+    assert proposal.options() == (
+        '--class-field Class --map "rock glacier=CLASS" --map "Clean ice=clean ice" --map "=CLASS"'
+    )
+    assert proposal.describe() == (
+        "field 'Class' tells classes: 'rock glacier' (2) is not recognised; 'Clean ice' (1) is clean ice; "
+        "'no value' (1) is not recognised"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("rgi_oetztal", "version 6 or earlier"), ("rgi7g_hef_complex", "Inventory 7")]
+)
+def test_the_randolph_glacier_inventory_is_whole_glaciers(name: str, version: str) -> None:
+    proposal = _proposed(str(DATA / f"{name}.shp"))
+    assert (proposal.field, proposal.class_name) == (None, CLEAN)
+    (note,) = proposal.notes
+    assert version in note
+    assert "do not tell debris-covered ice apart" in note
+
+
+def test_nominal_glaciers_are_noted(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.shp", _row(3), RGIId=["a", "b", "c"], Status=[0, 2, 2])
+    assert _proposed(path).notes[1] == "2 nominal glaciers (Status 2), whose outlines are circles: leave them out"
+
+
+@pytest.mark.parametrize(
+    ("layer", "class_name"),
+    [("debris", DEBRIS), ("11_rgi60_S2_DC_2015_2017_NDSI", DEBRIS), ("clean_ice", CLEAN), ("Supraglacial", DEBRIS)],
+)
+def test_a_layer_is_recognised_by_its_name(tmp_path: Path, layer: str, class_name: str) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {layer: _row(1)})
+    assert _proposed(str(path)).class_name == class_name
+    assert _burnt(_proposed(str(path)))[GLACIER_SCHEME.by_name(class_name).value] == 100
+
+
+@pytest.mark.parametrize("name", ["adcp", "indebris", "dcx", "outlines"])
+def test_a_part_of_another_word_is_no_debris(name: str) -> None:
+    assert not is_debris_name(name)
+
+
+def test_nothing_is_proposed_for_fields_of_other_things(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "a.gpkg", _row(3), term_type=[0, 1, 9], glac_name=["Clean", "Aletsch", "Gorner"], debris=[12, 0, 77]
+    )
+    assert propose(path, None, GLACIER_SCHEME) is None
+
+
+def test_other_schemes_are_recognised_by_their_own_names(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.gpkg", _row(3), landcover=["SNOW", "water", "debris"])
+    proposal = propose(path, None, LAND_COVER)
+    assert proposal is not None
+    assert {item.value: item.class_name for item in proposal.values} == {
+        "SNOW": "snow",
+        "water": "water",
+        "debris": None,  # a word of the glacier scheme
+    }
+
+
+@pytest.mark.parametrize("named", [[CLEAN, DEBRIS], [CLEAN]])
+def test_a_layer_of_several_classes_is_refused_with_the_proposal(tmp_path: Path, named: list[str]) -> None:
+    path = _write(tmp_path / "a.shp", _row(2), Glaciers=["Clean Ice", "Debris covered"])
+    with pytest.raises(
+        OutlineError,
+        match=r"""'Clean Ice' \(1\) is clean ice; .*--class-field Glaciers --map "Clean Ice=clean ice" --map "Debris""",
+    ):
+        rasterize_outlines([OutlineLayer(path, None, name) for name in named], GRID, GLACIER_SCHEME)
+
+
+def test_one_layer_for_two_classes_is_refused_without_a_field(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.shp", _row(2), number=[1, 2])
+    with pytest.raises(OutlineError, match="one layer named for the classes clean ice, debris-covered ice"):
+        rasterize_outlines([OutlineLayer(path, None, name) for name in (CLEAN, DEBRIS)], GRID, GLACIER_SCHEME)
+
+
+def test_our_own_field_is_a_filter_by_itself_in_any_case(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.shp", _row(2), CLASS=[CLEAN, DEBRIS])  # other software writes fields in capitals
+    mask = rasterize_outlines([OutlineLayer(path, None, name) for name in (CLEAN, DEBRIS)], GRID, GLACIER_SCHEME)
+    assert [(mask == value).sum() for value in (1, 2)] == [100, 100]
+
+
+def test_a_filter_names_values_of_any_type(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.gpkg", _row(3), code=[1.0, 2.5, np.nan])
+    for value, covered in (("1", 100), ("2.5", 100), ("", 100), ("3", 0)):
+        layer = OutlineLayer(path, None, CLEAN, "CODE", (value,))
+        assert rasterize_outlines([layer], GRID, GLACIER_SCHEME).sum() == covered
+
+
+def test_faulty_filters_are_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.gpkg", _row(1), code=[1])
+    with pytest.raises(OutlineError, match=r"a\.gpkg: found no field 'kind' in layer 'a'; expected one of code"):
+        rasterize_outlines([OutlineLayer(path, None, CLEAN, "kind", ("1",))], GRID, GLACIER_SCHEME)
+    with pytest.raises(OutlineError, match="expected both a field and at least one value"):
+        OutlineLayer(path, None, CLEAN, "code")

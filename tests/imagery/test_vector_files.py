@@ -1,0 +1,235 @@
+"""Which vector files are read, and how others are refused."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+import pytest
+import shapely
+from pyarrow import parquet
+from pyproj import CRS
+
+from imagery.border import Border, BorderSource
+from imagery.errors import OutlineError
+from imagery.grid import Grid
+from imagery.vectors import read_layer
+from tests.imagery.forge import NORTH_UP, UTM_45N, write_polygons
+
+DATA = Path(__file__).parents[1] / "data"
+GRID = Grid(UTM_45N, NORTH_UP, width=160, height=100)
+X, Y = NORTH_UP[2], NORTH_UP[5]
+SQUARE = shapely.box(X, Y - 900, X + 900, Y)  # 30 x 30 pixels
+DEGREES = shapely.box(86.78, 28.08, 86.79, 28.09)
+
+
+def _area_px(path: Path, layer: str | None = None) -> float:
+    return float(sum(polygon.area for polygon in read_layer(str(path), layer, GRID).polygons)) / 900
+
+
+def _zip(path: Path, members: Mapping[str, Path]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, file in members.items():
+            archive.write(file, name)
+    return path
+
+
+def _shapefile(folder: Path, name: str = "ice", square: shapely.Polygon = SQUARE) -> dict[str, Path]:
+    """Write a shapefile; return its parts by ending."""
+    folder.mkdir(exist_ok=True)
+    write_polygons(folder / f"{name}.shp", {name: [square]})
+    return {part.suffix: part for part in folder.iterdir() if part.stem == name}
+
+
+def _parquet(path: Path, wkb: list[bytes | None], crs: str | None = UTM_45N, **of_column: Any) -> Path:
+    """Write GeoParquet by its specification."""
+    column = {"encoding": "WKB", "crs": CRS(crs).to_json_dict() if crs else None, "geometry_types": []} | of_column
+    geo = {"version": "1.1.0", "primary_column": "outline", "columns": {"outline": column}}
+    table = pa.table({"outline": pa.array(wkb, pa.binary()), "class": pa.array(["clean ice"] * len(wkb))})
+    parquet.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    return path
+
+
+@pytest.mark.parametrize("driver", ["GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "KML", "LIBKML"])
+def test_every_format_is_read(tmp_path: Path, driver: str) -> None:
+    endings = {"GPKG": "gpkg", "GeoJSON": "geojson", "ESRI Shapefile": "shp", "FlatGeobuf": "fgb"}
+    for ending in [endings[driver]] if driver in endings else ["kml"] if driver == "KML" else ["kml", "kmz"]:
+        path = write_polygons(tmp_path / f"a.{ending}", {"a": [DEGREES]}, crs="EPSG:4326", driver=driver)
+        # A hundredth of a degree at 28 degrees north: 1.1088 km by 0.9835 km.
+        assert _area_px(path) == pytest.approx(1108.8 * 983.5 / 900, rel=2e-3)
+
+
+def test_geoparquet_is_read_and_its_rows_without_polygons_are_named(tmp_path: Path) -> None:
+    path = _parquet(tmp_path / "a.parquet", [SQUARE.wkb, None, shapely.Point(X + 1, Y - 1).wkb])
+    layer = read_layer(str(path), None, GRID)
+    assert [polygon.area for polygon in layer.polygons] == [900 * 900]
+    assert [(item.feature, item.reason) for item in layer.left_out] == [(2, "Point"), (1, "no geometry")]
+
+
+def test_geoparquet_without_a_crs_member_is_in_degrees(tmp_path: Path) -> None:
+    path = _parquet(tmp_path / "a.geoparquet", [DEGREES.wkb])
+    table = parquet.read_table(path)
+    geo = json.loads(table.schema.metadata[b"geo"])
+    del geo["columns"]["outline"]["crs"]
+    parquet.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    assert read_layer(str(path), None, GRID).crs == "OGC:CRS84"
+
+
+@pytest.mark.parametrize("folder", ["", "region 13/"])
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_a_zipped_shapefile_is_read(tmp_path: Path, folder: str, change: Callable[[str], str]) -> None:
+    parts = _shapefile(tmp_path / "parts")
+    members = {folder + change(part.name): part for part in parts.values()}
+    members["__MACOSX/._ice.shp"] = parts[".prj"]  # what macOS adds is no shapefile
+    assert _area_px(_zip(tmp_path / "a.zip", members)) == 900
+
+
+def test_of_several_files_in_an_archive_one_is_chosen_by_its_name(tmp_path: Path) -> None:
+    small = shapely.box(X, Y - 300, X + 300, Y)
+    parts = [*_shapefile(tmp_path / "a").values(), *_shapefile(tmp_path / "b", "debris", small).values()]
+    path = _zip(tmp_path / "a.zip", {part.name: part for part in parts})
+    assert (_area_px(path, "ice"), _area_px(path, "debris")) == (900, 100)
+    with pytest.raises(OutlineError, match="found no layer name; expected one of ice, debris"):
+        read_layer(str(path), None, GRID)
+    layers = write_polygons(tmp_path / "g.gpkg", {"one": [SQUARE], "two": [small]})
+    assert _area_px(_zip(tmp_path / "b.zip", {"g.gpkg": layers}), "two") == 100
+
+
+def test_real_inventories_are_read_from_an_archive(tmp_path: Path) -> None:
+    parts = {part.name: part for part in DATA.glob("rgi_oetztal.*")}
+    oetztal = Grid("EPSG:32632", (30.0, 0.0, 630000.0, 0.0, -30.0, 5200000.0), width=1000, height=1000)
+    zipped = read_layer(str(_zip(tmp_path / "rgi.zip", parts)), None, oetztal)
+    plain = read_layer(str(DATA / "rgi_oetztal.shp"), None, oetztal)
+    assert len(plain.polygons) == len(zipped.polygons) > 10
+    assert zipped.sha256 == plain.sha256
+
+
+def _bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        info = zipfile.ZipInfo("b.geojson")
+        info.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(info, b"{}")
+        info.file_size = 1 << 34  # as it declares in the central directory
+
+
+def _damaged(path: Path, at: slice) -> None:
+    _zip(path, {part.name: part for part in _shapefile(path.parent / "parts").values()})
+    data = bytearray(path.read_bytes())
+    data[at] = bytes(255 - value for value in data[at])
+    path.write_bytes(data)
+
+
+def _nested(path: Path) -> None:
+    inner = _zip(path.parent / "inner.zip", {"a.shp": _shapefile(path.parent / "parts")[".shp"]})
+    _zip(path, {"inner.zip": inner})
+
+
+FAULTY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "bomb": ("a.zip", _bomb, r"found more than 512 MB in it \(b\.geojson: 16384 MB\); expected less: unzip it first"),
+    "climbing names": (
+        "a.zip",
+        lambda path: _zip(path, {"../a.shp": _shapefile(path.parent / "parts")[".shp"]}),
+        r"found a member named '\.\./a\.shp'; expected names inside the archive",
+    ),
+    "archive in an archive": ("a.zip", _nested, r"found the archive 'inner\.zip' in it"),
+    "no shapefile": (
+        "a.zip",
+        lambda path: _zip(path, {"read me.txt": _shapefile(path.parent / "parts")[".prj"]}),
+        r"found no vector file in it \(read me\.txt\); expected one of \.gpkg",
+    ),
+    "damaged": ("a.zip", lambda path: _damaged(path, slice(60, 90)), "found an archive that cannot be read"),
+    "truncated": ("a.zip", lambda path: path.write_bytes(b"PK\3\4" + bytes(60)), "found an archive that cannot be"),
+    "shapefile without .prj": (
+        "a.zip",
+        lambda path: _zip(
+            path, {part.name: part for end, part in _shapefile(path.parent / "parts").items() if end != ".prj"}
+        ),
+        "found no coordinate reference system",
+    ),
+    "shapefile without .shx": (
+        "a.zip",
+        lambda path: _zip(path, {"a.shp": _shapefile(path.parent / "parts")[".shp"]}),
+        r"found no \.shx file beside it",
+    ),
+    "XML that is no KML": ("a.kml", lambda path: path.write_text("<gpx></gpx>"), "expected a LIBKML file"),
+    "KML that hides another format": (
+        "a.kml",
+        lambda path: path.write_text("<!-- <OGRVRTDataSource> --><kml></kml>"),
+        "expected a LIBKML file",
+    ),
+    "Parquet without geometries": (
+        "a.parquet",
+        lambda path: parquet.write_table(pa.table({"a": [1]}), path),
+        "found a Parquet file without the metadata of a geometry",
+    ),
+    "damaged Parquet": ("a.parquet", lambda path: path.write_bytes(b"PAR1 and no more"), "found a damaged Parquet"),
+    "Parquet without a CRS": (
+        "a.parquet",
+        lambda path: _parquet(path, [SQUARE.wkb], None),
+        "found no coordinate reference system",
+    ),
+    "Parquet of arrays": (
+        "a.parquet",
+        lambda path: _parquet(path, [SQUARE.wkb], encoding="polygon"),
+        "encoding 'polygon' and planar edges; expected WKB and planar edges",
+    ),
+    "Parquet of nothing": ("a.parquet", lambda path: _parquet(path, []), "found no features in layer 'outline'"),
+    "damaged FlatGeobuf": (
+        "a.fgb",
+        lambda path: path.write_bytes(b"fgb\x03fgb\x00" + bytes(100)),
+        "",
+    ),
+    "geodatabase": ("a.gdb", lambda path: path.mkdir(), r"found the ending '\.gdb'; expected one of .* ogr2ogr"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # GDAL's own, about some of these files
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path, fault: str) -> None:
+    name, write, message = FAULTY[fault]
+    write(tmp_path / name)
+    with pytest.raises(OutlineError, match=rf"^{tmp_path / name}: .*{message}"):
+        read_layer(str(tmp_path / name), None, GRID)
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "a.zip", {"ice.shp": _shapefile(tmp_path / "parts")[".shp"]})
+    data = path.read_bytes()
+    # The first bit of the flags, in the local header and in the central directory.
+    for signature, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = data.index(signature) + place
+        data = data[:at] + bytes([data[at] | 1]) + data[at + 1 :]
+    path.write_bytes(data)
+    with pytest.raises(OutlineError, match=r"cannot be read; expected a zip file .*password"):
+        read_layer(str(path), None, GRID)
+
+
+def test_layers_that_hold_no_polygons_are_no_choice(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {"outlines": [SQUARE]})
+    write_polygons(path, {"centerlines": [shapely.LineString([(X, Y), (X + 9, Y)])]})
+    no_geometry = {"field_data": [np.array(["x"], object)], "fields": ["styleName"], "geometry_type": None}
+    pyogrio.raw.write(path, None, layer="layer_styles", **no_geometry)  # as QGIS stores the colours of layers
+    assert _area_px(path) == 900
+
+
+def test_a_layer_with_features_is_chosen_among_empty_folders(tmp_path: Path) -> None:
+    place = " ".join(f"{x},{y}" for x, y in DEGREES.exterior.coords)
+    ring = f"<outerBoundaryIs><LinearRing><coordinates>{place}</coordinates></LinearRing></outerBoundaryIs>"
+    full = f"<Folder><name>ice</name><Placemark><Polygon>{ring}</Polygon></Placemark></Folder>"
+    path = tmp_path / "a.kml"
+    path.write_text(
+        f'<kml xmlns="http://www.opengis.net/kml/2.2"><Document><Folder><name>empty</name></Folder>{full}</Document></kml>'
+    )
+    assert _area_px(path) == pytest.approx(1209, abs=3)
+
+
+def test_a_border_is_read_from_an_archive_too(tmp_path: Path) -> None:
+    parts = _shapefile(tmp_path / "parts")
+    path = _zip(tmp_path / "a.zip", {part.name: part for part in parts.values()})
+    shutil.rmtree(tmp_path / "parts")
+    assert Border(BorderSource(str(path)), GRID).inside(GRID.affine, (100, 160)).sum() == 900
