@@ -33,6 +33,18 @@ PREDICTION_FORMATS: Final = {
         "The class map",
         "Give the champion's class map as a Cloud Optimized GeoTIFF; 202 while it is being made.",
     ),
+    "confidence.tif": PredictionFormat(
+        "prediction_confidence",
+        "image/tiff; application=geotiff; profile=cloud-optimized",
+        "The confidence of the class map",
+        "Give the calibrated probability of the class that the map shows, in percent; 202 while it is being made.",
+    ),
+    "areas.json": PredictionFormat(
+        "prediction_areas",
+        "application/json",
+        "The total areas",
+        "Give the total area of each class with its 95 % interval; 202 while it is being computed.",
+    ),
     "geojson": PredictionFormat(
         "prediction_geojson",
         "application/geo+json",

@@ -21,7 +21,7 @@ from benchmarks.memory import peak_mib
 from benchmarks.report import BENCH, Result, publish, run_stage
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
-from imagery.cog import class_map_to_cog
+from imagery.cog import class_map_to_cog, confidence_map_to_cog
 from imagery.describe_scene import describe
 from imagery.grid import tile
 from imagery.maps import read_map
@@ -74,11 +74,12 @@ def data(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
 
 
 def prediction(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """Predict the scene by Baraka's U-Net with fresh weights; encode the class map."""
+    """Predict the scene by Baraka's U-Net with fresh weights; encode the class map and its confidence."""
     from models.inference import pick_device, place  # torch counts in this stage alone, as in the compute worker alone
     from models.presets import PRESETS
     from models.segmenter import build_segmenter
-    from workers.windows import predict_classes
+    from workers.areas import VersionCalibration, confidence_map
+    from workers.predicted_scene import predict_scene_once
 
     source = _source(folder)
     preset = PRESETS["baraka"]
@@ -86,8 +87,14 @@ def prediction(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     statistics = [100.0] * len(CHANNELS), [50.0] * len(CHANNELS)
     segmenter = build_segmenter(CHANNELS, *statistics, shape, 0, preset.head, preset.input_normalization)
     placed = place(segmenter, pick_device())
-    classes = predict_classes(placed, source, PATCH_SIZE_PX, BATCH_SIZE, UNKNOWN)
-    return {"cog_bytes": len(class_map_to_cog(classes, source.grid, GLACIER_SCHEME))}
+    calibration = VersionCalibration(GLACIER_SCHEME.names, GLACIER_SCHEME.foreground, None)
+    with predict_scene_once(placed, source, PATCH_SIZE_PX, BATCH_SIZE, folder) as predicted:
+        confidence = confidence_map_to_cog(confidence_map(predicted, calibration), source.grid, "confidence")
+        classes = predicted.classes
+    return {
+        "cog_bytes": len(class_map_to_cog(classes, source.grid, GLACIER_SCHEME)),
+        "confidence_bytes": len(confidence),
+    }
 
 
 def outlines(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
@@ -101,8 +108,40 @@ def outlines(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def areas(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
+    """Outline a prediction that is the truth at 95 %; compute areas with intervals of outlines and totals."""
+    from models.area_error import AreaError, ClassAreaError, MissedShare, OutlineResiduals, ResidualQuantiles
+    from models.calibration import UNCALIBRATED, probability_bins
+    from workers.areas import VersionCalibration, area_report, with_areas
+    from workers.predicted_scene import PredictedScene
+
+    source, names = _source(folder), GLACIER_SCHEME.names
+    truth = read_map(json.loads((folder / PLAN).read_text())["truth"], source.grid.window)
+    sure, unsure = probability_bins(np.array([0.95, 0.025]))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for row in truth:
+            file.write(np.where(row == np.arange(len(names))[:, None], sure, unsure).astype(np.uint8).tobytes())
+        quantiles = ResidualQuantiles(mean=0.0, sizes=(1.0, 100.0), low=(-1.0, -0.1), high=(1.0, 0.1))
+        error = ClassAreaError(
+            table=tuple(UNCALIBRATED.tolist()),
+            calibration={},
+            blocks=100,
+            block_px=64,
+            totals=quantiles,
+            outlines=(OutlineResiduals(smallest_px=1, pieces=100, exponent=1.0, residuals=quantiles),),
+            missed=MissedShare(mean=0.0, low=0.0, high=0.0, blocks=100),
+        )
+        by_class = {name: error for name in (*names[1:], GLACIER_SCHEME.foreground)}
+        fitted = AreaError(classes=by_class, background=error.table, fewest_blocks=39)
+        calibration = VersionCalibration(names, GLACIER_SCHEME.foreground, fitted)
+        predicted = PredictedScene(truth, len(names), file)
+        table = with_areas(tabulate(truth, source.grid, names), predicted, source.grid, calibration)
+        area_report(table, predicted, source.grid, calibration, "scene", 1)
+    return {"outlines": len(table.map_polygons)}
+
+
 STAGES: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {
-    stage.__name__: stage for stage in (synthesis, labels, data, prediction, outlines)
+    stage.__name__: stage for stage in (synthesis, labels, data, prediction, outlines, areas)
 }
 
 

@@ -31,6 +31,7 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "label_efficiency": (["--seeds", "1", "--rounds", "3"], ["--seeds", "5"]),
     "idle_cost": (["--seconds", "10"], []),
     "large_scene": (["--height", "1024", "--width", "1024"], []),
+    "reflectance_reading": (["--height", "1024", "--width", "1024", "--rounds", "3"], []),
 }
 
 

@@ -40,6 +40,22 @@ WebAddress = Annotated[str, AfterValidator(web_address)]
 PublicAddress = Annotated[str, AfterValidator(web_address_or_none)]
 
 
+MaskedFlag = Literal[
+    "fill",
+    "dropped",
+    "saturated",
+    "cloud",
+    "high-probability cloud",
+    "possible cloud",
+    "dilated cloud",
+    "cloud shadow",
+    "cirrus",
+    "dark",
+    "water",
+]
+"""The flags of `imagery.quality` that may be masked."""
+
+
 class Strategy(StrEnum):
     """How the patches of a round are chosen."""
 
@@ -144,6 +160,11 @@ class Settings(BaseSettings):
     min_valid_share: float = Field(
         0.1, ge=0, le=1, description="A patch with a smaller share of valid pixels is never proposed."
     )
+    masked_flags: list[MaskedFlag] = Field(
+        ["fill", "cloud", "cloud shadow", "cirrus"],
+        description="Flags of quality bands (QA_PIXEL, SCL, Fmask, ...) that make a pixel unknown; stored with each "
+        "scene when it is registered. Flags of snow and ice cannot be masked.",
+    )
     channels: list[str] = Field(
         default_factory=list,
         description='Channels of the first model as a list, e.g. `["red", "ndsi"]`, or one set of a paper, e.g. '
@@ -242,6 +263,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Smoothing of delivered outlines in pixels; 0: exact, along pixel edges. 0.8 straightens stairs, 2 "
         "rounds off features of a few pixels.",
+    )
+    glacier_inventory: str = Field(
+        "",
+        description="File with the polygons of glaciers (RGI, GLIMS, or any with an id), for each of which the areas "
+        "in a predicted scene are given with their intervals. Empty: totals of the scene only.",
     )
     round_size: int = Field(20, ge=1, description="Patches of a round, unless the request names another number.")
     round_strategy: Strategy = Field(

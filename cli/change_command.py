@@ -1,12 +1,9 @@
 """``glacier-al change``: compare two scenes of one ground."""
 
-import time
 from pathlib import Path
-from typing import Final
 
 import click
 
-from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene
@@ -14,17 +11,14 @@ from catalog.registry import registry_of
 from cli.change_picture import draw_change
 from cli.installation import running_catalog
 from cli.output import print_table
+from cli.prediction_wait import wait_for_prediction
 from imagery.change import common_grid
 from imagery.glaciers import read_glaciers
 from services.change import ALL_GLACIERS, Change, DatedMap, compare
 from services.change_files import write_polygons, write_summary, write_table
 from services.change_maps import outlined_map, predicted_map
 from services.class_scheme import class_scheme
-from services.delivery import delivery_options
-from services.predictions import check_ready, enqueue_prediction, is_predicted
 from services.scenes import scene_by_name
-
-POLL_S: Final = 1.0
 
 
 @click.command()
@@ -84,24 +78,8 @@ def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]
             "scenes (--of outlines)"
         )
     for scene in scenes:
-        _wait_for_prediction(catalog, scene, champion.version)
+        wait_for_prediction(catalog, scene, champion.version)
     return [predicted_map(catalog, scene, champion.version) for scene in scenes]
-
-
-def _wait_for_prediction(catalog: Catalog, scene: Scene, version: int) -> None:
-    check_ready(scene)
-    options = delivery_options(catalog.settings)
-    if is_predicted(catalog, scene, version, options):
-        return
-    click.echo(f"Version {version} is predicting {scene.name} ...")
-    while not is_predicted(catalog, scene, version, options):
-        with catalog.write() as session:
-            job = enqueue_prediction(session, scene, version, options)
-        time.sleep(POLL_S)
-        with catalog.read() as session:
-            job = jobs.get(session, job.id)
-        if job.state in jobs.UNSUCCESSFUL:
-            raise ConflictError(f"the prediction of {scene.name} is {job.state.value}: {job.error}")
 
 
 def _print(found: Change, output: Path) -> None:

@@ -8,7 +8,17 @@ from catalog.settings import Settings
 from experiments.areas import EXAMPLES, Example
 from experiments.division import SplitKind
 
-EXPERIMENTS: Final = ("bands", "heads", "losses", "baselines", "debris-share", "geography", "saliency")
+EXPERIMENTS: Final = (
+    "bands",
+    "heads",
+    "losses",
+    "baselines",
+    "debris-share",
+    "geography",
+    "saliency",
+    "label-shares",
+    "object-based",
+)
 _ARCHITECTURES: Final = get_args(Settings.model_fields["architecture"].annotation)
 
 

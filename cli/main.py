@@ -10,7 +10,7 @@ from catalog.settings import Settings
 from catalog.settings_sources import SettingsError
 from cli.errors import StartError
 from cli.output import write_any_text
-from imagery.errors import OutlineError, SceneError
+from imagery.errors import ExportError, OutlineError, SceneError, StoreError
 
 
 class Program(click.Group):
@@ -19,6 +19,7 @@ class Program(click.Group):
     COMMANDS = {  # noqa: RUF012 - read only
         "change": "cli.change_command:change",
         "config": "cli.config_commands:config",
+        "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
         "scene": "cli.scene_commands:scene",
@@ -50,7 +51,7 @@ class Program(click.Group):
         """Run a command; convert errors that users can fix to StartError."""
         try:
             return super().invoke(ctx)
-        except (CatalogError, SettingsError, SecretsError, SceneError, OutlineError) as error:
+        except (CatalogError, SettingsError, SecretsError, SceneError, OutlineError, StoreError, ExportError) as error:
             raise StartError(str(error)) from error
         except PermissionError as error:
             raise StartError(f"no permission: {error.filename}") from error

@@ -17,6 +17,7 @@ from catalog.records import Scene, SceneState
 from imagery import everest
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
+from imagery.errors import SceneError
 from imagery.grid import footprints_overlap
 from imagery.masks import mask_to_geotiff, rasterize_outlines
 from imagery.scene_source import SceneSource
@@ -149,11 +150,14 @@ def _write(path: Path, area: StudyArea) -> None:
 
 
 def _read(path: Path) -> StudyArea | None:
-    """Return a stored example; None if it is incomplete or a file is missing."""
+    """Return a stored example; None if it is incomplete, of a release that describes scenes otherwise, or lacks a file."""
     if not path.exists():
         return None
     known = json.loads(path.read_text())
-    source = SceneSource.from_json(known["source"])
+    try:
+        source = SceneSource.from_json(known["source"])
+    except SceneError:
+        return None
     if not all(Path(file).exists() for file in (known["truth"], *(raster.path for raster in source.rasters))):
         return None
     acquired = date.fromisoformat(known["acquired"]) if known["acquired"] else None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from experiments.estimates import HOW_TO_READ, ICE_IOU
+from experiments.estimates import ICE_IOU, how_to_read
 from experiments.figures import bars
 from experiments.findings import Findings, score_table
 from experiments.study import Study
@@ -39,7 +39,7 @@ def run(study: Study) -> Findings:
         "bands",
         "Which channels improve the IoU? Baraka et al. 2020, figure 2.",
         (table,),
-        (HOW_TO_READ, *notes),
+        (how_to_read(study.test_blocks), *notes),
         bars(table, ICE_IOU),
         {"": study.division},
     )

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from experiments import published
-from experiments.estimates import BINARY_SCORES, HOW_TO_READ, ICE_IOU
+from experiments.estimates import BINARY_SCORES, ICE_IOU, how_to_read
 from experiments.figures import bars
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value, score_table
 from experiments.pixel_trials import NDSI, NdsiTrial
@@ -53,7 +53,7 @@ def run(study: Study) -> Findings:
         "Is a U-Net better than pixel classifiers? Baraka et al. 2020, table 1; He et al. 2020, table 4.",
         tuple(tables),
         (
-            HOW_TO_READ,
+            how_to_read(study.test_blocks),
             note,
             "The published binary U-Net is He's, fed three bands. Training pixels are sampled uniformly.",
         ),

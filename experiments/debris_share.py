@@ -5,10 +5,10 @@ from typing import Final
 import numpy as np
 
 from experiments import published
-from experiments.estimates import GLACIER_IOU, HOW_TO_READ, Counts, difference, estimate
+from experiments.estimates import GLACIER_IOU, Counts, counts_of, difference, estimate, how_to_read
 from experiments.figures import COLOURS, lines
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value
-from experiments.heads import HEADS
+from experiments.heads import BOTH_CLASSES_NOTE, HEADS
 from experiments.study import Study
 from imagery.classes import DEBRIS_COVERED_ICE, UNKNOWN
 from models.debris_share import debris_share
@@ -19,15 +19,21 @@ _COLOURS: Final = dict(zip(COMPARED, (COLOURS["glacier IoU"], COLOURS["debris Io
 
 def run(study: Study) -> Findings:
     """Score the binary and the multiclass network on test windows with more than a share of debris, for each share."""
-    trials = [study.network(name, seed, head=HEADS[name]) for name in COMPARED for seed in study.seeds]
+    division = study.both_classes
+    trials = [
+        study.network(name, seed, head=HEADS[name], division=division) for name in COMPARED for seed in study.seeds
+    ]
     found = iter(study.run(trials))
     results = {name: [next(found) for _ in study.seeds] for name in COMPARED}
-    shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN) for mask in study.masks("test")])
+    masks = study.masks("test", division)
+    shares = np.array([debris_share(mask, DEBRIS_COVERED_ICE.value, UNKNOWN) for mask in masks])
+    blocks = division.blocks("test")
     rows = []
     for threshold in published.DEBRIS_SHARE:
         kept = shares > threshold
-        counts = {name: study.counts(of_head, kept) for name, of_head in results.items()}
-        rows.append(Row(f"> {threshold:.0%}", {"windows": int(kept.sum()), **_scores(counts, threshold)}))
+        counts = {name: counts_of(of_head, blocks, kept=kept) for name, of_head in results.items()}
+        size: dict[str, Value] = {"windows": int(kept.sum()), "blocks": len(np.unique(blocks[kept]))}
+        rows.append(Row(f"> {threshold:.0%}", size | _scores(counts, threshold)))
     table = Table("Glacier IoU of windows with more than a share of debris", "debris", tuple(rows))
     curves = {name: (_COLOURS[name], [row.values[name] for row in rows]) for name in COMPARED}
     percent = [100 * threshold for threshold in published.DEBRIS_SHARE]
@@ -35,9 +41,13 @@ def run(study: Study) -> Findings:
         "debris-share",
         "Is a multiclass network better where there is more debris? Baraka et al. 2020, table 3 and figure 7.",
         (table,),
-        (HOW_TO_READ, f"There are {len(shares)} test windows; the subsets are nested."),
+        (
+            how_to_read(),
+            BOTH_CLASSES_NOTE,
+            f"There are {len(shares)} test windows; the subsets are nested.",
+        ),
         lines(table.title, "least share of debris, % of the judged pixels", percent, curves, GLACIER_IOU),
-        {"": study.division},
+        {"": division},
     )
 
 

@@ -1,6 +1,6 @@
 """The division of the study areas into windows for training, for validation and for the test."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
+from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE
 from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.maps import read_map
@@ -109,6 +110,32 @@ def hold_out(areas: Sequence[StudyArea], patch_size_px: int, seed: int) -> list[
         )
         for number in range(3)
     ]
+
+
+def with_both_classes(division: Division, truth_of: Callable[[Place], NDArray[np.uint8]]) -> Division:
+    """Keep the windows that hold clean as well as debris-covered ice, as Baraka et al. 2020 do to compare heads.
+
+    Args:
+        division: The windows.
+        truth_of: Returns the true classes of a window, (h, w).
+
+    Raises:
+        SceneError: A part has no such window.
+    """
+    kept = {
+        part: tuple(
+            place for place in places if {CLEAN_ICE.value, DEBRIS_COVERED_ICE.value} <= set(np.unique(truth_of(place)))
+        )
+        for part, places in division.named().items()
+    }
+    for part, places in kept.items():
+        if not places:
+            raise SceneError(
+                f"found no window for {part} with both clean and debris-covered ice among "
+                f"{len(division.named()[part])}; expected some, as heads are compared on such windows only: take "
+                "larger patches, or scenes that have both"
+            )
+    return Division(**kept)
 
 
 def footprints(division: Division) -> dict[str, bytes]:

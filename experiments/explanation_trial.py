@@ -4,18 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from experiments.network_trial import NetworkTrial
+from experiments.network_trial import NetworkTrial, predict_window
 from experiments.study_data import StudyData
 from experiments.trials import OnStep
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from models.explanations import ChannelScores, saliency_scores
 from models.importance import permutation_importance
 from models.metrics import Metrics
-from models.segmenter import GlacierSegmenter
 
 ICE: Final = (CLEAN_ICE, DEBRIS_COVERED_ICE)
 PERMUTATIONS: Final = 3
@@ -52,7 +47,7 @@ class ExplanationTrial:
         training = data.patch_set(division, "training", channels)
         test = data.patch_set(division, "test", channels)
         permuted = permutation_importance(
-            lambda raw: _predict(segmenter, raw),
+            lambda raw: predict_window(segmenter, raw),
             list(test.arrays()),
             channels,
             len(GLACIER_SCHEME.classes),
@@ -65,11 +60,6 @@ class ExplanationTrial:
         }
         drops = {item.name: permuted.drops(_iou_of(item.value)) for item in ICE}
         return {"saliency": _by_channel(saliency), "permutation": _by_channel(drops)}
-
-
-def _predict(segmenter: GlacierSegmenter, raw: NDArray[np.float32]) -> NDArray[np.uint8]:
-    probabilities = segmenter.probabilities(torch.from_numpy(raw)[None])
-    return segmenter.decide(probabilities[0].cpu().numpy())
 
 
 def _iou_of(class_index: int) -> Callable[[Metrics], float]:

@@ -176,13 +176,15 @@ def _text(value: Value) -> str:
 
 def _records(tables: Sequence[Table]) -> list[list[object]]:
     """Return one record a value, so that tables of any shape fit into one file."""
-    records: list[list[object]] = [["table", "row", "column", "value", "spread", "low", "high"]]
+    records: list[list[object]] = [["table", "row", "column", "value", "spread", "low", "high", "blocks"]]
     for table in tables:
         for row in table.rows:
             for column in table.columns:
                 value = row.values.get(column)
                 if isinstance(value, Estimate):
-                    records.append([table.title, row.name, column, value.value, value.spread, value.low, value.high])
+                    blocks = "" if value.blocks is None else value.blocks
+                    ends = (value.value, value.spread, value.low, value.high, blocks)
+                    records.append([table.title, row.name, column, *ends])
                 elif value is not None:
-                    records.append([table.title, row.name, column, value, "", "", ""])
+                    records.append([table.title, row.name, column, value, "", "", "", ""])
     return records

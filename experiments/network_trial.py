@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from experiments.division import Division
@@ -103,6 +104,7 @@ class NetworkTrial:
             UNKNOWN,
             report,
             (lambda trained: _mean_iou(trained, validation)) if self.training.needs_validation else None,
+            validation_patches=validation,
         )
         return segmenter, learned
 
@@ -122,6 +124,12 @@ def confusions_of(segmenter: GlacierSegmenter, patches: PatchSet) -> Confusions:
             truth = merge_truth(mask, segmenter.head, UNKNOWN)
             confusions.append(confusion_matrix(segmenter.decide(of_window), truth, segmenter.classes, UNKNOWN))
     return np.stack(confusions)
+
+
+def predict_window(segmenter: GlacierSegmenter, raw: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the classes (h, w) of one window (C, h, w)."""
+    probabilities = segmenter.probabilities(torch.from_numpy(raw)[None])
+    return segmenter.decide(probabilities[0].cpu().numpy())
 
 
 def _mean_iou(segmenter: GlacierSegmenter, patches: PatchSet) -> float:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
-from experiments.division import Division, SplitKind, divide
+from experiments.division import Division, SplitKind, divide, with_both_classes
 from experiments.estimates import Counts, counts_of
 from experiments.network_trial import NetworkTrial
 from experiments.patches import PatchReader
@@ -21,6 +21,7 @@ from experiments.study_data import StudyData
 from experiments.trials import Trial, TrialStore
 from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.classes import GLACIER_SCHEME
+from models.boundary_loss import BoundaryClasses
 from models.heads import Head
 from models.losses import LossName
 from models.presets import PRESETS, Architecture
@@ -95,13 +96,23 @@ class Study:
         """The windows of all experiments except the geographic one."""
         return divide(self.areas, self.choices.split, self.choices.patch_size_px, DIVISION_SEED)
 
-    def masks(self, part: str) -> Iterator[NDArray[np.uint8]]:
-        """Yield the true classes (h, w) of each window of a part, in order."""
-        return (mask for _, mask in self._data.patch_set(self.division, part, self.channels).arrays())
+    @cached_property
+    def both_classes(self) -> Division:
+        """Those of the windows that hold both clean and debris-covered ice; SceneError if there are none."""
+        return with_both_classes(self.division, lambda place: self._data.patches.patch(place)[1])
 
-    def counts(self, results: Sequence[dict[str, Any]], kept: NDArray[np.bool_] | None = None) -> Counts:
-        """Return the counts of the test windows; see `experiments.estimates.counts_of`."""
-        return counts_of(results, self.division.blocks("test"), kept=kept)
+    @property
+    def test_blocks(self) -> int:
+        """Number of blocks of test windows, which the bootstrap draws."""
+        return len(np.unique(self.division.blocks("test")))
+
+    def masks(self, part: str, division: Division | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Yield the true classes (h, w) of each window of a part, in order; by default of :attr:`division`."""
+        return (mask for _, mask in self._data.patch_set(division or self.division, part, self.channels).arrays())
+
+    def counts(self, results: Sequence[dict[str, Any]]) -> Counts:
+        """Return the counts of the test windows of :attr:`division`; see `experiments.estimates.counts_of`."""
+        return counts_of(results, self.division.blocks("test"))
 
     def network(
         self,
@@ -112,6 +123,7 @@ class Study:
         head: Head | None = None,
         loss: LossName | None = None,
         alpha: float = 0.5,
+        boundary_classes: BoundaryClasses | None = None,
         division: Division | None = None,
     ) -> NetworkTrial:
         """Return the trial of a network with the options of the study, except for those given.
@@ -126,6 +138,7 @@ class Study:
             head: The task head; multiclass by default.
             loss: The loss; the architecture's by default.
             alpha: The alpha of the loss "combined".
+            boundary_classes: Whose boundaries count in the loss; the architecture's by default.
             division: The windows; those of :attr:`division` by default.
         """
         preset = PRESETS[self.choices.architecture]
@@ -138,6 +151,7 @@ class Study:
             seed=seed,
             loss=loss or preset.training.loss,
             alpha=alpha,
+            boundary_classes=boundary_classes or preset.training.boundary_classes,
             balance=False,
             precision="float32",  # the same on every machine, with any number of threads
         )

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from experiments.study_data import StudyData
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raise it when a change of the code changes results, so that stored results are not mixed with new ones.
 
 The keys of descriptions count, too: renaming one discards all stored results.

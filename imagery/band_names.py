@@ -1,7 +1,7 @@
 """Naming the bands of a multi-band file."""
 
 from imagery.errors import SceneError
-from imagery.geotiff import alpha_index, open_geotiff
+from imagery.raster_file import alpha_index, open_raster
 from imagery.scene_source import BandSource
 from imagery.sensors import sensor_bands
 
@@ -14,8 +14,8 @@ def bands_of_file(path: str, sensor: str | None) -> tuple[BandSource, ...]:
     2. Otherwise, if the number of bands agrees, the names come from the sensor's table: either all its bands, or only
        those that are usually stacked in one file (for example the eight spectral bands of ETM+).
 
-    An alpha band is not counted as a band (see `imagery.geotiff.alpha_index`), unless the number of bands equals the
-    usual stack only with it.
+    An alpha band is not counted as a band (see `imagery.raster_file.alpha_index`), unless the number of bands equals
+    the usual stack only with it.
 
     Args:
         path: The GeoTIFF.
@@ -26,7 +26,7 @@ def bands_of_file(path: str, sensor: str | None) -> tuple[BandSource, ...]:
     """
     table = sensor_bands(sensor) if sensor else ()
     stack = [band for band in table if band.stacked]
-    with open_geotiff(path) as dataset:
+    with open_raster(path) as dataset:
         alpha = None if dataset.count == len(stack) else alpha_index(dataset)
         indexes = [index for index in dataset.indexes if index != alpha]
         descriptions = [(dataset.descriptions[i - 1] or "").strip().lower() for i in indexes]

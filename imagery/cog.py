@@ -51,6 +51,31 @@ def class_map_to_cog(
     )
 
 
+def confidence_map_to_cog(percent: NDArray[np.uint8], grid: Grid, description: str) -> bytes:
+    """Encode a map of probabilities in percent as a Cloud Optimised GeoTIFF with nodata 255 and averaged overviews.
+
+    The band's scale is 0.01, so that readers that honour it read probabilities.
+
+    Args:
+        percent: (H, W) 0 to 100, 255 where there are no data.
+        grid: The scene's grid.
+        description: What the band holds.
+
+    Raises:
+        SceneError: The map's size is not the grid's.
+    """
+    return encode(
+        percent,
+        grid,
+        nodata=UNKNOWN,
+        driver="COG",
+        description=description,
+        scale=0.01,
+        blocksize=512,
+        overview_resampling="average",
+    )
+
+
 @contextmanager
 def float_map_writer(path: Path, grid: Grid, description: str) -> Iterator[StripWriter]:
     """Write a map of floating-point numbers strip by strip: a tiled GeoTIFF, deflate-compressed, with nodata NaN.

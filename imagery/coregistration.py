@@ -103,7 +103,7 @@ def _read(reader: SceneReader, channel: str, grid: Grid) -> NDArray[np.float32]:
     if (window := window_under(grid, own, _MARGIN_PX)) is None:
         return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
     pixels = reader.read([channel], window)[0]
-    method = method_for(own, grid, categorical=False)
+    method = method_for(own, grid)
     return warp(pixels, own.crs, own.window_transform(window), grid, method)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from imagery.border import Border, BorderSource
 from imagery.channels import ELEVATION, INDICES
 from imagery.errors import SceneError
-from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid, Window
+from imagery.quality import check_decoding
+from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import check_overlaps
 from imagery.scene_source import BandSource, ElevationSource, FileGrid, QualityBand, SceneSource
 from imagery.sensors import holds_flags
@@ -59,6 +60,8 @@ def describe(
     _check_names(
         [*(raster.name for raster in rasters[: -len(tiles) or None]), *(tile.name for tile in tiles[:1])], bands
     )
+    for band in quality:
+        check_decoding(band)
     for tile in tiles:
         if tile.name != ELEVATION:
             raise SceneError(f"found a digital elevation model named {tile.name!r}; expected the name {ELEVATION!r}")
@@ -93,7 +96,7 @@ def _check_names(names: Sequence[str], bands: Sequence[BandSource]) -> None:
 
 def _checked_grid(path: str, rasters: Sequence[BandSource | QualityBand]) -> Grid:
     """Return the grid of a file, after checking that it holds the rasters that are said to lie in it."""
-    with open_geotiff(path) as dataset:
+    with open_raster(path) as dataset:
         for raster in rasters:
             if raster.path != path:
                 continue

@@ -11,3 +11,7 @@ class OutlineError(ValueError):
 
 class StoreError(ValueError):
     """A key of the raster store is malformed, or nothing is stored under it."""
+
+
+class ExportError(ValueError):
+    """A data set or a set of outlines cannot be written as asked, or a folder does not hold one."""

@@ -13,7 +13,9 @@ ID_FIELDS: Final = ("rgi_id", "RGIId", "glac_id")
 """Fields that hold a glacier's id: in the Randolph Glacier Inventory 7 and 6, and in GLIMS."""
 
 
-def read_glaciers(path: str, layer: str | None, grid: Grid, id_field: str | None = None) -> list[tuple[str, Any]]:
+def read_glaciers(
+    path: str, layer: str | None, grid: Grid, id_field: str | None = None, *, required: bool = True
+) -> list[tuple[str, Any]]:
     """Read the glaciers near a scene.
 
     Args:
@@ -22,6 +24,7 @@ def read_glaciers(path: str, layer: str | None, grid: Grid, id_field: str | None
         grid: The scene's grid.
         id_field: The field that holds the id; by default the first of `ID_FIELDS` that the layer has, and without any
             the feature's number.
+        required: Whether it is an error if no glacier is near.
 
     Returns:
         Id and polygon, in the grid's CRS. Several features of one id stay several items.
@@ -46,6 +49,6 @@ def read_glaciers(path: str, layer: str | None, grid: Grid, id_field: str | None
             for placed in placement.place(shapes.polygons[place : place + 1])
             if placed.intersects(grid.footprint())
         ]
-    if not glaciers:
+    if required and not glaciers:
         raise OutlineError(f"{path}: found no glacier on the ground of the two scenes; expected some")
     return glaciers

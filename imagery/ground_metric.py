@@ -51,6 +51,20 @@ class GroundMetric:
         products: NDArray[np.float64] = rows @ self._products @ cols.T
         return products
 
+    def pixel_area(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the area of a pixel at places of the grid, in square metres on the ellipsoid.
+
+        Args:
+            rows: (h,) in pixels, 0 being the upper edge of the first row.
+            cols: (w,), likewise.
+
+        Returns:
+            (h, w).
+        """
+        across, between, down = _linear(rows, self._rows) @ self._products @ _linear(cols, self._cols).T
+        area: NDArray[np.float64] = np.sqrt(across * down - between**2)
+        return area
+
 
 def _steps(
     grid: Grid, rows: NDArray[np.float64], cols: NDArray[np.float64], to_next: tuple[int, int]

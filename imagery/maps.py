@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.geotiff import open_geotiff, read_window
 from imagery.grid import Window
+from imagery.raster_file import open_raster, read_window
 
 
 def read_map(uri: str, window: Window) -> NDArray[Any]:
@@ -22,6 +22,6 @@ def read_map(uri: str, window: Window) -> NDArray[Any]:
     Raises:
         SceneError: There is no such map, or it cannot be read.
     """
-    with open_geotiff(uri) as dataset:
+    with open_raster(uri) as dataset:
         bands = read_window(dataset, [1], window)
     return np.asarray(bands[0])

@@ -14,8 +14,9 @@ from shapely.geometry.base import BaseGeometry
 from imagery.class_fields import check_told_apart
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme, LabelClass
 from imagery.errors import OutlineError, SceneError
-from imagery.geotiff import encode, open_bytes, read_window
+from imagery.geotiff import encode, open_bytes
 from imagery.grid import Grid, Window
+from imagery.raster_file import read_window
 from imagery.vectors import ClassFilter, VectorLayer, read_layer
 
 # Far larger than any patch. A forged header that declares more is refused before memory is allocated.

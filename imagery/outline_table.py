@@ -102,17 +102,17 @@ def tabulate(
     outlines = mask_to_polygons(mask, outlined, smoothing_px=smoothing_px)
     values = np.array([value for value, _ in outlines], dtype=np.int64)
     map_polygons = to_map_coordinates(np.array([polygon for _, polygon in outlines], dtype=object), grid)
-    wgs84 = _in_wgs84(map_polygons, grid)
+    wgs84 = densified_wgs84(map_polygons, grid)
     fields: dict[str, NDArray[Any]] = {
         "outline_id": np.arange(1, len(outlines) + 1, dtype=np.int32),
         CLASS_FIELD: np.array([class_names[int(value)] for value in values], dtype=object),
-        "area_km2": np.array([_area_km2(outline) for outline in wgs84], dtype=np.float64),
-        **_centres(wgs84),
+        "area_km2": np.array([area_km2(outline) for outline in wgs84], dtype=np.float64),
+        **central_points(wgs84),
     }
     if src_date is not None:
         fields["src_date"] = np.full(len(outlines), src_date.isoformat(), dtype=object)
     if terrain is not None:
-        fields |= _terrain_statistics(terrain, [polygon for _, polygon in outlines], grid)
+        fields |= terrain_statistics(terrain, [polygon for _, polygon in outlines], grid)
     error = SmoothingError(0.0, dict.fromkeys(outlined, 0.0))  # outlines along pixel edges reproduce their pixels
     if smoothing_px > 0:
         error = smoothing_error(mask, outlines, outlined)
@@ -124,28 +124,40 @@ def tabulate(
     return OutlineTable(grid.crs, map_polygons, wgs84, fields)
 
 
-def _in_wgs84(map_polygons: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
+def densified_wgs84(map_polygons: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
+    """Transform polygons in the grid's CRS to longitude and latitude, with edges split as finely as their bend asks."""
     dense = shapely.segmentize(map_polygons, _SEGMENT_PX * np.sqrt(grid.pixel_area()))
     transformed = np.empty(len(dense), dtype=object)
     transformed[:] = [to_wgs84(polygon, grid.crs) for polygon in dense]
     return transformed
 
 
-def _area_km2(outline: Any) -> float:
+def area_km2(outline: Any) -> float:
+    """Return the area of a polygon in longitude and latitude on the WGS 84 ellipsoid, in square kilometres."""
     # pyproj signs areas by winding: exteriors run counter-clockwise here, holes the other way.
     return float(ELLIPSOID.geometry_area_perimeter(outline)[0]) / 1e6
 
 
-def _centres(wgs84: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
+def central_points(wgs84: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
+    """Return `cenlon` and `cenlat` of polygons: their centroids, or a point inside where these lie outside."""
     centroids = shapely.centroid(wgs84)
     centres = np.where(shapely.contains(wgs84, centroids), centroids, shapely.point_on_surface(wgs84))
     return {"cenlon": shapely.get_x(centres), "cenlat": shapely.get_y(centres)}
 
 
-def _terrain_statistics(
+def terrain_statistics(
     strips: Iterable[TerrainStrip], polygons: Sequence[Polygon], grid: Grid
 ) -> dict[str, NDArray[np.float64]]:
-    """Return `_TERRAIN_FIELDS` of each polygon; only polygons that a strip cuts are kept in memory."""
+    """Return the terrain attributes of polygons; only polygons that a strip cuts are kept in memory.
+
+    Args:
+        strips: Terrain on the grid, in strips from the first row to the last.
+        polygons: In pixel coordinates.
+        grid: The grid.
+
+    Raises:
+        SceneError: The strips do not follow each other over the whole grid.
+    """
     owner = np.zeros((grid.height, grid.width), dtype=np.int32)
     for first in range(0, len(polygons), _POLYGONS_PER_CALL):
         numbered = enumerate(polygons[first : first + _POLYGONS_PER_CALL], start=first + 1)

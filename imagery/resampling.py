@@ -1,7 +1,7 @@
 """Resampling rasters of another resolution or CRS onto a scene's grid, window by window."""
 
 import math
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import shapely
@@ -12,8 +12,10 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
 
 from imagery.errors import SceneError
-from imagery.geotiff import read_with_nan
 from imagery.grid import Grid, Window
+from imagery.raster_file import read_window, read_with_nan
+
+F = TypeVar("F", np.float32, np.float64)
 
 # If this many pixels of the file, or more, lie side by side in one pixel of the scene, their mean represents it better
 # than an interpolation of the four nearest.
@@ -28,18 +30,15 @@ _TOLERANCE_PX: Final = 1e-6
 _FOUR_NEAREST: Final = {"XSCALE": 1, "YSCALE": 1}
 
 
-def method_for(file_grid: Grid, scene_grid: Grid, *, categorical: bool) -> Resampling:
-    """Choose the resampling method from a file's grid to the scene's; the same for the whole scene.
+def method_for(file_grid: Grid, scene_grid: Grid) -> Resampling:
+    """Choose how measurements are resampled from a file's grid to the scene's; the same for the whole scene.
 
-    Continuous values are interpolated bilinearly (60 m thermal to 30 m), or averaged over each pixel of the scene if
-    the file is at least 1.5 times finer (15 m panchromatic to 30 m). Categories and bit flags, which must not be
-    averaged, are taken from the nearest pixel.
+    Values are interpolated bilinearly (60 m thermal to 30 m), or averaged over each pixel of the scene if the file is
+    at least 1.5 times finer (15 m panchromatic to 30 m).
 
     Raises:
         SceneError: There is no transformation between the grids' CRSs.
     """
-    if categorical:
-        return Resampling.nearest
     pixels_across = math.sqrt(_footprint_in_pixels(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
     return Resampling.average if pixels_across >= _AVERAGE_FROM else Resampling.bilinear
 
@@ -91,25 +90,54 @@ def read_onto(
     Raises:
         SceneError: The pixels cannot be read, or there is no transformation between the CRSs.
     """
-    onto: NDArray[np.float32] = np.full((grid.height, grid.width), np.nan, dtype=np.float32)
-    window = window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
-    if window is None:
-        return onto
-    shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
+    part = _part_under(grid, file_grid, decimation)
+    if part is None:
+        return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
+    window, shape, transform = part
     pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
-    step = Affine.scale(window.width / shape[1], window.height / shape[0])
-    transform = file_grid.window_transform(window) @ step
     onto = warp(pixels, file_grid.crs, transform, grid, method)
     if method == Resampling.bilinear and np.isnan(pixels).any():
         onto[np.isnan(warp(pixels, file_grid.crs, transform, grid, Resampling.nearest))] = np.nan
     return onto
 
 
-def warp(
-    pixels: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
-) -> NDArray[np.float32]:
+def read_nearest(dataset: DatasetReader, index: int, file_grid: Grid, grid: Grid) -> NDArray[np.float64]:
+    """Read one band of flags or categories onto another grid: each pixel is the one of the file nearest to its centre.
+
+    Args:
+        dataset: The open file.
+        index: The 1-based band index.
+        file_grid: The file's own grid.
+        grid: The grid on which flags are wanted.
+
+    Returns:
+        (grid.height, grid.width) stored numbers, NaN beyond the file.
+
+    Raises:
+        SceneError: As `read_onto`.
+    """
+    part = _part_under(grid, file_grid, 1.0)
+    if part is None:
+        return np.full((grid.height, grid.width), np.nan)
+    window, _, transform = part
+    stored = read_window(dataset, [index], window)[0].astype(np.float64)
+    return warp(stored, file_grid.crs, transform, grid, Resampling.nearest)
+
+
+def _part_under(grid: Grid, file_grid: Grid, decimation: float) -> tuple[Window, tuple[int, int], Affine] | None:
+    """Return the part of a file under a grid: its window, its decimated shape, and the transform of that shape."""
+    window = window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
+    if window is None:
+        return None
+    shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
+    step = Affine.scale(window.width / shape[1], window.height / shape[0])
+    return window, shape, file_grid.window_transform(window) @ step
+
+
+def warp(pixels: NDArray[F], crs: str, transform: Affine, grid: Grid, method: Resampling) -> NDArray[F]:
     """Resample an array (h, w), NaN where invalid, onto a grid; the same for every part of a grid."""
-    profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "height": pixels.shape[0], "width": pixels.shape[1]}
+    profile = {"driver": "GTiff", "count": 1, "dtype": pixels.dtype}
+    profile |= {"height": pixels.shape[0], "width": pixels.shape[1]}
     onto_grid = {"crs": grid.crs, "transform": grid.affine, "width": grid.width, "height": grid.height}
     with MemoryFile() as memory:
         with memory.open(crs=crs, transform=transform, nodata=np.nan, **profile) as dataset:
@@ -120,7 +148,7 @@ def warp(
                 dataset, resampling=method, nodata=np.nan, tolerance=_TOLERANCE_PX, **_FOUR_NEAREST, **onto_grid
             ) as warped,
         ):
-            values: NDArray[np.float32] = warped.read(1)
+            values: NDArray[F] = warped.read(1)
     return values
 
 

@@ -17,9 +17,10 @@ from rasterio.io import DatasetReader
 from imagery.border import Border, BorderSource
 from imagery.channels import ELEVATION, SLOPE, bands_needed, compute_channel
 from imagery.errors import SceneError
-from imagery.geotiff import grid_of, open_geotiff
 from imagery.grid import Grid, Window
 from imagery.ground_metric import GroundMetric
+from imagery.quality import unknown_pixels
+from imagery.raster_file import grid_of, open_raster
 from imagery.scene_file import SceneFile
 from imagery.scene_source import BandSource, SceneSource
 from imagery.terrain import slope_degrees
@@ -47,7 +48,7 @@ class SceneReader:
         """
         with ExitStack() as stack:
             for path in dict.fromkeys(raster.path for raster in self.source.rasters):
-                self._files[path] = self._open(path, stack.enter_context(open_geotiff(path)))
+                self._files[path] = self._open(path, stack.enter_context(open_raster(path)))
             self._border = self._read_border(self.source.border) if self.source.border else None
             self._stack = stack.pop_all()
         return self
@@ -69,7 +70,8 @@ class SceneReader:
             (C, h, w) in the channels' units: reflectance or digital numbers for bands (`BandSource.unit`), stored
             numbers for quality bands, -1 to 1 for an index, metres for elevation, degrees for slope. NaN where a
             channel is invalid: outside the border or the file, where the file's nodata value, mask or alpha band or
-            `BandSource.nodata` says so, and where the value is NaN or infinite.
+            `BandSource.nodata` says so, and where the value is NaN or infinite; and in every channel where a flag says
+            so that is masked (`QualityBand.masked`), or the file of such flags does not reach.
 
         Raises:
             SceneError: A channel is unknown, the window reaches beyond the scene, or the pixels cannot be read.
@@ -87,9 +89,9 @@ class SceneReader:
         return self._read(channels, grid.window, shape)
 
     def valid_mask(self, window: Window) -> NDArray[np.bool_]:
-        """Return where every band of the scene is valid, (h, w).
+        """Return where every band of the scene is valid and no masked flag is raised, (h, w).
 
-        Elevation does not count: a gap in the DEM hides nothing that the bands show.
+        Extras and elevation do not count: a gap in them hides nothing that the bands show.
 
         Raises:
             SceneError: As `read`.
@@ -102,28 +104,50 @@ class SceneReader:
         """Read a window, decimated to `shape` if that is smaller than the window."""
         self.source.grid.check_inside(window)
         needed = bands_needed(channels, self.source.raster_names)
-        bands: dict[str, NDArray[np.float32]] = {}
-        dem = self.source.dem
-        for raster in (*self.source.bands, *self.source.extras, *(dem.tiles if dem else ())):
-            if raster.name in needed:
-                bands[raster.name] = self._read_values(raster, window, shape)
+        bands = self._read_values([raster for raster in self.source.continuous if raster.name in needed], window, shape)
         for quality in self.source.quality:
             if quality.name in needed:
-                bands[quality.name] = self._files[quality.path].read(
-                    [quality.index], window, shape, None, [quality.index]
-                )[0]
+                flags = self._files[quality.path].read_flags(quality.index, window, shape, keep_nodata=False)
+                bands[quality.name] = flags.astype(np.float32)
         if SLOPE in channels and SLOPE not in bands:
             bands[SLOPE] = self._slope(window) if shape == window.shape else self._decimated_slope(window, shape)
         stack = np.stack([compute_channel(channel, bands) for channel in channels])
-        if self._border is not None:
-            grid = self.source.grid.subgrid(window).with_shape(shape)
-            stack[:, ~self._border.inside(grid.affine, shape)] = np.nan
+        # Last, so that elevation under cloud still counts for the slope beside it.
+        stack[:, self._unknown(window, shape)] = np.nan
         return stack
 
-    def _read_values(self, raster: BandSource, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Read one raster of measurements; returns (h, w) values, NaN where invalid."""
-        pixels: NDArray[np.float32] = self._files[raster.path].read([raster.index], window, shape, raster.nodata)[0]
-        return _to_values(pixels, raster)
+    def _unknown(self, window: Window, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return the pixels of which nothing is known, (h, w): masked by flags, or outside the border."""
+        unknown: NDArray[np.bool_] = np.zeros(shape, dtype=np.bool_)
+        for quality in self.source.quality:
+            if quality.table is not None and quality.masked:
+                flags = self._files[quality.path].read_flags(quality.index, window, shape, keep_nodata=True)
+                if np.issubdtype(flags.dtype, np.floating):
+                    beyond = ~np.isfinite(flags)
+                    unknown |= beyond
+                    flags = np.where(beyond, 0, flags)
+                unknown |= unknown_pixels(flags, quality.table, quality.masked)
+        if self._border is not None:
+            grid = self.source.grid.subgrid(window).with_shape(shape)
+            unknown |= ~self._border.inside(grid.affine, shape)
+        return unknown
+
+    def _read_values(
+        self, rasters: Sequence[BandSource], window: Window, shape: tuple[int, int]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Read rasters of measurements; returns (h, w) values by name, NaN where invalid.
+
+        Bands of one file are read in one call: a file whose bands are interleaved pixel by pixel would be decompressed
+        once for each band.
+        """
+        together: dict[tuple[str, float | None], list[BandSource]] = {}
+        for raster in rasters:
+            together.setdefault((raster.path, raster.nodata), []).append(raster)
+        values: dict[str, NDArray[np.float32]] = {}
+        for (path, nodata), of_file in together.items():
+            pixels = self._files[path].read([raster.index for raster in of_file], window, shape, nodata)
+            values |= {raster.name: _to_values(band, raster) for raster, band in zip(of_file, pixels, strict=True)}
+        return values
 
     def _slope(self, window: Window) -> NDArray[np.float32]:
         """Return the slope of a window in degrees, exactly as it would be cut from the slope of the whole scene."""

@@ -1,13 +1,13 @@
 """The description of a scene: which bands lie where, and on which grid. It is stored as JSON with every scene."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from imagery.border import BorderSource
-from imagery.channels import available_channels
+from imagery.channels import ELEVATION, INDICES, SLOPE, available_channels
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.units import DIGITAL_NUMBER, Level
@@ -145,6 +145,19 @@ class SceneSource:
     def channel_names(self) -> tuple[str, ...]:
         """Every channel that can be read or computed from the scene's rasters."""
         return available_channels(self.raster_names)
+
+    def measured(self, channels: Sequence[str]) -> tuple[int, ...]:
+        """Return the positions of the channels without which nothing is known of a pixel: bands and their indices.
+
+        A gap in the others (elevation, slope, extras, quality) is filled by the mean of the channel, so that a void of
+        a DEM leaves no hole in a map. If there are only such channels, all of them count.
+
+        Args:
+            channels: Names of channels, as `imagery.scene_reader.SceneReader.read` takes them.
+        """
+        optical = {*self.band_names, *INDICES} - {ELEVATION, SLOPE}
+        found = tuple(position for position, channel in enumerate(channels) if channel in optical)
+        return found or tuple(range(len(channels)))
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `json.dumps` takes and `from_json` reads back exactly."""

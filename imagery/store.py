@@ -101,7 +101,7 @@ class RasterStore:
             self._fs.rm(self._path(key), recursive=True)
 
     def uri(self, key: str) -> str:
-        """Return the path (local store) or URL of a key, as `imagery.geotiff.open_geotiff` takes it.
+        """Return the path (local store) or URL of a key, as `imagery.raster_file.open_raster` takes it.
 
         Raises:
             StoreError: The key is malformed.

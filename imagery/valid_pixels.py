@@ -29,8 +29,10 @@ def check_has_data(source: SceneSource) -> None:
                 return
             empty -= {name for name, band in zip(source.band_names, valid, strict=True) if band.any()}
     without = [name for name in source.band_names if name in empty]
+    flags = sorted({flag for band in source.quality for flag in band.masked})
+    also = f" and the masked flags ({', '.join(flags)})" if flags else ""
     detail = f" ({', '.join(without)} without any valid pixel)" if without else ""
     raise SceneError(
         f"found no pixel of {height} rows x {width} columns that is valid in all of {', '.join(source.band_names)}"
-        f"{detail}; expected some: check the nodata value, the region and the border"
+        f"{detail}; expected some: check the nodata value, the region{',' if also else ' and'} the border{also}"
     )

@@ -2,14 +2,20 @@
 
 Errors of neighbouring pixels are correlated, so intervals from pixel counts are far too narrow. Patches are resampled
 instead. Adjacent patches are not quite independent either: the true intervals are at least as wide as these.
+
+With few patches percentile intervals are too narrow, whatever is resampled (Efron & Tibshirani 1993, section 13.7).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+ENOUGH_PATCHES: Final = 64
+"""From here on a 95 % interval of IoU covered the true value in 95 % of simulated samples; of 8 patches, in 82 to 90 %
+(the more the patches differ, the less)."""
 
 
 @dataclass(frozen=True)

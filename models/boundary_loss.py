@@ -1,5 +1,7 @@
 """The boundary loss of Bokhovkin & Burnaev: one minus a differentiable boundary F1 score."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,24 +11,35 @@ from models.loss_inputs import as_classes, weighted_mean
 # Sides of the square windows, in pixels: a boundary is one pixel wide, and is matched up to two pixels away.
 THETA_0 = 3
 THETA = 5
-# Added to numerator and denominator, so that precision and recall are defined where there is no boundary.
+# Added to numerator and denominator, so that precision and recall are defined where no boundary is predicted.
 SMOOTHING_PX = 1.0
 
+BoundaryClasses = Literal["foreground", "all"]
+"""Whose boundaries count: those of ice, or the background's too (Bokhovkin & Burnaev, and the code of Aryal et al.)."""
 
-def boundary(logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
-    """Return 1 - boundary F1 of the foreground classes (Bokhovkin & Burnaev 2019, arXiv:1905.07852).
 
-    For each class k >= 1, with m its probabilities (or its truth), the boundary map is
+def boundary(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    class_weights: Tensor | None = None,
+    classes: BoundaryClasses = "foreground",
+) -> Tensor:
+    """Return 1 - boundary F1, averaged over classes (Bokhovkin & Burnaev 2019, arXiv:1905.07852).
+
+    For each class, with m its probabilities (or its truth), the boundary map is
     b = maxpool_theta0(1 - m) - (1 - m): the pixels inside the class next to a pixel outside it. Extended by
     maxpool_theta, one map tolerates small shifts of the other:
     precision P = sum(b_pred * ext(b_true)) / sum(b_pred), recall R = sum(b_true * ext(b_pred)) / sum(b_true), and the
     loss is the (weighted) mean over classes of 1 - 2 P R / (P + R).
 
-    Ours differs from the paper in three ways. Sums run over the batch rather than one image. One pixel is added to
-    numerator and denominator of P and R, so that truth without a boundary costs 0 where none is predicted, and
-    predicted boundaries are pushed down where there should be none (in the paper: cost 1, no gradient). And ignored
-    pixels are treated like the outside of the image: a class that ends there has no boundary there, and predictions
-    there do not count.
+    A class without any true boundary in the batch costs 0 and has no gradient (in the paper: cost 1, no gradient). Its
+    F1 could only be raised by flattening the prediction, at any level: in a batch without ice that outweighs the
+    gradient of the Dice loss, and an undecided network keeps its false ice.
+
+    Ours differs from the paper in two more ways. Sums run over the batch rather than one image, with one pixel added
+    to numerator and denominator of P and R. And ignored pixels are treated like the outside of the image: a class that
+    ends there has no boundary there, and predictions there do not count.
 
     The loss depends on boundaries only: a constant prediction has none and gets no gradient towards the right class.
     Trained with this loss alone, networks fail (Aryal et al. 2023, Table 3, alpha = 0).
@@ -35,7 +48,8 @@ def boundary(logits: Tensor, target: Tensor, ignore_index: int, class_weights: T
         logits: (N, K, H, W) float; K >= 2.
         target: (N, H, W) integer classes.
         ignore_index: Target value of pixels that nobody judged.
-        class_weights: (K,) float, positive, of which the first (background) is not used; None weighs all alike.
+        class_weights: (K,) float, positive; only those of the counted classes are used. None weighs all alike.
+        classes: Whose boundaries count.
 
     Returns:
         A scalar in [0, 1).
@@ -43,16 +57,49 @@ def boundary(logits: Tensor, target: Tensor, ignore_index: int, class_weights: T
     Raises:
         ValueError: The shapes disagree.
     """
+    cost, _ = boundary_costs(logits, target, ignore_index, classes)
+    return mean_cost(cost, class_weights, classes)
+
+
+def boundary_costs(
+    logits: Tensor, target: Tensor, ignore_index: int, classes: BoundaryClasses
+) -> tuple[Tensor, Tensor]:
+    """Return the cost 1 - F1 of each counted class, 0 where the truth has no boundary, and whether it has one.
+
+    Args:
+        logits: (N, K, H, W) float; K >= 2.
+        target: (N, H, W) integer classes.
+        ignore_index: Target value of pixels that nobody judged.
+        classes: Whose boundaries count, k of the K classes.
+
+    Returns:
+        (k,) in [0, 1), and (k,) bool.
+
+    Raises:
+        ValueError: The shapes disagree.
+    """
     target = as_classes(logits, target)
     judged = (target != ignore_index)[:, None]
-    classes = torch.where(judged[:, 0], target, 0)
-    truth = F.one_hot(classes, logits.shape[1]).movedim(-1, 1)[:, 1:].to(logits.dtype)
-    true_boundary = _boundary_map(truth, judged)
-    predicted_boundary = _boundary_map(logits.softmax(dim=1)[:, 1:], judged)
+    known = torch.where(judged[:, 0], target, 0)
+    truth = F.one_hot(known, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+    true_boundary, predicted_boundary = (
+        _boundary_map(membership[:, _first(classes) :], judged) for membership in (truth, logits.softmax(dim=1))
+    )
     precision = _smoothed_match_rate(predicted_boundary, true_boundary)
     recall = _smoothed_match_rate(true_boundary, predicted_boundary)
     f1 = 2.0 * precision * recall / (precision + recall)
-    return 1.0 - weighted_mean(f1, None if class_weights is None else class_weights[1:])
+    has_boundary = true_boundary.sum(dim=(0, 2, 3)) > 0
+    return torch.where(has_boundary, 1.0 - f1, 0.0), has_boundary
+
+
+def mean_cost(cost: Tensor, class_weights: Tensor | None, classes: BoundaryClasses) -> Tensor:
+    """Return the mean of (k,) costs of the counted classes, weighted by those of (K,) weights that belong to them."""
+    return weighted_mean(cost, None if class_weights is None else class_weights[_first(classes) :])
+
+
+def _first(classes: BoundaryClasses) -> int:
+    """Return the first class that counts; background is 0."""
+    return 1 if classes == "foreground" else 0
 
 
 def _boundary_map(membership: Tensor, judged: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from models.area_error import AreaError
 from models.heads import Head
 from models.input_channels import INPUT_DESCRIPTION, InputChannel, channels_of_format_1
 from models.metrics import Metrics, empty_mask_mean_iou
@@ -214,6 +215,7 @@ class ModelOrigin(_StrictModel):
         metrics: Scores by role of the evaluation set.
         gain: Gain over the parent by role; empty without a parent.
         created_at: When the training ended, with time zone.
+        area_error: Calibration of its probabilities and error of its areas; None in cards of earlier releases.
     """
 
     classes: tuple[str, ...]
@@ -230,6 +232,7 @@ class ModelOrigin(_StrictModel):
     metrics: dict[Role, RegionMetrics]
     gain: dict[Role, Gain]
     created_at: AwareDatetime
+    area_error: AreaError | None = None
 
     @property
     def precedence(self) -> tuple[int, ...]:

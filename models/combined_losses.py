@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from models.boundary_loss import boundary
+from models.boundary_loss import BoundaryClasses, boundary
 from models.cross_entropy_losses import cross_entropy
 from models.dice_losses import dice, masked_dice
 
@@ -34,8 +34,12 @@ def combined(
     ignore_index: int,
     class_weights: Tensor | None = None,
     alpha: float = 0.5,
+    boundary_classes: BoundaryClasses = "foreground",
 ) -> Tensor:
     """Return alpha * masked Dice + (1 - alpha) * boundary loss (Aryal et al. 2023, eq. 1).
+
+    Classes without a boundary in the truth of the batch are in the first term only; see
+    :func:`models.boundary_loss.boundary`.
 
     *Trap*: in Aryal's Table 3 the rows alpha = 0.5 and 0.9 are identical to the last digit, so one of them is
     a copy, and neither serves as a reference here.
@@ -46,6 +50,7 @@ def combined(
         ignore_index: Target value of pixels that nobody judged.
         class_weights: (K,) float, positive; applied in both terms; None weighs all classes alike.
         alpha: Weight of masked Dice, in [0, 1].
+        boundary_classes: Whose boundaries count in the boundary loss.
 
     Returns:
         A scalar in [0, 1].
@@ -56,4 +61,4 @@ def combined(
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha is {alpha}; it must lie in [0, 1], 1 being masked Dice alone")
     inputs = (logits, target, ignore_index, class_weights)
-    return alpha * masked_dice(*inputs) + (1.0 - alpha) * boundary(*inputs)
+    return alpha * masked_dice(*inputs) + (1.0 - alpha) * boundary(*inputs, boundary_classes)

@@ -63,7 +63,7 @@ class ChannelScores:
 
 
 def saliency_scores(segmenter: GlacierSegmenter, batches: Iterable[Tensor], class_index: int) -> ChannelScores:
-    """Return the saliency score of each channel for one class (Aryal et al., eq. 3 and figure 6).
+    """Return the saliency score of each channel for one class (Aryal et al. 2023, section 3.2, eq. 3).
 
     SS_c = sum over pixels of |dS / dx_c|, averaged over patches. The paper leaves two quantities open. Here
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor
 
-from models.boundary_loss import boundary
+from models.boundary_loss import BoundaryClasses, boundary
 from models.combined_losses import combined, dice_cross_entropy
 from models.cross_entropy_losses import binary_cross_entropy, cross_entropy
 from models.dice_losses import dice, label_smoothed_dice, masked_dice
@@ -36,25 +36,26 @@ LossName = Literal[
 ]
 LOSS_NAMES: Final[tuple[LossName, ...]] = get_args(LossName)
 
-_BUILDERS: Final[Mapping[str, Callable[[float], Loss]]] = {
-    "cross_entropy": lambda _: cross_entropy,
-    "binary_cross_entropy": lambda _: binary_cross_entropy,
-    "dice": lambda _: dice,
-    "label_smoothed_dice": lambda _: label_smoothed_dice,
-    "masked_dice": lambda _: masked_dice,
-    "boundary": lambda _: boundary,
-    "combined": lambda alpha: partial(combined, alpha=alpha),
-    "slba": lambda _: SelfLearningBoundaryAwareLoss(),
-    "dice_cross_entropy": lambda _: dice_cross_entropy,
+_BUILDERS: Final[Mapping[str, Callable[[float, BoundaryClasses], Loss]]] = {
+    "cross_entropy": lambda _alpha, _classes: cross_entropy,
+    "binary_cross_entropy": lambda _alpha, _classes: binary_cross_entropy,
+    "dice": lambda _alpha, _classes: dice,
+    "label_smoothed_dice": lambda _alpha, _classes: label_smoothed_dice,
+    "masked_dice": lambda _alpha, _classes: masked_dice,
+    "boundary": lambda _alpha, classes: partial(boundary, classes=classes),
+    "combined": lambda alpha, classes: partial(combined, alpha=alpha, boundary_classes=classes),
+    "slba": lambda _alpha, classes: SelfLearningBoundaryAwareLoss(classes),
+    "dice_cross_entropy": lambda _alpha, _classes: dice_cross_entropy,
 }
 
 
-def build_loss(name: str, alpha: float = 0.5) -> Loss:
+def build_loss(name: str, alpha: float = 0.5, boundary_classes: BoundaryClasses = "foreground") -> Loss:
     """Return the loss with a name.
 
     Args:
         name: One of :data:`LOSS_NAMES`.
         alpha: Weight of masked Dice in ``combined``, in [0, 1]; the others ignore it.
+        boundary_classes: Whose boundaries count in ``boundary``, ``combined`` and ``slba``; the others ignore it.
 
     Returns:
         A callable of (logits, target, ignore_index, class_weights). ``slba`` is a new
@@ -65,7 +66,7 @@ def build_loss(name: str, alpha: float = 0.5) -> Loss:
     """
     if name not in _BUILDERS:
         raise ValueError(f"there is no loss {name!r}; choose one of {', '.join(LOSS_NAMES)}")
-    return _BUILDERS[name](alpha)
+    return _BUILDERS[name](alpha, boundary_classes)
 
 
 def class_weights(counts: Sequence[float]) -> Tensor:

@@ -62,9 +62,12 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
             patch_size_px=512,
             training=TrainingConfig(),
         ),
-        # Baraka et al. 2020, appendix A. L1 as in the text; the default configuration of the code drops it.
+        # Baraka et al. 2020, appendix A. L1 as in the text; the default configuration of the code drops it. From the
+        # code (github.com/krisrs1128/glacier_mapping): the penalty is on all parameters (reg.py), nothing is augmented
+        # (data.py), weights are drawn by torch's default (unet_dropout.py). The code also divides the learning rate by
+        # 10 after 10 epochs without a lower validation loss; the paper does not, and the rate is constant here.
         "baraka": Preset(
-            unet=UNetConfig(in_channels=15, depth=5, width=16, dropout=0.3, layer_order="conv-norm-drop-act"),
+            unet=UNetConfig(in_channels=15, depth=5, width=16, dropout=0.3, initialization="torch"),
             head="multiclass",
             input_normalization="patch",
             channel_set="baraka",
@@ -75,12 +78,15 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
                 learning_rate=1e-4,
                 weight_decay=0.0,
                 l1=5e-4,
+                l1_covers="all",
                 loss="dice",
+                augment=False,
                 balance=False,
             ),
         ),
-        # Aryal et al. 2023, section 3. Learning rate and schedule are those of the authors' code; the paper augments
-        # 15 % of the patches, here each is rotated or flipped at random.
+        # Aryal et al. 2023, sections 2 and 3. From the code (github.com/Aryal007/glacier_mapping): the learning rate;
+        # its schedule, a tenth after 15 epochs without a lower validation loss, down to 1e-9 (frame.py), where we count
+        # validations; torch's default weights (unet.py); and the boundaries of background as well (losses.py).
         "aryal": Preset(
             unet=UNetConfig(
                 in_channels=8,
@@ -91,6 +97,7 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
                 normalization="batch",
                 activation="gelu",
                 layer_order="conv-norm-act",
+                initialization="torch",
             ),
             head="two_binaries",
             input_normalization="dataset",
@@ -99,9 +106,15 @@ PRESETS: Final[Mapping[Architecture, Preset]] = MappingProxyType(
             training=TrainingConfig(
                 optimizer="adam",
                 schedule="plateau",
+                plateau_watches="loss",
+                plateau_patience=15,
+                least_learning_rate=1e-9,
                 learning_rate=3e-4,
                 weight_decay=0.0,
                 loss="slba",
+                boundary_classes="all",
+                # The paper rotates or flips 15 % of the patches; one of our eight symmetries changes nothing.
+                augmented_share=0.15 * 8 / 7,
                 balance=False,
             ),
         ),

@@ -103,7 +103,7 @@ def expected_counts(counts: Tensor, weights: Tensor) -> Tensor:
     return weights.double() @ counts.double()
 
 
-def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator, share: float = 1.0) -> tuple[Tensor, Tensor]:
     """Apply one of the eight symmetries of the square, drawn uniformly, to both a patch and its mask.
 
     Each symmetry is a rotation by a multiple of 90 degrees, with or without a flip. (The "Rot270" of Aryal's code is a
@@ -113,6 +113,7 @@ def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tu
         raw: (C, h, w).
         mask: (h, w).
         generator: Source of the draw, on the CPU.
+        share: Probability that a symmetry is applied at all, in (0, 1].
 
     Returns:
         The transformed patch and mask.
@@ -125,6 +126,8 @@ def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator) -> tu
             f"a patch of {mask.shape[0]} x {mask.shape[1]} px cannot be turned by 90 degrees and keep its shape; "
             "use square patches, or train with augment=False"
         )
+    if share < 1.0 and float(torch.rand(1, generator=generator)) >= share:
+        return raw, mask
     draw = int(torch.randint(8, (1,), generator=generator))
     quarter_turns, mirrored = draw % 4, draw >= 4
     raw, mask = torch.rot90(raw, quarter_turns, (-2, -1)), torch.rot90(mask, quarter_turns, (-2, -1))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.boundary_loss import boundary
+from models.boundary_loss import BoundaryClasses, boundary_costs, mean_cost
 from models.dice_losses import masked_dice
 
 
@@ -22,10 +22,19 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
     .952 * 1.05 do multiply to 1.) At the kink torch uses the subgradient 0 of |.|, and next to it steps lead
     back to it, so a1 a2 stays within a few learning rates of 1. Only if M or B stays exactly 0 do the weights grow
     without bound, at the rate of the learning rate, while the loss falls to 0.
+
+    In a batch whose truth has no boundary, B is 0 whatever is predicted, and only M / (2 a1^2) is minimised: the
+    weights are not learned from it. They would otherwise move from M, which has a gradient, to B, which has none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, boundary_classes: BoundaryClasses = "foreground") -> None:
+        """Start with a1 = a2 = 1.
+
+        Args:
+            boundary_classes: Whose boundaries count in the boundary loss.
+        """
         super().__init__()
+        self._boundary_classes = boundary_classes
         self.log_a = nn.Parameter(torch.zeros(2))
 
     def forward(self, logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
@@ -44,10 +53,16 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
         Raises:
             ValueError: The shapes disagree.
         """
-        inputs = (logits, target, ignore_index, class_weights)
-        terms = torch.stack([masked_dice(*inputs), boundary(*inputs)])
+        costs, has_boundary = boundary_costs(logits, target, ignore_index, self._boundary_classes)
+        terms = torch.stack(
+            [
+                masked_dice(logits, target, ignore_index, class_weights),
+                mean_cost(costs, class_weights, self._boundary_classes),
+            ]
+        )
+        log_a = torch.where(has_boundary.any(), self.log_a, self.log_a.detach())
         any_judged = (target != ignore_index).any()
-        return (terms * self._weights()).sum() + self.log_a.sum().abs() * any_judged
+        return (terms * _weights(log_a)).sum() + log_a.sum().abs() * any_judged
 
     def learned(self) -> dict[str, float]:
         """Return the learned values: a1, a2, and the weights of the two terms, 1 / (2 a^2) (Aryal et al. 2023, Fig. 5).
@@ -56,8 +71,10 @@ class SelfLearningBoundaryAwareLoss(nn.Module):
             ``a1``, ``a2``, ``masked_dice_weight``, ``boundary_weight``; all positive.
         """
         a1, a2 = self.log_a.detach().exp().tolist()
-        dice_weight, boundary_weight = self._weights().detach().tolist()
+        dice_weight, boundary_weight = _weights(self.log_a.detach()).tolist()
         return {"a1": a1, "a2": a2, "masked_dice_weight": dice_weight, "boundary_weight": boundary_weight}
 
-    def _weights(self) -> Tensor:
-        return 0.5 * torch.exp(-2.0 * self.log_a)
+
+def _weights(log_a: Tensor) -> Tensor:
+    """Return 1 / (2 a^2) of both terms, (2,)."""
+    return 0.5 * torch.exp(-2.0 * log_a)

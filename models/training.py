@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 from torch import Tensor, nn
 
+from models.boundary_loss import BoundaryClasses
 from models.closed_config import CLOSED, ClosedConfig
 from models.heads import problem_counts, problems
 from models.inference import pick_precision, place
@@ -40,17 +41,27 @@ class TrainingConfig(ClosedConfig):
         optimizer: ``"adamw"`` (Loshchilov & Hutter 2019), ``"adam"`` (Kingma & Ba 2015) or ``"adadelta"`` (Zeiler 2012,
             with its decay of 0.95).
         schedule: ``"cosine"`` lets the learning rate fall to 0 along a half cosine; ``"plateau"`` divides it by 10 when
-            the validation score has not risen for three validations in a row; ``"constant"`` keeps it.
+            the validation has not improved for a while (see the next three); ``"constant"`` keeps it.
+        plateau_watches: What has to improve: the validation ``"score"``, or the validation ``"loss"``, which is the
+            training loss, without the L1 penalty, on validation patches.
+        plateau_patience: Validations without improvement that are tolerated; the next one lowers the learning rate.
+        least_learning_rate: The schedule ``"plateau"`` does not go below it.
         learning_rate: The highest learning rate.
         weight_decay: Decoupled with AdamW; otherwise an L2 penalty in the gradient.
-        l1: Weight of the L1 penalty on the weights of the convolutions; biases and batch norms are not penalised.
+        l1: Weight of the L1 penalty.
+        l1_covers: What it penalises: the weights of the ``"convolutions"``, or ``"all"`` parameters of the network,
+            biases and batch norms too.
         validate_every_steps: Steps between two validations, if there are any; the network is also validated after the
             last step.
         keep_best: Whether to return the weights with the best validation score instead of the last ones.
         seed: Seed of sampling, augmentation and dropout.
         loss: A name in :data:`models.losses.LOSS_NAMES`.
         alpha: Weight of masked Dice in the loss ``combined``; other losses ignore it.
-        augment: Whether to apply one of the eight symmetries of the square, drawn at random, to each patch.
+        boundary_classes: Whose boundaries count in the losses ``boundary``, ``combined`` and ``slba``: those of the
+            ``"foreground"`` classes, or of ``"all"`` classes; other losses ignore it.
+        augment: Whether to apply symmetries of the square to patches.
+        augmented_share: Share of the drawn patches to which one of the eight symmetries is applied, drawn at random
+            (one of the eight changes nothing); the others stay as they are.
         balance: Whether to favour classes with less than 10 % of the pixels, in the sampling and in the loss.
         precision: Data type of forward and backward passes (autocast); weights, losses and updates are
             float32. ``"auto"`` is bfloat16 where the hardware supports it (:func:`models.inference.pick_precision`),
@@ -61,22 +72,33 @@ class TrainingConfig(ClosedConfig):
     batch_size: int = Field(default=8, ge=1)
     optimizer: Literal["adamw", "adam", "adadelta"] = "adamw"
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    plateau_watches: Literal["score", "loss"] = "score"
+    plateau_patience: int = Field(default=2, ge=0)
+    least_learning_rate: float = Field(default=0.0, ge=0.0)
     learning_rate: float = Field(default=3e-3, gt=0.0)
     weight_decay: float = Field(default=1e-2, ge=0.0)
     l1: float = Field(default=0.0, ge=0.0)
+    l1_covers: Literal["convolutions", "all"] = "convolutions"
     validate_every_steps: int = Field(default=50, ge=1)
     keep_best: bool = False
     seed: int = Field(default=0, ge=0)
     loss: LossName = "dice_cross_entropy"
     alpha: float = Field(default=0.5, ge=0.0, le=1.0)
+    boundary_classes: BoundaryClasses = "foreground"
     augment: bool = True
+    augmented_share: float = Field(default=1.0, gt=0.0, le=1.0)
     balance: bool = True
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     @property
     def needs_validation(self) -> bool:
         """Whether :func:`fit` must be given a validation score."""
-        return self.keep_best or self.schedule == "plateau"
+        return self.keep_best or (self.schedule == "plateau" and self.plateau_watches == "score")
+
+    @property
+    def needs_validation_patches(self) -> bool:
+        """Whether :func:`fit` must be given patches for the validation loss."""
+        return self.schedule == "plateau" and self.plateau_watches == "loss"
 
     def resolve_precision(self, device: torch.device) -> "TrainingConfig":
         """Return the configuration with the precision ``"auto"`` replaced by the one for a device and thread count."""
@@ -121,6 +143,7 @@ def fit(
     validate: Validate | None = None,
     class_names: Sequence[str] | None = None,
     resume_from: TrainingState | None = None,
+    validation_patches: LabelledPatches | None = None,
 ) -> list[float]:
     """Train a segmenter in place, from its current weights. On a CPU the result is reproducible from ``config.seed``.
 
@@ -143,19 +166,25 @@ def fit(
         class_names: Names of the classes, background first. They prefix the names in ``StepReport.learned`` with the
             head "two_binaries"; by default "class 1" and so on.
         resume_from: State of the same training before it was interrupted; its weights replace the segmenter's.
+        validation_patches: What the validation loss is computed on, if the configuration needs it; of one size.
 
     Returns:
         The loss of each step, including those before an interruption.
 
     Raises:
         ValueError: The dataset is empty, a patch does not fit its description, no pixel in it was judged, or the
-            configuration needs a validation score and ``validate`` is None.
+            configuration needs a validation score or validation patches that are not given.
         FloatingPointError: The loss is no longer finite.
     """
     if config.needs_validation and validate is None:
         raise ValueError(
             f"the schedule {config.schedule!r} with keep_best={config.keep_best} needs a validation score; "
             "pass `validate`, or choose another schedule without keep_best"
+        )
+    if config.needs_validation_patches and not validation_patches:
+        raise ValueError(
+            f"the schedule {config.schedule!r} watches the validation loss, but there is no validation patch; "
+            'pass `validation_patches`, or let it watch the "score"'
         )
     counts = count_pixels(
         dataset,
@@ -183,13 +212,17 @@ def fit(
                 with mixed_precision(device, dtype):
                     logits = segmenter(raw.to(device))
                 loss = objective(logits.float(), mask.to(device))
-                penalty = config.l1 * _l1_norm(segmenter) if config.l1 else None
+                penalty = config.l1 * _l1_norm(segmenter, config) if config.l1 else None
                 losses.append(_update_weights(optimiser, loss, penalty, step))
                 schedule.after_step()
-                if validate is not None and (step % config.validate_every_steps == 0 or step == config.steps):
-                    score = validate(segmenter.eval())
+                if step % config.validate_every_steps == 0 or step == config.steps:
+                    segmenter.eval()
+                    score = validate(segmenter) if validate is not None else math.nan
+                    if config.needs_validation_patches and validation_patches is not None:
+                        schedule.after_validation(_validation_loss(segmenter, objective, validation_patches, config))
+                    else:
+                        schedule.after_validation(score)
                     segmenter.train()
-                    schedule.after_validation(score)
                     if config.keep_best:
                         best.update(segmenter, score)
                 if on_step is not None:
@@ -222,7 +255,9 @@ class _Objective:
         self._weights: Sequence[Tensor | None] = [None] * len(self._prefixes)
         if counts is not None:
             self._weights = [class_weights(pixels.tolist()).to(device) for pixels in problem_counts(counts, self._head)]
-        self._losses: list[Loss] = [build_loss(config.loss, config.alpha) for _ in self._weights]
+        self._losses: list[Loss] = [
+            build_loss(config.loss, config.alpha, config.boundary_classes) for _ in self._weights
+        ]
         for loss in self._losses:
             if isinstance(loss, nn.Module):
                 loss.to(device)
@@ -317,15 +352,22 @@ class _Schedule:
         if config.schedule == "cosine":
             self._cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.steps)
         elif config.schedule == "plateau":
-            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", factor=0.1, patience=2)
+            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimiser,
+                mode="max" if config.plateau_watches == "score" else "min",
+                factor=0.1,
+                patience=config.plateau_patience,
+                min_lr=config.least_learning_rate,
+            )
 
     def after_step(self) -> None:
         if self._cosine is not None:
             self._cosine.step()
 
-    def after_validation(self, score: float) -> None:
+    def after_validation(self, watched: float) -> None:
+        """Take the score or the loss of a validation, whichever is watched."""
         if self._plateau is not None:
-            self._plateau.step(score)
+            self._plateau.step(watched)
 
     def state(self) -> dict[str, Any]:
         """Return the numbers in its state, which can be stored as JSON."""
@@ -369,9 +411,23 @@ def _optimiser(config: TrainingConfig, segmenter: GlacierSegmenter, objective: _
     return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
 
 
-def _l1_norm(segmenter: GlacierSegmenter) -> Tensor:
-    """Return the sum of the absolute weights of all convolutions."""
-    return torch.stack([weights.abs().sum() for weights in segmenter.parameters() if weights.ndim > 1]).sum()
+def _l1_norm(segmenter: GlacierSegmenter, config: TrainingConfig) -> Tensor:
+    """Return the sum of the absolute values of the penalised parameters; only weights of convolutions have 4 axes."""
+    everything = config.l1_covers == "all"
+    return torch.stack([values.abs().sum() for values in segmenter.parameters() if everything or values.ndim > 1]).sum()
+
+
+def _validation_loss(
+    segmenter: GlacierSegmenter, objective: _Objective, patches: LabelledPatches, config: TrainingConfig
+) -> float:
+    """Return the mean of the loss over batches of patches, for a network in evaluation mode."""
+    losses = []
+    with torch.no_grad():
+        for first in range(0, len(patches), config.batch_size):
+            batch = [patches[index] for index in range(first, min(first + config.batch_size, len(patches)))]
+            raw, mask = (torch.stack(parts).to(segmenter.device) for parts in zip(*batch, strict=True))
+            losses.append(float(objective(segmenter(raw).float(), mask)))
+    return sum(losses) / len(losses)
 
 
 @contextmanager
@@ -389,7 +445,7 @@ def _draw_batch(
     indices = torch.multinomial(draw_weights, config.batch_size, replacement=True, generator=generator)
     patches = [dataset[index] for index in indices.tolist()]
     if config.augment:
-        patches = [random_symmetry(raw, mask, generator) for raw, mask in patches]
+        patches = [random_symmetry(raw, mask, generator, config.augmented_share) for raw, mask in patches]
     raw, mask = zip(*patches, strict=True)
     return torch.stack(raw), torch.stack(mask)
 

@@ -26,6 +26,9 @@ class UNetConfig(ClosedConfig):
             ``"conv-norm-drop-act"`` has the spatial dropout between the first convolution and its activation (Baraka);
             ``"conv-norm-act"`` has it after the block (Aryal);
             ``"conv-act-norm"`` has the norm after the activation (He), and the dropout, if any, after the block.
+        initialization: How new weights are drawn. ``"kaiming"`` is normal, with biases 0 (He et al. 2015, as in
+            Ronneberger et al. 2015); ``"torch"`` is torch's default (uniform, biases too), which the codes of Baraka
+            and Aryal leave in place. Of no effect on trained weights.
     """
 
     # Upper bounds, so that a forged model card cannot make us allocate huge networks.
@@ -37,6 +40,7 @@ class UNetConfig(ClosedConfig):
     normalization: Literal["none", "batch"] = "none"
     activation: Literal["relu", "gelu"] = "relu"
     layer_order: Literal["conv-norm-drop-act", "conv-norm-act", "conv-act-norm"] = "conv-norm-drop-act"
+    initialization: Literal["kaiming", "torch"] = "kaiming"
 
     @property
     def size_multiple(self) -> int:
@@ -52,7 +56,7 @@ class UNet(nn.Module):
     """
 
     def __init__(self, config: UNetConfig) -> None:
-        """Build the network with He initialisation, drawn from torch's global generator.
+        """Build the network with new weights, drawn from torch's global generator.
 
         Args:
             config: The architecture.
@@ -72,7 +76,8 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(_block(config, 2 * width, width) for width in reversed(widths[:-1]))
         self.pool = nn.MaxPool2d(kernel_size=2)
         self.head = nn.Conv2d(config.width, config.classes, kernel_size=1)
-        self.apply(_initialise)
+        if config.initialization == "kaiming":
+            self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits.

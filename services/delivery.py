@@ -7,6 +7,7 @@ The classes are not part of it: an installation never changes them.
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +16,7 @@ from catalog.records import Scene
 from catalog.settings import Settings
 from services import raster_keys
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Increase it whenever the code writes different files from the same input, so that stored files are replaced."""
 
 
@@ -24,16 +25,25 @@ class DeliveryOptions(BaseModel):
 
     Attributes:
         smoothing_px: Smoothing of the outlines in pixels; 0: exact, along pixel edges.
+        glacier_inventory: File with the polygons of glaciers to give totals for; None: none.
+        inventory_changed: When that file was last changed, in ns since 1970; None if there is no such file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     smoothing_px: float
+    glacier_inventory: str | None = None
+    inventory_changed: int | None = None
 
 
 def delivery_options(settings: Settings) -> DeliveryOptions:
     """Return the options that the settings ask for."""
-    return DeliveryOptions(smoothing_px=settings.outline_smoothing_px)
+    inventory = Path(settings.glacier_inventory).resolve() if settings.glacier_inventory else None
+    return DeliveryOptions(
+        smoothing_px=settings.outline_smoothing_px,
+        glacier_inventory=str(inventory) if inventory else None,
+        inventory_changed=inventory.stat().st_mtime_ns if inventory and inventory.is_file() else None,
+    )
 
 
 def fingerprint(scene: Scene, options: DeliveryOptions) -> str:

@@ -1,6 +1,6 @@
 """Keys of the files in the raster store, shared by the workers that write them and the server that reads them."""
 
-PREDICTION_SUFFIXES = ("geojson", "gpkg", "shp.zip", "tif")
+PREDICTION_SUFFIXES = ("confidence.tif", "geojson", "gpkg", "shp.zip", "areas.json", "tif")
 """The files of a predicted scene, in the order in which they are written."""
 
 
@@ -40,7 +40,9 @@ def _of_shard(stage: int, first_row: int) -> str:
 
 
 def prediction(scene_id: int, version: int, fingerprint: str, suffix: str) -> str:
-    """Return the key of a predicted scene: ``tif`` (class map), ``geojson``, ``gpkg`` or ``shp.zip`` (outlines).
+    """Return the key of a file of a predicted scene; ``suffix`` is one of `PREDICTION_SUFFIXES`.
+
+    They are the confidence of the class map, the outlines in three formats, the total areas, and the class map.
 
     ``fingerprint`` is a hash of everything else that shapes the files (`services.delivery.fingerprint`).
     """

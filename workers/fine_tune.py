@@ -18,6 +18,7 @@ from catalog.registry import registry_of
 from catalog.tracking import Tracking
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.statistics import channel_statistics
+from models.area_fit import fit_area_error
 from models.bundle import write_bundle
 from models.card import Gain, LabelProvenance, ModelOrigin
 from models.heads import head_classes
@@ -32,6 +33,7 @@ from workers.card_figures import figures_of_card
 from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered, withheld_if_champion_moved
 from workers.evaluation import evaluate, evaluation_set, recorded_metrics
+from workers.examination import examine
 from workers.gate import Verdict, judge
 from workers.jobs import JobContext
 from workers.label_classes import card_classes
@@ -41,6 +43,7 @@ from workers.run_recovery import recover
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
 from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
+from workers.validation_windows import ValidationWindowDataset
 from workers.versions import LoadedVersion, device, load_champion, load_version
 
 log = logging.getLogger(__name__)
@@ -163,11 +166,14 @@ def _train_and_register(
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
-    after = {role: evaluate(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
+    found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
+    after = {role: examination.metrics for role, examination in found.items()}
     gain = {role: Gain.between(before[role], after[role]) for role in before}
     verdict = judge(gain.get(SceneRole.VALIDATION), settings)
+    names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
+    test = found.get(SceneRole.TEST)
     origin = ModelOrigin(
-        classes=head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground),
+        classes=names,
         label_classes=card_classes(inputs.scheme),
         patch_size_px=inputs.patch_size,
         **trained_on,
@@ -179,6 +185,9 @@ def _train_and_register(
         metrics={role.value: metrics for role, metrics in after.items()},
         gain={role.value: difference for role, difference in gain.items()},
         created_at=now(),
+        area_error=fit_area_error(
+            found[SceneRole.VALIDATION].evidence, names, inputs.scheme.foreground, test.evidence if test else None
+        ),
     )
     context.progress(config.steps, config.steps, "exporting and registering")
     return _register(context, tracking, run, segmenter, origin, verdict, watch)
@@ -248,6 +257,11 @@ def _train(
         context, tracking, str(run.mlflow_run_id), lambda state: save_checkpoint(catalog, run, state, fingerprint)
     )
     validate = _validation(catalog, validation, inputs.patch_size) if inputs.config.needs_validation else None
+    windows = None
+    if inputs.config.needs_validation_patches:
+        windows = ValidationWindowDataset(
+            validation, inputs.segmenter.channels, inputs.patch_size, raster_store(catalog)
+        )
     fit(
         inputs.segmenter,
         dataset,
@@ -258,6 +272,7 @@ def _train(
         validate,
         inputs.scheme.names,
         resume_from=load_checkpoint(catalog, run, fingerprint),
+        validation_patches=windows,
     )
 
 

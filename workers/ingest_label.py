@@ -13,13 +13,11 @@ from sqlalchemy.orm import undefer
 from catalog import labels, training
 from catalog.pixel_regions import decode_region
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene, SceneState
-from imagery.channels import ELEVATION, SLOPE
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
-from imagery.sensors import holds_flags
 from labeling.errors import EventError, RegionError
 from labeling.events import (
     AnnotationDeleted,
@@ -170,9 +168,10 @@ def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry
 
 
 def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
-    """Return where the scene has data in at least one measured band, inside its border.
+    """Return where the scene has data in at least one band, inside its border and without masked flags.
 
-    Pixels outside the border, and the fill around a scene, must not become background: nobody could judge them.
+    Pixels outside the border, under masked cloud, and the fill around a scene must not become background: nobody could
+    judge them. Elevation and slope among the bands do not count, as they may have values there.
     Training also ignores pixels that lack one of the network's channels (:mod:`workers.labelled_patches`); labels do
     not depend on a network.
 
@@ -183,20 +182,11 @@ def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
         SceneError: the scene cannot be read.
         OutlineError: its border cannot be read.
     """
+    measured = [source.band_names[position] for position in source.measured(source.band_names)]
     with SceneReader(source) as reader:
-        invalid = np.isnan(reader.read(_measured_bands(source), window))
+        invalid = np.isnan(reader.read(measured, window))
     has_data: NDArray[np.bool_] = ~np.logical_and.reduce(invalid, axis=0)
     return has_data
-
-
-def _measured_bands(source: SceneSource) -> tuple[str, ...]:
-    """Return the bands that show the surface; all bands if none does.
-
-    Quality bands have values in the fill (1 in Landsat's), and elevation and slope may, too.
-    """
-    relief = {ELEVATION, SLOPE}
-    measured = tuple(name for name in source.band_names if not holds_flags(name) and name not in relief)
-    return measured or source.band_names
 
 
 def _is_simulated(context: JobContext, annotator: str) -> bool:

@@ -23,8 +23,8 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """Labelled patches with their masks; several labels of one patch are combined.
 
     An item is (raw, mask): raw float32 (C, h, w) in the channels' units, NaN = nodata; mask uint8 (h, w) of class
-    values.
-    Pixels without data in any channel are masked/unknown, whatever was drawn on them.
+    values. Pixels under masked flags (cloud, ...) or without data in a band or index are masked/unknown, whatever was
+    drawn on them; a gap in elevation or an extra channel alone leaves the label.
 
     Args:
         labels: rows with their proposal, their patch and its scene loaded.
@@ -83,7 +83,8 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         patch, labels = self._patches[index]
         raw = reader.read(self._channels, window_of(patch))
         mask = compose_labels(labels, self._mask, patch.size_px, UNKNOWN)
-        mask[np.isnan(raw).any(axis=0)] = UNKNOWN
+        measured = list(reader.source.measured(self._channels))
+        mask[np.isnan(raw[measured]).any(axis=0)] = UNKNOWN
         return torch.from_numpy(raw), torch.from_numpy(mask)
 
     def _mask(self, label: Label) -> NDArray[np.uint8]:

@@ -1,10 +1,10 @@
-"""Job: predict a scene by the champion, and store the map (Cloud Optimized GeoTIFF) and its outlines."""
+"""Job: predict a scene by the champion; store its map, its outlines, their areas and the confidence of the map."""
 
 from typing import Any
 
 from catalog.records import Scene
-from imagery.classes import UNKNOWN
-from imagery.cog import class_map_to_cog
+from imagery.cog import class_map_to_cog, confidence_map_to_cog
+from imagery.glaciers import read_glaciers
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
@@ -12,10 +12,11 @@ from services.class_scheme import class_scheme
 from services.delivery import DeliveryOptions, delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
+from workers.areas import VersionCalibration, area_report, confidence_map, with_areas
 from workers.jobs import JobContext
+from workers.predicted_scene import predict_scene_once
 from workers.relief import relief_of
 from workers.versions import LoadedVersion, load_champion
-from workers.windows import predict_classes
 
 
 def predict_scene(context: JobContext, scene_id: int, delivery: dict[str, Any] | None = None) -> None:
@@ -37,7 +38,7 @@ def predict_scene(context: JobContext, scene_id: int, delivery: dict[str, Any] |
 
 
 def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
-    """Predict a scene by this version, unless its map and its outlines in every format exist.
+    """Predict a scene by this version, unless all its files exist.
 
     Classes are those of the version's head: background and foreground for a binary head.
 
@@ -53,22 +54,39 @@ def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, opti
         return
     source, settings = source_of(scene), context.catalog.settings
     context.progress(0, 1, f"predicting {scene.name} by version {version}")
-    classes = predict_classes(
-        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, UNKNOWN
-    )
     scheme = class_scheme(context.catalog)
     names = head_classes(champion.segmenter.head, scheme.names, scheme.foreground)
-    outlines = tabulate(
-        classes,
-        source.grid,
-        names,
-        smoothing_px=options.smoothing_px,
-        terrain=relief_of(source),
-        src_date=day_of(scene),
-    )
+    calibration = VersionCalibration(names, scheme.foreground, champion.card.area_error)
+    glaciers = []
+    if options.glacier_inventory:
+        glaciers = read_glaciers(options.glacier_inventory, None, source.grid, required=False)
+    with predict_scene_once(
+        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, settings.var_dir
+    ) as predicted:
+        confidence = confidence_map_to_cog(
+            confidence_map(predicted, calibration), source.grid, _confidence_description(calibration)
+        )
+        store.put(keys["confidence.tif"], confidence)
+        outlines = tabulate(
+            predicted.classes,
+            source.grid,
+            names,
+            smoothing_px=options.smoothing_px,
+            terrain=relief_of(source),
+            src_date=day_of(scene),
+        )
+        outlines = with_areas(outlines, predicted, source.grid, calibration)
+        report = area_report(outlines, predicted, source.grid, calibration, scene.name, version, glaciers)
+        classes = predicted.classes
     store.put(keys["geojson"], write_outlines_geojson(outlines))
     store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer))
     store.put(keys["shp.zip"], write_outlines_shapefile(outlines, scheme.outline_layer))
+    store.put(keys["areas.json"], report.model_dump_json(indent=2).encode())
     store.put(
         keys["tif"], class_map_to_cog(classes, source.grid, scheme, names)
     )  # last, so that the others exist when it does
+
+
+def _confidence_description(calibration: VersionCalibration) -> str:
+    how = "uncalibrated" if calibration.error is None else "calibrated on the validation scenes"
+    return f"probability of the class that the map shows, in percent, {how}"

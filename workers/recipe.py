@@ -28,8 +28,13 @@ class _Blueprint:
     input_normalization: InputNormalization
 
     def named(self) -> dict[str, Any]:
-        """Return the values by name; the number of outputs is left out, since it follows from the head."""
-        shape = {name: value for name, value in self.unet.to_json().items() if name != "classes"}
+        """Return the values by name.
+
+        Left out are the number of outputs, since it follows from the head, and the initialisation, which a trained
+        network has left behind.
+        """
+        left_out = {"classes", "initialization"}
+        shape = {name: value for name, value in self.unet.to_json().items() if name not in left_out}
         return {"head": self.head, "input_normalization": self.input_normalization, **shape}
 
 

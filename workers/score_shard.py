@@ -111,11 +111,12 @@ class _Run:
         scoring, segmenter = self.shard.scoring, self.champion.segmenter
         sampler, groups = self._sampler_and_masks()
         size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
+        measured = list(reader.source.measured(self.champion.card.channels))
         done = 0
         for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.champion.card.channels)):
             parts = sampler.sample_apart(raw, groups)
             prediction = reduce(add, parts).prediction()
-            valid = raw.isfinite().all(dim=1)
+            valid = raw[:, measured].isfinite().all(dim=1)
             self._keep_scores(batch, _scores(prediction, valid))
             if self.shard.kind is ShardKind.MONTE_CARLO:
                 first, second = (_scores(part.prediction(), valid) for part in parts)

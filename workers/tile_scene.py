@@ -3,12 +3,13 @@
 import logging
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
-from imagery.border import Border
 from imagery.classes import UNKNOWN
 from imagery.composites import composites_for
 from imagery.errors import OutlineError, SceneError
@@ -52,9 +53,11 @@ def tile_scene(context: JobContext, scene_id: int) -> None:
 def _make_ready(context: JobContext, scene: Scene) -> None:
     source = source_of(scene)
     check_has_data(source)
+    windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
     outlines, store = outlines_of(scene), raster_store(context.catalog)
+    truth: NDArray[np.uint8] | None = None
+    scheme = class_scheme(context.catalog)
     if outlines:
-        scheme = class_scheme(context.catalog)
         layers = read_outlines(outlines, source.grid, scheme)
         for item, (_, layer) in zip(outlines, layers, strict=True):
             if layer.repairs:
@@ -62,14 +65,11 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
             if layer.left_out:
                 log.warning("scene %s: %s: %s", scene.name, item.path, describe_left_out(layer.left_out))
         truth = burn_outlines(layers, source.grid)
-        if source.border is not None:
-            inside = Border(source.border, source.grid).inside(source.grid.affine, source.grid.window.shape)
-            truth[~inside] = UNKNOWN
+    shares = _valid_shares(context, source, windows, truth)
+    if truth is not None:
         store.put(raster_keys.truth(scene.id), mask_to_geotiff(truth, source.grid, scheme))
     elif store.exists(raster_keys.truth(scene.id)):  # of outlines that a replaced scene had
         store.delete(raster_keys.truth(scene.id))
-    windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
-    shares = _valid_shares(context, source, windows)
     shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
     stretch = dict(zip(shown, percentile_stretch(source, shown), strict=True))
     patches = [
@@ -113,11 +113,26 @@ def _lock(session: Session, scene_id: int) -> Scene:
     return session.get_one(Scene, scene_id, with_for_update=True, populate_existing=True)
 
 
-def _valid_shares(context: JobContext, source: SceneSource, windows: list[Window]) -> list[float]:
+def _valid_shares(
+    context: JobContext, source: SceneSource, windows: list[Window], truth: NDArray[np.uint8] | None
+) -> list[float]:
+    """Return the share of valid pixels of each window, and mark the others in the truth as unknown.
+
+    What lies under cloud or outside the border is not background, although no outline covers it.
+
+    Args:
+        context: the job.
+        source: the scene.
+        windows: windows that cover the scene.
+        truth: (H, W), changed in place; None without outlines.
+    """
     shares = []
     with SceneReader(source) as reader:
         for done, window in enumerate(windows):
             if done % 50 == 0:
                 context.progress(done, len(windows), "looking for valid pixels")
-            shares.append(float(reader.valid_mask(window).mean()))
+            valid = reader.valid_mask(window)
+            shares.append(float(valid.mean()))
+            if truth is not None:
+                truth[window.slices][~valid] = UNKNOWN
     return shares

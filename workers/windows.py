@@ -96,6 +96,14 @@ def _runs(windows: Sequence[Window]) -> Iterator[list[Window]]:
 def predict_strips(
     segmenter: GlacierSegmenter, source: SceneSource, patch_size: int, batch_size: int, unknown: int
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Predict the classes of a scene strip by strip: :func:`predict_probability_strips` without the probabilities."""
+    for row, classes, _ in predict_probability_strips(segmenter, source, patch_size, batch_size, unknown):
+        yield row, classes
+
+
+def predict_probability_strips(
+    segmenter: GlacierSegmenter, source: SceneSource, patch_size: int, batch_size: int, unknown: int
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
     """Predict a scene from half-overlapping windows with blended seams, strip by strip.
 
     Memory does not grow with the scene's height: windows are read, predicted and blended as the strips are taken.
@@ -105,10 +113,12 @@ def predict_strips(
         source: the scene.
         patch_size: side of the windows, pixels; the size that the network was trained on.
         batch_size: most windows predicted together; fewer when they are large (`batch_size_for`).
-        unknown: value of pixels without data in any of the network's channels.
+        unknown: value of pixels without data in any of the network's bands and indices
+            (`imagery.scene_source.SceneSource.measured`).
 
     Yields:
-        First row and class values (rows, W) uint8 of strips that follow each other from row 0 to the last row.
+        First row, class values (rows, W) uint8 and class probabilities (K, rows, W) of strips that follow each other
+        from row 0 to the last row. Probabilities of unknown pixels are meaningless.
 
     Raises:
         SceneError: the scene lacks a channel, is smaller than a window, or cannot be read.
@@ -121,7 +131,7 @@ def predict_strips(
         for row, strip in stitch(parts, grid.height, grid.width):
             classes = segmenter.decide(strip[:-1])
             classes[strip[-1] > 0] = unknown
-            yield row, classes
+            yield row, classes, strip[:-1]
 
 
 def predict_classes(
@@ -143,8 +153,9 @@ def predict_classes(
 def _predicted(
     segmenter: GlacierSegmenter, reader: SceneReader, windows: Sequence[Window], batch_size: int
 ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
-    """Yield windows with their class probabilities and, as the last layer, 1 where a channel has no data, else 0."""
+    """Yield windows with their class probabilities and, as the last layer, 1 where nothing is known, else 0."""
+    measured = list(reader.source.measured(segmenter.channels))
     for batch, raw in read_ahead(batches(windows, batch_size), partial(read_batch, reader, segmenter.channels)):
         (probabilities,) = predict_windows(segmenter, [raw])
-        invalid = (~raw.isfinite()).any(dim=1, keepdim=True)
+        invalid = (~raw[:, measured].isfinite()).any(dim=1, keepdim=True)
         yield from zip(batch, torch.cat([probabilities, invalid.float()], dim=1).numpy(), strict=True)

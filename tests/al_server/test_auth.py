@@ -32,6 +32,8 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.geojson"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.gpkg"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.shp.zip"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/prediction.confidence.tif"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/prediction.areas.json"): Role.READER,
     ("GET", "/api/v1/patches/<int:patch_id>/composites/<name>.png"): Role.PUBLIC,  # signed
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/scorings"): Role.READER,

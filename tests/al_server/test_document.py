@@ -29,6 +29,8 @@ GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg
 GET /api/v1/scenes/{scene_id}/prediction.shp.zip
+GET /api/v1/scenes/{scene_id}/prediction.confidence.tif
+GET /api/v1/scenes/{scene_id}/prediction.areas.json
 GET /api/v1/scorings
 POST /api/v1/rounds
 GET /api/v1/rounds

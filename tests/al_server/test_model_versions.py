@@ -323,12 +323,14 @@ def test_a_prediction_is_made_once_and_then_served(
         jobs.fail(session, first.json["id"], 1, "the disk is full")
     assert_problem(ask("tif"), 409, "the prediction failed: the disk is full", first.json["id"])
     store, keys = stored(client, catalog, scene)
-    for suffix in ("geojson", "gpkg", "shp.zip", "tif"):
+    for suffix in keys:
         store.put(keys[suffix], suffix.encode())
     media = {
         "geojson": "application/geo+json",
         "gpkg": "application/geopackage+sqlite3",
         "shp.zip": "application/zip",
+        "areas.json": "application/json",
+        "confidence.tif": "image/tiff",
         "tif": "image/tiff",
     }
     for suffix, media_type in media.items():

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene, SceneRole, SceneState
-from cli import change_command
+from cli import change_command, prediction_wait
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
@@ -136,7 +136,7 @@ def test_predictions_are_asked_for_and_compared(
     version = type("Version", (), {"version": 1})()
     registry = type("Registry", (), {"champion": lambda _: version})()
     monkeypatch.setattr(change_command, "registry_of", lambda _: registry)
-    monkeypatch.setattr(change_command.time, "sleep", work)
+    monkeypatch.setattr(prediction_wait.time, "sleep", work)
     printed = run("early", "late", "--output", str(tmp_path))
     assert "Version 1 is predicting early" in printed
     assert json.loads((tmp_path / "change.json").read_text())["second"]["mapped_by"] == "model version 1"

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,18 @@ def test_an_example_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     written = Path(first.truth).stat().st_mtime_ns
     assert example_area(name, tmp_path) == first
     assert Path(first.truth).stat().st_mtime_ns == written
+
+
+def test_an_example_that_another_release_described_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(areas, "SYNTHETIC_SIDE_PX", 128)
+    first = example_area("synthetic", tmp_path)
+    (stored,) = tmp_path.rglob("area.json")
+    document = json.loads(stored.read_text())
+    document["source"]["former"] = 0
+    stored.write_text(json.dumps(document))
+    assert example_area("synthetic", tmp_path) == first
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

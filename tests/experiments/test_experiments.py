@@ -1,4 +1,4 @@
-"""The seven experiments on small study areas: their tables, and their notes on what the areas do not allow."""
+"""The experiments on small study areas: their tables, and their notes on what the areas do not allow."""
 
 import math
 from collections.abc import Callable
@@ -12,21 +12,33 @@ from matplotlib.figure import Figure
 
 from catalog.settings import Settings
 from cli.experiment_commands import EXPERIMENTS
-from experiments import baselines, debris_share, heads, published, saliency
+from experiments import baselines, debris_share, heads, label_shares, object_based, published, saliency
 from experiments.areas import StudyArea
-from experiments.division import hold_out
-from experiments.estimates import BINARY_SCORES, CLEAN_IOU, DEBRIS_IOU, GLACIER_IOU, ICE_IOU, MEASURES, Estimate
+from experiments.division import Division, hold_out
+from experiments.estimates import (
+    BINARY_SCORES,
+    CLEAN_IOU,
+    DEBRIS_IOU,
+    GLACIER_IOU,
+    ICE_IOU,
+    MEASURES,
+    PIXELS_TO_EDIT,
+    PRECISION_AND_RECALL,
+    Estimate,
+)
 from experiments.findings import PUBLISHED, Findings, Row, Table, Value, values_by_name, write
 from experiments.losses import LOSSES, REFERENCE
+from experiments.object_trial import ObjectRulesTrial
 from experiments.record import EXPERIMENT, record
 from experiments.study import DIVISION_SEED, Study
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
+from imagery.errors import SceneError
 from imagery.maps import read_map
 from models.importance import FOREST_IMPORTANCE_THRESHOLD
 from models.ndsi import NDSI_THRESHOLDS
 from tests.catalog_fixtures import NOBODY
-from tests.experiments.study_areas import PATCH, SMALL, RecordedProgress, half_ice, opened, paint
+from tests.experiments.study_areas import PATCH, SMALL, RecordedProgress, half_ice, judged, opened, paint
 
 DEBRIS_THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.10)
 
@@ -161,8 +173,9 @@ def test_heads_are_compared_with_the_binary_one(found: Run) -> None:
 
 def test_losses_are_compared_with_masked_dice(found: Run) -> None:
     findings = found("losses")
-    (table,) = findings.tables
-    assert names(table) == list(LOSSES)
+    table, both = findings.tables
+    assert names(table) == names(both) == list(LOSSES)
+    assert both.columns == (*PRECISION_AND_RECALL, *(f"{PUBLISHED}{measure}" for measure in PRECISION_AND_RECALL))
     assert table.columns == (*ICE_IOU, *less(REFERENCE), f"{PUBLISHED}{CLEAN_IOU}", f"{PUBLISHED}{DEBRIS_IOU}")
     assert findings.notes[-1].startswith("The self-learning loss ended with a₁ = ")
     bars, curves = findings.figure.subfigs
@@ -171,7 +184,7 @@ def test_losses_are_compared_with_masked_dice(found: Run) -> None:
 
 
 def test_trap_rows_of_aryal_that_contradict_themselves_are_not_shown(found: Run) -> None:
-    (table,) = found("losses").tables
+    table, _ = found("losses").tables
     shown = {row.name for row in table.rows if row.values.get(f"{PUBLISHED}{CLEAN_IOU}") is not None}
     assert shown == {"boundary alone (α = 0)", "combined, α = 0.1", REFERENCE, "self-learning boundary-aware"}
 
@@ -198,22 +211,34 @@ def test_without_short_wave_infrared_there_is_no_snow_index(visible_found: Run) 
     assert findings.notes[1].startswith("The areas lack a band of the snow index (channels: blue, green, red, nir, ")
 
 
+def test_heads_are_compared_on_windows_with_both_classes(found: Run, study: Study) -> None:
+    """As in Baraka's table 2. Its windows are some of those of the other experiments."""
+    (division,) = found("heads").divisions.values()
+    assert 0 < len(division.training) < len(study.division.training)
+    for part, places in division.named().items():
+        assert set(places) <= set(study.division.named()[part])
+        for mask in study.masks(part, division):
+            assert {CLEAN_ICE.value, DEBRIS_COVERED_ICE.value} <= set(mask.ravel().tolist())
+    assert found("debris-share").divisions[""] == division  # table 3 is of the networks of table 2
+
+
 def test_windows_are_counted_by_their_share_of_debris(found: Run, study: Study) -> None:
     (table,) = found("debris-share").tables
-    shares = [(mask == DEBRIS_COVERED_ICE.value).sum() / (mask != UNKNOWN).sum() for mask in study.masks("test")]
+    masks = list(study.masks("test", study.both_classes))
+    shares = [(mask == DEBRIS_COVERED_ICE.value).sum() / (mask != UNKNOWN).sum() for mask in masks]
     assert names(table) == ["> 0%", "> 1%", "> 2%", "> 5%", "> 10%"]
     counted = [row.values["windows"] for row in table.rows]
     assert counted == [sum(share > threshold for share in shares) for threshold in DEBRIS_THRESHOLDS]
-    assert table.columns[:4] == ("windows", "binary", "multiclass", "multiclass less binary")
+    assert table.columns[:5] == ("windows", "blocks", "binary", "multiclass", "multiclass less binary")
     for row, threshold in zip(table.rows, DEBRIS_THRESHOLDS, strict=True):
         of_paper = published.DEBRIS_SHARE[threshold]
         assert (row.values[f"{PUBLISHED}binary"], row.values[f"{PUBLISHED}multiclass"]) == of_paper
 
 
 def test_scores_by_debris_share_are_means_over_the_seeds(found: Run, study: Study) -> None:
-    results = study.run([study.network("binary", seed, head="binary") for seed in study.seeds])
-    debris = [(mask == DEBRIS_COVERED_ICE.value).any() for mask in study.masks("test")]
-    pooled = [np.array(result["confusions"]["test"])[debris].sum(axis=0) for result in results]
+    division = study.both_classes
+    results = study.run([study.network("binary", seed, head="binary", division=division) for seed in study.seeds])
+    pooled = [np.array(result["confusions"]["test"]).sum(axis=0) for result in results]
     expected = np.mean([counts[1, 1] / (counts.sum() - counts[0, 0]) for counts in pooled])
     (table,) = found("debris-share").tables
     assert value(table.rows[0].values["binary"]) == pytest.approx(expected)
@@ -280,23 +305,119 @@ def test_trap_what_is_undefined_for_a_seed_is_undefined_over_the_seeds() -> None
     assert (math.isnan(found.value), math.isnan(found.spread)) == (True, True)
 
 
-def test_trap_an_area_without_debris_has_no_subset_of_debris(tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", [heads.run, debris_share.run])
+def test_an_area_without_debris_cannot_compare_heads(tmp_path: Path, run: Callable[[Study], Findings]) -> None:
     truth = half_ice(160, 128)
     truth[truth == DEBRIS_COVERED_ICE.value] = 0
+    with (
+        opened([paint(tmp_path, truth)], tmp_path / "trials", replace(SMALL, split="random", steps=1)) as study,
+        pytest.raises(SceneError, match=r"no window for training with both clean and debris-covered ice among 14; "),
+    ):
+        run(study)
+
+
+def test_subsets_without_a_window_are_dashes_never_0(tmp_path: Path) -> None:
+    """A twentieth of the pixels is debris: no window has more than a tenth."""
+    truth = half_ice(160, 128)
+    truth[truth == DEBRIS_COVERED_ICE.value] = 0
+    truth[::2, 12::32] = DEBRIS_COVERED_ICE.value
     with opened([paint(tmp_path, truth)], tmp_path / "trials", replace(SMALL, split="random", steps=1)) as study:
         findings = debris_share.run(study)
-    (table,) = findings.tables
-    for row in table.rows:
-        assert row.values["windows"] == 0
-        for column in ("binary", "multiclass", "multiclass less binary"):
-            assert math.isnan(value(row.values[column]))
+    rows = {row.name: row.values for row in findings.tables[0].rows}
+    assert (rows["> 1%"]["windows"], rows["> 2%"]["windows"], rows["> 2%"]["blocks"]) == (4, 0, 0)
+    for column in ("binary", "multiclass", "multiclass less binary"):
+        assert math.isnan(value(rows["> 2%"][column]))
     markdown, *_ = write(findings, tmp_path, [])
-    assert "| > 0% | 0 | – | – | – | 0.476 |" in markdown.read_text()
+    assert "| > 2% | 0 | 0 | – | – | – | 0.524 |" in markdown.read_text()
 
 
-def test_experiments_share_their_networks(visible_area: StudyArea, trials: Path) -> None:
+def test_labels_are_counted_with_the_masked_ones(found: Run, study: Study) -> None:
+    (table,) = found("label-shares").tables
+    assert names(table) == ["training", "validation", "test"]
+    for row in table.rows:
+        masks = np.stack(list(study.masks(row.name)))
+        expected = [(masks == label).mean() for label in (0, CLEAN_ICE.value, DEBRIS_COVERED_ICE.value, UNKNOWN)]
+        shares = [row.values[name] for name in label_shares.SHARES]
+        assert shares == pytest.approx(expected)
+        assert sum(shares) == pytest.approx(1.0)
+        assert row.values["windows"] == len(masks)
+    assert row_of(table, "test").values[f"{PUBLISHED}masked/unknown"] == 0.0421
+    assert any(row.values["masked/unknown"] > 0 for row in table.rows)
+
+
+def test_published_shares_of_labels_are_whole() -> None:
+    """The paper rounds to a hundredth of a per cent."""
+    for shares in published.LABEL_SHARES.values():
+        assert sum(shares.values()) == pytest.approx(1.0, abs=2e-4)
+
+
+def test_precision_and_recall_of_aryal_imply_its_iou() -> None:
+    """IoU = PR / (P + R - PR): holds for the rows that are shown, to the rounding of the paper."""
+    for scores in published.LOSSES.values():
+        for ice in ("clean ice", "debris"):
+            p, r = scores[f"{ice} precision"], scores[f"{ice} recall"]
+            assert scores[f"{ice} IoU"] == pytest.approx(p * r / (p + r - p * r), abs=2e-4)
+
+
+def test_intervals_state_their_blocks(found: Run, study: Study) -> None:
+    blocks = len(set(study.division.blocks("test").tolist()))
+    for name in ("bands", "losses", "baselines"):
+        findings = found(name)
+        assert f"there are {blocks} blocks, and with fewer than 64 such intervals are too narrow" in findings.notes[0]
+        scores = [score for table in findings.tables for row in table.rows for score in row.values.values()]
+        assert {score.blocks for score in scores if isinstance(score, Estimate)} == {blocks}
+    (table,) = found("geography").tables
+    assert all(
+        row.values["blocks"] == value_of.blocks
+        for row in table.rows
+        if isinstance(value_of := row.values[GLACIER_IOU], Estimate)
+    )
+
+
+def test_the_rival_is_judged_on_the_same_pixels_and_by_what_is_left_to_edit(found: Run, study: Study) -> None:
+    findings = found("object-based")
+    scores, regions, thresholds = findings.tables
+    assert names(scores) == names(regions) == ["image objects with rules", "U-Net"]
+    seen = tuple(name for name in study.bands if name != "quality")  # flags are no image
+    (rules,) = study.run([ObjectRulesTrial("rules", study.division, seen, object_based.TESTED)])
+    assert [np.sum(window) for window in rules["confusions"]["test"]] == judged(study)
+    pooled = np.sum(rules["confusions"]["test"], axis=0)
+    row = row_of(scores, "image objects with rules").values
+    assert value(row[PIXELS_TO_EDIT]) == pytest.approx(1 - np.trace(pooled) / pooled.sum())
+    assert value(row[CLEAN_IOU]) == pytest.approx(pooled[1, 1] / (pooled[1].sum() + pooled[:, 1].sum() - pooled[1, 1]))
+    every, large = (list(of_size) for of_size in zip(*rules["edits"]["test"], strict=True))
+    shown = row_of(regions, "image objects with rules").values
+    assert [value(shown[column]) for column in object_based.REGIONS] == [np.mean(every), np.mean(large)]
+    assert all(a >= b for a, b in zip(every, large, strict=True))
+    assert len(thresholds.rows) == 2 * 5  # two kinds of ice; three indices, slope and elevation
+
+
+def test_trap_the_rules_do_not_see_the_test_windows(area: StudyArea, trials: Path) -> None:
+    with opened([area], trials) as study:
+        whole = study.division
+        fewer = Division(whole.training, whole.validation, whole.test[:1])
+        other = Division(whole.training[1:], whole.validation, whole.test)
+        seen, same, changed = study.run(
+            [
+                ObjectRulesTrial("rules", division, study.bands, object_based.TESTED)
+                for division in (whole, fewer, other)
+            ]
+        )
+    assert (seen["rules"], seen["scale"]) == (same["rules"], same["scale"])
+    assert seen["rules"] != changed["rules"]
+
+
+def test_the_rival_without_snow_index_and_relief_is_said_to_be_weaker(visible_found: Run) -> None:
+    findings = visible_found("object-based")
+    assert findings.notes[-1] == (
+        "The areas have no ndsi, slope, elevation, so the rules do without: a weaker rival than ICIMOD's."
+    )
+    assert names(findings.tables[2]) == [f"{ice}: {name}" for ice in ICE for name in ("ndvi", "ndwi")]
+
+
+def test_experiments_share_their_networks(area: StudyArea, trials: Path) -> None:
     progress = RecordedProgress()
-    with opened([visible_area], trials, replace(SMALL, seeds=1, steps=1), progress) as study:
+    with opened([area], trials, replace(SMALL, seeds=1, steps=1), progress) as study:
         heads.run(study)
         assert progress.computed == ["binary, seed 0", "multiclass, seed 0", "two binaries, seed 0"]
         debris_share.run(study)
@@ -305,7 +426,12 @@ def test_experiments_share_their_networks(visible_area: StudyArea, trials: Path)
 
 @pytest.mark.parametrize(
     ("figures", "experiment"),
-    [(published.HEADS, "heads"), (published.LOSSES, "losses"), (published.BASELINES, "baselines")],
+    [
+        (published.HEADS, "heads"),
+        (published.LOSSES, "losses"),
+        (published.BASELINES, "baselines"),
+        (published.OBJECT_BASED, "object-based"),
+    ],
 )
 def test_published_figures_are_of_rows_and_measures_that_there_are(
     found: Run, figures: published.Published, experiment: str

@@ -123,7 +123,8 @@ def test_every_architecture_takes_every_head(area: StudyArea, trials: Path, arch
     with opened([area], trials, choices) as study:
         networks = [study.network(head, 0, head=head) for head in get_args(Head)]
         results = study.run(networks)
-        assert networks[0].training.needs_validation == (architecture in {"aryal", "he"})
+        assert networks[0].training.needs_validation == (architecture == "he")
+        assert networks[0].training.needs_validation_patches == (architecture == "aryal")
         for result in results:
             assert np.array(result["confusions"]["test"]).sum(axis=(1, 2)).tolist() == judged(study)
 

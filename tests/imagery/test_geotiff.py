@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from imagery.errors import SceneError
-from imagery.geotiff import encode, grid_of, open_bytes
+from imagery.geotiff import encode, open_bytes
 from imagery.grid import Grid
+from imagery.raster_file import grid_of
 
 GRID = Grid("EPSG:32645", (30.0, 0.0, 478000.0, 0.0, -30.0, 3108140.0), width=5, height=3)
 

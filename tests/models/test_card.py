@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.card import Gain, LabelProvenance, ModelOrigin, RegionMetrics
+from models.unet import UNetConfig
 from tests.models.cards import CLASSES, origin
 
 MATRIX = np.array([[6, 2, 0], [2, 2, 0], [0, 0, 0]])
@@ -16,6 +17,18 @@ def test_metrics_are_named_by_class():
     assert metrics.iou == {"background": pytest.approx(0.6), "clean ice": pytest.approx(1 / 3), CLASSES[2]: None}
     assert metrics.confusion == ((6, 2, 0), (2, 2, 0), (0, 0, 0))
     assert metrics.empty_mask_mean_iou == pytest.approx((8 / 12) / 2)
+
+
+def test_a_card_from_before_the_settings_of_the_papers_is_read_with_the_values_that_were_fixed_then():
+    document = json.loads(origin().model_dump_json())
+    added = {"plateau_watches": "score", "plateau_patience": 2, "least_learning_rate": 0.0, "l1_covers": "convolutions"}
+    added |= {"boundary_classes": "foreground", "augmented_share": 1.0}
+    training = {name: value for name, value in document["training"].items() if name not in added}
+    assert len(training) == len(document["training"]) - 6
+    read = ModelOrigin.model_validate_json(json.dumps(document | {"training": training})).training
+    assert {name: getattr(read, name) for name in added} == added
+    unet = {"in_channels": 4, "classes": 3, "depth": 2, "width": 4, "dropout": 0.1}
+    assert UNetConfig.from_json(unet).initialization == "kaiming"
 
 
 def test_undefined_figures_are_null_in_valid_json():

@@ -35,10 +35,35 @@ def test_half_sure_prediction():
     assert found.item() == pytest.approx(1 / 7)
 
 
-def test_false_boundary_on_an_all_background_patch():
-    """No true boundary: R = 1. One pixel of false ice with p = 1/2: P = 1 / (1/2 + 1) = 2/3, F1 = 4/5."""
-    found = boundary(of_probabilities([[1e-12, 1e-12, 0.5, 1e-12]]), row(0, 0, 0, 0), IGNORE)
-    assert found.item() == pytest.approx(1 / 5)
+def test_a_class_without_a_true_boundary_is_left_out():
+    """No true boundary: false ice costs nothing and has no gradient, where the mean over both images has one."""
+    logits = of_probabilities([[1e-12, 1e-12, 0.5, 1e-12]]).requires_grad_()
+    found = boundary(logits, row(0, 0, 0, 0), IGNORE)
+    found.backward()
+    assert found.item() == 0.0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_false_boundary_beside_a_true_one_costs():
+    """Truth 0 0 0 0 0 0 0 1, found besides a false pixel of p = 1/2: P = (1 + 1) / (3/2 + 1) = 4/5, R = 1, F1 = 8/9."""
+    found = boundary(of_probabilities([[1e-12, 0.5, *[1e-12] * 5, 1 - 1e-12]]), row(0, 0, 0, 0, 0, 0, 0, 1), IGNORE)
+    assert found.item() == pytest.approx(1 / 9)
+
+
+def test_an_absent_class_does_not_raise_the_weight_of_the_others():
+    """Class 2 occurs nowhere: the cost is half of class 1's, as in the paper but for a constant."""
+    truth, prediction = row(0, 0, 1, 1, 1, 1, 1, 1), row(0, 0, 0, 0, 0, 1, 1, 1)
+    assert boundary(certain(prediction, 3), truth, IGNORE).item() == pytest.approx(0.5 / 2)
+
+
+def test_boundaries_of_background_count_if_asked_for():
+    """Background ends in column 1, found in 4: P = R = F1 = 1/2. Class 1 has the boundaries 2 and 5, found 5: P = 1,
+    R = 2/3, F1 = 4/5. Class 2 begins in column 6, found."""
+    truth, prediction = row(0, 0, 1, 1, 1, 1, 2, 2), certain(row(0, 0, 0, 0, 0, 1, 2, 2), 3)
+    assert boundary(prediction, truth, IGNORE).item() == pytest.approx((0.2 + 0.0) / 2)
+    assert boundary(prediction, truth, IGNORE, classes="all").item() == pytest.approx((0.5 + 0.2 + 0.0) / 3)
+    weights = torch.tensor([3.0, 1.0, 1.0], dtype=torch.float64)
+    assert boundary(prediction, truth, IGNORE, weights, "all").item() == pytest.approx((3 * 0.5 + 0.2 + 0.0) / 5)
 
 
 def test_boundary_next_to_masked_pixels_is_none():

@@ -110,6 +110,18 @@ def test_a_step_however_large_keeps_the_weights_positive():
     assert min(learned.values()) > 0
 
 
+def test_a_batch_without_a_boundary_does_not_move_the_learned_weights():
+    """There is nothing to balance, and masked Dice would hand its weight over to a term that has no gradient."""
+    loss = with_weights(2.0, 3.0)
+    logits, target = random_case()
+    value = loss(logits.requires_grad_(), torch.zeros_like(target), IGNORE, None)
+    value.backward()
+    dice = masked_dice(logits, torch.zeros_like(target), IGNORE).item()
+    assert value.item() == pytest.approx(dice / (2 * 2.0**2) + math.log(6))
+    assert loss.log_a.grad.tolist() == [0.0, 0.0]
+    assert (logits.grad != 0).any()
+
+
 def test_batch_without_a_judged_pixel_does_not_move_the_learned_weights():
     loss = with_weights(2.0, 3.0)
     logits, target = random_case()

@@ -20,9 +20,38 @@ def test_barakas_l1_penalty_is_on():
     assert (training.optimizer, training.learning_rate, training.l1) == ("adam", 1e-4, 5e-4)
 
 
-def test_aryal_learns_with_adam_and_lowers_the_rate_on_a_plateau():
+def test_barakas_code_penalises_all_parameters_and_augments_nothing():
+    training = PRESETS["baraka"].training
+    assert (training.l1_covers, training.augment) == ("all", False)
+
+
+def test_aryal_learns_with_adam_and_lowers_the_rate_on_a_plateau_of_the_validation_loss():
     training = PRESETS["aryal"].training
     assert (training.optimizer, training.learning_rate, training.schedule) == ("adam", 3e-4, "plateau")
+    assert (training.plateau_watches, training.plateau_patience) == ("loss", 15)
+    assert training.least_learning_rate == 1e-9
+
+
+def test_aryal_counts_the_boundaries_of_background_and_changes_15_percent_of_the_patches():
+    training = PRESETS["aryal"].training
+    assert training.boundary_classes == "all"
+    assert training.augmented_share * 7 / 8 == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_weights_are_drawn_as_in_the_authors_code_or_as_in_ronneberger(name):
+    """He et al. 2015: normal, variance 2 / fan-in, biases 0. torch: uniform up to 1 / sqrt(fan-in), biases too."""
+    torch.manual_seed(0)
+    layer = UNet(PRESETS[name].network(64, 3, PRESETS[name].head)).encoder[0][0]
+    bound = (64 * 9) ** -0.5
+    weights = layer.weight.detach()
+    if name in {"baraka", "aryal"}:
+        assert weights.abs().max() <= bound
+        assert weights.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+        assert layer.bias is None or layer.bias.abs().max() > 0
+    else:
+        assert weights.std().item() == pytest.approx(2**0.5 * bound, rel=0.05)
+        assert layer.bias is None or layer.bias.abs().max() == 0
 
 
 def test_he_keeps_the_best_validation_of_adadelta():

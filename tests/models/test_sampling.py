@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from models.losses import class_weights
+from models.presets import PRESETS
 from models.sampling import count_pixels, expected_counts, patch_weights, random_symmetry
 
 IGNORE = 255
@@ -76,6 +77,16 @@ def test_symmetries_are_the_eight_of_the_square_and_mask_and_image_stay_together
     expected = [*rotations, *(rotation.T for rotation in rotations)]
     assert seen == {tuple(symmetry.flatten().tolist()) for symmetry in expected}
     assert len(seen) == 8
+
+
+def test_only_a_share_of_the_patches_is_changed():
+    """Aryal's 15 %: an eighth of the symmetries that are applied changes nothing."""
+    raw = torch.arange(9.0).reshape(1, 3, 3)
+    generator = torch.Generator().manual_seed(0)
+    share = PRESETS["aryal"].training.augmented_share
+    mask = raw[0].to(torch.uint8)
+    changed = [not torch.equal(random_symmetry(raw, mask, generator, share)[0], raw) for _ in range(4000)]
+    assert sum(changed) / 4000 == pytest.approx(0.15, abs=0.02)  # three standard deviations are 0.017
 
 
 def test_quarter_turns_need_square_patches():

@@ -171,6 +171,115 @@ def test_l1_penalty_shrinks_the_weights_of_convolutions():
     assert sums[1] < 0.95 * sums[0]
 
 
+def test_l1_penalty_covers_biases_and_batch_norms_if_asked_for():
+    """One step of plain descent direction: Adam moves what has a gradient by the learning rate, whatever its size."""
+
+    def batch_norm_after(covers: str) -> torch.Tensor:
+        segmenter = small_segmenter(normalization="batch", dropout=0.0)
+        config = TrainingConfig(
+            steps=1, optimizer="adam", learning_rate=1e-2, weight_decay=0.0, l1=1e3, l1_covers=covers
+        )
+        fit(segmenter, bright_is_ice(), config, CPU, IGNORE)
+        return segmenter.unet.encoder[0][1].weight.detach()
+
+    everything, convolutions = (batch_norm_after(covers) for covers in ("all", "convolutions"))
+    assert everything.tolist() == pytest.approx([0.99] * 4, abs=1e-4)  # 1 less the step, as L1 outweighs the loss
+    assert (convolutions - 0.99).abs().max() > 1e-3
+
+
+def rates(scores: Iterator[float], **settings) -> list[float]:
+    """The learning rate after each of the steps, with a validation after each."""
+    seen: list[float] = []
+
+    def on_step(report: StepReport) -> None:
+        assert report.state is not None
+        seen.append(report.state().numbers["groups"][0]["lr"])
+
+    config = TrainingConfig(
+        steps=6, schedule="plateau", learning_rate=1e-2, validate_every_steps=1, weight_decay=0.0, **settings
+    )
+    segmenter = small_segmenter()
+    fit(
+        segmenter,
+        bright_is_ice(),
+        config,
+        CPU,
+        IGNORE,
+        on_step,
+        lambda _: next(scores),
+        validation_patches=[_frozen_patch()],
+    )
+    return seen
+
+
+def _frozen_patch() -> tuple[torch.Tensor, torch.Tensor]:
+    """A patch that nobody judged: its loss is 0 after every step, and so never improves on the first."""
+    raw, mask = bright_is_ice()[0]
+    return raw, torch.full_like(mask, IGNORE)
+
+
+def test_the_plateau_lowers_the_rate_after_its_patience():
+    """The first score is the best. Patience 2: the third without improvement lowers the rate; patience 0: every one."""
+    assert rates(iter([1.0] * 6)) == pytest.approx([1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-3])
+    assert rates(iter([1.0] * 6), plateau_patience=0) == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7])
+
+
+def test_the_plateau_does_not_go_below_the_least_rate():
+    found = rates(iter([1.0] * 6), plateau_patience=0, least_learning_rate=5e-4)
+    assert found == pytest.approx([1e-2, 1e-3, 5e-4, 5e-4, 5e-4, 5e-4])
+
+
+def test_the_plateau_can_watch_the_validation_loss_whatever_the_score():
+    rising = iter(float(score) for score in range(6))
+    found = rates(rising, plateau_patience=1, plateau_watches="loss")
+    assert found == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
+
+
+def test_the_validation_loss_is_the_mean_of_the_loss_over_batches_in_evaluation_mode():
+    """As its value decides when the rate falls, a lower loss must keep the rate: here it falls at every step."""
+    segmenter, seen = small_segmenter(dropout=0.0), []
+    config = TrainingConfig(
+        steps=12, schedule="plateau", plateau_watches="loss", plateau_patience=0, validate_every_steps=3
+    )
+
+    def on_step(report: StepReport) -> None:
+        assert report.state is not None
+        if report.step % 3 == 0:
+            plateau = report.state().numbers["schedule"]
+            images, masks = (torch.stack(parts) for parts in zip(*bright_is_ice(3), strict=True))
+            with torch.no_grad():
+                expected = dice_cross_entropy(segmenter.eval()(images), masks, IGNORE, None)
+            segmenter.train()
+            seen.append((plateau["best"], expected.item()))
+
+    fit(segmenter, bright_is_ice(3), config, CPU, IGNORE, on_step, validation_patches=bright_is_ice(3))
+    assert [best for best, _ in seen] == pytest.approx([loss for _, loss in seen], rel=1e-4)
+
+
+def test_a_watched_validation_loss_needs_patches():
+    with pytest.raises(ValueError, match="watches the validation loss, but there is no validation patch"):
+        train(schedule="plateau", plateau_watches="loss")
+
+
+def test_boundary_classes_reach_the_loss():
+    first = {
+        classes: train(steps=1, loss="combined", boundary_classes=classes)[1][0] for classes in ("foreground", "all")
+    }
+    assert first["foreground"] != first["all"]
+
+
+def test_a_small_augmented_share_leaves_patches_as_they_are():
+    """With one patch, no dropout and next to no augmentation a training is the one without augmentation."""
+    data = bright_is_ice()[:1]
+
+    def losses(**settings) -> list[float]:
+        config = TrainingConfig(steps=3, balance=False, precision="float32", **settings)
+        return fit(small_segmenter(dropout=0.0), data, config, CPU, IGNORE)
+
+    assert losses(augmented_share=1e-9) == losses(augment=False)
+    assert losses(augmented_share=1.0) != losses(augment=False)
+
+
 def test_the_best_validation_is_kept():
     """Scores 1, 5, 3 after steps 2, 4 and 5: the weights of step 4 come back."""
     seen: list[torch.Tensor] = []
@@ -259,7 +368,17 @@ def test_configuration_survives_json():
 
 @pytest.mark.parametrize(
     "document",
-    [{"step": 3}, {"steps": 0}, {"steps": "3"}, {"learning_rate": 0.0}, {"loss": "focal"}, {"seed": -1}],
+    [
+        {"step": 3},
+        {"steps": 0},
+        {"augmented_share": 0.0},
+        {"plateau_patience": -1},
+        {"l1_covers": "none"},
+        {"steps": "3"},
+        {"learning_rate": 0.0},
+        {"loss": "focal"},
+        {"seed": -1},
+    ],
 )
 def test_configuration_is_closed(document):
     with pytest.raises(ValidationError):

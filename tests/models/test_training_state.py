@@ -34,7 +34,17 @@ def train(config: TrainingConfig, stop_after: int | None = None, state: Training
 
     scored = validate if config.needs_validation else None
     try:
-        losses = fit(segmenter, bright_is_ice(), config, CPU, IGNORE, on_step, scored, resume_from=state)
+        losses = fit(
+            segmenter,
+            bright_is_ice(),
+            config,
+            CPU,
+            IGNORE,
+            on_step,
+            scored,
+            resume_from=state,
+            validation_patches=bright_is_ice(2),
+        )
     except InterruptionError:
         return taken[0]
     return segmenter, losses
@@ -45,11 +55,12 @@ def train(config: TrainingConfig, stop_after: int | None = None, state: Training
     [
         {},
         {"optimizer": "adam", "schedule": "plateau", "validate_every_steps": 1},
+        {"schedule": "plateau", "plateau_watches": "loss", "plateau_patience": 0, "validate_every_steps": 1},
         {"optimizer": "adadelta", "schedule": "constant", "keep_best": True, "validate_every_steps": 2},
         {"loss": "slba"},
         {"l1": 1e-4, "loss": "dice"},
     ],
-    ids=["default", "plateau", "keep-best", "slba", "l1"],
+    ids=["default", "plateau", "loss-plateau", "keep-best", "slba", "l1"],
 )
 def test_a_training_that_goes_on_ends_as_one_that_was_never_interrupted(settings):
     config = TrainingConfig(steps=STEPS, precision="float32", **settings)

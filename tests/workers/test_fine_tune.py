@@ -181,6 +181,9 @@ def test_a_version_is_made_and_judged(labelled):
     assert version.tags["verdict"] == "promoted"
     found, parent = figures_of(version).regions["validation"], figures_of(registry.get(1)).regions["validation"]
     assert found.gain_mean_iou == pytest.approx(found.mean_iou - parent.mean_iou, abs=2e-6)
+    area_error = load_champion(labelled).card.area_error
+    assert list(area_error.classes) == ["clean ice", "debris-covered ice", "glacier"]
+    assert all(set(error.calibration) == {"validation"} for error in area_error.classes.values())  # no test scene
     with labelled.read() as session:
         assert jobs.is_open(session, JobKind.SCORE_POOL)
     history = MlflowClient(tracking_uri=labelled.settings.mlflow_url).get_metric_history(

@@ -14,16 +14,20 @@ import pytest
 import rasterio
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry import box
 
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene
 from imagery.classes import UNKNOWN
 from imagery.describe_scene import describe
+from imagery.errors import OutlineError
 from imagery.scene_source import BandSource
+from services import raster_keys
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
-from tests.imagery.forge import NORTH_UP, write_geotiff
+from tests.imagery.forge import NORTH_UP, write_geotiff, write_polygons
+from tests.models.cards import CLASSES
 from tests.workers.rows import champion, context_of, finish, tiled
 from workers.predict_scene import predict_by, predict_scene
 from workers.relief import relief_of
@@ -96,7 +100,8 @@ def test_a_scene_of_known_date_and_relief_gives_outlines_with_both(
 def test_what_is_not_known_of_a_scene_its_outlines_do_not_claim(catalog: Catalog, scene: Scene) -> None:
     rows, _ = attributes(predict(catalog, scene))
     assert list(rows[0]) == [
-        *("outline_id", "class", "area_km2", "cenlon", "cenlat", "smooth_px", "px_changed", "area_diff")
+        *("outline_id", "class", "area_km2", "cenlon", "cenlat", "smooth_px", "px_changed", "area_diff"),
+        *("area_best", "area_low", "area_high", "conf_mean"),
     ]
     assert {(row["smooth_px"], row["px_changed"], row["area_diff"]) for row in rows} == {(0, 0, 0)}
 
@@ -151,6 +156,39 @@ def test_a_map_of_all_classes_names_them(catalog: Catalog, scene: Scene) -> None
         assert (dataset.read(1)[:, -20:] == UNKNOWN).all()
 
 
+def test_confidence_and_total_areas_are_delivered_beside_the_map(catalog: Catalog, scene: Scene) -> None:
+    files = predict(catalog, scene)
+    with rasterio.open(io.BytesIO(files["tif"])) as shown, rasterio.open(io.BytesIO(files["confidence.tif"])) as found:
+        classes, percent = shown.read(1), found.read(1)
+        assert (found.crs, found.transform, found.nodata) == (shown.crs, shown.transform, 255)
+        assert found.descriptions == ("probability of the class that the map shows, in percent, uncalibrated",)
+    np.testing.assert_array_equal(percent == 255, classes == UNKNOWN)
+    assert percent[classes != UNKNOWN].min() >= 33  # the most probable of three classes
+    report = json.loads(files["areas.json"])
+    assert (report["model_version"], report["scene"]) == (1, scene.name)
+    for total in report["totals"][:2]:
+        value = CLASSES.index(total["name"])
+        assert total["mapped_km2"] == pytest.approx((classes == value).sum() * 900 / 1e6, rel=1e-3)
+        assert total["low_km2"] is None
+
+
+def test_glaciers_of_the_inventory_of_the_settings_are_reported(catalog: Catalog, scene: Scene, tmp_path: Path) -> None:
+    left, bottom, right, top = source_of(scene).grid.bounds
+    before = keys_of(catalog, scene)
+    inventory = write_polygons(tmp_path / "rgi.gpkg", {"rgi": [box(left, bottom, right, top)]})
+    catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(inventory)})
+    assert not set(keys_of(catalog, scene).values()) & set(before.values())
+    report = json.loads(predict(catalog, scene)["areas.json"])
+    (glacier,) = report["glaciers"]
+    assert [area["mapped_km2"] for area in glacier["areas"]] == [total["mapped_km2"] for total in report["totals"]]
+
+
+def test_an_inventory_that_is_missing_is_said(catalog: Catalog, scene: Scene, tmp_path: Path) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(tmp_path / "rgi.gpkg")})
+    with pytest.raises(OutlineError, match=r"rgi\.gpkg"):
+        predict(catalog, scene)
+
+
 def test_ice_of_a_binary_version_is_called_glacier_not_clean_ice(catalog: Catalog, scene: Scene) -> None:
     files = predict(catalog, scene, champion(seed=SEED, head="binary"))
     assert {row["class"] for row in attributes(files)[0]} == {"glacier"}
@@ -165,7 +203,7 @@ def test_a_format_that_an_earlier_release_did_not_write_is_made_with_the_next_pr
     files = predict(catalog, scene)
     store, keys = raster_store(catalog), keys_of(catalog, scene)
     store.delete(keys["shp.zip"])
-    assert predict(catalog, scene).keys() == files.keys() == {"tif", "geojson", "gpkg", "shp.zip"}
+    assert predict(catalog, scene).keys() == files.keys() == set(raster_keys.PREDICTION_SUFFIXES)
     for key in keys.values():
         store.put(key, b"as it was")
     assert set(predict(catalog, scene).values()) == {b"as it was"}  # complete: nothing to do

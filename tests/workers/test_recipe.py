@@ -1,5 +1,6 @@
 """What the settings make of a network: presets, overrides, and every head through training, scoring and judging."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -27,11 +28,13 @@ from models.presets import PRESETS
 from models.segmenter import InputNormalization
 from models.training import TrainingConfig, fit
 from models.unet import BinaryUNets, UNetConfig
+from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.imagery.forge import forge_scene, write_geotiff
 from tests.workers.rows import patches, tiled
 from workers.evaluation import evaluate
 from workers.recipe import check_continues, first_channels, fresh_network, input_channels, training_config
+from workers.validation_windows import ValidationWindowDataset
 from workers.windows import read_batch
 
 CHANNELS = ("red", "nir")
@@ -155,6 +158,29 @@ def test_settings_of_another_network_than_the_champions_are_refused(changes: dic
 def test_every_preset_goes_on_from_its_own_network(name: str) -> None:
     settings = Settings(architecture=name, unet_dropout=0.2, unet_depth=1, unet_width=2)
     check_continues(settings, fresh_network(settings, CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked))
+
+
+def test_a_champion_whose_weights_were_drawn_otherwise_goes_on() -> None:
+    """Champions of the papers' presets from before the initialisation was a setting say "kaiming" in their card."""
+    settings = Settings(architecture="baraka", unet_depth=1, unet_width=2)
+    champion = fresh_network(settings, CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
+    assert champion.unet.config.initialization == "torch"
+    champion.unet.config = replace(champion.unet.config, initialization="kaiming")
+    check_continues(settings, champion)
+
+
+def test_validation_windows_cover_a_scene_with_its_truth(catalog: Catalog, tmp_path: Path) -> None:
+    scene, forged = tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION)
+    source, size = source_of(scene), scene.patch_size_px
+    windows = ValidationWindowDataset([scene], source.band_names, size, raster_store(catalog))
+    height, width = forged.truth.shape
+    assert len(windows) == -(-height // size) * -(-width // size)
+    with SceneReader(source) as reader:
+        raw = reader.read(source.band_names, Window(0, 0, size, size))
+    found, truth = windows[0]
+    np.testing.assert_array_equal(found.numpy(), raw)
+    expected = np.where(np.isnan(raw).any(axis=0), UNKNOWN, forged.truth[:size, :size])
+    np.testing.assert_array_equal(truth.numpy(), expected)
 
 
 @pytest.mark.parametrize("head", ["multiclass", "binary", "two_binaries"])

@@ -1,0 +1,247 @@
+"""``glacier-al export``: a data set of labels and windows; outlines for GLIMS and RGI, and their check."""
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from catalog.bundle_cache import CARD, ONNX
+from catalog.context import Catalog
+from catalog.errors import ServiceDownError
+from catalog.records import Scene, SceneRole
+from catalog.registry import registry_of
+from cli.installation import installed_catalog
+from cli.output import print_table
+from cli.prediction_wait import wait_for_prediction
+from imagery.errors import ExportError
+from imagery.glims_check import check_submission
+from imagery.glims_findings import Finding
+from imagery.glims_layers import Analyst
+from imagery.glims_outlines import MIN_AREA_KM2
+from imagery.masks import mask_from_geotiff
+from services.class_scheme import class_scheme
+from services.dataset_export import DatasetRequest, Form, ServedModel, export_dataset
+from services.delivery import delivery_options, prediction_keys
+from services.glims_export import GlimsRequest, Prediction, Submission, export_glims, has_errors
+from services.places import bundle_cache, raster_store
+from services.scenes import scene_by_name, source_of
+from services.version_figures import figures_of
+
+LABELS = click.option(
+    "--labels",
+    type=click.Choice(["human", "all"]),
+    default="human",
+    show_default=True,
+    help="all: those of a simulated annotator, too, marked as such",
+)
+FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+
+
+@click.group()
+def export() -> None:
+    """Write labels and outlines as files that others can use."""
+
+
+@export.command()
+@FOLDER
+@LABELS
+@click.option(
+    "--role",
+    "roles",
+    type=click.Choice([role.value for role in SceneRole]),
+    multiple=True,
+    help="scenes of this role; repeatable; default: all. pool becomes the split train",
+)
+@click.option("--channel", "channels", multiple=True, help="a channel, or a set of a paper (baraka); repeatable")
+@click.option("--form", "forms", type=click.Choice([form.value for form in Form]), multiple=True, help="default: all")
+@click.option(
+    "--licence", default="other", show_default=True, help="SPDX identifier that you give the labels: CC-BY-4.0"
+)
+@click.option("--title", default=DatasetRequest.title, show_default=True, help="title of the data set")
+@click.option("--model/--no-model", default=True, show_default=True, help="add the served model, if there is one")
+def dataset(
+    folder: Path,
+    labels: str,
+    roles: tuple[str, ...],
+    channels: tuple[str, ...],
+    forms: tuple[str, ...],
+    licence: str,
+    title: str,
+    model: bool,
+) -> None:
+    """Write labels, image windows and masks into FOLDER, which is new, empty, or an earlier data set."""
+    request = DatasetRequest(
+        roles=tuple(SceneRole(role) for role in roles) or tuple(SceneRole),
+        simulated=labels == "all",
+        channels=channels,
+        forms=tuple(Form(form) for form in forms) or tuple(Form),
+        licence=licence,
+        title=title,
+    )
+    with installed_catalog() as catalog:
+        served = _served_model(catalog) if model and Form.STAC in request.forms else None
+        tally = export_dataset(catalog, folder, request, _software(), served)
+    windows = ", ".join(f"{count} {split}" for split, count in tally.windows.items())
+    simulated = f" ({tally.simulated} simulated)" if tally.simulated else ""
+    click.echo(f"{folder}: {windows} windows, {tally.labels} labels{simulated} by {len(tally.analysts)} analysts.")
+
+
+@export.command()
+@click.argument("scene")
+@FOLDER
+@LABELS
+@click.option("--labels-only", is_flag=True, help="only what experts drew; the rest of the scene counts as unknown")
+@click.option(
+    "--analyst",
+    "analysts",
+    multiple=True,
+    help="'Surname, Given names, Affiliation', or ACCOUNT=... with an annotator's e-mail address; repeatable",
+)
+@click.option(
+    "--line-type", "line_types", multiple=True, help="CLASS=LINE_TYPE, where the class's name does not tell it"
+)
+@click.option(
+    "--min-area", type=click.FloatRange(0), default=MIN_AREA_KM2, show_default=True, help="smallest glacier, km2"
+)
+@click.option("--smoothing", type=click.FloatRange(0), help="in pixels; default: the setting outline_smoothing_px")
+@click.option(
+    "--geolocation-error", type=click.FloatRange(0), help="of the image, metres; default: as its provider states it"
+)
+@click.option("--image-id", help="identifier of the image by its provider; default: found in the names of its files")
+@click.option("--instrument", help="default: that of the scene's sensor")
+@click.option("--acquired", type=click.DateTime(["%Y-%m-%d"]), help="day of the image; default: that of the scene")
+def glims(
+    scene: str,
+    folder: Path,
+    labels: str,
+    labels_only: bool,
+    analysts: tuple[str, ...],
+    line_types: tuple[str, ...],
+    min_area: float,
+    smoothing: float | None,
+    geolocation_error: float | None,
+    image_id: str | None,
+    instrument: str | None,
+    acquired: datetime | None,
+) -> None:
+    """Write the outlines of SCENE into FOLDER as GLIMS and RGI take them, and check them.
+
+    What experts drew counts where they judged, the served model's prediction elsewhere.
+    """
+    from workers.relief import relief_of
+
+    people, of_account = _analysts(analysts)
+    with installed_catalog() as catalog:
+        with catalog.read() as session:
+            row = scene_by_name(session, scene)
+        request = GlimsRequest(
+            simulated=labels == "all",
+            analysts=people,
+            of_account=of_account,
+            line_types=dict(_pair(text, "CLASS=LINE_TYPE") for text in line_types),
+            min_area_km2=min_area,
+            smoothing_px=catalog.settings.outline_smoothing_px if smoothing is None else smoothing,
+            geolocation_m=geolocation_error,
+            image_id=image_id,
+            instrument=instrument,
+            acquired=acquired.date() if acquired else None,
+        )
+        prediction = None if labels_only else _prediction(catalog, row)
+        terrain = relief_of(source_of(row))
+        done = export_glims(catalog, row, folder, request, _software(), prediction, terrain)
+    _tell(folder, done)
+    _judge(folder, done.findings)
+
+
+@export.command()
+@FOLDER
+def check(folder: Path) -> None:
+    """Check whether the shapefiles in FOLDER, of any program, keep GLIMS's published requirements."""
+    _judge(folder, check_submission(folder))
+
+
+def _served_model(catalog: Catalog) -> ServedModel | None:
+    """Return the served model; None without one, or if MLflow does not answer, which is said."""
+    import json
+
+    try:
+        registry = registry_of(catalog.settings)
+        version = registry.champion()
+        if version is None:
+            return None
+        bundles = bundle_cache(catalog.settings, registry)
+        files = {"onnx": bundles.file(version, ONNX), "card": bundles.file(version, CARD)}
+    except ServiceDownError as error:
+        click.echo(f"The model is left out: {error}. Start the system with `glacier-al up` to add it.", err=True)
+        return None
+    return ServedModel(version.version, json.loads(files["card"].read_bytes()), files)
+
+
+def _prediction(catalog: Catalog, scene: Scene) -> Prediction | None:
+    """Return the map of a scene by the champion, which is made first if it is not stored; None without a champion.
+
+    Raises:
+        ExportError: MLflow does not answer, so that the champion is not known.
+        ConflictError: The scene is not ready, or its prediction failed or was cancelled.
+    """
+    try:
+        version = registry_of(catalog.settings).champion()
+    except ServiceDownError as error:
+        raise ExportError(
+            f"{error}: the served model is not known. Start the system with `glacier-al up`, or export only what "
+            "experts drew, with --labels-only"
+        ) from error
+    if version is None:
+        return None
+    wait_for_prediction(catalog, scene, version.version)
+    figures = figures_of(version)
+    key = prediction_keys(scene, version.version, delivery_options(catalog.settings))["tif"]
+    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
+    return Prediction(version.version, figures.class_names, classes, figures.labels)
+
+
+def _analysts(texts: tuple[str, ...]) -> tuple[tuple[Analyst, ...], dict[str, Analyst]]:
+    """Read the names of analysts, with and without accounts."""
+    people, of_account = [], {}
+    for text in texts:
+        account, equals, name = text.partition("=")
+        parts = [part.strip() for part in (name if equals else text).split(",", 2)]
+        if not parts[0]:
+            raise click.UsageError(f"found the analyst {text!r}; expected 'Surname, Given names, Affiliation'")
+        person = Analyst(*parts)
+        if equals:
+            of_account[account.strip()] = person
+        else:
+            people.append(person)
+    return tuple(people), of_account
+
+
+def _pair(text: str, form: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"found {text!r}; expected {form}")
+    return key.strip(), value.strip()
+
+
+def _tell(folder: Path, done: Submission) -> None:
+    making = done.making
+    kinds = ", ".join(f"{name} is {kind or 'left out'}" for name, kind in making.mapping.line_types.items())
+    click.echo(f"{folder}: {making.glaciers} glaciers, {making.area_km2:.3f} km2; {kinds}.")
+    if making.is_name:
+        click.echo(f"No identifier of the image was found: {making.image_id} is the scene's name (see --image-id).")
+    print_table(("layer", "features"), [(name, str(count)) for name, count in done.layers.items()])
+
+
+def _judge(folder: Path, findings: list[Finding]) -> None:
+    """Print the findings; end with exit code 1 if there are errors."""
+    for finding in findings:
+        click.echo(str(finding))
+    if has_errors(findings):
+        raise ExportError(f"{folder}: not fit for GLIMS yet; see the errors above")
+    click.echo(f"{folder}: keeps GLIMS's published requirements" + (", with these warnings." if findings else "."))
+
+
+def _software() -> str:
+    from workers.code_version import code_version
+
+    return f"glacier-al {code_version()}"

@@ -1,0 +1,118 @@
+"""Which windows and labels a data set holds, with their masks."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from catalog.records import Label, Patch, Proposal, Scene, SceneRole, SceneState
+from imagery.classes import UNKNOWN, ClassScheme
+from imagery.maps import read_map
+from imagery.masks import mask_from_geotiff
+from imagery.store import RasterStore
+from services import raster_keys
+from services.composed_labels import compose_labels
+from services.scenes import window_of
+
+SPLITS: Final = {SceneRole.POOL: "train", SceneRole.VALIDATION: "validation", SceneRole.TEST: "test"}
+"""Part of a data set by the role of the scene: networks learn from the pool only, and no two roles share ground."""
+
+
+@dataclass(frozen=True)
+class LabelledWindow:
+    """A window whose classes are known, at least in part.
+
+    Attributes:
+        patch: Its row, with its scene loaded.
+        labels: The standing labels of a window of the pool, oldest first, each with its round loaded. Empty for other
+            scenes, whose classes come from their outlines.
+    """
+
+    patch: Patch
+    labels: tuple[Label, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the window in the data set, the same in every export."""
+        return f"{self.patch.id:06d}"
+
+    @property
+    def split(self) -> str:
+        """Part of the data set."""
+        return SPLITS[self.patch.scene.role]
+
+    @property
+    def origin(self) -> str:
+        """Where the classes come from: "outlines", "expert", "simulated", or "expert and simulated"."""
+        kinds = {"simulated" if label.simulated else "expert" for label in self.labels}
+        return " and ".join(sorted(kinds)) or "outlines"
+
+    def mask(self, store: RasterStore, scheme: ClassScheme) -> NDArray[np.uint8]:
+        """Return the label mask (h, w), unknown where nobody judged.
+
+        Raises:
+            StoreError: A mask is not in the store.
+            SceneError: A mask cannot be read.
+        """
+        if not self.labels:
+            truth = store.uri(raster_keys.truth(self.patch.scene_id))
+            return np.asarray(read_map(truth, window_of(self.patch)), dtype=np.uint8)
+
+        def read(label: Label) -> NDArray[np.uint8]:
+            return mask_from_geotiff(store.get(label.mask_key), scheme)
+
+        return compose_labels(self.labels, read, self.patch.size_px, UNKNOWN)
+
+
+def labelled_windows(
+    session: Session, roles: Collection[SceneRole], *, simulated: bool
+) -> Iterator[tuple[Scene, list[LabelledWindow]]]:
+    """Yield the scenes of these roles with their labelled windows, ordered by id; scenes without any are left out.
+
+    A label that was superseded, by an update, a skip or a deletion, does not count.
+
+    Args:
+        session: A session for reading.
+        roles: Roles of the scenes.
+        simulated: Whether labels of a simulated annotator count as well.
+    """
+    ready = select(Scene).where(Scene.state == SceneState.READY, Scene.role.in_(list(roles)))
+    for scene in session.scalars(ready.order_by(Scene.id)).all():
+        is_pool = scene.role is SceneRole.POOL
+        windows = _judged(session, scene, simulated=simulated) if is_pool else _outlined(session, scene)
+        if windows:
+            yield scene, windows
+
+
+def count_simulated(session: Session) -> int:
+    """Return the number of standing labels of a simulated annotator."""
+    statement = select(Label.id).where(Label.superseded_at.is_(None), Label.simulated)
+    return len(session.scalars(statement).all())
+
+
+def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[LabelledWindow]:
+    statement = (
+        select(Label)
+        .join(Patch, Label.patch_id == Patch.id)
+        .where(Patch.scene_id == scene.id, Label.superseded_at.is_(None))
+        .options(joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal).joinedload(Proposal.round))
+        .order_by(Label.patch_id, Label.annotated_at, Label.id)
+    )
+    if not simulated:
+        statement = statement.where(Label.simulated.is_(False))
+    by_patch: dict[int, list[Label]] = {}
+    for label in session.scalars(statement):
+        by_patch.setdefault(label.patch_id, []).append(label)
+    return [LabelledWindow(labels[0].patch, tuple(labels)) for labels in by_patch.values()]
+
+
+def _outlined(session: Session, scene: Scene) -> list[LabelledWindow]:
+    """Return the windows of a scene with outlines that have any data."""
+    if not scene.outlines:
+        return []
+    statement = select(Patch).where(Patch.scene_id == scene.id, Patch.valid_share > 0).order_by(Patch.id)
+    return [LabelledWindow(patch, ()) for patch in session.scalars(statement.options(joinedload(Patch.scene)))]

@@ -1,0 +1,359 @@
+"""Export the outlines of a scene as GLIMS and RGI take them, from what experts drew and what the champion predicts."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.context import Catalog
+from catalog.records import Label, Scene, now
+from imagery.classes import UNKNOWN, ClassScheme
+from imagery.errors import ExportError
+from imagery.glims import DEBRIS, LAKES, ClassMapping, LineType, map_classes
+from imagery.glims_check import check_submission
+from imagery.glims_findings import ERROR, Finding
+from imagery.glims_layers import (
+    Analysis,
+    Analyst,
+    Image,
+    Layer,
+    submission_layers,
+    write_geopackage,
+    write_shapefiles,
+)
+from imagery.glims_outlines import MIN_AREA_KM2, GlacierOutlines, outline_glaciers
+from imagery.glims_uncertainty import (
+    Precision,
+    geolocation_error_m,
+    measure_precision,
+    pixel_size_m,
+    smoothing_shift,
+)
+from imagery.grid import Grid
+from imagery.outline_table import TerrainStrip, terrain_statistics
+from imagery.polygons import mask_to_polygons
+from imagery.smoothing import smoothing_error
+from services.class_scheme import class_scheme
+from services.export_folder import ExportFolder, export_folder
+from services.glims_lineage import Lineage, compose_lineage, is_ice, standing_labels
+from services.glims_text import Making, long_description, short_description
+from services.places import raster_store
+from services.pseudonyms import pseudonym
+from services.scenes import day_of, source_of, strips_of
+
+KIND: Final = "glims"
+PROCESSING: Final = "processing.txt"
+
+# Identifiers by which providers know an image: Landsat Collection 1 and 2, the scene identifier of earlier Landsat
+# products, Sentinel-2, and HLS.
+_PRODUCT: Final = re.compile(
+    r"L[COTEM]0\d_L1[A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_[A-Z0-9]{2}"
+    r"|L[COTEM]0\d_L2[A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_[A-Z0-9]{2}"
+    r"|L[COTEM]\d{14}[A-Z]{3}\d{2}"
+    r"|S2[A-D]_MSIL\w{2}_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5}_\d{8}T\d{6}"
+    r"|HLS\.[LS]30\.T\w{5}\.\d{7}T\d{6}\.v\d\.\d"
+)
+_SENSOR: Final = re.compile(r"(landsat|sentinel)-(\d)-(.+)")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The champion's map of a scene.
+
+    Attributes:
+        version: Number of the version.
+        class_names: Names of its classes, background first.
+        classes: (H, W) values.
+        trained_on: Number of labels that it learnt from.
+    """
+
+    version: int
+    class_names: tuple[str, ...]
+    classes: NDArray[np.uint8]
+    trained_on: int
+
+
+@dataclass(frozen=True)
+class GlimsRequest:
+    """What the user states beside the scene.
+
+    Attributes:
+        simulated: Whether labels of a simulated annotator count.
+        analysts: Names of analysts.
+        of_account: Name of an analyst by the e-mail address of the account.
+        line_types: Line type, or "none", by name of the class, where the name does not tell it.
+        min_area_km2: Smallest glacier.
+        smoothing_px: Smoothing of the outlines in pixels.
+        geolocation_m: Global uncertainty in metres; None: as the provider of the sensor's images states it.
+        image_id: Identifier of the image; None: found in the names of the scene's files.
+        instrument: Instrument; None: that of the scene's sensor.
+        acquired: Day of the image; None: that of the scene.
+    """
+
+    simulated: bool = False
+    analysts: tuple[Analyst, ...] = ()
+    of_account: dict[str, Analyst] | None = None
+    line_types: dict[str, str] | None = None
+    min_area_km2: float = MIN_AREA_KM2
+    smoothing_px: float = 0.0
+    geolocation_m: float | None = None
+    image_id: str | None = None
+    instrument: str | None = None
+    acquired: date | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was written.
+
+    Attributes:
+        making: How, and how much.
+        layers: Number of features by layer.
+        findings: What the check found.
+    """
+
+    making: Making
+    layers: dict[str, int]
+    findings: list[Finding]
+
+
+def export_glims(
+    catalog: Catalog,
+    scene: Scene,
+    target: Path,
+    request: GlimsRequest,
+    software: str,
+    prediction: Prediction | None,
+    terrain: Iterable[TerrainStrip] | None,
+) -> Submission:
+    """Write the outlines of a scene into a folder, and check them.
+
+    Args:
+        catalog: The catalog.
+        scene: The scene.
+        target: A folder that is new, empty, or an earlier export of this kind.
+        request: What the user states.
+        software: Name and version of this program.
+        prediction: The champion's map; None if there is none, or if only what experts drew is wanted.
+        terrain: Elevation and slope of the scene, in strips from north to south.
+
+    Raises:
+        ExportError: There is neither a prediction nor a label, something that GLIMS needs is not known, or the folder
+            holds something else.
+        StoreError: A mask is not in the store.
+        SceneError: A mask or the terrain cannot be read.
+        OutlineError: The smoothing is negative or not finite.
+    """
+    scheme, grid = class_scheme(catalog), source_of(scene).grid
+    with catalog.read() as session:
+        labels = standing_labels(session, scene.id, simulated=request.simulated)
+    if prediction is None and not labels:
+        raise ExportError(f"{scene.name}: found neither a predicted map nor a label of an expert; expected one of them")
+    image, is_name = _image(scene, request)
+    mapping = _mapping(scheme, prediction, request)
+    drawn = (prediction.classes, prediction.class_names) if prediction else None
+    lineage = compose_lineage(grid, labels, raster_store(catalog), scheme, mapping, drawn)
+    codes = lineage.combined()
+    outlines = outline_glaciers(codes, grid, smoothing_px=request.smoothing_px, min_area_km2=request.min_area_km2)
+    if not len(outlines.wgs84):
+        raise ExportError(
+            f"{scene.name}: found no glacier of at least {request.min_area_km2:g} km2, but {outlines.dropped} smaller "
+            "ones; expected one (see --min-area)"
+        )
+    precision = _precision(lineage, codes, request.smoothing_px)
+    share, of_glacier = _judged(lineage, outlines, grid)
+    names = _Names(catalog, request, prediction)
+    making = _making(scene, request, software, prediction, lineage, outlines, share, precision, mapping, image, is_name)
+    analysis = Analysis(
+        day=_analysed(labels),
+        analysts=names.of_session(labels),
+        process=short_description(making),
+        model_version=prediction.version if prediction else None,
+        software=software,
+        loc_unc_m=precision.local_px(share)[:, None] * np.array(making.pixel_m),
+        glob_unc_m=making.geolocation_m,
+        expert_share=share,
+        analysts_of=[names.of_glacier([labels[index] for index in indices], labels) for indices in of_glacier],
+    )
+    statistics = None if terrain is None else terrain_statistics(terrain, list(outlines.pixels), grid)
+    layers = submission_layers(outlines, image, analysis, scene.name, statistics)
+    counts = {name: len(layer.geometries) for name, layer in layers.items()}
+    _write(target, scene, software, layers, long_description(making, names.listed(labels), counts), prediction)
+    return Submission(making, counts, check_submission(target))
+
+
+def has_errors(findings: Sequence[Finding]) -> bool:
+    """Return whether a submission misses a requirement, and not only a wish."""
+    return any(finding.severity == ERROR for finding in findings)
+
+
+class _Names:
+    """Names of the analysts: as the user states them, else pseudonyms, else the model's."""
+
+    def __init__(self, catalog: Catalog, request: GlimsRequest, prediction: Prediction | None) -> None:
+        self._catalog = catalog
+        self._stated = request.analysts
+        self._of_account = {account.lower(): name for account, name in (request.of_account or {}).items()}
+        self._model = Analyst(f"model version {prediction.version}" if prediction else "unknown")
+
+    def of_session(self, labels: Sequence[Label]) -> tuple[Analyst, ...]:
+        """Return all analysts, each once."""
+        of_labels = dict.fromkeys(self._analyst(label) for label in labels)
+        known = dict.fromkeys((*self._stated, *(person for person in of_labels if person is not None)))
+        return tuple(known) or (self._model,)
+
+    def listed(self, labels: Sequence[Label]) -> list[str]:
+        return [str(person) for person in self.of_session(labels)]
+
+    def of_glacier(self, judged: Sequence[Label], labels: Sequence[Label]) -> str:
+        """Return who judged a part of a glacier; all analysts where nobody did, or where accounts are not named."""
+        own = {self._analyst(label) for label in judged}
+        people = self.listed(labels) if not own or None in own else sorted(str(person) for person in own)
+        return "; ".join(people)
+
+    def _analyst(self, label: Label) -> Analyst | None:
+        """Return the analyst of a label; None if it is one of those whom the user names without their accounts."""
+        named = self._of_account.get(label.annotator.lower())
+        if named is None and self._stated and not label.simulated:
+            return None
+        return named or Analyst(pseudonym(self._catalog, label))
+
+
+def _image(scene: Scene, request: GlimsRequest) -> tuple[Image, bool]:
+    """Return the image of a scene, and whether its identifier is only the scene's name.
+
+    Raises:
+        ExportError: Its day or its instrument is not known.
+    """
+    source = source_of(scene)
+    acquired = request.acquired or day_of(scene)
+    if acquired is None:
+        raise ExportError(
+            f"{scene.name}: found no day of the image; GLIMS needs it: state it with --acquired YYYY-MM-DD"
+        )
+    parts = _SENSOR.fullmatch(scene.sensor or "")
+    instrument = request.instrument or (parts[3].upper() if parts else scene.sensor)
+    if not instrument:
+        raise ExportError(f"{scene.name}: found no sensor; GLIMS needs the instrument: state it with --instrument")
+    platform = f"{parts[1].capitalize()} {parts[2]}" if parts and not request.instrument else ""
+    texts = [scene.name, *(raster.path for raster in source.bands)]
+    found = next((match[0] for text in texts if (match := _PRODUCT.search(text))), None)
+    image_id = request.image_id or found or scene.name
+    image = Image(image_id, instrument, platform, acquired, source.grid.footprint_wgs84())
+    return image, request.image_id is None and found is None
+
+
+def _mapping(scheme: ClassScheme, prediction: Prediction | None, request: GlimsRequest) -> ClassMapping:
+    names = dict.fromkeys((*scheme.names[1:], *(prediction.class_names[1:] if prediction else ())))
+    return map_classes(list(names), request.line_types or {})
+
+
+def _precision(lineage: Lineage, codes: NDArray[np.uint8], smoothing_px: float) -> Precision:
+    shift, ice = 0.0, is_ice(codes)
+    if smoothing_px > 0:
+        values = [1]
+        mask = ice.astype(np.uint8)
+        error = smoothing_error(mask, mask_to_polygons(mask, values, smoothing_px=smoothing_px), values)
+        shift = smoothing_shift(error.changed_share * mask.size, ice, codes != UNKNOWN)
+    both = lineage.judged & (lineage.predicted != UNKNOWN)
+    return measure_precision(is_ice(lineage.predicted), is_ice(lineage.drawn), both, shift)
+
+
+def _judged(lineage: Lineage, outlines: GlacierOutlines, grid: Grid) -> tuple[NDArray[np.float64], list[list[int]]]:
+    """Return the share of each glacier that experts judged, and the indices of their labels."""
+    count = len(outlines.wgs84) + 1
+    pixels, judged = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    pairs: set[tuple[int, int]] = set()
+    for strip in strips_of(grid):  # counting widens its input to eight bytes a pixel
+        owner, label = outlines.owner[strip.slices], lineage.label[strip.slices]
+        pixels += np.bincount(owner.ravel(), minlength=count)
+        inside = (owner > 0) & (label > 0)
+        judged += np.bincount(owner[inside], minlength=count)
+        found = np.unique(np.stack([owner[inside], label[inside].astype(np.int32)]), axis=1)
+        pairs.update(map(tuple, found.T.tolist()))
+    of_glacier: list[list[int]] = [[] for _ in outlines.wgs84]
+    for number, index in sorted(pairs):
+        of_glacier[number - 1].append(index - 1)
+    return judged[1:] / np.maximum(pixels[1:], 1), of_glacier
+
+
+def _making(
+    scene: Scene,
+    request: GlimsRequest,
+    software: str,
+    prediction: Prediction | None,
+    lineage: Lineage,
+    outlines: GlacierOutlines,
+    share: NDArray[np.float64],
+    precision: Precision,
+    mapping: ClassMapping,
+    image: Image,
+    is_name: bool,
+) -> Making:
+    stated = geolocation_error_m(scene.sensor)
+    of_model = {mapping.line_types.get(name) for name in prediction.class_names[1:]} if prediction else set()
+    return Making(
+        scene=scene.name,
+        image_id=image.orig_id,
+        is_name=is_name,
+        software=software,
+        version=prediction.version if prediction else None,
+        trained_on=prediction.trained_on if prediction else 0,
+        labels=len(lineage.labels),
+        simulated=sum(label.simulated for label in lineage.labels),
+        expert_share=float((share * outlines.area_km2).sum() / outlines.area_km2.sum()),
+        mapping=mapping,
+        tells_debris=prediction is None or LineType.DEBRIS in of_model,
+        smoothing_px=request.smoothing_px,
+        pixel_m=pixel_size_m(source_of(scene).grid),
+        precision=precision,
+        geolocation_m=stated if request.geolocation_m is None else request.geolocation_m,
+        geolocation_source=f"as the provider states it for {scene.sensor}"
+        if request.geolocation_m is None
+        else "stated",
+        min_area_km2=request.min_area_km2,
+        glaciers=len(outlines.wgs84),
+        area_km2=float(outlines.area_km2.sum()),
+        dropped=outlines.dropped,
+        dropped_km2=outlines.dropped_km2,
+        at_edge=int(outlines.touches_edge.sum()),
+    )
+
+
+def _analysed(labels: Sequence[Label]) -> date:
+    """Return the day of the newest label, or today where the model drew everything."""
+    return max((label.annotated_at.date() for label in labels), default=now().date())
+
+
+def _write(
+    target: Path, scene: Scene, software: str, layers: dict[str, Layer], text: str, prediction: Prediction | None
+) -> None:
+    about = {
+        "scene": scene.name,
+        "software": software,
+        "created_at": now().isoformat(timespec="seconds"),
+        "model_version": prediction.version if prediction else None,
+        "has_debris": DEBRIS in layers,
+        "has_lakes": LAKES in layers,
+    }
+    with export_folder(target, KIND, about) as folder:
+        _write_layers(folder, layers)
+        folder.write_text(PROCESSING, text)
+
+
+def _write_layers(folder: ExportFolder, layers: dict[str, Layer]) -> None:
+    """Write the layers in both formats into a folder."""
+    # pyogrio misreads "!" and ";" in a path, and only for reading is there another way (see `imagery.paths`).
+    with tempfile.TemporaryDirectory() as directory:
+        write_shapefiles(Path(directory), layers)
+        write_geopackage(Path(directory), layers)
+        for path in sorted(Path(directory).iterdir()):
+            shutil.move(path, folder.path / path.name)
+            folder.note(path.name)

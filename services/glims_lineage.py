@@ -1,0 +1,129 @@
+"""The standing outlines of a scene and where they come from: experts where they judged, the champion elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from catalog.pixel_regions import decode_region
+from catalog.records import Label, Patch
+from imagery.classes import UNKNOWN, ClassScheme
+from imagery.errors import ExportError
+from imagery.glims import CODES, ClassMapping, LineType
+from imagery.grid import Grid
+from imagery.masks import mask_from_geotiff
+from imagery.store import RasterStore
+from services.scenes import window_of
+
+_IS_ICE: Final[NDArray[np.bool_]] = np.isin(
+    np.arange(256), [code for kind, code in CODES.items() if kind is not LineType.PROGLACIAL_LAKE]
+)
+_MOST_LABELS: Final = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The line type of each pixel of a scene, and who gave it.
+
+    Attributes:
+        predicted: (H, W) codes (`imagery.glims.CODES`) by the model; unknown everywhere without a prediction.
+        drawn: (H, W) codes by experts, unknown where nobody judged.
+        label: (H, W) 1 + index of the label that judged a pixel, 0 where none did.
+        labels: The labels.
+    """
+
+    predicted: NDArray[np.uint8]
+    drawn: NDArray[np.uint8]
+    label: NDArray[np.uint16]
+    labels: Sequence[Label]
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """(H, W) where an expert judged."""
+        known: NDArray[np.bool_] = self.drawn != UNKNOWN
+        return known
+
+    def combined(self) -> NDArray[np.uint8]:
+        """Return the standing codes (H, W): those of experts where they judged, else the model's."""
+        return np.where(self.judged, self.drawn, self.predicted)
+
+
+def is_ice(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where codes mean a glacier, whatever lies on it."""
+    ice: NDArray[np.bool_] = _IS_ICE[codes]
+    return ice
+
+
+def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list[Label]:
+    """Return the labels of a scene that are not superseded, oldest first, with proposals and patches loaded.
+
+    Args:
+        session: A session for reading.
+        scene_id: The scene.
+        simulated: Whether labels of a simulated annotator count as well.
+    """
+    statement = (
+        select(Label)
+        .join(Patch, Label.patch_id == Patch.id)
+        .where(Patch.scene_id == scene_id, Label.superseded_at.is_(None))
+        .options(joinedload(Label.patch), joinedload(Label.proposal))
+        .order_by(Label.annotated_at, Label.id)
+    )
+    if not simulated:
+        statement = statement.where(Label.simulated.is_(False))
+    return list(session.scalars(statement))
+
+
+def compose_lineage(
+    grid: Grid,
+    labels: Sequence[Label],
+    store: RasterStore,
+    scheme: ClassScheme,
+    mapping: ClassMapping,
+    prediction: tuple[NDArray[np.uint8], Sequence[str]] | None,
+) -> Lineage:
+    """Compose the standing outlines of a scene.
+
+    Args:
+        grid: The scene's grid.
+        labels: Its standing labels, oldest first; where patches overlap, the newest counts.
+        store: Where their masks are.
+        scheme: The classes of the labels.
+        mapping: The line types of the classes.
+        prediction: Class map (H, W), and the names of its classes, which are others than the labels' for a binary
+            model; None without a prediction.
+
+    Raises:
+        StoreError: A mask is not in the store.
+        SceneError: A mask cannot be read, or the class map is not of the scene's size.
+        ExportError: There are more than 65,535 labels.
+    """
+    if len(labels) > _MOST_LABELS:
+        raise ExportError(f"found {len(labels)} labels of one scene; expected at most {_MOST_LABELS}")
+    predicted: NDArray[np.uint8] = np.full((grid.height, grid.width), UNKNOWN, dtype=np.uint8)
+    if prediction is not None:
+        classes, names = prediction
+        grid.check_shape(classes.shape)
+        predicted = _lookup(mapping, names)[classes]
+    drawn: NDArray[np.uint8] = np.full((grid.height, grid.width), UNKNOWN, dtype=np.uint8)
+    number: NDArray[np.uint16] = np.zeros((grid.height, grid.width), dtype=np.uint16)
+    codes = _lookup(mapping, scheme.names)
+    for index, label in enumerate(labels, start=1):
+        rows, columns = window_of(label.patch).slices
+        mask = codes[mask_from_geotiff(store.get(label.mask_key), scheme)]
+        asked = decode_region(label.proposal.region, *mask.shape)
+        drawn[rows, columns][asked] = mask[asked]
+        number[rows, columns][asked] = np.where(mask[asked] == UNKNOWN, 0, index)
+    return Lineage(predicted, drawn, number, labels)
+
+
+def _lookup(mapping: ClassMapping, class_names: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the code of each value of a mask with these classes."""
+    table: NDArray[np.uint8] = np.full(256, UNKNOWN, dtype=np.uint8)
+    codes = mapping.codes(class_names)
+    table[: len(codes)] = codes
+    return table

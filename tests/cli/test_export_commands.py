@@ -1,0 +1,150 @@
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from catalog.context import Catalog
+from catalog.records import Scene
+from catalog.registry import ModelVersion
+from cli import export_commands
+from cli.main import main
+from imagery.classes import GLACIER_SCHEME
+from imagery.cog import class_map_to_cog
+from services.delivery import delivery_options, prediction_keys
+from services.places import raster_store
+from services.scenes import source_of, window_of
+from tests.imagery.forge import ForgedScene
+from tests.services.judging import judge
+from tests.workers.rows import champion, patches, tiled
+
+
+@pytest.fixture
+def scene(catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Scene, ForgedScene]:
+    """A scene with one judged window, in a catalog whose MLflow is down."""
+    monkeypatch.setattr(export_commands, "installed_catalog", lambda: nullcontext(catalog))
+    row, forged = tiled(catalog, tmp_path / "khumbu.tif")
+    with catalog.database.write() as session:
+        stored = session.get_one(Scene, row.id)
+        stored.acquired, stored.sensor = "2000-10-30", "landsat-7-etm+"
+    patch = next(item for item in patches(catalog, row.id) if (item.row_off, item.col_off) == (32, 64))
+    judge(catalog, patch, forged.truth[window_of(patch).slices], minute=0, annotator="ila@glacier.local")
+    with catalog.read() as session:
+        return session.get_one(Scene, row.id), forged
+
+
+@pytest.fixture
+def served(
+    catalog: Catalog, scene: tuple[Scene, ForgedScene], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> ModelVersion:
+    """A champion in a registry that answers, whose map of the scene is stored."""
+    version, row = champion(3).version, scene[0]
+    version.tags.update({"class_names": json.dumps(GLACIER_SCHEME.names), "labels.count": "7"})
+    monkeypatch.setattr(export_commands, "registry_of", lambda _: SimpleNamespace(champion=lambda: version))
+    store, grid = raster_store(catalog), source_of(row).grid
+    data = class_map_to_cog(scene[1].truth, grid, GLACIER_SCHEME)
+    for key in prediction_keys(row, 3, delivery_options(catalog.settings)).values():
+        store.put(key, data)
+    files = {name: tmp_path / name for name in ("card.json", "model.onnx")}
+    files["card.json"].write_text(champion(3).card.model_dump_json())
+    files["model.onnx"].write_bytes(b"a graph")
+    bundles = SimpleNamespace(file=lambda _version, name: files[name])
+    monkeypatch.setattr(export_commands, "bundle_cache", lambda *_: bundles)
+    return version
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+
+def test_a_data_set_is_written_without_the_model_where_mlflow_is_down(
+    scene: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    result = call("dataset", tmp_path / "out", "--form", "npy", "--form", "stac", "--channel", "red", "--role", "pool")
+    assert result.exit_code == 0, result.output
+    assert "The model is left out: MLflow does not answer" in result.output
+    assert "1 train windows, 1 labels by 1 analysts" in result.output
+    about = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert (about["channels"], about["forms"]) == (["red"], ["npy", "stac"])
+    assert about["software"].startswith("glacier-al ")
+
+
+def test_a_data_set_holds_the_served_model(
+    scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path
+) -> None:
+    result = call("dataset", tmp_path / "out", "--labels", "all", "--licence", "CC-BY-4.0")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out" / "stac" / "model-version-3.json").read_text())["id"] == "model-version-3"
+    assert json.loads((tmp_path / "out" / "collection.json").read_text())["license"] == "CC-BY-4.0"
+
+
+def test_outlines_for_glims_are_written_and_checked_by_one_command(
+    scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path
+) -> None:
+    name = scene[0].name
+    result = call(
+        "glims", name, tmp_path / "out", "--analyst", "ila@glacier.local=Rao, Ila, An institute", "--image-id", "X"
+    )
+    assert result.exit_code == 0, result.output
+    # 5,900 pixels of 30 m on the map are 5.31 km2 there, and 0.07 % more on the ellipsoid.
+    assert "1 glaciers, 5.314 km2; clean ice is glac_bound, debris-covered ice is debris_cov." in result.output
+    assert "keeps GLIMS's published requirements." in result.output
+    assert "trained on 7 labelled windows" in (tmp_path / "out" / "processing.txt").read_text()
+    again = call("check", tmp_path / "out")
+    assert (again.exit_code, again.output.count("error:")) == (0, 0)
+
+
+def test_names_of_analysts_are_asked_for_by_a_warning_and_the_image_by_a_line(
+    scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path
+) -> None:
+    result = call("glims", scene[0].name, tmp_path / "out", "--smoothing", "0.8")
+    assert result.exit_code == 0, result.output
+    assert "warning: session, feature 0: found no name of a person as anlst_surn" in result.output
+    assert f"No identifier of the image was found: {scene[0].name} is the scene's name" in result.output
+
+
+def test_without_the_system_only_what_experts_drew_can_be_exported(
+    scene: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    refused = call("glims", scene[0].name, tmp_path / "out")
+    assert refused.exit_code == 1
+    assert "MLflow does not answer" in refused.output
+    assert "--labels-only" in refused.output
+    drawn = call("glims", scene[0].name, tmp_path / "out", "--labels-only", "--analyst", "Rao, Ila, An institute")
+    assert drawn.exit_code == 0, drawn.output
+    assert "ends at the edge of the image or at unknown ground" in drawn.output
+
+
+def test_a_folder_that_is_no_submission_ends_with_an_error(tmp_path: Path) -> None:
+    result = call("check", tmp_path)
+    assert result.exit_code == 1
+    assert "error: glaciers: found no glaciers.shp" in result.output
+    assert "not fit for GLIMS yet" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--analyst", ", Ila"], "expected 'Surname, Given names, Affiliation'"),
+        (["--line-type", "clean ice"], "expected CLASS=LINE_TYPE"),
+        (["--line-type", "clean ice=rock"], "found the line type 'rock' for 'clean ice'"),
+    ],
+)
+def test_what_cannot_be_understood_is_said(
+    scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = call("glims", scene[0].name, tmp_path / "out", *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_line_types_can_be_stated(scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path) -> None:
+    only_clean = call("glims", scene[0].name, tmp_path / "out", "--line-type", "debris-covered ice=none")
+    assert only_clean.exit_code == 0, only_clean.output
+    assert "debris-covered ice is left out" in only_clean.output
+    assert np.count_nonzero(scene[1].truth == 1) * 0.0009 == pytest.approx(3.15)
+    assert "1 glaciers, 3.152 km2" in only_clean.output

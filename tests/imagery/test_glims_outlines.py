@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import shapely
+from numpy.typing import NDArray
+
+from imagery.classes import UNKNOWN
+from imagery.glims import CODES, LineType
+from imagery.glims_outlines import outline_glaciers
+from imagery.glims_uncertainty import (
+    EXPERT_PX,
+    geolocation_error_m,
+    measure_precision,
+    pixel_size_m,
+    smoothing_shift,
+)
+from imagery.grid import Grid
+from tests.imagery.forge import NORTH_UP, UTM_45N
+
+ICE, DEBRIS, LAKE, POND = (
+    CODES[kind] for kind in (LineType.GLACIER, LineType.DEBRIS, LineType.PROGLACIAL_LAKE, LineType.SUPRAGLACIAL_LAKE)
+)
+GRID = Grid(UTM_45N, NORTH_UP, width=60, height=50)
+
+
+@pytest.fixture
+def mask() -> NDArray[np.uint8]:
+    """Two glaciers: one with a nunatak, a debris-covered tongue, a pond on it and a lake before it; one small."""
+    mask = np.zeros((50, 60), np.uint8)
+    mask[5:25, 10:40] = ICE
+    mask[12:15, 20:24] = 0
+    mask[25:35, 15:30] = DEBRIS
+    mask[28:30, 20:22] = POND
+    mask[35:38, 15:30] = LAKE
+    mask[40:43, 50:53] = ICE
+    return mask
+
+
+def test_a_glacier_is_all_its_ice_with_the_nunatak_as_a_hole(mask: NDArray[np.uint8]) -> None:
+    found = outline_glaciers(mask, GRID)
+    assert (len(found.wgs84), found.dropped) == (1, 1)  # 9 pixels are 0.0081 km2
+    assert found.dropped_km2 == pytest.approx(0.0081, rel=2e-3)  # the scale of UTM
+    pixels = 20 * 30 - 12 + 150
+    assert found.area_km2[0] == pytest.approx(pixels * 0.0009, rel=2e-3)
+    (glacier,) = found.pixels
+    assert shapely.equals(shapely.Polygon(glacier.interiors[0]), shapely.box(20, 12, 24, 15))
+    assert (found.owner == 1).sum() == pixels
+
+
+def test_what_lies_on_the_glacier_is_outlined_too_and_belongs_to_it(mask: NDArray[np.uint8]) -> None:
+    found = {item.line_type: item for item in outline_glaciers(mask, GRID).others}
+    assert found.keys() == {LineType.DEBRIS, LineType.SUPRAGLACIAL_LAKE, LineType.PROGLACIAL_LAKE}
+    assert found[LineType.DEBRIS].area_km2 == pytest.approx(146 * 0.0009, rel=2e-3)  # without the pond
+    assert found[LineType.DEBRIS].glacier == found[LineType.SUPRAGLACIAL_LAKE].glacier == 0
+    assert found[LineType.PROGLACIAL_LAKE].glacier is None
+
+
+def test_glaciers_are_ordered_from_north_to_south_and_small_ones_kept_on_demand(mask: NDArray[np.uint8]) -> None:
+    found = outline_glaciers(mask, GRID, min_area_km2=0)
+    assert found.pixels[0].bounds[1] < found.pixels[1].bounds[1]
+    assert [(found.owner == number).sum() for number in (1, 2)] == [738, 9]
+
+
+@pytest.mark.parametrize("smoothing_px", [0.0, 0.8, 3.0])
+def test_debris_never_reaches_beyond_its_glacier(smoothing_px: float) -> None:
+    generator = np.random.default_rng(3)
+    field = np.kron(generator.integers(0, 3, (10, 12)), np.ones((5, 5))).astype(np.uint8)
+    mask = np.where(generator.random(field.shape) < 0.1, ICE, field).astype(np.uint8)
+    found = outline_glaciers(mask, GRID, smoothing_px=smoothing_px, min_area_km2=0)
+    debris = [item for item in found.others if item.line_type is LineType.DEBRIS]
+    assert debris
+    for item in debris:
+        beyond = item.wgs84.difference(found.wgs84[item.glacier].buffer(1e-7))
+        assert beyond.area < 1e-3 * item.wgs84.area
+    for first, second in zip(*shapely.STRtree(found.wgs84).query(found.wgs84, predicate="overlaps"), strict=True):
+        assert found.wgs84[first].intersection(found.wgs84[second]).area < 1e-12
+
+
+def test_glaciers_that_end_where_nothing_is_known_are_marked(mask: NDArray[np.uint8]) -> None:
+    assert outline_glaciers(mask, GRID).touches_edge.tolist() == [False]
+    beside = mask.copy()
+    beside[10, 40] = UNKNOWN
+    assert outline_glaciers(beside, GRID).touches_edge.tolist() == [True]
+    at_border = mask.copy()
+    at_border[:5, 12] = ICE
+    assert outline_glaciers(at_border, GRID).touches_edge.tolist() == [True]
+
+
+def test_a_scene_without_ice_has_no_glaciers() -> None:
+    found = outline_glaciers(np.zeros((50, 60), np.uint8), GRID)
+    assert (len(found.wgs84), found.dropped, found.others) == (0, 0, ())
+
+
+def test_precision_is_the_area_between_two_outlines_over_their_length() -> None:
+    """The model's outline of a square of 20 px lies one pixel outside the expert's on one of its four sides."""
+    labelled = np.zeros((40, 40), np.bool_)
+    labelled[10:30, 10:30] = True
+    predicted = labelled.copy()
+    predicted[10:30, 30] = True
+    found = measure_precision(predicted, labelled, np.ones_like(labelled), 0.0)
+    assert found.measured
+    assert found.predicted_px**2 == pytest.approx((20 / 82) ** 2 + 1 / 12)
+    assert found.expert_px**2 == pytest.approx(EXPERT_PX**2 + 1 / 12)
+    half = found.local_px(np.array([0.5]))[0] ** 2
+    assert half == pytest.approx((found.predicted_px**2 + found.expert_px**2) / 2)
+    nobody = measure_precision(predicted, labelled, np.zeros_like(labelled), 0.5)
+    assert (nobody.measured, nobody.predicted_px) == (False, nobody.expert_px)
+    assert nobody.expert_px**2 == pytest.approx(EXPERT_PX**2 + 1 / 12 + 0.25)
+    assert smoothing_shift(8.0, labelled, np.ones_like(labelled)) == pytest.approx(0.1)
+
+
+def test_pixels_are_measured_on_the_ground_and_images_placed_as_their_providers_say() -> None:
+    across, down = pixel_size_m(Grid("EPSG:4326", (0.001, 0, 86, 0, -0.001, 60.05), 100, 100))
+    assert (across, down) == pytest.approx((55.8, 111.4), abs=0.1)  # a degree of longitude at 60 degrees north is half
+    assert geolocation_error_m("landsat-8-oli") == 12
+    assert geolocation_error_m("sentinel-2-msi") == 6.25
+    assert geolocation_error_m(None) is None

@@ -1,0 +1,260 @@
+"""Outlines of a forged scene: predicted everywhere, and judged by experts in some windows."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from numpy.typing import NDArray
+
+from catalog.context import Catalog
+from catalog.records import Patch, Scene
+from imagery.classes import UNKNOWN
+from imagery.errors import ExportError
+from imagery.glims import LineType
+from imagery.glims_findings import ERROR, WARNING
+from imagery.glims_layers import Analyst
+from imagery.outline_table import TerrainStrip
+from imagery.projection import reproject
+from services.glims_export import GlimsRequest, Prediction, Submission, export_glims
+from services.scenes import window_of
+from tests.imagery.forge import NORTH_UP, ForgedScene
+from tests.services.judging import judge
+from tests.workers.rows import patches, tiled
+
+NAMED = GlimsRequest(analysts=(Analyst("Rao", "Ila", "An institute"),))
+CLASSES = ("background", "clean ice", "debris-covered ice")
+PIXEL_KM2 = 0.0009
+
+
+@pytest.fixture
+def pool(catalog: Catalog, tmp_path: Path) -> tuple[Scene, ForgedScene]:
+    scene, forged = tiled(catalog, tmp_path / "LE71400412000304SGS00_B1.tif")
+    facts = {"acquired": "2000-10-30", "sensor": "landsat-7-etm+"}
+    with catalog.database.write() as session:
+        row = session.get_one(Scene, scene.id)
+        row.acquired, row.sensor = facts["acquired"], facts["sensor"]
+    with catalog.read() as session:
+        return session.get_one(Scene, scene.id), forged
+
+
+def predicted(classes: NDArray[np.uint8], names: tuple[str, ...] = CLASSES) -> Prediction:
+    return Prediction(3, names, classes, trained_on=7)
+
+
+def patch_at(catalog: Catalog, scene: Scene, row: int, column: int) -> Patch:
+    return next(item for item in patches(catalog, scene.id) if (item.row_off, item.col_off) == (row, column))
+
+
+def exported(
+    catalog: Catalog,
+    scene: Scene,
+    folder: Path,
+    prediction: Prediction | None,
+    request: GlimsRequest = NAMED,
+    **more: Any,
+) -> Submission:
+    return export_glims(catalog, scene, folder, request, "glacier-al 0", prediction, more.get("terrain"))
+
+
+def layer(folder: Path, name: str) -> tuple[NDArray[np.object_], dict[str, Any]]:
+    """The outlines of a layer in pixels of the scene, and its columns."""
+    meta, _, wkb, columns = pyogrio.raw.read(folder / f"{name}.shp")
+    on_map = reproject(shapely.from_wkb(wkb), "EPSG:4326", "EPSG:32645")
+    pixels = shapely.transform(on_map, lambda at: (at - NORTH_UP[2::3]) / (30, -30))
+    return pixels, dict(zip(meta["fields"], columns, strict=True))
+
+
+def test_the_prediction_alone_gives_a_submission_that_passes(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    """Clean and debris-covered ice of the forged scene are one glacier with a rock island."""
+    scene, forged = pool
+    done = exported(catalog, scene, tmp_path / "out", predicted(forged.truth))
+    assert done.findings == []
+    (glacier,), fields = layer(tmp_path / "out", "glaciers")
+    ice = (forged.truth == 1) | (forged.truth == 2)
+    assert glacier.area == pytest.approx(ice.sum(), abs=0.5)
+    assert [round(ring) for ring in shapely.Polygon(glacier.interiors[0]).bounds] == [40, 30, 60, 45]
+    assert fields["area"][0] == pytest.approx(ice.sum() * PIXEL_KM2, rel=2e-3)
+    (debris,), on = layer(tmp_path / "out", "debris")
+    assert debris.area == pytest.approx((forged.truth == 2).sum(), abs=0.5)
+    assert on["line_type"][0] == "debris_cov"
+    assert on["glac_id"][0] == fields["glac_id"][0]
+    assert (fields["orig_id"][0], fields["inst_name"][0], fields["src_date"][0]) == (
+        *("LE71400412000304SGS00", "ETM+", "2000-10-30"),
+    )
+    assert fields["proc_desc"][0].startswith("U-Net version 3, not edited")
+    assert pyogrio.list_layers(tmp_path / "out" / "outlines.gpkg")[:, 0].tolist() == [
+        *("glaciers", "images", "session", "rgi", "debris")
+    ]
+
+
+def test_what_experts_drew_replaces_the_prediction_where_they_judged(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    patch = patch_at(catalog, scene, 32, 32)
+    drawn = np.zeros((32, 32), np.uint8)
+    drawn[:, :8] = UNKNOWN  # not judged: the prediction stays
+    judge(catalog, patch, drawn, minute=0, annotator="ila@glacier.local")
+    done = exported(catalog, scene, tmp_path / "out", predicted(forged.truth))
+    expected = forged.truth.copy()
+    rows, columns = window_of(patch).slices
+    expected[rows, columns.start + 8 : columns.stop] = 0
+    ice = (expected == 1) | (expected == 2)
+    found, fields = layer(tmp_path / "out", "glaciers")
+    assert sum(item.area for item in found) == pytest.approx(ice.sum(), abs=1)
+    assert done.making.labels == 1
+    assert fields["exp_share"].max() == 0  # no ice is left where the expert judged
+    assert done.making.precision.measured
+
+
+def test_the_newest_judgement_counts_where_windows_were_judged_twice(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, _ = pool
+    patch = patch_at(catalog, scene, 32, 32)
+    judge(catalog, patch, np.zeros((32, 32), np.uint8), minute=9)
+    judge(catalog, patch, np.ones((32, 32), np.uint8), minute=5)
+    nothing = predicted(np.zeros((100, 160), np.uint8))
+    with pytest.raises(ExportError, match="found no glacier of at least"):
+        exported(catalog, scene, tmp_path / "out", nothing)
+    judge(catalog, patch, np.ones((32, 32), np.uint8), minute=12)
+    exported(catalog, scene, tmp_path / "out", nothing)
+    (glacier,), fields = layer(tmp_path / "out", "glaciers")
+    assert glacier.area == pytest.approx(1024, abs=0.5)
+    assert fields["exp_share"][0] == 1
+
+
+def test_outlines_are_merged_across_patches(catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path) -> None:
+    scene, _ = pool
+    for minute, column in enumerate((32, 64)):
+        judge(catalog, patch_at(catalog, scene, 32, column), np.ones((32, 32), np.uint8), minute=minute)
+    done = exported(catalog, scene, tmp_path / "out", None)
+    (glacier,), fields = layer(tmp_path / "out", "glaciers")
+    assert [round(side) for side in glacier.bounds] == [32, 32, 96, 64]
+    assert fields["model_ver"][0] in {"", None}
+    # Nothing is known around them, so that the outline may go on there.
+    assert [finding.severity for finding in done.findings] == [WARNING]
+    assert fields["edge"][0] == "Y"
+
+
+def test_labels_of_a_simulated_annotator_count_only_on_demand(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, _ = pool
+    judge(catalog, patch_at(catalog, scene, 32, 32), np.ones((32, 32), np.uint8), minute=0, simulated=True)
+    with pytest.raises(ExportError, match="found neither a predicted map nor a label of an expert"):
+        exported(catalog, scene, tmp_path / "out", None)
+    done = exported(catalog, scene, tmp_path / "out", None, replace(NAMED, simulated=True))
+    assert "1 labels simulated" in layer(tmp_path / "out", "glaciers")[1]["proc_desc"][0]
+    assert done.making.simulated == 1
+
+
+def test_analysts_are_those_who_judged_a_glacier(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    judge(catalog, patch_at(catalog, scene, 0, 0), np.ones((32, 32), np.uint8), minute=0, annotator="ada@glacier.local")
+    judge(
+        catalog, patch_at(catalog, scene, 0, 128), np.ones((32, 32), np.uint8), minute=1, annotator="ila@glacier.local"
+    )
+    known = GlimsRequest(of_account={"ADA@glacier.local": Analyst("Nøst", "Ada", "An institute")})
+    done = exported(catalog, scene, tmp_path / "out", predicted(np.zeros_like(forged.truth)), known)
+    found, fields = layer(tmp_path / "out", "glaciers")
+    west, east = sorted(zip((item.bounds[0] for item in found), fields["analysts"], strict=True))
+    assert west[1] == "Nøst, Ada"
+    assert east[1].startswith("analyst-")
+    assert [finding.layer for finding in done.findings if "no name of a person" in finding.message] == ["session"]
+    assert b"glacier.local" not in b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+
+def test_uncertainty_grows_with_the_distance_between_model_and_expert(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    """The model draws the forged glacier two pixels too far to the east; an expert corrects one window."""
+    scene, forged = pool
+    moved = np.roll(forged.truth, 2, axis=1)
+    patch = patch_at(catalog, scene, 64, 128)
+    judge(catalog, patch, forged.truth[window_of(patch).slices], minute=0)
+    done = exported(catalog, scene, tmp_path / "out", predicted(moved))
+    _, fields = layer(tmp_path / "out", "glaciers")
+    assert done.making.precision.measured
+    # 26 rows of debris end in the window, by the model 2 px further east; its outline goes on along 4 px below.
+    assert done.making.precision.predicted_px == pytest.approx(np.hypot(2 * 26 / (26 + 4), 12**-0.5))
+    share = fields["exp_share"][0]
+    mean = np.sqrt(share * (1 + 1 / 12) + (1 - share) * done.making.precision.predicted_px**2)
+    assert fields["loc_unc_x"][0] == pytest.approx(30 * mean, rel=2e-3)
+    assert fields["glob_unc_x"][0] == 12
+    text = (tmp_path / "out" / "processing.txt").read_text()
+    assert "measured where both exist" in text
+    assert "12 m (as the provider states it for landsat-7-etm+)" in text
+
+
+def test_a_binary_model_tells_no_debris_and_says_so(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    binary = predicted((forged.truth > 0).astype(np.uint8), ("background", "glacier"))
+    done = exported(catalog, scene, tmp_path / "out", binary)
+    assert "debris" not in done.layers
+    assert not done.making.tells_debris
+    assert "does not tell debris from clean ice" in (tmp_path / "out" / "processing.txt").read_text()
+
+
+def test_elevations_are_those_of_the_glaciers(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    heights = np.repeat(6000.0 - 10 * np.arange(100)[:, None], 160, axis=1)
+    terrain = [TerrainStrip(0, heights, np.full((100, 160), 18.0))]
+    exported(catalog, scene, tmp_path / "out", predicted(forged.truth), terrain=terrain)
+    _, fields = layer(tmp_path / "out", "glaciers")
+    assert (fields["min_elev"][0], fields["max_elev"][0]) == (6000 - 890, 6000 - 100)
+    assert layer(tmp_path / "out", "rgi")[1]["slope_deg"][0] == 18
+
+
+def test_smoothed_outlines_pass_the_check(catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path) -> None:
+    scene, forged = pool
+    rough = np.where(np.random.default_rng(0).random(forged.truth.shape) < 0.15, np.uint8(1), forged.truth)
+    done = exported(
+        catalog, scene, tmp_path / "out", predicted(rough), replace(NAMED, smoothing_px=1.5, min_area_km2=0.0)
+    )
+    assert [finding for finding in done.findings if finding.severity == ERROR] == []
+    assert done.making.precision.predicted_px > 1.05
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("acquired", "found no day of the image"), ("sensor", "found no sensor; GLIMS needs the instrument")],
+)
+def test_what_glims_needs_and_nobody_knows_is_asked_for(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path, column: str, message: str
+) -> None:
+    with catalog.database.write() as session:
+        setattr(session.get_one(Scene, pool[0].id), column, None)
+    with catalog.read() as session:
+        scene = session.get_one(Scene, pool[0].id)
+    with pytest.raises(ExportError, match=message):
+        exported(catalog, scene, tmp_path / "out", predicted(pool[1].truth))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_without_an_identifier_is_named_after_its_scene_and_this_is_said(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    scene, forged = tiled(catalog, tmp_path / "langtang.tif")
+    with catalog.database.write() as session:
+        row = session.get_one(Scene, scene.id)
+        row.acquired, row.sensor = "2000-10-30", "sentinel-2-msi"
+    with catalog.read() as session:
+        scene = session.get_one(Scene, scene.id)
+    done = exported(catalog, scene, tmp_path / "out", predicted(forged.truth))
+    assert (done.making.is_name, done.making.image_id) == (True, scene.name)
+    stated = exported(catalog, scene, tmp_path / "out", predicted(forged.truth), replace(NAMED, image_id="S2A_X"))
+    assert (stated.making.is_name, stated.making.image_id) == (False, "S2A_X")
+    assert stated.making.mapping.line_types["clean ice"] is LineType.GLACIER
