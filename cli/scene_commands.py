@@ -89,8 +89,8 @@ def replace_by(
 ) -> None:
     """Replace the scene NAME by a new description of it, as for `add`: other files, outlines, DEM or unit.
 
-    What is understood is shown first. Patches, truth and scores are made anew. Versions that learnt from its labels stay
-    as they are.
+    What is understood is shown first. Patches, truth and scores are made anew. Versions that learnt from its labels
+    stay as they are.
     """
     with installed_catalog() as catalog:
         with catalog.read() as session:
@@ -105,8 +105,8 @@ def replace_by(
             click.confirm("Replace the scene by this?", abort=True, err=True)
         done = replace(catalog, checked, LabelFate(fate) if fate else None)
         click.echo(
-            f"Scene {name} ({done.scene.role.value}) is replaced and has the number {done.scene.id}: {done.kept} labels "
-            f"are kept, {done.superseded} do not count any more.",
+            f"Scene {name} ({done.scene.role.value}) is replaced and has the number {done.scene.id}: {done.kept} "
+            f"labels are kept, {done.superseded} do not count any more.",
             err=as_json,
         )
         if done.learnt_from:

@@ -9,12 +9,6 @@ from itertools import groupby
 
 from imagery.describe_elevation import check_coverage, describe_dem
 from imagery.extra_channels import describe_extra
-from imagery.products.bundle import Located
-from imagery.products.plain import recognise_plain
-from imagery.products.product import Product
-from imagery.products.recognise import recognise
-from imagery.masks import OutlineLayer
-from imagery.quality import mask_flags
 
 from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
@@ -23,6 +17,12 @@ from imagery.classes import ClassScheme
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid, Window, tile
+from imagery.masks import OutlineLayer
+from imagery.products.bundle import Located
+from imagery.products.plain import recognise_plain
+from imagery.products.product import Product
+from imagery.products.recognise import recognise
+from imagery.quality import mask_flags
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
 from services.outline_check import OutlineSummary, check_outlines, outline_layers, propose_outlines

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from imagery.products.headers import is_raster
+from imagery.errors import OutlineError, SceneError
+from imagery.paths import is_address
 from imagery.products.stac_item import is_http
 from imagery.raster_file import check_vrt_below
 
-from imagery.errors import OutlineError, SceneError
-from imagery.paths import is_address
-
 _MOST_FILES: Final = 20_000
+_METADATA: Final = re.compile(r"(_MTL\.(txt|json|xml)|MTD_\w+\.xml)$", re.IGNORECASE)
+"""Files that stand for all files beside them (see `imagery.products.recognise`)."""
 # "/vsizip/{/scenes/a.zip}/B4.TIF": GDAL's way to name a member of an archive.
 _MEMBER: Final = re.compile(r"/vsi(?:zip|tar)/\{(?P<archive>.+)\}/.*")
 
@@ -68,6 +68,8 @@ class BelowRoot:
             )
         if path.is_dir():
             self._check_folder(name, path)
+        elif _METADATA.search(path.name):
+            self._check_folder(name, path.parent)
         else:
             self._check_virtual_raster(path)
         return str(path)
@@ -97,7 +99,7 @@ class BelowRoot:
         return path.is_relative_to(self._root.resolve())
 
     def _check_virtual_raster(self, path: Path) -> None:
-        if is_raster(path.name) and path.is_file():
+        if path.is_file():
             check_vrt_below(str(path), self._root)
 
     def _check_folder(self, name: str, folder: Path) -> None:
@@ -110,8 +112,7 @@ class BelowRoot:
                     f"found the link {self.shown(str(entry))!r}, which leads out of the scene root of this server; "
                     "copy the file itself"
                 )
-            if entry.suffix.lower() == ".vrt":
-                self._check_virtual_raster(entry)
+            self._check_virtual_raster(entry)
 
     def _check_host(self, address: str) -> None:
         parts = urlsplit(address)

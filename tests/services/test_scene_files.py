@@ -43,10 +43,12 @@ def test_nothing_else_is_found(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["secret.tif", "."])
-def test_a_link_in_a_product_must_not_lead_out(root: Path, target: str) -> None:
+@pytest.mark.parametrize("name", ["product", "product/LC08_MTL.txt"])
+def test_a_link_in_a_product_must_not_lead_out(root: Path, target: str, name: str) -> None:
+    (root / "product" / "LC08_MTL.txt").touch()
     (root / "product" / "B5.TIF").symlink_to(root.parent / target)
     with pytest.raises(SceneError, match=r"found the link 'product/B5\.TIF', which leads out of the scene root"):
-        BelowRoot(root)("product")
+        BelowRoot(root)(name)
 
 
 def test_a_link_that_stays_inside_is_followed(root: Path) -> None:
@@ -57,9 +59,9 @@ def test_a_link_that_stays_inside_is_followed(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["stack.vrt", "product"])
-def test_a_virtual_raster_is_made_of_files_below_the_root(root: Path, name: str) -> None:
-    for folder in (root, root / "product"):
-        (folder / "stack.vrt").write_text(VRT.format(source=root.parent / "secret.tif"))
+def test_a_virtual_raster_whatever_its_name_is_made_of_files_below_the_root(root: Path, name: str) -> None:
+    for path in (root / "stack.vrt", root / "product" / "B5.TIF"):
+        path.write_text(VRT.format(source=root.parent / "secret.tif"))
     with pytest.raises(SceneError, match="lies outside the scene root"):
         BelowRoot(root)(name)
 
