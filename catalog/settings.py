@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         json_schema_extra={"derived_from": "var_dir"},
     )
     scene_hosts: list[str] = Field(
-        default_factory=list,
+        [],
         description="Hosts, with the port if it is not the usual one, from which API requests may have scenes read "
         'over HTTP, e.g. `["data.example.org"]`; empty: none.',
     )
