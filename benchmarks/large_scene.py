@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.memory import peak_mib
 from benchmarks.report import BENCH, Result, publish, run_stage
 from imagery.channels import CHANNEL_SETS
-from imagery.classes import GLACIER_SCHEME, UNKNOWN
+from imagery.classes import GLACIER_SCHEME
 from imagery.cog import class_map_to_cog, confidence_map_to_cog
 from imagery.describe_scene import describe
 from imagery.grid import tile
@@ -131,7 +131,7 @@ def areas(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
             outlines=(OutlineResiduals(smallest_px=1, pieces=100, exponent=1.0, residuals=quantiles),),
             missed=MissedShare(mean=0.0, low=0.0, high=0.0, blocks=100),
         )
-        by_class = {name: error for name in (*names[1:], GLACIER_SCHEME.foreground)}
+        by_class = dict.fromkeys((*names[1:], GLACIER_SCHEME.foreground), error)
         fitted = AreaError(classes=by_class, background=error.table, fewest_blocks=39)
         calibration = VersionCalibration(names, GLACIER_SCHEME.foreground, fitted)
         predicted = PredictedScene(truth, len(names), file)

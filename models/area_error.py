@@ -281,7 +281,7 @@ def _areas(
     owner, blocks = keys // (down * across), len(keys)
     parts = np.bincount(place, minlength=blocks)
     pixel_area = np.bincount(place, sums.pixel_area, minlength=blocks) / parts
-    scales = scale(np.bincount(place, sums.uncertain, minlength=blocks), exponent) * pixel_area
+    scales = scale(np.bincount(place, sums.uncertain, minlength=blocks).astype(np.float64), exponent) * pixel_area
     expected = np.bincount(sums.owner, sums.expected * sums.pixel_area, minlength=owners)
     total = np.bincount(owner, scales, minlength=owners)
     squares = np.bincount(owner, scales**2, minlength=owners)

@@ -95,7 +95,8 @@ def foregrounds(classes: int) -> list[tuple[int, ...]]:
 def bins_of(bins: NDArray[np.uint8], values: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return the bins (h, w) of the probability of an area's classes, from the bins (K, h, w) of all classes."""
     # The bins are symmetric, so that those of 1 - P(background) need no sum of probabilities.
-    return bins[values[0]] if len(values) == 1 else np.uint8(BINS - 1) - bins[0]
+    chosen: NDArray[np.uint8] = bins[values[0]] if len(values) == 1 else np.uint8(BINS - 1) - bins[0]
+    return chosen
 
 
 def zone_of(mapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
