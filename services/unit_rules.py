@@ -12,16 +12,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog.records import NOT_USED, Scene
-from imagery.channels import ELEVATION, INDICES, SLOPE
+from imagery.channels import ELEVATION, INDICES, TERRAIN_UNITS
 from imagery.errors import SceneError
 from imagery.scene_source import BandSource, SceneSource
-from imagery.units import DEGREE, DIGITAL_NUMBER, DIMENSIONLESS, METRE, REFLECTANCE
+from imagery.units import DIGITAL_NUMBER, DIMENSIONLESS, METRE, REFLECTANCE
 from services.scenes import source_of
 
 UNKNOWN_LEVEL: Final = "unknown"
 """Level of reflectances whose product does not state it."""
 
-_DERIVED: Final = {ELEVATION: METRE, SLOPE: DEGREE}
+_DERIVED: Final = {ELEVATION: METRE, **TERRAIN_UNITS}
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def unit_of(source: SceneSource, channel: str) -> ChannelUnit:
     if channel in INDICES:
         of_bands = {raster.unit for raster in source.continuous if raster.name in INDICES[channel]}
         return ChannelUnit(DIMENSIONLESS, " and ".join(sorted(of_bands)))
-    if channel in _DERIVED:  # by definition, however the scene came by it
-        return ChannelUnit(_DERIVED[channel])
-    return ChannelUnit(next((raster.unit for raster in source.continuous if raster.name == channel), DIGITAL_NUMBER))
+    if channel in _TERRAIN:  # by definition, even where it is an ordinary band
+        return ChannelUnit(_TERRAIN[channel])
+    return ChannelUnit(channels.unit_of(channel, source))
 
 
 def level_of(source: SceneSource) -> str | None:

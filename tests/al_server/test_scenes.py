@@ -29,6 +29,7 @@ from catalog.records import (
     now,
 )
 from catalog.registry import CHAMPION, registry_of
+from imagery.channels import TERRAIN_UNITS
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from services.promotion import KEPT, PROMOTED
 from tests.al_server.test_error_shape import assert_problem
@@ -322,8 +323,8 @@ def test_a_dem_and_a_border_are_kept_with_the_scene_and_widen_its_channels(
     response = register(dem={"path": "dem.tif"}, border=border)
     assert response.status_code == 202, response.text
     assert response.json["scene"]["bands"] == ["red", "green", "blue", "nir"]
-    channels = ["red", "green", "blue", "nir", "elevation", "ndvi", "ndwi", "slope"]
-    assert response.json["scene"]["channels"][: len(channels)] == channels
+    channels = ["red", "green", "blue", "nir", "elevation", "ndvi", "ndwi", *TERRAIN_UNITS]
+    assert response.json["scene"]["channels"] == channels
     with catalog.read() as session:
         source = SceneSource.from_json(session.query(Scene).one().source)
     assert source.border is not None
