@@ -7,15 +7,14 @@ from datetime import date
 from functools import partial
 from itertools import groupby
 
-from imagery.describe_elevation import check_coverage, describe_dem
-from imagery.extra_channels import describe_extra
-
 from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.classes import ClassScheme
+from imagery.describe_elevation import check_coverage, describe_dem
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
+from imagery.extra_channels import describe_extra
 from imagery.grid import Grid, Window, tile
 from imagery.masks import OutlineLayer
 from imagery.products.bundle import Located
@@ -128,17 +127,18 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
 
 def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
     """Recognise the product, or name and scale the bands given one by one."""
+    further = [item.name for item in request.channels]
     if request.bands is not None:
         given = [BandSource(band.name, files(band.path), band.index) for band in request.bands]
         describe(given)  # refuses files without these bands
         located = [Located(band.name, band.path, band.index, f"the band {band.name!r}") for band in given]
         product = recognise_plain(
-            request.name or "the bands", located, sensor=request.sensor, level=request.level, extra=()
+            request.name or "the bands", located, sensor=request.sensor, level=request.level, extra=further
         )
         product = replace(product, product_id=None)
     else:
         path = files(str(request.path))
-        product = recognise(path, sensor=request.sensor, level=request.level, permit=files.permit)
+        product = recognise(path, sensor=request.sensor, level=request.level, extra=further, permit=files.permit)
         for member in product.paths:
             files.permit(member.removeprefix("/vsicurl/"))
     if request.unit == DIGITAL_NUMBER:
@@ -156,13 +156,18 @@ def _describe_source(
     level = (request.level or product.level) if is_reflectance else None
     border = BorderSource(files(request.border.path), request.border.layer) if request.border else None
     grid = describe(product.bands, region, border=border).grid
-    extras, notes = list(product.extras), []
+    named = {item.name for item in request.channels}
+    extras = [extra for extra in product.extras if extra.name not in named]
+    notes: list[str] = []
     for item in request.channels:
         stated = item.model_dump(include={"unit", "scale", "offset", "nodata"})
-        extra, more = describe_extra(item.name, files(item.path), item.index, grid, **stated)
+        extra, doubts = describe_extra(item.name, files(item.path), item.index, grid, **stated)
         extras.append(extra)
-        notes += more
-    dem, more = _describe_dem(request.dem, grid, files) if request.dem else (product.dem, [])
+        notes += doubts
+    dem = product.dem
+    if request.dem:
+        dem, guesses = _describe_dem(request.dem, grid, files)
+        notes += guesses
     source = describe(
         product.bands,
         region,
@@ -173,7 +178,7 @@ def _describe_source(
         dem=dem,
         border=border,
     )
-    return source, [*notes, *more]
+    return source, notes
 
 
 def _describe_dem(requests: Sequence[DemRequest], grid: Grid, files: SceneFiles) -> tuple[ElevationSource, list[str]]:

@@ -21,7 +21,7 @@ from services.scenes import source_of
 UNKNOWN_LEVEL: Final = "unknown"
 """Level of reflectances whose product does not state it."""
 
-_DERIVED: Final = {ELEVATION: METRE, **TERRAIN_UNITS}
+_TERRAIN: Final = {ELEVATION: METRE, **TERRAIN_UNITS}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def unit_of(source: SceneSource, channel: str) -> ChannelUnit:
         return ChannelUnit(DIMENSIONLESS, " and ".join(sorted(of_bands)))
     if channel in _TERRAIN:  # by definition, even where it is an ordinary band
         return ChannelUnit(_TERRAIN[channel])
-    return ChannelUnit(channels.unit_of(channel, source))
+    # A quality band is read as it is stored.
+    return ChannelUnit(next((raster.unit for raster in source.continuous if raster.name == channel), DIGITAL_NUMBER))
 
 
 def level_of(source: SceneSource) -> str | None:
@@ -77,7 +78,7 @@ class ExpectedInput:
         stated = card.get("input_channels")
         if stated is None:
             former = {name: ChannelUnit(DIMENSIONLESS, DIGITAL_NUMBER) for name in INDICES}
-            derived = {name: ChannelUnit(unit) for name, unit in _DERIVED.items()}
+            derived = {name: ChannelUnit(unit) for name, unit in _TERRAIN.items()}
             known = former | derived
             return cls(whose, {name: known.get(name, ChannelUnit(DIGITAL_NUMBER)) for name in card["channels"]}, ())
         units = {item["name"]: ChannelUnit(item["unit"], item["computed_from"]) for item in stated}
@@ -154,7 +155,7 @@ def bands_in_unit(bands: Iterable[BandSource], unit: str | None) -> tuple[BandSo
 
 
 def _is_no_reflectance(band: BandSource) -> bool:
-    return band.unit != DIGITAL_NUMBER or band.name in _DERIVED or band.name.startswith("thermal")
+    return band.unit != DIGITAL_NUMBER or band.name in _TERRAIN or band.name.startswith("thermal")
 
 
 def check_against_scenes(

@@ -227,8 +227,8 @@ def _source(
         else:
             scaling = Scaling()
             notes = [
-                "the numbers look like reflectances, but nothing states of which level; they are read as digital numbers: "
-                "say --level to use them as reflectances"
+                "the numbers look like reflectances, but nothing states of which level; they are read as digital "
+                "numbers: say --level to use them as reflectances"
             ]
     return scaling.band(ours, item.path, item.index), found_level, notes
 
