@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         description="Scenes named in API requests are found below this folder; default: `var_dir`/scenes.",
         json_schema_extra={"derived_from": "var_dir"},
     )
+    scene_hosts: list[str] = Field(
+        [],
+        description="Hosts, with the port if it is not the usual one, from which API requests may have scenes read "
+        'over HTTP, e.g. `["data.example.org"]`; empty: none.',
+    )
     secrets_file: AbsolutePath = Field(
         default_factory=lambda known: known["var_dir"] / "secrets.json",
         description="Tokens made at first start; default: `var_dir`/secrets.json.",
