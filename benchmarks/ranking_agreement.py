@@ -34,6 +34,7 @@ from torch import Tensor
 from benchmarks.report import Result, markdown, publish
 from catalog.settings import Settings
 from catalog.sharding import SCREENED_MEASURES
+from imagery.channels import FURTHER_TERRAIN
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.everest import prepare
@@ -131,7 +132,8 @@ def read_pool(scene: str, side_px: int, folder: Path) -> tuple[SceneSource, tupl
         return source, source.band_names, rasterize_outlines(everest.outlines, source.grid, GLACIER_SCHEME)
     synthetic = write_scene(folder, side_px, side_px, int(scene))
     source = describe(synthetic.bands, dem=synthetic.dem)
-    return source, source.channel_names, read_map(str(synthetic.truth), source.grid.window)
+    channels = tuple(name for name in source.channel_names if name not in FURTHER_TERRAIN)
+    return source, channels, read_map(str(synthetic.truth), source.grid.window)
 
 
 def score_network(network: Network, form: Form) -> PoolScores:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from experiments.areas import StudyArea
 from experiments.division import Place
+from imagery.channels import FURTHER_TERRAIN
 from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from imagery.maps import read_map
@@ -27,9 +28,9 @@ class PatchReader:
     """Reads windows with their true classes; a context manager that closes the files."""
 
     def __init__(self, areas: Sequence[StudyArea]) -> None:
-        common = set.intersection(*(set(area.source.channel_names) for area in areas))
+        common = set.intersection(*(set(area.source.channel_names) - set(FURTHER_TERRAIN) for area in areas))
         self.channels = tuple(name for name in areas[0].source.channel_names if name in common)
-        """The channels that all areas have, in the order of the first."""
+        """The channels that all areas have, in the order of the first, but for terrain that no paper uses."""
         self._stack = ExitStack()
         self._readers: dict[str, SceneReader] = {}
         self._kept: dict[tuple[str, Window], LabelledPatch] = {}

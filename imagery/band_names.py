@@ -1,42 +1,143 @@
-"""Naming the bands of a multi-band file."""
+"""Naming bands: a sensor's designations become our names, which are the same for every sensor."""
 
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Final
+
+from rasterio.io import DatasetReader
+
+from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.errors import SceneError
 from imagery.raster_file import alpha_index, open_raster
 from imagery.scene_source import BandSource
-from imagery.sensors import sensor_bands
+from imagery.sensors import (
+    SENSORS,
+    SURFACE_TEMPERATURE,
+    SURFACE_TEMPERATURE_FIELDS,
+    holds_flags,
+    names_of,
+    sensor_bands,
+)
+
+_OUR_NAMES: Final = frozenset(band.name for bands in SENSORS.values() for band in bands)
+_ALL_WORDS: Final = frozenset(word for sensor in SENSORS for word in names_of(sensor))
+_DERIVED: Final = frozenset({*INDICES, ELEVATION, SLOPE, SURFACE_TEMPERATURE})
 
 
-def bands_of_file(path: str, sensor: str | None) -> tuple[BandSource, ...]:
-    """Name the bands of a multi-band file.
-
-    1. If every band has a description and no two are the same, the descriptions are the names; a designation of the
-       sensor among them ("B4") is turned into our name ("nir").
-    2. Otherwise, if the number of bands agrees, the names come from the sensor's table: either all its bands, or only
-       those that are usually stacked in one file (for example the eight spectral bands of ETM+).
-
-    An alpha band is not counted as a band (see `imagery.raster_file.alpha_index`), unless the number of bands equals
-    the usual stack only with it.
+def band_name(given: str, sensor: str | None, extra: Collection[str] = ()) -> str:
+    """Return our name of a band.
 
     Args:
-        path: The GeoTIFF.
-        sensor: A key of `imagery.sensors.SENSORS`, or None if unknown.
+        given: Our name ("nir"), or a designation of the sensor ("B5", "B05", "SR_B5"), in any case.
+        sensor: A key of `imagery.sensors.SENSORS`, or None if unknown: then only our own names are understood.
+        extra: Names of further channels, which are kept.
+
+    Returns:
+        Our name; the name of a further channel or of a quality band in lower case.
 
     Raises:
-        SceneError: The file is not a GeoTIFF, the sensor is unknown, or the bands cannot be named.
+        SceneError: The sensor is unknown, or the name is neither in its table nor in `extra`.
+    """
+    text = given.strip().lower()
+    table = names_of(sensor) if sensor else {name: name for name in _OUR_NAMES}
+    if text in table:
+        return table[text]
+    if text in SURFACE_TEMPERATURE_FIELDS:
+        return SURFACE_TEMPERATURE
+    if (words := _two_words(text, table)) is not None:
+        return words
+    if text in {name.lower() for name in extra} or text in _DERIVED or holds_flags(text):
+        return text
+    raise SceneError(_unknown(given, text, sensor, table))
+
+
+def _two_words(text: str, table: dict[str, str]) -> str | None:
+    """Our name of a band that has a name and a designation ("blue (b2)", "b2 - blue"); None if they disagree."""
+    match = re.fullmatch(r"(\w+)\s*[-:,(]\s*(\w+)\s*\)?", text)
+    if match is None or not all(word in _ALL_WORDS for word in match.groups()):
+        return None
+    meanings = {table[word] for word in match.groups() if word in table}
+    return meanings.pop() if len(meanings) == 1 else None
+
+
+def _unknown(given: str, text: str, sensor: str | None, table: dict[str, str]) -> str:
+    """The message for a name that is in no table: what it may mean, and how to say so."""
+    meanings = {key: name for key in SENSORS if (name := names_of(key).get(text))}
+    if sensor is None and meanings:
+        means = ", ".join(f"{name} of {key}" for key, name in meanings.items())
+        return f"found the band {given!r}, which is {means}; expected to be told the sensor (--sensor)"
+    near = get_close_matches(text, table, n=3)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    known = ", ".join(dict.fromkeys(table.values())) if sensor else "our names"
+    elsewhere = f"; it is {meanings[key]} of {key}" if (key := next(iter(meanings), None)) else ""
+    return (
+        f"found the band {given!r}; expected {known}{f' or their designations on {sensor}' if sensor else ''}{hint}"
+        f"{elsewhere}: correct the name, or declare it as a further channel (--channel)"
+    )
+
+
+def data_indexes(dataset: DatasetReader, sensor: str | None) -> list[int]:
+    """Return the 1-based indexes of a file's bands, without the alpha band (see `imagery.raster_file.alpha_index`).
+
+    An alpha band counts as data if the number of bands equals the sensor's usual stack only with it.
+    """
+    stack = sum(band.stacked for band in sensor_bands(sensor)) if sensor else 0
+    alpha = None if dataset.count == stack else alpha_index(dataset)
+    return [index for index in dataset.indexes if index != alpha]
+
+
+def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None) -> list[str]:
+    """Return what each band of a file is called: by its description, else by the sensor's table.
+
+    1. If every band has a description and no two are the same, the descriptions are the designations.
+    2. Otherwise, if the number of bands agrees, they come from the sensor's table: either all its bands, or only those
+       that are usually stacked in one file (for example the eight spectral bands of ETM+).
+
+    Raises:
+        SceneError: The sensor is unknown, or the bands cannot be told apart.
     """
     table = sensor_bands(sensor) if sensor else ()
     stack = [band for band in table if band.stacked]
+    texts = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
+    if all(texts) and len({text.lower() for text in texts}) == len(texts):
+        return texts
+    if table and len(indexes) in {len(stack), len(table)}:
+        return [band.field_name for band in (stack if len(indexes) == len(stack) else table)]
+    counts = " or ".join(str(count) for count in sorted({len(stack), len(table)}))
+    expected = (
+        f"{counts} ({sensor})" if table else "a description of each, or a sensor that says which they are (--sensor)"
+    )
+    found = (
+        "1 band without a description" if len(indexes) == 1 else f"{len(indexes)} bands without distinct descriptions"
+    )
+    raise SceneError(f"{dataset.name}: found {found}; expected {expected}")
+
+
+def bands_of_file(path: str, sensor: str | None, extra: Collection[str] = ()) -> tuple[BandSource, ...]:
+    """Name the bands of a multi-band file, as stored (see `imagery.products.recognise` for reflectance).
+
+    Args:
+        path: The raster file.
+        sensor: A key of `imagery.sensors.SENSORS`, or None if unknown.
+        extra: Names of further channels.
+
+    Raises:
+        SceneError: The file is no raster that is read, the sensor is unknown, or the bands have no distinct names.
+    """
     with open_raster(path) as dataset:
-        alpha = None if dataset.count == len(stack) else alpha_index(dataset)
-        indexes = [index for index in dataset.indexes if index != alpha]
-        descriptions = [(dataset.descriptions[i - 1] or "").strip().lower() for i in indexes]
-    by_designation = {field.lower(): band.name for band in table for field in band.field_names}
-    if all(descriptions) and len(set(descriptions)) == len(descriptions):
-        names = [by_designation.get(text, text) for text in descriptions]
-    elif len(indexes) in {len(stack), len(table)}:
-        names = [band.name for band in (stack if len(indexes) == len(stack) else table)]
-    else:
-        counts = " or ".join(str(count) for count in sorted({len(stack), len(table)}))
-        expected = f"{counts} ({sensor})" if table else "a description of each, or a sensor that says which they are"
-        raise SceneError(f"{path}: found {len(indexes)} bands without distinct descriptions; expected {expected}")
+        indexes = data_indexes(dataset, sensor)
+        texts = designations(dataset, indexes, sensor)
+    names = [_named(path, text, sensor, extra) for text in texts]
+    for name in names:
+        if names.count(name) > 1:
+            same = ", ".join(text for text, other in zip(texts, names, strict=True) if other == name)
+            raise SceneError(f"{path}: found {same}, which all mean {name}; expected each band once")
     return tuple(BandSource(name, path, index) for name, index in zip(names, indexes, strict=True))
+
+
+def _named(path: str, text: str, sensor: str | None, extra: Collection[str]) -> str:
+    try:
+        return band_name(text, sensor, extra)
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from error

@@ -1,8 +1,8 @@
 """Channels: the inputs of a model, known by name and never by number.
 
-A channel is a band of the scene, elevation, slope, or a spectral index of two bands. Names matter: the code of Baraka
-et al. stores its three indices in another order than its documentation says, which nobody notices as long as channels
-are numbers.
+A channel is a band of the scene or a further raster, elevation, a measure of the terrain, or a spectral index of two
+bands. Names matter: the code of Baraka et al. stores its three indices in another order than its documentation says,
+which nobody notices as long as channels are numbers.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
+from imagery.units import DEGREE, DIMENSIONLESS, METRE, PER_METRE
 
 INDICES: Final[Mapping[str, tuple[str, str]]] = {
     # (a, b) stands for (a - b) / (a + b).
@@ -25,8 +26,23 @@ INDICES: Final[Mapping[str, tuple[str, str]]] = {
 ELEVATION: Final = "elevation"
 """Elevation of the Earth's surface in metres, from a digital elevation model."""
 SLOPE: Final = "slope"
-"""Slope of the Earth's surface in degrees, computed from elevation (see `imagery.terrain`)."""
+CURVATURE: Final = "curvature"
+RUGGEDNESS: Final = "ruggedness"
+ASPECT_SIN: Final = "aspect_sin"
+ASPECT_COS: Final = "aspect_cos"
 
+TERRAIN_UNITS: Final[Mapping[str, str]] = {
+    SLOPE: DEGREE,
+    CURVATURE: PER_METRE,
+    RUGGEDNESS: METRE,
+    ASPECT_SIN: DIMENSIONLESS,
+    ASPECT_COS: DIMENSIONLESS,
+}
+"""The channels that are computed from elevation (see `imagery.terrain`), with their units."""
+FURTHER_TERRAIN: Final = (CURVATURE, RUGGEDNESS, ASPECT_SIN, ASPECT_COS)
+"""Those that none of the papers feeds to its network."""
+
+_OPTICAL: Final = ("blue", "green", "red", "nir", "swir1", "swir2")
 _ETM_SPECTRAL: Final = ("blue", "green", "red", "nir", "swir1", "thermal_low", "thermal_high", "swir2")
 
 CHANNEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -36,6 +52,9 @@ CHANNEL_SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "aryal": _ETM_SPECTRAL,
     # He et al.: bands 6, 5 and 2 of OLI.
     "he": ("swir1", "nir", "blue"),
+    # Maslov et al. 2025, Globally scalable glacier mapping by deep learning matches expert delineation accuracy, Nature
+    # Communications 16 (arXiv:2401.15113): GlaViTU's optical bands, of top-of-atmosphere reflectance, and its relief.
+    "glavitu": (*_OPTICAL, ELEVATION, SLOPE),
 }
 """The input channels of the papers' networks, by paper."""
 
@@ -59,11 +78,11 @@ def available_channels(band_names: Collection[str]) -> tuple[str, ...]:
         band_names: The bands; elevation among them if it is known.
 
     Returns:
-        The bands as listed, the indices whose bands are there, and slope if there is elevation.
+        The bands as listed, the indices whose bands are there, and the measures of the terrain if there is elevation.
     """
     indices = (name for name, pair in INDICES.items() if set(pair) <= set(band_names))
-    slope = (SLOPE,) if ELEVATION in band_names and SLOPE not in band_names else ()
-    return (*band_names, *indices, *slope)
+    terrain = (name for name in TERRAIN_UNITS if ELEVATION in band_names and name not in band_names)
+    return (*band_names, *indices, *terrain)
 
 
 def bands_needed(channels: Iterable[str], band_names: Collection[str]) -> tuple[str, ...]:
@@ -82,7 +101,7 @@ def bands_needed(channels: Iterable[str], band_names: Collection[str]) -> tuple[
 
 
 def _inputs_of(channel: str) -> tuple[str, ...]:
-    return (ELEVATION,) if channel == SLOPE else INDICES[channel]
+    return (ELEVATION,) if channel in TERRAIN_UNITS else INDICES[channel]
 
 
 def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,7 +126,8 @@ def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDA
 def compute_channel(channel: str, bands: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """Compute one channel from the bands read (see `bands_needed`); returns (H, W), NaN where invalid.
 
-    Slope must be among the bands: it depends on pixels around the window, which only `SceneReader` can read.
+    Measures of the terrain must be among the bands: they depend on pixels around the window, and are computed on the
+    grid of the elevation (see `imagery.elevation`).
     """
     if channel in bands and channel not in INDICES:
         return bands[channel]

@@ -8,6 +8,7 @@ import numpy as np
 
 from imagery.border import Border, BorderSource
 from imagery.channels import ELEVATION, INDICES
+from imagery.describe_elevation import describe_dem
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.quality import check_decoding
@@ -29,7 +30,7 @@ def describe(
     dem: ElevationSource | BandSource | None = None,
     border: BorderSource | None = None,
 ) -> SceneSource:
-    """Check that the bands make a scene, and return its description. Reads headers and the border, no pixels.
+    """Check that the bands make a scene, and return its description. Reads headers and the border, no pixels of bands.
 
     Args:
         bands: At least one band; names distinct. The grid of the first band's file becomes the scene's grid, so the
@@ -41,21 +42,20 @@ def describe(
         level: What the reflectances refer to; None for digital numbers.
         extras: Further channels, of any resolution and CRS.
         quality: Bands of flags, of any resolution and CRS.
-        dem: Elevation in metres, named "elevation", of any resolution and CRS; gives the channels elevation and slope.
+        dem: Elevation, named "elevation", of any resolution and CRS; gives the channels elevation, slope and further
+            terrain. A single band is described by `describe_dem`, whose notes are lost; it samples the file's pixels.
         border: Polygons in any CRS; pixels whose centre lies in none of them have no data in any channel.
 
     Raises:
         SceneError: A file is not a GeoTIFF, has no CRS or geotransform, lacks the band, holds complex numbers, or does
-            not overlap the scene; the grid's CRS cannot be transformed to WGS 84; the region reaches beyond the first
-            band's file; names repeat or hide an index.
+            not overlap the scene; elevations are impossible; the grid's CRS cannot be transformed to WGS 84; the region
+            reaches beyond the first band's file; names repeat or hide an index.
         OutlineError: The border cannot be read, or does not overlap the scene.
     """
-    if isinstance(dem, BandSource):
-        dem = ElevationSource((dem,))
     flags = tuple(QualityBand(band.name, band.path, band.index) for band in bands if holds_flags(band.name))
     quality = (*flags, *quality)
     bands = tuple(band for band in bands if not holds_flags(band.name))
-    tiles = dem.tiles if dem else ()
+    tiles = (dem,) if isinstance(dem, BandSource) else dem.tiles if dem else ()
     rasters: tuple[BandSource | QualityBand, ...] = (*bands, *extras, *quality, *tiles)
     _check_names(
         [*(raster.name for raster in rasters[: -len(tiles) or None]), *(tile.name for tile in tiles[:1])], bands
@@ -79,11 +79,26 @@ def describe(
     )
     for item in resampled:
         check_overlaps(item.path, item.grid, grid)
+    if isinstance(dem, BandSource):
+        dem = _described(dem, grid)
     offset = (region.row_off, region.col_off)
     border_sha256 = Border(border, grid).sha256 if border else None
     if nodata is not None:
         bands = tuple(band if band.nodata is not None else replace(band, nodata=nodata) for band in bands)
     return SceneSource(bands, grid, offset, level, resampled, tuple(extras), quality, dem, border, border_sha256)
+
+
+def _described(dem: BandSource, grid: Grid) -> ElevationSource:
+    """Return a single file of elevation as a source, with what the file says unless `dem` says otherwise."""
+    tiles, _ = describe_dem(
+        [dem.path],
+        grid,
+        index=dem.index,
+        scale=None if dem.scale == 1 else dem.scale,
+        offset=None if dem.offset == 0 else dem.offset,
+        nodata=dem.nodata,
+    )
+    return ElevationSource(tiles)
 
 
 def _check_names(names: Sequence[str], bands: Sequence[BandSource]) -> None:

@@ -21,7 +21,7 @@ class GroundMetric:
     lengths in its two directions. Therefore the steps are measured on the ellipsoid (Karney 2013, Algorithms for
     geodesics) at nodes spread over the whole scene, and their products are interpolated linearly between the nodes.
     They depend on the place alone, so that windows agree with the whole scene. Products, unlike components east and
-    north, are smooth at the poles too.
+    north, are smooth at the poles too; so lengths and slopes are taken from them, and only directions from components.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -34,6 +34,7 @@ class GroundMetric:
         self._rows = np.linspace(0.5, grid.height - 0.5, _NODES, dtype=np.float64)
         self._cols = np.linspace(0.5, grid.width - 0.5, _NODES, dtype=np.float64)
         across, down = (_steps(grid, self._rows, self._cols, to_next) for to_next in ((0, 1), (1, 0)))
+        self._components = np.stack([across, down])
         self._products = np.stack([(a * b).sum(axis=0) for a, b in ((across, across), (across, down), (down, down))])
 
     def at(self, window: Window) -> NDArray[np.float64]:
@@ -46,10 +47,27 @@ class GroundMetric:
             (3, h, w) square metres: the square of the step to the next column, the scalar product of the two steps,
             the square of the step to the next row.
         """
+        return self._interpolated(self._products, window)
+
+    def steps_at(self, window: Window) -> NDArray[np.float64]:
+        """Return the steps themselves at the pixels of a window, which tell where north is.
+
+        Not exact within some nodes of a pole, where north turns from pixel to pixel.
+
+        Args:
+            window: Relative to the grid.
+
+        Returns:
+            (2, 2, h, w) metres: of the step to the next column, then of that to the next row, the components east and
+            north.
+        """
+        return self._interpolated(self._components, window)
+
+    def _interpolated(self, at_nodes: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
         rows = _linear(window.row_off + 0.5 + np.arange(window.height, dtype=np.float64), self._rows)
         cols = _linear(window.col_off + 0.5 + np.arange(window.width, dtype=np.float64), self._cols)
-        products: NDArray[np.float64] = rows @ self._products @ cols.T
-        return products
+        values: NDArray[np.float64] = rows @ at_nodes @ cols.T
+        return values
 
     def pixel_area(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the area of a pixel at places of the grid, in square metres on the ellipsoid.

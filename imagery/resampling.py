@@ -1,12 +1,14 @@
 """Resampling rasters of another resolution or CRS onto a scene's grid, window by window."""
 
 import math
+import warnings
 from typing import Final, TypeVar
 
 import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -21,13 +23,14 @@ F = TypeVar("F", np.float32, np.float64)
 # than an interpolation of the four nearest.
 _AVERAGE_FROM: Final = 1.5
 # Neighbours that the resampling kernels use beyond the window's edge.
-_MARGIN_PX: Final = 2
+MARGIN_PX: Final = 2
 # GDAL interpolates coordinates along each row, by default within an error of 0.125 px. That error depends on where the
 # row begins, so that windows of one scene would disagree; with this tolerance they agree exactly.
 _TOLERANCE_PX: Final = 1e-6
 # By default GDAL widens the bilinear kernel by a ratio that it estimates from the sizes of the window and of the pixels
-# read for it, margin included: a window of one pixel would become a mean of its surroundings.
-_FOUR_NEAREST: Final = {"XSCALE": 1, "YSCALE": 1}
+# read for it, margin included: a window of one pixel would become a mean of its surroundings. And it would take a pixel
+# as valid in all bands if it is in one.
+_WARP_OPTIONS: Final = {"XSCALE": 1, "YSCALE": 1, "UNIFIED_SRC_NODATA": "NO"}
 
 
 def method_for(file_grid: Grid, scene_grid: Grid) -> Resampling:
@@ -39,8 +42,7 @@ def method_for(file_grid: Grid, scene_grid: Grid) -> Resampling:
     Raises:
         SceneError: There is no transformation between the grids' CRSs.
     """
-    pixels_across = math.sqrt(_footprint_in_pixels(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
-    return Resampling.average if pixels_across >= _AVERAGE_FROM else Resampling.bilinear
+    return Resampling.average if pixels_across(file_grid, scene_grid) >= _AVERAGE_FROM else Resampling.bilinear
 
 
 def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
@@ -49,12 +51,41 @@ def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
     Raises:
         SceneError: It does not, or there is no transformation between the CRSs.
     """
-    footprint = _footprint_in_pixels(file_grid, scene_grid)
-    if footprint.intersection(shapely.box(0, 0, file_grid.width, file_grid.height)).area == 0:
+    if not overlaps(file_grid, scene_grid):
         raise SceneError(
             f"{path}: found a file that misses the scene's ground ({scene_grid.bounds} in {scene_grid.crs}); its own "
             f"is {file_grid.bounds} in {file_grid.crs}; expected one that covers the scene"
         )
+
+
+def overlaps(file_grid: Grid, scene_grid: Grid) -> bool:
+    """Return whether a file and a scene share some ground.
+
+    Raises:
+        SceneError: There is no transformation between the CRSs.
+    """
+    file_grid = unwrapped(file_grid, scene_grid)
+    footprint = _footprint_in_pixels(file_grid, scene_grid)
+    return bool(footprint.intersection(shapely.box(0, 0, file_grid.width, file_grid.height)).area > 0)
+
+
+def unwrapped(file_grid: Grid, scene_grid: Grid) -> Grid:
+    """Return a file's grid in a CRS in which the scene is in one piece.
+
+    Across the 180th meridian, longitudes from Greenwich jump within the scene. For a file in degrees they are counted
+    from the 180th meridian instead, which places the files on either side of it beside each other; other grids are
+    returned as they are.
+    """
+    crs = CRS.from_user_input(file_grid.crs)
+    if not crs.is_geographic or scene_grid.footprint_wgs84().geom_type == "Polygon":
+        return file_grid
+    west, _, east, _ = file_grid.bounds
+    turn = -180.0 if (west + east) / 2 > 0 else 180.0
+    a, b, c, d, e, f = file_grid.transform
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # names are lost in a PROJ string; datum and ellipsoid are not
+        turned = CRS.from_dict({**crs.to_dict(), "pm": 180})
+    return Grid(turned.to_wkt(), (a, b, c + turn, d, e, f), file_grid.width, file_grid.height)
 
 
 def read_onto(
@@ -77,7 +108,7 @@ def read_onto(
     Args:
         dataset: The open file.
         index: The 1-based band index.
-        file_grid: The file's own grid.
+        file_grid: The file's own grid, `unwrapped` for the scene.
         grid: The grid on which values are wanted.
         method: The result of `method_for`.
         decimation: Factor by which `grid` is coarser than the scene's; the file is read decimated by it.
@@ -94,10 +125,29 @@ def read_onto(
     if part is None:
         return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
     window, shape, transform = part
-    pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)[0]
-    onto = warp(pixels, file_grid.crs, transform, grid, method)
-    if method == Resampling.bilinear and np.isnan(pixels).any():
-        onto[np.isnan(warp(pixels, file_grid.crs, transform, grid, Resampling.nearest))] = np.nan
+    pixels = read_with_nan(dataset, [index], window, shape, alpha=alpha, nodata=nodata)
+    onto: NDArray[np.float32] = resample(pixels, file_grid.crs, transform, grid, method)[0]
+    return onto
+
+
+def resample(
+    layers: NDArray[np.float32], crs: str, transform: Affine, grid: Grid, method: Resampling
+) -> NDArray[np.float32]:
+    """Resample layers of one grid onto another, each by itself; see `read_onto`.
+
+    Args:
+        layers: (c, h, w), NaN where missing: all pixels that lie under the grid, and `MARGIN_PX` around them.
+        crs: The CRS of the layers.
+        transform: The transform of the layers.
+        grid: The grid on which values are wanted.
+        method: The result of `method_for`.
+
+    Returns:
+        (c, grid.height, grid.width), NaN where there is no valid pixel.
+    """
+    onto = _warp_layers(layers, crs, transform, grid, method)
+    if method == Resampling.bilinear and np.isnan(layers).any():
+        onto[np.isnan(_warp_layers(layers, crs, transform, grid, Resampling.nearest))] = np.nan
     return onto
 
 
@@ -126,7 +176,7 @@ def read_nearest(dataset: DatasetReader, index: int, file_grid: Grid, grid: Grid
 
 def _part_under(grid: Grid, file_grid: Grid, decimation: float) -> tuple[Window, tuple[int, int], Affine] | None:
     """Return the part of a file under a grid: its window, its decimated shape, and the transform of that shape."""
-    window = window_under(grid, file_grid, math.ceil(_MARGIN_PX * decimation))
+    window = window_under(grid, file_grid, math.ceil(MARGIN_PX * decimation))
     if window is None:
         return None
     shape = (math.ceil(window.height / decimation), math.ceil(window.width / decimation))
@@ -136,19 +186,24 @@ def _part_under(grid: Grid, file_grid: Grid, decimation: float) -> tuple[Window,
 
 def warp(pixels: NDArray[F], crs: str, transform: Affine, grid: Grid, method: Resampling) -> NDArray[F]:
     """Resample an array (h, w), NaN where invalid, onto a grid; the same for every part of a grid."""
-    profile = {"driver": "GTiff", "count": 1, "dtype": pixels.dtype}
-    profile |= {"height": pixels.shape[0], "width": pixels.shape[1]}
+    warped: NDArray[F] = _warp_layers(pixels[None], crs, transform, grid, method)[0]
+    return warped
+
+
+def _warp_layers(layers: NDArray[F], crs: str, transform: Affine, grid: Grid, method: Resampling) -> NDArray[F]:
+    count, height, width = layers.shape
+    profile = {"driver": "GTiff", "count": count, "dtype": layers.dtype, "height": height, "width": width}
     onto_grid = {"crs": grid.crs, "transform": grid.affine, "width": grid.width, "height": grid.height}
     with MemoryFile() as memory:
         with memory.open(crs=crs, transform=transform, nodata=np.nan, **profile) as dataset:
-            dataset.write(pixels, 1)
+            dataset.write(layers)
         with (
             memory.open(driver="GTiff") as dataset,
             WarpedVRT(
-                dataset, resampling=method, nodata=np.nan, tolerance=_TOLERANCE_PX, **_FOUR_NEAREST, **onto_grid
+                dataset, resampling=method, nodata=np.nan, tolerance=_TOLERANCE_PX, **_WARP_OPTIONS, **onto_grid
             ) as warped,
         ):
-            values: NDArray[F] = warped.read(1)
+            values: NDArray[F] = warped.read()
     return values
 
 
@@ -156,6 +211,15 @@ def _footprint_in_pixels(file_grid: Grid, grid: Grid) -> shapely.Polygon:
     """The footprint of a grid in columns and rows of a file."""
     a, b, c, d, e, f = (~file_grid.affine)[:6]
     return shapely.affinity.affine_transform(grid.footprint_in(file_grid.crs), [a, b, d, e, c, f])
+
+
+def pixels_across(file_grid: Grid, scene_grid: Grid) -> float:
+    """Return how many pixels of a file lie side by side in one of the scene's, on average.
+
+    Raises:
+        SceneError: There is no transformation between the grids' CRSs.
+    """
+    return math.sqrt(_footprint_in_pixels(file_grid, scene_grid).area / (scene_grid.width * scene_grid.height))
 
 
 def window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:

@@ -4,16 +4,24 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from imagery.grid import Grid, Window
 from imagery.raster_file import alpha_index, read_window, read_with_nan
-from imagery.resampling import method_for, read_nearest, read_onto
+from imagery.resampling import method_for, read_nearest, read_onto, unwrapped
+from imagery.scene_source import BandSource
 
 # Rows of flags that are sampled together from a file on another grid, which bounds memory.
 _STRIP_ROWS: Final = 64
+
+
+def to_values(stored: NDArray[np.float32], raster: BandSource) -> NDArray[np.float32]:
+    """Turn stored numbers into values, in place."""
+    if (raster.scale, raster.offset) != (1.0, 0.0):
+        stored *= np.float32(raster.scale)
+        stored += np.float32(raster.offset)
+    return stored
 
 
 class SceneFile:
@@ -39,7 +47,7 @@ class SceneFile:
         self.dataset = dataset
         self._scene_grid = scene_grid
         self._offset = offset
-        self._file_grid = file_grid
+        self._file_grid = unwrapped(file_grid, scene_grid) if file_grid else None
         self._alpha = alpha_index(dataset, data_bands)
 
     def read(
@@ -118,31 +126,19 @@ class SceneFile:
         """Return the grid of the pixels wanted, and the factor by which it is coarser than the scene's."""
         return self._scene_grid.subgrid(window).with_shape(shape), max(1.0, window.height / shape[0])
 
-    def read_padded(self, index: int, window: Window, nodata: float | None) -> NDArray[np.float32]:
-        """Read a continuous band of a window and of one pixel all around it, which may lie outside the scene.
+    def read_own_grid(self, index: int, window: Window, nodata: float | None) -> NDArray[np.float32]:
+        """Read one band of a window of the file's own grid, not resampled.
 
         Returns:
-            (h + 2, w + 2), NaN where invalid or beyond the file.
+            (h, w), NaN where invalid.
 
         Raises:
-            SceneError: The pixels cannot be read.
+            SceneError: The window reaches beyond the file, or the pixels cannot be read.
         """
-        if self._file_grid is not None:
-            a, b, c, d, e, f = (self._scene_grid.window_transform(window) @ Affine.translation(-1, -1))[:6]
-            grid = Grid(self._scene_grid.crs, (a, b, c, d, e, f), window.width + 2, window.height + 2)
-            return self._read_onto(self._file_grid, index, grid, nodata)
-        row, col = self._offset[0] + window.row_off, self._offset[1] + window.col_off
-        top, left = max(0, row - 1), max(0, col - 1)
-        bottom = min(self.dataset.height, row + window.height + 1)
-        right = min(self.dataset.width, col + window.width + 1)
-        in_file = Window(top, left, bottom - top, right - left)
-        pixels = read_with_nan(self.dataset, [index], in_file, None, alpha=self._alpha, nodata=nodata)[0]
-        missing = (
-            (top - row + 1, row + window.height + 1 - bottom),
-            (left - col + 1, col + window.width + 1 - right),
-        )
-        padded: NDArray[np.float32] = np.pad(pixels, missing, constant_values=np.nan)
-        return padded
+        pixels: NDArray[np.float32] = read_with_nan(
+            self.dataset, [index], window, None, alpha=self._alpha, nodata=nodata
+        )[0]
+        return pixels
 
     def _read_onto(
         self, file_grid: Grid, index: int, grid: Grid, nodata: float | None, decimation: float = 1.0

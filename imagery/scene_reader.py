@@ -6,7 +6,6 @@ CRS) are resampled as they are read (see `imagery.resampling`), so that no copy 
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from imagery.border import Border, BorderSource
-from imagery.channels import ELEVATION, SLOPE, bands_needed, compute_channel
+from imagery.channels import ELEVATION, TERRAIN_UNITS, bands_needed, compute_channel
+from imagery.elevation import ElevationReader
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
-from imagery.ground_metric import GroundMetric
 from imagery.quality import unknown_pixels
 from imagery.raster_file import grid_of, open_raster
-from imagery.scene_file import SceneFile
+from imagery.scene_file import SceneFile, to_values
 from imagery.scene_source import BandSource, SceneSource
-from imagery.terrain import slope_degrees
 
 
 class SceneReader:
@@ -36,6 +34,7 @@ class SceneReader:
         self.source = source
         self._stack = ExitStack()
         self._files: dict[str, SceneFile] = {}
+        self._elevation: ElevationReader | None = None
         self._border: Border | None = None
 
     def __enter__(self) -> Self:
@@ -49,6 +48,9 @@ class SceneReader:
         with ExitStack() as stack:
             for path in dict.fromkeys(raster.path for raster in self.source.rasters):
                 self._files[path] = self._open(path, stack.enter_context(open_raster(path)))
+            tiles = [raster for raster in self.source.continuous if raster.name == ELEVATION]
+            if tiles:
+                self._elevation = ElevationReader([(self._files[tile.path], tile) for tile in tiles], self.source.grid)
             self._border = self._read_border(self.source.border) if self.source.border else None
             self._stack = stack.pop_all()
         return self
@@ -68,10 +70,11 @@ class SceneReader:
 
         Returns:
             (C, h, w) in the channels' units: reflectance or digital numbers for bands (`BandSource.unit`), stored
-            numbers for quality bands, -1 to 1 for an index, metres for elevation, degrees for slope. NaN where a
-            channel is invalid: outside the border or the file, where the file's nodata value, mask or alpha band or
-            `BandSource.nodata` says so, and where the value is NaN or infinite; and in every channel where a flag says
-            so that is masked (`QualityBand.masked`), or the file of such flags does not reach.
+            numbers for quality bands, -1 to 1 for an index, metres for elevation, `TERRAIN_UNITS` for measures of the
+            terrain. NaN where a channel is invalid: outside the border or the file, where the file's nodata value, mask
+            or alpha band or `BandSource.nodata` says so, where the value is NaN or infinite, and where elevation is
+            impossible; and in every channel where a flag says so that is masked (`QualityBand.masked`), or the file of
+            such flags does not reach.
 
         Raises:
             SceneError: A channel is unknown, the window reaches beyond the scene, or the pixels cannot be read.
@@ -104,13 +107,15 @@ class SceneReader:
         """Read a window, decimated to `shape` if that is smaller than the window."""
         self.source.grid.check_inside(window)
         needed = bands_needed(channels, self.source.raster_names)
-        bands = self._read_values([raster for raster in self.source.continuous if raster.name in needed], window, shape)
+        measured = [raster for raster in (*self.source.bands, *self.source.extras) if raster.name in needed]
+        bands = self._read_values(measured, window, shape)
         for quality in self.source.quality:
             if quality.name in needed:
                 flags = self._files[quality.path].read_flags(quality.index, window, shape, keep_nodata=False)
                 bands[quality.name] = flags.astype(np.float32)
-        if SLOPE in channels and SLOPE not in bands:
-            bands[SLOPE] = self._slope(window) if shape == window.shape else self._decimated_slope(window, shape)
+        relief = [name for name in (ELEVATION, *TERRAIN_UNITS) if name in channels and name not in bands]
+        if self._elevation is not None and relief:
+            bands |= self._elevation.read(relief, window, shape)
         stack = np.stack([compute_channel(channel, bands) for channel in channels])
         # Last, so that elevation under cloud still counts for the slope beside it.
         stack[:, self._unknown(window, shape)] = np.nan
@@ -146,26 +151,8 @@ class SceneReader:
         values: dict[str, NDArray[np.float32]] = {}
         for (path, nodata), of_file in together.items():
             pixels = self._files[path].read([raster.index for raster in of_file], window, shape, nodata)
-            values |= {raster.name: _to_values(band, raster) for raster, band in zip(of_file, pixels, strict=True)}
+            values |= {raster.name: to_values(band, raster) for raster, band in zip(of_file, pixels, strict=True)}
         return values
-
-    def _slope(self, window: Window) -> NDArray[np.float32]:
-        """Return the slope of a window in degrees, exactly as it would be cut from the slope of the whole scene."""
-        elevation = next(raster for raster in self.source.continuous if raster.name == ELEVATION)
-        padded = self._files[elevation.path].read_padded(elevation.index, window, elevation.nodata)
-        return slope_degrees(_to_values(padded, elevation), self._metric.at(window))
-
-    @cached_property
-    def _metric(self) -> GroundMetric:
-        return GroundMetric(self.source.grid)
-
-    def _decimated_slope(self, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return the slope at the nearest pixels; computed from decimated elevation it would be too flat."""
-        height, width = shape
-        rows = ((np.arange(height) + 0.5) * window.height / height).astype(int)
-        cols = ((np.arange(width) + 0.5) * window.width / width).astype(int)
-        lines = (Window(window.row_off + int(row), window.col_off, 1, window.width) for row in rows)
-        return np.stack([self._slope(line)[0, cols] for line in lines])
 
     def _read_border(self, source: BorderSource) -> Border:
         """Read the border, after checking that it is still the one that was described."""
@@ -193,14 +180,6 @@ class SceneReader:
             )
         data_bands = {raster.index for raster in source.rasters if raster.path == path}
         return SceneFile(dataset, source.grid, source.offset, file_grid, data_bands)
-
-
-def _to_values(stored: NDArray[np.float32], raster: BandSource) -> NDArray[np.float32]:
-    """Turn stored numbers into values, in place."""
-    if (raster.scale, raster.offset) != (1.0, 0.0):
-        stored *= np.float32(raster.scale)
-        stored += np.float32(raster.offset)
-    return stored
 
 
 def _describe_grid(path: str, grid: Grid) -> str:

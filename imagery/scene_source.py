@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from imagery.border import BorderSource
-from imagery.channels import ELEVATION, INDICES, SLOPE, available_channels
+from imagery.channels import ELEVATION, INDICES, TERRAIN_UNITS, available_channels
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.units import DIGITAL_NUMBER, Level
@@ -155,7 +155,7 @@ class SceneSource:
         Args:
             channels: Names of channels, as `imagery.scene_reader.SceneReader.read` takes them.
         """
-        optical = {*self.band_names, *INDICES} - {ELEVATION, SLOPE}
+        optical = {*self.band_names, *INDICES} - {ELEVATION, *TERRAIN_UNITS}
         found = tuple(position for position, channel in enumerate(channels) if channel in optical)
         return found or tuple(range(len(channels)))
 

@@ -11,6 +11,7 @@ KELVIN: Final = "K"
 METRE: Final = "m"
 DEGREE: Final = "degree"
 DIMENSIONLESS: Final = "1"
+PER_METRE: Final = "1/m"
 
 
 class Level(StrEnum):

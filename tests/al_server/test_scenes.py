@@ -29,6 +29,7 @@ from catalog.records import (
     now,
 )
 from catalog.registry import CHAMPION, registry_of
+from imagery.channels import TERRAIN_UNITS
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from services.promotion import KEPT, PROMOTED
 from tests.al_server.test_error_shape import assert_problem
@@ -169,7 +170,7 @@ def write_bad(root: Path) -> None:
     [
         ({"path": "text.tif"}, ["text.tif", "GeoTIFF"]),
         ({"path": "cut.tif"}, ["cut.tif"]),
-        ({"path": "virtual.vrt"}, ["virtual.vrt", "GeoTIFF"]),
+        ({"path": "virtual.vrt"}, ["virtual.vrt: found the source '/etc/passwd', which lies outside the scene root"]),
         ({"path": "no-crs.tif"}, ["no-crs.tif", "no coordinate reference system"]),
         ({"path": "small.tif"}, ["20", "32"]),
         ({"path": "unnamed.tif"}, ["3 bands without distinct descriptions"]),
@@ -322,7 +323,7 @@ def test_a_dem_and_a_border_are_kept_with_the_scene_and_widen_its_channels(
     response = register(dem={"path": "dem.tif"}, border=border)
     assert response.status_code == 202, response.text
     assert response.json["scene"]["bands"] == ["red", "green", "blue", "nir"]
-    channels = ["red", "green", "blue", "nir", "elevation", "ndvi", "ndwi", "slope"]
+    channels = ["red", "green", "blue", "nir", "elevation", "ndvi", "ndwi", *TERRAIN_UNITS]
     assert response.json["scene"]["channels"] == channels
     with catalog.read() as session:
         source = SceneSource.from_json(session.query(Scene).one().source)

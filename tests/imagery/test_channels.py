@@ -3,6 +3,7 @@ import pytest
 
 from imagery.channels import (
     CHANNEL_SETS,
+    FURTHER_TERRAIN,
     available_channels,
     bands_needed,
     compute_channel,
@@ -52,8 +53,10 @@ def test_an_unknown_channel_is_an_error_that_lists_the_available_ones() -> None:
         bands_needed(["ndsi"], ["red", "nir"])
 
 
-def test_slope_is_available_where_elevation_is_and_needs_it() -> None:
-    assert available_channels(["red", "elevation"]) == ("red", "elevation", "slope")
+def test_terrain_is_available_where_elevation_is_and_needs_it() -> None:
+    terrain = ("slope", "curvature", "ruggedness", "aspect_sin", "aspect_cos")
+    assert available_channels(["red", "elevation"]) == ("red", "elevation", *terrain)
+    assert available_channels(["slope", "elevation"]) == ("slope", "elevation", *terrain[1:])
     assert bands_needed(["slope"], ["red", "elevation"]) == ("elevation",)
     with pytest.raises(SceneError, match=r"'slope'; expected one of red$"):
         bands_needed(["slope"], ["red"])
@@ -61,8 +64,9 @@ def test_slope_is_available_where_elevation_is_and_needs_it() -> None:
 
 def test_channels_of_the_papers_are_named_never_counted() -> None:
     etm = [band.name for band in sensor_bands("landsat-7-etm+")]
-    assert {name: len(channels) for name, channels in CHANNEL_SETS.items()} == {"baraka": 15, "aryal": 8, "he": 3}
-    assert set(CHANNEL_SETS["baraka"]) == set(available_channels([*etm, "elevation"]))
+    sizes = {"baraka": 15, "aryal": 8, "he": 3, "glavitu": 8}
+    assert {name: len(channels) for name, channels in CHANNEL_SETS.items()} == sizes
+    assert set(CHANNEL_SETS["baraka"]) == set(available_channels([*etm, "elevation"])) - set(FURTHER_TERRAIN)
     assert CHANNEL_SETS["aryal"] == tuple(band.name for band in sensor_bands("landsat-7-etm+") if band.stacked)
     by_field = {band.field_name: band.name for band in sensor_bands("landsat-8-oli")}
     assert CHANNEL_SETS["he"] == (by_field["B6"], by_field["B5"], by_field["B2"])

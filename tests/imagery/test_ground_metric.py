@@ -11,7 +11,7 @@ from pyproj import CRS, Transformer
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.ground_metric import GroundMetric
-from imagery.terrain import slope_degrees
+from imagery.terrain import aspect, slope_degrees
 
 # 300 x 300 pixels of about 30 m, around 87 E, 28 N unless said otherwise.
 UTM = Grid("EPSG:32645", (30.0, 0.0, 496000.0, 0.0, -30.0, 3102000.0), 300, 300)
@@ -59,8 +59,8 @@ def heights(
 @pytest.mark.parametrize("towards", [0.0, 30.0, 90.0])
 def test_a_hillside_of_45_degrees_reads_45_in_any_projection_and_in_degrees(name: str, towards: float) -> None:
     grid, window = GRIDS[name], Window(140, 140, 20, 20)
-    aspect = np.array([math.sin(math.radians(towards)), math.cos(math.radians(towards))])
-    hillside = heights(grid, window, lambda place: np.tensordot(aspect, place, 1))
+    uphill = np.array([math.sin(math.radians(towards)), math.cos(math.radians(towards))])
+    hillside = heights(grid, window, lambda place: np.tensordot(uphill, place, 1))
     slope = slope_degrees(hillside, GroundMetric(grid).at(window))
     np.testing.assert_allclose(slope, 45.0, atol=2e-3)
 
@@ -111,3 +111,14 @@ def test_a_scene_of_one_pixel_has_a_metric() -> None:
 def test_a_grid_without_a_place_on_earth_has_no_metric() -> None:
     with pytest.raises(SceneError, match="has no place in EPSG:4326"):
         GroundMetric(Grid("EPSG:32645", (1e9, 0.0, 1e12, 0.0, -1e9, 1e12), 3, 3))
+
+
+@pytest.mark.parametrize("name", [name for name in GRIDS if name != "at the pole"])
+def test_aspect_is_counted_from_true_north_in_any_projection(name: str) -> None:
+    grid, window = GRIDS[name], Window(140, 140, 20, 20)
+    downhill = np.array([math.sin(math.radians(30.0)), math.cos(math.radians(30.0))])
+    hillside = heights(grid, window, lambda place: -np.tensordot(downhill, place, 1))
+    sine, cosine = aspect(hillside, GroundMetric(grid).steps_at(window))
+    # Half the hillside away from the meridian of the middle, true north has turned by some 0.0001.
+    np.testing.assert_allclose([sine.mean(), cosine.mean()], downhill, atol=5e-4)
+    np.testing.assert_allclose(np.hypot(sine, cosine), 1, rtol=1e-5)

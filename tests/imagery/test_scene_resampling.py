@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from imagery.border import BorderSource
-from imagery.channels import CHANNEL_SETS
+from imagery.channels import CHANNEL_SETS, TERRAIN_UNITS
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid, Window, tile
@@ -126,7 +126,7 @@ def test_a_dem_on_the_scenes_grid_gives_slope_in_a_region_of_it(tmp_path: Path) 
     stack = np.stack([np.ones((8, 8), dtype=np.float32), plane])
     path = str(write_geotiff(tmp_path / "a.tif", stack))
     source = describe([BandSource("red", path, 1), BandSource("elevation", path, 2)], region=Window(0, 3, 8, 5))
-    assert source.channel_names == ("red", "elevation", "slope")
+    assert source.channel_names == ("red", "elevation", *TERRAIN_UNITS)
     np.testing.assert_allclose(read(source, "slope"), math.degrees(math.atan(SCALE)), rtol=1e-6)
 
 
@@ -164,9 +164,9 @@ def test_every_channel_of_a_scene_in_degrees_can_be_read_slope_too(tmp_path: Pat
     path = write_geotiff(tmp_path / "d.tif", stack, crs="EPSG:4326", transform=degrees)
     bands = (BandSource("red", str(path), 1), BandSource("elevation", str(path), 2))
     for source in (describe(bands), describe(bands[:1], dem=bands[1])):
-        assert source.channel_names == (*source.raster_names, "slope")
+        assert source.channel_names == (*source.raster_names, *TERRAIN_UNITS)
         with SceneReader(source) as reader:
-            slope = reader.read(source.channel_names, source.grid.window)[-1]
+            slope = reader.read(source.channel_names, source.grid.window)[source.channel_names.index("slope")]
         np.testing.assert_allclose(slope, 45.0, atol=1e-3)
 
 

@@ -72,5 +72,7 @@ def test_flags_are_in_the_quality_band_alone_which_no_stack_holds(sensor: str) -
 
 
 def test_an_unknown_sensor_is_an_error() -> None:
-    with pytest.raises(SceneError, match=r"'modis'; expected one of landsat-5-tm, landsat-7-etm\+, landsat-8-oli"):
+    with pytest.raises(
+        SceneError, match=r"'modis'; expected one of landsat-4-tm, landsat-5-tm, landsat-7-etm\+, landsat-8-oli"
+    ):
         sensor_bands("modis")

@@ -1,0 +1,281 @@
+"""Describing an elevation model: scale, unit and voids of its tiles, and how much of a scene it covers."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.io import DatasetReader
+
+from imagery.channels import ELEVATION
+from imagery.elevation import HIGHEST_M, LOWEST_M
+from imagery.errors import SceneError
+from imagery.grid import Grid, Window
+from imagery.raster_file import grid_of, open_raster
+from imagery.resampling import MARGIN_PX, overlaps, unwrapped, window_under
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import BandSource, SceneSource
+from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
+from imagery.units import METRE
+
+LEAST_COVERAGE: Final = 0.99
+"""Share of a scene's valid ground that must have elevation, unless gaps are allowed."""
+
+_FOOT: Final = 0.3048
+_US_SURVEY_FOOT: Final = 1200 / 3937  # differs by 2 millionths: 2 cm on Mount Everest
+_METRES_OF: Final = {
+    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0),
+    **dict.fromkeys(("cm", "centimetre", "centimetres", "centimeter", "centimeters"), 0.01),
+    **dict.fromkeys(("dm", "decimetre", "decimetres", "decimeter", "decimeters"), 0.1),
+    **dict.fromkeys(("mm", "millimetre", "millimetres", "millimeter", "millimeters"), 0.001),
+    **dict.fromkeys(("km", "kilometre", "kilometres", "kilometer", "kilometers"), 1000.0),
+    **dict.fromkeys(("ft", "foot", "feet", "international foot", "international feet", "ft int", "intl ft"), _FOOT),
+    **dict.fromkeys(
+        ("us survey foot", "us survey feet", "us ft", "ftus", "ft us", "foot us", "us foot", "us feet", "survey foot"),
+        _US_SURVEY_FOOT,
+    ),
+}
+# A few wild pixels are errors of a model that is right elsewhere; ASTER's has some.
+_TOLERATED_SHARE: Final = 0.001
+_ABOVE_EVEREST_M: Final = 9000.0
+# If the ground nearest to sea level is still this far from it, zeros are no sea.
+_NO_SEA_WITHIN_M: Final = 100.0
+_COVERAGE_SIDE_PX: Final = 256
+
+
+def describe_dem(
+    paths: Sequence[str],
+    over: Grid | None = None,
+    *,
+    index: int = 1,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    unit: str | None = None,
+) -> tuple[tuple[BandSource, ...], tuple[str, ...]]:
+    """Read what files say about their elevations, and check it by a sample of their pixels.
+
+    A unit other than metres becomes part of the scale. What a file does not say is guessed, and every guess is told:
+
+    * the unit is metres;
+    * -9999, -32768 and the like (`imagery.stored_numbers.VOID_NUMBERS`) mean no data, and so does any single number
+      that is no possible elevation;
+    * zero means no data where all other ground is further than 100 m from sea level.
+
+    Elevations above 9000 m, which no land has, are told too: they may be in feet.
+
+    Args:
+        paths: At least one tile, the most trusted first.
+        over: The scene's grid, on whose ground tiles are sampled; tiles that miss it are left out. All ground if None.
+        index: The 1-based band that holds elevation, in every file.
+        scale: Factor from stored numbers to the unit, instead of what the files declare.
+        offset: Elevation of the stored number 0 in the unit, instead of what the files declare.
+        nodata: A stored number that means no data, in addition to what the files declare. No other is guessed then.
+        unit: Unit of the elevations ("m", "ft", "US survey foot", ...), instead of what the files declare.
+
+    Returns:
+        The tiles, for `ElevationSource`, and notes: guesses, and what was left out.
+
+    Raises:
+        SceneError: A file cannot be read or lacks the band; the unit is not known; more than 0.1 % of the elevations
+            sampled are impossible (below -500 or above 12,500 m); no tile has elevation on the scene's ground.
+    """
+    stated = _Stated(scale, offset, nodata, unit)
+    notes = _Notes()
+    tiles = []
+    for path in paths:
+        with open_raster(path) as dataset:
+            if index not in dataset.indexes:
+                raise SceneError(f"{path}: found {dataset.count} bands; expected elevation in band {index}")
+            if dataset.count > 1:
+                notes.add(path, f"band {index} of {dataset.count} is taken as elevation")
+            grid = grid_of(dataset)
+            part = grid.window if over is None else window_under(over, unwrapped(grid, over), MARGIN_PX)
+            if part is None or (over is not None and not overlaps(grid, over)):
+                notes.add(path, "left out: it misses the scene's ground")
+                continue
+            tile = _describe_tile(dataset, path, index, stated, part, notes)
+            if tile is not None:
+                tiles.append(tile)
+    if not tiles:
+        raise SceneError(
+            f"found no elevation for the scene ({'; '.join(notes.lines()) or 'no file'}); expected at least one file "
+            "that has elevation on the scene's ground"
+        )
+    return tuple(tiles), notes.lines()
+
+
+def elevation_coverage(source: SceneSource) -> float:
+    """Return the share of a scene's valid ground that has elevation, 0 to 1, from at most 256 x 256 of its pixels.
+
+    Raises:
+        SceneError: A file of the scene cannot be read, or the scene has no elevation.
+    """
+    with SceneReader(source) as reader:
+        stack = reader.read_decimated((*source.band_names, ELEVATION), _COVERAGE_SIDE_PX)
+    known = ~np.isnan(stack[-1])
+    valid = ~np.isnan(stack[:-1]).any(axis=0)
+    return float(known[valid].mean() if valid.any() else known.mean())
+
+
+def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> float:
+    """Return a scene's `elevation_coverage`; raise an error if too little of its ground has elevation.
+
+    Args:
+        source: A scene with elevation.
+        allow_partial_dem: Accept any coverage but none.
+
+    Raises:
+        SceneError: Less than 99 % of the valid ground has elevation, or none if gaps are allowed; otherwise as
+            `elevation_coverage`.
+    """
+    share = elevation_coverage(source)
+    if share == 0 or (share < LEAST_COVERAGE and not allow_partial_dem):
+        files = ", ".join(raster.path for raster in source.continuous if raster.name == ELEVATION)
+        raise SceneError(
+            f"{files}: found elevation for {math.floor(1000 * share) / 10:g} % of the scene's valid ground; expected "
+            f"at least {100 * LEAST_COVERAGE:g} %: add the tiles that are missing, or after them another model, which "
+            "fills the voids; or allow a partial DEM"
+        )
+    return share
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """What the user says about the numbers, instead of the file; see `describe_dem`."""
+
+    scale: float | None
+    offset: float | None
+    nodata: float | None
+    unit: str | None
+
+
+@dataclass
+class _Notes:
+    """Notes on files; what holds for several files is told once."""
+
+    _files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, path: str, text: str) -> None:
+        self._files[text].append(PurePath(path).name)
+
+    def lines(self) -> tuple[str, ...]:
+        return tuple(f"{', '.join(files)}: {text}" for text, files in self._files.items())
+
+
+def _describe_tile(
+    dataset: DatasetReader, path: str, index: int, stated: _Stated, part: Window, notes: _Notes
+) -> BandSource | None:
+    """Return the description of a tile; None if it has no elevation in this part of it."""
+    metres = _metres_per_unit(dataset, path, index, stated, notes)
+    scale, offset = declared_scale(dataset, index)
+    scale = metres * (scale if stated.scale is None else stated.scale)
+    offset = metres * (offset if stated.offset is None else stated.offset)
+    if scale == 0 or not math.isfinite(scale + offset):
+        raise SceneError(
+            f"{path}: found the scale {scale:g} and the offset {offset:g}; expected numbers, not 0 as scale"
+        )
+    numbers = sample(dataset, index, part).astype(np.float64)
+    nodata = stated.nodata
+    if nodata is not None:
+        numbers = numbers[numbers != nodata]
+    else:
+        numbers, nodata = _without_voids(numbers, path, scale, offset, notes)
+    numbers = _without_impossible(numbers, path, scale, offset, notes)
+    if numbers.size == 0:
+        notes.add(path, "left out: it has no elevation on the scene's ground")
+        return None
+    highest = float((numbers * scale + offset).max())
+    if highest > _ABOVE_EVEREST_M:
+        notes.add(path, f"elevations reach {highest:.0f} m, above Mount Everest: check their unit (feet?)")
+    if not numbers.any():
+        notes.add(path, "all elevations sampled are 0")
+    return BandSource(ELEVATION, path, index, scale, offset, nodata, METRE)
+
+
+def _metres_per_unit(dataset: DatasetReader, path: str, index: int, stated: _Stated, notes: _Notes) -> float:
+    crs = CRS.from_user_input(dataset.crs)
+    vertical = next((part for part in crs.sub_crs_list if part.is_vertical), None)
+    if vertical is not None:
+        notes.add(path, f"heights are above {vertical.name}, as the file says")
+    elif len(crs.axis_info) == 3:  # geographic with a third axis
+        notes.add(path, "heights are above the ellipsoid, as the file says")
+    unit = stated.unit or declared_unit(dataset, index)
+    if unit is not None:
+        known = _METRES_OF.get(" ".join(re.sub(r"[^a-z]", " ", unit.lower()).split()))
+        if known is None:
+            raise SceneError(
+                f"{path}: found elevation in {unit!r}; expected m, ft, US survey foot, cm, dm, mm or km: state the unit"
+            )
+        if known != 1.0:
+            notes.add(path, f"elevation is in {unit!r}; it is converted to metres")
+        return known
+    if vertical is not None:
+        return float(vertical.axis_info[0].unit_conversion_factor)
+    horizontal = crs.axis_info[0].unit_name
+    map_unit = f" (its map is in {horizontal}: check it)" if "foot" in horizontal.lower() else ""
+    notes.add(path, f"it does not say the unit of its elevations, which are taken as metres{map_unit}")
+    return 1.0
+
+
+def _without_voids(
+    numbers: NDArray[np.float64], path: str, scale: float, offset: float, notes: _Notes
+) -> tuple[NDArray[np.float64], float | None]:
+    """Drop numbers that mean no data without being declared; also return the one for `BandSource.nodata`."""
+    voids = void_numbers(numbers)
+    rest = numbers[~np.isin(numbers, voids)]
+    wild = np.unique(rest[_impossible(rest, scale, offset)])
+    if wild.size == 1:
+        voids.append(float(wild[0]))
+    zero, others = rest == 0, rest[rest != 0] * scale + offset
+    if offset == 0 and zero.any() and others.size and np.abs(others).min() > _NO_SEA_WITHIN_M:
+        voids.append(0.0)
+    for void in voids:
+        # Rounded up, so that a single pixel is not said to be 0 %.
+        share = math.ceil(1000 * float((numbers == void).mean())) / 10
+        reason = f", while all other ground is above {others.min():.0f} m" if void == 0 else ""
+        notes.add(path, f"{share:g} % of its pixels are {void:g}{reason}: taken as no data, which it does not declare")
+    # Numbers that are no possible elevation are missing anyway (see `imagery.elevation`).
+    possible = [void for void in voids if not _impossible(np.array([void]), scale, offset)[0]]
+    if len(possible) > 1:
+        raise SceneError(
+            f"{path}: found the numbers {possible}, all of which may mean no data; expected one: state the nodata "
+            "value, or declare it in the file (gdal_edit.py -a_nodata)"
+        )
+    return numbers[~np.isin(numbers, voids)], next(iter(possible or voids), None)
+
+
+def _without_impossible(
+    numbers: NDArray[np.float64], path: str, scale: float, offset: float, notes: _Notes
+) -> NDArray[np.float64]:
+    """Drop a few impossible elevations.
+
+    Raises:
+        SceneError: More than a few are.
+    """
+    wild = _impossible(numbers, scale, offset)
+    if not wild.any():
+        return numbers
+    found = numbers[wild] * scale + offset
+    extent = f"{found.min():g} to {found.max():g} m"
+    if wild.mean() > _TOLERATED_SHARE:
+        raise SceneError(
+            f"{path}: found impossible elevations of {extent} in {100 * wild.mean():.1f} % of its pixels; expected "
+            f"{LOWEST_M:g} to {HIGHEST_M:g} m: state the unit (feet?), the scale (0.1 for dm) or the nodata value"
+        )
+    notes.add(
+        path, f"{wild.sum()} of {wild.size} pixels sampled are impossible elevations ({extent}): taken as no data"
+    )
+    return numbers[~wild]
+
+
+def _impossible(numbers: NDArray[np.float64], scale: float, offset: float) -> NDArray[np.bool_]:
+    metres = numbers * scale + offset
+    impossible: NDArray[np.bool_] = (metres < LOWEST_M) | (metres > HIGHEST_M)
+    return impossible

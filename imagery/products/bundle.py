@@ -1,0 +1,107 @@
+"""Bands by their designations, wherever they lie: in one file of many bands, or in many files of one band."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from imagery.band_names import data_indexes, designations
+from imagery.errors import SceneError
+from imagery.products.headers import is_raster
+from imagery.products.listing import Listing
+from imagery.raster_file import open_raster
+
+# What providers append to the name of a file of one band: "..._SR_B4.TIF", "...v2.0.B04.tif", "image.B4.tif".
+_FIELD: Final = re.compile(
+    r"(?:^|[._\- ])(?P<field>SR_B\d{1,2}|ST_B\d{1,2}|sr_band\d|B6_VCID_[12]|B8A|B\d{1,2}|QA_PIXEL|QA_RADSAT"
+    r"|SR_QA_AEROSOL|SR_CLOUD_QA|BQA|QA60|SCL|AOT|WVP|TCI|MSK_CLDPRB|MSK_SNWPRB|MSK_CLASSI_OPAQUE|MSK_CLASSI_CIRRUS"
+    r"|Fmask|SZA|SAA|VZA|VAA"
+    r"|cloud_?mask|coastal|blue|green|red|rededge[1-3]|nir|nir08|nir09|nir_narrow|swir1|swir2|swir16|swir22|pan|elevation"
+    r"|thermal1?|thermal2|thermal_low|thermal_high|water_vapour|cirrus)(?:_(?:10|20|30|60)m)?$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Located:
+    """One band of a product.
+
+    Attributes:
+        designation: As the provider calls it ("SR_B4").
+        path: Its file.
+        index: Its number in the file, from 1.
+        label: What to call it in messages.
+    """
+
+    designation: str
+    path: str
+    index: int
+    label: str
+
+
+def bands_in_file(path: str, sensor: str | None) -> list[Located]:
+    """Return the bands of a file by their descriptions, or else by the sensor's table.
+
+    Raises:
+        SceneError: The file cannot be read, or its bands cannot be told apart.
+    """
+    with open_raster(path) as dataset:
+        indexes = data_indexes(dataset, sensor)
+        texts = designations(dataset, indexes, sensor)
+        bases = [_without_export_marks(text) for text in texts]
+        if len(set(bases)) == len(bases):
+            texts = bases
+    return [Located(text, path, index, f"band {index} ({text})") for index, text in zip(indexes, texts, strict=True)]
+
+
+# Earth Engine puts the number of the image in front of the bands of a collection turned into one image ("0_B4"), and
+# appends what a composite was made by ("B4_median").
+_EXPORTED: Final = re.compile(
+    r"^(?:\d+_)?(?P<field>.+?)(?:_(?:median|mean|min|max|first|mosaic|p\d{1,2}))?$", re.IGNORECASE
+)
+
+
+def _without_export_marks(text: str) -> str:
+    match = _EXPORTED.match(text)
+    return match["field"] if match else text
+
+
+def one_band_of(name: str) -> str | None:
+    """Return the designation with which the name of a file of one band ends, or None."""
+    match = _FIELD.search(name.rpartition(".")[0])
+    return match["field"] if match else None
+
+
+def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, str]]]:
+    """Return the bands of a folder's files by the ends of their names, and the files that are no bands.
+
+    Raises:
+        SceneError: Two files are the same band, so the folder holds several scenes; or a band's file has several bands.
+    """
+    found: list[Located] = []
+    others: list[tuple[str, str]] = []
+    for base, member in listing.base_names():
+        field = one_band_of(base)
+        if not is_raster(base):
+            others.append((member, "not a raster that is read"))
+        elif field is None:
+            others.append((member, "its name ends with no band's designation"))
+        else:
+            _check_alone(listing.path(member))
+            found.append(Located(field, listing.path(member), 1, member))
+    counts = Counter(item.designation.lower() for item in found)
+    if counts and max(counts.values()) > 1:
+        twice = next(name for name, count in counts.items() if count > 1)
+        files = ", ".join(item.label for item in found if item.designation.lower() == twice)
+        raise SceneError(
+            f"{listing.root}: found {files}, which are the same band; expected the files of one scene: put each scene "
+            "into its own folder"
+        )
+    return found, others
+
+
+def _check_alone(path: str) -> None:
+    with open_raster(path) as dataset:
+        count = len(data_indexes(dataset, None))
+    if count != 1:
+        raise SceneError(f"{path}: found {count} bands; expected one, since its name is that of a band: give this file")

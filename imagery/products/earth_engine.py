@@ -1,0 +1,192 @@
+"""Images exported from Earth Engine: one file with the bands' names as descriptions, or a file for each band."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from imagery.errors import SceneError
+from imagery.products.bundle import Located
+from imagery.products.headers import date_in_name, sensor_in_name
+from imagery.products.sentinel2 import guess_offset
+from imagery.radiometry import (
+    LANDSAT_SURFACE,
+    LANDSAT_SURFACE_TEMPERATURE,
+    OLI_TOP_OF_ATMOSPHERE,
+    Scaling,
+    already_reflectance,
+    sample,
+    sentinel_2,
+)
+from imagery.raster_file import open_raster
+from imagery.sensors import names_of
+from imagery.units import KELVIN, REFLECTANCE, Level
+
+# Bands that only one level of Sentinel-2 has, in Earth Engine's names (COPERNICUS/S2_SR, COPERNICUS/S2).
+_SURFACE_ONLY: Final = frozenset({"SCL", "AOT", "WVP", "MSK_CLDPRB", "MSK_SNWPRB", "TCI_R"})
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What the names of the bands tell about all of them.
+
+    Attributes:
+        kind: As in `imagery.products.product.Product`.
+        sensor: As there.
+        level: As there.
+        reflective: Scaling of the reflective bands.
+        thermal: Scaling of the thermal bands.
+        notes: Guesses.
+    """
+
+    kind: str
+    sensor: str
+    level: Level | None
+    reflective: Scaling
+    thermal: Scaling
+    notes: tuple[str, ...] = ()
+
+
+def convention(located: Sequence[Located], sensor: str | None, level: Level | None, name: str) -> Convention | None:
+    """Return what the designations tell about sensor, level and scaling; None if they are not Earth Engine's or USGS's.
+
+    1. SR_B4 and so on are Landsat Collection 2 surface reflectance, stored x 2.75e-5 - 0.2.
+    2. B8A, B11 and B12, or SCL, are Sentinel-2, stored x 1e-4; whether with the offset of baseline 04.00 depends on the
+       collection (harmonised or not) and is judged by the pixels (`imagery.products.sentinel2.guess_offset`).
+    3. B4 and QA_PIXEL are Landsat: fractions are top-of-atmosphere reflectance (collections T1_TOA).
+
+    Args:
+        located: The bands.
+        sensor: A key of `imagery.sensors.SENSORS` as the user states it, or None.
+        level: What reflectances refer to, as the user states it, or None.
+        name: The file's or folder's name, which may tell sensor and date.
+
+    Raises:
+        SceneError: The sensor cannot be told, or the stated sensor has no such bands.
+    """
+    fields = {item.designation.upper() for item in located}
+    named = sensor_in_name(name)
+    if any(field.startswith("SR_B") for field in fields):
+        return _landsat_surface(fields, sensor, named)
+    if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
+        return _sentinel_2(located, fields, level, name)
+    landsat = sensor or named or _landsat_of(fields)
+    if fields & {"QA_PIXEL", "BQA"} and landsat and any(field.startswith("B") for field in fields - {"BQA"}):
+        return _landsat_level_1(located, landsat)
+    return None
+
+
+def _is_sentinel_2(fields: set[str], named: str | None) -> bool:
+    return bool(
+        fields & {"B8A", "B08", "SCL", "QA60", "MSK_CLDPRB"} or {"B11", "B12"} <= fields or named == "sentinel-2-msi"
+    ) and any(field in fields for field in names_upper("sentinel-2-msi"))
+
+
+def names_upper(sensor: str) -> frozenset[str]:
+    """Return every designation of a sensor in upper case, our names not among them."""
+    return frozenset(text.upper() for text, name in names_of(sensor).items() if text != name)
+
+
+def _landsat_of(fields: set[str]) -> str | None:
+    """The Landsat sensor that has these bands, if there is one family only."""
+    if fields & {"B10", "B11", "B9"}:
+        return "landsat-8-oli"
+    return "landsat-7-etm+" if any(field.startswith("B6_VCID") for field in fields) else None
+
+
+def _landsat_surface(fields: set[str], sensor: str | None, named: str | None) -> Convention:
+    found = sensor or named
+    notes: list[str] = []
+    newer = bool(fields & {"SR_B6", "ST_B10", "SR_QA_AEROSOL"})
+    older = bool(fields & {"ST_B6", "SR_CLOUD_QA", "SR_ATMOS_OPACITY"})
+    if found is None and newer and not older:
+        found = "landsat-8-oli"
+        notes.append("the sensor follows from the bands: Landsat 8 or 9, which have the same; taken as landsat-8-oli")
+    if found is None:
+        raise SceneError(
+            f"found {', '.join(sorted(fields))}, whose numbers mean other colours on Landsat 4 to 7 than on 8 and 9; "
+            "expected to be told the sensor: --sensor landsat-5-tm, landsat-7-etm+ or landsat-8-oli"
+        )
+    if (newer and found in {"landsat-4-tm", "landsat-5-tm", "landsat-7-etm+"}) or (
+        older and found in {"landsat-8-oli", "landsat-9-oli-2"}
+    ):
+        raise SceneError(f"found {', '.join(sorted(fields))}, which {found} does not have; expected another sensor")
+    return Convention(
+        "Landsat Collection 2 surface reflectance",
+        found,
+        Level.SURFACE,
+        LANDSAT_SURFACE,
+        LANDSAT_SURFACE_TEMPERATURE,
+        tuple(notes),
+    )
+
+
+def _sentinel_2(located: Sequence[Located], fields: set[str], stated: Level | None, name: str) -> Convention:
+    notes: list[str] = []
+    level = stated or Level.SURFACE
+    if fields & _SURFACE_ONLY:
+        kind, level = "Sentinel-2 surface reflectance", Level.SURFACE
+    elif "B10" in fields:
+        kind, level = "Sentinel-2 top-of-atmosphere reflectance", Level.TOP_OF_ATMOSPHERE
+    else:
+        kind = "Sentinel-2"
+    in_name = re.search(r"(?:^|[^A-Za-z0-9]|MSI|MSIL)L?(1C|2A)(?=[^A-Za-z0-9]|$)", name)
+    if kind == "Sentinel-2" and in_name:
+        level = Level.SURFACE if in_name[1] == "2A" else Level.TOP_OF_ATMOSPHERE
+    elif kind == "Sentinel-2" and stated is None:
+        notes.append(
+            "nothing tells Level-1C from Level-2A; taken as surface reflectance: say --level if it is of the top of "
+            "atmosphere"
+        )
+    designations = names_upper("sentinel-2-msi") - {"B10"}
+    parts, fractions = [], False
+    for item in located:
+        if item.designation.upper() in designations:
+            with open_raster(item.path) as dataset:
+                values = sample(dataset, item.index, 0)
+                fractions |= already_reflectance(str(dataset.dtypes[item.index - 1]), values)
+                tagged = (dataset.scales[item.index - 1], dataset.offsets[item.index - 1]) != (1.0, 0.0)
+            if tagged:
+                return Convention(kind, "sentinel-2-msi", level, sentinel_2(0), Scaling(), tuple(notes))
+            parts.append(values)
+    offset = 0
+    if parts and not fractions:
+        offset, note = guess_offset(np.concatenate(parts), date_in_name(name))
+        notes.append(note)
+    return Convention(kind, "sentinel-2-msi", level, sentinel_2(offset), Scaling(), tuple(notes))
+
+
+def _landsat_level_1(located: Sequence[Located], sensor: str) -> Convention | None:
+    """Fractions are the collections T1_TOA, whose thermal bands are in kelvin; OLI's integers have constants."""
+    solar = next((item for item in located if item.designation.upper() in {"B3", "B4", "B2"}), None)
+    if solar is None:
+        return None
+    with open_raster(solar.path) as dataset:
+        fractions = already_reflectance(str(dataset.dtypes[solar.index - 1]), sample(dataset, solar.index, 0))
+    if fractions:
+        return Convention(
+            "Landsat top-of-atmosphere reflectance",
+            sensor,
+            Level.TOP_OF_ATMOSPHERE,
+            Scaling(1.0, 0.0, 0, REFLECTANCE),
+            Scaling(1.0, 0.0, 0, KELVIN),
+        )
+    if sensor in {"landsat-8-oli", "landsat-9-oli-2"}:
+        return Convention(
+            "Landsat Level-1 digital numbers",
+            sensor,
+            Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED,
+            OLI_TOP_OF_ATMOSPHERE,
+            Scaling(nodata=0),
+            ("the sun's elevation is not stated, so reflectances are too low by its sine",),
+        )
+    return Convention(
+        "Landsat Level-1 digital numbers",
+        sensor,
+        None,
+        Scaling(nodata=0),
+        Scaling(nodata=0),
+        ("nothing states how the numbers become reflectance; they are read as digital numbers",),
+    )

@@ -1,0 +1,103 @@
+"""Reading headers of a product's rasters, and choosing the scaling of a band."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import Final
+
+from rasterio.io import DatasetReader
+
+from imagery.radiometry import Scaling, already_reflectance, declared_scaling, implausible, prefer, sample
+from imagery.units import REFLECTANCE
+
+RASTER_ENDINGS: Final = (".tif", ".tiff", ".jp2", ".vrt")
+
+
+def is_raster(name: str) -> bool:
+    """Return whether a file of this name is a raster that can be read."""
+    return name.lower().endswith(RASTER_ENDINGS)
+
+
+def choose_scaling(
+    dataset: DatasetReader, index: int, stated: Scaling, *, constant: bool = False, check: bool = True
+) -> tuple[Scaling, list[str]]:
+    """Return how the stored numbers of a band become values, and notes on contradictions.
+
+    Args:
+        dataset: An open dataset.
+        index: The 1-based band index.
+        stated: What the product's metadata state, or its constants.
+        constant: Whether `stated` are constants, which tags of the file overrule.
+        check: Whether to compare some pixels with what is possible, which reads them.
+
+    Raises:
+        SceneError: Tags are no numbers, or pixels cannot be read.
+    """
+    declared = declared_scaling(dataset, index)
+    where = f"{dataset.name}, band {index}"
+    notes: list[str] = []
+    scaling = stated
+    if declared is not None and constant:
+        nodata = stated.nodata if declared.nodata is None else declared.nodata
+        scaling = Scaling(declared.scale, declared.offset, nodata, stated.unit)
+        if not declared.agrees(stated):
+            notes.append(
+                f"{where}: the file's tags say x {declared.scale:g} {declared.offset:+g}, which is used; the product's "
+                f"usual scaling is x {stated.scale:g} {stated.offset:+g}"
+            )
+    elif declared is not None:
+        scaling, note = prefer(stated, declared, where)
+        notes += [note] if note else []
+    is_float = str(dataset.dtypes[index - 1]).startswith("float")
+    if stated.unit != REFLECTANCE or not (check or is_float):
+        return scaling, notes
+    values = sample(dataset, index, scaling.nodata)
+    if already_reflectance(str(dataset.dtypes[index - 1]), values) and (scaling.scale, scaling.offset) != (1.0, 0.0):
+        notes.append(
+            f"{dataset.name}: holds fractions already (float, most from {values.min():.3g} to {values.max():.3g}), so "
+            f"the scaling x {scaling.scale:g} {scaling.offset:+g} is not applied again"
+        )
+        return Scaling(1.0, 0.0, scaling.nodata, REFLECTANCE), notes
+    if problem := implausible(scaling, values):
+        notes.append(f"{where}: {problem}: check the scaling x {scaling.scale:g} {scaling.offset:+g}")
+    return scaling, notes
+
+
+# In front of two scales, names as providers give them: Landsat's, Sentinel-2's, HLS's.
+_SENSOR_IN_NAME: Final[Mapping[str, str]] = {
+    r"L[CO]0?8": "landsat-8-oli",
+    r"L[CO]0?9": "landsat-9-oli-2",
+    r"LE0?7": "landsat-7-etm+",
+    r"LT0?5": "landsat-5-tm",
+    r"LT0?4": "landsat-4-tm",
+    r"S2[A-D]?|Sentinel-?2[A-D]?": "sentinel-2-msi",
+    r"HLS[._]?S30": "sentinel-2-msi",
+    r"HLS[._]?L30": "landsat-8-oli",
+}
+
+
+def sensor_in_name(name: str) -> str | None:
+    """Return the sensor that a file's or folder's name tells, as providers name their scenes; None if it tells none."""
+    for pattern, sensor in _SENSOR_IN_NAME.items():
+        if re.search(rf"(?:^|[^A-Za-z0-9])(?:{pattern})(?=[^A-Za-z]|$)", name, re.IGNORECASE):
+            return sensor
+    return None
+
+
+def date_in_name(name: str) -> date | datetime | None:
+    """Return the first moment in a name (20181026T044110, 2018299T044110; UTC), or else the first day (2018-10-26)."""
+    for match in re.finditer(r"(?<!\d)((?:19|20)\d{6})T(\d{6})(?!\d)", name):
+        with suppress(ValueError):
+            return datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    for match in re.finditer(r"(?<!\d)((?:19|20)\d{2})(\d{3})T(\d{6})(?!\d)", name):
+        with suppress(ValueError):
+            return datetime.strptime("".join(match.groups()), "%Y%j%H%M%S").replace(tzinfo=UTC)
+    # Before the collections, Landsat's names held path, row, year and day of the year: LC81400412018299LGN00.
+    for match in re.finditer(r"L[A-Z]\d{7}((?:19|20)\d{2}\d{3})[A-Z]{3}\d{2}", name):
+        with suppress(ValueError):
+            return datetime.strptime(match[1], "%Y%j").replace(tzinfo=UTC).date()
+    for match in re.finditer(r"(?<!\d)((?:19|20)\d{2})([-_]?)(\d{2})\2(\d{2})(?!\d)", name):
+        with suppress(ValueError):
+            return date(int(match[1]), int(match[3]), int(match[4]))
+    return None

@@ -1,0 +1,99 @@
+"""Harmonized Landsat and Sentinel-2 (HLS 2.0): granules of NASA, in files of one band or in one file."""
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from imagery.errors import SceneError
+from imagery.products.bundle import Located
+from imagery.products.headers import choose_scaling, date_in_name
+from imagery.products.metadata import number
+from imagery.products.product import Product, unique
+from imagery.radiometry import HLS_REFLECTANCE, HLS_TEMPERATURE
+from imagery.raster_file import open_raster
+from imagery.scene_source import BandSource, QualityBand
+from imagery.sensors import FLAG_TABLE_OF, names_of, sensor_bands
+from imagery.units import Level
+
+# "HLS Product User Guide" 2.0: B05 is near infrared in L30, and red edge in S30.
+_ID: Final = re.compile(r"HLS\.(?P<kind>L30|S30)\.T\w{5}\.(?P<day>\d{7}T\d{6})\.v(?P<version>\d+\.\d+)", re.IGNORECASE)
+_SENSORS: Final = {"L30": "landsat-8-oli", "S30": "sentinel-2-msi"}
+_REASONS: Final = dict.fromkeys(("SZA", "SAA", "VZA", "VAA"), "angles of sun and view, which are not used")
+
+
+def hls_id(text: str) -> str | None:
+    """Return the granule's name in a text, or None."""
+    match = _ID.search(text)
+    return match.group(0) if match else None
+
+
+def hls_sensor(product_id: str) -> str:
+    """Return the sensor of a granule: its bands are numbered as on Landsat 8 (L30) or on Sentinel-2 (S30)."""
+    return _SENSORS["L30" if ".L30." in product_id.upper() else "S30"]
+
+
+def recognise_hls(product_id: str, located: list[Located], others: list[tuple[str, str]]) -> Product:
+    """Return the HLS granule that these bands make up.
+
+    Tags of the files state scale and offset; where they do not, reflectance is stored x 1e-4.
+
+    Args:
+        product_id: The granule's name, from which sensor and time follow.
+        located: Its bands, by HLS's designations.
+        others: Files that are no bands, each with the reason.
+
+    Raises:
+        SceneError: A band is unknown, or there is none.
+    """
+    match = _ID.search(product_id)
+    if match is None:
+        raise SceneError(
+            f"found {product_id!r}; expected the name of an HLS granule (HLS.L30.T45RVL.2018299T044110.v2.0)"
+        )
+    kind = match["kind"].upper()
+    sensor = _SENSORS[kind]
+    named = names_of(sensor)
+    stacked = {band.name for band in sensor_bands(sensor) if band.stacked}
+    notes: list[str] = []
+    bands: list[BandSource] = []
+    extras: list[BandSource] = []
+    quality: list[QualityBand] = []
+    left_out = list(others)
+    cloud = zenith = None
+    for item in located:
+        name = named.get(item.designation.lower())
+        if item.designation.lower() == "fmask":
+            quality.append(QualityBand("fmask", item.path, item.index, FLAG_TABLE_OF["fmask"]))
+        elif name is None:
+            left_out.append((item.label, _REASONS.get(item.designation.upper(), f"not a band of HLS {kind}")))
+        else:
+            stated = HLS_TEMPERATURE if name.startswith("thermal") else HLS_REFLECTANCE
+            with open_raster(item.path) as dataset:
+                scaling, found = choose_scaling(dataset, item.index, stated, constant=True)
+                tags = dataset.tags()
+            if name.startswith("thermal") and scaling.offset == 0.0:  # the tags mean degrees Celsius
+                scaling = replace(scaling, offset=HLS_TEMPERATURE.offset)
+                found = []
+            notes += found
+            cloud = number(tags.get("cloud_coverage")) if cloud is None else cloud
+            zenith = number(tags.get("MEAN_SUN_ZENITH_ANGLE")) if zenith is None else zenith
+            (bands if name in stacked else extras).append(scaling.band(name, item.path, item.index))
+    if not bands:
+        raise SceneError(f"{product_id}: found no reflective band; expected files such as {product_id}.B04.tif")
+    if not quality:
+        notes.append(f"{product_id}: found no Fmask file, so clouds and shadows are not masked")
+    order = [band.name for band in sensor_bands(sensor)]
+    return Product(
+        kind=f"HLS {kind} {match['version']}",
+        sensor=sensor,
+        level=Level.SURFACE,
+        acquired=date_in_name(match["day"]),
+        bands=tuple(sorted(bands, key=lambda band: order.index(band.name))),
+        quality=tuple(quality),
+        extras=tuple(extras),
+        product_id=match.group(0),
+        sun_elevation_deg=None if zenith is None else 90 - zenith,
+        cloud_percent=cloud,
+        notes=unique(notes),
+        left_out=tuple(left_out),
+    )

@@ -1,0 +1,303 @@
+"""Landsat product folders as USGS delivers them: Collections 1 and 2, Level-1 and Level-2, Landsat 4 to 9."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from imagery.errors import SceneError
+from imagery.products.headers import choose_scaling, is_raster
+from imagery.products.listing import Listing
+from imagery.products.metadata import Groups, moment, number, parse_mtl
+from imagery.products.product import Product, left_files, unique
+from imagery.radiometry import (
+    LANDSAT_FILL,
+    LANDSAT_SURFACE,
+    LANDSAT_SURFACE_TEMPERATURE,
+    OLI_TOP_OF_ATMOSPHERE,
+    RADIANCE,
+    Scaling,
+    top_of_atmosphere,
+)
+from imagery.raster_file import open_raster
+from imagery.scene_source import BandSource, QualityBand
+from imagery.sensors import (
+    FLAG_TABLE_OF,
+    SURFACE_TEMPERATURE,
+    SURFACE_TEMPERATURE_FIELDS,
+    Band,
+    names_of,
+    sensor_bands,
+)
+from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
+
+# USGS, "Landsat Collection 2 naming convention": sensor and satellite, level, path and row, dates of acquisition and
+# processing, collection, tier.
+_ID: Final = r"(?P<id>(?P<craft>L[COTEM]0\d)_(?P<level>L1TP|L1GT|L1GS|L2SP|L2SR)_\d{6}_(?P<day>\d{8})_\d{8}_(?P<collection>0[12])_(?:T1|T2|RT|A1|A2))"  # noqa: E501
+_FILE: Final = re.compile(rf"^{_ID}_(?P<field>.+)\.(?P<ending>\w+)$", re.IGNORECASE)
+_NAMED: Final = re.compile(_ID, re.IGNORECASE)
+_SENSORS: Final = {
+    "LC08": "landsat-8-oli",
+    "LO08": "landsat-8-oli",
+    "LC09": "landsat-9-oli-2",
+    "LO09": "landsat-9-oli-2",
+    "LE07": "landsat-7-etm+",
+    "LT05": "landsat-5-tm",
+    "LT04": "landsat-4-tm",
+}
+_REASONS: Final = {
+    "QA_RADSAT": "flags of saturation, which are not used",
+    "SR_QA_AEROSOL": "flags of aerosol, which are not used",
+    "SR_CLOUD_QA": "flags of cloud, which QA_PIXEL has too",
+    "SR_ATMOS_OPACITY": "opacity of the atmosphere, which is not used",
+}
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of one product.
+
+    Attributes:
+        product_id: As USGS names it.
+        rasters: Member by designation in upper case ("SR_B4").
+        metadata: The MTL file, or None.
+        others: Further members.
+    """
+
+    product_id: str
+    rasters: dict[str, str]
+    metadata: str | None
+    others: tuple[str, ...]
+
+    def part(self, name: str) -> str:
+        """Return a part of the product's name."""
+        match = _NAMED.search(self.product_id)
+        return match[name] if match else ""
+
+
+def recognise_landsat(listing: Listing) -> Product | None:
+    """Return the Landsat product in a folder or archive, or None if there is none.
+
+    Level-1 becomes top-of-atmosphere reflectance by the MTL: (M x Q + A) / sin(sun elevation). Without an MTL, OLI's
+    constants are used, uncorrected for the sun's height; TM and ETM+ stay digital numbers. Level-2 has constants.
+
+    Raises:
+        SceneError: There are several products, the sensor has no table, or metadata cannot be read.
+    """
+    files = _find(listing)
+    if files is None:
+        return None
+    craft = files.part("craft")
+    if craft not in _SENSORS:
+        raise SceneError(
+            f"{listing.root}: found {files.product_id}, of {craft}; expected one of {', '.join(_SENSORS)}: MSS and "
+            "scenes of the thermal sensor alone are not supported"
+        )
+    sensor = _SENSORS[craft]
+    notes: list[str] = []
+    metadata = _metadata(listing, files, notes)
+    image = metadata.get("IMAGE_ATTRIBUTES", {}) if metadata else {}
+    product = metadata.get("PRODUCT_METADATA", {}) if metadata else {}  # Collection 1
+    sun = number(image.get("SUN_ELEVATION"))
+    scalings, level = _scalings(files, sensor, metadata, sun, notes)
+    bands: list[BandSource] = []
+    extras: list[BandSource] = []
+    quality: list[QualityBand] = []
+    left_out: list[tuple[str, str]] = []
+    named = names_of(sensor)
+    by_name = {band.name: band for band in sensor_bands(sensor)}
+    for field, member in files.rasters.items():
+        path = listing.path(member)
+        if field in {"QA_PIXEL", "BQA"}:
+            quality.append(QualityBand("quality", path, 1, FLAG_TABLE_OF[field.lower()]))
+        elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
+            extras.append(scalings[field].band(SURFACE_TEMPERATURE, path))
+        elif field in scalings:
+            name = named[field.lower()]
+            scaling = _checked(path, scalings[field], notes, check=not bands)
+            source = scaling.band(name, path)
+            (bands if by_name[name].stacked and not name.startswith("thermal") else extras).append(source)
+        else:
+            left_out.append((member, _REASONS.get(field, "an intermediate product or angles, which are not used")))
+    if not bands:
+        raise SceneError(
+            f"{listing.root}: found no reflective band of {files.product_id}, only {', '.join(files.rasters)}; "
+            "expected files such as ..._B4.TIF or ..._SR_B4.TIF"
+        )
+    order = [band.name for band in sensor_bands(sensor)]
+    missing = [band.name for band in _reflective(sensor) if band.name not in {source.name for source in bands}]
+    if missing:
+        notes.append(f"{files.product_id}: found no file of {', '.join(missing)}; the product has them")
+    if not quality:
+        notes.append(f"{files.product_id}: found no QA_PIXEL file, so clouds and shadows are not masked")
+    return Product(
+        kind=f"Landsat Collection {int(files.part('collection'))} {files.part('level')}",
+        sensor=sensor,
+        level=level,
+        acquired=moment(
+            image.get("DATE_ACQUIRED") or product.get("DATE_ACQUIRED") or _day(files),
+            image.get("SCENE_CENTER_TIME") or product.get("SCENE_CENTER_TIME"),
+        ),
+        bands=tuple(sorted(bands, key=lambda source: order.index(source.name))),
+        quality=tuple(quality),
+        extras=tuple(extras),
+        product_id=files.product_id,
+        sun_elevation_deg=sun,
+        cloud_percent=_share(number(image.get("CLOUD_COVER"))),
+        notes=unique(notes),
+        left_out=(*left_out, *left_files(files.others)),
+    )
+
+
+def _find(listing: Listing) -> _Files | None:
+    """Sort the files: by their names, or by the folder's name if the files were renamed to "B4.TIF"."""
+    found: dict[str, dict[str, str]] = {}
+    metadata: dict[str, list[str]] = {}
+    others: list[str] = []
+    inherited = _NAMED.search(listing.name)
+    # A file in the folder itself comes before a copy in a folder below.
+    for base, member in sorted(listing.base_names(), key=lambda pair: pair[1].count("/")):
+        match = _FILE.match(base)
+        folder = _NAMED.search(member.rpartition("/")[0]) or inherited
+        stem, _, ending = base.rpartition(".")
+        product, field = (
+            (match["id"].upper(), match["field"].upper())
+            if match
+            else ((folder["id"].upper(), stem.upper()) if folder else ("", ""))
+        )
+        if product and re.search(r"(?:^|_)MTL$", field) and ending.lower() in {"txt", "json", "xml"}:
+            metadata.setdefault(product, []).append(member)
+        elif product and is_raster(base) and field not in found.get(product, {}):
+            found.setdefault(product, {})[field] = member
+        else:
+            others.append(member)
+            if re.search(r"(?:^|_)MTL\.txt$", base, re.IGNORECASE):
+                metadata.setdefault("", []).append(member)
+    if not found:
+        return None
+    if len(found) > 1:
+        commands = " && ".join(f"mkdir {name} && mv {name}_* {name}/" for name in sorted(found))
+        raise SceneError(
+            f"{listing.root}: found {len(found)} products ({', '.join(sorted(found))}); expected one: put each into "
+            f"its own folder, for example {commands}"
+        )
+    product_id, rasters = next(iter(found.items()))
+    mine = sorted(
+        metadata.get(product_id, []) or metadata.get("", []), key=lambda name: not name.lower().endswith("txt")
+    )
+    return _Files(
+        product_id, rasters, mine[0] if mine else None, tuple(name for name in others if name not in mine[:1])
+    )
+
+
+def _metadata(listing: Listing, files: _Files, notes: list[str]) -> Groups | None:
+    """Read the MTL file, unless it is of another product."""
+    if files.metadata is None:
+        return None
+    groups = parse_mtl(listing.read(files.metadata), files.metadata)
+    stated = {
+        groups.get(group, {}).get("LANDSAT_PRODUCT_ID") for group in ("PRODUCT_CONTENTS", "METADATA_FILE_INFO")
+    } - {None, files.product_id}
+    if stated:
+        notes.append(
+            f"{files.metadata} is the metadata of {', '.join(map(str, stated))}, not of {files.product_id}: not used"
+        )
+        return None
+    return groups
+
+
+def _scalings(
+    files: _Files, sensor: str, metadata: Groups | None, sun: float | None, notes: list[str]
+) -> tuple[dict[str, Scaling], Level | None]:
+    """Return the scaling of every raster that is a band, by designation, and the level of the reflective ones."""
+    if files.part("level").startswith("L2"):
+        return _level_2(files, sensor, metadata), Level.SURFACE
+    return _level_1(files, sensor, metadata, sun, notes)
+
+
+def _level_2(files: _Files, sensor: str, metadata: Groups | None) -> dict[str, Scaling]:
+    groups = metadata or {}
+    reflectance = groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", {})
+    temperature = groups.get("LEVEL2_SURFACE_TEMPERATURE_PARAMETERS", {})
+    scalings = {}
+    for field in files.rasters:
+        if field.startswith("SR_B") and field.lower() in names_of(sensor):
+            factors = _factors(reflectance, f"REFLECTANCE_{{}}_BAND_{field[4:]}")
+            scalings[field] = Scaling(*factors, 0, REFLECTANCE) if factors else LANDSAT_SURFACE
+        elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
+            factors = _factors(temperature, f"TEMPERATURE_{{}}_BAND_{field}")
+            scalings[field] = Scaling(*factors, 0, KELVIN) if factors else LANDSAT_SURFACE_TEMPERATURE
+    return scalings
+
+
+def _factors(values: Mapping[str, str], key: str) -> tuple[float, float] | None:
+    """Return factor and summand that a group of the MTL states, or None unless it states both."""
+    mult, add = number(values.get(key.format("MULT"))), number(values.get(key.format("ADD")))
+    return None if mult is None or add is None else (mult, add)
+
+
+def _level_1(
+    files: _Files, sensor: str, metadata: Groups | None, sun: float | None, notes: list[str]
+) -> tuple[dict[str, Scaling], Level | None]:
+    groups = metadata or {}
+    stated = groups.get("LEVEL1_RADIOMETRIC_RESCALING") or groups.get("RADIOMETRIC_RESCALING") or {}
+    if sun is not None and sun <= 0:
+        raise SceneError(
+            f"{files.product_id}: found a sun elevation of {sun:g} degrees; expected a scene taken by day, since a "
+            "night scene has no reflectance"
+        )
+    named = names_of(sensor)
+    solar = {f"{band.field_name}" for band in _reflective(sensor, every=True)}
+    rescaling: dict[str, tuple[float, float]] = {}
+    scalings: dict[str, Scaling] = {}
+    for field in files.rasters:
+        if field in solar:
+            factors = _factors(stated, f"REFLECTANCE_{{}}_BAND_{field[1:]}")
+            if factors is None and sensor in {"landsat-8-oli", "landsat-9-oli-2"}:
+                factors = OLI_TOP_OF_ATMOSPHERE.scale, OLI_TOP_OF_ATMOSPHERE.offset
+            if factors:
+                rescaling[field] = factors
+        elif named.get(field.lower(), "").startswith("thermal"):
+            factors = _factors(stated, f"RADIANCE_{{}}_BAND_{field[1:]}")
+            scalings[field] = Scaling(*factors, 0, RADIANCE) if factors else LANDSAT_FILL
+    reflective = [field for field in files.rasters if field in solar]
+    if set(reflective) - set(rescaling):
+        notes.append(
+            f"{files.product_id}: found no MTL file that states how the numbers become reflectance, which for this "
+            "sensor differs from scene to scene: the bands are read as digital numbers. Put the product's MTL.txt "
+            "beside them"
+        )
+        return scalings | dict.fromkeys(reflective, LANDSAT_FILL), None
+    if sun is None:
+        notes.append(
+            f"{files.product_id}: found no sun elevation (SUN_ELEVATION in the MTL file), so reflectances are too low "
+            "by its sine: put the product's MTL.txt beside the bands"
+        )
+        plain = {field: Scaling(mult, add, 0, REFLECTANCE) for field, (mult, add) in rescaling.items()}
+        return scalings | plain, Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED
+    corrected = {field: top_of_atmosphere(mult, add, sun) for field, (mult, add) in rescaling.items()}
+    return scalings | corrected, Level.TOP_OF_ATMOSPHERE
+
+
+def _reflective(sensor: str, *, every: bool = False) -> Sequence[Band]:
+    """The bands of reflected sunlight: those usually stacked, or every one."""
+    return [band for band in sensor_bands(sensor) if band.centre_um and band.centre_um < 3 and (every or band.stacked)]
+
+
+def _checked(path: str, scaling: Scaling, notes: list[str], *, check: bool) -> Scaling:
+    if scaling.unit == DIGITAL_NUMBER:
+        return scaling
+    with open_raster(path) as dataset:
+        chosen, found = choose_scaling(dataset, 1, scaling, check=check)
+    notes += found
+    return chosen
+
+
+def _day(files: _Files) -> str:
+    day = files.part("day")
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+
+
+def _share(percent: float | None) -> float | None:
+    """Cloud cover; the metadata state -1 where it was not estimated."""
+    return percent if percent is not None and 0 <= percent <= 100 else None

@@ -1,0 +1,281 @@
+"""Files and folders of no known product: bands by their names, reflectance by tags or by what the names tell."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from imagery.band_names import band_name
+from imagery.channels import ELEVATION, INDICES, SLOPE
+from imagery.errors import SceneError
+from imagery.products.bundle import Located
+from imagery.products.earth_engine import Convention, convention, names_upper
+from imagery.products.headers import choose_scaling, date_in_name, sensor_in_name
+from imagery.products.product import Product, unique
+from imagery.radiometry import (
+    LANDSAT_SURFACE,
+    LANDSAT_SURFACE_TEMPERATURE,
+    Scaling,
+    already_reflectance,
+    declared_scaling,
+    level_of,
+    sample,
+)
+from imagery.raster_file import open_raster
+from imagery.scene_source import BandSource, ElevationSource, QualityBand
+from imagery.sensors import FLAG_TABLE_OF, SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
+from imagery.units import METRE, REFLECTANCE, Level
+
+_NOT_BANDS: Final = frozenset({"TCI", "TCI_R", "TCI_G", "TCI_B", "AOT", "WVP", "SZA", "SAA", "VZA", "VAA"})
+
+
+def recognise_plain(
+    name: str,
+    located: Sequence[Located],
+    *,
+    sensor: str | None,
+    level: Level | None,
+    extra: Collection[str],
+    others: Sequence[tuple[str, str]] = (),
+) -> Product:
+    """Return the product that these bands make up.
+
+    Args:
+        name: The file's or folder's name.
+        located: The bands by their designations.
+        sensor: A key of `imagery.sensors.SENSORS` as the user states it, or None.
+        level: What reflectances refer to, as the user states it, or None.
+        extra: Names of bands that are further channels.
+        others: Files that are no bands, each with the reason.
+
+    Raises:
+        SceneError: A band is unknown, or the same as another, or there is none.
+    """
+    with _naming(name):
+        told = convention(located, sensor, level, name)
+    known = told.sensor if told else sensor or _sensor_by_name(located, name) or _sensor_by_bands(located, name)
+    notes: list[str | None] = [*(told.notes if told else ())]
+    if sensor is None and known is not None and told is None:
+        notes.append(f"the sensor follows from the names of file and bands; taken as {known}")
+    with _naming(name):
+        parts = _sort(located, known, extra)
+    bands: list[BandSource] = []
+    extras: list[BandSource] = []
+    further = {SURFACE_TEMPERATURE, *(text.lower() for text in extra)}
+    stacked = {band.name for band in sensor_bands(known) if band.stacked} if known else None
+    levels: set[Level | None] = set()
+    for item, ours in parts.measured:
+        source, found_level, found = _source(item, ours, told, level, extra)
+        if told is None and known is not None:
+            source = replace(source, nodata=_fill(item) if source.nodata is None else source.nodata)
+        notes += found
+        if ours in further or (stacked is not None and ours not in stacked) or (told and ours.startswith("thermal")):
+            extras.append(source)
+        else:
+            bands.append(source)
+            levels.add(found_level)
+    _check_names(name, bands, extras)
+    bands = _finest_first(bands)
+    with _naming(name):
+        final, more = _level(levels, level, bands)
+    notes += more
+    acquired = date_in_name(name)
+    if acquired is not None:
+        notes.append(f"the date {acquired.isoformat()} follows from the name {name}")
+    if not any(band.table for band in parts.quality):
+        notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
+    return Product(
+        kind=told.kind if told else "raster without a product's metadata",
+        sensor=known,
+        level=final,
+        acquired=acquired,
+        bands=tuple(bands),
+        quality=tuple(parts.quality),
+        extras=tuple(extras),
+        dem=ElevationSource(tuple(parts.tiles)) if parts.tiles else None,
+        product_id=re.sub(r"\.(?:tiff?|jp2|vrt)$", "", name.partition("/")[0], flags=re.IGNORECASE),
+        notes=unique(notes),
+        left_out=(*others, *parts.left_out),
+    )
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the name of the file or folder in front of an error that does not begin with a path."""
+    try:
+        yield
+    except SceneError as error:
+        raise SceneError(str(error) if str(error).startswith("/") else f"{name}: {error}") from error
+
+
+@dataclass
+class _Parts:
+    """What the bands of a raster are: measurements with our names, flags, elevation, and what is not used."""
+
+    measured: list[tuple[Located, str]] = field(default_factory=list)
+    quality: list[QualityBand] = field(default_factory=list)
+    tiles: list[BandSource] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str]) -> _Parts:
+    """Sort bands by what they are.
+
+    Raises:
+        SceneError: A band is unknown.
+    """
+    parts = _Parts()
+    for item in located:
+        if item.designation.upper() in _NOT_BANDS:
+            parts.left_out.append((item.label, "a picture, an angle or a property of the air, which is not used"))
+            continue
+        ours = band_name(item.designation, sensor, extra)
+        table = FLAG_TABLE_OF.get(item.designation.lower())
+        if table or ours == "quality":
+            parts.quality.append(QualityBand(ours, item.path, item.index, table))
+        elif holds_flags(ours):
+            parts.left_out.append((item.label, "flags that are not used"))
+        elif ours in {*INDICES, SLOPE}:
+            parts.left_out.append((item.label, f"{ours} is computed from the bands or the elevation"))
+        elif ours == ELEVATION:
+            parts.tiles.append(BandSource(ELEVATION, item.path, item.index, unit=METRE))
+        else:
+            parts.measured.append((item, ours))
+    return parts
+
+
+def _sensor_by_name(located: Sequence[Located], name: str) -> str | None:
+    """The sensor that the name tells, if the bands' designations are of that sensor."""
+    sensor = sensor_in_name(name)
+    fields = {item.designation.upper() for item in located}
+    return sensor if sensor and fields & names_upper(sensor) else None
+
+
+def _sensor_by_bands(located: Sequence[Located], name: str) -> str | None:
+    """The sensor whose table has all designations, if all that have agree on what they mean; None without designations.
+
+    Only Landsat has the scaling of its surface reflectance, and no thermal band has, which tells 4 to 7 from 8 and 9.
+
+    Raises:
+        SceneError: The designations mean different bands on several sensors.
+    """
+    ours = {band.name for bands in SENSORS.values() for band in bands}
+    fields = [item for item in located if not holds_flags(item.designation) and item.designation.lower() not in ours]
+    meanings: dict[str, tuple[str | None, ...]] = {}
+    for sensor in SENSORS:
+        table = names_of(sensor)
+        means = tuple(table.get(item.designation.lower()) for item in fields)
+        contradicted = any(
+            _surface_scaling(item) and (str(meaning).startswith("thermal") or not sensor.startswith("landsat"))
+            for item, meaning in zip(fields, means, strict=True)
+        )
+        if all(means) and not contradicted:
+            meanings[sensor] = means
+    if not fields or not meanings:
+        return None
+    if len(set(meanings.values())) > 1:
+        raise SceneError(
+            f"{name}: found the bands {', '.join(item.designation for item in fields)}, which mean other colours on "
+            f"different sensors; expected to be told which: --sensor, one of {', '.join(meanings)}"
+        )
+    # Landsat 4 and 5 carry the same sensor; 5 took a hundred times as many scenes.
+    return next((sensor for sensor in meanings if sensor != "landsat-4-tm"), "landsat-4-tm")
+
+
+def _fill(item: Located) -> float | None:
+    """The stored number by which providers mark missing pixels of a known sensor, where the file declares none.
+
+    It is 0 in unsigned integers (Landsat, Sentinel-2), -9999 in signed ones (HLS, ESPA), NaN in fractions.
+    """
+    with open_raster(item.path) as dataset:
+        if dataset.nodatavals[item.index - 1] is not None:
+            return None
+        kind = np.dtype(dataset.dtypes[item.index - 1]).kind
+    return {"u": 0.0, "i": -9999.0}.get(kind)
+
+
+def _surface_scaling(item: Located) -> bool:
+    with open_raster(item.path) as dataset:
+        declared = declared_scaling(dataset, item.index)
+    return declared is not None and declared.agrees(LANDSAT_SURFACE)
+
+
+def _source(
+    item: Located, ours: str, told: Convention | None, level: Level | None, extra: Collection[str]
+) -> tuple[BandSource, Level | None, list[str]]:
+    """A band with its scaling, the level that the scaling is characteristic of, and notes."""
+    found_level: Level | None = None
+    notes: list[str] = []
+    with open_raster(item.path) as dataset:
+        declared = declared_scaling(dataset, item.index)
+        if ours in {text.lower() for text in extra}:
+            scaling = declared or Scaling()
+        elif ours == SURFACE_TEMPERATURE or ours.startswith("thermal"):
+            usual = LANDSAT_SURFACE_TEMPERATURE if ours == SURFACE_TEMPERATURE else told.thermal if told else Scaling()
+            scaling = replace(usual, scale=declared.scale, offset=declared.offset) if declared else usual
+        elif told:
+            scaling, notes = choose_scaling(dataset, item.index, told.reflective, constant=True)
+            found_level = told.level
+        elif declared:
+            scaling, notes = choose_scaling(dataset, item.index, replace(declared, unit=REFLECTANCE))
+            found_level = level_of(declared)
+        elif not already_reflectance(dataset.dtypes[item.index - 1], sample(dataset, item.index)):
+            scaling = Scaling()
+            notes = ["no tags state how the numbers become reflectance; they are read as digital numbers"]
+        elif level:
+            scaling = Scaling(unit=REFLECTANCE)
+        else:
+            scaling = Scaling()
+            notes = [
+                "the numbers look like reflectances, but nothing states of which level; they are read as digital "
+                "numbers: say --level to use them as reflectances"
+            ]
+    return scaling.band(ours, item.path, item.index), found_level, notes
+
+
+def _finest_first(bands: Sequence[BandSource]) -> list[BandSource]:
+    """Sort bands by pixel size, since the first one's grid becomes the scene's; those of one size stay in order."""
+    sizes = {}
+    for path in dict.fromkeys(band.path for band in bands):
+        with open_raster(path) as dataset:
+            sizes[path] = round(abs(dataset.transform.a), 9)
+    return sorted(bands, key=lambda band: sizes[band.path])
+
+
+def _check_names(name: str, bands: Sequence[BandSource], extras: Sequence[BandSource]) -> None:
+    if not bands:
+        raise SceneError(
+            f"{name}: found no band of a known name; expected at least one of red, green, blue, nir, swir1: describe "
+            "the bands, or give each with --band NAME=FILE"
+        )
+    names = [source.name for source in (*bands, *extras)]
+    twice = sorted({text for text in names if names.count(text) > 1})
+    if twice:
+        raise SceneError(f"{name}: found several bands that mean {', '.join(twice)}; expected each once")
+
+
+def _level(
+    levels: set[Level | None], level: Level | None, bands: Sequence[BandSource]
+) -> tuple[Level | None, list[str]]:
+    """The level of all bands: as stated, else as told by names or scaling, else guessed and said."""
+    reflectances = {band.unit == REFLECTANCE for band in bands}
+    if reflectances == {True, False}:
+        mixed = ", ".join(band.name for band in bands if band.unit != REFLECTANCE)
+        raise SceneError(
+            f"found reflectance and digital numbers ({mixed}) in one scene; expected one unit: tag every band"
+        )
+    if reflectances == {False}:
+        return None, []
+    known = levels - {None}
+    if level and known - {level}:
+        return level, [
+            f"the level is {level} as stated, though the scaling is that of {', '.join(sorted(map(str, known)))}"
+        ]
+    if level or len(known) == 1:
+        return level or known.pop(), []
+    return Level.SURFACE, [
+        "nothing states what the reflectances refer to; taken as of the surface: say --level if it is another"
+    ]

@@ -1,0 +1,136 @@
+"""Reading a STAC item: a local file, or an address that the caller has permitted."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pystac
+import requests
+
+from imagery.errors import SceneError
+
+Permit = Callable[[str], str]
+"""Takes an absolute local path or an http address; returns what may be opened, or raises SceneError."""
+
+_LARGEST_ITEM_BYTES: Final = 8 << 20
+_SECONDS: Final = 30
+
+
+def is_http(href: str) -> bool:
+    """Return whether this is an http or https address."""
+    return href.lower().startswith(("http://", "https://"))
+
+
+def local_files_only(href: str) -> str:
+    """Permit every local file and no address: the rule for a user at the machine.
+
+    Raises:
+        SceneError: It is an address.
+    """
+    if is_http(href):
+        raise SceneError(
+            f"found the address {href}; expected a local file: addresses are read only where this is permitted"
+        )
+    return href
+
+
+def read_item(href: str, permit: Permit) -> pystac.Item:
+    """Return the STAC item in a JSON file.
+
+    Args:
+        href: A local path or an http address, not yet checked by `permit`.
+        permit: Decides what may be read.
+
+    Raises:
+        SceneError: It may not be read, cannot be, or is no STAC item.
+    """
+    text = _fetch(permit(href)) if is_http(href) else _load(permit(str(Path(href).absolute())))
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SceneError(f"{href}: found no readable JSON ({error}); expected a STAC item") from error
+    kind = document.get("type") if isinstance(document, dict) else type(document).__name__
+    if kind != "Feature" or "assets" not in document or "stac_version" not in document:
+        raise SceneError(
+            f"{href}: found JSON of the type {kind!r}; expected a STAC item (a Feature with stac_version and assets)"
+        )
+    try:
+        item = pystac.Item.from_dict({"links": [], **document})
+        item.set_self_href(href if is_http(href) else str(Path(href).absolute()))
+    except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SceneError(f"{href}: found no readable STAC item ({type(error).__name__}: {error})") from error
+    return item
+
+
+def _load(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return _limited(path, file.read(_LARGEST_ITEM_BYTES + 1))
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be read ({error}); expected a STAC item") from error
+
+
+def _fetch(href: str) -> bytes:
+    """Fetch an item; a redirection is refused, as it may lead to an address that was not permitted."""
+    try:
+        with requests.get(href, timeout=_SECONDS, allow_redirects=False, stream=True) as response:
+            if response.status_code != requests.codes.ok:
+                raise SceneError(f"{href}: found the answer {response.status_code}; expected 200 and a STAC item")
+            return _limited(href, response.raw.read(_LARGEST_ITEM_BYTES + 1, decode_content=True))
+    except requests.RequestException as error:
+        raise SceneError(f"{href}: cannot be fetched ({error}); expected a STAC item") from error
+
+
+def _limited(href: str, content: bytes) -> bytes:
+    if len(content) > _LARGEST_ITEM_BYTES:
+        raise SceneError(f"{href}: found more than 8 MiB; expected a STAC item")
+    return content
+
+
+def asset_path(item: pystac.Item, asset: pystac.Asset, permit: Permit) -> str:
+    """Return what GDAL takes to open an asset.
+
+    Raises:
+        SceneError: Its address is of a kind that is not read, or not permitted, or no file is there.
+    """
+    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
+    if is_http(href):
+        return f"/vsicurl/{permit(href)}"
+    own = item.get_self_href() or ""
+    if "://" in href or href.startswith("/vsi") or is_http(own):
+        raise SceneError(
+            f"{own}: found the asset address {asset.href!r}; expected a local file, or an http address: download the "
+            "files, or use an item with http addresses"
+        )
+    path = permit(href)
+    if not Path(path).is_file():
+        raise SceneError(f"{own}: found no file {asset.href!r} that the item names; expected it beside the item")
+    return path
+
+
+def bands_of_asset(asset: pystac.Asset) -> list[Mapping[str, Any]]:
+    """Return the bands of an asset, each with `name`, `common_name`, `scale`, `offset` and `nodata` where stated.
+
+    They are in `bands` (STAC 1.1), or in `eo:bands` and `raster:bands` (1.0).
+    """
+    fields = asset.extra_fields
+    if isinstance(fields.get("bands"), list):
+        return [_plain(band, asset) for band in fields["bands"] if isinstance(band, Mapping)]
+    optical, raster = (_list(fields.get(key)) for key in ("eo:bands", "raster:bands"))
+    count = max(len(optical), len(raster))
+    return [
+        _plain({**(raster[i] if i < len(raster) else {}), **(optical[i] if i < len(optical) else {})}, asset)
+        for i in range(count)
+    ]
+
+
+def _list(value: Any) -> Sequence[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _plain(band: Mapping[str, Any], asset: pystac.Asset) -> Mapping[str, Any]:
+    """A band without the prefixes of extensions; what it lacks comes from its asset (STAC 1.1)."""
+    keys = ("nodata", "raster:scale", "raster:offset")
+    inherited: dict[str, Any] = {key: asset.extra_fields[key] for key in keys if key in asset.extra_fields}
+    return {key.rpartition(":")[2]: value for key, value in (inherited | dict(band)).items()}

@@ -1,0 +1,218 @@
+"""From stored numbers to reflectance: scale, offset, fill and unit of a band.
+
+Three sources may state them. In order of precedence:
+
+1. the product's own metadata (Landsat's MTL, Sentinel-2's MTD, a STAC item), which belong to this very scene;
+2. the tags of the file (GDAL's scale and offset, or metadata items such as `scale_factor`);
+3. the constants of the product, below.
+
+A source that contradicts one above it is overruled and said so (`prefer`). Files whose numbers are reflectances
+already, although a source states a scale, are recognised by their values (`already_reflectance`).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterioWindow
+
+from imagery.errors import SceneError
+from imagery.scene_source import BandSource
+from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
+
+RADIANCE: Final = "W/(m2 sr um)"
+"""Unit of spectral radiance, in which Landsat's thermal bands are read: brightness temperature is not linear in it."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How stored numbers become values: value = stored x `scale` + `offset`.
+
+    Attributes:
+        scale: The factor.
+        offset: The value of the stored number 0.
+        nodata: The stored number that means no data, or None.
+        unit: The unit of the values (see `imagery.units`).
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: float | None = None
+    unit: str = DIGITAL_NUMBER
+
+    def band(self, name: str, path: str, index: int = 1) -> BandSource:
+        """Return the band of a file, read with this scaling."""
+        return BandSource(name, path, index, self.scale, self.offset, self.nodata, self.unit)
+
+    def agrees(self, other: "Scaling") -> bool:
+        """Return whether both turn stored numbers into the same values, but for rounding (1e-6 of the scale)."""
+        return math.isclose(self.scale, other.scale, rel_tol=1e-6) and math.isclose(
+            self.offset, other.offset, rel_tol=1e-6, abs_tol=1e-9
+        )
+
+
+# USGS, "Landsat Collection 2 Level-2 Science Product Guide", tables 6-1 and 6-2.
+LANDSAT_SURFACE: Final = Scaling(2.75e-5, -0.2, 0, REFLECTANCE)
+LANDSAT_SURFACE_TEMPERATURE: Final = Scaling(0.00341802, 149.0, 0, KELVIN)
+# USGS, "Landsat 8-9 Data Users Handbook", section 5: the same for all reflective bands and scenes of OLI, not corrected
+# for the height of the sun. TM's and ETM+'s differ from scene to scene.
+OLI_TOP_OF_ATMOSPHERE: Final = Scaling(2e-5, -0.1, 0, REFLECTANCE)
+LANDSAT_FILL: Final = Scaling(nodata=0)
+# "HLS Product User Guide" 2.0, tables 7 and 8. Brightness temperatures are in degrees Celsius.
+HLS_REFLECTANCE: Final = Scaling(1e-4, 0.0, -9999, REFLECTANCE)
+HLS_TEMPERATURE: Final = Scaling(0.01, 273.15, -9999, KELVIN)
+# ESA, "Sentinel-2 Products Specification Document" 14.9: (stored + offset) / quantification, offset -1000 from baseline
+# 04.00 on (25 January 2022, and everything processed again since).
+SENTINEL_2: Final = Scaling(1e-4, 0.0, 0, REFLECTANCE)
+SENTINEL_2_OFFSET: Final = -1000
+SENTINEL_2_FIRST_OFFSET_BASELINE: Final = 4.00
+
+
+def sentinel_2(offset: float, quantification: float = 10_000.0) -> Scaling:
+    """Return Sentinel-2's scaling.
+
+    Args:
+        offset: BOA_ADD_OFFSET or RADIO_ADD_OFFSET, in stored numbers (0 or -1000).
+        quantification: BOA_QUANTIFICATION_VALUE or QUANTIFICATION_VALUE.
+    """
+    return replace(SENTINEL_2, scale=1 / quantification, offset=offset / quantification)
+
+
+def top_of_atmosphere(mult: float, add: float, sun_elevation_deg: float) -> Scaling:
+    """Return the scaling to top-of-atmosphere reflectance of Landsat Level-1: (M x Q + A) / sin(sun elevation).
+
+    Source: USGS, "Using the USGS Landsat Level-1 Data Product".
+
+    Args:
+        mult: REFLECTANCE_MULT_BAND_x.
+        add: REFLECTANCE_ADD_BAND_x.
+        sun_elevation_deg: Sun elevation at the scene's centre, in degrees, above 0.
+    """
+    sine = math.sin(math.radians(sun_elevation_deg))
+    return Scaling(mult / sine, add / sine, 0, REFLECTANCE)
+
+
+def level_of(scaling: Scaling) -> Level | None:
+    """Return the level of which a scaling is characteristic: Landsat's constants; None if many products share it."""
+    if scaling.agrees(LANDSAT_SURFACE):
+        return Level.SURFACE
+    if scaling.agrees(OLI_TOP_OF_ATMOSPHERE):
+        return Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED
+    return None
+
+
+def declared_scaling(dataset: DatasetReader, index: int) -> Scaling | None:
+    """Return scale, offset and fill as the tags of a file state them, or None if they state no scale and no offset.
+
+    GDAL's scale and offset count; if they are not set, metadata items of the band, then of the file: `scale_factor` and
+    `add_offset` (HLS, netCDF), `SCALE` and `OFFSET`, with `_FillValue`. The unit is left to the caller.
+
+    Args:
+        dataset: An open dataset.
+        index: The 1-based band index.
+
+    Raises:
+        SceneError: A tag is not a number, or the scale is 0.
+    """
+    scale, offset = float(dataset.scales[index - 1]), float(dataset.offsets[index - 1])
+    tags = {key.lower(): value for items in (dataset.tags(), dataset.tags(index)) for key, value in items.items()}
+    if (scale, offset) == (1.0, 0.0):
+        scale = _number(dataset, tags, ("scale_factor", "scale"), 1.0)
+        offset = _number(dataset, tags, ("add_offset", "offset"), 0.0)
+    if (scale, offset) == (1.0, 0.0):
+        return None
+    if scale == 0.0 or not math.isfinite(scale) or not math.isfinite(offset):
+        raise SceneError(
+            f"{dataset.name}: found the scale {scale} and the offset {offset} of band {index}; expected finite numbers "
+            "and a scale other than 0: correct the tags with gdal_edit.py -scale -offset"
+        )
+    fill = _number(dataset, tags, ("_fillvalue",), math.nan)
+    return Scaling(scale, offset, None if math.isnan(fill) else fill)
+
+
+def _number(dataset: DatasetReader, tags: dict[str, str], keys: tuple[str, ...], default: float) -> float:
+    for key in keys:
+        if key in tags:
+            try:
+                return float(tags[key])
+            except ValueError as error:
+                raise SceneError(
+                    f"{dataset.name}: found the metadata item {key}={tags[key]!r}; expected a number"
+                ) from error
+    return default
+
+
+def prefer(stated: Scaling, declared: Scaling | None, where: str) -> tuple[Scaling, str | None]:
+    """Return the scaling that product metadata or constants state, and a note if the file's tags contradict it."""
+    if declared is None or declared.agrees(stated):
+        return stated, None
+    return stated, (
+        f"{where}: the file's tags say x {declared.scale:g} {declared.offset:+g}, the product says x {stated.scale:g} "
+        f"{stated.offset:+g}, which is used"
+    )
+
+
+def sample(dataset: DatasetReader, index: int, nodata: float | None = None) -> NDArray[np.float64]:
+    """Return some valid stored numbers of a band: a few thousand pixels along the diagonal, whatever the file's size.
+
+    Args:
+        dataset: An open dataset.
+        index: The 1-based band index.
+        nodata: A number that means no data, in addition to the file's own.
+
+    Returns:
+        (pixels,), perhaps empty.
+
+    Raises:
+        SceneError: The pixels cannot be read.
+    """
+    side = 64
+    parts: list[NDArray[Any]] = []
+    try:
+        for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+            col = max(0, int(dataset.width * share) - side // 2)
+            row = max(0, int(dataset.height * share) - side // 2)
+            window = RasterioWindow(col, row, min(side, dataset.width - col), min(side, dataset.height - row))
+            parts.append(dataset.read(index, window=window, masked=True).compressed())
+    except RasterioIOError as error:
+        raise SceneError(f"{dataset.name}: the pixels cannot be read ({error}); copy the file again") from error
+    values = np.concatenate(parts).astype(np.float64)
+    keep = np.isfinite(values)
+    if nodata is not None:
+        keep &= values != nodata
+    result: NDArray[np.float64] = values[keep]
+    return result
+
+
+def already_reflectance(dtype: str, values: NDArray[np.float64]) -> bool:
+    """Return whether stored numbers are reflectances already: fractions, of which 99 % lie between -0.3 and 2.
+
+    Integers cannot be reflectances, whatever their range; a float file may hold unscaled integers.
+
+    Args:
+        dtype: The file's data type ("uint16").
+        values: Some valid stored numbers, as from `sample`.
+    """
+    if not dtype.startswith("float") or values.size == 0:
+        return False
+    low, high = np.quantile(values, [0.005, 0.995])
+    return bool(low >= -0.3 and high <= 2.0 and high > 0.0)
+
+
+def implausible(scaling: Scaling, values: NDArray[np.float64]) -> str | None:
+    """Return what is wrong with reflectances, in words, if most of them are physically impossible; else None.
+
+    Args:
+        scaling: Of a reflectance.
+        values: Some valid stored numbers, as from `sample`.
+    """
+    if values.size < 16:
+        return None
+    low, middle, high = np.quantile(values * scaling.scale + scaling.offset, [0.05, 0.5, 0.95])
+    if middle > 2.0 or middle < -0.05 or high < 1e-3:
+        return f"nine tenths of the reflectances lie between {low:.3g} and {high:.3g}; expected 0 to 1"
+    return None

@@ -1,0 +1,265 @@
+"""Landsat folders as USGS delivers them; truth is that of `tests.imagery.product_forge`."""
+
+import math
+import re
+import tarfile
+import zipfile
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagery.errors import SceneError
+from imagery.products.product import Product
+from imagery.products.recognise import recognise
+from imagery.sensors import SURFACE_TEMPERATURE
+from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
+from tests.imagery.product_forge import (
+    ETM,
+    L1TP,
+    L2SP,
+    OLI,
+    SIDE,
+    SUN_DEG,
+    check_truth,
+    landsat_level_1,
+    landsat_level_2,
+    mtl,
+    stored,
+    values,
+    write,
+)
+
+L7 = "LE07_L1TP_140041_20051031_20200913_02_T1"
+
+
+@pytest.fixture(scope="module")
+def level_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return landsat_level_1(tmp_path_factory.mktemp("l1"))
+
+
+@pytest.fixture(scope="module")
+def level_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return landsat_level_2(tmp_path_factory.mktemp("l2"))
+
+
+def names(product: Product) -> list[str]:
+    return [band.name for band in product.bands]
+
+
+def test_level_1_becomes_reflectance_corrected_for_the_sun(level_1: Path) -> None:
+    product = recognise(str(level_1))
+    assert (product.kind, product.sensor) == ("Landsat Collection 2 L1TP", "landsat-8-oli")
+    assert product.level is Level.TOP_OF_ATMOSPHERE
+    assert names(product) == ["blue", "green", "red", "nir", "swir1", "swir2"]
+    check_truth(product.bands, 2e-5)
+    assert product.acquired == datetime(2018, 10, 26, 4, 41, 10, 123456, tzinfo=UTC)
+    assert (product.sun_elevation_deg, product.cloud_percent) == (SUN_DEG, 12.5)
+    assert (product.product_id, product.scene_name) == (L1TP, "lc08-l1tp-140041-20181026-20200830-02-t1")
+    assert [(band.name, band.table, band.masked) for band in product.quality] == [
+        ("quality", "landsat-c2-qa-pixel", ())
+    ]
+
+
+def test_pan_and_thermal_bands_are_extras_with_their_units(level_1: Path) -> None:
+    extras = {band.name: band for band in recognise(str(level_1)).extras}
+    assert set(extras) == {"pan", "thermal1"}
+    assert extras["pan"].unit == REFLECTANCE
+    # Radiance: 25,000 x 3.342E-4 + 0.1.
+    np.testing.assert_allclose(values(extras["thermal1"]), 8.455)
+
+
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_every_form_of_the_metadata_tells_the_same(tmp_path: Path, level_1: Path, form: str) -> None:
+    folder = landsat_level_1(tmp_path, form=form)
+    assert [band.scale for band in recognise(str(folder)).bands] == [
+        band.scale for band in recognise(str(level_1)).bands
+    ]
+
+
+def test_what_is_not_used_is_said_with_the_reason(level_1: Path) -> None:
+    ((name, reason),) = recognise(str(level_1)).left_out
+    assert name == f"{L1TP}_SZA.TIF"
+    assert "angles" in reason
+
+
+def test_without_metadata_reflectance_of_oli_is_uncorrected_for_the_sun(tmp_path: Path) -> None:
+    product = recognise(str(landsat_level_1(tmp_path, form=None)))
+    assert product.level is Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED
+    check_truth(product.bands, 2e-5, times=math.sin(math.radians(SUN_DEG)))
+    assert "too low by its sine" in product.notes[0]
+    assert product.acquired == date(2018, 10, 26)
+
+
+def test_level_2_has_the_factors_of_its_own_group_and_not_those_of_level_1(level_2: Path) -> None:
+    product = recognise(str(level_2))
+    assert (product.kind, product.level) == ("Landsat Collection 2 L2SP", Level.SURFACE)
+    check_truth(product.bands, 2e-5)
+    (temperature,) = product.extras
+    assert (temperature.name, temperature.unit) == (SURFACE_TEMPERATURE, KELVIN)
+    np.testing.assert_allclose(values(temperature), 35000 * 0.00341802 + 149.0)
+
+
+def test_level_2_needs_no_metadata(tmp_path: Path) -> None:
+    product = recognise(str(landsat_level_2(tmp_path, metadata=False)))
+    check_truth(product.bands, 2e-5)
+    assert product.level is Level.SURFACE
+
+
+def landsat_7(folder: Path, product: str = L7) -> Path:
+    for field, name in ETM.items():
+        write(folder / f"{product}_{field}.TIF", np.clip(stored(name, 1 / 300, -0.02), 0, 255).astype(np.uint8))
+    write(folder / f"{product}_B6_VCID_1.TIF", np.full((SIDE, SIDE), 130, np.uint8))
+    return folder
+
+
+def test_landsat_7_without_metadata_stays_digital_numbers_and_says_so(tmp_path: Path) -> None:
+    product = recognise(str(landsat_7(tmp_path)))
+    assert (product.sensor, product.level) == ("landsat-7-etm+", None)
+    assert {(band.unit, band.scale, band.offset, band.nodata) for band in product.bands} == {(DIGITAL_NUMBER, 1, 0, 0)}
+    assert "Put the product's MTL.txt beside them" in product.notes[0]
+    assert "clouds and shadows are not masked" in product.notes[1]
+
+
+def test_landsat_7_with_metadata_is_reflectance(tmp_path: Path) -> None:
+    folder = landsat_7(tmp_path)
+    (folder / f"{L7}_MTL.txt").write_text(mtl(L7, bands=tuple(ETM), sun=30.0))
+    product = recognise(str(folder))
+    # (2e-5 x Q - 0.1) / sin(30 degrees)
+    assert {(round(band.scale, 9), round(band.offset, 9)) for band in product.bands} == {(4e-5, -0.2)}
+
+
+def test_files_that_lost_the_products_name_take_it_from_the_folder(tmp_path: Path) -> None:
+    folder = landsat_level_2(tmp_path / L2SP, metadata=False)
+    for file in list(folder.iterdir()):
+        file.rename(folder / file.name.removeprefix(f"{L2SP}_"))
+    product = recognise(str(folder))
+    assert product.product_id == L2SP
+    check_truth(product.bands, 2e-5)
+
+
+def test_metadata_of_another_product_are_not_used(tmp_path: Path) -> None:
+    folder = landsat_level_1(tmp_path, form=None)
+    other = L1TP.replace("20181026", "20181111")
+    (folder / "MTL.txt").write_text(mtl(other, sun=10.0))
+    product = recognise(str(folder))
+    assert product.level is Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED
+    assert f"is the metadata of {other}" in product.notes[0]
+
+
+def test_tags_that_contradict_the_metadata_are_overruled_and_said(tmp_path: Path) -> None:
+    folder = landsat_level_2(tmp_path)
+    write(folder / f"{L2SP}_SR_B4.TIF", stored("red", 2.75e-5, -0.2), nodata=0, scales=1e-4, offsets=0.0)
+    product = recognise(str(folder))
+    check_truth(product.bands, 2e-5)
+    assert any(
+        "tags say x 0.0001 +0, the product says x 2.75e-05 -0.2, which is used" in note for note in product.notes
+    )
+
+
+def test_fractions_are_not_scaled_again(tmp_path: Path) -> None:
+    folder = landsat_level_2(tmp_path)
+    for field, name in OLI.items():
+        write(folder / f"{L2SP}_SR_{field}.TIF", stored(name, 1.0, 0.0, dtype="float32"), nodata=0)
+    product = recognise(str(folder))
+    check_truth(product.bands, 1e-6)
+    assert any("holds fractions already" in note for note in product.notes)
+
+
+def test_numbers_that_cannot_be_of_the_product_are_said(tmp_path: Path) -> None:
+    folder = landsat_level_2(tmp_path)
+    # As after a conversion to reflectance x 10,000: at 2.75e-5 - 0.2 nearly all would be negative.
+    for field, name in OLI.items():
+        write(folder / f"{L2SP}_SR_{field}.TIF", stored(name, 1e-4, 0.0), nodata=0)
+    assert any("expected 0 to 1" in note for note in recognise(str(folder)).notes)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_is_read_in_place(tmp_path: Path, level_1: Path, kind: str) -> None:
+    archive = tmp_path / f"{L1TP}.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            for member in level_1.iterdir():
+                file.write(member, f"{L1TP}/{member.name}")
+    else:
+        with tarfile.open(archive, "w") as tar:
+            for member in level_1.iterdir():
+                tar.add(member, f"./{member.name}")
+    product = recognise(str(archive))
+    assert product.level is Level.TOP_OF_ATMOSPHERE
+    check_truth(product.bands, 2e-5)
+
+
+def test_a_compressed_archive_is_refused_with_the_command(tmp_path: Path) -> None:
+    archive = tmp_path / f"{L1TP}.tar.gz"
+    with tarfile.open(archive, "w:gz"):
+        pass
+    with pytest.raises(SceneError, match=f"mkdir {L1TP} && tar -xf {L1TP}.tar.gz -C {L1TP}"):
+        recognise(str(archive))
+
+
+def test_the_metadata_file_stands_for_its_folder(level_1: Path) -> None:
+    assert recognise(str(level_1 / f"{L1TP}_MTL.txt")).product_id == L1TP
+
+
+def test_one_band_of_a_product_is_refused_with_the_folder(level_2: Path) -> None:
+    with pytest.raises(
+        SceneError,
+        match=re.escape(
+            "found one band (SR_B4) of a product in several files; expected the whole product: give its folder, "
+            f"'{level_2}'"
+        ),
+    ):
+        recognise(str(level_2 / f"{L2SP}_SR_B4.TIF"))
+
+
+def test_two_products_in_a_folder_are_refused_with_the_command(tmp_path: Path) -> None:
+    landsat_level_1(tmp_path)
+    landsat_level_2(tmp_path)
+    with pytest.raises(SceneError, match=f"found 2 products.*mkdir {L1TP} && mv {L1TP}_"):
+        recognise(str(tmp_path))
+
+
+@pytest.mark.parametrize("craft", ["LM05", "LT08"])
+def test_sensors_without_a_table_are_refused(tmp_path: Path, craft: str) -> None:
+    write(tmp_path / f"{craft}_L1TP_140041_19850101_20200913_02_T1_B4.TIF", np.ones((4, 4), np.uint8))
+    with pytest.raises(SceneError, match=f"of {craft}; expected one of LC08"):
+        recognise(str(tmp_path))
+
+
+def test_a_scene_taken_at_night_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="sun elevation of -12 degrees; expected a scene taken by day"):
+        recognise(str(landsat_level_1(tmp_path, sun=-12.0)))
+
+
+@pytest.mark.parametrize(("form", "content"), [("txt", "<html>"), ("json", "{"), ("xml", "<a>"), ("json", "[1]")])
+def test_unreadable_metadata_are_refused(tmp_path: Path, form: str, content: str) -> None:
+    folder = landsat_level_1(tmp_path, form=None)
+    (folder / f"{L1TP}_MTL.{form}").write_text(content)
+    with pytest.raises(SceneError, match=f"MTL.{form}.*download"):
+        recognise(str(folder))
+
+
+def test_xml_that_expands_entities_is_refused(tmp_path: Path) -> None:
+    folder = landsat_level_1(tmp_path, form=None)
+    (folder / f"{L1TP}_MTL.xml").write_text('<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>')
+    with pytest.raises(SceneError, match="no readable XML"):
+        recognise(str(folder))
+
+
+def test_a_statement_that_contradicts_the_product_is_refused(level_2: Path) -> None:
+    with pytest.raises(SceneError, match="found a product of landsat-8-oli; expected sentinel-2-msi, as stated"):
+        recognise(str(level_2), sensor="sentinel-2-msi")
+    with pytest.raises(SceneError, match="found reflectance surface; expected top of atmosphere, as stated"):
+        recognise(str(level_2), level=Level.TOP_OF_ATMOSPHERE)
+    with pytest.raises(SceneError, match=r"unknown sensor 'landsat-8'; .* \(did you mean landsat-8-oli"):
+        recognise(str(level_2), sensor="landsat-8")
+
+
+def test_digital_numbers_remain_possible(level_2: Path) -> None:
+    product = recognise(str(level_2)).as_digital_numbers()
+    assert product.level is None
+    assert {(band.scale, band.offset, band.unit) for band in product.bands} == {(1, 0, DIGITAL_NUMBER)}
+    assert product.extras[0].unit == KELVIN
+    assert "as asked" in product.notes[-1]

@@ -1,0 +1,328 @@
+"""HLS, Earth Engine, Baraka's tile and plain rasters; truth is that of `tests.imagery.product_forge`."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from imagery.errors import SceneError
+from imagery.products.recognise import recognise
+from imagery.sensors import SURFACE_TEMPERATURE
+from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
+from tests.imagery.product_forge import (
+    HLS_L30,
+    HLS_S30,
+    SIDE,
+    SIX,
+    check_truth,
+    hls,
+    qa_pixel,
+    stored,
+    values,
+    write,
+)
+
+L30 = {"B02": "blue", "B03": "green", "B04": "red", "B05": "nir", "B06": "swir1", "B07": "swir2"}
+S30 = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir", "B11": "swir1", "B12": "swir2", "B05": "red"}
+
+
+def stack(scale: float, offset: float, names: Sequence[str] = SIX, **options: Any) -> NDArray[Any]:
+    return np.stack([stored(name, scale, offset, **options) for name in names])
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_hls_of_landsat_has_near_infrared_in_b05(tmp_path: Path, tags: bool) -> None:
+    folder = hls(tmp_path / HLS_L30, HLS_L30, L30, tags=tags)
+    write(folder / f"{HLS_L30}.B10.tif", np.full((SIDE, SIDE), -1050, np.int16), nodata=-9999)
+    product = recognise(str(folder))
+    assert (product.kind, product.sensor, product.level) == ("HLS L30 2.0", "landsat-8-oli", Level.SURFACE)
+    check_truth(product.bands, 1e-4)
+    assert product.acquired == datetime(2018, 10, 26, 4, 41, 10, tzinfo=UTC)
+    assert product.cloud_percent == (7 if tags else None)
+    assert [(band.name, band.table) for band in product.quality] == [("fmask", "hls-fmask")]
+    (thermal,) = product.extras
+    assert (thermal.name, thermal.unit) == ("thermal1", KELVIN)
+    np.testing.assert_allclose(values(thermal), 262.65)  # -10.50 degrees Celsius
+
+
+def test_hls_of_sentinel_2_has_a_red_edge_in_b05(tmp_path: Path) -> None:
+    product = recognise(str(hls(tmp_path / "granule", HLS_S30, S30)))
+    assert product.sensor == "sentinel-2-msi"
+    assert [band.name for band in product.bands] == ["blue", "green", "red", "rededge1", "nir", "swir1", "swir2"]
+    check_truth(product.bands, 1e-4)
+
+
+def test_hls_in_one_file_is_read_by_its_name_and_descriptions(tmp_path: Path) -> None:
+    numbers = stack(1e-4, 0.0, fill=-9999, dtype="int16")
+    path = write(tmp_path / f"{HLS_L30}.tif", numbers, nodata=-9999, descriptions=tuple(L30), scales=1e-4)
+    check_truth(recognise(str(path)).bands, 1e-4)
+
+
+def test_hls_files_that_lost_their_names_take_them_from_the_folder(tmp_path: Path) -> None:
+    folder = hls(tmp_path / HLS_L30, HLS_L30, L30)
+    for file in list(folder.iterdir()):
+        file.rename(folder / file.name.removeprefix(f"{HLS_L30}."))
+    check_truth(recognise(str(folder)).bands, 1e-4)
+
+
+SR_OLI = ("SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7")
+SR_TM = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7")
+
+
+def test_earth_engines_surface_reflectance_is_scaled_and_its_flags_are_found(tmp_path: Path) -> None:
+    numbers = np.concatenate([stack(2.75e-5, -0.2), [np.full((SIDE, SIDE), 40000, np.uint16)], [qa_pixel()]])
+    path = write(tmp_path / "LC08_140041_20181026.tif", numbers, descriptions=(*SR_OLI, "ST_B10", "QA_PIXEL"))
+    product = recognise(str(path))
+    assert (product.sensor, product.level, product.acquired) == ("landsat-8-oli", Level.SURFACE, date(2018, 10, 26))
+    check_truth(product.bands, 2e-5)  # zero is fill, though the file does not say so
+    assert [(band.name, band.index, band.unit) for band in product.extras] == [(SURFACE_TEMPERATURE, 7, KELVIN)]
+    assert [(band.index, band.table) for band in product.quality] == [(8, "landsat-c2-qa-pixel")]
+
+
+def test_a_float_export_of_unscaled_numbers_is_scaled_and_of_fractions_is_not(tmp_path: Path) -> None:
+    unscaled = write(tmp_path / "a.tif", stack(2.75e-5, -0.2).astype(np.float32), descriptions=SR_OLI)
+    fractions = write(tmp_path / "b.tif", stack(1.0, 0.0, dtype="float64"), descriptions=SR_OLI)
+    check_truth(recognise(str(unscaled)).bands, 2e-5)
+    product = recognise(str(fractions))
+    check_truth(product.bands, 1e-6)
+    assert (product.level, product.bands[0].unit) == (Level.SURFACE, REFLECTANCE)
+    assert any("holds fractions already" in note for note in product.notes)
+
+
+def test_numbers_that_differ_between_sensors_need_the_sensor(tmp_path: Path) -> None:
+    path = write(tmp_path / "export.tif", stack(2.75e-5, -0.2), descriptions=SR_TM)
+    with pytest.raises(SceneError, match="expected to be told the sensor: --sensor landsat-5-tm"):
+        recognise(str(path))
+    check_truth(recognise(str(path), sensor="landsat-5-tm").bands, 2e-5)
+    named = write(tmp_path / "LT05_140041_19901026.tif", stack(2.75e-5, -0.2), descriptions=SR_TM)
+    check_truth(recognise(str(named)).bands, 2e-5)
+
+
+def test_a_sensor_that_lacks_the_bands_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "export.tif", stack(2.75e-5, -0.2), descriptions=SR_OLI)
+    with pytest.raises(SceneError, match="which landsat-5-tm does not have"):
+        recognise(str(path), sensor="landsat-5-tm")
+
+
+def test_earth_engines_top_of_atmosphere_is_reflectance_as_it_is(tmp_path: Path) -> None:
+    bands = np.concatenate([stack(1.0, 0.0, dtype="float32"), np.full((2, SIDE, SIDE), 270, np.float32)])
+    names = ("B2", "B3", "B4", "B5", "B6", "B7", "B10", "QA_PIXEL")
+    product = recognise(str(write(tmp_path / "LC08_140041_20181026.tif", bands, descriptions=names)))
+    assert product.level is Level.TOP_OF_ATMOSPHERE
+    check_truth(product.bands, 1e-6)
+    assert [(band.name, band.unit) for band in product.extras] == [("thermal1", KELVIN)]
+
+
+@pytest.mark.parametrize(("offset", "words"), [(0.0, "0 is used, as numbers below 1000 are common"), (-0.1, "-1000")])
+def test_sentinel_2_of_either_collection_is_told_by_its_pixels(tmp_path: Path, offset: float, words: str) -> None:
+    numbers = np.concatenate([stack(1e-4, offset), np.full((2, SIDE, SIDE), 4, np.uint16)])
+    names = ("B2", "B3", "B4", "B8", "B11", "B12", "SCL", "MSK_CLDPRB")
+    product = recognise(str(write(tmp_path / "20221015T045741_T45RVL.tif", numbers, descriptions=names)))
+    assert (product.sensor, product.level) == ("sentinel-2-msi", Level.SURFACE)
+    check_truth(product.bands, 1e-4)
+    assert any(words in note for note in product.notes)
+    assert [band.table for band in product.quality] == ["sentinel-2-scl", "sentinel-2-cloud-probability"]
+
+
+def test_an_image_of_a_composite_has_marks_around_its_names(tmp_path: Path) -> None:
+    names = tuple(f"{name}_median" for name in SR_OLI)
+    check_truth(recognise(str(write(tmp_path / "a.tif", stack(2.75e-5, -0.2), descriptions=names))).bands, 2e-5)
+
+
+def test_descriptions_in_words_are_understood_if_both_words_are(tmp_path: Path) -> None:
+    words = ("Blue (B2)", "Green (B3)", "B4 - Red", "NIR (B5)", "SWIR1 (B6)", "SWIR2 (B7)")
+    path = write(tmp_path / "a.tif", stack(2.75e-5, -0.2), descriptions=words, scales=2.75e-5, offsets=-0.2, nodata=0)
+    check_truth(recognise(str(path), sensor="landsat-8-oli").bands, 2e-5)
+    with pytest.raises(SceneError, match=r"found the band 'Blue \(B2\)'"):  # B2 of Landsat 7 is green
+        recognise(str(path), sensor="landsat-7-etm+")
+
+
+def test_an_export_in_several_parts_is_refused_with_the_command(tmp_path: Path) -> None:
+    for part in ("0000000000-0000000000", "0000000000-0000008192"):
+        write(tmp_path / f"scene-{part}.tif", stack(2.75e-5, -0.2), descriptions=SR_OLI)
+    with pytest.raises(SceneError, match=r"in several parts .*gdalbuildvrt scene.vrt"):
+        recognise(str(tmp_path))
+
+
+def test_a_file_for_each_band_as_earth_engine_zips_them(tmp_path: Path) -> None:
+    for field, name in zip(SR_OLI, SIX, strict=True):
+        write(tmp_path / f"LC08_140041_20181026.{field}.tif", stored(name, 2.75e-5, -0.2))
+    write(tmp_path / "dem.tif", np.ones((4, 4), np.float32))
+    product = recognise(str(tmp_path))
+    check_truth(product.bands, 2e-5)
+    assert product.left_out == (("dem.tif", "its name ends with no band's designation"),)
+
+
+def baraka(dtype: str = "float32") -> NDArray[Any]:
+    tile = np.full((15, SIDE, SIDE), 90, dtype)
+    tile[0], tile[2], tile[9] = 60, 70, 672
+    tile[10:13] = 0.3
+    tile[13], tile[14] = 5200, 12.5
+    tile[:10, :, :8] = 0
+    return tile
+
+
+def test_barakas_tile_is_known_by_its_15_bands(tmp_path: Path) -> None:
+    path = write(tmp_path / "LE07_140041_20051012.tif", baraka())
+    product = recognise(str(path))
+    assert (product.kind, product.sensor) == ("tile of Baraka et al. (HKH Glacier Mapping)", "landsat-7-etm+")
+    assert (product.acquired, product.level) == (date(2005, 10, 12), None)
+    assert [(band.name, band.index) for band in product.bands] == [
+        *(("blue", 1), ("green", 2), ("red", 3), ("nir", 4), ("swir1", 5)),
+        *(("thermal_low", 6), ("thermal_high", 7), ("swir2", 8)),
+    ]
+    assert {(band.unit, band.nodata) for band in product.bands} == {(DIGITAL_NUMBER, 0)}
+    assert [(band.index, band.table) for band in product.quality] == [(10, "landsat-c1-bqa")]
+    assert product.dem is not None
+    assert product.dem.tiles[0].index == 14
+    assert [name for name, _ in product.left_out] == [
+        "band 11 (ndvi)",
+        "band 12 (ndsi)",
+        "band 13 (ndwi)",
+        "band 15 (slope)",
+    ]
+
+
+def test_15_bands_of_another_kind_are_not_barakas(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="found 15 bands without distinct descriptions"):
+        recognise(str(write(tmp_path / "a.tif", np.full((15, 32, 32), 900, np.uint16))))
+
+
+@pytest.mark.parametrize(
+    ("names", "sensor"), [(("B02", "B03", "B04", "B08"), None), (("red", "green", "blue", "nir"), None)]
+)
+def test_a_tagged_raster_is_reflectance(tmp_path: Path, names: tuple[str, ...], sensor: str | None) -> None:
+    known = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
+    numbers = stack(1e-4, -0.1, [known.get(name, name) for name in names])
+    path = write(tmp_path / "a.tif", numbers, descriptions=names, scales=1e-4, offsets=-0.1, nodata=0)
+    product = recognise(str(path), sensor=sensor)
+    check_truth([*product.bands], 1e-4)
+    assert product.bands[0].unit == REFLECTANCE
+    assert any("taken as of the surface" in note or "taken as surface" in note for note in product.notes)
+
+
+def test_the_scaling_of_landsat_tells_which_sensor_and_level(tmp_path: Path) -> None:
+    names = tuple(f"B{number}" for number in range(2, 8))
+    path = write(tmp_path / "a.tif", stack(2.75e-5, -0.2), descriptions=names, scales=2.75e-5, offsets=-0.2, nodata=0)
+    product = recognise(str(path))
+    assert (product.sensor, product.level) == ("landsat-8-oli", Level.SURFACE)
+    check_truth(product.bands, 2e-5)
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("uint16", 0), ("int16", -9999)])
+def test_fill_that_the_file_does_not_declare_follows_from_the_sensor(tmp_path: Path, dtype: str, fill: int) -> None:
+    path = write(tmp_path / "a.tif", stack(1e-4, 0.0, fill=fill, dtype=dtype), descriptions=SIX, scales=1e-4)
+    check_truth(recognise(str(path), sensor="landsat-8-oli").bands, 1e-4)
+    assert recognise(str(path)).bands[0].nodata is None  # may be a picture whose black is black
+
+
+def test_metadata_items_count_as_tags(tmp_path: Path) -> None:
+    items = {"scale_factor": "0.0001", "add_offset": "0.0", "_FillValue": "-9999"}
+    numbers = stack(1e-4, 0.0, fill=-9999, dtype="int16")
+    product = recognise(str(write(tmp_path / "a.tif", numbers, descriptions=SIX, tags=items)))
+    check_truth(product.bands, 1e-4)
+
+
+def test_a_scale_that_cannot_be_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", stack(1e-4, 0.0), descriptions=SIX, scales=0.01)
+    assert any("expected 0 to 1" in note for note in recognise(str(path)).notes)
+
+
+def test_fractions_with_a_scale_are_not_scaled_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", stack(1.0, 0.0, fill=np.nan, dtype="float32"), descriptions=SIX, scales=1e-4)
+    product = recognise(str(path))
+    check_truth(product.bands, 1e-6)
+    assert any("holds fractions already" in note for note in product.notes)
+
+
+def test_numbers_without_tags_stay_digital_numbers_unless_the_level_is_stated(tmp_path: Path) -> None:
+    integers = write(tmp_path / "a.tif", stack(1e-4, 0.0), descriptions=SIX)
+    fractions = write(tmp_path / "b.tif", stack(1.0, 0.0, fill=np.nan, dtype="float32"), descriptions=SIX)
+    for path in (integers, fractions):
+        product = recognise(str(path))
+        assert (product.level, product.bands[0].unit, product.bands[0].scale) == (None, DIGITAL_NUMBER, 1.0)
+        assert any("digital numbers" in note for note in product.notes)
+    stated = recognise(str(fractions), level=Level.SURFACE)
+    assert (stated.level, stated.bands[0].unit) == (Level.SURFACE, REFLECTANCE)
+
+
+def test_a_name_outside_the_tables_is_refused_unless_declared(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.tif", stack(1e-4, 0.0, ("red", "nir", "green")), descriptions=("red", "nir", "coherence")
+    )
+    with pytest.raises(SceneError, match=r"found the band 'coherence'; .*declare it as a further channel"):
+        recognise(str(path))
+    product = recognise(str(path), extra=["coherence"])
+    assert [band.name for band in product.extras] == ["coherence"]
+
+
+def test_elevation_and_what_is_computed_are_sorted_out(tmp_path: Path) -> None:
+    names = ("red", "nir", "ndvi", "elevation", "slope", "QA_PIXEL")
+    product = recognise(str(write(tmp_path / "a.tif", np.ones((6, 16, 16), np.uint16), descriptions=names)))
+    assert [band.name for band in product.bands] == ["red", "nir"]
+    assert product.dem is not None
+    assert product.dem.tiles[0].index == 4
+    assert [name for name, _ in product.left_out] == ["band 3 (ndvi)", "band 5 (slope)"]
+
+
+def test_reflectance_and_digital_numbers_do_not_mix_in_a_scene(tmp_path: Path) -> None:
+    write(tmp_path / "red.tif", stored("red", 1e-4, 0), scales=1e-4)
+    write(tmp_path / "nir.tif", stored("nir", 1e-4, 0))
+    with pytest.raises(SceneError, match=r"reflectance and digital numbers \(nir\) in one scene"):
+        recognise(str(tmp_path))
+
+
+def test_a_file_named_like_a_band_that_holds_several_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a_red.tif", stack(1e-4, 0, ("red", "nir")))
+    write(tmp_path / "a_nir.tif", stored("nir", 1e-4, 0))
+    with pytest.raises(SceneError, match=r"a_red.tif: found 2 bands; expected one"):
+        recognise(str(tmp_path))
+
+
+def test_the_finest_band_of_a_folder_gives_the_grid(tmp_path: Path) -> None:
+    write(tmp_path / "a_B11.tif", stored("swir1", 1e-4, 0), size=20)
+    write(tmp_path / "a_B8A.tif", stored("nir", 1e-4, 0), size=20)
+    write(tmp_path / "a_B02.tif", np.kron(stored("blue", 1e-4, 0), np.ones((2, 2), np.uint16)), size=10)
+    assert [band.name for band in recognise(str(tmp_path)).bands] == ["blue", "swir1", "nir_narrow"]
+
+
+def test_several_scenes_in_a_folder_are_refused(tmp_path: Path) -> None:
+    for day in ("20200101", "20200201"):
+        write(tmp_path / f"{day}_red.tif", np.ones((4, 4), np.uint8))
+    with pytest.raises(SceneError, match=r"20200101_red.tif, 20200201_red.tif, which are the same band"):
+        recognise(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"x", r"expected a GeoTIFF, JPEG 2000, VRT"),
+        ("a.tif", b"<html>not found</html>", r"found an XML or HTML file"),
+        ("a.jp2", b"x", r"found a file of another format"),
+        ("a.zip", b"x", r"the archive cannot be read"),
+        ("a.tar", b"x", r"the archive cannot be read"),
+        ("a.7z", b"x", r"found a compressed archive; .*unpack it"),
+        ("a.json", b"{", r"found no readable JSON"),
+        ("a.geojson", b'{"type": "FeatureCollection"}', r"found JSON of the type 'FeatureCollection'; expected a STAC"),
+    ],
+)
+def test_what_is_no_product_is_refused_by_name(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SceneError, match=message) as caught:
+        recognise(str(tmp_path / name))
+    assert name in str(caught.value)
+
+
+def test_an_empty_folder_a_missing_path_and_unknown_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="found no files"):
+        recognise(str(tmp_path))
+    with pytest.raises(SceneError, match="found no such file or folder"):
+        recognise(str(tmp_path / "none"))
+    write(tmp_path / "a.tif", np.ones((4, 4), np.uint8))
+    write(tmp_path / "b.tif", np.ones((4, 4), np.uint8))
+    with pytest.raises(SceneError, match=r"found a.tif, b.tif; expected a product of Landsat, Sentinel-2 or HLS"):
+        recognise(str(tmp_path))

@@ -1,0 +1,149 @@
+"""Sentinel-2 products, with the traps of their offset; truth is that of `tests.imagery.product_forge`."""
+
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagery.errors import SceneError
+from imagery.products.recognise import recognise
+from imagery.products.sentinel2 import guess_offset, offset_by_pixels
+from imagery.units import Level
+from tests.imagery.product_forge import MSI, SAFE, check_truth, sentinel_2, sentinel_xml, stored, write
+
+BEFORE = "S2B_MSIL2A_20200812T045659_N0214_R119_T45RVL_20200812T072345"
+OWN = SAFE.replace("N0400", "N9999")
+LEVEL_1C = SAFE.replace("MSIL2A", "MSIL1C")
+
+
+@pytest.fixture(scope="module")
+def safe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sentinel_2(tmp_path_factory.mktemp("s2"), xml=sentinel_xml("2A", "04.00", -1000))
+
+
+def test_level_2a_is_read_as_its_metadata_say(safe: Path) -> None:
+    product = recognise(str(safe))
+    assert (product.kind, product.sensor, product.level) == ("Sentinel-2 Level-2A", "sentinel-2-msi", Level.SURFACE)
+    check_truth(product.bands, 1e-4)
+    assert product.acquired == datetime(2022, 10, 15, 4, 57, 41, 24000, tzinfo=UTC)
+    assert (product.sun_elevation_deg, product.cloud_percent, product.product_id) == (48.5, 31.25, SAFE)
+    assert [(band.name, band.table) for band in product.quality] == [("scl", "sentinel-2-scl")]
+
+
+def test_bands_of_10_m_come_first_and_coarser_copies_are_left_out(safe: Path) -> None:
+    product = recognise(str(safe))
+    assert [band.name for band in product.bands] == [
+        *("blue", "green", "red", "nir"),
+        *("nir_narrow", "swir1", "swir2"),
+        "coastal",
+    ]
+    assert product.bands[0].path.endswith("B02_10m.jp2")
+    (copy,) = [item for item in product.left_out if "B02_20m" in item[0]]
+    assert copy[1] == "a coarser copy of B02 at 10 m"
+    assert any(
+        "resampled onto it: nir_narrow (20 m), swir1 (20 m), swir2 (20 m), coastal (60 m)" in n for n in product.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "baseline", "add", "stated"),
+    [
+        pytest.param(SAFE, "04.00", 1000, -1000, id="from baseline 04.00 on"),
+        pytest.param(BEFORE, "02.14", 0, None, id="before"),
+        pytest.param(OWN, "99.99", 1000, -1000, id="made by the user's own processor"),
+        pytest.param(BEFORE.replace("N0214", "N0500"), "05.00", 1000, -1000, id="old scene, processed again"),
+    ],
+)
+def test_the_offset_follows_the_metadata_whatever_the_date(
+    tmp_path: Path, name: str, baseline: str, add: int, stated: int | None
+) -> None:
+    product = recognise(
+        str(sentinel_2(tmp_path, name=name, add=add, xml=sentinel_xml("2A", baseline, stated), ending="tif"))
+    )
+    check_truth(product.bands, 1e-4)
+
+
+@pytest.mark.parametrize(("name", "add"), [(SAFE, 1000), (BEFORE, 0), (OWN, 1000), (OWN, 0)])
+def test_without_metadata_the_offset_follows_the_baseline_or_else_the_pixels(
+    tmp_path: Path, name: str, add: int
+) -> None:
+    product = recognise(str(sentinel_2(tmp_path, name=name, add=add, ending="tif")))
+    check_truth(product.bands, 1e-4)
+    assert any("offset" in note for note in product.notes)
+
+
+def test_level_1c_has_cirrus_beside_its_bands_and_masks_of_cloud(tmp_path: Path) -> None:
+    product = recognise(str(sentinel_2(tmp_path, name=LEVEL_1C, xml=sentinel_xml("1C", "04.00", -1000))))
+    assert (product.kind, product.level) == ("Sentinel-2 Level-1C", Level.TOP_OF_ATMOSPHERE)
+    check_truth(product.bands, 1e-4)
+    assert [band.name for band in product.extras] == ["cirrus"]
+    assert [(band.name, band.index, band.table) for band in product.quality] == [
+        ("msk_classi_opaque", 1, "sentinel-2-msk-classi"),
+        ("msk_classi_cirrus", 2, "sentinel-2-msk-classi-cirrus"),
+    ]
+
+
+def test_the_names_of_2015_are_read(tmp_path: Path) -> None:
+    tile = tmp_path / "S2A_OPER_PRD_MSIL1C_PDMC_20160605T153030_R105_V20160605T114353_20160605T114353.SAFE"
+    images = tile / "GRANULE" / "S2A_OPER_MSI_L1C_TL_EPA__20160605T113933_A000734_T45RVL_N02.02" / "IMG_DATA"
+    for field, name in MSI.items():
+        file = f"S2A_OPER_MSI_L1C_TL_EPA__20160605T113933_A000734_T45RVL_{field}.tif"
+        write(images / file, stored(name, 1e-4, 0), size=10)
+    (tile / "S2A_OPER_MTD_SAFL1C_PDMC_20160605T153030.xml").write_text(sentinel_xml("1C", "02.02", None))
+    product = recognise(str(tile))
+    assert product.level is Level.TOP_OF_ATMOSPHERE
+    check_truth(product.bands, 1e-4)
+
+
+def test_loose_files_with_the_products_names_are_read(tmp_path: Path) -> None:
+    for field, name in MSI.items():
+        size = 10 if field in {"B02", "B03", "B04", "B08"} else 20
+        write(tmp_path / f"T45RVL_20221015T045741_{field}_{size}m.tif", stored(name, 1e-4, -0.1), size=size)
+    product = recognise(str(tmp_path))
+    assert (product.level, product.acquired) == (Level.SURFACE, datetime(2022, 10, 15, 4, 57, 41, tzinfo=UTC))
+    check_truth(product.bands, 1e-4)
+    assert any("-1000 is used, as no number lies below 1000" in note for note in product.notes)
+
+
+def test_a_zip_as_downloaded_is_read_in_place(tmp_path: Path, safe: Path) -> None:
+    archive = tmp_path / f"{SAFE}.SAFE.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for member in safe.rglob("*.*"):
+            if member.is_file():
+                file.write(member, member.relative_to(safe.parent))
+    product = recognise(str(archive))
+    assert product.product_id == SAFE
+    check_truth(product.bands, 1e-4)
+
+
+def test_a_granule_stands_for_itself_and_takes_the_baseline_from_its_parents_name(safe: Path) -> None:
+    (granule,) = (safe / "GRANULE").iterdir()
+    product = recognise(str(granule))
+    assert product.product_id == SAFE
+    check_truth(product.bands, 1e-4)
+
+
+def test_several_tiles_are_refused(tmp_path: Path) -> None:
+    for tile in ("T45RVL", "T45RVM"):
+        write(tmp_path / f"{tile}_20221015T045741_B02_10m.tif", np.ones((4, 4), np.uint16))
+    with pytest.raises(SceneError, match=r"found the tiles T45RVL, T45RVM; expected one: give the folder of one"):
+        recognise(str(tmp_path))
+
+
+def test_the_pixels_tell_whether_they_include_the_offset() -> None:
+    reflectances = np.repeat([0.01, 0.02, 0.3, 0.6], 300)
+    assert offset_by_pixels(reflectances * 1e4) == 0
+    assert offset_by_pixels(reflectances * 1e4 + 1000) == -1000
+    assert offset_by_pixels(np.full(1200, 900.0)) == 0
+    few_dark = np.concatenate([np.full(990, 3000.0), np.full(10, 900.0)])
+    assert offset_by_pixels(few_dark) is None  # 1 %: noise below 0, or little shade
+
+
+def test_where_pixels_do_not_tell_the_day_does_and_it_is_said() -> None:
+    unclear = np.concatenate([np.full(990, 3000.0), np.full(10, 900.0)])
+    after, note = guess_offset(unclear, datetime(2022, 1, 25, tzinfo=UTC))
+    before, _ = guess_offset(unclear, datetime(2022, 1, 24, tzinfo=UTC))
+    assert (after, before) == (-1000, 0)
+    assert "check it" in note

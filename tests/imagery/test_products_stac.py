@@ -1,0 +1,206 @@
+"""STAC items of several providers; truth is that of `tests.imagery.product_forge`."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagery.describe_scene import describe
+from imagery.errors import SceneError
+from imagery.grid import Window
+from imagery.products.recognise import recognise
+from imagery.scene_reader import SceneReader
+from imagery.sensors import SURFACE_TEMPERATURE
+from imagery.units import REFLECTANCE, Level
+from tests.imagery.forge import write_geotiff
+from tests.imagery.product_forge import (
+    L2SP,
+    MSI,
+    OLI,
+    SIDE,
+    SUN_DEG,
+    check_truth,
+    landsat_level_1,
+    landsat_level_2,
+    stored,
+    write,
+)
+from tests.imagery.range_server import bytes_sent, serve
+
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+def item(assets: Mapping[str, Any], *, name: str = "S2A_T45RVL", version: str = "1.0.0", **properties: Any) -> str:
+    return json.dumps(
+        {
+            "type": "Feature",
+            "stac_version": version,
+            "id": name,
+            "geometry": None,
+            "links": [],
+            "properties": {"datetime": "2022-10-15T04:57:41Z"} | properties,
+            "assets": assets,
+        }
+    )
+
+
+def sentinel(
+    folder: Path, *, add: int, keys: Mapping[str, str] | None = None, raster: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Assets of Sentinel-2 whose stored numbers are reflectance x 10,000 + `add`."""
+    assets: dict[str, Any] = {}
+    for field, name in MSI.items():
+        write(folder / f"{field}.tif", stored(name, 1e-4, -add / 1e4), size=10)
+        key = (keys or {}).get(field, field)
+        assets[key] = {"href": f"./{field}.tif", "type": COG, "eo:bands": [{"name": key, "common_name": name}]}
+        if raster:
+            assets[key]["raster:bands"] = [raster]
+    write(folder / "SCL.tif", np.full((SIDE, SIDE), 4, np.uint8), size=20)
+    assets["scl"] = {"href": "./SCL.tif", "type": COG}
+    assets["thumbnail"] = {"href": "./t.jpg", "type": "image/jpeg", "roles": ["thumbnail"]}
+    return assets
+
+
+def test_an_item_of_sentinel_2_states_scale_and_offset(tmp_path: Path) -> None:
+    keys = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir", "B11": "swir16", "B12": "swir22"}
+    assets = sentinel(tmp_path, add=1000, keys=keys, raster={"nodata": 0, "scale": 0.0001, "offset": -0.1})
+    extra = {"platform": "sentinel-2a", "eo:cloud_cover": 3.5, "view:sun_elevation": 48.2}
+    (tmp_path / "item.json").write_text(item(assets, **extra, **{"processing:level": "L2A"}))
+    product = recognise(str(tmp_path / "item.json"))
+    assert (product.sensor, product.level) == ("sentinel-2-msi", Level.SURFACE)
+    check_truth(product.bands, 1e-4)
+    assert product.acquired == datetime(2022, 10, 15, 4, 57, 41, tzinfo=UTC)
+    assert (product.product_id, product.cloud_percent, product.sun_elevation_deg) == ("S2A_T45RVL", 3.5, 48.2)
+    assert [(band.name, band.table) for band in product.quality] == [("scl", "sentinel-2-scl")]
+    assert product.left_out == (("thumbnail", "a picture, metadata or a format that is not read"),)
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_an_offset_that_the_pixels_contradict_is_not_applied_twice(tmp_path: Path, applied: bool) -> None:
+    # earth-search states the offset -0.1 of files from which it was taken away already, whatever its flag says.
+    assets = sentinel(tmp_path, add=0, raster={"nodata": 0, "scale": 0.0001, "offset": -0.1})
+    text = item(assets, platform="sentinel-2b", **{"earthsearch:boa_offset_applied": applied})
+    (tmp_path / "item.json").write_text(text)
+    product = recognise(str(tmp_path / "item.json"))
+    check_truth(product.bands, 1e-4)
+    assert any("its pixels show 0, which is used" in note for note in product.notes) is not applied
+
+
+@pytest.mark.parametrize(("baseline", "add"), [("05.09", 1000), ("02.14", 0)])
+def test_without_raster_bands_the_baseline_tells_the_offset(tmp_path: Path, baseline: str, add: int) -> None:
+    text = item(sentinel(tmp_path, add=add), platform="Sentinel-2A", **{"s2:processing_baseline": baseline})
+    (tmp_path / "item.json").write_text(text)
+    product = recognise(str(tmp_path / "item.json"))
+    check_truth(product.bands, 1e-4)
+    assert product.bands[0].unit == REFLECTANCE
+
+
+def landsat(folder: Path, product: str, prefix: str) -> dict[str, Any]:
+    assets = {
+        name: {"href": f"./{product}_{prefix}{field}.TIF", "type": COG, "eo:bands": [{"name": f"OLI_{field}"}]}
+        for field, name in OLI.items()
+    }
+    return assets | {"qa_pixel": {"href": f"./{product}_QA_PIXEL.TIF", "type": COG}}
+
+
+def test_an_item_of_landsat_level_2_needs_no_scale(tmp_path: Path) -> None:
+    landsat_level_2(tmp_path)
+    assets = landsat(tmp_path, L2SP, "SR_") | {"lwir11": {"href": f"./{L2SP}_ST_B10.TIF", "type": COG}}
+    text = item(assets, name=L2SP, platform="landsat-8", **{"landsat:correction": "L2SP"})
+    (tmp_path / "item.json").write_text(text)
+    product = recognise(str(tmp_path / "item.json"))
+    assert (product.sensor, product.level) == ("landsat-8-oli", Level.SURFACE)
+    check_truth(product.bands, 2e-5)
+    assert [band.name for band in product.extras] == [SURFACE_TEMPERATURE]
+    assert [(band.name, band.table) for band in product.quality] == [("quality", "landsat-c2-qa-pixel")]
+
+
+def test_an_item_of_landsat_level_1_states_the_height_of_the_sun(tmp_path: Path) -> None:
+    landsat_level_1(tmp_path)
+    name = L2SP.replace("L2SP", "L1TP")
+    text = item(landsat(tmp_path, name, ""), name=name, platform="LANDSAT_8", **{"view:sun_elevation": SUN_DEG})
+    (tmp_path / "item.json").write_text(text)
+    product = recognise(str(tmp_path / "item.json"))
+    assert product.level is Level.TOP_OF_ATMOSPHERE
+    check_truth(product.bands, 2e-5)
+
+
+def test_bands_of_stac_1_1_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "stack.tif", np.stack([stored(name, 1e-4, 0.0) for name in OLI.values()]))
+    bands = [{"name": name, "raster:scale": 1e-4, "raster:offset": 0.0} for name in OLI.values()]
+    asset = {"href": "stack.tif", "type": COG, "bands": bands, "nodata": 0}
+    (tmp_path / "item.json").write_text(item({"data": asset}, version="1.1.0", platform="landsat-9"))
+    product = recognise(str(tmp_path / "item.json"))
+    check_truth(product.bands, 1e-4)
+    assert product.sensor == "landsat-9-oli-2"
+    assert any("taken as of the surface" in note for note in product.notes)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    with serve(tmp_path, tmp_path / "log") as address:
+        yield address
+
+
+def test_addresses_are_read_only_where_this_is_permitted(tmp_path: Path, server: str) -> None:
+    assets = sentinel(tmp_path, add=1000, raster={"nodata": 0, "scale": 0.0001, "offset": -0.1})
+    (tmp_path / "item.json").write_text(item(assets, platform="sentinel-2a"))
+    with pytest.raises(SceneError, match=r"found the address http://127\.0\.0\.1"):
+        recognise(f"{server}/item.json")
+
+    def loopback(href: str) -> str:
+        if not href.startswith("http://127.0.0.1:"):
+            raise SceneError(f"found {href}; expected an address on this machine")
+        return href
+
+    product = recognise(f"{server}/item.json", permit=loopback)
+    assert {band.path.partition("/B")[0] for band in product.bands} == {f"/vsicurl/{server}"}
+    check_truth(product.bands, 1e-4)
+    for href in ("http://198.51.100.1/B04.tif", "s3://bucket/B04.tif", "/vsicurl/http://x/B04.tif"):
+        (tmp_path / "evil.json").write_text(item({"B04": {"href": href, "type": COG}}, platform="sentinel-2a"))
+        with pytest.raises(SceneError, match=r"expected an address on this machine|found the asset address"):
+            recognise(f"{server}/evil.json", permit=loopback)
+
+
+def test_of_an_item_on_a_server_only_the_parts_that_are_needed_are_fetched(tmp_path: Path, server: str) -> None:
+    """A band of 1024 x 1024 random pixels in tiles of 128 is 2 MiB; a window of 64 px lies in one to four tiles."""
+    noise = np.random.default_rng(0).integers(1001, 10_000, (1, 1024, 1024), dtype=np.uint16)
+    tiled = {"tiled": True, "blockxsize": 128, "blockysize": 128}
+    assets = {}
+    for name, place in {"B03": 0, "B04": 1}.items():
+        write_geotiff(tmp_path / f"{name}.tif", noise + place, **tiled)
+        raster = [{"nodata": 0, "scale": 0.0001, "offset": -0.1}]
+        assets[name] = {"href": f"{server}/{name}.tif", "type": COG, "raster:bands": raster}
+    (tmp_path / "item.json").write_text(item(assets, platform="sentinel-2a"))
+    product = recognise(f"{server}/item.json", permit=lambda href: href)
+    source = describe(product.bands, level=product.level)
+    before = bytes_sent(tmp_path / "log")
+    with SceneReader(source) as reader:
+        red = reader.read(["red"], Window(512, 512, 64, 64))[0]
+    np.testing.assert_allclose(red, (noise[0, 512:576, 512:576] + 1) * 1e-4 - 0.1, atol=1e-6)
+    assert 0 < bytes_sent(tmp_path / "log") - before < (tmp_path / "B04.tif").stat().st_size / 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", "found JSON of the type 'list'; expected a STAC item"),
+        (
+            '{"type": "Collection", "stac_version": "1.0.0"}',
+            "found JSON of the type 'Collection'; expected a STAC item",
+        ),
+        ('{"type": "Feature", "stac_version": "1.0.0", "assets": {}}', "found no readable STAC item"),
+        (item({}, platform="sentinel-2a"), "expected at least one reflective band"),
+        (item({}, platform="planetscope"), "found the platform 'planetscope'; expected Landsat 4 to 9"),
+        (item({"B04": {"href": "B04.tif", "type": COG}}, platform="sentinel-2a"), "found no file 'B04.tif'"),
+    ],
+)
+def test_what_is_no_item_of_a_known_sensor_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "item.json").write_text(content)
+    with pytest.raises(SceneError, match=re.escape(message)):
+        recognise(str(tmp_path / "item.json"))
