@@ -20,9 +20,11 @@ from imagery.glims_layers import Analyst
 from imagery.glims_outlines import MIN_AREA_KM2
 from imagery.masks import mask_from_geotiff
 from services.class_scheme import class_scheme
-from services.dataset_export import DatasetRequest, Form, ServedModel, export_dataset
+from services.dataset_export import DatasetRequest, ServedModel, export_dataset
+from services.dataset_writer import Form
 from services.delivery import delivery_options, prediction_keys
-from services.glims_export import GlimsRequest, Prediction, Submission, export_glims, has_errors
+from services.glims_export import Submission, export_glims, has_errors
+from services.glims_request import GlimsRequest, Prediction
 from services.places import bundle_cache, raster_store
 from services.scenes import scene_by_name, source_of
 from services.version_figures import figures_of

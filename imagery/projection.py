@@ -147,7 +147,8 @@ def transform_points(points: NDArray[np.float64], source: str, target: str) -> N
     Raises:
         SceneError: As `reproject`.
     """
-    moved = np.column_stack(_transformer(source, target).transform(points[:, 0], points[:, 1]))
+    x, y = points.T if len(points) != 1 else points[0]  # pyproj deprecates arrays of one number
+    moved = np.column_stack(_transformer(source, target).transform(x, y))
     if not np.isfinite(moved).all():
         at = points[~np.isfinite(moved).all(axis=1)][0]
         raise SceneError(

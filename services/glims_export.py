@@ -1,6 +1,5 @@
 """Export the outlines of a scene as GLIMS and RGI take them, from what experts drew and what the champion predicts."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -21,14 +20,13 @@ from imagery.glims_check import check_submission
 from imagery.glims_findings import ERROR, Finding
 from imagery.glims_layers import (
     Analysis,
-    Analyst,
     Image,
     Layer,
     submission_layers,
     write_geopackage,
     write_shapefiles,
 )
-from imagery.glims_outlines import MIN_AREA_KM2, GlacierOutlines, outline_glaciers
+from imagery.glims_outlines import GlacierOutlines, outline_glaciers
 from imagery.glims_uncertainty import (
     Precision,
     geolocation_error_m,
@@ -43,70 +41,14 @@ from imagery.smoothing import smoothing_error
 from services.class_scheme import class_scheme
 from services.export_folder import ExportFolder, export_folder
 from services.glims_lineage import Lineage, compose_lineage, is_ice, standing_labels
+from services.glims_request import AnalystNames, GlimsRequest, Prediction, image_of
 from services.glims_text import Making, long_description, short_description
 from services.places import raster_store
-from services.pseudonyms import pseudonym
-from services.scenes import day_of, source_of, strips_of
+from services.scenes import source_of, strips_of
 
 KIND: Final = "glims"
 PROCESSING: Final = "processing.txt"
-
-# Identifiers by which providers know an image: Landsat Collection 1 and 2, the scene identifier of earlier Landsat
-# products, Sentinel-2, and HLS.
-_PRODUCT: Final = re.compile(
-    r"L[COTEM]0\d_L1[A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_[A-Z0-9]{2}"
-    r"|L[COTEM]0\d_L2[A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_[A-Z0-9]{2}"
-    r"|L[COTEM]\d{14}[A-Z]{3}\d{2}"
-    r"|S2[A-D]_MSIL\w{2}_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5}_\d{8}T\d{6}"
-    r"|HLS\.[LS]30\.T\w{5}\.\d{7}T\d{6}\.v\d\.\d"
-)
-_SENSOR: Final = re.compile(r"(landsat|sentinel)-(\d)-(.+)")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The champion's map of a scene.
-
-    Attributes:
-        version: Number of the version.
-        class_names: Names of its classes, background first.
-        classes: (H, W) values.
-        trained_on: Number of labels that it learnt from.
-    """
-
-    version: int
-    class_names: tuple[str, ...]
-    classes: NDArray[np.uint8]
-    trained_on: int
-
-
-@dataclass(frozen=True)
-class GlimsRequest:
-    """What the user states beside the scene.
-
-    Attributes:
-        simulated: Whether labels of a simulated annotator count.
-        analysts: Names of analysts.
-        of_account: Name of an analyst by the e-mail address of the account.
-        line_types: Line type, or "none", by name of the class, where the name does not tell it.
-        min_area_km2: Smallest glacier.
-        smoothing_px: Smoothing of the outlines in pixels.
-        geolocation_m: Global uncertainty in metres; None: as the provider of the sensor's images states it.
-        image_id: Identifier of the image; None: found in the names of the scene's files.
-        instrument: Instrument; None: that of the scene's sensor.
-        acquired: Day of the image; None: that of the scene.
-    """
-
-    simulated: bool = False
-    analysts: tuple[Analyst, ...] = ()
-    of_account: dict[str, Analyst] | None = None
-    line_types: dict[str, str] | None = None
-    min_area_km2: float = MIN_AREA_KM2
-    smoothing_px: float = 0.0
-    geolocation_m: float | None = None
-    image_id: str | None = None
-    instrument: str | None = None
-    acquired: date | None = None
+_LABEL_BITS: Final = 16  # of the numbers in `Lineage.label`
 
 
 @dataclass(frozen=True)
@@ -156,20 +98,20 @@ def export_glims(
         labels = standing_labels(session, scene.id, simulated=request.simulated)
     if prediction is None and not labels:
         raise ExportError(f"{scene.name}: found neither a predicted map nor a label of an expert; expected one of them")
-    image, is_name = _image(scene, request)
+    image, is_name = image_of(scene, request)
     mapping = _mapping(scheme, prediction, request)
     drawn = (prediction.classes, prediction.class_names) if prediction else None
     lineage = compose_lineage(grid, labels, raster_store(catalog), scheme, mapping, drawn)
     codes = lineage.combined()
+    precision = _precision(lineage, codes, request.smoothing_px)  # before outlining, which needs more memory
     outlines = outline_glaciers(codes, grid, smoothing_px=request.smoothing_px, min_area_km2=request.min_area_km2)
     if not len(outlines.wgs84):
         raise ExportError(
             f"{scene.name}: found no glacier of at least {request.min_area_km2:g} km2, but {outlines.dropped} smaller "
             "ones; expected one (see --min-area)"
         )
-    precision = _precision(lineage, codes, request.smoothing_px)
     share, of_glacier = _judged(lineage, outlines, grid)
-    names = _Names(catalog, request, prediction)
+    names = AnalystNames(catalog, request, prediction)
     making = _making(scene, request, software, prediction, lineage, outlines, share, precision, mapping, image, is_name)
     analysis = Analysis(
         day=_analysed(labels),
@@ -194,70 +136,15 @@ def has_errors(findings: Sequence[Finding]) -> bool:
     return any(finding.severity == ERROR for finding in findings)
 
 
-class _Names:
-    """Names of the analysts: as the user states them, else pseudonyms, else the model's."""
-
-    def __init__(self, catalog: Catalog, request: GlimsRequest, prediction: Prediction | None) -> None:
-        self._catalog = catalog
-        self._stated = request.analysts
-        self._of_account = {account.lower(): name for account, name in (request.of_account or {}).items()}
-        self._model = Analyst(f"model version {prediction.version}" if prediction else "unknown")
-
-    def of_session(self, labels: Sequence[Label]) -> tuple[Analyst, ...]:
-        """Return all analysts, each once."""
-        of_labels = dict.fromkeys(self._analyst(label) for label in labels)
-        known = dict.fromkeys((*self._stated, *(person for person in of_labels if person is not None)))
-        return tuple(known) or (self._model,)
-
-    def listed(self, labels: Sequence[Label]) -> list[str]:
-        return [str(person) for person in self.of_session(labels)]
-
-    def of_glacier(self, judged: Sequence[Label], labels: Sequence[Label]) -> str:
-        """Return who judged a part of a glacier; all analysts where nobody did, or where accounts are not named."""
-        own = {self._analyst(label) for label in judged}
-        people = self.listed(labels) if not own or None in own else sorted(str(person) for person in own)
-        return "; ".join(people)
-
-    def _analyst(self, label: Label) -> Analyst | None:
-        """Return the analyst of a label; None if it is one of those whom the user names without their accounts."""
-        named = self._of_account.get(label.annotator.lower())
-        if named is None and self._stated and not label.simulated:
-            return None
-        return named or Analyst(pseudonym(self._catalog, label))
-
-
-def _image(scene: Scene, request: GlimsRequest) -> tuple[Image, bool]:
-    """Return the image of a scene, and whether its identifier is only the scene's name.
-
-    Raises:
-        ExportError: Its day or its instrument is not known.
-    """
-    source = source_of(scene)
-    acquired = request.acquired or day_of(scene)
-    if acquired is None:
-        raise ExportError(
-            f"{scene.name}: found no day of the image; GLIMS needs it: state it with --acquired YYYY-MM-DD"
-        )
-    parts = _SENSOR.fullmatch(scene.sensor or "")
-    instrument = request.instrument or (parts[3].upper() if parts else scene.sensor)
-    if not instrument:
-        raise ExportError(f"{scene.name}: found no sensor; GLIMS needs the instrument: state it with --instrument")
-    platform = f"{parts[1].capitalize()} {parts[2]}" if parts and not request.instrument else ""
-    texts = [scene.name, *(raster.path for raster in source.bands)]
-    found = next((match[0] for text in texts if (match := _PRODUCT.search(text))), None)
-    image_id = request.image_id or found or scene.name
-    image = Image(image_id, instrument, platform, acquired, source.grid.footprint_wgs84())
-    return image, request.image_id is None and found is None
-
-
 def _mapping(scheme: ClassScheme, prediction: Prediction | None, request: GlimsRequest) -> ClassMapping:
     names = dict.fromkeys((*scheme.names[1:], *(prediction.class_names[1:] if prediction else ())))
     return map_classes(list(names), request.line_types or {})
 
 
 def _precision(lineage: Lineage, codes: NDArray[np.uint8], smoothing_px: float) -> Precision:
-    shift, ice = 0.0, is_ice(codes)
+    shift = 0.0
     if smoothing_px > 0:
+        ice = is_ice(codes)
         values = [1]
         mask = ice.astype(np.uint8)
         error = smoothing_error(mask, mask_to_polygons(mask, values, smoothing_px=smoothing_px), values)
@@ -276,8 +163,8 @@ def _judged(lineage: Lineage, outlines: GlacierOutlines, grid: Grid) -> tuple[ND
         pixels += np.bincount(owner.ravel(), minlength=count)
         inside = (owner > 0) & (label > 0)
         judged += np.bincount(owner[inside], minlength=count)
-        found = np.unique(np.stack([owner[inside], label[inside].astype(np.int32)]), axis=1)
-        pairs.update(map(tuple, found.T.tolist()))
+        found = np.unique(owner[inside].astype(np.int64) << _LABEL_BITS | label[inside])
+        pairs.update(zip((found >> _LABEL_BITS).tolist(), (found % (1 << _LABEL_BITS)).tolist(), strict=True))
     of_glacier: list[list[int]] = [[] for _ in outlines.wgs84]
     for number, index in sorted(pairs):
         of_glacier[number - 1].append(index - 1)

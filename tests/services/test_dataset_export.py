@@ -23,7 +23,8 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.errors import ExportError, SceneError
 from imagery.grid import Window
 from imagery.projection import reproject
-from services.dataset_export import DatasetRequest, Form, ServedModel, export_dataset
+from services.dataset_export import DatasetRequest, ServedModel, export_dataset
+from services.dataset_writer import Form
 from services.scenes import window_of
 from services.stac_items import bounding_box
 from tests.imagery.forge import BAND_NAMES, ForgedScene

@@ -19,7 +19,8 @@ from imagery.glims_findings import ERROR, WARNING
 from imagery.glims_layers import Analyst
 from imagery.outline_table import TerrainStrip
 from imagery.projection import reproject
-from services.glims_export import GlimsRequest, Prediction, Submission, export_glims
+from services.glims_export import Submission, export_glims
+from services.glims_request import GlimsRequest, Prediction
 from services.scenes import window_of
 from tests.imagery.forge import NORTH_UP, ForgedScene
 from tests.services.judging import judge

@@ -1,0 +1,132 @@
+"""What is known beside the outlines of a GLIMS submission: the model's map, the image, and the analysts."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.context import Catalog
+from catalog.records import Label, Scene
+from imagery.errors import ExportError
+from imagery.glims_layers import Analyst, Image
+from imagery.glims_outlines import MIN_AREA_KM2
+from services.pseudonyms import pseudonym
+from services.scenes import day_of, source_of
+
+# Identifiers by which providers know an image: Landsat Collection 1 and 2, the scene identifier of earlier Landsat
+# products, Sentinel-2, and HLS.
+_PRODUCT: Final = re.compile(
+    r"L[COTEM]0\d_L1[A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_[A-Z0-9]{2}"
+    r"|L[COTEM]0\d_L2[A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_[A-Z0-9]{2}"
+    r"|L[COTEM]\d{14}[A-Z]{3}\d{2}"
+    r"|S2[A-D]_MSIL\w{2}_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5}_\d{8}T\d{6}"
+    r"|HLS\.[LS]30\.T\w{5}\.\d{7}T\d{6}\.v\d\.\d"
+)
+_SENSOR: Final = re.compile(r"(landsat|sentinel)-(\d)-(.+)")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The champion's map of a scene.
+
+    Attributes:
+        version: Number of the version.
+        class_names: Names of its classes, background first.
+        classes: (H, W) values.
+        trained_on: Number of labels that it learnt from.
+    """
+
+    version: int
+    class_names: tuple[str, ...]
+    classes: NDArray[np.uint8]
+    trained_on: int
+
+
+@dataclass(frozen=True)
+class GlimsRequest:
+    """What the user states beside the scene.
+
+    Attributes:
+        simulated: Whether labels of a simulated annotator count.
+        analysts: Names of analysts.
+        of_account: Name of an analyst by the e-mail address of the account.
+        line_types: Line type, or "none", by name of the class, where the name does not tell it.
+        min_area_km2: Smallest glacier.
+        smoothing_px: Smoothing of the outlines in pixels.
+        geolocation_m: Global uncertainty in metres; None: as the provider of the sensor's images states it.
+        image_id: Identifier of the image; None: found in the names of the scene's files.
+        instrument: Instrument; None: that of the scene's sensor.
+        acquired: Day of the image; None: that of the scene.
+    """
+
+    simulated: bool = False
+    analysts: tuple[Analyst, ...] = ()
+    of_account: dict[str, Analyst] | None = None
+    line_types: dict[str, str] | None = None
+    min_area_km2: float = MIN_AREA_KM2
+    smoothing_px: float = 0.0
+    geolocation_m: float | None = None
+    image_id: str | None = None
+    instrument: str | None = None
+    acquired: date | None = None
+
+
+class AnalystNames:
+    """Names of the analysts: as the user states them, else pseudonyms, else the model's."""
+
+    def __init__(self, catalog: Catalog, request: GlimsRequest, prediction: Prediction | None) -> None:
+        self._catalog = catalog
+        self._stated = request.analysts
+        self._of_account = {account.lower(): name for account, name in (request.of_account or {}).items()}
+        self._model = Analyst(f"model version {prediction.version}" if prediction else "unknown")
+
+    def of_session(self, labels: Sequence[Label]) -> tuple[Analyst, ...]:
+        """Return all analysts, each once."""
+        of_labels = dict.fromkeys(self._analyst(label) for label in labels)
+        known = dict.fromkeys((*self._stated, *(person for person in of_labels if person is not None)))
+        return tuple(known) or (self._model,)
+
+    def listed(self, labels: Sequence[Label]) -> list[str]:
+        """Return the names of all analysts."""
+        return [str(person) for person in self.of_session(labels)]
+
+    def of_glacier(self, judged: Sequence[Label], labels: Sequence[Label]) -> str:
+        """Return who judged a part of a glacier; all analysts where nobody did, or where accounts are not named."""
+        own = {self._analyst(label) for label in judged}
+        people = self.listed(labels) if not own or None in own else sorted(str(person) for person in own)
+        return "; ".join(people)
+
+    def _analyst(self, label: Label) -> Analyst | None:
+        """Return the analyst of a label; None if it is one of those whom the user names without their accounts."""
+        named = self._of_account.get(label.annotator.lower())
+        if named is None and self._stated and not label.simulated:
+            return None
+        return named or Analyst(pseudonym(self._catalog, label))
+
+
+def image_of(scene: Scene, request: GlimsRequest) -> tuple[Image, bool]:
+    """Return the image of a scene, and whether its identifier is only the scene's name.
+
+    Raises:
+        ExportError: Its day or its instrument is not known.
+    """
+    source = source_of(scene)
+    acquired = request.acquired or day_of(scene)
+    if acquired is None:
+        raise ExportError(
+            f"{scene.name}: found no day of the image; GLIMS needs it: state it with --acquired YYYY-MM-DD"
+        )
+    parts = _SENSOR.fullmatch(scene.sensor or "")
+    instrument = request.instrument or (parts[3].upper() if parts else scene.sensor)
+    if not instrument:
+        raise ExportError(f"{scene.name}: found no sensor; GLIMS needs the instrument: state it with --instrument")
+    platform = f"{parts[1].capitalize()} {parts[2]}" if parts and not request.instrument else ""
+    texts = [scene.name, *(raster.path for raster in source.bands)]
+    found = next((match[0] for text in texts if (match := _PRODUCT.search(text))), None)
+    image_id = request.image_id or found or scene.name
+    image = Image(image_id, instrument, platform, acquired, source.grid.footprint_wgs84())
+    return image, request.image_id is None and found is None
