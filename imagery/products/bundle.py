@@ -87,6 +87,7 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
         elif field is None:
             others.append((member, "its name ends with no band's designation"))
         else:
+            _check_alone(listing.path(member))
             found.append(Located(field, listing.path(member), 1, member))
     counts = Counter(item.designation.lower() for item in found)
     if counts and max(counts.values()) > 1:
@@ -97,3 +98,10 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
             "into its own folder"
         )
     return found, others
+
+
+def _check_alone(path: str) -> None:
+    with open_raster(path) as dataset:
+        count = len(data_indexes(dataset, None))
+    if count != 1:
+        raise SceneError(f"{path}: found {count} bands; expected one, since its name is that of a band: give this file")

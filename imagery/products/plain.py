@@ -82,13 +82,16 @@ def recognise_plain(
     with _naming(name):
         final, more = _level(levels, level, bands)
     notes += more
+    acquired = date_in_name(name)
+    if acquired is not None:
+        notes.append(f"the date {acquired.isoformat()} follows from the name {name}")
     if not any(band.table for band in parts.quality):
         notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
     return Product(
         kind=told.kind if told else "raster without a product's metadata",
         sensor=known,
         level=final,
-        acquired=date_in_name(name),
+        acquired=acquired,
         bands=tuple(bands),
         quality=tuple(parts.quality),
         extras=tuple(extras),

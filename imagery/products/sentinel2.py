@@ -203,21 +203,14 @@ def _radiometry(
     notes: list[str],
 ) -> tuple[float, dict[str, float]]:
     """Quantification value, and offset by our band name: from metadata, the baseline, or the pixels."""
-    order = [band.name for band in sensor_bands(SENSOR)]  # band_id 0 is B1, 8 is B8A, 12 is B12
+    order = [band.name for band in sensor_bands(SENSOR)]
     named = _SAFE.search(product_id or "")
     in_name = int(named["baseline"]) / 100 if named else None
     if metadata is not None:
         quantification = number(
             text_of(metadata, "BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
         )
-        stated = {
-            order[int(element.get("band_id", ""))]: float(element.text or "")
-            for name in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
-            for element in elements(metadata, name)
-            if element.get("band_id", "").isdigit()
-            and int(element.get("band_id", "")) < len(order)
-            and number(element.text) is not None
-        }
+        stated = _stated_offsets(metadata, "BOA_ADD_OFFSET") or _stated_offsets(metadata, "RADIO_ADD_OFFSET")
         baseline = number(text_of(metadata, "PROCESSING_BASELINE"))
         if stated:
             return quantification or 10_000.0, {name: stated.get(name, next(iter(stated.values()))) for name in order}
@@ -240,6 +233,17 @@ def _radiometry(
     offset, note = guess_offset(_values(listing, found, reflective), acquired)
     notes.append(f"{listing.name}: {note}")
     return 10_000.0, dict.fromkeys(order, float(offset))
+
+
+def _stated_offsets(metadata: Element, name: str) -> dict[str, float]:
+    """Offsets by our band names; `band_id` 0 is B1, 8 is B8A, 12 is B12, as in the sensor's table."""
+    order = [band.name for band in sensor_bands(SENSOR)]
+    offsets: dict[str, float] = {}
+    for element in elements(metadata, name):
+        band, value = element.get("band_id", ""), number(element.text)
+        if band.isdecimal() and int(band) < len(order) and value is not None:
+            offsets[order[int(band)]] = value
+    return offsets
 
 
 def _values(listing: Listing, found: _Found, reflective: set[str]) -> NDArray[np.float64]:

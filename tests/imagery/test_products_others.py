@@ -276,6 +276,13 @@ def test_reflectance_and_digital_numbers_do_not_mix_in_a_scene(tmp_path: Path) -
         recognise(str(tmp_path))
 
 
+def test_a_file_named_like_a_band_that_holds_several_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a_red.tif", stack(1e-4, 0, ("red", "nir")))
+    write(tmp_path / "a_nir.tif", stored("nir", 1e-4, 0))
+    with pytest.raises(SceneError, match=r"a_red.tif: found 2 bands; expected one"):
+        recognise(str(tmp_path))
+
+
 def test_the_finest_band_of_a_folder_gives_the_grid(tmp_path: Path) -> None:
     write(tmp_path / "a_B11.tif", stored("swir1", 1e-4, 0), size=20)
     write(tmp_path / "a_B8A.tif", stored("nir", 1e-4, 0), size=20)
