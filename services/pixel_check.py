@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from imagery.quality import flags_of, raised
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
+from imagery.quality import flags_of, raised
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.units import REFLECTANCE

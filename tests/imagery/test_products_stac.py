@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
+from imagery.grid import Window
 from imagery.products.recognise import recognise
+from imagery.scene_reader import SceneReader
 from imagery.sensors import SURFACE_TEMPERATURE
 from imagery.units import REFLECTANCE, Level
+from tests.imagery.forge import write_geotiff
 from tests.imagery.product_forge import (
     L2SP,
     MSI,
@@ -26,7 +30,7 @@ from tests.imagery.product_forge import (
     stored,
     write,
 )
-from tests.imagery.range_server import serve
+from tests.imagery.range_server import bytes_sent, serve
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -161,6 +165,25 @@ def test_addresses_are_read_only_where_this_is_permitted(tmp_path: Path, server:
         (tmp_path / "evil.json").write_text(item({"B04": {"href": href, "type": COG}}, platform="sentinel-2a"))
         with pytest.raises(SceneError, match=r"expected an address on this machine|found the asset address"):
             recognise(f"{server}/evil.json", permit=loopback)
+
+
+def test_of_an_item_on_a_server_only_the_parts_that_are_needed_are_fetched(tmp_path: Path, server: str) -> None:
+    """A band of 1024 x 1024 random pixels in tiles of 128 is 2 MiB; a window of 64 px lies in one to four tiles."""
+    noise = np.random.default_rng(0).integers(1001, 10_000, (1, 1024, 1024), dtype=np.uint16)
+    tiled = {"tiled": True, "blockxsize": 128, "blockysize": 128}
+    assets = {}
+    for name, place in {"B03": 0, "B04": 1}.items():
+        write_geotiff(tmp_path / f"{name}.tif", noise + place, **tiled)
+        raster = [{"nodata": 0, "scale": 0.0001, "offset": -0.1}]
+        assets[name] = {"href": f"{server}/{name}.tif", "type": COG, "raster:bands": raster}
+    (tmp_path / "item.json").write_text(item(assets, platform="sentinel-2a"))
+    product = recognise(f"{server}/item.json", permit=lambda href: href)
+    source = describe(product.bands, level=product.level)
+    before = bytes_sent(tmp_path / "log")
+    with SceneReader(source) as reader:
+        red = reader.read(["red"], Window(512, 512, 64, 64))[0]
+    np.testing.assert_allclose(red, (noise[0, 512:576, 512:576] + 1) * 1e-4 - 0.1, atol=1e-6)
+    assert 0 < bytes_sent(tmp_path / "log") - before < (tmp_path / "B04.tif").stat().st_size / 4
 
 
 @pytest.mark.parametrize(
