@@ -24,7 +24,7 @@ from imagery.products.recognise import recognise
 from imagery.quality import mask_flags
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
-from services.outline_check import OutlineSummary, check_outlines, outline_layers, propose_outlines
+from services.outline_check import OutlineSummary, check_outlines, layers_to_propose, outline_layers, propose_outlines
 from services.pixel_check import check_pixels
 from services.scene_files import SceneFiles
 from services.scene_request import DemRequest, OutlineRequest, SceneRequest
@@ -201,9 +201,11 @@ def _outlines(
     for item in requests:
         path = files(item.path)
         if item.class_name is None and item.class_field is None and not item.classes:
-            proposal, proposed = propose_outlines(path, item.layer, scheme)
-            outlines += proposed
-            notes += [f"{path}: {text}" for text in (proposal.describe(), *proposal.notes)]
+            for layer in [item.layer] if item.layer else layers_to_propose(path):
+                proposal, proposed = propose_outlines(path, layer, scheme)
+                outlines += proposed
+                place = f"{path}, layer {layer}" if layer else path
+                notes += [f"{place}: {text}" for text in (proposal.describe(), *proposal.notes)]
         else:
             outlines += outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
     return outlines, notes
