@@ -20,6 +20,10 @@ _CLOUD: Final = "cloud"
 _HIGHEST_MEDIAN: Final = 2.0
 # Water and shade in the short-wave infrared are 0.005, but not in all bands of a whole scene.
 _LOWEST_MEDIAN: Final = 0.001
+# The correction for the atmosphere makes dark pixels a little negative, but not half of a scene.
+_MOST_NEGATIVE_MEDIAN: Final = -0.05
+# The gaps of Landsat 7 differ by up to 4 % from band to band.
+_FAR_FEWER: Final = 0.1
 
 
 def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[str]]:
@@ -57,8 +61,26 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
         flags={name: _rounded(share) for name, share in flags.items()},
         usable=_rounded(usable.mean()),
     )
-    doubts = _check_reflectance(source, bands[:, usable])
+    doubts = [*_check_gaps(source, bands), *_check_reflectance(source, bands[:, usable])]
     return shares, shares.flags.get(_CLOUD), doubts
+
+
+def _check_gaps(source: SceneSource, values: NDArray[np.float32]) -> list[str]:
+    """Return a doubt about bands that lack many pixels that most other bands have."""
+    known = ~np.isnan(values)
+    usual = float(np.median(known.mean(axis=(1, 2))))
+    fewer = {
+        band.name: float(share)
+        for band, share in zip(source.bands, known.mean(axis=(1, 2)), strict=True)
+        if share < usual - _FAR_FEWER
+    }
+    if not fewer:
+        return []
+    listed = ", ".join(f"{name} on {100 * share:.3g} %" for name, share in fewer.items())
+    return [
+        f"most bands have data on {100 * usual:.3g} % of the scene, but {listed}: what one band lacks is unknown; check "
+        "the extent of its file, or leave the band out"
+    ]
 
 
 def _check_reflectance(source: SceneSource, values: NDArray[np.float32]) -> list[str]:
@@ -71,8 +93,9 @@ def _check_reflectance(source: SceneSource, values: NDArray[np.float32]) -> list
         if band.unit == REFLECTANCE
     }
     bright = {name: value for name, value in medians.items() if value > _HIGHEST_MEDIAN}
-    if bright:
-        listed = ", ".join(f"{value:.4g} in {name}" for name, value in bright.items())
+    negative = {name: value for name, value in medians.items() if value < _MOST_NEGATIVE_MEDIAN}
+    if bright or negative:
+        listed = ", ".join(f"{value:.4g} in {name}" for name, value in (bright or negative).items())
         raise SceneError(
             f"found median values of {listed}; expected reflectance, 0 to 1: give the product as downloaded, whose "
             "metadata state scale and offset, or tag the files (gdal_edit.py -scale -offset)"

@@ -53,6 +53,22 @@ def test_stored_numbers_that_are_said_to_be_reflectance_are_refused(source: Scen
         check_pixels(replace(source, bands=(replace(band, scale=1.0),)))
 
 
+def test_numbers_that_become_negative_reflectance_are_refused(source: SceneSource) -> None:
+    (band,) = source.bands
+    with pytest.raises(SceneError, match=r"found median values of -0.2 in red; expected reflectance, 0 to 1"):
+        check_pixels(replace(source, bands=(replace(band, scale=1e-8, offset=-0.2),)))
+
+
+def test_a_band_that_covers_less_than_the_others_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    (red,) = source.bands
+    part = write_geotiff(tmp_path / "nir.tif", np.full((1, 20, 50), 4000, np.uint16))
+    green = replace(red, name="green")
+    nir = replace(red, name="nir", path=str(part))
+    _, _, doubts = check_pixels(describe([red, green, nir]))
+    assert len(doubts) == 1
+    assert "most bands have data on 80 % of the scene, but nir on 50 %" in doubts[0]
+
+
 def test_reflectance_that_was_scaled_twice_is_doubted(source: SceneSource) -> None:
     (band,) = source.bands
     _, _, doubts = check_pixels(replace(source, bands=(replace(band, scale=1e-8),)))
