@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from itertools import groupby
+from typing import Any
+
+from pyproj import CRS
 
 from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
@@ -16,6 +19,7 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.extra_channels import describe_extra
 from imagery.grid import Grid, Window, tile
+from imagery.ground_metric import GroundMetric
 from imagery.masks import OutlineLayer
 from imagery.products.bundle import Located
 from imagery.products.plain import recognise_plain
@@ -91,10 +95,10 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         crs=source.grid.crs,
         width=source.grid.width,
         height=source.grid.height,
-        pixel_size=_pixel_size(source.grid),
+        **_place(source.grid),
         patch_size_px=size,
-        bands=[_raster(band, files) for band in source.bands],
-        further_channels=[_raster(band, files) for band in source.extras],
+        bands=[_raster(band, source, files) for band in source.bands],
+        further_channels=[_raster(band, source, files) for band in source.extras],
         quality=[
             QualitySummary(name=band.name, table=band.table, masked=list(band.masked), file=files.shown(band.path))
             for band in source.quality
@@ -231,13 +235,23 @@ def _iso(acquired: date | None) -> str | None:
     return acquired.isoformat().replace("+00:00", "Z") if acquired else None
 
 
-def _pixel_size(grid: Grid) -> tuple[float, float]:
+def _place(grid: Grid) -> dict[str, Any]:
+    """Return where the middle of a scene is, and how large a pixel is there."""
     a, b, _, d, e, _ = grid.transform
-    return (a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5
+    middle = Window(grid.height // 2, grid.width // 2, 1, 1)
+    center = grid.footprint_wgs84(middle).centroid
+    across, _, down = GroundMetric(grid).at(middle)[:, 0, 0]
+    return {
+        "center": (round(center.x, 5), round(center.y, 5)),
+        "pixel_size": ((a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5),
+        "pixel_unit": CRS.from_user_input(grid.crs).axis_info[0].unit_name,
+        "pixel_size_m": (round(float(across**0.5), 2), round(float(down**0.5), 2)),
+    }
 
 
-def _raster(band: BandSource, files: SceneFiles) -> RasterSummary:
-    return RasterSummary(**{**asdict(band), "file": files.shown(band.path)})
+def _raster(band: BandSource, source: SceneSource, files: SceneFiles) -> RasterSummary:
+    resampled = any(item.path == band.path for item in source.resampled)
+    return RasterSummary(**{**asdict(band), "file": files.shown(band.path), "resampled": resampled})
 
 
 def _elevation(dem: ElevationSource | None, coverage: float | None, files: SceneFiles) -> ElevationSummary | None:

@@ -289,9 +289,6 @@ def _bands(
             extras.append(source)
     order = list(table)
     bands.sort(key=lambda item: (item[0], order.index(item[1].name)))
-    if len({size for size, _ in bands}) > 1:
-        coarse = ", ".join(f"{source.name} ({size:g} m)" for size, source in bands if size != bands[0][0])
-        notes.append(f"the grid is that of the {bands[0][0]:g} m bands; resampled onto it: {coarse}")
     return tuple(source for _, source in bands), tuple(extras), left_out
 
 

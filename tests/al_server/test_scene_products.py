@@ -61,7 +61,7 @@ def test_a_dry_run_says_what_was_understood_and_stores_nothing(post: Post, catal
     red = next(band for band in found["bands"] if band["name"] == "red")
     assert red == {
         **{"name": "red", "unit": "reflectance", "scale": 2.75e-5, "offset": -0.2, "nodata": 0},
-        **{"file": f"l2/{L2SP}_SR_B4.TIF", "index": 1},
+        **{"file": f"l2/{L2SP}_SR_B4.TIF", "index": 1, "resampled": False},
     }
     (quality,) = found["quality"]
     assert set(quality["masked"]) == {"fill", "cloud", "cloud shadow", "cirrus"}

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
+from imagery.products.product import unique
 from imagery.products.recognise import recognise
 from imagery.sensors import SURFACE_TEMPERATURE
 from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
@@ -60,6 +61,12 @@ def test_hls_in_one_file_is_read_by_its_name_and_descriptions(tmp_path: Path) ->
     numbers = stack(1e-4, 0.0, fill=-9999, dtype="int16")
     path = write(tmp_path / f"{HLS_L30}.tif", numbers, nodata=-9999, descriptions=tuple(L30), scales=1e-4)
     check_truth(recognise(str(path)).bands, 1e-4)
+
+
+def test_one_band_of_hls_is_refused_with_the_folder(tmp_path: Path) -> None:
+    folder = hls(tmp_path / "granule", HLS_L30, L30)
+    with pytest.raises(SceneError, match=r"found one band \(B04\) of a product .* give its folder, '.*granule'"):
+        recognise(str(folder / f"{HLS_L30}.B04.tif"))
 
 
 def test_hls_files_that_lost_their_names_take_them_from_the_folder(tmp_path: Path) -> None:
@@ -230,6 +237,11 @@ def test_metadata_items_count_as_tags(tmp_path: Path) -> None:
 def test_a_scale_that_cannot_be_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", stack(1e-4, 0.0), descriptions=SIX, scales=0.01)
     assert any("expected 0 to 1" in note for note in recognise(str(path)).notes)
+
+
+def test_what_is_said_of_several_bands_of_a_file_is_one_note() -> None:
+    notes = unique(["a.tif, band 1: too bright", None, "a.tif, band 2: too bright", "b.tif, band 1: too bright", "c"])
+    assert notes == ("a.tif, bands 1, 2: too bright", "b.tif, band 1: too bright", "c")
 
 
 def test_fractions_with_a_scale_are_not_scaled_again(tmp_path: Path) -> None:
