@@ -224,7 +224,26 @@ def test_the_scaling_of_landsat_tells_which_sensor_and_level(tmp_path: Path) -> 
 def test_fill_that_the_file_does_not_declare_follows_from_the_sensor(tmp_path: Path, dtype: str, fill: int) -> None:
     path = write(tmp_path / "a.tif", stack(1e-4, 0.0, fill=fill, dtype=dtype), descriptions=SIX, scales=1e-4)
     check_truth(recognise(str(path), sensor="landsat-8-oli").bands, 1e-4)
-    assert recognise(str(path)).bands[0].nodata is None  # may be a picture whose black is black
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "words"),
+    [("uint16", 0, "pixels are 0 in all bands"), ("int16", -9999, "pixels are -9999"), ("float32", -9999, "are -9999")],
+)
+def test_fill_that_nothing_declares_is_found_and_said(tmp_path: Path, dtype: str, fill: int, words: str) -> None:
+    scale = 1.0 if dtype == "float32" else 1e-4
+    path = write(tmp_path / "a.tif", stack(scale, 0.0, fill=fill, dtype=dtype), descriptions=SIX, scales=scale)
+    product = recognise(str(path), level=Level.SURFACE)
+    check_truth(product.bands, 1e-4)
+    assert any(words in note and "taken as no data" in note for note in product.notes)
+
+
+def test_zero_is_ground_where_a_file_declares_another_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", stack(1e-4, 0.0), descriptions=SIX, scales=1e-4, nodata=65535)
+    assert recognise(str(path)).bands[0].nodata is None
+    dark = np.where(np.arange(6)[:, None, None] == 3, 0, 500) * np.ones((1, SIDE, SIDE))  # one band is black: no fill
+    path = write(tmp_path / "b.tif", dark.astype(np.uint16), descriptions=SIX, scales=1e-4)
+    assert recognise(str(path)).bands[0].nodata is None
 
 
 def test_metadata_items_count_as_tags(tmp_path: Path) -> None:
