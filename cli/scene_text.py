@@ -6,7 +6,7 @@ from typing import Final
 
 from imagery.coordinates import format_place
 from imagery.units import REFLECTANCE
-from services.scene_summary import OutlineSummary, QualitySummary, RasterSummary, SceneSummary
+from services.scene_summary import ElevationSummary, OutlineSummary, QualitySummary, RasterSummary, SceneSummary
 
 _UNITS: Final = {"metre": "m", "degree": "°"}
 
@@ -47,7 +47,8 @@ def _facts(summary: SceneSummary) -> Iterator[tuple[str, str]]:
     if summary.cloud_share is not None or summary.provider_cloud_percent is not None:
         yield "clouds", _clouds(summary)
     if summary.elevation:
-        yield "elevation", f"{', '.join(summary.elevation.files)}; covers {_percent(summary.elevation.coverage)}"
+        yield "elevation", ", ".join(summary.elevation.files)
+        yield "", _elevation(summary.elevation)
     if summary.border:
         yield "border", summary.border
     for item in summary.outlines:
@@ -106,6 +107,10 @@ def _clouds(summary: SceneSummary) -> str:
     ours = "not known here" if summary.cloud_share is None else f"{_percent(summary.cloud_share)} by the flags"
     stated = summary.provider_cloud_percent
     return ours if stated is None else f"{ours}, {stated:g} % by the provider"
+
+
+def _elevation(dem: ElevationSummary) -> str:
+    return f"{dem.lowest_m:,.0f} to {dem.highest_m:,.0f} m; covers {_percent(dem.coverage)}"
 
 
 def _outlines(item: OutlineSummary) -> str:

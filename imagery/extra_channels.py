@@ -51,8 +51,8 @@ def describe_extra(
         The raster, for `SceneSource.extras`, and notes: guesses and doubts.
 
     Raises:
-        SceneError: The name is that of a computed channel or of a band; the file cannot be read, lacks the band, misses the scene
-            or has no valid pixel on its ground.
+        SceneError: The name is that of a computed channel or of a band; the file cannot be read, lacks the band, misses
+            the scene or has no valid pixel on its ground.
     """
     _check_name(name, path)
     notes = []

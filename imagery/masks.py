@@ -260,8 +260,8 @@ def _drawing_order(layer: tuple[LabelClass, VectorLayer]) -> float:
 def _check_overlap(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:
     if layers and all(layer.misses_scene for layer in layers):
         found = "; ".join(
-            f"{path} covers {format_bounds(layer.extent)} and the scene {format_bounds(layer.scene_extent)} in {layer.crs}"
-            f"{_swapped(layer)}"
+            f"{path} covers {format_bounds(layer.extent)} and the scene {format_bounds(layer.scene_extent)} in "
+            f"{layer.crs}{_swapped(layer)}"
             for path, layer in zip(paths, layers, strict=True)
         )
         raise OutlineError(f"found outlines that miss the scene: {found}; expected outlines of the scene's own ground")

@@ -55,7 +55,8 @@ def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
     if not overlaps(file_grid, scene_grid):
         raise SceneError(
             f"{path}: found a file that misses the scene's ground ({format_bounds(scene_grid.bounds)} in "
-            f"{scene_grid.crs}); its own is {format_bounds(file_grid.bounds)} in {file_grid.crs}; expected one that covers the scene"
+            f"{scene_grid.crs}); its own is {format_bounds(file_grid.bounds)} in {file_grid.crs}; expected one that "
+            "covers the scene"
         )
 
 

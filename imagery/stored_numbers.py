@@ -78,7 +78,7 @@ def void_numbers(numbers: NDArray[Any]) -> list[float]:
 
 
 def spread(part: Window) -> list[Window]:
-    """Return windows that are evenly spread over a part of a file: all of up to 2048 x 2048 pixels, 4 million of more."""
+    """Return windows that are evenly spread over a part of a file, 4 million pixels at most."""
     if part.height * part.width <= _ALL_UP_TO_PX:
         return [part]
     rows, cols = (

@@ -14,7 +14,7 @@ from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.classes import ClassScheme
-from imagery.describe_elevation import check_coverage, describe_dem
+from imagery.describe_elevation import Coverage, check_coverage, describe_dem
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.extra_channels import describe_extra
@@ -254,10 +254,15 @@ def _raster(band: BandSource, source: SceneSource, files: SceneFiles) -> RasterS
     return RasterSummary(**{**asdict(band), "file": files.shown(band.path), "resampled": resampled})
 
 
-def _elevation(dem: ElevationSource | None, coverage: float | None, files: SceneFiles) -> ElevationSummary | None:
-    if dem is None or coverage is None:
+def _elevation(dem: ElevationSource | None, found: Coverage | None, files: SceneFiles) -> ElevationSummary | None:
+    if dem is None or found is None:
         return None
-    return ElevationSummary(files=[files.shown(tile.path) for tile in dem.tiles], coverage=round(coverage, 4))
+    return ElevationSummary(
+        files=[files.shown(tile.path) for tile in dem.tiles],
+        coverage=round(found.share, 4),
+        lowest_m=round(found.lowest_m, 1),
+        highest_m=round(found.highest_m, 1),
+    )
 
 
 def _layers(outlined: OutlineSummary, files: SceneFiles) -> list[LayerSummary]:

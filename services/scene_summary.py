@@ -47,6 +47,8 @@ class ElevationSummary(_Part):
 
     files: list[str]
     coverage: float = Field(description="share of the usable pixels that have elevation, 0 to 1")
+    lowest_m: float = Field(description="lowest elevation of at most 256 × 256 pixels, metres")
+    highest_m: float
 
 
 class ClassSummary(_Part):

@@ -61,4 +61,7 @@ def _sample(item: Located) -> NDArray[Any] | None:
         if dataset.mask_flag_enums[item.index - 1] != [MaskFlags.all_valid]:
             return None
         windows = spread(Window(0, 0, dataset.height, dataset.width))
-        return np.concatenate([read_window(dataset, [item.index], window).ravel() for window in windows])
+        numbers: NDArray[Any] = np.concatenate(
+            [read_window(dataset, [item.index], window).ravel() for window in windows]
+        )
+        return numbers

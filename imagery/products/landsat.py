@@ -132,9 +132,8 @@ def recognise_landsat(listing: Listing) -> Product | None:
     if missing:
         notes.append(f"{files.product_id}: found no file of {', '.join(missing)}; the product has them")
     if not quality:
-        notes.append(
-            f"{files.product_id}: found no {_FLAGS_OF[files.part('collection')]} file, so clouds and shadows are not masked"
-        )
+        expected = _FLAGS_OF[files.part("collection")]
+        notes.append(f"{files.product_id}: found no {expected} file, so clouds and shadows are not masked")
     return Product(
         kind=f"Landsat Collection {int(files.part('collection'))} {files.part('level')}",
         sensor=sensor,

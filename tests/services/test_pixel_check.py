@@ -69,6 +69,23 @@ def test_a_band_that_covers_less_than_the_others_is_doubted(source: SceneSource,
     assert "most bands have data on 80 % of the scene, but nir on 50 %" in doubts[0]
 
 
+def test_fill_that_nobody_stated_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    (red,) = source.bands
+    numbers = np.full((1, 40, 50), 4000, np.uint16)
+    numbers[:, :4] = 65535  # a tenth, 6.5 as reflectance
+    path = write_geotiff(tmp_path / "full.tif", numbers)
+    _, _, doubts = check_pixels(describe([replace(red, path=str(path))]))
+    assert len(doubts) == 1
+    assert "reflectance is below -0.3 or above 2 on some usable pixels (10 % in red)" in doubts[0]
+
+
+def test_a_further_channel_that_covers_a_part_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "coherence.tif", np.full((1, 10, 50), 0.5, np.float32))
+    scene = describe(source.bands, extras=[BandSource("coherence", str(path), 1)])
+    _, _, doubts = check_pixels(scene)
+    assert doubts == ["coherence: has data on 25 % of the usable pixels; a network is given its mean on the rest"]
+
+
 def test_reflectance_that_was_scaled_twice_is_doubted(source: SceneSource) -> None:
     (band,) = source.bands
     _, _, doubts = check_pixels(replace(source, bands=(replace(band, scale=1e-8),)))
