@@ -181,10 +181,16 @@ def _find(listing: Listing) -> _Files | None:
     if not found:
         return None
     if len(found) > 1:
-        commands = " && ".join(f"mkdir {name} && mv {name}_* {name}/" for name in sorted(found))
+        folders = {name: {member.rpartition("/")[0] for member in rasters.values()} for name, rasters in found.items()}
+        places = set.union(*folders.values())
+        if "" not in places and len(places) == sum(map(len, folders.values())):
+            listed = ", ".join(repr(listing.path(min(below))) for _, below in sorted(folders.items()))
+            advice = f"give one of the folders {listed}"
+        else:
+            commands = " && ".join(f"mkdir {name} && mv {name}_* {name}/" for name in sorted(found))
+            advice = f"put each into its own folder, for example {commands}"
         raise SceneError(
-            f"{listing.root}: found {len(found)} products ({', '.join(sorted(found))}); expected one: put each into "
-            f"its own folder, for example {commands}"
+            f"{listing.root}: found {len(found)} products ({', '.join(sorted(found))}); expected one: {advice}"
         )
     product_id, rasters = next(iter(found.items()))
     mine = sorted(

@@ -239,6 +239,13 @@ def test_two_products_in_a_folder_are_refused_with_the_command(tmp_path: Path) -
         recognise(str(tmp_path))
 
 
+def test_of_two_products_in_folders_of_their_own_one_is_to_be_given(tmp_path: Path) -> None:
+    landsat_level_1(tmp_path / "first")
+    landsat_level_2(tmp_path / "second")
+    with pytest.raises(SceneError, match=r"found 2 products.*give one of the folders '.*/first', '.*/second'"):
+        recognise(str(tmp_path))
+
+
 @pytest.mark.parametrize("craft", ["LM05", "LT08"])
 def test_sensors_without_a_table_are_refused(tmp_path: Path, craft: str) -> None:
     write(tmp_path / f"{craft}_L1TP_140041_19850101_20200913_02_T1_B4.TIF", np.ones((4, 4), np.uint8))
