@@ -75,10 +75,10 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
         channels = named_channels(choice, pool[0].band_names if pool else ())
         if choice and not settings.channels:
             _check_paper_channels(settings.architecture, channels, source)
-        bands_needed(channels, source.raster_names)
+        bands_needed(channels, source.measured_names)
     elif role is SceneRole.POOL:
         for scene in scenes:
-            bands_needed(source.band_names, source_of(scene).raster_names)
+            bands_needed(source.band_names, source_of(scene).measured_names)
 
 
 def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imagery.errors import SceneError
 from imagery.quality import flags_of, raised
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import SceneSource
+from imagery.scene_source import QualityBand, SceneSource
 from imagery.units import REFLECTANCE
 from imagery.valid_pixels import check_has_data
 from services.scene_summary import PixelShares
@@ -66,11 +66,25 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
         usable=_rounded(usable.mean()),
     )
     doubts = [
+        *_check_flags(decoded, flags),
         *_check_gaps(source, bands),
         *_check_reflectance(source, bands[:, usable]),
         *_check_extras(extras, further[:, usable]),
     ]
     return shares, shares.flags.get(_CLOUD), doubts
+
+
+def _check_flags(decoded: list[QualityBand], flags: dict[str, float]) -> list[str]:
+    """Return a doubt about QA60 if it raises nothing and is all that tells of clouds.
+
+    Earth Engine leaves it empty for some years (its catalog, COPERNICUS/S2_HARMONIZED, band QA60).
+    """
+    if [band.table for band in decoded] != ["sentinel-2-qa60"] or any(flags.values()):
+        return []
+    return [
+        f"{decoded[0].name} marks no cloud at all; Earth Engine leaves it empty from 25 January 2022 to 28 February "
+        "2024: if the image is of that time, export SCL or MSK_CLDPRB with it"
+    ]
 
 
 def _check_gaps(source: SceneSource, values: NDArray[np.float32]) -> list[str]:

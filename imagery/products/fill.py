@@ -17,14 +17,15 @@ from imagery.stored_numbers import spread, void_numbers
 _LEAST_SHARE: Final = 0.001
 
 
-def undeclared_fill(bands: Sequence[Located]) -> tuple[dict[Located, float], list[str]]:
+def undeclared_fill(bands: Sequence[Located], *, zero: bool) -> tuple[dict[Located, float], list[str]]:
     """Find fill in bands whose files declare neither a nodata value nor a mask, from at most 4 million pixels of each.
 
     * -9999, -32768 and the like (`imagery.stored_numbers.VOID_NUMBERS`) are fill in the band that holds them.
-    * Zero is, if at least 0.1 % of the pixels are zero in all bands: the ground is not black in every colour.
+    * With `zero`, 0 is, if at least 0.1 % of the pixels are 0 in all bands: the ground is not black in every colour.
 
     Args:
         bands: Measurements, not flags.
+        zero: Whether to look for zeros; not if the fill of the sensor is known.
 
     Returns:
         The fill of each band that has some, and notes.
@@ -43,7 +44,7 @@ def undeclared_fill(bands: Sequence[Located]) -> tuple[dict[Located, float], lis
         for item, number in fill.items()
     ]
     sizes = Counter(numbers.size for numbers in pixels.values())
-    if len(pixels) == len(bands) and not fill and sizes and sizes.most_common(1)[0][1] > 1:
+    if zero and len(pixels) == len(bands) and not fill and sizes and sizes.most_common(1)[0][1] > 1:
         alike = [numbers for numbers in pixels.values() if numbers.size == sizes.most_common(1)[0][0]]
         black = float(np.all([numbers == 0 for numbers in alike], axis=0).mean())
         if _LEAST_SHARE <= black < 1:

@@ -68,7 +68,8 @@ def recognise_plain(
     further = {SURFACE_TEMPERATURE, *(text.lower() for text in extra)}
     stacked = {band.name for band in sensor_bands(known) if band.stacked} if known else None
     levels: set[Level | None] = set()
-    fill, found = undeclared_fill([item for item, ours in parts.measured if ours not in further])
+    measured = [item for item, ours in parts.measured if ours not in further]
+    fill, found = undeclared_fill(measured, zero=known is None)
     notes += found
     for item, ours in parts.measured:
         source, found_level, found = _source(item, ours, told, level, extra, fill.get(item))

@@ -109,6 +109,13 @@ def test_numbers_are_kept_as_stored_if_asked(post: Post, catalog: Catalog) -> No
     assert source.level is None
 
 
+def test_flags_are_no_channels(post: Post, catalog: Catalog) -> None:
+    assert "quality" not in post(dry_run=True).json["channels"]
+    catalog.settings = catalog.settings.model_copy(update={"channels": ("red", "quality")})
+    assert_problem(post(), 422, "found the channel 'quality'; expected one of ")
+    assert count(catalog) == 0
+
+
 def test_which_flags_mask_is_a_choice_but_never_snow(post: Post, catalog: Catalog) -> None:
     assert_problem(post(masked=["snow"]), 422, "found 'snow' among the flags to mask")
     assert post(masked=["cloud"]).status_code == 202

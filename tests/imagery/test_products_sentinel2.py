@@ -104,6 +104,13 @@ def test_loose_files_with_the_products_names_are_read(tmp_path: Path) -> None:
     assert any("-1000 is used, as no number lies below 1000" in note for note in product.notes)
 
 
+def test_bands_that_are_not_there_are_said(tmp_path: Path) -> None:
+    for field, name in MSI.items():
+        if field != "B08":
+            write(tmp_path / f"T45RVL_20221015T045741_{field}_20m.tif", stored(name, 1e-4, -0.1), size=20)
+    assert any("found no file of nir; the product has them" in note for note in recognise(str(tmp_path)).notes)
+
+
 def test_a_zip_as_downloaded_is_read_in_place(tmp_path: Path, safe: Path) -> None:
     archive = tmp_path / f"{SAFE}.SAFE.zip"
     with zipfile.ZipFile(archive, "w") as file:

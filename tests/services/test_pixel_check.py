@@ -79,6 +79,16 @@ def test_fill_that_nobody_stated_is_doubted(source: SceneSource, tmp_path: Path)
     assert "reflectance is below -0.3 or above 2 on some usable pixels (10 % in red)" in doubts[0]
 
 
+def test_qa60_that_marks_nothing_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    for cloud, doubted in ((1 << 10, False), (0, True)):
+        flags = np.zeros((1, 40, 50), np.uint16)
+        flags[:, :, 20:30] = cloud
+        path = write_geotiff(tmp_path / f"{cloud}.tif", flags)
+        quality = QualityBand("qa60", str(path), 1, "sentinel-2-qa60", ("cloud",))
+        _, _, doubts = check_pixels(replace(source, quality=(quality,)))
+        assert [doubt.startswith("qa60 marks no cloud at all") for doubt in doubts] == [True] * doubted
+
+
 def test_a_further_channel_that_covers_a_part_is_doubted(source: SceneSource, tmp_path: Path) -> None:
     path = write_geotiff(tmp_path / "coherence.tif", np.full((1, 10, 50), 0.5, np.float32))
     scene = describe(source.bands, extras=[BandSource("coherence", str(path), 1)])
