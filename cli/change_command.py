@@ -12,13 +12,16 @@ from cli.change_picture import draw_change
 from cli.installation import running_catalog
 from cli.output import print_table
 from cli.prediction_wait import wait_for_prediction
+from imagery.area_interval import AreaInterval
 from imagery.change import common_grid
 from imagery.glaciers import read_glaciers
+from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, Change, DatedMap, compare
 from services.change_files import write_polygons, write_summary, write_table
 from services.change_maps import outlined_map, predicted_map
 from services.class_scheme import class_scheme
 from services.scenes import scene_by_name
+from services.version_figures import figures_of
 
 
 @click.command()
@@ -79,7 +82,8 @@ def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]
         )
     for scene in scenes:
         wait_for_prediction(catalog, scene, champion.version)
-    return [predicted_map(catalog, scene, champion.version) for scene in scenes]
+    names = figures_of(champion).class_names
+    return [predicted_map(catalog, scene, champion.version, names) for scene in scenes]
 
 
 def _print(found: Change, output: Path) -> None:
@@ -90,17 +94,33 @@ def _print(found: Change, output: Path) -> None:
         if shift
         else "The displacement of the images could not be estimated: they have no band in common, or are not alike."
     )
+    totals = [row for row in found.rows if row.glacier == ALL_GLACIERS]
     rows = [
         (
             row.class_name,
-            f"{row.areas.before:.3f} ± {1.96 * row.areas.before_error:.3f}",
-            f"{row.areas.after:.3f} ± {1.96 * row.areas.after_error:.3f}",
-            f"{row.areas.change:+.3f} ± {1.96 * row.areas.change_error:.3f}",
+            _interval(row.areas.before_interval),
+            _interval(row.areas.after_interval),
+            _interval(row.areas.change_interval, sign="+"),
             "yes" if row.areas.is_significant else "no, within the error",
+            row.areas.method,
+            " and ".join(
+                _percent(item.relative_error) for item in (row.areas.before_interval, row.areas.after_interval)
+            ),
+            _percent(EXPERTS.get(row.class_name)),
         )
-        for row in found.rows
-        if row.glacier == ALL_GLACIERS
+        for row in totals
     ]
-    columns = ("class", "before, km²", "after, km²", "change, km²", "significant")
-    print_table(columns, rows, caption="± is the 95 % interval")
+    columns = ("class", "before, km²", "after, km²", "change, km²", "significant", "error by", "ours", "experts differ")
+    caption = "best estimates and 95 % intervals; ours: half the interval, relative to the area"
+    if any(row.class_name in EXPERTS for row in totals):
+        caption += f"; experts: by up to so much, {EXPERTS_SOURCE}"
+    print_table(columns, rows, caption=caption)
     click.echo(f"Written to {output}: change.csv, change.gpkg, change.json, change.png")
+
+
+def _interval(interval: AreaInterval, sign: str = "") -> str:
+    return f"{interval.best:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
