@@ -1,6 +1,8 @@
 """The areas that were delivered with a predicted map: those of its outlines, and the totals."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import shapely
 
@@ -37,7 +39,10 @@ def delivered_areas(catalog: Catalog, scene: Scene, version: int) -> DeliveredAr
     store = raster_store(catalog)
     keys = prediction_keys(scene, version, delivery_options(catalog.settings))
     fields = [CLASS_FIELD, "area_best", "area_low", "area_high"]
-    meta, _, wkb, columns = pyogrio.raw.read(store.get(keys["gpkg"]), columns=fields)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "outlines.gpkg")  # GDAL complains of a GeoPackage without the ending
+        file.write_bytes(store.get(keys["gpkg"]))
+        meta, _, wkb, columns = pyogrio.raw.read(file, columns=fields)
     table = dict(zip(meta["fields"], columns, strict=True))
     outlines = OutlineIntervals(shapely.from_wkb(wkb), *(table[name] for name in fields))
     return DeliveredAreas(outlines, AreaReport.model_validate_json(store.get(keys["areas.json"])))
