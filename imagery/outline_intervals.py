@@ -68,18 +68,19 @@ class OutlineParts:
         """
         self._outlines = outlines
         owners, metric = OutlineOwners(outlines.polygons, grid), GroundMetric(grid)
-        keys, areas = [np.zeros((2, 0), dtype=np.int64)], [np.zeros(0)]
+        keys: list[NDArray[np.int64]] = []
+        areas: list[NDArray[np.float64]] = []
         for top in range(0, grid.height, _STRIP_ROWS):
             window = Window(top, 0, min(_STRIP_ROWS, grid.height - top), grid.width)
             owner = owners.in_rows(top, window.height)
             inside = owner > 0
-            pixels = metric.pixel_area(top + np.arange(window.height) + 0.5, np.array([grid.width / 2]))
+            rows = np.arange(top + 0.5, top + window.height, dtype=np.float64)
+            pixels = np.broadcast_to(metric.pixel_area(rows, np.array([grid.width / 2])), owner.shape)
             pairs = np.stack([owner[inside] - 1, numbers_in(window)[inside]]).astype(np.int64)
             found, place = np.unique(pairs, axis=1, return_inverse=True)
             keys.append(found)
-            areas.append(
-                np.bincount(place.ravel(), np.broadcast_to(pixels, owner.shape)[inside], minlength=found.shape[1])
-            )
+            summed = np.bincount(place.ravel(), pixels[inside], minlength=found.shape[1])
+            areas.append(summed.astype(np.float64))
         (self._outline, self._region), self._km2 = np.concatenate(keys, axis=1), np.concatenate(areas) / 1e6
 
     def area(self, region: int | None, class_names: list[str]) -> RegionArea:

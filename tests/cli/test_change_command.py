@@ -22,7 +22,7 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene, SceneRole, SceneState
 from catalog.registry import ModelVersion
-from cli import change_command, prediction_wait
+from cli import change_command
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
 from imagery.cog import class_map_to_cog
@@ -180,7 +180,7 @@ def predict(catalog: Catalog, scenes: tuple[Scene, Scene], monkeypatch: pytest.M
             for scene in scenes:
                 predicted_files(catalog, scene, names, list(glaciers))
 
-        monkeypatch.setattr(prediction_wait.time, "sleep", work)
+        monkeypatch.setattr("cli.prediction_wait.time.sleep", work)
 
     return play
 
