@@ -128,7 +128,7 @@ def _others(
 ) -> list[Outline]:
     kinds = (*ON_GLACIERS, LineType.PROGLACIAL_LAKE)
     chosen = [(_LINE_TYPE_OF[code], polygon) for code, polygon in pieces if _LINE_TYPE_OF[code] in kinds]
-    found = list(_on_glaciers(chosen, glaciers, divided=divided))
+    found: list[tuple[LineType, int | None, Polygon]] = list(_on_glaciers(chosen, glaciers, divided=divided))
     found += [(kind, None, polygon) for kind, polygon in chosen if kind not in ON_GLACIERS]
     polygons = _objects([polygon for _, _, polygon in found])
     wgs84 = densified_wgs84(to_map_coordinates(polygons, grid), grid)
@@ -137,7 +137,7 @@ def _others(
 
 def _on_glaciers(
     pieces: Sequence[tuple[LineType, Polygon]], glaciers: NDArray[np.object_], *, divided: bool
-) -> Iterator[tuple[LineType, int, Polygon]]:
+) -> Iterator[tuple[LineType, int | None, Polygon]]:
     """Yield what lies on which glacier; what lies on several, divided as they are, is in parts."""
     on = [(kind, polygon) for kind, polygon in pieces if kind in ON_GLACIERS]
     polygons = _objects([polygon for _, polygon in on])
