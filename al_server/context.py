@@ -39,7 +39,7 @@ def json_response(body: BaseModel | list[Any] | dict[str, Any], status: int = 20
     """Return a JSON response of a model, or of a list of models."""
     items: Any = body
     if isinstance(body, BaseModel):
-        items = body.model_dump(mode="json")
+        items = body.model_dump(mode="json", by_alias=True)
     elif isinstance(body, list):
         items = [item.model_dump(mode="json") for item in body]
     return Response(current_app.json.dumps(items), status=status, content_type="application/json")

@@ -4,22 +4,52 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import current_catalog, json_response
-from al_server.schemas import ListOf, SceneAccepted, SceneAnswer, SceneId
+from al_server.schemas import ListOf, ReplacementAccepted, SceneAccepted, SceneAnswer, SceneId
 from al_server.serializers import serialize_job, serialize_scene
-from services.registration import below, register
+from services.registration import check, register
+from services.scene_files import BelowRoot, shown_as_named
 from services.scene_removal import remove_scene
-from services.scene_request import SceneRequest
+from services.scene_replacement import LabelFate, check_replacement, replace
+from services.scene_request import ReplacementRequest, SceneRequest
+from services.scene_summary import SceneSummary
 from services.scenes import find_scene, registered_scenes
 
 api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 
 
-@api.post("", responses={202: SceneAccepted})
+@api.post("", responses={200: SceneSummary, 202: SceneAccepted})
 def register_scene(body: SceneRequest) -> Response:
-    """Register a scene; a job tiles it."""
+    """Register a scene; a job tiles it. With `dry_run` the scene is described (200) and not stored."""
     catalog = current_catalog()
-    scene, job = register(catalog, body, below(catalog.settings.scene_root))
+    settings = catalog.settings
+    with shown_as_named(BelowRoot(settings.scene_root, settings.scene_hosts)) as files:
+        checked = check(catalog, body, files)
+    if body.dry_run:
+        return json_response(checked.summary)
+    scene, job = register(catalog, checked)
     accepted = SceneAccepted(scene=serialize_scene(scene), job=serialize_job(job))
+    response = json_response(accepted, 202)
+    response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
+    return response
+
+
+@api.put("/<int:scene_id>", responses={200: SceneSummary, 202: ReplacementAccepted})
+def replace_scene(path: SceneId, body: ReplacementRequest) -> Response:
+    """Replace a scene by a new description of it. With `dry_run` that is described (200) and not stored."""
+    catalog = current_catalog()
+    settings = catalog.settings
+    with shown_as_named(BelowRoot(settings.scene_root, settings.scene_hosts)) as files:
+        checked = check_replacement(catalog, path.scene_id, body, files)
+    if body.dry_run:
+        return json_response(checked.new.summary)
+    done = replace(catalog, checked, LabelFate(body.labels) if body.labels else None)
+    accepted = ReplacementAccepted(
+        scene=serialize_scene(done.scene),
+        job=serialize_job(done.job),
+        labels_kept=done.kept,
+        labels_superseded=done.superseded,
+        learnt_from=list(done.learnt_from),
+    )
     response = json_response(accepted, 202)
     response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
     return response

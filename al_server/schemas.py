@@ -162,6 +162,11 @@ class SceneAnswer(BaseModel):
     state: SceneState
     sensor: str | None
     acquired: str | None = Field(description="when the image was taken: a day, or a time in UTC")
+    level: str | None = Field(description="what reflectances refer to; null for digital numbers")
+    product: dict[str, Any] | None = Field(
+        description="what was understood at registration: kind, notes, shares of pixels; null for scenes from before"
+    )
+    units: dict[str, str] = Field(description="unit of each band")
     bands: list[str]
     channels: list[str] = Field(description="possible inputs of a model: bands, elevation, indices, slope")
     crs: str
@@ -180,6 +185,14 @@ class SceneAccepted(BaseModel):
 
     scene: SceneAnswer
     job: JobAnswer
+
+
+class ReplacementAccepted(SceneAccepted):
+    """The new scene, its tiling, and what became of the labels."""
+
+    labels_kept: int
+    labels_superseded: int
+    learnt_from: list[int] = Field(description="versions that learnt from labels of the replaced scene; they stay")
 
 
 class RoundAnswer(BaseModel):

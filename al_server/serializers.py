@@ -45,6 +45,8 @@ def serialize_scene(scene: Scene) -> SceneAnswer:
     return _serialize(
         SceneAnswer,
         scene,
+        level=source.level,
+        units={band.name: band.unit for band in source.bands},
         bands=source.band_names,
         channels=source.channel_names,
         crs=source.grid.crs,

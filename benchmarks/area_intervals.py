@@ -87,9 +87,10 @@ def totals_of(
     rows = []
     for total, (name, values) in zip(report.totals, calibration.areas(), strict=True):
         true = float((judged & np.isin(truth, values)).sum()) * pixel_km2
-        rows.append({"class": name, "true": true, **total.model_dump(include={"mapped_km2", "area_km2"})})
-        rows[-1]["covered"] = total.low_km2 <= true <= total.high_km2 if total.low_km2 is not None else None
-        rows[-1]["error"] = total.error
+        low, high = total.low_km2, total.high_km2
+        covered = low <= true <= high if low is not None and high is not None else None
+        found = total.model_dump(include={"mapped_km2", "area_km2", "error"})
+        rows.append({"class": name, "true": true, "covered": covered, **found})
     return rows
 
 

@@ -1,6 +1,6 @@
 """What do reflectance and cloud flags cost? Reading windows against raw numbers, and the memory of a full scene.
 
-``python -m benchmarks.reflectance_reading [--height N] [--width N] [--windows N] [--rounds N]``
+``python -m benchmarks.reflectance_reading [--height N] [--width N] [--windows N] [--rounds N] [--predicted-rows N]``
 
 Writes a scene as people bring it: seven bands of Landsat Collection 2 Level-2 numbers in one file (uint16, tiled,
 deflate), interleaved by band or by pixel, and a QA_PIXEL file. Then it reads the same random windows of 512 px in
@@ -133,8 +133,8 @@ def tiling(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     return {"windows": len(windows), "valid_share": float(np.mean(shares))}
 
 
-def prediction(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """Predict the scene by Baraka's U-Net with fresh weights; encode the class map."""
+def prediction(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Predict the scene, or its first rows, by Baraka's U-Net with fresh weights; encode the class map."""
     from models.inference import pick_device, place  # torch counts in this stage alone, as in the compute worker alone
     from models.presets import PRESETS
     from models.segmenter import build_segmenter
@@ -144,9 +144,11 @@ def prediction(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     shape = preset.network(len(BANDS), len(GLACIER_SCHEME.classes), preset.head)
     statistics_of_bands = [0.2] * len(BANDS), [0.1] * len(BANDS)
     segmenter = build_segmenter(BANDS, *statistics_of_bands, shape, 0, preset.head, preset.input_normalization)
-    source = scene(folder, reflectance=True, flags=True)
+    whole = scene(folder, reflectance=True, flags=True)
+    rows = min(given.predicted_rows or given.height, given.height)
+    source = describe(whole.bands, Window(0, 0, rows, given.width), level=whole.level, quality=whole.quality)
     classes = predict_classes(place(segmenter, pick_device()), source, SIDE_PX, BATCH_SIZE, UNKNOWN)
-    return {"cog_bytes": len(class_map_to_cog(classes, source.grid, GLACIER_SCHEME))}
+    return {"rows": rows, "cog_bytes": len(class_map_to_cog(classes, source.grid, GLACIER_SCHEME))}
 
 
 STAGES: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {
@@ -168,6 +170,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--width", type=int, default=7600, help="columns of the scene")
     made.add_argument("--windows", type=int, default=10, help="windows read in a turn")
     made.add_argument("--rounds", type=int, default=15, help="turns of each way to read")
+    made.add_argument("--predicted-rows", type=int, help="rows of the scene to predict; all by default")
     made.add_argument("--stage", choices=[*STAGES], help=argparse.SUPPRESS)
     made.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return made
@@ -186,12 +189,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=BENCH) as name:
             folder = Path(name).resolve()
             write(folder, given.height, given.width, interleave)
-            rows += [{"interleaved by": interleave, **row} for row in reading(folder, given)]
+            read_here = [{"interleaved by": interleave, **row} for row in reading(folder, given)]
+            print(markdown(read_here), flush=True)
+            rows += read_here
             if interleave == "band":
                 size = ["--height", str(given.height), "--width", str(given.width)]
+                size += ["--predicted-rows", str(given.predicted_rows or given.height)]
                 for stage in STAGES:
                     stages.append(run_stage("reflectance_reading", "--stage", stage, "--folder", str(folder), *size))
-    print(markdown(rows))
     print(markdown([{key: row[key] for key in ("stage", "seconds", "peak MiB")} for row in stages]))
     conditions = {"height": given.height, "width": given.width, "windows": given.windows, "rounds": given.rounds}
     by_band = [row["times the raw numbers"] for row in rows if row["read"] == "reflectance"]

@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         description="Scenes named in API requests are found below this folder; default: `var_dir`/scenes.",
         json_schema_extra={"derived_from": "var_dir"},
     )
+    scene_hosts: list[str] = Field(
+        [],
+        description="Hosts, with the port if it is not the usual one, from which API requests may have scenes read "
+        'over HTTP, e.g. `["data.example.org"]`; empty: none.',
+    )
     secrets_file: AbsolutePath = Field(
         default_factory=lambda known: known["var_dir"] / "secrets.json",
         description="Tokens made at first start; default: `var_dir`/secrets.json.",
@@ -259,10 +264,10 @@ class Settings(BaseSettings):
         description="Smoothing of delivered outlines in pixels; 0: exact, along pixel edges. 0.8 straightens stairs, 2 "
         "rounds off features of a few pixels.",
     )
-    glacier_inventory: str = Field(
-        "",
+    glacier_inventory: str | None = Field(
+        None,
         description="File with the polygons of glaciers (RGI, GLIMS, or any with an id), for each of which the areas "
-        "in a predicted scene are given with their intervals. Empty: totals of the scene only.",
+        "in a predicted scene are given with their intervals. `null`: totals of the scene only.",
     )
     round_size: int = Field(20, ge=1, description="Patches of a round, unless the request names another number.")
     round_strategy: Strategy = Field(

@@ -1,59 +1,30 @@
-"""``glacier-al scene``: register, list and remove scenes."""
+"""``glacier-al scene``: register, replace, list and remove scenes."""
 
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
+from catalog.context import Catalog
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
 from cli.output import print_table
+from cli.scene_options import scene_options, to_request
+from cli.scene_text import describe
 from cli.synthetic_commands import synthetic
-from services.registration import register
+from imagery.paths import is_address
+from services.registration import CheckedScene, check, register
+from services.scene_files import AnyFile
 from services.scene_removal import remove_scene
-from services.scene_replacement import LabelFate, replace
-from services.scene_request import SceneRequest
+from services.scene_replacement import LabelFate, check_replacement, replace
+from services.scene_request import NAME, SceneRequest
+from services.scene_summary import SceneSummary
 from services.scenes import registered_scenes, scene_by_name, source_of
 
-BAND_HELP = "NAME=FILE[:INDEX], e.g. nir=B4.TIF or red=rgb.tif:1; repeatable"
-BORDER_HELP = "FILE[:LAYER] of polygons; pixels outside them count as unknown, e.g. country.gpkg:border"
-OUTLINES_HELP = (
-    "CLASS=FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; or FILE[:LAYER], whose classes --class-field and "
-    "--map tell, or else are recognised; repeatable"
-)
-MAP_HELP = "VALUE=CLASS: the class of a value of --class-field, e.g. 'Debris covered=debris-covered ice'; repeatable"
-
-
-def _description_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that describe a scene to a command."""
-    options = (
-        click.argument("name"),
-        click.option(
-            "--role",
-            type=click.Choice(["pool", "validation", "test"]),
-            required=True,
-            help="pool: to label and learn from; validation: to judge versions; test: to report. Cannot be changed",
-        ),
-        click.option("--file", "file", help="one GeoTIFF with all bands"),
-        click.option("--band", "bands", multiple=True, help=BAND_HELP),
-        click.option("--sensor", help="sensor, which names the bands of --file by their order, e.g. landsat-7-etm+"),
-        click.option("--acquired", help="when the image was taken: 2000-10-30, or 2000-10-30T04:41:00Z"),
-        click.option("--outlines", multiple=True, help=OUTLINES_HELP),
-        click.option("--class-field", help="attribute field that tells the class of outlines named without one"),
-        click.option("--map", "classes", multiple=True, help=MAP_HELP),
-        click.option(
-            "--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels"
-        ),
-        click.option("--nodata", type=float, help="value that means no data, besides what the files declare"),
-        click.option("--dem", help="elevation in metres as GeoTIFF, any resolution and CRS; gives elevation and slope"),
-        click.option("--border", help=BORDER_HELP),
-        click.option("--patch-size", type=int, help="side of a patch in pixels"),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+ROLES = click.Choice(["pool", "validation", "test"])
+ROLE_HELP = "pool: to label and learn from; validation: to judge versions; test: to report. Cannot be changed"
 
 
 @click.group()
@@ -65,38 +36,82 @@ scene.add_command(synthetic)
 
 
 @scene.command("add")
-@_description_options
-def add(name: str, **described: Any) -> None:
-    """Register the scene NAME. Its files stay where they are; nothing is copied.
+@click.argument("what", metavar="PATH|NAME")
+@click.option("--role", type=ROLES, required=True, help=ROLE_HELP)
+@click.option("--name", help="name of the scene; default: that of the product")
+@scene_options
+@click.option("--yes", is_flag=True, help="register without asking")
+@click.option("--dry-run", is_flag=True, help="show what is understood, and register nothing")
+@click.option("--json", "as_json", is_flag=True, help="show it as JSON")
+def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Register the scene at PATH: a product's folder, archive or file, or a STAC item.
 
-    The first band decides the scene's grid; files of another resolution or CRS are resampled onto it when read.
+    What is understood is shown first: read it. Or name the scene (NAME) and give its bands (--band) or file (--file).
+    Its files stay where they are; nothing is copied. Files of another resolution or CRS than the first band's are
+    resampled onto its grid when read.
     """
-    register_here(_request(name, **described))
+    path, name = _place(what, name, given)
+    request = _parse(to_request(name, role, path, given))
+    with installed_catalog() as catalog:
+        checked = check(catalog, request, AnyFile())
+        _show(checked.summary, as_json=as_json)
+        if dry_run:
+            return
+        if not yes:
+            click.confirm("Register this scene?", abort=True, err=True)
+        _register(catalog, checked, err=as_json)
 
 
 @scene.command("replace")
-@_description_options
+@click.argument("name")
+@click.argument("path", required=False)
+@click.option("--role", type=ROLES, help="another role, which needs labels to be discarded; default: the present one")
+@scene_options
 @click.option(
     "--labels",
     "fate",
-    type=click.Choice(list(LabelFate)),
-    help="what becomes of labels: keep (only if the scene's pixels stay where they are) or discard. Must be named if "
-    "there are any",
+    type=click.Choice([fate.value for fate in LabelFate]),
+    help="what becomes of labels drawn on it: 'keep', if its pixels stay where they are, or 'discard'",
 )
-def replace_with(name: str, fate: LabelFate | None, **described: Any) -> None:
-    """Replace the scene NAME by a new description of it, as for `add`: other outlines, files or terrain.
+@click.option("--yes", is_flag=True, help="replace without asking")
+@click.option("--dry-run", is_flag=True, help="show what is understood, and change nothing")
+@click.option("--json", "as_json", is_flag=True, help="show it as JSON")
+def replace_by(
+    name: str,
+    path: str | None,
+    role: str | None,
+    fate: str | None,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Replace the scene NAME by a new description of it, as for `add`: other files, outlines, DEM or unit.
 
-    Its patches, truth and scores are made anew. Versions that learnt from its labels stay as they are.
+    What is understood is shown first. Patches, truth and scores are made anew. Versions that learnt from its labels
+    stay as they are.
     """
-    request = _parsed(_request(name, **described))
     with installed_catalog() as catalog:
-        done = replace(catalog, request, _existing, fate)
+        with catalog.read() as session:
+            old = scene_by_name(session, name)
+            old_id, role = old.id, role or old.role.value
+        request = _parse(to_request(name, role, path or given["file"], given))
+        checked = check_replacement(catalog, old_id, request, AnyFile())
+        _show(checked.new.summary, as_json=as_json)
+        if dry_run:
+            return
+        if not yes:
+            click.confirm("Replace the scene by this?", abort=True, err=True)
+        done = replace(catalog, checked, LabelFate(fate) if fate else None)
         click.echo(
-            f"Scene {done.scene.name} ({done.scene.role.value}) is replaced and has the number {done.scene.id}: "
-            f"{done.kept} labels are kept, {done.superseded} do not count any more."
+            f"Scene {name} ({done.scene.role.value}) is replaced and has the number {done.scene.id}: {done.kept} "
+            f"labels are kept, {done.superseded} do not count any more.",
+            err=as_json,
         )
         if done.learnt_from:
-            click.echo(f"Versions that learnt from its labels stay: {', '.join(map(str, done.learnt_from))}.")
+            versions = ", ".join(map(str, done.learnt_from))
+            click.echo(f"Versions that learnt from its labels stay: {versions}.", err=as_json)
 
 
 @scene.command("everest")
@@ -131,93 +146,41 @@ def remove(name: str) -> None:
 
 
 def register_here(request: dict[str, Any]) -> None:
-    """Register a scene from the command line, with any file that the user can read, and print its number."""
-    parsed = _parsed(request)
+    """Register a scene from the command line without asking, with any file that the user can read; print its number."""
     with installed_catalog() as catalog:
-        registered, _ = register(catalog, parsed, _existing)
-        click.echo(f"Scene {registered.name} ({registered.role.value}) is registered as number {registered.id}.")
+        _register(catalog, check(catalog, _parse(request), AnyFile()))
 
 
-def _request(
-    name: str,
-    *,
-    role: str,
-    file: str | None,
-    bands: tuple[str, ...],
-    sensor: str | None,
-    acquired: str | None,
-    outlines: tuple[str, ...],
-    class_field: str | None,
-    classes: tuple[str, ...],
-    region: tuple[int, int, int, int] | None,
-    nodata: float | None,
-    dem: str | None,
-    border: str | None,
-    patch_size: int | None,
-) -> dict[str, Any]:
-    """Turn the options that describe a scene into a request, as the API takes it."""
-    return {
-        "name": name,
-        "role": role,
-        "path": file,
-        "bands": [_parse(text, "index") for text in bands] or None,
-        "sensor": sensor,
-        "acquired": acquired,
-        "outlines": [_outline(text, class_field, classes) for text in outlines],
-        "region": dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)) if region else None,
-        "nodata": nodata,
-        "dem": {"path": dem} if dem else None,
-        "border": _file(border, "layer") if border else None,
-        "patch_size_px": patch_size,
-    }
+def _register(catalog: Catalog, checked: CheckedScene, *, err: bool = False) -> None:
+    registered, _ = register(catalog, checked)
+    click.echo(f"Scene {registered.name} ({registered.role.value}) is registered as number {registered.id}.", err=err)
 
 
-def _parsed(request: dict[str, Any]) -> SceneRequest:
+def _parse(request: dict[str, Any]) -> SceneRequest:
     try:
         return SceneRequest.model_validate(request)
     except ValidationError as error:
-        raise click.UsageError(str(error)) from error
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'the scene'}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        )
+        raise click.UsageError(faults) from error
 
 
-def _existing(name: str) -> str:
-    path = Path(name).resolve()
-    if not path.is_file():
-        raise click.UsageError(f"found no file {name}")
-    return str(path)
+def _place(what: str, name: str | None, given: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return path and name of the scene: the argument is a name if --band or --file say where it is, else a path."""
+    if not given["file"] and not given["bands"]:
+        if not is_address(what) and not Path(what).exists():
+            raise click.UsageError(f"found no file or folder {what}; expected one, or a name with --band or --file")
+        return what, name
+    if name is not None:
+        raise click.UsageError(
+            f"found the names {what} and {name}; expected one: with --band or --file the first is it"
+        )
+    if not re.fullmatch(NAME, what):
+        raise click.UsageError(f"found the name {what!r}; expected a-z, 0-9 and -, at most 99")
+    return given["file"], what
 
 
-def _outline(text: str, class_field: str | None, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``CLASS=FILE[:LAYER]``, or ``FILE[:LAYER]`` with the field and the classes of its values."""
-    if "=" in text and not Path(text).is_file():
-        return _parse(text, "layer")
-    mapped = [item.rpartition("=") for item in classes]
-    if any(not equals for _, equals, _ in mapped):
-        raise click.UsageError(f"found {', '.join(classes)}; expected {MAP_HELP}")
-    return {
-        **_file(text, "layer"),
-        "class_field": class_field,
-        "classes": {value: class_name for value, _, class_name in mapped},
-    }
-
-
-def _parse(text: str, third: str) -> dict[str, Any]:
-    """Read ``KEY=FILE[:THIRD]`` of a band or an outline."""
-    key, equals, rest = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"found {text!r}, expected {BAND_HELP if third == 'index' else OUTLINES_HELP}")
-    return {"name" if third == "index" else "class": key, **_file(rest, third)}
-
-
-def _file(text: str, second: str) -> dict[str, Any]:
-    """Read ``FILE[:SECOND]``. If TEXT as a whole is an existing file, its colon belongs to the name."""
-    file, colon, last = text.rpartition(":")
-    if Path(text).is_file() or not colon or "/" in last or "\\" in last:
-        return {"path": text}
-    if second == "layer" and last:
-        return {"path": file, "layer": last}
-    if second == "index" and last.isascii() and last.isdecimal():
-        return {"path": file, "index": int(last)}
-    if not Path(file).is_file():
-        return {"path": text}
-    expected = "a name of a layer" if second == "layer" else "the number of a band"
-    raise click.UsageError(f"found {last!r} after the file {file} and a colon; expected {expected}")
+def _show(summary: SceneSummary, *, as_json: bool) -> None:
+    click.echo(summary.model_dump_json(indent=2, by_alias=True) if as_json else describe(summary))

@@ -150,7 +150,7 @@ def _write(path: Path, area: StudyArea) -> None:
 
 
 def _read(path: Path) -> StudyArea | None:
-    """Return a stored example; None if it is incomplete, lacks a file, or another release described it otherwise."""
+    """Return a stored example; None if it is incomplete, lacks a file, or was described by another release."""
     if not path.exists():
         return None
     known = json.loads(path.read_text())

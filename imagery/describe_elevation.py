@@ -141,7 +141,7 @@ def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> f
         raise SceneError(
             f"{files}: found elevation for {math.floor(1000 * share) / 10:g} % of the scene's valid ground; expected "
             f"at least {100 * LEAST_COVERAGE:g} %: add the tiles that are missing, or after them another model, which "
-            "fills the voids; or allow a partial DEM"
+            "fills the voids; or allow a partial DEM (--allow-partial-dem)"
         )
     return share
 

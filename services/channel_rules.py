@@ -24,7 +24,7 @@ from services.unit_rules import ExpectedInput
 log = logging.getLogger(__name__)
 
 
-def check_champion(catalog: Catalog, source: SceneSource, *, allow_mixed_levels: bool = False) -> bool:
+def check_champion(catalog: Catalog, scene: Scene) -> bool:
     """Refuse a scene without the champion's channels, in their units and of their level; all later versions keep these.
 
     Asks MLflow, so do not call it within a transaction. If the champion's card is unavailable, every scene is accepted.
@@ -35,7 +35,7 @@ def check_champion(catalog: Catalog, source: SceneSource, *, allow_mixed_levels:
     Raises:
         SceneError: a channel is missing, or has another unit or level.
     """
-    registry = registry_of(catalog.settings)
+    registry, source = registry_of(catalog.settings), source_of(scene)
     champion = _champion(catalog, registry)
     if champion is None:
         return False
@@ -55,7 +55,7 @@ def check_champion(catalog: Catalog, source: SceneSource, *, allow_mixed_levels:
         )
     expected = ExpectedInput.of_card(content, whose)
     expected.check_units(source)
-    if not allow_mixed_levels:
+    if not (scene.product or {}).get("allow_mixed_levels"):
         expected.check_level(source)
     return True
 

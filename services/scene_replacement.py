@@ -18,10 +18,12 @@ from catalog.records import Job, JobKind, Label, Patch, RunState, Scene, SceneSt
 from catalog.settings import Settings
 from services.channel_rules import check_champion
 from services.class_scheme import agreed_scheme
-from services.registration import Resolve, check_beside_others, describe_scene, store_scene
+from services.registration import check_beside_others, store_scene
+from services.scene_description import DescribedScene, describe_scene
+from services.scene_files import SceneFiles
 from services.scene_removal import forget_scores, has_labels, lock_scene, remove_scene, retire_scene, stop_jobs
 from services.scene_request import SceneRequest
-from services.scenes import scene_by_name, source_of
+from services.scenes import find_scene, source_of
 
 
 class LabelFate(StrEnum):
@@ -50,28 +52,54 @@ class Replacement:
     learnt_from: tuple[int, ...]
 
 
-def replace(catalog: Catalog, request: SceneRequest, resolve: Resolve, fate: LabelFate | None) -> Replacement:
-    """Replace the scene of the same name by a new description; if that is refused, nothing changes.
+@dataclass(frozen=True)
+class CheckedReplacement:
+    """A new description of a scene, as far as it can be checked before the write lock is taken.
+
+    Attributes:
+        old_id: id of the scene to replace.
+        new: its new description.
+        has_champion: as `services.registration.CheckedScene`.
+    """
+
+    old_id: int
+    new: DescribedScene
+    has_champion: bool
+
+
+def check_replacement(catalog: Catalog, old_id: int, request: SceneRequest, files: SceneFiles) -> CheckedReplacement:
+    """Understand the files of the new description of a scene, which keeps its name; store nothing.
+
+    Raises:
+        NotFoundError: there is no such scene.
+        SceneError: as `services.registration.check`.
+        OutlineError: as `services.registration.check`.
+        ConflictError: as `services.registration.check`.
+    """
+    with catalog.read() as session:
+        name = find_scene(session, old_id).name
+        scheme = agreed_scheme(session, catalog.settings)
+    new = describe_scene(catalog.settings, request.model_copy(update={"name": name}), files, scheme)
+    return CheckedReplacement(old_id, new, check_champion(catalog, new.scene))
+
+
+def replace(catalog: Catalog, checked: CheckedReplacement, fate: LabelFate | None) -> Replacement:
+    """Replace a scene by a new description; if that is refused, nothing changes.
 
     Args:
         catalog: the catalog.
-        request: the new description.
-        resolve: as `services.registration.register`.
+        checked: the new description.
         fate: what becomes of labels; None: refuse if there are any.
 
     Raises:
-        NotFoundError: there is no scene of this name.
-        SceneError: as `services.registration.register`.
-        OutlineError: as `services.registration.register`.
-        ConflictError: as `services.registration.register` and `replace_scene`.
+        NotFoundError: there is no such scene any more.
+        SceneError: as `services.registration.check`.
+        ConflictError: as `services.registration.check` and `replace_scene`.
     """
-    with catalog.read() as session:
-        old_id = scene_by_name(session, request.name).id
-        scheme = agreed_scheme(session, catalog.settings)
-    new = describe_scene(catalog.settings, request, resolve, scheme)
-    has_champion = check_champion(catalog, source_of(new))
     with catalog.write() as session:
-        return replace_scene(session, catalog.settings, old_id, new, fate, has_champion=has_champion)
+        return replace_scene(
+            session, catalog.settings, checked.old_id, checked.new.scene, fate, has_champion=checked.has_champion
+        )
 
 
 def replace_scene(
@@ -128,7 +156,7 @@ def _renew(session: Session, settings: Settings, old: Scene, new: Scene, *, has_
     session.flush()
     check_beside_others(session, settings, new, has_champion=has_champion)
     forget_scores(session, old)
-    for name in ("sensor", "acquired", "source", "footprint", "outlines"):
+    for name in ("sensor", "acquired", "source", "footprint", "outlines", "product"):
         setattr(old, name, getattr(new, name))
     old.state, old.stretch, old.error = SceneState.REGISTERED, None, None
     session.flush()

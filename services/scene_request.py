@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from catalog.records import SceneRole
 from imagery.units import Level
@@ -29,11 +29,28 @@ class BandRequest(Closed):
     index: int = Field(1, ge=1, le=MAX_INTEGER)
 
 
-class DemRequest(Closed):
-    """Elevation in metres, of any resolution and CRS: a file below the scene root and the band's place in it."""
+class RasterRequest(Closed):
+    """A raster of any resolution and CRS, and what its file does not say about its numbers.
+
+    A value is stored number × `scale` + `offset`, in `unit`; what is missing comes from the file.
+    """
 
     path: FilePath
     index: int = Field(1, ge=1, le=MAX_INTEGER)
+    unit: str | None = Field(None, min_length=1, max_length=30)
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+
+
+class DemRequest(RasterRequest):
+    """A digital elevation model, or a tile of one; without a `unit` in the file or here, it is in metres."""
+
+
+class ChannelRequest(RasterRequest):
+    """A further channel, such as radar coherence, velocity or elevation change."""
+
+    name: str = Field(min_length=1, max_length=40)
 
 
 class BorderRequest(Closed):
@@ -90,16 +107,21 @@ Acquired = Annotated[
 ]
 
 
-class SceneRequest(Closed):
-    """A scene to register: either ``path`` (one file) or ``bands`` (each with its file).
+def _as_list(given: object) -> object:
+    return given if isinstance(given, list) else [] if given is None else [given]
 
-    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it. ``acquired`` is
-    when the image was taken; outlines of the scene carry its day (UTC). ``unit`` says that the bands hold reflectances,
-    or keeps their stored numbers; ``level`` says what reflectances refer to. ``allow_mixed_levels`` takes a scene of
-    another level than that of the scenes before it.
+
+class SceneRequest(Closed):
+    """A scene to register: either ``path`` (a product's folder, archive or file, a STAC item) or ``bands``.
+
+    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it. What a product
+    says need not be said again: ``name`` (of the product), ``sensor``, ``acquired`` (when the image was taken; outlines
+    carry its day, UTC), ``level`` (what reflectances refer to). ``unit`` says that bands hold reflectances where
+    nothing else does, or keeps their stored numbers. ``masked`` names the flags that make a pixel unknown, instead of
+    the setting. Several ``dem`` are tiles, the most trusted first. ``dry_run`` describes the scene and stores nothing.
     """
 
-    name: str = Field(pattern=NAME)
+    name: str | None = Field(None, pattern=NAME)
     role: SceneRole
     path: FilePath | None = None
     bands: Annotated[list[BandRequest], Field(min_length=1)] | None = None
@@ -107,11 +129,33 @@ class SceneRequest(Closed):
     acquired: Acquired | None = None
     unit: Literal["reflectance", "digital number"] | None = None
     level: Level | None = None
-    allow_mixed_levels: bool = False
+    allow_mixed_levels: bool = Field(False, description="take a scene of another level than that of the others")
     region: RegionRequest | None = None
     nodata: float | None = None
-    dem: DemRequest | None = None
+    channels: list[ChannelRequest] = []
+    masked: list[str] | None = Field(None, examples=[["cloud", "cloud shadow"]])
+    dem: Annotated[list[DemRequest], BeforeValidator(_as_list)] = []
+    allow_partial_dem: bool = Field(False, description="take a DEM that covers only a part of the scene")
     border: BorderRequest | None = None
     outlines: list[OutlineRequest] = []
     patch_size_px: int | None = Field(None, ge=32, le=MAX_INTEGER)
     patch_overlap_px: Integer | None = None
+    dry_run: bool = Field(False, description="describe the scene, and store nothing")
+
+    @model_validator(mode="after")
+    def _check_one_of(self) -> "SceneRequest":
+        if (self.path is None) == (self.bands is None):
+            raise ValueError(
+                "expected either 'path' (one product) or 'bands' (each with its file), found both or neither"
+            )
+        return self
+
+
+class ReplacementRequest(SceneRequest):
+    """A new description of a registered scene; its name stays.
+
+    ``labels`` says what becomes of labels that were drawn on it: they are kept, if their pixels stay where they are, or
+    discarded. Without it, a scene with labels is not replaced.
+    """
+
+    labels: Literal["keep", "discard"] | None = None

@@ -21,7 +21,7 @@ from services.scenes import source_of
 UNKNOWN_LEVEL: Final = "unknown"
 """Level of reflectances whose product does not state it."""
 
-_DERIVED: Final = {ELEVATION: METRE, **TERRAIN_UNITS}
+_TERRAIN: Final = {ELEVATION: METRE, **TERRAIN_UNITS}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ def unit_of(source: SceneSource, channel: str) -> ChannelUnit:
     if channel in INDICES:
         of_bands = {raster.unit for raster in source.continuous if raster.name in INDICES[channel]}
         return ChannelUnit(DIMENSIONLESS, " and ".join(sorted(of_bands)))
-    if channel in _DERIVED:  # by definition, however the scene came by it
-        return ChannelUnit(_DERIVED[channel])
+    if channel in _TERRAIN:  # by definition, even where it is an ordinary band
+        return ChannelUnit(_TERRAIN[channel])
+    # A quality band is read as it is stored.
     return ChannelUnit(next((raster.unit for raster in source.continuous if raster.name == channel), DIGITAL_NUMBER))
 
 
@@ -77,17 +78,17 @@ class ExpectedInput:
         stated = card.get("input_channels")
         if stated is None:
             former = {name: ChannelUnit(DIMENSIONLESS, DIGITAL_NUMBER) for name in INDICES}
-            derived = {name: ChannelUnit(unit) for name, unit in _DERIVED.items()}
+            derived = {name: ChannelUnit(unit) for name, unit in _TERRAIN.items()}
             known = former | derived
             return cls(whose, {name: known.get(name, ChannelUnit(DIGITAL_NUMBER)) for name in card["channels"]}, ())
         units = {item["name"]: ChannelUnit(item["unit"], item["computed_from"]) for item in stated}
         return cls(whose, units, card["levels"])
 
     @classmethod
-    def of_scene(cls, source: SceneSource, whose: str) -> "ExpectedInput":
-        """Return what a scene has in each of its bands and further channels."""
+    def of_scene(cls, source: SceneSource, whose: str, chosen: Collection[str] = ()) -> "ExpectedInput":
+        """Return what a scene has in each of its bands, and in those chosen channels that it has."""
         level = level_of(source)
-        names = [raster.name for raster in (*source.bands, *source.extras)]
+        names = [*source.band_names, *(name for name in chosen if name in source.channel_names)]
         return cls(whose, {name: unit_of(source, name) for name in names}, () if level is None else (level,))
 
     def check_units(self, source: SceneSource) -> None:
@@ -154,11 +155,19 @@ def bands_in_unit(bands: Iterable[BandSource], unit: str | None) -> tuple[BandSo
 
 
 def _is_no_reflectance(band: BandSource) -> bool:
-    return band.unit != DIGITAL_NUMBER or band.name in _DERIVED or band.name.startswith("thermal")
+    return band.unit != DIGITAL_NUMBER or band.name in _TERRAIN or band.name.startswith("thermal")
 
 
-def check_against_scenes(session: Session, source: SceneSource, *, allow_mixed_levels: bool) -> list[str]:
+def check_against_scenes(
+    session: Session, source: SceneSource, chosen: Collection[str], *, allow_mixed_levels: bool
+) -> list[str]:
     """Refuse a scene whose units or level differ from those of a scene in use, whatever the role of either.
+
+    Args:
+        session: a session.
+        source: the scene.
+        chosen: the channels of the settings, which are compared besides the bands.
+        allow_mixed_levels: whether the level may differ.
 
     Returns:
         A note for each scene of another level, if levels may be mixed.
@@ -168,7 +177,7 @@ def check_against_scenes(session: Session, source: SceneSource, *, allow_mixed_l
     """
     notes: dict[str, None] = {}
     for scene in session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)):
-        expected = ExpectedInput.of_scene(source_of(scene), f"the scene {scene.name!r}")
+        expected = ExpectedInput.of_scene(source_of(scene), f"the scene {scene.name!r}", chosen)
         expected.check_units(source)
         if not allow_mixed_levels:
             expected.check_level(source)

@@ -116,6 +116,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
     # A scene without outlines: these are read by pyogrio, which loads pandas where it is installed (imagery.vectors).
     bodies: dict[str, dict[str, Any]] = {
         "POST /api/v1/scenes": {"json": {"name": "khumbu", "role": "pool", "path": "scene.tif"}},
+        "PUT /api/v1/scenes/{scene_id}": {"json": {"role": "pool", "path": "scene.tif"}},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
@@ -129,7 +130,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
             "method": method,
             "path": re.sub(r"{(\w+)}", lambda hit: values.get(hit[1], "1"), path),
             "headers": headers,
-            **({"json": {}} if method == "POST" else {}),
+            **({"json": {}} if method in {"POST", "PUT"} else {}),
             **bodies.get(f"{method} {path}", {}),
         }
         for method, path in [*described, ("GET", "/"), ("GET", "/docs/"), ("GET", "/openapi.json")]
@@ -156,6 +157,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
     refused = {name: status for name, status in statuses.items() if status >= 400 and name not in without_mlflow}
     assert refused == {
         "DELETE /api/v1/scenes/{scene_id}": 409,  # annotators are asked about it
+        "PUT /api/v1/scenes/{scene_id}": 409,
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
     }

@@ -30,7 +30,7 @@ CODE_FILE = re.compile(rf"`((?:{ROOMS}|tests|docker)/[\w./-]+)`")
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(#[^)\s]*)?\)")
 SETTING = re.compile(rf"{PREFIX}[A-Z0-9_]*[A-Z0-9]")
-API_ROW = re.compile(r"^\| `(GET|POST|DELETE) (/[^`]*)` \|.*\| ([\w ]+) \|$", re.MULTILINE)
+API_ROW = re.compile(r"^\| `(GET|POST|PUT|DELETE) (/[^`]*)` \|.*\| ([\w ]+) \|$", re.MULTILINE)
 
 # What a compose file or a shell reads, rather than our settings.
 NOT_OURS = frozenset({"GLACIER_AL_HOST"})

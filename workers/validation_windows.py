@@ -20,7 +20,7 @@ class ValidationWindowDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """Windows side by side over whole scenes; the last of a row or column reach back to end at the scene's edge.
 
     An item is (raw, truth): raw float32 (C, h, w) with NaN = nodata; truth uint8 (h, w) of class values, unknown where
-    a channel has no data. Windows are read whenever they are needed.
+    a band or index has no data. Windows are read whenever they are needed.
     """
 
     def __init__(self, scenes: Sequence[Scene], channels: Sequence[str], patch_size: int, store: RasterStore) -> None:
@@ -53,5 +53,5 @@ class ValidationWindowDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         with SceneReader(source) as reader:
             raw = reader.read(self._channels, window)
         truth = np.array(read_map(truth_map, window), dtype=np.uint8)
-        truth[np.isnan(raw).any(axis=0)] = UNKNOWN
+        truth[np.isnan(raw[list(source.measured(self._channels))]).any(axis=0)] = UNKNOWN
         return torch.from_numpy(raw), torch.from_numpy(truth)

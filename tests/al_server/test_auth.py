@@ -35,6 +35,7 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.confidence.tif"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.areas.json"): Role.READER,
     ("GET", "/api/v1/patches/<int:patch_id>/composites/<name>.png"): Role.PUBLIC,  # signed
+    ("PUT", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/scorings"): Role.READER,
     ("GET", "/api/v1/rounds"): Role.READER,

@@ -49,6 +49,7 @@ POST /api/v1/models/{version}/promote
 POST /api/v1/models/rollback
 GET /api/v1/jobs
 GET /api/v1/jobs/{job_id}
+PUT /api/v1/scenes/{scene_id}
 DELETE /api/v1/scenes/{scene_id}
 POST /api/v1/jobs/{job_id}/retry
 POST /api/v1/jobs/{job_id}/cancel

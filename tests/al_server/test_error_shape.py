@@ -75,7 +75,7 @@ CASES = [
     ("POST", SCENES, {"data": b" " * (2**20 + 1), "content_type": "application/json"}, 413, ["capacity limit"]),
     ("POST", SCENES, {"json": []}, 422, ["a list, expected a JSON object"]),
     ("POST", SCENES, {"json": '{"name": "x"}'}, 422, ["a string, expected a JSON object"]),
-    ("POST", SCENES, {"json": {}}, 422, ["name: Field required"]),
+    ("POST", SCENES, {"json": {}}, 422, ["role: Field required"]),
     ("POST", SCENES, {"json": {**SCENE, "colour": "red"}}, 422, ["colour: Extra inputs are not permitted"]),
     ("POST", SCENES, {"json": {**SCENE, "role": "train"}}, 422, ["role", "'train'", "'validation'"]),
     ("POST", SCENES, {"json": {**SCENE, "name": "../etc"}}, 422, ["name", "'../etc'"]),

@@ -11,9 +11,10 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.records import Promotion, Scene, now
-from cli import scene_commands
+from cli import scene_commands, scene_options
 from cli.everest import everest_scenes
 from imagery.border import BorderSource
+from imagery.errors import SceneError
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from services.promotion import PROMOTED
 from services.scene_request import SceneRequest
@@ -40,7 +41,7 @@ def test_a_scene_is_added_with_its_dem_and_border(
         "--patch-size",
         "32",
     ]
-    result = CliRunner().invoke(scene_commands.scene, ["add", "khumbu", "--role", "pool", *options])
+    result = CliRunner().invoke(scene_commands.scene, ["add", "khumbu", "--role", "pool", "--yes", *options])
     assert result.exit_code == 0, result.output
     with catalog.read() as session:
         scene = session.scalars(select(Scene)).one()
@@ -55,7 +56,7 @@ def test_a_scene_may_be_added_to_a_champion_though_its_channels_are_not_those_of
 ) -> None:
     monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
     catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
-    command = ["add", "khumbu", "--role", "pool", "--file", str(forge_scene(tmp_path / "scene.tif").path)]
+    command = ["add", "khumbu", "--role", "pool", "--yes", "--file", str(forge_scene(tmp_path / "scene.tif").path)]
     refused = CliRunner().invoke(scene_commands.scene, command)
     assert "the channels of the architecture 'aryal'" in str(refused.exception)
     with catalog.database.write() as session:
@@ -70,15 +71,17 @@ def test_the_example_scene_says_when_it_was_acquired(tmp_path: Path) -> None:
     assert {request.acquired for request in requests} == {date(2000, 10, 30)}
 
 
-def test_a_dem_that_is_not_there_is_a_usage_error(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("option", "value"), [("--dem", "dem.tif"), ("--band", "nir=missing:first.tif")])
+def test_a_file_that_is_not_there_is_named(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, value: str
 ) -> None:
     monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    monkeypatch.chdir(tmp_path)
     path = forge_scene(tmp_path / "scene.tif").path
-    command = ["add", "khumbu", "--role", "pool", "--file", str(path), "--dem", str(tmp_path / "dem.tif")]
+    command = ["add", "khumbu", "--role", "pool", "--band", f"red={path}:1", option, value]
     result = CliRunner().invoke(scene_commands.scene, command)
-    assert result.exit_code == 2
-    assert "found no file" in result.output
+    assert isinstance(result.exception, SceneError)
+    assert f"found no file or folder {value.removeprefix('nir=')}" in str(result.exception)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,8 @@ def test_a_band_is_a_file_and_perhaps_an_index(tmp_path: Path, text: str, expect
         (tmp_path / name).touch()
     given = text.replace("{tmp}", str(tmp_path))
     path = str(expected["path"]).replace("{tmp}", str(tmp_path))
-    assert scene_commands._parse(f"nir={given}", "index") == {"name": "nir", **expected, "path": path}
+    assert scene_options.named(f"nir={given}", "index", "") == {"name": "nir", **expected, "path": path}
+    assert scene_options.raster(f"{given},unit=ft,nodata=-1") == {**expected, "path": path, "unit": "ft", "nodata": -1}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def test_a_band_is_a_file_and_perhaps_an_index(tmp_path: Path, text: str, expect
 )
 def test_outlines_are_a_file_and_perhaps_a_layer(tmp_path: Path, text: str, path: str, layer: str | None) -> None:
     (tmp_path / "a 04:41.gpkg").touch()
-    found = scene_commands._parse("clean ice=" + text.replace("{tmp}", str(tmp_path)), "layer")
+    found = scene_options.outlines("clean ice=" + text.replace("{tmp}", str(tmp_path)), None, {})
     assert found["class"] == "clean ice"
     assert found["path"] == path.replace("{tmp}", str(tmp_path))
     assert found.get("layer") == layer
@@ -138,7 +142,6 @@ def test_outlines_are_a_file_and_perhaps_a_layer(tmp_path: Path, text: str, path
             "found '' after the file {tmp}/plain.tif and a colon; expected the number of",
         ),
         ("--band", "nir={tmp}/plain.tif:-1", "found '-1' after the file"),
-        ("--band", "nir={tmp}/missing:first.tif", "found no file {tmp}/missing:first.tif"),
         (
             "--outlines",
             "clean ice={tmp}/plain.tif:",
@@ -164,7 +167,7 @@ def test_a_scene_whose_files_have_colons_is_added(
 ) -> None:
     monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
     path = forge_scene(tmp_path / "LC08 2013-10-30T04:41:00Z.tif").path
-    command = ["add", "khumbu", "--role", "pool", "--band", f"red={path}:1", "--band", f"nir={path}:4"]
+    command = ["add", "khumbu", "--role", "pool", "--yes", "--band", f"red={path}:1", "--band", f"nir={path}:4"]
     result = CliRunner().invoke(scene_commands.scene, command)
     assert result.exit_code == 0, result.output
     with catalog.read() as session:
@@ -193,7 +196,7 @@ def test_outlines_of_several_classes_are_added_and_replaced(
 
     def invoke(command: str, *outlines: str) -> Result:
         described = ["khumbu", "--role", "validation", "--file", str(forged.path), "--patch-size", "32"]
-        return CliRunner().invoke(scene_commands.scene, [command, *described, "--outlines", *outlines])
+        return CliRunner().invoke(scene_commands.scene, [command, *described, "--yes", "--outlines", *outlines])
 
     def stored() -> list[tuple[str, str | None, list[str]]]:
         with catalog.read() as session:

@@ -38,7 +38,7 @@ def add(catalog: Catalog, source: SceneSource, role: SceneRole = SceneRole.POOL)
 
 def check(catalog: Catalog, source: SceneSource, *, allow_mixed_levels: bool = False) -> list[str]:
     with catalog.database.write() as session:
-        return check_against_scenes(session, source, allow_mixed_levels=allow_mixed_levels)
+        return check_against_scenes(session, source, ["coherence"], allow_mixed_levels=allow_mixed_levels)
 
 
 def test_an_index_says_what_it_is_computed_from(source: SceneSource) -> None:
@@ -80,6 +80,18 @@ def test_scenes_that_are_not_used_decide_nothing(catalog: Catalog, source: Scene
     with catalog.database.write() as session:
         session.query(Scene).one().state = SceneState.REJECTED
     assert check(catalog, source) == []
+
+
+def test_further_channels_are_compared_if_they_are_chosen(catalog: Catalog, source: SceneSource) -> None:
+    def with_channel(name: str, unit: str) -> SceneSource:
+        return replace(source, extras=(BandSource(name, "/extra.tif", 1, unit=unit),))
+
+    add(catalog, with_channel("coherence", "1"))
+    with pytest.raises(SceneError, match="found digital number in coherence; expected 1 in coherence"):
+        check(catalog, with_channel("coherence", DIGITAL_NUMBER))
+    with catalog.database.write() as session:
+        session.query(Scene).one().source = with_channel("thermal1", KELVIN).to_json()
+    assert check(catalog, with_channel("thermal1", DIGITAL_NUMBER)) == []
 
 
 def test_levels_are_mixed_only_knowingly_and_the_scene_says_so(catalog: Catalog, source: SceneSource) -> None:

@@ -1,0 +1,259 @@
+"""Understand the files of a scene that a request names: its row, not yet stored, and a summary to show."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from functools import partial
+from itertools import groupby
+
+from catalog.records import Scene, SceneRole
+from catalog.settings import Settings
+from imagery.border import BorderSource
+from imagery.classes import ClassScheme
+from imagery.describe_elevation import check_coverage, describe_dem
+from imagery.describe_scene import describe
+from imagery.errors import OutlineError, SceneError
+from imagery.extra_channels import describe_extra
+from imagery.grid import Grid, Window, tile
+from imagery.masks import OutlineLayer
+from imagery.products.bundle import Located
+from imagery.products.plain import recognise_plain
+from imagery.products.product import Product
+from imagery.products.recognise import recognise
+from imagery.quality import mask_flags
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
+from imagery.units import DIGITAL_NUMBER, REFLECTANCE
+from services.outline_check import OutlineSummary, check_outlines, outline_layers, propose_outlines
+from services.pixel_check import check_pixels
+from services.scene_files import SceneFiles
+from services.scene_request import DemRequest, OutlineRequest, SceneRequest
+from services.scene_summary import (
+    ClassSummary,
+    ElevationSummary,
+    LeftOut,
+    QualitySummary,
+    RasterSummary,
+    SceneSummary,
+)
+from services.scene_summary import OutlineSummary as LayerSummary
+from services.unit_rules import bands_in_unit
+
+
+@dataclass(frozen=True)
+class DescribedScene:
+    """A scene that is understood and not yet stored.
+
+    Attributes:
+        scene: its row.
+        summary: what was understood.
+    """
+
+    scene: Scene
+    summary: SceneSummary
+
+
+def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles, scheme: ClassScheme) -> DescribedScene:
+    """Check the files of a scene, but not against other scenes.
+
+    Args:
+        settings: the settings.
+        request: the scene.
+        files: the files that the caller may read.
+        scheme: the classes.
+
+    Raises:
+        SceneError: the files do not form a scene.
+        OutlineError: the outlines cannot be used, a scene to judge by has none, or the border misses the scene.
+    """
+    product = _recognise(request, files)
+    name = request.name or product.scene_name or _name_from(request.path or "")
+    source, notes = _describe_source(settings, request, product, files)
+    size = request.patch_size_px or settings.patch_size_px
+    overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
+    tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
+    pixels, cloud_share, doubts = check_pixels(source)
+    coverage = check_coverage(source, allow_partial_dem=request.allow_partial_dem) if source.dem else None
+    outlines, told = _outlines(request.outlines, files, scheme)
+    if request.role is not SceneRole.POOL and not outlines:
+        raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
+    outlined = check_outlines(outlines, source.grid, scheme)
+    acquired = request.acquired or product.acquired
+    tell = partial(_tell, paths=[*(raster.path for raster in source.rasters), *(item.path for item in outlines)])
+    summary = SceneSummary(
+        name=name,
+        role=request.role,
+        kind=product.kind,
+        product_id=product.product_id,
+        sensor=product.sensor,
+        level=source.level,
+        acquired=_iso(acquired),
+        crs=source.grid.crs,
+        width=source.grid.width,
+        height=source.grid.height,
+        pixel_size=_pixel_size(source.grid),
+        patch_size_px=size,
+        bands=[_raster(band, files) for band in source.bands],
+        further_channels=[_raster(band, files) for band in source.extras],
+        quality=[
+            QualitySummary(name=band.name, table=band.table, masked=list(band.masked), file=files.shown(band.path))
+            for band in source.quality
+        ],
+        channels=list(source.channel_names),
+        pixels=pixels,
+        cloud_share=cloud_share,
+        provider_cloud_percent=product.cloud_percent,
+        elevation=_elevation(source.dem, coverage, files),
+        outlines=_layers(outlined, files),
+        classes=[ClassSummary(**asdict(item)) for item in outlined.classes],
+        border=files.shown(source.border.path) if source.border else None,
+        notes=[files.shown(tell(note)) for note in dict.fromkeys((*product.notes, *notes, *doubts, *told))],
+        left_out=[LeftOut(file=files.shown(tell(file)), reason=reason) for file, reason in product.left_out],
+    )
+    scene = Scene(
+        name=name,
+        role=request.role,
+        sensor=product.sensor,
+        acquired=summary.acquired,
+        source=source.to_json(),
+        footprint=source.grid.footprint_wgs84().__geo_interface__,
+        outlines=[asdict(item) for item in outlines],
+        product={**summary.stored(), "allow_mixed_levels": request.allow_mixed_levels},
+        patch_size_px=size,
+        patch_overlap_px=overlap,
+    )
+    return DescribedScene(scene, summary)
+
+
+def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
+    """Recognise the product, or name and scale the bands given one by one."""
+    further = [item.name for item in request.channels]
+    if request.bands is not None:
+        given = [BandSource(band.name, files(band.path), band.index) for band in request.bands]
+        describe(given)  # refuses files without these bands
+        located = [Located(band.name, band.path, band.index, f"the band {band.name!r}") for band in given]
+        product = recognise_plain(
+            request.name or "the bands", located, sensor=request.sensor, level=request.level, extra=further
+        )
+        product = replace(product, product_id=None)
+    else:
+        path = files(str(request.path))
+        product = recognise(path, sensor=request.sensor, level=request.level, extra=further, permit=files.permit)
+        for member in product.paths:
+            files.permit(member.removeprefix("/vsicurl/"))
+    if request.unit == DIGITAL_NUMBER:
+        return product.as_digital_numbers()
+    return replace(product, bands=bands_in_unit(product.bands, request.unit))
+
+
+def _describe_source(
+    settings: Settings, request: SceneRequest, product: Product, files: SceneFiles
+) -> tuple[SceneSource, list[str]]:
+    """Describe the scene with everything that the request adds to the product; also return notes."""
+    region = Window(**request.region.model_dump()) if request.region else None
+    flags = list(settings.masked_flags) if request.masked is None else request.masked
+    is_reflectance = any(band.unit == REFLECTANCE for band in product.bands)
+    level = (request.level or product.level) if is_reflectance else None
+    border = BorderSource(files(request.border.path), request.border.layer) if request.border else None
+    grid = describe(product.bands, region, border=border).grid
+    named = {item.name for item in request.channels}
+    extras = [extra for extra in product.extras if extra.name not in named]
+    notes: list[str] = []
+    for item in request.channels:
+        stated = item.model_dump(include={"unit", "scale", "offset", "nodata"})
+        extra, doubts = describe_extra(item.name, files(item.path), item.index, grid, **stated)
+        extras.append(extra)
+        notes += doubts
+    dem = product.dem
+    if request.dem:
+        dem, guesses = _describe_dem(request.dem, grid, files)
+        notes += guesses
+    source = describe(
+        product.bands,
+        region,
+        request.nodata,
+        level=level,
+        extras=extras,
+        quality=mask_flags(product.quality, flags),
+        dem=dem,
+        border=border,
+    )
+    return source, notes
+
+
+def _describe_dem(requests: Sequence[DemRequest], grid: Grid, files: SceneFiles) -> tuple[ElevationSource, list[str]]:
+    """Describe the tiles of an elevation model; neighbours of which the same is stated are described together."""
+    tiles: list[BandSource] = []
+    notes: list[str] = []
+    for stated, group in groupby(requests, key=lambda item: item.model_dump(exclude={"path"})):
+        found, more = describe_dem([files(item.path) for item in group], grid, **stated)
+        tiles += found
+        notes += more
+    return ElevationSource(tuple(tiles)), notes
+
+
+def _outlines(
+    requests: Sequence[OutlineRequest], files: SceneFiles, scheme: ClassScheme
+) -> tuple[list[OutlineLayer], list[str]]:
+    """Return the outlines of each class that are named, and how classes were told apart where that was recognised."""
+    outlines: list[OutlineLayer] = []
+    notes: list[str] = []
+    for item in requests:
+        path = files(item.path)
+        if item.class_name is None and item.class_field is None and not item.classes:
+            proposal, proposed = propose_outlines(path, item.layer, scheme)
+            outlines += proposed
+            notes += [f"{path}: {text}" for text in (proposal.describe(), *proposal.notes)]
+        else:
+            outlines += outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
+    return outlines, notes
+
+
+def _name_from(path: str) -> str:
+    """Return a name for a scene, made of that of its folder or file."""
+    stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:99]
+    if not name:
+        raise SceneError("found no name for the scene; expected one (--name, 'name')")
+    return name
+
+
+def _tell(text: str, paths: Sequence[str]) -> str:
+    """Return a text with the scene's files by their names alone: readers of the API need not know the folders."""
+    for folder in sorted({path.rpartition("/")[0] for path in paths}, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "")
+    return text
+
+
+def _iso(acquired: date | None) -> str | None:
+    return acquired.isoformat().replace("+00:00", "Z") if acquired else None
+
+
+def _pixel_size(grid: Grid) -> tuple[float, float]:
+    a, b, _, d, e, _ = grid.transform
+    return (a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5
+
+
+def _raster(band: BandSource, files: SceneFiles) -> RasterSummary:
+    return RasterSummary(**{**asdict(band), "file": files.shown(band.path)})
+
+
+def _elevation(dem: ElevationSource | None, coverage: float | None, files: SceneFiles) -> ElevationSummary | None:
+    if dem is None or coverage is None:
+        return None
+    return ElevationSummary(files=[files.shown(tile.path) for tile in dem.tiles], coverage=round(coverage, 4))
+
+
+def _layers(outlined: OutlineSummary, files: SceneFiles) -> list[LayerSummary]:
+    return [
+        LayerSummary(
+            file=files.shown(item.outline.path),
+            layer=item.outline.layer,
+            class_name=item.outline.class_name,
+            class_field=item.outline.class_field,
+            class_values=list(item.outline.class_values),
+            polygons=item.polygons,
+            notes=[files.shown(note) for note in item.notes],
+        )
+        for item in outlined.layers
+    ]
