@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,14 @@ from catalog.registry import ModelVersion
 from cli import change_command
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
-from imagery.cog import class_map_to_cog
 from imagery.describe_scene import describe
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
-from imagery.outline_table import tabulate
-from imagery.outlines import write_outlines_gpkg
 from imagery.scene_source import BandSource
 from services import raster_keys
-from services.area_report import Area, AreaReport, AreaTotal, GlacierAreas
-from services.delivery import delivery_options, prediction_keys
+from services.area_report import Area, GlacierAreas
 from services.places import raster_store
-from services.scenes import source_of
 from tests.imagery.forge import NORTH_UP, write_geotiff
+from tests.services.predicting import store_prediction
 
 A, B, C, D, E, F = NORTH_UP
 TEXTURE = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(120, 160)), 2) * 20_000 + 10_000
@@ -133,43 +128,13 @@ def test_each_glacier_of_an_inventory_has_lines_of_its_own(scenes: tuple[Scene, 
     assert west + east == pytest.approx(float(table["all", "glacier"]["area_before_km2"]))
 
 
-Ratios = tuple[float, float, float]
-OF_OUTLINES: dict[str, Ratios] = {"clean ice": (1.1, 0.9, 1.3), "debris-covered ice": (1.0, 0.5, 2.0)}
-OF_TOTALS: dict[str, Ratios] = {"clean ice": (1.0, 0.95, 1.1), "glacier": (1.0, 0.5, 1.5)}
-
-
-def predicted_files(catalog: Catalog, scene: Scene, names: tuple[str, ...], glaciers: list[GlacierAreas]) -> None:
-    """Store the outlines of a scene as its prediction, with intervals that are these multiples of the mapped areas."""
-    store, source = raster_store(catalog), source_of(scene)
-    truth = store.get(raster_keys.truth(scene.id))
-    classes = np.minimum(mask_from_geotiff(truth, GLACIER_SCHEME), np.uint8(len(names) - 1))
-    table = tabulate(classes, source.grid, names)
-    area = table.fields["area_km2"]
-    ratios = np.array([OF_OUTLINES.get(name, (np.nan,) * 3) for name in table.fields["class"]]).reshape(-1, 3)
-    fields = {name: area * ratios[:, place] for place, name in enumerate(("area_best", "area_low", "area_high"))}
-    totals = []
-    for name in (*names[1:], "glacier") if len(names) > 2 else names[1:]:
-        mapped = float(area[(table.fields["class"] == name) | (name == "glacier")].sum())
-        ends = (ratio * mapped for ratio in OF_TOTALS[name]) if name in OF_TOTALS and mapped else (None,) * 3
-        totals.append(
-            AreaTotal(
-                name=name, mapped_km2=mapped, **dict(zip(("area_km2", "low_km2", "high_km2"), ends, strict=True)),
-                error=None, outlines=None, experts_differ=None, blocks=None, block_px=None, held_out=[],
-                undefined_because=None,
-            )
-        )  # fmt: skip
-    report = AreaReport(scene=scene.name, model_version=1, confidence=0.95, totals=totals, glaciers=glaciers)
-    keys = prediction_keys(scene, 1, delivery_options(catalog.settings))
-    for key in keys.values():
-        store.put(key, b"")
-    store.put(keys["tif"], class_map_to_cog(classes, source.grid, GLACIER_SCHEME, names))
-    store.put(keys["gpkg"], write_outlines_gpkg(replace(table, fields=table.fields | fields), "glacier_outlines"))
-    store.put(keys["areas.json"], report.model_dump_json().encode())
+OF_OUTLINES = {"clean ice": (1.1, 0.9, 1.3), "debris-covered ice": (1.0, 0.5, 2.0)}
+OF_TOTALS = {"clean ice": (1.0, 0.95, 1.1), "glacier": (1.0, 0.5, 1.5)}
 
 
 @pytest.fixture
 def predict(catalog: Catalog, scenes: tuple[Scene, Scene], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that has the worker played by `predicted_files`, and the champion be of some classes."""
+    """Return a function that has the worker store the outlines as predictions by a champion of some classes."""
 
     def play(names: tuple[str, ...] = GLACIER_SCHEME.names, glaciers: tuple[GlacierAreas, ...] = ()) -> None:
         version = ModelVersion(1, "run", datetime(2024, 1, 1, tzinfo=UTC), {"class_names": json.dumps(names)})
@@ -178,7 +143,9 @@ def predict(catalog: Catalog, scenes: tuple[Scene, Scene], monkeypatch: pytest.M
 
         def work(_: float) -> None:
             for scene in scenes:
-                predicted_files(catalog, scene, names, list(glaciers))
+                truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene.id)), GLACIER_SCHEME)
+                classes = np.minimum(truth, np.uint8(len(names) - 1))
+                store_prediction(catalog, scene, classes, 1, names, OF_OUTLINES, OF_TOTALS, glaciers)
 
         monkeypatch.setattr("cli.prediction_wait.time.sleep", work)
 
