@@ -81,7 +81,10 @@ class OutlineParts:
             keys.append(found)
             summed = np.bincount(place.ravel(), pixels[inside], minlength=found.shape[1])
             areas.append(summed.astype(np.float64))
-        (self._outline, self._region), self._km2 = np.concatenate(keys, axis=1), np.concatenate(areas) / 1e6
+        (outline, region), km2 = np.concatenate(keys, axis=1), np.concatenate(areas) / 1e6
+        self._whole_km2 = np.bincount(outline, km2, minlength=len(outlines.polygons))
+        order = np.argsort(region, kind="stable")
+        self._outline, self._region, self._km2 = outline[order], region[order], km2[order]
 
     def area(self, region: int | None, class_names: list[str]) -> RegionArea:
         """Return the area of classes together in one region, or in all of them.
@@ -93,15 +96,15 @@ class OutlineParts:
             region: Number of the region, from 1; None: all.
             class_names: Names of the classes.
         """
-        in_region = self._region > 0 if region is None else self._region == region
-        chosen = in_region & np.isin(self._outlines.class_names.astype(str), class_names)[self._outline]
-        inside = np.bincount(self._outline[chosen], self._km2[chosen], minlength=len(self._outlines.polygons))
-        whole = np.bincount(self._outline, self._km2, minlength=len(inside))
-        touched = np.flatnonzero(inside)
+        first, last = np.searchsorted(self._region, [region or 1, region + 1 if region else np.iinfo(np.int64).max])
+        outline, km2 = self._outline[first:last], self._km2[first:last]
+        chosen = np.isin(self._outlines.class_names[outline], class_names)
+        touched, place = np.unique(outline[chosen], return_inverse=True)
+        inside = np.bincount(place, km2[chosen], minlength=len(touched))
         ends = np.stack([self._outlines.best, self._outlines.low, self._outlines.high])[:, touched]
         interval = None
         if np.isfinite(ends).all():
-            shares = inside[touched] / whole[touched]
+            shares = inside / self._whole_km2[touched]
             interval = add_alike(
                 [AreaInterval(*end).part(share) for end, share in zip(ends.T.tolist(), shares.tolist(), strict=True)]
             )

@@ -48,7 +48,8 @@ class GlacierIntervals:
             numbers: (H, W) numbers of the glaciers on the common grid, 0 outside and where a date is unknown.
             grid: The common grid.
         """
-        self._report = areas.report
+        self._totals = areas.report.totals
+        self._of_glacier = {glacier.id: glacier.areas for glacier in areas.report.glaciers}
 
         def numbers_in(window: Window) -> NDArray[Any]:
             onto = np.zeros(window.shape, dtype=np.int32)
@@ -76,9 +77,9 @@ class GlacierIntervals:
         mapped = self._parts.area(ground.number, ground.class_names)
         if method is ErrorMethod.OUTLINES:
             return None if ground.number is None else mapped.of(mapped_km2)
-        areas: Sequence[Area] = self._report.totals
+        areas: Sequence[Area] = self._totals
         if ground.number is not None:
-            areas = next((known.areas for known in self._report.glaciers if known.id == ground.glacier), [])
+            areas = self._of_glacier.get(ground.glacier, [])
         total = next((area for area in areas if area.name == ground.name), None)
         return _of_total(total, mapped, mapped_km2)
 

@@ -199,19 +199,21 @@ def test_predictions_are_asked_for_and_compared_with_the_intervals_that_were_del
 def test_intervals_are_those_of_the_report_where_it_knows_the_glacier(
     predict: Callable[..., None], tmp_path: Path
 ) -> None:
-    """Half of the ice of early is on the glacier that is asked for; the report was made for its whole polygon."""
+    """Half of the ice of early is on each glacier; the report's polygon of the eastern one was another, with less ice."""
     file = tmp_path / "rgi.gpkg"
-    west = shapely.box(C, F + E * 120, C + A * 65, F)
+    halves = [shapely.box(C + A * left, F + E * 120, C + A * right, F) for left, right in ((0, 65), (65, 160))]
     pyogrio.raw.write(
-        file, shapely.to_wkb(np.array([west])), field_data=[np.array(["RGI-west"], dtype=object)],
+        file, shapely.to_wkb(np.array(halves)), field_data=[np.array(["RGI-west", "RGI-east"], dtype=object)],
         fields=["rgi_id"], geometry_type="Polygon", crs="EPSG:32645", layer="glaciers", driver="GPKG",
     )  # fmt: skip
     known = Area(name="clean ice", mapped_km2=0.9, area_km2=0.99, low_km2=0.9, high_km2=1.17, error=None)
-    predict(glaciers=(GlacierAreas(id="RGI-west", areas=[known]),))
+    other = known.model_copy(update={"mapped_km2": 0.3})
+    predict(glaciers=(GlacierAreas(id="RGI-west", areas=[known]), GlacierAreas(id="RGI-east", areas=[other])))
     run("early", "late", "--output", str(tmp_path), "--glaciers", str(file))
     table = lines(tmp_path)
     ice, both = table["RGI-west", "clean ice"], table["RGI-west", "glacier"]
     assert (ice["error_method"], both["error_method"]) == ("calibrated total", "calibrated outlines")
+    assert table["RGI-east", "clean ice"]["error_method"] == "calibrated outlines"
     assert interval(ice, "before") == pytest.approx([1.1, 1.0, 1.3], rel=2e-3)  # 1000 px are 0.9 km2
     # Half of the outline: the distances to the ends, 0.2 of the area each, grow by the root of 2.
     assert interval(both, "before") == pytest.approx([1.1, 1.1 - 0.2 * 2**0.5, 1.1 + 0.2 * 2**0.5], rel=1e-4)
