@@ -199,7 +199,7 @@ def test_predictions_are_asked_for_and_compared_with_the_intervals_that_were_del
 def test_intervals_are_those_of_the_report_where_it_knows_the_glacier(
     predict: Callable[..., None], tmp_path: Path
 ) -> None:
-    """Half of the ice of early is on each glacier; the report's polygon of the eastern one was another, with less ice."""
+    """Half of the ice of early is on each glacier; the report knows the eastern one by another polygon."""
     file = tmp_path / "rgi.gpkg"
     halves = [shapely.box(C + A * left, F + E * 120, C + A * right, F) for left, right in ((0, 65), (65, 160))]
     pyogrio.raw.write(
