@@ -66,7 +66,7 @@ def test_bad_input_fails_at_once_with_its_own_words(catalog, tmp_path):
     perform(catalog, job)
     failed = state(catalog, job)
     assert (failed.state, failed.failures) == (JobState.FAILED, 1)
-    assert "expected a readable GeoTIFF" in failed.error
+    assert "found no such file; expected a GeoTIFF" in failed.error
 
 
 def test_an_outage_is_waited_for_and_is_no_failure(catalog):

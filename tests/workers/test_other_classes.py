@@ -30,8 +30,9 @@ from labeling.client import LabelStudio
 from services import raster_keys
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
-from services.registration import register
+from services.registration import check, register
 from services.rounds import open_round
+from services.scene_files import AnyFile
 from services.scene_request import OutlineRequest, SceneRequest
 from services.scenes import window_of
 from tests.catalog_fixtures import as_role
@@ -132,8 +133,10 @@ def test_two_rounds_of_water_and_snow(
     catalog: Catalog, forged: ForgedScene, annotator: LabelStudio, label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     validation = forge_scene(tmp_path / "validation.tif", offset_px=400)
-    pool, _ = register(catalog, request(forged, SceneRole.POOL), str)
-    judged, _ = register(catalog, request(validation, SceneRole.VALIDATION), str)
+    pool, judged = (
+        register(catalog, check(catalog, request(scene, role), AnyFile()))[0]
+        for scene, role in ((forged, SceneRole.POOL), (validation, SceneRole.VALIDATION))
+    )
     do_all_jobs(catalog)
     store = raster_store(catalog)
 
@@ -220,6 +223,6 @@ def _check_pages(catalog: Catalog) -> None:
 def _check_contradicting_setting(catalog: Catalog, forged: ForgedScene) -> None:
     catalog.settings = catalog.settings.model_copy(update={"class_scheme": {**SETTING, "foreground": "wet"}})
     with pytest.raises(ConflictError, match=r"together wet .*but this installation was begun with other .*water or sn"):
-        register(catalog, request(forged, SceneRole.TEST), str)
+        check(catalog, request(forged, SceneRole.TEST), AnyFile())
     with catalog.read() as session:
         assert session.scalars(select(Scene.role)).all() == [SceneRole.POOL, SceneRole.VALIDATION]
