@@ -16,7 +16,7 @@ from imagery.area_interval import AreaInterval
 from imagery.change import common_grid
 from imagery.glaciers import read_glaciers
 from services.area_report import EXPERTS, EXPERTS_SOURCE
-from services.change import ALL_GLACIERS, Change, DatedMap, compare
+from services.change import ALL_GLACIERS, Change, ChangeRow, DatedMap, compare
 from services.change_files import write_polygons, write_summary, write_table
 from services.change_maps import outlined_map, predicted_map
 from services.class_scheme import class_scheme
@@ -103,18 +103,11 @@ def _print(found: Change, output: Path) -> None:
             _interval(row.areas.change_interval, sign="+"),
             "yes" if row.areas.is_significant else "no, within the error",
             row.areas.method,
-            " and ".join(
-                _percent(item.relative_error) for item in (row.areas.before_interval, row.areas.after_interval)
-            ),
-            _percent(EXPERTS.get(row.class_name)),
         )
         for row in totals
     ]
-    columns = ("class", "before, km²", "after, km²", "change, km²", "significant", "error by", "ours", "experts differ")
-    caption = "best estimates and 95 % intervals; ours: half the interval, relative to the area"
-    if any(row.class_name in EXPERTS for row in totals):
-        caption += f"; experts: by up to so much, {EXPERTS_SOURCE}"
-    print_table(columns, rows, caption=caption)
+    columns = ("class", "before, km²", "after, km²", "change, km²", "significant", "error by")
+    print_table(columns, rows, caption=_caption(totals))
     click.echo(f"Written to {output}: change.csv, change.gpkg, change.json, change.png")
 
 
@@ -122,5 +115,14 @@ def _interval(interval: AreaInterval, sign: str = "") -> str:
     return f"{interval.best:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.0%}"
+def _caption(totals: list[ChangeRow]) -> str:
+    """Return what the intervals are, and the errors of classes beside the differences between experts."""
+    lines = ["Best estimates and 95 % intervals."]
+    for row in totals:
+        if row.class_name in EXPERTS:
+            ours = (row.areas.before_interval.relative_error, row.areas.after_interval.relative_error)
+            texts = ["undefined" if error is None else f"±{error:.0%}" for error in ours]
+            lines.append(
+                f"{row.class_name}: {' and '.join(texts)}; experts differ by up to {EXPERTS[row.class_name]:.0%}."
+            )
+    return "\n".join(lines if len(lines) == 1 else [*lines, EXPERTS_SOURCE])

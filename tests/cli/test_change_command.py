@@ -191,7 +191,10 @@ def test_predictions_are_asked_for_and_compared_with_the_intervals_that_were_del
         "class": "clean ice", "ours_before": 0.075, "ours_after": 0.075, "experts_differ": 0.05,
     }  # fmt: skip
     assert "doi:10.3189/2013AoG63A296" in document["experts_source"]
-    assert "2013AoG63A296" in "".join(printed.split())
+    unfolded = " ".join(printed.split())
+    assert "clean ice: ±8% and ±8%; experts differ by up to 5%." in unfolded
+    assert "debris-covered ice: undefined and ±" in unfolded
+    assert "2013AoG63A296" in unfolded.replace(" ", "")
     with catalog.read() as session:
         assert jobs.is_open(session, JobKind.PREDICT_SCENE)
 
