@@ -1,6 +1,6 @@
 """Dividing connected ice into glaciers along the polygons of an inventory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +13,10 @@ from imagery.grid import Grid
 from imagery.vector_geometry import polygonal
 
 NARROW_PX: Final = 3.0
-"""Strips along an inventory's polygon that are nowhere wider come from outlines that do not fit each other exactly."""
+"""Strips along an inventory's polygon that are not wider come from outlines that do not fit each other exactly."""
+
+# Ice that is farther than `NARROW_PX` from a glacier has all ice around it within this distance, in corners too.
+_REACH_PX: Final = 1.5 * NARROW_PX
 
 STEP_PX: Final = 2.0**-10
 """All coordinates are multiples of it, in pixels, so that pieces of one polygon fit each other exactly."""
@@ -25,8 +28,8 @@ def divide_ice(
     """Divide connected ice along the polygons of an inventory.
 
     All ice within the polygons of one id is one glacier, in several parts if need be. Ice outside all of them stays
-    connected glaciers. A strip that is nowhere wider than `NARROW_PX` belongs to the glacier of the same connected ice
-    that it borders longest. Where polygons overlap, the later counts.
+    connected glaciers where it is wider than `NARROW_PX`; strips that are not belong to the glacier beside them. Where
+    polygons overlap, the later counts.
 
     Args:
         ice: Connected ice, in pixel coordinates.
@@ -48,11 +51,12 @@ def divide_ice(
             outside.append(polygon)
             continue
         rest = shapely.difference(polygon, shapely.union_all(territories[near]), grid_size=STEP_PX)
-        parts = [(None, part) for part in polygonal(rest)]
-        for number in near:
-            inside = shapely.intersection(polygon, territories[number], grid_size=STEP_PX)
-            parts += [(number, part) for part in polygonal(inside)]
-        for number, part in _without_strips(parts):
+        inside = shapely.intersection(polygon, territories[near], grid_size=STEP_PX)
+        parts = {number: polygonal(piece) for number, piece in zip(near, inside, strict=True)}
+        bodies, parts = _with_margins(polygonal(rest), parts)
+        pieces: list[tuple[int | None, Polygon]] = [(None, body) for body in bodies]
+        pieces += [(number, part) for number, found in parts.items() for part in found]
+        for number, part in _without_strips(pieces):
             (outside if number is None else divided[number]).append(part)
     glaciers: list[tuple[Any, InventoryGlacier | None]] = [(polygon, None) for polygon in outside]
     for name, found in zip(names, divided, strict=True):
@@ -79,9 +83,35 @@ def _territories(inventory: Sequence[InventoryGlacier], names: Sequence[str], gr
     return np.array([shapely.union_all(found, grid_size=STEP_PX) for found in parts], dtype=object)
 
 
+def _with_margins(
+    outside: Sequence[Polygon], parts: Mapping[int, list[Polygon]]
+) -> tuple[list[Polygon], dict[int, list[Polygon]]]:
+    """Give the margins of glaciers, which run around several of them, to each of these; return what is left, too."""
+    near = {number: shapely.union_all(shapely.buffer(found, NARROW_PX)) for number, found in parts.items()}
+    reach = {number: shapely.union_all(shapely.buffer(found, _REACH_PX)) for number, found in parts.items()}
+    all_near = shapely.union_all(list(near.values()))
+    bodies: list[Polygon] = []
+    grown = {number: list(found) for number, found in parts.items()}
+    for polygon in outside:
+        cores = [core for core in polygonal(shapely.difference(polygon, all_near)) if not _is_narrow(core)]
+        around = shapely.union_all(shapely.buffer(cores, _REACH_PX))
+        bodies += polygonal(shapely.intersection(polygon, around, grid_size=STEP_PX))
+        margin = shapely.difference(polygon, around, grid_size=STEP_PX)
+        for number, ground in reach.items():
+            grown[number] += polygonal(shapely.intersection(margin, ground, grid_size=STEP_PX))
+            margin = shapely.difference(margin, ground, grid_size=STEP_PX)
+        bodies += polygonal(margin)
+    joined = {number: polygonal(shapely.union_all(found, grid_size=STEP_PX)) for number, found in grown.items()}
+    return bodies, joined
+
+
+def _is_narrow(polygon: Polygon) -> bool:
+    return bool(shapely.buffer(polygon, -NARROW_PX / 2).is_empty)
+
+
 def _without_strips(parts: Sequence[tuple[int | None, Polygon]]) -> list[tuple[int | None, Polygon]]:
     """Join narrow parts of connected ice with the wide part that they border longest."""
-    narrow = [shapely.buffer(part, -NARROW_PX / 2).is_empty for _, part in parts]
+    narrow = [_is_narrow(part) for _, part in parts]
     wide = [number for number, is_narrow in enumerate(narrow) if not is_narrow]
     joined: dict[int, list[Polygon]] = {number: [parts[number][1]] for number in wide}
     kept = []

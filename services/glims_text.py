@@ -173,5 +173,4 @@ def _division(making: Making) -> str:
     return f"""It is divided along the
 polygons of {making.inventory}: {making.of_inventory} glaciers have the id of one of these (glac_id where it is that of
 GLIMS, else rgi_id or inv_id). {outside} lie outside all of them and are connected ice. Strips along these polygons that
-are nowhere wider than {NARROW_PX:g} pixels belong to the glacier that they border longest. Where polygons overlap, the
-later counts."""
+are not wider than {NARROW_PX:g} pixels belong to the glacier beside them. Where polygons overlap, the later counts."""

@@ -114,6 +114,21 @@ def test_connected_ice_is_divided_along_the_polygons_of_an_inventory() -> None:
     }
 
 
+def test_a_margin_around_several_glaciers_belongs_to_each_of_them() -> None:
+    """An inventory whose outlines are a pixel too small all around: 80 pixels, which are one ring."""
+    mask = np.zeros((50, 60), np.uint8)
+    mask[5:25, 5:45] = ICE
+    a, _, c, _, e, f = NORTH_UP
+    inventory = [
+        InventoryGlacier(name, None, shapely.box(c + a * left, f + e * 24, c + a * right, f + e * 6))
+        for name, left, right in (("west", 6, 25), ("east", 25, 44))
+    ]
+    found = outline_glaciers(mask, GRID, inventory=inventory)
+    areas = {item and item.name: polygon.area for item, polygon in zip(found.inventory, found.pixels, strict=True)}
+    assert areas == pytest.approx({"west": 400, "east": 400}, abs=9)  # the ring is cut within 4.5 px of the divide
+    assert sum(areas.values()) == pytest.approx(800)
+
+
 def test_several_polygons_of_one_id_are_one_glacier_and_ice_far_from_all_stays_as_it_is(
     mask: NDArray[np.uint8],
 ) -> None:
