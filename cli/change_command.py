@@ -12,13 +12,16 @@ from cli.change_picture import draw_change
 from cli.installation import running_catalog
 from cli.output import print_table
 from cli.prediction_wait import wait_for_prediction
+from imagery.area_interval import AreaInterval
 from imagery.change import common_grid
 from imagery.glaciers import read_glaciers
-from services.change import ALL_GLACIERS, Change, DatedMap, compare
+from services.area_report import EXPERTS, EXPERTS_SOURCE
+from services.change import ALL_GLACIERS, Change, ChangeRow, DatedMap, compare
 from services.change_files import write_polygons, write_summary, write_table
 from services.change_maps import outlined_map, predicted_map
 from services.class_scheme import class_scheme
 from services.scenes import scene_by_name
+from services.version_figures import figures_of
 
 
 @click.command()
@@ -79,7 +82,8 @@ def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]
         )
     for scene in scenes:
         wait_for_prediction(catalog, scene, champion.version)
-    return [predicted_map(catalog, scene, champion.version) for scene in scenes]
+    names = figures_of(champion).class_names
+    return [predicted_map(catalog, scene, champion.version, names) for scene in scenes]
 
 
 def _print(found: Change, output: Path) -> None:
@@ -90,17 +94,35 @@ def _print(found: Change, output: Path) -> None:
         if shift
         else "The displacement of the images could not be estimated: they have no band in common, or are not alike."
     )
+    totals = [row for row in found.rows if row.glacier == ALL_GLACIERS]
     rows = [
         (
             row.class_name,
-            f"{row.areas.before:.3f} ± {1.96 * row.areas.before_error:.3f}",
-            f"{row.areas.after:.3f} ± {1.96 * row.areas.after_error:.3f}",
-            f"{row.areas.change:+.3f} ± {1.96 * row.areas.change_error:.3f}",
+            _interval(row.areas.before_interval),
+            _interval(row.areas.after_interval),
+            _interval(row.areas.change_interval, sign="+"),
             "yes" if row.areas.is_significant else "no, within the error",
+            row.areas.method,
         )
-        for row in found.rows
-        if row.glacier == ALL_GLACIERS
+        for row in totals
     ]
-    columns = ("class", "before, km²", "after, km²", "change, km²", "significant")
-    print_table(columns, rows, caption="± is the 95 % interval")
+    columns = ("class", "before, km²", "after, km²", "change, km²", "significant", "error by")
+    print_table(columns, rows, caption=_caption(totals))
     click.echo(f"Written to {output}: change.csv, change.gpkg, change.json, change.png")
+
+
+def _interval(interval: AreaInterval, sign: str = "") -> str:
+    return f"{interval.best:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
+
+
+def _caption(totals: list[ChangeRow]) -> str:
+    """Return what the intervals are, and the errors of classes beside the differences between experts."""
+    lines = ["Best estimates and 95 % intervals."]
+    for row in totals:
+        if row.class_name in EXPERTS:
+            ours = (row.areas.before_interval.relative_error, row.areas.after_interval.relative_error)
+            texts = ["undefined" if error is None else f"±{error:.0%}" for error in ours]
+            lines.append(
+                f"{row.class_name}: {' and '.join(texts)}; experts differ by up to {EXPERTS[row.class_name]:.0%}."
+            )
+    return "\n".join(lines if len(lines) == 1 else [*lines, EXPERTS_SOURCE])

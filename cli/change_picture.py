@@ -60,11 +60,12 @@ def _legend(axes: Axes, change: Change, *, unknown: bool) -> None:
     lines = []
     for row in change.rows:
         if row.glacier == ALL_GLACIERS:
-            areas = row.areas
-            verdict = "" if areas.is_significant else "\n(within the error)"
+            before, after = row.areas.before_interval, row.areas.after_interval
+            difference = row.areas.change_interval
+            verdict = "" if row.areas.is_significant else "\n(within the error)"
             lines.append(
-                f"{row.class_name}\n{areas.before:.2f} → {areas.after:.2f} km²\n"
-                f"{areas.change:+.2f} ± {1.96 * areas.change_error:.2f} km²{verdict}"
+                f"{row.class_name}\n{before.best:.2f} → {after.best:.2f} km²\n"
+                f"{difference.best:+.2f} km² ({difference.low:+.2f} to {difference.high:+.2f}){verdict}"
             )
     shift = change.shift
     lines.append("shift of the images\n" + (f"{shift.length_m:.0f} m" if shift else "could not be estimated"))

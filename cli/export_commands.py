@@ -14,6 +14,7 @@ from cli.installation import installed_catalog
 from cli.output import print_table
 from cli.prediction_wait import wait_for_prediction
 from imagery.errors import ExportError
+from imagery.glaciers import read_inventory
 from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding
 from imagery.glims_layers import Analyst
@@ -22,6 +23,7 @@ from imagery.masks import mask_from_geotiff
 from services.class_scheme import class_scheme
 from services.dataset_export import DatasetRequest, ServedModel, export_dataset
 from services.dataset_writer import Form
+from services.delivered_areas import delivered_areas
 from services.delivery import delivery_options, prediction_keys
 from services.glims_export import Submission, export_glims, has_errors
 from services.glims_request import GlimsRequest, Prediction
@@ -112,6 +114,13 @@ def dataset(
 @click.option("--image-id", help="identifier of the image by its provider; default: found in the names of its files")
 @click.option("--instrument", help="default: that of the scene's sensor")
 @click.option("--acquired", type=click.DateTime(["%Y-%m-%d"]), help="day of the image; default: that of the scene")
+@click.option(
+    "--glaciers",
+    type=click.Path(exists=True, dir_okay=False),
+    help="divide connected ice along the polygons of an inventory, e.g. RGI, and keep its ids",
+)
+@click.option("--layer", help="the layer of --glaciers; needed only if the file has several")
+@click.option("--glacier-id", help="the field of --glaciers with the id; by default rgi_id, RGIId or glac_id")
 def glims(
     scene: str,
     folder: Path,
@@ -125,6 +134,9 @@ def glims(
     image_id: str | None,
     instrument: str | None,
     acquired: datetime | None,
+    glaciers: str | None,
+    layer: str | None,
+    glacier_id: str | None,
 ) -> None:
     """Write the outlines of SCENE into FOLDER as GLIMS and RGI take them, and check them.
 
@@ -147,6 +159,8 @@ def glims(
             image_id=image_id,
             instrument=instrument,
             acquired=acquired.date() if acquired else None,
+            inventory=tuple(read_inventory(glaciers, layer, source_of(row).grid, glacier_id)) if glaciers else (),
+            inventory_name=Path(glaciers).name if glaciers else "",
         )
         prediction = None if labels_only else _prediction(catalog, row)
         terrain = relief_of(source_of(row))
@@ -199,7 +213,8 @@ def _prediction(catalog: Catalog, scene: Scene) -> Prediction | None:
     figures = figures_of(version)
     key = prediction_keys(scene, version.version, delivery_options(catalog.settings))["tif"]
     classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
-    return Prediction(version.version, figures.class_names, classes, figures.labels)
+    outlines = delivered_areas(catalog, scene, version.version).outlines
+    return Prediction(version.version, figures.class_names, classes, figures.labels, outlines)
 
 
 def _analysts(texts: tuple[str, ...]) -> tuple[tuple[Analyst, ...], dict[str, Analyst]]:
@@ -229,6 +244,9 @@ def _tell(folder: Path, done: Submission) -> None:
     making = done.making
     kinds = ", ".join(f"{name} is {kind or 'left out'}" for name, kind in making.mapping.line_types.items())
     click.echo(f"{folder}: {making.glaciers} glaciers, {making.area_km2:.3f} km2; {kinds}.")
+    if making.inventory:
+        click.echo(f"{making.of_inventory} of them are glaciers of {making.inventory}; the others lie outside these.")
+    click.echo(f"{making.intervals} of them have a 95 % interval of the area.")
     if making.is_name:
         click.echo(f"No identifier of the image was found: {making.image_id} is the scene's name (see --image-id).")
     print_table(("layer", "features"), [(name, str(count)) for name, count in done.layers.items()])

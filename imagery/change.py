@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from rasterio.features import rasterize
 from rasterio.warp import reproject
 from scipy import ndimage
 
+from imagery.area_interval import AreaInterval, add_independent, difference, of_standard_error
 from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
@@ -23,7 +25,6 @@ _STRIP_ROWS: Final = 256
 _PLACED_WITHIN_PX: Final = 0.5
 # Pixel edges along a line of random direction are longer than the line by this factor.
 _EDGES_PER_LENGTH: Final = 4 / np.pi
-_95_PERCENT: Final = 1.96
 
 
 def common_grid(first: Grid, second: Grid) -> Grid:
@@ -95,40 +96,54 @@ def number_glaciers(
     return numbers.astype(np.int32), int(count)
 
 
+class ErrorMethod(StrEnum):
+    """How the intervals of two areas that are compared were found: always the same way at both dates.
+
+    `TOTAL`: calibrated intervals of total areas, missed ground included. `OUTLINES`: those of outlines, added up.
+    `BUFFER`: length of the outline times half a pixel.
+    """
+
+    TOTAL = "calibrated total"
+    OUTLINES = "calibrated outlines"
+    BUFFER = "buffer"
+
+
 @dataclass(frozen=True)
 class AreaChange:
     """The change of one class on one glacier, or on all of them. Areas in square kilometres.
 
     Attributes:
-        before: Area at the first date, of pixels known at both.
-        after: Area at the second date.
-        before_error: Standard error of `before`.
-        after_error: Standard error of `after`.
+        before: Mapped area at the first date, of pixels known at both.
+        after: Mapped area at the second date.
+        before_interval: Best estimate and 95 % interval at the first date.
+        after_interval: The same at the second date.
         gained: Area that became of the class.
         lost: Area that ceased to be of the class.
+        method: How the intervals were found.
     """
 
     before: float
     after: float
-    before_error: float
-    after_error: float
+    before_interval: AreaInterval
+    after_interval: AreaInterval
     gained: float
     lost: float
+    method: ErrorMethod = ErrorMethod.BUFFER
 
     @property
     def change(self) -> float:
-        """Area after minus area before."""
+        """Mapped area after minus mapped area before."""
         return self.after - self.before
 
     @property
-    def change_error(self) -> float:
-        """Standard error of the change; the errors of the two dates are taken to be independent."""
-        return float(np.hypot(self.before_error, self.after_error))
+    def change_interval(self) -> AreaInterval:
+        """The change with its 95 % interval; the errors of the two dates are taken to be independent."""
+        return difference(self.after_interval, self.before_interval)
 
     @property
     def is_significant(self) -> bool:
-        """Whether the change is larger than the errors of both dates together explain, at the 95 % level."""
-        return bool(abs(self.change) > _95_PERCENT * self.change_error)
+        """Whether the 95 % interval of the change leaves out 0."""
+        return not self.change_interval.low <= 0 <= self.change_interval.high
 
 
 def compare_areas(
@@ -142,7 +157,7 @@ def compare_areas(
     """Compare the area of some classes together, on each glacier.
 
     Pixels unknown at either date are left out at both. The standard error of an area is the length of its outline
-    within the glacier times half a pixel.
+    within the glacier times half a pixel (`ErrorMethod.BUFFER`).
 
     Args:
         before: (H, W) class map of the first date.
@@ -170,14 +185,22 @@ def compare_areas(
         error = _PLACED_WITHIN_PX / _EDGES_PER_LENGTH
         for index, part in enumerate((*parts, *(edge * side_km * error for edge in edges))):
             sums[index] += np.bincount(numbers, part.ravel(), minlength=count + 1)
-    return [AreaChange(a, b, a_error, b_error, gained, lost) for a, b, gained, lost, a_error, b_error in sums.T[1:]]
+    return [
+        AreaChange(a, b, of_standard_error(a, a_error), of_standard_error(b, b_error), gained, lost)
+        for a, b, gained, lost, a_error, b_error in sums.T[1:].tolist()
+    ]
 
 
 def total(changes: Sequence[AreaChange]) -> AreaChange:
     """Add up the changes of glaciers; their errors are taken to be independent of each other."""
-    rows = np.array([[c.before, c.after, c.before_error, c.after_error, c.gained, c.lost] for c in changes])
-    sums, errors = rows.sum(axis=0), np.sqrt((rows**2).sum(axis=0))
-    return AreaChange(sums[0], sums[1], errors[2], errors[3], sums[4], sums[5])
+    return AreaChange(
+        sum(each.before for each in changes),
+        sum(each.after for each in changes),
+        add_independent([each.before_interval for each in changes]),
+        add_independent([each.after_interval for each in changes]),
+        sum(each.gained for each in changes),
+        sum(each.lost for each in changes),
+    )
 
 
 GAINED: Final = 1

@@ -1,5 +1,6 @@
 """The polygons of glaciers with their ids, as inventories deliver them."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from imagery.errors import OutlineError
@@ -12,10 +13,35 @@ from imagery.vectors import find_field, value_text
 ID_FIELDS: Final = ("rgi_id", "RGIId", "glac_id")
 """Fields that hold a glacier's id: in the Randolph Glacier Inventory 7 and 6, and in GLIMS."""
 
+_GLIMS_FIELDS: Final = ("glac_id", "glims_id", "GLIMSId")  # of GLIMS, and of RGI 7 and 6
+
+
+@dataclass(frozen=True)
+class InventoryGlacier:
+    """A glacier of an inventory.
+
+    Attributes:
+        name: Its id in the inventory.
+        glims_id: Its id in GLIMS, if the inventory states one.
+        polygon: In the CRS of the scene's grid.
+    """
+
+    name: str
+    glims_id: str | None
+    polygon: Any
+
 
 def read_glaciers(
     path: str, layer: str | None, grid: Grid, id_field: str | None = None, *, required: bool = True
 ) -> list[tuple[str, Any]]:
+    """Return id and polygon of the glaciers near a scene; see `read_inventory`."""
+    glaciers = read_inventory(path, layer, grid, id_field, required=required)
+    return [(glacier.name, glacier.polygon) for glacier in glaciers]
+
+
+def read_inventory(
+    path: str, layer: str | None, grid: Grid, id_field: str | None = None, *, required: bool = True
+) -> list[InventoryGlacier]:
     """Read the glaciers near a scene.
 
     Args:
@@ -27,7 +53,7 @@ def read_glaciers(
         required: Whether it is an error if no glacier is near.
 
     Returns:
-        Id and polygon, in the grid's CRS. Several features of one id stay several items.
+        The glaciers. Several features of one id stay several items.
 
     Raises:
         OutlineError: The file cannot be used, lacks the field, or has no polygon near the scene.
@@ -38,17 +64,23 @@ def read_glaciers(
         field = next((found for name in names if (found := find_field(header.fields, name))), None)
         if id_field and field is None:
             raise OutlineError(f"{path}: found no field {id_field!r}; expected one of {', '.join(header.fields)}")
+        glims_field = next((found for name in _GLIMS_FIELDS if (found := find_field(header.fields, name))), None)
         placement = Placement(grid, header.crs, header.extent)
-        near = file.read(header, placement.boxes, [field] if field else [])
+        wanted = dict.fromkeys(name for name in (field, glims_field) if name)
+        near = file.read(header, placement.boxes, list(wanted))
         shapes = decode(near.ids, near.wkb)
         labels = near.columns[field] if field else near.ids
-        ids = {int(feature): value_text(label) for feature, label in zip(near.ids, labels, strict=True)}
+        glims = near.columns[glims_field] if glims_field else [None] * len(near.ids)
+        ids = {
+            int(feature): (value_text(label), value_text(known) or None if known is not None else None)
+            for feature, label, known in zip(near.ids, labels, glims, strict=True)
+        }
         glaciers = [
-            (ids[int(feature)], placed)
+            InventoryGlacier(*ids[int(feature)], placed)
             for place, feature in enumerate(shapes.features)
             for placed in placement.place(shapes.polygons[place : place + 1])
             if placed.intersects(grid.footprint())
         ]
     if required and not glaciers:
-        raise OutlineError(f"{path}: found no glacier on the ground of the two scenes; expected some")
+        raise OutlineError(f"{path}: found no glacier on the ground of the image; expected some")
     return glaciers

@@ -129,12 +129,21 @@ def place_of(identifier: str) -> tuple[float, float] | None:
     return (longitude - 360 if longitude > 180 else longitude), (latitude if found[3] == "N" else -latitude)
 
 
-def distinct_ids(places: Sequence[tuple[float, float]]) -> list[str]:
-    """Return an identifier for each place (longitude, latitude), where it is taken the next free one nearby."""
-    taken: dict[str, None] = {}
-    for place in places:
-        taken[next(identifier for identifier in _around(*place) if identifier not in taken)] = None
-    return list(taken)
+def distinct_ids(places: Sequence[tuple[float, float]], known: Sequence[str | None]) -> list[str]:
+    """Return an identifier for each place (longitude, latitude).
+
+    It is the known one where it has the published form and no earlier place has it, else that of the place, else the
+    next free one nearby.
+    """
+    usable = [identifier for identifier in known if identifier is not None and place_of(identifier) is not None]
+    kept = dict.fromkeys(usable)
+    given: dict[str, None] = {}
+    for place, identifier in zip(places, known, strict=True):
+        if identifier is not None and identifier in kept and identifier not in given:
+            given[identifier] = None
+        else:
+            given[next(free for free in _around(*place) if free not in kept and free not in given)] = None
+    return list(given)
 
 
 def _around(longitude: float, latitude: float) -> Iterator[str]:

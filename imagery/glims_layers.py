@@ -3,7 +3,8 @@
 Field names are GLIMS's own where it defines them (see `imagery.glims`), and RGI's in the layer `rgi` (user guide of RGI
 7.0, "Glacier product"). No name is longer than 10 characters, and no text longer than 254 bytes, as shapefiles need.
 Fields of ours: `orig_id` on outlines (identifier of the image, which ties them to the layer `images`), `model_ver`,
-`exp_share`, `edge`, `debris_km2`.
+`exp_share`, `edge`, `debris_km2`, `area_best`, `area_low` and `area_high` (the area with its 95 % interval, km²), and
+`inv_id` (id in an inventory other than RGI).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from imagery.area_interval import AreaInterval
 from imagery.glims import (
     DEBRIS,
     GLACIERS,
@@ -30,6 +32,8 @@ from imagery.glims_outlines import GlacierOutlines
 from imagery.outline_table import central_points
 from imagery.projection import WGS84
 
+RGI_ID: Final = "rgi_id"
+INVENTORY_ID: Final = "inv_id"
 GEOPACKAGE: Final = "outlines.gpkg"
 _LONGEST_TEXT: Final = 254  # bytes in a shapefile's table
 _NOT_ASSIGNED: Final = 9  # RGI 7.0: value of surge_type, term_type and aspect_sec
@@ -86,6 +90,8 @@ class Analysis:
         loc_unc_m: (n, 2) local uncertainty of each glacier in x and y, metres.
         glob_unc_m: Global uncertainty in metres; None if unknown.
         expert_share: (n,) share of each glacier's pixels that experts judged, 0 to 1.
+        glacier_areas: Interval of each glacier's area; None where undefined.
+        other_areas: The same of each of `GlacierOutlines.others`.
         analysts_of: For each glacier, the analysts who judged a part of it; all analysts where nobody did.
     """
 
@@ -97,6 +103,8 @@ class Analysis:
     loc_unc_m: NDArray[np.float64]
     glob_unc_m: float | None
     expert_share: NDArray[np.float64]
+    glacier_areas: Sequence[AreaInterval | None]
+    other_areas: Sequence[AreaInterval | None]
     analysts_of: Sequence[str]
 
 
@@ -133,9 +141,13 @@ def submission_layers(
     """
     centres = central_points(outlines.wgs84)
     inside = shapely.point_on_surface(outlines.wgs84)
-    identifiers = distinct_ids(list(zip(shapely.get_x(inside).tolist(), shapely.get_y(inside).tolist(), strict=True)))
+    places = list(zip(shapely.get_x(inside).tolist(), shapely.get_y(inside).tolist(), strict=True))
+    identifiers = distinct_ids(places, [glacier.glims_id if glacier else None for glacier in outlines.inventory])
     number = range(len(outlines.wgs84))
-    common = _common_fields(identifiers, image, analysis, [f"{local_id}-{index + 1:05d}" for index in number])
+    common = {
+        **_common_fields(identifiers, image, analysis, [f"{local_id}-{index + 1:05d}" for index in number]),
+        **_inventory_ids(outlines),
+    }
     debris_km2 = np.zeros(len(identifiers))
     for item in outlines.others:
         if item.glacier is not None and item.line_type is LineType.DEBRIS:
@@ -144,6 +156,7 @@ def submission_layers(
         **_line_types([LineType.GLACIER] * len(identifiers)),
         **common,
         "area": outlines.area_km2,
+        **_interval_fields(analysis.glacier_areas),
         "debris_km2": debris_km2,
         **_elevations(terrain, len(identifiers)),
         "exp_share": analysis.expert_share,
@@ -156,7 +169,7 @@ def submission_layers(
         RGI: Layer("Polygon", outlines.wgs84, _rgi_fields(outlines, centres, identifiers, common, image, terrain)),
     }
     for name, kinds in ((DEBRIS, {LineType.DEBRIS}), (LAKES, {LineType.SUPRAGLACIAL_LAKE, LineType.PROGLACIAL_LAKE})):
-        layer = _others(outlines, kinds, common)
+        layer = _others(outlines, kinds, common, analysis.other_areas if name == DEBRIS else None)
         if layer is not None:
             layers[name] = layer
     return layers
@@ -178,6 +191,9 @@ def _write(path: Path, table: Layer, **options: Any) -> None:
     import pyogrio  # see imagery.vectors
 
     columns = list(table.fields.values())
+    geometry_type = table.geometry_type
+    if options["driver"] == "GPKG" and any(item.geom_type == "MultiPolygon" for item in table.geometries):
+        geometry_type = "MultiPolygon"  # a GeoPackage does not mix both; a shapefile does
     pyogrio.raw.write(
         path,
         shapely.to_wkb(table.geometries),
@@ -185,7 +201,8 @@ def _write(path: Path, table: Layer, **options: Any) -> None:
         # Without these masks NaN would be written as a number instead of null.
         field_mask=[np.isnan(column) if column.dtype.kind == "f" else None for column in columns],
         fields=list(table.fields),
-        geometry_type=table.geometry_type,
+        geometry_type=geometry_type,
+        promote_to_multi=geometry_type == "MultiPolygon",
         crs=WGS84,
         **options,
     )
@@ -215,9 +232,30 @@ def _common_fields(
     }
 
 
-def _others(outlines: GlacierOutlines, kinds: set[LineType], common: Mapping[str, NDArray[Any]]) -> Layer | None:
+def _inventory_ids(outlines: GlacierOutlines) -> dict[str, NDArray[Any]]:
+    """Return the ids of glaciers in an inventory, unless they are those of GLIMS, which have a field already."""
+    known = [glacier for glacier in outlines.inventory if glacier is not None]
+    if all(glacier.name == glacier.glims_id for glacier in known):
+        return {}
+    field = RGI_ID if all(glacier.name.startswith("RGI") for glacier in known) else INVENTORY_ID
+    return {field: _texts([glacier.name if glacier else "" for glacier in outlines.inventory])}
+
+
+def _interval_fields(areas: Sequence[AreaInterval | None]) -> dict[str, NDArray[Any]]:
+    ends = [(item.best, item.low, item.high) if item else (np.nan,) * 3 for item in areas]
+    columns = np.array(ends, dtype=np.float64).reshape(-1, 3).T
+    return dict(zip(("area_best", "area_low", "area_high"), columns, strict=True))
+
+
+def _others(
+    outlines: GlacierOutlines,
+    kinds: set[LineType],
+    common: Mapping[str, NDArray[Any]],
+    areas: Sequence[AreaInterval | None] | None,
+) -> Layer | None:
     """Return a layer of outlines other than glaciers, with the fields of the glacier that each lies on."""
-    chosen = [item for item in outlines.others if item.line_type in kinds]
+    numbers = [number for number, item in enumerate(outlines.others) if item.line_type in kinds]
+    chosen = [outlines.others[number] for number in numbers]
     if not chosen:
         return None
     on = np.array([-1 if item.glacier is None else item.glacier for item in chosen])
@@ -227,10 +265,12 @@ def _others(outlines: GlacierOutlines, kinds: set[LineType], common: Mapping[str
             values = column[on]  # of the last glacier where there is none, which is mended below
         else:
             values = np.full(len(chosen), np.nan if column.dtype.kind == "f" else "", dtype=column.dtype)
-        if name in {"glac_id", "local_id"}:
+        if name in {"glac_id", "local_id", RGI_ID, INVENTORY_ID}:
             values = np.where(on < 0, "", values).astype(object)
         fields[name] = values
     fields["area"] = np.array([item.area_km2 for item in chosen])
+    if areas is not None:
+        fields |= _interval_fields([areas[number] for number in numbers])
     geometries: NDArray[np.object_] = np.empty(len(chosen), dtype=object)
     geometries[:] = [item.wgs84 for item in chosen]
     return Layer("Polygon", geometries, fields)
@@ -279,6 +319,7 @@ def _rgi_fields(
     zone = np.floor((centres["cenlon"] + 180) / 6).astype(np.int32) % 60 + 1
     heights = {name: (terrain or {}).get(name, np.full(count, np.nan)) for name in _RGI_TERRAIN}
     return {
+        **({RGI_ID: common[RGI_ID]} if RGI_ID in common else {}),
         "glims_id": _texts(identifiers),
         "local_id": common["local_id"],
         "src_date": _texts([f"{image.acquired.isoformat()}T00:00:00"] * count),

@@ -1,6 +1,6 @@
 """From a mask of line types to glaciers: merged outlines with holes, and the outlines of what lies on them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,9 @@ from shapely import STRtree
 from shapely.geometry import Polygon
 
 from imagery.classes import UNKNOWN
+from imagery.glaciers import InventoryGlacier
 from imagery.glims import CODES, ON_GLACIERS, LineType
+from imagery.glims_division import STEP_PX, divide_ice
 from imagery.grid import Grid
 from imagery.outline_table import area_km2, densified_wgs84
 from imagery.polygons import mask_to_polygons, to_map_coordinates
@@ -31,12 +33,14 @@ class Outline:
     Attributes:
         line_type: What it surrounds.
         glacier: Index of the glacier that it lies on; None for lakes in front of glaciers.
+        pixels: Polygon in pixel coordinates.
         wgs84: In longitude and latitude.
         area_km2: On the WGS 84 ellipsoid.
     """
 
     line_type: LineType
     glacier: int | None
+    pixels: Polygon
     wgs84: Polygon
     area_km2: float
 
@@ -46,13 +50,15 @@ class GlacierOutlines:
     """Glaciers of a scene.
 
     Attributes:
-        pixels: (n,) polygons in pixel coordinates, from north to south.
+        pixels: (n,) polygons in pixel coordinates, from north to south; multipolygons where an inventory's glacier has
+            several parts.
         wgs84: (n,) the same in longitude and latitude, edges densified; holes are rock outcrops.
         area_km2: (n,) on the WGS 84 ellipsoid, holes left out.
         owner: (H, W) int32: 1 + index of the glacier that a pixel belongs to, 0 outside all.
         touches_edge: (n,) whether the outline ends where nothing is known: at the edge of the image, or at unknown
             pixels.
         others: Outlines on the glaciers and of lakes in front of them.
+        inventory: For each, the glacier of the inventory that it was divided by; None outside, or without one.
         dropped: Number of glaciers below the smallest area.
         dropped_km2: Their area.
     """
@@ -63,14 +69,20 @@ class GlacierOutlines:
     owner: NDArray[np.int32]
     touches_edge: NDArray[np.bool_]
     others: tuple[Outline, ...]
+    inventory: tuple[InventoryGlacier | None, ...]
     dropped: int
     dropped_km2: float
 
 
 def outline_glaciers(
-    mask: NDArray[np.uint8], grid: Grid, *, smoothing_px: float = 0.0, min_area_km2: float = MIN_AREA_KM2
+    mask: NDArray[np.uint8],
+    grid: Grid,
+    *,
+    smoothing_px: float = 0.0,
+    min_area_km2: float = MIN_AREA_KM2,
+    inventory: Sequence[InventoryGlacier] = (),
 ) -> GlacierOutlines:
-    """Outline glaciers: connected ice, whether clean, under debris or under a lake.
+    """Outline glaciers: connected ice, whether clean, under debris or under a lake, divided along an inventory.
 
     All outlines come from one division of the mask, so that those of debris run along those of its glacier wherever
     both end, also when they are smoothed (see `imagery.polygons.mask_to_polygons`).
@@ -80,6 +92,7 @@ def outline_glaciers(
         grid: The grid of the mask.
         smoothing_px: As `imagery.polygons.mask_to_polygons`.
         min_area_km2: Glaciers below are left out, with all that lies on them.
+        inventory: Glaciers along whose polygons ice is divided (`imagery.glims_division.divide_ice`).
 
     Raises:
         SceneError: The mask does not have the size of the grid, or the CRS has no WGS 84 transformation.
@@ -89,8 +102,9 @@ def outline_glaciers(
     pieces = mask_to_polygons(mask, list(CODES.values()), smoothing_px=smoothing_px)
     ice = [polygon for code, polygon in pieces if _LINE_TYPE_OF[code] is not LineType.PROGLACIAL_LAKE]
     merged = polygonal(shapely.union_all(ice)) if ice else []
-    merged.sort(key=lambda polygon: (polygon.bounds[1], polygon.bounds[0]))
-    pixels = _objects(merged)
+    glaciers = divide_ice(merged, inventory, grid) if inventory else [(polygon, None) for polygon in merged]
+    glaciers.sort(key=lambda glacier: (glacier[0].bounds[1], glacier[0].bounds[0]))
+    pixels = _objects([polygon for polygon, _ in glaciers])
     wgs84 = densified_wgs84(to_map_coordinates(pixels, grid), grid)
     areas = np.array([area_km2(outline) for outline in wgs84], dtype=np.float64)
     kept = areas >= min_area_km2
@@ -102,28 +116,40 @@ def outline_glaciers(
         areas[kept],
         owner,
         _touches_edge(owner, mask, len(pixels)),
-        tuple(_others(pieces, pixels, grid)),
+        tuple(_others(pieces, pixels, grid, divided=bool(inventory))),
+        tuple(glacier for (_, glacier), is_kept in zip(glaciers, kept, strict=True) if is_kept),
         int((~kept).sum()),
         float(areas[~kept].sum()),
     )
 
 
-def _others(pieces: Sequence[tuple[int, Polygon]], glaciers: NDArray[np.object_], grid: Grid) -> list[Outline]:
+def _others(
+    pieces: Sequence[tuple[int, Polygon]], glaciers: NDArray[np.object_], grid: Grid, *, divided: bool
+) -> list[Outline]:
     kinds = (*ON_GLACIERS, LineType.PROGLACIAL_LAKE)
     chosen = [(_LINE_TYPE_OF[code], polygon) for code, polygon in pieces if _LINE_TYPE_OF[code] in kinds]
-    if not chosen:
-        return []
-    polygons = _objects([polygon for _, polygon in chosen])
+    found: list[tuple[LineType, int | None, Polygon]] = list(_on_glaciers(chosen, glaciers, divided=divided))
+    found += [(kind, None, polygon) for kind, polygon in chosen if kind not in ON_GLACIERS]
+    polygons = _objects([polygon for _, _, polygon in found])
     wgs84 = densified_wgs84(to_map_coordinates(polygons, grid), grid)
-    # Every piece of ice lies in exactly one glacier, or in one that was too small.
-    inside = dict(zip(*STRtree(glaciers).query(shapely.point_on_surface(polygons), predicate="within"), strict=True))
-    found = []
-    for index, ((kind, _), outline) in enumerate(zip(chosen, wgs84, strict=True)):
-        glacier = inside.get(index)
-        if kind in ON_GLACIERS and glacier is None:
-            continue
-        found.append(Outline(kind, None if glacier is None else int(glacier), outline, area_km2(outline)))
-    return found
+    return [Outline(*item, outline, area_km2(outline)) for item, outline in zip(found, wgs84, strict=True)]
+
+
+def _on_glaciers(
+    pieces: Sequence[tuple[LineType, Polygon]], glaciers: NDArray[np.object_], *, divided: bool
+) -> Iterator[tuple[LineType, int | None, Polygon]]:
+    """Yield what lies on which glacier; what lies on several, divided as they are, is in parts."""
+    on = [(kind, polygon) for kind, polygon in pieces if kind in ON_GLACIERS]
+    polygons = _objects([polygon for _, polygon in on])
+    tree = STRtree(glaciers)
+    if not divided:
+        # Every piece of ice lies in exactly one glacier, or in one that was too small.
+        places = tree.query(shapely.point_on_surface(polygons), predicate="within")
+        yield from ((on[piece][0], int(glacier), on[piece][1]) for piece, glacier in zip(*places, strict=True))
+        return
+    for piece, glacier in zip(*tree.query(polygons, predicate="intersects"), strict=True):
+        for part in polygonal(shapely.intersection(polygons[piece], glaciers[glacier], grid_size=STEP_PX)):
+            yield on[piece][0], int(glacier), part
 
 
 def _owners(glaciers: NDArray[np.object_], shape: tuple[int, ...]) -> NDArray[np.int32]:

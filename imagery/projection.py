@@ -121,8 +121,8 @@ def unwrap(polygon: Polygon, turn: float) -> Polygon:
     return Polygon(points)
 
 
-def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
-    """Transform a polygon to longitude and latitude as RFC 7946 (GeoJSON) requires.
+def to_wgs84(polygon: Polygon | MultiPolygon, crs: str) -> Polygon | MultiPolygon:
+    """Transform polygons to longitude and latitude as RFC 7946 (GeoJSON) requires.
 
     Exterior rings run counter-clockwise (section 3.1.6), and a polygon that crosses the antimeridian is cut there
     (section 3.1.9), also if it encloses a pole.
@@ -133,6 +133,9 @@ def to_wgs84(polygon: Polygon, crs: str) -> Polygon | MultiPolygon:
     Raises:
         SceneError: As `reproject`.
     """
+    if polygon.geom_type == "MultiPolygon":
+        moved_parts = [to_wgs84(part, crs) for part in polygon.geoms]
+        return MultiPolygon([part for moved in moved_parts for part in getattr(moved, "geoms", [moved])])
     moved = reproject(polygon, crs, WGS84)
     if not _crosses_antimeridian(moved):
         return orient(moved, 1.0)

@@ -28,6 +28,8 @@ from imagery.grid import Grid
 from imagery.polygons import mask_to_map_polygons
 from imagery.projection import ELLIPSOID, to_wgs84
 from imagery.scene_source import SceneSource
+from services.change_intervals import GlacierIntervals, Ground, with_intervals
+from services.delivered_areas import DeliveredAreas
 
 ALL_GLACIERS: Final = "all"
 KINDS: Final[Mapping[int, str]] = {GAINED: "gained", LOST: "lost", CONVERTED: "converted"}
@@ -43,14 +45,18 @@ class DatedMap:
         acquired: The day of the image, if known.
         source: The scene.
         classes: (H, W) class map on the scene's grid, 255 where unknown.
+        class_names: Names of the classes by value, background first; only two for a binary model.
         origin: Who mapped it ("model version 3").
+        areas: The areas delivered with the map, with calibrated intervals; None for outlines given by people.
     """
 
     scene: str
     acquired: date | None
     source: SceneSource
     classes: NDArray[np.uint8]
+    class_names: tuple[str, ...]
     origin: str
+    areas: DeliveredAreas | None = None
 
 
 @dataclass(frozen=True)
@@ -133,17 +139,23 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
     Args:
         first: The earlier scene.
         second: The later scene.
-        scheme: The classes of both maps.
+        scheme: The scheme of the classes, which names all of them together.
         glaciers: Ids and polygons, in the CRS of the coarser scene (`imagery.change.common_grid`). Without any, each
             connected patch of mapped ground counts as a glacier.
 
     Raises:
-        SceneError: The scenes share no ground, no ground is known at both dates, or the second is the earlier one.
+        SceneError: The scenes share no ground, no ground is known at both dates, the second is the earlier one, or the
+            maps have different classes.
     """
     if first.acquired and second.acquired and first.acquired > second.acquired:
         raise SceneError(
             f"found {first.scene} of {first.acquired} before {second.scene} of {second.acquired}; expected the earlier "
             "scene first"
+        )
+    if first.class_names != second.class_names:
+        raise SceneError(
+            f"found the classes {', '.join(first.class_names)} in {first.scene} and {', '.join(second.class_names)} in "
+            f"{second.scene}; expected the same classes in both"
         )
     grid = common_grid(first.source.grid, second.source.grid)
     before, after = (map_onto(item.classes, item.source.grid, grid) for item in (first, second))
@@ -153,6 +165,8 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
     shift = estimate_shift(first.source, second.source, grid)
     numbers, count = number_glaciers(before, after, [polygon for _, polygon in glaciers], grid)
     names = [name for name, _ in glaciers] or [str(number) for number in range(1, count + 1)]
+    compared = np.where(codes == UNKNOWN, 0, numbers)
+    intervals = _intervals(first, compared, grid), _intervals(second, compared, grid)
     return Change(
         first,
         second,
@@ -162,9 +176,13 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
         codes,
         shift,
         _known_km2(codes, grid),
-        _table(before, after, numbers, names, scheme, grid),
-        _changed_ground(before, after, codes, scheme, grid, shift),
+        _table(before, after, numbers, names, first.class_names, scheme.foreground, grid, intervals),
+        _changed_ground(before, after, codes, first.class_names, grid, shift),
     )
+
+
+def _intervals(item: DatedMap, numbers: NDArray[np.int32], grid: Grid) -> GlacierIntervals | None:
+    return None if item.areas is None else GlacierIntervals(item.areas, item.source.grid, numbers, grid)
 
 
 def _table(
@@ -172,23 +190,30 @@ def _table(
     after: NDArray[np.uint8],
     numbers: NDArray[np.int32],
     names: Sequence[str],
-    scheme: ClassScheme,
+    class_names: Sequence[str],
+    together: str,
     grid: Grid,
+    intervals: tuple[GlacierIntervals | None, GlacierIntervals | None],
 ) -> tuple[ChangeRow, ...]:
-    groups = {name: [value] for value, name in enumerate(scheme.names) if value != BACKGROUND}
+    groups = {name: [value] for value, name in enumerate(class_names) if value != BACKGROUND}
     if len(groups) > 1:
-        groups[scheme.foreground] = [value for values in groups.values() for value in values]
+        groups[together] = [value for values in groups.values() for value in values]
     columns = {name: compare_areas(before, after, numbers, len(names), values, grid) for name, values in groups.items()}
-    everything = [ChangeRow(ALL_GLACIERS, name, total(changes)) for name, changes in columns.items() if changes]
-    single = [ChangeRow(glacier, name, columns[name][index]) for index, glacier in enumerate(names) for name in groups]
-    return (*everything, *single)
+    rows = []
+    for number, glacier in ((None, ALL_GLACIERS), *enumerate(names, start=1)):
+        for name, values in groups.items():
+            if columns[name]:
+                areas = total(columns[name]) if number is None else columns[name][number - 1]
+                ground = Ground(number, glacier, name, [class_names[value] for value in values])
+                rows.append(ChangeRow(glacier, name, with_intervals(areas, ground, intervals)))
+    return tuple(rows)
 
 
 def _changed_ground(
     before: NDArray[np.uint8],
     after: NDArray[np.uint8],
     codes: NDArray[np.uint8],
-    scheme: ClassScheme,
+    class_names: Sequence[str],
     grid: Grid,
     shift: Shift | None,
 ) -> tuple[ChangedGround, ...]:
@@ -198,7 +223,6 @@ def _changed_ground(
     numbered: NDArray[np.uint8] = np.zeros(codes.shape, dtype=np.uint8)
     for number, (old, new) in enumerate(pairs, start=1):
         numbered[(before == old) & (after == new)] = number
-    names = dict(enumerate(scheme.names))
     ground = []
     for number, polygon in mask_to_map_polygons(numbered, grid, range(1, len(pairs) + 1)):
         old, new = pairs[number - 1]
@@ -209,7 +233,9 @@ def _changed_ground(
         error = np.hypot(1.96 * np.hypot(0.5 * pixel_m, 0.5 * pixel_m), shift.length_m if shift else 0.0)
         kind = KINDS[int(_code(old, new))]
         ground.append(
-            ChangedGround(kind, names[old], names[new], polygon, area_m2 / 1e6, float(width), bool(width > error))
+            ChangedGround(
+                kind, class_names[old], class_names[new], polygon, area_m2 / 1e6, float(width), bool(width > error)
+            )
         )
     return tuple(ground)
 

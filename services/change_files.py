@@ -2,32 +2,47 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import shapely
 
-from imagery.change import AreaChange
+from imagery.area_interval import AreaInterval
+from imagery.change import AreaChange, ErrorMethod
+from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, KINDS, Change, DatedMap
 
 COLUMNS: Final = (
     "glacier",
     "class",
     "area_before_km2",
-    "area_before_error_km2",
+    "area_before_best_km2",
+    "area_before_low_km2",
+    "area_before_high_km2",
     "area_after_km2",
-    "area_after_error_km2",
+    "area_after_best_km2",
+    "area_after_low_km2",
+    "area_after_high_km2",
     "change_km2",
-    "change_error_km2",
+    "change_best_km2",
+    "change_low_km2",
+    "change_high_km2",
     "change_percent",
     "change_km2_per_year",
+    "error_method",
     "significant",
     "gained_km2",
     "lost_km2",
 )
-"""Columns of the table. Errors are standard errors; `significant` is at the 95 % level."""
+"""Columns of the table. Low to high is the 95 % interval; `error_method` is one of `imagery.change.ErrorMethod`."""
+
+ERROR_METHODS: Final[Mapping[ErrorMethod, str]] = {
+    ErrorMethod.TOTAL: "calibrated interval of the total that was delivered with the prediction",
+    ErrorMethod.OUTLINES: "calibrated intervals of the outlines delivered with the prediction, added up",
+    ErrorMethod.BUFFER: "standard error: length of the outline within the glacier, times half a pixel",
+}
 
 
 def write_table(path: Path, change: Change) -> None:
@@ -102,8 +117,19 @@ def summary(change: Change) -> dict[str, Any]:
             "blocks": shift.blocks,
             "channel": shift.channel,
         },
-        "error_of_an_area": "standard error: length of the outline within the glacier, times half a pixel",
+        "error_methods": {str(method): meaning for method, meaning in ERROR_METHODS.items()},
         "totals": [line for line in table(change) if line["glacier"] == ALL_GLACIERS],
+        "relative_errors": [
+            {
+                "class": row.class_name,
+                "ours_before": _rounded(row.areas.before_interval.relative_error),
+                "ours_after": _rounded(row.areas.after_interval.relative_error),
+                "experts_differ": EXPERTS.get(row.class_name),
+            }
+            for row in change.rows
+            if row.glacier == ALL_GLACIERS
+        ],
+        "experts_source": EXPERTS_SOURCE,
         "glaciers": len({row.glacier for row in change.rows} - {ALL_GLACIERS}),
     }
 
@@ -116,18 +142,27 @@ def _describe(item: DatedMap) -> dict[str, Any]:
     }
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)
+
+
 def _figures(areas: AreaChange, years: float | None) -> dict[str, Any]:
-    values: dict[str, Any] = {
+    before, after, change = areas.before_interval, areas.after_interval, areas.change_interval
+    values: dict[str, float | None] = {
         "area_before_km2": areas.before,
-        "area_before_error_km2": areas.before_error,
+        **_ends("area_before", before),
         "area_after_km2": areas.after,
-        "area_after_error_km2": areas.after_error,
+        **_ends("area_after", after),
         "change_km2": areas.change,
-        "change_error_km2": areas.change_error,
+        **_ends("change", change),
         "change_percent": 100 * areas.change / areas.before if areas.before else None,
         "change_km2_per_year": areas.change / years if years else None,
         "gained_km2": areas.gained,
         "lost_km2": areas.lost,
     }
-    rounded = {name: None if value is None else round(float(value), 6) for name, value in values.items()}
-    return {**rounded, "significant": areas.is_significant}
+    figures = {name: _rounded(value) for name, value in values.items()}
+    return {**figures, "error_method": str(areas.method), "significant": areas.is_significant}
+
+
+def _ends(name: str, interval: AreaInterval) -> dict[str, float]:
+    return {f"{name}_{end}_km2": getattr(interval, end) for end in ("best", "low", "high")}

@@ -7,19 +7,21 @@ from imagery.masks import mask_from_geotiff
 from services import raster_keys
 from services.change import DatedMap
 from services.class_scheme import class_scheme
+from services.delivered_areas import DeliveredAreas, delivered_areas
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
 
 
-def predicted_map(catalog: Catalog, scene: Scene, version: int) -> DatedMap:
-    """Return the stored map of a scene by a model version (see `services.predictions`).
+def predicted_map(catalog: Catalog, scene: Scene, version: int, class_names: tuple[str, ...]) -> DatedMap:
+    """Return the stored map of a scene by a model version (see `services.predictions`), with its areas.
 
     Raises:
         StoreError: the scene has not been predicted by this version.
     """
     key = prediction_keys(scene, version, delivery_options(catalog.settings))["tif"]
-    return _dated_map(catalog, scene, key, f"model version {version}")
+    areas = delivered_areas(catalog, scene, version)
+    return _dated_map(catalog, scene, key, class_names, f"model version {version}", areas)
 
 
 def outlined_map(catalog: Catalog, scene: Scene) -> DatedMap:
@@ -31,9 +33,12 @@ def outlined_map(catalog: Catalog, scene: Scene) -> DatedMap:
     key = raster_keys.truth(scene.id)
     if not raster_store(catalog).exists(key):
         raise ConflictError(f"scene {scene.name!r} has no outlines, or is still being prepared; compare predictions")
-    return _dated_map(catalog, scene, key, "the outlines registered with the scene")
+    names = tuple(class_scheme(catalog).names)
+    return _dated_map(catalog, scene, key, names, "the outlines registered with the scene", None)
 
 
-def _dated_map(catalog: Catalog, scene: Scene, key: str, origin: str) -> DatedMap:
+def _dated_map(
+    catalog: Catalog, scene: Scene, key: str, class_names: tuple[str, ...], origin: str, areas: DeliveredAreas | None
+) -> DatedMap:
     classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
-    return DatedMap(scene.name, day_of(scene), source_of(scene), classes, origin)
+    return DatedMap(scene.name, day_of(scene), source_of(scene), classes, class_names, origin, areas)

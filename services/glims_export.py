@@ -40,6 +40,7 @@ from imagery.polygons import mask_to_polygons
 from imagery.smoothing import smoothing_error
 from services.class_scheme import class_scheme
 from services.export_folder import ExportFolder, export_folder
+from services.glims_intervals import glims_intervals
 from services.glims_lineage import Lineage, compose_lineage, is_ice, standing_labels
 from services.glims_request import AnalystNames, GlimsRequest, Prediction, image_of
 from services.glims_text import Making, long_description, short_description
@@ -104,7 +105,13 @@ def export_glims(
     lineage = compose_lineage(grid, labels, raster_store(catalog), scheme, mapping, drawn)
     codes = lineage.combined()
     precision = _precision(lineage, codes, request.smoothing_px)  # before outlining, which needs more memory
-    outlines = outline_glaciers(codes, grid, smoothing_px=request.smoothing_px, min_area_km2=request.min_area_km2)
+    outlines = outline_glaciers(
+        codes,
+        grid,
+        smoothing_px=request.smoothing_px,
+        min_area_km2=request.min_area_km2,
+        inventory=request.inventory,
+    )
     if not len(outlines.wgs84):
         raise ExportError(
             f"{scene.name}: found no glacier of at least {request.min_area_km2:g} km2, but {outlines.dropped} smaller "
@@ -112,7 +119,12 @@ def export_glims(
         )
     share, of_glacier = _judged(lineage, outlines, grid)
     names = AnalystNames(catalog, request, prediction)
-    making = _making(scene, request, software, prediction, lineage, outlines, share, precision, mapping, image, is_name)
+    predicted = prediction.outlines if prediction else None
+    glacier_areas, other_areas = glims_intervals(predicted, mapping, outlines, share, grid)
+    intervals = sum(area is not None for area in glacier_areas)
+    making = _making(
+        scene, request, software, prediction, lineage, outlines, share, precision, mapping, image, is_name, intervals
+    )
     analysis = Analysis(
         day=_analysed(labels),
         analysts=names.of_session(labels),
@@ -122,6 +134,8 @@ def export_glims(
         loc_unc_m=precision.local_px(share)[:, None] * np.array(making.pixel_m),
         glob_unc_m=making.geolocation_m,
         expert_share=share,
+        glacier_areas=glacier_areas,
+        other_areas=other_areas,
         analysts_of=[names.of_glacier([labels[index] for index in indices], labels) for indices in of_glacier],
     )
     statistics = None if terrain is None else terrain_statistics(terrain, list(outlines.pixels), grid)
@@ -183,6 +197,7 @@ def _making(
     mapping: ClassMapping,
     image: Image,
     is_name: bool,
+    intervals: int,
 ) -> Making:
     stated = geolocation_error_m(scene.sensor)
     of_model = {mapping.line_types.get(name) for name in prediction.class_names[1:]} if prediction else set()
@@ -211,6 +226,9 @@ def _making(
         dropped=outlines.dropped,
         dropped_km2=outlines.dropped_km2,
         at_edge=int(outlines.touches_edge.sum()),
+        inventory=request.inventory_name,
+        of_inventory=sum(glacier is not None for glacier in outlines.inventory),
+        intervals=intervals,
     )
 
 

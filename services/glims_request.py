@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from catalog.context import Catalog
 from catalog.records import Label, Scene
 from imagery.errors import ExportError
+from imagery.glaciers import InventoryGlacier
 from imagery.glims_layers import Analyst, Image
 from imagery.glims_outlines import MIN_AREA_KM2
+from imagery.outline_intervals import OutlineIntervals
 from services.pseudonyms import pseudonym
 from services.scenes import day_of, source_of
 
@@ -38,12 +40,14 @@ class Prediction:
         class_names: Names of its classes, background first.
         classes: (H, W) values.
         trained_on: Number of labels that it learnt from.
+        outlines: The outlines delivered with the map, with the intervals of their areas.
     """
 
     version: int
     class_names: tuple[str, ...]
     classes: NDArray[np.uint8]
     trained_on: int
+    outlines: OutlineIntervals | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class GlimsRequest:
         image_id: Identifier of the image; None: found in the names of the scene's files.
         instrument: Instrument; None: that of the scene's sensor.
         acquired: Day of the image; None: that of the scene.
+        inventory: Glaciers along whose polygons connected ice is divided.
+        inventory_name: Name of the inventory's file.
     """
 
     simulated: bool = False
@@ -73,6 +79,8 @@ class GlimsRequest:
     image_id: str | None = None
     instrument: str | None = None
     acquired: date | None = None
+    inventory: tuple[InventoryGlacier, ...] = ()
+    inventory_name: str = ""
 
 
 class AnalystNames:

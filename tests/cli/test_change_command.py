@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene, SceneRole, SceneState
-from cli import change_command, prediction_wait
+from catalog.registry import ModelVersion
+from cli import change_command
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
-from imagery.masks import mask_to_geotiff
+from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene_source import BandSource
 from services import raster_keys
-from services.delivery import delivery_options, prediction_keys
+from services.area_report import Area, GlacierAreas
 from services.places import raster_store
 from tests.imagery.forge import NORTH_UP, write_geotiff
+from tests.services.predicting import store_prediction
 
 A, B, C, D, E, F = NORTH_UP
 TEXTURE = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(120, 160)), 2) * 20_000 + 10_000
@@ -84,6 +89,7 @@ def test_the_change_of_outlines_is_written_as_table_polygons_summary_and_map(
     table = lines(tmp_path / "out")
     pixel = 0.0009  # square kilometres, 0.08 % more on the ground
     ice = table["all", "glacier"]
+    assert {line["error_method"] for line in table.values()} == {"buffer"}
     assert float(ice["area_before_km2"]) == pytest.approx(2000 * pixel, rel=1e-3)
     assert float(ice["change_km2"]) == pytest.approx(-600 * pixel, rel=1e-3)
     assert float(ice["change_percent"]) == pytest.approx(-30)
@@ -122,28 +128,107 @@ def test_each_glacier_of_an_inventory_has_lines_of_its_own(scenes: tuple[Scene, 
     assert west + east == pytest.approx(float(table["all", "glacier"]["area_before_km2"]))
 
 
-def test_predictions_are_asked_for_and_compared(
-    catalog: Catalog, scenes: tuple[Scene, Scene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+OF_OUTLINES = {"clean ice": (1.1, 0.9, 1.3), "debris-covered ice": (1.0, 0.5, 2.0)}
+OF_TOTALS = {"clean ice": (1.0, 0.95, 1.1), "glacier": (1.0, 0.5, 1.5)}
+
+
+@pytest.fixture
+def predict(catalog: Catalog, scenes: tuple[Scene, Scene], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that has the worker store the outlines as predictions by a champion of some classes."""
+
+    def play(names: tuple[str, ...] = GLACIER_SCHEME.names, glaciers: tuple[GlacierAreas, ...] = ()) -> None:
+        version = ModelVersion(1, "run", datetime(2024, 1, 1, tzinfo=UTC), {"class_names": json.dumps(names)})
+        registry = type("Registry", (), {"champion": lambda _: version})()
+        monkeypatch.setattr(change_command, "registry_of", lambda _: registry)
+
+        def work(_: float) -> None:
+            for scene in scenes:
+                truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(scene.id)), GLACIER_SCHEME)
+                classes = np.minimum(truth, np.uint8(len(names) - 1))
+                store_prediction(catalog, scene, classes, 1, names, OF_OUTLINES, OF_TOTALS, glaciers)
+
+        monkeypatch.setattr("cli.prediction_wait.time.sleep", work)
+
+    return play
+
+
+def interval(line: dict[str, str], date: str) -> list[float]:
+    """The best estimate and the ends of the interval, relative to the mapped area."""
+    mapped = float(line[f"area_{date}_km2"])
+    return [float(line[f"area_{date}_{end}_km2"]) / mapped for end in ("best", "low", "high")]
+
+
+def test_predictions_are_asked_for_and_compared_with_the_intervals_that_were_delivered(
+    catalog: Catalog, predict: Callable[..., None], tmp_path: Path
 ) -> None:
-    """The worker is played by `work`, which stores the outlines as the prediction."""
-    options, store = delivery_options(catalog.settings), raster_store(catalog)
-
-    def work(_: float) -> None:
-        for scene in scenes:
-            for key in prediction_keys(scene, 1, options).values():
-                store.put(key, store.get(raster_keys.truth(scene.id)))
-
-    version = type("Version", (), {"version": 1})()
-    registry = type("Registry", (), {"champion": lambda _: version})()
-    monkeypatch.setattr(change_command, "registry_of", lambda _: registry)
-    monkeypatch.setattr(prediction_wait.time, "sleep", work)
+    predict()
     printed = run("early", "late", "--output", str(tmp_path))
     assert "Version 1 is predicting early" in printed
-    assert json.loads((tmp_path / "change.json").read_text())["second"]["mapped_by"] == "model version 1"
+    table = lines(tmp_path)
+    methods = {key: line["error_method"] for key, line in table.items()}
+    assert methods == {
+        ("all", "clean ice"): "calibrated total",
+        ("all", "debris-covered ice"): "buffer",  # its total has no interval
+        ("all", "glacier"): "calibrated total",
+        ("1", "clean ice"): "calibrated outlines",
+        ("1", "debris-covered ice"): "calibrated outlines",
+        ("1", "glacier"): "calibrated outlines",
+    }
+    total, ice = table["all", "clean ice"], table["1", "clean ice"]
+    for date in ("before", "after"):
+        assert interval(total, date) == pytest.approx([1, 0.95, 1.1], rel=1e-4)
+        assert interval(ice, date) == pytest.approx([1.1, 0.9, 1.3], rel=1e-4)
+    # 1150 px of clean ice (x 1.1, 0.9, 1.3) and 250 px of debris (x 1, 0.5, 2) go together.
+    assert interval(table["1", "glacier"], "after") == pytest.approx([1515 / 1400, 1160 / 1400, 1995 / 1400], rel=1e-4)
+    assert (table["1", "debris-covered ice"]["area_before_high_km2"], total["significant"]) == ("0.0", "True")
+    pixel = float(total["area_before_km2"]) / 2000
+    # The change of 850 px: 0.05 x 1150 and 0.1 x 2000 px below, 0.1 x 1150 and 0.05 x 2000 above.
+    change = [float(total[f"change_{end}_km2"]) / pixel for end in ("best", "low", "high")]
+    assert change == pytest.approx([-850, -850 - np.hypot(57.5, 200), -850 + np.hypot(115, 100)], rel=1e-3)
+    document = json.loads((tmp_path / "change.json").read_text())
+    assert document["second"]["mapped_by"] == "model version 1"
+    assert document["relative_errors"][0] == {
+        "class": "clean ice", "ours_before": 0.075, "ours_after": 0.075, "experts_differ": 0.05,
+    }  # fmt: skip
+    assert "doi:10.3189/2013AoG63A296" in document["experts_source"]
+    unfolded = " ".join(printed.split())
+    assert "clean ice: ±8% and ±8%; experts differ by up to 5%." in unfolded
+    assert "debris-covered ice: undefined and ±" in unfolded
+    assert "2013AoG63A296" in unfolded.replace(" ", "")
     with catalog.read() as session:
-        from catalog import jobs
-
         assert jobs.is_open(session, JobKind.PREDICT_SCENE)
+
+
+def test_intervals_are_those_of_the_report_where_it_knows_the_glacier(
+    predict: Callable[..., None], tmp_path: Path
+) -> None:
+    """Half of the ice of early is on each glacier; the report knows the eastern one by another polygon."""
+    file = tmp_path / "rgi.gpkg"
+    halves = [shapely.box(C + A * left, F + E * 120, C + A * right, F) for left, right in ((0, 65), (65, 160))]
+    pyogrio.raw.write(
+        file, shapely.to_wkb(np.array(halves)), field_data=[np.array(["RGI-west", "RGI-east"], dtype=object)],
+        fields=["rgi_id"], geometry_type="Polygon", crs="EPSG:32645", layer="glaciers", driver="GPKG",
+    )  # fmt: skip
+    known = Area(name="clean ice", mapped_km2=0.9, area_km2=0.99, low_km2=0.9, high_km2=1.17, error=None)
+    other = known.model_copy(update={"mapped_km2": 0.3})
+    predict(glaciers=(GlacierAreas(id="RGI-west", areas=[known]), GlacierAreas(id="RGI-east", areas=[other])))
+    run("early", "late", "--output", str(tmp_path), "--glaciers", str(file))
+    table = lines(tmp_path)
+    ice, both = table["RGI-west", "clean ice"], table["RGI-west", "glacier"]
+    assert (ice["error_method"], both["error_method"]) == ("calibrated total", "calibrated outlines")
+    assert table["RGI-east", "clean ice"]["error_method"] == "calibrated outlines"
+    assert interval(ice, "before") == pytest.approx([1.1, 1.0, 1.3], rel=2e-3)  # 1000 px are 0.9 km2
+    # Half of the outline: the distances to the ends, 0.2 of the area each, grow by the root of 2.
+    assert interval(both, "before") == pytest.approx([1.1, 1.1 - 0.2 * 2**0.5, 1.1 + 0.2 * 2**0.5], rel=1e-4)
+
+
+def test_the_map_of_a_binary_model_is_of_one_class(predict: Callable[..., None], tmp_path: Path) -> None:
+    predict(("background", "glacier"))
+    run("early", "late", "--output", str(tmp_path))
+    table = lines(tmp_path)
+    assert set(table) == {("all", "glacier"), ("1", "glacier")}
+    assert table["all", "glacier"]["error_method"] == "calibrated total"
+    assert table["1", "glacier"]["error_method"] == "buffer", "its outlines have no intervals"
 
 
 @pytest.mark.parametrize(

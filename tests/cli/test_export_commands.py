@@ -4,7 +4,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyogrio
 import pytest
+import shapely
 from click.testing import CliRunner, Result
 
 from catalog.context import Catalog
@@ -13,12 +15,10 @@ from catalog.registry import ModelVersion
 from cli import export_commands
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
-from imagery.cog import class_map_to_cog
-from services.delivery import delivery_options, prediction_keys
-from services.places import raster_store
-from services.scenes import source_of, window_of
-from tests.imagery.forge import ForgedScene
+from services.scenes import window_of
+from tests.imagery.forge import NORTH_UP, ForgedScene
 from tests.services.judging import judge
+from tests.services.predicting import store_prediction
 from tests.workers.rows import champion, patches, tiled
 
 
@@ -44,10 +44,7 @@ def served(
     version, row = champion(3).version, scene[0]
     version.tags.update({"class_names": json.dumps(GLACIER_SCHEME.names), "labels.count": "7"})
     monkeypatch.setattr(export_commands, "registry_of", lambda _: SimpleNamespace(champion=lambda: version))
-    store, grid = raster_store(catalog), source_of(row).grid
-    data = class_map_to_cog(scene[1].truth, grid, GLACIER_SCHEME)
-    for key in prediction_keys(row, 3, delivery_options(catalog.settings)).values():
-        store.put(key, data)
+    store_prediction(catalog, row, scene[1].truth, 3, of_outlines=dict.fromkeys(GLACIER_SCHEME.names, (1.0, 0.9, 1.2)))
     files = {name: tmp_path / name for name in ("card.json", "model.onnx")}
     files["card.json"].write_text(champion(3).card.model_dump_json())
     files["model.onnx"].write_bytes(b"a graph")
@@ -95,6 +92,31 @@ def test_outlines_for_glims_are_written_and_checked_by_one_command(
     assert "trained on 7 labelled windows" in (tmp_path / "out" / "processing.txt").read_text()
     again = call("check", tmp_path / "out")
     assert (again.exit_code, again.output.count("error:")) == (0, 0)
+
+
+def test_ice_is_divided_along_an_inventory_and_has_intervals_where_no_expert_judged(
+    scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path
+) -> None:
+    """The expert judged a window of the eastern half."""
+    a, _, c, _, e, f = NORTH_UP
+    halves = [shapely.box(c + a * left, f + e * 100, c + a * right, f) for left, right in ((0, 60), (60, 160))]
+    pyogrio.raw.write(
+        tmp_path / "rgi.gpkg", shapely.to_wkb(np.array(halves)), geometry_type="Polygon", crs="EPSG:32645",
+        field_data=[np.array(["RGI60-1", "RGI60-2"], dtype=object)] * 2, fields=["RGIId", "name"], driver="GPKG",
+    )  # fmt: skip
+    result = call(
+        "glims", scene[0].name, tmp_path / "out", "--glaciers", tmp_path / "rgi.gpkg", "--analyst", "Rao, Ila"
+    )
+    assert result.exit_code == 0, result.output
+    assert "2 of them are glaciers of rgi.gpkg" in result.output
+    assert "1 of them have a 95 % interval of the area." in result.output
+    meta, _, _, columns = pyogrio.raw.read(tmp_path / "out" / "glaciers.shp")
+    fields = dict(zip(meta["fields"], columns, strict=True))
+    (west,) = np.flatnonzero(fields["rgi_id"] == "RGI60-1")
+    assert fields["area_best"][west] == pytest.approx(fields["area"][west], rel=1e-3)
+    assert np.isfinite(fields["area_low"]).sum() == 1
+    refused = call("glims", scene[0].name, tmp_path / "out", "--glaciers", tmp_path / "rgi.gpkg", "--glacier-id", "key")
+    assert "found no field 'key'; expected one of RGIId, name" in refused.output
 
 
 def test_names_of_analysts_are_asked_for_by_a_warning_and_the_image_by_a_line(

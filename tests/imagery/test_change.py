@@ -9,6 +9,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from imagery.area_interval import NOTHING, AreaInterval
 from imagery.change import (
     CONVERTED,
     GAINED,
@@ -41,6 +42,10 @@ def square(value: int, size: int, top: int = 20, left: int = 20) -> NDArray[np.u
     return classes
 
 
+def half_width(interval: AreaInterval) -> float:
+    return (interval.high - interval.low) / 2
+
+
 def test_a_glacier_that_shrinks_by_known_pixels() -> None:
     before, after = square(1, 20), square(1, 16)
     numbers, count = number_glaciers(before, after, [], GRID)
@@ -51,9 +56,10 @@ def test_a_glacier_that_shrinks_by_known_pixels() -> None:
     assert change.after == pytest.approx(256 * pixel)
     assert (change.gained, change.lost) == (0.0, pytest.approx(144 * pixel))
     # 80 pixel edges are a line of 80 * pi / 4 pixels; half a pixel of it is 10 pi pixels.
-    assert change.before_error == pytest.approx(10 * np.pi * pixel)
-    assert change.after_error == pytest.approx(8 * np.pi * pixel)
-    assert change.change_error == pytest.approx(np.hypot(10, 8) * np.pi * pixel)
+    assert half_width(change.before_interval) == pytest.approx(1.96 * 10 * np.pi * pixel)
+    assert half_width(change.after_interval) == pytest.approx(1.96 * 8 * np.pi * pixel)
+    assert half_width(change.change_interval) == pytest.approx(1.96 * np.hypot(10, 8) * np.pi * pixel)
+    assert change.method == "buffer"
     assert change.is_significant  # 144 > 1.96 * 40.2
 
 
@@ -69,7 +75,8 @@ def test_pixels_unknown_at_one_date_count_at_neither_and_are_no_outline() -> Non
     numbers, count = number_glaciers(before, after, [], GRID)
     (change,) = compare_areas(before, after, numbers, count, [1], GRID)
     assert change.before == change.after == pytest.approx(200 * PIXEL_KM2.expected, rel=1e-3)
-    assert change.before_error == pytest.approx(40 / 4 * np.pi / 2 * PIXEL_KM2.expected, rel=1e-3)
+    error = 40 / 4 * np.pi / 2 * PIXEL_KM2.expected
+    assert half_width(change.before_interval) == pytest.approx(1.96 * error, rel=1e-3)
 
 
 def test_ground_that_changes_its_class_is_lost_by_one_and_gained_by_the_other_but_not_by_both_together() -> None:
@@ -94,11 +101,11 @@ def test_glaciers_by_polygon_keep_their_order_and_one_without_ice_is_zero() -> N
     before = square(1, 20)
     numbers, count = number_glaciers(before, before, [east, west], GRID)
     nothing, all_of_it = compare_areas(before, before, numbers, count, [1], GRID)
-    assert (nothing.before, nothing.before_error) == (0.0, 0.0)
+    assert (nothing.before, nothing.before_interval) == (0.0, NOTHING)
     assert all_of_it.before == pytest.approx(400 * PIXEL_KM2.expected, rel=1e-3)
     together = total([nothing, all_of_it, all_of_it])
     assert together.before == pytest.approx(2 * all_of_it.before)
-    assert together.before_error == pytest.approx(np.sqrt(2) * all_of_it.before_error)
+    assert half_width(together.before_interval) == pytest.approx(np.sqrt(2) * half_width(all_of_it.before_interval))
 
 
 def test_the_coarser_grid_cut_to_the_common_ground_is_compared() -> None:

@@ -29,12 +29,20 @@ def test_other_texts_are_no_identifiers(text: str) -> None:
 
 
 def test_glaciers_at_one_place_get_neighbouring_identifiers() -> None:
-    found = distinct_ids([(86.9, 27.9)] * 10)
+    found = distinct_ids([(86.9, 27.9)] * 10, [None] * 10)
     assert found[0] == "G086900E27900N"
     assert len(set(found)) == 10
     assert all(
         abs(place[0] - 86.9) < 0.0025 and abs(place[1] - 27.9) < 0.0025 for place in map(place_of, found) if place
     )
+
+
+def test_glaciers_keep_known_identifiers_of_the_published_form_once() -> None:
+    here, known = (86.9, 27.9), "G087000E28000N"
+    assert distinct_ids([here] * 4, [None, known, known, "17"]) == [
+        *("G086900E27900N", known, "G086899E27899N", "G086899E27900N")
+    ]
+    assert distinct_ids([here, here], [None, "G086900E27900N"])[1] == "G086900E27900N"
 
 
 def test_line_types_follow_from_the_names_of_classes() -> None:

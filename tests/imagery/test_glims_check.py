@@ -13,6 +13,7 @@ import pytest
 import shapely
 from shapely.geometry import Polygon, box
 
+from imagery.area_interval import AreaInterval
 from imagery.errors import ExportError
 from imagery.glims import CODES, DEBRIS, GLACIERS, IMAGES, RGI, SESSION, LineType
 from imagery.glims_check import check_submission
@@ -49,6 +50,8 @@ def layers(outlines: GlacierOutlines) -> Layers:
         loc_unc_m=np.full((2, 2), 24.0),
         glob_unc_m=12.0,
         expert_share=np.array([0.25, 0.0]),
+        glacier_areas=[None, AreaInterval(0.4, 0.3, 0.6)],
+        other_areas=[None] * len(outlines.others),
         analysts_of=["Nøstlinger, Ada", "Nøstlinger, Ada; Rao, Ila"],
     )
     terrain = {name: np.array([5000.0, np.nan]) for name in ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")}

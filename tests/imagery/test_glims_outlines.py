@@ -4,6 +4,7 @@ import shapely
 from numpy.typing import NDArray
 
 from imagery.classes import UNKNOWN
+from imagery.glaciers import InventoryGlacier
 from imagery.glims import CODES, LineType
 from imagery.glims_outlines import outline_glaciers
 from imagery.glims_uncertainty import (
@@ -83,6 +84,88 @@ def test_glaciers_that_end_where_nothing_is_known_are_marked(mask: NDArray[np.ui
     at_border = mask.copy()
     at_border[:5, 12] = ICE
     assert outline_glaciers(at_border, GRID).touches_edge.tolist() == [True]
+
+
+def glacier(name: str, left: float, right: float, bottom: float) -> InventoryGlacier:
+    """The ground between two columns, above a row."""
+    a, _, c, _, e, f = NORTH_UP
+    return InventoryGlacier(name, None, shapely.box(c + a * left, f + e * bottom, c + a * right, f))
+
+
+def test_connected_ice_is_divided_along_the_polygons_of_an_inventory() -> None:
+    mask = np.zeros((50, 60), np.uint8)
+    mask[5:25, 10:50] = ICE
+    mask[25:35, 15:35] = DEBRIS
+    mask[40:46, 10:16] = ICE
+    found = outline_glaciers(mask, GRID, inventory=[glacier("west", 5, 25, 50), glacier("east", 25, 38, 33)])
+    assert [item and item.name for item in found.inventory] == ["west", "east", None]
+    pixels = [
+        15 * 20 + 10 * 10 + 6 * 6,  # its second part is not connected with the first
+        13 * 20 + 10 * 10,  # the lowest two rows of debris, outside of both, border it longest
+        12 * 20,
+    ]
+    assert [polygon.area for polygon in found.pixels] == pixels
+    assert np.bincount(found.owner[found.owner > 0])[1:].tolist() == pixels
+    assert [polygon.geom_type for polygon in found.wgs84] == ["MultiPolygon", "Polygon", "Polygon"]
+    assert found.area_km2 == pytest.approx(np.array(pixels) * 0.0009, rel=2e-3)
+    assert {item.glacier: item.pixels.bounds for item in found.others} == {
+        0: (15, 25, 25, 35),
+        1: (25, 25, 35, 35),
+    }
+
+
+def test_a_margin_around_several_glaciers_belongs_to_each_of_them() -> None:
+    """An inventory whose outlines are a pixel too small all around: 80 pixels, which are one ring."""
+    mask = np.zeros((50, 60), np.uint8)
+    mask[5:25, 5:45] = ICE
+    a, _, c, _, e, f = NORTH_UP
+    inventory = [
+        InventoryGlacier(name, None, shapely.box(c + a * left, f + e * 24, c + a * right, f + e * 6))
+        for name, left, right in (("west", 6, 25), ("east", 25, 44))
+    ]
+    found = outline_glaciers(mask, GRID, inventory=inventory)
+    areas = {item and item.name: polygon.area for item, polygon in zip(found.inventory, found.pixels, strict=True)}
+    assert areas == pytest.approx({"west": 400, "east": 400}, abs=9)  # the ring is cut within 4.5 px of the divide
+    assert sum(areas.values()) == pytest.approx(800)
+
+
+def test_several_polygons_of_one_id_are_one_glacier_and_ice_far_from_all_stays_as_it_is(
+    mask: NDArray[np.uint8],
+) -> None:
+    pieces = [glacier("one", 10, 17, 50), glacier("one", 16, 40, 50)]
+    found = outline_glaciers(mask, GRID, inventory=pieces, min_area_km2=0)
+    assert [item and item.name for item in found.inventory] == ["one", None]
+    assert [polygon.area for polygon in found.pixels] == [738, 9]
+
+
+def test_where_polygons_of_an_inventory_overlap_the_later_counts(mask: NDArray[np.uint8]) -> None:
+    found = outline_glaciers(mask, GRID, inventory=[glacier("west", 5, 28, 50), glacier("east", 25, 60, 50)])
+    assert {item and item.name: polygon.area for item, polygon in zip(found.inventory, found.pixels, strict=True)} == {
+        "west": 15 * 20 - 12 + 10 * 10,
+        "east": 15 * 20 + 5 * 10 + 9,
+    }
+
+
+@pytest.mark.parametrize("smoothing_px", [0.0, 1.5])
+def test_divided_glaciers_and_their_debris_fit_each_other(smoothing_px: float) -> None:
+    generator = np.random.default_rng(5)
+    mask = np.kron(generator.integers(1, 3, (10, 12)), np.ones((5, 5))).astype(np.uint8)
+    mask[generator.random(mask.shape) < 0.05] = 0
+    a, _, c, _, e, f = NORTH_UP
+    corner, far = (c + a * 7, f + e * 50), (c + a * 60, f + e * 3)
+    slant = [((c, f), far, corner), (far, corner, (c + a * 60, f + e * 50))]
+    inventory = [InventoryGlacier(str(number), None, shapely.Polygon(ring)) for number, ring in enumerate(slant)]
+    found = outline_glaciers(mask, GRID, smoothing_px=smoothing_px, min_area_km2=0, inventory=inventory)
+    whole = outline_glaciers(mask, GRID, smoothing_px=smoothing_px, min_area_km2=0)
+    assert found.area_km2.sum() == pytest.approx(whole.area_km2.sum(), rel=1e-5)
+    debris = [
+        sum(item.pixels.area for item in each.others if item.line_type is LineType.DEBRIS) for each in (found, whole)
+    ]
+    assert debris[0] == pytest.approx(debris[1], rel=1e-4)
+    for item in found.others:
+        assert item.pixels.difference(found.pixels[item.glacier].buffer(1e-3)).area < 1e-3
+    for first, second in zip(*shapely.STRtree(found.pixels).query(found.pixels, predicate="intersects"), strict=True):
+        assert first == second or found.pixels[first].intersection(found.pixels[second]).area < 1e-6
 
 
 def test_a_scene_without_ice_has_no_glaciers() -> None:

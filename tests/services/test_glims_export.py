@@ -14,9 +14,11 @@ from catalog.context import Catalog
 from catalog.records import Patch, Scene
 from imagery.classes import UNKNOWN
 from imagery.errors import ExportError
+from imagery.glaciers import InventoryGlacier
 from imagery.glims import LineType
 from imagery.glims_findings import ERROR, WARNING
 from imagery.glims_layers import Analyst
+from imagery.outline_intervals import OutlineIntervals
 from imagery.outline_table import TerrainStrip
 from imagery.projection import reproject
 from services.glims_export import Submission, export_glims
@@ -227,6 +229,70 @@ def test_smoothed_outlines_pass_the_check(catalog: Catalog, pool: tuple[Scene, F
     )
     assert [finding for finding in done.findings if finding.severity == ERROR] == []
     assert done.making.precision.predicted_px > 1.05
+
+
+def test_areas_have_the_intervals_of_the_prediction_where_no_expert_judged(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    """Two glaciers of 30 x 40 px: the western one has 10 rows of debris, the eastern one was judged in part."""
+    scene, _ = pool
+    classes = np.zeros((100, 160), np.uint8)
+    classes[10:40, 10:50], classes[40:50, 10:50], classes[10:40, 100:140] = 1, 2, 1
+    judge(catalog, patch_at(catalog, scene, 0, 96), classes[0:32, 96:128], minute=0)
+    a, _, c, _, e, f = NORTH_UP
+    spans = [(10, 50, 10, 40), (10, 50, 40, 50), (100, 140, 10, 40)]
+    areas = np.array([1.08, 0.36, 1.08])  # square kilometres
+    outlines = OutlineIntervals(
+        np.array([shapely.box(c + a * x0, f + e * y1, c + a * x1, f + e * y0) for x0, x1, y0, y1 in spans]),
+        np.array(["clean ice", "debris-covered ice", "clean ice"], dtype=object),
+        *(areas * ratio for ratio in (1.0, 0.9, 1.2)),
+    )
+    done = exported(catalog, scene, tmp_path / "out", replace(predicted(classes), outlines=outlines))
+    assert done.findings == []
+    found, fields = layer(tmp_path / "out", "glaciers")
+    west = int(np.argmin([item.bounds[0] for item in found]))
+    names = ("area_best", "area_low", "area_high")
+    assert [fields[name][west] / fields["area"][west] for name in names] == pytest.approx([1, 0.9, 1.2], rel=2e-3)
+    assert np.isnan([fields[name][1 - west] for name in names]).all()
+    _, debris = layer(tmp_path / "out", "debris")
+    assert debris["area_high"][0] == pytest.approx(0.36 * 1.2, rel=2e-3)
+    text = (tmp_path / "out" / "processing.txt").read_text()
+    assert "1 of 2 glaciers have them" in text
+    assert "doi:10.3189/2013AoG63A296" in text
+
+
+def test_glaciers_divided_along_an_inventory_keep_its_ids_and_pass_the_check(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, _ = pool
+    classes = np.zeros((100, 160), np.uint8)
+    classes[10:40, 10:100], classes[40:60, 20:60], classes[70:80, 10:20] = 1, 2, 1
+    a, _, c, _, e, f = NORTH_UP
+    known = [
+        InventoryGlacier(name, glims_id, shapely.box(c + a * left, f + e * 100, c + a * right, f))
+        for name, glims_id, left, right in (
+            ("RGI2000-v7.0-G-15-1", "G086780E28060N", 0, 40), ("RGI2000-v7.0-G-15-2", None, 40, 70),
+        )
+    ]  # fmt: skip
+    request = replace(NAMED, inventory=tuple(known), inventory_name="rgi.gpkg")
+    done = exported(catalog, scene, tmp_path / "out", predicted(classes), request)
+    assert [finding.severity for finding in done.findings] == [WARNING], "the first does not cover the place of its id"
+    found, fields = layer(tmp_path / "out", "glaciers")
+    pieces = {name or "": item.area for name, item in zip(fields["rgi_id"], found, strict=True)}
+    assert pieces == pytest.approx(
+        {known[0].name: 30 * 30 + 20 * 20 + 100, known[1].name: 30 * 30 + 20 * 20, "": 30 * 30}, abs=0.5
+    )
+    assert fields["glac_id"][fields["rgi_id"] == known[0].name] == ["G086780E28060N"]
+    debris, on = layer(tmp_path / "out", "debris")
+    assert {name: round(item.area) for name, item in zip(on["rgi_id"], debris, strict=True)} == {
+        known[0].name: 400, known[1].name: 400,
+    }  # fmt: skip
+    assert set(layer(tmp_path / "out", "rgi")[1]["rgi_id"]) == set(fields["rgi_id"])
+    assert pyogrio.read_info(tmp_path / "out" / "outlines.gpkg", layer="glaciers")["geometry_type"] == "MultiPolygon"
+    assert (
+        "polygons of rgi.gpkg: 2 glaciers have the id of one of these"
+        in (tmp_path / "out" / "processing.txt").read_text()
+    )
 
 
 @pytest.mark.parametrize(
