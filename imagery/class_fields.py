@@ -193,7 +193,7 @@ def check_values(path: str, layer: str | None, field: str, values: Collection[st
 
     Raises:
         OutlineError: No feature has any of the values, or one value differs from those of features only in case,
-            spaces or punctuation; or as `imagery.vectors.read_layer`.
+            punctuation or leading zeros; or as `imagery.vectors.read_layer`.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
@@ -201,9 +201,9 @@ def check_values(path: str, layer: str | None, field: str, values: Collection[st
         if column is None:
             raise no_field(path, header, field)
         counts = Counter(value_text(value) for value in file.attributes(header, [column])[column])
-    spelt = {normalise(text): text for text in counts}
+    spelt = {_spelling(text): text for text in counts}
     for value in values:
-        if value not in counts and (meant := spelt.get(normalise(value))):
+        if value not in counts and (meant := spelt.get(_spelling(value))):
             raise OutlineError(f"{path}: found no feature whose {column!r} is {value!r}; expected {meant!r}, as it has")
     if not any(value in counts for value in values):
         raise OutlineError(
@@ -227,6 +227,11 @@ def describe_fields(path: str, layer: str | None) -> str:
         if 1 < len(counts) <= _MOST_VALUES:
             told.append(f"{name} ({_listed(counts, _FEW_SHOWN)})")
     return f"its fields and their values: {'; '.join(told)}" if told else "no field of it has 2 to 50 values"
+
+
+def _spelling(text: str) -> str:
+    """Return a value without case, punctuation and the zeros in front of numbers."""
+    return re.sub(r"^0+(?=\w)", "", normalise(text))
 
 
 def _listed(counts: Counter[str], most: int) -> str:

@@ -125,10 +125,20 @@ def outline_layers(
         OutlineError: the class and the field are both named, a class is unknown, no feature has the values that are
             mapped, or as `propose_outlines`.
     """
-    if (class_field is None) != (not classes) or (class_name is not None and class_field is not None):
+    if class_name is not None and (class_field is not None or classes):
         raise OutlineError(
-            f"{path}: found the class {class_name!r}, the field {class_field!r} and {len(classes or {})} mapped "
-            "values; expected either a class, or a field and a class for each of its values, or nothing of these"
+            f"{path}: found the class {class_name!r} and a field of classes or mapped values; expected one of both: "
+            "all features are of one class, or a field tells it"
+        )
+    if classes and class_field is None:
+        raise OutlineError(
+            f"{path}: found classes of values without the field that holds them; expected it: --class-field, "
+            "'class_field'"
+        )
+    if class_field is not None and not classes:
+        raise OutlineError(
+            f"{path}: found the field {class_field!r} without a class for each of its values; expected --map "
+            f"VALUE=CLASS, 'classes'; {describe_fields(path, layer)}"
         )
     if class_field is not None and classes:
         by_class: dict[str, list[str]] = {}

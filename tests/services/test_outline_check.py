@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -133,13 +134,30 @@ def _of_kinds(path: Path, kinds: list[str], layer: str | None = None) -> str:
     ("classes", "message"),
     [
         ({"Debris Covered": DEBRIS, "clean": CLEAN}, "'Typ' is 'Debris Covered'; expected 'debris covered'"),
-        ({"ice": CLEAN}, r"no feature whose 'Typ' is 'ice'; its values are 'clean' \(2\), 'debris covered' \(1\)"),
+        ({"01": CLEAN, "clean": CLEAN}, "'Typ' is '01'; expected '1'"),
+        (
+            {"ice": CLEAN},
+            r"no feature whose 'Typ' is 'ice'; its values are 'clean' \(2\), 'debris covered' \(1\), '1' \(1\)",
+        ),
     ],
 )
 def test_misspelt_values_do_not_make_ice_background(tmp_path: Path, classes: dict[str, str], message: str) -> None:
-    path = _of_kinds(tmp_path / "a.gpkg", ["clean", "clean", "debris covered"])
+    path = _of_kinds(tmp_path / "a.gpkg", ["clean", "clean", "debris covered", "1"])
     with pytest.raises(OutlineError, match=message):
         outline_layers(path, None, GLACIER_SCHEME, class_field="typ", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"classes": {"1": CLEAN}}, "without the field that holds them; expected it: --class-field"),
+        ({"class_field": "Typ"}, r"the field 'Typ' without a class .* Typ \('a' \(1\), 'b' \(1\)\)"),
+        ({"class_name": CLEAN, "class_field": "Typ"}, "found the class 'clean ice' and a field"),
+    ],
+)
+def test_half_a_statement_of_classes_is_refused(tmp_path: Path, told: dict[str, Any], message: str) -> None:
+    with pytest.raises(OutlineError, match=message):
+        outline_layers(_of_kinds(tmp_path / "a.gpkg", ["a", "b"]), None, GLACIER_SCHEME, **told)
 
 
 def test_a_mapped_value_that_no_feature_has_is_said(tmp_path: Path) -> None:
