@@ -168,7 +168,7 @@ class SceneAnswer(BaseModel):
     )
     units: dict[str, str] = Field(description="unit of each band")
     bands: list[str]
-    channels: list[str] = Field(description="possible inputs of a model: bands, elevation, indices, slope")
+    channels: list[str] = Field(description="possible inputs of a model: bands, extras, terrain, indices")
     crs: str
     width: int
     height: int

@@ -32,6 +32,10 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "idle_cost": (["--seconds", "10"], []),
     "large_scene": (["--height", "1024", "--width", "1024"], []),
     "reflectance_reading": (["--height", "1024", "--width", "1024", "--rounds", "3"], []),
+    "area_intervals": (
+        ["--side", "512", "--scenes", "1", "--steps", "50"],
+        ["--side", "1024", "--scenes", "3", "--steps", "250"],
+    ),
 }
 
 

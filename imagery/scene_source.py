@@ -64,8 +64,9 @@ class ElevationSource:
     """A digital elevation model: one file or a mosaic of tiles.
 
     Attributes:
-        tiles: At least one, all named "elevation", in metres after scale and offset. All have one CRS and one pixel
-            size; where tiles overlap, the first that has a value counts.
+        tiles: At least one, all named "elevation", in metres after scale and offset. Tiles whose pixels line up form
+            one mosaic; others are resampled each from its own grid. Where tiles overlap, the first that has a value
+            counts.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
