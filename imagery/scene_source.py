@@ -144,13 +144,13 @@ class SceneSource:
 
     @property
     def measured_names(self) -> tuple[str, ...]:
-        """Names of the rasters of measurements, each once: those from which channels are computed."""
+        """Names of the rasters of measurements, each once: all but those of flags."""
         return tuple(dict.fromkeys(raster.name for raster in self.continuous))
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """Every channel that can be read or computed from the scene's measurements; flags are no channels."""
-        return available_channels(self.measured_names)
+        """Every channel that can be read or computed from the scene's rasters."""
+        return available_channels(self.raster_names)
 
     def measured(self, channels: Sequence[str]) -> tuple[int, ...]:
         """Return the positions of the channels without which nothing is known of a pixel: bands and their indices.

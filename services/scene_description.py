@@ -103,7 +103,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
             QualitySummary(name=band.name, table=band.table, masked=list(band.masked), file=files.shown(band.path))
             for band in source.quality
         ],
-        channels=list(source.channel_names),
+        channels=[name for name in source.channel_names if name not in {band.name for band in source.quality}],
         pixels=pixels,
         cloud_share=cloud_share,
         provider_cloud_percent=product.cloud_percent,
