@@ -173,7 +173,9 @@ def test_the_class_of_outlines_is_recognised_shown_and_mapped(post: Post, catalo
     whole = post(**asked, outlines=[{"path": "outlines.gpkg", "class": "clean ice"}])
     assert_problem(whole, 422, "features are of several classes", "--class-field")
     assert_problem(
-        post(**asked, outlines=[{"path": "outlines.gpkg", "class_field": "Glaciers"}]), 422, "expected either a class"
+        post(**asked, outlines=[{"path": "outlines.gpkg", "class_field": "Glaciers"}]),
+        422,
+        "a class for each of its values",
     )
 
 
