@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from rasterio.features import geometry_mask
 
+from imagery.coordinates import format_bounds
 from imagery.errors import OutlineError
 from imagery.grid import Grid
 
@@ -59,8 +60,8 @@ class Border:
         # The layer's bounding box may overlap the scene although none of its polygons does.
         if not len(self._polygons):
             raise OutlineError(
-                f"{source.path}: found a border that misses the scene (it covers {layer.extent} and the scene "
-                f"{layer.scene_extent} in {layer.crs}); expected one that overlaps the scene"
+                f"{source.path}: found a border that misses the scene (it covers {format_bounds(layer.extent)} and the "
+                f"scene {format_bounds(layer.scene_extent)} in {layer.crs}); expected one that overlaps the scene"
             )
         self._tree = shapely.STRtree(self._polygons)
         self.sha256 = layer.sha256

@@ -6,7 +6,7 @@ cannot be recognised is never guessed: it is listed, and a person maps it.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from imagery.glacier_vocabulary import (
     recognise_inventory,
 )
 from imagery.vector_files import choose_layer, open_vector
-from imagery.vectors import CLASS_FIELD, ClassFilter, value_text
+from imagery.vectors import CLASS_FIELD, ClassFilter, find_field, no_field, value_text
 
 # Fields that may name classes, and those among them that are recognised although they also hold unknown values.
 _MAY_TELL: Final = re.compile(
@@ -38,6 +38,7 @@ _TELLS: Final = re.compile(
     r"class|klass|categ|legend|^type|line_?type|ice_?type|surf|cover|debris|^dc$|^glaciers?$", re.I
 )
 _MOST_VALUES: Final = 50  # a field with more is a name or a number, not a class
+_MOST_SHOWN, _FEW_SHOWN = 12, 4  # values listed in a message, of one field and of each of many
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,63 @@ def check_told_apart(path: str, layer: str | None, class_names: Sequence[str], s
             f"{path}: found one layer named for the classes {', '.join(class_names)}; expected a field that tells "
             f"them apart, or a layer for each; {told}"
         )
+
+
+def check_values(path: str, layer: str | None, field: str, values: Collection[str]) -> None:
+    """Refuse values of a field that are mapped to classes if they are misspelt: the features would be background.
+
+    Args:
+        path: The vector file.
+        layer: The layer; None only if the file has exactly one with features.
+        field: The attribute field, in any case.
+        values: The values, as `imagery.vectors.value_text` writes them.
+
+    Raises:
+        OutlineError: No feature has any of the values, or one value differs from those of features only in case,
+            punctuation or leading zeros; or as `imagery.vectors.read_layer`.
+    """
+    with open_vector(path) as file:
+        header = choose_layer(path, file, layer)
+        column = find_field(header.fields, field)
+        if column is None:
+            raise no_field(path, header, field)
+        counts = Counter(value_text(value) for value in file.attributes(header, [column])[column])
+    spelt = {_spelling(text): text for text in counts}
+    for value in values:
+        if value not in counts and (meant := spelt.get(_spelling(value))):
+            raise OutlineError(f"{path}: found no feature whose {column!r} is {value!r}; expected {meant!r}, as it has")
+    if not any(value in counts for value in values):
+        raise OutlineError(
+            f"{path}: found no feature whose {column!r} is {' or '.join(map(repr, values))}; its values are "
+            f"{_listed(counts, _MOST_SHOWN)}"
+        )
+
+
+def describe_fields(path: str, layer: str | None) -> str:
+    """List the fields of a layer that may tell classes, with their values: of a field with at most 50 of them.
+
+    Raises:
+        OutlineError: As `imagery.vectors.read_layer`.
+    """
+    with open_vector(path) as file:
+        header = choose_layer(path, file, layer)
+        columns = file.attributes(header, header.fields) if header.fields else {}
+    told = []
+    for name, column in columns.items():
+        counts = Counter(value_text(value) for value in column)
+        if 1 < len(counts) <= _MOST_VALUES:
+            told.append(f"{name} ({_listed(counts, _FEW_SHOWN)})")
+    return f"its fields and their values: {'; '.join(told)}" if told else "no field of it has 2 to 50 values"
+
+
+def _spelling(text: str) -> str:
+    """Return a value without case, punctuation and the zeros in front of numbers."""
+    return re.sub(r"^0+(?=\w)", "", normalise(text))
+
+
+def _listed(counts: Counter[str], most: int) -> str:
+    shown = ", ".join(f"{value or 'no value'!r} ({count})" for value, count in counts.most_common(most))
+    return f"{shown}, ..." if len(counts) > most else shown
 
 
 class _Words:

@@ -111,8 +111,23 @@ def describe_dem(
     return tuple(tiles), notes.lines()
 
 
-def elevation_coverage(source: SceneSource) -> float:
-    """Return the share of a scene's valid ground that has elevation, 0 to 1, from at most 256 x 256 of its pixels.
+@dataclass(frozen=True)
+class Coverage:
+    """Elevation of a scene, from at most 256 x 256 of its pixels.
+
+    Attributes:
+        share: Share of the scene's valid ground that has elevation, 0 to 1.
+        lowest_m: Lowest elevation in metres; NaN without any.
+        highest_m: Highest elevation.
+    """
+
+    share: float
+    lowest_m: float
+    highest_m: float
+
+
+def elevation_coverage(source: SceneSource) -> Coverage:
+    """Return how much of a scene's valid ground has elevation, and between which heights.
 
     Raises:
         SceneError: A file of the scene cannot be read, or the scene has no elevation.
@@ -121,10 +136,14 @@ def elevation_coverage(source: SceneSource) -> float:
         stack = reader.read_decimated((*source.band_names, ELEVATION), _COVERAGE_SIDE_PX)
     known = ~np.isnan(stack[-1])
     valid = ~np.isnan(stack[:-1]).any(axis=0)
-    return float(known[valid].mean() if valid.any() else known.mean())
+    share = float(known[valid].mean() if valid.any() else known.mean())
+    heights = stack[-1][known & valid] if (known & valid).any() else stack[-1][known]
+    if not heights.size:
+        return Coverage(share, math.nan, math.nan)
+    return Coverage(share, float(heights.min()), float(heights.max()))
 
 
-def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> float:
+def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> Coverage:
     """Return a scene's `elevation_coverage`; raise an error if too little of its ground has elevation.
 
     Args:
@@ -135,7 +154,8 @@ def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> f
         SceneError: Less than 99 % of the valid ground has elevation, or none if gaps are allowed; otherwise as
             `elevation_coverage`.
     """
-    share = elevation_coverage(source)
+    found = elevation_coverage(source)
+    share = found.share
     if share == 0 or (share < LEAST_COVERAGE and not allow_partial_dem):
         files = ", ".join(raster.path for raster in source.continuous if raster.name == ELEVATION)
         raise SceneError(
@@ -143,7 +163,7 @@ def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> f
             f"at least {100 * LEAST_COVERAGE:g} %: add the tiles that are missing, or after them another model, which "
             "fills the voids; or allow a partial DEM (--allow-partial-dem)"
         )
-    return share
+    return found
 
 
 @dataclass(frozen=True)

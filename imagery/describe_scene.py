@@ -1,7 +1,8 @@
 """Describing a scene: its files' headers and its border are checked before any pixel is read."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -73,12 +74,14 @@ def describe(
     first_grid = grids[rasters[0].path]
     region = region or first_grid.window
     grid = first_grid.subgrid(region)
-    grid.footprint_wgs84()  # raises SceneError for coordinates outside the CRS's area of use
+    with _naming(rasters[0].path):
+        grid.footprint_wgs84()  # raises SceneError for coordinates outside the CRS's area of use
     resampled = tuple(
         FileGrid(path, file_grid) for path, file_grid in grids.items() if not first_grid.coincides(file_grid)
     )
     for item in resampled:
-        check_overlaps(item.path, item.grid, grid)
+        with _naming(item.path):
+            check_overlaps(item.path, item.grid, grid)
     if isinstance(dem, BandSource):
         dem = _described(dem, grid)
     offset = (region.row_off, region.col_off)
@@ -86,6 +89,15 @@ def describe(
     if nodata is not None:
         bands = tuple(band if band.nodata is not None else replace(band, nodata=nodata) for band in bands)
     return SceneSource(bands, grid, offset, level, resampled, tuple(extras), quality, dem, border, border_sha256)
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Put the file in front of an error that does not name it."""
+    try:
+        yield
+    except SceneError as error:
+        raise SceneError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
 
 
 def _described(dem: BandSource, grid: Grid) -> ElevationSource:

@@ -162,10 +162,7 @@ class _Mosaic:
     def read(self, channels: Sequence[str], window: Window) -> Mapping[str, NDArray[np.float32]]:
         """Read a window of the scene; returns by channel (h, w), NaN where missing."""
         if self._scene_place is not None:
-            row, col = self._scene_place
-            return self._compute(
-                channels, Window(row + window.row_off, col + window.col_off, window.height, window.width)
-            )
+            return self._cut(channels, window, *self._scene_place)
         grid = self._scene_grid.subgrid(window)
         under = window_under(grid, self._grid, MARGIN_PX)
         if under is None:
@@ -175,6 +172,21 @@ class _Mosaic:
         method = method_for(self._grid, self._scene_grid)
         layers = resample(np.stack([*fields.values()]), self._grid.crs, transform, grid, method)
         return dict(zip(fields, layers, strict=True))
+
+    def _cut(self, channels: Sequence[str], window: Window, row: int, col: int) -> Mapping[str, NDArray[np.float32]]:
+        """Read a window of a scene whose first pixel is that row and column of the mosaic's part.
+
+        The scene may begin above the part or to its left, and end below it or to its right.
+        """
+        layers = {name: np.full(window.shape, np.nan, dtype=np.float32) for name in channels}
+        top, left = row + window.row_off, col + window.col_off
+        first_row, end_row = max(top, 0), min(top + window.height, self._grid.height)
+        first_col, end_col = max(left, 0), min(left + window.width, self._grid.width)
+        if first_row < end_row and first_col < end_col:
+            inside = Window(first_row, first_col, end_row - first_row, end_col - first_col)
+            for name, values in self._compute(channels, inside).items():
+                layers[name][first_row - top : end_row - top, first_col - left : end_col - left] = values
+        return layers
 
     def _compute(self, channels: Sequence[str], window: Window) -> dict[str, NDArray[np.float32]]:
         """Compute channels of a window of the mosaic, on the mosaic's own grid."""

@@ -10,6 +10,7 @@ from imagery.grid import Grid
 from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import MARGIN_PX, check_overlaps, unwrapped, window_under
 from imagery.scene_source import BandSource
+from imagery.sensors import SENSORS
 from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
 from imagery.units import DEGREE, DIGITAL_NUMBER, KELVIN, METRE
 
@@ -20,6 +21,7 @@ _SPELLINGS: Final = {
 }
 # Whole numbers of so few values are more often classes than measurements.
 _FEW_VALUES: Final = 16
+_BANDS: Final = frozenset(band.name for bands in SENSORS.values() for band in bands if band.stacked)
 
 
 def describe_extra(
@@ -49,8 +51,8 @@ def describe_extra(
         The raster, for `SceneSource.extras`, and notes: guesses and doubts.
 
     Raises:
-        SceneError: The name is that of a computed channel; the file cannot be read, lacks the band, misses the scene
-            or has no valid pixel on its ground.
+        SceneError: The name is that of a computed channel or of a band; the file cannot be read, lacks the band, misses
+            the scene or has no valid pixel on its ground.
     """
     _check_name(name, path)
     notes = []
@@ -102,5 +104,10 @@ def _check_name(name: str, path: str) -> None:
         )
     if name == ELEVATION:
         raise SceneError(f"{path}: found the channel name {name!r}; expected elevation as a DEM, not as a channel")
+    if name in _BANDS and not name.startswith("thermal"):
+        raise SceneError(
+            f"{path}: found the channel name {name!r}, which is that of a band; expected another name, or the file "
+            "among the scene's bands"
+        )
     if not name.isidentifier():
         raise SceneError(f"{path}: found the channel name {name!r}; expected letters, digits and underscores")

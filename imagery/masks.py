@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from imagery.class_fields import check_told_apart
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme, LabelClass
+from imagery.coordinates import format_bounds
 from imagery.errors import OutlineError, SceneError
 from imagery.geotiff import encode, open_bytes
 from imagery.grid import Grid, Window
@@ -259,8 +260,8 @@ def _drawing_order(layer: tuple[LabelClass, VectorLayer]) -> float:
 def _check_overlap(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:
     if layers and all(layer.misses_scene for layer in layers):
         found = "; ".join(
-            f"{path} covers {_bounds(layer.extent)} and the scene {_bounds(layer.scene_extent)} in {layer.crs}"
-            f"{_swapped(layer)}"
+            f"{path} covers {format_bounds(layer.extent)} and the scene {format_bounds(layer.scene_extent)} in "
+            f"{layer.crs}{_swapped(layer)}"
             for path, layer in zip(paths, layers, strict=True)
         )
         raise OutlineError(f"found outlines that miss the scene: {found}; expected outlines of the scene's own ground")
@@ -271,7 +272,3 @@ def _swapped(layer: VectorLayer) -> str:
     left, bottom, right, top = layer.extent
     swapped = shapely.box(bottom, left, top, right)
     return " (latitude comes first in the file?)" if swapped.intersects(shapely.box(*layer.scene_extent)) else ""
-
-
-def _bounds(bounds: tuple[float, float, float, float]) -> str:
-    return "x {0:.6g} to {2:.6g}, y {1:.6g} to {3:.6g}".format(*bounds)

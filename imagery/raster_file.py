@@ -163,7 +163,8 @@ def _first_bytes(path: str) -> bytes:
     # Unlike Path.is_file, isfile answers False for a name that is too long or holds a null byte. It also keeps us from
     # waiting for a pipe.
     if not os.path.isfile(path):  # noqa: PTH113
-        raise SceneError(f"{path}: found no such file; expected {EXPECTED}")
+        found = "a folder" if os.path.isdir(path) else "no such file"  # noqa: PTH112
+        raise SceneError(f"{path}: found {found}; expected {EXPECTED}")
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a leading "//" would be lost
             return file.read(1024)

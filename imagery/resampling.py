@@ -13,6 +13,7 @@ from rasterio.enums import Resampling
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
 
+from imagery.coordinates import format_bounds
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.raster_file import read_window, read_with_nan
@@ -53,8 +54,9 @@ def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
     """
     if not overlaps(file_grid, scene_grid):
         raise SceneError(
-            f"{path}: found a file that misses the scene's ground ({scene_grid.bounds} in {scene_grid.crs}); its own "
-            f"is {file_grid.bounds} in {file_grid.crs}; expected one that covers the scene"
+            f"{path}: found a file that misses the scene's ground ({format_bounds(scene_grid.bounds)} in "
+            f"{scene_grid.crs}); its own is {format_bounds(file_grid.bounds)} in {file_grid.crs}; expected one that "
+            "covers the scene"
         )
 
 

@@ -143,6 +143,11 @@ class SceneSource:
         return tuple(dict.fromkeys(raster.name for raster in self.rasters))
 
     @property
+    def measured_names(self) -> tuple[str, ...]:
+        """Names of the rasters of measurements, each once: all but those of flags."""
+        return tuple(dict.fromkeys(raster.name for raster in self.continuous))
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Every channel that can be read or computed from the scene's rasters."""
         return available_channels(self.raster_names)

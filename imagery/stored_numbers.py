@@ -60,7 +60,7 @@ def sample(dataset: DatasetReader, index: int, part: Window) -> NDArray[Any]:
     """
     alpha = alpha_index(dataset, [index])
     found = []
-    for window in _spread(part):
+    for window in spread(part):
         raw = read_window(dataset, [index], window)[0]
         found.append(raw[declared_valid(dataset, index, raw, window, alpha) & np.isfinite(raw)])
     return np.concatenate(found)
@@ -77,7 +77,8 @@ def void_numbers(numbers: NDArray[Any]) -> list[float]:
     return present
 
 
-def _spread(part: Window) -> list[Window]:
+def spread(part: Window) -> list[Window]:
+    """Return windows that are evenly spread over a part of a file, 4 million pixels at most."""
     if part.height * part.width <= _ALL_UP_TO_PX:
         return [part]
     rows, cols = (

@@ -139,6 +139,17 @@ def open_plain(path: str) -> VectorFile:
     return OgrFile(path, _OGR_FORMATS[suffix][1])
 
 
+def filled_layers(path: str) -> list[str]:
+    """Return the names of the layers of a file that have features.
+
+    Raises:
+        OutlineError: As `open_vector`.
+    """
+    with open_vector(path) as file:
+        names = file.layers()
+        return names if len(names) == 1 else [name for name in names if file.header(name).feature_count]
+
+
 def choose_layer(path: str, file: VectorFile, layer: str | None) -> LayerHeader:
     """Return the header of a layer; without a name, of the only one that has features.
 
@@ -152,9 +163,14 @@ def choose_layer(path: str, file: VectorFile, layer: str | None) -> LayerHeader:
     elif layer is None and names:
         layer = names[0]
     if layer not in names:
-        found = "no layer name" if layer is None else f"the layer name {layer!r}"
-        expected = f"one of {', '.join(names)}" if names else "a file with a layer of polygons"
-        raise OutlineError(f"{path}: found {found}; expected {expected}")
+        listed = ", ".join(names)
+        if not names:
+            fault = "found no layer of polygons; expected one"
+        elif layer is None:
+            fault = f"found the layers {listed}; expected one of them to be named ({path}:{names[0]}, or 'layer')"
+        else:
+            fault = f"found no layer {layer!r}; expected one of {listed}"
+        raise OutlineError(f"{path}: {fault}")
     header = file.header(layer)
     _check_header(path, header)
     return header
@@ -248,7 +264,9 @@ def _check_format(path: str, suffix: str) -> None:
             head = file.read(_HEAD)
             start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n" if is_text else b"")
             if not start.startswith(magic) or (driver == _KML and not _is_kml(start)):
-                raise OutlineError(f"{path}: found a file that begins with {start[:16]!r}; expected a {driver} file")
+                name = driver.removeprefix("LIB")
+                found = f"that begins with {start[:16]!r}" if start else "that is empty" if not head else "of spaces"
+                raise OutlineError(f"{path}: found a file {found}; expected a file in the format {name}")
             if driver == _GEOJSON:
                 _check_no_link(path, file.fileno())
     except (OSError, ValueError) as error:  # ValueError: the name holds a null byte

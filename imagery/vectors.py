@@ -143,6 +143,14 @@ def find_field(fields: Collection[str], name: str) -> str | None:
     )
 
 
+def no_field(path: str, header: LayerHeader, name: str) -> OutlineError:
+    """Return the error about a field that a layer does not have."""
+    return OutlineError(
+        f"{path}: found no field {name!r} in layer {header.name!r}; expected one of "
+        f"{', '.join(header.fields) or '(it has none)'}"
+    )
+
+
 def _class_column(
     path: str, header: LayerHeader, class_name: str | None, class_filter: ClassFilter | None
 ) -> str | None:
@@ -151,10 +159,7 @@ def _class_column(
         return find_field(header.fields, CLASS_FIELD) if class_name is not None else None
     column = find_field(header.fields, class_filter.field)
     if column is None:
-        raise OutlineError(
-            f"{path}: found no field {class_filter.field!r} in layer {header.name!r}; expected one of "
-            f"{', '.join(header.fields) or '(it has none)'}"
-        )
+        raise no_field(path, header, class_filter.field)
     return column
 
 

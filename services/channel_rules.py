@@ -13,7 +13,7 @@ from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import NOT_USED, Promotion, Scene, SceneRole, TrainingRun
 from catalog.registry import ModelRegistry, ModelVersion, registry_of
 from catalog.settings import Settings
-from imagery.channels import bands_needed, named_channels
+from imagery.channels import CHANNEL_SETS, bands_needed, named_channels
 from imagery.errors import SceneError
 from imagery.scene_source import SceneSource
 from services.places import bundle_cache
@@ -66,7 +66,7 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
     The settings name the channels; otherwise they are the bands of the first scene of the pool.
 
     Raises:
-        SceneError: a channel is missing.
+        SceneError: a channel is missing, or one that is chosen holds flags.
     """
     scenes = session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)).all()
     pool = [source_of(scene) for scene in scenes if scene.role is SceneRole.POOL]
@@ -75,7 +75,9 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
         channels = named_channels(choice, pool[0].band_names if pool else ())
         if choice and not settings.channels:
             _check_paper_channels(settings.architecture, channels, source)
-        bands_needed(channels, source.raster_names)
+        is_paper = len(choice) == 1 and choice[0] in CHANNEL_SETS
+        # Flags are no measurements. Only the set of Baraka et al. holds them, for the sake of comparison.
+        bands_needed(channels, source.raster_names if is_paper else source.measured_names)
     elif role is SceneRole.POOL:
         for scene in scenes:
             bands_needed(source.band_names, source_of(scene).raster_names)

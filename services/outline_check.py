@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.class_fields import ClassField, propose
+from imagery.class_fields import ClassField, check_values, describe_fields, propose
 from imagery.classes import BACKGROUND, ClassScheme
 from imagery.errors import OutlineError
 from imagery.grid import Grid, Window
 from imagery.ground_metric import GroundMetric
 from imagery.masks import OutlineLayer, burn_outlines, read_outlines
+from imagery.vector_files import filled_layers
 from imagery.vector_geometry import describe_left_out, describe_repairs
 from imagery.vectors import VectorLayer
 
@@ -121,21 +122,43 @@ def outline_layers(
         classes: value of that field -> name of the class; values that are not listed are left out.
 
     Raises:
-        OutlineError: the class and the field are both named, a class is unknown, or as `propose_outlines`.
+        OutlineError: the class and the field are both named, a class is unknown, no feature has the values that are
+            mapped, or as `propose_outlines`.
     """
-    if (class_field is None) != (not classes) or (class_name is not None and class_field is not None):
+    if class_name is not None and (class_field is not None or classes):
         raise OutlineError(
-            f"{path}: found the class {class_name!r}, the field {class_field!r} and {len(classes or {})} mapped "
-            "values; expected either a class, or a field and a class for each of its values, or nothing of these"
+            f"{path}: found the class {class_name!r} and a field of classes or mapped values; expected one of both: "
+            "all features are of one class, or a field tells it"
+        )
+    if classes and class_field is None:
+        raise OutlineError(
+            f"{path}: found classes of values without the field that holds them; expected it: --class-field, "
+            "'class_field'"
+        )
+    if class_field is not None and not classes:
+        raise OutlineError(
+            f"{path}: found the field {class_field!r} without a class for each of its values; expected --map "
+            f"VALUE=CLASS, 'classes'; {describe_fields(path, layer)}"
         )
     if class_field is not None and classes:
         by_class: dict[str, list[str]] = {}
         for value, name in classes.items():
             by_class.setdefault(_known(name, scheme), []).append(value)
+        check_values(path, layer, class_field, list(classes))
         return tuple(OutlineLayer(path, layer, name, class_field, tuple(values)) for name, values in by_class.items())
     if class_name is not None:
         return (OutlineLayer(path, layer, _known(class_name, scheme)),)
     return propose_outlines(path, layer, scheme)[1]
+
+
+def layers_to_propose(path: str) -> list[str | None]:
+    """Return the layers of a file of which only the name was given: all that have features; None for the only one.
+
+    Raises:
+        OutlineError: the file cannot be used.
+    """
+    names = filled_layers(path)
+    return [*names] if len(names) > 1 else [None]
 
 
 def propose_outlines(path: str, layer: str | None, scheme: ClassScheme) -> tuple[ClassField, tuple[OutlineLayer, ...]]:
@@ -151,8 +174,9 @@ def propose_outlines(path: str, layer: str | None, scheme: ClassScheme) -> tuple
     names = ", ".join(scheme.labels)
     if proposal is None:
         raise OutlineError(
-            f"{path}: found neither a field nor a name that tells the class of its polygons; expected the class by "
-            f"name ({names}), as in '{scheme.labels[0]}={path}', or a field with --class-field and --map"
+            f"{path}: found neither a field nor a name that tells the class of its polygons"
+            f"{f' in layer {layer!r}' if layer else ''}; expected the class by name ({names}), as in "
+            f"'{scheme.labels[0]}={path}', or a field with --class-field and --map; {describe_fields(path, layer)}"
         )
     if proposal.unmapped:
         raise OutlineError(
@@ -191,6 +215,9 @@ def _notes(outline: OutlineLayer, layer: VectorLayer, outlines: Sequence[Outline
         if (other.path, other.layer, other.class_field) == (outline.path, outline.layer, outline.class_field)
         for value in other.class_values
     }
+    absent = [repr(value) for value in outline.class_values if value not in layer.values]
+    if absent and len(layer.polygons):
+        notes.append(f"no feature near the scene has the {outline.class_field!r} {' or '.join(absent)}")
     unmapped = {value: count for value, count in layer.values.items() if value not in mapped}
     if unmapped:
         listed = ", ".join(f"{value or 'no value'!r} ({count})" for value, count in unmapped.items())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imagery.errors import SceneError
 from imagery.quality import flags_of, raised
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import SceneSource
+from imagery.scene_source import QualityBand, SceneSource
 from imagery.units import REFLECTANCE
 from imagery.valid_pixels import check_has_data
 from services.scene_summary import PixelShares
@@ -17,26 +17,34 @@ from services.scene_summary import PixelShares
 _SIDE_PX: Final = 512
 _CLOUD: Final = "cloud"
 # Reflectance is about 0 to 1; bright snow and cloud, lit from the side, reach 1.6 at the top of the atmosphere.
-_HIGHEST_MEDIAN: Final = 2.0
+_HIGHEST: Final = 2.0
 # Water and shade in the short-wave infrared are 0.005, but not in all bands of a whole scene.
 _LOWEST_MEDIAN: Final = 0.001
+# The correction for the atmosphere makes dark pixels a little negative, but not half of a scene.
+_MOST_NEGATIVE_MEDIAN: Final = -0.05
+_LOWEST: Final = -0.3
+_MOST_IMPOSSIBLE: Final = 0.001
+# The gaps of Landsat 7 differ by up to 4 % from band to band.
+_FAR_FEWER: Final = 0.1
 
 
 def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[str]]:
     """Read a sample of at most 512 x 512 pixels of a scene.
 
     Returns:
-        Shares of pixels; the share of cloud among those with data, None if no quality band tells; and doubts.
+        Shares of pixels; the share of cloud among those with data, None if no quality band tells; and doubts, also
+        about further channels.
 
     Raises:
         SceneError: no pixel of the scene is usable, or bands that should hold reflectance hold other numbers.
     """
     decoded = [band for band in source.quality if band.table is not None]
-    names = [*source.band_names, *(band.name for band in decoded)]
+    extras = [band.name for band in source.extras]
+    names = [*source.band_names, *(band.name for band in decoded), *extras]
     unmasked = replace(source, quality=tuple(replace(band, masked=()) for band in source.quality))
     with SceneReader(unmasked) as reader:
         stack = reader.read_decimated(names, _SIDE_PX)
-    bands, stored = stack[: len(source.bands)], stack[len(source.bands) :]
+    bands, stored, further = np.split(stack, [len(source.bands), len(source.bands) + len(decoded)])
     has_data = ~np.isnan(bands).any(axis=0)
     masked = np.zeros_like(has_data)
     flags: dict[str, float] = {}
@@ -57,8 +65,44 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
         flags={name: _rounded(share) for name, share in flags.items()},
         usable=_rounded(usable.mean()),
     )
-    doubts = _check_reflectance(source, bands[:, usable])
+    doubts = [
+        *_check_flags(decoded, flags),
+        *_check_gaps(source, bands),
+        *_check_reflectance(source, bands[:, usable]),
+        *_check_extras(extras, further[:, usable]),
+    ]
     return shares, shares.flags.get(_CLOUD), doubts
+
+
+def _check_flags(decoded: list[QualityBand], flags: dict[str, float]) -> list[str]:
+    """Return a doubt about QA60 if it raises nothing and is all that tells of clouds.
+
+    Earth Engine leaves it empty for some years (its catalog, COPERNICUS/S2_HARMONIZED, band QA60).
+    """
+    if [band.table for band in decoded] != ["sentinel-2-qa60"] or any(flags.values()):
+        return []
+    return [
+        f"{decoded[0].name} marks no cloud at all; Earth Engine leaves it empty from 25 January 2022 to 28 February "
+        "2024: if the image is of that time, export SCL or MSK_CLDPRB with it"
+    ]
+
+
+def _check_gaps(source: SceneSource, values: NDArray[np.float32]) -> list[str]:
+    """Return a doubt about bands that lack many pixels that most other bands have."""
+    known = ~np.isnan(values)
+    usual = float(np.median(known.mean(axis=(1, 2))))
+    fewer = {
+        band.name: float(share)
+        for band, share in zip(source.bands, known.mean(axis=(1, 2)), strict=True)
+        if share < usual - _FAR_FEWER
+    }
+    if not fewer:
+        return []
+    listed = ", ".join(f"{name} on {100 * share:.3g} %" for name, share in fewer.items())
+    return [
+        f"most bands have data on {100 * usual:.3g} % of the scene, but {listed}: what one band lacks is unknown; "
+        "check the extent of its file, or leave the band out"
+    ]
 
 
 def _check_reflectance(source: SceneSource, values: NDArray[np.float32]) -> list[str]:
@@ -70,16 +114,41 @@ def _check_reflectance(source: SceneSource, values: NDArray[np.float32]) -> list
         for band, pixels in zip(source.bands, values, strict=True)
         if band.unit == REFLECTANCE
     }
-    bright = {name: value for name, value in medians.items() if value > _HIGHEST_MEDIAN}
-    if bright:
-        listed = ", ".join(f"{value:.4g} in {name}" for name, value in bright.items())
+    bright = {name: value for name, value in medians.items() if value > _HIGHEST}
+    negative = {name: value for name, value in medians.items() if value < _MOST_NEGATIVE_MEDIAN}
+    if bright or negative:
+        listed = ", ".join(f"{value:.4g} in {name}" for name, value in (bright or negative).items())
         raise SceneError(
             f"found median values of {listed}; expected reflectance, 0 to 1: give the product as downloaded, whose "
             "metadata state scale and offset, or tag the files (gdal_edit.py -scale -offset)"
         )
+    beyond = {
+        band.name: share
+        for band, pixels in zip(source.bands, values, strict=True)
+        if band.unit == REFLECTANCE
+        and (share := float(((pixels > _HIGHEST) | (pixels < _LOWEST)).mean())) > _MOST_IMPOSSIBLE
+    }
+    if beyond:
+        listed = ", ".join(f"{100 * share:.2g} % in {name}" for name, share in beyond.items())
+        return [
+            f"reflectance is below {_LOWEST} or above {_HIGHEST:g} on some usable pixels ({listed}): if they are "
+            "fill, state its stored number (--nodata, 'nodata')"
+        ]
     if medians and max(medians.values()) < _LOWEST_MEDIAN:
         return [f"all bands are darker than {_LOWEST_MEDIAN} in the median: are they scaled twice?"]
     return []
+
+
+def _check_extras(names: list[str], values: NDArray[np.float32]) -> list[str]:
+    """Return doubts about further channels that cover only a part of what is usable."""
+    if not values.size:
+        return []
+    shares = {name: float((~np.isnan(pixels)).mean()) for name, pixels in zip(names, values, strict=True)}
+    return [
+        f"{name}: has data on {100 * share:.3g} % of the usable pixels; a network is given its mean on the rest"
+        for name, share in shares.items()
+        if share < 1 - _FAR_FEWER
+    ]
 
 
 def _rounded(share: float) -> float:

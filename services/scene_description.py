@@ -6,16 +6,20 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from itertools import groupby
+from typing import Any
+
+from pyproj import CRS
 
 from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.classes import ClassScheme
-from imagery.describe_elevation import check_coverage, describe_dem
+from imagery.describe_elevation import Coverage, check_coverage, describe_dem
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.extra_channels import describe_extra
 from imagery.grid import Grid, Window, tile
+from imagery.ground_metric import GroundMetric
 from imagery.masks import OutlineLayer
 from imagery.products.bundle import Located
 from imagery.products.plain import recognise_plain
@@ -24,7 +28,7 @@ from imagery.products.recognise import recognise
 from imagery.quality import mask_flags
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
-from services.outline_check import OutlineSummary, check_outlines, outline_layers, propose_outlines
+from services.outline_check import OutlineSummary, check_outlines, layers_to_propose, outline_layers, propose_outlines
 from services.pixel_check import check_pixels
 from services.scene_files import SceneFiles
 from services.scene_request import DemRequest, OutlineRequest, SceneRequest
@@ -91,15 +95,15 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         crs=source.grid.crs,
         width=source.grid.width,
         height=source.grid.height,
-        pixel_size=_pixel_size(source.grid),
+        **_place(source.grid),
         patch_size_px=size,
-        bands=[_raster(band, files) for band in source.bands],
-        further_channels=[_raster(band, files) for band in source.extras],
+        bands=[_raster(band, source, files) for band in source.bands],
+        further_channels=[_raster(band, source, files) for band in source.extras],
         quality=[
             QualitySummary(name=band.name, table=band.table, masked=list(band.masked), file=files.shown(band.path))
             for band in source.quality
         ],
-        channels=list(source.channel_names),
+        channels=[name for name in source.channel_names if name not in {band.name for band in source.quality}],
         pixels=pixels,
         cloud_share=cloud_share,
         provider_cloud_percent=product.cloud_percent,
@@ -201,9 +205,11 @@ def _outlines(
     for item in requests:
         path = files(item.path)
         if item.class_name is None and item.class_field is None and not item.classes:
-            proposal, proposed = propose_outlines(path, item.layer, scheme)
-            outlines += proposed
-            notes += [f"{path}: {text}" for text in (proposal.describe(), *proposal.notes)]
+            for layer in [item.layer] if item.layer else layers_to_propose(path):
+                proposal, proposed = propose_outlines(path, layer, scheme)
+                outlines += proposed
+                place = f"{path}, layer {layer}" if layer else path
+                notes += [f"{place}: {text}" for text in (proposal.describe(), *proposal.notes)]
         else:
             outlines += outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
     return outlines, notes
@@ -229,19 +235,34 @@ def _iso(acquired: date | None) -> str | None:
     return acquired.isoformat().replace("+00:00", "Z") if acquired else None
 
 
-def _pixel_size(grid: Grid) -> tuple[float, float]:
+def _place(grid: Grid) -> dict[str, Any]:
+    """Return where the middle of a scene is, and how large a pixel is there."""
     a, b, _, d, e, _ = grid.transform
-    return (a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5
+    middle = Window(grid.height // 2, grid.width // 2, 1, 1)
+    center = grid.footprint_wgs84(middle).centroid
+    across, _, down = GroundMetric(grid).at(middle)[:, 0, 0]
+    return {
+        "center": (round(center.x, 5), round(center.y, 5)),
+        "pixel_size": ((a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5),
+        "pixel_unit": CRS.from_user_input(grid.crs).axis_info[0].unit_name,
+        "pixel_size_m": (round(float(across**0.5), 2), round(float(down**0.5), 2)),
+    }
 
 
-def _raster(band: BandSource, files: SceneFiles) -> RasterSummary:
-    return RasterSummary(**{**asdict(band), "file": files.shown(band.path)})
+def _raster(band: BandSource, source: SceneSource, files: SceneFiles) -> RasterSummary:
+    resampled = any(item.path == band.path for item in source.resampled)
+    return RasterSummary(**{**asdict(band), "file": files.shown(band.path), "resampled": resampled})
 
 
-def _elevation(dem: ElevationSource | None, coverage: float | None, files: SceneFiles) -> ElevationSummary | None:
-    if dem is None or coverage is None:
+def _elevation(dem: ElevationSource | None, found: Coverage | None, files: SceneFiles) -> ElevationSummary | None:
+    if dem is None or found is None:
         return None
-    return ElevationSummary(files=[files.shown(tile.path) for tile in dem.tiles], coverage=round(coverage, 4))
+    return ElevationSummary(
+        files=[files.shown(tile.path) for tile in dem.tiles],
+        coverage=round(found.share, 4),
+        lowest_m=round(found.lowest_m, 1),
+        highest_m=round(found.highest_m, 1),
+    )
 
 
 def _layers(outlined: OutlineSummary, files: SceneFiles) -> list[LayerSummary]:

@@ -22,6 +22,7 @@ class RasterSummary(_Part):
     nodata: float | None = Field(description="stored number that means no data, besides what the file declares")
     file: str
     index: int
+    resampled: bool = Field(description="lies on another grid than the scene's, onto which it is resampled")
 
 
 class QualitySummary(_Part):
@@ -46,6 +47,8 @@ class ElevationSummary(_Part):
 
     files: list[str]
     coverage: float = Field(description="share of the usable pixels that have elevation, 0 to 1")
+    lowest_m: float = Field(description="lowest elevation of at most 256 × 256 pixels, metres")
+    highest_m: float
 
 
 class ClassSummary(_Part):
@@ -89,7 +92,10 @@ class SceneSummary(_Part):
     crs: str
     width: int
     height: int
-    pixel_size: tuple[float, float] = Field(description="width and height of a pixel in units of the CRS")
+    center: tuple[float, float] = Field(description="longitude and latitude of the scene's middle, in degrees (WGS 84)")
+    pixel_size: tuple[float, float] = Field(description="width and height of a pixel in `pixel_unit`")
+    pixel_unit: str = Field(description="unit of the CRS", examples=["metre", "degree"])
+    pixel_size_m: tuple[float, float] = Field(description="width and height of the middle pixel on the ground, metres")
     patch_size_px: int
     bands: list[RasterSummary]
     further_channels: list[RasterSummary]

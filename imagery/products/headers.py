@@ -55,7 +55,7 @@ def choose_scaling(
     values = sample(dataset, index, scaling.nodata)
     if already_reflectance(str(dataset.dtypes[index - 1]), values) and (scaling.scale, scaling.offset) != (1.0, 0.0):
         notes.append(
-            f"{dataset.name}: holds fractions already (float, most from {values.min():.3g} to {values.max():.3g}), so "
+            f"{dataset.name}: holds fractions already, so "
             f"the scaling x {scaling.scale:g} {scaling.offset:+g} is not applied again"
         )
         return Scaling(1.0, 0.0, scaling.nodata, REFLECTANCE), notes

@@ -45,6 +45,7 @@ _SENSORS: Final = {
     "LT05": "landsat-5-tm",
     "LT04": "landsat-4-tm",
 }
+_FLAGS_OF: Final = {"01": "BQA", "02": "QA_PIXEL"}
 _REASONS: Final = {
     "QA_RADSAT": "flags of saturation, which are not used",
     "SR_QA_AEROSOL": "flags of aerosol, which are not used",
@@ -108,7 +109,9 @@ def recognise_landsat(listing: Listing) -> Product | None:
     by_name = {band.name: band for band in sensor_bands(sensor)}
     for field, member in files.rasters.items():
         path = listing.path(member)
-        if field in {"QA_PIXEL", "BQA"}:
+        if field == "QA_PIXEL" and files.part("collection") == "01":
+            left_out.append((member, "flags of Collection 2, which this product is not of"))
+        elif field in {"QA_PIXEL", "BQA"}:
             quality.append(QualityBand("quality", path, 1, FLAG_TABLE_OF[field.lower()]))
         elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
             extras.append(scalings[field].band(SURFACE_TEMPERATURE, path))
@@ -129,15 +132,17 @@ def recognise_landsat(listing: Listing) -> Product | None:
     if missing:
         notes.append(f"{files.product_id}: found no file of {', '.join(missing)}; the product has them")
     if not quality:
-        notes.append(f"{files.product_id}: found no QA_PIXEL file, so clouds and shadows are not masked")
+        expected = _FLAGS_OF[files.part("collection")]
+        notes.append(f"{files.product_id}: found no {expected} file, so clouds and shadows are not masked")
     return Product(
         kind=f"Landsat Collection {int(files.part('collection'))} {files.part('level')}",
         sensor=sensor,
         level=level,
         acquired=moment(
-            image.get("DATE_ACQUIRED") or product.get("DATE_ACQUIRED") or _day(files),
+            image.get("DATE_ACQUIRED") or product.get("DATE_ACQUIRED"),
             image.get("SCENE_CENTER_TIME") or product.get("SCENE_CENTER_TIME"),
-        ),
+        )
+        or moment(_day(files)),
         bands=tuple(sorted(bands, key=lambda source: order.index(source.name))),
         quality=tuple(quality),
         extras=tuple(extras),
@@ -176,10 +181,16 @@ def _find(listing: Listing) -> _Files | None:
     if not found:
         return None
     if len(found) > 1:
-        commands = " && ".join(f"mkdir {name} && mv {name}_* {name}/" for name in sorted(found))
+        folders = {name: {member.rpartition("/")[0] for member in rasters.values()} for name, rasters in found.items()}
+        places = set.union(*folders.values())
+        if "" not in places and len(places) == sum(map(len, folders.values())):
+            listed = ", ".join(repr(listing.path(min(below))) for _, below in sorted(folders.items()))
+            advice = f"give one of the folders {listed}"
+        else:
+            commands = " && ".join(f"mkdir {name} && mv {name}_* {name}/" for name in sorted(found))
+            advice = f"put each into its own folder, for example {commands}"
         raise SceneError(
-            f"{listing.root}: found {len(found)} products ({', '.join(sorted(found))}); expected one: put each into "
-            f"its own folder, for example {commands}"
+            f"{listing.root}: found {len(found)} products ({', '.join(sorted(found))}); expected one: {advice}"
         )
     product_id, rasters = next(iter(found.items()))
     mine = sorted(

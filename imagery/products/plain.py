@@ -13,6 +13,7 @@ from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
 from imagery.products.earth_engine import Convention, convention, names_upper
+from imagery.products.fill import undeclared_fill
 from imagery.products.headers import choose_scaling, date_in_name, sensor_in_name
 from imagery.products.product import Product, unique
 from imagery.radiometry import (
@@ -67,10 +68,15 @@ def recognise_plain(
     further = {SURFACE_TEMPERATURE, *(text.lower() for text in extra)}
     stacked = {band.name for band in sensor_bands(known) if band.stacked} if known else None
     levels: set[Level | None] = set()
+    measured = [item for item, ours in parts.measured if ours not in further]
+    fill, found = undeclared_fill(measured, zero=known is None)
+    notes += found
     for item, ours in parts.measured:
-        source, found_level, found = _source(item, ours, told, level, extra)
-        if told is None and known is not None:
-            source = replace(source, nodata=_fill(item) if source.nodata is None else source.nodata)
+        source, found_level, found = _source(item, ours, told, level, extra, fill.get(item))
+        if item in fill:
+            source = replace(source, nodata=fill[item])
+        elif told is None and known is not None and source.nodata is None:
+            source = replace(source, nodata=_fill(item))
         notes += found
         if ours in further or (stacked is not None and ours not in stacked) or (told and ours.startswith("thermal")):
             extras.append(source)
@@ -204,7 +210,12 @@ def _surface_scaling(item: Located) -> bool:
 
 
 def _source(
-    item: Located, ours: str, told: Convention | None, level: Level | None, extra: Collection[str]
+    item: Located,
+    ours: str,
+    told: Convention | None,
+    level: Level | None,
+    extra: Collection[str],
+    fill: float | None,
 ) -> tuple[BandSource, Level | None, list[str]]:
     """A band with its scaling, the level that the scaling is characteristic of, and notes."""
     found_level: Level | None = None
@@ -222,7 +233,7 @@ def _source(
         elif declared:
             scaling, notes = choose_scaling(dataset, item.index, replace(declared, unit=REFLECTANCE))
             found_level = level_of(declared)
-        elif not already_reflectance(dataset.dtypes[item.index - 1], sample(dataset, item.index)):
+        elif not already_reflectance(dataset.dtypes[item.index - 1], sample(dataset, item.index, fill)):
             scaling = Scaling()
             notes = ["no tags state how the numbers become reflectance; they are read as digital numbers"]
         elif level:

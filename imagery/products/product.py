@@ -10,6 +10,7 @@ from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE, Level
 
 _LONGEST_NAME: Final = 99
+_OF_BAND: Final = re.compile(r"(.+), band (\d+)(: .+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,15 @@ class Product:
 
 
 def unique(notes: Sequence[str | None]) -> tuple[str, ...]:
-    """Return the notes in their order, each once, without None."""
-    return tuple(dict.fromkeys(note for note in notes if note))
+    """Return the notes in their order, each once, without None; what is said of several bands of a file is one note."""
+    bands: dict[tuple[str, str], list[str]] = {}
+    for note in dict.fromkeys(note for note in notes if note):
+        before, number, after = match.groups() if (match := _OF_BAND.fullmatch(note)) else (note, "", "")
+        bands.setdefault((before, after), []).append(number)
+    return tuple(
+        f"{before}, band{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}{after}" if after else before
+        for (before, after), numbers in bands.items()
+    )
 
 
 def left_files(names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -107,21 +107,21 @@ def _unrecognised(listing: Listing, rasters: list[str]) -> str:
 
 def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[str]) -> Product:
     granule = hls_id(path.rpartition("/")[2])
+    _check_whole(path, certain=granule is not None)
     if granule:
         return recognise_hls(granule, bands_in_file(path, sensor or hls_sensor(granule)), [])
     tile = recognise_baraka(path)
     if tile:
         return tile
-    _check_whole(path)
     located = bands_in_file(path, sensor or sensor_in_name(path.rpartition("/")[2]))
     return recognise_plain(path.rpartition("/")[2], located, sensor=sensor, level=level, extra=extra)
 
 
-def _check_whole(path: str) -> None:
-    """Refuse a file that is one band of a product."""
+def _check_whole(path: str, *, certain: bool) -> None:
+    """Refuse a file that is one band of a product: by its name alone if that is a provider's, for certain."""
     designation = one_band_of(path.rpartition("/")[2])
     with open_raster(path) as dataset:
-        alone = dataset.count == 1 and not dataset.descriptions[0]
+        alone = dataset.count == 1 and (certain or not dataset.descriptions[0])
     if alone and designation:
         raise SceneError(
             f"{path}: found one band ({designation}) of a product in several files; expected the whole product: give "

@@ -40,6 +40,7 @@ _REASONS: Final = {
     "PVI": "a picture for viewing",
     "MSK_SNWPRB": "probability of snow, which never masks ice",
 }
+_EXPECTED: Final = ("blue", "green", "red", "nir", "swir1", "swir2")
 _HARMONISED_SINCE: Final = date(2022, 1, 25)
 # Below the offset lie reflectances below 0, which only noise in deep shade produces: at most a few pixels in a hundred.
 _SHARE_WITHOUT_OFFSET: Final = 0.05
@@ -92,6 +93,9 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
     )
     sun = number(zenith)
     quality = _quality(listing, found, level, notes)
+    missing = [name for name in _EXPECTED if name not in {band.name for band in bands}]
+    if missing:
+        notes.append(f"{listing.name}: found no file of {', '.join(missing)}; the product has them")
     cloud = (
         number(text_of(metadata, "Cloud_Coverage_Assessment", "CLOUDY_PIXEL_PERCENTAGE"))
         if metadata is not None
@@ -289,9 +293,6 @@ def _bands(
             extras.append(source)
     order = list(table)
     bands.sort(key=lambda item: (item[0], order.index(item[1].name)))
-    if len({size for size, _ in bands}) > 1:
-        coarse = ", ".join(f"{source.name} ({size:g} m)" for size, source in bands if size != bands[0][0])
-        notes.append(f"the grid is that of the {bands[0][0]:g} m bands; resampled onto it: {coarse}")
     return tuple(source for _, source in bands), tuple(extras), left_out
 
 

@@ -66,7 +66,7 @@ def test_a_dry_run_says_what_was_understood_and_stores_nothing(post: Post, catal
     red = next(band for band in found["bands"] if band["name"] == "red")
     assert red == {
         **{"name": "red", "unit": "reflectance", "scale": 2.75e-5, "offset": -0.2, "nodata": 0},
-        **{"file": f"l2/{L2SP}_SR_B4.TIF", "index": 1},
+        **{"file": f"l2/{L2SP}_SR_B4.TIF", "index": 1, "resampled": False},
     }
     (quality,) = found["quality"]
     assert set(quality["masked"]) == {"fill", "cloud", "cloud shadow", "cirrus"}
@@ -107,6 +107,13 @@ def test_numbers_are_kept_as_stored_if_asked(post: Post, catalog: Catalog) -> No
     source = stored(catalog)
     assert {(band.unit, band.scale, band.offset) for band in source.bands} == {("digital number", 1, 0)}
     assert source.level is None
+
+
+def test_flags_are_no_channels(post: Post, catalog: Catalog) -> None:
+    assert "quality" not in post(dry_run=True).json["channels"]
+    catalog.settings = catalog.settings.model_copy(update={"channels": ("red", "quality")})
+    assert_problem(post(), 422, "found the channel 'quality'; expected one of ")
+    assert count(catalog) == 0
 
 
 def test_which_flags_mask_is_a_choice_but_never_snow(post: Post, catalog: Catalog) -> None:
@@ -166,7 +173,9 @@ def test_the_class_of_outlines_is_recognised_shown_and_mapped(post: Post, catalo
     whole = post(**asked, outlines=[{"path": "outlines.gpkg", "class": "clean ice"}])
     assert_problem(whole, 422, "features are of several classes", "--class-field")
     assert_problem(
-        post(**asked, outlines=[{"path": "outlines.gpkg", "class_field": "Glaciers"}]), 422, "expected either a class"
+        post(**asked, outlines=[{"path": "outlines.gpkg", "class_field": "Glaciers"}]),
+        422,
+        "a class for each of its values",
     )
 
 

@@ -431,7 +431,7 @@ def test_a_dem_or_border_outside_the_scene_root_or_misspelt_is_refused(register:
     for changes in ({"dem": {"path": "../secret.tif"}}, {"border": {"path": "../secret_outlines.gpkg"}}):
         assert_problem(register(**changes), 422, "found no file", "below the scene root")
     assert register(dem={"path": "scene.tif", "band": 1}).status_code == 422
-    assert_problem(register(border={"path": "scene_outlines.gpkg"}), 422, "found no layer name")
+    assert_problem(register(border={"path": "scene_outlines.gpkg"}), 422, "expected one of them to be named")
     assert count_scenes(catalog) == 0
 
 

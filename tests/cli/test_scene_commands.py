@@ -216,5 +216,7 @@ def test_outlines_of_several_classes_are_added_and_replaced(
     ]
     assert "not recognised: 'odd'" in str(invoke("replace", write("odd")).exception)
     assert invoke("replace", write("odd"), "--class-field", "Glaciers", "--map", "odd").exit_code == 2
-    assert "expected either a class" in str(invoke("replace", write("odd"), "--class-field", "Glaciers").exception)
+    assert "without a class for each of its values" in str(
+        invoke("replace", write("odd"), "--class-field", "Glaciers").exception
+    )
     assert len(stored()) == 2

@@ -10,6 +10,7 @@ from catalog.records import JobKind, Scene, SceneRole, SceneState
 from experiments import areas
 from experiments.areas import EXAMPLES, Example, StudyArea, example_area, registered_areas
 from imagery import everest
+from imagery.channels import CHANNEL_SETS, FURTHER_TERRAIN
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
@@ -95,7 +96,7 @@ def test_the_synthetic_example_has_all_channels_of_baraka(tmp_path: Path, monkey
     monkeypatch.setattr(areas, "SYNTHETIC_SIDE_PX", 128)
     area = example_area("synthetic", tmp_path)
     assert area.name == "synthetic"
-    assert len(area.source.channel_names) == 15
+    assert set(CHANNEL_SETS["baraka"]) == set(area.source.channel_names) - set(FURTHER_TERRAIN)
     assert truth_of(area).shape == (128, 128)
 
 

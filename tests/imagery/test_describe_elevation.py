@@ -220,7 +220,9 @@ def test_real_models_are_taken_as_they_are(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(np.isnan(elevation), ~known)
     assert 10 < np.nanmean(slope) < 40
     assert np.nanmax(slope) < 85
-    assert elevation_coverage(source) == pytest.approx(known.mean(), abs=1e-6)
+    coverage = elevation_coverage(source)
+    assert coverage.share == pytest.approx(known.mean(), abs=1e-6)
+    assert np.nanmin(elevation) <= coverage.lowest_m < coverage.highest_m <= np.nanmax(elevation)
 
 
 def test_elevation_of_a_part_of_the_scene_is_refused_unless_gaps_are_allowed(tmp_path: Path) -> None:
@@ -231,13 +233,13 @@ def test_elevation_of_a_part_of_the_scene_is_refused_unless_gaps_are_allowed(tmp
     source = describe([BandSource("red", str(red), 1)], dem=BandSource("elevation", str(part), 1))
     with pytest.raises(SceneError, match=r"part\.tif: found elevation for 50 % of .* expected at least 99 %: add the"):
         check_coverage(source)
-    assert check_coverage(source, allow_partial_dem=True) == 0.5
+    assert check_coverage(source, allow_partial_dem=True).share == 0.5
     rest = tuple(
         BandSource("elevation", str(write_geotiff(tmp_path / f"{col}.tif", RAMP.astype(np.int16), transform=moved)), 1)
         for col in (0, 15)
         for moved in [tuple(Affine(*NORTH_UP) @ Affine.translation(col, 0))[:6]]
     )
-    assert check_coverage(describe([BandSource("red", str(red), 1)], dem=ElevationSource(rest))) == 1
+    assert check_coverage(describe([BandSource("red", str(red), 1)], dem=ElevationSource(rest))).share == 1
     none = write_geotiff(tmp_path / "none.tif", np.where(bands == 0, RAMP, -9999).astype(np.int16), nodata=-9999)
     source = describe([BandSource("red", str(red), 1)], dem=BandSource("elevation", str(none), 1))
     with pytest.raises(SceneError, match="found elevation for 0 %"):

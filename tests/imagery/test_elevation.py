@@ -195,6 +195,20 @@ def test_elevation_among_the_bands_gives_terrain_on_its_own_grid(tmp_path: Path)
     np.testing.assert_array_equal(read(as_band, LAYERS[1:]), read(as_dem, LAYERS[1:]))
 
 
+@pytest.mark.parametrize(("right", "down"), [(20, 30), (-20, -30), (20, -30)])
+def test_a_model_on_the_scenes_own_pixels_may_cover_a_part_of_it(tmp_path: Path, right: int, down: int) -> None:
+    """The model is moved by whole pixels: what it covers has its heights, and the rest none."""
+    model = grid_of(30, 80, x=X + 30 * right, y=Y - 30 * down)
+    source = scene(tmp_path, grid_of(30, 80), [write(tmp_path / "dem.tif", model, hills, UTM)])
+    heights, slopes = read(source, ["elevation", "slope"])
+    rows, cols = np.arange(80), np.arange(80)
+    covered = ((rows >= down) & (rows < 80 + down))[:, None] & ((cols >= right) & (cols < 80 + right))
+    np.testing.assert_array_equal(np.isnan(heights), ~covered)
+    col, row = np.meshgrid(cols + 0.5, rows + 0.5)
+    np.testing.assert_allclose(heights[covered], hills(X + 30 * col, Y - 30 * row)[covered], atol=1e-3)
+    assert not np.isnan(slopes[40, 40])
+
+
 def test_an_impossible_elevation_is_missing_and_no_cliff(tmp_path: Path) -> None:
     heights = np.full((8, 8), 3000, dtype=np.int16)
     heights[2, 2], heights[5, 5] = -32768, 12501

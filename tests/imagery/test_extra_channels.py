@@ -82,6 +82,7 @@ def test_units_are_spelt_as_elsewhere(tmp_path: Path, spelt: str, unit: str) -> 
         ("ndsi", "found the channel name 'ndsi', which is computed from other channels"),
         ("aspect_sin", "found the channel name 'aspect_sin', which is computed from other channels"),
         ("elevation", "expected elevation as a DEM, not as a channel"),
+        ("blue", "found the channel name 'blue', which is that of a band"),
         ("a b", "found the channel name 'a b'; expected letters, digits and underscores"),
     ],
 )

@@ -163,9 +163,9 @@ class TestRasterizeOutlines:
 
     def test_the_layer_must_be_chosen_where_there_are_several(self, tmp_path: Path) -> None:
         path = write_polygons(tmp_path / "a.gpkg", {"one": [_ground(0, 0, 2, 2)], "two": [_ground(0, 0, 2, 2)]})
-        with pytest.raises(OutlineError, match="found no layer name; expected one of one, two"):
+        with pytest.raises(OutlineError, match="found the layers one, two; expected one of them to be named"):
             rasterize_outlines([_clean(path)], GRID, GLACIER_SCHEME)
-        with pytest.raises(OutlineError, match="found the layer name 'three'; expected one of one, two"):
+        with pytest.raises(OutlineError, match="found no layer 'three'; expected one of one, two"):
             rasterize_outlines([_clean(path, "three")], GRID, GLACIER_SCHEME)
 
     def test_points_are_no_outlines(self, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ class TestRasterizeOutlines:
         vrt.write_text('<OGRVRTDataSource><OGRVRTLayer name="a"></OGRVRTLayer></OGRVRTDataSource>')
         with pytest.raises(OutlineError, match=r"found the ending '\.gml'; expected one of \.gpkg, "):
             rasterize_outlines([_clean(gml)], GRID, GLACIER_SCHEME)
-        with pytest.raises(OutlineError, match=r"begins with b'<OGRVRT.*expected a GeoJSON file"):
+        with pytest.raises(OutlineError, match=r"begins with b'<OGRVRT.*expected a file in the format GeoJSON"):
             rasterize_outlines([_clean(vrt)], GRID, GLACIER_SCHEME)
         topojson = tmp_path / "b.json"
         topojson.write_text(

@@ -148,6 +148,24 @@ def test_metadata_of_another_product_are_not_used(tmp_path: Path) -> None:
     assert f"is the metadata of {other}" in product.notes[0]
 
 
+def test_flags_of_another_collection_are_not_decoded(tmp_path: Path) -> None:
+    folder = landsat_level_1(tmp_path)
+    for file in list(folder.iterdir()):
+        file.rename(folder / file.name.replace("_02_T1", "_01_T1"))
+    product = recognise(str(folder))
+    assert product.quality == ()
+    reasons = {name.rpartition("_")[2]: reason for name, reason in product.left_out}
+    assert reasons["PIXEL.TIF"] == "flags of Collection 2, which this product is not of"
+    assert any("found no BQA file" in note for note in product.notes)
+
+
+def test_a_day_that_does_not_exist_is_taken_from_the_name(tmp_path: Path) -> None:
+    folder = landsat_level_1(tmp_path)
+    metadata = folder / f"{L1TP}_MTL.txt"
+    metadata.write_text(metadata.read_text().replace("2018-10-26", "2018-13-45"))
+    assert recognise(str(folder)).acquired == date(2018, 10, 26)
+
+
 def test_tags_that_contradict_the_metadata_are_overruled_and_said(tmp_path: Path) -> None:
     folder = landsat_level_2(tmp_path)
     write(folder / f"{L2SP}_SR_B4.TIF", stored("red", 2.75e-5, -0.2), nodata=0, scales=1e-4, offsets=0.0)
@@ -218,6 +236,13 @@ def test_two_products_in_a_folder_are_refused_with_the_command(tmp_path: Path) -
     landsat_level_1(tmp_path)
     landsat_level_2(tmp_path)
     with pytest.raises(SceneError, match=f"found 2 products.*mkdir {L1TP} && mv {L1TP}_"):
+        recognise(str(tmp_path))
+
+
+def test_of_two_products_in_folders_of_their_own_one_is_to_be_given(tmp_path: Path) -> None:
+    landsat_level_1(tmp_path / "first")
+    landsat_level_2(tmp_path / "second")
+    with pytest.raises(SceneError, match=r"found 2 products.*give one of the folders '.*/first', '.*/second'"):
         recognise(str(tmp_path))
 
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
+from imagery.products.product import unique
 from imagery.products.recognise import recognise
 from imagery.sensors import SURFACE_TEMPERATURE
 from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
@@ -60,6 +61,12 @@ def test_hls_in_one_file_is_read_by_its_name_and_descriptions(tmp_path: Path) ->
     numbers = stack(1e-4, 0.0, fill=-9999, dtype="int16")
     path = write(tmp_path / f"{HLS_L30}.tif", numbers, nodata=-9999, descriptions=tuple(L30), scales=1e-4)
     check_truth(recognise(str(path)).bands, 1e-4)
+
+
+def test_one_band_of_hls_is_refused_with_the_folder(tmp_path: Path) -> None:
+    folder = hls(tmp_path / "granule", HLS_L30, L30)
+    with pytest.raises(SceneError, match=r"found one band \(B04\) of a product .* give its folder, '.*granule'"):
+        recognise(str(folder / f"{HLS_L30}.B04.tif"))
 
 
 def test_hls_files_that_lost_their_names_take_them_from_the_folder(tmp_path: Path) -> None:
@@ -217,7 +224,26 @@ def test_the_scaling_of_landsat_tells_which_sensor_and_level(tmp_path: Path) -> 
 def test_fill_that_the_file_does_not_declare_follows_from_the_sensor(tmp_path: Path, dtype: str, fill: int) -> None:
     path = write(tmp_path / "a.tif", stack(1e-4, 0.0, fill=fill, dtype=dtype), descriptions=SIX, scales=1e-4)
     check_truth(recognise(str(path), sensor="landsat-8-oli").bands, 1e-4)
-    assert recognise(str(path)).bands[0].nodata is None  # may be a picture whose black is black
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "words"),
+    [("uint16", 0, "pixels are 0 in all bands"), ("int16", -9999, "pixels are -9999"), ("float32", -9999, "are -9999")],
+)
+def test_fill_that_nothing_declares_is_found_and_said(tmp_path: Path, dtype: str, fill: int, words: str) -> None:
+    scale = 1.0 if dtype == "float32" else 1e-4
+    path = write(tmp_path / "a.tif", stack(scale, 0.0, fill=fill, dtype=dtype), descriptions=SIX, scales=scale)
+    product = recognise(str(path), level=Level.SURFACE)
+    check_truth(product.bands, 1e-4)
+    assert any(words in note and "taken as no data" in note for note in product.notes)
+
+
+def test_zero_is_ground_where_a_file_declares_another_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", stack(1e-4, 0.0), descriptions=SIX, scales=1e-4, nodata=65535)
+    assert recognise(str(path)).bands[0].nodata is None
+    dark = np.where(np.arange(6)[:, None, None] == 3, 0, 500) * np.ones((1, SIDE, SIDE))  # one band is black: no fill
+    path = write(tmp_path / "b.tif", dark.astype(np.uint16), descriptions=SIX, scales=1e-4)
+    assert recognise(str(path)).bands[0].nodata is None
 
 
 def test_metadata_items_count_as_tags(tmp_path: Path) -> None:
@@ -230,6 +256,11 @@ def test_metadata_items_count_as_tags(tmp_path: Path) -> None:
 def test_a_scale_that_cannot_be_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", stack(1e-4, 0.0), descriptions=SIX, scales=0.01)
     assert any("expected 0 to 1" in note for note in recognise(str(path)).notes)
+
+
+def test_what_is_said_of_several_bands_of_a_file_is_one_note() -> None:
+    notes = unique(["a.tif, band 1: too bright", None, "a.tif, band 2: too bright", "b.tif, band 1: too bright", "c"])
+    assert notes == ("a.tif, bands 1, 2: too bright", "b.tif, band 1: too bright", "c")
 
 
 def test_fractions_with_a_scale_are_not_scaled_again(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_of_several_files_in_an_archive_one_is_chosen_by_its_name(tmp_path: Path
     parts = [*_shapefile(tmp_path / "a").values(), *_shapefile(tmp_path / "b", "debris", small).values()]
     path = _zip(tmp_path / "a.zip", {part.name: part for part in parts})
     assert (_area_px(path, "ice"), _area_px(path, "debris")) == (900, 100)
-    with pytest.raises(OutlineError, match="found no layer name; expected one of ice, debris"):
+    with pytest.raises(OutlineError, match="found the layers ice, debris; expected one of them to be named"):
         read_layer(str(path), None, GRID)
     layers = write_polygons(tmp_path / "g.gpkg", {"one": [SQUARE], "two": [small]})
     assert _area_px(_zip(tmp_path / "b.zip", {"g.gpkg": layers}), "two") == 100
@@ -156,11 +156,11 @@ FAULTY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         lambda path: _zip(path, {"a.shp": _shapefile(path.parent / "parts")[".shp"]}),
         r"found no \.shx file beside it",
     ),
-    "XML that is no KML": ("a.kml", lambda path: path.write_text("<gpx></gpx>"), "expected a LIBKML file"),
+    "XML that is no KML": ("a.kml", lambda path: path.write_text("<gpx></gpx>"), "expected a file in the format KML"),
     "KML that hides another format": (
         "a.kml",
         lambda path: path.write_text("<!-- <OGRVRTDataSource> --><kml></kml>"),
-        "expected a LIBKML file",
+        "expected a file in the format KML",
     ),
     "Parquet without geometries": (
         "a.parquet",

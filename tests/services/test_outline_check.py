@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -12,7 +13,7 @@ from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer
-from services.outline_check import check_outlines, propose_outlines
+from services.outline_check import check_outlines, layers_to_propose, outline_layers, propose_outlines
 from tests.imagery.forge import NORTH_UP, UTM_45N, forge_scene, write_polygons
 
 DATA = Path(__file__).parents[1] / "data"
@@ -112,6 +113,73 @@ def test_what_cannot_be_proposed_is_asked_for(tmp_path: Path) -> None:
     plain = write_polygons(tmp_path / "b.gpkg", {"b": [_square(0, 0)]})
     with pytest.raises(OutlineError, match="found neither a field nor a name that tells the class"):
         propose_outlines(str(plain), None, GLACIER_SCHEME)
+
+
+def _of_kinds(path: Path, kinds: list[str], layer: str | None = None) -> str:
+    """Write a square for each kind, beside each other."""
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(np.array([_square(20 * place, 0) for place in range(len(kinds))])),
+        field_data=[np.array(kinds, object)],
+        fields=["Typ"],
+        geometry_type="Polygon",
+        crs=UTM_45N,
+        layer=layer,
+        append=path.exists(),
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"Debris Covered": DEBRIS, "clean": CLEAN}, "'Typ' is 'Debris Covered'; expected 'debris covered'"),
+        ({"01": CLEAN, "clean": CLEAN}, "'Typ' is '01'; expected '1'"),
+        (
+            {"ice": CLEAN},
+            r"no feature whose 'Typ' is 'ice'; its values are 'clean' \(2\), 'debris covered' \(1\), '1' \(1\)",
+        ),
+    ],
+)
+def test_misspelt_values_do_not_make_ice_background(tmp_path: Path, classes: dict[str, str], message: str) -> None:
+    path = _of_kinds(tmp_path / "a.gpkg", ["clean", "clean", "debris covered", "1"])
+    with pytest.raises(OutlineError, match=message):
+        outline_layers(path, None, GLACIER_SCHEME, class_field="typ", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"classes": {"1": CLEAN}}, "without the field that holds them; expected it: --class-field"),
+        ({"class_field": "Typ"}, r"the field 'Typ' without a class .* Typ \('a' \(1\), 'b' \(1\)\)"),
+        ({"class_name": CLEAN, "class_field": "Typ"}, "found the class 'clean ice' and a field"),
+    ],
+)
+def test_half_a_statement_of_classes_is_refused(tmp_path: Path, told: dict[str, Any], message: str) -> None:
+    with pytest.raises(OutlineError, match=message):
+        outline_layers(_of_kinds(tmp_path / "a.gpkg", ["a", "b"]), None, GLACIER_SCHEME, **told)
+
+
+def test_a_mapped_value_that_no_feature_has_is_said(tmp_path: Path) -> None:
+    path = _of_kinds(tmp_path / "a.gpkg", ["clean"])
+    outlines = outline_layers(path, None, GLACIER_SCHEME, class_field="Typ", classes={"clean": CLEAN, "ice": CLEAN})
+    (layer,) = check_outlines(outlines, GRID, GLACIER_SCHEME).layers
+    assert layer.notes == ("no feature near the scene has the 'Typ' 'ice'",)
+
+
+def test_fields_are_listed_where_no_class_is_recognised(tmp_path: Path) -> None:
+    path = _of_kinds(tmp_path / "a.gpkg", ["schuttbedeckt", "schuttbedeckt", "blankes Eis"])
+    with pytest.raises(OutlineError, match=r"Typ \('schuttbedeckt' \(2\), 'blankes Eis' \(1\)\)"):
+        propose_outlines(path, None, GLACIER_SCHEME)
+
+
+def test_all_layers_of_a_file_are_proposed(tmp_path: Path) -> None:
+    for layer in ("clean_ice", "debris"):
+        path = _of_kinds(tmp_path / "a.gpkg", ["a"], layer)
+    assert layers_to_propose(path) == ["clean_ice", "debris"]
+    proposed = [propose_outlines(path, layer, GLACIER_SCHEME)[1][0] for layer in layers_to_propose(path)]
+    assert [(item.layer, item.class_name) for item in proposed] == [("clean_ice", CLEAN), ("debris", DEBRIS)]
+    assert layers_to_propose(_of_kinds(tmp_path / "b.gpkg", ["a"])) == [None]
 
 
 def test_no_outlines_are_no_classes() -> None:

@@ -53,6 +53,49 @@ def test_stored_numbers_that_are_said_to_be_reflectance_are_refused(source: Scen
         check_pixels(replace(source, bands=(replace(band, scale=1.0),)))
 
 
+def test_numbers_that_become_negative_reflectance_are_refused(source: SceneSource) -> None:
+    (band,) = source.bands
+    with pytest.raises(SceneError, match=r"found median values of -0.2 in red; expected reflectance, 0 to 1"):
+        check_pixels(replace(source, bands=(replace(band, scale=1e-8, offset=-0.2),)))
+
+
+def test_a_band_that_covers_less_than_the_others_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    (red,) = source.bands
+    part = write_geotiff(tmp_path / "nir.tif", np.full((1, 20, 50), 4000, np.uint16))
+    green = replace(red, name="green")
+    nir = replace(red, name="nir", path=str(part))
+    _, _, doubts = check_pixels(describe([red, green, nir]))
+    assert len(doubts) == 1
+    assert "most bands have data on 80 % of the scene, but nir on 50 %" in doubts[0]
+
+
+def test_fill_that_nobody_stated_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    (red,) = source.bands
+    numbers = np.full((1, 40, 50), 4000, np.uint16)
+    numbers[:, :4] = 65535  # a tenth, 6.5 as reflectance
+    path = write_geotiff(tmp_path / "full.tif", numbers)
+    _, _, doubts = check_pixels(describe([replace(red, path=str(path))]))
+    assert len(doubts) == 1
+    assert "reflectance is below -0.3 or above 2 on some usable pixels (10 % in red)" in doubts[0]
+
+
+def test_qa60_that_marks_nothing_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    for cloud, doubted in ((1 << 10, False), (0, True)):
+        flags = np.zeros((1, 40, 50), np.uint16)
+        flags[:, :, 20:30] = cloud
+        path = write_geotiff(tmp_path / f"{cloud}.tif", flags)
+        quality = QualityBand("qa60", str(path), 1, "sentinel-2-qa60", ("cloud",))
+        _, _, doubts = check_pixels(replace(source, quality=(quality,)))
+        assert [doubt.startswith("qa60 marks no cloud at all") for doubt in doubts] == [True] * doubted
+
+
+def test_a_further_channel_that_covers_a_part_is_doubted(source: SceneSource, tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "coherence.tif", np.full((1, 10, 50), 0.5, np.float32))
+    scene = describe(source.bands, extras=[BandSource("coherence", str(path), 1)])
+    _, _, doubts = check_pixels(scene)
+    assert doubts == ["coherence: has data on 25 % of the usable pixels; a network is given its mean on the rest"]
+
+
 def test_reflectance_that_was_scaled_twice_is_doubted(source: SceneSource) -> None:
     (band,) = source.bands
     _, _, doubts = check_pixels(replace(source, bands=(replace(band, scale=1e-8),)))
