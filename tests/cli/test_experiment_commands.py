@@ -130,14 +130,14 @@ def test_registered_scenes_are_the_study_areas(var_dir: Path, catalog: Catalog, 
         for name in ("var_dir", "database_url", "redis_url"):
             patch.setenv(f"GLACIER_AL_{name.upper()}", str(getattr(settings, name)))
         result = experiment(
-            "debris-share", "ngozumpa-pool", "khumbu-pool", "--patch-size", "32", "--split", "random", *QUICK
+            "label-shares", "ngozumpa-pool", "khumbu-pool", "--patch-size", "32", "--split", "random", *QUICK
         )
     assert result.exit_code == 0, result.output
     (folder,) = (settings.var_dir / "experiments" / "results").glob("2-scenes-*")
     assert {path.name for path in folder.iterdir()} == {
-        "debris-share.md",
-        "debris-share.csv",
-        "debris-share.png",
-        "debris-share-windows-khumbu-pool.geojson",
-        "debris-share-windows-ngozumpa-pool.geojson",
+        "label-shares.md",
+        "label-shares.csv",
+        "label-shares.png",
+        "label-shares-windows-khumbu-pool.geojson",
+        "label-shares-windows-ngozumpa-pool.geojson",
     }
