@@ -24,7 +24,7 @@ from imagery.paths import name_for_pyogrio
 Bounds = tuple[float, float, float, float]
 """Smallest x, smallest y, largest x, largest y."""
 
-_SHAPEFILE, _GEOJSON, _KML = "ESRI Shapefile", "GeoJSON", "LIBKML"
+_SHAPEFILE, _GEOJSON, _KML = "ESRI Shapefile", "GeoJSON", "KML"
 
 # By file name ending: the first bytes of such a file, and the GDAL driver that reads it.
 _OGR_FORMATS: Final = {
@@ -210,7 +210,8 @@ class OgrFile:
         import pyogrio
 
         info = pyogrio.read_info(self._name, layer=layer, force_feature_count=True, force_total_bounds=True)
-        if info["driver"] != self._driver:
+        # Builds of GDAL with the library libkml read KML by a driver of that name.
+        if info["driver"].removeprefix("LIB") != self._driver:
             raise OutlineError(f"{self._path}: found a {info['driver']} file; expected a {self._driver} file")
         bounds = info["total_bounds"]
         left, bottom, right, top = (float(value) for value in ((np.nan,) * 4 if bounds is None else bounds))

@@ -67,8 +67,8 @@ def test_too_few_pixels_of_a_class_are_reported(tmp_path: Path, monkeypatch: pyt
 
 def test_a_channel_without_data_is_reported(tmp_path: Path) -> None:
     area = paint(tmp_path, half_ice(160, 128))
-    heights = write_geotiff(tmp_path / "dem.tif", np.full((160, 128), -1.0, np.float32), nodata=-1)
-    source = describe(area.source.bands, dem=BandSource("elevation", str(heights), 1))
+    coherence = write_geotiff(tmp_path / "coherence.tif", np.full((160, 128), -1.0, np.float32), nodata=-1)
+    source = describe(area.source.bands, extras=[BandSource("coherence", str(coherence), 1)])
     choices = replace(SMALL, split="random")
     with opened([replace(area, source=source)], tmp_path / "trials", choices) as study:
         trial = study.pixel_classifier("mlp", 0)

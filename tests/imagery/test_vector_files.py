@@ -55,13 +55,20 @@ def _parquet(path: Path, wkb: list[bytes | None], crs: str | None = UTM_45N, **o
     return path
 
 
-@pytest.mark.parametrize("driver", ["GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "KML", "LIBKML"])
-def test_every_format_is_read(tmp_path: Path, driver: str) -> None:
-    endings = {"GPKG": "gpkg", "GeoJSON": "geojson", "ESRI Shapefile": "shp", "FlatGeobuf": "fgb"}
-    for ending in [endings[driver]] if driver in endings else ["kml"] if driver == "KML" else ["kml", "kmz"]:
-        path = write_polygons(tmp_path / f"a.{ending}", {"a": [DEGREES]}, crs="EPSG:4326", driver=driver)
-        # A hundredth of a degree at 28 degrees north: 1.1088 km by 0.9835 km.
-        assert _area_px(path) == pytest.approx(1108.8 * 983.5 / 900, rel=2e-3)
+@pytest.mark.parametrize(
+    ("driver", "ending"),
+    {"GPKG": "gpkg", "GeoJSON": "geojson", "ESRI Shapefile": "shp", "FlatGeobuf": "fgb", "KML": "kml"}.items(),
+)
+def test_every_format_is_read(tmp_path: Path, driver: str, ending: str) -> None:
+    path = write_polygons(tmp_path / f"a.{ending}", {"a": [DEGREES]}, crs="EPSG:4326", driver=driver)
+    # A hundredth of a degree at 28 degrees north: 1.1088 km by 0.9835 km.
+    assert _area_px(path) == pytest.approx(1108.8 * 983.5 / 900, rel=2e-3)
+
+
+def test_zipped_kml_is_read(tmp_path: Path) -> None:
+    kml = write_polygons(tmp_path / "doc.kml", {"a": [DEGREES]}, crs="EPSG:4326", driver="KML")
+    path = _zip(tmp_path / "a.kmz", {"doc.kml": kml})
+    assert _area_px(path) == pytest.approx(1108.8 * 983.5 / 900, rel=2e-3)
 
 
 def test_geoparquet_is_read_and_its_rows_without_polygons_are_named(tmp_path: Path) -> None:

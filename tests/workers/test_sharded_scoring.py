@@ -56,7 +56,7 @@ def champion(settings: Settings, tmp_path: Path) -> int:
     """The number of an untrained version that is served."""
     folder = tmp_path / "bundle"
     config = UNetConfig(in_channels=len(BAND_NAMES), depth=2, width=4)
-    write_bundle(folder, build_segmenter(BAND_NAMES, MEAN, STD, config, 0, "multiclass"), origin())
+    write_bundle(folder, build_segmenter(BAND_NAMES, MEAN, STD, config, 0, "multiclass"), origin(BAND_NAMES))
     tracking = Tracking(settings.mlflow_url, "tests", settings.registered_model)
     run_id = tracking.start_run("champion", {}, {})
     tags = {checksum_tag(file.name): hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
