@@ -245,6 +245,7 @@ class Scene(Base):
     source: Mapped[dict[str, Any]]  # imagery.scene_source.SceneSource as JSON
     footprint: Mapped[dict[str, Any]]  # GeoJSON geometry, WGS 84
     outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
+    prior_outlines: Mapped[dict[str, Any] | None]  # services.prior_outlines.PriorOutlines as JSON; None: it has none
     product: Mapped[dict[str, Any] | None]  # services.scene_summary.ProductNote as JSON; None before revision 0007
     patch_size_px: Mapped[int]
     patch_overlap_px: Mapped[int]
@@ -399,6 +400,7 @@ class Proposal(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     shown_version: Mapped[str | None] = mapped_column(String(40))  # the model version that Label Studio names
+    expected_edits: Mapped[dict[str, Any] | None]  # services.expected_edits.ExpectedEdits as JSON; None: not estimated
     preannotated_by: Mapped[int | None]  # version that drew the pre-annotation; None if the task started empty
     views: Mapped[dict[str, Any] | None]  # field of the task's data -> name of the picture
     images_signed_at: Mapped[datetime | None]
@@ -489,7 +491,8 @@ class TrainingRun(Base):
     labels_sha256: Mapped[str] = mapped_column(String(64))
     seed: Mapped[int]
     mlflow_run_id: Mapped[str | None]
-    parent_version: Mapped[int | None]
+    parent_version: Mapped[int | None]  # whose weights the training starts from: the learner at its start
+    champion_version: Mapped[int | None]  # what was served at its start, which the gate compares the version with
     model_version: Mapped[int | None]
     checkpoint_step: Mapped[int | None]  # step of the last checkpoint, from which an interrupted run resumes
     seconds: Mapped[dict[str, Any] | None]  # stage -> seconds
@@ -512,6 +515,7 @@ class Promotion(Base):
     previous_version: Mapped[int | None]
     verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept" or "rolled back"
     reason: Mapped[str]
+    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: decided by a person
     actor: Mapped[str]
     decided_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]

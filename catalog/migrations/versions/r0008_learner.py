@@ -1,0 +1,26 @@
+"""Add the gate's evidence, the champion that a version is judged against, prior outlines, and expected edits."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+ADDED = (
+    ("promotions", "evidence", sa.JSON()),
+    ("training_runs", "champion_version", sa.Integer()),
+    ("scenes", "prior_outlines", sa.JSON()),
+    ("proposals", "expected_edits", sa.JSON()),
+)
+
+
+def upgrade() -> None:
+    for table, column, kind in ADDED:
+        op.add_column(table, sa.Column(column, kind, nullable=True))
+
+
+def downgrade() -> None:
+    for table, column, _ in reversed(ADDED):
+        op.drop_column(table, column)
