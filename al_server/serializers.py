@@ -91,7 +91,6 @@ def serialize_scoring(session: Session, scoring: Scoring) -> ScoringAnswer:
     progress = scorings.progress(session, scoring)
     return _serialize(
         ScoringAnswer,
-        TrackAnswer,
         scoring,
         share=scoring.shortlist_share,
         patches=progress.patches,

@@ -141,6 +141,8 @@ def judge(evidence: GateEvidence, labels: int, champion_labels: int) -> Verdict:
         champion_labels: Number of labels that the champion learnt from.
     """
     found = evidence.mean_iou
+    if found.gain is None:
+        return Verdict(False, "the mean IoU is undefined: the validation region holds no judged pixel", evidence)
     lost = [
         f"IoU of {name} {_interval(of_class)}"
         for name, of_class in evidence.iou.items()
