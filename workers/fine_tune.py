@@ -318,8 +318,7 @@ def _register(
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(context.catalog, run, model_version=version, seconds=watch.seconds())
-        if verdict.promoted:
-            _fill_cache(context.catalog, version, bundle)
+        _fill_cache(context.catalog, version, bundle)  # the next scoring and the next training read it
     return verdict
 
 
