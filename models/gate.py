@@ -18,12 +18,12 @@ With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict
-from scipy.stats import norm
 
 from models.block_counts import BlockCounts
 from models.bootstrap import bootstrap_interval
@@ -79,7 +79,8 @@ class GateEvidence(_StrictModel):
         block_px: Side of the blocks, pixels.
         independent_blocks: How many independent blocks they are worth.
         blocks_needed: How many blocks of this kind would show a version as good as the champion to be not worse in 4
-            of 5 cases; null if the spread is undefined.
+            of 5 cases; null if the spread is undefined or no loss is tolerated.
+        too_small: Whether there are fewer.
     """
 
     champion_version: int
@@ -92,11 +93,7 @@ class GateEvidence(_StrictModel):
     block_px: int
     independent_blocks: float
     blocks_needed: int | None
-
-    @property
-    def is_too_small(self) -> bool:
-        """Whether the validation region has too few blocks."""
-        return self.blocks_needed is None or self.blocks < self.blocks_needed
+    too_small: bool
 
 
 @dataclass(frozen=True)
@@ -197,6 +194,7 @@ def compare(
         _judged(float(gain), float(low), float(high), margin)
         for gain, low, high, margin in zip(gains, interval.low, interval.high, margins, strict=True)
     ]
+    needed = _blocks_needed(intervals[-1], len(place), rules)
     return GateEvidence(
         champion_version=champion_version,
         confidence=rules.confidence,
@@ -207,7 +205,8 @@ def compare(
         blocks=len(place),
         block_px=candidate.side_px * side,
         independent_blocks=round(worth, 1),
-        blocks_needed=_blocks_needed(intervals[-1], len(place), rules),
+        blocks_needed=needed,
+        too_small=needed is not None and len(place) < needed,
     )
 
 
@@ -276,7 +275,7 @@ def _blocks_needed(found: GainInterval, blocks: int, rules: GateRules) -> int | 
     """
     if found.low is None or found.high is None or rules.margin <= 0:
         return None
-    z_confidence, z_power = float(norm.ppf(rules.confidence)), float(norm.ppf(_POWER))
+    z_confidence, z_power = (NormalDist().inv_cdf(share) for share in (rules.confidence, _POWER))
     error = (found.high - found.low) / 2.0 / z_confidence
     return math.ceil(blocks * (error * (z_confidence + z_power) / rules.margin) ** 2)
 
@@ -289,7 +288,7 @@ def _interval(found: GainInterval) -> str:
 
 
 def _needed(evidence: GateEvidence) -> str:
-    if not evidence.is_too_small:
+    if not evidence.too_small:
         return ""
-    needed = "more" if evidence.blocks_needed is None else f"about {evidence.blocks_needed}"
-    return f"; the validation region is too small to tell: it needs {needed} blocks of {evidence.block_px} px"
+    needed = f"about {evidence.blocks_needed} blocks of {evidence.block_px} px"
+    return f"; the validation region is too small to tell: it needs {needed}"
