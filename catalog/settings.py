@@ -231,8 +231,8 @@ class Settings(BaseSettings):
         0.05,
         ge=0,
         le=1,
-        description="... or if it learnt from at least as many labels and is, with the same confidence, not worse by "
-        "more than this; ...",
+        description="... or if it learnt from at least as many labels and is not lower with this confidence, and at "
+        "most by this (1: always); ...",
     )
     gate_class_margin: float = Field(0.1, ge=0, le=1, description="... and if no class loses more IoU than this.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")

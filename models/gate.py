@@ -11,9 +11,12 @@ With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 
 1. The first version is promoted.
 2. A version is kept if a class loses more IoU than its margin.
 3. It is promoted if it is *better*: low > 0, of the mean IoU over all classes.
-4. It is promoted if it learnt from at least as many labels and is *not worse*: low >= -margin. This is a test of
+4. It is kept if it is *worse*: high < 0.
+5. It is promoted if it learnt from at least as many labels and is *not worse*: low >= -margin. This is a test of
    non-inferiority (Piaggio et al. 2012, JAMA 308, 2594): what people drew counts unless the data speak against it.
-5. Else it is kept: it is *worse* (high < 0), or the data *cannot tell*.
+6. Else it is kept: the data *cannot tell*.
+
+A margin of 1 turns rule 4 off, because no IoU can fall by more: every version from at least as many labels is promoted.
 """
 
 import math
@@ -260,10 +263,10 @@ def _judged(gain: float, low: float, high: float, margin: float) -> GainInterval
     outcome: Outcome = "cannot tell"  # comparisons with NaN are false
     if low > 0:
         outcome = "better"
+    elif high < 0 and margin < 1.0:
+        outcome = "worse"
     elif low >= -margin:
         outcome = "not worse"
-    elif high < 0:
-        outcome = "worse"
     return GainInterval(gain=gain, low=low, high=high, outcome=outcome)
 
 

@@ -70,6 +70,13 @@ def test_outcomes_of_many_blocks(wrong: float, outcome: Outcome) -> None:
     assert not found.too_small
 
 
+def test_a_small_loss_that_is_certain_is_worse_unless_all_is_tolerated() -> None:
+    champion, version = blocks([10] * 100), blocks([11] * 100)
+    assert compare(version, champion, NAMES, 3, RULES).mean_iou.outcome == "worse"
+    tolerant = GateRules(confidence=0.9, margin=1.0, class_margin=1.0)
+    assert compare(version, champion, NAMES, 3, tolerant).mean_iou.outcome == "not worse"
+
+
 def test_few_blocks_cannot_tell_and_say_how_many_are_needed() -> None:
     found = compare(blocks([0, 20, 5, 30]), blocks([10, 10, 25, 15]), NAMES, 3, RULES)
     assert found.mean_iou.outcome == "cannot tell"
