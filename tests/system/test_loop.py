@@ -123,7 +123,7 @@ def test_a_version_holds_weights_onnx_and_card(system: LoopSystem, second_versio
     newest, first = second_version.models
     assert (first["version"], first["parent_version"], first["labels"]) == (1, None, ROUND_SIZE)
     assert (newest["version"], newest["parent_version"], newest["labels"]) == (2, 1, 2 * ROUND_SIZE)
-    assert (newest["aliases"], first["aliases"]) == (["champion"], [])
+    assert (newest["aliases"], first["aliases"]) == (["champion", "learner"], [])
     assert set(newest["sha256"]) == {"card.json", "weights.safetensors", "model.onnx"}
     with system.catalog.read() as session:
         run = session.scalars(select(TrainingRun).where(TrainingRun.model_version == 2)).one()
