@@ -69,7 +69,7 @@ def lever_rows(cells: Cells) -> list[dict[str, object]]:
 
 
 def calibration_rows(cells: Cells) -> list[dict[str, object]]:
-    """Return a row for each form of calibration: errors by class on test ground, log loss, and the change of the IoU."""
+    """Return a row for each calibration: errors by class on test ground, log loss, and the change of the IoU."""
     rows: list[dict[str, object]] = []
     for form in ("none", "temperature", "vector"):
 

@@ -3,7 +3,7 @@
 ``python -m benchmarks.training_levers [--seeds N] [--workers N] [--regions N]``
 
 A cell is a region and a seed: 16 randomly drawn patches of 64 x 64 pixels (and 48 for what depends on the number of
-labels), a small network, 100 steps; all levers of a cell share the patches. Judged by the mean IoU over the test ground,
+labels), a small network, 100 steps; all levers of a cell share the patches. Judged by the mean IoU of the test ground,
 predicted as the product predicts scenes. Cells are written one by one, below ``var/bench/training_levers/``: a stopped
 run goes on where it stopped, and a table can be made of the cells that are there.
 
@@ -194,7 +194,7 @@ def _mean_weights(target: GlacierSegmenter, networks: Sequence[GlacierSegmenter]
 
 
 def _calibration(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:
-    """Fit on validation ground; measure on test ground the calibration error by class, the log loss and the mean IoU."""
+    """Fit on validation ground; measure on test ground the errors by class, the log loss and the mean IoU."""
     logits, truth = cell.logits_and_truth(network, cell.region.validation)
     on_test = cell.logits_and_truth(network, cell.region.test)
     scalings = {

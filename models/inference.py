@@ -99,10 +99,11 @@ def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> I
         ValueError: A batch has the wrong number of channels or dimensions.
     """
     for batch in batches:
-        yield (_augmented(segmenter, batch) if segmenter.test_time_augmentation else segmenter.probabilities(batch)).cpu()
+        predict = _mean_of_symmetries if segmenter.test_time_augmentation else GlacierSegmenter.probabilities
+        yield predict(segmenter, batch).cpu()
 
 
-def _augmented(segmenter: GlacierSegmenter, batch: Tensor) -> Tensor:
+def _mean_of_symmetries(segmenter: GlacierSegmenter, batch: Tensor) -> Tensor:
     """Return the mean of the probabilities over the symmetries of the square; windows need not be square."""
     batch = batch.to(segmenter.device)
     total = segmenter.probabilities(batch)

@@ -1,8 +1,8 @@
 """Calibration of a network by scaling its logits: temperature scaling and vector scaling.
 
 Guo et al. 2017 (On calibration of modern neural networks), section 4.2: a single temperature for all logits, or a scale
-and a shift for each, are fitted to held-out labels by maximum likelihood. A network of one logit z gets sigmoid(s z + b)
-(Platt 1999).
+and a shift for each, are fitted to held-out labels by maximum likelihood. With a network of one logit z, vector scaling
+gives sigmoid(s z + b) (Platt 1999).
 
 A temperature never changes the order of the logits of a pixel, and so never the class that is chosen. Vector scaling
 can: it moves the boundary between classes to where both are equally likely, which favours frequent classes.

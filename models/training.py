@@ -158,7 +158,7 @@ def fit(
     independently, on the same batches.
 
     Args:
-        segmenter: Trained in place; moved to ``device`` and left there in evaluation mode.
+        segmenter: Trained in place; moved to ``device`` and left there in evaluation mode, without a calibration.
         dataset: Labelled patches, all of one size; square if ``config.augment``. For the binary head, classes are
             merged here.
         config: How to train.
@@ -203,6 +203,7 @@ def fit(
     balanced = expected_counts(counts, draw_weights) if config.balance else None
     objective = _Objective(config, segmenter, balanced, ignore_index, device, class_names)
     place(segmenter, device).train()
+    segmenter.calibrate(None)  # a calibration holds for the weights that it was fitted to
     average = WeightAverage(segmenter, config.ema_decay) if config.ema_decay else None
     result = segmenter if average is None else average.network
     optimiser = _optimiser(config, segmenter, objective)
