@@ -4,12 +4,15 @@ For experiments and the demonstration, in which outlines of another decade stand
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, distance_transform_edt, label, shift
 
 from imagery.classes import BACKGROUND, UNKNOWN
+
+_SQUARE_PX: Final = 64
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Ageing:
     Attributes:
         shift_px: By how many pixels they are displaced, in a direction drawn at random.
         grow_px: By how many pixels each outline is larger on all sides: drawn generously, or before a retreat.
-        missing_share: Share of the connected pieces of each class that nobody outlined.
+        missing_share: Share of the pieces of each class that nobody outlined. A piece is connected and lies within one
+            square of 64 pixels, since glaciers that share an ice field are outlined one by one.
         merged_into: If given, all foreground is of this class: the outlines do not tell classes apart.
     """
 
@@ -44,9 +48,8 @@ def age(truth: NDArray[np.uint8], ageing: Ageing, seed: int) -> NDArray[np.uint8
     if ageing.merged_into is not None:
         mask[mask != BACKGROUND] = ageing.merged_into
     for value in np.unique(mask[mask != BACKGROUND]):
-        pieces, count = label(mask == value)
-        missing = np.flatnonzero(generator.random(count) < ageing.missing_share) + 1
-        mask[np.isin(pieces, missing)] = BACKGROUND
+        pieces = _pieces(mask == value)
+        mask[(generator.random(pieces.max() + 1) < ageing.missing_share)[pieces] & (mask == value)] = BACKGROUND
     if ageing.grow_px and (mask != BACKGROUND).any():
         foreground = mask != BACKGROUND
         grown = binary_dilation(foreground, iterations=ageing.grow_px)
@@ -56,3 +59,12 @@ def age(truth: NDArray[np.uint8], ageing: Ageing, seed: int) -> NDArray[np.uint8
     offset = ageing.shift_px * np.array([np.sin(angle), np.cos(angle)])
     moved: NDArray[np.uint8] = shift(mask, offset, order=0, mode="nearest")
     return moved
+
+
+def _pieces(covered: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number the pieces of ground (H, W) from 1; 0 elsewhere."""
+    connected = label(covered)[0].astype(np.int64)
+    rows, cols = np.indices(covered.shape) // _SQUARE_PX
+    keys = (connected * (rows.max() + 1) + rows) * (cols.max() + 1) + cols
+    numbers = np.unique(np.where(covered, keys, -1), return_inverse=True)[1].reshape(covered.shape)
+    return np.where(covered, numbers + int(covered.all()), 0)

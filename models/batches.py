@@ -41,6 +41,7 @@ class Augmentation:
     share: float
 
     def __call__(self, patch: tuple[Tensor, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the patch, perhaps turned or mirrored, and its mask likewise."""
         return random_symmetry(*patch, generator, self.share) if self.share else patch
 
 
@@ -161,9 +162,8 @@ class Batches:
     def loss(self, part_loss: PartLoss, logits: Tensor, batch: Batch) -> Tensor:
         """Return the mean of the losses of the labelled and the weak part, weighted by their numbers of patches."""
         mask, size = batch.mask.to(self._device), len(batch.mask)
-        if batch.labelled == size:
+        if self._weak is None or batch.labelled == size:
             return part_loss(logits, mask, self.class_weights, False)
-        assert self._weak is not None
         weak_mask = self._settle(mask[batch.labelled :], logits[batch.labelled :])
         weak = part_loss(logits[batch.labelled :], weak_mask, self._weak.class_weights, True)
         if not batch.labelled:

@@ -198,9 +198,7 @@ def fit(
             f"the schedule {config.schedule!r} watches the validation loss, but there is no validation patch; "
             'pass `validation_patches`, or let it watch the "score"'
         )
-    batches = Batches(
-        segmenter, dataset, weak_patches, weak_share, ignore_index, balance=config.balance, device=device
-    )
+    batches = Batches(segmenter, dataset, weak_patches, weak_share, ignore_index, balance=config.balance, device=device)
     augmentation = Augmentation(config.augmented_share if config.augment else 0.0)
     objective = _Objective(config, segmenter, ignore_index, device, class_names)
     place(segmenter, device).train()
