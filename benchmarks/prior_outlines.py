@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.prior_outlines [--seeds N] [--arms NAME ...]``
 
-A version is trained on old outlines alone, and then goes on with 8 and with 32 labels, drawn at random, beside them: as
-the workers do it, with a small network, on one thread. The pool, and the test ground beside it, is a part of the
+A version is trained on old outlines alone, and then goes on with 16 labels, drawn at random, beside them, in some arms
+then with 60: as the workers do it, with a small network, on one thread. The pool, and the test ground beside it, is a part of the
 Everest scene or of a synthetic scene; the old outlines are the truth, aged on purpose (`imagery.aged_outlines`). Each
 arm changes one thing against the arm "poor". Interrupted runs resume: each finished cell is a line of
 ``prior_outlines.jsonl``.
@@ -48,8 +48,8 @@ from workers.windows import read_batch
 
 CPU: Final = torch.device("cpu")
 PATCH_PX: Final = 64
-LABELS: Final = (8, 32)
-STEPS: Final = 100
+LABELS: Final = (16, 60)
+STEPS: Final = 80
 POOR: Final = Ageing(shift_px=2.0, grow_px=1, missing_share=0.2)
 """60 m off at 30 m a pixel, a pixel too large on all sides, a fifth of the pieces missing."""
 
@@ -65,6 +65,7 @@ class Arm:
         loss: Loss of the weak patches; None: that of the labels.
         ambiguous: What pixels of outlines without a debris class teach: the class "outlined", "any" foreground class,
             or nothing ("unknown").
+        labels: Numbers of labels.
     """
 
     ageing: Ageing | None = POOR
@@ -72,6 +73,7 @@ class Arm:
     ring_px: float = 1.0
     loss: LossName | None = None
     ambiguous: str = "any"
+    labels: tuple[int, ...] = (16,)
 
 
 MERGED: Final = replace(POOR, merged_into=CLEAN_ICE.value)
@@ -79,9 +81,9 @@ RETREATED: Final = Ageing(shift_px=0.5, grow_px=4)
 """120 m larger on all sides than the glaciers are now."""
 
 ARMS: Final[Mapping[str, Arm]] = {
-    "none": Arm(ageing=None),
-    "poor": Arm(),
-    "share .25": Arm(share=0.25),
+    "none": Arm(ageing=None, labels=LABELS),
+    "poor": Arm(labels=LABELS),
+    "share .25": Arm(share=0.25, labels=LABELS),
     "share .75": Arm(share=0.75),
     "no ring": Arm(ring_px=0.0),
     "generalized cross-entropy": Arm(loss="generalized_cross_entropy"),
@@ -173,7 +175,7 @@ def ground(name: str) -> Ground:
 
 
 def weak_mask(place: Ground, arm: Arm, seed: int) -> NDArray[np.uint8] | None:
-    """Return the weak mask of a pool."""
+    """Return the weak mask of a pool; None without old outlines."""
     if arm.ageing is None:
         return None
     mask = without_edges(age(place.truth, arm.ageing, seed), arm.ring_px)
@@ -183,22 +185,44 @@ def weak_mask(place: Ground, arm: Arm, seed: int) -> NDArray[np.uint8] | None:
     return mask
 
 
+def train(segmenter: GlacierSegmenter, place: Ground, arm: Arm, seed: int, order: Sequence[int], count: int) -> None:
+    """Train a network in place on the first patches of an order as labels, and on the others' old outlines."""
+    weak = weak_mask(place, arm, seed)
+    others = place.patches(weak, order[count:]) if weak is not None else []
+    known = [(raw, mask) for raw, mask in others if (mask != UNKNOWN).any()]
+    share = (arm.share if count else 1.0) if known else 0.0
+    config = TrainingConfig(steps=STEPS, seed=seed * 100 + count, precision="float32", weak_loss=arm.loss)
+    labels = place.patches(place.truth, order[:count])
+    fit(segmenter, labels, config, CPU, UNKNOWN, weak_patches=known or None, weak_share=share)
+
+
+@cache
+def first_version(region: str, arm: Arm, seed: int) -> tuple[Mapping[str, torch.Tensor], list[float | None]]:
+    """Return the weights that old outlines alone teach, and their IoU of each class on the test ground."""
+    place = ground(region)
+    segmenter = place.fresh(seed)
+    train(segmenter, place, arm, seed, shuffled(place, seed), 0)
+    return segmenter.state_dict(), place.iou(segmenter)
+
+
+def shuffled(place: Ground, seed: int) -> list[int]:
+    """Return the patches of a pool in the order in which they are labelled."""
+    order: list[int] = np.random.default_rng(seed).permutation(len(place.windows)).tolist()
+    return order
+
+
 def run_cell(region: str, arm: Arm, seed: int) -> dict[str, list[float | None]]:
     """Return the IoU of each class on the test ground by number of labels, 0 being old outlines alone."""
     place = ground(region)
-    weak = weak_mask(place, arm, seed)
-    order = np.random.default_rng(seed).permutation(len(place.windows)).tolist()
     segmenter = place.fresh(seed)
     found: dict[str, list[float | None]] = {}
-    for number, count in enumerate((0, *LABELS)):
-        labels = place.patches(place.truth, order[:count])
-        if not labels and weak is None:
-            continue
-        others = place.patches(weak, order[count:]) if weak is not None else []
-        known = [(raw, mask) for raw, mask in others if (mask != UNKNOWN).any()]
-        config = TrainingConfig(steps=STEPS, seed=seed * 10 + number, precision="float32", weak_loss=arm.loss)
-        share = arm.share if labels else 1.0
-        fit(segmenter, labels, config, CPU, UNKNOWN, weak_patches=known or None, weak_share=share if known else 0.0)
+    if arm.ageing is not None:
+        # What does not change the first version is left out of the arm, so that arms share it.
+        ambiguous = "unknown" if arm.ambiguous == "unknown" else "any"
+        weights, found["0"] = first_version(region, replace(arm, share=1.0, labels=(), ambiguous=ambiguous), seed)
+        segmenter.load_state_dict(weights)
+    for count in arm.labels:
+        train(segmenter, place, arm, seed, shuffled(place, seed), count)
         found[str(count)] = place.iou(segmenter)
     return found
 

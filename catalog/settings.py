@@ -64,6 +64,7 @@ class Strategy(StrEnum):
     ENTROPY_TOP10 = "entropy_top10"
     ENTROPY_MEAN = "entropy_mean"
     MUTUAL_INFORMATION = "mutual_information"
+    PRIOR_DISAGREEMENT = "prior_disagreement"
 
 
 @with_config(ConfigDict(extra="forbid"))
