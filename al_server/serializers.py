@@ -12,6 +12,7 @@ from al_server.schemas import (
     EventAnswer,
     JobAnswer,
     ModelAnswer,
+    PriorAnswer,
     PromotionAnswer,
     RoundAnswer,
     SceneAnswer,
@@ -21,7 +22,7 @@ from al_server.schemas import (
 from catalog import jobs, rounds, scorings
 from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, Scoring
 from catalog.registry import ModelVersion
-from services.scenes import source_of
+from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import figures_of
 
@@ -57,7 +58,16 @@ def serialize_scene(scene: Scene) -> SceneAnswer:
         height=source.grid.height,
         patches=scene.patch_count,
         has_outlines=bool(scene.outlines),
+        prior_outlines=_serialize_priors(scene),
     )
+
+
+def _serialize_priors(scene: Scene) -> PriorAnswer | None:
+    prior = priors_of(scene)
+    if prior is None:
+        return None
+    classes = list(dict.fromkeys(layer.class_name for layer in prior.layers))
+    return PriorAnswer(date=prior.date, source=prior.source, ring_m=prior.ring_m, classes=classes, sha256=prior.sha256)
 
 
 def serialize_round(session: Session, of_round: Round) -> RoundAnswer:

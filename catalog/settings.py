@@ -64,6 +64,7 @@ class Strategy(StrEnum):
     ENTROPY_TOP10 = "entropy_top10"
     ENTROPY_MEAN = "entropy_mean"
     MUTUAL_INFORMATION = "mutual_information"
+    PRIOR_DISAGREEMENT = "prior_disagreement"
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -219,6 +220,23 @@ class Settings(BaseSettings):
         3600.0,
         gt=0,
         description="Age of the oldest unused label that starts a fine-tune, however few labels there are.",
+    )
+    prior_ring_m: float = Field(
+        30.0,
+        ge=0,
+        le=1000,
+        description="Pixels at most this far from an edge of prior outlines teach nothing, metres; stored with each "
+        "scene when it is registered.",
+    )
+    prior_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the training patches that are drawn from prior outlines when there are few labels; 0: "
+        "prior outlines teach only versions without any label.",
+    )
+    prior_share_halved_at: int = Field(
+        200, ge=1, description="Number of labels at which that share has fallen to its half."
     )
     gate_confidence: float = Field(
         0.9,

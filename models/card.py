@@ -88,6 +88,42 @@ class Change(_StrictModel):
     after: Figure
 
 
+class PriorSource(_StrictModel):
+    """Prior outlines of a scene that a model learnt from as weak labels.
+
+    Attributes:
+        scene: Row id of the scene.
+        files: Names of the files.
+        classes: The classes that are outlined.
+        date: When they were drawn from images: a day, month or year; None if unknown.
+        source: Who drew them; None if unknown.
+        ring_m: Pixels at most this far from an edge taught nothing, metres.
+        sha256: Checksum of their geometries near the scene.
+    """
+
+    scene: int
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+    date: str | None
+    source: str | None
+    ring_m: float = Field(ge=0)
+    sha256: Sha256
+
+
+class PriorProvenance(_StrictModel):
+    """Which prior outlines a model was trained on beside labels.
+
+    Attributes:
+        sources: By scene.
+        patches: Number of patches that were drawn from.
+        share: Probability that a patch of a batch was one of these.
+    """
+
+    sources: tuple[PriorSource, ...]
+    patches: int = Field(ge=1)
+    share: float = Field(gt=0, le=1)
+
+
 class RegionMetrics(_StrictModel):
     """Scores on one evaluation set; dictionary keys are class names. See :class:`models.metrics.Metrics`.
 
@@ -260,6 +296,7 @@ class ModelOrigin(_StrictModel):
         calibration: Calibration of the network's probabilities; None if they are as the network was trained.
         area_error: Calibration of the probabilities of its maps and error of its areas; None in cards of earlier
             releases.
+        priors: The prior outlines that it was trained on beside the labels; None without.
     """
 
     classes: tuple[str, ...]
@@ -281,6 +318,7 @@ class ModelOrigin(_StrictModel):
     created_at: AwareDatetime
     calibration: NetworkCalibration | None = None
     area_error: AreaError | None = None
+    priors: PriorProvenance | None = None
 
     @property
     def precedence(self) -> tuple[int, ...]:

@@ -159,6 +159,15 @@ def training_config(settings: Settings, seed: int) -> TrainingConfig:
     )
 
 
+def weak_share(labels: int, settings: Settings) -> float:
+    """Return the share of the training patches that are drawn from prior outlines beside a number of labels.
+
+    All of them without a label. Then ``prior_share / (1 + labels / prior_share_halved_at)``: the more labels there are,
+    the less wrong outlines may contradict them.
+    """
+    return settings.prior_share / (1 + labels / settings.prior_share_halved_at) if labels else 1.0
+
+
 def decided_by_architecture(settings: Settings) -> dict[str, Any]:
     """Return the values that the architecture gives to unset settings, by the name of the setting."""
     network, training = _blueprint(settings, channels=1, label_classes=2), training_config(settings, seed=0)

@@ -24,6 +24,7 @@ from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers import half_scores
 from workers.jobs import JobContext
+from workers.prior_scores import PriorScores
 from workers.scored_maps import ScoredWindow, write_part
 from workers.versions import LoadedVersion, load_scoring_version
 from workers.windows import batches, read_ahead, read_batch
@@ -67,14 +68,16 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
         return
     run = _Run(context, version, shard, patches)
     store = raster_store(context.catalog)
+    scheme = class_scheme(context.catalog)
+    priors = PriorScores(store, shard, version.segmenter.decide, scheme)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, windows, version.segmenter.decide, class_scheme(context.catalog))
+        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
-            _store(session, shard, patches, run.scores)
+            _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
 
 
 def _store(session: Session, shard: Shard, patches: Sequence[Patch], scores: Sequence[dict[str, object]]) -> None:
