@@ -288,6 +288,10 @@ class ModelAnswer(BaseModel):
     simulated_labels: int
     iou: dict[str, dict[str, float | None]] = Field(description="by role of the region, then by class or 'mean'")
     gain: dict[str, dict[str, float | None]] = Field(description="difference to the champion's IoU, in the same form")
+    calibration_error: dict[str, dict[str, float | None]] = Field(
+        description="expected calibration error on held-out validation windows, 'before' and 'after' the calibration, "
+        "then by class; empty if the version was not calibrated"
+    )
     verdict: str
     verdict_reason: str
     gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")

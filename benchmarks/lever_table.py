@@ -45,16 +45,17 @@ def by_region(cells: Cells, value: Callable[[Mapping[str, Any]], float | None]) 
 def lever_rows(cells: Cells) -> list[dict[str, object]]:
     """Return a row for each lever: the mean IoU gained over its base, and the IoU of the foreground classes gained."""
     rows = []
-    for lever in cells[0]["iou"]:
+    for lever in dict.fromkeys(lever for cell in cells for lever in cell["iou"]):
         base = "base" + lever[lever.index(",") :] if lever.endswith(" labels") else "base"
         if lever == base:
             continue
-        gains = [by_region(cells, _gain(lever, base, place)) for place in (0, 2, 3)]
+        chosen = [cell for cell in cells if lever in cell["iou"]]
+        gains = [by_region(chosen, _gain(lever, base, place)) for place in (0, 2, 3)]
         mean, low, high = hierarchical_interval(gains[0])
         rows.append(
             {
                 "lever": lever,
-                "base": _mean(by_region(cells, lambda cell, base=base: cell["iou"][base][0])),
+                "base": _mean(by_region(chosen, _score(base))),
                 "difference": mean,
                 "low": low,
                 "high": high,
@@ -120,7 +121,8 @@ def border_rows(cells: Cells) -> list[dict[str, object]]:
 
 def print_tables(cells: Cells) -> list[dict[str, object]]:
     """Print the tables; return the rows of all."""
-    tables = [lever_rows(cells), calibration_rows(cells), border_rows(cells)]
+    cheap = [cell for cell in cells if "calibration" in cell]
+    tables = [lever_rows(cells), calibration_rows(cheap), border_rows(cheap)]
     for rows in tables:
         print(f"\n{markdown(rows)}")
     return [row for rows in tables for row in rows]
@@ -132,6 +134,14 @@ def _gain(lever: str, base: str, place: int) -> Callable[[Mapping[str, Any]], fl
         return None if None in pair else float(pair[0] - pair[1])
 
     return gain
+
+
+def _score(lever: str) -> Callable[[Mapping[str, Any]], float | None]:
+    def score(cell: Mapping[str, Any]) -> float | None:
+        mean_iou: float | None = cell["iou"][lever][0]
+        return mean_iou
+
+    return score
 
 
 def _mean(values: Mapping[str, Sequence[float]]) -> float:

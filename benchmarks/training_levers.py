@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -50,6 +51,8 @@ LABELS, MORE_LABELS = 16, 48
 STEPS: Final = 100
 EMA_DECAY: Final = 0.98
 PASSES: Final = 10
+SCORED: Final = 50  # patches
+PARTS: Final = ("one training", "several trainings")
 MARGINS_PX: Final = (4, 16)
 BORDER_PX: Final = 2
 RECIPE: Final = {
@@ -58,6 +61,7 @@ RECIPE: Final = {
     "steps": STEPS,
     "ema": EMA_DECAY,
     "passes": PASSES,
+    "scored": SCORED,
     "margins": list(MARGINS_PX),
     "network": {"depth": 3, "width": 8, "dropout": 0.1, "normalization": "batch"},
 }
@@ -135,6 +139,12 @@ class Cell:
         scores = Metrics.from_confusion(counts)
         return [None if math.isnan(score) else score for score in (scores.mean_iou, *scores.iou)]
 
+    def judge_all(
+        self, network: GlacierSegmenter, predictions: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, list[float | None]]:
+        """Return the scores of several predictions by name; ``network`` says how classes are chosen."""
+        return {name: self.judge(network, probabilities) for name, probabilities in predictions.items()}
+
     def logits_and_truth(self, network: GlacierSegmenter, ground: Window) -> tuple[Tensor, Tensor]:
         """Return the logits (n, L) and classes (n,) of the pixels of a ground, from windows side by side."""
         windows = [_within(ground, window) for window in tile(ground.width, ground.height, PATCH_PX)]
@@ -148,41 +158,50 @@ class Cell:
 NETWORK: Final[Mapping[str, Any]] = RECIPE["network"]  # type: ignore[assignment]  # of the values, this one is a mapping
 
 
-def run_cell(name: str, seed: int, folder: Path) -> dict[str, Any]:
-    """Measure all levers in one cell."""
+def run_part(part: str, name: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Measure one part of the levers in one cell."""
     torch.set_num_threads(1)
     started = time.monotonic()
-    cell = Cell.of(load(name, folder / f"{hashlib.sha256(name.encode()).hexdigest()[:8]}"), seed)
+    files = folder / hashlib.sha256(f"{part}, {name}, {seed}".encode()).hexdigest()[:8]
+    cell = Cell.of(load(name, files), seed)
+    shutil.rmtree(files)
+    measured = _one_training(cell) if part == "one training" else _several_trainings(cell)
+    about = {"part": part, "region": name, "seed": seed, "recipe": RECIPE}
+    return {**about, **measured, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _one_training(cell: Cell) -> dict[str, Any]:
+    """Measure what needs one training only."""
     base, averaged = cell.train_twice()
-    plain = {"base": cell.test_probabilities(base), "EMA": cell.test_probabilities(averaged)}
-    plain["TTA"] = cell.test_probabilities(base, augmented=True)
-    plain["EMA and TTA"] = cell.test_probabilities(averaged, augmented=True)
+    found = {
+        "base": cell.test_probabilities(base),
+        "EMA": cell.test_probabilities(averaged),
+        "TTA": cell.test_probabilities(base, augmented=True),
+        "EMA and TTA": cell.test_probabilities(averaged, augmented=True),
+    }
+    return {"iou": cell.judge_all(base, found), "calibration": _calibration(cell, base), "border": _border(cell, base)}
+
+
+def _several_trainings(cell: Cell) -> dict[str, Any]:
+    """Measure what needs trainings of its own."""
+    twice: dict[str, Any] = {"steps": 2 * STEPS}
     changed: dict[str, dict[str, Any]] = {
-        "twice the steps": {"steps": 2 * STEPS},
+        "twice the steps": twice,
         "half the rate": {"learning_rate": BASE.learning_rate / 2},
         "no class weights": {"balance": False},
+        f"base, {MORE_LABELS} labels": {"labels": MORE_LABELS},
+        f"twice the steps, {MORE_LABELS} labels": {"labels": MORE_LABELS, **twice},
     }
-    plain |= {lever: cell.test_probabilities(cell.train(**changes)) for lever, changes in changed.items()}
-    others = [cell.test_probabilities(cell.train(seed=seed + 100 * number)) for number in (1, 2)]
-    plain["three networks"] = np.mean([plain["base"], *others], axis=0)
+    base = cell.train()
+    found = {"base": cell.test_probabilities(base)}
+    found |= {lever: cell.test_probabilities(cell.train(**changes)) for lever, changes in changed.items()}
+    others = [cell.test_probabilities(cell.train(seed=cell.seed + 100 * number)) for number in (1, 2)]
+    found["three networks"] = np.mean([found["base"], *others], axis=0)
     start = cell.train(labels=LABELS // 2)
-    warm = [cell.train(start=start, seed=seed + 100 * number) for number in range(3)]
-    plain["warm start"] = cell.test_probabilities(warm[0])
-    plain["warm start, weights of three"] = cell.test_probabilities(_mean_weights(cell.fresh(), warm))
-    more: dict[str, dict[str, Any]] = {"base": {}, "twice the steps": {"steps": 2 * STEPS}}
-    plain |= {
-        f"{lever}, {MORE_LABELS} labels": cell.test_probabilities(cell.train(labels=MORE_LABELS, **changes))
-        for lever, changes in more.items()
-    }
-    return {
-        "region": name,
-        "seed": seed,
-        "recipe": RECIPE,
-        "iou": {lever: cell.judge(base, probabilities) for lever, probabilities in plain.items()},
-        "calibration": _calibration(cell, base),
-        "border": _border(cell, base),
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    warm = [cell.train(start=start, seed=cell.seed + 100 * number) for number in range(3)]
+    found["warm start"] = cell.test_probabilities(warm[0])
+    found["warm start, weights of three"] = cell.test_probabilities(_mean_weights(cell.fresh(), warm))
+    return {"iou": cell.judge_all(base, found)}
 
 
 def _mean_weights(target: GlacierSegmenter, networks: Sequence[GlacierSegmenter]) -> GlacierSegmenter:
@@ -221,7 +240,8 @@ def _border(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:
     """Compare how the unlabelled patches are ranked without and with context around them, and when calibrated."""
     region = cell.region
     ground = region.pool
-    windows = [_within(ground, window) for window in tile(ground.width, ground.height, PATCH_PX)]
+    every = [_within(ground, window) for window in tile(ground.width, ground.height, PATCH_PX)]
+    windows = [every[i] for i in np.random.default_rng(cell.seed).permutation(len(every))[:SCORED]]
     truth = np.stack([region.truth[window.slices] for window in windows])
     maps = {"no context": _score(network, region, windows, 0)}
     maps |= {f"{margin} px": _score(network, region, windows, margin) for margin in MARGINS_PX}
@@ -288,15 +308,16 @@ def _within(ground: Window, window: Window) -> Window:
 
 
 def read_cells(folder: Path) -> list[dict[str, Any]]:
-    """Read the cells that are there and were made by this recipe."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*-[0-9].json"))]
+    """Read the parts of cells that are there and were made by this recipe."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
     return [cell for cell in found if cell["recipe"] == RECIPE]
 
 
-def missing_cells(regions: Iterable[str], seeds: int, cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """Return what is missing, seed by seed, so that a stopped run has as many regions as possible."""
-    done = {(cell["region"], cell["seed"]) for cell in cells}
-    return [(name, seed) for seed in range(seeds) for name in regions if (name, seed) not in done]
+def missing_parts(regions: Iterable[str], seeds: int, cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+    """Return what is missing, seed by seed and cheap parts first, so that a stopped run has many regions."""
+    done = {(cell["part"], cell["region"], cell["seed"]) for cell in cells}
+    every = [(part, name, seed) for seed in range(seeds) for part in PARTS for name in regions]
+    return [part for part in every if part not in done]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -315,17 +336,17 @@ def main() -> None:
     folder = BENCH / "training_levers"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as processes:
-        todo = missing_cells(regions, given.seeds, read_cells(folder))
-        running = {processes.submit(run_cell, *cell, folder): cell for cell in todo}
+        todo = missing_parts(regions, given.seeds, read_cells(folder))
+        running = {processes.submit(run_part, *part, folder): part for part in todo}
         for future in as_completed(running):
-            name, seed = running[future]
-            file = folder / f"{REGIONS.index(name)}-{seed}.json"
+            part, name, seed = running[future]
+            file = folder / f"{PARTS.index(part)}-{REGIONS.index(name)}-{seed}.json"
             file.write_text(json.dumps(future.result(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            print(f"{name}, seed {seed}: {future.result()['seconds']} s", flush=True)
+            print(f"{name}, seed {seed}, {part}: {future.result()['seconds']} s", flush=True)
     cells = [cell for cell in read_cells(folder) if cell["region"] in regions and cell["seed"] < given.seeds]
     rows = print_tables(cells)
     seeds = sorted({cell["seed"] for cell in cells})
-    publish(Result("training_levers", rows, seeds=seeds, conditions={**RECIPE, "cells": len(cells)}))
+    publish(Result("training_levers", rows, seeds=seeds, conditions={**RECIPE, "parts of cells": len(cells)}))
 
 
 if __name__ == "__main__":

@@ -118,6 +118,23 @@ class TrainingConfig(ClosedConfig):
         return replace(self, precision="bfloat16" if use_bfloat16 else "float32")
 
 
+def scale_training(config: TrainingConfig, ratio: float, steps_exponent: float, rate_exponent: float) -> TrainingConfig:
+    """Scale steps and learning rate to a number of labels.
+
+    Args:
+        config: For a reference number of labels.
+        ratio: Number of labels divided by the reference, positive.
+        steps_exponent: The steps are multiplied by ``ratio ** steps_exponent``, but by no less than 1/4 and no more
+            than 4, and rounded.
+        rate_exponent: Likewise the learning rate.
+
+    Returns:
+        The configuration, with at least one step.
+    """
+    of_steps, of_rate = (min(max(ratio**exponent, 0.25), 4.0) for exponent in (steps_exponent, rate_exponent))
+    return replace(config, steps=max(1, round(config.steps * of_steps)), learning_rate=config.learning_rate * of_rate)
+
+
 @dataclass(frozen=True)
 class StepReport:
     """Progress of a training after a step.

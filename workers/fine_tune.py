@@ -30,6 +30,7 @@ from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
+from workers.calibration import calibrate
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered, judged_against, withheld_if_champion_moved
@@ -83,7 +84,7 @@ def fine_tune(context: JobContext, trigger: str) -> None:
 
 def _check_owned(context: JobContext, run: TrainingRun) -> None:
     """Raise JobLostError if the job was given to another worker, which concludes the run."""
-    steps = context.catalog.settings.fine_tune_steps
+    steps = training_config(context.catalog.settings, run.seed, len(run.label_ids)).steps
     context.progress(steps, steps, f"applying the gate to version {run.model_version}")
 
 
@@ -159,12 +160,14 @@ def _train_and_register(
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     watch.begin("evaluate")
     champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
+    segmenter.test_time_augmentation = catalog.settings.test_time_augmentation
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
+    names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
+    calibration = calibrate(catalog, segmenter, judged_on[SceneRole.VALIDATION], inputs.patch_size, names)
     found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
     after = {role: examination.evaluation for role, examination in found.items()}
-    names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
     judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings)
     test = found.get(SceneRole.TEST)
     origin = ModelOrigin(
@@ -184,6 +187,7 @@ def _train_and_register(
         gate=judgement.verdict.evidence,
         created_at=now(),
         priors=inputs.weak.provenance,
+        calibration=calibration,
         area_error=fit_area_error(
             found[SceneRole.VALIDATION].evidence, names, inputs.scheme.foreground, test.evidence if test else None
         ),
@@ -217,7 +221,7 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
     with catalog.read() as session:
         labels = training.labels_of_run(session, run)
         priors = prior_scenes(session, labels)
-    config = training_config(catalog.settings, run.seed).resolve_precision(device(catalog))
+    config = training_config(catalog.settings, run.seed, len(labels)).resolve_precision(device(catalog))
     if run.parent_version is None:
         _choose_parent(catalog, run)
     parent = None if run.parent_version is None else load_version(catalog, run.parent_version)

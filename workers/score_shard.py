@@ -113,13 +113,15 @@ class _Run:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
         scoring, segmenter = self.shard.scoring, self.version.segmenter
         sampler, groups = self._sampler_and_masks()
-        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
+        side, margin = self.shard.scene.patch_size_px, self.context.catalog.settings.mc_margin_px
+        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // (side + 2 * margin) ** 2)
         measured = list(reader.source.measured(self.version.card.channels))
         done = 0
-        for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.version.card.channels)):
-            parts = sampler.sample_apart(raw, groups)
+        read = partial(_read, reader, self.version.card.channels, margin)
+        for batch, raw in read_ahead(batches(self.patches, size), read):
+            parts = [sums.cropped(margin) for sums in sampler.sample_apart(raw, groups)]
             prediction = reduce(add, parts).prediction()
-            valid = raw[:, measured].isfinite().all(dim=1)
+            valid = raw[:, measured, margin : margin + side, margin : margin + side].isfinite().all(dim=1)
             self._keep_scores(batch, _scores(prediction, valid))
             if self.shard.kind is ShardKind.MONTE_CARLO:
                 first, second = (_scores(part.prediction(), valid) for part in parts)
@@ -169,5 +171,5 @@ def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
     ]
 
 
-def _read(reader: SceneReader, channels: Sequence[str], patches: Sequence[Patch]) -> torch.Tensor:
-    return read_batch(reader, channels, [window_of(patch) for patch in patches])
+def _read(reader: SceneReader, channels: Sequence[str], margin: int, patches: Sequence[Patch]) -> torch.Tensor:
+    return read_batch(reader, channels, [window_of(patch) for patch in patches], margin)
