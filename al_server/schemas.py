@@ -154,6 +154,16 @@ class JobAnswer(BaseModel):
     finished_at: datetime | None
 
 
+class PriorAnswer(BaseModel):
+    """Outlines of an earlier inventory, from which versions learn as weak labels."""
+
+    date: str | None = Field(description="when they were drawn from images: a day, month or year")
+    source: str | None
+    ring_m: float = Field(description="pixels at most this far from an edge teach nothing, metres")
+    classes: list[str] = Field(description="the classes that are outlined")
+    sha256: str = Field(description="checksum of the geometries near the scene")
+
+
 class SceneAnswer(BaseModel):
     """A registered scene."""
 
@@ -176,6 +186,7 @@ class SceneAnswer(BaseModel):
     patch_size_px: int
     patches: int
     has_outlines: bool
+    prior_outlines: PriorAnswer | None
     footprint: dict[str, Any]
     error: str | None
     registered_at: datetime
@@ -277,6 +288,10 @@ class ModelAnswer(BaseModel):
     simulated_labels: int
     iou: dict[str, dict[str, float | None]] = Field(description="by role of the region, then by class or 'mean'")
     gain: dict[str, dict[str, float | None]] = Field(description="difference to the champion's IoU, in the same form")
+    calibration_error: dict[str, dict[str, float | None]] = Field(
+        description="expected calibration error on held-out validation windows, 'before' and 'after' the calibration, "
+        "then by class; empty if the version was not calibrated"
+    )
     verdict: str
     verdict_reason: str
     gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")

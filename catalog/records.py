@@ -133,6 +133,7 @@ class RunState(StrEnum):
 class RunTrigger(StrEnum):
     """Why a fine-tune was started."""
 
+    PRIORS = "prior outlines"
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
     ROUND = "round complete"

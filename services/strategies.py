@@ -14,8 +14,10 @@ from catalog.rounds import Choice
 from catalog.settings import Settings
 from catalog.settings_sources import SettingsError
 from services.acquisition import Pool, choose, draw
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 
 NATS: Final = "nats"
+SHARE: Final = "share of the pixels"
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,14 @@ def _by_score(pool: Pool) -> Sequence[Choice]:
     return choose(pool.ranked, pool.shuffled, pool.size, pool.control_share, pool.generator)
 
 
+def _contradicts(evidence: Evidence) -> str:
+    return (
+        f"model version {evidence.model_version} contradicts the prior outlines on {evidence.score or 0.0:.0%} of the "
+        "patch: has the ground changed, or were they wrong?"
+    )
+
+
 register("entropy_top10", _unsure, Needs("entropy_top10"), NATS)(_by_score)
 register("entropy_mean", _unsure, Needs("entropy_mean"), NATS)(_by_score)
 register("mutual_information", _disagree, Needs("mutual_information", monte_carlo=True), NATS)(_by_score)
+register(PRIOR_DISAGREEMENT, _contradicts, Needs(PRIOR_DISAGREEMENT), SHARE)(_by_score)

@@ -24,6 +24,7 @@ from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers import half_scores
 from workers.jobs import JobContext
+from workers.prior_scores import PriorScores
 from workers.scored_maps import ScoredWindow, write_part
 from workers.versions import LoadedVersion, load_scoring_version
 from workers.windows import batches, read_ahead, read_batch
@@ -67,14 +68,16 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
         return
     run = _Run(context, version, shard, patches)
     store = raster_store(context.catalog)
+    scheme = class_scheme(context.catalog)
+    priors = PriorScores(store, shard, version.segmenter.decide, scheme)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, windows, version.segmenter.decide, class_scheme(context.catalog))
+        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
-            _store(session, shard, patches, run.scores)
+            _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
 
 
 def _store(session: Session, shard: Shard, patches: Sequence[Patch], scores: Sequence[dict[str, object]]) -> None:
@@ -110,13 +113,15 @@ class _Run:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
         scoring, segmenter = self.shard.scoring, self.version.segmenter
         sampler, groups = self._sampler_and_masks()
-        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
+        side, margin = self.shard.scene.patch_size_px, self.context.catalog.settings.mc_margin_px
+        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // (side + 2 * margin) ** 2)
         measured = list(reader.source.measured(self.version.card.channels))
         done = 0
-        for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.version.card.channels)):
-            parts = sampler.sample_apart(raw, groups)
+        read = partial(_read, reader, self.version.card.channels, margin)
+        for batch, raw in read_ahead(batches(self.patches, size), read):
+            parts = [sums.cropped(margin) for sums in sampler.sample_apart(raw, groups)]
             prediction = reduce(add, parts).prediction()
-            valid = raw[:, measured].isfinite().all(dim=1)
+            valid = raw[:, measured, margin : margin + side, margin : margin + side].isfinite().all(dim=1)
             self._keep_scores(batch, _scores(prediction, valid))
             if self.shard.kind is ShardKind.MONTE_CARLO:
                 first, second = (_scores(part.prediction(), valid) for part in parts)
@@ -166,5 +171,5 @@ def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
     ]
 
 
-def _read(reader: SceneReader, channels: Sequence[str], patches: Sequence[Patch]) -> torch.Tensor:
-    return read_batch(reader, channels, [window_of(patch) for patch in patches])
+def _read(reader: SceneReader, channels: Sequence[str], margin: int, patches: Sequence[Patch]) -> torch.Tensor:
+    return read_batch(reader, channels, [window_of(patch) for patch in patches], margin)

@@ -54,7 +54,7 @@ from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.training_report import TrainingReport
 from workers.training_run import UID_TAG, note
-from workers.versions import load_card, load_champion
+from workers.versions import load_card, load_champion, load_version
 
 pytestmark = pytest.mark.slow
 
@@ -663,6 +663,26 @@ def test_the_card_names_what_it_was_judged_on(labelled):
         ("digital number", 1.0, 0.0)
     }
     assert (card["format_version"], card["levels"], card["sensors"]) == (2, [], [])
+
+
+def test_a_version_is_calibrated_on_validation_and_served_as_it_was_judged(labelled):
+    labelled.settings = changed(labelled, calibration="vector", test_time_augmentation=True)
+    fine_tune(labelled)
+    registry = registry_of(labelled.settings)
+    version = load_version(labelled, 1)
+    card, figures = version.card, figures_of(registry.get(1)).regions["validation"]
+    assert card.calibration is not None
+    assert card.calibration.log_loss.after < card.calibration.log_loss.before
+    errors = card.calibration.errors
+    assert figures.calibration_error == pytest.approx({name: error.after for name, error in errors.items()}, abs=1e-6)
+    assert figures.uncalibrated_error == pytest.approx({name: error.before for name, error in errors.items()}, abs=1e-6)
+    assert version.segmenter.logit_scale.tolist() == list(card.logit_scale)
+    assert card.logit_scale != (1.0, 1.0, 1.0)
+    assert version.segmenter.test_time_augmentation
+    with labelled.read() as session:
+        scenes = ready_scenes(session, [SceneRole.VALIDATION])
+    served = evaluate(labelled, version.segmenter, scenes, card.patch_size_px)
+    assert served.metrics == card.metrics["validation"]
 
 
 def test_what_mlflow_refuses_is_no_outage(labelled):

@@ -11,6 +11,7 @@ from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard
 from catalog.settings import Settings
 from imagery.classes import UNKNOWN
 from imagery.errors import SceneError
+from imagery.grid import Window
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
@@ -395,3 +396,21 @@ def test_maps_and_half_scores_are_completed_wherever_merging_was_interrupted(
     for again, before in zip(rasters(catalog, 1, scene), whole, strict=True):
         np.testing.assert_array_equal(again, before)
     assert not [name for name in raster_store_names(catalog) if "from-row" in name]
+
+
+def test_with_a_margin_a_patch_is_scored_by_what_surrounds_it(catalog, settings, scene):
+    margin, network = 8, champion().segmenter
+    catalog.settings = settings.model_copy(update={"mc_margin_px": margin})
+    run(catalog)
+    found, patch = scores(catalog), patches(catalog, scene.id)[0]  # in the corner: two sides lie beyond the scene
+    window = window_of(patch)
+    with SceneReader(source_of(scene)) as reader:
+        around = reader.read(network.channels, Window(0, 0, window.height + margin, window.width + margin))
+    raw = np.pad(around, ((0, 0), (margin, 0), (margin, 0)), constant_values=np.nan)
+    entropy = predict_mc(network, torch.from_numpy(raw)[None], 3, 11).predictive_entropy[0].numpy()
+    inside = entropy[margin:-margin, margin:-margin]
+    valid = np.isfinite(raw[:, margin:-margin, margin:-margin]).all(axis=0)
+    assert found[1, patch.id, "entropy_top10"] == pytest.approx(reduce_top_share(inside, valid), rel=1e-5)
+    assert rasters(catalog, 1, scene)[1][window.slices] == pytest.approx(
+        np.where(valid, inside, np.nan), rel=1e-4, nan_ok=True
+    )
