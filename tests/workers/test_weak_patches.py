@@ -52,7 +52,7 @@ def dataset_of(catalog: Catalog, labels: list[Label], seed: int = 0) -> WeakPatc
 def test_the_ring_along_edges_is_unknown(catalog: Catalog, tmp_path: Path) -> None:
     scene, forged = tiled(catalog, tmp_path / "a.tif", priors=BOTH, ring_m=15.0)
     found = weak_mask(catalog, scene)
-    # Half a pixel of 30 m on either side: of the rock island, of rows 30 to 44 and columns 40 to 59, the outer ring.
+    # Half a pixel of 30 m on either side: of the rock island in rows 30 to 44 and columns 40 to 59, its outer pixels.
     assert (found[30:45, 40:60] == UNKNOWN).sum() == 15 * 20 - 13 * 18
     assert (found[found != UNKNOWN] == forged.truth[found != UNKNOWN]).all()
 
