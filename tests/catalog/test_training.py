@@ -240,9 +240,9 @@ def test_prior_outlines_wait_for_all_scenes(catalog: Catalog, lacking: dict[str,
 
 
 def test_a_person_may_train_on_prior_outlines_alone(catalog: Catalog) -> None:
-    with pytest.raises(ConflictError, match="or register a scene of the pool with prior outlines"):
-        with catalog.database.write() as session:
-            training.enqueue_by_hand(session)
+    refused = pytest.raises(ConflictError, match="or register a scene of the pool with prior outlines")
+    with refused, catalog.database.write() as session:
+        training.enqueue_by_hand(session)
     with_priors(catalog)
     with catalog.database.write() as session:
         training.enqueue_by_hand(session)

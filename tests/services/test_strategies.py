@@ -21,8 +21,8 @@ from models.measures import MEASURES
 from services import acquisition, raster_keys, strategies
 from services.acquisition import Pool, draw
 from services.places import raster_store
-from services.scenes import source_of, window_of
 from services.prior_disagreement import PRIOR_DISAGREEMENT
+from services.scenes import source_of, window_of
 from services.strategies import Evidence, Needs, reason_of
 from tests.catalog_fixtures import add_scene, add_scoring
 from tests.workers.rows import context_of
