@@ -207,6 +207,7 @@ class Settings(BaseSettings):
             "combined",
             "slba",
             "dice_cross_entropy",
+            "generalized_cross_entropy",
         ]
         | None
     ) = Field(None, description="Loss.")
@@ -267,6 +268,9 @@ class Settings(BaseSettings):
     )
     prior_share_halved_at: int = Field(
         200, ge=1, description="Number of labels at which that share has fallen to its half."
+    )
+    prior_loss: Literal["generalized_cross_entropy"] | None = Field(
+        None, description="Loss of these patches, in which wrong outlines weigh less; `null`: that of the labels."
     )
     gate_confidence: float = Field(
         0.9,

@@ -21,6 +21,7 @@ from models.measures import MEASURES
 from services import acquisition, raster_keys, strategies
 from services.acquisition import Pool, draw
 from services.places import raster_store
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.scenes import source_of, window_of
 from services.strategies import Evidence, Needs, reason_of
 from tests.catalog_fixtures import add_scene, add_scoring
@@ -34,9 +35,9 @@ def test_settings_and_registry_have_the_same_names() -> None:
 
 def test_what_strategies_need_exists() -> None:
     for strategy in strategies.STRATEGIES.values():
-        assert strategy.needs.measure in {None, *MEASURES}
+        assert strategy.needs.measure in {None, PRIOR_DISAGREEMENT, *MEASURES}
         # One deterministic pass gives some measures only.
-        assert strategy.needs.monte_carlo or strategy.needs.measure in {None, *SCREENED_MEASURES}
+        assert strategy.needs.monte_carlo or strategy.needs.measure in {None, PRIOR_DISAGREEMENT, *SCREENED_MEASURES}
         assert (strategy.unit is None) == (strategy.needs.measure is None)
 
 
@@ -47,6 +48,7 @@ def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
     assert told.pop("entropy_top10") == told.pop("entropy_mean") == unsure
     assert "0.55 nats" in told["mutual_information"]
     assert told["random"] == "drawn at random, to start from"
+    assert told.pop("prior_disagreement").startswith("model version 4 contradicts the prior outlines on 55% of the")
     assert not [name for name, sentence in told.items() if "%" in sentence]
 
 

@@ -18,6 +18,7 @@ from models.mc_dropout import McSampler, predict_mc
 from models.measures import reduce_mean, reduce_top_share
 from services import raster_keys
 from services.places import raster_store
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.scenes import source_of, window_of
 from tests.workers.rows import champion, context_of, coordinate, finish, patches, score_pool, score_shards, tiled
 from workers import half_scores, score_shard
@@ -56,6 +57,19 @@ def rasters(catalog: Catalog, scoring_id: int, scene: Scene) -> tuple[np.ndarray
             assert (raster.crs.to_string(), raster.transform) == (grid.crs, grid.affine)
             found.append(raster.read(1))
     return found[0], found[1]
+
+
+def test_prior_outlines_give_a_measure_of_their_own(catalog, tmp_path):
+    scene, forged = tiled(catalog, tmp_path / "a.tif", priors=(0, 1))
+    run(catalog)
+    found = {
+        patch_id: value for (_, patch_id, measure), value in scores(catalog).items() if measure == PRIOR_DISAGREEMENT
+    }
+    classes, entropy = rasters(catalog, 1, scene)  # patches that do not overlap are in the maps as they were scored
+    for patch in [patch for patch in patches(catalog, scene.id) if patch.row_off < 64]:
+        at = window_of(patch).slices
+        confident = entropy[at] <= 0.5 * np.log(3)
+        assert found[patch.id] == ((classes[at] != forged.truth[at]) & confident).mean()
 
 
 def test_scores_are_those_of_the_patch_alone(catalog, scene):
