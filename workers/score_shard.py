@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -18,7 +18,7 @@ from catalog.records import Patch, Score, Shard, ShardKind
 from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
-from models.measures import PatchProfile, profile_patch, score_patch
+from models.measures import MEASURES, PatchProfile, profile_patch, score_patch
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
@@ -120,7 +120,8 @@ class _Run:
             parts = sampler.sample_apart(raw, groups)
             prediction = reduce(add, parts).prediction()
             valid = raw[:, measured].isfinite().all(dim=1)
-            scores, ids = _scores(prediction, valid), [patch.id for patch in batch]
+            names = MEASURES if self.shard.kind is ShardKind.MONTE_CARLO else sharding.SCREENED_MEASURES
+            scores, ids = _scores(prediction, valid, names), [patch.id for patch in batch]
             self._keep_scores(batch, scores)
             entropies = [of_patch["entropy_top10"] for of_patch in scores]
             self.profiles.update(zip(ids, zip(entropies, _profiles(prediction, valid), strict=True), strict=True))
@@ -146,27 +147,25 @@ class _Run:
         return sampler, [masks[: len(masks) // 2], masks[len(masks) // 2 :]]
 
     def _keep_scores(self, batch: Sequence[Patch], scores: Sequence[Scores]) -> None:
-        """Add the rows of a batch; a screening pass gives some of the measures only."""
-        screening = self.shard.kind is ShardKind.SCREENING
+        """Add the rows of a batch."""
         self.scores += [
             {
                 "scoring_id": self.shard.scoring_id,
                 "patch_id": patch.id,
                 "measure": measure,
-                "screening": screening,
+                "screening": self.shard.kind is ShardKind.SCREENING,
                 "value": value,
             }
             for patch, of_patch in zip(batch, scores, strict=True)
             for measure, value in of_patch.items()
-            if not screening or measure in sharding.SCREENED_MEASURES
         ]
 
 
-def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
-    """Compute every measure of each patch of a batch."""
+def _scores(prediction: McPrediction, valid: torch.Tensor, names: Iterable[str] = MEASURES) -> list[Scores]:
+    """Compute measures of each patch of a batch, by default all."""
     maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
     return [
-        score_patch({name: of_batch[index] for name, of_batch in maps.items()}, usable)
+        score_patch({name: of_batch[index] for name, of_batch in maps.items()}, usable, names)
         for index, usable in enumerate(valid.numpy())
     ]
 

@@ -40,12 +40,24 @@ def test_what_strategies_need_exists() -> None:
         assert (strategy.unit is None) == (strategy.needs.measure is None)
 
 
+@pytest.mark.parametrize("reason", [ProposalReason.SHORTLIST_CONTROL, ProposalReason.CONTROL])
+def test_controls_are_told_that_they_were_drawn_at_random(reason: ProposalReason) -> None:
+    told = reason_of(reason, Round(id=3, strategy="entropy_top10"), Evidence(4, 0.5, class_count=3))
+    assert told.startswith("Round 3: drawn at random")
+    assert told.endswith("to measure what choosing gains")
+    assert ("version 4 sees more than background" in told) == (reason is ProposalReason.SHORTLIST_CONTROL)
+
+
 def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
     evidence = Evidence(model_version=4, score=np.log(3) / 2, class_count=3)
     told = {name: strategy.explain(evidence) for name, strategy in strategies.STRATEGIES.items()}
     unsure = "model version 4 is unsure here (uncertainty 50% of the highest possible)"
-    assert told.pop("entropy_top10") == told.pop("entropy_mean") == unsure
+    assert [name for name, sentence in told.items() if sentence == unsure] == [
+        name for name in told if "entropy" in name
+    ]
+    told = {name: sentence for name, sentence in told.items() if sentence != unsure}
     assert "0.55 nats" in told["mutual_information"]
+    assert "their probabilities differ by 0.45" in told["margin_top10"]
     assert told["random"] == "drawn at random, to start from"
     assert not [name for name, sentence in told.items() if "%" in sentence]
 
