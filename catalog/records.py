@@ -464,6 +464,7 @@ class Label(Base):
     simulated: Mapped[bool]
     lead_time_s: Mapped[float | None]
     edited_px: Mapped[int]  # pixels that differ from what the annotator was shown
+    found: Mapped[list[Any] | None]  # K x K pixels by drawn class and class in the map of the round's scoring
     created_at: Mapped[datetime] = mapped_column(default=now)
     superseded_at: Mapped[datetime | None]
 

@@ -304,6 +304,13 @@ class Settings(BaseSettings):
         le=1,
         description="Least share of its pixels that are predicted to be foreground for a patch to be on the shortlist.",
     )
+    worthwhile_gain: float = Field(
+        0.005,
+        gt=0,
+        le=1,
+        description="Gain of mean IoU by a further round below which the status page says that labelling hardly pays. "
+        "Nothing stops by itself.",
+    )
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(
         "brush",
