@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flask import Blueprint, render_template
 from sqlalchemy import Select, func, select
 
+from al_server.arms import describe_arms
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
 from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
@@ -12,6 +13,7 @@ from catalog import scorings, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
+from catalog.registry import ModelVersion
 from imagery.classes import ClassScheme
 from services.class_scheme import scheme_in_force
 from services.scenes import registered_scenes
@@ -39,7 +41,8 @@ def index() -> str:
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
         scheme = scheme_in_force(session, catalog.settings)
-    versions, trouble = _versions()
+    versions, described, trouble = _versions()
+    compared = describe_arms(versions)
     return render_template(
         "status.html",
         settings=catalog.settings,
@@ -53,9 +56,10 @@ def index() -> str:
         failed_events=failed_events,
         labels=labels,
         fresh=fresh,
-        versions=versions,
-        classes=_classes(versions, scheme),
+        versions=described,
+        classes=_classes(described, scheme),
         trouble=trouble,
+        compared=compared,
     )
 
 
@@ -77,10 +81,11 @@ def _classes(versions: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in {"mean", scheme.background.name}]
 
 
-def _versions() -> tuple[list[ModelAnswer], str | None]:
+def _versions() -> tuple[list[ModelVersion], list[ModelAnswer], str | None]:
+    """Return the newest versions, their descriptions, and why there are none if MLflow does not answer."""
     registry = current_parts().registry
     try:
-        aliases = registry.aliases()
-        return [serialize_version(version, aliases) for version in registry.versions(VERSIONS_SHOWN)], None
+        aliases, versions = registry.aliases(), registry.versions(VERSIONS_SHOWN)
     except ServiceDownError as error:
-        return [], str(error)
+        return [], [], str(error)
+    return versions, [serialize_version(version, aliases) for version in versions], None

@@ -285,18 +285,14 @@ class Settings(BaseSettings):
         2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
     )
     control_share: float = Field(
-        0.1,
-        ge=0,
-        le=0.5,
-        description="Share of every ranked round drawn at random from the shortlist, the patches where foreground is "
-        "predicted: it measures what choosing by uncertainty gains over going to where foreground is.",
+        0.1, ge=0, le=0.5, description="Share of every ranked round drawn at random, to measure what choosing gains."
     )
     pool_control_share: float = Field(
-        0.05,
+        0.33,
         ge=0,
-        le=0.25,
-        description="Share of every round by scores drawn at random from the whole pool, rounded to whole patches: it "
-        "measures what going to where foreground is gains.",
+        le=1,
+        description="Share of these controls drawn from the whole pool. The others are drawn from the shortlist, the "
+        "patches where foreground is predicted: so going where ice is and choosing there are measured apart.",
     )
     shortlist_foreground: float = Field(
         0.01,

@@ -65,6 +65,7 @@ class ArmLabel:
         wrong_px_of: Wrong pixels by drawn class, in the order of the class scheme.
         edited_px: Pixels that the annotator changed of what was shown.
         minutes: Lead time, at most ``LONGEST_MINUTES``; None if Label Studio gave none.
+        simulated: Whether a simulated annotator drew it.
     """
 
     round_id: int
@@ -74,6 +75,7 @@ class ArmLabel:
     wrong_px_of: tuple[int, ...]
     edited_px: int
     minutes: float | None
+    simulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class ArmFigures:
     Attributes:
         arm: The arm.
         labels: Number of labels.
+        simulated: How many of them a simulated annotator drew, whose minutes are a program's.
         wrong_share: Share of the judged pixels that the version which scored had wrong.
         wrong_px: Wrong pixels a label.
         wrong_px_of: Mean wrong pixels a label, by drawn class.
@@ -93,6 +96,7 @@ class ArmFigures:
 
     arm: Arm
     labels: int
+    simulated: int
     wrong_share: Estimate | None
     wrong_px: Estimate | None
     wrong_px_of: tuple[float, ...]
@@ -142,15 +146,15 @@ class Arms:
 def read_labels(session: Session) -> list[ArmLabel]:
     """Return the standing labels of all arms whose errors are known, by round."""
     statement = (
-        select(Proposal.round_id, Proposal.reason, Label.found, Label.edited_px, Label.lead_time_s)
+        select(Label, Proposal.round_id, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), Proposal.reason.in_(ARM_OF))
         .order_by(Proposal.round_id, Label.id)
     )
     return [
-        _label(round_id, ARM_OF[reason], found, edited_px, lead_time_s)
-        for round_id, reason, found, edited_px, lead_time_s in session.execute(statement)
-        if found is not None
+        _arm_label(round_id, ARM_OF[reason], label, label.found)
+        for label, round_id, reason in session.execute(statement)
+        if label.found is not None
     ]
 
 
@@ -162,10 +166,16 @@ def compare(labels: Sequence[ArmLabel]) -> Arms:
     return Arms(figures, differences)
 
 
-def _label(round_id: int, arm: Arm, found: list[list[int]], edited_px: int, lead_time_s: float | None) -> ArmLabel:
+def minutes_of(label: Label) -> float | None:
+    """Return the lead time of a label in minutes, at most ``LONGEST_MINUTES``; None if Label Studio gave none."""
+    seconds = label.lead_time_s
+    return min(seconds / 60.0, LONGEST_MINUTES) if seconds is not None and seconds > 0 else None
+
+
+def _arm_label(round_id: int, arm: Arm, label: Label, found: list[list[int]]) -> ArmLabel:
     wrong = tuple(sum(row) - row[drawn] for drawn, row in enumerate(found))
-    minutes = None if not lead_time_s else min(lead_time_s / 60.0, LONGEST_MINUTES)
-    return ArmLabel(round_id, arm, sum(map(sum, found)), sum(wrong), wrong, edited_px, minutes)
+    judged, minutes = sum(map(sum, found)), minutes_of(label)
+    return ArmLabel(round_id, arm, judged, sum(wrong), wrong, label.edited_px, minutes, label.simulated)
 
 
 def _figures(arm: Arm, labels: Sequence[ArmLabel]) -> ArmFigures:
@@ -173,6 +183,7 @@ def _figures(arm: Arm, labels: Sequence[ArmLabel]) -> ArmFigures:
     return ArmFigures(
         arm=arm,
         labels=len(labels),
+        simulated=sum(label.simulated for label in labels),
         wrong_share=estimates.ratio([label.wrong_px for label in labels], [label.judged_px for label in labels]),
         wrong_px=estimates.mean([label.wrong_px for label in labels]),
         wrong_px_of=tuple(fmean(column) for column in zip(*(label.wrong_px_of for label in labels), strict=True)),

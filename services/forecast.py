@@ -14,11 +14,22 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from catalog.records import SceneRole
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from catalog.records import Label, SceneRole
 from services import estimates
+from services.arms import minutes_of
 from services.estimates import Estimate
 from services.version_figures import VersionFigures
+
+VERSIONS: Final = 10
+"""The newest versions that a curve is fitted to: older ones tell little of the present slope."""
+
+COSTED_LABELS: Final = 100
+"""The newest labels whose lead times tell the cost: annotators become faster, and models better."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +85,19 @@ def curve(figures: Iterable[VersionFigures]) -> list[CurvePoint]:
     ]
 
 
+def minutes_of_last(session: Session, labels: int) -> list[float]:
+    """Return the lead times in minutes of so many of the newest standing labels, of those that have one."""
+    newest = select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id.desc()).limit(labels)
+    return [minutes for label in session.scalars(newest) if (minutes := minutes_of(label)) is not None]
+
+
 def forecast(points: Sequence[CurvePoint], more: int, minutes: Sequence[float]) -> Forecast | None:
     """Return what a further round is expected to bring.
 
     Args:
         points: The versions, newest first.
         more: Labels of the round, at least 1.
-        minutes: Lead times of the labels so far.
+        minutes: Lead times of earlier labels, in minutes.
 
     Returns:
         None with fewer than three versions, or if all learnt from as many labels.
