@@ -10,8 +10,8 @@ from services.forecast import CurvePoint, Worth
 from services.version_figures import RegionFigures, VersionFigures
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
-T_1, T_2 = 12.7062, 4.3027
-"""Student's t for 95 %, with one and with two degrees of freedom."""
+T_1 = 12.7062
+"""Student's t for 95 %, with one degree of freedom."""
 
 
 def test_a_mean_has_an_interval_from_two_values_on():

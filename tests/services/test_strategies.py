@@ -18,7 +18,7 @@ from catalog.sharding import SCREENED_MEASURES
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from models.measures import MEASURES
-from services import acquisition, raster_keys, strategies
+from services import acquisition, choices, raster_keys, strategies
 from services.acquisition import Pool, draw
 from services.places import raster_store
 from services.scenes import source_of, window_of
@@ -84,7 +84,7 @@ def test_automatic_rounds_that_need_all_passes_ask_for_them() -> None:
     strategies.check_settings(Settings())
 
 
-@pytest.mark.parametrize("module", [acquisition, strategies])
+@pytest.mark.parametrize("module", [acquisition, choices, strategies])
 def test_choosing_asks_neither_database_nor_clock(module: object) -> None:
     source = inspect.getsource(module)
     assert not [name for name in ("sqlalchemy", "time", "random.seed") if f"import {name}" in source]
