@@ -285,7 +285,7 @@ class Settings(BaseSettings):
         2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
     )
     control_share: float = Field(
-        0.1, ge=0, le=0.5, description="Share of every ranked round drawn at random, to measure what choosing gains."
+        0.1, ge=0, le=0.5, description="Share of every round by scores drawn at random, to measure what choosing gains."
     )
     pool_control_share: float = Field(
         0.33,
