@@ -38,8 +38,8 @@ def describe(
             first band should have the resolution wanted (on Sentinel-2 not the coastal band, of 60 m). Bands whose
             names say that they hold flags become quality bands, not decoded.
         region: The part of the first band's file that is the scene; all of it if None.
-        nodata: A stored number that means no data in every band that names none itself, in addition to the nodata
-            values of the files; not in extras and DEM.
+        nodata: A stored number that means no data in every band, instead of `BandSource.nodata`, which may be a guess,
+            and in addition to the nodata values of the files; not in extras and DEM.
         level: What the reflectances refer to; None for digital numbers.
         extras: Further channels, of any resolution and CRS.
         quality: Bands of flags, of any resolution and CRS.
@@ -87,7 +87,7 @@ def describe(
     offset = (region.row_off, region.col_off)
     border_sha256 = Border(border, grid).sha256 if border else None
     if nodata is not None:
-        bands = tuple(band if band.nodata is not None else replace(band, nodata=nodata) for band in bands)
+        bands = tuple(replace(band, nodata=nodata) for band in bands)
     return SceneSource(bands, grid, offset, level, resampled, tuple(extras), quality, dem, border, border_sha256)
 
 

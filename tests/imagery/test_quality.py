@@ -220,3 +220,8 @@ def test_a_scene_of_cloud_alone_is_refused_with_the_choice_of_flags(cloudy: Scen
     quality = mask_flags([QualityBand("SCL", str(overcast), 1, "sentinel-2-scl")], DEFAULT)
     with pytest.raises(SceneError, match="check the nodata value, the region, the border and the masked flags"):
         check_has_data(describe(cloudy.bands, quality=quality))
+
+
+def test_cloud_score_plus_is_a_share_not_an_integer() -> None:
+    scores = np.array([0.0, 0.59, 0.6, 1.0, np.nan], np.float32)
+    assert unknown_pixels(scores, "cloud-score-plus", ("cloud",)).tolist() == [True, True, False, False, False]
