@@ -112,7 +112,7 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
     for base, member in listing.base_names():
         field = one_band_of(base)
         if not is_raster(base):
-            others.append((member, "not a raster that is read"))
+            others.append((member, _why_no_raster(listing, member)))
         elif field is None:
             others.append((member, "its name ends with no band's designation"))
         else:
@@ -127,6 +127,12 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
             "into its own folder"
         )
     return found, others
+
+
+def _why_no_raster(listing: Listing, member: str) -> str:
+    if member.lower().endswith((".json", ".geojson")) and b'"stac_version"' in listing.read(member):
+        return "a STAC item or catalog: give the item instead of the folder, as it may state date, scale and level"
+    return "not a raster that is read"
 
 
 def _check_alone(path: str) -> None:
