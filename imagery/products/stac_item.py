@@ -85,8 +85,8 @@ def _only_feature(href: str, document: Any) -> Any:
         )
         listed = ", ".join([*names[:5], *(["..."] if len(names) > 5 else [])]) or "none of them an item"
         raise SceneError(
-            f"{href}: found {len(names)} features ({listed}); expected one STAC item: save each as a file of its own, for "
-            "example with jq '.features[0]'"
+            f"{href}: found {len(names)} features ({listed}); expected one STAC item: save each as a file of its own, "
+            "for example with jq '.features[0]'"
         )
     return features[0]
 

@@ -17,7 +17,7 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource, SceneSource
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.statistics import ChannelStatistics
 from imagery.units import DIGITAL_NUMBER, METRE, REFLECTANCE
 from models.heads import Head
@@ -119,7 +119,7 @@ def test_input_channels_are_described_by_the_scenes_of_the_training(tmp_path: Pa
     def scene(scale: float, unit: str = REFLECTANCE) -> SceneSource:
         names = enumerate(("red", "nir"), 1)
         bands = [BandSource(name, str(tmp_path / "a.tif"), i, scale=scale, unit=unit) for i, name in names]
-        return describe(bands, dem=BandSource("elevation", str(tmp_path / "a.tif"), 1, unit=METRE))
+        return describe(bands, dem=ElevationSource((BandSource("elevation", str(tmp_path / "a.tif"), 1, unit=METRE),)))
 
     red, ndvi, slope = input_channels(["red", "ndvi", "slope"], [scene(0.01), scene(0.01)])
     assert red == InputChannel(name="red", unit="reflectance", scale=0.01, offset=0)
