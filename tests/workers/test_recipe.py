@@ -128,7 +128,7 @@ def test_input_channels_are_described_by_the_scenes_of_the_training(tmp_path: Pa
     (two_scales,) = input_channels(["red"], [scene(0.01), scene(0.02)])
     assert (two_scales.unit, two_scales.scale, two_scales.offset) == ("reflectance", None, None)
     with pytest.raises(ConflictError, match="found digital number and reflectance in the channel 'red'"):
-        input_channels(["red"], [scene(1), scene(1, DIGITAL_NUMBER)])
+        input_channels(["red"], [scene(0.01), scene(1, DIGITAL_NUMBER)])
 
 
 def test_training_may_change_from_version_to_version() -> None:
