@@ -159,7 +159,7 @@ def ground(name: str) -> Ground:
         number = int(name.rpartition(" ")[2])
         shares = Shares(clean_ice=0.16, debris_covered_ice=0.05, masked=0.02)
         scene = write_scene(folder, 512, 640, number, SyntheticOptions(shares=shares))
-        bands, outlines, dem = scene.bands, scene.outlines, ElevationSource((scene.dem,))
+        bands, outlines, dem = scene.bands, scene.outlines, scene.dem
         pool, test = Window(0, 0, 512, 416), Window(0, 416, 512, 224)
         channels = tuple(channel for channel in CHANNEL_SETS["baraka"] if channel not in {"pan", "quality"})
     sources = [describe(bands, window, dem=dem) for window in (pool, test)]
