@@ -33,7 +33,7 @@ from imagery.everest import prepare
 from imagery.grid import Window, tile
 from imagery.masks import rasterize_outlines
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import ElevationSource, SceneSource
+from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics
 from imagery.synthetic import write_scene
 from imagery.synthetic_pixels import SyntheticOptions
