@@ -156,7 +156,7 @@ def test_the_champion_scores_the_pool(system: LoopSystem, second_version: Stage)
 
 def test_the_second_round_asks_what_the_model_is_unsure_of(system: LoopSystem, uncertain_round: Stage):
     assert (uncertain_round.round["strategy"], uncertain_round.round["model_version"]) == ("entropy_top10", 1)
-    assert uncertain_round.round["reasons"] == {"uncertain": ROUND_SIZE - 1, "random control": 1}
+    assert uncertain_round.round["reasons"] == {"uncertain": ROUND_SIZE - 1, "shortlist control": 1}
     chosen = [item for item in uncertain_round.proposals if item.reason is ProposalReason.UNCERTAIN]
     scores = [item.score for item in chosen]
     assert scores == sorted(scores, reverse=True)
