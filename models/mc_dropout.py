@@ -106,7 +106,8 @@ class PassSums:
         if not margin:
             return self
         inside = slice(margin, -margin)
-        return PassSums(self.probability[..., inside, inside], self.entropy[..., inside, inside], self.passes)
+        sums = (self.probability, self.entropy, self.squares)
+        return PassSums(*(maps[..., inside, inside] for maps in sums), self.passes)
 
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
