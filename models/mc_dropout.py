@@ -105,9 +105,8 @@ class PassSums:
         """Return the sums without the outer ``margin`` pixels on each side."""
         if not margin:
             return self
-        inside = slice(margin, -margin)
-        sums = (self.probability, self.entropy, self.squares)
-        return PassSums(*(maps[..., inside, inside] for maps in sums), self.passes)
+        inside = (..., slice(margin, -margin), slice(margin, -margin))
+        return PassSums(self.probability[inside], self.entropy[inside], self.squares[inside], self.passes)
 
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
