@@ -70,27 +70,33 @@ def lever_rows(cells: Cells) -> list[dict[str, object]]:
 
 
 def calibration_rows(cells: Cells) -> list[dict[str, object]]:
-    """Return a row for each calibration: errors by class on test ground, log loss, and the change of the IoU."""
+    """Return a row for each calibration: errors by class on test ground, and where it was fitted."""
     rows: list[dict[str, object]] = []
-    for form in ("none", "temperature", "vector"):
+    for name in ("base", "temperature", "vector scaling"):
 
-        def of(cell: Mapping[str, Any], form: str = form) -> Any:
-            return cell["calibration"][form]
+        def mean(value: Callable[[Mapping[str, Any]], float], name: str = name) -> float | None:
+            return _mean(by_region(cells, lambda cell: value(cell["calibration"][name])))
 
-        errors = [by_region(cells, lambda cell, value=value: of(cell)["errors"][value]) for value in range(3)]
-        own = by_region(cells, lambda cell: float(np.mean(of(cell)["validation errors"])))
-        gain = hierarchical_interval(
-            by_region(cells, lambda cell: of(cell)["iou"][0] - cell["calibration"]["none"]["iou"][0])
+        change = by_region(
+            cells,
+            lambda cell, name=name: float(
+                np.mean(cell["calibration"][name]["errors"]) - np.mean(cell["calibration"]["base"]["errors"])
+            ),
         )
+        _, low, high = hierarchical_interval(change)
         rows.append(
             {
-                "calibration": form,
-                **dict(zip(("background", "clean", "debris"), map(_mean, errors), strict=True)),
-                "on validation": _mean(own),
-                "log loss": _mean(by_region(cells, lambda cell: of(cell)["log loss"])),
-                "mean IoU": gain[0],
-                "low": gain[1],
-                "high": gain[2],
+                "calibration": name,
+                **{
+                    of: mean(lambda found, value=value: found["errors"][value])
+                    for value, of in enumerate(("background", "clean", "debris"))
+                },
+                "mean": mean(lambda found: float(np.mean(found["errors"]))),
+                "low": low,
+                "high": high,
+                "where it was fitted": mean(lambda found: float(np.mean(found["validation errors"]))),
+                "log loss": mean(lambda found: found["log loss"]),
+                "regions": len(change),
             }
         )
     return rows
@@ -102,8 +108,7 @@ def border_rows(cells: Cells) -> list[dict[str, object]]:
     for name in [name for name in cells[0]["border"] if name != "pixels"]:
 
         def mean(*path: str, name: str = name) -> float | None:
-            values = by_region(cells, lambda cell: _dig(cell["border"][name], path))
-            return _mean(values) if values else None
+            return _mean(by_region(cells, lambda cell: _dig(cell["border"][name], path)))
 
         rows.append(
             {
@@ -121,8 +126,11 @@ def border_rows(cells: Cells) -> list[dict[str, object]]:
 
 def print_tables(cells: Cells) -> list[dict[str, object]]:
     """Print the tables; return the rows of all."""
-    cheap = [cell for cell in cells if "calibration" in cell]
-    tables = [lever_rows(cells), calibration_rows(cheap), border_rows(cheap)]
+    tables = [lever_rows(cells)]
+    if calibrated := [cell for cell in cells if "calibration" in cell]:
+        tables.append(calibration_rows(calibrated))
+    if scored := [cell for cell in cells if "border" in cell]:
+        tables.append(border_rows(scored))
     for rows in tables:
         print(f"\n{markdown(rows)}")
     return [row for rows in tables for row in rows]
@@ -144,7 +152,10 @@ def _score(lever: str) -> Callable[[Mapping[str, Any]], float | None]:
     return score
 
 
-def _mean(values: Mapping[str, Sequence[float]]) -> float:
+def _mean(values: Mapping[str, Sequence[float]]) -> float | None:
+    """Return the mean over regions of the mean over seeds; None without values."""
+    if not values:
+        return None
     return float(np.mean([np.mean(of_region) for of_region in values.values()]))
 
 

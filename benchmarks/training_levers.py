@@ -52,7 +52,7 @@ STEPS: Final = 100
 EMA_DECAY: Final = 0.98
 PASSES: Final = 10
 SCORED: Final = 50  # patches
-PARTS: Final = ("one training", "several trainings")
+PARTS: Final = ("calibration", "one training", "several trainings")
 MARGINS_PX: Final = (4, 16)
 BORDER_PX: Final = 2
 RECIPE: Final = {
@@ -165,13 +165,15 @@ def run_part(part: str, name: str, seed: int, folder: Path) -> dict[str, Any]:
     files = folder / hashlib.sha256(f"{part}, {name}, {seed}".encode()).hexdigest()[:8]
     cell = Cell.of(load(name, files), seed)
     shutil.rmtree(files)
-    measured = _one_training(cell) if part == "one training" else _several_trainings(cell)
+    measure = {"calibration": _calibration, "one training": _one_training, "several trainings": _several_trainings}[
+        part
+    ]
     about = {"part": part, "region": name, "seed": seed, "recipe": RECIPE}
-    return {**about, **measured, "seconds": round(time.monotonic() - started, 1)}
+    return {**about, **measure(cell), "seconds": round(time.monotonic() - started, 1)}
 
 
 def _one_training(cell: Cell) -> dict[str, Any]:
-    """Measure what needs one training only."""
+    """Measure averages of the weights and of symmetries, and how patches are ranked."""
     base, averaged = cell.train_twice()
     found = {
         "base": cell.test_probabilities(base),
@@ -179,7 +181,7 @@ def _one_training(cell: Cell) -> dict[str, Any]:
         "TTA": cell.test_probabilities(base, augmented=True),
         "EMA and TTA": cell.test_probabilities(averaged, augmented=True),
     }
-    return {"iou": cell.judge_all(base, found), "calibration": _calibration(cell, base), "border": _border(cell, base)}
+    return {"iou": cell.judge_all(base, found), "border": _border(cell, base)}
 
 
 def _several_trainings(cell: Cell) -> dict[str, Any]:
@@ -212,28 +214,29 @@ def _mean_weights(target: GlacierSegmenter, networks: Sequence[GlacierSegmenter]
     return target
 
 
-def _calibration(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:
+def _calibration(cell: Cell) -> dict[str, Any]:
     """Fit on validation ground; measure on test ground the errors by class, the log loss and the mean IoU."""
+    network = cell.train()
     logits, truth = cell.logits_and_truth(network, cell.region.validation)
     on_test = cell.logits_and_truth(network, cell.region.test)
     scalings = {
-        "none": LogitScaling.identity(logits.shape[1]),
+        "base": LogitScaling.identity(logits.shape[1]),
         "temperature": fit_scaling(logits, truth, "multiclass", UNKNOWN),
-        "vector": fit_scaling(logits, truth, "multiclass", UNKNOWN, "vector"),
+        "vector scaling": fit_scaling(logits, truth, "multiclass", UNKNOWN, "vector"),
     }
     found: dict[str, Any] = {}
-    for form, scaling in scalings.items():
+    iou = {}
+    for name, scaling in scalings.items():
         scaled = scaling(on_test[0]), on_test[1]
         network.calibrate(scaling)
-        found[form] = {
+        found[name] = {
             "scale": scaling.scale,
             "errors": calibration_errors(*scaled, "multiclass", UNKNOWN),
             "validation errors": calibration_errors(scaling(logits), truth, "multiclass", UNKNOWN),
             "log loss": log_loss(*scaled, "multiclass", UNKNOWN),
-            "iou": cell.judge(network, cell.test_probabilities(network)),
         }
-    network.calibrate(None)
-    return found
+        iou[name] = cell.judge(network, cell.test_probabilities(network))
+    return {"iou": iou, "calibration": found}
 
 
 def _border(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:

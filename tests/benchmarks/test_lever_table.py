@@ -21,6 +21,7 @@ def test_a_lever_is_compared_with_its_own_base_region_by_region():
     assert (lever["base"], more["base"]) == pytest.approx((0.5, 0.6))
     assert (more["difference"], more["debris"]) == pytest.approx((0.2, 0.2))
     assert lever["clean"] == pytest.approx(0.15)
+    assert lever["debris"] is None  # no cell defines it
 
 
 def test_the_interval_is_as_wide_as_regions_differ_however_many_seeds_there_are():
@@ -41,23 +42,29 @@ def test_p_values_are_corrected_for_the_number_of_levers():
     assert [row["p"] for row in lever_rows(cells)] == pytest.approx([0.1484, 0.1484], abs=1e-4)
 
 
-def test_calibration_and_border_are_means_over_regions():
-    forms = {
-        "none": {"errors": [0.1, 0.2, 0.3], "validation errors": [0.1, 0.1, 0.1], "log loss": 1.0, "iou": [0.5]},
-        "temperature": {"errors": [0.0, 0.1, 0.1], "validation errors": [0.0, 0.0, 0.0], "log loss": 0.5, "iou": [0.5]},
-        "vector": {"errors": [0.0, 0.0, 0.0], "validation errors": [0.0, 0.0, 0.0], "log loss": 0.4, "iou": [0.6]},
-    }
+def test_errors_and_entropies_are_means_over_regions():
+    def forms(error: float) -> dict[str, object]:
+        found = {
+            name: {"errors": [error * factor] * 3, "validation errors": [0.1] * 3, "log loss": factor}
+            for name, factor in (("base", 1.0), ("temperature", 0.5), ("vector scaling", 0.0))
+        }
+        return {"region": str(error), "calibration": found}
+
+    base, temperature, vector = calibration_rows([forms(0.1), forms(0.3)])
+    assert (base["clean"], temperature["clean"], vector["clean"]) == pytest.approx((0.2, 0.1, 0.0))
+    assert (temperature["low"], temperature["high"]) == pytest.approx((-0.15, -0.05))
+    assert (base["where it was fitted"], temperature["log loss"]) == pytest.approx((0.1, 0.5))
+
+
+def test_what_a_way_of_scoring_does_not_measure_is_left_empty():
     border = {"pixels": 0.12, "no context": {"share of top entropies": 0.3}, "border left out": {"ranking": {}}}
-    cells = [{"region": "a", "calibration": forms, "border": border}]
-    none, _, vector = calibration_rows(cells)
-    assert (none["clean"], none["on validation"], none["mean IoU"]) == pytest.approx((0.2, 0.1, 0.0))
-    assert vector["mean IoU"] == pytest.approx(0.1)
-    plain, left_out = border_rows(cells)
+    plain, left_out = border_rows([{"region": "a", "border": border}])
     assert plain["top entropies in the outer pixels"] == pytest.approx(0.3)
     assert left_out["rank correlation"] is None
 
 
 def test_a_stopped_run_has_one_seed_of_all_regions_first():
     done = [cell("a", 0, 0.1)]
-    cheap, dear = PARTS
-    assert missing_parts(["a", "b"], 1, done) == [(cheap, "b", 0), (dear, "a", 0), (dear, "b", 0)]
+    first, *others = PARTS
+    rest = [(part, region, 0) for part in others for region in ("a", "b")]
+    assert missing_parts(["a", "b"], 1, done) == [(first, "b", 0), *rest]
