@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import Strategy
+from services.arms import Arm
+from services.forecast import Worth
 from services.gate_figures import GateFigures
 from services.scene_request import MAX_INTEGER, Closed, Integer
 
@@ -226,6 +228,65 @@ class RoundAnswer(BaseModel):
     created_at: datetime
     published_at: datetime | None
     completed_at: datetime | None
+
+
+class EstimateAnswer(BaseModel):
+    """An estimated quantity with its 95 % interval (Student's t)."""
+
+    value: float
+    low: float | None = Field(description="null where too few values tell nothing about the spread")
+    high: float | None
+    count: int = Field(description="number of values that it is estimated from")
+
+
+class ArmAnswer(BaseModel):
+    """The labels of one arm over all rounds by scores; each label is a unit of the intervals."""
+
+    arm: Arm
+    labels: int
+    simulated: int = Field(description="how many of them a simulated annotator drew, whose minutes are a program's")
+    wrong_share: EstimateAnswer | None = Field(
+        description="share of the judged pixels that the version which scored the pool had wrong"
+    )
+    wrong_px: EstimateAnswer | None = Field(description="those pixels a label")
+    wrong_px_of: list[float] = Field(description="those pixels a label by drawn class, in the order of `classes`")
+    edited_px: EstimateAnswer | None = Field(description="pixels a label that the annotator changed")
+    minutes: EstimateAnswer | None = Field(description="minutes a label; null without lead times")
+    wrong_px_per_minute: EstimateAnswer | None
+
+
+class ArmDifference(BaseModel):
+    """One arm minus another, paired within rounds; the rounds are the units of the intervals."""
+
+    of: Arm
+    minus: Arm
+    wrong_px: EstimateAnswer | None
+    wrong_px_per_minute: EstimateAnswer | None
+    minutes: EstimateAnswer | None
+
+
+class ForecastAnswer(BaseModel):
+    """What a round of `round_size` labels is expected to bring."""
+
+    versions: int = Field(description="number of versions that the curve is fitted to")
+    labels: int = Field(description="labels of the newest version")
+    more: int = Field(description="labels of the round")
+    gain: EstimateAnswer = Field(
+        description="of mean IoU on the validation region, by all labels of the round together"
+    )
+    gain_per_label: EstimateAnswer
+    minutes: EstimateAnswer | None = Field(description="cost in minutes of annotators; null without lead times")
+    gain_per_minute: EstimateAnswer | None
+
+
+class ArmsAnswer(BaseModel):
+    """What choosing found compared with controls, and what a further round is expected to bring."""
+
+    classes: list[str]
+    arms: list[ArmAnswer]
+    differences: list[ArmDifference]
+    next_round: ForecastAnswer | None = Field(description="null with fewer than three versions")
+    worth: Worth = Field(description="whether the gain is surely above or below `worthwhile_gain`; nothing acts on it")
 
 
 class ScoringAnswer(BaseModel):

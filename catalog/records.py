@@ -97,7 +97,9 @@ class ProposalReason(StrEnum):
 
     RANDOM_START = "random start"
     UNCERTAIN = "uncertain"
-    CONTROL = "random control"
+    FOREGROUND = "random foreground"  # drawn at random where a version predicts foreground, by a strategy that does so
+    SHORTLIST_CONTROL = "shortlist control"  # drawn like that as a control of what another strategy chose
+    CONTROL = "random control"  # drawn from the whole pool
 
 
 class ProposalState(StrEnum):
@@ -463,6 +465,7 @@ class Label(Base):
     simulated: Mapped[bool]
     lead_time_s: Mapped[float | None]
     edited_px: Mapped[int]  # pixels that differ from what the annotator was shown
+    found: Mapped[list[Any] | None]  # K x K pixels by drawn class and class in the map of the round's scoring
     created_at: Mapped[datetime] = mapped_column(default=now)
     superseded_at: Mapped[datetime | None]
 

@@ -64,6 +64,13 @@ class Strategy(StrEnum):
     ENTROPY_TOP10 = "entropy_top10"
     ENTROPY_MEAN = "entropy_mean"
     MUTUAL_INFORMATION = "mutual_information"
+    MARGIN_TOP10 = "margin_top10"
+    VARIANCE_TOP10 = "variance_top10"
+    FOREGROUND_RANDOM = "foreground_random"
+    FOREGROUND_ENTROPY = "foreground_entropy"
+    CLASS_ENTROPY = "class_entropy"
+    CLASS_POWER_ENTROPY = "class_power_entropy"
+    POWER_ENTROPY = "power_entropy"
     PRIOR_DISAGREEMENT = "prior_disagreement"
 
 
@@ -207,6 +214,7 @@ class Settings(BaseSettings):
             "combined",
             "slba",
             "dice_cross_entropy",
+            "generalized_cross_entropy",
         ]
         | None
     ) = Field(None, description="Loss.")
@@ -268,6 +276,9 @@ class Settings(BaseSettings):
     prior_share_halved_at: int = Field(
         200, ge=1, description="Number of labels at which that share has fallen to its half."
     )
+    prior_loss: Literal["generalized_cross_entropy"] | None = Field(
+        None, description="Loss of these patches, in which wrong outlines weigh less; `null`: that of the labels."
+    )
     gate_confidence: float = Field(
         0.9,
         gt=0.5,
@@ -279,8 +290,8 @@ class Settings(BaseSettings):
         0.05,
         ge=0,
         le=1,
-        description="... or if it learnt from at least as many labels and is, with the same confidence, not worse by "
-        "more than this; ...",
+        description="... or if it learnt from at least as many labels and is not lower with this confidence, and at "
+        "most by this (1: always); ...",
     )
     gate_class_margin: float = Field(0.1, ge=0, le=1, description="... and if no class loses more IoU than this.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
@@ -306,7 +317,8 @@ class Settings(BaseSettings):
         ge=0.2,
         le=1,
         description="Share of a large pool that gets all passes: the patches that one pass without dropout finds most "
-        "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` needs.",
+        "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` or `variance_top10` "
+        "needs.",
     )
     mc_margin_px: int = Field(
         0,
@@ -346,7 +358,27 @@ class Settings(BaseSettings):
         2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
     )
     control_share: float = Field(
-        0.1, ge=0, le=0.5, description="Share of every round drawn at random, to measure what choosing gains."
+        0.1, ge=0, le=0.5, description="Share of every round by scores drawn at random, to measure what choosing gains."
+    )
+    pool_control_share: float = Field(
+        0.33,
+        ge=0,
+        le=1,
+        description="Share of these controls drawn from the whole pool. The others are drawn from the shortlist, the "
+        "patches where foreground is predicted: so going where ice is and choosing there are measured apart.",
+    )
+    shortlist_foreground: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Least share of its pixels that are predicted to be foreground for a patch to be on the shortlist.",
+    )
+    worthwhile_gain: float = Field(
+        0.005,
+        gt=0,
+        le=1,
+        description="Gain of mean IoU by a further round below which the status page says that labelling hardly pays. "
+        "Nothing stops by itself.",
     )
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(

@@ -51,8 +51,8 @@ def change(
 ) -> None:
     """Compare the scenes EARLIER and LATER, which show the same ground at two dates.
 
-    With --of priors EARLIER and LATER may be one scene: what has changed since its prior outlines, or was wrong in them.
-    Writes change.csv (areas of each glacier and class, with errors), change.gpkg (gained, lost and converted ground),
+    With --of priors both may be one scene: what has changed since its prior outlines, or was wrong in them. Writes
+    change.csv (areas of each glacier and class, with errors), change.gpkg (gained, lost and converted ground),
     change.json (totals and method) and change.png (map).
     """
     with running_catalog() as catalog:

@@ -12,8 +12,8 @@ from imagery.vectors import find_field, value_text
 
 # RGI 7, GLIMS and ICIMOD; RGI 6; GLIMS in its older downloads.
 _DATE_FIELDS: Final = ("src_date", "bgndate", "acq_date", "img_date", "date")
-_DATE: Final = re.compile(r"((?:19|20)\d\d)(?:-?(0[1-9]|1[0-2])(?:-?(0[1-9]|[12]\d|3[01]))?)?(?!\d)")
-_YEAR: Final = re.compile(r"(?:19|20)\d\d")
+# RGI 6 writes an unknown month or day as 99.
+_DATE: Final = re.compile(r"((?:19|20)\d\d)(?:-?(?:(0[1-9]|1[0-2])|99)(?:-?(?:(0[1-9]|[12]\d|3[01])|99))?)?(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def date_outlines(path: str, layer: str | None, grid: Grid) -> Dating:
 
 
 def read_date(text: str) -> str | None:
-    """Return a date as ISO 8601, as exact as it is: of "20001030", "2000-10-30T00:00:00" and "20009999" (year only).
+    """Return a date as ISO 8601, as exact as it is: of "20001030", "2000-10-30T00:00:00", "20000999" and "2000".
 
-    None if the text does not begin with a year from 1900 to 2099.
+    None if the text does not begin with a date from 1900 to 2099.
     """
     match = _DATE.match(text)
-    if match is not None:
-        return "-".join(part for part in match.groups() if part)
-    year = _YEAR.match(text)
-    return year.group() if year else None
+    if match is None:
+        return None
+    year, month, day = match.groups()
+    return year if month is None else "-".join(part for part in (year, month, day) if part)

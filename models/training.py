@@ -71,6 +71,7 @@ class TrainingConfig(ClosedConfig):
         precision: Data type of forward and backward passes (autocast); weights, losses and updates are
             float32. ``"auto"`` is bfloat16 where the hardware supports it (:func:`models.inference.pick_precision`),
             but float32 on several CPU threads.
+        weak_loss: Loss of weak patches, if there are any; None: ``loss``.
     """
 
     steps: int = Field(default=150, ge=1)
@@ -179,7 +180,7 @@ def fit(
     The loss of the head "two_binaries" is the sum over its networks. They share no weights, so this trains each
     independently, on the same batches.
 
-    With weak patches (:mod:`models.weak_patches`), each patch of a batch is drawn from them with the probability
+    With weak patches (:mod:`models.weak_masks`), each patch of a batch is drawn from them with the probability
     ``weak_share``. The loss of a batch is the mean of the losses of its labelled and its weak part, weighted by their
     numbers of patches. Where weak outlines do not tell foreground classes apart, they teach only that it is foreground,
     as soon as there are labelled patches; before, they teach the class that is outlined.

@@ -1,4 +1,4 @@
-"""Where a model version contradicts prior outlines with confidence: there the ground changed, or the outlines are wrong.
+"""Where a model version contradicts prior outlines with confidence: the ground changed, or the outlines are wrong.
 
 The share of such pixels in a patch is a measure, `PRIOR_DISAGREEMENT`, which is stored with its scores; the strategy of
 the same name ranks by it, and ``glacier-al change --of priors`` outlines the pixels.

@@ -26,6 +26,7 @@ from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, Validate, fit
+from services import arms
 from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
@@ -329,7 +330,9 @@ def _register(
         watch.begin("register")
         verdict = withheld_if_champion_moved(registry_of(settings), verdict, {judged_against(run)})
         figures = figures_of_card(card, verdict, bundle)
-        tracking.log_metrics(run_id, figures.metrics(), steps)
+        with context.catalog.read() as session:
+            of_arms = arms.compare(arms.read_labels(session)).metrics()
+        tracking.log_metrics(run_id, {**figures.metrics(), **of_arms}, steps)
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(context.catalog, run, model_version=version, seconds=watch.seconds())

@@ -155,6 +155,7 @@ def training_config(settings: Settings, seed: int, labels: int | None = None) ->
         weight_decay=settings.fine_tune_weight_decay,
         loss=settings.fine_tune_loss,
         alpha=settings.fine_tune_loss_alpha,
+        weak_loss=settings.prior_loss,
     )
     config = replace(
         PRESETS[settings.architecture].training,

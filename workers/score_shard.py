@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -18,11 +18,11 @@ from catalog.records import Patch, Score, Shard, ShardKind
 from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
-from models.measures import score_patch
+from models.measures import MEASURES, PatchProfile, profile_patch, score_patch
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from workers import half_scores
+from workers import half_scores, score_tables
 from workers.jobs import JobContext
 from workers.prior_scores import PriorScores
 from workers.scored_maps import ScoredWindow, write_part
@@ -56,7 +56,7 @@ def score_shard(context: JobContext, shard_id: int) -> None:
 
 
 def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
-    """Score a shard by this version; store its part of the maps and half scores, then its scores.
+    """Score a shard by this version; store its part of the maps and arrays, then its scores.
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
@@ -75,6 +75,7 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
         write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
+    score_tables.write_part(store, shard, run.profiles)
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
@@ -100,6 +101,7 @@ class _Run:
         patches: Patches of the shard, row by row.
         scores: Rows of the table of scores.
         halves: Scores by each half of the passes, by patch id; empty in a screening pass.
+        profiles: The measure ``entropy_top10`` and the profile of each patch, by its id.
     """
 
     context: JobContext
@@ -108,6 +110,7 @@ class _Run:
     patches: Sequence[Patch]
     scores: list[dict[str, object]] = field(default_factory=list)
     halves: dict[int, half_scores.Halves] = field(default_factory=dict)
+    profiles: dict[int, tuple[float, PatchProfile]] = field(default_factory=dict)
 
     def windows(self, reader: SceneReader) -> Generator[ScoredWindow, None, None]:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
@@ -122,10 +125,13 @@ class _Run:
             parts = [sums.cropped(margin) for sums in sampler.sample_apart(raw, groups)]
             prediction = reduce(add, parts).prediction()
             valid = raw[:, measured, margin : margin + side, margin : margin + side].isfinite().all(dim=1)
-            self._keep_scores(batch, _scores(prediction, valid))
+            names = MEASURES if self.shard.kind is ShardKind.MONTE_CARLO else sharding.SCREENED_MEASURES
+            scores, ids = _scores(prediction, valid, names), [patch.id for patch in batch]
+            self._keep_scores(batch, scores)
+            entropies = [of_patch["entropy_top10"] for of_patch in scores]
+            self.profiles.update(zip(ids, zip(entropies, _profiles(prediction, valid), strict=True), strict=True))
             if self.shard.kind is ShardKind.MONTE_CARLO:
                 first, second = (_scores(part.prediction(), valid) for part in parts)
-                ids = [patch.id for patch in batch]
                 self.halves.update(zip(ids, zip(first, second, strict=True), strict=True))
             done += len(batch)
             message = f"scoring {self.shard.scene.name} by version {scoring.model_version}"
@@ -146,29 +152,33 @@ class _Run:
         return sampler, [masks[: len(masks) // 2], masks[len(masks) // 2 :]]
 
     def _keep_scores(self, batch: Sequence[Patch], scores: Sequence[Scores]) -> None:
-        """Add the rows of a batch; a screening pass gives some of the measures only."""
-        screening = self.shard.kind is ShardKind.SCREENING
+        """Add the rows of a batch."""
         self.scores += [
             {
                 "scoring_id": self.shard.scoring_id,
                 "patch_id": patch.id,
                 "measure": measure,
-                "screening": screening,
+                "screening": self.shard.kind is ShardKind.SCREENING,
                 "value": value,
             }
             for patch, of_patch in zip(batch, scores, strict=True)
             for measure, value in of_patch.items()
-            if not screening or measure in sharding.SCREENED_MEASURES
         ]
 
 
-def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
-    """Compute every measure of each patch of a batch."""
-    maps = zip(prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True)
+def _scores(prediction: McPrediction, valid: torch.Tensor, names: Iterable[str] = MEASURES) -> list[Scores]:
+    """Compute measures of each patch of a batch, by default all."""
+    maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
     return [
-        score_patch({"predictive_entropy": entropy, "mutual_information": information}, usable)
-        for (entropy, information), usable in zip(maps, valid.numpy(), strict=True)
+        score_patch({name: of_batch[index] for name, of_batch in maps.items()}, usable, names)
+        for index, usable in enumerate(valid.numpy())
     ]
+
+
+def _profiles(prediction: McPrediction, valid: torch.Tensor) -> list[PatchProfile]:
+    """Compute the profile of each patch of a batch."""
+    arrays = (prediction.mean_probability.numpy(), prediction.predictive_entropy.numpy(), valid.numpy())
+    return [profile_patch(*of_patch) for of_patch in zip(*arrays, strict=True)]
 
 
 def _read(reader: SceneReader, channels: Sequence[str], margin: int, patches: Sequence[Patch]) -> torch.Tensor:

@@ -115,7 +115,8 @@ def _weak_mask(scene: Scene, prior: PriorOutlines, scheme: ClassScheme) -> NDArr
     if mask is None:
         raise OutlineError(f"scene {scene.name!r} has prior outlines without a layer")
     e, _, g = GroundMetric(grid).at(Window(grid.height // 2, grid.width // 2, 1, 1))[:, 0, 0]
-    ringed = without_edges(mask, prior.ring_m / float((e * g) ** 0.25))
+    # Rounded, since a projection makes a pixel of 30 m 30.01 m long, and 15 m would be less than half of it.
+    ringed = without_edges(mask, round(prior.ring_m / float((e * g) ** 0.25), 1))
     if not told_apart({layer.class_name for layer in prior.layers}, scheme).background:
         ringed[ringed == BACKGROUND] = UNKNOWN
     return ringed
