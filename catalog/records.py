@@ -97,7 +97,9 @@ class ProposalReason(StrEnum):
 
     RANDOM_START = "random start"
     UNCERTAIN = "uncertain"
-    CONTROL = "random control"
+    FOREGROUND = "random foreground"  # drawn at random where a version predicts foreground, by a strategy that does so
+    SHORTLIST_CONTROL = "shortlist control"  # drawn like that as a control of what another strategy chose
+    CONTROL = "random control"  # drawn from the whole pool
 
 
 class ProposalState(StrEnum):

@@ -64,6 +64,13 @@ class Strategy(StrEnum):
     ENTROPY_TOP10 = "entropy_top10"
     ENTROPY_MEAN = "entropy_mean"
     MUTUAL_INFORMATION = "mutual_information"
+    MARGIN_TOP10 = "margin_top10"
+    VARIANCE_TOP10 = "variance_top10"
+    FOREGROUND_RANDOM = "foreground_random"
+    FOREGROUND_ENTROPY = "foreground_entropy"
+    CLASS_ENTROPY = "class_entropy"
+    CLASS_POWER_ENTROPY = "class_power_entropy"
+    POWER_ENTROPY = "power_entropy"
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -248,7 +255,8 @@ class Settings(BaseSettings):
         ge=0.2,
         le=1,
         description="Share of a large pool that gets all passes: the patches that one pass without dropout finds most "
-        "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` needs.",
+        "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` or `variance_top10` "
+        "needs.",
     )
     mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the passes; `auto`: bfloat16 where the device computes in it."
@@ -277,7 +285,24 @@ class Settings(BaseSettings):
         2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
     )
     control_share: float = Field(
-        0.1, ge=0, le=0.5, description="Share of every round drawn at random, to measure what choosing gains."
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of every ranked round drawn at random from the shortlist, the patches where foreground is "
+        "predicted: it measures what choosing by uncertainty gains over going to where foreground is.",
+    )
+    pool_control_share: float = Field(
+        0.05,
+        ge=0,
+        le=0.25,
+        description="Share of every round by scores drawn at random from the whole pool, rounded to whole patches: it "
+        "measures what going to where foreground is gains.",
+    )
+    shortlist_foreground: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Least share of its pixels that are predicted to be foreground for a patch to be on the shortlist.",
     )
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(

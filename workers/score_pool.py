@@ -15,7 +15,7 @@ from models.agreement import top_agreement
 from models.measures import MEASURES
 from services.class_scheme import class_scheme
 from services.places import raster_store
-from workers import half_scores
+from workers import half_scores, score_tables
 from workers.jobs import JobContext
 from workers.scored_maps import merge_parts
 from workers.versions import device
@@ -51,6 +51,7 @@ def score_by(context: JobContext, version: int) -> None:
         context.progress(done, len(by_scene), "merging the maps")
         merge_parts(store, of_scene, scheme)
     half_scores.merge(store, scoring.id, shards)
+    score_tables.merge(store, scoring.id, shards)
     agreement = _agreement(context.catalog, scoring)
     with context.catalog.write() as session:
         scorings.complete(session, session.get_one(Scoring, scoring.id), agreement)

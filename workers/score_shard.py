@@ -18,11 +18,11 @@ from catalog.records import Patch, Score, Shard, ShardKind
 from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
-from models.measures import score_patch
+from models.measures import PatchProfile, profile_patch, score_patch
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from workers import half_scores
+from workers import half_scores, score_tables
 from workers.jobs import JobContext
 from workers.scored_maps import ScoredWindow, write_part
 from workers.versions import LoadedVersion, load_champion
@@ -55,7 +55,7 @@ def score_shard(context: JobContext, shard_id: int) -> None:
 
 
 def score_by(context: JobContext, champion: LoadedVersion, shard: Shard) -> None:
-    """Score a shard by this version; store its part of the maps and half scores, then its scores.
+    """Score a shard by this version; store its part of the maps and arrays, then its scores.
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
@@ -72,6 +72,7 @@ def score_by(context: JobContext, champion: LoadedVersion, shard: Shard) -> None
         write_part(store, shard, windows, champion.segmenter.decide, class_scheme(context.catalog))
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
+    score_tables.write_part(store, shard, run.profiles)
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             _store(session, shard, patches, run.scores)
@@ -97,6 +98,7 @@ class _Run:
         patches: Patches of the shard, row by row.
         scores: Rows of the table of scores.
         halves: Scores by each half of the passes, by patch id; empty in a screening pass.
+        profiles: The measure ``entropy_top10`` and the profile of each patch, by its id.
     """
 
     context: JobContext
@@ -105,6 +107,7 @@ class _Run:
     patches: Sequence[Patch]
     scores: list[dict[str, object]] = field(default_factory=list)
     halves: dict[int, half_scores.Halves] = field(default_factory=dict)
+    profiles: dict[int, tuple[float, PatchProfile]] = field(default_factory=dict)
 
     def windows(self, reader: SceneReader) -> Generator[ScoredWindow, None, None]:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
@@ -117,10 +120,12 @@ class _Run:
             parts = sampler.sample_apart(raw, groups)
             prediction = reduce(add, parts).prediction()
             valid = raw[:, measured].isfinite().all(dim=1)
-            self._keep_scores(batch, _scores(prediction, valid))
+            scores, ids = _scores(prediction, valid), [patch.id for patch in batch]
+            self._keep_scores(batch, scores)
+            entropies = [of_patch["entropy_top10"] for of_patch in scores]
+            self.profiles.update(zip(ids, zip(entropies, _profiles(prediction, valid), strict=True), strict=True))
             if self.shard.kind is ShardKind.MONTE_CARLO:
                 first, second = (_scores(part.prediction(), valid) for part in parts)
-                ids = [patch.id for patch in batch]
                 self.halves.update(zip(ids, zip(first, second, strict=True), strict=True))
             done += len(batch)
             message = f"scoring {self.shard.scene.name} by version {scoring.model_version}"
@@ -159,11 +164,17 @@ class _Run:
 
 def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
     """Compute every measure of each patch of a batch."""
-    maps = zip(prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True)
+    maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
     return [
-        score_patch({"predictive_entropy": entropy, "mutual_information": information}, usable)
-        for (entropy, information), usable in zip(maps, valid.numpy(), strict=True)
+        score_patch({name: of_batch[index] for name, of_batch in maps.items()}, usable)
+        for index, usable in enumerate(valid.numpy())
     ]
+
+
+def _profiles(prediction: McPrediction, valid: torch.Tensor) -> list[PatchProfile]:
+    """Compute the profile of each patch of a batch."""
+    arrays = (prediction.mean_probability.numpy(), prediction.predictive_entropy.numpy(), valid.numpy())
+    return [profile_patch(*of_patch) for of_patch in zip(*arrays, strict=True)]
 
 
 def _read(reader: SceneReader, channels: Sequence[str], patches: Sequence[Patch]) -> torch.Tensor:
