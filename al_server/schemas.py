@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import Strategy
+from services.gate_figures import GateFigures
 from services.scene_request import MAX_INTEGER, Closed, Integer
 
 
@@ -264,31 +265,45 @@ class EventAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """A model version with its IoU and its gain over the parent; undefined figures are null."""
+    """A model version with its IoU and its gain over the champion; undefined figures are null."""
 
     version: int
     aliases: list[str]
     created_at: datetime
-    parent_version: int | None
+    parent_version: int | None = Field(description="the version that its training started from")
+    champion_version: int | None = Field(description="the version that was served then, with which it is compared")
     labels: int
     labels_sha256: str
     simulated_labels: int
     iou: dict[str, dict[str, float | None]] = Field(description="by role of the region, then by class or 'mean'")
-    gain: dict[str, dict[str, float | None]] = Field(description="difference to the parent's IoU, in the same form")
+    gain: dict[str, dict[str, float | None]] = Field(description="difference to the champion's IoU, in the same form")
     verdict: str
     verdict_reason: str
+    gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")
     sha256: dict[str, str] = Field(description="checksum by file name")
     faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
 
 
+class TrackAnswer(BaseModel):
+    """What was trained, and what was served after the gate's decision on it."""
+
+    version: int
+    labels: int
+    mean_iou: dict[str, float | None] = Field(description="of the version, by role of the region")
+    served_version: int | None
+    served_mean_iou: dict[str, float | None] = Field(description="of the version that was served then")
+
+
 class PromotionAnswer(BaseModel):
-    """A promotion or roll-back that was carried out."""
+    """A decision about a version: promoted, kept, rolled back, or set back (the learner)."""
 
     version: int
     previous_version: int | None
     verdict: str
     reason: str
     actor: str
+    decided_at: datetime
+    evidence: GateFigures | None = Field(description="what the gate's decision rests on; null for others")
 
 
 class Readiness(BaseModel):

@@ -1,6 +1,7 @@
 """Rows and model versions as the schemas that the API returns."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -15,11 +16,13 @@ from al_server.schemas import (
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
+    TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
 from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, Scoring
 from catalog.registry import ModelVersion
 from services.scenes import source_of
+from services.tracks import TrackPoint
 from services.version_figures import figures_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -103,8 +106,13 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
 
 
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
-    """Return the record of a promotion or roll-back."""
+    """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_track(point: TrackPoint) -> TrackAnswer:
+    """Return a point of the two curves."""
+    return TrackAnswer.model_validate(asdict(point))
 
 
 def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:
@@ -116,15 +124,17 @@ def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAn
         aliases=sorted(alias for alias, number in aliases.items() if number == version.version),
         created_at=version.created_at,
         parent_version=figures.parent_version,
+        champion_version=figures.champion_version,
         labels=figures.labels,
         labels_sha256=figures.labels_sha256,
         simulated_labels=figures.simulated_labels,
         iou={role: {"mean": region.mean_iou, **region.iou} for role, region in regions.items()},
         gain={role: {"mean": region.gain_mean_iou, **region.gain_iou} for role, region in regions.items()}
-        if figures.parent_version
+        if figures.champion_version
         else {},
         verdict=figures.verdict,
         verdict_reason=figures.verdict_reason,
+        gate=figures.gate,
         sha256=dict(figures.sha256),
         faults=list(figures.faults),
     )

@@ -504,9 +504,9 @@ class TrainingRun(Base):
 
 
 class Promotion(Base):
-    """A decision to move or to keep the champion, with its reason and actor.
+    """A decision about the champion and the learner, with its reason and actor (`services.promotion`).
 
-    The row is committed as an intent (``completed_at`` is None) before the alias moves in MLflow. If the process dies
+    The row is committed as an intent (``completed_at`` is None) before the aliases move in MLflow. If the process dies
     in between, ``services.promotion:settle_intents`` completes or deletes the intent.
     """
 
@@ -515,9 +515,9 @@ class Promotion(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     model_version: Mapped[int]
     previous_version: Mapped[int | None]
-    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept" or "rolled back"
+    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept", "rolled back" or "set back"
     reason: Mapped[str]
-    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: decided by a person
+    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: of no gate
     actor: Mapped[str]
     decided_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]

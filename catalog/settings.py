@@ -227,11 +227,21 @@ class Settings(BaseSettings):
         gt=0,
         description="Age of the oldest unused label that starts a fine-tune, however few labels there are.",
     )
-    gate_min_gain: float = Field(
-        0.0,
-        description="A new version is promoted if its mean IoU on validation gains at least this over its parent, ...",
+    gate_confidence: float = Field(
+        0.9,
+        gt=0.5,
+        lt=1,
+        description="Confidence of the gate: a new version is served if its mean IoU on validation is higher than the "
+        "champion's with this confidence, ...",
     )
-    gate_max_class_drop: float = Field(0.1, ge=0, description="... and no class loses more IoU than this.")
+    gate_margin: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="... or if it learnt from at least as many labels and is, with the same confidence, not worse by "
+        "more than this; ...",
+    )
+    gate_class_margin: float = Field(0.1, ge=0, le=1, description="... and if no class loses more IoU than this.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
     torch_threads: int = Field(
         0, ge=0, description="CPU threads of a compute worker; 0: its share of the cores, all of them for a single one."
@@ -260,6 +270,11 @@ class Settings(BaseSettings):
     )
     mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the passes; `auto`: bfloat16 where the device computes in it."
+    )
+    scoring_version: Literal["learner", "champion"] = Field(
+        "learner",
+        description="Which version scores the pool and draws pre-annotations: the newest trained one, or the one that "
+        "is served.",
     )
     inference_batch_size: int = Field(8, ge=1, description="Patches predicted together, for maps and evaluation.")
     keep_scorings: int = Field(
@@ -307,7 +322,8 @@ class Settings(BaseSettings):
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(
         "brush",
-        description="Form of the pre-annotations; none are sent while the champion is no better than an empty mask.",
+        description="Form of the pre-annotations; none are sent while the version that draws them is no better than an "
+        "empty mask.",
     )
     simulated_annotator_email: str = Field(
         "simulated-annotator@glacier.local",

@@ -3,15 +3,16 @@
 Undefined scores (NaN) are null, since JSON has no NaN.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from models.area_error import AreaError
+from models.block_counts import BlockCounts
+from models.gate import Figure, GateEvidence
 from models.heads import Head
 from models.input_channels import INPUT_DESCRIPTION, InputChannel, channels_of_format_1
 from models.metrics import Metrics, empty_mask_mean_iou
@@ -22,11 +23,6 @@ from models.unet import UNetConfig
 OUTPUT_DESCRIPTION = "class probabilities, float32, (N, K, H, W), class in the order of `classes`; they sum to 1"
 
 
-def _none_if_nan(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-Figure = Annotated[float | None, BeforeValidator(_none_if_nan)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Role = Literal["validation", "test"]
 
@@ -148,7 +144,7 @@ class RegionMetrics(_StrictModel):
 
 
 class EvaluationSet(_StrictModel):
-    """The scenes and truth that scores were measured on. A gain exists only if version and parent share them.
+    """The scenes and truth that scores were measured on. A gain exists only if both versions share them.
 
     Attributes:
         scenes: Row ids of the scenes.
@@ -160,7 +156,7 @@ class EvaluationSet(_StrictModel):
 
 
 class Gain(_StrictModel):
-    """IoU of a version minus the IoU of its parent on the same evaluation set.
+    """IoU of a version minus that of the champion at the start of its training, on the same evaluation set.
 
     Attributes:
         iou: By class name; null where either is undefined.
@@ -171,12 +167,12 @@ class Gain(_StrictModel):
     mean_iou: Figure
 
     @classmethod
-    def between(cls, parent: RegionMetrics, child: RegionMetrics) -> "Gain":
-        """Subtract the parent's IoU from the child's.
+    def between(cls, champion: RegionMetrics, version: RegionMetrics) -> "Gain":
+        """Subtract the champion's IoU from the new version's.
 
         Args:
-            parent: Scores of the parent version.
-            child: Scores of the new version, on the same evaluation set.
+            champion: Scores of the version that is served.
+            version: Scores of the new version, on the same evaluation set.
 
         Returns:
             The differences, with undefined ones as None.
@@ -184,15 +180,15 @@ class Gain(_StrictModel):
         Raises:
             ValueError: The two were not scored on the same classes and the same number of true pixels of each.
         """
-        truths = [[sum(row) for row in scores.confusion] for scores in (parent, child)]
-        if parent.iou.keys() != child.iou.keys() or truths[0] != truths[1]:
+        truths = [[sum(row) for row in scores.confusion] for scores in (champion, version)]
+        if champion.iou.keys() != version.iou.keys() or truths[0] != truths[1]:
             raise ValueError(
-                f"the parent was scored on {truths[0]} pixels of {list(parent.iou)}, the child on {truths[1]} of "
-                f"{list(child.iou)}; a gain needs the same evaluation set: score the parent again"
+                f"the champion was scored on {truths[0]} pixels of {list(champion.iou)}, the new version on "
+                f"{truths[1]} of {list(version.iou)}; a gain needs the same evaluation set: score the champion again"
             )
         return cls(
-            iou={name: _difference(child.iou[name], parent.iou[name]) for name in child.iou},
-            mean_iou=_difference(child.mean_iou, parent.mean_iou),
+            iou={name: _difference(version.iou[name], champion.iou[name]) for name in version.iou},
+            mean_iou=_difference(version.mean_iou, champion.mean_iou),
         )
 
 
@@ -208,12 +204,16 @@ class ModelOrigin(_StrictModel):
             levels were mixed knowingly; empty if it takes digital numbers.
         sensors: Sensors of the scenes it was trained on, as far as they were named.
         parent_version: Registry version that training started from; None if it started from fresh weights.
+        champion_version: Registry version that was served then, with which this one is compared; None before the first,
+            and in cards of earlier releases, in which the parent was the champion.
         labels: What it was trained on.
         training: How it was trained.
         code_version: Version of this software.
         evaluation: Evaluation set by role.
         metrics: Scores by role of the evaluation set.
-        gain: Gain over the parent by role; empty without a parent.
+        blocks: Counts by spatial block and role; empty in cards of earlier releases.
+        gain: Gain over the champion by role; empty for the first version.
+        gate: What the gate's decision rests on; None for the first version, and in cards of earlier releases.
         created_at: When the training ended, with time zone.
         area_error: Calibration of its probabilities and error of its areas; None in cards of earlier releases.
     """
@@ -225,12 +225,15 @@ class ModelOrigin(_StrictModel):
     levels: tuple[str, ...]
     sensors: tuple[str, ...]
     parent_version: int | None
+    champion_version: int | None = None
     labels: LabelProvenance
     training: TrainingConfig
     code_version: str
     evaluation: dict[Role, EvaluationSet]
     metrics: dict[Role, RegionMetrics]
+    blocks: dict[Role, BlockCounts] = {}
     gain: dict[Role, Gain]
+    gate: GateEvidence | None = None
     created_at: AwareDatetime
     area_error: AreaError | None = None
 

@@ -1,4 +1,4 @@
-"""Job: score the patches of a shard by the champion, by one deterministic pass or with Monte Carlo dropout."""
+"""Job: score the patches of a shard by one model version, by one deterministic pass or with Monte Carlo dropout."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ from services.scenes import source_of, window_of
 from workers import half_scores, score_tables
 from workers.jobs import JobContext
 from workers.scored_maps import ScoredWindow, write_part
-from workers.versions import LoadedVersion, load_champion
+from workers.versions import LoadedVersion, load_scoring_version
 from workers.windows import batches, read_ahead, read_batch
 
 log = logging.getLogger(__name__)
@@ -41,20 +41,20 @@ PATCHES_REPLACED_TOGETHER: Final = 500  # a statement takes a limited number of 
 
 
 def score_shard(context: JobContext, shard_id: int) -> None:
-    """Score a shard, unless its model version is no longer served or its scoring was removed."""
-    champion = load_champion(context.catalog)
+    """Score a shard, unless another model version scores by now or its scoring was removed."""
+    version = load_scoring_version(context.catalog)
     with context.catalog.read() as session:
         shard = scorings.get_shard(session, shard_id)
     if shard.done_at is not None:
         return
-    served = champion.version.version if champion is not None else None
-    if champion is None or served != shard.scoring.model_version or shard.scoring.removed_at is not None:
-        log.info("shard %d is not scored: version %d is no longer served", shard_id, shard.scoring.model_version)
+    scoring = version.version.version if version is not None else None
+    if version is None or scoring != shard.scoring.model_version or shard.scoring.removed_at is not None:
+        log.info("shard %d is not scored: version %d no longer scores", shard_id, shard.scoring.model_version)
         return
-    score_by(context, champion, shard)
+    score_by(context, version, shard)
 
 
-def score_by(context: JobContext, champion: LoadedVersion, shard: Shard) -> None:
+def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
     """Score a shard by this version; store its part of the maps and arrays, then its scores.
 
     Raises:
@@ -65,11 +65,11 @@ def score_by(context: JobContext, champion: LoadedVersion, shard: Shard) -> None
         patches = sharding.patches_of(session, shard)
     if not patches:  # A concurrent attempt already scored these patches.
         return
-    run = _Run(context, champion, shard, patches)
+    run = _Run(context, version, shard, patches)
     store = raster_store(context.catalog)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, windows, champion.segmenter.decide, class_scheme(context.catalog))
+        write_part(store, shard, windows, version.segmenter.decide, class_scheme(context.catalog))
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
     score_tables.write_part(store, shard, run.profiles)
@@ -93,7 +93,7 @@ class _Run:
 
     Attributes:
         context: The job.
-        champion: The model version that scores.
+        version: The model version that scores.
         shard: With its scene and scoring.
         patches: Patches of the shard, row by row.
         scores: Rows of the table of scores.
@@ -102,7 +102,7 @@ class _Run:
     """
 
     context: JobContext
-    champion: LoadedVersion
+    version: LoadedVersion
     shard: Shard
     patches: Sequence[Patch]
     scores: list[dict[str, object]] = field(default_factory=list)
@@ -111,12 +111,12 @@ class _Run:
 
     def windows(self, reader: SceneReader) -> Generator[ScoredWindow, None, None]:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
-        scoring, segmenter = self.shard.scoring, self.champion.segmenter
+        scoring, segmenter = self.shard.scoring, self.version.segmenter
         sampler, groups = self._sampler_and_masks()
         size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
-        measured = list(reader.source.measured(self.champion.card.channels))
+        measured = list(reader.source.measured(self.version.card.channels))
         done = 0
-        for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.champion.card.channels)):
+        for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.version.card.channels)):
             parts = sampler.sample_apart(raw, groups)
             prediction = reduce(add, parts).prediction()
             valid = raw[:, measured].isfinite().all(dim=1)
@@ -136,7 +136,7 @@ class _Run:
 
     def _sampler_and_masks(self) -> tuple[McSampler, list[list[PassMasks]]]:
         """Return all passes in two halves, or the one deterministic pass of a screening."""
-        segmenter, scoring = self.champion.segmenter, self.shard.scoring
+        segmenter, scoring = self.version.segmenter, self.shard.scoring
         precision = pick_precision(segmenter.device, self.context.catalog.settings.mc_precision)
         if self.shard.kind is ShardKind.SCREENING:
             sampler = McSampler(segmenter, precision, p=0.0)

@@ -210,7 +210,7 @@ def test_every_head_is_trained_scored_and_judged(head: str, catalog: Catalog, tm
         int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(segmenter.decide(patch))
     }
     assert decided <= set(range(segmenter.classes))
-    metrics = evaluate(catalog, segmenter, [scene], scene.patch_size_px)
+    metrics = evaluate(catalog, segmenter, [scene], scene.patch_size_px).metrics
     names = ("background", "glacier") if head == "binary" else GLACIER_SCHEME.names
     assert tuple(metrics.iou) == names
     confusion = np.array(metrics.confusion)
