@@ -184,8 +184,9 @@ class Region:
         mask = self.drawn if drawn else self.truth
         return torch.from_numpy(np.stack([mask[window.slices] for window in windows]))
 
+    @cached_property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Return mean and standard deviation of each channel over the pool, nodata left out."""
+        """Mean and standard deviation of each channel over the pool, nodata left out."""
         pool = self.image[:, *self.parts["pool"].slices].reshape(len(self.channels), -1).astype(np.float64)
         return np.nanmean(pool, axis=1).tolist(), np.nanstd(pool, axis=1).tolist()
 
