@@ -1,7 +1,7 @@
 """What the cells of `benchmarks.label_efficiency` say: differences at equal effort, with intervals over places.
 
-A cell is the result of one strategy on one region with one seed. Strategies are compared within a region and seed, where
-they share the labels of the start and the initial weights.
+A cell is the result of one strategy on one region with one seed. Strategies are compared within a region and seed,
+where they share the labels of the start and the initial weights.
 """
 
 import statistics
@@ -151,7 +151,7 @@ def over_places(values: Paired, seed: int = 0) -> Difference | None:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return p-values adjusted by Holm's step-down procedure (Holm 1979, Scandinavian Journal of Statistics 6, 65-70)."""
+    """Return p-values adjusted by Holm's step-down procedure (Holm 1979, Scand. J. Statist. 6, 65-70)."""
     adjusted, highest = {}, 0.0
     for rank, (name, value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
         highest = max(highest, min(1.0, value * (len(p_values) - rank)))
