@@ -33,7 +33,7 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
         ["--seeds", "4", "--processes", "2"],
     ),
     "gate_rounds": (["--seeds", "1", "--rounds", "3"], ["--seeds", "4", "--grid"]),
-    "training_levers": (["--seeds", "1", "--regions", "1"], ["--seeds", "4"]),
+    "training_levers": (["--seeds", "1", "--regions", "everest-west"], ["--seeds", "4"]),
     "prior_outlines": (["--seeds", "1", "--arms", "none", "poor", "--regions", "synthetic 1"], ["--seeds", "4"]),
     "idle_cost": (["--seconds", "10"], []),
     "large_scene": (["--height", "1024", "--width", "1024"], []),

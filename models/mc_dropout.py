@@ -105,8 +105,10 @@ class PassSums:
         """Return the sums without the outer ``margin`` pixels on each side."""
         if not margin:
             return self
-        inside = slice(margin, -margin)
-        return PassSums(self.probability[..., inside, inside], self.entropy[..., inside, inside], self.passes)
+        probability, entropy, squares = (
+            sums[..., margin:-margin, margin:-margin] for sums in (self.probability, self.entropy, self.squares)
+        )
+        return PassSums(probability, entropy, squares, self.passes)
 
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
