@@ -105,10 +105,8 @@ class PassSums:
         """Return the sums without the outer ``margin`` pixels on each side."""
         if not margin:
             return self
-        probability, entropy, squares = (
-            sums[..., margin:-margin, margin:-margin] for sums in (self.probability, self.entropy, self.squares)
-        )
-        return PassSums(probability, entropy, squares, self.passes)
+        inside = (..., slice(margin, -margin), slice(margin, -margin))
+        return PassSums(self.probability[inside], self.entropy[inside], self.squares[inside], self.passes)
 
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
