@@ -29,6 +29,8 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "fine_tune_speed": (["--sizes", "64", "256", "--rounds", "1", "--seeds", "1"], ["--rounds", "5", "--seeds", "8"]),
     "fine_tune_latency": (["--versions", "3", "--steps", "50"], ["--versions", "6"]),
     "label_efficiency": (["--seeds", "1", "--rounds", "3"], ["--seeds", "5"]),
+    "gate_rounds": (["--seeds", "1", "--rounds", "3"], ["--seeds", "4", "--grid"]),
+    "training_levers": (["--seeds", "1", "--regions", "1"], ["--seeds", "4"]),
     "prior_outlines": (["--seeds", "1", "--arms", "none", "poor", "--regions", "synthetic 1"], ["--seeds", "4"]),
     "idle_cost": (["--seconds", "10"], []),
     "large_scene": (["--height", "1024", "--width", "1024"], []),

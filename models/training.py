@@ -31,6 +31,7 @@ from models.training_state import (
     with_prefix,
     without_prefix,
 )
+from models.weight_average import WeightAverage
 
 
 @validated_dataclass(frozen=True, config=CLOSED)
@@ -65,6 +66,8 @@ class TrainingConfig(ClosedConfig):
         augmented_share: Share of the drawn patches to which one of the eight symmetries is applied, drawn at random
             (one of the eight changes nothing); the others stay as they are.
         balance: Whether to favour classes with less than 10 % of the pixels, in the sampling and in the loss.
+        ema_decay: Decay of the exponential moving average of the weights, which is returned, validated and stored in
+            place of the last weights (:mod:`models.weight_average`); 0 for none.
         precision: Data type of forward and backward passes (autocast); weights, losses and updates are
             float32. ``"auto"`` is bfloat16 where the hardware supports it (:func:`models.inference.pick_precision`),
             but float32 on several CPU threads.
@@ -91,6 +94,7 @@ class TrainingConfig(ClosedConfig):
     augment: bool = True
     augmented_share: float = Field(default=1.0, gt=0.0, le=1.0)
     balance: bool = True
+    ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     weak_loss: LossName | None = None
 
@@ -113,6 +117,23 @@ class TrainingConfig(ClosedConfig):
         several_threads = device.type == "cpu" and torch.get_num_threads() > 1
         use_bfloat16 = not several_threads and pick_precision(device) == torch.bfloat16
         return replace(self, precision="bfloat16" if use_bfloat16 else "float32")
+
+
+def scale_training(config: TrainingConfig, ratio: float, steps_exponent: float, rate_exponent: float) -> TrainingConfig:
+    """Scale steps and learning rate to a number of labels.
+
+    Args:
+        config: For a reference number of labels.
+        ratio: Number of labels divided by the reference, positive.
+        steps_exponent: The steps are multiplied by ``ratio ** steps_exponent``, but by no less than 1/4 and no more
+            than 4, and rounded.
+        rate_exponent: Likewise the learning rate.
+
+    Returns:
+        The configuration, with at least one step.
+    """
+    of_steps, of_rate = (min(max(ratio**exponent, 0.25), 4.0) for exponent in (steps_exponent, rate_exponent))
+    return replace(config, steps=max(1, round(config.steps * of_steps)), learning_rate=config.learning_rate * of_rate)
 
 
 @dataclass(frozen=True)
@@ -165,15 +186,16 @@ def fit(
     as soon as there are labelled patches; before, they teach the class that is outlined.
 
     Args:
-        segmenter: Trained in place; moved to ``device`` and left there in evaluation mode.
+        segmenter: Trained in place; moved to ``device`` and left there in evaluation mode, without a calibration.
         dataset: Labelled patches, all of one size; square if ``config.augment``. For the binary head, classes are
             merged here. May be empty if there are weak patches, of which all batches then are.
         config: How to train.
         device: Where to train.
         ignore_index: Mask value of pixels that nobody judged.
         on_step: Called after each step, for progress; its exceptions end the training and propagate.
-        validate: Scores the network, which is in evaluation mode; higher is better, and NaN (undefined) never counts as
-            an improvement. Called every ``config.validate_every_steps`` steps and after the last.
+        validate: Scores the network, or with ``config.ema_decay`` the average, which is in evaluation mode; higher is
+            better, and NaN (undefined) never counts as an improvement. Called every ``config.validate_every_steps``
+            steps and after the last.
         class_names: Names of the classes, background first. They prefix the names in ``StepReport.learned`` with the
             head "two_binaries"; by default "class 1" and so on.
         resume_from: State of the same training before it was interrupted; its weights replace the segmenter's.
@@ -203,6 +225,9 @@ def fit(
     augmentation = Augmentation(config.augmented_share if config.augment else 0.0)
     objective = _Objective(config, segmenter, ignore_index, device, class_names)
     place(segmenter, device).train()
+    segmenter.calibrate(None)  # a calibration holds for the weights that it was fitted to
+    average = WeightAverage(segmenter, config.ema_decay) if config.ema_decay else None
+    result = segmenter if average is None else average.network
     optimiser = _optimiser(config, segmenter, objective)
     schedule = _Schedule(config, optimiser)
     best = _BestWeights()
@@ -210,7 +235,9 @@ def fit(
     losses: list[float] = []
     try:
         with _seeded_generators(config.seed, device) as generator:
-            checkpointer = _Checkpointer(segmenter, objective, optimiser, schedule, best, losses, generator, device)
+            checkpointer = _Checkpointer(
+                segmenter, average, objective, optimiser, schedule, best, losses, generator, device
+            )
             done = checkpointer.restore(resume_from) if resume_from is not None else 0
             for step in range(done + 1, config.steps + 1):
                 batch = batches.draw(config.batch_size, augmentation, generator)
@@ -220,19 +247,23 @@ def fit(
                 penalty = config.l1 * _l1_norm(segmenter, config) if config.l1 else None
                 losses.append(_update_weights(optimiser, loss, penalty, step))
                 schedule.after_step()
+                if average is not None:
+                    average.update(segmenter)
                 if step % config.validate_every_steps == 0 or step == config.steps:
-                    segmenter.eval()
-                    score = validate(segmenter) if validate is not None else math.nan
+                    result.eval()
+                    score = validate(result) if validate is not None else math.nan
                     if config.needs_validation_patches and validation_patches is not None:
                         watched = partial(objective, weights=batches.class_weights)
-                        schedule.after_validation(_validation_loss(segmenter, watched, validation_patches, config))
+                        schedule.after_validation(_validation_loss(result, watched, validation_patches, config))
                     else:
                         schedule.after_validation(score)
                     segmenter.train()
                     if config.keep_best:
-                        best.update(segmenter, score)
+                        best.update(result, score)
                 if on_step is not None:
                     on_step(StepReport(step, config.steps, losses[-1], objective.learned(), checkpointer.state))
+        if average is not None:
+            segmenter.load_state_dict(average.network.state_dict())
         if config.keep_best:
             best.restore(segmenter)
     finally:
@@ -308,6 +339,7 @@ class _Checkpointer:
     """Saves and restores everything in a training that changes from step to step."""
 
     segmenter: GlacierSegmenter
+    average: WeightAverage | None
     objective: _Objective
     optimiser: torch.optim.Optimizer
     schedule: "_Schedule"
@@ -321,6 +353,7 @@ class _Checkpointer:
         moments, groups = optimiser_state(self.optimiser)
         tensors = {
             **with_prefix("segmenter", self.segmenter.state_dict()),
+            **with_prefix("average", self.average.state() if self.average else {}),
             **with_prefix("best", self.best.weights or {}),
             **with_prefix("loss", self.objective.state()),
             **with_prefix("optimiser", moments),
@@ -339,6 +372,8 @@ class _Checkpointer:
     def restore(self, state: TrainingState) -> int:
         """Restore a state; return the number of steps done."""
         self.segmenter.load_state_dict(without_prefix("segmenter", state.tensors))
+        if self.average is not None:
+            self.average.load_state(without_prefix("average", state.tensors))
         self.objective.load_state(without_prefix("loss", state.tensors))
         load_optimiser(self.optimiser, without_prefix("optimiser", state.tensors), state.numbers["groups"])
         self.schedule.load_state(state.numbers["schedule"])
