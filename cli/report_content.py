@@ -18,6 +18,7 @@ from catalog.settings import Settings
 from cli.round_record import RoundRecord
 from models.inference import pick_device
 from services import raster_keys
+from services.arms import Arms, compare, read_labels
 from services.scenes import source_of
 from workers.publication import UNTRAINED
 
@@ -77,6 +78,7 @@ class Content:
         pool_patches: Number of patches in the pool.
         scoring: The newest scoring of the pool, of the version that scores.
         machine: Cores, versions and device.
+        arms: What chosen patches and controls found.
     """
 
     records: Sequence[RoundRecord]
@@ -86,6 +88,7 @@ class Content:
     pool_patches: int
     scoring: Scoring
     machine: dict[str, Any]
+    arms: Arms
 
     @property
     def served(self) -> Sequence[RoundRecord]:
@@ -106,6 +109,7 @@ class Content:
             "seconds": round(self.seconds, 1),
             "rounds": [self._round(record) for record in self.records],
             "machine": self.machine,
+            "arms": asdict(self.arms),
         }
 
     def _round(self, record: RoundRecord) -> dict[str, Any]:
@@ -136,6 +140,7 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         scoring = scorings.newest(session)
         of_patch = joinedload(Label.proposal), joinedload(Label.patch)
         labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
+        compared = compare(read_labels(session))
         patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
     missing = [role.value for role in SceneRole if role not in scenes]
     if missing or scoring is None:
@@ -149,6 +154,7 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         pool_patches=scenes[SceneRole.POOL].patch_count,
         scoring=scoring,
         machine=_machine(catalog.settings),
+        arms=compared,
     )
 
 

@@ -75,7 +75,7 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
         write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
-    score_tables.write_part(store, shard, run.profiles)
+    score_tables.write_part(store, shard, run.profiles, priors.foreground(patches))
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
