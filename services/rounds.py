@@ -4,11 +4,12 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import candidates, jobs, labels, rounds, scorings
+from catalog import candidates, jobs, labels, rounds, scorings, training
 from catalog.errors import ConflictError
 from catalog.records import JobKind, Proposal, Round, RoundState, Scoring, now
 from catalog.settings import Settings
 from services import strategies
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.strategies import RegisteredStrategy
 
 
@@ -74,6 +75,11 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
             "until the pool is scored, or choose another strategy"
         )
     if measure and not candidates.count(session, settings.min_valid_share, 1, scoring.id, measure):
+        if measure == PRIOR_DISAGREEMENT and not training.has_priors(session):
+            raise ConflictError(
+                f"strategy {strategy.name!r} ranks by contradictions to prior outlines, but no scene of the pool has "
+                "any; choose another strategy"
+            )
         raise ConflictError(
             f"strategy {strategy.name!r} ranks by {measure}, but every patch that version {scoring.model_version} gave "
             "such a score has been proposed; wait until the rest of the pool is scored, or choose 'random'"
