@@ -73,7 +73,6 @@ ARMS: Final = {
     "whole patches": Arm(Strategy.ENTROPY_TOP10, None, PATCHES),
     "uncertain areas": Arm(Strategy.ENTROPY_TOP10, uncertain_areas, round(PATCHES / SHARE)),
     "quarters": Arm(Strategy.ENTROPY_TOP10, most_uncertain_quarter, round(PATCHES / SHARE)),
-    "random whole patches": Arm(Strategy.RANDOM, None, PATCHES),
 }
 
 

@@ -24,7 +24,7 @@ from workers.windows import read_batch
 PATCH_PX = 64
 RARE = Shares(clean_ice=0.06, debris_covered_ice=0.02, masked=0.02)
 CHANNELS = ("blue", "green", "red", "nir", "swir1", "swir2", "elevation", "slope")
-SIZES = {"pool": (640, 832), "validation": (448, 448), "test": (640, 640)}
+SIZES = {"pool": (640, 832), "validation": (320, 320), "test": (448, 448)}
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label, uniform_filter
 
+from catalog.settings import PatchPart
+
 # Sides relative to the patch: 5 and 4 pixels of 64, 33 and 32 of 512.
 _SMOOTHED_SHARE: Final = 1 / 16
 _SMALLEST_SHARE: Final = 1 / 16
+_CERTAIN: Final = 1e-6  # nats: running sums leave rounding errors where the uncertainty is 0
 
 AskedPart = Callable[[NDArray[np.floating], NDArray[np.bool_], float], NDArray[np.bool_]]
 """From uncertainty (h, w), open pixels (h, w) and the largest share of the patch to the pixels asked for (h, w)."""
 
 
-def uncertain_areas(
-    uncertainty: NDArray[np.floating], is_open: NDArray[np.bool_], share: float
-) -> NDArray[np.bool_]:
+def uncertain_areas(uncertainty: NDArray[np.floating], is_open: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
     """Return the connected areas of a patch where its uncertainty is highest.
 
     1. The uncertainty is averaged over a square of a sixteenth of the patch's side, which joins single pixels to areas
@@ -41,9 +42,9 @@ def uncertain_areas(
     window = 2 * math.ceil(side * _SMOOTHED_SHARE / 2) + 1
     local = uniform_filter(np.where(usable, uncertainty, 0.0).astype(np.float64), window, mode="constant")
     local[~usable] = 0.0
-    if not (local > 0).any():
+    if not (local > _CERTAIN).any():
         return most_uncertain_quarter(uncertainty, is_open, share)
-    count = min(math.floor(share * local.size), int((local > 0).sum()))
+    count = min(math.floor(share * local.size), int((local > _CERTAIN).sum()))
     asked = np.zeros(local.size, dtype=np.bool_)
     asked[np.argsort(-local, axis=None, kind="stable")[: max(1, count)]] = True
     areas, number = label(asked.reshape(local.shape), np.ones((3, 3)))
@@ -71,3 +72,10 @@ def most_uncertain_quarter(
             quarters.append(quarter)
     # Of equal sums, such as 0, the quarter with the most open pixels.
     return max(quarters, key=lambda quarter: (float(uncertainty[quarter].sum()), int(quarter.sum())))
+
+
+PARTS: Final[dict[PatchPart, AskedPart]] = {
+    PatchPart.AREAS: uncertain_areas,
+    PatchPart.QUARTER: most_uncertain_quarter,
+}
+"""How the part is chosen, by the kind of part that a round asks for."""

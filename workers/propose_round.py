@@ -20,6 +20,7 @@ from services import raster_keys, strategies
 from services.acquisition import Pool, ReadMap, no_map
 from services.places import raster_store
 from services.strategies import RegisteredStrategy
+from workers.asked_regions import AskedRegions
 from workers.jobs import JobContext
 
 
@@ -52,9 +53,11 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
     if opened.measure is not None:  # controls are a share of the patches that there are
         size = candidates.count(session, share, size, scoring_id, opened.measure)
     read = _map_reader(raster_store(catalog), strategy, scoring_id) if scoring_id is not None else no_map
-    ranked = candidates.ranked(session, opened, share) if opened.measure is not None else ()
+    regions = AskedRegions(session, raster_store(catalog), opened, settings.part_share)
+    ranked = regions.rescored(candidates.ranked(session, opened, share)) if opened.measure is not None else ()
     shuffled = candidates.shuffled(session, opened, share, generator)
-    return strategy.choose(Pool(ranked, shuffled, size, settings.control_share, generator, read))
+    choices = strategy.choose(Pool(ranked, shuffled, size, settings.control_share, generator, read))
+    return regions.ask(choices)
 
 
 def _map_reader(store: RasterStore, strategy: RegisteredStrategy, scoring_id: int) -> ReadMap:
