@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.parts [--seeds N] [--rounds N] [--passes N] [--steps N]``
 
-On Everest and two synthetic regions with rare ice, for several seeds, a simulated annotator draws the truth. All ways of
-asking start from the same two random rounds of whole patches and go on from the same network; then each asks for the
+On Everest and two synthetic regions with rare ice, for several seeds, a simulated annotator draws the truth. All ways
+of asking start from the same two random rounds of whole patches and go on from the same network; then each asks for the
 same number of pixels a round: whole patches, or four times as many patches of which a quarter is asked for. The network
 is the newest one throughout (no gate). Every patch starts from the proposal if the expected edits say so, and a changed
 pixel is one where the truth differs from what is shown, among the pixels asked for.
@@ -259,7 +259,7 @@ def main() -> None:
                 file.write_text(json.dumps(whole, allow_nan=False), encoding="utf-8")
                 print(f"{name}, seed {seed}: {seconds} s", flush=True)
             cells.append(json.loads(file.read_text(encoding="utf-8")))
-    print_tables(cells, settings)
+    print_tables(cells, {"rounds": given.rounds, "steps": given.steps, "passes": given.passes})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from catalog.settings import Settings
 from cli.round_record import RoundRecord
 from models.inference import pick_device
 from services import raster_keys
+from services.effort import EffortGroup, effort
 from services.scenes import source_of
 from workers.publication import UNTRAINED
 
@@ -76,6 +77,7 @@ class Content:
         patches: Every labelled patch, in the order of the rounds and, in a round, of the annotators' queue.
         pool_patches: Number of patches in the pool.
         scoring: The newest scoring of the pool, by the version served after the last round.
+        effort: What the labels cost, and how good the expected edits were.
         machine: Cores, versions and device.
     """
 
@@ -85,6 +87,7 @@ class Content:
     patches: Sequence[LabelledPatch]
     pool_patches: int
     scoring: Scoring
+    effort: Sequence[EffortGroup]
     machine: dict[str, Any]
 
     @property
@@ -105,6 +108,7 @@ class Content:
             "annotator": "simulated",
             "seconds": round(self.seconds, 1),
             "rounds": [self._round(record) for record in self.records],
+            "effort": [asdict(group) for group in self.effort],
             "machine": self.machine,
         }
 
@@ -136,6 +140,7 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         scoring = scorings.newest(session)
         of_patch = joinedload(Label.proposal), joinedload(Label.patch)
         labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
+        costs = effort(session)
         patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
     missing = [role.value for role in SceneRole if role not in scenes]
     if missing or scoring is None:
@@ -148,6 +153,7 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         patches=[_labelled(label) for label in patches],
         pool_patches=scenes[SceneRole.POOL].patch_count,
         scoring=scoring,
+        effort=costs,
         machine=_machine(catalog.settings),
     )
 
