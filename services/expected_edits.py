@@ -31,7 +31,8 @@ def encode_probability(probability: NDArray[np.floating]) -> NDArray[np.uint8]:
     Args:
         probability: Values in [0, 1], of any shape.
     """
-    return np.rint(_LEVELS * np.sqrt(np.clip(probability, 0.0, 1.0))).astype(np.uint8)
+    stored: NDArray[np.uint8] = np.rint(_LEVELS * np.sqrt(np.clip(probability, 0.0, 1.0))).astype(np.uint8)
+    return stored
 
 
 def decode_probability(stored: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -82,7 +83,8 @@ class PatchMaps:
 
     def judged(self, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the pixels (h, w) asked for whose probabilities are known."""
-        return asked & (self.classes != UNKNOWN) & np.isfinite(self.error) & np.isfinite(self.foreground)
+        known: NDArray[np.bool_] = (self.classes != UNKNOWN) & np.isfinite(self.error) & np.isfinite(self.foreground)
+        return asked & known
 
     def from_empty(self, asked: NDArray[np.bool_]) -> float:
         """Return the expected number of pixels to change from an empty mask, among those asked for (h, w)."""
