@@ -302,7 +302,9 @@ def test_headline_claims_no_more_than_the_figures(records: list[RoundRecord], se
 
 def bare_content(records: list[RoundRecord], seconds: float) -> Content:
     scoring = Scoring(model_version=1, passes=20, seed=0)
-    return Content(records=records, seconds=seconds, scenes={}, patches=[], pool_patches=0, scoring=scoring, machine={})
+    return Content(
+        records=records, seconds=seconds, scenes={}, patches=[], pool_patches=0, scoring=scoring, effort=[], machine={}
+    )
 
 
 def test_nothing_to_report_is_an_error(catalog: Catalog) -> None:
