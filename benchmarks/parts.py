@@ -161,8 +161,8 @@ class Cell:
 
     @staticmethod
     def _score(entropy: NDArray[np.float32], is_open: NDArray[np.bool_]) -> float:
-        maps = {"predictive_entropy": entropy, "mutual_information": entropy}
-        return score_patch(maps, is_open)[Strategy.ENTROPY_TOP10.value]
+        name = Strategy.ENTROPY_TOP10.value
+        return score_patch({"predictive_entropy": entropy}, is_open, [name])[name]
 
     def _train(self, at: Progress, number: int) -> GlacierSegmenter:
         """Train the newest network in place on what was drawn so far, and return it."""

@@ -1,4 +1,4 @@
-"""Pre-annotations: a model version's prediction of a patch as regions that an annotator can correct."""
+"""Pre-annotations: the scoring version's prediction of a patch as regions that an annotator can correct."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
