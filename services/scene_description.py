@@ -241,8 +241,15 @@ def _prior_outlines(
         return None, None, []
     layers, told = _outlines(request.prior_outlines, files, scheme)
     found = check_outlines(layers, grid, scheme)
-    stated = {"date": request.prior_date, "source": request.prior_source, "ring_m": settings.prior_ring_m}
-    prior, doubts = describe_priors(layers, found, grid, scheme, **stated)
+    prior, doubts = describe_priors(
+        layers,
+        found,
+        grid,
+        scheme,
+        date=request.prior_date,
+        source=request.prior_source,
+        ring_m=settings.prior_ring_m,
+    )
     summary = PriorSummary(
         date=prior.date,
         source=prior.source,
