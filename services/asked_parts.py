@@ -79,3 +79,24 @@ PARTS: Final[dict[PatchPart, AskedPart]] = {
     PatchPart.QUARTER: most_uncertain_quarter,
 }
 """How the part is chosen, by the kind of part that a round asks for."""
+
+
+def uncertainty_left(measure: str | None, entropy: NDArray[np.floating], is_open: NDArray[np.bool_]) -> float | None:
+    """Return the score of a patch with what has been judged counted as certain.
+
+    The same as `models.measures`, which workers that load no networks cannot import; a test compares them.
+
+    Args:
+        measure: Name of the measure.
+        entropy: (h, w) predictive entropy in nats; NaN where there is no data.
+        is_open: (h, w), True where nobody has judged yet.
+
+    Returns:
+        Nats; None if the measure is none of the predictive entropy.
+    """
+    left = np.where(is_open & np.isfinite(entropy), entropy, 0.0).astype(np.float64).ravel()
+    if measure == "entropy_mean":
+        return float(left.mean())
+    if measure == "entropy_top10":
+        return float(np.sort(left)[-math.ceil(0.1 * left.size) :].mean())
+    return None

@@ -18,9 +18,8 @@ from catalog.settings import PatchPart
 from imagery.errors import SceneError
 from imagery.maps import read_map
 from imagery.store import RasterStore
-from models.measures import MEASURES
 from services import raster_keys
-from services.asked_parts import PARTS
+from services.asked_parts import PARTS, uncertainty_left
 from services.scenes import window_of
 
 
@@ -62,15 +61,11 @@ class AskedRegions:
         Args:
             ranked: The candidates by their stored scores, highest first.
         """
-        measure = MEASURES.get(self.opened.measure or "")
-        if measure is None or measure.map_name != "predictive_entropy":
-            yield from ranked
-            return
 
         def score(candidate: Candidate) -> float | None:
             patch = self.session.get_one(Patch, candidate.patch_id)
             entropy = self._entropy(patch)
-            return None if entropy is None else measure.reduce(entropy, self._open(patch))
+            return None if entropy is None else uncertainty_left(self.opened.measure, entropy, self._open(patch))
 
         partly = select(Patch.id).where(Patch.state == PatchState.PARTLY_LABELLED)
         yield from reorder(ranked, frozenset(self.session.scalars(partly)), score)

@@ -203,7 +203,7 @@ def test_json_tells_of_every_round_what_the_contract_names(
     }
     first, second = report["rounds"]
     assert (first["round"], first["version"], first["parent"], first["labels"], first["champion"]) == (1, 1, None, 1, 1)
-    assert first["gate"] == {"promoted": True, "reason": "the first version"}
+    assert first["gate"] == {"promoted": True, "reason": "the first version", "evidence": None}
     assert second["iou"]["test"]["debris-covered ice"] == 0.75
     assert second["gain"]["validation"]["mean"] == -0.05
     assert second["seconds"] == {"label": 2.0, "fine-tune": 3.5}

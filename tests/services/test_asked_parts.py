@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from services.asked_parts import most_uncertain_quarter, uncertain_areas
+from models.measures import MEASURES
+from services.asked_parts import most_uncertain_quarter, uncertain_areas, uncertainty_left
 
 SIDE = 64
 OPEN = np.ones((SIDE, SIDE), np.bool_)
@@ -64,3 +65,16 @@ def test_four_rounds_of_certain_ground_cover_a_patch(part):
     for _ in range(4):
         is_open &= ~part(np.zeros((SIDE, SIDE), np.float32), is_open, 0.25)
     assert not is_open.any()
+
+
+@pytest.mark.parametrize("measure", sorted(MEASURES))
+def test_what_is_left_is_scored_as_the_workers_that_score_do(measure):
+    generator = np.random.default_rng(0)
+    entropy = generator.random((SIDE, SIDE)).astype(np.float32)
+    entropy[:5] = np.nan
+    is_open = generator.random((SIDE, SIDE)) < 0.5
+    found = uncertainty_left(measure, entropy, is_open)
+    if MEASURES[measure].map_name == "predictive_entropy":
+        assert found == pytest.approx(MEASURES[measure].reduce(entropy, is_open), rel=1e-6)
+    else:
+        assert found is None
