@@ -230,14 +230,19 @@ def _maps(classes: NDArray[np.uint8], probability: NDArray[np.floating]) -> Patc
     return PatchMaps(classes, 1.0 - mapped.astype(np.float64), 1.0 - probability[0].astype(np.float64))
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--seeds", type=int, default=4)
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--passes", type=int, default=10)
+    made.add_argument("--steps", type=int, default=100)
+    return made
+
+
 def main() -> None:
     """Compute the cells that are missing, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--passes", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=100)
-    given = parser.parse_args()
+    given = parser().parse_args()
     torch.set_num_threads(1)
     settings = Settings(unet_depth=3, unet_width=8, fine_tune_steps=given.steps, mc_passes=given.passes)
     folder = BENCH / "parts"
