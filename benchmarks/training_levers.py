@@ -281,6 +281,7 @@ def _score(network: GlacierSegmenter, region: Region, windows: Sequence[Window],
         found.mean_probability[..., inside, inside],
         found.predictive_entropy[..., inside, inside],
         found.mutual_information[..., inside, inside],
+        found.variance[..., inside, inside],
     )
 
 

@@ -387,7 +387,8 @@ class Settings(BaseSettings):
         0.01,
         gt=0,
         le=1,
-        description="Least share of its pixels that are predicted to be foreground for a patch to be on the shortlist.",
+        description="Least share of its pixels that are foreground, predicted or in prior outlines, for a patch to be "
+        "on the shortlist.",
     )
     worthwhile_gain: float = Field(
         0.005,

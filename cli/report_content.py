@@ -18,6 +18,7 @@ from catalog.settings import Settings
 from cli.round_record import RoundRecord
 from models.inference import pick_device
 from services import raster_keys
+from services.arms import Arms, compare, read_labels
 from services.effort import EffortGroup, effort
 from services.scenes import source_of
 from workers.publication import UNTRAINED
@@ -79,6 +80,7 @@ class Content:
         scoring: The newest scoring of the pool, of the version that scores.
         effort: What the labels cost, and how good the expected edits were.
         machine: Cores, versions and device.
+        arms: What chosen patches and controls found.
     """
 
     records: Sequence[RoundRecord]
@@ -89,6 +91,7 @@ class Content:
     scoring: Scoring
     effort: Sequence[EffortGroup]
     machine: dict[str, Any]
+    arms: Arms
 
     @property
     def served(self) -> Sequence[RoundRecord]:
@@ -110,6 +113,7 @@ class Content:
             "rounds": [self._round(record) for record in self.records],
             "effort": [asdict(group) for group in self.effort],
             "machine": self.machine,
+            "arms": asdict(self.arms),
         }
 
     def _round(self, record: RoundRecord) -> dict[str, Any]:
@@ -140,6 +144,7 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         scoring = scorings.newest(session)
         of_patch = joinedload(Label.proposal), joinedload(Label.patch)
         labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
+        compared = compare(read_labels(session))
         costs = effort(session)
         patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
     missing = [role.value for role in SceneRole if role not in scenes]
@@ -155,6 +160,7 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         scoring=scoring,
         effort=costs,
         machine=_machine(catalog.settings),
+        arms=compared,
     )
 
 

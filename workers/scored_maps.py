@@ -26,6 +26,7 @@ from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
 from imagery.stitching import stitch
 from imagery.store import RasterStore
+from models.calibration import probability_bins
 from services import raster_keys
 from services.expected_edits import ERROR, FOREGROUND, encode_probability
 from services.scenes import source_of
@@ -56,7 +57,12 @@ def window_of_shard(shard: Shard) -> Window:
 
 
 def write_part(
-    store: RasterStore, shard: Shard, windows: Iterable[ScoredWindow], decide: Decide, scheme: ClassScheme
+    store: RasterStore,
+    shard: Shard,
+    windows: Iterable[ScoredWindow],
+    decide: Decide,
+    scheme: ClassScheme,
+    tables: Sequence[NDArray[np.float64]] | None = None,
 ) -> None:
     """Blend the windows of a shard where they overlap, and store its part of the scene's maps.
 
@@ -69,6 +75,7 @@ def write_part(
         windows: the shard's windows, row by row.
         decide: how probabilities become classes.
         scheme: the classes.
+        tables: calibrated probability of each bin (64,) by class; None: probabilities are taken as they are.
     """
     rows = window_of_shard(shard)
     grid = source_of(shard.scene).grid.subgrid(rows)
@@ -83,11 +90,33 @@ def write_part(
             invalid = ~(strip[-1] == 0)  # the last layer is 1 where no data is, NaN where no window lies
             mapped = decide(probability)
             classes[row : row + strip.shape[1]] = np.where(invalid, UNKNOWN, mapped)
-            right = np.take_along_axis(probability, mapped[None].astype(np.intp), axis=0)[0]
-            for what, wrong in ((ERROR, 1.0 - right), (FOREGROUND, 1.0 - probability[BACKGROUND])):
+            for what, wrong in zip((ERROR, FOREGROUND), wrong_probabilities(probability, mapped, tables), strict=True):
                 write[what](row, np.where(invalid, np.uint8(UNKNOWN), encode_probability(np.where(invalid, 0, wrong))))
             write[ENTROPY](row, np.where(invalid, np.float32(np.nan), entropy))
         store.put(_part(shard, CLASSES), mask_to_geotiff(classes, grid, scheme))
+
+
+def wrong_probabilities(
+    probability: NDArray[np.float32], mapped: NDArray[np.uint8], tables: Sequence[NDArray[np.float64]] | None
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the probability that the mapped class is wrong, and that the ground is not background.
+
+    Without calibration the first is never above the second where the mapped class is the most probable one, so that a
+    proposal would never be expected to cost more than an empty mask.
+
+    Args:
+        probability: (K, h, w) class probabilities, background first.
+        mapped: (h, w) mapped class.
+        tables: Calibrated probability of each bin (64,) by class; None to take the probabilities as they are.
+
+    Returns:
+        Two arrays (h, w).
+    """
+    right = np.take_along_axis(probability, mapped[None].astype(np.intp), axis=0)[0]
+    if tables is None:
+        return 1.0 - right, 1.0 - probability[BACKGROUND]
+    background = tables[BACKGROUND][probability_bins(probability[BACKGROUND])]
+    return 1.0 - np.stack(tables)[mapped, probability_bins(right)], 1.0 - background
 
 
 @contextmanager

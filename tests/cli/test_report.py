@@ -51,6 +51,7 @@ from imagery.grid import Window
 from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
 from services import raster_keys
+from services.arms import Arms
 from tests.imagery.forge import ForgedScene, forge_scene
 from workers.publication import UNTRAINED
 
@@ -177,6 +178,7 @@ def label_patch(session: Session, store: RasterStore, pool: ForgedScene, number:
             annotator="simulated-annotator@glacier.local",
             simulated=True,
             edited_px=512 if first else 0,
+            found=None if first else [[1000, 0, 0], [24, 0, 0], [0, 0, 0]],
         )
     )
 
@@ -228,6 +230,10 @@ def test_json_tells_of_every_round_what_the_contract_names(
         12.25,
         0,
     )
+    (chosen,) = report["arms"]["arms"]  # the random round has no arm; 24 of 1,024 pixels were wrong
+    assert (chosen["arm"], chosen["labels"], chosen["wrong_px"]["value"]) == ("chosen", 1, 24)
+    assert chosen["wrong_share"] == {"value": 24 / 1024, "low": None, "high": None, "count": 1}
+    assert report["arms"]["differences"] == []
 
 
 def test_a_figure_that_is_not_a_number_is_refused(
@@ -303,7 +309,15 @@ def test_headline_claims_no_more_than_the_figures(records: list[RoundRecord], se
 def bare_content(records: list[RoundRecord], seconds: float) -> Content:
     scoring = Scoring(model_version=1, passes=20, seed=0)
     return Content(
-        records=records, seconds=seconds, scenes={}, patches=[], pool_patches=0, scoring=scoring, effort=[], machine={}
+        records=records,
+        seconds=seconds,
+        scenes={},
+        patches=[],
+        pool_patches=0,
+        scoring=scoring,
+        machine={},
+        arms=Arms((), ()),
+        effort=[],
     )
 
 

@@ -172,6 +172,16 @@ def test_the_second_round_asks_what_the_model_is_unsure_of(system: LoopSystem, u
     )
 
 
+def test_the_arms_tell_what_the_first_version_had_wrong(system: LoopSystem, second_version: Stage):
+    told = system.get("arms")
+    arms = {arm["arm"]: arm for arm in told["arms"]}
+    assert {name: arm["labels"] for name, arm in arms.items()} == {"chosen": ROUND_SIZE - 1, "shortlist": 1}
+    assert 0 < arms["chosen"]["wrong_share"]["value"] < 1
+    assert arms["chosen"]["minutes"]["value"] > 0
+    assert [(pair["of"], pair["minus"]) for pair in told["differences"]] == [("chosen", "shortlist")]
+    assert (told["next_round"], told["worth"]) == (None, "cannot tell")  # two versions make no curve
+
+
 def test_preannotations_are_what_the_champion_sees_where_correcting_it_is_less_work(
     system: LoopSystem, uncertain_round: Stage
 ):

@@ -9,10 +9,11 @@ from catalog.context import Catalog
 from catalog.errors import JobLostError
 from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard, ShardKind
 from catalog.settings import Settings
-from imagery.classes import UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.maps import read_map
+from imagery.masks import mask_from_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
@@ -27,7 +28,7 @@ from tests.workers.rows import champion, context_of, coordinate, finish, patches
 from workers import half_scores, score_shard
 from workers import score_pool as module
 from workers.jobs import JobContext
-from workers.scored_maps import MAPS
+from workers.scored_maps import MAPS, wrong_probabilities
 
 
 @pytest.fixture
@@ -91,6 +92,16 @@ def test_scores_are_those_of_the_patch_alone(catalog, scene):
             assert found[1, patch.id, "entropy_mean"] == pytest.approx(reduce_mean(entropy, valid), rel=1e-5)
             assert found[1, patch.id, "entropy_top10"] == pytest.approx(reduce_top_share(entropy, valid), rel=1e-5)
             assert found[1, patch.id, "mutual_information"] == pytest.approx(reduce_mean(information, valid), rel=1e-4)
+
+
+def test_the_table_tells_where_prior_outlines_have_foreground(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "prior.tif", priors=(0, 1))
+    run(catalog)
+    table = read_table(raster_store(catalog), 1)
+    weak = mask_from_geotiff(raster_store(catalog).get(raster_keys.prior(scene.id)), GLACIER_SCHEME)
+    expected = {patch.id: np.isin(weak[window_of(patch).slices], [1, 2]).mean() for patch in patches(catalog, scene.id)}
+    assert sum(expected.values()) > 0
+    np.testing.assert_allclose(table.prior_share, [expected[patch] for patch in table.patch_ids.tolist()], rtol=1e-6)
 
 
 def test_a_patch_of_nodata_scores_nothing(catalog, scene):
@@ -208,7 +219,7 @@ def test_a_scoring_that_lacks_a_shard_ranks_nothing_and_goes_on_with_that_one(ca
     score_shards(catalog, champion())
     coordinate(catalog, 1)
     assert scores(catalog).items() >= halfway.items()
-    assert len(scores(catalog)) == 3 * 40
+    assert len(scores(catalog)) == len(MEASURES) * 40
     assert other.id != scene.id
     with catalog.read() as session:
         assert scorings.newest(session).id == 1
@@ -218,7 +229,7 @@ def test_a_scene_tiled_later_is_scored_too(catalog, scene, tmp_path):
     run(catalog)
     tiled(catalog, tmp_path / "b.tif", seed=1, offset_px=400)
     run(catalog)
-    assert len(scores(catalog)) == 3 * 40
+    assert len(scores(catalog)) == len(MEASURES) * 40
 
 
 def test_maps_lie_on_the_scene_and_leave_nodata_out(catalog, scene):
@@ -455,3 +466,14 @@ def test_with_a_margin_a_patch_is_scored_by_what_surrounds_it(catalog, settings,
     assert rasters(catalog, 1, scene)[1][window.slices] == pytest.approx(
         np.where(valid, inside, np.nan), rel=1e-4, nan_ok=True
     )
+
+
+def test_calibration_can_find_a_proposal_worse_than_an_empty_mask():
+    """Ice with .7 by a network that is right in every tenth case: then background is more likely."""
+    probability = np.array([[[0.3]], [[0.7]], [[0.0]]], np.float32)
+    mapped = np.array([[1]], np.uint8)
+    assert [float(wrong.item()) for wrong in wrong_probabilities(probability, mapped, None)] == pytest.approx(
+        [0.3, 0.7]
+    )
+    tables = [np.full(64, 0.875), np.full(64, 0.125), np.zeros(64)]
+    assert [float(wrong.item()) for wrong in wrong_probabilities(probability, mapped, tables)] == [0.875, 0.125]
