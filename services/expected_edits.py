@@ -2,8 +2,9 @@
 
 The expected number of pixels to change is the sum of the probabilities that what is shown is wrong: 1 - P(shown class)
 when the annotator starts from the proposal, P(not background) when the annotator starts from an empty mask. The
-probabilities are those of the scoring, the mean over its passes, calibrated by the table of the version's card, which was
-fitted to single deterministic predictions of the validation scenes. A scoring stores two maps of them, one byte a pixel.
+probabilities are those of the scoring, the mean over its passes, calibrated by the tables of the version's card, which
+were fitted to single deterministic predictions of the validation scenes. A scoring stores two maps of them, one byte a
+pixel.
 """
 
 from dataclasses import dataclass

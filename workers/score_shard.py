@@ -72,10 +72,10 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
     run = _Run(context, version, shard, patches)
     store = raster_store(context.catalog)
     scheme = class_scheme(context.catalog)
-    priors = PriorScores(store, shard, version.segmenter.decide, scheme, _tables(version))
+    priors = PriorScores(store, shard, version.segmenter.decide, scheme)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
+        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme, _tables(version))
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
     score_tables.write_part(store, shard, run.profiles, priors.foreground(patches))
