@@ -5,8 +5,8 @@
 On Everest and two synthetic regions with rare ice, for several seeds, a simulated annotator draws the truth. All ways
 of asking start from the same two random rounds of whole patches and go on from the same network; then each asks for the
 same number of pixels a round: whole patches, or four times as many patches of which a quarter is asked for. The network
-is the newest one throughout (no gate). Every patch starts from the proposal, if there is one; the rules
-for that are compared apart. A changed pixel is one where the truth differs from what is shown, among the pixels asked for.
+is the newest one throughout (no gate). Every patch starts from the proposal, if there is one; the rules for that are
+compared apart. A changed pixel is one where the truth differs from what is shown, among the pixels asked for.
 
 Primary figure, fixed beforehand: the difference of the mean IoU on test ground to whole patches by the same measure,
 averaged over the edited pixels that both have in common. Each cell (region and seed) is one file below
