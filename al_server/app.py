@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from al_server import (
     arms,
     dashboard,
+    effort,
     health,
     jobs,
     label_events,
@@ -67,7 +68,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, jobs, label_events, model_versions),
+        *(scorings, rounds, arms, effort, jobs, label_events, model_versions),
     )
     for resource in resources:
         app.register_api(resource.api)

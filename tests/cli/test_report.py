@@ -79,6 +79,13 @@ def record(number: int, test_mean: float, *, champion: int, promoted: bool = Tru
     )
 
 
+EXPECTED_EDITS = {
+    "model_version": 1,
+    "screening": False,
+    "asked_px": SIZE**2,
+    "from_empty_px": 500.0,
+    "from_proposal_px": 12.25,
+}
 RECORDS = [record(1, 0.25, champion=1), record(2, 0.75, champion=2)]
 
 
@@ -146,6 +153,7 @@ def label_patch(session: Session, store: RasterStore, pool: ForgedScene, number:
         state=ProposalState.LABELLED,
         shown_version=UNTRAINED if first else "version 1",
         preannotated_by=None if first else 1,
+        expected_edits=None if first else EXPECTED_EDITS,
         views={"true_colour": "true-colour", "false_colour": "false-colour", "uncertainty": "uncertainty-1"},
     )
     event = LabelEvent(dedupe_key=str(number), action="ANNOTATION_CREATED", origin="webhook", body=b"{}")
@@ -215,6 +223,13 @@ def test_json_tells_of_every_round_what_the_contract_names(
     ]
     assert (first["edited_share_mean"], second["edited_share_mean"]) == (0.5, 0.0)
     assert second["labelled_patches"][0]["score"] == 0.9
+    empty, proposal = report["effort"]
+    assert (empty["start"], empty["edited_px"], empty["check"]) == ("empty mask", 512, None)
+    assert (proposal["start"], proposal["check"]["expected_px"], proposal["check"]["edited_px"]) == (
+        "proposal",
+        12.25,
+        0,
+    )
     (chosen,) = report["arms"]["arms"]  # the random round has no arm; 24 of 1,024 pixels were wrong
     assert (chosen["arm"], chosen["labels"], chosen["wrong_px"]["value"]) == ("chosen", 1, 24)
     assert chosen["wrong_share"] == {"value": 24 / 1024, "low": None, "high": None, "count": 1}
@@ -244,6 +259,9 @@ def test_page_is_self_contained(catalog: Catalog, forged: dict[SceneRole, Forged
 
 def test_page_shows_the_figures(catalog: Catalog, forged: dict[SceneRole, ForgedScene], tmp_path: Path) -> None:
     page = written(catalog, forged, tmp_path).read_text()
+    assert re.search(
+        r"From a pre-annotation, whole patches: 12 changed pixels were expected\s+in 1 labels, 0 were", page
+    )
     assert "0.750" in page
     assert "−0.050" in page
     assert "no model yet" in page
@@ -299,6 +317,7 @@ def bare_content(records: list[RoundRecord], seconds: float) -> Content:
         scoring=scoring,
         machine={},
         arms=Arms((), ()),
+        effort=[],
     )
 
 
