@@ -7,6 +7,7 @@ from flask import Blueprint, render_template
 from sqlalchemy import Select, func, select
 
 from al_server import track_chart
+from al_server.arms import describe_arms
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
 from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
@@ -14,6 +15,7 @@ from catalog import scorings, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
+from catalog.registry import ModelVersion
 from imagery.classes import ClassScheme
 from services import promotion
 from services.class_scheme import scheme_in_force
@@ -28,8 +30,9 @@ DECISIONS_SHOWN = 10
 
 @dataclass(frozen=True)
 class _Versions:
-    """The newest versions, the curves of both tracks, and what is wrong with MLflow if it does not answer."""
+    """The newest versions, their descriptions, the curves of both tracks, and why there are none: MLflow is down."""
 
+    found: Sequence[ModelVersion] = ()
     shown: Sequence[ModelAnswer] = ()
     chart: track_chart.TrackChart | None = None
     trouble: str | None = None
@@ -55,6 +58,7 @@ def index() -> str:
         scheme = scheme_in_force(session, catalog.settings)
         decisions = promotion.decisions(session, DECISIONS_SHOWN)
     versions = _versions()
+    compared = describe_arms(versions.found)
     return render_template(
         "status.html",
         settings=catalog.settings,
@@ -73,6 +77,7 @@ def index() -> str:
         chart=versions.chart,
         classes=_classes(versions.shown, scheme),
         trouble=versions.trouble,
+        compared=compared,
     )
 
 
@@ -101,4 +106,4 @@ def _versions() -> _Versions:
         chart = track_chart.draw(tracks(found, registry.find))
     except ServiceDownError as error:
         return _Versions(trouble=str(error))
-    return _Versions([serialize_version(version, aliases) for version in found], chart)
+    return _Versions(found, [serialize_version(version, aliases) for version in found], chart)

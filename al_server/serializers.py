@@ -1,6 +1,6 @@
 """Rows and model versions as the schemas that the API returns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from al_server.schemas import (
     EventAnswer,
     JobAnswer,
     ModelAnswer,
+    PriorAnswer,
     PromotionAnswer,
     RoundAnswer,
     SceneAnswer,
@@ -19,11 +20,11 @@ from al_server.schemas import (
     TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
-from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, Scoring
+from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
-from services.scenes import source_of
+from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
-from services.version_figures import figures_of
+from services.version_figures import RegionFigures, figures_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -57,7 +58,16 @@ def serialize_scene(scene: Scene) -> SceneAnswer:
         height=source.grid.height,
         patches=scene.patch_count,
         has_outlines=bool(scene.outlines),
+        prior_outlines=_serialize_priors(scene),
     )
+
+
+def _serialize_priors(scene: Scene) -> PriorAnswer | None:
+    prior = priors_of(scene)
+    if prior is None:
+        return None
+    classes = list(dict.fromkeys(layer.class_name for layer in prior.layers))
+    return PriorAnswer(date=prior.date, source=prior.source, ring_m=prior.ring_m, classes=classes, sha256=prior.sha256)
 
 
 def serialize_round(session: Session, of_round: Round) -> RoundAnswer:
@@ -115,6 +125,13 @@ def serialize_track(point: TrackPoint) -> TrackAnswer:
     return TrackAnswer.model_validate(asdict(point))
 
 
+def _calibration_error(regions: Mapping[str, RegionFigures]) -> dict[str, dict[str, float | None]]:
+    validation = regions.get(SceneRole.VALIDATION.value)
+    if validation is None or not validation.calibration_error:
+        return {}
+    return {"before": dict(validation.uncalibrated_error), "after": dict(validation.calibration_error)}
+
+
 def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:
     """Return a model version with its figures and the aliases that point to it."""
     figures = figures_of(version)
@@ -132,6 +149,7 @@ def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAn
         gain={role: {"mean": region.gain_mean_iou, **region.gain_iou} for role, region in regions.items()}
         if figures.champion_version
         else {},
+        calibration_error=_calibration_error(regions),
         verdict=figures.verdict,
         verdict_reason=figures.verdict_reason,
         gate=figures.gate,

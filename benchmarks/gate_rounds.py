@@ -4,7 +4,7 @@
 
 Simulates chains of rounds (`benchmarks.gate_chains`): small networks on two divisions of the Everest scene and four
 kinds of synthetic landscapes, half of the chains with careless labels in every third round. Then replays gates on the
-same versions: each decides by the validation ground which version is served, and the test ground, of which no gate knows,
+same versions: each decides by the validation ground which version is served, and the test ground, which no gate sees,
 tells whether it was right. A difference on test is *significant* if the 95 % interval of the paired bootstrap over
 blocks excludes 0. With ``--grid`` it replays the gate with other settings, too: how the defaults were chosen.
 

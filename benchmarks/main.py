@@ -33,6 +33,8 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
         ["--seeds", "4", "--processes", "2"],
     ),
     "gate_rounds": (["--seeds", "1", "--rounds", "3"], ["--seeds", "4", "--grid"]),
+    "training_levers": (["--seeds", "1", "--regions", "1"], ["--seeds", "4"]),
+    "prior_outlines": (["--seeds", "1", "--arms", "none", "poor", "--regions", "synthetic 1"], ["--seeds", "4"]),
     "idle_cost": (["--seconds", "10"], []),
     "large_scene": (["--height", "1024", "--width", "1024"], []),
     "reflectance_reading": (["--height", "1024", "--width", "1024", "--rounds", "3"], []),

@@ -105,7 +105,7 @@ def shuffled(
 
 
 def in_order(session: Session, of_round: Round, min_valid_share: float, ids: NDArray[np.int64]) -> Iterator[Candidate]:
-    """Yield those patches that may be proposed in the order of ``ids`` (N,); only those with a score if the round ranks.
+    """Yield those patches that may be proposed, in the order of ``ids`` (N,); with a score if the round ranks.
 
     Cost grows with the rows scanned.
     """

@@ -135,6 +135,7 @@ class RunState(StrEnum):
 class RunTrigger(StrEnum):
     """Why a fine-tune was started."""
 
+    PRIORS = "prior outlines"
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
     ROUND = "round complete"
@@ -464,6 +465,7 @@ class Label(Base):
     simulated: Mapped[bool]
     lead_time_s: Mapped[float | None]
     edited_px: Mapped[int]  # pixels that differ from what the annotator was shown
+    found: Mapped[list[Any] | None]  # K x K pixels by drawn class and class in the map of the round's scoring
     created_at: Mapped[datetime] = mapped_column(default=now)
     superseded_at: Mapped[datetime | None]
 

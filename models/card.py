@@ -15,7 +15,9 @@ from models.block_counts import BlockCounts
 from models.gate import Figure, GateEvidence
 from models.heads import Head
 from models.input_channels import INPUT_DESCRIPTION, InputChannel, channels_of_format_1
+from models.logit_scaling import LogitScaling, ScalingForm
 from models.metrics import Metrics, empty_mask_mean_iou
+from models.network_calibration import CalibrationSummary
 from models.segmenter import InputNormalization
 from models.training import TrainingConfig
 from models.unet import UNetConfig
@@ -79,6 +81,49 @@ class LabelProvenance(_StrictModel):
         return self
 
 
+class Change(_StrictModel):
+    """A figure before and after something; null where undefined."""
+
+    before: Figure
+    after: Figure
+
+
+class PriorSource(_StrictModel):
+    """Prior outlines of a scene that a model learnt from as weak labels.
+
+    Attributes:
+        scene: Row id of the scene.
+        files: Names of the files.
+        classes: The classes that are outlined.
+        date: When they were drawn from images: a day, month or year; None if unknown.
+        source: Who drew them; None if unknown.
+        ring_m: Pixels at most this far from an edge taught nothing, metres.
+        sha256: Checksum of their geometries near the scene.
+    """
+
+    scene: int
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+    date: str | None
+    source: str | None
+    ring_m: float = Field(ge=0)
+    sha256: Sha256
+
+
+class PriorProvenance(_StrictModel):
+    """Which prior outlines a model was trained on beside labels.
+
+    Attributes:
+        sources: By scene.
+        patches: Number of patches that were drawn from.
+        share: Probability that a patch of a batch was one of these.
+    """
+
+    sources: tuple[PriorSource, ...]
+    patches: int = Field(ge=1)
+    share: float = Field(gt=0, le=1)
+
+
 class RegionMetrics(_StrictModel):
     """Scores on one evaluation set; dictionary keys are class names. See :class:`models.metrics.Metrics`.
 
@@ -140,6 +185,39 @@ class RegionMetrics(_StrictModel):
             overall_accuracy=scores.overall_accuracy,
             kappa=scores.kappa,
             empty_mask_mean_iou=empty_mask_mean_iou(confusion),
+        )
+
+
+class NetworkCalibration(_StrictModel):
+    """The calibration of the network on windows of the validation scenes (`models.network_calibration`).
+
+    Attributes:
+        form: ``"temperature"`` or ``"vector"`` scaling.
+        windows: Number of windows that it was fitted to.
+        pixels: Number of their pixels that were drawn.
+        errors: Expected calibration error by class: before of the network's own probabilities, after of the scaled ones
+            where every fifth of the windows is scaled as the others fitted.
+        log_loss: Negative log-likelihood in nats a pixel, likewise.
+    """
+
+    form: ScalingForm
+    windows: int = Field(ge=0)
+    pixels: int = Field(ge=0)
+    errors: dict[str, Change]
+    log_loss: Change
+
+    @classmethod
+    def from_summary(
+        cls, summary: CalibrationSummary, form: ScalingForm, classes: Sequence[str]
+    ) -> "NetworkCalibration":
+        """Name the classes of a summary."""
+        pairs = zip(classes, summary.errors_before, summary.errors_after, strict=True)
+        return cls(
+            form=form,
+            windows=summary.windows,
+            pixels=summary.pixels,
+            errors={name: Change(before=before, after=after) for name, before, after in pairs},
+            log_loss=Change(before=summary.log_loss_before, after=summary.log_loss_after),
         )
 
 
@@ -215,7 +293,10 @@ class ModelOrigin(_StrictModel):
         gain: Gain over the champion by role; empty for the first version.
         gate: What the gate's decision rests on; None for the first version, and in cards of earlier releases.
         created_at: When the training ended, with time zone.
-        area_error: Calibration of its probabilities and error of its areas; None in cards of earlier releases.
+        calibration: Calibration of the network's probabilities; None if they are as the network was trained.
+        area_error: Calibration of the probabilities of its maps and error of its areas; None in cards of earlier
+            releases.
+        priors: The prior outlines that it was trained on beside the labels; None without.
     """
 
     classes: tuple[str, ...]
@@ -235,7 +316,9 @@ class ModelOrigin(_StrictModel):
     gain: dict[Role, Gain]
     gate: GateEvidence | None = None
     created_at: AwareDatetime
+    calibration: NetworkCalibration | None = None
     area_error: AreaError | None = None
+    priors: PriorProvenance | None = None
 
     @property
     def precedence(self) -> tuple[int, ...]:
@@ -254,6 +337,10 @@ class ModelCard(ModelOrigin):
         unet: Architecture of the network, or of each of several.
         head: How its logits become class probabilities.
         input_normalization: Whether images are normalised by ``mean`` and ``std``, or each image by its own statistics.
+        logit_scale: Factor of each logit, by which the probabilities are calibrated; None: not calibrated.
+        logit_shift: Summand of each logit after the factor; None likewise.
+        test_time_augmentation: Whether its maps are the mean over the symmetries of the square; its scores are of such
+            maps then. The ONNX graph predicts in one orientation.
         input: Description of the input of the ONNX graph.
         output: Description of the output of the ONNX graph.
         weights_sha256: Checksum of ``weights.safetensors``.
@@ -267,10 +354,20 @@ class ModelCard(ModelOrigin):
     unet: UNetConfig
     head: Head = "multiclass"
     input_normalization: InputNormalization = "dataset"
+    logit_scale: tuple[float, ...] | None = None
+    logit_shift: tuple[float, ...] | None = None
+    test_time_augmentation: bool = False
     input: str = INPUT_DESCRIPTION
     output: str = OUTPUT_DESCRIPTION
     weights_sha256: Sha256
     onnx_sha256: Sha256
+
+    @property
+    def scaling(self) -> LogitScaling | None:
+        """The scaling of the logits; None if there is none."""
+        if self.logit_scale is None or self.logit_shift is None:
+            return None
+        return LogitScaling(self.logit_scale, self.logit_shift)
 
     @model_validator(mode="before")
     @classmethod

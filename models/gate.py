@@ -11,19 +11,22 @@ With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 
 1. The first version is promoted.
 2. A version is kept if a class loses more IoU than its margin.
 3. It is promoted if it is *better*: low > 0, of the mean IoU over all classes.
-4. It is promoted if it learnt from at least as many labels and is *not worse*: low >= -margin. This is a test of
+4. It is kept if it is *worse*: high < 0.
+5. It is promoted if it learnt from at least as many labels and is *not worse*: low >= -margin. This is a test of
    non-inferiority (Piaggio et al. 2012, JAMA 308, 2594): what people drew counts unless the data speak against it.
-5. Else it is kept: it is *worse* (high < 0), or the data *cannot tell*.
+6. Else it is kept: the data *cannot tell*.
+
+A margin of 1 turns rule 4 off, because no IoU can fall by more: every version from at least as many labels is promoted.
 """
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict
-from scipy.stats import norm
 
 from models.block_counts import BlockCounts
 from models.bootstrap import bootstrap_interval
@@ -79,7 +82,8 @@ class GateEvidence(_StrictModel):
         block_px: Side of the blocks, pixels.
         independent_blocks: How many independent blocks they are worth.
         blocks_needed: How many blocks of this kind would show a version as good as the champion to be not worse in 4
-            of 5 cases; null if the spread is undefined.
+            of 5 cases; null if the spread is undefined or no loss is tolerated.
+        too_small: Whether there are fewer.
     """
 
     champion_version: int
@@ -92,11 +96,7 @@ class GateEvidence(_StrictModel):
     block_px: int
     independent_blocks: float
     blocks_needed: int | None
-
-    @property
-    def is_too_small(self) -> bool:
-        """Whether the validation region has too few blocks."""
-        return self.blocks_needed is None or self.blocks < self.blocks_needed
+    too_small: bool
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,7 @@ def compare(
         _judged(float(gain), float(low), float(high), margin)
         for gain, low, high, margin in zip(gains, interval.low, interval.high, margins, strict=True)
     ]
+    needed = _blocks_needed(intervals[-1], len(place), rules)
     return GateEvidence(
         champion_version=champion_version,
         confidence=rules.confidence,
@@ -207,7 +208,8 @@ def compare(
         blocks=len(place),
         block_px=candidate.side_px * side,
         independent_blocks=round(worth, 1),
-        blocks_needed=_blocks_needed(intervals[-1], len(place), rules),
+        blocks_needed=needed,
+        too_small=needed is not None and len(place) < needed,
     )
 
 
@@ -261,10 +263,10 @@ def _judged(gain: float, low: float, high: float, margin: float) -> GainInterval
     outcome: Outcome = "cannot tell"  # comparisons with NaN are false
     if low > 0:
         outcome = "better"
+    elif high < 0 and margin < 1.0:
+        outcome = "worse"
     elif low >= -margin:
         outcome = "not worse"
-    elif high < 0:
-        outcome = "worse"
     return GainInterval(gain=gain, low=low, high=high, outcome=outcome)
 
 
@@ -276,7 +278,7 @@ def _blocks_needed(found: GainInterval, blocks: int, rules: GateRules) -> int | 
     """
     if found.low is None or found.high is None or rules.margin <= 0:
         return None
-    z_confidence, z_power = float(norm.ppf(rules.confidence)), float(norm.ppf(_POWER))
+    z_confidence, z_power = (NormalDist().inv_cdf(share) for share in (rules.confidence, _POWER))
     error = (found.high - found.low) / 2.0 / z_confidence
     return math.ceil(blocks * (error * (z_confidence + z_power) / rules.margin) ** 2)
 
@@ -289,7 +291,7 @@ def _interval(found: GainInterval) -> str:
 
 
 def _needed(evidence: GateEvidence) -> str:
-    if not evidence.is_too_small:
+    if not evidence.too_small:
         return ""
-    needed = "more" if evidence.blocks_needed is None else f"about {evidence.blocks_needed}"
-    return f"; the validation region is too small to tell: it needs {needed} blocks of {evidence.block_px} px"
+    needed = f"about {evidence.blocks_needed} blocks of {evidence.block_px} px"
+    return f"; the validation region is too small to tell: it needs {needed}"

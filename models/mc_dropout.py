@@ -101,6 +101,13 @@ class PassSums:
             self.passes + other.passes,
         )
 
+    def cropped(self, margin: int) -> "PassSums":
+        """Return the sums without the outer ``margin`` pixels on each side."""
+        if not margin:
+            return self
+        inside = (..., slice(margin, -margin), slice(margin, -margin))
+        return PassSums(self.probability[inside], self.entropy[inside], self.squares[inside], self.passes)
+
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
         mean = self.probability / self.passes

@@ -6,7 +6,7 @@ batch then went there.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -97,20 +97,23 @@ MEASURES: Final[dict[str, Measure]] = {
 """The measures that rank patches; their maps are defined by :class:`models.mc_dropout.McPrediction`."""
 
 
-def score_patch(maps: Mapping[MapName, NDArray[np.floating]], valid: NDArray[np.bool_]) -> dict[str, float]:
-    """Compute every measure of one patch.
+def score_patch(
+    maps: Mapping[MapName, NDArray[np.floating]], valid: NDArray[np.bool_], names: Iterable[str] = MEASURES
+) -> dict[str, float]:
+    """Compute measures of one patch.
 
     Args:
-        maps: Each map that a measure reads, (h, w) float.
+        maps: Each map that these measures read, (h, w) float.
         valid: (h, w) bool, False where there is no data or nobody can judge.
+        names: Which of :data:`MEASURES`; by default all.
 
     Returns:
-        The value of each measure in :data:`MEASURES`, by name, in the unit of its map.
+        The value of each measure, by name, in the unit of its map.
 
     Raises:
         ValueError: The shapes differ or the patch is empty.
     """
-    return {name: measure.reduce(maps[measure.map_name], valid) for name, measure in MEASURES.items()}
+    return {name: MEASURES[name].reduce(maps[MEASURES[name].map_name], valid) for name in names}
 
 
 def profile_patch(

@@ -42,13 +42,13 @@ class Pool:
         ranked: The candidates by the strategy's measure, highest score first; none if it has no measure.
         shuffled: The candidates in a uniformly random order.
         size: Patches wanted.
-        control_share: Share of a ranked round that is drawn at random from the shortlist, in [0, 1].
+        control_share: Share of a ranked round that is drawn at random, in [0, 1].
         generator: The only source of chance, seeded by the round.
         read_map: Reads the maps that the strategy needs: ``classes`` (uint8, values of the class scheme) or ``entropy``
             (float32, nats).
         table: What the scoring knows of each patch, candidates or not; None without a scoring, or by an old release.
         in_order: Returns candidates in an order that a strategy made of ids of the table.
-        pool_control_share: Share of a round by scores that is drawn at random from all candidates, in [0, 1].
+        pool_control_share: Share of these that is drawn from all candidates instead of the shortlist, in [0, 1].
         shortlist_foreground: Least share of predicted foreground that puts a patch on the shortlist, in (0, 1].
         past_rounds: Number of earlier rounds that were chosen by scores.
     """
@@ -126,8 +126,8 @@ def choose(pool: Pool, orders: Sequence[Iterable[Candidate]]) -> list[Choice]:
     """Choose the patches of a round that ranks, in the order in which annotators should see them.
 
     Takes candidates from the orders in turn, and skips one that touches another already chosen: neighbours look alike,
-    so the network learns less from two of them. They are taken only if nothing else is left. Two shares of the round
-    are drawn at random as controls (:func:`draw_controls`).
+    so the network learns less from two of them. They are taken only if nothing else is left. A share of the round is
+    drawn at random as controls (:func:`draw_controls`).
 
     Cost grows with the candidates read: somewhat more than the round's size, unless it takes a large part of the pool.
 
@@ -147,25 +147,27 @@ def choose(pool: Pool, orders: Sequence[Iterable[Candidate]]) -> list[Choice]:
 def draw_controls(pool: Pool, from_shortlist: bool = True) -> list[tuple[Candidate, ProposalReason]]:
     """Draw the controls of a round: what choosing is compared with.
 
-    - From the shortlist, the patches where foreground is predicted: the difference of the others to these is what
-      ranking by uncertainty gains. Rounded to whole patches; at least one, unless the share is 0 or the round has one
-      patch.
-    - From the whole pool: the difference of the former to these is what going to where foreground is gains. Rounded to
-      whole patches. Of patches that the shortlist lacks, or without a table, the rest is drawn here, too.
+    - From the shortlist, the patches where foreground is predicted: what the others find more than these is what
+      ranking by uncertainty gains.
+    - A share of them from the whole pool: what those of the shortlist find more than these is what going to where
+      foreground is gains. Controls that the shortlist lacks, all of them without a table, are drawn here, too.
+
+    Controls are drawn evenly, whatever the scores, and whether they touch or not.
 
     Args:
-        pool: what to draw from, evenly, whatever the scores, and whether they touch or not.
-        from_shortlist: False for a strategy that itself draws from the shortlist.
+        pool: what to draw from. Its ``control_share`` is rounded to whole patches; at least one, unless the share is 0
+            or the round has one patch. So is its share of the controls that come from the whole pool, but for the one.
+        from_shortlist: False for a strategy that itself draws from the shortlist: all come from the whole pool.
 
     Returns:
         Distinct candidates with their reasons, those from the shortlist first.
     """
     at_least = 1 if pool.control_share > 0 and pool.size > 1 else 0
-    wanted = max(at_least, round(pool.control_share * pool.size)) if from_shortlist else 0
+    total = max(at_least, round(pool.control_share * pool.size))
+    wanted = total - round(pool.pool_control_share * total) if from_shortlist else 0
     drawn = list(islice(pool.shortlist(), wanted)) if wanted else []
     taken = {patch.patch_id for patch in drawn}
-    left = min(wanted - len(drawn) + round(pool.pool_control_share * pool.size), pool.size - len(drawn))
-    others = islice((patch for patch in pool.shuffled if patch.patch_id not in taken), left)
+    others = islice((patch for patch in pool.shuffled if patch.patch_id not in taken), total - len(drawn))
     return [
         *((patch, ProposalReason.SHORTLIST_CONTROL) for patch in drawn),
         *((patch, ProposalReason.CONTROL) for patch in others),

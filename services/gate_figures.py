@@ -34,6 +34,7 @@ class GateFigures(_Figures):
     block_px: int
     independent_blocks: float
     blocks_needed: int | None
+    too_small: bool
 
     def metrics(self) -> dict[str, float]:
         """Return the defined figures by their names in MLflow."""

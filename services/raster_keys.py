@@ -9,6 +9,11 @@ def truth(scene_id: int) -> str:
     return f"scenes/{scene_id}/truth.tif"
 
 
+def prior(scene_id: int) -> str:
+    """Return the key of the rasterised prior outlines of a scene: the weak mask."""
+    return f"scenes/{scene_id}/prior.tif"
+
+
 def scoring(scoring_id: int) -> str:
     """Return the folder of all files of a scoring."""
     return f"scorings/{scoring_id}"

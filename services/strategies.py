@@ -16,9 +16,11 @@ from catalog.settings import Settings
 from catalog.settings_sources import SettingsError
 from services import choices
 from services.acquisition import Pool
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 
 NATS: Final = "nats"
 PROBABILITY: Final = "probability"
+SHARE: Final = "share of the pixels"
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,13 @@ def _vary(evidence: Evidence) -> str:
     )
 
 
+def _contradicts(evidence: Evidence) -> str:
+    return (
+        f"model version {evidence.model_version} contradicts the prior outlines on {evidence.score or 0.0:.0%} of the "
+        "patch: has the ground changed, or were they wrong?"
+    )
+
+
 def _undecided(evidence: Evidence) -> str:
     return (
         f"model version {evidence.model_version} can hardly decide between two classes here "
@@ -202,3 +211,4 @@ register("foreground_entropy", _unsure, Needs("entropy_top10", table=True), NATS
 register("class_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.class_entropy)
 register("class_power_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.class_power_entropy)
 register("power_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.power_entropy)
+register(PRIOR_DISAGREEMENT, _contradicts, Needs(PRIOR_DISAGREEMENT), SHARE)(choices.by_score)

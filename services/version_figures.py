@@ -21,7 +21,7 @@ from services.gate_figures import GateFigures
 Figures = Mapping[str, float | None]
 """By class name; None where the ratio is undefined."""
 
-_BY_CLASS: Final = ("iou", "precision", "recall")
+_BY_CLASS: Final = ("iou", "precision", "recall", "calibration_error", "uncalibrated_error")
 _OF_REGION: Final = ("mean_iou", "kappa", "overall_accuracy", "empty_mask_mean_iou")
 _CLASS_NAMES: Final = "class_names"
 _GATE: Final = "gate.evidence"
@@ -41,6 +41,8 @@ class RegionFigures:
         iou: Intersection over union of each class.
         precision: Share of the predicted pixels of each class that are right.
         recall: Share of the true pixels of each class that are found.
+        calibration_error: Expected calibration error of each class, on held-out windows; empty if not calibrated.
+        uncalibrated_error: The same without the calibration.
         gain_mean_iou: Difference of the mean IoU to that of the version that was served when its training began, on
             the same pixels; None for the first version.
         gain_iou: Difference of the IoU of each class; empty for the first version.
@@ -54,6 +56,8 @@ class RegionFigures:
     iou: Figures
     precision: Figures = field(default_factory=dict)
     recall: Figures = field(default_factory=dict)
+    calibration_error: Figures = field(default_factory=dict)
+    uncalibrated_error: Figures = field(default_factory=dict)
     gain_mean_iou: float | None = None
     gain_iou: Figures = field(default_factory=dict)
     truth_sha256: str = ""
@@ -209,10 +213,17 @@ class _TagReader:
             iou=self._by_class(f"{role}.iou", class_names),
             precision=self._by_class(f"{role}.precision", class_names),
             recall=self._by_class(f"{role}.recall", class_names),
+            **self._calibration(role, class_names),
             gain_mean_iou=self.number(f"{role}.gain.mean_iou"),
             gain_iou=self._by_class(f"{role}.gain.iou", class_names) if has_gain else {},
             truth_sha256=self._tags.get(f"{role}.truth_sha256", ""),
         )
+
+    def _calibration(self, role: str, class_names: Sequence[str]) -> dict[str, dict[str, float | None]]:
+        """Return the fields about the calibration, which only calibrated versions have."""
+        names = ("calibration_error", "uncalibrated_error")
+        tagged = [name for name in names if any(tag.startswith(f"{role}.{name}.") for tag in self._tags)]
+        return {name: self._by_class(f"{role}.{name}", class_names) for name in tagged}
 
     def _by_class(self, prefix: str, class_names: Sequence[str]) -> dict[str, float | None]:
         return {name: self.number(f"{prefix}.{name}") for name in class_names}

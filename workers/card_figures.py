@@ -35,6 +35,7 @@ def figures_of_card(card: ModelCard, verdict: Verdict, bundle: Path) -> VersionF
 
 def _region(card: ModelCard, role: Role) -> RegionFigures:
     metrics, gain = card.metrics[role], card.gain.get(role)
+    errors = card.calibration.errors if card.calibration and role == "validation" else {}
     return RegionFigures(
         mean_iou=metrics.mean_iou,
         kappa=metrics.kappa,
@@ -43,6 +44,8 @@ def _region(card: ModelCard, role: Role) -> RegionFigures:
         iou=metrics.iou,
         precision=metrics.precision,
         recall=metrics.recall,
+        calibration_error={name: error.after for name, error in errors.items()},
+        uncalibrated_error={name: error.before for name, error in errors.items()},
         gain_mean_iou=None if gain is None else gain.mean_iou,
         gain_iou={} if gain is None else gain.iou,
         truth_sha256=card.evaluation[role].truth_sha256,

@@ -26,10 +26,12 @@ from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, Validate, fit
+from services import arms
 from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
+from workers.calibration import calibrate
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered, judged_against, withheld_if_champion_moved
@@ -46,6 +48,7 @@ from workers.training_report import TrainingReport
 from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
 from workers.validation_windows import ValidationWindowDataset
 from workers.versions import LoadedVersion, device, load_version
+from workers.weak_patches import WeakPatches, prior_scenes, read_weak_patches
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +85,7 @@ def fine_tune(context: JobContext, trigger: str) -> None:
 
 def _check_owned(context: JobContext, run: TrainingRun) -> None:
     """Raise JobLostError if the job was given to another worker, which concludes the run."""
-    steps = context.catalog.settings.fine_tune_steps
+    steps = training_config(context.catalog.settings, run.seed, len(run.label_ids)).steps
     context.progress(steps, steps, f"applying the gate to version {run.model_version}")
 
 
@@ -97,6 +100,7 @@ class _TrainingInputs:
         config: How it is trained.
         patch_size: Side of the patches, pixels.
         scheme: The classes.
+        weak: Patches with prior outlines, which it learns from beside the labels.
     """
 
     parent: LoadedVersion | None
@@ -105,6 +109,7 @@ class _TrainingInputs:
     config: TrainingConfig
     patch_size: int
     scheme: ClassScheme
+    weak: WeakPatches
 
     @property
     def fingerprint(self) -> str:
@@ -118,6 +123,7 @@ class _TrainingInputs:
             network.input_normalization,
             network.unet.config.to_json(),
             self.parent.version.version if self.parent else None,
+            self.weak.fingerprint,
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -149,18 +155,20 @@ def _train_and_register(
     inputs = _load_inputs(catalog, run)
     segmenter, config = inputs.segmenter, inputs.config
     dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
-    trained_on = _training_scenes(inputs.labels, segmenter.channels)
+    trained_on = _training_scenes(inputs, segmenter.channels)
     dataset.fill()
-    start_tracking(catalog, tracking, run, config, segmenter)
+    start_tracking(catalog, tracking, run, config, segmenter, inputs.weak.parameters)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     watch.begin("evaluate")
     champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
+    segmenter.test_time_augmentation = catalog.settings.test_time_augmentation
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
+    names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
+    calibration = calibrate(catalog, segmenter, judged_on[SceneRole.VALIDATION], inputs.patch_size, names)
     found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
     after = {role: examination.evaluation for role, examination in found.items()}
-    names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
     judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings)
     test = found.get(SceneRole.TEST)
     origin = ModelOrigin(
@@ -179,6 +187,8 @@ def _train_and_register(
         gain={role.value: gain for role, gain in judgement.gains.items()},
         gate=judgement.verdict.evidence,
         created_at=now(),
+        priors=inputs.weak.provenance,
+        calibration=calibration,
         area_error=fit_area_error(
             found[SceneRole.VALIDATION].evidence, names, inputs.scheme.foreground, test.evidence if test else None
         ),
@@ -187,13 +197,14 @@ def _train_and_register(
     return _register(context, tracking, run, segmenter, origin, judgement.verdict, watch)
 
 
-def _training_scenes(labels: Sequence[Label], channels: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of `ModelOrigin` about the labelled scenes: units of the channels, levels, sensors.
+def _training_scenes(inputs: _TrainingInputs, channels: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of `ModelOrigin` about the scenes it learns from: units of the channels, levels, sensors.
 
     Raises:
         ConflictError: the scenes differ in the unit of a channel.
     """
-    scenes = list({label.patch.scene_id: label.patch.scene for label in labels}.values())
+    learnt_from = (*(label.patch.scene for label in inputs.labels), *inputs.weak.scenes)
+    scenes = list({scene.id: scene for scene in learnt_from}.values())
     sources = [source_of(scene) for scene in scenes]
     return {
         "input_channels": input_channels(channels, sources),
@@ -210,13 +221,16 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
     """
     with catalog.read() as session:
         labels = training.labels_of_run(session, run)
-    config = training_config(catalog.settings, run.seed).resolve_precision(device(catalog))
+        priors = prior_scenes(session, labels)
+    config = training_config(catalog.settings, run.seed, len(labels)).resolve_precision(device(catalog))
     if run.parent_version is None:
         _choose_parent(catalog, run)
     parent = None if run.parent_version is None else load_version(catalog, run.parent_version)
     scheme = class_scheme(catalog)
     segmenter = _network(catalog, parent, run.seed, scheme)
-    return _TrainingInputs(parent, segmenter, labels, config, labels[0].patch.size_px, scheme)
+    weak = read_weak_patches(catalog, priors, segmenter.channels, scheme, len(labels), run.seed)
+    size = labels[0].patch.size_px if labels else priors[0].scene.patch_size_px
+    return _TrainingInputs(parent, segmenter, labels, config, size, scheme, weak)
 
 
 def _choose_parent(catalog: Catalog, run: TrainingRun) -> None:
@@ -274,6 +288,8 @@ def _train(
         inputs.scheme.names,
         resume_from=load_checkpoint(catalog, run, fingerprint),
         validation_patches=windows,
+        weak_patches=inputs.weak.dataset,
+        weak_share=inputs.weak.share,
     )
 
 
@@ -314,12 +330,13 @@ def _register(
         watch.begin("register")
         verdict = withheld_if_champion_moved(registry_of(settings), verdict, {judged_against(run)})
         figures = figures_of_card(card, verdict, bundle)
-        tracking.log_metrics(run_id, figures.metrics(), steps)
+        with context.catalog.read() as session:
+            of_arms = arms.compare(arms.read_labels(session)).metrics()
+        tracking.log_metrics(run_id, {**figures.metrics(), **of_arms}, steps)
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(context.catalog, run, model_version=version, seconds=watch.seconds())
-        if verdict.promoted:
-            _fill_cache(context.catalog, version, bundle)
+        _fill_cache(context.catalog, version, bundle)  # the next scoring and the next training read it
     return verdict
 
 

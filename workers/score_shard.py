@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -18,12 +18,13 @@ from catalog.records import Patch, Score, Shard, ShardKind
 from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
-from models.measures import PatchProfile, profile_patch, score_patch
+from models.measures import MEASURES, PatchProfile, profile_patch, score_patch
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers import half_scores, score_tables
 from workers.jobs import JobContext
+from workers.prior_scores import PriorScores
 from workers.scored_maps import ScoredWindow, write_part
 from workers.versions import LoadedVersion, load_scoring_version
 from workers.windows import batches, read_ahead, read_batch
@@ -67,15 +68,17 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
         return
     run = _Run(context, version, shard, patches)
     store = raster_store(context.catalog)
+    scheme = class_scheme(context.catalog)
+    priors = PriorScores(store, shard, version.segmenter.decide, scheme)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, windows, version.segmenter.decide, class_scheme(context.catalog))
+        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
     score_tables.write_part(store, shard, run.profiles)
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
-            _store(session, shard, patches, run.scores)
+            _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
 
 
 def _store(session: Session, shard: Shard, patches: Sequence[Patch], scores: Sequence[dict[str, object]]) -> None:
@@ -113,14 +116,17 @@ class _Run:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
         scoring, segmenter = self.shard.scoring, self.version.segmenter
         sampler, groups = self._sampler_and_masks()
-        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
+        side, margin = self.shard.scene.patch_size_px, self.context.catalog.settings.mc_margin_px
+        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // (side + 2 * margin) ** 2)
         measured = list(reader.source.measured(self.version.card.channels))
         done = 0
-        for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.version.card.channels)):
-            parts = sampler.sample_apart(raw, groups)
+        read = partial(_read, reader, self.version.card.channels, margin)
+        for batch, raw in read_ahead(batches(self.patches, size), read):
+            parts = [sums.cropped(margin) for sums in sampler.sample_apart(raw, groups)]
             prediction = reduce(add, parts).prediction()
-            valid = raw[:, measured].isfinite().all(dim=1)
-            scores, ids = _scores(prediction, valid), [patch.id for patch in batch]
+            valid = raw[:, measured, margin : margin + side, margin : margin + side].isfinite().all(dim=1)
+            names = MEASURES if self.shard.kind is ShardKind.MONTE_CARLO else sharding.SCREENED_MEASURES
+            scores, ids = _scores(prediction, valid, names), [patch.id for patch in batch]
             self._keep_scores(batch, scores)
             entropies = [of_patch["entropy_top10"] for of_patch in scores]
             self.profiles.update(zip(ids, zip(entropies, _profiles(prediction, valid), strict=True), strict=True))
@@ -146,27 +152,25 @@ class _Run:
         return sampler, [masks[: len(masks) // 2], masks[len(masks) // 2 :]]
 
     def _keep_scores(self, batch: Sequence[Patch], scores: Sequence[Scores]) -> None:
-        """Add the rows of a batch; a screening pass gives some of the measures only."""
-        screening = self.shard.kind is ShardKind.SCREENING
+        """Add the rows of a batch."""
         self.scores += [
             {
                 "scoring_id": self.shard.scoring_id,
                 "patch_id": patch.id,
                 "measure": measure,
-                "screening": screening,
+                "screening": self.shard.kind is ShardKind.SCREENING,
                 "value": value,
             }
             for patch, of_patch in zip(batch, scores, strict=True)
             for measure, value in of_patch.items()
-            if not screening or measure in sharding.SCREENED_MEASURES
         ]
 
 
-def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
-    """Compute every measure of each patch of a batch."""
+def _scores(prediction: McPrediction, valid: torch.Tensor, names: Iterable[str] = MEASURES) -> list[Scores]:
+    """Compute measures of each patch of a batch, by default all."""
     maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
     return [
-        score_patch({name: of_batch[index] for name, of_batch in maps.items()}, usable)
+        score_patch({name: of_batch[index] for name, of_batch in maps.items()}, usable, names)
         for index, usable in enumerate(valid.numpy())
     ]
 
@@ -177,5 +181,5 @@ def _profiles(prediction: McPrediction, valid: torch.Tensor) -> list[PatchProfil
     return [profile_patch(*of_patch) for of_patch in zip(*arrays, strict=True)]
 
 
-def _read(reader: SceneReader, channels: Sequence[str], patches: Sequence[Patch]) -> torch.Tensor:
-    return read_batch(reader, channels, [window_of(patch) for patch in patches])
+def _read(reader: SceneReader, channels: Sequence[str], margin: int, patches: Sequence[Patch]) -> torch.Tensor:
+    return read_batch(reader, channels, [window_of(patch) for patch in patches], margin)

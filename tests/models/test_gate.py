@@ -27,7 +27,7 @@ def errors(mean: float, count: int = 100, seed: int = 0) -> list[int]:
     return np.random.default_rng(seed).poisson(mean, count).clip(0, 50).tolist()
 
 
-def evidence(outcome: Outcome, gain: float = 0.0, of_ice: float = 0.0, needed: int | None = 50) -> GateEvidence:
+def evidence(outcome: Outcome, gain: float = 0.0, of_ice: float = 0.0) -> GateEvidence:
     mean = GainInterval(gain=gain, low=gain - 0.02, high=gain + 0.02, outcome=outcome)
     ice = GainInterval(gain=of_ice, low=of_ice - 0.02, high=of_ice + 0.02, outcome="cannot tell")
     return GateEvidence(
@@ -40,7 +40,8 @@ def evidence(outcome: Outcome, gain: float = 0.0, of_ice: float = 0.0, needed: i
         blocks=40,
         block_px=32,
         independent_blocks=40.0,
-        blocks_needed=needed,
+        blocks_needed=50,
+        too_small=True,
     )
 
 
@@ -66,13 +67,20 @@ def test_paired_blocks_give_a_narrow_interval() -> None:
 def test_outcomes_of_many_blocks(wrong: float, outcome: Outcome) -> None:
     found = compare(blocks(errors(wrong, seed=1)), blocks(errors(10.0)), NAMES, 3, RULES)
     assert found.mean_iou.outcome == outcome
-    assert not found.is_too_small
+    assert not found.too_small
+
+
+def test_a_small_loss_that_is_certain_is_worse_unless_all_is_tolerated() -> None:
+    champion, version = blocks([10] * 100), blocks([11] * 100)
+    assert compare(version, champion, NAMES, 3, RULES).mean_iou.outcome == "worse"
+    tolerant = GateRules(confidence=0.9, margin=1.0, class_margin=1.0)
+    assert compare(version, champion, NAMES, 3, tolerant).mean_iou.outcome == "not worse"
 
 
 def test_few_blocks_cannot_tell_and_say_how_many_are_needed() -> None:
     found = compare(blocks([0, 20, 5, 30]), blocks([10, 10, 25, 15]), NAMES, 3, RULES)
     assert found.mean_iou.outcome == "cannot tell"
-    assert found.is_too_small
+    assert found.too_small
     # Four times the spread relative to the margin needs sixteen times the blocks.
     narrow = GateRules(RULES.confidence, RULES.margin / 4, RULES.class_margin)
     needed = compare(blocks([0, 20, 5, 30]), blocks([10, 10, 25, 15]), NAMES, 3, narrow).blocks_needed

@@ -47,6 +47,7 @@ GATE = GateEvidence(
     block_px=32,
     independent_blocks=31.5,
     blocks_needed=90,
+    too_small=True,
 )
 
 

@@ -54,7 +54,7 @@ from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.training_report import TrainingReport
 from workers.training_run import UID_TAG, note
-from workers.versions import load_card, load_champion
+from workers.versions import load_card, load_champion, load_version
 
 pytestmark = pytest.mark.slow
 
@@ -192,6 +192,41 @@ def test_a_version_is_made_and_judged(labelled):
         second.mlflow_run_id, "train.loss"
     )
     assert [metric.step for metric in history] == [6]
+
+
+def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_beside_them(catalog, tmp_path):
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    scene, forged = tiled(catalog, tmp_path / "pool.tif", priors=(0, 1), ring_m=15.0)
+    with catalog.database.write() as session:
+        job = jobs.claim(session, training.enqueue_if_due(session, catalog.settings).id)
+    perform(catalog, job)
+    assert row(catalog, job.id).state is JobState.FINISHED
+    (first,) = runs(catalog)
+    assert (first.trigger, first.label_ids, first.model_version) == (RunTrigger.PRIORS, [], 1)
+    card = load_champion(catalog).card
+    assert (card.labels.count, card.patch_size_px, card.priors.share, card.priors.patches) == (0, 32, 1.0, 20)
+    (source,) = card.priors.sources
+    assert (source.scene, source.date, source.source, source.ring_m) == (scene.id, "2003-07-30", "an inventory", 15.0)
+    assert source.files == ("pool_outlines.gpkg",)
+    assert figures_of(registry_of(catalog.settings).get(1)).labels == 0
+
+    (patch,) = patches(catalog, scene.id)[5:6]
+    with catalog.database.write() as session:
+        _, (proposal,) = add_round(session, [session.get_one(Patch, patch.id)])
+        label = label_of(session, proposal, 1)
+        label.mask_key = raster_keys.label(patch.id, 1, label.event_id)
+        mask = forged.truth[window_of(patch).slices]
+        data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
+        raster_store(catalog).put(label.mask_key, data)
+        labels.store(session, label)
+    assert fine_tune(catalog).state is JobState.FINISHED
+    card = load_champion(catalog).card
+    assert (card.labels.count, card.priors.patches) == (1, 19)  # the label overrides the outlines of its patch
+    assert card.priors.share == pytest.approx(0.5, abs=0.01)
+    parameters = (
+        MlflowClient(tracking_uri=catalog.settings.mlflow_url).get_run(runs(catalog)[1].mlflow_run_id).data.params
+    )
+    assert parameters["priors.sha256"] == source.sha256
 
 
 def test_stages_add_up_to_the_time_of_the_job(labelled):
@@ -663,6 +698,26 @@ def test_the_card_names_what_it_was_judged_on(labelled):
         ("digital number", 1.0, 0.0)
     }
     assert (card["format_version"], card["levels"], card["sensors"]) == (2, [], [])
+
+
+def test_a_version_is_calibrated_on_validation_and_served_as_it_was_judged(labelled):
+    labelled.settings = changed(labelled, calibration="vector", test_time_augmentation=True)
+    fine_tune(labelled)
+    registry = registry_of(labelled.settings)
+    version = load_version(labelled, 1)
+    card, figures = version.card, figures_of(registry.get(1)).regions["validation"]
+    assert card.calibration is not None
+    assert card.calibration.log_loss.after < card.calibration.log_loss.before
+    errors = card.calibration.errors
+    assert figures.calibration_error == pytest.approx({name: error.after for name, error in errors.items()}, abs=1e-6)
+    assert figures.uncalibrated_error == pytest.approx({name: error.before for name, error in errors.items()}, abs=1e-6)
+    assert version.segmenter.logit_scale.tolist() == list(card.logit_scale)
+    assert card.logit_scale != (1.0, 1.0, 1.0)
+    assert version.segmenter.test_time_augmentation
+    with labelled.read() as session:
+        scenes = ready_scenes(session, [SceneRole.VALIDATION])
+    served = evaluate(labelled, version.segmenter, scenes, card.patch_size_px)
+    assert served.metrics == card.metrics["validation"]
 
 
 def test_what_mlflow_refuses_is_no_outage(labelled):
