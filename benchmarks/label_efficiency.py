@@ -33,6 +33,7 @@ from benchmarks.label_figures import (
     MARGIN,
     Cells,
     Difference,
+    Effort,
     at_equal_effort,
     complete,
     effort_ratios,
@@ -51,6 +52,7 @@ ICE_FIRST: Final = "foreground_random"
 STRATEGIES: Final = (RANDOM, ICE_FIRST, "class_power_entropy", "entropy_top10")
 FOLDER: Final = BENCH / "label_efficiency"
 GROUPS: Final = (None, "everest", "semi-real", "synthetic")
+EFFORTS: Final[dict[Effort, str]] = {"edited_pixels": "pixels", "edited_areas": "areas", "labels": "labels"}
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def group_table(cells: Cells, names: Sequence[str], start_rounds: int) -> list[d
     for group in GROUPS:
         for name in names:
             row: dict[str, object] = {"group": group or "all", "minus random": name}
-            for effort, title in (("edited_pixels", "pixels"), ("edited_areas", "areas"), ("labels", "labels")):
+            for effort, title in EFFORTS.items():
                 compare = partial(at_equal_effort, start_rounds=start_rounds, effort=effort)
                 found = over_places(paired(cells, name, RANDOM, compare, group))
                 row[f"equal {title}"] = str(found or "—")
@@ -182,7 +184,7 @@ def group_table(cells: Cells, names: Sequence[str], start_rounds: int) -> list[d
 
 def effort_table(cells: Cells, names: Sequence[str]) -> list[dict[str, object]]:
     """Return the edited pixels to 90 % of the ceiling in proportion to plain random."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for name in names:
         ratios, reached, by_random, pairs = effort_ratios(cells, name, RANDOM, EVERY_PATCH)
         median = f"{statistics.median(ratios):.2f}" if ratios else "—"
