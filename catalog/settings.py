@@ -284,6 +284,10 @@ class Settings(BaseSettings):
         "brush",
         description="Form of the pre-annotations; none are sent while the champion is no better than an empty mask.",
     )
+    interactive_clicks: bool = Field(
+        False,
+        description="Offer clicks in Label Studio that mend the pre-annotation; not with polygons as pre-annotation.",
+    )
     simulated_annotator_email: str = Field(
         "simulated-annotator@glacier.local",
         description="Labels by this Label Studio user are marked as simulated.",
