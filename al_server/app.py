@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from al_server import (
     dashboard,
     health,
+    interactive,
     jobs,
     label_events,
     model_versions,
@@ -66,7 +67,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, jobs, label_events, model_versions),
+        *(scorings, rounds, jobs, label_events, model_versions, interactive),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -1,18 +1,17 @@
 """Do a few strokes mend a patch? Mending by strokes and clicks compared with the brush, by a simulated annotator.
 
-``python -m benchmarks.strokes [--seeds N] [--labels N] [--patches N]``
+``python -m benchmarks.strokes [--seeds N] [--labels N] [--patches N] [--large N]``
 
-Eight regions: Everest with its western, eastern, northern or southern strip held out, and four synthetic scenes. In each
-the demo's network learns from random patches with ice, and predicts patches of the strip; those with more than 3 % of
-their pixels wrong are mended. Results of a region and seed are kept as files below ``var/bench/strokes``, so that an
-interrupted run goes on. Prints the tables of ``docs/benchmarks.md``.
+Eight regions: Everest with its western, eastern, northern or southern strip held out, and four synthetic scenes. In
+each the demo's network learns from random patches with ice, and predicts random patches of the strip; those with less
+than 3 % of their pixels wrong are left out. The predictions of a region and seed are kept below ``var/bench/strokes``,
+and so is the result of each patch: an interrupted run goes on. Prints the tables of ``docs/benchmarks.md``.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,6 @@ import numpy as np
 import rasterio
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier
 
 from benchmarks.report import BENCH, Result, publish
 from benchmarks.simulated_strokes import Kind, Mend, Session, draw_session
@@ -48,11 +46,12 @@ FOLDER: Final = BENCH / "strokes"
 TARGETS: Final = (0.9, 0.97)
 PATCH_PX: Final = 64
 LARGE_PX: Final = 512
+KEPT: Final = {PATCH_PX: 14, LARGE_PX: 2}  # most patches kept of a region and seed
 WRONG_SHARE: Final = 0.03  # below, a patch has reached the higher target as it is proposed
 MIN_ICE_SHARE: Final = 0.01
 STRIP_PX: Final = 192
-MOST_STROKES: Final = {PATCH_PX: 40, LARGE_PX: 60}
-MOST_BRUSH_STROKES: Final = 400
+MOST_STROKES: Final = 40
+MOST_BRUSH_STROKES: Final = 150
 SYNTHETIC: Final = {11: (0.218, 0.024, 0.034), 12: (0.30, 0.10, 0.03), 13: (0.12, 0.012, 0.02), 14: (0.08, 0.03, 0.10)}
 """Seed of a synthetic scene to its shares of clean ice, debris-covered ice and cloud."""
 
@@ -73,15 +72,21 @@ class Region:
 class Case:
     """A patch as a network sees it: bands and features (C, h, w), probabilities (K, h, w) and truth (h, w)."""
 
-    bands: NDArray[np.float32]
-    features: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
+    bands: NDArray[np.float16]
+    features: NDArray[np.float16]
+    probabilities: NDArray[np.float16]
     truth: NDArray[np.uint8]
 
     @property
     def shown(self) -> NDArray[np.uint8]:
         """The most probable class of each pixel."""
         return self.probabilities.argmax(axis=0).astype(np.uint8)
+
+    @property
+    def wrong_share(self) -> float:
+        """Share of the judged pixels that are shown wrongly; 0 if none can be judged."""
+        judged = self.truth != UNKNOWN
+        return float((self.shown != self.truth)[judged].mean()) if judged.any() else 0.0
 
 
 Form = Callable[[Case, list[Stroke]], NDArray[np.uint8]]
@@ -102,26 +107,8 @@ def process_of_shown(case: Case, strokes: list[Stroke]) -> NDArray[np.uint8]:
     return repaint([case.bands], as_probabilities(case.shown, len(case.probabilities)), strokes)
 
 
-def trees(case: Case, strokes: list[Stroke], anchors: int = 300) -> NDArray[np.uint8]:
-    """Classify by 30 extremely randomised trees on features, bands and place, anchored in the network's opinion."""
-    height, width = case.truth.shape
-    place = np.indices((height, width), dtype=np.float32)
-    columns = np.concatenate([case.features, np.nan_to_num(case.bands), place]).reshape(-1, height * width).T
-    drawn = np.full((height, width), -1)
-    for stroke in strokes:
-        drawn[tuple(stroke.pixels.T)] = stroke.value
-    at = np.flatnonzero(drawn.ravel() >= 0)
-    rest = np.flatnonzero(drawn.ravel() < 0)
-    anchored = np.random.default_rng(0).choice(rest, min(anchors, len(rest)), replace=False)
-    values = np.concatenate([drawn.ravel()[at], case.shown.ravel()[anchored]])
-    forest = ExtraTreesClassifier(30, random_state=0).fit(columns[np.concatenate([at, anchored])], values)
-    predicted: NDArray[np.uint8] = forest.predict(columns).astype(np.uint8).reshape(height, width)
-    return predicted
-
-
 FORMS: Final[dict[str, tuple[Kind, Form | None]]] = {
     "strokes, brush only": ("stroke", None),
-    "strokes, trees on features, bands, place": ("stroke", trees),
     "strokes, Gaussian process on features, bands, place": ("stroke", process_with_features),
     "strokes, Gaussian process on bands, place": ("stroke", process),
     "clicks, Gaussian process on bands, place": ("click", process),
@@ -148,7 +135,7 @@ def regions(folder: Path) -> Iterator[Region]:
         "south": (Window(height - STRIP_PX, 0, STRIP_PX, width), Window(0, 0, height - far, width)),
     }
     for name, (test, pool) in strips.items():
-        yield Region(f"Everest, {name}", source, truth, source.band_names, pool, test)
+        yield Region(f"everest-{name}", source, truth, source.band_names, pool, test)
     for seed, (clean, debris, cloud) in SYNTHETIC.items():
         files = write_scene(
             folder / f"synthetic-{seed}", 1024, 1536, seed, SyntheticOptions(Shares(clean, debris, cloud))
@@ -157,38 +144,47 @@ def regions(folder: Path) -> Iterator[Region]:
         with rasterio.open(files.truth) as dataset:
             truth = dataset.read(1)
         channels = (*(name for name in source.band_names if name != "pan"), "elevation", "slope")
-        yield Region(f"synthetic {seed}", source, truth, channels, Window(0, 0, 1024, 512), Window(0, 512, 1024, 1024))
+        yield Region(f"synthetic-{seed}", source, truth, channels, Window(0, 0, 1024, 512), Window(0, 512, 1024, 1024))
 
 
-def train(region: Region, settings: Settings, labels: int, seed: int) -> GlacierSegmenter:
-    """Train a network on random patches of the pool that have ice."""
-    windows = [
-        window for window in tiles(region.pool, PATCH_PX) if ice_share(region.truth[window.slices]) > MIN_ICE_SHARE
-    ]
-    chosen = [windows[i] for i in np.random.default_rng(seed).permutation(len(windows))[:labels]]
+def predict(region: Region, settings: Settings, labels: int, seed: int) -> dict[str, NDArray[Any]]:
+    """Train a network on random patches of the pool that have ice, and predict patches of the test ground.
+
+    Returns:
+        Arrays of the patches that are wrong enough, named ``<size>-<number>-<name>``.
+    """
+    drawn = np.random.default_rng(seed)
+    with_ice = [item for item in tiles(region.pool, PATCH_PX) if ice_share(region.truth[item.slices]) > MIN_ICE_SHARE]
+    chosen = [with_ice[i] for i in drawn.permutation(len(with_ice))[:labels]]
     statistics = channel_statistics([(region.source, [region.pool])], region.channels)
     network = fresh_network(settings, region.channels, statistics, seed, GLACIER_SCHEME.ranked)
+    windows = tiles(region.test, PATCH_PX)
+    shuffled = [windows[i] for i in drawn.permutation(len(windows))]
+    large = tiles(region.test, LARGE_PX) if min(region.test.height, region.test.width) >= LARGE_PX else []
     with SceneReader(region.source) as reader:
-        images = [read_batch(reader, region.channels, [window])[0] for window in chosen]
-    masks = [torch.from_numpy(region.truth[window.slices]) for window in chosen]
-    config = replace(training_config(settings, seed), precision="float32")
-    fit(network, list(zip(images, masks, strict=True)), config, torch.device("cpu"), UNKNOWN)
-    return network.eval()
+        read = partial(read_batch, reader, region.channels)
+        patches = [(read([item])[0], torch.from_numpy(region.truth[item.slices])) for item in chosen]
+        config = replace(training_config(settings, seed), precision="float32")
+        fit(network, patches, config, torch.device("cpu"), UNKNOWN)
+        network.eval()
+        small = [_case(network, read([item]), region.truth[item.slices]) for item in shuffled[: 2 * KEPT[PATCH_PX]]]
+        big = [_case(network, read([item]), region.truth[item.slices]) for item in large]
+    arrays = {}
+    for size, found in ((PATCH_PX, small), (LARGE_PX, big)):
+        kept = [case for case in found if case.wrong_share > WRONG_SHARE][: KEPT[size]]
+        for number, case in enumerate(kept):
+            arrays |= {f"{size}-{number}-{field.name}": getattr(case, field.name) for field in fields(Case)}
+    return arrays
 
 
-def cases(region: Region, network: GlacierSegmenter, size: int, seed: int) -> Iterator[Case | None]:
-    """Yield the patches of the test ground in random order; None for one that is right enough as it is proposed."""
-    windows = tiles(region.test, size)
-    with SceneReader(region.source) as reader:
-        for i in np.random.default_rng(seed).permutation(len(windows)):
-            raw = read_batch(reader, region.channels, [windows[i]])
-            with torch.no_grad():
-                features, logits = network.features_and_logits(raw)
-                probabilities = network.to_probabilities(logits)
-            found = (raw, features, probabilities)
-            case = Case(*(maps[0].numpy() for maps in found), truth=region.truth[windows[i].slices])
-            judged = case.truth != UNKNOWN
-            yield case if judged.any() and (case.shown != case.truth)[judged].mean() > WRONG_SHARE else None
+def _case(network: GlacierSegmenter, raw: torch.Tensor, truth: NDArray[np.uint8]) -> Case:
+    """Return what a network sees in a patch (1, C, h, w)."""
+    height, width = truth.shape
+    with torch.no_grad():
+        bands = network.network_input(raw)[0, :, :height, :width]
+        features, logits = network.features_and_logits(raw)
+        probabilities = network.to_probabilities(logits)
+    return Case(*(maps.numpy().astype(np.float16) for maps in (bands, features[0], probabilities[0])), truth)
 
 
 def tiles(part: Window, size: int) -> list[Window]:
@@ -203,35 +199,41 @@ def ice_share(truth: NDArray[np.uint8]) -> float:
 
 
 def mended(case: Case, size: int) -> dict[str, Any]:
-    """Let the annotator mend a patch in every form; return the sessions and what the exact brush takes."""
-    names = FORMS if size == PATCH_PX else LARGE_FORMS
+    """Let the annotator mend a patch in every form; return the sessions and the number of pixels with ice."""
     sessions = {}
-    for name in names:
+    for name in FORMS if size == PATCH_PX else LARGE_FORMS:
         kind, form = FORMS[name]
-        most = MOST_BRUSH_STROKES if form is None else MOST_STROKES[size]
+        most = MOST_BRUSH_STROKES if form is None else MOST_STROKES
         mend: Mend | None = None if form is None else partial(form, case)
         sessions[name] = asdict(draw_session(case.shown, case.truth, mend, kind, most, max(TARGETS)))
-    empty = (case.truth != BACKGROUND) & (case.truth != UNKNOWN)
-    return {"sessions": sessions, "ice": int(empty.sum())}
+    ice = (case.truth != BACKGROUND) & (case.truth != UNKNOWN)
+    return {"size": size, "sessions": sessions, "ice": int(ice.sum())}
 
 
-def run_region(region: Region, settings: Settings, labels: int, seed: int, patches: int) -> dict[str, Any]:
-    """Return the results of one region and seed, for both sizes of patches."""
-    network = train(region, settings, labels, seed)
-    result: dict[str, Any] = {"region": region.name, "seed": seed, "labels": labels, "patches": []}
-    sizes = {PATCH_PX: patches}
-    if min(region.test.height, region.test.width) >= LARGE_PX:
-        sizes[LARGE_PX] = 1
-    for size, wanted in sizes.items():
-        seen = 0
-        for case in cases(region, network, size, seed):
-            seen += 1
-            if case is not None:
-                result["patches"].append({"size": size, **mended(case, size)})
-            if sum(item["size"] == size for item in result["patches"]) == wanted:
-                break
-        result[f"patches of {size} px looked at"] = seen
-    return result
+def stored(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the result in a JSON file, which is computed and written if it is missing."""
+    if not path.exists():
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(compute()), encoding="utf-8")
+        part.rename(path)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def run_region(region: Region, settings: Settings, labels: int, seed: int, wanted: dict[int, int]) -> dict[str, Any]:
+    """Return the results of some patches of each size, of one region and seed."""
+    name = f"{region.name}-{labels}-{seed}"
+    file = FOLDER / f"{name}.npz"
+    if not file.exists():
+        np.savez(file, **predict(region, settings, labels, seed))
+    patches = []
+    with np.load(file) as arrays:
+        for size, number in ((size, number) for size, most in wanted.items() for number in range(most)):
+            prefix = f"{size}-{number}-"
+            if f"{prefix}truth" in arrays:
+                case = Case(**{field.name: arrays[prefix + field.name] for field in fields(Case)})
+                patches.append(stored(FOLDER / f"{name}-{size}-{number}.json", partial(mended, case, size)))
+    return {"region": region.name, "patches": patches}
 
 
 def table(results: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
@@ -288,7 +290,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--seeds", type=int, default=2)
     made.add_argument("--labels", type=int, default=12, help="patches that the network has learnt from")
-    made.add_argument("--patches", type=int, default=8, help="patches of 64 px mended in each region and seed")
+    made.add_argument("--patches", type=int, default=8, help="patches of 64 px in each region and seed")
+    made.add_argument("--large", type=int, default=1, help="patches of 512 px in each synthetic region and seed")
     return made
 
 
@@ -298,19 +301,13 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = Settings(**DEMO_SETTINGS)  # type: ignore[arg-type]  # strings, as from the environment
     FOLDER.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    results = []
     grounds = list(regions(FOLDER))
+    wanted = {PATCH_PX: arguments.patches, LARGE_PX: arguments.large}
+    results = []
     for seed in range(arguments.seeds):
         for region in grounds:
-            name = (
-                f"{region.name.replace(', ', '-').replace(' ', '-')}-{arguments.labels}-{seed}-{arguments.patches}.json"
-            )
-            if not (FOLDER / name).exists():
-                found = run_region(region, settings, arguments.labels, seed, arguments.patches)
-                (FOLDER / name).write_text(json.dumps(found))
-                print(f"{name} after {time.monotonic() - started:.0f} s", flush=True)
-            results.append(json.loads((FOLDER / name).read_text()))
+            results.append(run_region(region, settings, arguments.labels, seed, wanted))
+            print(f"{region.name}, seed {seed}: {len(results[-1]['patches'])} patches", flush=True)
     rows = [row for size in (PATCH_PX, LARGE_PX) for row in table(results, size)]
     for row in rows:
         print(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from labeling.config import CLICK, IMAGE
 from labeling.errors import EventError, RegionError
-from labeling.regions import CLICK_TYPE
+from labeling.regions import CLICK_TYPE, POLYGON_TYPE
 from labeling.tasks import PROPOSAL
 
 USER: Final = "label-studio"
@@ -60,7 +60,7 @@ def parse_request(body: bytes) -> ClickRequest:
     Label Studio also calls without a context, to collect predictions; such a request has no regions.
 
     Raises:
-        EventError: It is not what Label Studio sends, or asks about several tasks at once with clicks.
+        EventError: It is not what Label Studio sends, has clicks on several tasks, or polygons are to be mended.
     """
     try:
         request = json.loads(body)
@@ -76,6 +76,8 @@ def parse_request(body: bytes) -> ClickRequest:
         return ClickRequest("", [])
     data = tasks[0].get("data") if isinstance(tasks[0], dict) else None
     proposal = data.get(PROPOSAL) if isinstance(data, dict) else None
+    if _has_polygons(tasks[0]):
+        raise EventError("The proposal is drawn with polygons, which clicks cannot mend; expected one of the brush.")
     if len(tasks) > 1 or not isinstance(proposal, str):
         raise EventError(f"The request has {len(tasks)} tasks; expected one, whose data name its {PROPOSAL!r}.")
     if not isinstance(regions, list) or len(regions) > MAX_CLICKS:
@@ -96,6 +98,14 @@ def read_clicks(regions: list[Any], *, height: int, width: int, labels: Collecti
         RegionError: One is not a click with one of these labels within an image of this size.
     """
     return [_read_click(item, height, width, labels) for item in regions]
+
+
+def _has_polygons(task: object) -> bool:
+    """Return whether a task has a prediction with polygons, whose ids the suggested masks would take."""
+    predictions = task.get("predictions") if isinstance(task, dict) else None
+    drawn = [item.get("result") for item in predictions or [] if isinstance(item, dict)]
+    regions = [region for result in drawn if isinstance(result, list) for region in result]
+    return any(isinstance(region, dict) and region.get("type") == POLYGON_TYPE for region in regions)
 
 
 def _read_click(item: object, height: int, width: int, labels: Collection[str]) -> Click:

@@ -10,7 +10,6 @@ from labeling.config import label_config
 from labeling.connection import Connection
 from labeling.errors import LabelStudioError
 from labeling.events import SUBSCRIBED
-from labeling.interactive import USER
 from labeling.tasks import PRIORITY
 
 SAMPLING = "Uncertainty sampling"

@@ -19,10 +19,10 @@ MAX_REGIONS = 20_000
 MAX_POLYGON_POINTS = 20_000
 
 _BRUSH_TYPE = "brushlabels"
-_POLYGON_TYPE = "polygonlabels"
+POLYGON_TYPE = "polygonlabels"
 _RELATION_TYPE = "relation"
 CLICK_TYPE = "keypointlabels"
-_CONTROLS = {_BRUSH_TYPE: BRUSH, _POLYGON_TYPE: POLYGON}
+_CONTROLS = {_BRUSH_TYPE: BRUSH, POLYGON_TYPE: POLYGON}
 _OPAQUE_ABOVE = 127  # of 255: a stroke's soft edge belongs to it where it covers half a pixel or more
 
 
@@ -150,8 +150,8 @@ def encode_polygon(
         points = points[:-1]
     percent = points / (width, height) * 100 if points.ndim == 2 and points.shape[1] == 2 else points
     _check_points(percent)
-    value = {"points": percent.tolist(), "closed": True, _POLYGON_TYPE: [label]}
-    return _region(_POLYGON_TYPE, value, height, width, region_id)
+    value = {"points": percent.tolist(), "closed": True, POLYGON_TYPE: [label]}
+    return _region(POLYGON_TYPE, value, height, width, region_id)
 
 
 def _region(kind: str, value: dict[str, Any], height: int, width: int, region_id: str) -> dict[str, Any]:

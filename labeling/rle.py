@@ -5,8 +5,8 @@ stream of a 32-bit count of values, 5 bits of word size - 1, four times 4 bits o
 then blocks: 1 bit (run or literals), 2 bits choosing the size of the length field, the length - 1, and one word for a
 run or one word per value for literals. Label Studio stores RGBA, row by row, in 8-bit words.
 
-Label Studio's SDK does both too, but reading allocates whatever the header asks for (up to 4 GB) and accepts runs past the
-end, and importing it costs 2.5 s and 200 MB because pandas and nltk come with it; labels and suggestions need neither.
+Label Studio's SDK does both too, but its reader allocates whatever the header asks for (up to 4 GB) and accepts runs past
+the end, and importing it costs 2.5 s and 200 MB because pandas and nltk come with it, which nothing here needs.
 """
 
 import numpy as np
@@ -64,13 +64,12 @@ def encode_rle(mask: npt.NDArray[np.bool_]) -> list[int]:
     """
     flat = mask.ravel()
     starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-    lengths = np.diff(starts, append=flat.size) * CHANNELS
+    lengths: list[int] = (np.diff(starts, append=flat.size) * CHANNELS).tolist()
+    painted: list[bool] = flat[starts].tolist()
     header = [f"{flat.size * CHANNELS:032b}", f"{8 - 1:05b}", *(f"{bits - 1:04b}" for bits in _LENGTH_BITS)]
-    runs = [
-        _run(length, "1" * 8 if painted else "0" * 8) for length, painted in zip(lengths, flat[starts], strict=True)
-    ]
+    runs = [_run(length, "1" * 8 if filled else "0" * 8) for length, filled in zip(lengths, painted, strict=True)]
     stream = "".join(header + runs)
-    stream += "0" * (-len(stream) % 8)
+    stream += "0" * (8 - len(stream) % 8)  # a whole byte if none is begun, as Label Studio's own library writes it
     return list(int(stream, 2).to_bytes(len(stream) // 8))
 
 
@@ -78,9 +77,11 @@ def _run(length: int, word: str) -> str:
     """Return the bits of a run, as several blocks if the longest length field is too short for it."""
     longest = 2 ** _LENGTH_BITS[-1]
     blocks = []
-    for part in [longest] * (length // longest) + [length % longest] * (length % longest > 0):
+    while length > 0:
+        part = min(length, longest)
         which, bits = next((which, bits) for which, bits in enumerate(_LENGTH_BITS) if part <= 2**bits)
         blocks.append(f"1{which:02b}{part - 1:0{bits}b}{word}")
+        length -= part
     return "".join(blocks)
 
 

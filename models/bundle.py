@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
-from models.card import ModelCard, ModelOrigin
+from models.card import FEATURES_DESCRIPTION, ModelCard, ModelOrigin
 from models.input_channels import onnx_metadata
 from models.onnx_export import export_onnx
 from models.segmenter import GlacierSegmenter, build_segmenter
@@ -79,6 +79,7 @@ def write_bundle(
         head=segmenter.head,
         input_normalization=segmenter.input_normalization,
         weights_sha256=_sha256((directory / WEIGHTS_FILE).read_bytes()),
+        features_output=FEATURES_DESCRIPTION,
         onnx_sha256=_sha256((directory / ONNX_FILE).read_bytes()),
     )
     (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

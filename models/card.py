@@ -20,6 +20,7 @@ from models.training import TrainingConfig
 from models.unet import UNetConfig
 
 OUTPUT_DESCRIPTION = "class probabilities, float32, (N, K, H, W), class in the order of `classes`; they sum to 1"
+FEATURES_DESCRIPTION = "maps of the last decoder block, float32, (N, M, H, W), from which the logits are computed"
 
 
 def _none_if_nan(value: object) -> object:
@@ -252,7 +253,8 @@ class ModelCard(ModelOrigin):
         head: How its logits become class probabilities.
         input_normalization: Whether images are normalised by ``mean`` and ``std``, or each image by its own statistics.
         input: Description of the input of the ONNX graph.
-        output: Description of the output of the ONNX graph.
+        output: Description of the output ``probabilities`` of the ONNX graph.
+        features_output: Description of its output ``features``; None if the graph, of an earlier release, has none.
         weights_sha256: Checksum of ``weights.safetensors``.
         onnx_sha256: Checksum of ``model.onnx``.
     """
@@ -266,6 +268,7 @@ class ModelCard(ModelOrigin):
     input_normalization: InputNormalization = "dataset"
     input: str = INPUT_DESCRIPTION
     output: str = OUTPUT_DESCRIPTION
+    features_output: str | None = None
     weights_sha256: Sha256
     onnx_sha256: Sha256
 

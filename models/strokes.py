@@ -4,8 +4,8 @@ The process has zero mean, so the map changes only near strokes, and there only 
 (Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", chapter 2; one regression per class, as in
 section 6.5). The experiment behind the form and the numbers is ``benchmarks/strokes.py``.
 
-A port to a browser needs a matrix of kernel values, one Cholesky solve of at most :data:`MAX_POINTS` unknowns, and one
-product of matrices: no iteration, no random numbers, no library.
+A port to a browser needs a matrix of kernel values, the solution of one symmetric system of at most :data:`MAX_POINTS`
+unknowns, and one product of matrices: no iteration, no random numbers, no library.
 """
 
 import math
@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 MAX_POINTS: Final = 400
 """Most drawn pixels that the regression uses; of more, evenly spaced ones are taken. All of them are kept as drawn."""
@@ -88,7 +87,7 @@ def repaint(
     probabilities = proposal.reshape(classes, -1)
     at = space.coordinates(used)
     missing = np.eye(classes, dtype=np.float32)[drawn[used]] - probabilities[:, used].T
-    weights = cho_solve(cho_factor(_kernel(at, at) + similarity.noise * np.eye(len(used), dtype=np.float32)), missing)
+    weights = np.linalg.solve(_kernel(at, at) + similarity.noise * np.eye(len(used), dtype=np.float32), missing)
     repainted = proposal.argmax(axis=0).astype(np.uint8).ravel()
     near = space.near(used)
     for start in range(0, len(near), _CHUNK_PX):
