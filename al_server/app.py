@@ -8,6 +8,7 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from al_server import (
+    arms,
     dashboard,
     health,
     interactive,
@@ -67,7 +68,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, jobs, label_events, model_versions, interactive),
+        *(scorings, rounds, arms, jobs, label_events, model_versions, interactive),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -1,10 +1,13 @@
-"""The status page: labels, running jobs, model versions, rounds, scenes and failures."""
+"""The status page: labels, running jobs, model versions, decisions, rounds, scenes and failures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flask import Blueprint, render_template
 from sqlalchemy import Select, func, select
 
+from al_server import track_chart
+from al_server.arms import describe_arms
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
 from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
@@ -12,13 +15,27 @@ from catalog import scorings, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
+from catalog.registry import ModelVersion
 from imagery.classes import ClassScheme
+from services import promotion
 from services.class_scheme import scheme_in_force
 from services.scenes import registered_scenes
+from services.tracks import tracks
 
 page = Blueprint("dashboard", __name__)
 VERSIONS_SHOWN = 20  # the newest ones; MLflow takes seconds to list a thousand
 UNSUCCESSFUL_SHOWN = 5
+DECISIONS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class _Versions:
+    """The newest versions, their descriptions, the curves of both tracks, and why there are none: MLflow is down."""
+
+    found: Sequence[ModelVersion] = ()
+    shown: Sequence[ModelAnswer] = ()
+    chart: track_chart.TrackChart | None = None
+    trouble: str | None = None
 
 
 @page.get("/")
@@ -39,7 +56,9 @@ def index() -> str:
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
         scheme = scheme_in_force(session, catalog.settings)
-    versions, trouble = _versions()
+        decisions = promotion.decisions(session, DECISIONS_SHOWN)
+    versions = _versions()
+    compared = describe_arms(versions.found)
     return render_template(
         "status.html",
         settings=catalog.settings,
@@ -53,9 +72,12 @@ def index() -> str:
         failed_events=failed_events,
         labels=labels,
         fresh=fresh,
-        versions=versions,
-        classes=_classes(versions, scheme),
-        trouble=trouble,
+        versions=versions.shown,
+        decisions=decisions,
+        chart=versions.chart,
+        classes=_classes(versions.shown, scheme),
+        trouble=versions.trouble,
+        compared=compared,
     )
 
 
@@ -77,10 +99,11 @@ def _classes(versions: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in {"mean", scheme.background.name}]
 
 
-def _versions() -> tuple[list[ModelAnswer], str | None]:
+def _versions() -> _Versions:
     registry = current_parts().registry
     try:
-        aliases = registry.aliases()
-        return [serialize_version(version, aliases) for version in registry.versions(VERSIONS_SHOWN)], None
+        aliases, found = registry.aliases(), registry.versions(VERSIONS_SHOWN)
+        chart = track_chart.draw(tracks(found, registry.find))
     except ServiceDownError as error:
-        return [], str(error)
+        return _Versions(trouble=str(error))
+    return _Versions(found, [serialize_version(version, aliases) for version in found], chart)

@@ -33,7 +33,7 @@ from catalog.records import (
     Scene,
     SceneRole,
 )
-from catalog.registry import ModelRegistry
+from catalog.registry import CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from labeling.errors import LabelStudioError
 from labeling.health import check_health
 from services.version_figures import figures_of
@@ -84,16 +84,22 @@ def metrics() -> Response:
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
     Gauge("glacier_al_new_labels", "Labels that no fine-tune has used", registry=registry).set(fresh)
     try:
-        champion = current_parts().registry.champion()
+        models = current_parts().registry
+        _add_version_metrics(CHAMPION, "served", models.champion(), registry)
+        _add_version_metrics(LEARNER, "that training goes on from", models.learner(), registry)
     except ServiceDownError:
-        champion = None  # its metrics are left out; the others are still returned
-    if champion is not None:
-        Gauge("glacier_al_champion_version", "Number of the version served", registry=registry).set(champion.version)
-        validation = figures_of(champion).regions.get(SceneRole.VALIDATION.value)
-        if validation is not None and validation.mean_iou is not None:
-            help_text = "Mean IoU of the champion on the validation region"
-            Gauge("glacier_al_champion_mean_iou", help_text, registry=registry).set(validation.mean_iou)
+        log.info("MLflow does not answer: the metrics of model versions are left out")
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _add_version_metrics(alias: str, described: str, version: ModelVersion | None, registry: CollectorRegistry) -> None:
+    if version is None:
+        return
+    Gauge(f"glacier_al_{alias}_version", f"Number of the version {described}", registry=registry).set(version.version)
+    validation = figures_of(version).regions.get(SceneRole.VALIDATION.value)
+    if validation is not None and validation.mean_iou is not None:
+        help_text = f"Mean IoU of the version {described} on the validation region"
+        Gauge(f"glacier_al_{alias}_mean_iou", help_text, registry=registry).set(validation.mean_iou)
 
 
 def _add_scoring_metrics(session: Session, registry: CollectorRegistry) -> None:

@@ -1,16 +1,26 @@
-"""Model versions: list, describe, download the champion's files, promote, roll back."""
+"""Model versions: list, describe, compare tracks, download the champion's files, promote, roll back."""
 
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
-from al_server.schemas import ListOf, ModelAnswer, ModelPage, PromotionAnswer, PromotionRequest, VersionNumber, media
-from al_server.serializers import serialize_promotion, serialize_version
+from al_server.schemas import (
+    ListOf,
+    ModelAnswer,
+    ModelPage,
+    PromotionAnswer,
+    PromotionRequest,
+    TrackAnswer,
+    VersionNumber,
+    media,
+)
+from al_server.serializers import serialize_promotion, serialize_track, serialize_version
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import NotFoundError
 from catalog.registry import ModelVersion
 from services import promotion
+from services.tracks import tracks
 
 api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
 
@@ -29,6 +39,21 @@ def list_versions(query: ModelPage) -> Response:
         following = url_for("models.list_versions", limit=query.limit, before=versions[-1].version)
         response.headers["Link"] = f'<{following}>; rel="next"'
     return response
+
+
+@api.get("/tracks", responses={200: ListOf[TrackAnswer]})
+def list_tracks(query: ModelPage) -> Response:
+    """List for the newest versions, oldest first, what was trained and what was served after the gate's decision."""
+    registry = current_parts().registry
+    points = tracks(registry.versions(query.limit, query.before), registry.find)
+    return json_response([serialize_track(point) for point in points])
+
+
+@api.get("/decisions", responses={200: ListOf[PromotionAnswer]})
+def list_decisions() -> Response:
+    """List the latest 100 decisions about versions, newest first: of the gate, of rules and of people."""
+    with current_catalog().read() as session:
+        return json_response([serialize_promotion(item) for item in promotion.decisions(session, 100)])
 
 
 @api.get("/<int:version>", responses={200: ModelAnswer})
@@ -69,14 +94,14 @@ def latest_card() -> Response:
 
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
-    """Make a version the champion, which is served."""
+    """Make a version the champion, which is served, and the learner, from which training goes on."""
     moved = promotion.promote(current_catalog(), current_parts().registry, path.version, body.reason, actor())
     return json_response(serialize_promotion(moved))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
-    """Make the version before the champion the champion again."""
+    """Make the version before the champion the champion again, and the learner."""
     moved = promotion.roll_back(current_catalog(), current_parts().registry, body.reason, actor())
     return json_response(serialize_promotion(moved))
 

@@ -7,6 +7,9 @@ from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import Strategy
+from services.arms import Arm
+from services.forecast import Worth
+from services.gate_figures import GateFigures
 from services.scene_request import MAX_INTEGER, Closed, Integer
 
 
@@ -171,6 +174,16 @@ class JobAnswer(BaseModel):
     finished_at: datetime | None
 
 
+class PriorAnswer(BaseModel):
+    """Outlines of an earlier inventory, from which versions learn as weak labels."""
+
+    date: str | None = Field(description="when they were drawn from images: a day, month or year")
+    source: str | None
+    ring_m: float = Field(description="pixels at most this far from an edge teach nothing, metres")
+    classes: list[str] = Field(description="the classes that are outlined")
+    sha256: str = Field(description="checksum of the geometries near the scene")
+
+
 class SceneAnswer(BaseModel):
     """A registered scene."""
 
@@ -193,6 +206,7 @@ class SceneAnswer(BaseModel):
     patch_size_px: int
     patches: int
     has_outlines: bool
+    prior_outlines: PriorAnswer | None
     footprint: dict[str, Any]
     error: str | None
     registered_at: datetime
@@ -232,6 +246,65 @@ class RoundAnswer(BaseModel):
     created_at: datetime
     published_at: datetime | None
     completed_at: datetime | None
+
+
+class EstimateAnswer(BaseModel):
+    """An estimated quantity with its 95 % interval (Student's t)."""
+
+    value: float
+    low: float | None = Field(description="null where too few values tell nothing about the spread")
+    high: float | None
+    count: int = Field(description="number of values that it is estimated from")
+
+
+class ArmAnswer(BaseModel):
+    """The labels of one arm over all rounds by scores; each label is a unit of the intervals."""
+
+    arm: Arm
+    labels: int
+    simulated: int = Field(description="how many of them a simulated annotator drew, whose minutes are a program's")
+    wrong_share: EstimateAnswer | None = Field(
+        description="share of the judged pixels that the version which scored the pool had wrong"
+    )
+    wrong_px: EstimateAnswer | None = Field(description="those pixels a label")
+    wrong_px_of: list[float] = Field(description="those pixels a label by drawn class, in the order of `classes`")
+    edited_px: EstimateAnswer | None = Field(description="pixels a label that the annotator changed")
+    minutes: EstimateAnswer | None = Field(description="minutes a label; null without lead times")
+    wrong_px_per_minute: EstimateAnswer | None
+
+
+class ArmDifference(BaseModel):
+    """One arm minus another, paired within rounds; the rounds are the units of the intervals."""
+
+    of: Arm
+    minus: Arm
+    wrong_px: EstimateAnswer | None
+    wrong_px_per_minute: EstimateAnswer | None
+    minutes: EstimateAnswer | None
+
+
+class ForecastAnswer(BaseModel):
+    """What a round of `round_size` labels is expected to bring."""
+
+    versions: int = Field(description="number of versions that the curve is fitted to")
+    labels: int = Field(description="labels of the newest version")
+    more: int = Field(description="labels of the round")
+    gain: EstimateAnswer = Field(
+        description="of mean IoU on the validation region, by all labels of the round together"
+    )
+    gain_per_label: EstimateAnswer
+    minutes: EstimateAnswer | None = Field(description="cost in minutes of annotators; null without lead times")
+    gain_per_minute: EstimateAnswer | None
+
+
+class ArmsAnswer(BaseModel):
+    """What choosing found compared with controls, and what a further round is expected to bring."""
+
+    classes: list[str]
+    arms: list[ArmAnswer]
+    differences: list[ArmDifference]
+    next_round: ForecastAnswer | None = Field(description="null with fewer than three versions")
+    worth: Worth = Field(description="whether the gain is surely above or below `worthwhile_gain`; nothing acts on it")
 
 
 class ScoringAnswer(BaseModel):
@@ -282,31 +355,49 @@ class EventAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """A model version with its IoU and its gain over the parent; undefined figures are null."""
+    """A model version with its IoU and its gain over the champion; undefined figures are null."""
 
     version: int
     aliases: list[str]
     created_at: datetime
-    parent_version: int | None
+    parent_version: int | None = Field(description="the version that its training started from")
+    champion_version: int | None = Field(description="the version that was served then, with which it is compared")
     labels: int
     labels_sha256: str
     simulated_labels: int
     iou: dict[str, dict[str, float | None]] = Field(description="by role of the region, then by class or 'mean'")
-    gain: dict[str, dict[str, float | None]] = Field(description="difference to the parent's IoU, in the same form")
+    gain: dict[str, dict[str, float | None]] = Field(description="difference to the champion's IoU, in the same form")
+    calibration_error: dict[str, dict[str, float | None]] = Field(
+        description="expected calibration error on held-out validation windows, 'before' and 'after' the calibration, "
+        "then by class; empty if the version was not calibrated"
+    )
     verdict: str
     verdict_reason: str
+    gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")
     sha256: dict[str, str] = Field(description="checksum by file name")
     faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
 
 
+class TrackAnswer(BaseModel):
+    """What was trained, and what was served after the gate's decision on it."""
+
+    version: int
+    labels: int
+    mean_iou: dict[str, float | None] = Field(description="of the version, by role of the region")
+    served_version: int | None
+    served_mean_iou: dict[str, float | None] = Field(description="of the version that was served then")
+
+
 class PromotionAnswer(BaseModel):
-    """A promotion or roll-back that was carried out."""
+    """A decision about a version: promoted, kept, rolled back, or set back (the learner)."""
 
     version: int
     previous_version: int | None
     verdict: str
     reason: str
     actor: str
+    decided_at: datetime
+    evidence: GateFigures | None = Field(description="what the gate's decision rests on; null for others")
 
 
 class Readiness(BaseModel):

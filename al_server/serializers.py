@@ -1,6 +1,7 @@
 """Rows and model versions as the schemas that the API returns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -11,16 +12,19 @@ from al_server.schemas import (
     EventAnswer,
     JobAnswer,
     ModelAnswer,
+    PriorAnswer,
     PromotionAnswer,
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
+    TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
-from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, Scoring
+from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
-from services.scenes import source_of
-from services.version_figures import figures_of
+from services.scenes import priors_of, source_of
+from services.tracks import TrackPoint
+from services.version_figures import RegionFigures, figures_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -54,7 +58,16 @@ def serialize_scene(scene: Scene) -> SceneAnswer:
         height=source.grid.height,
         patches=scene.patch_count,
         has_outlines=bool(scene.outlines),
+        prior_outlines=_serialize_priors(scene),
     )
+
+
+def _serialize_priors(scene: Scene) -> PriorAnswer | None:
+    prior = priors_of(scene)
+    if prior is None:
+        return None
+    classes = list(dict.fromkeys(layer.class_name for layer in prior.layers))
+    return PriorAnswer(date=prior.date, source=prior.source, ring_m=prior.ring_m, classes=classes, sha256=prior.sha256)
 
 
 def serialize_round(session: Session, of_round: Round) -> RoundAnswer:
@@ -103,8 +116,20 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
 
 
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
-    """Return the record of a promotion or roll-back."""
+    """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_track(point: TrackPoint) -> TrackAnswer:
+    """Return a point of the two curves."""
+    return TrackAnswer.model_validate(asdict(point))
+
+
+def _calibration_error(regions: Mapping[str, RegionFigures]) -> dict[str, dict[str, float | None]]:
+    validation = regions.get(SceneRole.VALIDATION.value)
+    if validation is None or not validation.calibration_error:
+        return {}
+    return {"before": dict(validation.uncalibrated_error), "after": dict(validation.calibration_error)}
 
 
 def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAnswer:
@@ -116,15 +141,18 @@ def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAn
         aliases=sorted(alias for alias, number in aliases.items() if number == version.version),
         created_at=version.created_at,
         parent_version=figures.parent_version,
+        champion_version=figures.champion_version,
         labels=figures.labels,
         labels_sha256=figures.labels_sha256,
         simulated_labels=figures.simulated_labels,
         iou={role: {"mean": region.mean_iou, **region.iou} for role, region in regions.items()},
         gain={role: {"mean": region.gain_mean_iou, **region.gain_iou} for role, region in regions.items()}
-        if figures.parent_version
+        if figures.champion_version
         else {},
+        calibration_error=_calibration_error(regions),
         verdict=figures.verdict,
         verdict_reason=figures.verdict_reason,
+        gate=figures.gate,
         sha256=dict(figures.sha256),
         faults=list(figures.faults),
     )

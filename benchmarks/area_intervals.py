@@ -25,9 +25,10 @@ from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics
 from imagery.synthetic import write_scene
-from models.area_error import CONFIDENCE
+from models.area_error import CELL_PX, CONFIDENCE
 from models.area_evidence import CellEvidence, join_scenes
 from models.area_fit import fit_area_error
+from models.block_counts import SceneBlocks
 from models.segmenter import GlacierSegmenter, build_segmenter
 from models.training import TrainingConfig, fit
 from models.unet import UNetConfig
@@ -70,7 +71,9 @@ def train(landscape: Landscape, steps: int) -> GlacierSegmenter:
 def evidence_of(segmenter: GlacierSegmenter, landscape: Landscape, folder: Path) -> CellEvidence:
     """Predict a landscape and compare it with its truth."""
     with predict_scene_once(segmenter, landscape.source, PATCH_PX, BATCH, folder) as predicted:
-        return judge_prediction(predicted, landscape.truth, segmenter)[1]
+        grid = landscape.source.grid
+        blocks = SceneBlocks.empty((grid.height, grid.width), segmenter.classes, CELL_PX)
+        return judge_prediction(predicted, landscape.truth, segmenter, blocks)
 
 
 def totals_of(

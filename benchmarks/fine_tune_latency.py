@@ -43,7 +43,7 @@ from labeling.client import LabelStudio
 from services.label_studio import connect
 from services.scenes import window_of
 
-LET_THROUGH: Final = {"gate_min_gain": "-1", "gate_max_class_drop": "1"}
+LET_THROUGH: Final = {"gate_margin": "1", "gate_class_margin": "1"}
 STAGES: Final = ("load", "evaluate", "train", "export", "register", "promote")
 POLL_S: Final = 0.05
 WAIT_S: Final = 300.0

@@ -182,7 +182,7 @@ def quality(seeds: int, folder: Path) -> list[dict[str, Any]]:
         for name in (HELD, *OURS):
             segmenter = task.fresh(seed)
             losses = of[name](segmenter, config)
-            scores = {role: task.evaluate(segmenter, role).mean_iou for role in ("validation", "test")}
+            scores = {role: task.evaluate(segmenter, role).metrics.mean_iou for role in ("validation", "test")}
             rows.append({"seed": seed, "method": name, "loss": statistics.mean(losses[-20:]), **scores})
     return rows
 

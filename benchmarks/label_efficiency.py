@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import Result, publish
 from catalog.candidates import Candidate
+from catalog.records import SceneRole
 from catalog.settings import Settings, Strategy
 from cli.demo import DEMO_SETTINGS
 from cli.everest import PATCH_SIZE_PX
@@ -32,16 +33,16 @@ from imagery.masks import rasterize_outlines
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics
-from models.card import Gain, RegionMetrics
+from models.block_counts import SceneBlocks, block_side
 from models.inference import pick_precision
 from models.mc_dropout import predict_mc
 from models.measures import score_patch
-from models.metrics import confusion_matrix
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, fit
 from services import strategies
 from services.acquisition import Pool
-from workers.gate import judge
+from workers.evaluation import Evaluation
+from workers.judgement import Champion, judge_version
 from workers.recipe import fresh_network, training_config
 from workers.windows import batches, predict_classes, read_batch
 
@@ -96,14 +97,16 @@ class Task:
         """The precision in which the workers score on this processor."""
         return pick_precision(CPU, self.settings.mc_precision)
 
-    def evaluate(self, segmenter: GlacierSegmenter, role: str) -> RegionMetrics:
-        """Return the scores of a network on a whole region."""
+    def evaluate(self, segmenter: GlacierSegmenter, role: str) -> Evaluation:
+        """Return what a network gets right on a whole region."""
         region = self.regions[role]
+        size = (region.source.grid.height, region.source.grid.width)
+        blocks = SceneBlocks.empty(size, len(GLACIER_SCHEME.classes), block_side([size]))
         predicted = predict_classes(
             segmenter, region.source, PATCH_SIZE_PX, self.settings.inference_batch_size, UNKNOWN
         )
-        counts = confusion_matrix(predicted, region.truth, len(GLACIER_SCHEME.classes), UNKNOWN)
-        return RegionMetrics.from_confusion(counts, GLACIER_SCHEME.names)
+        blocks.add(predicted, region.truth, 0, UNKNOWN)
+        return Evaluation.of([blocks], GLACIER_SCHEME.names)
 
     def mean_iou(self, segmenter: GlacierSegmenter) -> float:
         """Return the mean IoU of a network on the test region.
@@ -111,7 +114,7 @@ class Task:
         Raises:
             ValueError: It is undefined, because the truth is unknown everywhere in the region.
         """
-        found = self.evaluate(segmenter, "test").mean_iou
+        found = self.evaluate(segmenter, "test").metrics.mean_iou
         if found is None:
             raise ValueError("found no judged pixel in the test region, expected the truth of the Everest scene")
         return found
@@ -137,26 +140,26 @@ class Task:
 def run_loop(task: Task, ranking: Strategy, rounds: int, seed: int) -> list[float]:
     """Return the mean IoU on the test region of the version that is served after each round of the loop."""
     settings = task.settings
-    served: GlacierSegmenter | None = None
-    served_scores: RegionMetrics | None = None
+    learner: GlacierSegmenter | None = None
+    champion: Champion | None = None
     labelled: list[int] = []
     curve = []
     for number in range(1, rounds + 1):
         strategy = Strategy.RANDOM if number <= settings.random_start_rounds else ranking
         free = [i for i in range(len(task.windows)) if i not in labelled]
-        ranked_by = None if strategy is Strategy.RANDOM else served
+        ranked_by = None if strategy is Strategy.RANDOM else learner
         candidates = task.candidates(free, ranked_by, seed)
         pool = Pool.of(candidates, settings.round_size, settings.control_share, seed * 100 + number)
         choices = strategies.get(strategy).choose(pool)
         labelled += [choice.patch_id for choice in choices]
         candidate = task.fresh(seed)
-        if served is not None:
-            candidate.load_state_dict(served.state_dict())
+        if learner is not None:
+            candidate.load_state_dict(learner.state_dict())
         task.train(candidate, labelled, training_config(settings, seed * 100 + number))
-        scores = task.evaluate(candidate, "validation")
-        gain = Gain.between(served_scores, scores) if served_scores is not None else None
-        if judge(gain, settings).promoted:
-            served, served_scores = candidate, scores
+        learner = candidate
+        found = {SceneRole.VALIDATION: task.evaluate(candidate, "validation")}
+        if judge_version(found, len(labelled), champion, GLACIER_SCHEME.names, settings).verdict.promoted:
+            champion = Champion(number, len(labelled), found)
             curve.append(task.mean_iou(candidate))
         else:
             curve.append(curve[-1])

@@ -47,4 +47,5 @@ def _summary(stack: Tensor) -> McPrediction:
     mean = stack.mean(dim=0)
     entropy = torch.special.entr(mean).sum(dim=1)
     expected = torch.special.entr(stack).sum(dim=2).mean(dim=0)
-    return McPrediction(mean, entropy, (entropy - expected).clamp(min=0.0))
+    variance = stack.var(dim=0, correction=0).sum(dim=1)
+    return McPrediction(mean, entropy, (entropy - expected).clamp(min=0.0), variance)

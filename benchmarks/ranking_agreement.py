@@ -33,7 +33,7 @@ from torch import Tensor
 
 from benchmarks.report import Result, markdown, publish
 from catalog.settings import Settings
-from catalog.sharding import SCREENED_MEASURES
+from catalog.sharding import SHORTLIST_MEASURES
 from imagery.channels import FURTHER_TERRAIN
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
@@ -188,10 +188,10 @@ def draw_independent(all_maps: PassMasks, p: float, passes: int, generator: torc
 def _scores(sampler: McSampler, images: Tensor, masks: Sequence[PassMasks]) -> Scores:
     """Return the scores (M, N) by some passes."""
     prediction = sampler.sample(images, masks).prediction()
-    entropy, information = prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy()
+    maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
     valid = images.isfinite().all(dim=1).numpy()
     scored = [
-        score_patch({"predictive_entropy": entropy[patch], "mutual_information": information[patch]}, valid[patch])
+        score_patch({name: of_batch[patch] for name, of_batch in maps.items()}, valid[patch])
         for patch in range(len(images))
     ]
     return np.array([[of_patch[measure] for of_patch in scored] for measure in MEASURES])
@@ -229,7 +229,7 @@ def shortlist(screening: Scores, share: float) -> NDArray[np.bool_]:
     """Return which patches (N,) a screening pass (M, N) ranks in a share of the pool, by one of the entropies."""
     count = math.ceil(share * screening.shape[1])
     listed = np.zeros(screening.shape[1], dtype=bool)
-    for measure in SCREENED_MEASURES:
+    for measure in SHORTLIST_MEASURES:
         listed[np.argsort(-screening[list(MEASURES).index(measure)], kind="stable")[:count]] = True
     return listed
 
@@ -269,7 +269,7 @@ def broken_decisions(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """Return a sentence for each threshold that is missed by an entropy; none while both decisions hold."""
     found = []
     for row in rows:
-        if row["measure"] not in set(SCREENED_MEASURES):
+        if row["measure"] not in set(SHORTLIST_MEASURES):
             continue
         ratio, balanced, of_shortlist = (float(str(row[key])) for key in ("variance ratio", "balanced", "shortlist"))
         if ratio < LEAST_VARIANCE_RATIO:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, and_, exists, false, func, null, select, true, tuple_
 from sqlalchemy.orm import Session, aliased
 
@@ -100,7 +101,14 @@ def shuffled(
     first, last = session.execute(select(func.min(Patch.id), func.max(Patch.id))).one()
     if first is None:
         return
-    ids = generator.permutation(np.arange(first, last + 1))
+    yield from in_order(session, of_round, min_valid_share, generator.permutation(np.arange(first, last + 1)))
+
+
+def in_order(session: Session, of_round: Round, min_valid_share: float, ids: NDArray[np.int64]) -> Iterator[Candidate]:
+    """Yield those patches that may be proposed, in the order of ``ids`` (N,); with a score if the round ranks.
+
+    Cost grows with the rows scanned.
+    """
     for start in range(0, len(ids), PAGE):
         yield from _among(session, ids[start : start + PAGE].tolist(), of_round, min_valid_share)
 

@@ -97,7 +97,9 @@ class ProposalReason(StrEnum):
 
     RANDOM_START = "random start"
     UNCERTAIN = "uncertain"
-    CONTROL = "random control"
+    FOREGROUND = "random foreground"  # drawn at random where a version predicts foreground, by a strategy that does so
+    SHORTLIST_CONTROL = "shortlist control"  # drawn like that as a control of what another strategy chose
+    CONTROL = "random control"  # drawn from the whole pool
 
 
 class ProposalState(StrEnum):
@@ -133,6 +135,7 @@ class RunState(StrEnum):
 class RunTrigger(StrEnum):
     """Why a fine-tune was started."""
 
+    PRIORS = "prior outlines"
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
     ROUND = "round complete"
@@ -462,6 +465,7 @@ class Label(Base):
     simulated: Mapped[bool]
     lead_time_s: Mapped[float | None]
     edited_px: Mapped[int]  # pixels that differ from what the annotator was shown
+    found: Mapped[list[Any] | None]  # K x K pixels by drawn class and class in the map of the round's scoring
     created_at: Mapped[datetime] = mapped_column(default=now)
     superseded_at: Mapped[datetime | None]
 
@@ -502,9 +506,9 @@ class TrainingRun(Base):
 
 
 class Promotion(Base):
-    """A decision to move or to keep the champion, with its reason and actor.
+    """A decision about the champion and the learner, with its reason and actor (`services.promotion`).
 
-    The row is committed as an intent (``completed_at`` is None) before the alias moves in MLflow. If the process dies
+    The row is committed as an intent (``completed_at`` is None) before the aliases move in MLflow. If the process dies
     in between, ``services.promotion:settle_intents`` completes or deletes the intent.
     """
 
@@ -513,9 +517,9 @@ class Promotion(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     model_version: Mapped[int]
     previous_version: Mapped[int | None]
-    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept" or "rolled back"
+    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept", "rolled back" or "set back"
     reason: Mapped[str]
-    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: decided by a person
+    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: of no gate
     actor: Mapped[str]
     decided_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]

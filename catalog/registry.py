@@ -8,7 +8,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import requests
 
@@ -17,8 +17,10 @@ from catalog.settings import Settings
 
 log = logging.getLogger(__name__)
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
+CHAMPION = "champion"  # the version that is served
+CHALLENGER = "challenger"  # the last version that the gate kept back
+LEARNER = "learner"  # the newest trained version, from which training goes on
+Track = Literal["learner", "champion"]
 BUNDLE = "bundle"  # artifact folder of a version, below its run
 _UNAVAILABLE = frozenset({502, 503, 504})  # sent by a proxy in front of MLflow
 _LEAST_PAGE = 50  # smallest page of versions that is requested
@@ -57,6 +59,25 @@ class ModelRegistry:
             self._champion = cached
         return cached[1]
 
+    def learner(self) -> ModelVersion | None:
+        """Return the version from which training goes on; the champion if no version has the alias ``learner``.
+
+        Installations of earlier releases have no such alias before their next fine-tune, and deleting a version in
+        MLflow deletes its aliases.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        return self._by_alias(LEARNER) or self._by_alias(CHAMPION)
+
+    def scoring(self, track: Track) -> ModelVersion | None:
+        """Return the version of a track, which scores the pool and draws pre-annotations; None before the first.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        return self.learner() if track == LEARNER else self.champion()
+
     def get(self, version: int) -> ModelVersion:
         """Fetch a version.
 
@@ -70,6 +91,17 @@ class ModelRegistry:
         if answer is None:
             raise NotFoundError(f"there is no version {version} of the model {self.model_name!r}")
         return _parse(answer["model_version"])
+
+    def find(self, version: int) -> ModelVersion | None:
+        """Fetch a version; None if there is no such version.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            return self.get(version)
+        except NotFoundError:
+            return None
 
     def versions(self, limit: int, before: int | None = None) -> list[ModelVersion]:
         """Return the newest versions, newest first.

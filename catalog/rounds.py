@@ -69,6 +69,13 @@ def being_made(session: Session) -> Round | None:
     return session.scalar(select(Round).where(Round.state.in_(BEING_MADE), ~given_up).limit(1))
 
 
+def count_scored(session: Session, before: int) -> int:
+    """Count the rounds before that of this id that were chosen by the scores of a version, and not given up."""
+    given_up = (RoundState.FAILED, RoundState.ABANDONED)
+    earlier = Round.id < before, Round.scoring_id.is_not(None), Round.state.not_in(given_up)
+    return session.scalar(select(func.count(Round.id)).where(*earlier)) or 0
+
+
 def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> None:
     """Store choices as proposals, ranked in their order, and enqueue their publication. Idempotent."""
     chosen_round = lock(session, round_id)

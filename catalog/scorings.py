@@ -227,11 +227,11 @@ def is_under_way(session: Session) -> bool:
 
 
 def enqueue_if_unscored(session: Session, version: int, settings: Settings) -> Job | None:
-    """Enqueue the scoring of the pool if this version, the champion, has not scored all of it with these settings.
+    """Enqueue the scoring of the pool if this version has not scored all of it with these settings.
 
-    Promotions and tiled scenes enqueue the scoring themselves, but a job that is running then may miss them; and only
-    this notices that the champion was moved in MLflow's own page. A scoring that failed would fail again, and one that
-    was cancelled is not wanted: a person has to retry them.
+    Decisions and tiled scenes enqueue the scoring themselves, but a job that is running then may miss them; and only
+    this notices that an alias was moved in MLflow's own page, or that the setting ``scoring_version`` was changed. A
+    scoring that failed would fail again, and one that was cancelled is not wanted: a person has to retry them.
     """
     last = jobs.last_of(session, JobKind.SCORE_POOL)
     if not _has_pool(session) or (last is not None and last.state in UNSUCCESSFUL):

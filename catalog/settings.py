@@ -66,6 +66,14 @@ class Strategy(StrEnum):
     ENTROPY_TOP10 = "entropy_top10"
     ENTROPY_MEAN = "entropy_mean"
     MUTUAL_INFORMATION = "mutual_information"
+    MARGIN_TOP10 = "margin_top10"
+    VARIANCE_TOP10 = "variance_top10"
+    FOREGROUND_RANDOM = "foreground_random"
+    FOREGROUND_ENTROPY = "foreground_entropy"
+    CLASS_ENTROPY = "class_entropy"
+    CLASS_POWER_ENTROPY = "class_power_entropy"
+    POWER_ENTROPY = "power_entropy"
+    PRIOR_DISAGREEMENT = "prior_disagreement"
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -208,6 +216,7 @@ class Settings(BaseSettings):
             "combined",
             "slba",
             "dice_cross_entropy",
+            "generalized_cross_entropy",
         ]
         | None
     ) = Field(None, description="Loss.")
@@ -216,17 +225,77 @@ class Settings(BaseSettings):
     fine_tune_batch_size: int = Field(8, ge=1, description="Patches in a step.")
     fine_tune_learning_rate: float | None = Field(None, gt=0, description="Highest learning rate.")
     fine_tune_weight_decay: float | None = Field(None, ge=0, description="Weight decay.")
+    fine_tune_reference_labels: int = Field(
+        40, ge=1, description="Number of labels for which steps and learning rate hold as they are set."
+    )
+    fine_tune_steps_exponent: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="With n labels the steps are multiplied by (n / reference) to this power, but by 1/4 to 4 only; 0: "
+        "always the same, 0.5: twice as many for four times the labels.",
+    )
+    fine_tune_rate_exponent: float = Field(
+        0.0, ge=-1, le=1, description="The same for the learning rate; negative: lower with more labels."
+    )
+    fine_tune_ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights, which becomes the version; 0: the last "
+        "weights do.",
+    )
+    calibration: Literal["temperature", "vector", "none"] = Field(
+        "none",
+        description="Calibration of a version's probabilities on the validation scenes: `temperature`, which leaves "
+        "the class of each pixel as it is; `vector`, a scale and a shift of each class, which moves boundaries.",
+    )
+    test_time_augmentation: bool = Field(
+        False,
+        description="Whether the maps of versions that are trained from now on, and their evaluation, are means over "
+        "the eight symmetries of the square: eight times the work.",
+    )
     fine_tune_after_labels: int = Field(20, ge=1, description="Number of new labels that starts a fine-tune.")
     fine_tune_after_s: float = Field(
         3600.0,
         gt=0,
         description="Age of the oldest unused label that starts a fine-tune, however few labels there are.",
     )
-    gate_min_gain: float = Field(
-        0.0,
-        description="A new version is promoted if its mean IoU on validation gains at least this over its parent, ...",
+    prior_ring_m: float = Field(
+        30.0,
+        ge=0,
+        le=1000,
+        description="Pixels at most this far from an edge of prior outlines teach nothing, metres; stored with each "
+        "scene when it is registered.",
     )
-    gate_max_class_drop: float = Field(0.1, ge=0, description="... and no class loses more IoU than this.")
+    prior_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the training patches that are drawn from prior outlines when there are few labels; 0: "
+        "prior outlines teach only versions without any label.",
+    )
+    prior_share_halved_at: int = Field(
+        200, ge=1, description="Number of labels at which that share has fallen to its half."
+    )
+    prior_loss: Literal["generalized_cross_entropy"] | None = Field(
+        None, description="Loss of these patches, in which wrong outlines weigh less; `null`: that of the labels."
+    )
+    gate_confidence: float = Field(
+        0.9,
+        gt=0.5,
+        lt=1,
+        description="Confidence of the gate: a new version is served if its mean IoU on validation is higher than the "
+        "champion's with this confidence, ...",
+    )
+    gate_margin: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="... or if it learnt from at least as many labels and is not lower with this confidence, and at "
+        "most by this (1: always); ...",
+    )
+    gate_class_margin: float = Field(0.1, ge=0, le=1, description="... and if no class loses more IoU than this.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
     torch_threads: int = Field(
         0, ge=0, description="CPU threads of a compute worker; 0: its share of the cores, all of them for a single one."
@@ -250,10 +319,22 @@ class Settings(BaseSettings):
         ge=0.2,
         le=1,
         description="Share of a large pool that gets all passes: the patches that one pass without dropout finds most "
-        "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` needs.",
+        "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` or `variance_top10` "
+        "needs.",
+    )
+    mc_margin_px: int = Field(
+        0,
+        ge=0,
+        description="Context that is read around each patch for its scoring, pixels; it takes as much longer as the "
+        "windows are larger.",
     )
     mc_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the passes; `auto`: bfloat16 where the device computes in it."
+    )
+    scoring_version: Literal["learner", "champion"] = Field(
+        "learner",
+        description="Which version scores the pool and draws pre-annotations: the newest trained one, or the one that "
+        "is served.",
     )
     inference_batch_size: int = Field(8, ge=1, description="Patches predicted together, for maps and evaluation.")
     keep_scorings: int = Field(
@@ -279,12 +360,33 @@ class Settings(BaseSettings):
         2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
     )
     control_share: float = Field(
-        0.1, ge=0, le=0.5, description="Share of every round drawn at random, to measure what choosing gains."
+        0.1, ge=0, le=0.5, description="Share of every round by scores drawn at random, to measure what choosing gains."
+    )
+    pool_control_share: float = Field(
+        0.33,
+        ge=0,
+        le=1,
+        description="Share of these controls drawn from the whole pool. The others are drawn from the shortlist, the "
+        "patches where foreground is predicted: so going where ice is and choosing there are measured apart.",
+    )
+    shortlist_foreground: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Least share of its pixels that are predicted to be foreground for a patch to be on the shortlist.",
+    )
+    worthwhile_gain: float = Field(
+        0.005,
+        gt=0,
+        le=1,
+        description="Gain of mean IoU by a further round below which the status page says that labelling hardly pays. "
+        "Nothing stops by itself.",
     )
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(
         "brush",
-        description="Form of the pre-annotations; none are sent while the champion is no better than an empty mask.",
+        description="Form of the pre-annotations; none are sent while the version that draws them is no better than an "
+        "empty mask.",
     )
     interactive_clicks: bool = Field(
         False,

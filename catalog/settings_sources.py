@@ -28,6 +28,12 @@ NULL: Final = "null"  # how None is written in the environment and in the file: 
 # Settings that were renamed: old name -> new name. The old one is accepted, with a warning.
 RENAMED: Final = {"mc_contested_share": "mc_shortlist_share"}
 
+# Settings that no longer exist: name -> what to do instead.
+REMOVED: Final = {
+    "gate_min_gain": "the gate now asks for confidence: set gate_confidence and gate_margin",
+    "gate_max_class_drop": "set gate_class_margin",
+}
+
 # Read by set-up and start-up rather than by the running system (see labeling/server.py).
 OUTSIDE_SETTINGS: Final = frozenset({"GLACIER_AL_LABEL_STUDIO"})
 
@@ -144,10 +150,16 @@ def _environment(fields: Mapping[str, FieldInfo]) -> dict[str, Given]:
         if field is None:
             meant = nearest(name, fields)
             hint = f"; did you mean {variable(meant)}?" if meant else ""
-            found[place] = Given(text, place, "environment", name, f"{place} names no setting{hint}")
+            fault = _removed(place, name) or f"{place} names no setting{hint}"
+            found[place] = Given(text, place, "environment", name, fault)
         else:
             found[name] = Given(_from_text(text, _kinds(field.annotation)), place, "environment", name)
     return found
+
+
+def _removed(place: str, name: str) -> str | None:
+    """Return the fault of a setting that an earlier release had; None if there was none of this name."""
+    return f"{place} is no longer a setting; {REMOVED[name]}" if name in REMOVED else None
 
 
 def _from_text(text: str, kinds: set[type]) -> Any:
@@ -175,7 +187,7 @@ def _file(path: Path, fields: Mapping[str, FieldInfo]) -> dict[str, Given]:
         if field is None:
             meant = nearest(name, fields)
             fault = f"{place}: {name} names no setting" + (f"; did you mean {meant}?" if meant else "")
-            found[place] = Given(value, place, "file", name, fault)
+            found[place] = Given(value, place, "file", name, _removed(f"{place}: {name}", name) or fault)
         elif name == "var_dir":
             fault = f"{place}: var_dir cannot be set in the file, which lies in that folder; set {variable(name)}"
             found[place] = Given(value, place, "file", name, fault)

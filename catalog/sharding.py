@@ -19,8 +19,11 @@ from catalog.records import Patch, Scene, SceneRole, SceneState, Score, Scoring,
 # Each shard is a row and a job, and the clock looks at all open jobs every few seconds.
 MOST_SHARDS: Final = 2000
 
-SCREENED_MEASURES: Final = ("entropy_top10", "entropy_mean")
-"""The measures that one deterministic pass gives. Mutual information, how far T passes disagree, is not among them."""
+SCREENED_MEASURES: Final = ("entropy_top10", "entropy_mean", "margin_top10")
+"""The measures that one deterministic pass gives. How far T passes disagree is not among them."""
+
+SHORTLIST_MEASURES: Final = ("entropy_top10", "entropy_mean")
+"""The measures of the screening pass by whose ranking patches get all T passes."""
 
 _SCREENING_SPEED: Final = 8  # a shard of the screening pass holds eight times the pixels: one pass instead of twenty
 _LOWEST_SHORTLISTED: Final = 1e-9  # nats; a lower score means no data, or no uncertainty at all
@@ -51,7 +54,7 @@ def plan(session: Session, scoring: Scoring, pixels: int, share: float) -> None:
 def plan_shortlist(session: Session, scoring: Scoring, pixels: int, share: float) -> bool:
     """Add the shards of the next stage, which give all T passes to the shortlist of the screening pass.
 
-    On the shortlist are the patches that rank within ``share`` by any of the ``SCREENED_MEASURES``: nearly all patches
+    On the shortlist are the patches that rank within ``share`` by any of the ``SHORTLIST_MEASURES``: nearly all patches
     that T passes would rank in the top tenth are in the top fifth of the screening pass (docs/benchmarks.md). Scenes
     that were added later have a shortlist of their own. If the share has grown, the next patches of all scenes follow.
 
@@ -73,7 +76,7 @@ def plan_shortlist(session: Session, scoring: Scoring, pixels: int, share: float
     # Without a condition if all scenes are new: looking up the scene of a million scores takes seconds.
     among = [Patch.scene_id.in_(new)] if is_old and share <= scoring.shortlist_share else []
     left = share if is_new else (share - scoring.shortlist_share) / (1 - scoring.shortlist_share)
-    shortlist_from = {name: _lowest_on_shortlist(session, scoring, name, left, among) for name in SCREENED_MEASURES}
+    shortlist_from = {name: _lowest_on_shortlist(session, scoring, name, left, among) for name in SHORTLIST_MEASURES}
     last = session.scalar(select(func.max(Shard.stage)).where(Shard.scoring_id == scoring.id)) or 0
     rows = _rows_of_patches(session, and_(*among, _is_on_shortlist(scoring.id, shortlist_from)))
     scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(rows)))}

@@ -9,7 +9,20 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, Label, Patch, Proposal, RunState, RunTrigger, TrainingRun, now
+from catalog.records import (
+    Job,
+    JobKind,
+    Label,
+    Patch,
+    Proposal,
+    RunState,
+    RunTrigger,
+    Scene,
+    SceneRole,
+    SceneState,
+    TrainingRun,
+    now,
+)
 from catalog.settings import Settings
 
 MOST_PARAMETERS = 10_000
@@ -64,23 +77,47 @@ def new_labels(session: Session) -> set[int]:
 def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
     """Enqueue a fine-tune if there are enough new labels, or if the oldest has waited for ``fine_tune_after_s``.
 
-    With ``auto_rounds``, any new label is enough once no round is unfinished.
+    With ``auto_rounds``, any new label is enough once no round is unfinished. The first version needs no label if a
+    scene of the pool has prior outlines.
 
     Returns:
         The job; None if no fine-tune is due, one is open, or the last one failed on these labels.
     """
     if jobs.is_open(session, JobKind.FINE_TUNE):
         return None
+    trigger = RunTrigger.PRIORS if _priors_are_due(session) else _due_by_labels(session, settings)
+    return None if trigger is None else _enqueue(session, trigger)
+
+
+def _due_by_labels(session: Session, settings: Settings) -> RunTrigger | None:
+    """Return why a fine-tune is due on new labels; None if none is."""
     new = new_labels(session)
     if not new or _failed_on(session, new):
         return None
     if len(new) >= settings.fine_tune_after_labels:
-        return _enqueue(session, RunTrigger.LABELS)
+        return RunTrigger.LABELS
     if settings.auto_rounds and not rounds.is_unfinished(session):
-        return _enqueue(session, RunTrigger.ROUND)  # no more labels will come before the next round
+        return RunTrigger.ROUND  # no more labels will come before the next round
     if _any_label(session, new, Label.created_at <= now() - timedelta(seconds=settings.fine_tune_after_s)):
-        return _enqueue(session, RunTrigger.TIME_LIMIT)
+        return RunTrigger.TIME_LIMIT
     return None
+
+
+def has_priors(session: Session) -> bool:
+    """Return whether a ready scene of the pool has prior outlines, from which versions learn without any label."""
+    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
+    return any(scene.prior_outlines is not None for scene in session.scalars(pool))
+
+
+def _priors_are_due(session: Session) -> bool:
+    """Return whether the first version can learn from prior outlines now: its scenes are ready, and none was tried."""
+    if session.scalar(select(TrainingRun.id).limit(1)) is not None or jobs.last_of(session, JobKind.FINE_TUNE):
+        return False
+    waiting = select(Scene.id).where(Scene.state == SceneState.REGISTERED)  # its statistics are of the whole pool
+    judging = select(Scene.id).where(Scene.role == SceneRole.VALIDATION, Scene.state == SceneState.READY)
+    if session.scalar(waiting.limit(1)) is not None or session.scalar(judging.limit(1)) is None:
+        return False
+    return has_priors(session)
 
 
 def _failed_on(session: Session, new: set[int]) -> bool:
@@ -106,10 +143,13 @@ def enqueue_by_hand(session: Session) -> Job:
     """Enqueue a fine-tune at the request of a person.
 
     Raises:
-        ConflictError: there is no label to learn from.
+        ConflictError: there is neither a label nor a prior outline to learn from.
     """
-    if not training_labels(session):
-        raise ConflictError("found no label to learn from; label a round in Label Studio first")
+    if not has_priors(session) and not training_labels(session):
+        raise ConflictError(
+            "found no label to learn from; label a round in Label Studio first, or register a scene of the pool with "
+            "prior outlines"
+        )
     return _enqueue(session, RunTrigger.MANUAL)
 
 
@@ -139,10 +179,10 @@ def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
     """Add a run with the labels to learn from. Its id is the seed of all its random numbers.
 
     Raises:
-        ConflictError: there is no label to learn from.
+        ConflictError: there is neither a label nor a prior outline to learn from.
     """
     labels = training_labels(session)
-    if not labels:
+    if not labels and not has_priors(session):
         raise ConflictError("found no label to learn from; every one has been withdrawn")
     run = TrainingRun(trigger=trigger, label_ids=[label.id for label in labels], labels_sha256=checksum(labels), seed=0)
     session.add(run)

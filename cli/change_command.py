@@ -18,7 +18,7 @@ from imagery.glaciers import read_glaciers
 from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, Change, ChangeRow, DatedMap, compare
 from services.change_files import write_polygons, write_summary, write_table
-from services.change_maps import outlined_map, predicted_map
+from services.change_maps import contradiction_maps, outlined_map, predicted_map
 from services.class_scheme import class_scheme
 from services.scenes import scene_by_name
 from services.version_figures import figures_of
@@ -34,10 +34,11 @@ from services.version_figures import figures_of
 @click.option(
     "--of",
     "subject",
-    type=click.Choice(["prediction", "outlines"]),
+    type=click.Choice(["prediction", "outlines", "priors"]),
     default="prediction",
     show_default=True,
-    help="what to compare: maps of the served model version, or the outlines registered with the scenes",
+    help="what to compare: maps of the served model version; the outlines registered with the scenes; or the prior "
+    "outlines of EARLIER with what the model confidently shows on LATER, which may be the same scene",
 )
 def change(
     earlier: str,
@@ -50,7 +51,8 @@ def change(
 ) -> None:
     """Compare the scenes EARLIER and LATER, which show the same ground at two dates.
 
-    Writes change.csv (areas of each glacier and class, with errors), change.gpkg (gained, lost and converted ground),
+    With --of priors both may be one scene: what has changed since its prior outlines, or was wrong in them. Writes
+    change.csv (areas of each glacier and class, with errors), change.gpkg (gained, lost and converted ground),
     change.json (totals and method) and change.png (map).
     """
     with running_catalog() as catalog:
@@ -74,6 +76,8 @@ def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]
     """Return the maps of the scenes; those that do not exist yet are predicted first."""
     if subject == "outlines":
         return [outlined_map(catalog, scene) for scene in scenes]
+    if subject == "priors":
+        return [*contradiction_maps(catalog, *scenes)]
     champion = registry_of(catalog.settings).champion()
     if champion is None:
         raise ConflictError(

@@ -151,6 +151,7 @@ def _run_round(api: ApiClient, annotator: SimulatedAnnotator, number: int) -> Ro
         iou=newest["iou"],
         gain=newest["gain"],
         champion=api.get("models/latest")["version"],
+        gate=newest["gate"],
         seconds=seconds,
     )
 

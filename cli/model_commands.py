@@ -10,6 +10,7 @@ from cli.installation import running_catalog
 from cli.output import print_table
 from cli.running import running_settings
 from services import promotion
+from services.gate_figures import GateFigures
 from services.version_figures import figures_of
 
 
@@ -34,17 +35,18 @@ def models(context: click.Context, limit: int) -> None:
                 str(figures.labels),
                 "–" if mean is None else f"{mean:.3f}",
                 "–" if gain is None else f"{gain:+.3f}",
+                _interval(figures.gate),
                 f"{figures.verdict}: {figures.verdict_reason}",
             )
         )
-    print_table(("version", "aliases", "labels", "mean IoU", "gain", "gate"), rows)
+    print_table(("version", "aliases", "labels", "mean IoU", "gain", "interval", "gate"), rows)
 
 
 @models.command()
 @click.argument("version", type=int)
 @click.option("--reason", required=True, help="why; stored with the decision")
 def promote(version: int, reason: str) -> None:
-    """Serve VERSION: make it the champion."""
+    """Serve VERSION: make it the champion, and the learner, from which training goes on."""
     with running_catalog() as catalog:
         promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
         click.echo(f"Version {version} is served.")
@@ -53,7 +55,14 @@ def promote(version: int, reason: str) -> None:
 @models.command()
 @click.option("--reason", required=True, help="why; stored with the decision")
 def rollback(reason: str) -> None:
-    """Serve the version again that was the champion before the present one."""
+    """Serve the version again that was the champion before the present one; training goes on from it."""
     with running_catalog() as catalog:
         moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")
+
+
+def _interval(gate: GateFigures | None) -> str:
+    """Return the interval of the gain in mean IoU, e.g. "+0.004 to +0.038"."""
+    if gate is None or gate.mean_iou.low is None or gate.mean_iou.high is None:
+        return "–"
+    return f"{gate.mean_iou.low:+.3f} to {gate.mean_iou.high:+.3f}"

@@ -45,17 +45,18 @@ _NAME_HEIGHT: Final = 0.055  # of one line of text, as a share of the vertical a
 
 
 def learning_curve(content: Content) -> str:
-    """Draw IoU of the served version against the number of labels: means on the left, classes on the right.
+    """Draw both tracks against the number of labels: means on the left, classes on the right.
 
     Returns:
-        A data URI. A version that the gate kept back is a hollow circle beside the curve of those that were served.
+        A data URI. Solid curves are IoU of the version that was served after each round, dashed ones of the version
+        that was trained in it, the learner; a version that the gate kept back is a hollow circle.
     """
     means = [(role.value, colour, role, "mean") for role, colour in _REGIONS.items()]
     classes = [(item.name, item.colour, SceneRole.TEST, item.name) for item in predicted_classes(content.records)]
     with rc_context(_STYLE):
         figure = Figure(figsize=(10.4, 3.8), layout="constrained")
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-        left.set(title="Mean over the classes, by region", ylabel="IoU of the served version")
+        left.set(title="Mean over the classes, by region", ylabel="IoU (solid: served, dashed: learner)")
         right.set(title="Each class, on the test region")
         for axes, curves in ((left, means), (right, classes)):
             _curves(axes, content, curves)
@@ -89,6 +90,9 @@ def _curves(axes: Axes, content: Content, curves: Sequence[tuple[str, str, Scene
     """Draw curves (name, colour, region, class or "mean"), each named at its end; an undefined IoU leaves a gap."""
     labels = [record.labels for record in content.records]
     ends = []
+    for _, colour, role, of_class in curves:
+        trained = [record.iou[role][of_class] for record in content.records]
+        axes.plot(labels, [float("nan") if value is None else value for value in trained], "--", color=colour, lw=1.2)
     for name, colour, role, of_class in curves:
         values = [record.iou[role][of_class] for record in content.served]
         axes.plot(

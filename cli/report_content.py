@@ -75,7 +75,7 @@ class Content:
         scenes: The one scene of each role.
         patches: Every labelled patch, in the order of the rounds and, in a round, of the annotators' queue.
         pool_patches: Number of patches in the pool.
-        scoring: The newest scoring of the pool, by the version served after the last round.
+        scoring: The newest scoring of the pool, of the version that scores.
         machine: Cores, versions and device.
     """
 
@@ -111,7 +111,7 @@ class Content:
     def _round(self, record: RoundRecord) -> dict[str, Any]:
         patches = self.of_round(record.round)
         row = asdict(record)
-        row["gate"] = {"promoted": row.pop("promoted"), "reason": row.pop("verdict")}
+        row["gate"] = {"promoted": row.pop("promoted"), "reason": row.pop("verdict"), "evidence": record.gate}
         row["labelled_patches"] = [patch.to_json() for patch in patches]
         row["edited_share_mean"] = None if not patches else round(mean_edited_share(patches), 4)
         return row

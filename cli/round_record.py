@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, LabelClass
 
@@ -15,11 +16,12 @@ class RoundRecord:
         strategy: How its patches were chosen.
         labels: Number of labels that its version learnt from, of all rounds so far.
         version: The model version trained after it.
-        parent: The version it was trained from; None for the first.
+        parent: The version it was trained from, the learner; None for the first.
         promoted: Whether the gate let it be served.
         verdict: The gate's reason.
         iou: IoU by role of the region ("validation", "test"), then by class or "mean"; None if undefined.
-        gain: Difference of the IoU to the parent's, by role and class; empty for the first version.
+        gain: Difference of the IoU to the version served before, by role and class; empty for the first version.
+        gate: Intervals that the gate's verdict rests on, as the API gives them; None for the first version.
         champion: The version that was served afterwards.
         seconds: Seconds by stage.
     """
@@ -34,6 +36,7 @@ class RoundRecord:
     iou: dict[str, dict[str, float | None]]
     gain: dict[str, dict[str, float | None]]
     champion: int
+    gate: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 

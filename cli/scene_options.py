@@ -21,6 +21,10 @@ OUTLINES_HELP: Final = (
     "[CLASS=]FILE[:LAYER], e.g. 'clean ice=outlines.gpkg:clean_ice'; without a class it is recognised and shown; "
     "repeatable"
 )
+PRIOR_HELP: Final = (
+    "outlines of an earlier inventory, to learn from as weak labels, of a pool scene; given and recognised as "
+    "--outlines; repeatable"
+)
 MAP_HELP: Final = "VALUE=CLASS of --class-field, e.g. 'Debris covered=debris-covered ice'; repeatable"
 MASK_HELP: Final = (
     "flag that makes a pixel unknown, e.g. cloud, or 'none'; repeatable; instead of the setting masked_flags"
@@ -53,6 +57,11 @@ def scene_options(command: Command) -> Command:
             click.option("--outlines", multiple=True, help=OUTLINES_HELP),
             click.option("--class-field", help="attribute that tells the class of each feature of --outlines"),
             click.option("--map", "class_map", multiple=True, help=MAP_HELP),
+            click.option("--prior-outlines", multiple=True, help=PRIOR_HELP),
+            click.option("--prior-class-field", help="as --class-field, of --prior-outlines"),
+            click.option("--prior-map", "prior_class_map", multiple=True, help="as --map, of --prior-class-field"),
+            click.option("--prior-date", help="when they were drawn from images: 2003-08-13 or 2003; default: guessed"),
+            click.option("--prior-source", help="who drew them; default: guessed"),
             click.option(
                 "--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels"
             ),
@@ -85,6 +94,7 @@ def to_request(name: str | None, role: str, path: str | None, given: Mapping[str
     """
     region = given["region"]
     class_map = dict(_mapping(text) for text in given["class_map"])
+    prior_map = dict(_mapping(text) for text in given["prior_class_map"])
     return {
         "name": name,
         "role": role,
@@ -103,6 +113,9 @@ def to_request(name: str | None, role: str, path: str | None, given: Mapping[str
         "allow_partial_dem": given["allow_partial_dem"],
         "border": file_with(given["border"], "layer") if given["border"] else None,
         "outlines": [outlines(text, given["class_field"], class_map) for text in given["outlines"]],
+        "prior_outlines": [outlines(text, given["prior_class_field"], prior_map) for text in given["prior_outlines"]],
+        "prior_date": given["prior_date"],
+        "prior_source": given["prior_source"],
         "patch_size_px": given["patch_size"],
     }
 

@@ -6,7 +6,14 @@ from typing import Final
 
 from imagery.coordinates import format_place
 from imagery.units import REFLECTANCE
-from services.scene_summary import ElevationSummary, OutlineSummary, QualitySummary, RasterSummary, SceneSummary
+from services.scene_summary import (
+    ElevationSummary,
+    OutlineSummary,
+    PriorSummary,
+    QualitySummary,
+    RasterSummary,
+    SceneSummary,
+)
 
 _UNITS: Final = {"metre": "m", "degree": "°"}
 
@@ -54,6 +61,8 @@ def _facts(summary: SceneSummary) -> Iterator[tuple[str, str]]:
     for item in summary.outlines:
         yield "outlines", _outlines(item)
         yield from (("", f"  {note}") for note in item.notes)
+    if summary.prior_outlines:
+        yield from _prior_outlines(summary.prior_outlines)
     for area in summary.classes:
         yield "truth", f"{area.class_name}: {_counted(area.pixels, 'pixel')}, {area.area_km2:.3f} km²"
 
@@ -117,6 +126,17 @@ def _outlines(item: OutlineSummary) -> str:
     told = f", where {item.class_field} is {' or '.join(map(repr, item.class_values))}" if item.class_field else ""
     layer = f":{item.layer}" if item.layer else ""
     return f"{item.class_name} from {item.file}{layer}{told}: {_counted(item.polygons, 'polygon')} near the scene"
+
+
+def _prior_outlines(prior: PriorSummary) -> Iterator[tuple[str, str]]:
+    yield "prior", f"outlines of {prior.date or 'an unknown date'} by {prior.source or 'an unknown source'}"
+    for item in prior.outlines:
+        yield "", _outlines(item)
+        yield from (("", f"  {note}") for note in item.notes)
+    for area in prior.classes:
+        yield "", f"{area.class_name}: {_counted(area.pixels, 'pixel')}, {area.area_km2:.3f} km²"
+    if prior.ring_m:
+        yield "", f"pixels within {prior.ring_m:g} m of an edge teach nothing"
 
 
 def _counted(count: int, what: str) -> str:

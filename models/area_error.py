@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.calibration import BINS
+from models.spatial_correlation import design_effect
 
 CELL_PX: Final = 32
 """Side of the cells in which sums are collected, pixels; blocks are squares of whole cells."""
@@ -40,8 +41,6 @@ ZONE_PX: Final = 3
 """Half the width of the strip of ground around mapped ground that belongs to its outline, pixels."""
 
 CONFIDENCE: Final = 0.95
-
-_MOST_CORRELATION: Final = 0.8  # a block of more is worth less than an eightieth; 1 would be worth nothing
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -220,12 +219,6 @@ def scale(uncertain: NDArray[np.float64], exponent: float) -> NDArray[np.float64
     """Return the scale of residuals in pixels, from uncertain areas in pixels."""
     scales: NDArray[np.float64] = (uncertain + 1.0) ** exponent
     return scales
-
-
-def design_effect(correlation: float | None) -> float:
-    """Return how many correlated blocks are worth one independent block, at least 1; see the module."""
-    bounded = min(max(correlation or 0.0, 0.0), _MOST_CORRELATION)
-    return ((1.0 + bounded) / (1.0 - bounded)) ** 2
 
 
 def outline_areas(error: ClassAreaError, sums: CellSums, sizes: NDArray[np.int64]) -> AreaEstimates:

@@ -19,18 +19,16 @@ from models.area_error import (
     MissedShare,
     OutlineResiduals,
     ResidualQuantiles,
-    design_effect,
     scale,
 )
 from models.area_evidence import CellEvidence, foregrounds
 from models.calibration import UNCALIBRATED, calibrate, calibration_error, reverse
+from models.spatial_correlation import BlockValues, design_effect, independent_side, neighbour_correlation
 
 FEWEST_BLOCKS: Final = 39
 """With fewer residuals n, the 97.5 % quantile of the next one, the ceil(0.975 (n + 1))-th, lies beyond the largest."""
 
 _ENOUGH_BLOCKS: Final = 100  # blocks are not made larger if fewer than these would be left
-_CELLS_PER_SIDE: Final = (1, 2, 4, 8, 16)
-_INDEPENDENT: Final = 0.2  # rank correlation of neighbouring blocks below which they count as nearly independent
 _EXPONENTS: Final = tuple(np.arange(0.4, 1.01, 0.1).round(1).tolist())
 _SIZES: Final = (2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
 _RESAMPLES: Final = 1000
@@ -156,7 +154,7 @@ def _fit_residuals(
     if count < FEWEST_BLOCKS:
         return fit
     exponent = _exponent(blocks)
-    correlation = _neighbour_correlation(blocks.place, blocks.residuals(exponent))
+    correlation = neighbour_correlation(blocks.place, blocks.residuals(exponent))
     pieces = _pieces(evidence, values[0], table, side) if len(values) == 1 else None
     return fit.model_copy(
         update={
@@ -210,40 +208,17 @@ def _pieces(evidence: CellEvidence, value: int, table: NDArray[np.float64], side
 
 
 def _cells_per_side(evidence: CellEvidence, index: int, table: NDArray[np.float64]) -> int:
-    """Choose the side of the blocks: the smallest whose neighbours are nearly independent.
+    """Choose the side of the blocks in cells.
 
     Sides that leave too few blocks are not considered: 39 residuals give an interval, but its coverage varies by 3
-    percentage points. If no side makes neighbours independent, it is the one of the lowest correlation, for which the
-    intervals of sums allow.
+    percentage points. If blocks remain correlated, the intervals of sums allow for it.
     """
-    correlations: dict[int, float] = {}
-    for side in _CELLS_PER_SIDE:
+
+    def residuals(side: int, fewest: int) -> BlockValues | None:
         blocks = _blocks(evidence, index, table, side).of_mapped()
-        if len(blocks.expected) < (_ENOUGH_BLOCKS if correlations else FEWEST_BLOCKS):
-            break
-        found = _neighbour_correlation(blocks.place, blocks.residuals(_exponent(blocks)))
-        correlations[side] = 0.0 if found is None else found
-        if correlations[side] < _INDEPENDENT:
-            return side
-    return min(correlations, key=lambda side: correlations[side], default=_CELLS_PER_SIDE[0])
+        return (blocks.place, blocks.residuals(_exponent(blocks))) if len(blocks.expected) >= fewest else None
 
-
-def _neighbour_correlation(place: NDArray[np.int64], residuals: NDArray[np.float64]) -> float | None:
-    """Return the rank correlation of blocks with those on their right and below; None with fewer than 3 pairs."""
-    at = {(scene, row, col): number for number, (scene, row, col) in enumerate(place.tolist())}
-    pairs = [
-        (number, at[neighbour])
-        for (scene, row, col), number in at.items()
-        for neighbour in ((scene, row, col + 1), (scene, row + 1, col))
-        if neighbour in at
-    ]
-    if len(pairs) < 3:
-        return None
-    ranks = rankdata(residuals)
-    ranks -= ranks.mean()
-    variance = float((ranks**2).mean())
-    one, other = np.array(pairs).T
-    return float((ranks[one] * ranks[other]).mean()) / variance if variance else None
+    return independent_side(residuals, FEWEST_BLOCKS, _ENOUGH_BLOCKS)
 
 
 def _exponent(blocks: _Blocks) -> float:

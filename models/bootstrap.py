@@ -39,11 +39,12 @@ def bootstrap_interval(
     generator: np.random.Generator,
     resamples: int = 1000,
     confidence: float = 0.95,
+    draws: int | None = None,
 ) -> Interval:
     """Return the percentile interval (Efron & Tibshirani 1993, chapter 13) of a score of pooled counts.
 
-    Each resample draws P of the P patches with replacement and adds up their counts; the score is computed once from
-    the sum, never patch by patch. To compare two models on the same patches, stack their matrices to
+    Each resample draws as many patches as there are with replacement and adds up their counts; the score is computed
+    once from the sum, never patch by patch. To compare two models on the same patches, stack their matrices to
     (P, 2, K, K) and let the statistic be the difference: both are then resampled together.
 
     Args:
@@ -53,18 +54,22 @@ def bootstrap_interval(
         generator: Draws the patches; the same state gives the same interval.
         resamples: B, the number of resamples. Memory grows with B * P.
         confidence: Probability that the interval covers the score, between 0 and 1.
+        draws: Number of patches in a resample; P by default. Fewer allow for patches that are not independent, of which
+            P are worth only so many (m out of n bootstrap; Bickel, Götze & van Zwet 1997).
 
     Returns:
         The interval, in the shape of one score. Without patches the ends are NaN.
 
     Raises:
-        ValueError: ``resamples`` is below 1, or ``confidence`` not between 0 and 1.
+        ValueError: ``resamples`` or ``draws`` is below 1, or ``confidence`` not between 0 and 1.
     """
-    if resamples < 1 or not 0.0 < confidence < 1.0:
+    drawn = len(counts) if draws is None else draws
+    if resamples < 1 or not 0.0 < confidence < 1.0 or (draws is not None and draws < 1):
         raise ValueError(
-            f"found {resamples} resamples and confidence {confidence}; expected at least 1 and a number between 0 and 1"
+            f"found {resamples} resamples of {drawn} patches and confidence {confidence}; expected at least 1 of each "
+            "and a number between 0 and 1"
         )
-    scores = statistic(_resampled_totals(counts, generator, resamples))
+    scores = statistic(_resampled_totals(counts, generator, resamples, drawn))
     tail = (1.0 - confidence) / 2.0
     defined = ~np.isnan(scores)
     ends = _percentiles_of_defined(scores, (tail, 1.0 - tail))
@@ -72,13 +77,13 @@ def bootstrap_interval(
 
 
 def _resampled_totals(
-    counts: NDArray[np.integer], generator: np.random.Generator, resamples: int
+    counts: NDArray[np.integer], generator: np.random.Generator, resamples: int, draws: int
 ) -> NDArray[np.float64]:
-    """Return the pooled counts (B, ...) of B resamples."""
+    """Return the pooled counts (B, ...) of B resamples of so many draws."""
     patches, shape = len(counts), counts.shape[1:]
     if patches == 0:
         return np.zeros((resamples, *shape))
-    times_drawn = generator.multinomial(patches, np.full(patches, 1.0 / patches), size=resamples)
+    times_drawn = generator.multinomial(draws, np.full(patches, 1.0 / patches), size=resamples)
     # NumPy uses BLAS for float64 products only, not for integers; float64 is exact up to 2^53 pixels.
     totals: NDArray[np.float64] = times_drawn.astype(np.float64) @ counts.reshape(patches, -1).astype(np.float64)
     return totals.reshape(resamples, *shape)

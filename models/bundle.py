@@ -78,6 +78,9 @@ def write_bundle(
         unet=segmenter.unet.config,
         head=segmenter.head,
         input_normalization=segmenter.input_normalization,
+        logit_scale=tuple(segmenter.logit_scale.tolist()),
+        logit_shift=tuple(segmenter.logit_shift.tolist()),
+        test_time_augmentation=segmenter.test_time_augmentation,
         weights_sha256=_sha256((directory / WEIGHTS_FILE).read_bytes()),
         features_output=FEATURES_DESCRIPTION,
         onnx_sha256=_sha256((directory / ONNX_FILE).read_bytes()),
@@ -117,6 +120,8 @@ def read_bundle(directory: Path) -> tuple[GlacierSegmenter, ModelCard]:
             input_normalization=card.input_normalization,
             precedence=card.precedence,
         )
+        segmenter.calibrate(card.scaling)
+        segmenter.test_time_augmentation = card.test_time_augmentation
     except (SafetensorError, ValueError) as error:
         raise BundleError(f"{directory} does not hold a usable network: {error}") from error
     _check_tensors(directory, segmenter.state_dict(), weights)

@@ -3,18 +3,21 @@
 Undefined scores (NaN) are null, since JSON has no NaN.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from models.area_error import AreaError
+from models.block_counts import BlockCounts
+from models.gate import Figure, GateEvidence
 from models.heads import Head
 from models.input_channels import INPUT_DESCRIPTION, InputChannel, channels_of_format_1
+from models.logit_scaling import LogitScaling, ScalingForm
 from models.metrics import Metrics, empty_mask_mean_iou
+from models.network_calibration import CalibrationSummary
 from models.segmenter import InputNormalization
 from models.training import TrainingConfig
 from models.unet import UNetConfig
@@ -23,11 +26,6 @@ OUTPUT_DESCRIPTION = "class probabilities, float32, (N, K, H, W), class in the o
 FEATURES_DESCRIPTION = "maps of the last decoder block, float32, (N, M, H, W), from which the logits are computed"
 
 
-def _none_if_nan(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-Figure = Annotated[float | None, BeforeValidator(_none_if_nan)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Role = Literal["validation", "test"]
 
@@ -82,6 +80,49 @@ class LabelProvenance(_StrictModel):
         if self.simulated_count > self.count:
             raise ValueError(f"{self.simulated_count} of {self.count} labels cannot be simulated")
         return self
+
+
+class Change(_StrictModel):
+    """A figure before and after something; null where undefined."""
+
+    before: Figure
+    after: Figure
+
+
+class PriorSource(_StrictModel):
+    """Prior outlines of a scene that a model learnt from as weak labels.
+
+    Attributes:
+        scene: Row id of the scene.
+        files: Names of the files.
+        classes: The classes that are outlined.
+        date: When they were drawn from images: a day, month or year; None if unknown.
+        source: Who drew them; None if unknown.
+        ring_m: Pixels at most this far from an edge taught nothing, metres.
+        sha256: Checksum of their geometries near the scene.
+    """
+
+    scene: int
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+    date: str | None
+    source: str | None
+    ring_m: float = Field(ge=0)
+    sha256: Sha256
+
+
+class PriorProvenance(_StrictModel):
+    """Which prior outlines a model was trained on beside labels.
+
+    Attributes:
+        sources: By scene.
+        patches: Number of patches that were drawn from.
+        share: Probability that a patch of a batch was one of these.
+    """
+
+    sources: tuple[PriorSource, ...]
+    patches: int = Field(ge=1)
+    share: float = Field(gt=0, le=1)
 
 
 class RegionMetrics(_StrictModel):
@@ -148,8 +189,41 @@ class RegionMetrics(_StrictModel):
         )
 
 
+class NetworkCalibration(_StrictModel):
+    """The calibration of the network on windows of the validation scenes (`models.network_calibration`).
+
+    Attributes:
+        form: ``"temperature"`` or ``"vector"`` scaling.
+        windows: Number of windows that it was fitted to.
+        pixels: Number of their pixels that were drawn.
+        errors: Expected calibration error by class: before of the network's own probabilities, after of the scaled ones
+            where every fifth of the windows is scaled as the others fitted.
+        log_loss: Negative log-likelihood in nats a pixel, likewise.
+    """
+
+    form: ScalingForm
+    windows: int = Field(ge=0)
+    pixels: int = Field(ge=0)
+    errors: dict[str, Change]
+    log_loss: Change
+
+    @classmethod
+    def from_summary(
+        cls, summary: CalibrationSummary, form: ScalingForm, classes: Sequence[str]
+    ) -> "NetworkCalibration":
+        """Name the classes of a summary."""
+        pairs = zip(classes, summary.errors_before, summary.errors_after, strict=True)
+        return cls(
+            form=form,
+            windows=summary.windows,
+            pixels=summary.pixels,
+            errors={name: Change(before=before, after=after) for name, before, after in pairs},
+            log_loss=Change(before=summary.log_loss_before, after=summary.log_loss_after),
+        )
+
+
 class EvaluationSet(_StrictModel):
-    """The scenes and truth that scores were measured on. A gain exists only if version and parent share them.
+    """The scenes and truth that scores were measured on. A gain exists only if both versions share them.
 
     Attributes:
         scenes: Row ids of the scenes.
@@ -161,7 +235,7 @@ class EvaluationSet(_StrictModel):
 
 
 class Gain(_StrictModel):
-    """IoU of a version minus the IoU of its parent on the same evaluation set.
+    """IoU of a version minus that of the champion at the start of its training, on the same evaluation set.
 
     Attributes:
         iou: By class name; null where either is undefined.
@@ -172,12 +246,12 @@ class Gain(_StrictModel):
     mean_iou: Figure
 
     @classmethod
-    def between(cls, parent: RegionMetrics, child: RegionMetrics) -> "Gain":
-        """Subtract the parent's IoU from the child's.
+    def between(cls, champion: RegionMetrics, version: RegionMetrics) -> "Gain":
+        """Subtract the champion's IoU from the new version's.
 
         Args:
-            parent: Scores of the parent version.
-            child: Scores of the new version, on the same evaluation set.
+            champion: Scores of the version that is served.
+            version: Scores of the new version, on the same evaluation set.
 
         Returns:
             The differences, with undefined ones as None.
@@ -185,15 +259,15 @@ class Gain(_StrictModel):
         Raises:
             ValueError: The two were not scored on the same classes and the same number of true pixels of each.
         """
-        truths = [[sum(row) for row in scores.confusion] for scores in (parent, child)]
-        if parent.iou.keys() != child.iou.keys() or truths[0] != truths[1]:
+        truths = [[sum(row) for row in scores.confusion] for scores in (champion, version)]
+        if champion.iou.keys() != version.iou.keys() or truths[0] != truths[1]:
             raise ValueError(
-                f"the parent was scored on {truths[0]} pixels of {list(parent.iou)}, the child on {truths[1]} of "
-                f"{list(child.iou)}; a gain needs the same evaluation set: score the parent again"
+                f"the champion was scored on {truths[0]} pixels of {list(champion.iou)}, the new version on "
+                f"{truths[1]} of {list(version.iou)}; a gain needs the same evaluation set: score the champion again"
             )
         return cls(
-            iou={name: _difference(child.iou[name], parent.iou[name]) for name in child.iou},
-            mean_iou=_difference(child.mean_iou, parent.mean_iou),
+            iou={name: _difference(version.iou[name], champion.iou[name]) for name in version.iou},
+            mean_iou=_difference(version.mean_iou, champion.mean_iou),
         )
 
 
@@ -209,14 +283,21 @@ class ModelOrigin(_StrictModel):
             levels were mixed knowingly; empty if it takes digital numbers.
         sensors: Sensors of the scenes it was trained on, as far as they were named.
         parent_version: Registry version that training started from; None if it started from fresh weights.
+        champion_version: Registry version that was served then, with which this one is compared; None before the first,
+            and in cards of earlier releases, in which the parent was the champion.
         labels: What it was trained on.
         training: How it was trained.
         code_version: Version of this software.
         evaluation: Evaluation set by role.
         metrics: Scores by role of the evaluation set.
-        gain: Gain over the parent by role; empty without a parent.
+        blocks: Counts by spatial block and role; empty in cards of earlier releases.
+        gain: Gain over the champion by role; empty for the first version.
+        gate: What the gate's decision rests on; None for the first version, and in cards of earlier releases.
         created_at: When the training ended, with time zone.
-        area_error: Calibration of its probabilities and error of its areas; None in cards of earlier releases.
+        calibration: Calibration of the network's probabilities; None if they are as the network was trained.
+        area_error: Calibration of the probabilities of its maps and error of its areas; None in cards of earlier
+            releases.
+        priors: The prior outlines that it was trained on beside the labels; None without.
     """
 
     classes: tuple[str, ...]
@@ -226,14 +307,19 @@ class ModelOrigin(_StrictModel):
     levels: tuple[str, ...]
     sensors: tuple[str, ...]
     parent_version: int | None
+    champion_version: int | None = None
     labels: LabelProvenance
     training: TrainingConfig
     code_version: str
     evaluation: dict[Role, EvaluationSet]
     metrics: dict[Role, RegionMetrics]
+    blocks: dict[Role, BlockCounts] = {}
     gain: dict[Role, Gain]
+    gate: GateEvidence | None = None
     created_at: AwareDatetime
+    calibration: NetworkCalibration | None = None
     area_error: AreaError | None = None
+    priors: PriorProvenance | None = None
 
     @property
     def precedence(self) -> tuple[int, ...]:
@@ -252,6 +338,10 @@ class ModelCard(ModelOrigin):
         unet: Architecture of the network, or of each of several.
         head: How its logits become class probabilities.
         input_normalization: Whether images are normalised by ``mean`` and ``std``, or each image by its own statistics.
+        logit_scale: Factor of each logit, by which the probabilities are calibrated; None: not calibrated.
+        logit_shift: Summand of each logit after the factor; None likewise.
+        test_time_augmentation: Whether its maps are the mean over the symmetries of the square; its scores are of such
+            maps then. The ONNX graph predicts in one orientation.
         input: Description of the input of the ONNX graph.
         output: Description of the output ``probabilities`` of the ONNX graph.
         features_output: Description of its output ``features``; None if the graph, of an earlier release, has none.
@@ -266,11 +356,21 @@ class ModelCard(ModelOrigin):
     unet: UNetConfig
     head: Head = "multiclass"
     input_normalization: InputNormalization = "dataset"
+    logit_scale: tuple[float, ...] | None = None
+    logit_shift: tuple[float, ...] | None = None
+    test_time_augmentation: bool = False
     input: str = INPUT_DESCRIPTION
     output: str = OUTPUT_DESCRIPTION
     features_output: str | None = None
     weights_sha256: Sha256
     onnx_sha256: Sha256
+
+    @property
+    def scaling(self) -> LogitScaling | None:
+        """The scaling of the logits; None if there is none."""
+        if self.logit_scale is None or self.logit_shift is None:
+            return None
+        return LogitScaling(self.logit_scale, self.logit_shift)
 
     @model_validator(mode="before")
     @classmethod

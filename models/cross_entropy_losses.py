@@ -6,6 +6,8 @@ from torch.nn import functional as F
 
 from models.loss_inputs import as_classes
 
+GENERALIZED_Q = 0.7  # as in the experiments of Zhang & Sabuncu 2018
+
 
 def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None) -> Tensor:
     """Return the weighted mean over judged pixels of -ln p(true class).
@@ -61,6 +63,35 @@ def binary_cross_entropy(
             for k in range(1, logits.shape[1])
         ]
     ).mean(dim=0)
+    total = pixel_losses.sum() if class_weights is None else (class_weights[true] * pixel_losses).sum()
+    return _mean_over_judged(total, true, class_weights)
+
+
+def generalized_cross_entropy(
+    logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None = None
+) -> Tensor:
+    """Return the weighted mean over judged pixels of (1 - p^q) / q, with p = p(true class) and q = 0.7.
+
+    Between cross-entropy (q towards 0) and the mean absolute error (q = 1): confident contradictions of the truth
+    weigh less than in cross-entropy, so that wrong labels are fitted less (Zhang & Sabuncu 2018, eq. 6).
+
+    Args:
+        logits: (N, K, H, W) float.
+        target: (N, H, W) integer classes.
+        ignore_index: Target value of pixels that nobody judged.
+        class_weights: (K,) float, positive: each pixel weighs as much as its true class; None weighs all alike.
+
+    Returns:
+        A scalar in [0, 1 / q].
+
+    Raises:
+        ValueError: The shapes disagree.
+    """
+    target = as_classes(logits, target)
+    judged = target != ignore_index
+    true = target[judged]
+    log_probability = logits.log_softmax(dim=1).movedim(1, -1)[judged].gather(1, true[:, None])[:, 0]
+    pixel_losses = (1.0 - (GENERALIZED_Q * log_probability).exp()) / GENERALIZED_Q
     total = pixel_losses.sum() if class_weights is None else (class_weights[true] * pixel_losses).sum()
     return _mean_over_judged(total, true, class_weights)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.segmenter import GlacierSegmenter
+from models.symmetries import SYMMETRIES, apply_symmetry, undo_symmetry
 
 
 def pick_device(preference: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
@@ -83,6 +84,9 @@ def place(segmenter: GlacierSegmenter, device: torch.device) -> GlacierSegmenter
 def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> Iterator[Tensor]:
     """Predict batch after batch, with one in memory at a time. Dropout is off and batch norm frozen in any mode.
 
+    With ``segmenter.test_time_augmentation``, each window is predicted in its eight orientations, and the probabilities
+    are averaged: eight times the work.
+
     Args:
         segmenter: The network, on any device.
         batches: (N, C, h, w) float32 values in the channels' units, NaN = nodata; each batch may have its own
@@ -95,4 +99,14 @@ def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> I
         ValueError: A batch has the wrong number of channels or dimensions.
     """
     for batch in batches:
-        yield segmenter.probabilities(batch).cpu()
+        predict = _mean_of_symmetries if segmenter.test_time_augmentation else GlacierSegmenter.probabilities
+        yield predict(segmenter, batch).cpu()
+
+
+def _mean_of_symmetries(segmenter: GlacierSegmenter, batch: Tensor) -> Tensor:
+    """Return the mean of the probabilities over the symmetries of the square; windows need not be square."""
+    batch = batch.to(segmenter.device)
+    total = segmenter.probabilities(batch)
+    for number in range(1, SYMMETRIES):
+        total += undo_symmetry(segmenter.probabilities(apply_symmetry(batch, number)), number)
+    return total / SYMMETRIES

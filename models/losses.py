@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.boundary_loss import BoundaryClasses, boundary
 from models.combined_losses import combined, dice_cross_entropy
-from models.cross_entropy_losses import binary_cross_entropy, cross_entropy
+from models.cross_entropy_losses import binary_cross_entropy, cross_entropy, generalized_cross_entropy
 from models.dice_losses import dice, label_smoothed_dice, masked_dice
 from models.slba_loss import SelfLearningBoundaryAwareLoss
 
@@ -33,6 +33,7 @@ LossName = Literal[
     "combined",
     "slba",
     "dice_cross_entropy",
+    "generalized_cross_entropy",
 ]
 LOSS_NAMES: Final[tuple[LossName, ...]] = get_args(LossName)
 
@@ -46,6 +47,7 @@ _BUILDERS: Final[Mapping[str, Callable[[float, BoundaryClasses], Loss]]] = {
     "combined": lambda alpha, classes: partial(combined, alpha=alpha, boundary_classes=classes),
     "slba": lambda _alpha, classes: SelfLearningBoundaryAwareLoss(classes),
     "dice_cross_entropy": lambda _alpha, _classes: dice_cross_entropy,
+    "generalized_cross_entropy": lambda _alpha, _classes: generalized_cross_entropy,
 }
 
 

@@ -2,7 +2,9 @@
 
 Sources: Gal & Ghahramani 2016, "Dropout as a Bayesian approximation" (dropout kept on at inference samples an
 approximate posterior); Houlsby et al. 2011, "Bayesian active learning for classification and preference learning", and
-Gal 2017, "Uncertainty in deep learning", section 3.3.1 (predictive entropy and mutual information).
+Gal 2017, "Uncertainty in deep learning", section 3.3.1 (predictive entropy and mutual information); Scheffer et al.
+2001, "Active hidden Markov models for information extraction" (margin); Kampffmeyer et al. 2016, "Semantic segmentation
+of small objects and modeling of uncertainty in urban remote sensing images" (variance over the passes).
 """
 
 import sys
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from models.channel_pruned_unet import ChannelPrunedUNet
 from models.dropout_masks import Kept, draw_masks
+from models.measures import MapName
 from models.segmenter import GlacierSegmenter
 from models.unet import BinaryUNets
 
@@ -34,11 +37,34 @@ class McPrediction:
         predictive_entropy: (N, H, W), the entropy of ``mean_probability`` in nats, in [0, ln K]: total uncertainty.
         mutual_information: (N, H, W), in nats, in [0, ln K]: the part of the entropy that comes from the passes
             disagreeing, and that more labels can remove (epistemic uncertainty).
+        variance: (N, H, W), the variance of the class probabilities over the passes, summed over the classes, in
+            [0, 1); 0 with one pass.
     """
 
     mean_probability: Tensor
     predictive_entropy: Tensor
     mutual_information: Tensor
+    variance: Tensor
+
+    @property
+    def margin(self) -> Tensor:
+        """(N, H, W), 1 minus the difference of the two highest mean probabilities, in [0, 1]; high is uncertain."""
+        # Twenty times as fast as topk, which sorts the classes of each pixel apart.
+        first = self.mean_probability[:, 0]
+        second = torch.zeros_like(first)
+        for probability in self.mean_probability.unbind(dim=1)[1:]:
+            second = torch.maximum(second, torch.minimum(first, probability))
+            first = torch.maximum(first, probability)
+        return 1.0 - (first - second)
+
+    def maps(self) -> dict[MapName, Tensor]:
+        """Return the maps of uncertainty (N, H, W), by the names that :mod:`models.measures` uses."""
+        return {
+            "predictive_entropy": self.predictive_entropy,
+            "mutual_information": self.mutual_information,
+            "margin": self.margin,
+            "variance": self.variance,
+        }
 
 
 @dataclass(frozen=True)
@@ -48,11 +74,13 @@ class PassSums:
     Attributes:
         probability: (N, K, H, W), sum of the class probabilities p_t.
         entropy: (N, H, W), sum of the entropies H[p_t] in nats.
+        squares: (N, H, W), sum of the squared probabilities over passes and classes.
         passes: Number of passes summed, at least 1.
     """
 
     probability: Tensor
     entropy: Tensor
+    squares: Tensor
     passes: int
 
     def __add__(self, other: "PassSums") -> "PassSums":
@@ -66,7 +94,19 @@ class PassSums:
                 f"sums over passes have the shapes {tuple(self.probability.shape)} and "
                 f"{tuple(other.probability.shape)}; only those of the same patches can be added"
             )
-        return PassSums(self.probability + other.probability, self.entropy + other.entropy, self.passes + other.passes)
+        return PassSums(
+            self.probability + other.probability,
+            self.entropy + other.entropy,
+            self.squares + other.squares,
+            self.passes + other.passes,
+        )
+
+    def cropped(self, margin: int) -> "PassSums":
+        """Return the sums without the outer ``margin`` pixels on each side."""
+        if not margin:
+            return self
+        inside = slice(margin, -margin)
+        return PassSums(self.probability[..., inside, inside], self.entropy[..., inside, inside], self.passes)
 
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
@@ -74,7 +114,8 @@ class PassSums:
         total = _entropy(mean)
         # Entropy is concave, so the difference is never negative, but rounding can leave -1e-8.
         disagreement = (total - self.entropy / self.passes).clamp_(min=0.0)
-        return McPrediction(mean.cpu(), total.cpu(), disagreement.cpu())
+        variance = (self.squares / self.passes - mean.square().sum(dim=1)).clamp_(min=0.0)
+        return McPrediction(mean.cpu(), total.cpu(), disagreement.cpu(), variance.cpu())
 
 
 class McSampler:
@@ -176,6 +217,7 @@ class McSampler:
             PassSums(
                 torch.cat([sums.probability for sums in of_group]),
                 torch.cat([sums.entropy for sums in of_group]),
+                torch.cat([sums.squares for sums in of_group]),
                 of_group[0].passes,
             )
             for of_group in zip(*portions, strict=True)
@@ -203,11 +245,14 @@ class McSampler:
         device, classes = self._segmenter.device, self._segmenter.classes
         probability = torch.zeros(len(images), classes, height, width, device=device)
         entropy = torch.zeros(len(images), height, width, device=device)
+        squares = torch.zeros_like(entropy)
         for of_pass in masks:
             sample = self._probabilities(prefixes, of_pass)[:, :, :height, :width]
             probability += sample
             entropy += _entropy(sample)
-        return PassSums(probability, entropy, len(masks))
+            for of_class in sample.unbind(dim=1):
+                squares.addcmul_(of_class, of_class)
+        return PassSums(probability, entropy, squares, len(masks))
 
     def _encode_prefixes(self, images: Tensor) -> list[Tensor]:
         """Compute the layers of each network before its first dropout."""
@@ -233,6 +278,8 @@ def predict_mc(
     - mean probability     p = (1/T) sum_t p_t
     - predictive entropy   H[p]
     - mutual information   H[p] - (1/T) sum_t H[p_t]   (BALD: Houlsby et al. 2011)
+    - variance             (1/T) sum_t sum_k p_tk^2 - sum_k p_k^2
+    - margin               1 - (p_first - p_second), of the two most probable classes
 
     The T masks depend on the seed alone and are the same for all patches. So a score does not depend on its batch, and
     effects that masks have on all patches alike do not change the ranking (common random numbers). Within the T passes
@@ -247,7 +294,7 @@ def predict_mc(
         dtype: Precision of the passes; the sums are float32.
 
     Returns:
-        The three maps, on the CPU. Nodata pixels hold the prediction of an average pixel: exclude them by mask.
+        The maps, on the CPU. Nodata pixels hold the prediction of an average pixel: exclude them by mask.
 
     Raises:
         ValueError: ``passes`` < 1, or a network without dropout.

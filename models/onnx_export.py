@@ -78,7 +78,8 @@ def _from_cached_graph(wrapped: _Graph, graphs: Path) -> ONNXProgram:
         part.rename(file)
     program = ONNXProgram(ir.load(file), None)
     # The graph does not use every tensor of the network, for instance not the batch counters of batch norms.
-    used, weights = program.model.graph.initializers, wrapped.state_dict()
+    used = program.model.graph.initializers
+    weights = {**wrapped.state_dict(), **dict(wrapped.named_buffers())}  # the calibration is not in the state_dict
     if unknown := [name for name in used if name not in weights]:
         raise RuntimeError(f"{file}: found the tensors {unknown}, which are none of the network's: remove the file")
     program.apply_weights({name: tensor for name, tensor in weights.items() if name in used})

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from models.heads import Head, merge_target
 from models.losses import class_weights
+from models.symmetries import SYMMETRIES, apply_symmetry
 
 
 class LabelledPatches(Protocol):
@@ -106,9 +107,6 @@ def expected_counts(counts: Tensor, weights: Tensor) -> Tensor:
 def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator, share: float = 1.0) -> tuple[Tensor, Tensor]:
     """Apply one of the eight symmetries of the square, drawn uniformly, to both a patch and its mask.
 
-    Each symmetry is a rotation by a multiple of 90 degrees, with or without a flip. (The "Rot270" of Aryal's code is a
-    transpose, that is a reflection, so a rotation by 270 degrees never occurs there.)
-
     Args:
         raw: (C, h, w).
         mask: (h, w).
@@ -128,10 +126,8 @@ def random_symmetry(raw: Tensor, mask: Tensor, generator: torch.Generator, share
         )
     if share < 1.0 and float(torch.rand(1, generator=generator)) >= share:
         return raw, mask
-    draw = int(torch.randint(8, (1,), generator=generator))
-    quarter_turns, mirrored = draw % 4, draw >= 4
-    raw, mask = torch.rot90(raw, quarter_turns, (-2, -1)), torch.rot90(mask, quarter_turns, (-2, -1))
-    return (raw.flip(-1), mask.flip(-1)) if mirrored else (raw, mask)
+    number = int(torch.randint(SYMMETRIES, (1,), generator=generator))
+    return apply_symmetry(raw, number), apply_symmetry(mask, number)
 
 
 def _check_patch(

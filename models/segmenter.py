@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.heads import Head, class_probabilities, decide, output_classes
+from models.logit_scaling import LogitScaling
 from models.modes import evaluating, mixed_precision
 from models.unet import BinaryUNets, UNet, UNetConfig
 
@@ -23,11 +24,17 @@ class GlacierSegmenter(nn.Module):
     """One or several U-Nets with the normalisation of their input, for values of named channels in their units.
 
     The normalisation is stored with the weights and implemented here only, so that training, scoring and serving always
-    normalise alike.
+    normalise alike. So is the calibration of the probabilities, which the card of a version holds.
+
+    Attributes:
+        test_time_augmentation: Whether :func:`models.inference.predict_windows` averages over the symmetries of the
+            square. It belongs to the version, so that maps are served as they were judged.
     """
 
     mean: Tensor
     std: Tensor
+    logit_scale: Tensor
+    logit_shift: Tensor
 
     def __init__(
         self,
@@ -65,6 +72,10 @@ class GlacierSegmenter(nn.Module):
         self.precedence = tuple(range(1, self.classes) if precedence is None else precedence)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        # Not among the weights: they belong to a version, whose card holds them, and not to the next training.
+        self.register_buffer("logit_scale", torch.ones(self.logits), persistent=False)
+        self.register_buffer("logit_shift", torch.zeros(self.logits), persistent=False)
+        self.test_time_augmentation = False
         self._check()
 
     @property
@@ -77,6 +88,11 @@ class GlacierSegmenter(nn.Module):
         """K, the number of classes that the network predicts."""
         networks = len(self.unet.networks) if isinstance(self.unet, BinaryUNets) else 1
         return output_classes(self.head, self.unet.config.classes, networks)
+
+    @property
+    def logits(self) -> int:
+        """L, the number of logits: K for a multiclass head, 1 for a binary one, K - 1 for two binaries."""
+        return self.classes if self.head == "multiclass" else self.classes - 1
 
     @property
     def label_classes(self) -> int:
@@ -95,7 +111,7 @@ class GlacierSegmenter(nn.Module):
             raw: (N, C, H, W) float32 values in the channels' units, NaN = nodata, any H and W; on the network's device.
 
         Returns:
-            Logits (N, L, H, W): L = K for multiclass, 1 for binary, K - 1 for two binaries.
+            Logits (N, L, H, W), not calibrated; see :attr:`logits`.
 
         Raises:
             ValueError: The tensor is not 4-dimensional or has another number of channels.
@@ -164,8 +180,21 @@ class GlacierSegmenter(nn.Module):
             return self.to_probabilities(logits)
 
     def to_probabilities(self, logits: Tensor) -> Tensor:
-        """Turn the logits of :meth:`forward` into class probabilities (N, K, H, W) float32, as the head does."""
-        return class_probabilities(logits.float(), self.head, self.precedence)
+        """Calibrate the logits of :meth:`forward`, and turn them into class probabilities (N, K, H, W) float32."""
+        scaled = logits.float() * self.logit_scale[:, None, None] + self.logit_shift[:, None, None]
+        return class_probabilities(scaled, self.head, self.precedence)
+
+    def calibrate(self, scaling: LogitScaling | None) -> None:
+        """Set the scaling of the logits that :meth:`to_probabilities` applies; None removes it.
+
+        Raises:
+            ValueError: It is for another number of logits.
+        """
+        scaling = scaling or LogitScaling.identity(self.logits)
+        if len(scaling.scale) != self.logits or len(scaling.shift) != self.logits:
+            raise ValueError(f"found {len(scaling.scale)} scales of logits; expected one for each of {self.logits}")
+        self.logit_scale.copy_(torch.tensor(scaling.scale))
+        self.logit_shift.copy_(torch.tensor(scaling.shift))
 
     def decide(self, probabilities: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         """Choose the class of each pixel from probabilities (K, h, w), as :func:`models.heads.decide`."""

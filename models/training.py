@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,13 +12,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 from torch import Tensor, nn
 
+from models.batches import Augmentation, Batches, ClassWeights
 from models.boundary_loss import BoundaryClasses
 from models.closed_config import CLOSED, ClosedConfig
-from models.heads import problem_counts, problems
+from models.heads import problems
 from models.inference import pick_precision, place
-from models.losses import Loss, LossName, build_loss, class_weights
+from models.losses import Loss, LossName, build_loss
 from models.modes import mixed_precision
-from models.sampling import LabelledPatches, count_pixels, expected_counts, patch_weights, random_symmetry
+from models.sampling import LabelledPatches
 from models.segmenter import GlacierSegmenter
 from models.slba_loss import SelfLearningBoundaryAwareLoss
 from models.training_state import (
@@ -29,6 +31,7 @@ from models.training_state import (
     with_prefix,
     without_prefix,
 )
+from models.weight_average import WeightAverage
 
 
 @validated_dataclass(frozen=True, config=CLOSED)
@@ -63,9 +66,12 @@ class TrainingConfig(ClosedConfig):
         augmented_share: Share of the drawn patches to which one of the eight symmetries is applied, drawn at random
             (one of the eight changes nothing); the others stay as they are.
         balance: Whether to favour classes with less than 10 % of the pixels, in the sampling and in the loss.
+        ema_decay: Decay of the exponential moving average of the weights, which is returned, validated and stored in
+            place of the last weights (:mod:`models.weight_average`); 0 for none.
         precision: Data type of forward and backward passes (autocast); weights, losses and updates are
             float32. ``"auto"`` is bfloat16 where the hardware supports it (:func:`models.inference.pick_precision`),
             but float32 on several CPU threads.
+        weak_loss: Loss of weak patches, if there are any; None: ``loss``.
     """
 
     steps: int = Field(default=150, ge=1)
@@ -88,7 +94,9 @@ class TrainingConfig(ClosedConfig):
     augment: bool = True
     augmented_share: float = Field(default=1.0, gt=0.0, le=1.0)
     balance: bool = True
+    ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    weak_loss: LossName | None = None
 
     @property
     def needs_validation(self) -> bool:
@@ -109,6 +117,23 @@ class TrainingConfig(ClosedConfig):
         several_threads = device.type == "cpu" and torch.get_num_threads() > 1
         use_bfloat16 = not several_threads and pick_precision(device) == torch.bfloat16
         return replace(self, precision="bfloat16" if use_bfloat16 else "float32")
+
+
+def scale_training(config: TrainingConfig, ratio: float, steps_exponent: float, rate_exponent: float) -> TrainingConfig:
+    """Scale steps and learning rate to a number of labels.
+
+    Args:
+        config: For a reference number of labels.
+        ratio: Number of labels divided by the reference, positive.
+        steps_exponent: The steps are multiplied by ``ratio ** steps_exponent``, but by no less than 1/4 and no more
+            than 4, and rounded.
+        rate_exponent: Likewise the learning rate.
+
+    Returns:
+        The configuration, with at least one step.
+    """
+    of_steps, of_rate = (min(max(ratio**exponent, 0.25), 4.0) for exponent in (steps_exponent, rate_exponent))
+    return replace(config, steps=max(1, round(config.steps * of_steps)), learning_rate=config.learning_rate * of_rate)
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,8 @@ def fit(
     class_names: Sequence[str] | None = None,
     resume_from: TrainingState | None = None,
     validation_patches: LabelledPatches | None = None,
+    weak_patches: LabelledPatches | None = None,
+    weak_share: float = 0.0,
 ) -> list[float]:
     """Train a segmenter in place, from its current weights. On a CPU the result is reproducible from ``config.seed``.
 
@@ -153,27 +180,35 @@ def fit(
     The loss of the head "two_binaries" is the sum over its networks. They share no weights, so this trains each
     independently, on the same batches.
 
+    With weak patches (:mod:`models.weak_masks`), each patch of a batch is drawn from them with the probability
+    ``weak_share``. The loss of a batch is the mean of the losses of its labelled and its weak part, weighted by their
+    numbers of patches. Where weak outlines do not tell foreground classes apart, they teach only that it is foreground,
+    as soon as there are labelled patches; before, they teach the class that is outlined.
+
     Args:
-        segmenter: Trained in place; moved to ``device`` and left there in evaluation mode.
+        segmenter: Trained in place; moved to ``device`` and left there in evaluation mode, without a calibration.
         dataset: Labelled patches, all of one size; square if ``config.augment``. For the binary head, classes are
-            merged here.
+            merged here. May be empty if there are weak patches, of which all batches then are.
         config: How to train.
         device: Where to train.
         ignore_index: Mask value of pixels that nobody judged.
         on_step: Called after each step, for progress; its exceptions end the training and propagate.
-        validate: Scores the network, which is in evaluation mode; higher is better, and NaN (undefined) never counts as
-            an improvement. Called every ``config.validate_every_steps`` steps and after the last.
+        validate: Scores the network, or with ``config.ema_decay`` the average, which is in evaluation mode; higher is
+            better, and NaN (undefined) never counts as an improvement. Called every ``config.validate_every_steps``
+            steps and after the last.
         class_names: Names of the classes, background first. They prefix the names in ``StepReport.learned`` with the
             head "two_binaries"; by default "class 1" and so on.
         resume_from: State of the same training before it was interrupted; its weights replace the segmenter's.
         validation_patches: What the validation loss is computed on, if the configuration needs it; of one size.
+        weak_patches: Patches of the same size with weak masks; None trains on labels alone.
+        weak_share: Probability that a patch is drawn from the weak ones, in [0, 1].
 
     Returns:
         The loss of each step, including those before an interruption.
 
     Raises:
-        ValueError: The dataset is empty, a patch does not fit its description, no pixel in it was judged, or the
-            configuration needs a validation score or validation patches that are not given.
+        ValueError: There is no patch, a patch does not fit its description, no pixel in it was judged, the share is not
+            in [0, 1], or the configuration needs a validation score or validation patches that are not given.
         FloatingPointError: The loss is no longer finite.
     """
     if config.needs_validation and validate is None:
@@ -186,18 +221,13 @@ def fit(
             f"the schedule {config.schedule!r} watches the validation loss, but there is no validation patch; "
             'pass `validation_patches`, or let it watch the "score"'
         )
-    counts = count_pixels(
-        dataset,
-        len(segmenter.channels),
-        segmenter.classes,
-        ignore_index,
-        segmenter.head,
-        segmenter.label_classes,
-    )
-    draw_weights = patch_weights(counts, config.balance)
-    balanced = expected_counts(counts, draw_weights) if config.balance else None
-    objective = _Objective(config, segmenter, balanced, ignore_index, device, class_names)
+    batches = Batches(segmenter, dataset, weak_patches, weak_share, ignore_index, balance=config.balance, device=device)
+    augmentation = Augmentation(config.augmented_share if config.augment else 0.0)
+    objective = _Objective(config, segmenter, ignore_index, device, class_names)
     place(segmenter, device).train()
+    segmenter.calibrate(None)  # a calibration holds for the weights that it was fitted to
+    average = WeightAverage(segmenter, config.ema_decay) if config.ema_decay else None
+    result = segmenter if average is None else average.network
     optimiser = _optimiser(config, segmenter, objective)
     schedule = _Schedule(config, optimiser)
     best = _BestWeights()
@@ -205,28 +235,35 @@ def fit(
     losses: list[float] = []
     try:
         with _seeded_generators(config.seed, device) as generator:
-            checkpointer = _Checkpointer(segmenter, objective, optimiser, schedule, best, losses, generator, device)
+            checkpointer = _Checkpointer(
+                segmenter, average, objective, optimiser, schedule, best, losses, generator, device
+            )
             done = checkpointer.restore(resume_from) if resume_from is not None else 0
             for step in range(done + 1, config.steps + 1):
-                raw, mask = _draw_batch(dataset, draw_weights, config, generator)
+                batch = batches.draw(config.batch_size, augmentation, generator)
                 with mixed_precision(device, dtype):
-                    logits = segmenter(raw.to(device))
-                loss = objective(logits.float(), mask.to(device))
+                    logits = segmenter(batch.raw.to(device))
+                loss = batches.loss(objective, logits.float(), batch)
                 penalty = config.l1 * _l1_norm(segmenter, config) if config.l1 else None
                 losses.append(_update_weights(optimiser, loss, penalty, step))
                 schedule.after_step()
+                if average is not None:
+                    average.update(segmenter)
                 if step % config.validate_every_steps == 0 or step == config.steps:
-                    segmenter.eval()
-                    score = validate(segmenter) if validate is not None else math.nan
+                    result.eval()
+                    score = validate(result) if validate is not None else math.nan
                     if config.needs_validation_patches and validation_patches is not None:
-                        schedule.after_validation(_validation_loss(segmenter, objective, validation_patches, config))
+                        watched = partial(objective, weights=batches.class_weights)
+                        schedule.after_validation(_validation_loss(result, watched, validation_patches, config))
                     else:
                         schedule.after_validation(score)
                     segmenter.train()
                     if config.keep_best:
-                        best.update(segmenter, score)
+                        best.update(result, score)
                 if on_step is not None:
                     on_step(StepReport(step, config.steps, losses[-1], objective.learned(), checkpointer.state))
+        if average is not None:
+            segmenter.load_state_dict(average.network.state_dict())
         if config.keep_best:
             best.restore(segmenter)
     finally:
@@ -241,33 +278,32 @@ class _Objective:
         self,
         config: TrainingConfig,
         segmenter: GlacierSegmenter,
-        counts: Tensor | None,
         ignore_index: int,
         device: torch.device,
         class_names: Sequence[str] | None,
     ) -> None:
-        """Build one loss per problem; ``counts`` (K,) are expected pixels for balancing, None for no balancing."""
+        """Build one loss per problem."""
         self._head, self._ignore_index = segmenter.head, ignore_index
         self._prefixes = [""]
         if segmenter.head == "two_binaries":
             names = class_names or [f"class {value}" for value in range(segmenter.classes)]
             self._prefixes = [f"{name}." for name in names[1:]]
-        self._weights: Sequence[Tensor | None] = [None] * len(self._prefixes)
-        if counts is not None:
-            self._weights = [class_weights(pixels.tolist()).to(device) for pixels in problem_counts(counts, self._head)]
         self._losses: list[Loss] = [
-            build_loss(config.loss, config.alpha, config.boundary_classes) for _ in self._weights
+            build_loss(config.loss, config.alpha, config.boundary_classes) for _ in self._prefixes
         ]
+        self._weak_losses = self._losses
+        if config.weak_loss is not None:
+            self._weak_losses = [build_loss(config.weak_loss) for _ in self._prefixes]
         for loss in self._losses:
             if isinstance(loss, nn.Module):
                 loss.to(device)
 
-    def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Return the sum of the losses: a scalar."""
+    def __call__(self, logits: Tensor, mask: Tensor, weights: ClassWeights, weak: bool = False) -> Tensor:
+        """Return the sum of the losses of the problems, a scalar; ``weak`` tells whether the masks are weak."""
         parts = problems(logits, mask, self._head, self._ignore_index)
         values = [
             loss(part.logits, part.target, self._ignore_index, weights)
-            for part, loss, weights in zip(parts, self._losses, self._weights, strict=True)
+            for part, loss, weights in zip(parts, self._weak_losses if weak else self._losses, weights, strict=True)
         ]
         return values[0] if len(values) == 1 else torch.stack(values).sum()
 
@@ -303,6 +339,7 @@ class _Checkpointer:
     """Saves and restores everything in a training that changes from step to step."""
 
     segmenter: GlacierSegmenter
+    average: WeightAverage | None
     objective: _Objective
     optimiser: torch.optim.Optimizer
     schedule: "_Schedule"
@@ -316,6 +353,7 @@ class _Checkpointer:
         moments, groups = optimiser_state(self.optimiser)
         tensors = {
             **with_prefix("segmenter", self.segmenter.state_dict()),
+            **with_prefix("average", self.average.state() if self.average else {}),
             **with_prefix("best", self.best.weights or {}),
             **with_prefix("loss", self.objective.state()),
             **with_prefix("optimiser", moments),
@@ -334,6 +372,8 @@ class _Checkpointer:
     def restore(self, state: TrainingState) -> int:
         """Restore a state; return the number of steps done."""
         self.segmenter.load_state_dict(without_prefix("segmenter", state.tensors))
+        if self.average is not None:
+            self.average.load_state(without_prefix("average", state.tensors))
         self.objective.load_state(without_prefix("loss", state.tensors))
         load_optimiser(self.optimiser, without_prefix("optimiser", state.tensors), state.numbers["groups"])
         self.schedule.load_state(state.numbers["schedule"])
@@ -418,7 +458,10 @@ def _l1_norm(segmenter: GlacierSegmenter, config: TrainingConfig) -> Tensor:
 
 
 def _validation_loss(
-    segmenter: GlacierSegmenter, objective: _Objective, patches: LabelledPatches, config: TrainingConfig
+    segmenter: GlacierSegmenter,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    patches: LabelledPatches,
+    config: TrainingConfig,
 ) -> float:
     """Return the mean of the loss over batches of patches, for a network in evaluation mode."""
     losses = []
@@ -426,7 +469,7 @@ def _validation_loss(
         for first in range(0, len(patches), config.batch_size):
             batch = [patches[index] for index in range(first, min(first + config.batch_size, len(patches)))]
             raw, mask = (torch.stack(parts).to(segmenter.device) for parts in zip(*batch, strict=True))
-            losses.append(float(objective(segmenter(raw).float(), mask)))
+            losses.append(float(loss(segmenter(raw).float(), mask)))
     return sum(losses) / len(losses)
 
 
@@ -436,18 +479,6 @@ def _seeded_generators(seed: int, device: torch.device) -> Iterator[torch.Genera
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
-
-
-def _draw_batch(
-    dataset: LabelledPatches, draw_weights: Tensor, config: TrainingConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw patches with replacement: raw (N, C, h, w) and masks (N, h, w), on the CPU."""
-    indices = torch.multinomial(draw_weights, config.batch_size, replacement=True, generator=generator)
-    patches = [dataset[index] for index in indices.tolist()]
-    if config.augment:
-        patches = [random_symmetry(raw, mask, generator, config.augmented_share) for raw, mask in patches]
-    raw, mask = zip(*patches, strict=True)
-    return torch.stack(raw), torch.stack(mask)
 
 
 def _update_weights(optimiser: torch.optim.Optimizer, loss: Tensor, penalty: Tensor | None, step: int) -> float:

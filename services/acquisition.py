@@ -5,7 +5,7 @@ round needs (``catalog.candidates``).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 from catalog.candidates import Candidate
 from catalog.records import ProposalReason
 from catalog.rounds import Choice
+from services.score_table import ScoreTable
 
 ReadMap = Callable[[Candidate, str], NDArray[Any] | None]
 """Returns the window (h, w) of a candidate in one of the maps of its scene, by name; None if its scene has none yet."""
 
+InOrder = Callable[[NDArray[np.int64]], Iterator[Candidate]]
+"""Yields those candidates whose ids (N,) are given, in that order; ids of other patches are left out."""
+
 
 def no_map(candidate: Candidate, name: str) -> None:
     """Return None: nothing has been mapped."""
+
+
+def no_candidates(ids: NDArray[np.int64]) -> Iterator[Candidate]:
+    """Yield nothing: there is no table that ids could come from."""
+    return iter(())
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,11 @@ class Pool:
         generator: The only source of chance, seeded by the round.
         read_map: Reads the maps that the strategy needs: ``classes`` (uint8, values of the class scheme) or ``entropy``
             (float32, nats).
+        table: What the scoring knows of each patch, candidates or not; None without a scoring, or by an old release.
+        in_order: Returns candidates in an order that a strategy made of ids of the table.
+        pool_control_share: Share of these that is drawn from all candidates instead of the shortlist, in [0, 1].
+        shortlist_foreground: Least share of predicted foreground that puts a patch on the shortlist, in (0, 1].
+        past_rounds: Number of earlier rounds that were chosen by scores.
     """
 
     ranked: Iterable[Candidate]
@@ -45,15 +59,59 @@ class Pool:
     control_share: float
     generator: np.random.Generator
     read_map: ReadMap = no_map
+    table: ScoreTable | None = None
+    in_order: InOrder = no_candidates
+    pool_control_share: float = 0.0
+    shortlist_foreground: float = 0.01
+    past_rounds: int = 0
 
     @classmethod
-    def of(cls, candidates: Sequence[Candidate], size: int, control_share: float, seed: int) -> "Pool":
-        """Make a pool of candidates that are all in memory; it ranks if each of them has a score."""
+    def of(
+        cls,
+        candidates: Sequence[Candidate],
+        size: int,
+        control_share: float,
+        seed: int,
+        table: ScoreTable | None = None,
+        **options: Any,
+    ) -> "Pool":
+        """Make a pool of candidates that are all in memory; it ranks if each of them has a score.
+
+        Args:
+            candidates: The candidates.
+            size: Patches wanted; no more than there are are chosen.
+            control_share: As the attribute.
+            seed: Of the generator.
+            table: As the attribute.
+            options: Further attributes.
+        """
         generator = np.random.default_rng(seed)
         shuffled = [candidates[i] for i in generator.permutation(len(candidates))]
         scored = [patch for patch in candidates if patch.score is not None]
         ranked = sorted(scored, key=lambda patch: (patch.score or 0.0, patch.patch_id), reverse=True)
-        return cls(ranked, shuffled, min(size, len(candidates)), control_share, generator)
+        by_id = {patch.patch_id: patch for patch in candidates}
+
+        def in_order(ids: NDArray[np.int64]) -> Iterator[Candidate]:
+            return (by_id[patch_id] for patch_id in ids.tolist() if patch_id in by_id)
+
+        size = min(size, len(candidates))
+        return cls(ranked, shuffled, size, control_share, generator, table=table, in_order=in_order, **options)
+
+    @property
+    def scored(self) -> ScoreTable:
+        """The table, for a strategy that needs one.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.table is None:
+            raise ValueError("found no table of scores, which this strategy needs; have the pool scored anew")
+        return self.table
+
+    def shortlist(self) -> Iterator[Candidate]:
+        """Yield the candidates with enough predicted foreground in a uniformly random order; none without a table."""
+        ids = np.empty(0, dtype=np.int64) if self.table is None else self.table.foreground(self.shortlist_foreground)
+        return self.in_order(self.generator.permutation(ids))
 
 
 def draw(shuffled: Iterable[Candidate], size: int) -> list[Choice]:
@@ -61,64 +119,100 @@ def draw(shuffled: Iterable[Candidate], size: int) -> list[Choice]:
 
     Neighbours look alike, so the network learns less from two of them. They are taken only if nothing else is left.
     """
-    return [Choice(patch.patch_id, ProposalReason.RANDOM_START, None) for patch in _spread(shuffled, size)]
+    return [Choice(patch.patch_id, ProposalReason.RANDOM_START, None) for patch in spread([shuffled], size)]
 
 
-def choose(
-    ranked: Iterable[Candidate],
-    shuffled: Iterable[Candidate],
-    size: int,
-    control_share: float,
-    generator: np.random.Generator,
-) -> list[Choice]:
-    """Choose the patches of a round by their scores, in the order in which annotators should see them.
+def choose(pool: Pool, orders: Sequence[Iterable[Candidate]]) -> list[Choice]:
+    """Choose the patches of a round that ranks, in the order in which annotators should see them.
 
-    Takes the highest scores and skips a patch that touches one already chosen: neighbours look alike, so the network
-    learns less from two of them. They are taken only if nothing else is left. A share of the round is drawn at random
-    and marked as control: it measures whether choosing by score gains anything over chance.
+    Takes candidates from the orders in turn, and skips one that touches another already chosen: neighbours look alike,
+    so the network learns less from two of them. They are taken only if nothing else is left. A share of the round is
+    drawn at random as controls (:func:`draw_controls`).
 
-    Cost grows with the candidates read: somewhat more than ``size``, unless the round takes a large part of the pool.
+    Cost grows with the candidates read: somewhat more than the round's size, unless it takes a large part of the pool.
 
     Args:
-        ranked: the candidates, highest score first.
-        shuffled: the same in a random order.
-        size: patches wanted, at most the number of candidates.
-        control_share: share of the round drawn at random, rounded to whole patches; at least one patch, unless the
-            share is 0 or the round has one patch.
-        generator: places the controls.
+        pool: what to choose from.
+        orders: which candidates to prefer: from each one is taken in turn, its first that is free.
 
     Returns:
         Distinct choices. Controls are at random places among the others, so that an annotator who stops early has
-        labelled both kinds.
+        labelled all kinds.
     """
-    at_least = 1 if control_share > 0 and size > 1 else 0
-    controls = list(islice(shuffled, max(at_least, round(control_share * size))))
-    taken = {patch.patch_id for patch in controls}
-    free = (patch for patch in ranked if patch.patch_id not in taken)
-    choices = [
-        Choice(patch.patch_id, ProposalReason.UNCERTAIN, patch.score)
-        for patch in _spread(free, size - len(controls), around=controls)
+    controls = draw_controls(pool)
+    chosen = spread(orders, pool.size - len(controls), around=[patch for patch, _ in controls])
+    return mingle(pool, [Choice(patch.patch_id, ProposalReason.UNCERTAIN, patch.score) for patch in chosen], controls)
+
+
+def draw_controls(pool: Pool, from_shortlist: bool = True) -> list[tuple[Candidate, ProposalReason]]:
+    """Draw the controls of a round: what choosing is compared with.
+
+    - From the shortlist, the patches where foreground is predicted: what the others find more than these is what
+      ranking by uncertainty gains.
+    - A share of them from the whole pool: what those of the shortlist find more than these is what going to where
+      foreground is gains. Controls that the shortlist lacks, all of them without a table, are drawn here, too.
+
+    Controls are drawn evenly, whatever the scores, and whether they touch or not.
+
+    Args:
+        pool: what to draw from. Its ``control_share`` is rounded to whole patches; at least one, unless the share is 0
+            or the round has one patch. So is its share of the controls that come from the whole pool, but for the one.
+        from_shortlist: False for a strategy that itself draws from the shortlist: all come from the whole pool.
+
+    Returns:
+        Distinct candidates with their reasons, those from the shortlist first.
+    """
+    at_least = 1 if pool.control_share > 0 and pool.size > 1 else 0
+    total = max(at_least, round(pool.control_share * pool.size))
+    wanted = total - round(pool.pool_control_share * total) if from_shortlist else 0
+    drawn = list(islice(pool.shortlist(), wanted)) if wanted else []
+    taken = {patch.patch_id for patch in drawn}
+    others = islice((patch for patch in pool.shuffled if patch.patch_id not in taken), total - len(drawn))
+    return [
+        *((patch, ProposalReason.SHORTLIST_CONTROL) for patch in drawn),
+        *((patch, ProposalReason.CONTROL) for patch in others),
     ]
-    for patch in controls:
-        place = int(generator.integers(len(choices) + 1))
-        choices.insert(place, Choice(patch.patch_id, ProposalReason.CONTROL, patch.score))
-    return choices
 
 
-def _spread(ordered: Iterable[Candidate], size: int, around: Iterable[Candidate] = ()) -> list[Candidate]:
-    """Take the first ``size`` candidates that touch neither each other nor ``around``; fill up with skipped ones."""
+def mingle(pool: Pool, choices: Sequence[Choice], controls: Iterable[tuple[Candidate, ProposalReason]]) -> list[Choice]:
+    """Insert the controls at random places among the choices."""
+    mingled = list(choices)
+    for patch, reason in controls:
+        place = int(pool.generator.integers(len(mingled) + 1))
+        mingled.insert(place, Choice(patch.patch_id, reason, patch.score))
+    return mingled
+
+
+def spread(orders: Sequence[Iterable[Candidate]], size: int, around: Sequence[Candidate] = ()) -> list[Candidate]:
+    """Take candidates from several orders in turn that touch neither each other nor ``around``.
+
+    Args:
+        orders: each as an iterable of candidates; they may hold the same ones.
+        size: how many to take. If there are fewer that do not touch, skipped ones fill up.
+        around: candidates that are taken already, and are not taken again.
+
+    Returns:
+        Distinct candidates, in the order of taking.
+    """
     chosen: list[Candidate] = []
-    skipped: list[Candidate] = []
-    taken = _SpatialIndex(around)
-    for candidate in ordered:
-        if len(chosen) == size:
-            break
-        if not taken.touches(candidate):
-            taken.add(candidate)
-            chosen.append(candidate)
-        elif len(skipped) < size:
-            skipped.append(candidate)
-    return chosen + skipped[: size - len(chosen)]
+    skipped: dict[int, Candidate] = {}
+    index = _SpatialIndex(around)
+    taken = {patch.patch_id for patch in around}
+    left = [iter(order) for order in orders]
+    while left and len(chosen) < size:
+        order = left.pop(0)
+        for candidate in order:
+            if candidate.patch_id in taken:
+                continue
+            if not index.touches(candidate):
+                index.add(candidate)
+                taken.add(candidate.patch_id)
+                chosen.append(candidate)
+                left.append(order)
+                break
+            if len(skipped) < size:
+                skipped[candidate.patch_id] = candidate
+    return chosen + list(skipped.values())[: size - len(chosen)]
 
 
 class _SpatialIndex:

@@ -1,8 +1,14 @@
 """The class maps of scenes whose change is asked for."""
 
+from datetime import date
+
+from catalog import scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene
+from catalog.registry import registry_of
+from imagery.classes import BACKGROUND, UNKNOWN
+from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
 from services import raster_keys
 from services.change import DatedMap
@@ -10,7 +16,10 @@ from services.class_scheme import class_scheme
 from services.delivered_areas import DeliveredAreas, delivered_areas
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
-from services.scenes import day_of, source_of
+from services.prior_disagreement import is_confident
+from services.prior_outlines import told_apart
+from services.scenes import day_of, priors_of, source_of
+from services.version_figures import figures_of
 
 
 def predicted_map(catalog: Catalog, scene: Scene, version: int, class_names: tuple[str, ...]) -> DatedMap:
@@ -35,6 +44,39 @@ def outlined_map(catalog: Catalog, scene: Scene) -> DatedMap:
         raise ConflictError(f"scene {scene.name!r} has no outlines, or is still being prepared; compare predictions")
     names = tuple(class_scheme(catalog).names)
     return _dated_map(catalog, scene, key, names, "the outlines registered with the scene", None)
+
+
+def contradiction_maps(catalog: Catalog, earlier: Scene, later: Scene) -> tuple[DatedMap, DatedMap]:
+    """Return the prior outlines of a scene, and what the version that scored another, or the same, confidently shows.
+
+    Where the version is not confident (`services.prior_disagreement.is_confident`), nothing is known. Outlines that do
+    not tell all classes apart are compared as foreground or background.
+
+    Raises:
+        ConflictError: the earlier scene has no prior outlines, or the later one has not been scored.
+    """
+    scheme, store, prior = class_scheme(catalog), raster_store(catalog), priors_of(earlier)
+    if prior is None or not store.exists(raster_keys.prior(earlier.id)):
+        raise ConflictError(f"scene {earlier.name!r} has no prior outlines, or is still being prepared")
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+    keys = [raster_keys.scored(scoring.id, later.id, what) for what in ("classes", "entropy")] if scoring else []
+    if scoring is None or not all(store.exists(key) for key in keys):
+        raise ConflictError(f"no version has scored the scene {later.name!r} yet; wait until one has")
+    names = figures_of(registry_of(catalog.settings).get(scoring.model_version)).class_names
+    before, after = (mask_from_geotiff(store.get(key), scheme) for key in (raster_keys.prior(earlier.id), keys[0]))
+    after[~is_confident(read_map(store.uri(keys[1]), source_of(later).grid.window), len(names))] = UNKNOWN
+    if told_apart({layer.class_name for layer in prior.layers}, scheme).ambiguous or len(names) == 2:
+        names = (names[0], scheme.foreground)
+        for classes in (before, after):
+            classes[(classes != BACKGROUND) & (classes != UNKNOWN)] = 1
+    origin = f"prior outlines by {prior.source or 'an unknown source'}, {prior.date or 'of an unknown date'}"
+    scored = f"model version {scoring.model_version}, where it is confident"
+    drawn = date.fromisoformat(prior.date) if prior.date and len(prior.date) == len("2000-10-30") else None
+    return (
+        DatedMap(earlier.name, drawn, source_of(earlier), before, names, origin),
+        DatedMap(later.name, day_of(later), source_of(later), after, names, scored),
+    )
 
 
 def _dated_map(

@@ -17,7 +17,7 @@ from imagery.channels import CHANNEL_SETS, bands_needed, named_channels
 from imagery.errors import SceneError
 from imagery.scene_source import SceneSource
 from services.places import bundle_cache
-from services.promotion import KEPT
+from services.promotion import SERVING
 from services.scenes import source_of
 from services.unit_rules import ExpectedInput
 
@@ -94,7 +94,7 @@ def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:
 
 def _last_promoted(session: Session) -> ModelVersion | None:
     """Return the last version whose promotion reached MLflow, by our rows; its card may be in the local cache."""
-    in_effect = (Promotion.verdict != KEPT, Promotion.completed_at.is_not(None))  # rolled back counts
+    in_effect = (Promotion.verdict.in_(SERVING), Promotion.completed_at.is_not(None))  # rolled back counts
     moved = session.scalar(select(Promotion).where(*in_effect).order_by(Promotion.id.desc()).limit(1))
     if moved is None:
         return None

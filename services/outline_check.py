@@ -31,11 +31,13 @@ class LayerSummary:
         outline: the layer, with the class and the filter it is used with.
         polygons: number of polygons near the scene.
         notes: repairs, what is left out, values that are mapped to no class; for people.
+        sha256: checksum of the geometries near the scene (`imagery.vectors.VectorLayer.sha256`).
     """
 
     outline: OutlineLayer
     polygons: int
     notes: tuple[str, ...]
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def check_outlines(outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassSc
     """
     layers = read_outlines(outlines, grid, scheme)
     summaries = tuple(
-        LayerSummary(outline, len(layer.polygons), _notes(outline, layer, outlines))
+        LayerSummary(outline, len(layer.polygons), _notes(outline, layer, outlines), layer.sha256)
         for outline, (_, layer) in zip(outlines, layers, strict=True)
     )
     names = {item.value: item.name for item in scheme.legend if item.name in {entry.class_name for entry in outlines}}

@@ -1,12 +1,27 @@
-"""Promote, keep or roll back a version, and store each decision with its reason and actor.
+"""Promote, keep or roll back a version and set back the learner; store each decision with its reason and actor.
 
-A decision writes to two systems: a row in our database and an alias in MLflow. The row is committed first, as an
-intent. If the process dies in between, `settle_intents` completes or deletes the intent, depending on the alias in
-MLflow. MLflow is called outside any transaction, so that a slow MLflow does not block the database.
+Three aliases in MLflow are moved: ``champion`` is served, ``learner`` is what training goes on from, and ``challenger``
+is the last version that the gate kept back.
+
+| decision | by | champion | learner | challenger |
+|---|---|---|---|---|
+| promoted | the gate | the new version | the new version | |
+| kept | the gate | | the new version | the new version |
+| set back | a rule (`workers.conclusion`), or a person | | the champion | |
+| promoted or rolled back | a person | the version chosen | the version chosen | |
+
+A person who replaces the version that is served does so because it is bad; its successors have learnt from it. So
+training goes on from the version that the person chose.
+
+A decision writes to two systems: a row in our database and aliases in MLflow. The row is committed first, as an
+intent, and the alias that tells whether it took effect is moved last. If the process dies in between, `settle_intents`
+completes or deletes the intent, depending on that alias. MLflow is called outside any transaction, so that a slow
+MLflow does not block the database.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -15,33 +30,68 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import CatalogError, ConflictError, ServiceDownError
 from catalog.records import JobKind, Promotion, now
-from catalog.registry import CHALLENGER, CHAMPION, ModelRegistry
+from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry
 
 PROMOTED = "promoted"
 KEPT = "kept"
 ROLLED_BACK = "rolled back"
+SET_BACK = "set back"
+
+SERVING: Final = (PROMOTED, ROLLED_BACK)
+"""Decisions that change which version is served."""
+
+_TELLING: Final = {PROMOTED: CHAMPION, ROLLED_BACK: CHAMPION, KEPT: CHALLENGER, SET_BACK: LEARNER}
+"""The alias that tells whether a decision took effect."""
 
 SETTLE_AFTER: Final = timedelta(minutes=1)
 """Age from which an intent counts as abandoned; no call to MLflow takes that long."""
 
+Evidence = Mapping[str, Any]
+"""`models.gate.GateEvidence` as JSON."""
 
-def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
-    """Make a version the champion, and enqueue the scoring of the pool by it.
+
+def promote(
+    catalog: Catalog,
+    registry: ModelRegistry,
+    version: int,
+    reason: str,
+    actor: str,
+    evidence: Evidence | None = None,
+    *,
+    move_learner: bool = True,
+) -> Promotion:
+    """Make a version the champion and the learner.
+
+    If it is served already and another version is the learner, only the learner is set back to it.
+
+    Args:
+        catalog: stores the decision.
+        registry: holds the aliases.
+        version: the version.
+        reason: why.
+        actor: who decided.
+        evidence: what the gate's decision rests on; None if a person decided.
+        move_learner: False leaves the learner where it is.
 
     Raises:
         NotFoundError: there is no such version.
-        ConflictError: it is served already.
+        ConflictError: it is served already, and the learner.
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     registry.get(version)
-    serving = registry.aliases().get(CHAMPION)
+    aliases = registry.aliases()
+    serving = aliases.get(CHAMPION)
     if serving == version:
-        raise ConflictError(f"version {version} is served already")
-    return _move(catalog, registry, CHAMPION, _intent(version, serving, PROMOTED, reason, actor))
+        learner = aliases.get(LEARNER, version)
+        if learner == version:
+            raise ConflictError(f"version {version} is served already")
+        return set_back_learner(catalog, registry, learner, version, reason, actor)
+    intent = _intent(version, serving, PROMOTED, reason, actor, evidence)
+    return _move(catalog, registry, intent, move_learner=move_learner)
 
 
 def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str) -> Promotion:
-    """Make the version the champion again that was served before the present champion was promoted.
+    """Serve the version again that was served before the present champion was promoted; make it the learner, too.
 
     Promotions are a stack: a second roll-back goes further back.
 
@@ -55,18 +105,50 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
     if earlier is None:
         found = "no version is served" if serving is None else f"no version was served before {serving}"
         raise ConflictError(f"{found}; promote a version by its number")
-    return _move(catalog, registry, CHAMPION, _intent(earlier, serving, ROLLED_BACK, reason, actor))
+    return _move(catalog, registry, _intent(earlier, serving, ROLLED_BACK, reason, actor), move_learner=True)
 
 
-def keep(catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
-    """Store that a version does not replace the champion, and give it the alias ``challenger``.
+def keep(
+    catalog: Catalog,
+    registry: ModelRegistry,
+    version: int,
+    reason: str,
+    actor: str,
+    evidence: Evidence | None = None,
+    *,
+    move_learner: bool = True,
+) -> Promotion:
+    """Store that a version does not replace the champion; make it the challenger and the learner.
+
+    Arguments as those of `promote`.
 
     Raises:
         NotFoundError: there is no such version.
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     serving = registry.aliases().get(CHAMPION)
-    return _move(catalog, registry, CHALLENGER, _intent(version, serving, KEPT, reason, actor))
+    intent = _intent(version, serving, KEPT, reason, actor, evidence)
+    return _move(catalog, registry, intent, move_learner=move_learner)
+
+
+def set_back_learner(
+    catalog: Catalog, registry: ModelRegistry, learner: int, champion: int, reason: str, actor: str
+) -> Promotion:
+    """Make the champion the learner, so that training goes on from what is served.
+
+    Args:
+        catalog: stores the decision.
+        registry: holds the aliases.
+        learner: the learner until now.
+        champion: the version that is served.
+        reason: why.
+        actor: who decided.
+
+    Raises:
+        NotFoundError: the champion was deleted in MLflow.
+        ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
+    """
+    return _move(catalog, registry, _intent(champion, learner, SET_BACK, reason, actor), move_learner=False)
 
 
 def settle_intents(catalog: Catalog, registry: ModelRegistry, version: int | None = None) -> None:
@@ -89,11 +171,16 @@ def settle_intents(catalog: Catalog, registry: ModelRegistry, version: int | Non
         return
     aliases = registry.aliases()
     for intent in intents:
-        alias = CHALLENGER if intent.verdict == KEPT else CHAMPION
-        if aliases.get(alias) == intent.model_version:
+        if aliases.get(_TELLING[intent.verdict]) == intent.model_version:
             _complete(catalog, intent)
         else:
             _drop(catalog, intent)
+
+
+def decisions(session: Session, limit: int) -> Sequence[Promotion]:
+    """Return the latest decisions that took effect, newest first."""
+    taken = select(Promotion).where(Promotion.completed_at.is_not(None))
+    return session.scalars(taken.order_by(Promotion.id.desc()).limit(limit)).all()
 
 
 def _served_before(session: Session, serving: int | None) -> int | None:
@@ -103,7 +190,7 @@ def _served_before(session: Session, serving: int | None) -> int | None:
     """
     stack: list[int] = []
     in_effect = Promotion.completed_at.is_not(None) | (Promotion.model_version == serving)
-    moves = select(Promotion).where(Promotion.verdict != KEPT, in_effect).order_by(Promotion.id)
+    moves = select(Promotion).where(Promotion.verdict.in_(SERVING), in_effect).order_by(Promotion.id)
     for move in session.scalars(moves):
         if move.previous_version is not None and move.previous_version not in stack[-1:]:
             stack.append(move.previous_version)  # promoted in MLflow's own page
@@ -117,15 +204,26 @@ def _served_before(session: Session, serving: int | None) -> int | None:
     return stack[-1] if stack else None
 
 
-def _intent(version: int, previous: int | None, verdict: str, reason: str, actor: str) -> Promotion:
-    return Promotion(model_version=version, previous_version=previous, verdict=verdict, reason=reason, actor=actor)
+def _intent(
+    version: int, previous: int | None, verdict: str, reason: str, actor: str, evidence: Evidence | None = None
+) -> Promotion:
+    return Promotion(
+        model_version=version,
+        previous_version=previous,
+        verdict=verdict,
+        reason=reason,
+        actor=actor,
+        evidence=None if evidence is None else dict(evidence),
+    )
 
 
-def _move(catalog: Catalog, registry: ModelRegistry, alias: str, intent: Promotion) -> Promotion:
+def _move(catalog: Catalog, registry: ModelRegistry, intent: Promotion, *, move_learner: bool) -> Promotion:
     with catalog.database.write() as session:
         session.add(intent)
     try:
-        registry.move_alias(alias, intent.model_version)
+        if move_learner:
+            registry.move_alias(LEARNER, intent.model_version)
+        registry.move_alias(_TELLING[intent.verdict], intent.model_version)
     except ServiceDownError:
         raise  # the alias may have moved or not: the intent is settled later
     except CatalogError:
@@ -138,7 +236,7 @@ def _complete(catalog: Catalog, intent: Promotion) -> Promotion:
     with catalog.write() as session:
         completed = session.merge(intent)  # adds it again if another process has dropped it meanwhile
         completed.completed_at = now()
-        if completed.verdict != KEPT:
+        if completed.verdict in SERVING or catalog.settings.scoring_version == LEARNER:
             jobs.enqueue(session, JobKind.SCORE_POOL)
     return completed
 

@@ -9,6 +9,11 @@ def truth(scene_id: int) -> str:
     return f"scenes/{scene_id}/truth.tif"
 
 
+def prior(scene_id: int) -> str:
+    """Return the key of the rasterised prior outlines of a scene: the weak mask."""
+    return f"scenes/{scene_id}/prior.tif"
+
+
 def scoring(scoring_id: int) -> str:
     """Return the folder of all files of a scoring."""
     return f"scorings/{scoring_id}"
@@ -32,6 +37,16 @@ def half_scores(scoring_id: int) -> str:
 def half_scores_part(scoring_id: int, scene_id: int, stage: int, first_row: int) -> str:
     """Return the key of the rows of that array that one shard wrote; removed when all are merged."""
     return f"scorings/{scoring_id}/scene-{scene_id}/half-scores{_of_shard(stage, first_row)}.npy"
+
+
+def score_table(scoring_id: int) -> str:
+    """Return the key of the table of all patches of a scoring (``services.score_table``)."""
+    return f"scorings/{scoring_id}/patches.npy"
+
+
+def score_table_part(scoring_id: int, scene_id: int, stage: int, first_row: int) -> str:
+    """Return the key of the rows of that table that one shard wrote; removed when all are merged."""
+    return f"scorings/{scoring_id}/scene-{scene_id}/patches{_of_shard(stage, first_row)}.npy"
 
 
 def _of_shard(stage: int, first_row: int) -> str:

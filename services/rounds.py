@@ -75,8 +75,8 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
         )
     if measure and not candidates.count(session, settings.min_valid_share, 1, scoring.id, measure):
         raise ConflictError(
-            f"strategy {strategy.name!r} ranks by scores, but every patch that version {scoring.model_version} scored "
-            "has been proposed; wait until the rest of the pool is scored, or choose 'random'"
+            f"strategy {strategy.name!r} ranks by {measure}, but every patch that version {scoring.model_version} gave "
+            "such a score has been proposed; wait until the rest of the pool is scored, or choose 'random'"
         )
     return scoring
 

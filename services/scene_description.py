@@ -30,12 +30,14 @@ from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
 from services.outline_check import OutlineSummary, check_outlines, layers_to_propose, outline_layers, propose_outlines
 from services.pixel_check import check_pixels
+from services.prior_outlines import PriorOutlines, describe_priors
 from services.scene_files import SceneFiles
 from services.scene_request import DemRequest, OutlineRequest, SceneRequest
 from services.scene_summary import (
     ClassSummary,
     ElevationSummary,
     LeftOut,
+    PriorSummary,
     QualitySummary,
     RasterSummary,
     SceneSummary,
@@ -82,8 +84,15 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
     if request.role is not SceneRole.POOL and not outlines:
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
     outlined = check_outlines(outlines, source.grid, scheme)
+    prior, prior_summary, doubts_of_prior = _prior_outlines(settings, request, source.grid, files, scheme)
     acquired = request.acquired or product.acquired
-    tell = partial(_tell, paths=[*(raster.path for raster in source.rasters), *(item.path for item in outlines)])
+    tell = partial(
+        _tell,
+        paths=[
+            *(raster.path for raster in source.rasters),
+            *(item.path for item in (*outlines, *(prior.layers if prior else ()))),
+        ],
+    )
     summary = SceneSummary(
         name=name,
         role=request.role,
@@ -110,8 +119,12 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         elevation=_elevation(source.dem, coverage, files),
         outlines=_layers(outlined, files),
         classes=[ClassSummary(**asdict(item)) for item in outlined.classes],
+        prior_outlines=prior_summary,
         border=files.shown(source.border.path) if source.border else None,
-        notes=[files.shown(tell(note)) for note in dict.fromkeys((*product.notes, *notes, *doubts, *told))],
+        notes=[
+            files.shown(tell(note))
+            for note in dict.fromkeys((*product.notes, *notes, *doubts, *told, *doubts_of_prior))
+        ],
         left_out=[LeftOut(file=files.shown(tell(file)), reason=reason) for file, reason in product.left_out],
     )
     scene = Scene(
@@ -122,6 +135,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         source=source.to_json(),
         footprint=source.grid.footprint_wgs84().__geo_interface__,
         outlines=[asdict(item) for item in outlines],
+        prior_outlines=prior.to_json() if prior else None,
         product={**summary.stored(), "allow_mixed_levels": request.allow_mixed_levels},
         patch_size_px=size,
         patch_overlap_px=overlap,
@@ -213,6 +227,30 @@ def _outlines(
         else:
             outlines += outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
     return outlines, notes
+
+
+def _prior_outlines(
+    settings: Settings, request: SceneRequest, grid: Grid, files: SceneFiles, scheme: ClassScheme
+) -> tuple[PriorOutlines | None, PriorSummary | None, list[str]]:
+    """Return the prior outlines, what to show of them, and notes; None and no notes if there are none.
+
+    Raises:
+        OutlineError: They cannot be used.
+    """
+    if not request.prior_outlines:
+        return None, None, []
+    layers, told = _outlines(request.prior_outlines, files, scheme)
+    found = check_outlines(layers, grid, scheme)
+    stated = {"date": request.prior_date, "source": request.prior_source, "ring_m": settings.prior_ring_m}
+    prior, doubts = describe_priors(layers, found, grid, scheme, **stated)
+    summary = PriorSummary(
+        date=prior.date,
+        source=prior.source,
+        ring_m=prior.ring_m,
+        outlines=_layers(found, files),
+        classes=[ClassSummary(**asdict(item)) for item in found.classes],
+    )
+    return prior, summary, [*told, *doubts]
 
 
 def _name_from(path: str) -> str:

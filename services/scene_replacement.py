@@ -156,7 +156,7 @@ def _renew(session: Session, settings: Settings, old: Scene, new: Scene, *, has_
     session.flush()
     check_beside_others(session, settings, new, has_champion=has_champion)
     forget_scores(session, old)
-    for name in ("sensor", "acquired", "source", "footprint", "outlines", "product"):
+    for name in ("sensor", "acquired", "source", "footprint", "outlines", "prior_outlines", "product"):
         setattr(old, name, getattr(new, name))
     old.state, old.stretch, old.error = SceneState.REGISTERED, None, None
     session.flush()

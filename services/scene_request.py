@@ -9,6 +9,7 @@ from catalog.records import SceneRole
 from imagery.units import Level
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,98}$"
+PRIOR_DATE = r"^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$"
 MAX_INTEGER = 2**31 - 1  # of a database column
 
 Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
@@ -118,7 +119,8 @@ class SceneRequest(Closed):
     says need not be said again: ``name`` (of the product), ``sensor``, ``acquired`` (when the image was taken; outlines
     carry its day, UTC), ``level`` (what reflectances refer to). ``unit`` says that bands hold reflectances where
     nothing else does, or keeps their stored numbers. ``masked`` names the flags that make a pixel unknown, instead of
-    the setting. Several ``dem`` are tiles, the most trusted first. ``dry_run`` describes the scene and stores nothing.
+    the setting. Several ``dem`` are tiles, the most trusted first. ``outlines`` are true of the scene;
+    ``prior_outlines`` need not be. ``dry_run`` describes the scene and stores nothing.
     """
 
     name: str | None = Field(None, pattern=NAME)
@@ -138,6 +140,22 @@ class SceneRequest(Closed):
     allow_partial_dem: bool = Field(False, description="take a DEM that covers only a part of the scene")
     border: BorderRequest | None = None
     outlines: list[OutlineRequest] = []
+    prior_outlines: list[OutlineRequest] = Field(
+        [], description="outlines of an earlier inventory, which versions learn from as weak labels; pool scenes only"
+    )
+    prior_date: str | None = Field(
+        None,
+        pattern=PRIOR_DATE,
+        description="when they were drawn from images; by default guessed from their attributes",
+        examples=["2003-08-13", "2003"],
+    )
+    prior_source: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="who drew them; by default guessed from their fields",
+        examples=["Randolph Glacier Inventory 7"],
+    )
     patch_size_px: int | None = Field(None, ge=32, le=MAX_INTEGER)
     patch_overlap_px: Integer | None = None
     dry_run: bool = Field(False, description="describe the scene, and store nothing")
@@ -148,6 +166,17 @@ class SceneRequest(Closed):
             raise ValueError(
                 "expected either 'path' (one product) or 'bands' (each with its file), found both or neither"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_priors(self) -> "SceneRequest":
+        if self.prior_outlines and self.role is not SceneRole.POOL:
+            raise ValueError(
+                f"found prior outlines for a scene with the role {self.role.value!r}, which judges models; expected "
+                "them for a scene of the pool only: give what is true of this scene as 'outlines'"
+            )
+        if not self.prior_outlines and (self.prior_date or self.prior_source):
+            raise ValueError("found a date or a source of prior outlines without prior outlines; expected both")
         return self
 
 

@@ -72,6 +72,16 @@ class OutlineSummary(_Part):
     notes: list[str]
 
 
+class PriorSummary(_Part):
+    """Outlines of an earlier inventory, from which versions learn as weak labels."""
+
+    date: str | None = Field(description="when they were drawn from images: a day, month or year")
+    source: str | None
+    ring_m: float = Field(description="pixels at most this far from an edge teach nothing, metres")
+    outlines: list[OutlineSummary]
+    classes: list[ClassSummary]
+
+
 class LeftOut(_Part):
     """A file, band or asset that is not used."""
 
@@ -109,6 +119,7 @@ class SceneSummary(_Part):
     elevation: ElevationSummary | None
     outlines: list[OutlineSummary]
     classes: list[ClassSummary]
+    prior_outlines: PriorSummary | None = None
     border: str | None
     notes: list[str] = Field(description="guesses and warnings: read them before you use the scene")
     left_out: list[LeftOut]

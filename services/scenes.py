@@ -11,6 +11,7 @@ from catalog.records import Patch, Scene, SceneRole, SceneState
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
 from imagery.scene_source import SceneSource
+from services.prior_outlines import PriorOutlines
 
 STRIP_ROWS = 64  # processing a strip takes about ten times its size in memory
 
@@ -23,6 +24,11 @@ def source_of(scene: Scene) -> SceneSource:
 def outlines_of(scene: Scene) -> list[OutlineLayer]:
     """Return the outlines that came with the scene."""
     return [OutlineLayer(**item) for item in scene.outlines]
+
+
+def priors_of(scene: Scene) -> PriorOutlines | None:
+    """Return the prior outlines that came with the scene; None if it has none."""
+    return None if scene.prior_outlines is None else PriorOutlines.from_json(scene.prior_outlines)
 
 
 def day_of(scene: Scene) -> date | None:

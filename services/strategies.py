@@ -1,7 +1,8 @@
 """The registry of strategies: how the patches of a round are chosen, what that needs, and what annotators are told.
 
-To add a strategy, write one pure function from a ``Pool`` to choices and register it here; its name becomes a member of
-``catalog.settings.Strategy``, which lists the names that settings, API and command line accept.
+To add a strategy, write one pure function from a ``Pool`` to choices (those that we ship are in ``services.choices``)
+and register it here; its name becomes a member of ``catalog.settings.Strategy``, which lists the names that settings,
+API and command line accept.
 """
 
 import math
@@ -13,9 +14,13 @@ from catalog.records import ProposalReason, Round
 from catalog.rounds import Choice
 from catalog.settings import Settings
 from catalog.settings_sources import SettingsError
-from services.acquisition import Pool, choose, draw
+from services import choices
+from services.acquisition import Pool
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 
 NATS: Final = "nats"
+PROBABILITY: Final = "probability"
+SHARE: Final = "share of the pixels"
 
 
 @dataclass(frozen=True)
@@ -27,16 +32,18 @@ class Needs:
         maps: Names of the maps of a scoring that the strategy reads: ``classes``, ``entropy``.
         monte_carlo: Whether every patch must have been scored by all T passes. If False, a deterministic screening pass
             with a shortlist suffices.
+        table: Whether it needs the table of all scored patches (``services.score_table``).
     """
 
     measure: str | None = None
     maps: tuple[str, ...] = ()
     monte_carlo: bool = False
+    table: bool = False
 
     @property
     def scoring(self) -> bool:
         """Whether a model version must have scored the pool."""
-        return self.measure is not None or bool(self.maps) or self.monte_carlo
+        return self.measure is not None or bool(self.maps) or self.monte_carlo or self.table
 
 
 @dataclass(frozen=True)
@@ -125,9 +132,12 @@ def resolve(name: str, past_rounds: int, settings: Settings) -> RegisteredStrate
 
 def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
     """Return why a patch was proposed, in a sentence for its annotator."""
-    if reason is ProposalReason.CONTROL:
-        return f"Round {of_round.id}: drawn at random, to measure what choosing gains"
-    return f"Round {of_round.id}: {get(of_round.strategy).explain(evidence)}"
+    drawn = {
+        ProposalReason.CONTROL: "drawn at random, to measure what choosing gains",
+        ProposalReason.SHORTLIST_CONTROL: f"{_sees_foreground(evidence)}, to measure what choosing gains",
+    }
+    told = drawn[reason] if reason in drawn else get(of_round.strategy).explain(evidence)
+    return f"Round {of_round.id}: {told}"
 
 
 def check_settings(settings: Settings) -> None:
@@ -152,11 +162,6 @@ def _recipe(past_rounds: int, settings: Settings) -> str:
 SCHEDULES["recipe"] = _recipe
 
 
-@register("random", lambda _: "drawn at random, to start from")
-def _random(pool: Pool) -> Sequence[Choice]:
-    return draw(pool.shuffled, pool.size)
-
-
 def _unsure(evidence: Evidence) -> str:
     """Say how uncertain the patch is: its mean entropy as a share of ln K, the highest entropy of K classes."""
     share = (evidence.score or 0.0) / math.log(evidence.class_count)
@@ -170,11 +175,40 @@ def _disagree(evidence: Evidence) -> str:
     )
 
 
-def _by_score(pool: Pool) -> Sequence[Choice]:
-    """Take the highest scores, apart from each other, and some controls at random."""
-    return choose(pool.ranked, pool.shuffled, pool.size, pool.control_share, pool.generator)
+def _vary(evidence: Evidence) -> str:
+    return (
+        f"repeated predictions of model version {evidence.model_version} disagree here "
+        f"(variance of the probabilities {evidence.score or 0.0:.2g})"
+    )
 
 
-register("entropy_top10", _unsure, Needs("entropy_top10"), NATS)(_by_score)
-register("entropy_mean", _unsure, Needs("entropy_mean"), NATS)(_by_score)
-register("mutual_information", _disagree, Needs("mutual_information", monte_carlo=True), NATS)(_by_score)
+def _contradicts(evidence: Evidence) -> str:
+    return (
+        f"model version {evidence.model_version} contradicts the prior outlines on {evidence.score or 0.0:.0%} of the "
+        "patch: has the ground changed, or were they wrong?"
+    )
+
+
+def _undecided(evidence: Evidence) -> str:
+    return (
+        f"model version {evidence.model_version} can hardly decide between two classes here "
+        f"(their probabilities differ by {1.0 - (evidence.score or 0.0):.2f})"
+    )
+
+
+def _sees_foreground(evidence: Evidence) -> str:
+    return f"drawn at random among the patches where model version {evidence.model_version} sees more than background"
+
+
+register("random", lambda _: "drawn at random, to start from")(choices.at_random)
+register("entropy_top10", _unsure, Needs("entropy_top10"), NATS)(choices.by_score)
+register("entropy_mean", _unsure, Needs("entropy_mean"), NATS)(choices.by_score)
+register("mutual_information", _disagree, Needs("mutual_information", monte_carlo=True), NATS)(choices.by_score)
+register("margin_top10", _undecided, Needs("margin_top10"), PROBABILITY)(choices.by_score)
+register("variance_top10", _vary, Needs("variance_top10", monte_carlo=True), PROBABILITY)(choices.by_score)
+register("foreground_random", _sees_foreground, Needs(table=True))(choices.foreground_random)
+register("foreground_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.foreground_entropy)
+register("class_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.class_entropy)
+register("class_power_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.class_power_entropy)
+register("power_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.power_entropy)
+register(PRIOR_DISAGREEMENT, _contradicts, Needs(PRIOR_DISAGREEMENT), SHARE)(choices.by_score)

@@ -10,24 +10,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic import ValidationError
+
 from catalog.bundle_cache import CHECKSUM_TAG, checksum_tag
 from catalog.records import SceneRole
 from catalog.registry import ModelVersion
 from imagery.classes import GLACIER_SCHEME
+from services.gate_figures import GateFigures
 
 Figures = Mapping[str, float | None]
 """By class name; None where the ratio is undefined."""
 
-_BY_CLASS: Final = ("iou", "precision", "recall")
+_BY_CLASS: Final = ("iou", "precision", "recall", "calibration_error", "uncalibrated_error")
 _OF_REGION: Final = ("mean_iou", "kappa", "overall_accuracy", "empty_mask_mean_iou")
 _CLASS_NAMES: Final = "class_names"
+_GATE: Final = "gate.evidence"
 JUDGED_ON: Final = (SceneRole.VALIDATION.value, SceneRole.TEST.value)
 """Roles of the scenes that versions are judged on."""
 
 
 @dataclass(frozen=True)
 class RegionFigures:
-    """Metrics of a version on the scenes of one role, and their differences to its parent.
+    """Metrics of a version on the scenes of one role, and their differences to the champion.
 
     Attributes:
         mean_iou: Mean intersection over union of all classes, background included, in [0, 1].
@@ -37,8 +41,11 @@ class RegionFigures:
         iou: Intersection over union of each class.
         precision: Share of the predicted pixels of each class that are right.
         recall: Share of the true pixels of each class that are found.
-        gain_mean_iou: Difference of the mean IoU to the parent's on the same pixels; None without a parent.
-        gain_iou: Difference of the IoU of each class; empty without a parent.
+        calibration_error: Expected calibration error of each class, on held-out windows; empty if not calibrated.
+        uncalibrated_error: The same without the calibration.
+        gain_mean_iou: Difference of the mean IoU to that of the version that was served when its training began, on
+            the same pixels; None for the first version.
+        gain_iou: Difference of the IoU of each class; empty for the first version.
         truth_sha256: SHA-256 of the truth masks; empty if unknown.
     """
 
@@ -49,6 +56,8 @@ class RegionFigures:
     iou: Figures
     precision: Figures = field(default_factory=dict)
     recall: Figures = field(default_factory=dict)
+    calibration_error: Figures = field(default_factory=dict)
+    uncalibrated_error: Figures = field(default_factory=dict)
     gain_mean_iou: float | None = None
     gain_iou: Figures = field(default_factory=dict)
     truth_sha256: str = ""
@@ -61,18 +70,21 @@ class VersionFigures:
     Attributes:
         class_names: The classes that it predicts, background first.
         parent_version: The version that training started from; None for the first.
+        champion_version: The version that was served then; None for the first.
         labels: Number of labels that it learnt from.
         simulated_labels: How many of them a simulated annotator drew.
         labels_sha256: Checksum of these labels.
         regions: Figures by role of the scenes ("validation", "test").
         verdict: What the gate decided: "promoted" or "kept".
         verdict_reason: The reason, as a text for people.
+        gate: What the decision rests on; None for the first version, and for versions of earlier releases.
         sha256: Checksum of each file of the bundle, by file name.
         faults: Tags that could not be read, each as a sentence.
     """
 
     class_names: tuple[str, ...]
     parent_version: int | None
+    champion_version: int | None
     labels: int
     simulated_labels: int
     labels_sha256: str
@@ -80,6 +92,7 @@ class VersionFigures:
     verdict: str
     verdict_reason: str
     sha256: Mapping[str, str]
+    gate: GateFigures | None = None
     faults: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
@@ -91,6 +104,7 @@ class VersionFigures:
                 flat |= {f"{role}.{name}.{of_class}": value for of_class, value in getattr(region, name).items()}
             flat[f"{role}.gain.mean_iou"] = region.gain_mean_iou
             flat |= {f"{role}.gain.iou.{of_class}": value for of_class, value in region.gain_iou.items()}
+        flat |= self.gate.metrics() if self.gate else {}
         return {name: value for name, value in flat.items() if value is not None}
 
     def to_tags(self) -> dict[str, str]:
@@ -101,6 +115,8 @@ class VersionFigures:
             **{f"{role}.truth_sha256": region.truth_sha256 for role, region in self.regions.items()},
             _CLASS_NAMES: json.dumps(self.class_names, ensure_ascii=False),
             "parent_version": str(self.parent_version or ""),
+            "champion_version": str(self.champion_version or ""),
+            **({_GATE: self.gate.model_dump_json()} if self.gate else {}),
             "labels.count": str(self.labels),
             "labels.simulated": str(self.simulated_labels),
             "labels.sha256": self.labels_sha256,
@@ -116,12 +132,15 @@ class VersionFigures:
         return cls(
             class_names=names,
             parent_version=reader.integer("parent_version"),
+            # Versions of earlier releases went on from the champion.
+            champion_version=reader.integer("champion_version" if "champion_version" in tags else "parent_version"),
             labels=reader.integer("labels.count") or 0,
             simulated_labels=reader.integer("labels.simulated") or 0,
             labels_sha256=tags.get("labels.sha256", ""),
             regions={role: reader.region(role, names) for role in JUDGED_ON if f"{role}.mean_iou" in tags},
             verdict=tags.get("verdict", ""),
             verdict_reason=tags.get("verdict.reason", ""),
+            gate=reader.gate(),
             sha256={
                 tag.removeprefix(CHECKSUM_TAG): value for tag, value in tags.items() if tag.startswith(CHECKSUM_TAG)
             },
@@ -175,6 +194,15 @@ class _TagReader:
         tagged = dict.fromkeys(tag.removeprefix(name) for name in figures for tag in self._tags if tag.startswith(name))
         return tuple(tagged) if set(tagged) - set(GLACIER_SCHEME.names) else GLACIER_SCHEME.names
 
+    def gate(self) -> GateFigures | None:
+        if _GATE not in self._tags:
+            return None
+        try:
+            return GateFigures.model_validate_json(self._tags[_GATE])
+        except ValidationError:
+            self._note(_GATE, "the evidence of the gate as JSON")
+            return None
+
     def region(self, role: str, class_names: Sequence[str]) -> RegionFigures:
         has_gain = any(tag.startswith(f"{role}.gain.") for tag in self._tags)
         return RegionFigures(
@@ -185,10 +213,17 @@ class _TagReader:
             iou=self._by_class(f"{role}.iou", class_names),
             precision=self._by_class(f"{role}.precision", class_names),
             recall=self._by_class(f"{role}.recall", class_names),
+            **self._calibration(role, class_names),
             gain_mean_iou=self.number(f"{role}.gain.mean_iou"),
             gain_iou=self._by_class(f"{role}.gain.iou", class_names) if has_gain else {},
             truth_sha256=self._tags.get(f"{role}.truth_sha256", ""),
         )
+
+    def _calibration(self, role: str, class_names: Sequence[str]) -> dict[str, dict[str, float | None]]:
+        """Return the fields about the calibration, which only calibrated versions have."""
+        names = ("calibration_error", "uncalibrated_error")
+        tagged = [name for name in names if any(tag.startswith(f"{role}.{name}.") for tag in self._tags)]
+        return {name: self._by_class(f"{role}.{name}", class_names) for name in tagged}
 
     def _by_class(self, prefix: str, class_names: Sequence[str]) -> dict[str, float | None]:
         return {name: self.number(f"{prefix}.{name}") for name in class_names}

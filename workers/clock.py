@@ -5,7 +5,7 @@ At each tick it
 - pushes jobs again that Redis has lost,
 - enqueues a fine-tune when its time limit is reached,
 - opens the next round if ``auto_rounds`` is set,
-- enqueues the scoring of the pool by a champion that was set in MLflow's own page,
+- enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
 - enqueues the removal of superseded scorings, and
 - at intervals, enqueues the reconciliation with Label Studio.
 """
@@ -44,7 +44,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     Raises:
         ServiceDownError: Redis does not answer; the rows are committed all the same.
     """
-    _follow_champion(catalog)
+    _follow_aliases(catalog)
     with catalog.write() as session:
         training.enqueue_if_due(session, catalog.settings)
         if reconcile:
@@ -55,18 +55,18 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     catalog.queue.note_clock(3 * catalog.settings.sweep_interval_s + _PATIENCE_S)
 
 
-def _follow_champion(catalog: Catalog) -> None:
-    """Settle unfinished promotions, and enqueue the scoring of the pool if the champion has not scored it."""
+def _follow_aliases(catalog: Catalog) -> None:
+    """Settle unfinished decisions, and enqueue the scoring of the pool if the scoring version has not done it."""
     registry = registry_of(catalog.settings)
     try:
         settle_intents(catalog, registry)
-        champion = registry.champion()
+        version = registry.scoring(catalog.settings.scoring_version)
     except ServiceDownError as error:  # the other tasks of a tick do not need MLflow
         log.warning("%s", error)
         return
-    if champion is not None:
+    if version is not None:
         with catalog.write() as session:
-            scorings.enqueue_if_unscored(session, champion.version, catalog.settings)
+            scorings.enqueue_if_unscored(session, version.version, catalog.settings)
 
 
 def _open_next_round(catalog: Catalog) -> None:

@@ -6,11 +6,11 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.records import Promotion, RunState, TrainingRun
-from catalog.registry import CHALLENGER, CHAMPION, ModelRegistry, registry_of
+from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, registry_of
 from catalog.tracking import Tracking
-from services.promotion import PROMOTED, keep, promote, settle_intents
+from models.gate import GateEvidence, Verdict
+from services.promotion import PROMOTED, SET_BACK, keep, promote, set_back_learner, settle_intents
 from services.version_figures import figures_of
-from workers.gate import Verdict
 from workers.stopwatch import Stopwatch
 from workers.training_run import close, note
 
@@ -21,6 +21,8 @@ def conclude(
     catalog: Catalog, tracking: Tracking, run: TrainingRun, verdict: Verdict, watch: Stopwatch | None = None
 ) -> None:
     """Move the aliases and close the run. Idempotent: steps of an earlier attempt are not repeated.
+
+    The version becomes the learner whatever the verdict, unless a person moved the learner during the training.
 
     Args:
         catalog: the catalog.
@@ -37,7 +39,11 @@ def conclude(
     registry, version = registry_of(catalog.settings), run.model_version or 0
     aliases = registry.aliases()
     if aliases.get(CHAMPION if verdict.promoted else CHALLENGER) != version:
-        (promote if verdict.promoted else keep)(catalog, registry, version, verdict.reason, ACTOR)
+        evidence = verdict.evidence.model_dump() if verdict.evidence else None
+        move_learner = aliases.get(LEARNER, run.parent_version) in {run.parent_version, version}
+        decide = promote if verdict.promoted else keep
+        decide(catalog, registry, version, verdict.reason, ACTOR, evidence, move_learner=move_learner)
+    _set_back_if_astray(catalog, registry, run)
     if watch is not None:
         note(catalog, run, seconds=watch.seconds())
     close(catalog, tracking, run, RunState.FINISHED)
@@ -54,31 +60,68 @@ def conclude_recovered(catalog: Catalog, tracking: Tracking, run: TrainingRun) -
     """
     registry = registry_of(catalog.settings)
     settle_intents(catalog, registry, run.model_version)
-    if _is_decided(catalog, run):
+    if _decision_on(catalog, run.model_version) is not None:
+        _set_back_if_astray(catalog, registry, run)
         close(catalog, tracking, run, RunState.FINISHED)
         return
     figures = figures_of(registry.get(run.model_version or 0))
-    verdict = Verdict(figures.verdict == PROMOTED, figures.verdict_reason)
-    verdict = withheld_if_champion_moved(registry, verdict, {run.parent_version, run.model_version})
+    evidence = GateEvidence.model_validate(figures.gate.model_dump()) if figures.gate else None
+    verdict = Verdict(figures.verdict == PROMOTED, figures.verdict_reason, evidence)
+    verdict = withheld_if_champion_moved(registry, verdict, {judged_against(run), run.model_version})
     conclude(catalog, tracking, run, verdict)
 
 
+def judged_against(run: TrainingRun) -> int | None:
+    """Return the version that the gate compares the version of a run with; None before the first.
+
+    Runs that an earlier release began do not name it: they started from the champion.
+    """
+    return run.champion_version or run.parent_version
+
+
 def withheld_if_champion_moved(registry: ModelRegistry, verdict: Verdict, expected: Collection[int | None]) -> Verdict:
-    """Return the verdict, withheld if the champion is another than expected: the gain was measured over the parent.
+    """Return the verdict, withheld if another champion is served than expected: the gain was measured over that one.
 
     Raises:
         ServiceDownError: MLflow does not answer.
     """
     serving = registry.aliases().get(CHAMPION)
     if verdict.promoted and serving not in expected:
-        return Verdict(False, f"{verdict.reason}, but meanwhile the champion was moved to version {serving}")
+        reason = f"{verdict.reason}, but meanwhile the champion was moved to version {serving}"
+        return Verdict(False, reason, verdict.evidence)
     return verdict
 
 
-def _is_decided(catalog: Catalog, run: TrainingRun) -> bool:
-    """Return whether the version of a run was promoted, kept or rolled back to already."""
-    decision = select(Promotion.id).where(
-        Promotion.model_version == run.model_version, Promotion.completed_at.is_not(None)
+def _set_back_if_astray(catalog: Catalog, registry: ModelRegistry, run: TrainingRun) -> None:
+    """Make the champion the learner if this version and its parent are both worse than it, as the gate judged them.
+
+    A single version that is worse may be due to a few careless labels, which the next ones outweigh; a second in a row
+    has not recovered.
+    """
+    champion, version = run.champion_version, run.model_version
+    aliases = registry.aliases()
+    if champion is None or aliases.get(CHAMPION) != champion or aliases.get(LEARNER) != version:
+        return
+    judged = [_decision_on(catalog, number) for number in (run.parent_version, version)]
+    if all(decision is not None and _is_worse(decision, champion) for decision in judged):
+        reason = (
+            f"versions {run.parent_version} and {version} are both worse than version {champion}, which is served: "
+            "training goes on from that"
+        )
+        set_back_learner(catalog, registry, version or 0, champion, reason, ACTOR)
+
+
+def _is_worse(decision: Promotion, champion: int) -> bool:
+    if decision.evidence is None:
+        return False
+    evidence = GateEvidence.model_validate(decision.evidence)
+    return evidence.champion_version == champion and evidence.mean_iou.outcome == "worse"
+
+
+def _decision_on(catalog: Catalog, version: int | None) -> Promotion | None:
+    """Return the first completed decision about a version: promoted, kept or rolled back; None if there is none."""
+    decisions = select(Promotion).where(
+        Promotion.model_version == version, Promotion.verdict != SET_BACK, Promotion.completed_at.is_not(None)
     )
     with catalog.read() as session:
-        return session.scalar(decision.limit(1)) is not None
+        return session.scalar(decisions.order_by(Promotion.id).limit(1))

@@ -1,11 +1,11 @@
-"""Job: train on all labels, measure the gain on the validation scenes, register the version, and apply the gate."""
+"""Job: train on all labels, judge the new version against the champion, register it, and move the aliases."""
 
 import hashlib
 import json
 import logging
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,25 @@ from imagery.classes import UNKNOWN, ClassScheme
 from imagery.statistics import channel_statistics
 from models.area_fit import fit_area_error
 from models.bundle import write_bundle
-from models.card import Gain, LabelProvenance, ModelOrigin
+from models.card import LabelProvenance, ModelOrigin
+from models.gate import Verdict
 from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training import TrainingConfig, Validate, fit
+from services import arms
 from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
+from workers.calibration import calibrate
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
-from workers.conclusion import conclude, conclude_recovered, withheld_if_champion_moved
-from workers.evaluation import evaluate, evaluation_set, recorded_metrics
+from workers.conclusion import conclude, conclude_recovered, judged_against, withheld_if_champion_moved
+from workers.evaluation import evaluate, evaluation_set
 from workers.examination import examine
-from workers.gate import Verdict, judge
 from workers.jobs import JobContext
+from workers.judgement import JudgedOn, champion_of, judge_version
 from workers.label_classes import card_classes
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, input_channels, training_config
@@ -44,22 +47,20 @@ from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
 from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
 from workers.validation_windows import ValidationWindowDataset
-from workers.versions import LoadedVersion, device, load_champion, load_version
+from workers.versions import LoadedVersion, device, load_version
+from workers.weak_patches import WeakPatches, prior_scenes, read_weak_patches
 
 log = logging.getLogger(__name__)
 
-JudgedOn = Mapping[SceneRole, Sequence[Scene]]
-"""The scenes with outlines of each role that versions are judged on; roles without any are left out."""
-
 
 def fine_tune(context: JobContext, trigger: str) -> None:
-    """Train the next version from the champion on all labels, and promote it if the gate allows it.
+    """Train the next version from the learner on all labels; it becomes the learner and, if the gate allows, champion.
 
     An interrupted training resumes from its checkpoint.
 
     Raises:
         ConflictError: there is no validation scene or no label, or the settings contradict the class scheme, the
-            champion or, before the first version, the channels of the pool.
+            learner or, before the first version, the channels of the pool.
         JobInterruptedError: the worker is shutting down; the run resumes later.
         JobCancelledError: someone cancelled the job.
         JobLostError: the job was given to another worker, which has the run now.
@@ -84,7 +85,7 @@ def fine_tune(context: JobContext, trigger: str) -> None:
 
 def _check_owned(context: JobContext, run: TrainingRun) -> None:
     """Raise JobLostError if the job was given to another worker, which concludes the run."""
-    steps = context.catalog.settings.fine_tune_steps
+    steps = training_config(context.catalog.settings, run.seed, len(run.label_ids)).steps
     context.progress(steps, steps, f"applying the gate to version {run.model_version}")
 
 
@@ -99,6 +100,7 @@ class _TrainingInputs:
         config: How it is trained.
         patch_size: Side of the patches, pixels.
         scheme: The classes.
+        weak: Patches with prior outlines, which it learns from beside the labels.
     """
 
     parent: LoadedVersion | None
@@ -107,6 +109,7 @@ class _TrainingInputs:
     config: TrainingConfig
     patch_size: int
     scheme: ClassScheme
+    weak: WeakPatches
 
     @property
     def fingerprint(self) -> str:
@@ -120,6 +123,7 @@ class _TrainingInputs:
             network.input_normalization,
             network.unet.config.to_json(),
             self.parent.version.version if self.parent else None,
+            self.weak.fingerprint,
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -147,30 +151,25 @@ def _begin_run(catalog: Catalog, trigger: str) -> TrainingRun:
 def _train_and_register(
     context: JobContext, tracking: Tracking, run: TrainingRun, judged_on: JudgedOn, watch: Stopwatch
 ) -> Verdict:
-    catalog, settings = context.catalog, context.catalog.settings
+    catalog = context.catalog
     inputs = _load_inputs(catalog, run)
-    parent, segmenter, config = inputs.parent, inputs.segmenter, inputs.config
+    segmenter, config = inputs.segmenter, inputs.config
     dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
-    trained_on = _training_scenes(inputs.labels, segmenter.channels)
+    trained_on = _training_scenes(inputs, segmenter.channels)
     dataset.fill()
-    start_tracking(catalog, tracking, run, config, segmenter)
+    start_tracking(catalog, tracking, run, config, segmenter, inputs.weak.parameters)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
-    code = code_version()
-    watch.begin("evaluate")  # before the training, which changes the parent's weights in place
-    before = {
-        role: recorded_metrics(parent.card, role, sets[role], inputs.patch_size, code)
-        or evaluate(catalog, segmenter, judged_on[role], inputs.patch_size)
-        for role in judged_on
-        if parent is not None
-    }
+    watch.begin("evaluate")
+    champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
+    segmenter.test_time_augmentation = catalog.settings.test_time_augmentation
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
-    found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
-    after = {role: examination.metrics for role, examination in found.items()}
-    gain = {role: Gain.between(before[role], after[role]) for role in before}
-    verdict = judge(gain.get(SceneRole.VALIDATION), settings)
     names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
+    calibration = calibrate(catalog, segmenter, judged_on[SceneRole.VALIDATION], inputs.patch_size, names)
+    found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
+    after = {role: examination.evaluation for role, examination in found.items()}
+    judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings)
     test = found.get(SceneRole.TEST)
     origin = ModelOrigin(
         classes=names,
@@ -178,28 +177,34 @@ def _train_and_register(
         patch_size_px=inputs.patch_size,
         **trained_on,
         parent_version=run.parent_version,
+        champion_version=run.champion_version,
         labels=_provenance(run, inputs.labels),
         training=config,
-        code_version=code,
+        code_version=code_version(),
         evaluation={role.value: judged for role, judged in sets.items()},
-        metrics={role.value: metrics for role, metrics in after.items()},
-        gain={role.value: difference for role, difference in gain.items()},
+        metrics={role.value: evaluation.metrics for role, evaluation in after.items()},
+        blocks={role.value: evaluation.blocks for role, evaluation in after.items()},
+        gain={role.value: gain for role, gain in judgement.gains.items()},
+        gate=judgement.verdict.evidence,
         created_at=now(),
+        priors=inputs.weak.provenance,
+        calibration=calibration,
         area_error=fit_area_error(
             found[SceneRole.VALIDATION].evidence, names, inputs.scheme.foreground, test.evidence if test else None
         ),
     )
     context.progress(config.steps, config.steps, "exporting and registering")
-    return _register(context, tracking, run, segmenter, origin, verdict, watch)
+    return _register(context, tracking, run, segmenter, origin, judgement.verdict, watch)
 
 
-def _training_scenes(labels: Sequence[Label], channels: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of `ModelOrigin` about the labelled scenes: units of the channels, levels, sensors.
+def _training_scenes(inputs: _TrainingInputs, channels: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of `ModelOrigin` about the scenes it learns from: units of the channels, levels, sensors.
 
     Raises:
         ConflictError: the scenes differ in the unit of a channel.
     """
-    scenes = list({label.patch.scene_id: label.patch.scene for label in labels}.values())
+    learnt_from = (*(label.patch.scene for label in inputs.labels), *inputs.weak.scenes)
+    scenes = list({scene.id: scene for scene in learnt_from}.values())
     sources = [source_of(scene) for scene in scenes]
     return {
         "input_channels": input_channels(channels, sources),
@@ -209,26 +214,36 @@ def _training_scenes(labels: Sequence[Label], channels: Sequence[str]) -> dict[s
 
 
 def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
-    """Load the inputs of a run; a resumed run keeps the parent that it began with.
+    """Load the inputs of a run; a resumed run keeps the parent and the champion that it began with.
 
     Raises:
         ConflictError: the settings contradict the parent's network, or cannot make a first one.
     """
     with catalog.read() as session:
         labels = training.labels_of_run(session, run)
-    config = training_config(catalog.settings, run.seed).resolve_precision(device(catalog))
-    if run.parent_version is not None:
-        parent: LoadedVersion | None = load_version(catalog, run.parent_version)
-    else:
-        parent = load_champion(catalog)
-        if parent is None and registry_of(catalog.settings).versions(limit=1):
-            raise ConflictError(
-                "found versions but no champion, so nothing to start from; promote one of them, then retry"
-            )
-        note(catalog, run, parent_version=parent.version.version if parent else None)
+        priors = prior_scenes(session, labels)
+    config = training_config(catalog.settings, run.seed, len(labels)).resolve_precision(device(catalog))
+    if run.parent_version is None:
+        _choose_parent(catalog, run)
+    parent = None if run.parent_version is None else load_version(catalog, run.parent_version)
     scheme = class_scheme(catalog)
     segmenter = _network(catalog, parent, run.seed, scheme)
-    return _TrainingInputs(parent, segmenter, labels, config, labels[0].patch.size_px, scheme)
+    weak = read_weak_patches(catalog, priors, segmenter.channels, scheme, len(labels), run.seed)
+    size = labels[0].patch.size_px if labels else priors[0].scene.patch_size_px
+    return _TrainingInputs(parent, segmenter, labels, config, size, scheme, weak)
+
+
+def _choose_parent(catalog: Catalog, run: TrainingRun) -> None:
+    """Store in a run the learner, from which it starts, and the champion, with which its version is compared."""
+    registry = registry_of(catalog.settings)
+    learner, champion = registry.learner(), registry.champion()
+    if learner is None and champion is None and not registry.versions(limit=1):
+        return  # the first version
+    if learner is None or champion is None:
+        raise ConflictError(
+            "found versions but no champion, so nothing to compare a new one with; promote one of them, then retry"
+        )
+    note(catalog, run, parent_version=learner.version, champion_version=champion.version)
 
 
 def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int, scheme: ClassScheme) -> GlacierSegmenter:
@@ -273,6 +288,8 @@ def _train(
         inputs.scheme.names,
         resume_from=load_checkpoint(catalog, run, fingerprint),
         validation_patches=windows,
+        weak_patches=inputs.weak.dataset,
+        weak_share=inputs.weak.share,
     )
 
 
@@ -280,7 +297,7 @@ def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> V
     """Return the function that gives the mean IoU on the validation scenes, by which some presets steer training."""
 
     def score(segmenter: GlacierSegmenter) -> float:
-        mean_iou = evaluate(catalog, segmenter, scenes, patch_size).mean_iou
+        mean_iou = evaluate(catalog, segmenter, scenes, patch_size).metrics.mean_iou
         return math.nan if mean_iou is None else mean_iou
 
     return score
@@ -311,14 +328,15 @@ def _register(
         watch.begin("export")
         card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
-        verdict = withheld_if_champion_moved(registry_of(settings), verdict, {run.parent_version})
+        verdict = withheld_if_champion_moved(registry_of(settings), verdict, {judged_against(run)})
         figures = figures_of_card(card, verdict, bundle)
-        tracking.log_metrics(run_id, figures.metrics(), steps)
+        with context.catalog.read() as session:
+            of_arms = arms.compare(arms.read_labels(session)).metrics()
+        tracking.log_metrics(run_id, {**figures.metrics(), **of_arms}, steps)
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(context.catalog, run, model_version=version, seconds=watch.seconds())
-        if verdict.promoted:
-            _fill_cache(context.catalog, version, bundle)
+        _fill_cache(context.catalog, version, bundle)  # the next scoring and the next training read it
     return verdict
 
 

@@ -1,10 +1,8 @@
 """The scores by each half of the Monte Carlo passes, in one array file a scoring: what its agreement is computed from.
 
-Every shard stores its part under a key of its own, before it is marked as done; a shard that is scored again replaces
-its part. The job that completes the scoring merges the parts. The files are NumPy's, read without pickle.
+How the file is made and merged is told in `workers.shard_arrays`.
 """
 
-import io
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -15,8 +13,9 @@ from catalog.records import Shard, ShardKind
 from imagery.store import RasterStore
 from models.measures import MEASURES
 from services import raster_keys
+from workers import shard_arrays
 
-# 32 bytes a patch: a million patches take 32 MB. The scores are means over maps of float32, so float32 loses nothing.
+# 48 bytes a patch: a million patches take 48 MB. The scores are means over maps of float32, so float32 loses nothing.
 ROW: Final = np.dtype([("patch_id", "<i8"), *((measure, "<f4", (2,)) for measure in MEASURES)])
 """The id of a patch and, for each measure, its scores by the first and the second half of the passes."""
 
@@ -30,24 +29,13 @@ def write_part(store: RasterStore, shard: Shard, halves: Mapping[int, Halves]) -
         (patch_id, *((first[measure], second[measure]) for measure in MEASURES))
         for patch_id, (first, second) in halves.items()
     ]
-    _save(store, _part(shard), np.array(rows, dtype=ROW))
+    shard_arrays.save(store, _part(shard), np.array(rows, dtype=ROW))
 
 
 def merge(store: RasterStore, scoring_id: int, shards: Iterable[Shard]) -> None:
-    """Add the parts of all shards of a scoring to its file, ordered by patch, and delete them.
-
-    Idempotent: a part that was merged before replaces the same rows.
-    """
-    keys = [_part(shard) for shard in shards if shard.kind is ShardKind.MONTE_CARLO]
-    parts = [key for key in keys if store.exists(key)]
-    if not parts:
-        return
-    whole = raster_keys.half_scores(scoring_id)
-    rows = np.concatenate([_load(store, key) for key in (*parts, whole)])
-    _, first = np.unique(rows["patch_id"], return_index=True)
-    _save(store, whole, rows[first])
-    for key in parts:
-        store.delete(key)
+    """Add the parts of all shards of a scoring to its file and delete them. Idempotent."""
+    monte_carlo = [shard for shard in shards if shard.kind is ShardKind.MONTE_CARLO]
+    shard_arrays.merge(store, raster_keys.half_scores(scoring_id), monte_carlo, _part)
 
 
 def read(store: RasterStore, scoring_id: int, patches: NDArray[np.int64]) -> NDArray[np.void] | None:
@@ -62,7 +50,7 @@ def read(store: RasterStore, scoring_id: int, patches: NDArray[np.int64]) -> NDA
         (N,) of ``ROW``, in the order of ``patches``; None if any of them is missing, as in a scoring that began under a
         release that kept no such file.
     """
-    rows = _load(store, raster_keys.half_scores(scoring_id))
+    rows = shard_arrays.load(store, raster_keys.half_scores(scoring_id), ROW)
     if not np.isin(patches, rows["patch_id"]).all():
         return None
     found: NDArray[np.void] = rows[np.searchsorted(rows["patch_id"], patches)]
@@ -71,17 +59,3 @@ def read(store: RasterStore, scoring_id: int, patches: NDArray[np.int64]) -> NDA
 
 def _part(shard: Shard) -> str:
     return raster_keys.half_scores_part(shard.scoring_id, shard.scene_id, shard.stage, shard.first_row)
-
-
-def _save(store: RasterStore, key: str, rows: NDArray[np.void]) -> None:
-    file = io.BytesIO()
-    np.save(file, rows, allow_pickle=False)
-    store.put(key, file.getvalue())
-
-
-def _load(store: RasterStore, key: str) -> NDArray[np.void]:
-    """Read a file; no rows if there is none, or if a release with other measures wrote it."""
-    if not store.exists(key):
-        return np.empty(0, dtype=ROW)
-    rows: NDArray[np.void] = np.load(io.BytesIO(store.get(key)), allow_pickle=False)
-    return rows if rows.dtype == ROW else np.empty(0, dtype=ROW)

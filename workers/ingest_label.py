@@ -12,12 +12,14 @@ from sqlalchemy.orm import undefer
 
 from catalog import labels, training
 from catalog.pixel_regions import decode_region
-from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Scene, SceneState
+from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
+from imagery.maps import read_map
 from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
+from imagery.store import RasterStore
 from labeling.errors import EventError, RegionError
 from labeling.events import (
     AnnotationDeleted,
@@ -93,9 +95,10 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             )
         patch = session.get_one(Patch, proposal.patch_id)
         scene = session.get_one(Scene, patch.scene_id)
+        of_round = session.get_one(Round, proposal.round_id)
     if scene.state is SceneState.REMOVED:
         raise EventError(f"its scene {scene.name!r} was removed")
-    label = None if saved.was_cancelled else _make_label(context, event, saved, proposal, patch, scene)
+    label = None if saved.was_cancelled else _make_label(context, event, saved, (proposal, of_round), patch, scene)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         identify(session, row, saved)  # an event that was unreadable when received has no ids yet
@@ -116,9 +119,15 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
 
 
 def _make_label(
-    context: JobContext, event: LabelEvent, saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene
+    context: JobContext,
+    event: LabelEvent,
+    saved: AnnotationSaved,
+    asked_by: tuple[Proposal, Round],
+    patch: Patch,
+    scene: Scene,
 ) -> Label:
     """Draw the mask of an annotation and store its raster; return its row, not yet added."""
+    proposal, of_round = asked_by
     source, window = source_of(scene), window_of(patch)
     height, width = window.shape
     scheme = class_scheme(context.catalog)
@@ -147,7 +156,30 @@ def _make_label(
         simulated=_is_simulated(context, annotator),
         lead_time_s=saved.lead_time_s,
         edited_px=int(((drawn != shown) & asked).sum()),
+        found=_found(store, scheme, of_round, patch, mask),
     )
+
+
+def _found(
+    store: RasterStore, scheme: ClassScheme, of_round: Round, patch: Patch, mask: NDArray[np.uint8]
+) -> list[list[int]] | None:
+    """Count the judged pixels by drawn class (rows) and class in the map of the scoring that the round chose by.
+
+    What a version got wrong before it could learn from the label, whatever the annotator was shown. A binary head
+    predicts the first foreground class only; which one a pixel has is then not an error, but counted as one.
+
+    Returns:
+        K rows of K counts; None without a scoring, or if its maps have been removed.
+    """
+    key = raster_keys.scored(of_round.scoring_id or 0, patch.scene_id, "classes")
+    if of_round.scoring_id is None or not store.exists(key):
+        return None
+    predicted = read_map(store.uri(key), window_of(patch))
+    judged = (mask != UNKNOWN) & (predicted != UNKNOWN)
+    count = len(scheme.classes)
+    pairs = mask[judged].astype(np.int64) * count + predicted[judged]
+    counts: list[list[int]] = np.bincount(pairs, minlength=count * count).reshape(count, count).tolist()
+    return counts
 
 
 def draw(regions: Iterable[Region], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:

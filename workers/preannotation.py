@@ -1,4 +1,4 @@
-"""Pre-annotations: the champion's prediction of a patch as regions that an annotator can correct."""
+"""Pre-annotations: the scoring version's prediction of a patch as regions that an annotator can correct."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,12 +81,12 @@ def _attempts(classes: NDArray[np.uint8], form: Form) -> Iterator[tuple[Form, ND
         yield "brush", despeckle(shown, size), f"; the pre-annotation leaves out pieces of fewer than {size} pixels"
 
 
-def is_useful(champion: VersionFigures) -> bool:
-    """Return whether the champion has a higher mean IoU on the validation scenes than an empty mask.
+def is_useful(figures: VersionFigures) -> bool:
+    """Return whether a version has a higher mean IoU on the validation scenes than an empty mask.
 
     Correcting the masks of an early model often takes longer than drawing from an empty mask.
     """
-    validation = champion.regions.get(SceneRole.VALIDATION.value)
+    validation = figures.regions.get(SceneRole.VALIDATION.value)
     if validation is None or validation.mean_iou is None or validation.empty_mask_mean_iou is None:
         return False
     return validation.mean_iou > validation.empty_mask_mean_iou

@@ -1,6 +1,7 @@
 """Job: choose the patches of a round by its strategy (``services.strategies``)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from imagery.store import RasterStore
 from services import raster_keys, strategies
 from services.acquisition import Pool, ReadMap, no_map
 from services.places import raster_store
+from services.score_table import read_table
 from services.strategies import RegisteredStrategy
 from workers.jobs import JobContext
 
@@ -27,7 +29,7 @@ def propose_round(context: JobContext, round_id: int) -> None:
     """Choose the patches of an opened round and store them as its proposals.
 
     Raises:
-        ConflictError: the scores that the round ranks by have been removed.
+        ConflictError: the scores that the round ranks by have been removed, or an earlier release made them.
     """
     with context.catalog.read() as session:
         opened = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
@@ -52,9 +54,26 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
     if opened.measure is not None:  # controls are a share of the patches that there are
         size = candidates.count(session, share, size, scoring_id, opened.measure)
     read = _map_reader(raster_store(catalog), strategy, scoring_id) if scoring_id is not None else no_map
-    ranked = candidates.ranked(session, opened, share) if opened.measure is not None else ()
-    shuffled = candidates.shuffled(session, opened, share, generator)
-    return strategy.choose(Pool(ranked, shuffled, size, settings.control_share, generator, read))
+    table = read_table(raster_store(catalog), scoring_id) if scoring_id is not None else None
+    if strategy.needs.table and table is None:
+        raise ConflictError(
+            f"strategy {strategy.name!r} looks at all scored patches together, but an earlier release scored them and "
+            "kept no table of them; choose another strategy until the next version has scored the pool"
+        )
+    pool = Pool(
+        ranked=candidates.ranked(session, opened, share) if opened.measure is not None else (),
+        shuffled=candidates.shuffled(session, opened, share, generator),
+        size=size,
+        control_share=settings.control_share,
+        generator=generator,
+        read_map=read,
+        table=table,
+        in_order=partial(candidates.in_order, session, opened, share),
+        pool_control_share=settings.pool_control_share,
+        shortlist_foreground=settings.shortlist_foreground,
+        past_rounds=rounds.count_scored(session, before=opened.id),
+    )
+    return strategy.choose(pool)
 
 
 def _map_reader(store: RasterStore, strategy: RegisteredStrategy, scoring_id: int) -> ReadMap:

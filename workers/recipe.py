@@ -14,7 +14,7 @@ from models.heads import Head
 from models.input_channels import InputChannel
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, InputNormalization, build_segmenter
-from models.training import TrainingConfig
+from models.training import TrainingConfig, scale_training
 from models.unet import UNetConfig
 from services.unit_rules import unit_of
 
@@ -142,21 +142,42 @@ def check_continues(settings: Settings, champion: GlacierSegmenter) -> None:
         )
 
 
-def training_config(settings: Settings, seed: int) -> TrainingConfig:
-    """Return the training configuration that the settings describe."""
+def training_config(settings: Settings, seed: int, labels: int | None = None) -> TrainingConfig:
+    """Return the training configuration that the settings describe.
+
+    Args:
+        settings: the settings.
+        seed: seed of the training.
+        labels: number of labels, by which steps and learning rate are scaled; None: as the settings have them.
+    """
     overrides = _without_none(
         learning_rate=settings.fine_tune_learning_rate,
         weight_decay=settings.fine_tune_weight_decay,
         loss=settings.fine_tune_loss,
         alpha=settings.fine_tune_loss_alpha,
+        weak_loss=settings.prior_loss,
     )
-    return replace(
+    config = replace(
         PRESETS[settings.architecture].training,
         steps=settings.fine_tune_steps,
         batch_size=settings.fine_tune_batch_size,
+        ema_decay=settings.fine_tune_ema_decay,
         seed=seed,
         **overrides,
     )
+    if labels is None:
+        return config
+    ratio = max(labels, 1) / settings.fine_tune_reference_labels
+    return scale_training(config, ratio, settings.fine_tune_steps_exponent, settings.fine_tune_rate_exponent)
+
+
+def weak_share(labels: int, settings: Settings) -> float:
+    """Return the share of the training patches that are drawn from prior outlines beside a number of labels.
+
+    All of them without a label. Then ``prior_share / (1 + labels / prior_share_halved_at)``: the more labels there are,
+    the less wrong outlines may contradict them.
+    """
+    return settings.prior_share / (1 + labels / settings.prior_share_halved_at) if labels else 1.0
 
 
 def decided_by_architecture(settings: Settings) -> dict[str, Any]:

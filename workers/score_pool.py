@@ -1,4 +1,6 @@
-"""Job: plan the next stage of the scoring of the pool by the champion or, after the last stage, complete the scoring.
+"""Job: plan the next stage of the scoring of the pool or, after the last stage, complete the scoring.
+
+The setting ``scoring_version`` says which version scores: the learner, or the champion.
 
 The job does not wait for the shards: it enqueues a job for each of them and ends. The job that scores the last shard
 enqueues this one again. ``catalog.sharding`` tells which stages there are.
@@ -15,7 +17,7 @@ from models.agreement import top_agreement
 from models.measures import MEASURES
 from services.class_scheme import class_scheme
 from services.places import raster_store
-from workers import half_scores
+from workers import half_scores, score_tables
 from workers.jobs import JobContext
 from workers.scored_maps import merge_parts
 from workers.versions import device
@@ -25,10 +27,11 @@ SHARD_PIXELS: Final = {"cpu": 2**21, "cuda": 2**26}
 
 
 def score_pool(context: JobContext) -> None:
-    """Begin, continue or complete the scoring by the champion; do nothing without one."""
-    champion = registry_of(context.catalog.settings).champion()
-    if champion is not None:
-        score_by(context, champion.version)
+    """Begin, continue or complete the scoring by the version of the setting; do nothing before the first version."""
+    settings = context.catalog.settings
+    version = registry_of(settings).scoring(settings.scoring_version)
+    if version is not None:
+        score_by(context, version.version)
 
 
 def score_by(context: JobContext, version: int) -> None:
@@ -51,6 +54,7 @@ def score_by(context: JobContext, version: int) -> None:
         context.progress(done, len(by_scene), "merging the maps")
         merge_parts(store, of_scene, scheme)
     half_scores.merge(store, scoring.id, shards)
+    score_tables.merge(store, scoring.id, shards)
     agreement = _agreement(context.catalog, scoring)
     with context.catalog.write() as session:
         scorings.complete(session, session.get_one(Scoring, scoring.id), agreement)

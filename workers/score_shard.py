@@ -1,8 +1,8 @@
-"""Job: score the patches of a shard by the champion, by one deterministic pass or with Monte Carlo dropout."""
+"""Job: score the patches of a shard by one model version, by one deterministic pass or with Monte Carlo dropout."""
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -18,14 +18,15 @@ from catalog.records import Patch, Score, Shard, ShardKind
 from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
-from models.measures import score_patch
+from models.measures import MEASURES, PatchProfile, profile_patch, score_patch
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from workers import half_scores
+from workers import half_scores, score_tables
 from workers.jobs import JobContext
+from workers.prior_scores import PriorScores
 from workers.scored_maps import ScoredWindow, write_part
-from workers.versions import LoadedVersion, load_champion
+from workers.versions import LoadedVersion, load_scoring_version
 from workers.windows import batches, read_ahead, read_batch
 
 log = logging.getLogger(__name__)
@@ -41,21 +42,21 @@ PATCHES_REPLACED_TOGETHER: Final = 500  # a statement takes a limited number of 
 
 
 def score_shard(context: JobContext, shard_id: int) -> None:
-    """Score a shard, unless its model version is no longer served or its scoring was removed."""
-    champion = load_champion(context.catalog)
+    """Score a shard, unless another model version scores by now or its scoring was removed."""
+    version = load_scoring_version(context.catalog)
     with context.catalog.read() as session:
         shard = scorings.get_shard(session, shard_id)
     if shard.done_at is not None:
         return
-    served = champion.version.version if champion is not None else None
-    if champion is None or served != shard.scoring.model_version or shard.scoring.removed_at is not None:
-        log.info("shard %d is not scored: version %d is no longer served", shard_id, shard.scoring.model_version)
+    scoring = version.version.version if version is not None else None
+    if version is None or scoring != shard.scoring.model_version or shard.scoring.removed_at is not None:
+        log.info("shard %d is not scored: version %d no longer scores", shard_id, shard.scoring.model_version)
         return
-    score_by(context, champion, shard)
+    score_by(context, version, shard)
 
 
-def score_by(context: JobContext, champion: LoadedVersion, shard: Shard) -> None:
-    """Score a shard by this version; store its part of the maps and half scores, then its scores.
+def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
+    """Score a shard by this version; store its part of the maps and arrays, then its scores.
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
@@ -65,16 +66,19 @@ def score_by(context: JobContext, champion: LoadedVersion, shard: Shard) -> None
         patches = sharding.patches_of(session, shard)
     if not patches:  # A concurrent attempt already scored these patches.
         return
-    run = _Run(context, champion, shard, patches)
+    run = _Run(context, version, shard, patches)
     store = raster_store(context.catalog)
+    scheme = class_scheme(context.catalog)
+    priors = PriorScores(store, shard, version.segmenter.decide, scheme)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, windows, champion.segmenter.decide, class_scheme(context.catalog))
+        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
+    score_tables.write_part(store, shard, run.profiles)
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
-            _store(session, shard, patches, run.scores)
+            _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
 
 
 def _store(session: Session, shard: Shard, patches: Sequence[Patch], scores: Sequence[dict[str, object]]) -> None:
@@ -92,35 +96,42 @@ class _Run:
 
     Attributes:
         context: The job.
-        champion: The model version that scores.
+        version: The model version that scores.
         shard: With its scene and scoring.
         patches: Patches of the shard, row by row.
         scores: Rows of the table of scores.
         halves: Scores by each half of the passes, by patch id; empty in a screening pass.
+        profiles: The measure ``entropy_top10`` and the profile of each patch, by its id.
     """
 
     context: JobContext
-    champion: LoadedVersion
+    version: LoadedVersion
     shard: Shard
     patches: Sequence[Patch]
     scores: list[dict[str, object]] = field(default_factory=list)
     halves: dict[int, half_scores.Halves] = field(default_factory=dict)
+    profiles: dict[int, tuple[float, PatchProfile]] = field(default_factory=dict)
 
     def windows(self, reader: SceneReader) -> Generator[ScoredWindow, None, None]:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
-        scoring, segmenter = self.shard.scoring, self.champion.segmenter
+        scoring, segmenter = self.shard.scoring, self.version.segmenter
         sampler, groups = self._sampler_and_masks()
-        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // self.shard.scene.patch_size_px**2)
-        measured = list(reader.source.measured(self.champion.card.channels))
+        side, margin = self.shard.scene.patch_size_px, self.context.catalog.settings.mc_margin_px
+        size = max(1, PIXELS_READ_TOGETHER[segmenter.device.type] // (side + 2 * margin) ** 2)
+        measured = list(reader.source.measured(self.version.card.channels))
         done = 0
-        for batch, raw in read_ahead(batches(self.patches, size), partial(_read, reader, self.champion.card.channels)):
-            parts = sampler.sample_apart(raw, groups)
+        read = partial(_read, reader, self.version.card.channels, margin)
+        for batch, raw in read_ahead(batches(self.patches, size), read):
+            parts = [sums.cropped(margin) for sums in sampler.sample_apart(raw, groups)]
             prediction = reduce(add, parts).prediction()
-            valid = raw[:, measured].isfinite().all(dim=1)
-            self._keep_scores(batch, _scores(prediction, valid))
+            valid = raw[:, measured, margin : margin + side, margin : margin + side].isfinite().all(dim=1)
+            names = MEASURES if self.shard.kind is ShardKind.MONTE_CARLO else sharding.SCREENED_MEASURES
+            scores, ids = _scores(prediction, valid, names), [patch.id for patch in batch]
+            self._keep_scores(batch, scores)
+            entropies = [of_patch["entropy_top10"] for of_patch in scores]
+            self.profiles.update(zip(ids, zip(entropies, _profiles(prediction, valid), strict=True), strict=True))
             if self.shard.kind is ShardKind.MONTE_CARLO:
                 first, second = (_scores(part.prediction(), valid) for part in parts)
-                ids = [patch.id for patch in batch]
                 self.halves.update(zip(ids, zip(first, second, strict=True), strict=True))
             done += len(batch)
             message = f"scoring {self.shard.scene.name} by version {scoring.model_version}"
@@ -131,7 +142,7 @@ class _Run:
 
     def _sampler_and_masks(self) -> tuple[McSampler, list[list[PassMasks]]]:
         """Return all passes in two halves, or the one deterministic pass of a screening."""
-        segmenter, scoring = self.champion.segmenter, self.shard.scoring
+        segmenter, scoring = self.version.segmenter, self.shard.scoring
         precision = pick_precision(segmenter.device, self.context.catalog.settings.mc_precision)
         if self.shard.kind is ShardKind.SCREENING:
             sampler = McSampler(segmenter, precision, p=0.0)
@@ -141,30 +152,34 @@ class _Run:
         return sampler, [masks[: len(masks) // 2], masks[len(masks) // 2 :]]
 
     def _keep_scores(self, batch: Sequence[Patch], scores: Sequence[Scores]) -> None:
-        """Add the rows of a batch; a screening pass gives some of the measures only."""
-        screening = self.shard.kind is ShardKind.SCREENING
+        """Add the rows of a batch."""
         self.scores += [
             {
                 "scoring_id": self.shard.scoring_id,
                 "patch_id": patch.id,
                 "measure": measure,
-                "screening": screening,
+                "screening": self.shard.kind is ShardKind.SCREENING,
                 "value": value,
             }
             for patch, of_patch in zip(batch, scores, strict=True)
             for measure, value in of_patch.items()
-            if not screening or measure in sharding.SCREENED_MEASURES
         ]
 
 
-def _scores(prediction: McPrediction, valid: torch.Tensor) -> list[Scores]:
-    """Compute every measure of each patch of a batch."""
-    maps = zip(prediction.predictive_entropy.numpy(), prediction.mutual_information.numpy(), strict=True)
+def _scores(prediction: McPrediction, valid: torch.Tensor, names: Iterable[str] = MEASURES) -> list[Scores]:
+    """Compute measures of each patch of a batch, by default all."""
+    maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
     return [
-        score_patch({"predictive_entropy": entropy, "mutual_information": information}, usable)
-        for (entropy, information), usable in zip(maps, valid.numpy(), strict=True)
+        score_patch({name: of_batch[index] for name, of_batch in maps.items()}, usable, names)
+        for index, usable in enumerate(valid.numpy())
     ]
 
 
-def _read(reader: SceneReader, channels: Sequence[str], patches: Sequence[Patch]) -> torch.Tensor:
-    return read_batch(reader, channels, [window_of(patch) for patch in patches])
+def _profiles(prediction: McPrediction, valid: torch.Tensor) -> list[PatchProfile]:
+    """Compute the profile of each patch of a batch."""
+    arrays = (prediction.mean_probability.numpy(), prediction.predictive_entropy.numpy(), valid.numpy())
+    return [profile_patch(*of_patch) for of_patch in zip(*arrays, strict=True)]
+
+
+def _read(reader: SceneReader, channels: Sequence[str], margin: int, patches: Sequence[Patch]) -> torch.Tensor:
+    return read_batch(reader, channels, [window_of(patch) for patch in patches], margin)

@@ -5,7 +5,7 @@ a killed process left in MLflow can be found by it.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from catalog import training
@@ -48,9 +48,22 @@ def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:
 
 
 def start_tracking(
-    catalog: Catalog, tracking: Tracking, run: TrainingRun, config: TrainingConfig, segmenter: GlacierSegmenter
+    catalog: Catalog,
+    tracking: Tracking,
+    run: TrainingRun,
+    config: TrainingConfig,
+    segmenter: GlacierSegmenter,
+    further: Mapping[str, object],
 ) -> None:
     """Start the MLflow run and store its id, or resume the MLflow run of an interrupted training.
+
+    Args:
+        catalog: The catalog.
+        tracking: MLflow.
+        run: The run.
+        config: How it trains.
+        segmenter: What it trains.
+        further: Further parameters to show in MLflow.
 
     Raises:
         ServiceDownError: MLflow does not answer.
@@ -65,6 +78,7 @@ def start_tracking(
         "input_normalization": segmenter.input_normalization,
         "channels": ",".join(segmenter.channels),
         "labels": len(run.label_ids),
+        **further,
     }
     tags = {
         UID_TAG: run.uid,

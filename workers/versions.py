@@ -7,7 +7,7 @@ import torch
 from catalog.bundle_cache import CARD, WEIGHTS
 from catalog.context import Catalog
 from catalog.registry import ModelVersion, registry_of
-from models.bundle import read_bundle
+from models.bundle import read_bundle, read_card
 from models.card import ModelCard
 from models.inference import pick_device, place
 from models.segmenter import GlacierSegmenter
@@ -41,6 +41,31 @@ def load_champion(catalog: Catalog) -> LoadedVersion | None:
     """
     champion = registry_of(catalog.settings).champion()
     return None if champion is None else _load(catalog, champion)
+
+
+def load_scoring_version(catalog: Catalog) -> LoadedVersion | None:
+    """Load the version that scores the pool and draws pre-annotations, by the setting ``scoring_version``.
+
+    Returns:
+        The version; None before the first.
+
+    Raises:
+        ServiceDownError: MLflow does not answer.
+        ConflictError: it was trained on other classes than those of this installation.
+    """
+    version = registry_of(catalog.settings).scoring(catalog.settings.scoring_version)
+    return None if version is None else _load(catalog, version)
+
+
+def load_card(catalog: Catalog, version: int) -> ModelCard:
+    """Read the card of a version, without its network.
+
+    Raises:
+        NotFoundError: there is no such version.
+        ServiceDownError: MLflow does not answer.
+    """
+    registry = registry_of(catalog.settings)
+    return read_card(bundle_cache(catalog.settings, registry).directory(registry.get(version), (CARD,)))
 
 
 def load_version(catalog: Catalog, version: int) -> LoadedVersion:

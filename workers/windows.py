@@ -61,22 +61,50 @@ def batch_size_for(patch_size: int, limit: int) -> int:
     return max(1, min(limit, _MAX_BATCH_PIXELS // patch_size**2))
 
 
-def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[Window]) -> Tensor:
+def read_batch(reader: SceneReader, channels: Sequence[str], windows: Sequence[Window], margin: int = 0) -> Tensor:
     """Read windows of one size as a tensor (N, C, h, w) float32 in the channels' units, NaN = nodata.
 
     Horizontal neighbours are read as one window and then cut: opening, warping and slope cost about as much for a small
     window as for a large one, and overlaps are read once.
+
+    Args:
+        reader: of the scene.
+        channels: their names.
+        windows: within the scene.
+        margin: pixels that are read around each window, so that h and w are larger by twice as many; NaN beyond the
+            scene.
     """
-    height, width = windows[0].shape
+    height, width = (side + 2 * margin for side in windows[0].shape)
     batch = torch.empty((len(windows), len(channels), height, width), dtype=torch.float32)
     at = 0
     for run in _runs(windows):
-        left = run[0].col_off
-        row = reader.read(channels, Window(run[0].row_off, left, height, run[-1].col_off + width - left))
+        first, last = run[0], run[-1]
+        whole = Window(first.row_off, first.col_off, first.height, last.col_off + last.width - first.col_off)
+        row = _read_around(reader, channels, whole, margin)
         for window in run:
-            batch[at] = torch.from_numpy(row[:, :, window.col_off - left :][:, :, :width])
+            batch[at] = torch.from_numpy(row[:, :, window.col_off - first.col_off :][:, :, :width])
             at += 1
     return batch
+
+
+def _read_around(reader: SceneReader, channels: Sequence[str], window: Window, margin: int) -> NDArray[np.float32]:
+    """Read a window (C, h, w) that is larger by a margin on each side; NaN beyond the scene."""
+    grid = reader.source.grid
+    ends = [
+        (max(start - margin, 0), min(start + side + margin, limit))
+        for start, side, limit in (
+            (window.row_off, window.height, grid.height),
+            (window.col_off, window.width, grid.width),
+        )
+    ]
+    (top, bottom), (left, right) = ends
+    within = reader.read(channels, Window(top, left, bottom - top, right - left))
+    above, before = margin - (window.row_off - top), margin - (window.col_off - left)
+    below, behind = (
+        side + 2 * margin - lead - found
+        for side, lead, found in zip(window.shape, (above, before), within.shape[1:], strict=True)
+    )
+    return np.pad(within, ((0, 0), (above, below), (before, behind)), constant_values=np.nan)
 
 
 def _runs(windows: Sequence[Window]) -> Iterator[list[Window]]:

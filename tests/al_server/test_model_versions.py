@@ -4,9 +4,10 @@ MLflow and torch are imported by the fixtures: importing them takes longer than 
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -26,7 +27,7 @@ from catalog.registry import CHAMPION, ModelRegistry, registry_of
 from catalog.settings import Settings
 from imagery.store import RasterStore
 from services.delivery import delivery_options, prediction_keys
-from services.promotion import promote, roll_back, settle_intents
+from services.promotion import keep, promote, roll_back, settle_intents
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
@@ -168,9 +169,12 @@ def test_promotion_serves_the_version_keeps_who_and_why_and_scores_the_pool(
 ) -> None:
     register()
     response = api.promote(1)
+    decided_at = response.json.pop("decided_at")
+    assert abs(now() - datetime.fromisoformat(decided_at)) < timedelta(minutes=1)
     assert (response.status_code, response.json) == (
         200,
         {
+            "evidence": None,
             "version": 1,
             "previous_version": None,
             "verdict": "promoted",
@@ -184,6 +188,55 @@ def test_promotion_serves_the_version_keeps_who_and_why_and_scores_the_pool(
         assert (row.model_version, row.reason, row.actor) == (1, "looks better on Khumbu", "operator")
         assert [job.kind for job in session.query(Job)] == [JobKind.SCORE_POOL]
     assert_problem(api.promote(1), 409, "version 1 is served already")
+
+
+GATE = {
+    "champion_version": 1,
+    "confidence": 0.9,
+    "margin": 0.05,
+    "class_margin": 0.1,
+    "mean_iou": {"gain": -0.02, "low": -0.07, "high": 0.03, "outcome": "cannot tell"},
+    "iou": {"clean ice": {"gain": -0.02, "low": -0.07, "high": 0.03, "outcome": "cannot tell"}},
+    "blocks": 40,
+    "block_px": 32,
+    "independent_blocks": 31.5,
+    "blocks_needed": 190,
+    "too_small": True,
+}
+
+
+def test_both_tracks_decisions_and_intervals_are_told(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int]
+) -> None:
+    """Version 1 is served; version 2, which the gate kept back, is the learner; then a person chooses version 1."""
+    register(**{**FIGURES, "parent_version": "", "validation__mean_iou": "0.6"})
+    kept = {"verdict": "kept", "verdict__reason": "cannot tell", "champion_version": "1", "labels__count": "36"}
+    register(**{**FIGURES, **kept, "gate__evidence": json.dumps(GATE)})
+    registry = registry_of(catalog.settings)
+    promote(catalog, registry, 1, "the first version", "gate")
+    keep(catalog, registry, 2, "cannot tell", "gate", GATE)
+    assert registry.scoring("learner").version == 2
+    assert registry.scoring("champion").version == 1
+
+    assert api.get("/2").json["gate"] == GATE
+    first, second = api.get("/tracks").json
+    assert (first["version"], first["served_version"], first["served_mean_iou"]["validation"]) == (1, 1, 0.6)
+    assert (second["version"], second["mean_iou"]["validation"], second["labels"]) == (2, 0.61, 36)
+    assert (second["served_version"], second["served_mean_iou"]["validation"]) == (1, 0.6)
+    newest, oldest = api.get("/decisions").json
+    assert (newest["verdict"], newest["version"], newest["evidence"]) == ("kept", 2, GATE)
+    assert (oldest["verdict"], oldest["evidence"]) == ("promoted", None)
+
+    shown = " ".join(load(client, catalog).text.split())
+    assert "Mean IoU on validation, versions 1 to 2, from 0.600 to 0.610" in shown
+    assert "The validation region is too small: it has 40 blocks of 32 px; about 190 would show" in shown
+    assert "2 challenger learner 36 0.610 +0.050 -0.070 to +0.030 0.700 – kept: cannot tell" in shown
+
+    api.promote(1)  # it is served already: training shall go on from it
+    assert registry.aliases() == {"champion": 1, "challenger": 2, "learner": 1}
+    set_back = api.get("/decisions").json[0]
+    assert (set_back["verdict"], set_back["version"], set_back["previous_version"]) == ("set back", 1, 2)
+    assert "1 made the learner again looks better on Khumbu operator" in " ".join(load(client, catalog).text.split())
 
 
 def test_rolling_back_twice_goes_back_two_versions(api: Api, register: Callable[..., int]) -> None:
@@ -422,7 +475,8 @@ def test_the_champion_is_in_the_metrics_and_on_the_status_page(
     assert samples["glacier_al_champion_mean_iou"] == 0.61
     shown = " ".join(load(client, catalog).text.split())
     assert "version 2 is served" in shown
-    assert "2 champion 30 0.610 +0.050 0.700 – promoted: mean IoU changed by +0.050" in shown
+    assert "2 champion learner 30 0.610 +0.050 0.700 – promoted: mean IoU changed by +0.050" in shown
+    assert (samples["glacier_al_learner_version"], samples["glacier_al_learner_mean_iou"]) == (2, 0.61)
 
 
 def test_mlflow_is_ready(client: FlaskClient) -> None:
@@ -475,7 +529,8 @@ def test_a_promotion_whose_answer_got_lost_can_be_rolled_back(catalog: Catalog, 
 
         def move_alias(self, alias: str, version: int) -> None:
             super().move_alias(alias, version)
-            raise ServiceDownError("MLflow", self.url, "cut")
+            if alias == CHAMPION:
+                raise ServiceDownError("MLflow", self.url, "cut")
 
     with pytest.raises(ServiceDownError):
         promote(catalog, Cut(registry.url, registry.model_name), second, "checked", "operator")

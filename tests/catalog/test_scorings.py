@@ -191,7 +191,7 @@ def hundred(catalog: Catalog) -> list[int]:
 def screen(session: Session, values: Mapping[int, tuple[float, float]]) -> Scoring:
     """End all shards of the screening pass, which gives patches these scores by the two entropies."""
     for patch_id, of_patch in values.items():
-        for measure, value in zip(sharding.SCREENED_MEASURES, of_patch, strict=True):
+        for measure, value in zip(sharding.SHORTLIST_MEASURES, of_patch, strict=True):
             session.add(Score(scoring_id=1, patch_id=patch_id, measure=measure, screening=True, value=value))
     for shard in session.scalars(select(Shard).where(Shard.done_at.is_(None))):
         scorings.mark_done(session, shard.id, 1.0)

@@ -103,6 +103,13 @@ def test_a_path_may_start_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch)
         ),
         (['"MC_SEED" = 3'], ["{path}, line 1: MC_SEED names no setting; did you mean mc_seed?"]),
         (["mc_seed = 1", "[numbers]", "x = 3"], ["{path}, line 2: numbers names no setting"]),
+        (
+            ["gate_min_gain = 0.01"],
+            [
+                "{path}, line 1: gate_min_gain is no longer a setting; the gate now asks for confidence: set "
+                "gate_confidence and gate_margin"
+            ],
+        ),
         (["# mc_seed", "mc_seed = -1"], ["{path}, line 2: mc_seed is -1, expected a whole number, at least 0"]),
         (["round_size = true"], ['{path}, line 1: round_size is "true", expected a whole number, at least 1']),
         (

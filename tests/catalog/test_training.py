@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from catalog.records import (
     Round,
     RunState,
     RunTrigger,
+    SceneRole,
+    SceneState,
     TrainingRun,
     now,
 )
@@ -206,3 +209,42 @@ def test_rounds_that_follow_one_another_wait_for_what_the_last_one_taught(
             labels.refresh_states(session, proposal, skipped=True)
     assert due(catalog) is None
     assert due(catalog, auto_rounds=True) == "round complete"
+
+
+def with_priors(catalog: Catalog, *, judged: bool = True, others: SceneState = SceneState.READY) -> None:
+    """A pool scene with prior outlines, perhaps a validation scene, and another pool scene in some state."""
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session)
+        scene.prior_outlines = {"layers": []}
+        add_scene(session, "other", state=others, offset_px=400)
+        if judged:
+            add_scene(session, "validation", SceneRole.VALIDATION, offset_px=800)
+
+
+def test_prior_outlines_start_the_first_fine_tune_once(catalog: Catalog) -> None:
+    with_priors(catalog)
+    assert due(catalog) == "prior outlines"
+    assert due(catalog) is None
+
+
+def test_prior_outlines_start_nothing_after_the_first_run(catalog: Catalog) -> None:
+    with_priors(catalog)
+    run(catalog, RunState.FINISHED)
+    assert due(catalog) is None
+
+
+@pytest.mark.parametrize("lacking", [{"judged": False}, {"others": SceneState.REGISTERED}])
+def test_prior_outlines_wait_for_all_scenes(catalog: Catalog, lacking: dict[str, Any]) -> None:
+    with_priors(catalog, **lacking)
+    assert due(catalog) is None
+
+
+def test_a_person_may_train_on_prior_outlines_alone(catalog: Catalog) -> None:
+    refused = pytest.raises(ConflictError, match="or register a scene of the pool with prior outlines")
+    with refused, catalog.database.write() as session:
+        training.enqueue_by_hand(session)
+    with_priors(catalog)
+    with catalog.database.write() as session:
+        training.enqueue_by_hand(session)
+        begun = training.begin_run(session, RunTrigger.PRIORS)
+        assert (begun.label_ids, training.labels_of_run(session, begun)) == ([], [])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,15 @@ from cli import change_command
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
-from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from imagery.geotiff import encode
+from imagery.masks import OutlineLayer, mask_from_geotiff, mask_to_geotiff
 from imagery.scene_source import BandSource
-from services import raster_keys
+from services import change_maps, raster_keys
 from services.area_report import Area, GlacierAreas
 from services.places import raster_store
+from services.prior_outlines import PriorOutlines
+from services.scenes import source_of
+from tests.catalog_fixtures import add_scoring
 from tests.imagery.forge import NORTH_UP, write_geotiff
 from tests.services.predicting import store_prediction
 
@@ -245,3 +250,33 @@ def test_a_comparison_that_makes_no_sense_is_refused(
     assert result.exit_code == 1
     assert message in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_prior_outlines_are_compared_with_what_the_model_confidently_shows(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    catalog.settings.var_dir.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(change_command, "running_catalog", lambda: nullcontext(catalog))
+    version = ModelVersion(1, "run", datetime.now(UTC), {"class_names": json.dumps(GLACIER_SCHEME.names)})
+    monkeypatch.setattr(change_maps, "registry_of", lambda _: SimpleNamespace(get=lambda _: version))
+    old: NDArray[np.uint8] = np.zeros((120, 160), dtype=np.uint8)
+    old[30:70, 40:90] = 1
+    classes, entropy = old.copy(), np.full(old.shape, 0.1, dtype=np.float32)
+    classes[58:70] = 0
+    classes[30:40, 40:50], entropy[30:40, 40:50] = 0, 0.9  # the model is not sure of this
+    classes[50:58, 60:70] = 2  # not told apart by outlines of whole glaciers
+    scene = add(catalog, "pool", "2010-10-30", TEXTURE, NORTH_UP)
+    prior = PriorOutlines((OutlineLayer("rgi.gpkg", None, "clean ice"),), "2000-10-30", "RGI", 0.0, "0" * 64)
+    store, grid = raster_store(catalog), source_of(scene).grid
+    with catalog.database.write() as session:
+        session.get_one(Scene, scene.id).prior_outlines = prior.to_json()
+        scoring_id = add_scoring(session, 1, {}).id
+    store.put(raster_keys.prior(scene.id), mask_to_geotiff(old, grid, GLACIER_SCHEME))
+    store.put(raster_keys.scored(scoring_id, scene.id, "classes"), mask_to_geotiff(classes, grid, GLACIER_SCHEME))
+    store.put(raster_keys.scored(scoring_id, scene.id, "entropy"), encode(entropy, grid, nodata=np.nan))
+    run("pool", "pool", "--of", "priors", "--output", str(tmp_path / "out"))
+    table = lines(tmp_path / "out")
+    assert set(table) == {("all", "glacier"), ("1", "glacier")}
+    assert float(table["all", "glacier"]["change_km2"]) == pytest.approx(-600 * 0.0009, rel=1e-3)
+    document = json.loads((tmp_path / "out" / "change.json").read_text())
+    assert (document["years"], document["first"]["acquired"]) == (10.0, "2000-10-30")

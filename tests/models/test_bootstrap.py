@@ -80,5 +80,15 @@ def test_what_no_resample_defines_is_nan(count):
 
 @pytest.mark.parametrize(("resamples", "confidence"), [(0, 0.95), (10, 0.0), (10, 1.0), (10, 95.0)])
 def test_impossible_requests_are_refused(resamples, confidence):
-    with pytest.raises(ValueError, match="expected at least 1 and a number between 0 and 1"):
+    with pytest.raises(ValueError, match="expected at least 1 of each and a number between 0 and 1"):
         bootstrap_interval(patches(3), score_ratios.iou, np.random.default_rng(0), resamples, confidence)
+
+
+def test_fewer_draws_widen_the_interval() -> None:
+    """The spread of a mean of n draws falls with the root of n: a quarter of the draws gives twice the width."""
+    counts = patches(100)
+    widths = []
+    for draws in (100, 25):
+        found = bootstrap_interval(counts, score_ratios.overall_accuracy, np.random.default_rng(0), 4000, draws=draws)
+        widths.append(float(found.high - found.low))
+    assert widths[1] / widths[0] == pytest.approx(2, rel=0.1)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from models.bundle import BundleError, read_bundle, read_card, write_bundle
 from models.input_channels import InputChannel, channels_of_format_1
+from models.logit_scaling import LogitScaling
 from tests.models.cards import digital_numbers, origin
 from tests.models.networks import raw_images, small_segmenter
 
@@ -255,3 +256,36 @@ def test_the_order_of_precedence_is_in_the_onnx_graph(tmp_path):
     with torch.no_grad():
         first = network(raw_images())[:, 0].sigmoid()
     torch.testing.assert_close(torch.from_numpy(found)[:, 1], first)
+
+
+def test_the_calibration_is_in_the_card_the_network_and_the_onnx_graph(tmp_path):
+    segmenter = small_segmenter()
+    plain = segmenter.probabilities(raw_images())
+    segmenter.calibrate(LogitScaling((0.5, 0.25, 0.125), (0.0, 0.75, -0.1)))
+    segmenter.test_time_augmentation = True
+    card = write_bundle(tmp_path, segmenter, origin(), graphs=tmp_path / "graphs")
+    read, _ = read_bundle(tmp_path)
+    assert card.logit_scale == (0.5, 0.25, 0.125)
+    assert read.test_time_augmentation
+    calibrated = segmenter.probabilities(raw_images())
+    assert not torch.allclose(calibrated, plain, atol=1e-3)
+    assert torch.equal(read.probabilities(raw_images()), calibrated)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"raw": raw_images().numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), calibrated)
+
+
+def test_a_card_without_a_calibration_is_of_a_network_that_has_none(bundle):
+    card = json.loads((bundle / "card.json").read_text())
+    for name in ("logit_scale", "logit_shift", "test_time_augmentation", "calibration"):
+        del card[name]
+    (bundle / "card.json").write_text(json.dumps(card))
+    segmenter, _ = read_bundle(bundle)
+    assert segmenter.logit_scale.tolist() == [1.0, 1.0, 1.0]
+    assert not segmenter.test_time_augmentation
+
+
+def test_a_calibration_of_another_number_of_logits_is_refused(bundle):
+    change_card(bundle, logit_scale=[1.0, 1.0], logit_shift=[0.0, 0.0])
+    with pytest.raises(BundleError, match="found 2 scales of logits"):
+        read_bundle(bundle)

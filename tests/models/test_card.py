@@ -55,7 +55,7 @@ def test_gain_is_the_difference_on_the_same_truth():
 def test_gain_between_different_evaluation_sets_is_refused():
     parent = RegionMetrics.from_confusion(MATRIX, CLASSES)
     child = RegionMetrics.from_confusion(2 * MATRIX, CLASSES)
-    with pytest.raises(ValueError, match="score the parent again"):
+    with pytest.raises(ValueError, match="score the champion again"):
         Gain.between(parent, child)
 
 

@@ -75,3 +75,25 @@ def test_auto_takes_bfloat16_where_the_device_computes_in_it(monkeypatch, able, 
 def test_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="precision 'half' is unknown; choose auto, float32 or bfloat16"):
         pick_precision(CPU, "half")
+
+
+def test_test_time_augmentation_averages_over_the_eight_orientations():
+    """A window that is not square, and with nodata in a corner."""
+    segmenter, raw = small_segmenter(), raw_images(2, 16, 24)
+    segmenter.test_time_augmentation = True
+    (found,) = predict_windows(segmenter, [raw])
+    expected = torch.zeros_like(found)
+    for turns in range(4):
+        for mirrored in (False, True):
+            seen = torch.rot90(raw, turns, (-2, -1))
+            seen = segmenter.probabilities(seen.flip(-2) if mirrored else seen)
+            expected += torch.rot90(seen.flip(-2) if mirrored else seen, 4 - turns, (-2, -1)) / 8
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, segmenter.probabilities(raw), atol=1e-3)
+
+
+def test_a_turned_window_gets_the_turned_prediction_of_test_time_augmentation():
+    segmenter, raw = small_segmenter(), raw_images(1, 16, 16)
+    segmenter.test_time_augmentation = True
+    one, turned = predict_windows(segmenter, [raw, torch.rot90(raw, 1, (-2, -1))])
+    torch.testing.assert_close(torch.rot90(one, 1, (-2, -1)), turned)

@@ -7,13 +7,25 @@ import torch
 
 from models.boundary_loss import boundary
 from models.combined_losses import combined, dice_cross_entropy
-from models.cross_entropy_losses import binary_cross_entropy, cross_entropy
+from models.cross_entropy_losses import binary_cross_entropy, cross_entropy, generalized_cross_entropy
 from models.dice_losses import dice, label_smoothed_dice, masked_dice
 from tests.models.loss_cases import IGNORE, four_pixels, of_probabilities, random_case
 
 
 def test_cross_entropy_of_four_pixels():
     assert cross_entropy(*four_pixels(), IGNORE).item() == pytest.approx(-math.log(0.75))
+
+
+def test_generalized_cross_entropy_of_two_pixels():
+    """Of p = 1/2 (weight 1) and p = 1/4 (weight 3): (1 - 2^-0.7 + 3 (1 - 4^-0.7)) / 4 / 0.7."""
+    weights = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    found = generalized_cross_entropy(of_probabilities([[0.5, 0.25]]), torch.tensor([[[0, 1]]]), IGNORE, weights)
+    assert found.item() == pytest.approx((4 - 2**-0.7 - 3 * 4**-0.7) / 4 / 0.7)
+
+
+def test_generalized_cross_entropy_is_bounded_where_the_truth_is_contradicted():
+    logits = torch.tensor([60.0, -60.0])[None, :, None, None]
+    assert generalized_cross_entropy(logits, torch.tensor([[[1]]]), IGNORE).item() == pytest.approx(1 / 0.7)
 
 
 def test_weighted_cross_entropy_of_two_pixels():

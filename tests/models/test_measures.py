@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.measures import MEASURES, reduce_mean, reduce_top_share, score_patch
+from models.measures import profile_patch, reduce_mean, reduce_top_share, score_patch
 
 ALL = np.ones((4, 5), dtype=bool)
 
@@ -45,11 +45,35 @@ def test_small_uncertain_glacier_outranks_faint_doubt_everywhere_only_in_the_top
 
 
 def test_registry_reads_the_right_map():
-    maps = {"predictive_entropy": one_to_twenty(), "mutual_information": one_to_twenty() / 100}
+    maps = {
+        "predictive_entropy": one_to_twenty(),
+        "mutual_information": one_to_twenty() / 100,
+        "margin": one_to_twenty() / 20,
+        "variance": one_to_twenty() / 200,
+    }
     assert score_patch(maps, ALL) == pytest.approx(
-        {"entropy_top10": 19.5, "entropy_mean": 10.5, "mutual_information": 0.105}
+        {
+            "entropy_top10": 19.5,
+            "entropy_mean": 10.5,
+            "mutual_information": 0.105,
+            "margin_top10": 0.975,
+            "variance_top10": 0.0975,
+        }
     )
-    assert list(MEASURES) == ["entropy_top10", "entropy_mean", "mutual_information"]
+
+
+def test_a_profile_tells_the_foreground_and_where_each_class_is_uncertain():
+    """Of 20 pixels 5 are more probably foreground, one of them without data; each class is uncertain in two pixels."""
+    probability = np.zeros((3, 4, 5), dtype=np.float32)
+    probability[0] = 1.0
+    probability[:, 0, :] = np.array([0.4, 0.6, 0.0])[:, None]
+    probability[:, 3, :2] = np.array([0.75, 0.0, 0.25])[:, None]
+    entropy, valid = np.full((4, 5), 0.5, dtype=np.float32), ALL.copy()
+    valid[0, 4] = False
+    entropy[0, 3] = np.nan
+    profile = profile_patch(probability, entropy, valid)
+    assert profile.foreground_share == pytest.approx(4 / 20)
+    np.testing.assert_allclose(profile.class_entropy, [0.5 * 0.6, 0.5 * 0.25], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (0, 0)])

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from models.combined_losses import dice_cross_entropy
 from models.inference import pick_precision
+from models.logit_scaling import LogitScaling
 from models.training import StepReport, TrainingConfig, fit
 from tests.models.cards import CLASSES
 from tests.models.networks import raw_images, small_segmenter
@@ -383,3 +384,11 @@ def test_configuration_survives_json():
 def test_configuration_is_closed(document):
     with pytest.raises(ValidationError):
         TrainingConfig.from_json(document)
+
+
+def test_a_calibration_of_earlier_weights_does_not_outlive_them():
+    segmenter = small_segmenter()
+    segmenter.calibrate(LogitScaling((0.5, 0.5, 0.5), (0.0, 0.1, 0.2)))
+    fit(segmenter, bright_is_ice(), TrainingConfig(steps=1), CPU, IGNORE)
+    assert segmenter.logit_scale.tolist() == [1.0, 1.0, 1.0]
+    assert segmenter.logit_shift.tolist() == [0.0, 0.0, 0.0]

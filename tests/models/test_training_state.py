@@ -59,8 +59,10 @@ def train(config: TrainingConfig, stop_after: int | None = None, state: Training
         {"optimizer": "adadelta", "schedule": "constant", "keep_best": True, "validate_every_steps": 2},
         {"loss": "slba"},
         {"l1": 1e-4, "loss": "dice"},
+        {"ema_decay": 0.9},
+        {"ema_decay": 0.9, "keep_best": True, "validate_every_steps": 2},
     ],
-    ids=["default", "plateau", "loss-plateau", "keep-best", "slba", "l1"],
+    ids=["default", "plateau", "loss-plateau", "keep-best", "slba", "l1", "ema", "ema-keep-best"],
 )
 def test_a_training_that_goes_on_ends_as_one_that_was_never_interrupted(settings):
     config = TrainingConfig(steps=STEPS, precision="float32", **settings)

@@ -203,7 +203,7 @@ def test_no_more_candidates_are_read_than_needed():
     assert [choice.patch_id for choice in draw(without_end, 3)] == [0, 1, 2]
     ranked = (Candidate(index, index, 0, 0, SIZE, 1.0 / (1 + index)) for index in count())
     shuffled = (Candidate(index, index, 0, 0, SIZE, 1.0 / (1 + index)) for index in count(1000))
-    choices = choose(ranked, shuffled, 4, 0.25, np.random.default_rng(0))
+    choices = choose(Pool(ranked, shuffled, 4, 0.25, np.random.default_rng(0)), [ranked])
     assert sorted(choice.patch_id for choice in choices) == [0, 1, 2, 1000]
 
 

@@ -18,9 +18,10 @@ from catalog.sharding import SCREENED_MEASURES
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from models.measures import MEASURES
-from services import acquisition, raster_keys, strategies
+from services import acquisition, choices, raster_keys, strategies
 from services.acquisition import Pool, draw
 from services.places import raster_store
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.scenes import source_of, window_of
 from services.strategies import Evidence, Needs, reason_of
 from tests.catalog_fixtures import add_scene, add_scoring
@@ -34,19 +35,32 @@ def test_settings_and_registry_have_the_same_names() -> None:
 
 def test_what_strategies_need_exists() -> None:
     for strategy in strategies.STRATEGIES.values():
-        assert strategy.needs.measure in {None, *MEASURES}
+        assert strategy.needs.measure in {None, PRIOR_DISAGREEMENT, *MEASURES}
         # One deterministic pass gives some measures only.
-        assert strategy.needs.monte_carlo or strategy.needs.measure in {None, *SCREENED_MEASURES}
+        assert strategy.needs.monte_carlo or strategy.needs.measure in {None, PRIOR_DISAGREEMENT, *SCREENED_MEASURES}
         assert (strategy.unit is None) == (strategy.needs.measure is None)
+
+
+@pytest.mark.parametrize("reason", [ProposalReason.SHORTLIST_CONTROL, ProposalReason.CONTROL])
+def test_controls_are_told_that_they_were_drawn_at_random(reason: ProposalReason) -> None:
+    told = reason_of(reason, Round(id=3, strategy="entropy_top10"), Evidence(4, 0.5, class_count=3))
+    assert told.startswith("Round 3: drawn at random")
+    assert told.endswith("to measure what choosing gains")
+    assert ("version 4 sees more than background" in told) == (reason is ProposalReason.SHORTLIST_CONTROL)
 
 
 def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
     evidence = Evidence(model_version=4, score=np.log(3) / 2, class_count=3)
     told = {name: strategy.explain(evidence) for name, strategy in strategies.STRATEGIES.items()}
     unsure = "model version 4 is unsure here (uncertainty 50% of the highest possible)"
-    assert told.pop("entropy_top10") == told.pop("entropy_mean") == unsure
+    assert [name for name, sentence in told.items() if sentence == unsure] == [
+        name for name in told if "entropy" in name
+    ]
+    told = {name: sentence for name, sentence in told.items() if sentence != unsure}
     assert "0.55 nats" in told["mutual_information"]
+    assert "their probabilities differ by 0.45" in told["margin_top10"]
     assert told["random"] == "drawn at random, to start from"
+    assert told.pop("prior_disagreement").startswith("model version 4 contradicts the prior outlines on 55% of the")
     assert not [name for name, sentence in told.items() if "%" in sentence]
 
 
@@ -72,7 +86,7 @@ def test_automatic_rounds_that_need_all_passes_ask_for_them() -> None:
     strategies.check_settings(Settings())
 
 
-@pytest.mark.parametrize("module", [acquisition, strategies])
+@pytest.mark.parametrize("module", [acquisition, choices, strategies])
 def test_choosing_asks_neither_database_nor_clock(module: object) -> None:
     source = inspect.getsource(module)
     assert not [name for name in ("sqlalchemy", "time", "random.seed") if f"import {name}" in source]

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from models.card import EvaluationSet, Gain, ModelCard
+from models.gate import GainInterval, GateEvidence, Verdict
 from services.version_figures import VersionFigures
 from tests.models.cards import origin
 from tests.models.networks import small_segmenter
 from workers.card_figures import figures_of_card
-from workers.gate import Verdict
 
 
 @pytest.fixture
@@ -34,6 +34,44 @@ def card() -> ModelCard:
 def figures(card: ModelCard, tmp_path: Path) -> VersionFigures:
     (tmp_path / "card.json").write_bytes(b"{}")
     return figures_of_card(card, Verdict(False, "it lost"), tmp_path)
+
+
+GATE = GateEvidence(
+    champion_version=3,
+    confidence=0.9,
+    margin=0.05,
+    class_margin=0.1,
+    mean_iou=GainInterval(gain=0.02, low=-0.01, high=0.05, outcome="not worse"),
+    iou={"clean ice": GainInterval(gain=None, low=None, high=None, outcome="cannot tell")},
+    blocks=40,
+    block_px=32,
+    independent_blocks=31.5,
+    blocks_needed=90,
+    too_small=True,
+)
+
+
+def test_the_evidence_of_the_gate_is_read_back_and_logged(card: ModelCard, tmp_path: Path) -> None:
+    judged = card.model_copy(update={"gate": GATE, "champion_version": 3})
+    figures = figures_of_card(judged, Verdict(True, "not worse", GATE), tmp_path)
+    found = VersionFigures.from_tags(figures.to_tags())
+    assert GateEvidence.model_validate(found.gate.model_dump()) == GATE
+    assert (found.champion_version, found.parent_version) == (3, 4)
+    logged = {name: value for name, value in figures.metrics().items() if name.startswith("gate.")}
+    assert logged == {
+        "gate.blocks": 40,
+        "gate.blocks_needed": 90,
+        "gate.independent_blocks": 31.5,
+        "gate.mean_iou.gain": 0.02,
+        "gate.mean_iou.low": -0.01,
+        "gate.mean_iou.high": 0.05,
+    }
+
+
+def test_evidence_edited_by_hand_is_named(figures: VersionFigures) -> None:
+    found = VersionFigures.from_tags(figures.to_tags() | {"gate.evidence": '{"blocks": "many"}'})
+    assert found.gate is None
+    assert "'gate.evidence'" in found.faults[0]
 
 
 def test_metrics_are_named_by_role_and_undefined_ones_left_out(figures: VersionFigures) -> None:

@@ -49,8 +49,8 @@ def system(
         random_start_rounds=1,
         control_share=0.17,
         mc_passes=6,
-        gate_min_gain=-1.0,  # whether six more labels help is not what these tests are about
-        gate_max_class_drop=1.0,
+        gate_margin=1.0,  # whether six more labels help is not what these tests are about
+        gate_class_margin=1.0,
         sweep_interval_s=1.0,
         torch_threads=1,
     )

@@ -123,7 +123,7 @@ def test_a_version_holds_weights_onnx_and_card(system: LoopSystem, second_versio
     newest, first = second_version.models
     assert (first["version"], first["parent_version"], first["labels"]) == (1, None, ROUND_SIZE)
     assert (newest["version"], newest["parent_version"], newest["labels"]) == (2, 1, 2 * ROUND_SIZE)
-    assert (newest["aliases"], first["aliases"]) == (["champion"], [])
+    assert (newest["aliases"], first["aliases"]) == (["champion", "learner"], [])
     assert set(newest["sha256"]) == {"card.json", "weights.safetensors", "model.onnx"}
     with system.catalog.read() as session:
         run = session.scalars(select(TrainingRun).where(TrainingRun.model_version == 2)).one()
@@ -156,7 +156,7 @@ def test_the_champion_scores_the_pool(system: LoopSystem, second_version: Stage)
 
 def test_the_second_round_asks_what_the_model_is_unsure_of(system: LoopSystem, uncertain_round: Stage):
     assert (uncertain_round.round["strategy"], uncertain_round.round["model_version"]) == ("entropy_top10", 1)
-    assert uncertain_round.round["reasons"] == {"uncertain": ROUND_SIZE - 1, "random control": 1}
+    assert uncertain_round.round["reasons"] == {"uncertain": ROUND_SIZE - 1, "shortlist control": 1}
     chosen = [item for item in uncertain_round.proposals if item.reason is ProposalReason.UNCERTAIN]
     scores = [item.score for item in chosen]
     assert scores == sorted(scores, reverse=True)

@@ -1,5 +1,6 @@
 """Forged scenes as registered rows, claimed jobs, and a small untrained champion, for the tests of this room."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from models.card import ModelCard
 from models.heads import Head, head_classes, logits_per_network
 from models.segmenter import build_segmenter
 from models.unet import UNetConfig
+from services.prior_outlines import PriorOutlines
 from tests.imagery.forge import BAND_NAMES, ForgedScene, forge_scene
 from tests.models.cards import CLASSES, origin
 from workers.jobs import JobContext
@@ -82,6 +84,7 @@ def register(
     outlines: bool = True,
     region: Window | None = None,
     overlap: int = 0,
+    prior: PriorOutlines | None = None,
 ) -> int:
     """Add the row of a scene with patches of 32 px, as the API does; return its id."""
     source = describe(forged.bands, region)
@@ -91,6 +94,7 @@ def register(
         source=source.to_json(),
         footprint=source.grid.footprint_wgs84().__geo_interface__,
         outlines=[vars(layer) for layer in forged.outlines] if outlines else [],
+        prior_outlines=prior.to_json() if prior else None,
         patch_size_px=32,
         patch_overlap_px=overlap,
     )
@@ -100,10 +104,20 @@ def register(
     return scene.id
 
 
-def tiled(catalog: Catalog, path: Path, role: SceneRole = SceneRole.POOL, **forging: Any) -> tuple[Scene, ForgedScene]:
-    """Forge, register and tile a scene."""
+def tiled(
+    catalog: Catalog,
+    path: Path,
+    role: SceneRole = SceneRole.POOL,
+    *,
+    priors: Sequence[int] = (),
+    ring_m: float = 0.0,
+    **forging: Any,
+) -> tuple[Scene, ForgedScene]:
+    """Forge, register and tile a scene; the outlines of its truth that are listed by number are prior outlines, too."""
     forged = forge_scene(path, **forging)
-    scene_id = register(catalog, forged, role)
+    layers = tuple(forged.outlines[number] for number in priors)
+    prior = PriorOutlines(layers, "2003-07-30", "an inventory", ring_m, "2" * 64) if layers else None
+    scene_id = register(catalog, forged, role, prior=prior)
     context = context_of(catalog, JobKind.TILE_SCENE, str(scene_id))
     tile_scene(context, scene_id)
     finish(context)

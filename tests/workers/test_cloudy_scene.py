@@ -141,7 +141,7 @@ def test_what_is_drawn_over_cloud_is_stored_as_unknown(catalog: Catalog, tmp_pat
 
 def test_cloud_is_neither_judged_nor_predicted(catalog: Catalog, tmp_path: Path) -> None:
     scene = cloudy(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION)
-    metrics = evaluate(catalog, champion().segmenter, [scene], 32)
+    metrics = evaluate(catalog, champion().segmenter, [scene], 32).metrics
     assert np.array(metrics.confusion).sum() == 100 * 96
     classes = predict_classes(champion().segmenter, source_of(scene), 32, 4, UNKNOWN)
     np.testing.assert_array_equal(classes == UNKNOWN, CLOUD)

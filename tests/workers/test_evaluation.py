@@ -6,6 +6,7 @@ from catalog import labels
 from catalog.records import JobKind, Patch, Scene, SceneRole, SceneState
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from models.block_counts import BlockCounts
 from models.card import EvaluationSet, ModelCard
 from services import raster_keys
 from services.places import raster_store
@@ -14,7 +15,7 @@ from services.scenes import source_of
 from tests.catalog_fixtures import add_round, label_of
 from tests.models.cards import origin
 from tests.workers.rows import champion, context_of, patches, tiled
-from workers.evaluation import evaluate, evaluation_set, recorded_metrics
+from workers.evaluation import Evaluation, evaluate, evaluation_set, recorded_evaluation
 from workers.tile_scene import tile_scene
 from workers.windows import predict_classes
 
@@ -30,7 +31,7 @@ def predicted(scene) -> np.ndarray:
 
 
 def test_one_matrix_counts_every_judged_pixel_of_all_scenes_once(catalog, scenes, tmp_path):
-    metrics = evaluate(catalog, champion().segmenter, scenes, 32)
+    metrics = evaluate(catalog, champion().segmenter, scenes, 32).metrics
     confusion = np.zeros((3, 3), int)
     truth = np.zeros((100, 160), int)
     truth[10:70, 20:90] = 1
@@ -50,7 +51,7 @@ def test_a_perfect_prediction_scores_one(catalog, scenes):
     raster_store(catalog).put(
         raster_keys.truth(scene.id), mask_to_geotiff(predicted(scene), source_of(scene).grid, GLACIER_SCHEME)
     )
-    metrics = evaluate(catalog, champion().segmenter, [scene], 32)
+    metrics = evaluate(catalog, champion().segmenter, [scene], 32).metrics
     assert (metrics.mean_iou, metrics.overall_accuracy) == (1.0, 1.0)
 
 
@@ -61,19 +62,22 @@ def test_unknown_truth_is_not_judged(catalog, scenes):
     raster_store(catalog).put(
         raster_keys.truth(scene.id), mask_to_geotiff(truth, source_of(scene).grid, GLACIER_SCHEME)
     )
-    metrics = evaluate(catalog, champion().segmenter, [scene], 32)
+    metrics = evaluate(catalog, champion().segmenter, [scene], 32).metrics
     assert np.array(metrics.confusion).sum() == 50 * 160
 
 
 def test_a_repeated_evaluation_agrees(catalog, scenes):
     network = champion().segmenter.train()  # whatever its mode, dropout is off
-    assert evaluate(catalog, network, scenes, 32) == evaluate(catalog, network, scenes, 32)
+    found = evaluate(catalog, network, scenes, 32)
+    assert found == evaluate(catalog, network, scenes, 32)
+    assert found.blocks.confusion.sum(axis=0).tolist() == np.array(found.metrics.confusion).tolist()
 
 
 def card(judged_on: EvaluationSet) -> ModelCard:
     """A card of the champion, whose network was judged on the validation scenes, with windows of 64 px."""
     network = champion().segmenter
-    judged = {"evaluation": {"validation": judged_on}}
+    blocks = BlockCounts(classes=3, side_px=32, places=((0, 0, 0),), counts=((6, 2, 0, 2, 2, 0, 0, 0, 0),))
+    judged = {"evaluation": {"validation": judged_on}, "blocks": {"validation": blocks}}
     return ModelCard(
         **dict(origin(network.channels)) | judged,
         channels=network.channels,
@@ -90,16 +94,20 @@ def test_scores_of_a_card_are_those_of_the_same_evaluation_only(catalog, scenes)
     of_parent = card(same)
     validation, test = SceneRole.VALIDATION, SceneRole.TEST
     code = of_parent.code_version
-    assert recorded_metrics(of_parent, validation, same, 64, code) == of_parent.metrics["validation"]
-    assert recorded_metrics(of_parent, test, same, 64, code) is None  # what the test scores are of is not known
-    assert recorded_metrics(of_parent, validation, same, 32, code) is None
-    assert recorded_metrics(of_parent, validation, same, 64, "0.2.0") is None
-    assert recorded_metrics(of_parent, validation, evaluation_set(catalog, scenes[:1]), 64, code) is None
+    assert recorded_evaluation(of_parent, validation, same, 64, code) == Evaluation(
+        of_parent.metrics["validation"], of_parent.blocks["validation"]
+    )
+    earlier = of_parent.model_copy(update={"blocks": {}})  # of a release whose cards had no blocks
+    assert recorded_evaluation(earlier, validation, same, 64, code) is None
+    assert recorded_evaluation(of_parent, test, same, 64, code) is None  # what the test scores are of is not known
+    assert recorded_evaluation(of_parent, validation, same, 32, code) is None
+    assert recorded_evaluation(of_parent, validation, same, 64, "0.2.0") is None
+    assert recorded_evaluation(of_parent, validation, evaluation_set(catalog, scenes[:1]), 64, code) is None
     uncommitted = of_parent.model_copy(update={"code_version": "0.1.0+abc-dirty"})
-    assert recorded_metrics(uncommitted, validation, same, 64, "0.1.0+abc-dirty") is None  # may name any code
+    assert recorded_evaluation(uncommitted, validation, same, 64, "0.1.0+abc-dirty") is None  # may name any code
     other_truth = mask_to_geotiff(predicted(scenes[0]), source_of(scenes[0]).grid, GLACIER_SCHEME)
     raster_store(catalog).put(raster_keys.truth(scenes[0].id), other_truth)
-    assert recorded_metrics(of_parent, validation, evaluation_set(catalog, scenes), 64, code) is None
+    assert recorded_evaluation(of_parent, validation, evaluation_set(catalog, scenes), 64, code) is None
 
 
 @pytest.mark.parametrize("labelled", [False, True])

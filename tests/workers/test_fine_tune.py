@@ -19,7 +19,7 @@ from sqlalchemy import delete, select
 
 from catalog import failures, jobs, labels, training
 from catalog.context import Catalog
-from catalog.errors import JobInterruptedError, RegistryError
+from catalog.errors import ConflictError, JobInterruptedError, RegistryError
 from catalog.records import (
     Job,
     JobKind,
@@ -43,7 +43,7 @@ from models.card import Gain
 from models.training import StepReport
 from services import raster_keys
 from services.places import raster_store
-from services.promotion import roll_back
+from services.promotion import promote, roll_back
 from services.scenes import ready_scenes, source_of, window_of
 from services.version_figures import figures_of
 from tests.catalog_fixtures import add_round, label_of
@@ -54,7 +54,7 @@ from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.training_report import TrainingReport
 from workers.training_run import UID_TAG, note
-from workers.versions import load_champion
+from workers.versions import load_card, load_champion, load_version
 
 pytestmark = pytest.mark.slow
 
@@ -104,8 +104,8 @@ def settings(settings: Settings, mlflow: MlflowServer, tmp_path: Path) -> Settin
             "unet_width": 4,
             "fine_tune_steps": 6,
             "fine_tune_batch_size": 2,
-            "gate_min_gain": -1.0,
-            "gate_max_class_drop": 1.0,
+            "gate_margin": 1.0,
+            "gate_class_margin": 1.0,
             "torch_threads": 1,
         }
     )
@@ -177,6 +177,8 @@ def test_a_version_is_made_and_judged(labelled):
     registry = registry_of(labelled.settings)
     version = registry.get(2)
     assert registry.champion() == version
+    assert registry.aliases() == {"champion": 2, "learner": 2}
+    assert (first.champion_version, second.champion_version) == (None, 1)
     assert version.tags["labels.sha256"] == second.labels_sha256
     assert version.tags["verdict"] == "promoted"
     found, parent = figures_of(version).regions["validation"], figures_of(registry.get(1)).regions["validation"]
@@ -190,6 +192,41 @@ def test_a_version_is_made_and_judged(labelled):
         second.mlflow_run_id, "train.loss"
     )
     assert [metric.step for metric in history] == [6]
+
+
+def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_beside_them(catalog, tmp_path):
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    scene, forged = tiled(catalog, tmp_path / "pool.tif", priors=(0, 1), ring_m=15.0)
+    with catalog.database.write() as session:
+        job = jobs.claim(session, training.enqueue_if_due(session, catalog.settings).id)
+    perform(catalog, job)
+    assert row(catalog, job.id).state is JobState.FINISHED
+    (first,) = runs(catalog)
+    assert (first.trigger, first.label_ids, first.model_version) == (RunTrigger.PRIORS, [], 1)
+    card = load_champion(catalog).card
+    assert (card.labels.count, card.patch_size_px, card.priors.share, card.priors.patches) == (0, 32, 1.0, 20)
+    (source,) = card.priors.sources
+    assert (source.scene, source.date, source.source, source.ring_m) == (scene.id, "2003-07-30", "an inventory", 15.0)
+    assert source.files == ("pool_outlines.gpkg",)
+    assert figures_of(registry_of(catalog.settings).get(1)).labels == 0
+
+    (patch,) = patches(catalog, scene.id)[5:6]
+    with catalog.database.write() as session:
+        _, (proposal,) = add_round(session, [session.get_one(Patch, patch.id)])
+        label = label_of(session, proposal, 1)
+        label.mask_key = raster_keys.label(patch.id, 1, label.event_id)
+        mask = forged.truth[window_of(patch).slices]
+        data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
+        raster_store(catalog).put(label.mask_key, data)
+        labels.store(session, label)
+    assert fine_tune(catalog).state is JobState.FINISHED
+    card = load_champion(catalog).card
+    assert (card.labels.count, card.priors.patches) == (1, 19)  # the label overrides the outlines of its patch
+    assert card.priors.share == pytest.approx(0.5, abs=0.01)
+    parameters = (
+        MlflowClient(tracking_uri=catalog.settings.mlflow_url).get_run(runs(catalog)[1].mlflow_run_id).data.params
+    )
+    assert parameters["priors.sha256"] == source.sha256
 
 
 def test_stages_add_up_to_the_time_of_the_job(labelled):
@@ -226,20 +263,95 @@ def test_a_parent_is_judged_again_when_the_truth_is_another(labelled):
     card = load_champion(labelled).card
     assert (card.parent_version, parent.card.evaluation) != (None, card.evaluation)
     (size,) = {patch.size_px for patch in patches(labelled, scene.id)}
-    judged_again = evaluate(labelled, parent.segmenter, [scene], size)
+    judged_again = evaluate(labelled, parent.segmenter, [scene], size).metrics
     assert judged_again != parent.card.metrics["validation"]
     assert card.gain["validation"] == Gain.between(judged_again, card.metrics["validation"])
 
 
-def test_a_version_that_loses_is_kept_as_challenger(labelled):
+def changed(catalog: Catalog, **changes: object) -> Settings:
+    return Settings(**{**catalog.settings.model_dump(), **changes})
+
+
+def decisions(catalog: Catalog) -> list[Promotion]:
+    with catalog.read() as session:
+        return list(session.scalars(select(Promotion).order_by(Promotion.id)))
+
+
+SPOILT = {"fine_tune_learning_rate": 0.5, "gate_margin": 0.0}
+"""Settings with which a version unlearns what its parent knew, and the gate sees it."""
+
+
+def test_a_version_that_loses_is_not_served_but_learning_goes_on_from_it(labelled):
+    labelled.settings = changed(labelled, fine_tune_steps=60)
     fine_tune(labelled)
-    labelled.settings = Settings(**{**labelled.settings.model_dump(), "gate_min_gain": 2.0})
+    labelled.settings = changed(labelled, **SPOILT)
     fine_tune(labelled)
-    assert registry_of(labelled.settings).aliases() == {"champion": 1, "challenger": 2}
-    with labelled.read() as session:
-        decided = session.scalars(select(Promotion).order_by(Promotion.id)).all()
-    assert [(item.model_version, item.verdict) for item in decided] == [(1, "promoted"), (2, "kept")]
-    assert "less than +2.000" in decided[1].reason
+    registry = registry_of(labelled.settings)
+    assert registry.aliases() == {"champion": 1, "challenger": 2, "learner": 2}
+    kept = decisions(labelled)[1]
+    assert (kept.model_version, kept.verdict, kept.evidence["champion_version"]) == (2, "kept", 1)
+    assert kept.evidence["mean_iou"]["outcome"] == "worse"
+    assert registry.get(2).tags["champion_version"] == "1"
+    assert figures_of(registry.get(2)).gate.model_dump() == kept.evidence == load_card(labelled, 2).gate.model_dump()
+
+    fine_tune(labelled)  # a second version that is worse than the same champion
+    third = runs(labelled)[2]
+    assert (third.parent_version, third.champion_version, third.model_version) == (2, 1, 3)
+    assert registry.aliases() == {"champion": 1, "challenger": 3, "learner": 1}
+    kept, set_back = decisions(labelled)[2:]
+    assert (kept.model_version, kept.verdict) == (3, "kept")
+    assert (set_back.model_version, set_back.previous_version, set_back.verdict) == (1, 3, "set back")
+    assert set_back.reason.startswith("versions 2 and 3 are both worse than version 1")
+
+    reopen(labelled, third)  # as if the worker had died before it closed the run
+    fine_tune(labelled)
+    assert len(decisions(labelled)) == 4
+    fine_tune(labelled)
+    assert runs(labelled)[3].parent_version == 1
+
+
+def test_an_installation_without_a_learner_goes_on_from_the_champion(labelled):
+    fine_tune(labelled)
+    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
+    client.delete_registered_model_alias(labelled.settings.registered_model, "learner")
+    fine_tune(labelled)
+    assert runs(labelled)[1].parent_version == 1
+    assert registry_of(labelled.settings).aliases() == {"champion": 2, "learner": 2}
+
+
+def test_a_roll_back_during_the_training_sets_the_learner_back_for_good(labelled):
+    fine_tune(labelled)
+    fine_tune(labelled)
+    labelled.settings = changed(labelled, fine_tune_steps=300)
+    registry = registry_of(labelled.settings)
+
+    def roll_back_meanwhile() -> None:
+        while not any(job.done > 0 for job in running_jobs(labelled)):
+            time.sleep(0.01)
+        roll_back(labelled, registry, "it maps shadows", "a person")
+
+    person = threading.Thread(target=roll_back_meanwhile)
+    person.start()
+    fine_tune(labelled)
+    person.join()
+    assert registry.aliases() == {"champion": 1, "learner": 1, "challenger": 3}
+
+
+def test_a_person_chooses_what_training_goes_on_from(labelled):
+    labelled.settings = changed(labelled, gate_class_margin=0.0, gate_margin=0.0, gate_confidence=0.999)
+    fine_tune(labelled)
+    labelled.settings = changed(labelled, fine_tune_learning_rate=0.5)
+    fine_tune(labelled)
+    registry = registry_of(labelled.settings)
+    assert registry.aliases() == {"champion": 1, "challenger": 2, "learner": 2}
+    promote(labelled, registry, 1, "version 2 learnt nonsense", "a person")
+    assert registry.aliases() == {"champion": 1, "challenger": 2, "learner": 1}
+    with pytest.raises(ConflictError, match="version 1 is served already"):
+        promote(labelled, registry, 1, "again", "a person")
+    promote(labelled, registry, 2, "it is better than that", "a person")
+    assert registry.aliases() == {"champion": 2, "challenger": 2, "learner": 2}
+    roll_back(labelled, registry, "it is not", "a person")
+    assert registry.aliases() == {"champion": 1, "challenger": 2, "learner": 1}
 
 
 def test_a_champion_moved_during_the_training_stays(labelled):
@@ -260,7 +372,7 @@ def test_a_champion_moved_during_the_training_stays(labelled):
     fine_tune(labelled)
     person.join()
     registry = registry_of(labelled.settings)
-    assert registry.aliases() == {"champion": 2, "challenger": 3}
+    assert registry.aliases() == {"champion": 2, "challenger": 3, "learner": 3}
     assert registry.get(3).tags["verdict"] == "kept"
     assert registry.get(3).tags["verdict.reason"].endswith("but meanwhile the champion was moved to version 2")
 
@@ -357,7 +469,7 @@ def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(la
     assert fine_tune(labelled).state is JobState.FINISHED
     (finished,) = runs(labelled)
     assert (finished.state, finished.model_version) == (RunState.FINISHED, 1)
-    assert registry_of(labelled.settings).aliases() == {"champion": 1}
+    assert registry_of(labelled.settings).aliases() == {"champion": 1, "learner": 1}
     with labelled.read() as session:
         assert [item.verdict for item in session.scalars(select(Promotion))] == ["promoted"]
 
@@ -390,7 +502,7 @@ def test_a_version_registered_by_a_killed_attempt_does_not_replace_another_champ
     with labelled.database.write() as session:
         session.execute(delete(Promotion).where(Promotion.model_version == 2))
     assert fine_tune(labelled).state is JobState.FINISHED
-    assert registry_of(labelled.settings).aliases() == {"champion": 3, "challenger": 2}
+    assert registry_of(labelled.settings).aliases() == {"champion": 3, "challenger": 2, "learner": 2}
 
 
 def test_an_attempt_that_loses_its_job_after_registering_concludes_nothing(labelled, monkeypatch):
@@ -541,7 +653,7 @@ def test_a_cancelled_training_ends_and_is_not_begun_again_by_itself(labelled, tm
 def test_every_head_and_the_papers_presets_go_through_the_loop(labelled, changes, classes):
     labelled.settings = Settings(**{**labelled.settings.model_dump(), **changes})
     assert fine_tune(labelled).state is JobState.FINISHED
-    assert fine_tune(labelled).state is JobState.FINISHED  # from the champion, whose gain is over the same classes
+    assert fine_tune(labelled).state is JobState.FINISHED  # from the first, with the same classes
     champion = load_champion(labelled)
     assert champion is not None
     assert champion.card.classes == classes
@@ -586,6 +698,26 @@ def test_the_card_names_what_it_was_judged_on(labelled):
         ("digital number", 1.0, 0.0)
     }
     assert (card["format_version"], card["levels"], card["sensors"]) == (2, [], [])
+
+
+def test_a_version_is_calibrated_on_validation_and_served_as_it_was_judged(labelled):
+    labelled.settings = changed(labelled, calibration="vector", test_time_augmentation=True)
+    fine_tune(labelled)
+    registry = registry_of(labelled.settings)
+    version = load_version(labelled, 1)
+    card, figures = version.card, figures_of(registry.get(1)).regions["validation"]
+    assert card.calibration is not None
+    assert card.calibration.log_loss.after < card.calibration.log_loss.before
+    errors = card.calibration.errors
+    assert figures.calibration_error == pytest.approx({name: error.after for name, error in errors.items()}, abs=1e-6)
+    assert figures.uncalibrated_error == pytest.approx({name: error.before for name, error in errors.items()}, abs=1e-6)
+    assert version.segmenter.logit_scale.tolist() == list(card.logit_scale)
+    assert card.logit_scale != (1.0, 1.0, 1.0)
+    assert version.segmenter.test_time_augmentation
+    with labelled.read() as session:
+        scenes = ready_scenes(session, [SceneRole.VALIDATION])
+    served = evaluate(labelled, version.segmenter, scenes, card.patch_size_px)
+    assert served.metrics == card.metrics["validation"]
 
 
 def test_what_mlflow_refuses_is_no_outage(labelled):

@@ -38,7 +38,7 @@ from services import raster_keys, rounds
 from services.places import raster_store
 from services.scene_removal import remove_scene
 from services.scenes import source_of, window_of
-from tests.catalog_fixtures import NOON, PROJECT_ID
+from tests.catalog_fixtures import NOON, PROJECT_ID, add_scoring
 from tests.imagery.forge import write_geotiff, write_polygons
 from tests.workers.desk import (
     ANNOTATION,
@@ -166,6 +166,30 @@ def test_an_update_supersedes_and_keeps_the_old(desk):
     (new,) = desk.standing()
     assert (new.id > old.id, new.lead_time_s) == (True, 20.0)
     assert (mask_from_geotiff(raster_store(desk.catalog).get(old.mask_key), GLACIER_SCHEME)[CLEAN] == 1).all()
+
+
+def test_a_label_tells_what_the_scoring_had_wrong(desk):
+    """The map of the round's scoring has ice in the columns 2 to 11 of the patch, and knows nothing of its last row."""
+    with desk.catalog.database.write() as session:
+        scoring = add_scoring(session, 1, {})
+        session.get_one(Round, desk.first.round_id).scoring_id = scoring.id
+        window = window_of(session.get_one(Patch, desk.first.patch_id))
+    classes = np.zeros(source_of(desk.scene).grid.window.shape, dtype=np.uint8)
+    classes[window.slices][:, 2:12] = CLEAN_ICE.value
+    classes[window.slices][-1] = UNKNOWN
+    mapped = mask_to_geotiff(classes, source_of(desk.scene).grid, GLACIER_SCHEME)
+    raster_store(desk.catalog).put(raster_keys.scored(scoring.id, desk.scene.id, "classes"), mapped)
+    drawn = box(0, 2, SIDE, 22)
+    desk.deliver(saved(desk.first, [brush(drawn)]))
+    (label,) = desk.standing()
+    rows = SIDE - 1
+    assert label.found == [[(SIDE - 20) * rows, 0, 0], [10 * rows, 10 * rows, 0], [0, 0, 0]]
+
+
+def test_a_label_of_a_random_round_finds_no_error_of_a_version(desk):
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    (label,) = desk.standing()
+    assert label.found is None
 
 
 def test_a_deletion_asks_again(desk):

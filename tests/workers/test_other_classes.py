@@ -69,8 +69,8 @@ def settings(settings: Settings, tmp_path: Path, mlflow_server: str, label_studi
             "unet_width": 8,
             "fine_tune_steps": 60,
             "fine_tune_after_labels": ROUND_SIZE,
-            "gate_min_gain": -1.0,
-            "gate_max_class_drop": 1.0,
+            "gate_margin": 1.0,
+            "gate_class_margin": 1.0,
             "mc_passes": 4,
             "torch_threads": 1,
         }

@@ -1,16 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 import services.rounds
 from catalog import rounds
 from catalog.candidates import Candidate
 from catalog.context import Catalog
-from catalog.records import JobKind, Patch, PatchState, ProposalReason, Round, RoundState
-from services import strategies
+from catalog.errors import ConflictError
+from catalog.records import JobKind, Patch, PatchState, ProposalReason, Round, RoundState, Score
+from services import raster_keys, strategies
 from services.acquisition import Pool
+from services.places import raster_store
+from services.score_table import ScoreTable, row_type, table_of
 from tests.catalog_fixtures import add_scene, add_scoring
 from tests.workers.rows import context_of
 from workers.propose_round import propose_round
+from workers.shard_arrays import save
 
 SIZE = 12
 
@@ -99,3 +106,53 @@ def test_a_round_that_is_already_made_is_left_alone(catalog: Catalog, pool: list
     with catalog.read() as session:
         again = rounds.get(session, made.id)
         assert [item.id for item in again.proposals] == [item.id for item in made.proposals]
+
+
+@pytest.fixture
+def table(catalog: Catalog, pool: list[Candidate]) -> ScoreTable:
+    """The table of the scoring, in the store: a tenth of the patches, labelled ones among them, has foreground."""
+    with catalog.read() as session:
+        scored = session.execute(select(Score.patch_id, Score.value)).all()
+    rows = np.zeros(len(scored), dtype=row_type(3))
+    rows["patch_id"], rows["entropy"] = zip(*scored, strict=True)
+    rows["foreground_share"] = rows["patch_id"] % 10 == 1
+    rows["class_entropy"] = rows["entropy"][:, None] * np.array([0.9, 0.1])
+    save(raster_store(catalog), raster_keys.score_table(1), rows)
+    return table_of(rows)
+
+
+@pytest.mark.parametrize("strategy", [name for name, item in strategies.STRATEGIES.items() if item.needs.table])
+def test_strategies_choose_from_the_table_as_if_all_were_in_memory(
+    catalog: Catalog, pool: list[Candidate], table: ScoreTable, strategy: str
+) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"control_share": 0.0})
+    in_memory = replace(Pool.of(pool, SIZE, 0.0, seed=0, table=table), generator=np.random.default_rng(5))
+    expected = strategies.get(strategy).choose(in_memory)
+    made = propose(catalog, strategy, seed=5)
+    scored = strategies.get(strategy).needs.measure is not None  # the database adds no score to others
+    assert [(item.patch_id, item.reason, item.score) for item in made.proposals] == [
+        (choice.patch_id, choice.reason, choice.score if scored else None) for choice in expected
+    ]
+
+
+def test_both_kinds_of_control_are_drawn(catalog: Catalog, pool: list[Candidate], table: ScoreTable) -> None:
+    catalog.settings = catalog.settings.model_copy(update={"control_share": 0.5, "pool_control_share": 0.33})
+    made = propose(catalog, "entropy_top10")
+    of = {reason: [item.patch_id for item in made.proposals if item.reason is reason] for reason in ProposalReason}
+    assert (len(of[ProposalReason.SHORTLIST_CONTROL]), len(of[ProposalReason.CONTROL])) == (4, 2)
+    assert set(of[ProposalReason.SHORTLIST_CONTROL]) <= set(table.foreground(0.01).tolist())
+
+
+def test_a_scoring_without_a_table_is_refused_by_strategies_that_need_it(
+    catalog: Catalog, pool: list[Candidate]
+) -> None:
+    with pytest.raises(ConflictError, match="'power_entropy' looks at all scored patches together"):
+        propose(catalog, "power_entropy")
+
+
+def test_only_rounds_by_scores_that_were_not_given_up_cool_the_noise(catalog: Catalog, pool: list[Candidate]) -> None:
+    with catalog.database.write() as session:
+        for state, scoring_id in [("complete", None), ("complete", 1), ("abandoned", 1), ("open", 1)]:
+            session.add(Round(strategy="random", size=1, seed=0, state=RoundState(state), scoring_id=scoring_id))
+            session.flush()
+        assert [rounds.count_scored(session, before=round_id) for round_id in (2, 3, 5)] == [0, 1, 2]

@@ -210,7 +210,7 @@ def test_every_head_is_trained_scored_and_judged(head: str, catalog: Catalog, tm
         int(value) for patch in prediction.mean_probability.numpy() for value in np.unique(segmenter.decide(patch))
     }
     assert decided <= set(range(segmenter.classes))
-    metrics = evaluate(catalog, segmenter, [scene], scene.patch_size_px)
+    metrics = evaluate(catalog, segmenter, [scene], scene.patch_size_px).metrics
     names = ("background", "glacier") if head == "binary" else GLACIER_SCHEME.names
     assert tuple(metrics.iou) == names
     confusion = np.array(metrics.confusion)
@@ -223,3 +223,21 @@ def _unseen_ice(segmenter, source, truth) -> int:
     with SceneReader(source) as reader:
         raw = reader.read(segmenter.channels, Window(0, 0, source.grid.height, source.grid.width))
     return int((np.isin(truth, (1, 2)) & np.isnan(raw).any(axis=0)).sum())
+
+
+@pytest.mark.parametrize(
+    ("labels", "steps", "rate"),
+    [(40, 400, 3e-3), (160, 800, 1.5e-3), (10, 200, 6e-3), (0, 100, 12e-3), (10_000, 1600, 0.75e-3)],
+)
+def test_steps_and_learning_rate_follow_the_number_of_labels_within_limits(labels, steps, rate):
+    settings = Settings(fine_tune_steps_exponent=0.5, fine_tune_rate_exponent=-0.5)
+    config = training_config(settings, 0, labels)
+    assert (config.steps, config.learning_rate) == (steps, pytest.approx(rate))
+
+
+def test_by_default_the_number_of_labels_changes_nothing():
+    assert training_config(Settings(), 0, 500) == training_config(Settings(), 0)
+
+
+def test_the_average_of_the_weights_is_a_setting():
+    assert training_config(Settings(fine_tune_ema_decay=0.98), 0).ema_decay == 0.98

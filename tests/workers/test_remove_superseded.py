@@ -254,7 +254,7 @@ def test_a_shard_of_a_removed_scoring_is_not_scored(catalog, scene, monkeypatch)
     with catalog.database.write() as session:
         shard = session.scalars(select(Shard)).one()
         session.get_one(Scoring, 1).removed_at = now()
-    monkeypatch.setattr(score_shard, "load_champion", lambda _: champion(1))
+    monkeypatch.setattr(score_shard, "load_scoring_version", lambda _: champion(1))
     score_shard.score_shard(context_of(catalog, JobKind.SCORE_SHARD, "again"), shard.id)
     assert scores_by_scoring(catalog) == {}
     score_shards(catalog, champion(1))  # as an attempt that was under way would

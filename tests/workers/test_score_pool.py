@@ -11,13 +11,16 @@ from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard
 from catalog.settings import Settings
 from imagery.classes import UNKNOWN
 from imagery.errors import SceneError
+from imagery.grid import Window
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
-from models.measures import reduce_mean, reduce_top_share
+from models.measures import MEASURES, reduce_mean, reduce_top_share
 from services import raster_keys
 from services.places import raster_store
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.scenes import source_of, window_of
+from services.score_table import read_table
 from tests.workers.rows import champion, context_of, coordinate, finish, patches, score_pool, score_shards, tiled
 from workers import half_scores, score_shard
 from workers import score_pool as module
@@ -57,11 +60,24 @@ def rasters(catalog: Catalog, scoring_id: int, scene: Scene) -> tuple[np.ndarray
     return found[0], found[1]
 
 
+def test_prior_outlines_give_a_measure_of_their_own(catalog, tmp_path):
+    scene, forged = tiled(catalog, tmp_path / "a.tif", priors=(0, 1))
+    run(catalog)
+    found = {
+        patch_id: value for (_, patch_id, measure), value in scores(catalog).items() if measure == PRIOR_DISAGREEMENT
+    }
+    classes, entropy = rasters(catalog, 1, scene)  # patches that do not overlap are in the maps as they were scored
+    for patch in [patch for patch in patches(catalog, scene.id) if patch.row_off < 64]:
+        at = window_of(patch).slices
+        confident = entropy[at] <= 0.5 * np.log(3)
+        assert found[patch.id] == ((classes[at] != forged.truth[at]) & confident).mean()
+
+
 def test_scores_are_those_of_the_patch_alone(catalog, scene):
     run(catalog)
     found = scores(catalog)
     of_scene = patches(catalog, scene.id)
-    assert len(found) == 3 * len(of_scene)
+    assert len(found) == len(MEASURES) * len(of_scene)
     network = champion().segmenter
     with SceneReader(source_of(scene)) as reader:
         for patch in of_scene[3:5]:  # one with an edge of nodata, one of nothing else
@@ -129,7 +145,7 @@ def test_a_scoring_says_how_far_its_halves_agree(catalog, scene):
         agreement = scorings.newest(session).agreement
     kept = half_scores.read(raster_store(catalog), 1, np.array(sorted(measured)))
     np.testing.assert_allclose(kept["entropy_mean"], [measured[patch_id] for patch_id in sorted(measured)], atol=1e-6)
-    assert agreement.keys() == {"entropy_top10", "entropy_mean", "mutual_information"}
+    assert agreement.keys() == MEASURES.keys()
     one, other = np.array(list(measured.values())).T
     top = set(np.argsort(-one)[:2]) & set(np.argsort(-other)[:2])  # a tenth of twenty
     assert agreement["entropy_mean"] == len(top) / 2
@@ -146,8 +162,8 @@ def test_a_scoring_that_lacks_half_scores_has_no_agreement(catalog, scene, monke
     coordinate(catalog, 1)
     with catalog.read() as session:
         scoring = scorings.newest(session)
-    assert scoring.agreement == {"entropy_top10": None, "entropy_mean": None, "mutual_information": None}
-    assert len(scores(catalog)) == 3 * 20
+    assert scoring.agreement == dict.fromkeys(MEASURES)
+    assert len(scores(catalog)) == len(MEASURES) * 20
 
 
 def test_another_seed_scores_otherwise(catalog, scene):
@@ -295,6 +311,11 @@ def test_all_passes_score_the_shortlist_of_the_screening(catalog, scene, screene
         values = [found[1, patch.id, measure] for measure in ("entropy_top10", "entropy_mean")]
         assert values == pytest.approx(expected[patch.id], rel=1e-4, abs=1e-6)
         assert ((1, patch.id, "mutual_information") in found) == (patch.id in finer)
+    table = read_table(raster_store(catalog), 1)
+    assert table.patch_ids.tolist() == sorted(patch.id for patch in of_scene)
+    assert set(table.patch_ids[~table.screening]) == finer
+    by_patch = [found[1, patch_id, "entropy_top10"] for patch_id in table.patch_ids.tolist()]
+    np.testing.assert_allclose(table.entropy, by_patch, rtol=1e-6)
     with catalog.read() as session:
         scoring = scorings.newest(session)
         assert (scoring.shortlist_share, scoring.agreement["mutual_information"]) == (0.2, None)
@@ -352,13 +373,13 @@ def test_a_larger_share_spends_all_passes_on_the_rest(catalog, scene, screened):
     with catalog.read() as session:
         scoring = scorings.newest(session)
         assert scoring.agreement["mutual_information"] is not None
-    assert len(scores(catalog)) == 3 * 20
+    assert len(scores(catalog)) == len(MEASURES) * 20
     assert shortlisted(catalog) == {patch.id for patch in patches(catalog, scene.id)}
     assert np.isfinite(rasters(catalog, 1, scene)[1][:, :-40]).all()
 
 
-@pytest.mark.parametrize("stopped_after", range(8))
-def test_maps_and_half_scores_are_completed_wherever_merging_was_interrupted(
+@pytest.mark.parametrize("stopped_after", [*range(8), 12])
+def test_maps_and_arrays_are_completed_wherever_merging_was_interrupted(
     catalog, scene, screened, monkeypatch, stopped_after
 ):
     run_stages(catalog)
@@ -395,3 +416,21 @@ def test_maps_and_half_scores_are_completed_wherever_merging_was_interrupted(
     for again, before in zip(rasters(catalog, 1, scene), whole, strict=True):
         np.testing.assert_array_equal(again, before)
     assert not [name for name in raster_store_names(catalog) if "from-row" in name]
+
+
+def test_with_a_margin_a_patch_is_scored_by_what_surrounds_it(catalog, settings, scene):
+    margin, network = 8, champion().segmenter
+    catalog.settings = settings.model_copy(update={"mc_margin_px": margin})
+    run(catalog)
+    found, patch = scores(catalog), patches(catalog, scene.id)[0]  # in the corner: two sides lie beyond the scene
+    window = window_of(patch)
+    with SceneReader(source_of(scene)) as reader:
+        around = reader.read(network.channels, Window(0, 0, window.height + margin, window.width + margin))
+    raw = np.pad(around, ((0, 0), (margin, 0), (margin, 0)), constant_values=np.nan)
+    entropy = predict_mc(network, torch.from_numpy(raw)[None], 3, 11).predictive_entropy[0].numpy()
+    inside = entropy[margin:-margin, margin:-margin]
+    valid = np.isfinite(raw[:, margin:-margin, margin:-margin]).all(axis=0)
+    assert found[1, patch.id, "entropy_top10"] == pytest.approx(reduce_top_share(inside, valid), rel=1e-5)
+    assert rasters(catalog, 1, scene)[1][window.slices] == pytest.approx(
+        np.where(valid, inside, np.nan), rel=1e-4, nan_ok=True
+    )

@@ -21,12 +21,14 @@ from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, Scene, SceneRole, Score, Shard, ShardKind
 from catalog.registry import registry_of
 from catalog.settings import Settings
+from catalog.sharding import SCREENED_MEASURES
 from catalog.tracking import Tracking
 from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.maps import read_map
 from imagery.scene_source import BandSource
 from models.bundle import write_bundle
+from models.measures import MEASURES
 from models.segmenter import build_segmenter
 from models.unet import UNetConfig
 from services import raster_keys
@@ -139,8 +141,8 @@ def test_workers_share_the_shortlist_of_a_screening(catalog, scene):
     assert (screening.kind, screening.patch_count) == (ShardKind.SCREENING, 36)
     assert sum(shard.patch_count for shard in finer) == len(shortlist)
     assert 8 <= len(shortlist) <= 16  # a fifth by either entropy
-    assert measures == {"entropy_top10": 36, "entropy_mean": 36, "mutual_information": len(shortlist)}
-    assert screened == {"entropy_top10": 36 - len(shortlist), "entropy_mean": 36 - len(shortlist)}
+    assert {name: 36 if name in SCREENED_MEASURES else len(shortlist) for name in MEASURES} == measures
+    assert dict.fromkeys(SCREENED_MEASURES, 36 - len(shortlist)) == screened
     store = raster_store(catalog)
     entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene, "entropy")), Window(0, 0, SIDE, SIDE))
     assert np.isfinite(entropy).all()

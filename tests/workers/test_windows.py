@@ -81,6 +81,21 @@ def test_neighbours_read_together_are_what_each_is_alone(tmp_path):
         np.testing.assert_array_equal(read_batch(reader, source.channel_names, apart), together[[4, 1, 2]])
 
 
+def test_a_margin_is_read_from_the_scene_and_empty_beyond_it(forged):
+    source = describe(forged.bands)
+    windows = tile(source.grid.width, source.grid.height, 32)[:6]  # the first row and the beginning of the second
+    with SceneReader(source) as reader:
+        around = read_batch(reader, ("red", "nir"), windows, margin=5)
+        whole = reader.read(("red", "nir"), source.grid.window)
+        inner = read_batch(reader, ("red", "nir"), windows)
+    padded = np.pad(whole, ((0, 0), (5, 5), (5, 5)), constant_values=np.nan)
+    assert around.shape == (6, 2, 42, 42)
+    for window, found in zip(windows, around.numpy(), strict=True):
+        rows, cols = slice(window.row_off, window.row_off + 42), slice(window.col_off, window.col_off + 42)
+        np.testing.assert_array_equal(found, padded[:, rows, cols])
+    np.testing.assert_array_equal(around[..., 5:-5, 5:-5], inner)
+
+
 @pytest.mark.parametrize("region", [Window(0, 0, 100, 160), Window(3, 5, 33, 47), Window(0, 0, 32, 32)])
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_any_size_is_predicted_whole(forged, region, batch_size):
@@ -154,3 +169,19 @@ def test_no_seam_is_measurable_where_windows_are_blended_and_one_is_where_they_a
     for window, probability in probability_windows(forged, overlap=0):
         pasted[:, *window.slices] = probability
     assert step_ratio(pasted - whole, (32, 64), (32, 64, 96, 112)) > 2.0
+
+
+def test_the_map_of_a_version_with_test_time_augmentation_is_the_mean_over_orientations(tmp_path):
+    forged = forge_scene(tmp_path / "a.tif")
+    network = champion().segmenter
+    network.test_time_augmentation = True
+    with SceneReader(describe(forged.bands, Window(0, 0, 32, 32))) as reader:
+        raw = read_batch(reader, network.channels, [reader.source.grid.window])
+    expected = torch.zeros(3, 32, 32)
+    for turns in range(4):
+        for flipped in (raw, raw.flip(-2)):
+            seen = network.probabilities(torch.rot90(flipped, turns, (-2, -1)))
+            back = torch.rot90(seen, -turns, (-2, -1))
+            expected += (back if flipped is raw else back.flip(-2))[0]
+    predicted = predict_classes(network, describe(forged.bands, Window(0, 0, 32, 32)), 32, 1, UNKNOWN)
+    np.testing.assert_array_equal(predicted, expected.argmax(dim=0).numpy())

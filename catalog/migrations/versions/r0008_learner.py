@@ -1,4 +1,4 @@
-"""Add the gate's evidence, the champion that a version is judged against, prior outlines, and expected edits."""
+"""Add the gate's evidence, the champion a version is judged against, prior outlines, expected edits, errors found."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,6 +13,7 @@ ADDED = (
     ("training_runs", "champion_version", sa.Integer()),
     ("scenes", "prior_outlines", sa.JSON()),
     ("proposals", "expected_edits", sa.JSON()),
+    ("labels", "found", sa.JSON()),
 )
 
 

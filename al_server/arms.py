@@ -1,0 +1,43 @@
+"""The arms of the running project, and what a further round is expected to bring."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.schemas import ArmsAnswer
+from catalog.registry import ModelVersion
+from services import arms, forecast
+from services.class_scheme import scheme_in_force
+from services.version_figures import figures_of
+
+api = APIBlueprint("arms", __name__, url_prefix="/api/v1/arms", abp_tags=[Tag(name="arms")])
+
+
+@api.get("", responses={200: ArmsAnswer})
+def compare_arms() -> Response:
+    """Compare what choosing found with what controls found, and forecast a further round."""
+    return json_response(describe_arms(current_parts().registry.versions(forecast.VERSIONS)))
+
+
+def describe_arms(versions: Sequence[ModelVersion]) -> ArmsAnswer:
+    """Return the estimates of `services.arms` and, from the newest of these versions, of `services.forecast`.
+
+    Args:
+        versions: Newest first.
+    """
+    catalog = current_catalog()
+    with catalog.read() as session:
+        labels = arms.read_labels(session)
+        minutes = forecast.minutes_of_last(session, forecast.COSTED_LABELS)
+        classes = scheme_in_force(session, catalog.settings).names
+    points = forecast.curve(figures_of(version) for version in versions[: forecast.VERSIONS])
+    expected = forecast.forecast(points, catalog.settings.round_size, minutes)
+    return ArmsAnswer(
+        **asdict(arms.compare(labels)),
+        classes=list(classes),
+        next_round=asdict(expected) if expected is not None else None,
+        worth=forecast.worth(expected, catalog.settings.worthwhile_gain),
+    )

@@ -1,0 +1,74 @@
+"""What a scoring knows of every patch of the pool, as one table in memory, for strategies that look at all of them.
+
+Scores that rank are rows of the database, read from the top (``catalog.candidates``). A strategy that adds noise to
+scores, or draws among the patches with foreground, has to see the whole pool: an array file of 13 bytes a patch and 4
+more for each class is read a hundred times faster than rows, and does not make the table of scores larger.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.store import RasterStore
+from services import raster_keys
+
+FIELDS: Final = ("patch_id", "screening", "entropy", "foreground_share", "class_entropy")
+
+
+def row_type(classes: int) -> np.dtype[np.void]:
+    """Return the type of the rows of a table by a version of K classes; its fields are those of `ScoreTable`."""
+    kinds: list[tuple[str, str] | tuple[str, str, tuple[int]]] = [
+        ("patch_id", "<i8"),
+        ("screening", "?"),
+        ("entropy", "<f4"),
+        ("foreground_share", "<f4"),
+        ("class_entropy", "<f4", (classes - 1,)),
+    ]
+    return np.dtype(kinds)
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """The patches that a scoring has scored, in the order of their ids.
+
+    Attributes:
+        patch_ids: (N,) int64, ascending.
+        screening: (N,) bool, whether one deterministic pass gave the figures. Its entropies are lower than those of all
+            T passes and do not compare with them; the shares do.
+        entropy: (N,) float32, the measure ``entropy_top10`` in nats.
+        foreground_share: (N,) float32, share of the pixels that are more probably foreground than background.
+        class_entropy: (N, K - 1) float32, in nats, for each foreground class (`models.measures.PatchProfile`).
+    """
+
+    patch_ids: NDArray[np.int64]
+    screening: NDArray[np.bool_]
+    entropy: NDArray[np.float32]
+    foreground_share: NDArray[np.float32]
+    class_entropy: NDArray[np.float32]
+
+    def foreground(self, share: float) -> NDArray[np.int64]:
+        """Return the ids of the patches with at least this share of foreground, ascending."""
+        return self.patch_ids[self.foreground_share >= share]
+
+    def order(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return all ids by falling scores (N,); patches that were only screened come after all others.
+
+        Of equal scores the highest id comes first, as in `catalog.candidates.ranked`.
+        """
+        ordered: NDArray[np.int64] = self.patch_ids[np.lexsort((-self.patch_ids, -scores, self.screening))]
+        return ordered
+
+
+def table_of(rows: NDArray[np.void]) -> ScoreTable:
+    """Return the table of some rows of `row_type`, each of another patch."""
+    ordered = rows[np.argsort(rows["patch_id"])]
+    return ScoreTable(*(np.ascontiguousarray(ordered[field]) for field in FIELDS))
+
+
+def read_table(store: RasterStore, scoring_id: int) -> ScoreTable | None:
+    """Read the table of a scoring; None if a release that kept none made it."""
+    key = raster_keys.score_table(scoring_id)
+    return table_of(np.load(io.BytesIO(store.get(key)), allow_pickle=False)) if store.exists(key) else None

@@ -1,0 +1,157 @@
+"""The gate on blocks of known counts: two classes, so that gains can be worked out by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from models.block_counts import BlockCounts
+from models.gate import FIRST, GainInterval, GateEvidence, GateRules, Outcome, compare, judge
+
+NAMES = ("background", "ice")
+RULES = GateRules(confidence=0.9, margin=0.05, class_margin=0.1)
+
+
+def blocks(wrong: Sequence[int], columns: int = 10) -> BlockCounts:
+    """Blocks of 50 pixels of each class, with so many pixels of each class predicted as the other."""
+    return BlockCounts(
+        classes=2,
+        side_px=32,
+        places=tuple((0, number // columns, number % columns) for number in range(len(wrong))),
+        counts=tuple((50 - errors, errors, errors, 50 - errors) for errors in wrong),
+    )
+
+
+def errors(mean: float, count: int = 100, seed: int = 0) -> list[int]:
+    """Independent numbers of errors."""
+    return np.random.default_rng(seed).poisson(mean, count).clip(0, 50).tolist()
+
+
+def evidence(outcome: Outcome, gain: float = 0.0, of_ice: float = 0.0) -> GateEvidence:
+    mean = GainInterval(gain=gain, low=gain - 0.02, high=gain + 0.02, outcome=outcome)
+    ice = GainInterval(gain=of_ice, low=of_ice - 0.02, high=of_ice + 0.02, outcome="cannot tell")
+    return GateEvidence(
+        champion_version=3,
+        confidence=0.9,
+        margin=0.05,
+        class_margin=0.1,
+        mean_iou=mean,
+        iou={"background": mean, "ice": ice},
+        blocks=40,
+        block_px=32,
+        independent_blocks=40.0,
+        blocks_needed=50,
+        too_small=True,
+    )
+
+
+def test_the_gain_is_that_of_all_blocks_together() -> None:
+    # 40 pixels of each class wrong: IoU 160 / 240 of each class; 20 wrong: 180 / 220.
+    found = compare(blocks([0, 0, 10, 10]), blocks([10, 10, 10, 10]), NAMES, 3, RULES)
+    assert found.mean_iou.gain == pytest.approx(180 / 220 - 160 / 240)
+    assert found.iou["ice"].gain == pytest.approx(180 / 220 - 160 / 240)
+    assert (found.blocks, found.block_px, found.champion_version) == (4, 32, 3)
+
+
+def test_paired_blocks_give_a_narrow_interval() -> None:
+    """Blocks differ from each other far more than the versions do in any of them."""
+    champion = [5, 30] * 50
+    found = compare(blocks([wrong - 1 for wrong in champion]), blocks(champion), NAMES, 3, RULES).mean_iou
+    assert found.outcome == "better"
+    assert found.high - found.low < 0.01
+
+
+@pytest.mark.parametrize(
+    ("wrong", "outcome"), [(3.0, "better"), (10.0, "not worse"), (20.0, "worse")], ids=["fewer", "as many", "more"]
+)
+def test_outcomes_of_many_blocks(wrong: float, outcome: Outcome) -> None:
+    found = compare(blocks(errors(wrong, seed=1)), blocks(errors(10.0)), NAMES, 3, RULES)
+    assert found.mean_iou.outcome == outcome
+    assert not found.too_small
+
+
+def test_a_small_loss_that_is_certain_is_worse_unless_all_is_tolerated() -> None:
+    champion, version = blocks([10] * 100), blocks([11] * 100)
+    assert compare(version, champion, NAMES, 3, RULES).mean_iou.outcome == "worse"
+    tolerant = GateRules(confidence=0.9, margin=1.0, class_margin=1.0)
+    assert compare(version, champion, NAMES, 3, tolerant).mean_iou.outcome == "not worse"
+
+
+def test_few_blocks_cannot_tell_and_say_how_many_are_needed() -> None:
+    found = compare(blocks([0, 20, 5, 30]), blocks([10, 10, 25, 15]), NAMES, 3, RULES)
+    assert found.mean_iou.outcome == "cannot tell"
+    assert found.too_small
+    # Four times the spread relative to the margin needs sixteen times the blocks.
+    narrow = GateRules(RULES.confidence, RULES.margin / 4, RULES.class_margin)
+    needed = compare(blocks([0, 20, 5, 30]), blocks([10, 10, 25, 15]), NAMES, 3, narrow).blocks_needed
+    assert needed == pytest.approx(16 * (found.blocks_needed or 0), abs=16)
+
+
+def test_interval_covers_the_gain_of_the_population() -> None:
+    """Blocks of the same population: with 90 % at each end, 80 % of the intervals hold the true gain of 0."""
+    covered = 0
+    for seed in range(100):
+        pair = (blocks(errors(10.0, 60, 2 * seed)), blocks(errors(10.0, 60, 2 * seed + 1)))
+        found = compare(*pair, NAMES, 3, RULES).mean_iou
+        covered += bool(found.low is not None and found.high is not None and found.low <= 0 <= found.high)
+    assert 70 <= covered <= 95
+
+
+def test_blocks_grow_until_neighbours_are_independent() -> None:
+    """Gains of 2 x 2 blocks at a time are alike: pairs of blocks are 64 px apart."""
+    coarse = np.random.default_rng(0).integers(0, 20, size=(10, 10))
+    fine = np.kron(coarse, np.ones((2, 2), dtype=int)).ravel().tolist()
+    found = compare(blocks(fine, 20), blocks([10] * 400, 20), NAMES, 3, RULES)
+    assert (found.block_px, found.blocks) == (64, 100)
+
+
+def test_correlated_blocks_are_worth_fewer() -> None:
+    """Too few blocks to join them: a gradient across the scene makes neighbours alike."""
+    gradient = [number // 6 for number in range(36)]
+    found = compare(blocks(gradient, 6), blocks([3] * 36, 6), NAMES, 3, RULES)
+    assert (found.block_px, found.blocks) == (32, 36)
+    assert found.independent_blocks < 18
+
+
+def test_other_ground_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected the same ground"):
+        compare(blocks([1, 2]), blocks([1, 2, 3]), NAMES, 3, RULES)
+
+
+def test_an_undefined_gain_promotes_nothing() -> None:
+    empty = BlockCounts(classes=2, side_px=32, places=(), counts=())
+    found = compare(empty, empty, NAMES, 3, RULES)
+    assert (found.mean_iou.gain, found.blocks_needed) == (None, None)
+    verdict = judge(found, 9, 6)
+    assert not verdict.promoted
+    assert "holds no judged pixel" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("outcome", "labels", "promoted", "word"),
+    [
+        ("better", 6, True, "better: mean IoU"),
+        ("not worse", 12, True, "not worse by more than 0.05, from 12 labels instead of 9"),
+        ("not worse", 9, True, "not worse by more than 0.05"),
+        ("not worse", 8, False, "no better, from 8 labels instead of 9"),
+        ("worse", 12, False, "worse: mean IoU"),
+        ("cannot tell", 12, False, "the validation region is too small to tell: it needs about 50 blocks of 32 px"),
+    ],
+)
+def test_rules(outcome: Outcome, labels: int, promoted: bool, word: str) -> None:
+    verdict = judge(evidence(outcome), labels, 9)
+    assert verdict.promoted is promoted
+    assert word in verdict.reason
+    assert "mean IoU +0.000 (-0.020 to +0.020) over version 3 on 40 blocks" in verdict.reason
+
+
+@pytest.mark.parametrize(("lost", "promoted"), [(-0.1, True), (-0.11, False)])
+def test_no_class_may_be_sacrificed(lost: float, promoted: bool) -> None:
+    verdict = judge(evidence("better", 0.03, lost), 12, 9)
+    assert verdict.promoted is promoted
+    if not promoted:
+        assert verdict.reason.startswith("a class lost more than 0.1: IoU of ice -0.110 (-0.130 to -0.090)")
+
+
+def test_the_first_version_is_promoted() -> None:
+    assert (FIRST.promoted, FIRST.evidence) == (True, None)

@@ -1,0 +1,163 @@
+"""Strategies that look at the whole table of scores, and the controls from the shortlist."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from catalog.candidates import Candidate
+from catalog.records import ProposalReason
+from catalog.rounds import Choice
+from services import strategies
+from services.acquisition import Pool
+from services.score_table import ScoreTable, row_type, table_of
+
+SIZE = 32
+TABLE_STRATEGIES = [name for name, item in strategies.STRATEGIES.items() if item.needs.table]
+
+
+def candidates(number: int, entropy: Sequence[float]) -> list[Candidate]:
+    """Patches in a row of which no two touch, with ids from 0."""
+    return [Candidate(index, 1, 0, 3 * SIZE * index, SIZE, float(entropy[index])) for index in range(number)]
+
+
+def make_table(
+    entropy: Sequence[float],
+    foreground: Sequence[float] | None = None,
+    by_class: np.ndarray | None = None,
+    screening: Sequence[bool] | None = None,
+) -> ScoreTable:
+    """A table of the patches 0, 1, ... by a version of three classes; all half foreground unless told."""
+    number = len(entropy)
+    rows = np.zeros(number, dtype=row_type(3))
+    rows["patch_id"], rows["entropy"] = np.arange(number), entropy
+    rows["foreground_share"] = 0.5 if foreground is None else foreground
+    rows["class_entropy"] = np.outer(entropy, [0.5, 0.5]) if by_class is None else by_class
+    rows["screening"] = False if screening is None else screening
+    return table_of(rows[::-1])  # in any order
+
+
+def select(
+    name: str, table: ScoreTable, size: int, seed: int = 0, control_share: float = 0.0, **options
+) -> list[Choice]:
+    pool = Pool.of(candidates(len(table.patch_ids), table.entropy), size, control_share, seed, table, **options)
+    return list(strategies.get(name).choose(pool))
+
+
+def ids(choices: Sequence[Choice]) -> list[int]:
+    return [choice.patch_id for choice in choices]
+
+
+FALLING = np.linspace(1.0, 0.1, 40)  # patch 0 is the most uncertain
+WITHOUT_NOISE = 99
+"""So many rounds by scores came before that the noise has its last weight."""
+
+
+@pytest.mark.parametrize("name", TABLE_STRATEGIES)
+def test_the_same_seed_gives_the_same_distinct_choices(name):
+    table = make_table(FALLING)
+    first = select(name, table, 10, seed=3, control_share=0.2)
+    assert select(name, table, 10, seed=3, control_share=0.2) == first
+    assert select(name, table, 10, seed=4, control_share=0.2) != first
+    assert len(set(ids(first))) == 10
+
+
+@pytest.mark.parametrize("name", TABLE_STRATEGIES)
+def test_a_table_is_asked_for(name):
+    pool = Pool.of(candidates(3, FALLING), 2, 0.0, 0)
+    with pytest.raises(ValueError, match="found no table of scores"):
+        strategies.get(name).choose(pool)
+
+
+@pytest.mark.parametrize("name", TABLE_STRATEGIES)
+def test_what_is_labelled_is_in_the_table_but_not_chosen(name):
+    table = make_table(FALLING)
+    pool = Pool.of(candidates(40, FALLING)[20:], 10, 0.2, 0, table)
+    assert min(ids(strategies.get(name).choose(pool))) >= 20
+
+
+def test_foreground_random_draws_evenly_where_foreground_is():
+    table = make_table(FALLING, foreground=[0.0, 0.02] * 20)
+    drawn = Counter(patch for seed in range(400) for patch in ids(select("foreground_random", table, 4, seed)))
+    assert set(drawn) == set(range(1, 40, 2))
+    expected = 400 * 4 / 20
+    assert sum((count - expected) ** 2 / expected for count in drawn.values()) < 43.8  # chi2, 19 dof: p = .001
+    assert {item.reason for item in select("foreground_random", table, 4)} == {ProposalReason.FOREGROUND}
+
+
+def test_touching_patches_with_foreground_come_before_any_without():
+    """Glaciers lie together: their patches touch, and still go first; then those with most foreground."""
+    table = make_table([0.5] * 8, foreground=[0.9, 0.8, 0.7, 0.004, 0.0, 0.003, 0.0, 0.0])
+    row = [Candidate(index, 1, 0, SIZE * index, SIZE, 0.5) for index in range(8)]
+    for name in ("foreground_random", "foreground_entropy"):
+        chosen = ids(strategies.get(name).choose(Pool.of(row, 5, 0.0, 0, table)))
+        assert set(chosen[:3]) == {0, 1, 2}
+        assert chosen[3:] == [5, 7]  # 3 touches 2 and would be the last
+
+
+def test_foreground_entropy_ranks_within_the_shortlist():
+    table = make_table(FALLING, foreground=[0.0] * 10 + [0.2] * 30)
+    assert ids(select("foreground_entropy", table, 4)) == [10, 11, 12, 13]
+    assert (
+        ids(select("foreground_entropy", table, 4, shortlist_foreground=0.3))[0] == 39
+    )  # all short: by share, then id
+
+
+def test_two_thirds_are_taken_class_by_class_and_the_rest_by_entropy():
+    """Class 1 is uncertain in the patches 20 to 29, class 2 in 30 to 39, and most of all entropy is elsewhere."""
+    by_class = np.zeros((40, 2))
+    by_class[20:30, 0], by_class[30:, 1] = np.linspace(0.9, 0.5, 10), np.linspace(0.1, 0.05, 10)
+    chosen = ids(select("class_entropy", make_table(FALLING, by_class=by_class), 9))
+    assert sorted(chosen[:6]) == [20, 21, 22, 30, 31, 32]
+    assert {patch >= 30 for patch in chosen[:6:2]} != {patch >= 30 for patch in chosen[1:6:2]}  # in turn
+    assert chosen[6:] == [0, 1, 2]
+
+
+def test_noise_falls_with_the_rounds():
+    """A hundredth of Gumbel noise hardly moves scores that are 5 % apart; all of it mixes them."""
+    table = make_table(0.95 ** np.arange(40))
+    last = [ids(select("class_power_entropy", table, 6, seed, past_rounds=WITHOUT_NOISE)) for seed in range(20)]
+    first = [ids(select("class_power_entropy", table, 6, seed)) for seed in range(20)]
+    assert np.mean([max(chosen) for chosen in last]) < 9
+    assert np.mean([max(chosen) for chosen in first]) > 15
+
+
+def test_power_sampling_draws_in_proportion_to_entropy():
+    """Of three patches with entropies 0.1, 0.3 and 0.6, one in ten, three in ten and six in ten are drawn first."""
+    table = make_table([0.1, 0.3, 0.6])
+    drawn = Counter(ids(select("power_entropy", table, 1, seed))[0] for seed in range(2000))
+    assert [drawn[patch] / 2000 for patch in range(3)] == pytest.approx([0.1, 0.3, 0.6], abs=0.035)  # 3 sd
+
+
+def test_patches_that_were_only_screened_come_last():
+    table = make_table(FALLING, screening=[True] * 20 + [False] * 20)
+    assert ids(select("class_entropy", table, 3)) == [20, 21, 22]
+    assert min(ids(select("power_entropy", table, 10))) >= 20
+
+
+@pytest.mark.parametrize(
+    ("share", "of_pool", "expected"),
+    [(0.25, 0.33, (2, 1)), (0.1, 0.33, (1, 0)), (0.2, 0.33, (1, 1)), (0.25, 1.0, (0, 3)), (0.0, 0.33, (0, 0))],
+)
+def test_controls_come_from_the_shortlist_and_fewer_from_the_pool(share, of_pool, expected):
+    table = make_table(FALLING, foreground=[0.0] * 30 + [0.5] * 10)
+    for seed in range(20):
+        choices = select("entropy_top10", table, 12, seed, share, pool_control_share=of_pool)
+        of = {reason: [c.patch_id for c in choices if c.reason is reason] for reason in ProposalReason}
+        counts = len(of[ProposalReason.SHORTLIST_CONTROL]), len(of[ProposalReason.CONTROL])
+        assert counts == expected
+        assert all(patch >= 30 for patch in of[ProposalReason.SHORTLIST_CONTROL])
+        assert len(set(ids(choices))) == 12
+
+
+def test_controls_that_the_shortlist_lacks_are_said_to_come_from_the_pool():
+    table = make_table(FALLING, foreground=[0.0] * 39 + [0.5])
+    reasons = Counter(item.reason for item in select("power_entropy", table, 12, 0, 0.25))
+    assert reasons[ProposalReason.SHORTLIST_CONTROL] == 1
+    assert reasons[ProposalReason.CONTROL] == 2
+
+
+def test_a_strategy_that_draws_from_the_shortlist_is_compared_with_the_pool():
+    reasons = Counter(item.reason for item in select("foreground_random", make_table(FALLING), 12, 0, 0.25))
+    assert reasons == {ProposalReason.FOREGROUND: 9, ProposalReason.CONTROL: 3}
