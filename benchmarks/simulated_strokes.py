@@ -85,7 +85,7 @@ def next_stroke(shown: NDArray[np.uint8], truth: NDArray[np.uint8], kind: Kind) 
         sizes = np.bincount(numbered.ravel())[1:]
         areas.append((int(sizes.max()), int(value), numbered == sizes.argmax() + 1))
     _, value, whole = max(areas, key=lambda item: item[0])
-    (box,) = ndimage.find_objects(whole)
+    (box,) = ndimage.find_objects(whole.astype(np.uint8))
     area, corner = whole[box], np.array([part.start for part in box])
     depth = ndimage.distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1]
     deepest = np.unravel_index(depth.argmax(), depth.shape)
