@@ -33,7 +33,7 @@ from imagery.everest import prepare
 from imagery.grid import Window, tile
 from imagery.masks import rasterize_outlines
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import ElevationSource, SceneSource
+from imagery.scene_source import SceneSource
 from imagery.statistics import channel_statistics
 from imagery.synthetic import write_scene
 from imagery.synthetic_pixels import SyntheticOptions
@@ -159,7 +159,7 @@ def ground(name: str) -> Ground:
         number = int(name.rpartition(" ")[2])
         shares = Shares(clean_ice=0.16, debris_covered_ice=0.05, masked=0.02)
         scene = write_scene(folder, 512, 640, number, SyntheticOptions(shares=shares))
-        bands, outlines, dem = scene.bands, scene.outlines, ElevationSource((scene.dem,))
+        bands, outlines, dem = scene.bands, scene.outlines, scene.dem
         pool, test = Window(0, 0, 512, 416), Window(0, 416, 512, 224)
         channels = tuple(channel for channel in CHANNEL_SETS["baraka"] if channel not in {"pan", "quality"})
     sources = [describe(bands, window, dem=dem) for window in (pool, test)]

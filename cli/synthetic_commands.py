@@ -101,6 +101,6 @@ def _show(scene: SyntheticScene) -> None:
     options += [
         f"--outlines {shlex.quote(f'{layer.class_name}={layer.path}:{layer.layer}')}" for layer in scene.outlines
     ]
-    options.append(f"--dem {shlex.quote(scene.dem.path)}")
+    options.append(f"--dem {shlex.quote(scene.dem.tiles[0].path)}")
     click.echo("Register it with glacier-al scene add NAME --role ROLE and\n  " + " \\\n  ".join(options))
     click.echo(f"The truth as a label mask: {scene.truth}")

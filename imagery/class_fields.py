@@ -18,6 +18,7 @@ from imagery.classes import BACKGROUND, ClassScheme
 from imagery.errors import OutlineError
 from imagery.glacier_vocabulary import (
     IGNORED,
+    INVENTORY_FIELDS,
     SCHEME,
     VALUES,
     WHOLE_GLACIER,
@@ -31,11 +32,12 @@ from imagery.vectors import CLASS_FIELD, ClassFilter, find_field, no_field, valu
 
 # Fields that may name classes, and those among them that are recognised although they also hold unknown values.
 _MAY_TELL: Final = re.compile(
-    r"class|klass|categ|legend|label|type|surf|cover|debris|^dc|glac|^ice|landcov|lulc|kind|name|layer|desc|remark|note",
+    r"class|klass|categ|legend|label|type|surf|cover|debris|^dc|glac|^ice|landcov|lulc|kind|name|layer|desc|remark|note"
+    r"|clase|tipo|typ$|^art$|natur|superf|cobert|couv|klasse|oberfl",
     re.IGNORECASE,
 )
 _TELLS: Final = re.compile(
-    r"class|klass|categ|legend|^type|line_?type|ice_?type|surf|cover|debris|^dc$|^glaciers?$", re.I
+    r"class|klass|categ|legend|^type|line_?type|ice_?type|surf|cover|debris|^dc$|^glaciers?$|clase|^tipo|^typ$", re.I
 )
 _MOST_VALUES: Final = 50  # a field with more is a name or a number, not a class
 _MOST_SHOWN, _FEW_SHOWN = 12, 4  # values listed in a message, of one field and of each of many
@@ -144,6 +146,7 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
         class_name = words.whole_glaciers
     if class_name is None:
         return None
+    notes += _untold(path, layer, INVENTORY_FIELDS if inventory else frozenset())
     return ClassField(path, header.name, None, class_name, (), header.feature_count, tuple(notes))
 
 
@@ -296,6 +299,34 @@ def _class_by_name(path: str, layer: str, words: _Words) -> str | None:
         if words.glaciers and is_debris_name(name):
             return words.class_of("debris")
     return None
+
+
+def _untold(path: str, layer: str | None, known: Collection[str]) -> list[str]:
+    """Return a note on fields that may tell classes in words or codes that are not recognised.
+
+    Such a field has 2 to 12 values that recur: texts, or anything if the field's name speaks of classes.
+
+    Args:
+        path: The vector file.
+        layer: The layer.
+        known: Fields, in lower case, of which it is known that they tell no classes.
+    """
+    with open_vector(path) as file:
+        header = choose_layer(path, file, layer)
+        names = [name for name in header.fields if name.casefold() not in known]
+        columns = file.attributes(header, names) if names else {}
+    told = []
+    for name, column in columns.items():
+        counts = Counter(value_text(value) for value in column)
+        if not 2 <= len(counts - Counter([""])) <= _MOST_SHOWN or len(counts) == len(column):
+            continue
+        if _TELLS.search(name) or any(re.search(r"[^\W\d_]{3}", text) for text in counts):
+            told.append(f"{name} ({_listed(counts, _FEW_SHOWN)})")
+    if not told:
+        return []
+    return [
+        f"its fields {'; '.join(told)} were not recognised: if one tells classes, name it with --class-field and --map"
+    ]
 
 
 def _nominal(status: NDArray[Any]) -> str | None:

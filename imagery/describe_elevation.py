@@ -46,6 +46,9 @@ _TOLERATED_SHARE: Final = 0.001
 _ABOVE_EVEREST_M: Final = 9000.0
 # If the ground nearest to sea level is still this far from it, zeros are no sea.
 _NO_SEA_WITHIN_M: Final = 100.0
+# Terrain has no such gap between the elevations of many pixels, and no elevation twice beyond it.
+_GAP_M: Final = 500.0
+_LEAST_REPEATED: Final = 4
 _COVERAGE_SIDE_PX: Final = 256
 
 
@@ -66,6 +69,7 @@ def describe_dem(
     * the unit is metres;
     * -9999, -32768 and the like (`imagery.stored_numbers.VOID_NUMBERS`) mean no data, and so does any single number
       that is no possible elevation;
+    * so does the lowest or the highest number if it occurs repeatedly, 500 m or more from every other;
     * zero means no data where all other ground is further than 100 m from sea level.
 
     Elevations above 9000 m, which no land has, are told too: they may be in feet.
@@ -216,6 +220,8 @@ def _describe_tile(
         notes.add(path, f"elevations reach {highest:.0f} m, above Mount Everest: check their unit (feet?)")
     if not numbers.any():
         notes.add(path, "all elevations sampled are 0")
+    if dataset.dtypes[index - 1] == "uint8" and scale == metres:
+        notes.add(path, "its numbers have 8 bits: is it a picture of the relief (hillshade) instead of elevation?")
     return BandSource(ELEVATION, path, index, scale, offset, nodata, METRE)
 
 
@@ -253,8 +259,9 @@ def _without_voids(
     wild = np.unique(rest[_impossible(rest, scale, offset)])
     if wild.size == 1:
         voids.append(float(wild[0]))
+    voids += _isolated(rest[~np.isin(rest, voids)], scale)
     zero, others = rest == 0, rest[rest != 0] * scale + offset
-    if offset == 0 and zero.any() and others.size and np.abs(others).min() > _NO_SEA_WITHIN_M:
+    if 0 not in voids and offset == 0 and zero.any() and others.size and np.abs(others).min() > _NO_SEA_WITHIN_M:
         voids.append(0.0)
     for void in voids:
         # Rounded up, so that a single pixel is not said to be 0 %.
@@ -269,6 +276,21 @@ def _without_voids(
             "value, or declare it in the file (gdal_edit.py -a_nodata)"
         )
     return numbers[~np.isin(numbers, voids)], next(iter(possible or voids), None)
+
+
+def _isolated(numbers: NDArray[np.float64], scale: float) -> list[float]:
+    """Return the lowest and the highest number if they occur repeatedly, 500 m or more from every other elevation."""
+    found = []
+    for end, inward in ((np.min, 1), (np.max, -1)):
+        if numbers.size == 0:
+            break
+        extreme = end(numbers)
+        others = numbers[numbers != extreme]
+        if not others.size or numbers.size - others.size < _LEAST_REPEATED:
+            continue
+        if inward * (end(others) - extreme) * abs(scale) >= _GAP_M:
+            found.append(float(extreme))
+    return found
 
 
 def _without_impossible(

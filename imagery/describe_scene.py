@@ -9,7 +9,6 @@ import numpy as np
 
 from imagery.border import Border, BorderSource
 from imagery.channels import ELEVATION, INDICES
-from imagery.describe_elevation import describe_dem
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.quality import check_decoding
@@ -17,7 +16,7 @@ from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import check_overlaps
 from imagery.scene_source import BandSource, ElevationSource, FileGrid, QualityBand, SceneSource
 from imagery.sensors import holds_flags
-from imagery.units import Level
+from imagery.units import METRE, REFLECTANCE, Level
 
 
 def describe(
@@ -28,35 +27,40 @@ def describe(
     level: Level | None = None,
     extras: Sequence[BandSource] = (),
     quality: Sequence[QualityBand] = (),
-    dem: ElevationSource | BandSource | None = None,
+    dem: ElevationSource | None = None,
     border: BorderSource | None = None,
 ) -> SceneSource:
     """Check that the bands make a scene, and return its description. Reads headers and the border, no pixels of bands.
+
+    Scale, offset and unit are those of the `BandSource`; tags of the files are not applied
+    (`imagery.products.recognise` reads them). Statements that cannot be true are refused.
 
     Args:
         bands: At least one band; names distinct. The grid of the first band's file becomes the scene's grid, so the
             first band should have the resolution wanted (on Sentinel-2 not the coastal band, of 60 m). Bands whose
             names say that they hold flags become quality bands, not decoded.
         region: The part of the first band's file that is the scene; all of it if None.
-        nodata: A stored number that means no data in every band that names none itself, in addition to the nodata
-            values of the files; not in extras and DEM.
+        nodata: A stored number that means no data in every band, instead of `BandSource.nodata`, which may be a guess,
+            and in addition to the nodata values of the files; not in extras and DEM.
         level: What the reflectances refer to; None for digital numbers.
         extras: Further channels, of any resolution and CRS.
         quality: Bands of flags, of any resolution and CRS.
-        dem: Elevation, named "elevation", of any resolution and CRS; gives the channels elevation, slope and further
-            terrain. A single band is described by `describe_dem`, whose notes are lost; it samples the file's pixels.
+        dem: Elevation in metres, named "elevation", of any resolution and CRS, as
+            `imagery.describe_elevation.describe_dem` reads scale, unit and voids from its files; gives the channels
+            elevation, slope and further terrain.
         border: Polygons in any CRS; pixels whose centre lies in none of them have no data in any channel.
 
     Raises:
         SceneError: A file is not a GeoTIFF, has no CRS or geotransform, lacks the band, holds complex numbers, or does
-            not overlap the scene; elevations are impossible; the grid's CRS cannot be transformed to WGS 84; the region
-            reaches beyond the first band's file; names repeat or hide an index.
+            not overlap the scene; integers are said to be reflectances without a scale; elevation is not in metres; the
+            grid's CRS cannot be transformed to WGS 84; the region reaches beyond the first band's file; names repeat or
+            hide an index.
         OutlineError: The border cannot be read, or does not overlap the scene.
     """
     flags = tuple(QualityBand(band.name, band.path, band.index) for band in bands if holds_flags(band.name))
     quality = (*flags, *quality)
     bands = tuple(band for band in bands if not holds_flags(band.name))
-    tiles = (dem,) if isinstance(dem, BandSource) else dem.tiles if dem else ()
+    tiles = dem.tiles if dem else ()
     rasters: tuple[BandSource | QualityBand, ...] = (*bands, *extras, *quality, *tiles)
     _check_names(
         [*(raster.name for raster in rasters[: -len(tiles) or None]), *(tile.name for tile in tiles[:1])], bands
@@ -66,6 +70,11 @@ def describe(
     for tile in tiles:
         if tile.name != ELEVATION:
             raise SceneError(f"found a digital elevation model named {tile.name!r}; expected the name {ELEVATION!r}")
+        if tile.unit != METRE:
+            raise SceneError(
+                f"{tile.path}: found elevation in the unit {tile.unit!r}; expected {METRE!r}: describe_dem reads unit, "
+                "scale and voids of the file"
+            )
     if nodata is not None and not np.isfinite(nodata):
         raise SceneError(
             f"found the nodata value {nodata}; expected a finite one (NaN and infinities never count as data)"
@@ -82,12 +91,10 @@ def describe(
     for item in resampled:
         with _naming(item.path):
             check_overlaps(item.path, item.grid, grid)
-    if isinstance(dem, BandSource):
-        dem = _described(dem, grid)
     offset = (region.row_off, region.col_off)
     border_sha256 = Border(border, grid).sha256 if border else None
     if nodata is not None:
-        bands = tuple(band if band.nodata is not None else replace(band, nodata=nodata) for band in bands)
+        bands = tuple(replace(band, nodata=nodata) for band in bands)
     return SceneSource(bands, grid, offset, level, resampled, tuple(extras), quality, dem, border, border_sha256)
 
 
@@ -98,19 +105,6 @@ def _naming(path: str) -> Iterator[None]:
         yield
     except SceneError as error:
         raise SceneError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
-
-
-def _described(dem: BandSource, grid: Grid) -> ElevationSource:
-    """Return a single file of elevation as a source, with what the file says unless `dem` says otherwise."""
-    tiles, _ = describe_dem(
-        [dem.path],
-        grid,
-        index=dem.index,
-        scale=None if dem.scale == 1 else dem.scale,
-        offset=None if dem.offset == 0 else dem.offset,
-        nodata=dem.nodata,
-    )
-    return ElevationSource(tiles)
 
 
 def _check_names(names: Sequence[str], bands: Sequence[BandSource]) -> None:
@@ -135,4 +129,16 @@ def _checked_grid(path: str, rasters: Sequence[BandSource | QualityBand]) -> Gri
                 raise SceneError(
                     f"{path}: found {dataset.dtypes[raster.index - 1]} in band {raster.index}; expected real numbers"
                 )
+            _check_reflectance(path, raster, str(dataset.dtypes[raster.index - 1]))
         return grid_of(dataset)
+
+
+def _check_reflectance(path: str, raster: BandSource | QualityBand, dtype: str) -> None:
+    if isinstance(raster, QualityBand) or raster.unit != REFLECTANCE or dtype.startswith("float"):
+        return
+    if (raster.scale, raster.offset) == (1.0, 0.0):
+        raise SceneError(
+            f"{path}: found integers ({dtype}) in band {raster.index}, said to be reflectance without a scale; "
+            "expected 0 to 1: give the product as downloaded, whose metadata state scale and offset, or tag the file "
+            "(gdal_edit.py -scale -offset)"
+        )

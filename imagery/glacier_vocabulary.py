@@ -1,6 +1,7 @@
 """Words by which published glacier outlines name their classes, for the glacier scheme.
 
-Sources: the GLIMS description of fields (https://www.glims.org/MapsAndDocs/downloaded_field_desc.html) and its
+Besides English there are the words of inventories in Spanish (the national inventory of Argentina), German, French and
+Italian. Sources: the GLIMS description of fields (https://www.glims.org/MapsAndDocs/downloaded_field_desc.html) and its
 information for data providers (https://nsidc.org/glims/information-glims-data-providers) for `line_type`; the clean-ice
 and debris-covered outlines of ICIMOD's inventory of the Hindu Kush Himalaya, which name both in one field.
 """
@@ -11,17 +12,24 @@ from typing import Final
 
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, UNKNOWN
 
-WHOLE_GLACIER: Final = frozenset({"glac bound", "glacier", "glaciers", "glacier boundary", "glacier ice", "ice"})
+WHOLE_GLACIER: Final = frozenset(
+    {"glac bound", "glacier", "glaciers", "glacier boundary", "glacier ice", "ice"}
+    | {"glaciar", "glaciares", "gletscher", "ghiacciaio", "ghiacciai"}
+)
 """Values of outlines of whole glaciers: their ice is clean where no debris is outlined."""
 
 _CLEAN: Final = (
     "clean ice, clean, ci, c, clean glacier, clean glacier ice, clean ice glacier, clean type, c type, bare ice, "
-    "debris free, debris free ice, debris free glacier, exposed ice, snow and ice, white ice"
+    "debris free, debris free ice, debris free glacier, exposed ice, snow and ice, white ice, "
+    "descubierto, hielo descubierto, glaciar descubierto, hielo limpio, blankeis, schuttfrei, glace nue, glace propre, "
+    "ghiaccio scoperto, ghiaccio pulito"
 )
 _DEBRIS: Final = (
     "debris, debris cover, debris covered, debris covered ice, debris covered glacier, debris covered glacier ice, "
     "debris mantled, debris mantled ice, debris ice, debris type, d type, dc, d, dci, dcg, dc ice, debris cov, "
-    "supraglacial debris, supra debris, supraglacial debris cover, covered ice"
+    "supraglacial debris, supra debris, supraglacial debris cover, covered ice, "
+    "cubierto, hielo cubierto, glaciar cubierto, hielo cubierto de detritos, schuttbedeckt, schuttbedecktes eis, "
+    "glace couverte, glace couverte de débris, ghiaccio coperto, ghiaccio coperto di detrito"
 )
 _NO_ICE: Final = (
     "intrnl rock, internal rock, rock, rocks, bedrock, bare rock, rock outcrop, outcrop, nunatak, nunataks, land, "
@@ -57,6 +65,16 @@ YES_NO: Final[dict[str, int]] = {
     **dict.fromkeys(("0", "no", "n", "false", "f"), CLEAN_ICE.value),
 }
 """Values of a field that says whether a glacier is covered by debris."""
+
+_OF_INVENTORIES: Final = (
+    "rgi_id o1region o2region glims_id anlys_id subm_id src_date utm_zone primeclass conn_lvl surge_type term_type "
+    "glac_name is_rgi6 aspect_sec dem_source rgiid rgiflag glimsid glactype bgndate enddate status connect form "
+    "termtype surging linkages name check_geom glac_id anlys_time line_type category proc_desc geog_area chief_affl "
+    "loc_unc_x loc_unc_y glob_unc_x glob_unc_y glac_stat rec_status wgms_id local_id release_dt parent_id rc_id "
+    "gone_date gone_dt_e analysts submitters gl_id src_time"
+)
+INVENTORY_FIELDS: Final = frozenset(_OF_INVENTORIES.split())
+"""Fields of RGI 6, RGI 7 and GLIMS in lower case, apart from measures, none of which tells debris-covered ice."""
 
 SCHEME: Final = {CLEAN_ICE.value: CLEAN_ICE.name, DEBRIS_COVERED_ICE.value: DEBRIS_COVERED_ICE.name}
 """Value -> name of the classes that a scheme must have for this vocabulary to apply."""

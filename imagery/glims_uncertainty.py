@@ -12,9 +12,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.grid import Grid, Window
-from imagery.ground_metric import GroundMetric
-
 # An outline along pixel edges is off by up to half a pixel: a uniform error, whose standard deviation is 1 / sqrt(12).
 _OF_PIXEL_EDGES_PX: Final = 1 / math.sqrt(12)
 
@@ -85,16 +82,6 @@ def smoothing_shift(changed_px: float, ice: NDArray[np.bool_], known: NDArray[np
     """
     length = _boundary_length(ice, known)
     return changed_px / length if length else 0.0
-
-
-def pixel_size_m(grid: Grid) -> tuple[float, float]:
-    """Return the size of the pixel in the middle of a grid on the Earth's surface: along rows and along columns.
-
-    Raises:
-        SceneError: The CRS has no transformation to WGS 84.
-    """
-    across, _, down = GroundMetric(grid).at(Window(grid.height // 2, grid.width // 2, 1, 1))[:, 0, 0]
-    return math.sqrt(across), math.sqrt(down)
 
 
 def geolocation_error_m(sensor: str | None) -> float | None:

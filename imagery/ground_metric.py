@@ -1,5 +1,6 @@
 """How far apart the pixels of a scene lie on the Earth's surface, which differs from their distance on the map."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -106,3 +107,13 @@ def _steps(
 def _linear(at: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights (len(at), len(nodes)) of linear interpolation between nodes."""
     return np.column_stack([np.interp(at, nodes, unit) for unit in np.eye(len(nodes))])
+
+
+def pixel_size_m(grid: Grid) -> tuple[float, float]:
+    """Return the size of the pixel in the middle of a grid on the Earth's surface: along rows and along columns.
+
+    Raises:
+        SceneError: The CRS has no transformation to WGS 84.
+    """
+    across, _, down = GroundMetric(grid).at(Window(grid.height // 2, grid.width // 2, 1, 1))[:, 0, 0]
+    return math.sqrt(across), math.sqrt(down)

@@ -60,7 +60,19 @@ class Range:
         return raised
 
 
-FlagTable = Mapping[str, Bits | Categories | Range]
+@dataclass(frozen=True)
+class Below:
+    """A flag that is raised by numbers, not necessarily integers, below a threshold."""
+
+    threshold: float
+
+    def raised(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where the flag is raised, in the shape of `stored`; NaN does not raise it."""
+        raised: NDArray[np.bool_] = stored < self.threshold
+        return raised
+
+
+FlagTable = Mapping[str, Bits | Categories | Range | Below]
 """How each flag of a quality band is encoded, by the flag's name."""
 
 _TABULATED: Final = 1 << 16  # no product's flags have more than 16 bits
@@ -114,6 +126,9 @@ FLAG_TABLES: Final[Mapping[str, FlagTable]] = {
         "cloud": Range(65, 100),
         "possible cloud": Range(35, 100),
     },
+    # Cloud Score+ (Earth Engine catalogue, GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED): cs and cs_cdf, from 0 (not clear)
+    # to 1 (clear). 0.6 is the threshold of its example; values of 0.5 to 0.65 are recommended.
+    "cloud-score-plus": {"cloud": Below(0.6)},
     # MSK_CLASSI_B00, from processing baseline 04.00: one band each for opaque cloud, cirrus and snow (ESA, Sentinel-2
     # Products Specification Document). This is the table of the first band, the next one that of the second.
     "sentinel-2-msk-classi": {"cloud": Range(1, 255)},
@@ -155,7 +170,7 @@ def raised(stored: NDArray[Any], table: str, flag: str) -> NDArray[np.bool_]:
     """Return where a flag is raised.
 
     Args:
-        stored: The quality band as stored, of any integer type and shape.
+        stored: The quality band as stored, of any type and shape.
         table: A key of `FLAG_TABLES`.
         flag: The name of one of its flags.
 
@@ -165,14 +180,15 @@ def raised(stored: NDArray[Any], table: str, flag: str) -> NDArray[np.bool_]:
     flags = _table(table)
     if flag not in flags:
         raise SceneError(f"found the flag {flag!r} for {table!r}; expected one of {', '.join(flags)}")
-    return flags[flag].raised(stored.astype(np.int64))
+    rule = flags[flag]
+    return rule.raised(stored) if isinstance(rule, Below) else rule.raised(stored.astype(np.int64))
 
 
 def unknown_pixels(stored: NDArray[Any], table: str, masked: Iterable[str]) -> NDArray[np.bool_]:
     """Return where a quality band makes a pixel unknown: where any of the masked flags is raised.
 
     Args:
-        stored: The quality band as stored, of any integer type and shape.
+        stored: The quality band as stored, of any type and shape.
         table: A key of `FLAG_TABLES`.
         masked: Names of flags of the table (`QualityBand.masked`).
 
@@ -182,7 +198,7 @@ def unknown_pixels(stored: NDArray[Any], table: str, masked: Iterable[str]) -> N
     if stored.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)}:
         unknown: NDArray[np.bool_] = _lookup(table, tuple(masked))[stored]
         return unknown
-    return _decode(stored.astype(np.int64), table, masked)
+    return _decode(stored, table, masked)
 
 
 @cache
@@ -191,7 +207,7 @@ def _lookup(table: str, masked: tuple[str, ...]) -> NDArray[np.bool_]:
     return _decode(np.arange(_TABULATED), table, masked)
 
 
-def _decode(numbers: NDArray[np.int64], table: str, masked: Iterable[str]) -> NDArray[np.bool_]:
+def _decode(numbers: NDArray[Any], table: str, masked: Iterable[str]) -> NDArray[np.bool_]:
     unknown: NDArray[np.bool_] = np.zeros(numbers.shape, dtype=np.bool_)
     for flag in masked:
         check_maskable(flag)

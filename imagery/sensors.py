@@ -141,6 +141,9 @@ FLAG_TABLE_OF: Final[Mapping[str, str]] = {
     "scl": "sentinel-2-scl",
     "msk_cldprb": "sentinel-2-cloud-probability",
     "cldprb": "sentinel-2-cloud-probability",
+    "probability": "sentinel-2-cloud-probability",
+    "cs": "cloud-score-plus",
+    "cs_cdf": "cloud-score-plus",
     "qa60": "sentinel-2-qa60",
     "fmask": "hls-fmask",
     "cloud_mask": "cloud-mask",
@@ -152,8 +155,8 @@ FLAG_TABLE_OF: Final[Mapping[str, str]] = {
 
 Sources: USGS, "Landsat Collection 2 Quality Assessment Bands" and "Landsat Collection 1 Level-1 Quality Assessment
 Band"; ESA, "Level-2A Algorithm Overview" (scene classification, cloud probability) and "Sentinel-2 Products
-Specification Document" (MSK_CLASSI, from baseline 04.00); Earth Engine's catalogue (QA60, MSK_CLASSI_OPAQUE); "HLS
-Product User Guide" 2.0, table 9 (Fmask).
+Specification Document" (MSK_CLASSI, from baseline 04.00); Earth Engine's catalogue (QA60, MSK_CLASSI_OPAQUE,
+COPERNICUS/S2_CLOUD_PROBABILITY, Cloud Score+); "HLS Product User Guide" 2.0, table 9 (Fmask).
 """
 
 # Bands of flags and categories that are not decoded: saturation, aerosol, cloud of Landsat surface products (cloud is

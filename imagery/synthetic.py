@@ -25,10 +25,11 @@ from imagery.grid import Grid, Window, blocks
 from imagery.masks import OutlineLayer
 from imagery.outlines import ClassLayer, write_class_layers
 from imagery.polygons import mask_to_map_polygons
-from imagery.scene_source import BandSource
+from imagery.scene_source import BandSource, ElevationSource
 from imagery.synthetic_pixels import FILL, QUALITY_FILL, Landscape, SyntheticOptions
 from imagery.synthetic_radiometry import REFLECTIVE, THERMAL_RANGE_K
 from imagery.synthetic_terrain import PIXEL_M, elevation
+from imagery.units import METRE
 
 SENSOR: Final = "landsat-7-etm+"
 BANDS: Final = (
@@ -74,7 +75,7 @@ class SyntheticScene:
     """
 
     bands: tuple[BandSource, ...]
-    dem: BandSource
+    dem: ElevationSource
     outlines: tuple[OutlineLayer, ...]
     truth: Path
     shares: Mapping[str, float]
@@ -128,7 +129,8 @@ def write_scene(
     outlines = _write_outlines(files.outlines, mask, grid)
     counts = np.bincount(mask.ravel(), minlength=UNKNOWN + 1)
     shares = {entry.name: float(counts[entry.value] / mask.size) for entry in GLACIER_SCHEME.legend}
-    return SyntheticScene(files.bands(), BandSource("elevation", str(files.dem), 1), outlines, files.truth, shares)
+    dem = ElevationSource((BandSource("elevation", str(files.dem), 1, unit=METRE),))
+    return SyntheticScene(files.bands(), dem, outlines, files.truth, shares)
 
 
 def _write_pixels(files: _Files, landscape: Landscape, grid: Grid) -> NDArray[np.uint8]:

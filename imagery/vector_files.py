@@ -253,6 +253,13 @@ class OgrFile:
 
 
 def _check_format(path: str, suffix: str) -> None:
+    if suffix not in (*ENDINGS, ".gdb") and Path(path).is_dir():
+        inside = sorted(file.name for file in Path(path).iterdir() if file.suffix.lower() in ENDINGS)
+        listed = ", ".join([*inside[:5], *(["..."] if len(inside) > 5 else [])])
+        raise OutlineError(
+            f"{path}: found a folder; expected one file"
+            + (f": give the one that holds the polygons ({listed})" if inside else f" ({', '.join(ENDINGS)})")
+        )
     if suffix not in ENDINGS:
         raise OutlineError(
             f"{path}: found the ending {suffix!r}; expected one of {', '.join(ENDINGS)}: convert it with ogr2ogr, or "

@@ -105,8 +105,8 @@ class PassSums:
         """Return the sums without the outer ``margin`` pixels on each side."""
         if not margin:
             return self
-        inside = slice(margin, -margin)
-        return PassSums(self.probability[..., inside, inside], self.entropy[..., inside, inside], self.passes)
+        inside = (..., slice(margin, -margin), slice(margin, -margin))
+        return PassSums(self.probability[inside], self.entropy[inside], self.squares[inside], self.passes)
 
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""

@@ -77,7 +77,7 @@ def fit_calibration(
     head, precedence = segmenter.head, segmenter.precedence
     scaling = fit_scaling(sample.logits, sample.target, head, ignore_index, form)
     segmenter.calibrate(scaling)
-    numbers = sample.window.unique(sorted=True)
+    numbers = torch.from_numpy(np.unique(sample.window.numpy()))
     undefined = (math.nan,) * segmenter.classes, math.nan
     before = after = undefined
     if len(sample.target):
@@ -88,7 +88,7 @@ def fit_calibration(
     if len(numbers) > 1:
         fold = torch.searchsorted(numbers, sample.window) * _FOLDS // len(numbers)
         scaled = torch.empty_like(sample.logits)
-        for held_out in (fold == number for number in fold.unique()):
+        for held_out in (fold == number for number in sorted(set(fold.tolist()))):
             of_rest = fit_scaling(sample.logits[~held_out], sample.target[~held_out], head, ignore_index, form)
             scaled[held_out] = of_rest(sample.logits[held_out])
         after = (

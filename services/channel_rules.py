@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -69,18 +70,35 @@ def check_choice(session: Session, settings: Settings, source: SceneSource, role
         SceneError: a channel is missing, or one that is chosen holds flags.
     """
     scenes = session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)).all()
-    pool = [source_of(scene) for scene in scenes if scene.role is SceneRole.POOL]
+    first = next((scene for scene in scenes if scene.role is SceneRole.POOL), None)
     choice = settings.channel_choice
-    if choice or pool:
-        channels = named_channels(choice, pool[0].band_names if pool else ())
+    if choice or first:
+        channels = named_channels(choice, source_of(first).band_names if first else ())
         if choice and not settings.channels:
             _check_paper_channels(settings.architecture, channels, source)
         is_paper = len(choice) == 1 and choice[0] in CHANNEL_SETS
         # Flags are no measurements. Only the set of Baraka et al. holds them, for the sake of comparison.
-        bands_needed(channels, source.raster_names if is_paper else source.measured_names)
+        with _naming_choice(settings, None if choice else first):
+            bands_needed(channels, source.raster_names if is_paper else source.measured_names)
     elif role is SceneRole.POOL:
         for scene in scenes:
-            bands_needed(source.band_names, source_of(scene).raster_names)
+            with _naming_choice(settings, None, f"the scene {scene.name!r} lacks it"):
+                bands_needed(source.band_names, source_of(scene).raster_names)
+
+
+@contextmanager
+def _naming_choice(settings: Settings, first: Scene | None, why: str = "") -> Iterator[None]:
+    """Add to an error about a missing channel what chose the channels, and how to choose others."""
+    try:
+        yield
+    except SceneError as error:
+        if settings.channel_choice:
+            raise SceneError(f"{error}. The settings choose the channels (GLACIER_AL_CHANNELS)") from error
+        why = why or f"the bands of the first scene of the pool, {first.name if first else ''!r}, are the channels"
+        raise SceneError(
+            f"{error}: {why}. Give a product with the same bands, or name the channels that all scenes have "
+            '(GLACIER_AL_CHANNELS=\'["green", "red", ...]\')'
+        ) from error
 
 
 def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:

@@ -31,10 +31,10 @@ from imagery.glims_uncertainty import (
     Precision,
     geolocation_error_m,
     measure_precision,
-    pixel_size_m,
     smoothing_shift,
 )
 from imagery.grid import Grid
+from imagery.ground_metric import pixel_size_m
 from imagery.outline_table import TerrainStrip, terrain_statistics
 from imagery.polygons import mask_to_polygons
 from imagery.smoothing import smoothing_error

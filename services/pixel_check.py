@@ -24,6 +24,11 @@ _LOWEST_MEDIAN: Final = 0.001
 _MOST_NEGATIVE_MEDIAN: Final = -0.05
 _LOWEST: Final = -0.3
 _MOST_IMPOSSIBLE: Final = 0.001
+# Fewer may be saturated, or cut off at zero by a correction for the atmosphere.
+_MOST_ALIKE: Final = 0.001
+_LEAST_BANDS: Final = 3
+# Between stored integers, and above the rounding of their float32 values.
+_SAME_NUMBER: Final = 0.05
 # The gaps of Landsat 7 differ by up to 4 % from band to band.
 _FAR_FEWER: Final = 0.1
 
@@ -52,7 +57,7 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
     for band, numbers in zip(decoded, stored, strict=True):
         beyond = np.isnan(numbers)
         masked |= beyond & bool(band.masked)
-        known = np.where(beyond, 0, numbers).astype(np.int64)
+        known = np.where(beyond, 0, numbers)
         for flag in flags_of(str(band.table)):
             found = raised(known, str(band.table), flag) & ~beyond
             masked |= found & (flag in band.masked)
@@ -69,6 +74,7 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
         *_check_flags(decoded, flags),
         *_check_gaps(source, bands),
         *_check_reflectance(source, bands[:, usable]),
+        *_check_fill(source, bands[:, usable]),
         *_check_extras(extras, further[:, usable]),
     ]
     return shares, shares.flags.get(_CLOUD), doubts
@@ -137,6 +143,27 @@ def _check_reflectance(source: SceneSource, values: NDArray[np.float32]) -> list
     if medians and max(medians.values()) < _LOWEST_MEDIAN:
         return [f"all bands are darker than {_LOWEST_MEDIAN} in the median: are they scaled twice?"]
     return []
+
+
+def _check_fill(source: SceneSource, values: NDArray[np.float32]) -> list[str]:
+    """Return a doubt about usable pixels that are stored as one number in all bands, as fill is and ground is not."""
+    resampled = {item.path for item in source.resampled}
+    kept = [(band, pixels) for band, pixels in zip(source.bands, values, strict=True) if band.path not in resampled]
+    if len(kept) < _LEAST_BANDS or not values.size:
+        return []
+    stored = np.stack([(pixels.astype(np.float64) - band.offset) / band.scale for band, pixels in kept])
+    tolerance = 0.0 if all(band.scale == 1 for band, _ in kept) else _SAME_NUMBER
+    alike = stored[0][np.ptp(stored, axis=0) <= tolerance]
+    if tolerance:
+        alike = alike.round()
+    numbers, counts = np.unique(alike, return_counts=True)
+    shares = counts / values.shape[1]
+    return [
+        f"{100 * share:.2g} % of the usable pixels are stored as {number:.6g} in all bands: if they are fill, state "
+        f"the number (--nodata {number:.6g}, 'nodata')"
+        for number, share in zip(numbers, shares, strict=True)
+        if share > _MOST_ALIKE
+    ]
 
 
 def _check_extras(names: list[str], values: NDArray[np.float32]) -> list[str]:

@@ -49,4 +49,5 @@ def contradicted(
     either = np.isin(weak, list(told.ambiguous)) if class_count > 2 else weak != BACKGROUND
     differs = np.where(either, classes == BACKGROUND, classes != weak)
     known = (classes != UNKNOWN) & (weak != UNKNOWN)
-    return known & differs & is_confident(entropy, class_count)
+    contradicted: NDArray[np.bool_] = known & differs & is_confident(entropy, class_count)
+    return contradicted

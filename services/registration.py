@@ -1,6 +1,7 @@
 """Register a scene: understand its files, check it against the other scenes, add the row and enqueue its tiling."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -13,6 +14,7 @@ from catalog.records import NOT_USED, Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
 from imagery.channels import named_channels
 from imagery.grid import footprints_overlap
+from imagery.ground_metric import pixel_size_m
 from imagery.scene_source import SceneSource
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
@@ -23,6 +25,8 @@ from services.scene_request import SceneRequest
 from services.scene_summary import SceneSummary
 from services.scenes import source_of
 from services.unit_rules import check_against_scenes
+
+_OTHER_SIZE: Final = 1.6  # above the ratio of Landsat's 30 m to Sentinel-2's 20 m, below that to 10 m
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def check_beside_others(session: Session, settings: Settings, scene: Scene, *, h
     product = scene.product or {}
     chosen = named_channels(settings.channel_choice, ())
     notes = check_against_scenes(session, source, chosen, allow_mixed_levels=product.get("allow_mixed_levels", False))
+    notes += _differing_pixels(session, source)
     scene.product = {**product, "notes": list(dict.fromkeys([*product.get("notes", ()), *notes]))}
     if not has_champion:
         check_choice(session, settings, source, scene.role)
@@ -141,6 +146,19 @@ def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> Non
                 f"the scene shares ground with {other.name!r}, whose role is {other.role.value!r}; give regions that "
                 "do not overlap"
             )
+
+
+def _differing_pixels(session: Session, source: SceneSource) -> list[str]:
+    """Return a note about the first scene in use whose pixels are of another size on the ground, if there is one."""
+    size = max(pixel_size_m(source.grid))
+    for other in session.scalars(select(Scene).where(Scene.state.not_in(NOT_USED)).order_by(Scene.id)):
+        found = max(pixel_size_m(source_of(other).grid))
+        if max(size, found) > _OTHER_SIZE * min(size, found):
+            return [
+                f"its pixels are of {size:.3g} m, those of the scene {other.name!r} of {found:.3g} m, so that to a "
+                "network glaciers differ in size by as much: give scenes of one pixel size if you can (gdalwarp -tr)"
+            ]
+    return []
 
 
 def _check_patch_size(session: Session, size: int, role: SceneRole) -> None:

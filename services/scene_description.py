@@ -19,7 +19,7 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.extra_channels import describe_extra
 from imagery.grid import Grid, Window, tile
-from imagery.ground_metric import GroundMetric
+from imagery.ground_metric import pixel_size_m
 from imagery.masks import OutlineLayer
 from imagery.products.bundle import Located
 from imagery.products.plain import recognise_plain
@@ -241,8 +241,15 @@ def _prior_outlines(
         return None, None, []
     layers, told = _outlines(request.prior_outlines, files, scheme)
     found = check_outlines(layers, grid, scheme)
-    stated = {"date": request.prior_date, "source": request.prior_source, "ring_m": settings.prior_ring_m}
-    prior, doubts = describe_priors(layers, found, grid, scheme, **stated)
+    prior, doubts = describe_priors(
+        layers,
+        found,
+        grid,
+        scheme,
+        date=request.prior_date,
+        source=request.prior_source,
+        ring_m=settings.prior_ring_m,
+    )
     summary = PriorSummary(
         date=prior.date,
         source=prior.source,
@@ -278,12 +285,12 @@ def _place(grid: Grid) -> dict[str, Any]:
     a, b, _, d, e, _ = grid.transform
     middle = Window(grid.height // 2, grid.width // 2, 1, 1)
     center = grid.footprint_wgs84(middle).centroid
-    across, _, down = GroundMetric(grid).at(middle)[:, 0, 0]
+    across, down = pixel_size_m(grid)
     return {
         "center": (round(center.x, 5), round(center.y, 5)),
         "pixel_size": ((a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5),
         "pixel_unit": CRS.from_user_input(grid.crs).axis_info[0].unit_name,
-        "pixel_size_m": (round(float(across**0.5), 2), round(float(down**0.5), 2)),
+        "pixel_size_m": (round(across, 2), round(down, 2)),
     }
 
 

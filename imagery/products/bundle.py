@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
 from imagery.band_names import data_indexes, designations
@@ -48,7 +49,7 @@ def bands_in_file(path: str, sensor: str | None) -> list[Located]:
     with open_raster(path) as dataset:
         indexes = data_indexes(dataset, sensor)
         texts = designations(dataset, indexes, sensor)
-        bases = [_without_export_marks(text) for text in texts]
+        bases = [_without_export_marks(text) for text in _without_common_beginning(texts)]
         if len(set(bases)) == len(bases):
             texts = bases
     return [Located(text, path, index, f"band {index} ({text})") for index, text in zip(indexes, texts, strict=True)]
@@ -66,10 +67,38 @@ def _without_export_marks(text: str) -> str:
     return match["field"] if match else text
 
 
+def _without_common_beginning(texts: list[str]) -> list[str]:
+    """Return designations without the name of the image that stands before all of them ("LC08_140041_20181026_B4")."""
+    matches = [_FIELD.search(text) for text in texts]
+    before = {text[: match.start("field")] for text, match in zip(texts, matches, strict=True) if match}
+    if len(texts) < 2 or len(before) != 1 or None in matches:
+        return texts
+    return [match["field"] for match in matches if match]
+
+
 def one_band_of(name: str) -> str | None:
     """Return the designation with which the name of a file of one band ends, or None."""
     match = _FIELD.search(name.rpartition(".")[0])
     return match["field"] if match else None
+
+
+def without_common_ending(listing: Listing) -> Listing:
+    """Return the listing with the ending that was put behind the bands' designations, if no name ends with a band.
+
+    Whoever clips or projects the files of a product renames all of them alike ("..._B4_clip.tif", "... (1).tif"); some
+    services write the date last ("..._B04_doy2018299_aid0001.tif").
+    """
+    stems = [base.rpartition(".")[0] for base, _ in listing.base_names() if is_raster(base)]
+    if len(stems) < 2 or any(_FIELD.search(stem) for stem in stems):
+        return listing
+    columns = zip(*(stem[::-1] for stem in stems), strict=False)
+    common = "".join(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))[::-1]
+    place = re.search(r"[._\- (]", common)
+    if place is None:
+        return listing
+    ending = common[place.start() :]
+    fields = [match for stem in stems if (match := _FIELD.search(stem.removesuffix(ending)))]
+    return replace(listing, ending=ending) if len(fields) > 1 else listing
 
 
 def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, str]]]:
@@ -83,7 +112,7 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
     for base, member in listing.base_names():
         field = one_band_of(base)
         if not is_raster(base):
-            others.append((member, "not a raster that is read"))
+            others.append((member, _why_no_raster(listing, member)))
         elif field is None:
             others.append((member, "its name ends with no band's designation"))
         else:
@@ -98,6 +127,12 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
             "into its own folder"
         )
     return found, others
+
+
+def _why_no_raster(listing: Listing, member: str) -> str:
+    if member.lower().endswith((".json", ".geojson")) and b'"stac_version"' in listing.read(member):
+        return "a STAC item or catalog: give the item instead of the folder, as it may state date, scale and level"
+    return "not a raster that is read"
 
 
 def _check_alone(path: str) -> None:

@@ -12,6 +12,8 @@ from imagery.products.bundle import Located
 from imagery.products.headers import date_in_name, sensor_in_name
 from imagery.products.sentinel2 import guess_offset
 from imagery.radiometry import (
+    HLS_REFLECTANCE,
+    HLS_TEMPERATURE,
     LANDSAT_SURFACE,
     LANDSAT_SURFACE_TEMPERATURE,
     OLI_TOP_OF_ATMOSPHERE,
@@ -26,6 +28,9 @@ from imagery.units import KELVIN, REFLECTANCE, Level
 
 # Bands that only one level of Sentinel-2 has, in Earth Engine's names (COPERNICUS/S2_SR, COPERNICUS/S2).
 _SURFACE_ONLY: Final = frozenset({"SCL", "AOT", "WVP", "MSK_CLDPRB", "MSK_SNWPRB", "TCI_R"})
+
+# Bands of HLS that only its Sentinel-2 product has.
+_S30_ONLY: Final = frozenset({"B8A", "B8", "B08", "B12"})
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
     2. B8A, B11 and B12, or SCL, are Sentinel-2, stored x 1e-4; whether with the offset of baseline 04.00 depends on the
        collection (harmonised or not) and is judged by the pixels (`imagery.products.sentinel2.guess_offset`).
     3. B4 and QA_PIXEL are Landsat: fractions are top-of-atmosphere reflectance (collections T1_TOA).
+    4. Fmask is HLS: surface reflectance, fractions in Earth Engine's collections, stored x 1e-4 elsewhere.
 
     Args:
         located: The bands.
@@ -70,6 +76,8 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
     named = sensor_in_name(name)
     if any(field.startswith("SR_B") for field in fields):
         return _landsat_surface(fields, sensor, named)
+    if "FMASK" in fields:
+        return _hls(located, sensor or named or ("sentinel-2-msi" if fields & _S30_ONLY else "landsat-8-oli"))
     if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
         return _sentinel_2(located, fields, level, name)
     landsat = sensor or named or _landsat_of(fields)
@@ -152,10 +160,45 @@ def _sentinel_2(located: Sequence[Located], fields: set[str], stated: Level | No
                 return Convention(kind, "sentinel-2-msi", level, sentinel_2(0), Scaling(), tuple(notes))
             parts.append(values)
     offset = 0
+    integer = _integer_of_browser(located)
+    if integer is not None and not fractions:
+        notes.append(
+            f"the Copernicus Browser stores reflectance x {integer} in integers of this type: taken so, without offset"
+        )
+        return Convention(
+            kind, "sentinel-2-msi", level, Scaling(1 / integer, 0.0, 0, REFLECTANCE), Scaling(), (*notes,)
+        )
     if parts and not fractions:
         offset, note = guess_offset(np.concatenate(parts), date_in_name(name))
         notes.append(note)
     return Convention(kind, "sentinel-2-msi", level, sentinel_2(offset), Scaling(), tuple(notes))
+
+
+def _integer_of_browser(located: Sequence[Located]) -> int | None:
+    """Return what the Copernicus Browser (EO Browser) multiplies reflectance with; None for files of other origin.
+
+    Source: `getRawBandsScalingFactor` of its code: 255 and 65535 for integers of 8 and 16 bits. Files of a single band
+    are named "..._Sentinel-2_L2A_B04_(Raw).tiff".
+    """
+    if not all("_(raw)." in item.path.lower() for item in located):
+        return None
+    with open_raster(located[0].path) as dataset:
+        return {"uint8": 255, "uint16": 65535}.get(str(dataset.dtypes[0]))
+
+
+def _hls(located: Sequence[Located], sensor: str) -> Convention | None:
+    """HLS by its Fmask: Earth Engine's bands are fractions and degrees Celsius, NASA's stored x 1e-4 and x 0.01."""
+    names = names_of(sensor)
+    solar = next((item for item in located if names.get(item.designation.lower()) in {"red", "green", "blue"}), None)
+    if solar is None:
+        return None
+    with open_raster(solar.path) as dataset:
+        fractions = already_reflectance(str(dataset.dtypes[solar.index - 1]), sample(dataset, solar.index, 0))
+    reflective, thermal = HLS_REFLECTANCE, HLS_TEMPERATURE
+    if fractions:
+        reflective = Scaling(1.0, 0.0, 0, REFLECTANCE)
+        thermal = Scaling(1.0, HLS_TEMPERATURE.offset, 0, KELVIN)
+    return Convention("HLS surface reflectance", sensor, Level.SURFACE, reflective, thermal)
 
 
 def _landsat_level_1(located: Sequence[Located], sensor: str) -> Convention | None:

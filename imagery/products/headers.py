@@ -8,6 +8,8 @@ from typing import Final
 
 from rasterio.io import DatasetReader
 
+from imagery import stored_numbers
+from imagery.grid import Window
 from imagery.radiometry import Scaling, already_reflectance, declared_scaling, implausible, prefer, sample
 from imagery.units import REFLECTANCE
 
@@ -58,10 +60,28 @@ def choose_scaling(
             f"{dataset.name}: holds fractions already, so "
             f"the scaling x {scaling.scale:g} {scaling.offset:+g} is not applied again"
         )
-        return Scaling(1.0, 0.0, scaling.nodata, REFLECTANCE), notes
+        nodata, found = _fill_of_fractions(dataset, index, scaling)
+        return Scaling(1.0, 0.0, nodata, REFLECTANCE), [*notes, *found]
     if problem := implausible(scaling, values):
         notes.append(f"{where}: {problem}: check the scaling x {scaling.scale:g} {scaling.offset:+g}")
     return scaling, notes
+
+
+def _fill_of_fractions(dataset: DatasetReader, index: int, scaling: Scaling) -> tuple[float | None, list[str]]:
+    """Return the number that means no data in a band scaled by its user, and a note if it is another than before.
+
+    Whoever scales a product without masking it turns its fill into another number: Landsat's 0 into -0.2.
+    """
+    if scaling.nodata is None or scaling.offset == 0:
+        return scaling.nodata, []
+    numbers = stored_numbers.sample(dataset, index, Window(0, 0, dataset.height, dataset.width))
+    scaled = numbers.dtype.type(scaling.nodata * scaling.scale + scaling.offset)
+    found = int((numbers == scaled).sum())
+    if found == 0 or found < int((numbers == scaling.nodata).sum()):
+        return scaling.nodata, []
+    return float(scaled), [
+        f"{dataset.name}: {scaled:g} is taken as no data: it is what the scaling makes of the fill {scaling.nodata:g}"
+    ]
 
 
 # In front of two scales, names as providers give them: Landsat's, Sentinel-2's, HLS's.
@@ -95,6 +115,9 @@ def date_in_name(name: str) -> date | datetime | None:
             return datetime.strptime("".join(match.groups()), "%Y%j%H%M%S").replace(tzinfo=UTC)
     # Before the collections, Landsat's names held path, row, year and day of the year: LC81400412018299LGN00.
     for match in re.finditer(r"L[A-Z]\d{7}((?:19|20)\d{2}\d{3})[A-Z]{3}\d{2}", name):
+        with suppress(ValueError):
+            return datetime.strptime(match[1], "%Y%j").replace(tzinfo=UTC).date()
+    for match in re.finditer(r"doy((?:19|20)\d{5})(?!\d)", name):  # AppEEARS
         with suppress(ValueError):
             return datetime.strptime(match[1], "%Y%j").replace(tzinfo=UTC).date()
     for match in re.finditer(r"(?<!\d)((?:19|20)\d{2})([-_]?)(\d{2})\2(\d{2})(?!\d)", name):

@@ -27,20 +27,24 @@ class Listing:
         name: Its name, without the ending of an archive.
         members: Names relative to the root, with "/" between folders, sorted.
         prefix: What to put before a member's name to open it.
+        ending: What the names of all rasters end with after the band, as "_clip" in "..._B4_clip.tif"; or nothing.
     """
 
     root: str
     name: str
     members: tuple[str, ...]
     prefix: str
+    ending: str = ""
 
     def path(self, member: str) -> str:
         """Return what GDAL takes to open a member."""
         return f"{self.prefix}{member.removeprefix('./')}"
 
     def base_names(self) -> Iterator[tuple[str, str]]:
-        """Return every member's name without folders, and the member."""
-        return ((member.rpartition("/")[2], member) for member in self.members)
+        """Return every member's name without folders and without the common ending, and the member."""
+        for member in self.members:
+            stem, dot, kind = member.rpartition("/")[2].rpartition(".")
+            yield f"{stem.removesuffix(self.ending)}{dot}{kind}", member
 
     def read(self, member: str) -> bytes:
         """Return the content of a small file.

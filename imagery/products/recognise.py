@@ -7,8 +7,8 @@ from pathlib import Path
 from imagery.errors import SceneError
 from imagery.paths import is_address
 from imagery.products.baraka import recognise_baraka
-from imagery.products.bundle import bands_in_file, bands_in_folder, one_band_of
-from imagery.products.headers import is_raster, sensor_in_name
+from imagery.products.bundle import bands_in_file, bands_in_folder, one_band_of, without_common_ending
+from imagery.products.headers import date_in_name, is_raster, sensor_in_name
 from imagery.products.hls import hls_id, hls_sensor, recognise_hls
 from imagery.products.landsat import recognise_landsat
 from imagery.products.listing import Listing, is_archive, list_files
@@ -68,6 +68,7 @@ def recognise(
 
 
 def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Collection[str]) -> Product:
+    listing = without_common_ending(listing)
     product = recognise_landsat(listing) or recognise_sentinel_2(listing)
     if product:
         return product
@@ -83,7 +84,8 @@ def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Co
     if not found:
         raise SceneError(_unrecognised(listing, rasters))
     # The folder's name, or else those of its files, tell sensor and date.
-    name = listing.name if sensor_in_name(listing.name) else f"{listing.name}/{found[0].label.rpartition('/')[2]}"
+    tells = sensor_in_name(listing.name) and date_in_name(listing.name)
+    name = listing.name if tells else f"{listing.name}/{found[0].label.rpartition('/')[2]}"
     return recognise_plain(name, found, sensor=sensor, level=level, extra=extra, others=others)
 
 

@@ -1,6 +1,7 @@
 """Products described by a STAC item."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -87,11 +88,13 @@ def recognise_item(
     extras: list[BandSource] = []
     quality: list[QualityBand] = []
     stacked = {band.name for band in sensor_bands(known) if band.stacked}
-    for name, (path, index, designation, _) in found.items():
+    for name, (path, index, designation, band) in found.items():
         if designation.lower() in FLAG_TABLE_OF:
             quality.append(QualityBand(name, path, index, FLAG_TABLE_OF[designation.lower()]))
             continue
         scaling, constant = _scaling_of(name, stated[name], defaults, reader, item)
+        if (nodata := number(_text(band.get("nodata")))) is not None:
+            scaling = replace(scaling, nodata=nodata)
         with open_raster(path) as dataset:
             scaling, more = choose_scaling(dataset, index, scaling, constant=constant, check=name == "red")
         notes += more

@@ -36,7 +36,9 @@ def local_files_only(href: str) -> str:
 
 
 def read_item(href: str, permit: Permit) -> pystac.Item:
-    """Return the STAC item in a JSON file.
+    """Return the STAC item in a JSON file, which may be the only one in the answer to a search.
+
+    The link "self" of a local item becomes "canonical": its relative addresses mean files beside it, if there are any.
 
     Args:
         href: A local path or an http address, not yet checked by `permit`.
@@ -50,17 +52,43 @@ def read_item(href: str, permit: Permit) -> pystac.Item:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SceneError(f"{href}: found no readable JSON ({error}); expected a STAC item") from error
+    document = _only_feature(href, document)
     kind = document.get("type") if isinstance(document, dict) else type(document).__name__
     if kind != "Feature" or "assets" not in document or "stac_version" not in document:
         raise SceneError(
             f"{href}: found JSON of the type {kind!r}; expected a STAC item (a Feature with stac_version and assets)"
         )
     try:
-        item = pystac.Item.from_dict({"links": [], **document})
+        links = [
+            {**link, "rel": "canonical"} if link.get("rel") == "self" and not is_http(href) else link
+            for link in document.get("links", [])
+        ]
+        item = pystac.Item.from_dict({**document, "links": links})
         item.set_self_href(href if is_http(href) else str(Path(href).absolute()))
     except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SceneError(f"{href}: found no readable STAC item ({type(error).__name__}: {error})") from error
     return item
+
+
+def _only_feature(href: str, document: Any) -> Any:
+    """Return the item of a collection of one, as a search answers; other documents as they are.
+
+    Raises:
+        SceneError: There are several items, or none.
+    """
+    if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
+        return document
+    features = document.get("features")
+    if not isinstance(features, list) or len(features) != 1:
+        names = (
+            [str(item.get("id")) for item in features if isinstance(item, dict)] if isinstance(features, list) else []
+        )
+        listed = ", ".join([*names[:5], *(["..."] if len(names) > 5 else [])]) or "none of them an item"
+        raise SceneError(
+            f"{href}: found {len(names)} features ({listed}); expected one STAC item: save each as a file of its own, "
+            "for example with jq '.features[0]'"
+        )
+    return features[0]
 
 
 def _load(path: str) -> bytes:
@@ -94,19 +122,36 @@ def asset_path(item: pystac.Item, asset: pystac.Asset, permit: Permit) -> str:
     Raises:
         SceneError: Its address is of a kind that is not read, or not permitted, or no file is there.
     """
+    own = item.get_self_href() or ""
     href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
+    if not is_http(href) and not _is_local(href, own):
+        href = next((other for other in _alternates(asset, own) if is_http(other) or _is_local(other, own)), href)
     if is_http(href):
         return f"/vsicurl/{permit(href)}"
-    own = item.get_self_href() or ""
-    if "://" in href or href.startswith("/vsi") or is_http(own):
+    if not _is_local(href, own):
         raise SceneError(
             f"{own}: found the asset address {asset.href!r}; expected a local file, or an http address: download the "
             "files, or use an item with http addresses"
         )
     path = permit(href)
-    if not Path(path).is_file():
-        raise SceneError(f"{own}: found no file {asset.href!r} that the item names; expected it beside the item")
-    return path
+    if Path(path).is_file():
+        return path
+    canonical = item.get_single_link("canonical")
+    if canonical and is_http(canonical.href) and not asset.href.startswith("/"):
+        return f"/vsicurl/{permit(pystac.utils.make_absolute_href(asset.href, canonical.href))}"
+    raise SceneError(f"{own}: found no file {asset.href!r} that the item names; expected it beside the item")
+
+
+def _is_local(href: str, own: str) -> bool:
+    """Return whether an address is that of a file beside a local item."""
+    return "://" not in href and not href.startswith("/vsi") and not is_http(own)
+
+
+def _alternates(asset: pystac.Asset, own: str) -> list[str]:
+    """Return the other addresses of an asset, as the extension "alternate" states them."""
+    stated = asset.extra_fields.get("alternate")
+    found = [item.get("href") for item in stated.values() if isinstance(item, dict)] if isinstance(stated, dict) else []
+    return [pystac.utils.make_absolute_href(href, own) for href in found if isinstance(href, str)]
 
 
 def bands_of_asset(asset: pystac.Asset) -> list[Mapping[str, Any]]:

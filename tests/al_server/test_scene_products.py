@@ -22,7 +22,8 @@ from imagery.units import REFLECTANCE, Level
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role, pushed
 from tests.imagery.forge import write_geotiff
-from tests.imagery.product_forge import L2SP, landsat_level_1, landsat_level_2
+from tests.imagery.product_forge import L2SP, SIX, landsat_level_1, landsat_level_2, write
+from tests.imagery.product_forge import stored as stored_numbers
 from tests.imagery.range_server import bytes_sent, serve
 from tests.imagery.test_products_stac import item, sentinel
 
@@ -222,3 +223,16 @@ def test_a_stac_item_on_a_permitted_server_is_registered_and_read_from_there(
         assert (source.level, source.bands[0].unit) == (Level.SURFACE, REFLECTANCE)
         with SceneReader(source) as reader:
             assert np.isfinite(reader.read(["ndsi"], Window(40, 40, 8, 8))).all()
+
+
+def test_pixels_of_another_size_are_said_and_missing_channels_explained(post: Post, root: Path) -> None:
+    assert post(name="first").status_code == 202
+    bands = np.stack([stored_numbers(name, 1e-4, 0.0) for name in SIX])
+    write(root / "S2_L2A_2018.tif", bands, size=10, descriptions=["B2", "B3", "B4", "B8", "B11", "B12"])
+    response = post(path="S2_L2A_2018.tif", dry_run=True)
+    assert response.status_code == 200, response.text
+    (note,) = [note for note in response.json["notes"] if "pixels are of" in note]
+    assert note.startswith("its pixels are of 10 m, those of the scene 'first' of 30 m")
+    write(root / "S2_L2A_2019.tif", bands[:4], size=30, descriptions=["B2", "B3", "B4", "B8"])
+    problem = post(path="S2_L2A_2019.tif", dry_run=True)
+    assert_problem(problem, 422, "found the channel 'swir1'", "first scene of the pool, 'first'", "GLACIER_AL_CHANNELS")

@@ -204,3 +204,51 @@ def test_faulty_filters_are_refused(tmp_path: Path) -> None:
         rasterize_outlines([OutlineLayer(path, None, CLEAN, "kind", ("1",))], GRID, GLACIER_SCHEME)
     with pytest.raises(OutlineError, match="expected both a field and at least one value"):
         OutlineLayer(path, None, CLEAN, "code")
+
+
+@pytest.mark.parametrize(
+    ("field", "clean", "debris"),
+    [
+        ("clase", "Glaciar descubierto", "Glaciar cubierto"),
+        ("Typ", "Blankeis", "schuttbedeckt"),
+        ("NATURE", "glace nue", "glace couverte de débris"),
+        ("tipo", "ghiaccio scoperto", "ghiaccio coperto"),
+    ],
+)
+def test_classes_are_recognised_in_the_languages_of_inventories(
+    tmp_path: Path, field: str, clean: str, debris: str
+) -> None:
+    path = _write(tmp_path / "glaciers.gpkg", _row(3), **{field: [clean, clean, debris]})
+    proposal = propose(path, None, GLACIER_SCHEME)
+    assert proposal is not None
+    assert proposal.field == field
+    assert _burnt(proposal) == [160 * 100 - 300, 200, 100]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tipo": ["buzul", "buzul", "moloz"]},  # Turkish: ice, rubble
+        {"class": [1, 1, 2]},
+        {"rgi_id": ["a", "b", "c"], "note_2": ["buzul", "buzul", "moloz"]},
+    ],
+)
+def test_a_field_that_is_not_understood_is_told_where_a_name_tells_the_class(
+    tmp_path: Path, fields: dict[str, list[Any]]
+) -> None:
+    proposal = propose(_write(tmp_path / "glaciers.gpkg", _row(3), **fields), None, GLACIER_SCHEME)
+    assert proposal is not None
+    assert proposal.field is None
+    assert f"{list(fields)[-1]} (" in proposal.notes[-1]
+    assert "--class-field" in proposal.notes[-1]
+
+
+def test_fields_of_inventories_and_names_are_not_taken_for_classes(tmp_path: Path) -> None:
+    names = ["Langtang", "Lirung", "Yala"]
+    fields: dict[str, list[Any]] = {"rgi_id": names, "o2region": ["East", "East", "West"], "src_date": ["a", "a", "b"]}
+    for columns in (fields, {"name": names}):
+        path = tmp_path / str(len(columns)) / "glaciers.gpkg"
+        path.parent.mkdir()
+        proposal = propose(_write(path, _row(3), **columns), None, GLACIER_SCHEME)
+        assert proposal is not None
+        assert not any("--class-field" in note for note in proposal.notes)

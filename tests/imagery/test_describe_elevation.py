@@ -8,6 +8,7 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import Transformer
 
 from imagery.describe_elevation import check_coverage, describe_dem, elevation_coverage
 from imagery.describe_scene import describe
@@ -145,10 +146,6 @@ def test_impossible_elevations_are_refused(
     path = dem(tmp_path, stored.astype(np.float32), **declared)
     with pytest.raises(SceneError, match=message):
         describe_dem([path])
-    if not declared:
-        red = write_geotiff(tmp_path / "red.tif", np.ones((SIDE, SIDE), dtype=np.uint8))
-        with pytest.raises(SceneError, match=message):
-            describe([BandSource("red", str(red), 1)], dem=BandSource("elevation", path, 1))
 
 
 def test_elevations_above_mount_everest_are_doubtful(tmp_path: Path) -> None:
@@ -230,18 +227,21 @@ def test_elevation_of_a_part_of_the_scene_is_refused_unless_gaps_are_allowed(tmp
     bands[:, 30:] = 0  # a quarter of the scene is fill, and needs no elevation
     red = write_geotiff(tmp_path / "red.tif", bands, nodata=0)
     part = write_geotiff(tmp_path / "part.tif", RAMP[:, :15].astype(np.int16))
-    source = describe([BandSource("red", str(red), 1)], dem=BandSource("elevation", str(part), 1))
+    source = describe([BandSource("red", str(red), 1)], dem=ElevationSource(describe_dem([str(part)])[0]))
     with pytest.raises(SceneError, match=r"part\.tif: found elevation for 50 % of .* expected at least 99 %: add the"):
         check_coverage(source)
     assert check_coverage(source, allow_partial_dem=True).share == 0.5
     rest = tuple(
-        BandSource("elevation", str(write_geotiff(tmp_path / f"{col}.tif", RAMP.astype(np.int16), transform=moved)), 1)
+        tile
         for col in (0, 15)
         for moved in [tuple(Affine(*NORTH_UP) @ Affine.translation(col, 0))[:6]]
+        for tile in describe_dem([str(write_geotiff(tmp_path / f"{col}.tif", RAMP.astype(np.int16), transform=moved))])[
+            0
+        ]
     )
     assert check_coverage(describe([BandSource("red", str(red), 1)], dem=ElevationSource(rest))).share == 1
     none = write_geotiff(tmp_path / "none.tif", np.where(bands == 0, RAMP, -9999).astype(np.int16), nodata=-9999)
-    source = describe([BandSource("red", str(red), 1)], dem=BandSource("elevation", str(none), 1))
+    source = describe([BandSource("red", str(red), 1)], dem=ElevationSource(describe_dem([str(none)])[0]))
     with pytest.raises(SceneError, match="found elevation for 0 %"):
         check_coverage(source, allow_partial_dem=True)
 
@@ -263,3 +263,84 @@ def test_an_srtm_tile_as_downloaded_is_taken(tmp_path: Path) -> None:
         elevation, slope = reader.read(["elevation", "slope"], source.grid.window)
     assert (elevation == 3000).all()
     assert (slope == 0).all()
+
+
+@pytest.mark.parametrize("void", [-1, -100, 9999, 1])
+def test_a_repeated_number_far_from_all_others_is_no_elevation(tmp_path: Path, void: float) -> None:
+    stored = RAMP.astype(np.int16)
+    stored[:5, :5] = void
+    tiles, notes = describe_dem([dem(tmp_path, stored)])
+    assert any(f"1.6 % of its pixels are {void:g}: taken as no data" in note for note in notes)
+    elevation = read(tmp_path, tiles)
+    assert np.isnan(elevation[:5, :5]).all()
+    np.testing.assert_allclose(elevation[5:], RAMP[5:])
+
+
+def test_a_single_low_pixel_and_the_sea_below_a_cliff_stay(tmp_path: Path) -> None:
+    stored = RAMP.astype(np.int16)
+    stored[0, 0] = 2000
+    assert describe_dem([dem(tmp_path, stored)])[0][0].nodata is None
+    coast = np.where(np.arange(SIDE) < 5, 0, np.arange(SIDE) * 20)[None].repeat(SIDE, axis=0)
+    assert describe_dem([dem(tmp_path, coast.astype(np.int16))])[0][0].nodata is None
+
+
+def test_a_picture_of_the_relief_is_doubted(tmp_path: Path) -> None:
+    shade = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE)).astype(np.uint8)
+    assert any("hillshade" in note for note in describe_dem([dem(tmp_path, shade)])[1])
+
+
+@pytest.mark.parametrize("nodata", [None, -9999])
+def test_a_virtual_mosaic_is_one_model_and_its_gaps_are_no_data(tmp_path: Path, nodata: int | None) -> None:
+    """The mosaic has the west half only; where it states no nodata value, GDAL reads 0 in the east."""
+    west = dem(tmp_path, RAMP[:, : SIDE // 2].astype(np.float32))
+    size = f'xSize="{SIDE // 2}" ySize="{SIDE}"'
+    vrt = tmp_path / "mosaic.vrt"
+    vrt.write_text(
+        f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}"><SRS>{UTM_45N}</SRS><GeoTransform>'
+        f"{NORTH_UP[2]}, {NORTH_UP[0]}, 0, {NORTH_UP[5]}, 0, {NORTH_UP[4]}</GeoTransform>"
+        '<VRTRasterBand dataType="Float32" band="1">'
+        + (f"<NoDataValue>{nodata}</NoDataValue>" if nodata else "")
+        + f'<SimpleSource><SourceFilename relativeToVRT="1">{Path(west).name}</SourceFilename>'
+        f'<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="0" yOff="0" {size}/>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    tiles, _ = describe_dem([str(vrt)])
+    elevation = read(tmp_path, tiles)
+    np.testing.assert_allclose(elevation[:, : SIDE // 2], RAMP[:, : SIDE // 2])
+    assert np.isnan(elevation[:, SIDE // 2 :]).all()
+
+
+def test_a_scene_near_the_pole_has_the_relief_of_a_model_in_degrees(tmp_path: Path) -> None:
+    """Elevation rises by 200 m a degree of latitude, 1.79 m a kilometre: the slope is 0.1 degrees everywhere."""
+    step = 1 / 30
+    latitudes = -60 - (np.arange(900) + 0.5) * step
+    stored = np.tile((2000 + 200 * (latitudes + 90))[:, None], (1, 1800)).astype(np.float32)
+    transform = (step, 0.0, 140.0, 0.0, -step, -60.0)
+    path = write_geotiff(tmp_path / "dem.tif", stored, crs="EPSG:4326", transform=transform)
+    to_polar = Transformer.from_crs("EPSG:4326", "EPSG:3031", always_xy=True)
+    x, y = to_polar.transform(170.0, -88.0)
+    grid = (30.0, 0.0, x - 600, 0.0, -30.0, y + 600)
+    red = write_geotiff(tmp_path / "red.tif", np.ones((SIDE, SIDE), np.uint8), crs="EPSG:3031", transform=grid)
+    bands = [BandSource("red", str(red), 1)]
+    tiles, _ = describe_dem([str(path)], describe(bands).grid)
+    with SceneReader(describe(bands, dem=ElevationSource(tiles))) as reader:
+        elevation, slope = reader.read(["elevation", "slope"], reader.source.grid.window)
+    middle = grid[2] + 15 + 30 * np.arange(SIDE), grid[5] - 15 - 30 * np.arange(SIDE)
+    _, latitude = to_polar.transform(*np.meshgrid(*middle), direction="INVERSE")
+    np.testing.assert_allclose(elevation, 2000 + 200 * (latitude + 90), atol=0.05)
+    np.testing.assert_allclose(slope, np.degrees(np.arctan(200 / 111_690)), rtol=1e-3)
+
+
+def test_elevation_that_was_not_described_is_refused(tmp_path: Path) -> None:
+    path = dem(tmp_path, (RAMP * 100).astype(np.int32), scales=0.01)
+    red = str(write_geotiff(tmp_path / "red.tif", np.ones((SIDE, SIDE), np.uint16)))
+    with pytest.raises(SceneError, match="found elevation in the unit 'digital number'; expected 'm': describe_dem"):
+        describe([BandSource("red", red, 1)], dem=ElevationSource((BandSource("elevation", path, 1),)))
+
+
+def test_integers_without_a_scale_are_no_reflectance(tmp_path: Path) -> None:
+    red = str(write_geotiff(tmp_path / "red.tif", np.ones((SIDE, SIDE), np.uint16)))
+    with pytest.raises(
+        SceneError, match=r"found integers \(uint16\) in band 1, said to be reflectance without a scale"
+    ):
+        describe([BandSource("red", red, 1, unit="reflectance")])

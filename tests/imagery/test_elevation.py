@@ -39,7 +39,7 @@ def write(path: Path, grid: Grid, rise: Rise, crs: str, *, gap: tuple[slice, sli
     if gap is not None:
         heights[gap] = -9999
     write_geotiff(path, heights, crs=grid.crs, transform=grid.transform, nodata=-9999)
-    return BandSource("elevation", str(path), 1)
+    return BandSource("elevation", str(path), 1, unit="m")
 
 
 def scene(folder: Path, grid: Grid, tiles: Sequence[BandSource]) -> SceneSource:
@@ -214,7 +214,10 @@ def test_an_impossible_elevation_is_missing_and_no_cliff(tmp_path: Path) -> None
     heights[2, 2], heights[5, 5] = -32768, 12501
     path = write_geotiff(tmp_path / "dem.tif", heights)
     height, slope = read(
-        describe([BandSource("red", str(path), 1)], dem=BandSource("elevation", str(path), 1)), LAYERS
+        describe(
+            [BandSource("red", str(path), 1)], dem=ElevationSource((BandSource("elevation", str(path), 1, unit="m"),))
+        ),
+        LAYERS,
     )[:2]
     assert np.argwhere(np.isnan(height)).tolist() == [[2, 2], [5, 5]]
     assert np.nanmax(slope) == 0

@@ -11,10 +11,10 @@ from imagery.glims_uncertainty import (
     EXPERT_PX,
     geolocation_error_m,
     measure_precision,
-    pixel_size_m,
     smoothing_shift,
 )
 from imagery.grid import Grid
+from imagery.ground_metric import pixel_size_m
 from tests.imagery.forge import NORTH_UP, UTM_45N
 
 ICE, DEBRIS, LAKE, POND = (

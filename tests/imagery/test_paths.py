@@ -14,6 +14,7 @@ from imagery import everest
 from imagery.band_names import bands_of_file
 from imagery.border import BorderSource
 from imagery.classes import GLACIER_SCHEME
+from imagery.describe_elevation import describe_dem
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid
@@ -22,7 +23,7 @@ from imagery.masks import OutlineLayer, mask_to_geotiff, rasterize_outlines
 from imagery.outlines import ClassLayer, write_class_layers
 from imagery.paths import is_address, name_for_rasterio
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource
+from imagery.scene_source import BandSource, ElevationSource
 from imagery.store import RasterStore
 from imagery.synthetic import write_scene
 from imagery.vectors import read_layer
@@ -74,7 +75,7 @@ def test_rasters_are_read_by_their_literal_path(folder: str, stem: str) -> None:
     write_geotiff(Path("dem.tif"), np.full((3, 4), 5000.0), transform=(60.0, 0, NORTH_UP[2], 0, -60.0, NORTH_UP[5]))
     Path("red.tif").rename(path)
     Path("dem.tif").rename(dem)
-    source = describe(bands_of_file(path, None), dem=BandSource("elevation", dem, 1))
+    source = describe(bands_of_file(path, None), dem=ElevationSource(describe_dem([dem])[0]))
     with SceneReader(source) as reader:
         red, elevation = reader.read(["red", "elevation"], source.grid.window)
     np.testing.assert_array_equal(red, np.arange(48).reshape(6, 8))

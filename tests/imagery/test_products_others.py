@@ -357,3 +357,76 @@ def test_an_empty_folder_a_missing_path_and_unknown_names_are_refused(tmp_path: 
     write(tmp_path / "b.tif", np.ones((4, 4), np.uint8))
     with pytest.raises(SceneError, match=r"found a.tif, b.tif; expected a product of Landsat, Sentinel-2 or HLS"):
         recognise(str(tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["_clip", " (1)", "_(UTM45)", "_doy2018299_aid0001_45N"])
+def test_what_is_appended_to_the_names_of_all_files_is_left_out(tmp_path: Path, ending: str) -> None:
+    folder = hls(tmp_path / "granule", HLS_L30, L30)
+    for file in list(folder.iterdir()):
+        file.rename(folder / f"HLSL30.020_{file.stem.rpartition('.')[2]}{ending}{file.suffix}")
+    product = recognise(str(folder))
+    assert (product.sensor, product.level) == ("landsat-8-oli", Level.SURFACE)
+    check_truth(product.bands, 1e-4)
+    assert [band.table for band in product.quality] == ["hls-fmask"]
+    assert product.acquired == (date(2018, 10, 26) if "doy" in ending else None)
+
+
+def test_the_name_of_the_image_before_all_bands_is_left_out(tmp_path: Path) -> None:
+    names = [f"LC08_140041_20181026_SR_B{number}" for number in range(2, 8)]
+    file = write(tmp_path / "a.tif", stack(2.75e-5, -0.2), descriptions=names)
+    product = recognise(str(file))
+    assert (product.sensor, product.level) == ("landsat-8-oli", Level.SURFACE)
+    check_truth(product.bands, 2e-5)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("uint16", 1 / 65535), ("uint8", 1 / 255), ("float32", 1)])
+def test_files_of_the_copernicus_browser_hold_shares_of_their_type(tmp_path: Path, dtype: str, scale: float) -> None:
+    for designation, name in {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir", "B11": "swir1"}.items():
+        file = f"2023-06-14-00_00_2023-06-14-23_59_Sentinel-2_L2A_{designation}_(Raw).tiff"
+        write(tmp_path / "s2" / file, stored(name, scale, 0.0, dtype=dtype))
+    product = recognise(str(tmp_path / "s2"))
+    assert (product.sensor, product.level) == ("sentinel-2-msi", Level.SURFACE)
+    assert product.acquired == date(2023, 6, 14)
+    check_truth(product.bands, scale if scale < 1 else 1e-6)
+
+
+@pytest.mark.parametrize(("product", "names"), [(HLS_L30, L30), (HLS_S30, ("B2", "B3", "B4", "B8"))])
+def test_hls_of_earth_engine_is_surface_reflectance_in_fractions(
+    tmp_path: Path, product: str, names: Sequence[str]
+) -> None:
+    described = [name.replace("B0", "B") for name in list(names)[:4]]
+    bands = np.concatenate([stack(1, 0, SIX[:4], dtype="float32"), np.zeros((1, SIDE, SIDE), np.float32)])
+    thermal = np.full((1, SIDE, SIDE), -10.5, np.float32)
+    with_thermal = product == HLS_L30
+    file = write(
+        tmp_path / "export.tif",
+        np.concatenate([bands, thermal]) if with_thermal else bands,
+        descriptions=[*described, "Fmask", *(["B10"] if with_thermal else [])],
+    )
+    found = recognise(str(file))
+    assert (found.kind, found.level) == ("HLS surface reflectance", Level.SURFACE)
+    assert found.sensor == ("landsat-8-oli" if with_thermal else "sentinel-2-msi")
+    check_truth(found.bands, 1e-6)
+    for band in found.extras:
+        assert (band.name, band.unit) == ("thermal1", KELVIN)
+        np.testing.assert_allclose(values(band), 262.65)
+
+
+@pytest.mark.parametrize(
+    ("name", "table"), [("cs_cdf", "cloud-score-plus"), ("probability", "sentinel-2-cloud-probability")]
+)
+def test_cloud_bands_of_earth_engine_are_decoded(tmp_path: Path, name: str, table: str) -> None:
+    bands = np.concatenate([stack(1, 0, dtype="float32"), np.full((1, SIDE, SIDE), 0.3, np.float32)])
+    file = write(tmp_path / "S2_L2A.tif", bands, descriptions=["B2", "B3", "B4", "B8", "B11", "B12", name])
+    assert [(band.name, band.table) for band in recognise(str(file)).quality] == [(name, table)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fill_that_was_scaled_with_the_bands_is_fill(tmp_path: Path, dtype: str) -> None:
+    scaled = np.round((stack(1, 0, dtype="float64") + 0.2) / 2.75e-5) * 2.75e-5 - 0.2
+    scaled[:, :, :8] = -0.2
+    names = [f"SR_B{number}" for number in range(2, 8)]
+    product = recognise(str(write(tmp_path / "a.tif", scaled.astype(dtype), descriptions=names)))
+    assert {(band.scale, band.offset) for band in product.bands} == {(1, 0)}
+    check_truth(product.bands, 2e-5)
+    assert any("-0.2 is taken as no data" in note for note in product.notes)

@@ -204,3 +204,48 @@ def test_what_is_no_item_of_a_known_sensor_is_refused(tmp_path: Path, content: s
     (tmp_path / "item.json").write_text(content)
     with pytest.raises(SceneError, match=re.escape(message)):
         recognise(str(tmp_path / "item.json"))
+
+
+def test_a_local_item_means_the_files_beside_it_whatever_its_link_says(tmp_path: Path) -> None:
+    document = json.loads(item(sentinel(tmp_path, add=0), platform="sentinel-2a", **{"processing:level": "L2A"}))
+    document["links"] = [{"rel": "self", "href": "https://example.org/cat/item.json"}]
+    (tmp_path / "item.json").write_text(json.dumps(document))
+    product = recognise(str(tmp_path / "item.json"))
+    assert product.bands[0].path == str(tmp_path / "B02.tif")
+    check_truth(product.bands, 1e-4)
+    (tmp_path / "B02.tif").unlink()
+    with pytest.raises(SceneError, match=r"found the address https://example.org/cat/B02.tif"):
+        recognise(str(tmp_path / "item.json"))
+
+
+def test_a_number_that_means_no_data_counts_without_a_scale(tmp_path: Path) -> None:
+    assets = sentinel(tmp_path, add=0, raster={"nodata": -9999})
+    for field, name in MSI.items():
+        write(tmp_path / f"{field}.tif", stored(name, 1e-4, 0.0, fill=-9999, dtype="int16"), size=10)
+    (tmp_path / "item.json").write_text(item(assets, platform="sentinel-2a", **{"processing:level": "L2A"}))
+    check_truth(recognise(str(tmp_path / "item.json")).bands, 1e-4)
+
+
+def test_other_addresses_of_an_asset_are_used_if_the_first_cannot_be_read(tmp_path: Path) -> None:
+    assets = sentinel(tmp_path, add=0)
+    for asset in assets.values():
+        local = asset["href"]
+        asset |= {"href": f"s3://bucket/{local}", "alternate": {"s3b": {"href": "s3://b/a"}, "local": {"href": local}}}
+    (tmp_path / "item.json").write_text(item(assets, platform="sentinel-2a", **{"processing:level": "L2A"}))
+    check_truth(recognise(str(tmp_path / "item.json")).bands, 1e-4)
+
+
+def test_an_answer_to_a_search_is_read_if_it_has_one_item(tmp_path: Path) -> None:
+    one = json.loads(item(sentinel(tmp_path, add=0), platform="sentinel-2a", **{"processing:level": "L2A"}))
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [one]}))
+    assert recognise(str(path)).product_id == "S2A_T45RVL"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [one, one | {"id": "other"}]}))
+    with pytest.raises(SceneError, match=r"found 2 features \(S2A_T45RVL, other\); expected one STAC item"):
+        recognise(str(path))
+
+
+def test_a_folder_says_that_its_stac_item_knows_more(tmp_path: Path) -> None:
+    (tmp_path / "item.json").write_text(item(sentinel(tmp_path, add=0), platform="sentinel-2a"))
+    (reason,) = [reason for file, reason in recognise(str(tmp_path)).left_out if file == "item.json"]
+    assert "give the item instead of the folder" in reason

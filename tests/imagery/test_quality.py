@@ -17,6 +17,7 @@ from imagery.grid import Window
 from imagery.quality import FLAG_TABLES, MASKABLE, SNOW, mask_flags, raised, unknown_pixels
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource, ElevationSource, QualityBand, SceneSource
+from imagery.units import METRE
 from imagery.valid_pixels import check_has_data
 from tests.imagery.forge import NORTH_UP, write_geotiff
 
@@ -122,7 +123,7 @@ def cloudy(tmp_path: Path) -> SceneSource:
     return describe(
         [BandSource(name, str(bands), index, 1e-4, -0.1) for index, name in enumerate(("green", "swir1"), start=1)],
         quality=mask_flags([QualityBand("SCL", str(coarse), 1, "sentinel-2-scl")], DEFAULT),
-        dem=ElevationSource((BandSource("elevation", str(relief), 1),)),
+        dem=ElevationSource((BandSource("elevation", str(relief), 1, unit=METRE),)),
     )
 
 
@@ -220,3 +221,8 @@ def test_a_scene_of_cloud_alone_is_refused_with_the_choice_of_flags(cloudy: Scen
     quality = mask_flags([QualityBand("SCL", str(overcast), 1, "sentinel-2-scl")], DEFAULT)
     with pytest.raises(SceneError, match="check the nodata value, the region, the border and the masked flags"):
         check_has_data(describe(cloudy.bands, quality=quality))
+
+
+def test_cloud_score_plus_is_a_share_not_an_integer() -> None:
+    scores = np.array([0.0, 0.59, 0.6, 1.0, np.nan], np.float32)
+    assert unknown_pixels(scores, "cloud-score-plus", ("cloud",)).tolist() == [True, True, False, False, False]

@@ -1,6 +1,7 @@
 """Scenes of files on several grids: thermal, panchromatic and quality bands, elevation, border."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Grid, Window, tile
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource, SceneSource
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.sensors import sensor_bands
+from imagery.units import METRE
 from imagery.valid_pixels import check_has_data
 from tests.imagery.forge import NORTH_UP, UTM_45N, forge_scene, write_geotiff, write_polygons
 
@@ -30,6 +32,10 @@ def pixels_of(side_m: float, *, x: float = X, y: float = Y) -> tuple[float, floa
 
 def band(path: Path, name: str) -> BandSource:
     return BandSource(name, str(path), 1)
+
+
+def model(path: Path, name: str = "elevation") -> ElevationSource:
+    return ElevationSource((BandSource(name, str(path), 1, unit=METRE),))
 
 
 @pytest.fixture
@@ -103,7 +109,7 @@ def test_windows_of_a_band_in_another_crs_agree_with_the_whole(tmp_path: Path) -
     heights = np.random.default_rng(0).uniform(3000, 6000, (200, 200)).astype(np.float32)
     left, top = Grid(UTM_45N, NORTH_UP, 300, 300).footprint_wgs84().bounds[0], 28.105
     dem = write_geotiff(tmp_path / "dem.tif", heights, crs="EPSG:4326", transform=(8e-4, 0, left - 0.01, 0, -8e-4, top))
-    source = describe([red], dem=band(dem, "elevation"))
+    source = describe([red], dem=model(dem))
     with SceneReader(source) as reader:
         whole = reader.read(["elevation", "slope"], source.grid.window)
         for window in (Window(0, 0, 40, 40), Window(101, 203, 50, 60), Window(299, 299, 1, 1)):
@@ -116,7 +122,7 @@ def test_slope_uses_elevation_beyond_the_scene_where_the_dem_has_it(tmp_path: Pa
     col, row = np.meshgrid(np.arange(12) - 2, np.arange(12) - 2)
     bowl = (0.5 * (col * col + row * row)).astype(np.float32)
     outset = pixels_of(30, x=X - 60, y=Y + 60)
-    dem = band(write_geotiff(tmp_path / "dem.tif", bowl, transform=outset), "elevation")
+    dem = model(write_geotiff(tmp_path / "dem.tif", bowl, transform=outset))
     slope = read(describe([red], dem=dem), "slope")
     np.testing.assert_allclose(slope, np.degrees(np.arctan(SCALE * np.hypot(col, row)[2:-2, 2:-2] / 30)), atol=1e-4)
 
@@ -141,7 +147,7 @@ def test_a_thinned_slope_is_no_flatter_than_the_slope_itself(tmp_path: Path) -> 
 
 
 def test_the_scenes_nodata_value_is_a_height_like_any_other(tmp_path: Path, red: BandSource) -> None:
-    dem = band(write_geotiff(tmp_path / "dem.tif", np.zeros((8, 8), dtype=np.int16)), "elevation")
+    dem = model(write_geotiff(tmp_path / "dem.tif", np.zeros((8, 8), dtype=np.int16)))
     source = describe([red], nodata=0, dem=dem)
     assert not np.isnan(read(source, "elevation")).any()
 
@@ -149,7 +155,7 @@ def test_the_scenes_nodata_value_is_a_height_like_any_other(tmp_path: Path, red:
 def test_a_gap_in_the_dem_makes_no_ground_unknown(tmp_path: Path, red: BandSource) -> None:
     heights = np.full((8, 8), -32768, dtype=np.int16)
     heights[:, 4:] = 5000
-    dem = band(write_geotiff(tmp_path / "dem.tif", heights, nodata=-32768), "elevation")
+    dem = model(write_geotiff(tmp_path / "dem.tif", heights, nodata=-32768))
     source = describe([red], dem=dem)
     with SceneReader(source) as reader:
         assert reader.valid_mask(source.grid.window).all()
@@ -163,7 +169,7 @@ def test_every_channel_of_a_scene_in_degrees_can_be_read_slope_too(tmp_path: Pat
     stack, degrees = np.stack([np.ones((8, 8), dtype=np.float32), rising_south]), (step, 0.0, 86.8, 0.0, -step, 28.1)
     path = write_geotiff(tmp_path / "d.tif", stack, crs="EPSG:4326", transform=degrees)
     bands = (BandSource("red", str(path), 1), BandSource("elevation", str(path), 2))
-    for source in (describe(bands), describe(bands[:1], dem=bands[1])):
+    for source in (describe(bands), describe(bands[:1], dem=ElevationSource((replace(bands[1], unit=METRE),)))):
         assert source.channel_names == (*source.raster_names, *TERRAIN_UNITS)
         with SceneReader(source) as reader:
             slope = reader.read(source.channel_names, source.grid.window)[source.channel_names.index("slope")]
@@ -172,9 +178,9 @@ def test_every_channel_of_a_scene_in_degrees_can_be_read_slope_too(tmp_path: Pat
 
 def test_a_second_elevation_is_refused(red: BandSource) -> None:
     with pytest.raises(SceneError, match="each only once"):
-        describe([red, band(Path(red.path), "elevation")], dem=band(Path(red.path), "elevation"))
+        describe([red, band(Path(red.path), "elevation")], dem=model(Path(red.path)))
     with pytest.raises(SceneError, match="expected the name 'elevation'"):
-        describe([red], dem=band(Path(red.path), "height"))
+        describe([red], dem=model(Path(red.path), "height"))
 
 
 def test_all_15_channels_of_baraka_come_from_ten_files_of_three_resolutions_and_a_dem(tmp_path: Path) -> None:
@@ -186,7 +192,7 @@ def test_all_15_channels_of_baraka_come_from_ten_files_of_three_resolutions_and_
         path = write_geotiff(tmp_path / f"{item.field_name}.tif", pixels, transform=pixels_of(item.resolution_m))
         bands.append(band(path, item.name))
     heights = rng.uniform(3000, 6000, (10, 10)).astype(np.float32)
-    dem = band(write_geotiff(tmp_path / "dem.tif", heights, transform=pixels_of(90, x=X - 90, y=Y + 90)), "elevation")
+    dem = model(write_geotiff(tmp_path / "dem.tif", heights, transform=pixels_of(90, x=X - 90, y=Y + 90)))
     source = describe(bands, dem=dem)
     with SceneReader(source) as reader:
         stack = reader.read(CHANNEL_SETS["baraka"], source.grid.window)
@@ -286,7 +292,7 @@ def test_a_scene_registered_before_borders_were_checked_is_read_as_it_is(tmp_pat
 
 def test_a_resampled_file_that_was_replaced_by_another_grid_is_noticed(tmp_path: Path, red: BandSource) -> None:
     path = write_geotiff(tmp_path / "dem.tif", np.ones((4, 4)), transform=pixels_of(60))
-    source = describe([red], dem=band(path, "elevation"))
+    source = describe([red], dem=model(path))
     write_geotiff(path, np.ones((3, 3)), transform=pixels_of(90))
     with pytest.raises(SceneError, match="register it as a new scene"), SceneReader(source):
         pass
@@ -301,7 +307,5 @@ def test_a_thermal_band_without_any_pixel_in_the_scene_leaves_no_valid_pixel(tmp
 
 def test_a_plane_in_a_coarse_dem_keeps_its_slope_when_resampled(tmp_path: Path, red: BandSource) -> None:
     col = np.tile(np.arange(8, dtype=np.float32), (8, 1))
-    dem = band(
-        write_geotiff(tmp_path / "dem.tif", col * 90, transform=pixels_of(90, x=X - 180, y=Y + 180)), "elevation"
-    )
+    dem = model(write_geotiff(tmp_path / "dem.tif", col * 90, transform=pixels_of(90, x=X - 180, y=Y + 180)))
     np.testing.assert_allclose(read(describe([red], dem=dem), "slope"), math.degrees(math.atan(SCALE)), rtol=1e-4)

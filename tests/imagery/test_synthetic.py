@@ -128,7 +128,7 @@ def test_all_15_channels_of_baraka_can_be_read_and_none_leaks_nan(scene: Synthet
 
 def test_files_lie_where_they_say(scene: SyntheticScene) -> None:
     grids = {}
-    for band in (*scene.bands, scene.dem):
+    for band in (*scene.bands, *scene.dem.tiles):
         with rasterio.open(band.path) as dataset:
             assert dataset.descriptions[band.index - 1] == band.name
             assert dataset.crs.to_epsg() == 32645
@@ -153,8 +153,10 @@ def test_writing_into_the_same_folder_replaces_the_scene(tmp_path: Path) -> None
 
 
 def test_a_coarse_dem_samples_the_same_relief(tmp_path: Path) -> None:
-    fine = _read(Path(write_scene(tmp_path / "fine", 128, 128, 1).dem.path))
-    coarse = _read(Path(write_scene(tmp_path / "coarse", 128, 128, 1, SyntheticOptions(dem_resolution_m=90)).dem.path))
+    fine = _read(Path(write_scene(tmp_path / "fine", 128, 128, 1).dem.tiles[0].path))
+    coarse = _read(
+        Path(write_scene(tmp_path / "coarse", 128, 128, 1, SyntheticOptions(dem_resolution_m=90)).dem.tiles[0].path)
+    )
     assert coarse.shape == (math.ceil(128 / 3) + 4, math.ceil(128 / 3) + 4)
     # The centre of the first 90 m pixel inside the scene is that of the 30 m pixel at row 1, column 1.
     assert np.array_equal(coarse[2:44, 2:44], fine[3:129:3, 3:129:3])
@@ -339,4 +341,4 @@ def _read(path: Path, index: int = 1) -> NDArray[np.generic]:
 
 
 def _rasters(scene: SyntheticScene) -> dict[str, NDArray[np.generic]]:
-    return {band.name: _read(Path(band.path), band.index) for band in (*scene.bands, scene.dem)}
+    return {band.name: _read(Path(band.path), band.index) for band in (*scene.bands, *scene.dem.tiles)}

@@ -191,6 +191,11 @@ FAULTY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         lambda path: path.write_bytes(b"fgb\x03fgb\x00" + bytes(100)),
         "",
     ),
+    "folder": (
+        "outlines",
+        lambda path: (path.mkdir(), (path / "ice.gpkg").touch()),
+        r"found a folder; expected one file: give the one that holds the polygons \(ice\.gpkg\)",
+    ),
     "geodatabase": ("a.gdb", lambda path: path.mkdir(), r"found the ending '\.gdb'; expected one of .* ogr2ogr"),
 }
 

@@ -106,3 +106,22 @@ def test_a_scene_without_any_usable_pixel_is_refused(source: SceneSource) -> Non
     (band,) = source.bands
     with pytest.raises(SceneError, match=r"no pixel|no data|valid"):
         check_pixels(replace(source, bands=(replace(band, nodata=4000.0),)))
+
+
+@pytest.mark.parametrize(("fill", "scale", "offset"), [(0, 1e-4, 0.0), (65535, 2.75e-5, -0.2), (-0.2, 1.0, 0.0)])
+def test_one_number_in_all_bands_is_doubted(tmp_path: Path, fill: float, scale: float, offset: float) -> None:
+    """Of 2,000 pixels, 100 are stored as the fill in all bands, which no file and no source declares."""
+    numbers = np.random.default_rng(0).uniform(0.1, 0.9, (3, 40, 50))
+    stored = (numbers if scale == 1 else np.round((numbers - offset) / scale)).astype(np.float32)
+    stored[:, :2] = fill
+    path = str(write_geotiff(tmp_path / "a.tif", stored if scale == 1 else stored.astype(np.uint16)))
+    names = ("green", "red", "nir")
+    bands = [BandSource(name, path, i, scale, offset, None, REFLECTANCE) for i, name in enumerate(names, start=1)]
+    doubt = check_pixels(describe(bands))[2][-1]
+    assert doubt.startswith(f"5 % of the usable pixels are stored as {fill:g} in all bands")
+    assert check_pixels(describe(bands, nodata=fill))[2] == []
+
+
+def test_the_number_that_the_user_states_replaces_a_guess(source: SceneSource) -> None:
+    (band,) = source.bands
+    assert describe([replace(band, nodata=0.0)], nodata=4000).bands[0].nodata == 4000

@@ -19,9 +19,10 @@ from shapely.geometry import box
 from catalog.context import Catalog
 from catalog.records import JobKind, Scene
 from imagery.classes import UNKNOWN
+from imagery.describe_elevation import describe_dem
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError
-from imagery.scene_source import BandSource
+from imagery.scene_source import ElevationSource
 from services import raster_keys
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
@@ -87,7 +88,7 @@ def test_a_scene_of_known_date_and_relief_gives_outlines_with_both(
     """The ground falls southwards by a pixel's side each row, 45 degrees steep."""
     fall = np.repeat(6000 - 30 * np.arange(100, dtype=np.int16)[:, None], 160, axis=1)
     dem = write_geotiff(tmp_path / "dem.tif", fall)
-    source = describe(source_of(scene).bands, dem=BandSource("elevation", str(dem), 1))
+    source = describe(source_of(scene).bands, dem=ElevationSource(describe_dem([str(dem)])[0]))
     change(catalog, scene, source=source.to_json(), acquired="2000-10-30T04:41:00Z")
     rows, pixels = attributes(predict(catalog, scene))
     assert {row["src_date"] for row in rows} == {"2000-10-30"}
@@ -216,7 +217,7 @@ def test_the_relief_read_by_strips_is_that_of_the_scene_at_once(
     scene, _ = tiled(catalog, tmp_path / "a.tif")
     heights = np.random.default_rng(0).normal(5000, 30, (40, 60)).astype(np.float32)
     dem = write_geotiff(tmp_path / "dem.tif", heights, transform=(90.0, 0.0, NORTH_UP[2], 0.0, -90.0, NORTH_UP[5]))
-    source = describe(source_of(scene).bands, dem=BandSource("elevation", str(dem), 1))
+    source = describe(source_of(scene).bands, dem=ElevationSource(describe_dem([str(dem)])[0]))
     strips = list(relief_of(source) or ())
     assert [strip.row for strip in strips] == list(range(0, source.grid.height, 7))
     monkeypatch.setattr("services.scenes.STRIP_ROWS", 1000)

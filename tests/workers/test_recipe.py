@@ -17,7 +17,7 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.grid import Window
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource, SceneSource
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.statistics import ChannelStatistics
 from imagery.units import DIGITAL_NUMBER, METRE, REFLECTANCE
 from models.heads import Head
@@ -119,7 +119,7 @@ def test_input_channels_are_described_by_the_scenes_of_the_training(tmp_path: Pa
     def scene(scale: float, unit: str = REFLECTANCE) -> SceneSource:
         names = enumerate(("red", "nir"), 1)
         bands = [BandSource(name, str(tmp_path / "a.tif"), i, scale=scale, unit=unit) for i, name in names]
-        return describe(bands, dem=BandSource("elevation", str(tmp_path / "a.tif"), 1, unit=METRE))
+        return describe(bands, dem=ElevationSource((BandSource("elevation", str(tmp_path / "a.tif"), 1, unit=METRE),)))
 
     red, ndvi, slope = input_channels(["red", "ndvi", "slope"], [scene(0.01), scene(0.01)])
     assert red == InputChannel(name="red", unit="reflectance", scale=0.01, offset=0)
@@ -128,7 +128,7 @@ def test_input_channels_are_described_by_the_scenes_of_the_training(tmp_path: Pa
     (two_scales,) = input_channels(["red"], [scene(0.01), scene(0.02)])
     assert (two_scales.unit, two_scales.scale, two_scales.offset) == ("reflectance", None, None)
     with pytest.raises(ConflictError, match="found digital number and reflectance in the channel 'red'"):
-        input_channels(["red"], [scene(1), scene(1, DIGITAL_NUMBER)])
+        input_channels(["red"], [scene(0.01), scene(1, DIGITAL_NUMBER)])
 
 
 def test_training_may_change_from_version_to_version() -> None:
