@@ -12,6 +12,7 @@ from al_server import (
     dashboard,
     effort,
     health,
+    interactive,
     jobs,
     label_events,
     model_versions,
@@ -68,7 +69,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, jobs, label_events, model_versions),
+        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive),
     )
     for resource in resources:
         app.register_api(resource.api)

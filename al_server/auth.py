@@ -18,8 +18,8 @@ class Role(IntEnum):
     OPERATOR = 3
 
 
-# GET needs READER, other methods need OPERATOR, except at these endpoints. The views of composites and of the webhook
-# check credentials of their own: a signature in the URL, a secret in a header.
+# GET needs READER, other methods need OPERATOR, except at these endpoints. The views of composites, of the webhook and
+# of clicks check credentials of their own: a signature in the URL, a secret in a header, a password.
 EXCEPTIONS = {
     "health.healthz": Role.PUBLIC,
     "health.readyz": Role.PUBLIC,
@@ -27,6 +27,9 @@ EXCEPTIONS = {
     "patches.composite": Role.PUBLIC,
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.LABELER,
+    "interactive.health": Role.PUBLIC,
+    "interactive.setup": Role.PUBLIC,
+    "interactive.predict": Role.PUBLIC,
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
 

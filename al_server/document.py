@@ -1,4 +1,4 @@
-"""Completes the OpenAPI document with roles, errors and the credentials of the webhook."""
+"""Completes the OpenAPI document with roles, errors and the credentials of what Label Studio calls."""
 
 import re
 from typing import Any
@@ -13,16 +13,24 @@ Operation = dict[str, Any]
 SECURITY_SCHEMES: dict[str, Any] = {
     "token": {"type": "http", "scheme": "bearer"},
     "webhook": {"type": "apiKey", "in": "header", "name": SECRET_HEADER},
+    "interactive": {"type": "http", "scheme": "basic"},
 }
 PROBLEM: dict[str, Any] = {
     "description": "An error (RFC 9457)",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 WEBHOOK = "label_events.receive"
+# What Label Studio calls with credentials of its own, by endpoint; these views also check the body themselves.
+CALLED_BY_LABEL_STUDIO = {
+    WEBHOOK: "webhook",
+    "interactive.health": "interactive",
+    "interactive.setup": "interactive",
+    "interactive.predict": "interactive",
+}
 
 
 def complete(app: OpenAPI) -> dict[tuple[str, str], Operation]:
-    """Add roles, errors and the webhook's credentials to the app's OpenAPI document, once all views are registered.
+    """Add roles, errors and the credentials of Label Studio to the app's OpenAPI document, once all views are registered.
 
     Returns:
         The operations of the document by endpoint and HTTP method (in capitals).
@@ -40,9 +48,13 @@ def complete(app: OpenAPI) -> dict[tuple[str, str], Operation]:
 
 def _complete(operation: Operation, endpoint: str, method: str) -> None:
     needed = role_needed(endpoint, method)
-    if endpoint == WEBHOOK:
-        operation["security"] = [{"webhook": []}]
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    if endpoint in CALLED_BY_LABEL_STUDIO:
+        operation["security"] = [{CALLED_BY_LABEL_STUDIO[endpoint]: []}]
+        if method == "POST":
+            operation["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            }
     elif needed is Role.PUBLIC:
         operation["security"] = []
     else:

@@ -4,7 +4,7 @@ import json
 
 from flask import Response, current_app, request
 
-from al_server.document import WEBHOOK, Operation
+from al_server.document import CALLED_BY_LABEL_STUDIO, Operation
 from al_server.problems import problem
 
 JSON_TYPES = {
@@ -20,7 +20,7 @@ JSON_TYPES = {
 def check_request() -> Response | None:
     """Refuse an unknown query parameter, or a body that is no JSON object; Flask calls this before every view.
 
-    The webhook is left out: its view checks the body itself.
+    What Label Studio calls is left out: those views check the body themselves.
     """
     method = "GET" if request.method == "HEAD" else request.method
     operations: dict[tuple[str, str], Operation] = current_app.extensions["operations"]
@@ -28,7 +28,7 @@ def check_request() -> Response | None:
     if operation is None:
         return None
     refused = _check_query(operation)
-    if refused is None and "requestBody" in operation and request.endpoint != WEBHOOK:
+    if refused is None and "requestBody" in operation and request.endpoint not in CALLED_BY_LABEL_STUDIO:
         refused = _check_body()
     return refused
 

@@ -140,6 +140,24 @@ class Recorded(BaseModel):
     recorded: list[int]
 
 
+class BackendStatus(BaseModel):
+    """Whether the interactive backend is up."""
+
+    status: str
+
+
+class BackendSetup(BaseModel):
+    """The model of the interactive backend."""
+
+    model_version: str
+
+
+class Suggestions(BaseModel):
+    """What the interactive backend suggests: one item with Label Studio's regions, or none."""
+
+    results: list[dict[str, Any]]
+
+
 class JobAnswer(BaseModel):
     """A job: work that a worker does in the background."""
 

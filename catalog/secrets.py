@@ -37,6 +37,7 @@ class Secrets:
     labeler_token: str = field(default_factory=_token)
     operator_token: str = field(default_factory=_token)
     webhook_secret: str = field(default_factory=_token)
+    interactive_password: str = field(default_factory=_token)
     url_signing_key: str = field(default_factory=_token)
     redis_password: str = field(default_factory=_token)
     label_studio_email: str = "admin@glacier.local"

@@ -17,6 +17,8 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
     with_config,
 )
@@ -403,6 +405,10 @@ class Settings(BaseSettings):
         description="Form of the pre-annotations. A patch gets one where correcting it is expected to change fewer "
         "pixels than drawing from an empty mask.",
     )
+    interactive_clicks: bool = Field(
+        False,
+        description="Offer clicks in Label Studio that mend the pre-annotation; not with polygons as pre-annotation.",
+    )
     simulated_annotator_email: str = Field(
         "simulated-annotator@glacier.local",
         description="Labels by this Label Studio user are marked as simulated.",
@@ -450,6 +456,13 @@ class Settings(BaseSettings):
         return init_settings, InitSettingsSource(settings_cls, values)
 
     # The last of the validators, since pydantic lets each take in those before it.
+    @field_validator("interactive_clicks")
+    @classmethod
+    def _check_clicks(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("preannotation") == "polygon":
+            raise ValueError("but clicks cannot mend polygons; expected the preannotation brush or none")
+        return value
+
     @model_validator(mode="wrap")
     @classmethod
     def _report_all_faults(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:

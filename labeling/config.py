@@ -10,6 +10,8 @@ BRUSH = "brush"
 """Name of the brush control; the ``from_name`` of masks."""
 POLYGON = "poly"
 """Name of the polygon control; the ``from_name`` of outlines."""
+CLICK = "click"
+"""Name of the control for clicks that mend the proposal; the ``from_name`` of keypoints."""
 
 _VALUES = {IMAGE: "$true_colour", "false_colour": "$false_colour", "uncertainty": "$uncertainty"}
 
@@ -23,7 +25,7 @@ _TOOLS_PX = 50
 _HEX_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-def label_config(colours: Mapping[str, str]) -> str:
+def label_config(colours: Mapping[str, str], clicked: Mapping[str, str] | None = None) -> str:
     """Write the labelling configuration: a large view to draw on, two smaller ones beside it, a brush and a polygon.
 
     The true-colour view is the only one drawn on: Label Studio ties a region to one image and does not
@@ -35,6 +37,7 @@ def label_config(colours: Mapping[str, str]) -> str:
 
     Args:
         colours: Label to colour (``#rrggbb``), in the order of the tool bar and the hotkeys.
+        clicked: Likewise for the clicks that mend the proposal, background included; None leaves them out.
 
     Returns:
         XML, ready for a project's ``label_config``.
@@ -44,24 +47,35 @@ def label_config(colours: Mapping[str, str]) -> str:
     """
     if not colours:
         raise ValueError("No labels to draw with; expected at least one label and its colour.")
-    for label, colour in colours.items():
+    for label, colour in [*colours.items(), *(clicked or {}).items()]:
         if not _HEX_COLOUR.fullmatch(colour):
             raise ValueError(f"Colour of label {label!r} is {colour!r}; expected #rrggbb.")
     page = ET.Element("View")
     ET.SubElement(page, "Header", value="$reason", size="5")
     ET.SubElement(page, "Header", value="$place", size="6")
     tools = ET.SubElement(page, "View", style="display:flex;flex-wrap:wrap;gap:8px 24px;align-items:center")
-    for title, name, kind in (("Brush", BRUSH, "BrushLabels"), ("Polygon", POLYGON, "PolygonLabels")):
-        tool = ET.SubElement(tools, "View", style="display:flex;gap:8px;align-items:center")
-        ET.SubElement(tool, "Header", value=title, size="6")
-        control = ET.SubElement(tool, kind, name=name, toName=IMAGE)
-        for label, colour in colours.items():
-            ET.SubElement(control, "Label", value=label, background=colour)
+    # "smart" is true unless it is denied: with clicks, a brush that asks nobody would be the first of the smart tools.
+    mended = {} if clicked is None else {"smart": "false"}
+    _add_tool(tools, "Brush", "BrushLabels", BRUSH, colours, **mended)
+    _add_tool(tools, "Polygon", "PolygonLabels", POLYGON, colours)
+    if clicked is not None:
+        _add_tool(tools, "Click to mend", "KeyPointLabels", CLICK, clicked, smart="true", smartOnly="true")
     row = ET.SubElement(page, "View", style="display:flex;flex-wrap:wrap;gap:8px")
     _add_views(row, _DRAWN_ON_PX, {IMAGE: "True colour (draw here)"})
     _add_views(row, _READ_PX, {"false_colour": "False colour", "uncertainty": "Uncertainty of the model"})
     ET.indent(page)
     return ET.tostring(page, encoding="unicode")
+
+
+def _add_tool(
+    tools: ET.Element, title: str, kind: str, name: str, colours: Mapping[str, str], **attributes: str
+) -> None:
+    """Add a control with its labels."""
+    tool = ET.SubElement(tools, "View", style="display:flex;gap:8px;align-items:center")
+    ET.SubElement(tool, "Header", value=title, size="6")
+    control = ET.SubElement(tool, kind, name=name, toName=IMAGE, **attributes)
+    for label, colour in colours.items():
+        ET.SubElement(control, "Label", value=label, background=colour)
 
 
 def _add_views(row: ET.Element, size_px: int, titles: Mapping[str, str]) -> None:

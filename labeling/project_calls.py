@@ -32,7 +32,14 @@ class ProjectCalls(Connection):
             projects: list[Any] = list(self._sdk.projects.list())
         return sorted(self._id(item.id) for item in projects if item.title == title and not item.task_number)
 
-    def create_project(self, title: str, colours: Mapping[str, str], description: str, instruction: str) -> int:
+    def create_project(
+        self,
+        title: str,
+        colours: Mapping[str, str],
+        description: str,
+        instruction: str,
+        clicked: Mapping[str, str] | None = None,
+    ) -> int:
         """Create a project.
 
         While its database is locked, Label Studio repeats this by itself and leaves a second project behind.
@@ -42,15 +49,23 @@ class ProjectCalls(Connection):
             colours: Label to colour (``#rrggbb``), see `labeling.config.label_config`.
             description: For the project's card.
             instruction: Shown to annotators before their first task (HTML), see `labeling.instruction`.
+            clicked: The labels of the clicks, see `labeling.config.label_config`; None leaves them out.
 
         Returns:
             The project's id.
         """
         with calling(self._url, f"create the project {title!r}"):
-            created = self._sdk.projects.create(title=title, **_settings(colours, description, instruction))
+            created = self._sdk.projects.create(title=title, **_settings(colours, description, instruction, clicked))
         return self._id(created.id)
 
-    def update_project(self, project_id: int, colours: Mapping[str, str], description: str, instruction: str) -> None:
+    def update_project(
+        self,
+        project_id: int,
+        colours: Mapping[str, str],
+        description: str,
+        instruction: str,
+        clicked: Mapping[str, str] | None = None,
+    ) -> None:
         """Bring the settings of a project up to date; its title stays, for people may rename it.
 
         Args:
@@ -58,12 +73,13 @@ class ProjectCalls(Connection):
             colours: Label to colour (``#rrggbb``), see `labeling.config.label_config`.
             description: For the project's card.
             instruction: Shown to annotators before their first task (HTML), see `labeling.instruction`.
+            clicked: The labels of the clicks, see `labeling.config.label_config`; None leaves them out.
         """
         with calling(self._url, f"set up the project {project_id}"):
             project = self._sdk.projects.get(project_id)
             stale = {
                 key: value
-                for key, value in _settings(colours, description, instruction).items()
+                for key, value in _settings(colours, description, instruction, clicked).items()
                 if getattr(project, key) != value
             }
             if stale:
@@ -181,10 +197,12 @@ class ProjectCalls(Connection):
             self._sdk.projects.update(project_id, model_version=version)
 
 
-def _settings(colours: Mapping[str, str], description: str, instruction: str) -> dict[str, Any]:
+def _settings(
+    colours: Mapping[str, str], description: str, instruction: str, clicked: Mapping[str, str] | None
+) -> dict[str, Any]:
     return {
         "description": description,
-        "label_config": label_config(colours),
+        "label_config": label_config(colours, clicked),
         "sampling": SAMPLING,
         "maximum_annotations": 1,
         "show_collab_predictions": True,

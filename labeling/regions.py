@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labeling.config import BRUSH, IMAGE, POLYGON
+from labeling.config import BRUSH, CLICK, IMAGE, POLYGON
 from labeling.errors import RegionError
-from labeling.rle import decode_rle
+from labeling.rle import decode_rle, encode_rle
 
 MAX_REGIONS = 20_000
 """Most regions read in one result; a result is bounded by its bytes besides."""
 MAX_POLYGON_POINTS = 20_000
 
 _BRUSH_TYPE = "brushlabels"
-_POLYGON_TYPE = "polygonlabels"
+POLYGON_TYPE = "polygonlabels"
 _RELATION_TYPE = "relation"
-_CONTROLS = {_BRUSH_TYPE: BRUSH, _POLYGON_TYPE: POLYGON}
+CLICK_TYPE = "keypointlabels"
+_CONTROLS = {_BRUSH_TYPE: BRUSH, POLYGON_TYPE: POLYGON}
 _OPAQUE_ABOVE = 127  # of 255: a stroke's soft edge belongs to it where it covers half a pixel or more
 
 
@@ -91,7 +92,7 @@ def iterate_regions(result: object, *, height: int, width: int, labels: Collecti
     for number, item in enumerate(result, start=1):
         if not isinstance(item, dict):
             raise RegionError(f"Region {number} is {type(item).__name__}; expected an object.")
-        if item.get("type") == _RELATION_TYPE:
+        if item.get("type") == _RELATION_TYPE or _is_echo(item):
             continue
         try:
             yield _decode_region(item, height, width, labels)
@@ -100,13 +101,16 @@ def iterate_regions(result: object, *, height: int, width: int, labels: Collecti
             raise RegionError(f"Region {number} of {len(result)} (id {name!r}): {error}") from error
 
 
-def encode_brush(mask: npt.NDArray[np.bool_], label: str, region_id: str) -> dict[str, Any]:
+def encode_brush(
+    mask: npt.NDArray[np.bool_], label: str, region_id: str, *, may_be_empty: bool = False
+) -> dict[str, Any]:
     """Write a mask as a brush region.
 
     Args:
-        mask: Bool (height, width), at least one pixel True.
+        mask: Bool (height, width).
         label: A label of the labelling configuration.
         region_id: Unique within the prediction, for Label Studio merges regions of one id.
+        may_be_empty: Whether no pixel need be True, for a region that replaces another one.
 
     Returns:
         The region's JSON; `decode_result` gives back exactly the same mask.
@@ -114,16 +118,12 @@ def encode_brush(mask: npt.NDArray[np.bool_], label: str, region_id: str) -> dic
     Raises:
         RegionError: If the mask is not a two-dimensional bool array or has no pixel.
     """
-    from label_studio_sdk.converter.brush import mask2rle
-
     if mask.ndim != 2 or mask.dtype != np.bool_:
         raise RegionError(f"The mask is {mask.dtype} {mask.shape}; expected bool (height, width).")
-    if not mask.any():
+    if not (may_be_empty or mask.any()):
         raise RegionError(f"The mask of {label!r} has no pixel; leave the region out.")
     height, width = mask.shape
-    # Label Studio draws the value as alpha out of 255: a mask of 0 and 1 would be there but invisible.
-    rle = mask2rle(mask.astype(np.uint8) * np.uint8(255))  # type: ignore[no-untyped-call]
-    value = {"format": "rle", "rle": rle, _BRUSH_TYPE: [label]}
+    value = {"format": "rle", "rle": encode_rle(mask), _BRUSH_TYPE: [label]}
     return _region(_BRUSH_TYPE, value, height, width, region_id)
 
 
@@ -150,8 +150,8 @@ def encode_polygon(
         points = points[:-1]
     percent = points / (width, height) * 100 if points.ndim == 2 and points.shape[1] == 2 else points
     _check_points(percent)
-    value = {"points": percent.tolist(), "closed": True, _POLYGON_TYPE: [label]}
-    return _region(_POLYGON_TYPE, value, height, width, region_id)
+    value = {"points": percent.tolist(), "closed": True, POLYGON_TYPE: [label]}
+    return _region(POLYGON_TYPE, value, height, width, region_id)
 
 
 def _region(kind: str, value: dict[str, Any], height: int, width: int, region_id: str) -> dict[str, Any]:
@@ -167,8 +167,22 @@ def _region(kind: str, value: dict[str, Any], height: int, width: int, region_id
     }
 
 
+def _is_echo(item: dict[str, Any]) -> bool:
+    """Return whether a region repeats the mask of an accepted suggestion under the type of the click that asked for it.
+
+    Label Studio adds one if the annotator keeps a label selected while suggestions are accepted automatically.
+    """
+    value = item.get("value")
+    return item.get("type") == CLICK_TYPE and isinstance(value, dict) and "rle" in value
+
+
 def _decode_region(item: dict[str, Any], height: int, width: int, labels: Collection[str]) -> Region:
     kind = item.get("type")
+    if kind == CLICK_TYPE:
+        raise RegionError(
+            f"it is a click of {CLICK!r} whose suggestion was not accepted, so that the mask is missing: open the task "
+            "again, accept the suggestion or delete the click, and update."
+        )
     if not isinstance(kind, str) or kind not in _CONTROLS:
         raise RegionError(
             f"its type is {kind!r}; expected one of {sorted(_CONTROLS)}. A region drawn without a label arrives "

@@ -86,6 +86,7 @@ def start_command(
         "FRONTEND_SENTRY_DSN": "",
         # Our webhook lives on a loopback or private address, which the SSRF guard refuses. Annotators are trusted.
         "SSRF_PROTECTION_ENABLED": "false",
+        "ML_BLOCK_LOCAL_IP": "false",  # the same, for the clicks that mend a proposal
     }
     return arguments, {f"LABEL_STUDIO_{name}": value for name, value in environment.items()}
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
-from models.card import ModelCard, ModelOrigin
+from models.card import FEATURES_DESCRIPTION, ModelCard, ModelOrigin
 from models.input_channels import onnx_metadata
 from models.onnx_export import export_onnx
 from models.segmenter import GlacierSegmenter, build_segmenter
@@ -82,6 +82,7 @@ def write_bundle(
         logit_shift=tuple(segmenter.logit_shift.tolist()),
         test_time_augmentation=segmenter.test_time_augmentation,
         weights_sha256=_sha256((directory / WEIGHTS_FILE).read_bytes()),
+        features_output=FEATURES_DESCRIPTION,
         onnx_sha256=_sha256((directory / ONNX_FILE).read_bytes()),
     )
     (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

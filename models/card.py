@@ -23,6 +23,7 @@ from models.training import TrainingConfig
 from models.unet import UNetConfig
 
 OUTPUT_DESCRIPTION = "class probabilities, float32, (N, K, H, W), class in the order of `classes`; they sum to 1"
+FEATURES_DESCRIPTION = "maps of the last decoder block, float32, (N, M, H, W), from which the logits are computed"
 
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -342,7 +343,8 @@ class ModelCard(ModelOrigin):
         test_time_augmentation: Whether its maps are the mean over the symmetries of the square; its scores are of such
             maps then. The ONNX graph predicts in one orientation.
         input: Description of the input of the ONNX graph.
-        output: Description of the output of the ONNX graph.
+        output: Description of the output ``probabilities`` of the ONNX graph.
+        features_output: Description of its output ``features``; None if the graph, of an earlier release, has none.
         weights_sha256: Checksum of ``weights.safetensors``.
         onnx_sha256: Checksum of ``model.onnx``.
     """
@@ -359,6 +361,7 @@ class ModelCard(ModelOrigin):
     test_time_augmentation: bool = False
     input: str = INPUT_DESCRIPTION
     output: str = OUTPUT_DESCRIPTION
+    features_output: str | None = None
     weights_sha256: Sha256
     onnx_sha256: Sha256
 

@@ -22,31 +22,33 @@ from models.segmenter import GlacierSegmenter
 
 INPUT_NAME = "raw"
 OUTPUT_NAME = "probabilities"
+FEATURES_NAME = "features"
 
 # The modules whose code determines the graph: a change of one invalidates the cached graphs.
 _TRACED_MODULES = ("heads.py", "modes.py", "onnx_export.py", "segmenter.py", "unet.py")
 
 
-class _Probabilities(nn.Module):
-    """The graph that is exported: values in the channels' units in, probabilities out."""
+class _Graph(nn.Module):
+    """The graph that is exported: values in the channels' units in, probabilities and features out."""
 
     def __init__(self, segmenter: GlacierSegmenter) -> None:
         super().__init__()
         self.segmenter = segmenter
 
-    def forward(self, raw: Tensor) -> Tensor:
-        logits: Tensor = self.segmenter(raw)
-        return self.segmenter.to_probabilities(logits)
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = self.segmenter.features_and_logits(raw)
+        return self.segmenter.to_probabilities(logits), features
 
 
 def export_onnx(
     segmenter: GlacierSegmenter, path: Path, graphs: Path | None = None, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write an ONNX file that computes class probabilities from the values of the channels.
+    """Write an ONNX file that computes class probabilities and features from the values of the channels.
 
     The graph takes ``raw`` (N, C, H, W) float32 in the channels' units, NaN = nodata, of any N, H and W, and gives
-    ``probabilities`` (N, K, H, W) float32. Normalisation, nodata, padding and the task head are inside: several
-    binary networks become one graph with combined probabilities.
+    ``probabilities`` (N, K, H, W) float32 and ``features`` (N, M, H, W) float32, the maps of the last decoder block
+    (:meth:`models.segmenter.GlacierSegmenter.features_and_logits`), which it computes anyway. Normalisation, nodata,
+    padding and the task head are inside: several binary networks become one graph with combined probabilities.
 
     Tracing the graph takes seconds, inserting weights a fraction of one. The graph depends only on the architecture, so
     with a cache it is traced once for all versions of one architecture.
@@ -57,7 +59,7 @@ def export_onnx(
         graphs: Cache folder with one graph for each architecture; created if missing. By default nothing is cached.
         metadata: Metadata properties of the file; ``input`` also describes the input of the graph.
     """
-    wrapped = _Probabilities(segmenter)
+    wrapped = _Graph(segmenter)
     program = _trace(wrapped) if graphs is None else _from_cached_graph(wrapped, graphs)
     program.optimize()  # folds batch norms into convolutions: afterwards the initializers differ from the weights
     metadata = metadata or {}
@@ -66,7 +68,7 @@ def export_onnx(
     program.save(path)
 
 
-def _from_cached_graph(wrapped: _Probabilities, graphs: Path) -> ONNXProgram:
+def _from_cached_graph(wrapped: _Graph, graphs: Path) -> ONNXProgram:
     """Insert a network's weights into the cached graph of its architecture, which is traced and cached if missing."""
     file = graphs / f"{_cache_key(wrapped.segmenter)}.onnx"
     if not file.exists():
@@ -100,7 +102,7 @@ def _cache_key(segmenter: GlacierSegmenter) -> str:
     return digest.hexdigest()
 
 
-def _trace(wrapped: _Probabilities) -> ONNXProgram:
+def _trace(wrapped: _Graph) -> ONNXProgram:
     """Trace the graph of a network, with every weight as an initializer of the same name."""
     segmenter = wrapped.segmenter
     # Sizes that differ from one another and from 1, so that the tracer does not identify two axes.
@@ -111,7 +113,7 @@ def _trace(wrapped: _Probabilities) -> ONNXProgram:
             wrapped,
             (example,),
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=[OUTPUT_NAME, FEATURES_NAME],
             dynamic_shapes=(free_axes,),
             dynamo=True,
             verbose=False,

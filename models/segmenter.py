@@ -119,6 +119,24 @@ class GlacierSegmenter(nn.Module):
         logits: Tensor = self.unet(self.network_input(raw))
         return logits[:, :, : raw.shape[2], : raw.shape[3]]
 
+    def features_and_logits(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the maps of the last decoder block (:meth:`models.unet.UNet.features`) and the logits from them.
+
+        Args:
+            raw: As :meth:`forward`.
+
+        Returns:
+            Features (N, M, H, W), where M is the width of the U-Net, times K - 1 for two binaries; and the logits of
+            :meth:`forward`.
+
+        Raises:
+            ValueError: As :meth:`forward`.
+        """
+        features: Tensor = self.unet.features(self.network_input(raw))
+        logits = self.unet.classify(features)
+        height, width = raw.shape[2], raw.shape[3]
+        return features[:, :, :height, :width], logits[:, :, :height, :width]
+
     def network_input(self, raw: Tensor) -> Tensor:
         """Return the input of the U-Net: normalised, nodata replaced by 0, padded; see :meth:`forward`.
 

@@ -91,6 +91,20 @@ class UNet(nn.Module):
         Raises:
             ValueError: H or W is not a multiple; the message names the size to pad to.
         """
+        return self.classify(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Compute the maps of the last decoder block, from which the 1x1 convolution computes the logits.
+
+        Args:
+            images: As :meth:`forward`.
+
+        Returns:
+            Maps (N, width, H, W).
+
+        Raises:
+            ValueError: As :meth:`forward`.
+        """
         self._check_size(images.shape[2], images.shape[3])
         maps = images
         skips: list[Tensor] = []
@@ -101,7 +115,11 @@ class UNet(nn.Module):
         maps = self.bottleneck(maps)
         for upsampler, block in zip(self.upsamplers, self.decoder, strict=True):
             maps = block(torch.cat([upsampler(maps), skips.pop()], dim=1))
-        logits: Tensor = self.head(maps)
+        return maps
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits (N, classes, H, W) of the maps of :meth:`features`."""
+        logits: Tensor = self.head(features)
         return logits
 
     def _check_size(self, height: int, width: int) -> None:
@@ -144,7 +162,16 @@ class BinaryUNets(nn.Module):
         Raises:
             ValueError: As :meth:`UNet.forward`.
         """
-        return torch.cat([network(images) for network in self.networks], dim=1)
+        return self.classify(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the maps (N, networks * width, H, W) of all networks, see :meth:`UNet.features`."""
+        return torch.cat([network.features(images) for network in self.each()], dim=1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits (N, networks * classes, H, W) of the maps of :meth:`features`."""
+        parts = features.chunk(len(self.networks), dim=1)
+        return torch.cat([network.classify(maps) for network, maps in zip(self.each(), parts, strict=True)], dim=1)
 
 
 def _block(config: UNetConfig, inputs: int, outputs: int) -> nn.Sequential:

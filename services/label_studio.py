@@ -20,7 +20,7 @@ from labeling.instruction import write_instruction
 from labeling.webhook import SECRET_HEADER
 from services import label_events
 from services.class_scheme import class_scheme
-from services.places import WEBHOOK_ROUTE
+from services.places import INTERACTIVE_ROUTE, WEBHOOK_ROUTE
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,13 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     """
     settings, scheme = catalog.settings, class_scheme(catalog)
     colours = {item.name: item.colour for item in scheme.annotated}
-    instruction = write_instruction(scheme.names[1:], scheme.background.name, scheme.unknown.name)
+    clicks = settings.interactive_clicks
+    clicked = {scheme.background.name: scheme.background.colour, **colours} if clicks else None
+    instruction = write_instruction(scheme.names[1:], scheme.background.name, scheme.unknown.name, clicks=clicks)
     project_id = find_project(catalog, studio)
     if project_id is None:
         title = settings.label_studio_project
-        project_id = _store_project(catalog, studio.create_project(title, colours, DESCRIPTION, instruction))
+        project_id = _store_project(catalog, studio.create_project(title, colours, DESCRIPTION, instruction, clicked))
         # None had our title a moment ago. Others were made by a worker that was slower, or by Label Studio, which
         # repeats a creation by itself while its database is locked.
         # One worker at a time: when two projects are deleted at once, Label Studio can lose its signal handlers until
@@ -56,10 +58,26 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
             for surplus in studio.empty_projects(title):
                 if surplus != project_id:
                     studio.delete_project(surplus)
-    studio.update_project(project_id, colours, DESCRIPTION, instruction)
+    studio.update_project(project_id, colours, DESCRIPTION, instruction, clicked)
     studio.ensure_webhook(project_id, _webhook_url(catalog), SECRET_HEADER, catalog.secrets.webhook_secret)
     studio.ensure_view(project_id)
+    _connect_clicks(catalog, studio, project_id)
     return project_id
+
+
+def _connect_clicks(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:
+    """Connect this server as interactive backend, or disconnect it, as the setting says.
+
+    A failure is logged only: without clicks a patch can still be labelled, and the next call tries again.
+    """
+    try:
+        if catalog.settings.interactive_clicks:
+            url = catalog.settings.api_url.rstrip("/") + INTERACTIVE_ROUTE
+            studio.ensure_backend(project_id, url, catalog.secrets.interactive_password)
+        else:
+            studio.remove_backend(project_id)
+    except LabelStudioError as error:
+        log.warning("clicks that mend a proposal are not set up in Label Studio: %s", error)
 
 
 def find_project(catalog: Catalog, studio: LabelStudio) -> int | None:

@@ -10,6 +10,7 @@ from catalog.settings import Settings
 from imagery.store import RasterStore
 
 WEBHOOK_ROUTE: Final = "/api/v1/webhooks/label-studio"
+INTERACTIVE_ROUTE: Final = "/api/v1/interactive"
 COMPOSITE_ROUTE: Final = "/api/v1/patches/{patch_id}/composites/{name}.png"
 
 

@@ -20,13 +20,14 @@ from al_server.app import create_app
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import JobKind
+from labeling.interactive import USER
 from labeling.webhook import SECRET_HEADER
 from services import raster_keys
 from services.image_urls import image_urls
 from services.places import raster_store
 from tests.catalog_fixtures import add_round, add_scene, as_role
 from tests.imagery.forge import forge_scene
-from tests.labeling.payloads import body, saved
+from tests.labeling.payloads import basic, body, click_request, saved
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,7 +111,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
     raster_store(catalog).put(raster_keys.view(1, "heat"), b"a picture")
     with catalog.database.write() as session:
         _, patches = add_scene(session)
-        add_round(session, patches[:2], first_task=188)
+        _, proposals = add_round(session, patches[:2], first_task=188)
         job = jobs.enqueue(session, JobKind.TILE_SCENE, scene_id=1)
     values = {"job_id": job.id, "name": "heat"}
     # A scene without outlines: these are read by pyogrio, which loads pandas where it is installed (imagery.vectors).
@@ -122,7 +123,15 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
         "POST /api/v1/webhooks/label-studio": {"json": json.loads(body(saved()))},
         "GET /api/v1/patches/{patch_id}/composites/{name}.png": {"path": image_urls(catalog).url(1, "heat")},
+        "POST /api/v1/interactive/predict": {"json": click_request(proposals[0].uid, 3.0, 4.0, "clean ice", 32)},
     }
+    password = {"headers": basic(USER, catalog.secrets.interactive_password)}
+    for call in (
+        "GET /api/v1/interactive/health",
+        "POST /api/v1/interactive/setup",
+        "POST /api/v1/interactive/predict",
+    ):
+        bodies[call] = bodies.get(call, {}) | password
     headers = {**as_role(catalog, "operator"), SECRET_HEADER: catalog.secrets.webhook_secret}
     described = [(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item]
     return {
@@ -142,7 +151,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
     done = subprocess.run(
         [sys.executable, "-c", SERVER],
         cwd=ROOT,
-        env={**os.environ, **catalog.settings.as_environment()},
+        env={**os.environ, **catalog.settings.as_environment(), "GLACIER_AL_INTERACTIVE_CLICKS": "true"},
         input=json.dumps(requests),
         capture_output=True,
         text=True,
@@ -160,6 +169,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "PUT /api/v1/scenes/{scene_id}": 409,
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
+        "POST /api/v1/interactive/predict": 422,  # the scene's file is missing: it was about to be read
     }
 
 

@@ -48,6 +48,9 @@ EXPECTED = {
     ("POST", "/api/v1/jobs/<job_id>/retry"): Role.OPERATOR,
     ("POST", "/api/v1/jobs/<job_id>/cancel"): Role.OPERATOR,
     ("POST", "/api/v1/webhooks/label-studio"): Role.PUBLIC,  # a secret of its own
+    ("GET", "/api/v1/interactive/health"): Role.PUBLIC,  # a password of its own, as the two that follow
+    ("POST", "/api/v1/interactive/setup"): Role.PUBLIC,
+    ("POST", "/api/v1/interactive/predict"): Role.PUBLIC,
     ("GET", "/api/v1/label-events"): Role.READER,
     ("POST", "/api/v1/label-events/<int:event_id>/replay"): Role.LABELER,
     ("GET", "/api/v1/models"): Role.READER,

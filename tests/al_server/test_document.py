@@ -38,6 +38,9 @@ GET /api/v1/rounds/{round_id}
 GET /api/v1/arms
 GET /api/v1/patches/{patch_id}/composites/{name}.png
 POST /api/v1/webhooks/label-studio
+GET /api/v1/interactive/health
+POST /api/v1/interactive/setup
+POST /api/v1/interactive/predict
 GET /api/v1/label-events
 POST /api/v1/label-events/{event_id}/replay
 GET /api/v1/models

@@ -1,5 +1,6 @@
 """Webhook bodies as Label Studio 1.23.2 sends them, trimmed to what matters, with real masks."""
 
+import base64
 import json
 from typing import Any
 
@@ -63,3 +64,40 @@ def saved(action: str = "ANNOTATION_CREATED", **changes: Any) -> dict[str, Any]:
 
 def body(payload: object) -> bytes:
     return json.dumps(payload).encode()
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """Return the header with which Label Studio logs in to a machine learning backend."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def click(
+    label: str, x_percent: float, y_percent: float, side_px: int, region_id: str = "5Q7EHWS-Fh"
+) -> dict[str, Any]:
+    """Return a smart keypoint as the page sends it."""
+    return {
+        "original_width": side_px,
+        "original_height": side_px,
+        "image_rotation": 0,
+        "value": {"x": x_percent, "y": y_percent, "width": 0.46, "labels": [label], "keypointlabels": [label]},
+        "is_positive": True,
+        "id": region_id,
+        "from_name": "click",
+        "to_name": "img",
+        "type": "keypointlabels",
+        "origin": "manual",
+    }
+
+
+def click_request(
+    proposal: str, x_percent: float, y_percent: float, label: str, side_px: int, region_id: str = "5Q7EHWS-Fh"
+) -> dict[str, Any]:
+    """Return the body with which Label Studio asks for what a click suggests."""
+    asked = {**task(), "data": {"proposal": proposal}, "annotations": [], "drafts": [], "predictions": []}
+    context = {"result": [click(label, x_percent, y_percent, side_px, region_id)]}
+    return {
+        "tasks": [asked],
+        "project": "6.1795650901",
+        "label_config": "<View/>",
+        "params": {"login": None, "password": None, "context": context},
+    }

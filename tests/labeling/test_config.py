@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from labeling.config import BRUSH, IMAGE, POLYGON, label_config
+from labeling.config import BRUSH, CLICK, IMAGE, POLYGON, label_config
 from labeling.tasks import TaskData
 
 COLOURS = {"clean ice": "#38bdf8", "debris & <rock>": "#f97316"}
@@ -40,6 +40,18 @@ def test_it_passes_the_sdk_s_validation():
     interface = LabelInterface(label_config(COLOURS))
     interface.validate()
     assert interface.get_control(BRUSH).labels == list(COLOURS)
+
+
+def test_clicks_are_a_smart_control_with_background_and_the_brush_is_not():
+    assert the_page().find(f".//*[@name='{CLICK}']") is None
+    clicked = {"background": "#ffffff", **COLOURS}
+    page = ET.fromstring(label_config(COLOURS, clicked))  # noqa: S314 - it is our own
+    (control,) = page.findall(f".//KeyPointLabels[@name='{CLICK}']")
+    assert {label.get("value"): label.get("background") for label in control} == clicked
+    assert (control.get("toName"), control.get("smart"), control.get("smartOnly")) == (IMAGE, "true", "true")
+    (brush,) = page.findall(f".//*[@name='{BRUSH}']")
+    assert brush.get("smart") == "false"
+    LabelInterface(label_config(COLOURS, clicked)).validate()
 
 
 @pytest.mark.parametrize(

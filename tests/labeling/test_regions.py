@@ -9,6 +9,7 @@ from label_studio_sdk.converter.brush import encode_rle
 
 from labeling.errors import RegionError
 from labeling.regions import BrushRegion, PolygonRegion, decode_result, encode_brush, encode_polygon
+from tests.labeling.payloads import click
 
 LABELS = ["clean ice", "debris-covered ice", "unknown"]
 HEIGHT, WIDTH = 6, 9
@@ -197,3 +198,24 @@ def test_masks_that_cannot_be_drawn_are_not_encoded(mask, message):
 def test_polygons_that_cannot_be_drawn_are_not_encoded(points):
     with pytest.raises(RegionError, match="its points"):
         encode_polygon(points, "unknown", HEIGHT, WIDTH, "p1")
+
+
+def test_a_click_whose_suggestion_was_not_accepted_is_refused():
+    """Its mask is lost: the annotation would be what the annotator wanted to change."""
+    with pytest.raises(RegionError, match=r"\(id '5Q7EHWS-Fh'\): it is a click of 'click' whose suggestion was not"):
+        decode(a_brush(), click("clean ice", 10, 10, 64))
+
+
+def test_the_repetition_of_an_accepted_suggestion_is_passed_over():
+    value = {**a_brush()["value"], "keypointlabels": ["clean ice"]}
+    echo = {**a_brush(id="b2"), "type": "keypointlabels", "from_name": "click", "value": value}
+    (only,) = decode(a_brush(), echo)
+    assert np.array_equal(only.mask, a_mask())
+
+
+def test_a_region_that_replaces_another_may_be_empty():
+    nothing = np.zeros((HEIGHT, WIDTH), bool)
+    (decoded,) = decode(encode_brush(nothing, "clean ice", "b1", may_be_empty=True))
+    assert not decoded.mask.any()
+    with pytest.raises(RegionError, match="no pixel"):
+        encode_brush(nothing, "clean ice", "b1")

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from label_studio_sdk.converter import brush as sdk
 
 from labeling.errors import RegionError
-from labeling.rle import decode_rle
+from labeling.rle import decode_rle, encode_rle
 
 images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 13), st.just(4)))
 
@@ -140,3 +140,22 @@ def test_noise_after_a_valid_header_is_an_image_or_an_error(noise):
     except RegionError:
         return
     assert image.shape == (3, 4, 4)
+
+
+masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+
+
+@given(masks)
+def test_a_mask_is_written_as_label_studio_s_own_library_writes_it(mask):
+    encoded = encode_rle(mask)
+    assert encoded == sdk.mask2rle(mask.astype(np.uint8) * np.uint8(255))
+    np.testing.assert_array_equal(decode_rle(encoded, height=mask.shape[0], width=mask.shape[1])[..., 3] > 127, mask)
+
+
+@pytest.mark.parametrize("painted", [False, True])
+def test_runs_longer_than_the_longest_length_field_are_split(painted):
+    """512 x 512 pixels of four channels are 2^20 values; one block holds 2^16."""
+    mask = np.full((512, 512), painted)
+    encoded = encode_rle(mask)
+    assert encoded == sdk.mask2rle(mask.astype(np.uint8) * np.uint8(255))
+    assert (decode_rle(encoded, height=512, width=512)[..., 3] == 255 * painted).all()

@@ -68,7 +68,7 @@ def test_reading_leaves_the_global_generator_alone(written):
 def test_onnx_file_gives_the_same_probabilities(written):
     directory, _ = written
     session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"raw": raw_images().numpy()})
+    (found,) = session.run(["probabilities"], {"raw": raw_images().numpy()})
     torch.testing.assert_close(torch.from_numpy(found), read_bundle(directory)[0].probabilities(raw_images()))
 
 
@@ -252,7 +252,7 @@ def test_the_order_of_precedence_is_in_the_onnx_graph(tmp_path):
     scheme = tuple(item.model_copy(update={"precedence": 9 - item.value}) for item in origin().label_classes)
     write_bundle(tmp_path, network, origin().model_copy(update={"label_classes": scheme}), tmp_path / "graphs")
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {session.get_inputs()[0].name: raw_images().numpy()})
+    (found,) = session.run(["probabilities"], {session.get_inputs()[0].name: raw_images().numpy()})
     with torch.no_grad():
         first = network(raw_images())[:, 0].sigmoid()
     torch.testing.assert_close(torch.from_numpy(found)[:, 1], first)

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
+from models.modes import evaluating
 from models.onnx_export import export_onnx
 from models.segmenter import GlacierSegmenter
 from tests.models.networks import raw_images, small_segmenter
@@ -36,9 +37,32 @@ def test_graph_gives_the_probabilities_of_torch_at_any_size(segmenter, session, 
     np.testing.assert_allclose(found, segmenter.probabilities(images).numpy(), atol=1e-5)
 
 
+def test_graph_gives_the_features_that_the_logits_are_computed_from(segmenter, session):
+    images = raw_images(2, 9, 14)
+    probabilities, features = session.run(None, {"raw": images.numpy()})
+    with evaluating(segmenter):
+        expected, logits = segmenter.features_and_logits(images)
+        torch.testing.assert_close(logits, segmenter(images))
+        torch.testing.assert_close(segmenter.unet.head(expected), logits)
+    assert features.shape == (2, segmenter.unet.config.width, 9, 14)
+    np.testing.assert_allclose(features, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(probabilities, segmenter.probabilities(images).numpy(), atol=1e-5)
+
+
+def test_two_binary_networks_give_the_features_of_both(tmp_path):
+    two = small_segmenter(head="two_binaries")
+    export_onnx(two, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    images = raw_images(1, 8, 16)
+    (features,) = session.run(["features"], {"raw": images.numpy()})
+    with evaluating(two):
+        one, other = (network.features(two.network_input(images)) for network in two.unet.each())
+    np.testing.assert_allclose(features, torch.cat([one, other], dim=1).numpy(), atol=1e-5)
+
+
 def test_patch_of_nodata_only_is_predicted_as_an_average_patch(segmenter, session):
     nothing = torch.full((1, 2, 8, 8), float("nan"))
-    (found,) = session.run(None, {"raw": nothing.numpy()})
+    (found,) = session.run(["probabilities"], {"raw": nothing.numpy()})
     np.testing.assert_allclose(found, segmenter.probabilities(nothing).numpy(), atol=1e-5)
     assert np.isfinite(found).all()
 
@@ -84,7 +108,7 @@ def test_a_kept_graph_serves_all_networks_of_its_shape(head, input_normalization
     assert kept.stat().st_mtime_ns == found_at
     images = raw_images(2, 9, 14)
     for path, segmenter in ((tmp_path / "first.onnx", first), (tmp_path / "second.onnx", second)):
-        (found,) = onnxruntime.InferenceSession(path).run(None, {"raw": images.numpy()})
+        (found,) = onnxruntime.InferenceSession(path).run(["probabilities"], {"raw": images.numpy()})
         np.testing.assert_allclose(found, segmenter.probabilities(images).numpy(), atol=1e-5)
 
 

@@ -105,5 +105,5 @@ def test_bundle_and_graph_round_trip(name, tmp_path):
         images = raw_images(*shape)
         expected = segmenter.probabilities(images)
         assert torch.equal(read.probabilities(images), expected)
-        (found,) = session.run(None, {"raw": images.numpy()})
+        (found,) = session.run(["probabilities"], {"raw": images.numpy()})
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)

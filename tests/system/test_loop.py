@@ -220,7 +220,7 @@ def test_onnx_predicts_what_torch_predicts(system: LoopSystem, second_version: S
         raw = reader.read(card.channels, Window(10, 20, 96, 128))[None]
     raw[0, :, :5, :7] = np.nan
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    (by_onnx,) = session.run(None, {session.get_inputs()[0].name: raw})
+    (by_onnx,) = session.run(["probabilities"], {session.get_inputs()[0].name: raw})
     np.testing.assert_allclose(by_onnx, segmenter.probabilities(torch.from_numpy(raw)).numpy(), atol=1e-5)
 
 
