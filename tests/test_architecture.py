@@ -126,7 +126,11 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/interactive/predict": {"json": click_request(proposals[0].uid, 3.0, 4.0, "clean ice", 32)},
     }
     password = {"headers": basic(USER, catalog.secrets.interactive_password)}
-    for call in ("GET /api/v1/interactive/health", "POST /api/v1/interactive/setup", "POST /api/v1/interactive/predict"):
+    for call in (
+        "GET /api/v1/interactive/health",
+        "POST /api/v1/interactive/setup",
+        "POST /api/v1/interactive/predict",
+    ):
         bodies[call] = bodies.get(call, {}) | password
     headers = {**as_role(catalog, "operator"), SECRET_HEADER: catalog.secrets.webhook_secret}
     described = [(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item]

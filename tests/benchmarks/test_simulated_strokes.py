@@ -20,7 +20,9 @@ def test_the_annotator_draws_along_the_middle_of_the_largest_wrong_area():
     stroke = next_stroke(np.zeros_like(truth), truth, "stroke")
     assert stroke.value == ICE
     assert set(stroke.pixels[:, 0]) == {7}  # three pixels from above and from below: the deepest row
-    assert len(stroke.pixels) == 16  # 12 to the right of the deepest pixel (column 8), 3 to the left, where the ice ends
+    assert (
+        len(stroke.pixels) == 16
+    )  # 12 to the right of the deepest pixel (column 8), 3 to the left, where the ice ends
     (click,) = next_stroke(np.zeros_like(truth), truth, "click").pixels
     assert click.tolist() == [7, 8]
 

@@ -71,7 +71,9 @@ def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
-def click(label: str, x_percent: float, y_percent: float, side_px: int, region_id: str = "5Q7EHWS-Fh") -> dict[str, Any]:
+def click(
+    label: str, x_percent: float, y_percent: float, side_px: int, region_id: str = "5Q7EHWS-Fh"
+) -> dict[str, Any]:
     """Return a smart keypoint as the page sends it."""
     return {
         "original_width": side_px,
