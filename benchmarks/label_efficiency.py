@@ -20,12 +20,14 @@ stops in time, and loses only cells that are not finished.
 import argparse
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,12 +78,11 @@ def missing(folder: Path, config: LoopConfig, regions: Sequence[str], seeds: int
     return units
 
 
-def run_unit(folder: Path, regions: Path, config: LoopConfig, unit: Unit) -> float:
-    """Run the strategies of a unit and store each cell; return the seconds that it took."""
+def run_unit(folder: Path, regions: Path, config: LoopConfig, unit: Unit) -> None:
+    """Run the strategies of a unit and store each cell."""
     import torch
 
     torch.set_num_threads(1)
-    started = time.monotonic()
     region = load(unit.region, regions)
     loop = Loop(region, unit.seed, config)
     for name in unit.strategies:
@@ -90,22 +91,37 @@ def run_unit(folder: Path, regions: Path, config: LoopConfig, unit: Unit) -> flo
         unfinished = file.with_suffix(f".{os.getpid()}.part")
         unfinished.write_text(json.dumps(cell, allow_nan=False) + "\n", encoding="utf-8")
         unfinished.replace(file)
-    return time.monotonic() - started
 
 
-def run(units: Sequence[Unit], work: Callable[[Unit], float], processes: int, minutes: float | None) -> None:
-    """Run units in processes of their own; processes that are not done in time are ended."""
+def run(units: Sequence[Unit], work: Callable[[Unit], None], processes: int, minutes: float | None) -> list[Unit]:
+    """Run each unit in a process of its own, some at once; return those whose process failed.
+
+    What is not done in time is ended, and left for another run.
+    """
     end = time.monotonic() + 60 * minutes if minutes is not None else None
-    # A fresh interpreter for each process: torch's threads do not survive a fork.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        results = pool.imap_unordered(work, units)
-        for number in range(1, len(units) + 1):
-            try:
-                seconds = results.next(None if end is None else max(0.0, end - time.monotonic()))
-            except multiprocessing.TimeoutError:
-                print(f"out of time with {number - 1} of {len(units)} units", flush=True)
-                return  # leaving the block ends the processes
-            print(f"{number} of {len(units)} units; the last took {seconds:.0f} s", flush=True)
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    waiting, failed = list(units), []
+    running: dict[int, tuple[Unit, SpawnProcess]] = {}
+    while waiting or running:
+        while waiting and len(running) < processes:
+            unit = waiting.pop(0)
+            process = context.Process(target=work, args=(unit,), name=f"{unit.region} {unit.seed}")
+            process.start()
+            running[process.sentinel] = unit, process
+        left = None if end is None else max(0.0, end - time.monotonic())
+        ended = multiprocessing.connection.wait(list(running), left)
+        for sentinel in ended:
+            unit, process = running.pop(int(sentinel))  # type: ignore[arg-type]  # sentinels are numbers on POSIX
+            process.join()
+            done = len(units) - len(waiting) - len(running)
+            print(f"{done} of {len(units)}: {process.name}, exit status {process.exitcode}", flush=True)
+            failed += [unit] if process.exitcode else []
+        if not ended:
+            print(f"out of time: {len(waiting) + len(running)} of {len(units)} units are not done", flush=True)
+            for _, process in running.values():
+                process.terminate()
+            return failed
+    return failed
 
 
 def read(folder: Path, config: LoopConfig) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
@@ -277,7 +293,9 @@ def main() -> None:
     if not given.tables_only:
         names = [*given.strategies, EVERY_PATCH]
         units = missing(given.folder, config, given.regions, given.seeds, names)
-        run(units, partial(run_unit, given.folder, given.region_folder, config), given.processes, given.minutes)
+        work = partial(run_unit, given.folder, given.region_folder, config)
+        failed = run(units, work, given.processes, given.minutes)
+        print(f"{len(failed)} units failed" if failed else "no unit failed", flush=True)
     if given.out is not None:
         files = sorted(given.folder.glob("*.json"))
         given.out.write_text(f"[{','.join(file.read_text(encoding='utf-8') for file in files)}]\n", encoding="utf-8")

@@ -1,6 +1,8 @@
 """The loop on a region: what strategies share, what is counted, and how cells are kept, stopped and merged."""
 
 import json
+import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -94,8 +96,14 @@ def test_all_tables_can_be_made_from_one_region(cells: Path) -> None:
 
 def test_a_run_ends_in_time(tmp_path: Path) -> None:
     started = time.monotonic()
-    run([Unit("rare-ice", seed, ()) for seed in range(2)], _sleep_a_minute, 1, 0.05)
+    assert run([Unit("rare-ice", seed, ()) for seed in range(2)], _sleep_a_minute, 1, 0.05) == []
     assert time.monotonic() - started < 30
+
+
+def test_a_process_that_dies_is_told_and_the_others_run(capsys: pytest.CaptureFixture[str]) -> None:
+    units = [Unit("rare-ice", seed, ()) for seed in range(2)]
+    assert run(units, _die_with_the_first_seed, 1, None) == [units[0]]
+    assert "exit status 3" in capsys.readouterr().out
 
 
 def test_changed_pixels_and_areas_are_counted_where_the_label_is_known() -> None:
@@ -119,12 +127,14 @@ def test_the_loop_needs_no_gdal() -> None:
         "import sys, benchmarks.label_efficiency\n"
         "print(sorted(name for name in ('rasterio', 'pyogrio', 'mlflow', 'flask') if name in sys.modules))"
     )
-    import subprocess
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def _sleep_a_minute(unit: Unit) -> float:
+def _sleep_a_minute(unit: Unit) -> None:
     time.sleep(60)
-    return 60.0
+
+
+def _die_with_the_first_seed(unit: Unit) -> None:
+    if unit.seed == 0:
+        os._exit(3)
