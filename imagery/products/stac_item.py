@@ -74,21 +74,21 @@ def _only_feature(href: str, document: Any) -> Any:
     """Return the item of a collection of one, as a search answers; other documents as they are.
 
     Raises:
-        SceneError: There are several items, or none.
+        SceneError: There are several items.
     """
     if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
         return document
     features = document.get("features")
-    if not isinstance(features, list) or len(features) != 1:
-        names = (
-            [str(item.get("id")) for item in features if isinstance(item, dict)] if isinstance(features, list) else []
-        )
-        listed = ", ".join([*names[:5], *(["..."] if len(names) > 5 else [])]) or "none of them an item"
+    items = [item for item in features if isinstance(item, dict)] if isinstance(features, list) else []
+    if not any("stac_version" in item for item in items):
+        return document  # not an answer of a search: outlines, for example
+    if len(items) > 1:
+        listed = ", ".join([*(str(item.get("id")) for item in items[:5]), *(["..."] if len(items) > 5 else [])])
         raise SceneError(
-            f"{href}: found {len(names)} features ({listed}); expected one STAC item: save each as a file of its own, "
+            f"{href}: found {len(items)} features ({listed}); expected one STAC item: save each as a file of its own, "
             "for example with jq '.features[0]'"
         )
-    return features[0]
+    return items[0]
 
 
 def _load(path: str) -> bytes:
