@@ -7,7 +7,7 @@ Redis may lose them at any time: then the next click mends the proposal as if it
 import json
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -42,10 +42,9 @@ def remember(queue: JobQueue, proposal: str, clicks: Iterable[tuple[str, Any]]) 
         raise ServiceDownError("Redis", queue.address, str(error)) from error
 
 
-def _remember(connection: "Redis[bytes]", key: str, clicks: Iterable[tuple[str, Any]]) -> list[Any]:
-    known: dict[str, list[Any]] = {
-        name.decode(): json.loads(stored) for name, stored in connection.hgetall(key).items()
-    }
+def _remember(connection: Redis, key: str, clicks: Iterable[tuple[str, Any]]) -> list[Any]:
+    stored = cast("dict[bytes, bytes]", connection.hgetall(key))
+    known: dict[str, list[Any]] = {name.decode(): json.loads(entry) for name, entry in stored.items()}
     new = {
         name: [time.time(), number, content]
         for number, (name, content) in enumerate(clicks)

@@ -6,7 +6,6 @@ all earlier suggestions, and a suggestion with the id of a region repaints that 
 """
 
 import json
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -133,6 +132,7 @@ def _read_click(item: object, height: int, width: int, labels: Collection[str]) 
 
 def _pixel(percent: object, size: int) -> int:
     """Return the pixel at a position in percent of the image's side; a click on the far edge hits the last pixel."""
-    if type(percent) not in (int, float) or not 0 <= percent <= 100 or not math.isfinite(percent):  # type: ignore[operator]
+    # NaN fails the comparison too; true and false are integers in Python.
+    if not isinstance(percent, int | float) or isinstance(percent, bool) or not 0 <= percent <= 100:
         raise RegionError(f"A click lies at {percent!r} percent; expected a number from 0 to 100.")
-    return min(int(percent / 100 * size), size - 1)  # type: ignore[operator]
+    return min(int(percent / 100 * size), size - 1)

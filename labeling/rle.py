@@ -5,8 +5,8 @@ stream of a 32-bit count of values, 5 bits of word size - 1, four times 4 bits o
 then blocks: 1 bit (run or literals), 2 bits choosing the size of the length field, the length - 1, and one word for a
 run or one word per value for literals. Label Studio stores RGBA, row by row, in 8-bit words.
 
-Label Studio's SDK does both too, but its reader allocates whatever the header asks for (up to 4 GB) and accepts runs past
-the end, and importing it costs 2.5 s and 200 MB because pandas and nltk come with it, which nothing here needs.
+Label Studio's SDK does both too, but its reader allocates whatever the header asks for (up to 4 GB) and accepts runs
+past the end, and importing it costs 2.5 s and 200 MB because pandas and nltk come with it, which nothing here needs.
 """
 
 import numpy as np

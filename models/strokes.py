@@ -81,21 +81,22 @@ def repaint(
     drawn = _drawn_values(strokes, classes, height, width)
     points = np.flatnonzero(drawn >= 0)
     if not len(points):
-        return proposal.argmax(axis=0).astype(np.uint8)
+        return _most_probable(proposal)
     used = points[np.linspace(0, len(points) - 1, min(len(points), MAX_POINTS)).round().astype(np.intp)]
     space = _Space(guides, height, width, similarity)
     probabilities = proposal.reshape(classes, -1)
     at = space.coordinates(used)
     missing = np.eye(classes, dtype=np.float32)[drawn[used]] - probabilities[:, used].T
     weights = np.linalg.solve(_kernel(at, at) + similarity.noise * np.eye(len(used), dtype=np.float32), missing)
-    repainted = proposal.argmax(axis=0).astype(np.uint8).ravel()
+    repainted = _most_probable(proposal).ravel()
     near = space.near(used)
     for start in range(0, len(near), _CHUNK_PX):
         chunk = near[start : start + _CHUNK_PX]
         corrected = probabilities[:, chunk].T + _kernel(space.coordinates(chunk), at) @ weights
         repainted[chunk] = corrected.argmax(axis=1)
     repainted[points] = drawn[points]
-    return repainted.reshape(height, width)
+    mended: NDArray[np.uint8] = repainted.reshape(height, width)
+    return mended
 
 
 def as_probabilities(classes: NDArray[np.uint8], count: int, confidence: float = 0.8) -> NDArray[np.float32]:
@@ -112,6 +113,12 @@ def as_probabilities(classes: NDArray[np.uint8], count: int, confidence: float =
     others = (1 - confidence) / (count - 1)
     shown = classes[None] == np.arange(count, dtype=np.uint8)[:, None, None]
     return np.where(shown, confidence, others).astype(np.float32)
+
+
+def _most_probable(proposal: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Return the most probable class (h, w) of probabilities (K, h, w)."""
+    classes: NDArray[np.uint8] = proposal.argmax(axis=0).astype(np.uint8)
+    return classes
 
 
 def _drawn_values(strokes: Iterable[Stroke], classes: int, height: int, width: int) -> NDArray[np.int16]:
@@ -154,7 +161,8 @@ class _Space:
             np.nan_to_num((maps[:, pixels] - mean[:, None]) / scale[:, None])
             for maps, mean, scale in zip(self._maps, self._means, self._scales, strict=True)
         ]
-        return np.concatenate([place, *groups]).T.astype(np.float32)
+        found: NDArray[np.float32] = np.concatenate([place, *groups]).T.astype(np.float32)
+        return found
 
     def near(self, pixels: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the pixels that strokes through some pixels can change, by their place in the flat map."""

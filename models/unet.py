@@ -106,7 +106,7 @@ class UNet(nn.Module):
             ValueError: As :meth:`forward`.
         """
         self._check_size(images.shape[2], images.shape[3])
-        maps = images
+        maps: Tensor = images
         skips: list[Tensor] = []
         for block in self.encoder:
             maps = block(maps)

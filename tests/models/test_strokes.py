@@ -27,8 +27,8 @@ def test_a_shown_class_has_the_stated_probability_and_the_others_share_the_rest(
 def test_one_click_changes_what_the_formula_says():
     """Rock is shown with 0.8, so at the click ice lacks 0.8, which noise of 0.1 divides by 1.1.
 
-    At a distance d, ice has 0.2 + 0.727 k and rock 0.8 - 0.727 k with k = exp(-d² / 2 · 13²): ice wins where k > 0.4125,
-    that is up to d = 13 · sqrt(-2 ln 0.4125) = 17.3 pixels.
+    At a distance d, ice has 0.2 + 0.727 k and rock 0.8 - 0.727 k with k = exp(-d² / 2 · 13²): ice wins where
+    k > 0.4125, that is up to d = 13 · sqrt(-2 ln 0.4125) = 17.3 pixels.
     """
     mended = repaint([], all_rock(1, 64), [stroke(ICE, (0, 10))])
     assert mended[0].tolist() == [ICE] * (10 + 17 + 1) + [ROCK] * (64 - 28)
