@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from al_server import (
     arms,
     dashboard,
+    effort,
     health,
     interactive,
     jobs,
@@ -68,7 +69,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, jobs, label_events, model_versions, interactive),
+        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive),
     )
     for resource in resources:
         app.register_api(resource.api)

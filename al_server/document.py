@@ -30,7 +30,7 @@ CALLED_BY_LABEL_STUDIO = {
 
 
 def complete(app: OpenAPI) -> dict[tuple[str, str], Operation]:
-    """Add roles, errors and the credentials of Label Studio to the app's OpenAPI document, once all views are registered.
+    """Add roles, errors and Label Studio's credentials to the app's OpenAPI document, once all views are registered.
 
     Returns:
         The operations of the document by endpoint and HTTP method (in capitals).

@@ -21,7 +21,12 @@ def open_round(body: RoundRequest) -> Response:
     settings = current_catalog().settings
     with current_catalog().write() as session:
         opened = services.rounds.open_round(
-            session, settings, body.strategy or settings.round_strategy, body.size or settings.round_size, body.seed
+            session,
+            settings,
+            body.strategy or settings.round_strategy,
+            body.size or settings.round_size,
+            body.seed,
+            body.part or settings.round_part,
         )
         accepted = RoundAccepted(round=serialize_round(session, opened), job=serialize_job(enqueued(session)[0]))
     response = json_response(accepted, 202)

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
-from catalog.settings import Strategy
+from catalog.settings import PatchPart, Strategy
 from services.arms import Arm
 from services.forecast import Worth
 from services.gate_figures import GateFigures
@@ -110,6 +110,7 @@ class RoundRequest(Closed):
     strategy: Strategy | None = None
     size: int | None = Field(None, ge=1, le=10_000)
     seed: Integer | None = None
+    part: PatchPart | None = Field(None, description="what to ask for of each patch")
 
 
 class PromotionRequest(Closed):
@@ -233,6 +234,7 @@ class RoundAnswer(BaseModel):
     id: int
     strategy: Strategy
     measure: str | None = Field(description="by which the patches are ranked; null if the strategy does not rank")
+    part: PatchPart = Field(description="what is asked for of each patch")
     size: int
     seed: int
     state: RoundState
@@ -242,6 +244,10 @@ class RoundAnswer(BaseModel):
     )
     proposals: dict[str, int] = Field(description="number of proposals in each state")
     reasons: dict[str, int] = Field(description="number of proposals for each reason")
+    expected_edits_px: float | None = Field(
+        description="pixels that annotators are expected to change in the proposals for which that was estimated; null "
+        "without any"
+    )
     error: str | None
     created_at: datetime
     published_at: datetime | None
@@ -376,6 +382,31 @@ class ModelAnswer(BaseModel):
     gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")
     sha256: dict[str, str] = Field(description="checksum by file name")
     faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
+
+
+class ExpectationAnswer(BaseModel):
+    """Expected edits against what people changed."""
+
+    labels: int = Field(description="labels whose edits were estimated beforehand")
+    expected_px: float
+    edited_px: int
+    bias_px: float = Field(description="mean of expected minus changed pixels of a label")
+    rank_correlation: float | None = Field(description="Spearman's, over the labels; null with fewer than three")
+
+
+class EffortAnswer(BaseModel):
+    """What the standing labels of one kind cost."""
+
+    asked: str = Field(description="'whole patches' or 'parts' of them")
+    start: str = Field(description="what their annotators started from: 'proposal' or 'empty mask'")
+    simulated: bool = Field(description="drawn by the simulated annotator, whose seconds mean nothing")
+    labels: int
+    asked_px: int
+    edited_px: int
+    edited_share: float = Field(description="pixels changed for each pixel asked for")
+    seconds: float = Field(description="sum of Label Studio's lead times")
+    seconds_per_1000_px: float | None = Field(description="for 1000 pixels asked for; null without lead times")
+    check: ExpectationAnswer | None = Field(description="how good the expected edits were; null without any")
 
 
 class TrackAnswer(BaseModel):

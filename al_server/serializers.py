@@ -93,6 +93,7 @@ def _serialize_round(item: Round, progress: rounds.Progress, scoring: Scoring | 
         ranking_agreement=(scoring.agreement or {}).get(item.measure) if scoring and item.measure else None,
         proposals=progress.states,
         reasons=progress.reasons,
+        expected_edits_px=progress.expected_edits_px,
     )
 
 

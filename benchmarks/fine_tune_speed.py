@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.label_efficiency import Task
+from benchmarks.everest_task import EverestTask
 from benchmarks.memory import restart_with_kept_memory
 from benchmarks.plain_training import FilesOfPatches, PatchesInMemory, plain_fit
 from benchmarks.report import BENCH, Result, markdown, publish, take_turns, times_as_fast
@@ -170,7 +170,7 @@ def headline(timed: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def quality(seeds: int, folder: Path) -> list[dict[str, Any]]:
     """Train the demo's network by each method; return its final loss and mean IoU, a row for each seed and method."""
     settings = Settings(**DEMO_SETTINGS)  # type: ignore[arg-type]  # strings, as from the environment
-    task = Task(folder / "everest", settings)
+    task = EverestTask(folder / "everest", settings)
     scene = labelled_scene(EVEREST_PX, folder)
     rows: list[dict[str, Any]] = []
     for seed in range(seeds):

@@ -1,6 +1,6 @@
 """Does the gate serve what is better and nothing worse? Rounds of real fine-tunes, judged on ground it never saw.
 
-``python -m benchmarks.gate_rounds [--seeds N] [--rounds N] [--processes N] [--grid]``
+``python -m benchmarks.gate_rounds [--seeds N] [--rounds N] [--processes N] [--grid] [--finished]``
 
 Simulates chains of rounds (`benchmarks.gate_chains`): small networks on two divisions of the Everest scene and four
 kinds of synthetic landscapes, half of the chains with careless labels in every third round. Then replays gates on the
@@ -8,7 +8,8 @@ same versions: each decides by the validation ground which version is served, an
 tells whether it was right. A difference on test is *significant* if the 95 % interval of the paired bootstrap over
 blocks excludes 0. With ``--grid`` it replays the gate with other settings, too: how the defaults were chosen.
 
-Finished chains are kept in ``var/bench/gate_rounds``, so that a stopped run goes on, and more seeds can be added later.
+Finished chains are kept in ``var/bench/gate_rounds``, so that a stopped run goes on, and more seeds can be added later;
+``--finished`` replays those that are there.
 """
 
 import argparse
@@ -133,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, default=4, help="chains of each of the six regions")
     made.add_argument("--rounds", type=int, default=10, help="rounds of a chain; the first version is always served")
     made.add_argument("--processes", type=int, default=1, help="chains simulated at a time, one thread each")
+    made.add_argument("--finished", action="store_true", help="simulate nothing: replay the chains that are there")
     made.add_argument("--grid", action="store_true", help="replay other settings of the gate as well")
     return made
 
@@ -143,6 +145,8 @@ def main() -> None:
     folder = BENCH / "gate_rounds"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = chains(range(given.seeds))
+    if given.finished:
+        wanted = [chain for chain in wanted if (folder / chain.file_name).exists()]
     with tempfile.TemporaryDirectory(dir=folder) as work, ProcessPoolExecutor(given.processes) as pool:
         run = partial(simulate, folder, Path(work).resolve(), given.rounds)
         found = [versions_of(chain) for chain in pool.map(run, wanted)]
@@ -157,7 +161,7 @@ def main() -> None:
         }
     rows = [row(name, found, gate) for name, gate in gates.items()]
     print(markdown(rows))
-    conditions = {"chains": len(wanted), "rounds": given.rounds, "margins": vars(rules)}
+    conditions = {"chains": [chain.file_name for chain in wanted], "rounds": given.rounds, "margins": vars(rules)}
     publish(Result("gate_rounds", rows, seeds=range(given.seeds), conditions=conditions))
 
 

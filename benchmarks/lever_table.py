@@ -1,96 +1,79 @@
-"""The tables of ``benchmarks.training_levers``: means over cells, with intervals by a hierarchical bootstrap."""
+"""The tables of ``benchmarks.training_levers``: means over cells, with intervals of a hierarchical bootstrap."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from scipy.stats import ttest_1samp
 
+from benchmarks.label_figures import Paired, holm, over_places
+from benchmarks.regions import SPECS
 from benchmarks.report import markdown
 
-Cells = Sequence[Mapping[str, Any]]
+Cell = Mapping[str, Any]
+Cells = Sequence[Cell]
+
+FORMS: Final = ("base", "temperature", "vector scaling")
 
 
-def hierarchical_interval(
-    by_region: Mapping[str, Sequence[float]], resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return the mean over regions of the mean over seeds, and its 95 % interval.
-
-    Regions are drawn with replacement, then the seeds of each drawn region (Davison & Hinkley 1997, Bootstrap methods
-    and their application, section 3.8): the interval is for another region, not only for other seeds.
-    """
-    generator = np.random.default_rng(seed)
-    values = [np.array(of_region) for of_region in by_region.values()]
-    drawn = np.empty((resamples, len(values)))
-    for place in range(len(values)):
-        regions = generator.integers(len(values), size=resamples)
-        for number, of_region in enumerate(values):
-            chosen = regions == number
-            picks = generator.integers(len(of_region), size=(int(chosen.sum()), len(of_region)))
-            drawn[chosen, place] = of_region[picks].mean(axis=1)
-    low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
-    return float(np.mean([of_region.mean() for of_region in values])), float(low), float(high)
-
-
-def by_region(cells: Cells, value: Callable[[Mapping[str, Any]], float | None]) -> dict[str, list[float]]:
-    """Return the values of the cells by region; undefined ones are left out."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for cell in cells:
-        if (figure := value(cell)) is not None:
-            found[cell["region"]].append(figure)
-    return dict(found)
+def values_of(cells: Cells, value: Callable[[Cell], float | None]) -> Paired:
+    """Return a value of each cell by region and seed; undefined ones are left out."""
+    found = {(cell["region"], cell["seed"]): value(cell) for cell in cells}
+    return {key: figure for key, figure in found.items() if figure is not None}
 
 
 def lever_rows(cells: Cells) -> list[dict[str, object]]:
-    """Return a row for each lever: the mean IoU gained over its base, and the IoU of the foreground classes gained."""
-    rows = []
+    """Return a row for each lever: what it adds to the mean IoU of its base, and to the IoU of ice and debris.
+
+    The p-values are of Student's t test over the means of places, corrected for the number of levers (Holm 1979).
+    """
+    rows: dict[str, dict[str, object]] = {}
+    p_values = {}
     for lever in dict.fromkeys(lever for cell in cells for lever in cell["iou"]):
         base = "base" + lever[lever.index(",") :] if lever.endswith(" labels") else "base"
-        if lever == base:
-            continue
         chosen = [cell for cell in cells if lever in cell["iou"]]
-        gains = [by_region(chosen, _gain(lever, base, place)) for place in (0, 2, 3)]
-        mean, low, high = hierarchical_interval(gains[0])
-        rows.append(
-            {
-                "lever": lever,
-                "base": _mean(by_region(chosen, _score(base))),
-                "difference": mean,
-                "low": low,
-                "high": high,
-                "p": _p_value(gains[0]),
-                "clean": _mean(gains[1]),
-                "debris": _mean(gains[2]),
-                "regions": len(gains[0]),
-                "cells": sum(map(len, gains[0].values())),
-            }
-        )
-    return _with_holm(rows)
+        gains = values_of(chosen, _gain(lever, base, 0))
+        found = over_places(gains)
+        if lever == base or found is None:
+            continue
+        p_values[lever] = _p_value(gains)
+        rows[lever] = {
+            "lever": lever,
+            "base": _mean(values_of(chosen, lambda cell, base=base: cell["iou"][base][0])),
+            "difference": found.mean,
+            "low": found.low,
+            "high": found.high,
+            "clean": _mean(values_of(chosen, _gain(lever, base, 2))),
+            "debris": _mean(values_of(chosen, _gain(lever, base, 3))),
+            "better": sum(gain > 0 for gain in gains.values()),
+            "cells": found.pairs,
+            "places": found.places,
+        }
+    return [{**rows[lever], "p": p_value} for lever, p_value in holm(p_values).items()]
 
 
 def calibration_rows(cells: Cells) -> list[dict[str, object]]:
-    """Return a row for each calibration: errors by class on test ground, log loss, and the change of the IoU."""
+    """Return a row for each calibration: errors by class on test ground, and where it was fitted."""
     rows: list[dict[str, object]] = []
-    for form in ("none", "temperature", "vector"):
+    for form in FORMS:
 
-        def of(cell: Mapping[str, Any], form: str = form) -> Any:
-            return cell["calibration"][form]
+        def mean(value: Callable[[Cell], float], form: str = form) -> float | None:
+            return _mean(values_of(cells, lambda cell: value(cell["calibration"][form])))
 
-        errors = [by_region(cells, lambda cell, value=value: of(cell)["errors"][value]) for value in range(3)]
-        own = by_region(cells, lambda cell: float(np.mean(of(cell)["validation errors"])))
-        gain = hierarchical_interval(
-            by_region(cells, lambda cell: of(cell)["iou"][0] - cell["calibration"]["none"]["iou"][0])
-        )
+        change = over_places(values_of(cells, lambda cell, form=form: _mean_error(cell, form) - _mean_error(cell)))
         rows.append(
             {
                 "calibration": form,
-                **dict(zip(("background", "clean", "debris"), map(_mean, errors), strict=True)),
-                "on validation": _mean(own),
-                "log loss": _mean(by_region(cells, lambda cell: of(cell)["log loss"])),
-                "mean IoU": gain[0],
-                "low": gain[1],
-                "high": gain[2],
+                **{
+                    of: mean(lambda found, value=value: found["errors"][value])
+                    for value, of in enumerate(("background", "clean", "debris"))
+                },
+                "mean": mean(lambda found: float(np.mean(found["errors"]))),
+                "change, low": change.low if change else None,
+                "change, high": change.high if change else None,
+                "where it was fitted": mean(lambda found: float(np.mean(found["validation errors"]))),
+                "log loss": mean(lambda found: found["log loss"]),
+                "cells": len(cells),
             }
         )
     return rows
@@ -102,8 +85,7 @@ def border_rows(cells: Cells) -> list[dict[str, object]]:
     for name in [name for name in cells[0]["border"] if name != "pixels"]:
 
         def mean(*path: str, name: str = name) -> float | None:
-            values = by_region(cells, lambda cell: _dig(cell["border"][name], path))
-            return _mean(values) if values else None
+            return _mean(values_of(cells, lambda cell: _dig(cell["border"][name], path)))
 
         rows.append(
             {
@@ -114,6 +96,7 @@ def border_rows(cells: Cells) -> list[dict[str, object]]:
                 "rank correlation": mean("ranking", "spearman"),
                 "top fifth shared": mean("ranking", "top fifth"),
                 "rank correlation with context": mean("ranking with context", "spearman"),
+                "cells": len(cells),
             }
         )
     return rows
@@ -121,51 +104,41 @@ def border_rows(cells: Cells) -> list[dict[str, object]]:
 
 def print_tables(cells: Cells) -> list[dict[str, object]]:
     """Print the tables; return the rows of all."""
-    cheap = [cell for cell in cells if "calibration" in cell]
-    tables = [lever_rows(cells), calibration_rows(cheap), border_rows(cheap)]
+    tables = [lever_rows(cells)]
+    if calibrated := [cell for cell in cells if "calibration" in cell]:
+        tables.append(calibration_rows(calibrated))
+    if scored := [cell for cell in cells if "border" in cell]:
+        tables.append(border_rows(scored))
     for rows in tables:
-        print(f"\n{markdown(rows)}")
+        if rows:
+            print(f"\n{markdown(rows)}")
     return [row for rows in tables for row in rows]
 
 
-def _gain(lever: str, base: str, place: int) -> Callable[[Mapping[str, Any]], float | None]:
-    def gain(cell: Mapping[str, Any]) -> float | None:
+def _gain(lever: str, base: str, place: int) -> Callable[[Cell], float | None]:
+    def gain(cell: Cell) -> float | None:
         pair = cell["iou"][lever][place], cell["iou"][base][place]
         return None if None in pair else float(pair[0] - pair[1])
 
     return gain
 
 
-def _score(lever: str) -> Callable[[Mapping[str, Any]], float | None]:
-    def score(cell: Mapping[str, Any]) -> float | None:
-        mean_iou: float | None = cell["iou"][lever][0]
-        return mean_iou
-
-    return score
+def _mean_error(cell: Cell, form: str = "base") -> float:
+    return float(np.mean(cell["calibration"][form]["errors"]))
 
 
-def _mean(values: Mapping[str, Sequence[float]]) -> float:
-    return float(np.mean([np.mean(of_region) for of_region in values.values()]))
+def _mean(values: Paired) -> float | None:
+    """Return the mean over places of the means over their regions, of the means over seeds; None without values."""
+    found = over_places(values)
+    return None if found is None else found.mean
 
 
-def _p_value(values: Mapping[str, Sequence[float]]) -> float | None:
-    """Return the two-sided p-value of Student's t test over the means of the regions; None for fewer than two."""
-    means = [float(np.mean(of_region)) for of_region in values.values()]
-    return float(ttest_1samp(means, 0.0).pvalue) if len(means) > 1 else None
-
-
-def _with_holm(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Correct the p-values for the number of levers (Holm 1979)."""
-    order = sorted(range(len(rows)), key=lambda number: _number(rows[number]["p"]))
-    highest = 0.0
-    for rank, number in enumerate(order):
-        highest = max(highest, min(1.0, _number(rows[number]["p"]) * (len(rows) - rank)))
-        rows[number]["p"] = highest
-    return rows
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 1.0
+def _p_value(gains: Paired) -> float:
+    """Return the two-sided p-value of Student's t test over the means of places; 1 for fewer than two places."""
+    places = sorted({SPECS[region].place for region, _ in gains})
+    of_places = [{key: gain for key, gain in gains.items() if SPECS[key[0]].place == place} for place in places]
+    means = [mean for of_place in of_places if (mean := _mean(of_place)) is not None]
+    return float(ttest_1samp(means, 0.0).pvalue) if len(means) > 1 else 1.0
 
 
 def _dig(value: Any, path: Sequence[str]) -> Any:

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.prior_outlines [--seeds N] [--arms NAME ...]``
 
-A version is trained on old outlines alone, and then goes on with 24 labels of 32 x 32 pixels, drawn at random, beside
-them, in some arms then with 96: as the workers do it, with a small network, on one thread. The pool, and the test
+A version is trained on old outlines alone, and then goes on with 16 labels of 64 x 64 pixels, drawn at random, beside
+them, in some arms then with 60: as the workers do it, with a small network, on one thread. The pool, and the test
 ground beside it, is a part of the Everest scene or of a synthetic scene; the old outlines are the truth, aged on
 purpose (`imagery.aged_outlines`). Each arm changes one thing against the arm "poor". Interrupted runs resume: each
 finished cell is a line of ``prior_outlines.jsonl``.
@@ -47,9 +47,9 @@ from models.weak_masks import AMBIGUOUS
 from workers.windows import read_batch
 
 CPU: Final = torch.device("cpu")
-PATCH_PX: Final = 32
-LABELS: Final = (24, 96)
-STEPS: Final = 80
+PATCH_PX: Final = 64
+LABELS: Final = (16, 60)
+STEPS: Final = 100
 POOR: Final = Ageing(shift_px=2.0, grow_px=1, missing_share=0.2)
 """60 m off at 30 m a pixel, a pixel too large on all sides, a fifth of the pieces missing."""
 
@@ -137,7 +137,7 @@ class Ground:
         """Return the IoU of each class on the test ground."""
         predicted = [
             segmenter.decide(probability)
-            for batch in torch.split(self.test_images, 64)
+            for batch in torch.split(self.test_images, 16)
             for probability in segmenter.probabilities(batch).numpy()
         ]
         counts = confusion_matrix(np.stack(predicted), self.test_truth, len(GLACIER_SCHEME.classes), UNKNOWN)
@@ -158,9 +158,9 @@ def ground(name: str) -> Ground:
     else:
         number = int(name.rpartition(" ")[2])
         shares = Shares(clean_ice=0.16, debris_covered_ice=0.05, masked=0.02)
-        scene = write_scene(folder, 512, 640, number, SyntheticOptions(shares=shares))
+        scene = write_scene(folder, 704, 832, number, SyntheticOptions(shares=shares))
         bands, outlines, dem = scene.bands, scene.outlines, scene.dem
-        pool, test = Window(0, 0, 512, 416), Window(0, 416, 512, 224)
+        pool, test = Window(0, 0, 704, 576), Window(0, 576, 704, 256)
         channels = tuple(channel for channel in CHANNEL_SETS["baraka"] if channel not in {"pan", "quality"})
     sources = [describe(bands, window, dem=dem) for window in (pool, test)]
     truths = [rasterize_outlines(outlines, source.grid, GLACIER_SCHEME) for source in sources]

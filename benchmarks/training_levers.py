@@ -1,20 +1,20 @@
-"""What steadies a training with few labels? Each lever against the same training without it, on ten regions.
+"""What steadies a training with few labels? Each lever against the same training without it, on many regions.
 
-``python -m benchmarks.training_levers [--seeds N] [--workers N] [--regions N]``
+``python -m benchmarks.training_levers [--seeds N] [--workers N] [--regions NAME ...]``
 
-A cell is a region and a seed: 16 randomly drawn patches of 64 x 64 pixels (and 48 for what depends on the number of
-labels), a small network, 100 steps; all levers of a cell share the patches. Judged by the mean IoU of the test ground,
-predicted as the product predicts scenes. Cells are written one by one, below ``var/bench/training_levers/``: a stopped
-run goes on where it stopped, and a table can be made of the cells that are there.
+A cell is a region (`benchmarks.regions`) and a seed: 16 randomly drawn patches of 64 x 64 pixels (and 48 for what
+depends on the number of labels), a small network, 100 steps; all levers of a cell share the patches. Judged by the mean
+IoU of the test ground, predicted as the product predicts scenes; calibrations are fitted on the validation ground.
+Cells are written in three parts, one by one, below ``var/bench/training_levers/``: a stopped run goes on where it
+stopped, and tables are made of the cells that are there.
 
-Means and intervals are of the paired differences to the base. Regions are resampled first, then the seeds of each.
+Means and intervals are of the paired differences to the base. Places are resampled first, then their regions, then
+seeds (`benchmarks.label_figures.over_places`).
 """
 
 import argparse
-import hashlib
 import json
 import math
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -29,15 +29,15 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from benchmarks.lever_regions import REGIONS, Region, load
 from benchmarks.lever_table import print_tables
+from benchmarks.regions import CACHE, PATCH_PX, SPECS, Part, Region, load
 from benchmarks.report import BENCH, Result, publish
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.grid import Window, tile
 from imagery.stitching import stitch
 from models.inference import predict_windows
 from models.logit_scaling import LogitScaling, calibration_errors, fit_scaling, log_loss
-from models.mc_dropout import McPrediction, predict_mc
+from models.mc_dropout import McPrediction, McSampler
 from models.measures import reduce_top_share
 from models.metrics import Metrics, confusion_matrix
 from models.segmenter import GlacierSegmenter, build_segmenter
@@ -46,13 +46,14 @@ from models.training_state import without_prefix
 from models.unet import UNetConfig
 
 CPU: Final = torch.device("cpu")
-PATCH_PX: Final = 64
 LABELS, MORE_LABELS = 16, 48
 STEPS: Final = 100
 EMA_DECAY: Final = 0.98
 PASSES: Final = 10
 SCORED: Final = 50  # patches
-PARTS: Final = ("one training", "several trainings")
+# Without those that differ from another only in the errors of their labels.
+REGIONS: Final = tuple(name for name in SPECS if not name.endswith("-noisy"))
+PARTS: Final = ("calibration", "one training", "several trainings")
 MARGINS_PX: Final = (4, 16)
 BORDER_PX: Final = 2
 RECIPE: Final = {
@@ -78,18 +79,17 @@ class Cell:
 
     @classmethod
     def of(cls, region: Region, seed: int) -> "Cell":
-        """Cut the pool into patches, and draw their order."""
-        windows = [_within(region.pool, window) for window in tile(region.pool.width, region.pool.height, PATCH_PX)]
-        order = np.random.default_rng(seed).permutation(len(windows))
-        cut = [(region.image[:, *windows[i].slices], region.truth[windows[i].slices]) for i in order]
-        patches = [(torch.from_numpy(image.copy()), torch.from_numpy(mask.copy())) for image, mask in cut]
-        return cls(region, seed, patches)
+        """Draw the order of the patches of the pool."""
+        windows = region.windows("pool")
+        order = np.random.default_rng(seed).permutation(len(windows)).tolist()
+        images, masks = region.images(windows), region.masks(windows)
+        return cls(region, seed, [(images[i], masks[i]) for i in order])
 
     def fresh(self, seed: int | None = None) -> GlacierSegmenter:
         """Return a network with fresh weights."""
         shape = UNetConfig(in_channels=len(self.region.channels), classes=len(GLACIER_SCHEME.classes), **NETWORK)
-        found = self.region.statistics
-        return build_segmenter(self.region.channels, found.mean, found.std, shape, self.seed if seed is None else seed)
+        mean, std = self.region.statistics
+        return build_segmenter(self.region.channels, mean, std, shape, self.seed if seed is None else seed)
 
     def train(
         self,
@@ -123,9 +123,9 @@ class Cell:
 
     def test_probabilities(self, network: GlacierSegmenter, augmented: bool = False) -> NDArray[np.float32]:
         """Predict the test ground (K, h, w) from half-overlapping windows, blended."""
-        ground = self.region.test
+        ground = self.region.parts["test"]
         windows = tile(ground.width, ground.height, PATCH_PX, PATCH_PX // 2)
-        raw = torch.from_numpy(np.stack([self.region.image[:, *_within(ground, window).slices] for window in windows]))
+        raw = self.region.images([_within(ground, window) for window in windows])
         network.test_time_augmentation = augmented
         predicted = torch.cat(list(predict_windows(network, raw.split(64)))).numpy()
         network.test_time_augmentation = False
@@ -134,7 +134,7 @@ class Cell:
 
     def judge(self, network: GlacierSegmenter, probabilities: NDArray[np.float32]) -> list[float | None]:
         """Return the mean IoU and the IoU of each class on the test ground; None where undefined."""
-        truth = self.region.truth[self.region.test.slices]
+        truth = self.region.truth[self.region.parts["test"].slices]
         counts = confusion_matrix(network.decide(probabilities), truth, len(GLACIER_SCHEME.classes), UNKNOWN)
         scores = Metrics.from_confusion(counts)
         return [None if math.isnan(score) else score for score in (scores.mean_iou, *scores.iou)]
@@ -145,33 +145,31 @@ class Cell:
         """Return the scores of several predictions by name; ``network`` says how classes are chosen."""
         return {name: self.judge(network, probabilities) for name, probabilities in predictions.items()}
 
-    def logits_and_truth(self, network: GlacierSegmenter, ground: Window) -> tuple[Tensor, Tensor]:
-        """Return the logits (n, L) and classes (n,) of the pixels of a ground, from windows side by side."""
-        windows = [_within(ground, window) for window in tile(ground.width, ground.height, PATCH_PX)]
-        raw = torch.from_numpy(np.stack([self.region.image[:, *window.slices] for window in windows]))
-        truth = torch.from_numpy(np.stack([self.region.truth[window.slices] for window in windows]))
+    def logits_and_truth(self, network: GlacierSegmenter, part: Part) -> tuple[Tensor, Tensor]:
+        """Return the logits (n, L) and true classes (n,) of the pixels of a part, from windows side by side."""
+        windows = self.region.windows(part)
         with torch.no_grad():
-            logits = torch.cat([network(batch) for batch in raw.split(64)])
-        return logits.movedim(1, -1).flatten(0, 2), truth.flatten()
+            logits = torch.cat([network(batch) for batch in self.region.images(windows).split(64)])
+        return logits.movedim(1, -1).flatten(0, 2), self.region.masks(windows, drawn=False).flatten()
 
 
 NETWORK: Final[Mapping[str, Any]] = RECIPE["network"]  # type: ignore[assignment]  # of the values, this one is a mapping
 
 
-def run_part(part: str, name: str, seed: int, folder: Path) -> dict[str, Any]:
+def run_part(part: str, name: str, seed: int, regions: Path) -> dict[str, Any]:
     """Measure one part of the levers in one cell."""
     torch.set_num_threads(1)
     started = time.monotonic()
-    files = folder / hashlib.sha256(f"{part}, {name}, {seed}".encode()).hexdigest()[:8]
-    cell = Cell.of(load(name, files), seed)
-    shutil.rmtree(files)
-    measured = _one_training(cell) if part == "one training" else _several_trainings(cell)
+    cell = Cell.of(load(name, regions), seed)
+    measure = {"calibration": _calibration, "one training": _one_training, "several trainings": _several_trainings}[
+        part
+    ]
     about = {"part": part, "region": name, "seed": seed, "recipe": RECIPE}
-    return {**about, **measured, "seconds": round(time.monotonic() - started, 1)}
+    return {**about, **measure(cell), "seconds": round(time.monotonic() - started, 1)}
 
 
 def _one_training(cell: Cell) -> dict[str, Any]:
-    """Measure what needs one training only."""
+    """Measure averages of the weights and of symmetries, and how patches are ranked."""
     base, averaged = cell.train_twice()
     found = {
         "base": cell.test_probabilities(base),
@@ -179,7 +177,7 @@ def _one_training(cell: Cell) -> dict[str, Any]:
         "TTA": cell.test_probabilities(base, augmented=True),
         "EMA and TTA": cell.test_probabilities(averaged, augmented=True),
     }
-    return {"iou": cell.judge_all(base, found), "calibration": _calibration(cell, base), "border": _border(cell, base)}
+    return {"iou": cell.judge_all(base, found), "border": _border(cell, base)}
 
 
 def _several_trainings(cell: Cell) -> dict[str, Any]:
@@ -212,40 +210,40 @@ def _mean_weights(target: GlacierSegmenter, networks: Sequence[GlacierSegmenter]
     return target
 
 
-def _calibration(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:
+def _calibration(cell: Cell) -> dict[str, Any]:
     """Fit on validation ground; measure on test ground the errors by class, the log loss and the mean IoU."""
-    logits, truth = cell.logits_and_truth(network, cell.region.validation)
-    on_test = cell.logits_and_truth(network, cell.region.test)
+    network = cell.train()
+    logits, truth = cell.logits_and_truth(network, "validation")
+    on_test = cell.logits_and_truth(network, "test")
     scalings = {
-        "none": LogitScaling.identity(logits.shape[1]),
+        "base": LogitScaling.identity(logits.shape[1]),
         "temperature": fit_scaling(logits, truth, "multiclass", UNKNOWN),
-        "vector": fit_scaling(logits, truth, "multiclass", UNKNOWN, "vector"),
+        "vector scaling": fit_scaling(logits, truth, "multiclass", UNKNOWN, "vector"),
     }
     found: dict[str, Any] = {}
-    for form, scaling in scalings.items():
+    iou = {}
+    for name, scaling in scalings.items():
         scaled = scaling(on_test[0]), on_test[1]
         network.calibrate(scaling)
-        found[form] = {
+        found[name] = {
             "scale": scaling.scale,
             "errors": calibration_errors(*scaled, "multiclass", UNKNOWN),
             "validation errors": calibration_errors(scaling(logits), truth, "multiclass", UNKNOWN),
             "log loss": log_loss(*scaled, "multiclass", UNKNOWN),
-            "iou": cell.judge(network, cell.test_probabilities(network)),
         }
-    network.calibrate(None)
-    return found
+        iou[name] = cell.judge(network, cell.test_probabilities(network))
+    return {"iou": iou, "calibration": found}
 
 
 def _border(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:
     """Compare how the unlabelled patches are ranked without and with context around them, and when calibrated."""
     region = cell.region
-    ground = region.pool
-    every = [_within(ground, window) for window in tile(ground.width, ground.height, PATCH_PX)]
+    every = region.windows("pool")
     windows = [every[i] for i in np.random.default_rng(cell.seed).permutation(len(every))[:SCORED]]
-    truth = np.stack([region.truth[window.slices] for window in windows])
+    truth = region.masks(windows, drawn=False).numpy()
     maps = {"no context": _score(network, region, windows, 0)}
     maps |= {f"{margin} px": _score(network, region, windows, margin) for margin in MARGINS_PX}
-    network.calibrate(fit_scaling(*cell.logits_and_truth(network, region.validation), "multiclass", UNKNOWN))
+    network.calibrate(fit_scaling(*cell.logits_and_truth(network, "validation"), "multiclass", UNKNOWN))
     maps["calibrated"] = _score(network, region, windows, 0)
     network.calibrate(None)
     inner = np.zeros((PATCH_PX, PATCH_PX), dtype=bool)
@@ -275,13 +273,8 @@ def _score(network: GlacierSegmenter, region: Region, windows: Sequence[Window],
     padded = np.pad(region.image, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
     side = PATCH_PX + 2 * margin
     raw = np.stack([padded[:, w.row_off : w.row_off + side, w.col_off : w.col_off + side] for w in windows])
-    inside = slice(margin, margin + PATCH_PX)
-    found = predict_mc(network, torch.from_numpy(raw), PASSES, seed=0)
-    return McPrediction(
-        found.mean_probability[..., inside, inside],
-        found.predictive_entropy[..., inside, inside],
-        found.mutual_information[..., inside, inside],
-    )
+    sampler = McSampler(network)
+    return sampler.sample(torch.from_numpy(raw), sampler.draw(PASSES, seed=0)).cropped(margin).prediction()
 
 
 def _measure(entropy: Tensor, usable: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -325,25 +318,25 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--seeds", type=int, default=4)
     made.add_argument("--workers", type=int, default=1)
-    made.add_argument("--regions", type=int, default=len(REGIONS), help="the first of them only")
+    made.add_argument("--regions", nargs="+", choices=list(REGIONS), default=list(REGIONS), metavar="NAME")
+    made.add_argument("--region-folder", type=Path, default=CACHE, help="where made regions are kept")
     return made
 
 
 def main() -> None:
     """Run the missing cells, print the tables, write the report."""
     given = parser().parse_args()
-    regions = REGIONS[: given.regions]
     folder = BENCH / "training_levers"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as processes:
-        todo = missing_parts(regions, given.seeds, read_cells(folder))
-        running = {processes.submit(run_part, *part, folder): part for part in todo}
+        todo = missing_parts(given.regions, given.seeds, read_cells(folder))
+        running = {processes.submit(run_part, *part, given.region_folder): part for part in todo}
         for future in as_completed(running):
             part, name, seed = running[future]
-            file = folder / f"{PARTS.index(part)}-{REGIONS.index(name)}-{seed}.json"
+            file = folder / f"{PARTS.index(part)}-{name}-{seed}.json"
             file.write_text(json.dumps(future.result(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
             print(f"{name}, seed {seed}, {part}: {future.result()['seconds']} s", flush=True)
-    cells = [cell for cell in read_cells(folder) if cell["region"] in regions and cell["seed"] < given.seeds]
+    cells = [cell for cell in read_cells(folder) if cell["region"] in given.regions and cell["seed"] < given.seeds]
     rows = print_tables(cells)
     seeds = sorted({cell["seed"] for cell in cells})
     publish(Result("training_levers", rows, seeds=seeds, conditions={**RECIPE, "parts of cells": len(cells)}))

@@ -369,6 +369,7 @@ class Round(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     strategy: Mapped[str] = mapped_column(String(32))  # a name of `services.strategies`
     measure: Mapped[str | None] = mapped_column(String(32))  # what the strategy ranks by; None: it does not rank
+    part: Mapped[str] = mapped_column(String(32), default="whole")  # what of each patch, `catalog.settings.PatchPart`
     size: Mapped[int]
     seed: Mapped[int]
     state: Mapped[RoundState] = mapped_column(default=RoundState.CHOOSING)

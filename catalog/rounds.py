@@ -28,19 +28,35 @@ UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate that a strategy chose, with the reason and its score."""
+    """A candidate that a strategy chose, with the reason and its score.
+
+    Attributes:
+        patch_id: Id of the patch.
+        reason: Why it was chosen.
+        score: Its score by the round's measure; None without one.
+        region: Run lengths of the pixels asked for (`catalog.pixel_regions`); None: all of them.
+    """
 
     patch_id: int
     reason: ProposalReason
     score: float | None
+    region: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How many proposals of a round are in each state, and how many were made for each reason that occurs."""
+    """The proposals of a round.
+
+    Attributes:
+        states: How many are in each state.
+        reasons: How many were made for each reason that occurs.
+        expected_edits_px: Pixels that annotators are expected to change in them, as each starts; None if that was
+            estimated for none.
+    """
 
     states: dict[ProposalState, int]
     reasons: dict[ProposalReason, int]
+    expected_edits_px: float | None = None
 
 
 def get(session: Session, round_id: int) -> Round:
@@ -83,7 +99,14 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
         return
     for rank, choice in enumerate(choices):
         session.add(
-            Proposal(round_id=round_id, patch_id=choice.patch_id, rank=rank, reason=choice.reason, score=choice.score)
+            Proposal(
+                round_id=round_id,
+                patch_id=choice.patch_id,
+                region=None if choice.region is None else list(choice.region),
+                rank=rank,
+                reason=choice.reason,
+                score=choice.score,
+            )
         )
     chosen = Patch.id.in_([choice.patch_id for choice in choices])
     session.execute(update(Patch).where(chosen).values(state=PatchState.PROPOSED))
@@ -166,12 +189,19 @@ def complete_if_answered(session: Session, round_id: int) -> None:
 
 
 def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress]:
-    """Count the proposals of rounds, all of them in one query.
+    """Count the proposals of rounds, all of them in two queries.
 
     Returns:
         The counts of each round, by its id.
     """
-    found = {round_id: Progress(dict.fromkeys(ProposalState, 0), {}) for round_id in round_ids}
+    expected: dict[int, float] = {}
+    edits = Proposal.round_id, Proposal.expected_edits, Proposal.preannotated_by
+    estimated = Proposal.round_id.in_(round_ids) & Proposal.expected_edits.is_not(None)
+    for round_id, found_edits, drawn_by in session.execute(select(*edits).where(estimated)):
+        if found_edits is not None:
+            start = "from_empty_px" if drawn_by is None else "from_proposal_px"
+            expected[round_id] = expected.get(round_id, 0.0) + found_edits[start]
+    found = {round_id: Progress(dict.fromkeys(ProposalState, 0), {}, expected.get(round_id)) for round_id in round_ids}
     kinds = Proposal.round_id, Proposal.state, Proposal.reason
     statement = select(*kinds, func.count()).where(Proposal.round_id.in_(round_ids)).group_by(*kinds)
     for round_id, state, reason, count in session.execute(statement):

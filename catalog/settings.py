@@ -76,6 +76,14 @@ class Strategy(StrEnum):
     PRIOR_DISAGREEMENT = "prior_disagreement"
 
 
+class PatchPart(StrEnum):
+    """What a round asks for of each patch: all of it, its uncertain areas, or its most uncertain quarter."""
+
+    WHOLE = "whole"
+    AREAS = "areas"
+    QUARTER = "quarter"
+
+
 @with_config(ConfigDict(extra="forbid"))
 class ClassSetting(TypedDict):
     """One class: ``name``, ``value`` in masks, ``colour`` as #rrggbb; ``precedence`` is the value unless given."""
@@ -356,6 +364,14 @@ class Settings(BaseSettings):
     round_strategy: Strategy = Field(
         Strategy.RECIPE, description="How a round chooses, unless the request says otherwise."
     )
+    round_part: PatchPart = Field(
+        PatchPart.WHOLE,
+        description="What a round asks for of each patch, unless the request says otherwise: `whole`, its uncertain "
+        "`areas` or its most uncertain `quarter`. Rounds without scores ask for whole patches.",
+    )
+    part_share: float = Field(
+        0.25, gt=0, le=1, description="Largest share of a patch that a round of uncertain areas asks for."
+    )
     random_start_rounds: int = Field(
         2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
     )
@@ -373,7 +389,8 @@ class Settings(BaseSettings):
         0.01,
         gt=0,
         le=1,
-        description="Least share of its pixels that are predicted to be foreground for a patch to be on the shortlist.",
+        description="Least share of its pixels that are foreground, predicted or in prior outlines, for a patch to be "
+        "on the shortlist.",
     )
     worthwhile_gain: float = Field(
         0.005,
@@ -385,8 +402,8 @@ class Settings(BaseSettings):
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(
         "brush",
-        description="Form of the pre-annotations; none are sent while the version that draws them is no better than an "
-        "empty mask.",
+        description="Form of the pre-annotations. A patch gets one where correcting it is expected to change fewer "
+        "pixels than drawing from an empty mask.",
     )
     interactive_clicks: bool = Field(
         False,

@@ -3,7 +3,7 @@
 import click
 
 from catalog import training
-from catalog.settings import Strategy
+from catalog.settings import PatchPart, Strategy
 from cli.installation import running_catalog
 from services import rounds
 
@@ -14,10 +14,17 @@ from services import rounds
     type=click.Choice([item.value for item in Strategy]),
     help="how to choose patches; default: the setting round_strategy",
 )
+@click.option(
+    "--part",
+    type=click.Choice([item.value for item in PatchPart]),
+    help="what to ask for of each patch; default: the setting round_part",
+)
 @click.option("--size", type=click.IntRange(1), help="number of patches; default: the setting round_size")
 @click.option("--seed", type=click.IntRange(0), help="seed of the random choices")
 @click.pass_context
-def round_group(context: click.Context, strategy: str | None, size: int | None, seed: int | None) -> None:
+def round_group(
+    context: click.Context, strategy: str | None, part: str | None, size: int | None, seed: int | None
+) -> None:
     """Open a round: choose patches and publish them in Label Studio; with a subcommand, abandon a round."""
     if context.invoked_subcommand is not None:
         return
@@ -25,7 +32,8 @@ def round_group(context: click.Context, strategy: str | None, size: int | None, 
         settings = catalog.settings
         with catalog.write() as session:
             how = Strategy(strategy) if strategy else settings.round_strategy
-            opened = rounds.open_round(session, settings, how, size or settings.round_size, seed)
+            what = PatchPart(part) if part else settings.round_part
+            opened = rounds.open_round(session, settings, how, size or settings.round_size, seed, what)
         click.echo(f"Round {opened.id} ({opened.strategy}, {opened.size} patches) is being chosen and published.")
 
 

@@ -18,6 +18,8 @@ from catalog.settings import Settings
 from cli.round_record import RoundRecord
 from models.inference import pick_device
 from services import raster_keys
+from services.arms import Arms, compare, read_labels
+from services.effort import EffortGroup, effort
 from services.scenes import source_of
 from workers.publication import UNTRAINED
 
@@ -76,7 +78,9 @@ class Content:
         patches: Every labelled patch, in the order of the rounds and, in a round, of the annotators' queue.
         pool_patches: Number of patches in the pool.
         scoring: The newest scoring of the pool, of the version that scores.
+        effort: What the labels cost, and how good the expected edits were.
         machine: Cores, versions and device.
+        arms: What chosen patches and controls found.
     """
 
     records: Sequence[RoundRecord]
@@ -85,7 +89,9 @@ class Content:
     patches: Sequence[LabelledPatch]
     pool_patches: int
     scoring: Scoring
+    effort: Sequence[EffortGroup]
     machine: dict[str, Any]
+    arms: Arms
 
     @property
     def served(self) -> Sequence[RoundRecord]:
@@ -105,7 +111,9 @@ class Content:
             "annotator": "simulated",
             "seconds": round(self.seconds, 1),
             "rounds": [self._round(record) for record in self.records],
+            "effort": [asdict(group) for group in self.effort],
             "machine": self.machine,
+            "arms": asdict(self.arms),
         }
 
     def _round(self, record: RoundRecord) -> dict[str, Any]:
@@ -136,6 +144,8 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         scoring = scorings.newest(session)
         of_patch = joinedload(Label.proposal), joinedload(Label.patch)
         labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
+        compared = compare(read_labels(session))
+        costs = effort(session)
         patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
     missing = [role.value for role in SceneRole if role not in scenes]
     if missing or scoring is None:
@@ -148,7 +158,9 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
         patches=[_labelled(label) for label in patches],
         pool_patches=scenes[SceneRole.POOL].patch_count,
         scoring=scoring,
+        effort=costs,
         machine=_machine(catalog.settings),
+        arms=compared,
     )
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 import click
 
 from cli.output import print_table
-from imagery.errors import SceneError
-from imagery.synthetic import SyntheticScene, write_scene
+from cli.scene_options import file_with
+from imagery.classes import CLEAN_ICE
+from imagery.masks import OutlineLayer
+from imagery.synthetic import SyntheticScene, write_scene, write_scene_on
 from imagery.synthetic_pixels import SyntheticOptions
+from imagery.synthetic_site import read_site, site_grid
 from imagery.synthetic_surface import Shares
 from imagery.synthetic_terrain import Sun
 
@@ -36,9 +39,31 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--size", type=_Size(), default=(1024, 1024), show_default="1024x1024", help="pixels of 30 m")
 @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True)
-@click.option("--clean", type=float, default=_DEFAULTS.shares.clean_ice, show_default=True, help="share of clean ice")
 @click.option(
-    "--debris", type=float, default=_DEFAULTS.shares.debris_covered_ice, show_default=True, help="share of debris"
+    "--dem",
+    type=click.Path(exists=True, dir_okay=False),
+    help="real relief, in any CRS: the scene shows this ground, in its UTM zone; needs --outlines",
+)
+@click.option(
+    "--outlines",
+    multiple=True,
+    metavar="[CLASS=]FILE[:LAYER]",
+    help="real glacier outlines, in any CRS, clean ice unless another class is named; needs --dem. Without outlines of "
+    "debris-covered ice, debris is placed on the lowest, flattest parts",
+)
+@click.option(
+    "--clean",
+    type=float,
+    default=_DEFAULTS.shares.clean_ice,
+    show_default=True,
+    help="share of clean ice; with --outlines they tell it",
+)
+@click.option(
+    "--debris",
+    type=float,
+    default=_DEFAULTS.shares.debris_covered_ice,
+    show_default=True,
+    help="share of debris; with --outlines of debris they tell it",
 )
 @click.option("--cloud", type=float, default=_DEFAULTS.shares.masked, show_default=True, help="share of cloud")
 @click.option(
@@ -62,36 +87,56 @@ class _Size(click.ParamType[tuple[int, int]]):
     "--origin",
     type=float,
     nargs=2,
-    default=_DEFAULTS.origin_m,
-    show_default=True,
+    show_default="480000 3110400, or so that the middle is that of --dem",
     metavar="EASTING NORTHING",
-    help="upper left corner in UTM 45N; scenes of different roles must not overlap, so choose another corner for each",
+    help="upper left corner in UTM 45N, or in the zone of --dem; scenes of different roles must not overlap, so choose "
+    "another corner for each",
 )
 def synthetic(
     folder: Path,
     size: tuple[int, int],
     seed: int,
+    dem: str | None,
+    outlines: tuple[str, ...],
     clean: float,
     debris: float,
     cloud: float,
     sun: tuple[float, float],
     scan_gaps: bool,
     dem_resolution: float,
-    origin: tuple[float, float],
+    origin: tuple[float, float] | None,
 ) -> None:
-    """Write a synthetic Landsat 7 scene with known truth into FOLDER: bands, DEM, outlines."""
+    """Write a synthetic Landsat 7 scene with known truth into FOLDER: bands, DEM, outlines.
+
+    The relief is made up, or real with --dem and --outlines; the surfaces, shadow, cloud and noise are made up.
+    """
+    if (dem is None) != (not outlines):
+        raise click.UsageError("found only one of --dem and --outlines; expected both or neither")
     try:
         options = SyntheticOptions(
-            shares=Shares(clean, debris, cloud),
+            shares=Shares(0.0 if outlines else clean, debris, cloud),
             sun=Sun(*sun),
             scan_gaps=scan_gaps,
             dem_resolution_m=dem_resolution,
-            origin_m=origin,
+            origin_m=origin or _DEFAULTS.origin_m,
         )
-        scene = write_scene(folder, *size, seed, options)
-    except SceneError as error:
+        if dem is None:
+            scene = write_scene(folder, *size, seed, options)
+        else:
+            layers = [_outline_layer(text) for text in outlines]
+            scene = write_scene_on(folder, read_site(dem, layers, site_grid(dem, *size, origin)), seed, options)
+    except ValueError as error:  # also of scenes, outlines, and names of classes
         raise click.UsageError(str(error)) from error
     _show(scene)
+
+
+def _outline_layer(text: str) -> OutlineLayer:
+    """Read ``[CLASS=]FILE[:LAYER]``; the class is clean ice unless named."""
+    class_name, equals, rest = text.partition("=")
+    if not equals or Path(text).is_file():
+        class_name, rest = CLEAN_ICE.name, text
+    file = file_with(rest, "layer")
+    return OutlineLayer(file["path"], file.get("layer"), class_name)
 
 
 def _show(scene: SyntheticScene) -> None:

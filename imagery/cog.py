@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -14,7 +15,7 @@ from imagery.geotiff import encode
 from imagery.grid import Grid, Window
 from imagery.masks import check_values
 
-StripWriter = Callable[[int, NDArray[np.float32]], None]
+StripWriter = Callable[[int, NDArray[Any]], None]
 
 
 def class_map_to_cog(
@@ -78,7 +79,15 @@ def confidence_map_to_cog(percent: NDArray[np.uint8], grid: Grid, description: s
 
 @contextmanager
 def float_map_writer(path: Path, grid: Grid, description: str) -> Iterator[StripWriter]:
-    """Write a map of floating-point numbers strip by strip: a tiled GeoTIFF, deflate-compressed, with nodata NaN.
+    """Write a map of floating-point numbers strip by strip, with nodata NaN; otherwise as `byte_map_writer`."""
+    # Predictor 3 is for floating-point numbers.
+    with _map_writer(path, grid, description, {"dtype": "float32", "nodata": float("nan"), "predictor": 3}) as write:
+        yield write
+
+
+@contextmanager
+def byte_map_writer(path: Path, grid: Grid, description: str) -> Iterator[StripWriter]:
+    """Write a map of bytes strip by strip: a tiled GeoTIFF, deflate-compressed, with nodata 255.
 
     Args:
         path: The file to write.
@@ -86,19 +95,24 @@ def float_map_writer(path: Path, grid: Grid, description: str) -> Iterator[Strip
         description: What the map shows, with its unit ("predictive entropy (nats)").
 
     Yields:
-        A function of the first row and the array (rows, W) of a strip, NaN where there is no data. Strips must
-        be written in order from row 0; the function raises SceneError if a strip does not follow the previous one. Rows
-        that were never written are nodata.
+        A function of the first row and the array (rows, W) of a strip. Strips must be written in order from row 0; the
+        function raises SceneError if a strip does not follow the previous one. Rows that were never written are nodata.
     """
-    profile = {"count": 1, "dtype": "float32", "height": grid.height, "width": grid.width, "nodata": float("nan")}
+    with _map_writer(path, grid, description, {"dtype": "uint8", "nodata": UNKNOWN}) as write:
+        yield write
+
+
+@contextmanager
+def _map_writer(path: Path, grid: Grid, description: str, of_values: dict[str, Any]) -> Iterator[StripWriter]:
+    profile = {"count": 1, "height": grid.height, "width": grid.width, **of_values}
     # Level 1 is four times as fast as the default, and the files are an eighth larger.
-    options = {"compress": "deflate", "zlevel": 1, "predictor": 3, "tiled": True, "bigtiff": "if_safer"}
+    options = {"compress": "deflate", "zlevel": 1, "tiled": True, "bigtiff": "if_safer"}
     written = 0
 
     with rasterio.open(path, "w", driver="GTiff", crs=grid.crs, transform=grid.affine, **profile, **options) as dataset:
         dataset.set_band_description(1, description)
 
-        def write(row_off: int, strip: NDArray[np.float32]) -> None:
+        def write(row_off: int, strip: NDArray[Any]) -> None:
             nonlocal written
             if row_off != written:
                 raise SceneError(f"found a strip from row {row_off}; expected one from row {written}")

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_dilation
 
 from imagery.errors import SceneError
 from imagery.grid import Window
@@ -30,6 +31,8 @@ _FALSE_COLOURS: Final[tuple[Triplet, ...]] = (
     ("nir", "green", "blue"),
 )
 _MESSAGE: Final = "no model yet"
+_DARKENED: Final = 0.45  # still to be recognised: ground is judged by its surroundings
+_OUTLINE: Final = (250, 204, 21)  # yellow, of none of the glacier classes
 
 
 def composites_for(band_names: Sequence[str]) -> dict[str, Triplet]:
@@ -99,6 +102,24 @@ def message_tile(height: int, width: int) -> NDArray[np.uint8]:
         (width / 2, height / 2), text, fill=(203, 213, 225), font=font, anchor="mm", align="center"
     )
     return np.asarray(image)
+
+
+def mark_region(picture: NDArray[np.uint8], asked: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Outline the part of a picture that is asked for, and darken the rest.
+
+    The outline lies outside the part, so that it hides none of the pixels to judge.
+
+    Args:
+        picture: (h, w, 3) RGB.
+        asked: (h, w), True for the pixels asked for.
+
+    Returns:
+        (h, w, 3) RGB.
+    """
+    marked = picture.copy()
+    marked[~asked] = (picture[~asked] * _DARKENED).astype(np.uint8)
+    marked[binary_dilation(asked, np.ones((3, 3), dtype=np.bool_)) & ~asked] = _OUTLINE
+    return marked
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:

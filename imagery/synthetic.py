@@ -26,9 +26,11 @@ from imagery.masks import OutlineLayer
 from imagery.outlines import ClassLayer, write_class_layers
 from imagery.polygons import mask_to_map_polygons
 from imagery.scene_source import BandSource, ElevationSource
+from imagery.synthetic_ground import Ground, MappedGround
 from imagery.synthetic_pixels import FILL, QUALITY_FILL, Landscape, SyntheticOptions
 from imagery.synthetic_radiometry import REFLECTIVE, THERMAL_RANGE_K
-from imagery.synthetic_terrain import PIXEL_M, elevation
+from imagery.synthetic_site import Site
+from imagery.synthetic_terrain import PIXEL_M
 from imagery.units import METRE
 
 SENSOR: Final = "landsat-7-etm+"
@@ -118,14 +120,38 @@ def write_scene(
         SceneError: The size or the seed cannot be used.
     """
     options = options or SyntheticOptions()
-    landscape = Landscape(height, width, seed, options)
     left, top = options.origin_m
     grid = Grid(_CRS, (PIXEL_M, 0.0, left, 0.0, -PIXEL_M, top), width, height)
+    return _write_files(folder, Landscape(height, width, seed, options), grid)
+
+
+def write_scene_on(folder: Path, site: Site, seed: int, options: SyntheticOptions | None = None) -> SyntheticScene:
+    """Write a synthetic scene on the real relief and outlines of a site, which keeps its place on the Earth.
+
+    `imagery.synthetic_ground.MappedGround` says where debris, snow and lakes lie. Ground without elevation is
+    masked/unknown in the truth, and nodata in the DEM. Memory grows with the scene: about 150 bytes a pixel.
+
+    Args:
+        folder: As in `write_scene`.
+        site: The place, at least 128 pixels on each side.
+        seed: As in `write_scene`.
+        options: Of the shares, that of clean ice is ignored, because the outlines say it, and that of debris counts
+            only where the outlines have none. The place is the site's.
+
+    Raises:
+        SceneError: As `write_scene`; or debris is asked for on more ground than it can lie on.
+    """
+    options = options or SyntheticOptions()
+    ground = MappedGround(site.elevation_m, site.classes, seed, options.shares, options.lake_share)
+    return _write_files(folder, Landscape(site.grid.height, site.grid.width, seed, options, ground), site.grid)
+
+
+def _write_files(folder: Path, landscape: Landscape, grid: Grid) -> SyntheticScene:
     folder.mkdir(parents=True, exist_ok=True)
     names = ("reflective.tif", "thermal.tif", "quality.tif", "dem.tif", "truth.tif", "outlines.gpkg")
     files = _Files(*(folder / name for name in names))
     mask = _write_pixels(files, landscape, grid)
-    _write_dem(files.dem, seed, grid, options)
+    _write_dem(files.dem, landscape.ground, grid, landscape.options)
     outlines = _write_outlines(files.outlines, mask, grid)
     counts = np.bincount(mask.ravel(), minlength=UNKNOWN + 1)
     shares = {entry.name: float(counts[entry.value] / mask.size) for entry in GLACIER_SCHEME.legend}
@@ -158,7 +184,7 @@ def _write_pixels(files: _Files, landscape: Landscape, grid: Grid) -> NDArray[np
     return mask
 
 
-def _write_dem(path: Path, seed: int, scene: Grid, options: SyntheticOptions) -> None:
+def _write_dem(path: Path, ground: Ground, scene: Grid, options: SyntheticOptions) -> None:
     grid = _resampled(scene, options.dem_resolution_m, _DEM_MARGIN_PX)
     scale = options.dem_resolution_m / PIXEL_M
     with _create(path, grid, ("elevation",), "float32", _DEM_NODATA) as dataset:
@@ -166,7 +192,8 @@ def _write_dem(path: Path, seed: int, scene: Grid, options: SyntheticOptions) ->
             rows = np.arange(block.row_off, block.row_off + block.height, dtype=np.float64)
             cols = np.arange(block.col_off, block.col_off + block.width, dtype=np.float64)
             # Pixel centres of the DEM in pixel coordinates of the scene.
-            metres = elevation(seed, *((at + 0.5 - _DEM_MARGIN_PX) * scale - 0.5 for at in (rows, cols)))
+            at = [(index + 0.5 - _DEM_MARGIN_PX) * scale - 0.5 for index in (rows, cols)]
+            metres = np.where(ground.is_void(*at), _DEM_NODATA, ground.heights(*at))
             _write(dataset, metres.astype(np.float32)[None], block)
 
 

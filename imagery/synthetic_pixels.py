@@ -9,18 +9,10 @@ from numpy.typing import NDArray
 
 from imagery.errors import SceneError
 from imagery.grid import Window
+from imagery.synthetic_ground import FractalGround, Ground
 from imagery.synthetic_radiometry import reflectance, reflective_numbers, snow_off_ice, temperature, thermal_numbers
-from imagery.synthetic_surface import (
-    Shares,
-    Thresholds,
-    calibrate,
-    cloud_score,
-    cover_of,
-    label_mask,
-    scan_gaps,
-    scores,
-)
-from imagery.synthetic_terrain import PIXEL_M, Sun, cast_shadow, incidence, terrain
+from imagery.synthetic_surface import Shares, cloud_score, cloud_threshold, label_mask, scan_gaps
+from imagery.synthetic_terrain import PIXEL_M, Sun, cast_shadow, incidence
 
 FILL: Final = 0
 """Digital number of a pixel that was not recorded."""
@@ -96,8 +88,10 @@ class Pixels:
 class Landscape:
     """A synthetic scene of which any window can be computed."""
 
-    def __init__(self, height: int, width: int, seed: int, options: SyntheticOptions) -> None:
-        """Calibrate a scene of (height, width) pixels of 30 m.
+    def __init__(
+        self, height: int, width: int, seed: int, options: SyntheticOptions, ground: Ground | None = None
+    ) -> None:
+        """Calibrate a scene of (height, width) pixels of 30 m, on made-up ground if none is given.
 
         Raises:
             SceneError: A side is shorter than 128 pixels, or the seed is not in 0 to 2^32 - 1.
@@ -107,7 +101,8 @@ class Landscape:
         if not 0 <= seed < 1 << 32:
             raise SceneError(f"found the seed {seed}; expected 0 to 2^32 - 1")
         self.height, self.width, self.seed, self.options = height, width, seed, options
-        self.thresholds: Thresholds = calibrate(seed, height, width, options.shares, options.lake_share)
+        self.ground: Ground = ground or FractalGround(seed, height, width, options.shares, options.lake_share)
+        self._cloud_from = cloud_threshold(seed, height, width, options.shares.masked)
 
     def pixels(self, window: Window) -> Pixels:
         """Compute the pixels of a window, which may extend beyond the scene: the landscape continues there.
@@ -119,30 +114,30 @@ class Landscape:
         rows = np.arange(window.row_off, window.row_off + window.height)
         cols = np.arange(window.col_off, window.col_off + window.width)
         at = rows.astype(np.float64), cols.astype(np.float64)
-        relief = terrain(seed, *at)
-        found = scores(seed, relief, *at)
-        cover = cover_of(found, self.thresholds)
-        cloud = self._opacity(found.cloud)
+        ground, found = self.ground, self.ground.surface(*at)
+        cover, above_m = found.cover, found.above_snow_line_m
+        cloud = self._opacity(cloud_score(seed, *at))
         cloud_shadow = self._cloud_shadow(*at)
-        shadow = cast_shadow(seed, rows, cols, sun)
-        sunlight = incidence(relief, sun) * ~shadow * (1 - (1 - _LIGHT_THROUGH_CLOUD) * cloud_shadow)
+        shadow = cast_shadow(ground.heights, ground.highest_ridge_m, rows, cols, sun)
+        sunlight = incidence(found.relief, sun) * ~shadow * (1 - (1 - _LIGHT_THROUGH_CLOUD) * cloud_shadow)
         gaps = self._gaps(rows, cols)
 
-        snow = snow_off_ice(seed, found, self.thresholds, *at)
-        surface = reflectance(seed, found, self.thresholds, cover, snow, *at)
+        snow = snow_off_ice(seed, above_m, *at)
+        surface = reflectance(seed, above_m, cover, snow, *at)
         reflective = reflective_numbers(seed, surface, sunlight, cloud, rows, cols)
         reflective[:, gaps] = FILL
-        kelvin = temperature(seed, relief, cover, snow, sunlight, cloud, *at)
+        heights_m, reference_m = found.relief.elevation_m, ground.reference_m
+        kelvin = temperature(seed, heights_m, reference_m, cover, snow, sunlight, cloud, *at)
         thermal = self._thermal(kelvin, gaps, rows, cols)
         quality = np.select(
             [gaps, cloud > 0, cloud_shadow], [QUALITY_FILL, QUALITY_CLOUD, QUALITY_CLOUD_SHADOW], QUALITY_CLEAR
         )
-        truth = label_mask(cover, gaps | (cloud > 0))
+        truth = label_mask(cover, gaps | found.unknown | (cloud > 0))
         return Pixels(reflective, thermal, quality.astype(np.uint16), truth, shadow)
 
     def _opacity(self, cloud: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the opacity of cloud, 0 to 1: thin at the edge, opaque inside."""
-        above = cloud - self.thresholds.cloud
+        above = cloud - self._cloud_from
         return np.where(above > 0, np.clip(0.4 + 3 * above, 0, 1), 0.0)
 
     def _cloud_shadow(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -150,7 +145,7 @@ class Landscape:
         away_px = _CLOUD_ABOVE_GROUND_M / math.tan(math.radians(sun.elevation_deg)) / PIXEL_M
         azimuth = math.radians(sun.azimuth_deg)
         towards_sun = rows - away_px * math.cos(azimuth), cols + away_px * math.sin(azimuth)
-        return cloud_score(self.seed, *towards_sun) > self.thresholds.cloud
+        return cloud_score(self.seed, *towards_sun) > self._cloud_from
 
     def _gaps(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self.options.scan_gaps:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.synthetic_noise import Coordinates, fractal, white
-from imagery.synthetic_surface import Cover, Scores, Thresholds
-from imagery.synthetic_terrain import Terrain
+from imagery.synthetic_surface import Cover
 
 REFLECTIVE: Final = ("blue", "green", "red", "nir", "swir1", "swir2", "pan")
 """Bands of reflected light, in the order of the spectra below."""
@@ -30,10 +29,9 @@ _HAZE_DN: Final = np.array([38, 26, 20, 12, 6, 5, 18])
 # Bright snow saturates the visible bands at high gain, as in most scenes of mountains.
 _GAIN_DN: Final = np.array([270, 270, 280, 250, 420, 430, 270])
 _NOISE_DN: Final = 1.6
-_HIGHEST_SNOW_LINE_M: Final = 7500.0  # for scenes without ice: above all terrain
 
 _LAPSE_K_PER_M: Final = 0.0065
-_AIR_AT_5000_M_K: Final = 275.0
+_AIR_AT_REFERENCE_K: Final = 275.0
 _SOLAR_WARMING_K: Final = 16.0
 _DEBRIS_COOLING_K: Final = 4.0  # ice cools a thin layer of debris above it
 _STONE_VARIATION_K: Final = 2.0  # depending on colour, moisture and size
@@ -44,17 +42,16 @@ THERMAL_RANGE_K: Final = {"thermal_low": (130.0, 350.0), "thermal_high": (240.0,
 
 
 def snow_off_ice(
-    seed: int, found: Scores, thresholds: Thresholds, rows: Coordinates, cols: Coordinates
+    seed: int, above_snow_line_m: NDArray[np.float64], rows: Coordinates, cols: Coordinates
 ) -> NDArray[np.float64]:
     """Compute the share of each pixel covered by fresh snow outside the glaciers, (h, w): more of it higher up."""
     patches = fractal(seed, "patches", rows, cols, 24, 3)
-    return np.clip(1.5 * (patches - 0.3) + _above_snow_line_m(found, thresholds) / 400, 0, 1)
+    return np.clip(1.5 * (patches - 0.3) + above_snow_line_m / 400, 0, 1)
 
 
 def reflectance(
     seed: int,
-    found: Scores,
-    thresholds: Thresholds,
+    above_snow_line_m: NDArray[np.float64],
     cover: Cover,
     snow: NDArray[np.float64],
     rows: Coordinates,
@@ -65,7 +62,7 @@ def reflectance(
     Fresh snow also covers rock below the snow line, as bright as on the glaciers: only its shape and position
     distinguish it. On glaciers, fresh snow gives way to bare, dirty ice towards the snow line.
     """
-    above_m = _above_snow_line_m(found, thresholds)
+    above_m = above_snow_line_m
     texture = fractal(seed, "texture", rows, cols, 12, 3)
     patches = fractal(seed, "patches", rows, cols, 24, 3)
     grass = np.clip((-above_m - 500) / 300, 0, 0.9) * np.clip(0.6 + 0.5 * patches, 0, 1)
@@ -108,7 +105,8 @@ def reflective_numbers(
 
 def temperature(
     seed: int,
-    relief: Terrain,
+    elevation_m: NDArray[np.float64],
+    reference_m: float,
     cover: Cover,
     snow: NDArray[np.float64],
     sunlight: NDArray[np.float64],
@@ -118,10 +116,10 @@ def temperature(
 ) -> NDArray[np.float64]:
     """Compute the surface temperature, (h, w) kelvin.
 
-    Air cools with elevation, the sun warms stones, snow and ice are at most at the melting point, and debris is in
-    between.
+    Air has 275 K at the elevation `reference_m` and cools above it, the sun warms stones, snow and ice are at most at
+    the melting point, and debris is in between.
     """
-    air = _AIR_AT_5000_M_K - _LAPSE_K_PER_M * (relief.elevation_m - 5000)
+    air = _AIR_AT_REFERENCE_K - _LAPSE_K_PER_M * (elevation_m - reference_m)
     stones = air + _SOLAR_WARMING_K * sunlight + _STONE_VARIATION_K * fractal(seed, "warmth", rows, cols, 20, 2)
     kinds = [cover.ice, cover.debris, cover.lake]
     # Under thick debris the ice is invisible even in the thermal band.
@@ -139,10 +137,6 @@ def thermal_numbers(
     noisy = kelvin + 0.25 * white(seed, "noise/thermal", rows, cols)
     scaled = [(noisy - low) / (high - low) for low, high in THERMAL_RANGE_K.values()]
     return np.clip(np.rint(1 + 254 * np.stack(scaled)), 1, 255).astype(np.uint8)
-
-
-def _above_snow_line_m(found: Scores, thresholds: Thresholds) -> NDArray[np.float64]:
-    return np.asarray(found.ice - min(thresholds.ice, _HIGHEST_SNOW_LINE_M))
 
 
 def _blend(below: NDArray[np.float64], above: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -80,23 +80,31 @@ class Cover:
     lake: NDArray[np.bool_]
 
 
-def scores(seed: int, relief: Terrain, rows: Coordinates, cols: Coordinates) -> Scores:
-    """Compute the scores of every cover.
+def ice_score(
+    seed: int, relief: Terrain, rows: Coordinates, cols: Coordinates, flow_m: NDArray[np.float64] | float = 0.0
+) -> NDArray[np.float64]:
+    """Compute the elevation in metres, adjusted for what keeps snow and what sheds it, (h, w).
 
-    Snow reaches lower on northern slopes and slides off steep ones, which produces rock islands; ice flows down the
-    valleys. Precipitation differs from valley to valley, and with it the snow line.
+    Snow reaches lower on northern slopes and slides off steep ones, which produces rock islands. Precipitation differs
+    from valley to valley, and with it the snow line.
+
+    Args:
+        seed: At least 0.
+        relief: The terrain at the rows and columns.
+        rows: (h,) rows.
+        cols: (w,) columns.
+        flow_m: How much lower ice reaches by flowing down.
     """
     climate = _CLIMATE_M * smooth(seed, "climate", rows, cols, _CLIMATE_PX)
     steep = np.maximum(relief.slope_deg - 38, 0)
-    flow = 350 * (1 - relief.valley)
-    ice = (
-        relief.elevation_m
-        + climate
-        + flow
-        + 350 * relief.northness
-        - 60 * steep
-        + 40 * fractal(seed, "snow", rows, cols, 48, 3)
-    )
+    snow = 40 * fractal(seed, "snow", rows, cols, 48, 3)
+    return np.asarray(relief.elevation_m + climate + flow_m + 350 * relief.northness - 60 * steep + snow)
+
+
+def scores(seed: int, relief: Terrain, rows: Coordinates, cols: Coordinates) -> Scores:
+    """Compute the scores of every cover; ice also flows down the valleys."""
+    climate = _CLIMATE_M * smooth(seed, "climate", rows, cols, _CLIMATE_PX)
+    ice = ice_score(seed, relief, rows, cols, 350 * (1 - relief.valley))
     debris = (
         relief.elevation_m
         + climate
@@ -104,8 +112,14 @@ def scores(seed: int, relief: Terrain, rows: Coordinates, cols: Coordinates) -> 
         - 6000 * np.maximum(relief.valley - 0.02, 0)
         + 60 * fractal(seed, "debris", rows, cols, 32, 2)
     )
-    lake = fractal(seed, "lakes", rows, cols, 40, 2) - 30 * relief.valley - np.maximum(relief.slope_deg - 4, 0)
-    return Scores(ice, debris, lake, cloud_score(seed, rows, cols))
+    return Scores(ice, debris, lake_score(seed, relief, rows, cols), cloud_score(seed, rows, cols))
+
+
+def lake_score(seed: int, relief: Terrain, rows: Coordinates, cols: Coordinates) -> NDArray[np.float64]:
+    """Compute how readily a lake forms, (h, w): high only on flat valley floors."""
+    return np.asarray(
+        fractal(seed, "lakes", rows, cols, 40, 2) - 30 * relief.valley - np.maximum(relief.slope_deg - 4, 0)
+    )
 
 
 def cloud_score(seed: int, rows: Coordinates, cols: Coordinates) -> NDArray[np.float64]:
@@ -115,8 +129,7 @@ def cloud_score(seed: int, rows: Coordinates, cols: Coordinates) -> NDArray[np.f
 
 def calibrate(seed: int, height: int, width: int, shares: Shares, lake_share: float) -> Thresholds:
     """Return the thresholds that give the requested shares, estimated from at most 1024 x 1024 evenly spaced pixels."""
-    stride = -(-max(height, width) // _SAMPLE_SIDE)
-    rows, cols = np.arange(0, height, stride, dtype=np.float64), np.arange(0, width, stride, dtype=np.float64)
+    rows, cols = _sample(height, width)
     sample = scores(seed, terrain(seed, rows, cols), rows, cols)
     remaining = np.ones(sample.ice.shape, dtype=np.bool_)
     found = []
@@ -126,10 +139,16 @@ def calibrate(seed: int, height: int, width: int, shares: Shares, lake_share: fl
         (sample.debris, shares.debris_covered_ice),
         (sample.lake, lake_share),
     ):
-        threshold = _threshold(score[remaining], share * remaining.size)
+        threshold = threshold_for(score[remaining], share * remaining.size)
         remaining &= score <= threshold
         found.append(threshold)
     return Thresholds(*found)
+
+
+def cloud_threshold(seed: int, height: int, width: int, share: float) -> float:
+    """Return the thickness above which cloud is seen, so that it has this share of a scene; see `calibrate`."""
+    score = cloud_score(seed, *_sample(height, width))
+    return threshold_for(score.ravel(), share * score.size)
 
 
 def cover_of(found: Scores, thresholds: Thresholds) -> Cover:
@@ -155,6 +174,12 @@ def label_mask(cover: Cover, masked: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return mask
 
 
-def _threshold(score: NDArray[np.float64], count: float) -> float:
+def threshold_for(score: NDArray[np.float64], count: float) -> float:
     """Return the value that `count` of the scores exceed; infinity for a count of 0."""
     return float(np.quantile(score, 1 - count / score.size)) if count else float("inf")
+
+
+def _sample(height: int, width: int) -> tuple[Coordinates, Coordinates]:
+    """Return evenly spaced rows and columns of a scene, at most 1024 of each."""
+    stride = -(-max(height, width) // _SAMPLE_SIDE)
+    return np.arange(0, height, stride, dtype=np.float64), np.arange(0, width, stride, dtype=np.float64)

@@ -1,6 +1,7 @@
 """Synthetic terrain: fractal relief with glacial valleys, its slope and aspect, and cast shadows."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,12 @@ _MOUNTAINS_M: Final = 900.0
 _RIDGES_M: Final = 550.0
 _ROUGHNESS_M: Final = 110.0
 _FLOOR: Final = 0.3  # valleys follow the zero lines of a noise field; below this they are flat
-# Maximum height of a ridge above the terrain in its shadow: mountain, ridge, two to three standard deviations of
-# roughness.
-_HIGHEST_RIDGE_M: Final = 2000.0
+HIGHEST_RIDGE_M: Final = 2000.0
+"""Maximum height of a ridge above the terrain in its shadow: mountain, ridge, two to three standard deviations of
+roughness."""
+
+Heights = Callable[[Coordinates, Coordinates], NDArray[np.float64]]
+"""Returns the elevation (h, w) in metres at rows (h,) and columns (w,)."""
 
 
 @dataclass(frozen=True)
@@ -87,21 +91,24 @@ def incidence(relief: Terrain, sun: Sun) -> NDArray[np.float64]:
     return np.asarray(np.maximum(cosine, 0.0))
 
 
-def cast_shadow(seed: int, rows: NDArray[np.int64], cols: NDArray[np.int64], sun: Sun) -> NDArray[np.bool_]:
+def cast_shadow(
+    heights: Heights, highest_ridge_m: float, rows: NDArray[np.int64], cols: NDArray[np.int64], sun: Sun
+) -> NDArray[np.bool_]:
     """Return where other terrain hides the sun, (h, w).
 
     Follows the ray from every pixel towards the sun in steps of one pixel (nearest pixel), as far as ridges can cast a
     shadow.
 
     Args:
-        seed: At least 0.
+        heights: Elevation of the terrain, also outside of the rows and columns.
+        highest_ridge_m: Maximum height of a ridge above the terrain in its shadow.
         rows: (h,) consecutive rows.
         cols: (w,) consecutive columns.
-        sun: Its elevation determines the length of the ray.
+        sun: Its elevation and the height of the ridges determine the length of the ray.
     """
     azimuth, rise_m = math.radians(sun.azimuth_deg), PIXEL_M * math.tan(math.radians(sun.elevation_deg))
-    reach = math.ceil(_HIGHEST_RIDGE_M / rise_m)
-    around = elevation(seed, _extended(rows, reach), _extended(cols, reach)).astype(np.float32)
+    reach = math.ceil(highest_ridge_m / rise_m)
+    around = heights(_extended(rows, reach), _extended(cols, reach)).astype(np.float32)
     height, width = len(rows), len(cols)
     horizon = np.full((height, width), -np.inf, dtype=np.float32)
     for step in range(1, reach + 1):

@@ -26,7 +26,8 @@ def write_instruction(drawn: Sequence[str], background: str, unknown: str, *, cl
     return (
         f"Outline {listed} in the <b>true-colour</b> view; the other two views are there to be read. "
         f"{mending if clicks else ''}Correct the coloured proposal with brush and eraser, or draw polygons. Where "
-        "regions overlap, the one drawn last counts. Everything you leave unpainted is taken as "
+        "regions overlap, the one drawn last counts. Where a part of the patch is outlined and the rest dark, judge "
+        "only that part: what is drawn elsewhere is not used. Everything you leave unpainted is taken as "
         f"<b>{escape(background)}</b>, so paint what you "
         f"cannot tell as <b>{escape(unknown)}</b>. Nothing to outline? Delete all regions and submit. Skip a patch "
         "only if it cannot be judged."

@@ -57,14 +57,16 @@ class _Source:
     def of(
         cls,
         patches: LabelledPatches,
+        counted: LabelledPatches,
         segmenter: GlacierSegmenter,
         ignore_index: int,
         *,
         balance: bool,
         device: torch.device,
     ) -> "_Source":
+        """Weigh patches by the classes in ``counted``: the same patches, with a class in each known pixel."""
         counts = count_pixels(
-            _AsOutlined(patches, ignore_index),
+            counted,
             len(segmenter.channels),
             segmenter.classes,
             ignore_index,
@@ -89,7 +91,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _AsOutlined:
-    """Patches whose ambiguous pixels have the class that is outlined; labelled patches have none."""
+    """Weak patches whose ambiguous pixels have the class that is outlined."""
 
     patches: LabelledPatches
     ignore_index: int
@@ -136,9 +138,10 @@ class Batches:
         self._segmenter, self._ignore_index, self._device = segmenter, ignore_index, device
         self._weak = self._labelled = None
         if weak is not None and weak_share > 0:
-            self._weak = _Source.of(weak, segmenter, ignore_index, balance=balance, device=device)
+            counted = _AsOutlined(weak, ignore_index)
+            self._weak = _Source.of(weak, counted, segmenter, ignore_index, balance=balance, device=device)
         if self._weak is None or len(labelled):
-            self._labelled = _Source.of(labelled, segmenter, ignore_index, balance=balance, device=device)
+            self._labelled = _Source.of(labelled, labelled, segmenter, ignore_index, balance=balance, device=device)
         self._weak_share = weak_share if self._labelled is not None else 1.0
 
     @property

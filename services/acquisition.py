@@ -49,7 +49,8 @@ class Pool:
         table: What the scoring knows of each patch, candidates or not; None without a scoring, or by an old release.
         in_order: Returns candidates in an order that a strategy made of ids of the table.
         pool_control_share: Share of these that is drawn from all candidates instead of the shortlist, in [0, 1].
-        shortlist_foreground: Least share of predicted foreground that puts a patch on the shortlist, in (0, 1].
+        shortlist_foreground: Least share of foreground, predicted or in prior outlines, that puts a patch on the
+            shortlist, in (0, 1].
         past_rounds: Number of earlier rounds that were chosen by scores.
     """
 
@@ -109,7 +110,7 @@ class Pool:
         return self.table
 
     def shortlist(self) -> Iterator[Candidate]:
-        """Yield the candidates with enough predicted foreground in a uniformly random order; none without a table."""
+        """Yield the candidates with enough foreground in a uniformly random order; none without a table."""
         ids = np.empty(0, dtype=np.int64) if self.table is None else self.table.foreground(self.shortlist_foreground)
         return self.in_order(self.generator.permutation(ids))
 
@@ -147,8 +148,8 @@ def choose(pool: Pool, orders: Sequence[Iterable[Candidate]]) -> list[Choice]:
 def draw_controls(pool: Pool, from_shortlist: bool = True) -> list[tuple[Candidate, ProposalReason]]:
     """Draw the controls of a round: what choosing is compared with.
 
-    - From the shortlist, the patches where foreground is predicted: what the others find more than these is what
-      ranking by uncertainty gains.
+    - From the shortlist, the patches where foreground is predicted or was outlined before: what the others find more
+      than these is what ranking by uncertainty gains.
     - A share of them from the whole pool: what those of the shortlist find more than these is what going to where
       foreground is gains. Controls that the shortlist lacks, all of them without a table, are drawn here, too.
 

@@ -39,7 +39,7 @@ def by_score(pool: Pool) -> Sequence[Choice]:
 
 
 def foreground_random(pool: Pool) -> Sequence[Choice]:
-    """Draw at random from the shortlist, the patches where foreground is predicted.
+    """Draw at random from the shortlist, the patches where foreground is predicted or was outlined before.
 
     The "foreground-aware random" baseline of nnActive (Lüth et al. 2025), which no uncertainty beat
     there. If the shortlist is too short, the patches with the highest shares of foreground follow.
@@ -50,7 +50,7 @@ def foreground_random(pool: Pool) -> Sequence[Choice]:
 
 
 def foreground_entropy(pool: Pool) -> Sequence[Choice]:
-    """Take the highest entropies from the shortlist, the patches where foreground is predicted.
+    """Take the highest entropies from the shortlist, the patches where foreground is predicted or was outlined before.
 
     If the shortlist is too short, the patches with the highest shares of foreground follow.
     """

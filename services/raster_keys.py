@@ -20,7 +20,7 @@ def scoring(scoring_id: int) -> str:
 
 
 def scored(scoring_id: int, scene_id: int, what: str) -> str:
-    """Return the key of a map of a scene by a scoring; ``what`` is ``classes`` or ``entropy``."""
+    """Return the key of a map of a scene by a scoring; ``what`` is one of `workers.scored_maps.MAPS`."""
     return f"scorings/{scoring_id}/scene-{scene_id}/{what}.tif"
 
 

@@ -4,15 +4,23 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import candidates, jobs, labels, rounds, scorings
+from catalog import candidates, jobs, labels, rounds, scorings, training
 from catalog.errors import ConflictError
 from catalog.records import JobKind, Proposal, Round, RoundState, Scoring, now
-from catalog.settings import Settings
+from catalog.settings import PatchPart, Settings
 from services import strategies
+from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.strategies import RegisteredStrategy
 
 
-def open_round(session: Session, settings: Settings, strategy: str, size: int, seed: int | None = None) -> Round:
+def open_round(
+    session: Session,
+    settings: Settings,
+    strategy: str,
+    size: int,
+    seed: int | None = None,
+    part: PatchPart = PatchPart.WHOLE,
+) -> Round:
     """Add a round and enqueue the job that chooses its patches.
 
     Args:
@@ -21,6 +29,7 @@ def open_round(session: Session, settings: Settings, strategy: str, size: int, s
         strategy: a name of ``services.strategies``.
         size: number of patches to choose.
         seed: seed of the random choices; the id of the round by default.
+        part: what to ask for of each patch; a round of a strategy without scores asks for whole patches.
 
     Raises:
         ConflictError: a round is being made, the pool has no patch left, or what the strategy needs does not exist.
@@ -41,6 +50,7 @@ def open_round(session: Session, settings: Settings, strategy: str, size: int, s
     new = Round(
         strategy=chosen.name,
         measure=chosen.needs.measure,
+        part=part if scoring is not None else PatchPart.WHOLE,
         size=size,
         seed=0,
         scoring_id=scoring.id if scoring is not None else None,
@@ -74,6 +84,11 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
             "until the pool is scored, or choose another strategy"
         )
     if measure and not candidates.count(session, settings.min_valid_share, 1, scoring.id, measure):
+        if measure == PRIOR_DISAGREEMENT and not training.has_priors(session):
+            raise ConflictError(
+                f"strategy {strategy.name!r} ranks by contradictions to prior outlines, but no scene of the pool has "
+                "any; choose another strategy"
+            )
         raise ConflictError(
             f"strategy {strategy.name!r} ranks by {measure}, but every patch that version {scoring.model_version} gave "
             "such a score has been proposed; wait until the rest of the pool is scored, or choose 'random'"
@@ -97,7 +112,7 @@ def open_next_automatically(session: Session, settings: Settings) -> Round | Non
         return None
     if not candidates.count(session, settings.min_valid_share, at_most=1):
         return None
-    return open_round(session, settings, settings.round_strategy, settings.round_size)
+    return open_round(session, settings, settings.round_strategy, settings.round_size, part=settings.round_part)
 
 
 def abandon(session: Session, round_id: int) -> Round:

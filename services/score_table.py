@@ -1,8 +1,8 @@
 """What a scoring knows of every patch of the pool, as one table in memory, for strategies that look at all of them.
 
 Scores that rank are rows of the database, read from the top (``catalog.candidates``). A strategy that adds noise to
-scores, or draws among the patches with foreground, has to see the whole pool: an array file of 13 bytes a patch and 4
-more for each class is read a hundred times faster than rows, and does not make the table of scores larger.
+scores, or draws among the patches with foreground, has to see the whole pool: an array file of some 30 bytes a patch
+does not make the table of scores larger, and is read without a query.
 """
 
 import io
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imagery.store import RasterStore
 from services import raster_keys
 
-FIELDS: Final = ("patch_id", "screening", "entropy", "foreground_share", "class_entropy")
+FIELDS: Final = ("patch_id", "screening", "entropy", "foreground_share", "class_entropy", "prior_share")
 
 
 def row_type(classes: int) -> np.dtype[np.void]:
@@ -26,6 +26,7 @@ def row_type(classes: int) -> np.dtype[np.void]:
         ("entropy", "<f4"),
         ("foreground_share", "<f4"),
         ("class_entropy", "<f4", (classes - 1,)),
+        ("prior_share", "<f4"),
     ]
     return np.dtype(kinds)
 
@@ -41,6 +42,7 @@ class ScoreTable:
         entropy: (N,) float32, the measure ``entropy_top10`` in nats.
         foreground_share: (N,) float32, share of the pixels that are more probably foreground than background.
         class_entropy: (N, K - 1) float32, in nats, for each foreground class (`models.measures.PatchProfile`).
+        prior_share: (N,) float32, share of the pixels that prior outlines call foreground; 0 without any.
     """
 
     patch_ids: NDArray[np.int64]
@@ -48,10 +50,14 @@ class ScoreTable:
     entropy: NDArray[np.float32]
     foreground_share: NDArray[np.float32]
     class_entropy: NDArray[np.float32]
+    prior_share: NDArray[np.float32]
 
     def foreground(self, share: float) -> NDArray[np.int64]:
-        """Return the ids of the patches with at least this share of foreground, ascending."""
-        return self.patch_ids[self.foreground_share >= share]
+        """Return the ids of the patches with at least this share of foreground, predicted or prior, ascending.
+
+        A version that few labels have trained misses ice that the old outlines have, and they miss what they left out.
+        """
+        return self.patch_ids[(self.foreground_share >= share) | (self.prior_share >= share)]
 
     def order(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return all ids by falling scores (N,); patches that were only screened come after all others.

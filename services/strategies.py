@@ -197,7 +197,8 @@ def _undecided(evidence: Evidence) -> str:
 
 
 def _sees_foreground(evidence: Evidence) -> str:
-    return f"drawn at random among the patches where model version {evidence.model_version} sees more than background"
+    seen_by = f"model version {evidence.model_version} sees more than background, or old outlines do"
+    return f"drawn at random among the patches where {seen_by}"
 
 
 register("random", lambda _: "drawn at random, to start from")(choices.at_random)

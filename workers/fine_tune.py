@@ -222,7 +222,7 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
     with catalog.read() as session:
         labels = training.labels_of_run(session, run)
         priors = prior_scenes(session, labels)
-    config = training_config(catalog.settings, run.seed, len(labels)).resolve_precision(device(catalog))
+    config = training_config(catalog.settings, run.seed, len(labels) or None).resolve_precision(device(catalog))
     if run.parent_version is None:
         _choose_parent(catalog, run)
     parent = None if run.parent_version is None else load_version(catalog, run.parent_version)

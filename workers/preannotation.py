@@ -8,13 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.records import SceneRole
 from imagery.classes import ClassScheme
 from imagery.masks import despeckle
 from imagery.polygons import mask_to_polygons, split_holes
 from labeling.errors import PredictionError, RegionError
 from labeling.regions import encode_brush, encode_polygon
-from services.version_figures import VersionFigures
 
 # Smaller specks are noise: each costs the annotator a click, and together they make megabytes of regions.
 SMALLEST_REGION_PX = 8
@@ -79,17 +77,6 @@ def _attempts(classes: NDArray[np.uint8], form: Form) -> Iterator[tuple[Form, ND
         yield "brush", shown, "; the pre-annotation is drawn with the brush: too many pieces for polygons"
     for size in COARSER_PX:
         yield "brush", despeckle(shown, size), f"; the pre-annotation leaves out pieces of fewer than {size} pixels"
-
-
-def is_useful(figures: VersionFigures) -> bool:
-    """Return whether a version has a higher mean IoU on the validation scenes than an empty mask.
-
-    Correcting the masks of an early model often takes longer than drawing from an empty mask.
-    """
-    validation = figures.regions.get(SceneRole.VALIDATION.value)
-    if validation is None or validation.mean_iou is None or validation.empty_mask_mean_iou is None:
-        return False
-    return validation.mean_iou > validation.empty_mask_mean_iou
 
 
 def drawable(class_names: Sequence[str], scheme: ClassScheme) -> Mapping[int, str]:

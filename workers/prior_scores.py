@@ -1,9 +1,9 @@
-"""Score the patches of a shard by how far the model version contradicts the prior outlines of the scene."""
+"""What prior outlines say of the patches of a shard: how far the model version contradicts them, and where ice was."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from catalog.records import Patch, Shard
-from imagery.classes import UNKNOWN, ClassScheme
+from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.maps import read_map
 from imagery.store import RasterStore
 from services import raster_keys
@@ -28,6 +28,7 @@ class PriorScores:
     def __init__(self, store: RasterStore, shard: Shard, decide: Decide, scheme: ClassScheme) -> None:
         self._shard, self._decide = shard, decide
         self._shares: dict[tuple[int, int], float] = {}
+        self._foreground: dict[tuple[int, int], float] = {}
         prior = priors_of(shard.scene)
         self._weak = None
         if prior is not None:
@@ -45,7 +46,14 @@ class PriorScores:
                 classes[invalid] = UNKNOWN
                 found = contradicted(classes, entropy, weak, self._told, len(probability))
                 self._shares[window.row_off, window.col_off] = float(found.mean())
+                is_foreground = (weak != BACKGROUND) & (weak != UNKNOWN)
+                self._foreground[window.row_off, window.col_off] = float(is_foreground.mean())
             yield window, layers
+
+    def foreground(self, patches: Sequence[Patch]) -> dict[int, float]:
+        """Return the share of foreground in the prior outlines by patch id, of the patches that have been watched."""
+        places = {(patch.row_off, patch.col_off): patch.id for patch in patches}
+        return {places[place]: share for place, share in self._foreground.items()}
 
     def rows(self, patches: Sequence[Patch]) -> list[dict[str, object]]:
         """Return the rows for the table of scores."""

@@ -22,6 +22,7 @@ from services.acquisition import Pool, ReadMap, no_map
 from services.places import raster_store
 from services.score_table import read_table
 from services.strategies import RegisteredStrategy
+from workers.asked_regions import AskedRegions
 from workers.jobs import JobContext
 
 
@@ -60,8 +61,9 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
             f"strategy {strategy.name!r} looks at all scored patches together, but an earlier release scored them and "
             "kept no table of them; choose another strategy until the next version has scored the pool"
         )
+    regions = AskedRegions(session, raster_store(catalog), opened, settings.part_share)
     pool = Pool(
-        ranked=candidates.ranked(session, opened, share) if opened.measure is not None else (),
+        ranked=regions.rescored(candidates.ranked(session, opened, share)) if opened.measure is not None else (),
         shuffled=candidates.shuffled(session, opened, share, generator),
         size=size,
         control_share=settings.control_share,
@@ -73,7 +75,7 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
         shortlist_foreground=settings.shortlist_foreground,
         past_rounds=rounds.count_scored(session, before=opened.id),
     )
-    return strategy.choose(pool)
+    return regions.ask(strategy.choose(pool))
 
 
 def _map_reader(store: RasterStore, strategy: RegisteredStrategy, scoring_id: int) -> ReadMap:

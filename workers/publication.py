@@ -1,36 +1,35 @@
 """What the annotator of a proposal sees: views, reason, priority and pre-annotation, composed into a task."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import scorings
 from catalog.context import Catalog
+from catalog.pixel_regions import decode_region
 from catalog.records import Proposal, Round, Scene, Score, Scoring
-from catalog.registry import ModelVersion, registry_of
+from catalog.registry import registry_of
 from imagery.classes import ClassScheme
 from imagery.coordinates import format_place
-from imagery.errors import SceneError
-from imagery.maps import read_map
 from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
 from labeling.predictions import build_prediction, score_of
 from labeling.tasks import TaskData, to_task
 from services import raster_keys
 from services.class_scheme import class_scheme
+from services.expected_edits import ExpectedEdits
 from services.image_urls import ImageUrls, image_urls
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from services.strategies import Evidence, reason_of
 from services.version_figures import figures_of
-from workers.preannotation import Preannotation, drawable, is_useful, preannotate
-from workers.views import draw_views
-
-log = logging.getLogger(__name__)
+from workers.preannotation import drawable
+from workers.proposed_mask import ProposedMask, ScoredPatch, propose_mask
+from workers.views import OutlinedRegion, draw_views
 
 UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
 
@@ -45,7 +44,6 @@ class Publication:
         urls: Makes addresses of views.
         scheme: The classes that annotators draw.
         scoring: The newest scoring; None before the first.
-        preannotating: The version that draws pre-annotations; None if none is to be drawn.
         class_names: Names of the classes that the scoring version tells apart: a binary head tells two apart.
     """
 
@@ -54,7 +52,6 @@ class Publication:
     urls: ImageUrls
     scheme: ClassScheme
     scoring: Scoring | None
-    preannotating: ModelVersion | None
     class_names: Sequence[str]
 
     @property
@@ -68,10 +65,6 @@ class Publication:
             return None
         return self.scoring
 
-    def drawn_by(self, scene: Scene) -> int | None:
-        """Return the model version that draws the pre-annotations of a scene; None if there are none."""
-        return self.preannotating.version if self.preannotating and self.scoring_of(scene) else None
-
 
 @dataclass(frozen=True)
 class Offer:
@@ -80,11 +73,13 @@ class Offer:
     Attributes:
         views: Field of the task's data to name of the picture, see `workers.views.draw_views`.
         preannotated_by: The model version that drew the pre-annotation; None if there is none.
+        expected_edits: How many pixels the annotator is expected to change; None if no version has scored the patch.
         task: The task for Label Studio, with one prediction.
     """
 
     views: dict[str, str]
     preannotated_by: int | None
+    expected_edits: ExpectedEdits | None
     task: dict[str, Any]
 
     @property
@@ -104,12 +99,9 @@ def begin_publication(catalog: Catalog) -> Publication:
         scoring = scorings.newest(session)
     store, urls, scheme = raster_store(catalog), image_urls(catalog), class_scheme(catalog)
     if scoring is None:
-        return Publication(catalog, store, urls, scheme, None, None, scheme.names)
-    version = registry_of(catalog.settings).get(scoring.model_version)
-    figures = figures_of(version)
-    wanted = catalog.settings.preannotation != "none" and is_useful(figures)
-    preannotating = version if wanted and drawable(figures.class_names, scheme) else None
-    return Publication(catalog, store, urls, scheme, scoring, preannotating, figures.class_names)
+        return Publication(catalog, store, urls, scheme, None, scheme.names)
+    figures = figures_of(registry_of(catalog.settings).get(scoring.model_version))
+    return Publication(catalog, store, urls, scheme, scoring, figures.class_names)
 
 
 def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offer:
@@ -128,9 +120,12 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
     """
     patch, scene = proposal.patch, proposal.patch.scene
     classes = len(publication.class_names)
-    views = draw_views(publication.store, scene, patch, publication.scoring_of(scene), classes)
-    priority = float(of_round.size - proposal.rank)
     window = window_of(patch)
+    outlined = None
+    if proposal.region is not None:
+        outlined = OutlinedRegion(f"part-{proposal.id}", decode_region(proposal.region, *window.shape))
+    views = draw_views(publication.store, scene, patch, publication.scoring_of(scene), classes, outlined)
+    priority = float(of_round.size - proposal.rank)
     predict = partial(
         build_prediction,
         model_version=publication.shown_version,
@@ -139,45 +134,49 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
         width=window.width,
         labels=publication.scheme.labels,
     )
-    drawn = Preannotation()
-    version = publication.drawn_by(scene)
-    if version is not None:
-        drawn = _preannotation(publication, proposal, version, predict)
+    proposed = _proposed_mask(publication, proposal, predict)
     centre = format_place(*source_of(scene).grid.centre_wgs84(window))
     data = TaskData(
         proposal=proposal.uid,
         patch_id=patch.id,
         patch=f"{scene.name} row {patch.row_off} column {patch.col_off}",
         round=of_round.id,
-        reason=_reason(publication, proposal, of_round) + why_undrawn(publication) + drawn.note,
+        reason=_reason(publication, proposal, of_round)
+        + why_undrawn(publication)
+        + proposed.note
+        + _what_is_asked(outlined),
         place=f"{scene.name}, {centre}, row {patch.row_off}, column {patch.col_off}",
         priority=priority,
         **{field: publication.urls.url(patch.id, name) for field, name in views.items()},
     )
-    return Offer(views, version if drawn.shown is not None else None, to_task(data, predict(drawn.regions)))
+    return Offer(views, proposed.drawn_by, proposed.edits, to_task(data, predict(proposed.regions)))
 
 
-def _preannotation(
-    publication: Publication, proposal: Proposal, version: int, predict: "partial[dict[str, Any]]"
-) -> Preannotation:
-    """Draw what a version sees in a patch, and store it as what the annotator is shown."""
-    window, scene = window_of(proposal.patch), proposal.patch.scene
+def _proposed_mask(publication: Publication, proposal: Proposal, predict: "partial[dict[str, Any]]") -> ProposedMask:
+    """Return the mask that the annotator starts from, and store it as what the annotator is shown."""
+    scene = proposal.patch.scene
     scoring = publication.scoring_of(scene)
     if scoring is None:
-        return Preannotation()
-    try:
-        classes = read_map(publication.store.uri(raster_keys.scored(scoring.id, scene.id, "classes")), window)
-    except SceneError as error:
-        log.warning("proposal %s is shown without pre-annotation: %s", proposal.uid, error)
-        return Preannotation(note="; no pre-annotation is drawn: the model's map cannot be read")
+        return ProposedMask()
+    with publication.catalog.read() as session:
+        screening = _is_screened(session, scoring.id, proposal.patch_id)
+    scored = ScoredPatch(publication.store, proposal, scoring, screening)
     labels = drawable(publication.class_names, publication.scheme)
-    drawn = preannotate(classes, publication.catalog.settings.preannotation, labels, predict)
-    if drawn.note:
-        log.warning("proposal %s%s", proposal.uid, drawn.note)
-    if drawn.shown is not None:
-        shown = mask_to_geotiff(drawn.shown, source_of(scene).grid, publication.scheme, window)
-        publication.store.put(raster_keys.preannotation(proposal.uid, version), shown)
-    return drawn
+    proposed = propose_mask(scored, publication.catalog.settings.preannotation, labels, predict)
+    if proposed.drawn_by is not None and proposed.shown is not None:
+        shown = mask_to_geotiff(proposed.shown, source_of(scene).grid, publication.scheme, window_of(proposal.patch))
+        publication.store.put(raster_keys.preannotation(proposal.uid, proposed.drawn_by), shown)
+    return proposed
+
+
+def _what_is_asked(outlined: OutlinedRegion | None) -> str:
+    return "" if outlined is None else f"; judge only the outlined part, {outlined.asked.mean():.0%} of the patch"
+
+
+def _is_screened(session: Session, scoring_id: int, patch_id: int) -> bool:
+    """Return whether a scoring has only screened a patch, by one deterministic pass."""
+    scores = select(Score.screening).where(Score.scoring_id == scoring_id, Score.patch_id == patch_id)
+    return bool(session.scalar(scores.limit(1)))
 
 
 def _reason(publication: Publication, proposal: Proposal, of_round: Round) -> str:

@@ -120,6 +120,7 @@ def _note_shown(publication: Publication, proposal: Proposal, offered: Offer, *,
             return
         row.views, row.shown_version = offered.views, publication.shown_version
         row.preannotated_by = offered.preannotated_by if is_drawn else None
+        row.expected_edits = None if offered.expected_edits is None else offered.expected_edits.model_dump()
         rounds.note_images_signed(row, publication.urls.base_url)
 
 

@@ -9,7 +9,9 @@ from functools import partial, reduce
 from operator import add
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
@@ -23,6 +25,7 @@ from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from workers import half_scores, score_tables
+from workers.areas import VersionCalibration
 from workers.jobs import JobContext
 from workers.prior_scores import PriorScores
 from workers.scored_maps import ScoredWindow, write_part
@@ -72,13 +75,19 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
     priors = PriorScores(store, shard, version.segmenter.decide, scheme)
     # Closed before the reader, also after an error: the windows are read in a thread.
     with SceneReader(source_of(shard.scene)) as reader, closing(run.windows(reader)) as windows:
-        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme)
+        write_part(store, shard, priors.watch(windows), version.segmenter.decide, scheme, _tables(version))
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
-    score_tables.write_part(store, shard, run.profiles)
+    score_tables.write_part(store, shard, run.profiles, priors.foreground(patches))
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
+
+
+def _tables(version: LoadedVersion) -> Sequence[NDArray[np.float64]] | None:
+    """Return the calibration of a version by class; None for versions of releases that did not calibrate."""
+    error = version.card.area_error
+    return None if error is None else VersionCalibration(version.card.classes, "", error).tables
 
 
 def _store(session: Session, shard: Shard, patches: Sequence[Patch], scores: Sequence[dict[str, object]]) -> None:

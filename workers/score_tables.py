@@ -12,12 +12,27 @@ from services.score_table import row_type
 from workers import shard_arrays
 
 
-def write_part(store: RasterStore, shard: Shard, profiles: Mapping[int, tuple[float, PatchProfile]]) -> None:
-    """Store the entropy (the measure ``entropy_top10``) and the profile of each patch of a shard, by patch id."""
+def write_part(
+    store: RasterStore,
+    shard: Shard,
+    profiles: Mapping[int, tuple[float, PatchProfile]],
+    prior_shares: Mapping[int, float],
+) -> None:
+    """Store what is known of each patch of a shard.
+
+    Args:
+        store: gets the part.
+        shard: with its kind.
+        profiles: the measure ``entropy_top10`` and the profile of each patch, by its id.
+        prior_shares: share of foreground in the prior outlines, by patch id; 0 where none is given.
+    """
     (classes,) = {1 + len(profile.class_entropy) for _, profile in profiles.values()}
     screening = shard.kind is ShardKind.SCREENING
     rows = [
-        (patch_id, screening, entropy, profile.foreground_share, profile.class_entropy)
+        (
+            *(patch_id, screening, entropy, profile.foreground_share, profile.class_entropy),
+            prior_shares.get(patch_id, 0.0),
+        )
         for patch_id, (entropy, profile) in profiles.items()
     ]
     shard_arrays.save(store, _part(shard), np.array(rows, dtype=row_type(classes)))

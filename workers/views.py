@@ -2,9 +2,13 @@
 
 import logging
 import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from catalog.records import Patch, Scene, Scoring
-from imagery.composites import composites_for, encode_png, message_tile, render, uncertainty_heatmap
+from imagery.composites import composites_for, encode_png, mark_region, message_tile, render, uncertainty_heatmap
 from imagery.errors import SceneError
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
@@ -15,7 +19,27 @@ from services.scenes import source_of, window_of
 log = logging.getLogger(__name__)
 
 
-def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring | None, classes: int) -> dict[str, str]:
+@dataclass(frozen=True)
+class OutlinedRegion:
+    """A part of a patch that is outlined in its views.
+
+    Attributes:
+        name: Ending of the names of these views, since several proposals may ask for parts of one patch.
+        asked: (h, w), True for the pixels asked for.
+    """
+
+    name: str
+    asked: NDArray[np.bool_]
+
+
+def draw_views(
+    store: RasterStore,
+    scene: Scene,
+    patch: Patch,
+    scoring: Scoring | None,
+    classes: int,
+    outlined: OutlinedRegion | None = None,
+) -> dict[str, str]:
     """Store the views of a patch: true colour, false colour and, once the pool is scored, the model's uncertainty.
 
     Args:
@@ -24,6 +48,7 @@ def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring 
         patch: one of its patches.
         scoring: the scoring whose entropy is shown; None before the first.
         classes: number K of classes of the scoring's version; the largest entropy, ln K, is drawn lightest.
+        outlined: the part that is asked for, outlined in the two composites; None if that is the whole patch.
 
     Returns:
         Name of the view by the field of the Label Studio task's data.
@@ -33,10 +58,13 @@ def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring 
     """
     source, window = source_of(scene), window_of(patch)
     composites, stretch = composites_for(source.band_names), scene.stretch or {}
+    ending = "" if outlined is None else f"-{outlined.name}"
     with SceneReader(source) as reader:
         for name, triplet in composites.items():
             picture = render(reader, window, triplet, [tuple(stretch[channel]) for channel in triplet])
-            store.put(raster_keys.view(patch.id, name), encode_png(picture))
+            if outlined is not None:
+                picture = mark_region(picture, outlined.asked)
+            store.put(raster_keys.view(patch.id, f"{name}{ending}"), encode_png(picture))
     uncertainty, picture = "uncertainty-none", message_tile(*window.shape)
     if scoring is not None:
         try:
@@ -47,4 +75,8 @@ def draw_views(store: RasterStore, scene: Scene, patch: Patch, scoring: Scoring 
             uncertainty = raster_keys.uncertainty_view(scoring.id)
             picture = uncertainty_heatmap(entropy, math.log(classes))
     store.put(raster_keys.view(patch.id, uncertainty), encode_png(picture))
-    return {"true_colour": "true-colour", "false_colour": "false-colour", "uncertainty": uncertainty}
+    return {
+        "true_colour": f"true-colour{ending}",
+        "false_colour": f"false-colour{ending}",
+        "uncertainty": uncertainty,
+    }

@@ -55,6 +55,8 @@ EXPECTED = {
     ("POST", "/api/v1/label-events/<int:event_id>/replay"): Role.LABELER,
     ("GET", "/api/v1/models"): Role.READER,
     ("GET", "/api/v1/models/<int:version>"): Role.READER,
+    ("GET", "/api/v1/models/tracks"): Role.READER,
+    ("GET", "/api/v1/models/decisions"): Role.READER,
     ("GET", "/api/v1/models/latest"): Role.READER,
     ("GET", "/api/v1/models/latest/onnx"): Role.READER,
     ("GET", "/api/v1/models/latest/weights"): Role.READER,

@@ -35,6 +35,7 @@ GET /api/v1/scorings
 POST /api/v1/rounds
 GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}
+GET /api/v1/arms
 GET /api/v1/patches/{patch_id}/composites/{name}.png
 POST /api/v1/webhooks/label-studio
 GET /api/v1/interactive/health
@@ -44,6 +45,8 @@ GET /api/v1/label-events
 POST /api/v1/label-events/{event_id}/replay
 GET /api/v1/models
 GET /api/v1/models/{version}
+GET /api/v1/models/tracks
+GET /api/v1/models/decisions
 GET /api/v1/models/latest
 GET /api/v1/models/latest/onnx
 GET /api/v1/models/latest/weights

@@ -50,6 +50,14 @@ def test_a_ranking_without_scores_is_refused(client: FlaskClient, catalog: Catal
     assert_problem(response, 409, "no version has scored the pool yet", "'random'")
 
 
+def test_a_ranking_by_prior_outlines_without_any_is_refused(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
+    response = client.post(ROUNDS, json={"strategy": "prior_disagreement"}, headers=as_role(catalog, "operator"))
+    assert_problem(response, 409, "but no scene of the pool has any")
+
+
 def test_progress_is_told_by_state_and_reason_the_newest_round_first(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
         _, patches = add_scene(session)

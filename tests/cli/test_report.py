@@ -51,6 +51,7 @@ from imagery.grid import Window
 from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
 from services import raster_keys
+from services.arms import Arms
 from tests.imagery.forge import ForgedScene, forge_scene
 from workers.publication import UNTRAINED
 
@@ -78,6 +79,13 @@ def record(number: int, test_mean: float, *, champion: int, promoted: bool = Tru
     )
 
 
+EXPECTED_EDITS = {
+    "model_version": 1,
+    "screening": False,
+    "asked_px": SIZE**2,
+    "from_empty_px": 500.0,
+    "from_proposal_px": 12.25,
+}
 RECORDS = [record(1, 0.25, champion=1), record(2, 0.75, champion=2)]
 
 
@@ -145,6 +153,7 @@ def label_patch(session: Session, store: RasterStore, pool: ForgedScene, number:
         state=ProposalState.LABELLED,
         shown_version=UNTRAINED if first else "version 1",
         preannotated_by=None if first else 1,
+        expected_edits=None if first else EXPECTED_EDITS,
         views={"true_colour": "true-colour", "false_colour": "false-colour", "uncertainty": "uncertainty-1"},
     )
     event = LabelEvent(dedupe_key=str(number), action="ANNOTATION_CREATED", origin="webhook", body=b"{}")
@@ -169,6 +178,7 @@ def label_patch(session: Session, store: RasterStore, pool: ForgedScene, number:
             annotator="simulated-annotator@glacier.local",
             simulated=True,
             edited_px=512 if first else 0,
+            found=None if first else [[1000, 0, 0], [24, 0, 0], [0, 0, 0]],
         )
     )
 
@@ -195,7 +205,7 @@ def test_json_tells_of_every_round_what_the_contract_names(
     }
     first, second = report["rounds"]
     assert (first["round"], first["version"], first["parent"], first["labels"], first["champion"]) == (1, 1, None, 1, 1)
-    assert first["gate"] == {"promoted": True, "reason": "the first version"}
+    assert first["gate"] == {"promoted": True, "reason": "the first version", "evidence": None}
     assert second["iou"]["test"]["debris-covered ice"] == 0.75
     assert second["gain"]["validation"]["mean"] == -0.05
     assert second["seconds"] == {"label": 2.0, "fine-tune": 3.5}
@@ -213,6 +223,17 @@ def test_json_tells_of_every_round_what_the_contract_names(
     ]
     assert (first["edited_share_mean"], second["edited_share_mean"]) == (0.5, 0.0)
     assert second["labelled_patches"][0]["score"] == 0.9
+    empty, proposal = report["effort"]
+    assert (empty["start"], empty["edited_px"], empty["check"]) == ("empty mask", 512, None)
+    assert (proposal["start"], proposal["check"]["expected_px"], proposal["check"]["edited_px"]) == (
+        "proposal",
+        12.25,
+        0,
+    )
+    (chosen,) = report["arms"]["arms"]  # the random round has no arm; 24 of 1,024 pixels were wrong
+    assert (chosen["arm"], chosen["labels"], chosen["wrong_px"]["value"]) == ("chosen", 1, 24)
+    assert chosen["wrong_share"] == {"value": 24 / 1024, "low": None, "high": None, "count": 1}
+    assert report["arms"]["differences"] == []
 
 
 def test_a_figure_that_is_not_a_number_is_refused(
@@ -238,6 +259,9 @@ def test_page_is_self_contained(catalog: Catalog, forged: dict[SceneRole, Forged
 
 def test_page_shows_the_figures(catalog: Catalog, forged: dict[SceneRole, ForgedScene], tmp_path: Path) -> None:
     page = written(catalog, forged, tmp_path).read_text()
+    assert re.search(
+        r"From a pre-annotation, whole patches: 12 changed pixels were expected\s+in 1 labels, 0 were", page
+    )
     assert "0.750" in page
     assert "−0.050" in page
     assert "no model yet" in page
@@ -284,7 +308,17 @@ def test_headline_claims_no_more_than_the_figures(records: list[RoundRecord], se
 
 def bare_content(records: list[RoundRecord], seconds: float) -> Content:
     scoring = Scoring(model_version=1, passes=20, seed=0)
-    return Content(records=records, seconds=seconds, scenes={}, patches=[], pool_patches=0, scoring=scoring, machine={})
+    return Content(
+        records=records,
+        seconds=seconds,
+        scenes={},
+        patches=[],
+        pool_patches=0,
+        scoring=scoring,
+        machine={},
+        arms=Arms((), ()),
+        effort=[],
+    )
 
 
 def test_nothing_to_report_is_an_error(catalog: Catalog) -> None:

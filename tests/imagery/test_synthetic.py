@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from imagery.synthetic_pixels import (
 )
 from imagery.synthetic_radiometry import REFLECTIVE
 from imagery.synthetic_surface import Shares, scan_gaps
-from imagery.synthetic_terrain import Sun, cast_shadow, elevation, terrain
+from imagery.synthetic_terrain import HIGHEST_RIDGE_M, Sun, cast_shadow, elevation, terrain
 
 HEIGHT, WIDTH = 301, 262
 
@@ -201,7 +202,7 @@ def test_slope_and_aspect_are_those_of_the_relief() -> None:
 def test_shadow_falls_where_the_line_to_the_sun_meets_ground() -> None:
     sun, size = Sun(azimuth_deg=180.0, elevation_deg=20.0), 200
     at = np.arange(size)
-    shadow = cast_shadow(9, at, at, sun)
+    shadow = cast_shadow(partial(elevation, 9), HIGHEST_RIDGE_M, at, at, sun)
     relief = elevation(9, at.astype(float), at.astype(float))
     rise_m = 30 * math.tan(math.radians(20))
     expected = np.zeros_like(shadow)
@@ -215,7 +216,7 @@ def test_shadow_falls_where_the_line_to_the_sun_meets_ground() -> None:
 
 def test_no_shadow_under_a_sun_overhead() -> None:
     at = np.arange(64)
-    assert not cast_shadow(9, at, at, Sun(180.0, 90.0)).any()
+    assert not cast_shadow(partial(elevation, 9), HIGHEST_RIDGE_M, at, at, Sun(180.0, 90.0)).any()
 
 
 def test_shaded_ice_is_dark_and_blue(landscape: Landscape) -> None:

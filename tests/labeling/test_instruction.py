@@ -5,6 +5,7 @@ def test_it_names_what_to_outline_and_what_unpainted_means() -> None:
     text = write_instruction(["clean ice", "debris-covered ice"], "background", "masked/unknown")
     assert text.startswith("Outline <b>clean ice</b> and <b>debris-covered ice</b> in the <b>true-colour</b> view")
     assert "leave unpainted is taken as <b>background</b>" in text
+    assert "Where a part of the patch is outlined and the rest dark, judge only that part" in text
     assert "cannot tell as <b>masked/unknown</b>" in text
 
 

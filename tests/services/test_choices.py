@@ -86,6 +86,12 @@ def test_foreground_random_draws_evenly_where_foreground_is():
     assert {item.reason for item in select("foreground_random", table, 4)} == {ProposalReason.FOREGROUND}
 
 
+def test_where_old_outlines_have_foreground_is_on_the_shortlist():
+    table = make_table(FALLING, foreground=[0.0] * 40)
+    table.prior_share[7:10] = 0.01
+    assert set(ids(select("foreground_random", table, 3))) == {7, 8, 9}
+
+
 def test_touching_patches_with_foreground_come_before_any_without():
     """Glaciers lie together: their patches touch, and still go first; then those with most foreground."""
     table = make_table([0.5] * 8, foreground=[0.9, 0.8, 0.7, 0.004, 0.0, 0.003, 0.0, 0.0])

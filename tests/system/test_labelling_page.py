@@ -51,6 +51,7 @@ def proposal(system: LoopSystem, uncertain_round: Stage) -> Proposal:
     """The waiting proposal whose pre-annotation leaves most room both to erase and to add."""
     waiting = [item for item in uncertain_round.proposals if system.state_of(item) is ProposalState.PUBLISHED]
     assert waiting, "test_loop.py answers the whole round: this file must run first, as it does by its name"
+    waiting = [item for item in waiting if item.preannotated_by is not None]
 
     def room(item: Proposal) -> int:
         shown = preannotation(system, item)

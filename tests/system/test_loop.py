@@ -40,6 +40,7 @@ from labeling.regions import decode_result
 from labeling.webhook import SECRET_HEADER
 from models.bundle import read_bundle
 from services import raster_keys
+from services.expected_edits import ExpectedEdits
 from services.scenes import source_of, window_of
 from tests.system.conftest import ROUND_SIZE, Interruption, Stage
 from tests.system.loop_system import EXPERT, LoopSystem
@@ -112,7 +113,7 @@ def test_edits_are_counted_from_what_was_shown(system: LoopSystem, second_versio
     assert {proposal.round_id for _, proposal in rows} >= {1, 2}
     for label, proposal in rows:
         drawn = system.drawn[label.annotation_id]
-        if proposal.round_id == 1:
+        if proposal.preannotated_by is None:
             assert label.edited_px == np.count_nonzero(drawn)
         else:
             shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
@@ -166,14 +167,35 @@ def test_the_second_round_asks_what_the_model_is_unsure_of(system: LoopSystem, u
     assert labelled_before == set()
     reason = system.task(chosen[0])["data"]["reason"]
     share = chosen[0].score / np.log(3)
-    assert reason == f"Round 2: model version 1 is unsure here (uncertainty {share:.0%} of the highest possible)"
+    assert reason.startswith(
+        f"Round 2: model version 1 is unsure here (uncertainty {share:.0%} of the highest possible); "
+    )
 
 
-def test_preannotations_are_what_the_champion_sees(system: LoopSystem, uncertain_round: Stage):
+def test_the_arms_tell_what_the_first_version_had_wrong(system: LoopSystem, second_version: Stage):
+    told = system.get("arms")
+    arms = {arm["arm"]: arm for arm in told["arms"]}
+    assert {name: arm["labels"] for name, arm in arms.items()} == {"chosen": ROUND_SIZE - 1, "shortlist": 1}
+    assert 0 < arms["chosen"]["wrong_share"]["value"] < 1
+    assert arms["chosen"]["minutes"]["value"] > 0
+    assert [(pair["of"], pair["minus"]) for pair in told["differences"]] == [("chosen", "shortlist")]
+    assert (told["next_round"], told["worth"]) == (None, "cannot tell")  # two versions make no curve
+
+
+def test_preannotations_are_what_the_champion_sees_where_correcting_it_is_less_work(
+    system: LoopSystem, uncertain_round: Stage
+):
     store = RasterStore(system.settings.raster_store)
+    assert any(proposal.preannotated_by for proposal in uncertain_round.proposals)
     for proposal in uncertain_round.proposals:
         (prediction,) = [item for item in system.task(proposal)["predictions"] if item["model_version"] == "version 1"]
         assert prediction["score"] == pytest.approx(score_of(ROUND_SIZE - proposal.rank))
+        edits = ExpectedEdits.model_validate(proposal.expected_edits)
+        assert (edits.model_version, edits.asked_px, edits.screening) == (1, PATCH_PX**2, False)
+        assert proposal.preannotated_by == (1 if edits.proposal_pays else None)
+        if proposal.preannotated_by is None:
+            assert prediction["result"] == []
+            continue
         regions = decode_result(prediction["result"], height=PATCH_PX, width=PATCH_PX, labels=GLACIER_SCHEME.labels)
         shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
         np.testing.assert_array_equal(draw(regions, PATCH_PX, PATCH_PX, GLACIER_SCHEME), shown)

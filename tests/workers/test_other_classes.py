@@ -172,7 +172,8 @@ def _check_label_studio(catalog: Catalog, first: list[Proposal], second: list[Pr
         for region in prediction.result
     ]
     assert drawn and set(drawn) <= {"snow", "water"}
-    assert {proposal.preannotated_by for proposal in second} == {1}
+    assert {proposal.expected_edits["model_version"] for proposal in second} == {1}
+    assert {proposal.preannotated_by for proposal in second} <= {1, None}
 
 
 def _check_labels(catalog: Catalog, truth: np.ndarray) -> None:

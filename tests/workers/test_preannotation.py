@@ -6,15 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from catalog.records import now
-from catalog.registry import ModelVersion
 from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, UNKNOWN, ClassScheme
 from labeling.predictions import build_prediction
 from labeling.regions import decode_result
-from services.version_figures import figures_of
 from tests.workers.rows import blobs
 from workers.ingest_label import draw
-from workers.preannotation import clean, drawable, is_useful, preannotate, regions
+from workers.preannotation import clean, drawable, preannotate, regions
 
 LABELS = list(GLACIER_SCHEME.labels)
 DRAWN = drawable(GLACIER_SCHEME.names, GLACIER_SCHEME)
@@ -83,15 +80,6 @@ def test_specks_are_not_shown():
     shown = clean(classes)
     assert shown[2, 2] == 0
     assert (shown[8:12, 8:12] == 2).all()
-
-
-@pytest.mark.parametrize(
-    ("mean_iou", "empty", "useful"),
-    [("0.4", "0.2", True), ("0.2", "0.2", False), ("0.1", "0.2", False), ("nan", "0.2", False), (None, "0.2", False)],
-)
-def test_a_champion_no_better_than_an_empty_mask_draws_nothing(mean_iou, empty, useful):
-    tags = {"validation.empty_mask_mean_iou": empty} | ({} if mean_iou is None else {"validation.mean_iou": mean_iou})
-    assert is_useful(figures_of(ModelVersion(1, "run", now(), tags))) is useful
 
 
 def speckled(side: int = 512) -> np.ndarray:

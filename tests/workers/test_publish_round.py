@@ -9,12 +9,15 @@ import pytest
 from sqlalchemy.orm import joinedload
 
 from catalog import scorings
+from catalog.pixel_regions import encode_region
 from catalog.records import Patch, Proposal, ProposalReason, Round, Scene, Score, Scoring
 from catalog.settings import Settings
-from imagery.classes import GLACIER_SCHEME
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
+from imagery.geotiff import encode
 from imagery.masks import mask_from_geotiff
 from services import raster_keys
+from services.expected_edits import ERROR, FOREGROUND, encode_probability
 from services.image_urls import image_urls
 from services.places import raster_store
 from services.scenes import source_of
@@ -23,12 +26,11 @@ from tests.workers.rows import champion, patches, score_pool, tiled
 from workers.publication import Publication, offer, why_undrawn
 
 
-def publication(catalog, *, useful: bool = True) -> Publication:
+def publication(catalog) -> Publication:
     with catalog.read() as session:
         scoring = scorings.newest(session)
-    store, urls, scheme = raster_store(catalog), image_urls(catalog), GLACIER_SCHEME
     return Publication(
-        catalog, store, urls, scheme, scoring, champion().version if useful else None, GLACIER_SCHEME.names
+        catalog, raster_store(catalog), image_urls(catalog), GLACIER_SCHEME, scoring, GLACIER_SCHEME.names
     )
 
 
@@ -60,41 +62,41 @@ def proposed(catalog, scene: Scene, *, scoring_id: int | None = None, **changes)
 def test_a_scene_tiled_after_the_scoring_is_published_without_its_maps(catalog, tmp_path):
     early, late = scored_and_unscored(catalog, tmp_path)
     offered = publication(catalog)
-    assert (offered.scoring_of(early).id, offered.drawn_by(early)) == (1, 1)
-    assert (offered.scoring_of(late), offered.drawn_by(late)) == (None, None)
-
-
-def test_a_champion_that_is_not_useful_draws_nothing_but_shows_its_uncertainty(catalog, tmp_path):
-    early, _ = scored_and_unscored(catalog, tmp_path)
-    offered = publication(catalog, useful=False)
-    assert offered.drawn_by(early) is None
     assert offered.scoring_of(early).id == 1
-    assert offered.shown_version == "version 1"
+    assert offered.scoring_of(late) is None
+    from_nothing = offer(offered, *proposed(catalog, late))
+    assert (from_nothing.preannotated_by, from_nothing.expected_edits) == (None, None)
 
 
 def test_before_the_first_scoring_nothing_is_offered(catalog, tmp_path):
     scene, _ = tiled(catalog, tmp_path / "a.tif")
-    offered = publication(catalog, useful=False)
-    assert (offered.scoring_of(scene), offered.drawn_by(scene)) == (None, None)
+    offered = publication(catalog)
+    assert offered.scoring_of(scene) is None
     assert offered.shown_version == "no model yet"
 
 
 def test_a_binary_head_proposes_nothing_and_the_reason_says_why(catalog, tmp_path):
-    scored_and_unscored(catalog, tmp_path)
-    offered = publication(catalog, useful=False)
+    scene, _ = scored_and_unscored(catalog, tmp_path)
+    offered = publication(catalog)
     assert why_undrawn(offered) == ""
     binary = replace(offered, class_names=("background", "glacier"))
     assert why_undrawn(binary) == (
         "; no pre-annotation is drawn: model version 1 tells only glacier from background, not the classes to draw"
     )
+    edits = offer(binary, *proposed(catalog, scene)).expected_edits
+    assert edits.from_proposal_px is None
+    assert 0 < edits.from_empty_px < edits.asked_px
 
 
-def write_map(catalog, scene: Scene, classes: np.ndarray) -> None:
-    """Put a class map in the place of the one that the scoring wrote."""
+def write_map(catalog, scene: Scene, classes: np.ndarray, error: float = 0.0635, foreground: float = 0.25) -> None:
+    """Put maps in the place of those that the scoring wrote: classes, each wrong with the same probability."""
+    store, grid = raster_store(catalog), source_of(scene).grid
     whole = np.zeros((100, 160), np.uint8)
     whole[32:64, 32:64] = classes  # the seventh patch
-    encoded = class_map_to_cog(whole, source_of(scene).grid, GLACIER_SCHEME)
-    raster_store(catalog).put(raster_keys.scored(1, scene.id, "classes"), encoded)
+    store.put(raster_keys.scored(1, scene.id, "classes"), class_map_to_cog(whole, grid, GLACIER_SCHEME))
+    for what, probability in ((ERROR, error), (FOREGROUND, foreground)):
+        levels = encode_probability(np.full(whole.shape, probability))
+        store.put(raster_keys.scored(1, scene.id, what), encode(levels, grid, nodata=UNKNOWN))
 
 
 @pytest.fixture
@@ -155,16 +157,50 @@ def test_a_patch_that_cannot_be_pre_annotated_is_published_without(catalog, scen
     assert offered.task["data"]["reason"].endswith("; no pre-annotation is drawn: it has too many pieces")
 
 
-@pytest.mark.parametrize(("lost", "view"), [("classes", "uncertainty-1"), ("entropy", "uncertainty-none")])
-def test_a_map_that_cannot_be_read_is_left_out(catalog, scene, caplog, lost, view):
+@pytest.mark.parametrize("lost", ["classes", "entropy", "error"])
+def test_a_map_that_cannot_be_read_is_left_out(catalog, scene, caplog, lost):
+    write_map(catalog, scene, np.full((32, 32), 1, np.uint8))
     of_round, proposal = proposed(catalog, scene)
     key = raster_keys.scored(1, scene.id, lost)
     raster_store(catalog).put(key, b"not a GeoTIFF any more")
     with caplog.at_level(logging.WARNING):
         offered = offer(publication(catalog), of_round, proposal)
-    assert offered.views["uncertainty"] == view
-    assert offered.preannotated_by == (None if lost == "classes" else 1)
+    assert offered.views["uncertainty"] == ("uncertainty-none" if lost == "entropy" else "uncertainty-1")
+    assert offered.preannotated_by == (1 if lost == "entropy" else None)
+    assert (offered.expected_edits is None) == (lost != "entropy")
     assert "is shown without" in caplog.text
+
+
+def test_a_proposal_that_costs_more_than_it_saves_is_not_drawn(catalog, scene):
+    """Correcting 1024 pixels, each wrong with .0635, is 65 px of work; drawing those that are ice with .25, 256 px."""
+    write_map(catalog, scene, np.full((32, 32), 1, np.uint8))
+    of_round, proposal = proposed(catalog, scene)
+    offered = offer(publication(catalog), of_round, proposal)
+    assert offered.task["data"]["reason"].endswith("; about 65 pixels to correct")
+    assert offered.preannotated_by == 1
+    assert offered.expected_edits.model_dump() == {
+        "model_version": 1,
+        "screening": False,
+        "asked_px": 1024,
+        "from_empty_px": pytest.approx(256, rel=1e-9),
+        "from_proposal_px": pytest.approx(65, rel=0.01),
+    }
+    write_map(catalog, scene, np.full((32, 32), 1, np.uint8), error=0.36)
+    offered = offer(publication(catalog), of_round, proposal)
+    assert offered.task["data"]["reason"].endswith("; starts empty: about 256 pixels to draw")
+    assert (offered.preannotated_by, offered.prediction["result"]) == (None, [])
+
+
+def test_of_a_part_only_its_proposal_is_drawn_and_its_edits_counted(catalog, scene):
+    write_map(catalog, scene, np.full((32, 32), 1, np.uint8))
+    left = np.zeros((32, 32), np.bool_)
+    left[:, :8] = True
+    of_round, proposal = proposed(catalog, scene, region=encode_region(left))
+    offered = offer(publication(catalog), of_round, proposal)
+    shown = mask_from_geotiff(raster_store(catalog).get(raster_keys.preannotation(proposal.uid, 1)), GLACIER_SCHEME)
+    np.testing.assert_array_equal(shown == 1, left)
+    assert offered.expected_edits.asked_px == 256
+    assert offered.expected_edits.from_proposal_px == pytest.approx(16.25, rel=0.01)
 
 
 def test_the_reason_of_a_waiting_task_is_renewed_with_what_is_shown(catalog, scene):

@@ -9,14 +9,17 @@ from catalog.context import Catalog
 from catalog.errors import JobLostError
 from catalog.records import Job, JobKind, JobState, Scene, Score, Scoring, Shard, ShardKind
 from catalog.settings import Settings
-from imagery.classes import UNKNOWN
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.errors import SceneError
 from imagery.grid import Window
+from imagery.maps import read_map
+from imagery.masks import mask_from_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
 from models.measures import MEASURES, reduce_mean, reduce_top_share
 from services import raster_keys
+from services.expected_edits import ERROR, FOREGROUND, decode_probability
 from services.places import raster_store
 from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.scenes import source_of, window_of
@@ -25,6 +28,7 @@ from tests.workers.rows import champion, context_of, coordinate, finish, patches
 from workers import half_scores, score_shard
 from workers import score_pool as module
 from workers.jobs import JobContext
+from workers.scored_maps import MAPS, wrong_probabilities
 
 
 @pytest.fixture
@@ -90,6 +94,16 @@ def test_scores_are_those_of_the_patch_alone(catalog, scene):
             assert found[1, patch.id, "mutual_information"] == pytest.approx(reduce_mean(information, valid), rel=1e-4)
 
 
+def test_the_table_tells_where_prior_outlines_have_foreground(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "prior.tif", priors=(0, 1))
+    run(catalog)
+    table = read_table(raster_store(catalog), 1)
+    weak = mask_from_geotiff(raster_store(catalog).get(raster_keys.prior(scene.id)), GLACIER_SCHEME)
+    expected = {patch.id: np.isin(weak[window_of(patch).slices], [1, 2]).mean() for patch in patches(catalog, scene.id)}
+    assert sum(expected.values()) > 0
+    np.testing.assert_allclose(table.prior_share, [expected[patch] for patch in table.patch_ids.tolist()], rtol=1e-6)
+
+
 def test_a_patch_of_nodata_scores_nothing(catalog, scene):
     run(catalog)
     empty = [patch.id for patch in patches(catalog, scene.id) if patch.valid_share == 0]
@@ -116,7 +130,7 @@ def test_neither_shards_nor_batches_nor_repetition_change_a_score(
     with catalog.database.write() as session:
         session.query(Score).delete()
         session.query(Shard).delete()
-    for what in ("classes", "entropy"):
+    for what in MAPS:
         raster_store(catalog).delete(raster_keys.scored(1, scene.id, what))
     monkeypatch.setitem(module.SHARD_PIXELS, "cpu", shard_patches * 32**2)
     monkeypatch.setitem(score_shard.PIXELS_READ_TOGETHER, "cpu", read_together * 32**2)
@@ -205,7 +219,7 @@ def test_a_scoring_that_lacks_a_shard_ranks_nothing_and_goes_on_with_that_one(ca
     score_shards(catalog, champion())
     coordinate(catalog, 1)
     assert scores(catalog).items() >= halfway.items()
-    assert len(scores(catalog)) == 3 * 40
+    assert len(scores(catalog)) == len(MEASURES) * 40
     assert other.id != scene.id
     with catalog.read() as session:
         assert scorings.newest(session).id == 1
@@ -215,7 +229,7 @@ def test_a_scene_tiled_later_is_scored_too(catalog, scene, tmp_path):
     run(catalog)
     tiled(catalog, tmp_path / "b.tif", seed=1, offset_px=400)
     run(catalog)
-    assert len(scores(catalog)) == 3 * 40
+    assert len(scores(catalog)) == len(MEASURES) * 40
 
 
 def test_maps_lie_on_the_scene_and_leave_nodata_out(catalog, scene):
@@ -237,7 +251,25 @@ def test_a_map_is_the_prediction_where_one_patch_covers_it(catalog, scene):
         raw = torch.from_numpy(reader.read(network.channels, window_of(first)))[None]
     mc = predict_mc(network, raw, 3, 11)
     np.testing.assert_allclose(entropy[window_of(first).slices], mc.predictive_entropy[0].numpy(), atol=1e-5)
-    np.testing.assert_array_equal(classes[window_of(first).slices], mc.mean_probability[0].argmax(dim=0).numpy())
+    probability = mc.mean_probability[0].numpy()
+    np.testing.assert_array_equal(classes[window_of(first).slices], probability.argmax(axis=0))
+    for what, expected in ((ERROR, 1 - probability.max(axis=0)), (FOREGROUND, 1 - probability[0])):
+        stored = read_map(raster_store(catalog).uri(raster_keys.scored(1, scene.id, what)), window_of(first))
+        np.testing.assert_allclose(decode_probability(stored), expected, atol=1 / 254)
+
+
+def test_a_scoring_that_an_earlier_release_began_has_unknown_probabilities_there(catalog, scene):
+    coordinate(catalog, 1)
+    score_shards(catalog, champion())
+    store = raster_store(catalog)
+    with catalog.read() as session:
+        shard = session.scalars(select(Shard)).one()
+    for what in (ERROR, FOREGROUND):
+        store.delete(raster_keys.scored_part(1, scene.id, what, shard.stage, shard.first_row))
+    coordinate(catalog, 1)
+    whole = source_of(scene).grid.window
+    assert (read_map(store.uri(raster_keys.scored(1, scene.id, ERROR)), whole) == UNKNOWN).all()
+    assert np.isfinite(rasters(catalog, 1, scene)[1][:, :-40]).all()
 
 
 def shard_work(catalog: Catalog) -> tuple[JobContext, Shard]:
@@ -378,14 +410,14 @@ def test_a_larger_share_spends_all_passes_on_the_rest(catalog, scene, screened):
     assert np.isfinite(rasters(catalog, 1, scene)[1][:, :-40]).all()
 
 
-@pytest.mark.parametrize("stopped_after", [*range(8), 12])
+@pytest.mark.parametrize("stopped_after", [0, 1, 3, 5, 7, 9, 11, 13, 15])
 def test_maps_and_arrays_are_completed_wherever_merging_was_interrupted(
     catalog, scene, screened, monkeypatch, stopped_after
 ):
     run_stages(catalog)
     whole = rasters(catalog, 1, scene)
     store = raster_store(catalog)
-    for what in ("classes", "entropy"):
+    for what in MAPS:
         store.delete(raster_keys.scored(1, scene.id, what))
     with catalog.database.write() as session:
         session.query(Score).delete()
@@ -434,3 +466,14 @@ def test_with_a_margin_a_patch_is_scored_by_what_surrounds_it(catalog, settings,
     assert rasters(catalog, 1, scene)[1][window.slices] == pytest.approx(
         np.where(valid, inside, np.nan), rel=1e-4, nan_ok=True
     )
+
+
+def test_calibration_can_find_a_proposal_worse_than_an_empty_mask():
+    """Ice with .7 by a network that is right in every tenth case: then background is more likely."""
+    probability = np.array([[[0.3]], [[0.7]], [[0.0]]], np.float32)
+    mapped = np.array([[1]], np.uint8)
+    assert [float(wrong.item()) for wrong in wrong_probabilities(probability, mapped, None)] == pytest.approx(
+        [0.3, 0.7]
+    )
+    tables = [np.full(64, 0.875), np.full(64, 0.125), np.zeros(64)]
+    assert [float(wrong.item()) for wrong in wrong_probabilities(probability, mapped, tables)] == [0.875, 0.125]

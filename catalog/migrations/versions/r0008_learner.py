@@ -1,4 +1,4 @@
-"""Add the gate's evidence, the champion a version is judged against, prior outlines, expected edits, errors found."""
+"""Add the gate's evidence, the champion a version is judged against, prior outlines, parts, expected edits, errors."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,8 +20,10 @@ ADDED = (
 def upgrade() -> None:
     for table, column, kind in ADDED:
         op.add_column(table, sa.Column(column, kind, nullable=True))
+    op.add_column("rounds", sa.Column("part", sa.String(32), nullable=False, server_default="whole"))
 
 
 def downgrade() -> None:
+    op.drop_column("rounds", "part")
     for table, column, _ in reversed(ADDED):
         op.drop_column(table, column)
