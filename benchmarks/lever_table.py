@@ -39,7 +39,7 @@ def lever_rows(cells: Cells) -> list[dict[str, object]]:
         p_values[lever] = _p_value(gains)
         rows[lever] = {
             "lever": lever,
-            "base": _mean(values_of(chosen, lambda cell, base=base: cell["iou"][base][0])),
+            "base": _mean(values_of(chosen, _iou(base, 0))),
             "difference": found.mean,
             "low": found.low,
             "high": found.high,
@@ -60,14 +60,13 @@ def calibration_rows(cells: Cells) -> list[dict[str, object]]:
         def mean(value: Callable[[Cell], float], form: str = form) -> float | None:
             return _mean(values_of(cells, lambda cell: value(cell["calibration"][form])))
 
-        change = over_places(values_of(cells, lambda cell, form=form: _mean_error(cell, form) - _mean_error(cell)))
+        change = over_places(values_of(cells, _error_change(form)))
         rows.append(
             {
                 "calibration": form,
-                **{
-                    of: mean(lambda found, value=value: found["errors"][value])
-                    for value, of in enumerate(("background", "clean", "debris"))
-                },
+                "background": mean(lambda found: found["errors"][0]),
+                "clean": mean(lambda found: found["errors"][1]),
+                "debris": mean(lambda found: found["errors"][2]),
                 "mean": mean(lambda found: float(np.mean(found["errors"]))),
                 "change, low": change.low if change else None,
                 "change, high": change.high if change else None,
@@ -115,12 +114,23 @@ def print_tables(cells: Cells) -> list[dict[str, object]]:
     return [row for rows in tables for row in rows]
 
 
+def _iou(lever: str, place: int) -> Callable[[Cell], float | None]:
+    def iou(cell: Cell) -> float | None:
+        return None if cell["iou"][lever][place] is None else float(cell["iou"][lever][place])
+
+    return iou
+
+
 def _gain(lever: str, base: str, place: int) -> Callable[[Cell], float | None]:
     def gain(cell: Cell) -> float | None:
         pair = cell["iou"][lever][place], cell["iou"][base][place]
         return None if None in pair else float(pair[0] - pair[1])
 
     return gain
+
+
+def _error_change(form: str) -> Callable[[Cell], float]:
+    return lambda cell: _mean_error(cell, form) - _mean_error(cell)
 
 
 def _mean_error(cell: Cell, form: str = "base") -> float:

@@ -75,7 +75,7 @@ def with_interval(values: Sequence[float]) -> str:
 def judge_expectations(cells: Sequence[Cell]) -> list[dict[str, object]]:
     """Return how the expected edits compare with the true ones, from a proposal and from an empty mask."""
     proposals = _proposals(cells)
-    rows = []
+    rows: list[dict[str, object]] = []
     for kind in ("raw", "calibrated"):
         for start, name in enumerate(("proposal", "empty mask")):
             expected = np.array([proposal[kind][start] for proposal in proposals])
@@ -103,7 +103,7 @@ def judge_starts(cells: Sequence[Cell]) -> list[dict[str, object]]:
         "expected edits, raw": [proposal["raw"][0] < proposal["raw"][1] for proposal in proposals],
         "expected edits, calibrated": [proposal["calibrated"][0] < proposal["calibrated"][1] for proposal in proposals],
     }
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, from_proposal in rules.items():
         spent = [at["true"][0 if drawn else 1] for at, drawn in zip(proposals, from_proposal, strict=True)]
         right = [cost == min(at["true"]) for at, cost in zip(proposals, spent, strict=True)]

@@ -80,7 +80,8 @@ class Case:
     @property
     def shown(self) -> NDArray[np.uint8]:
         """The most probable class of each pixel."""
-        return self.probabilities.argmax(axis=0).astype(np.uint8)
+        shown: NDArray[np.uint8] = self.probabilities.argmax(axis=0).astype(np.uint8)
+        return shown
 
     @property
     def wrong_share(self) -> float:
@@ -157,7 +158,7 @@ def predict(region: Region, settings: Settings, labels: int, seed: int) -> dict[
     with_ice = [item for item in tiles(region.pool, PATCH_PX) if ice_share(region.truth[item.slices]) > MIN_ICE_SHARE]
     chosen = [with_ice[i] for i in drawn.permutation(len(with_ice))[:labels]]
     statistics = channel_statistics([(region.source, [region.pool])], region.channels)
-    network = fresh_network(settings, region.channels, statistics, seed, GLACIER_SCHEME.ranked)
+    network = fresh_network(settings, tuple(region.channels), statistics, seed, GLACIER_SCHEME.ranked)
     windows = tiles(region.test, PATCH_PX)
     shuffled = [windows[i] for i in drawn.permutation(len(windows))]
     large = tiles(region.test, LARGE_PX) if min(region.test.height, region.test.width) >= LARGE_PX else []
@@ -169,7 +170,7 @@ def predict(region: Region, settings: Settings, labels: int, seed: int) -> dict[
         network.eval()
         small = [_case(network, read([item]), region.truth[item.slices]) for item in shuffled[: 2 * KEPT[PATCH_PX]]]
         big = [_case(network, read([item]), region.truth[item.slices]) for item in large]
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for size, found in ((PATCH_PX, small), (LARGE_PX, big)):
         kept = [case for case in found if case.wrong_share > WRONG_SHARE][: KEPT[size]]
         for number, case in enumerate(kept):
@@ -184,7 +185,8 @@ def _case(network: GlacierSegmenter, raw: torch.Tensor, truth: NDArray[np.uint8]
         bands = network.network_input(raw)[0, :, :height, :width]
         features, logits = network.features_and_logits(raw)
         probabilities = network.to_probabilities(logits)
-    return Case(*(maps.numpy().astype(np.float16) for maps in (bands, features[0], probabilities[0])), truth)
+    halves = [maps.numpy().astype(np.float16) for maps in (bands, features[0], probabilities[0])]
+    return Case(halves[0], halves[1], halves[2], truth)
 
 
 def tiles(part: Window, size: int) -> list[Window]:
@@ -225,7 +227,7 @@ def run_region(region: Region, settings: Settings, labels: int, seed: int, wante
     name = f"{region.name}-{labels}-{seed}"
     file = FOLDER / f"{name}.npz"
     if not file.exists():
-        np.savez(file, **predict(region, settings, labels, seed))
+        np.savez(file, allow_pickle=False, **predict(region, settings, labels, seed))
     patches = []
     with np.load(file) as arrays:
         for size, number in ((size, number) for size, most in wanted.items() for number in range(most)):
@@ -282,7 +284,7 @@ def from_nothing(results: Sequence[dict[str, Any]], size: int, right: float) -> 
     sessions = [Session(**next(iter(item["sessions"].values()))) for item in patches]
     empty = sum(max(0.0, item["ice"] - (1 - right) * each.judged) for item, each in zip(patches, sessions, strict=True))
     corrected = sum(max(0.0, each.errors[0] - (1 - right) * each.judged) for each in sessions)
-    return empty / corrected
+    return float(empty / corrected)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -127,7 +127,7 @@ class Cell:
         windows = tile(ground.width, ground.height, PATCH_PX, PATCH_PX // 2)
         raw = self.region.images([_within(ground, window) for window in windows])
         network.test_time_augmentation = augmented
-        predicted = torch.cat(list(predict_windows(network, raw.split(64)))).numpy()
+        predicted = torch.cat(list(predict_windows(network, torch.split(raw, 64)))).numpy()
         network.test_time_augmentation = False
         strips = stitch(zip(windows, predicted, strict=True), ground.height, ground.width)
         return np.concatenate([strip for _, strip in strips], axis=1)
@@ -149,7 +149,7 @@ class Cell:
         """Return the logits (n, L) and true classes (n,) of the pixels of a part, from windows side by side."""
         windows = self.region.windows(part)
         with torch.no_grad():
-            logits = torch.cat([network(batch) for batch in self.region.images(windows).split(64)])
+            logits = torch.cat([network(batch) for batch in torch.split(self.region.images(windows), 64)])
         return logits.movedim(1, -1).flatten(0, 2), self.region.masks(windows, drawn=False).flatten()
 
 

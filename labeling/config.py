@@ -73,7 +73,7 @@ def _add_tool(
     """Add a control with its labels."""
     tool = ET.SubElement(tools, "View", style="display:flex;gap:8px;align-items:center")
     ET.SubElement(tool, "Header", value=title, size="6")
-    control = ET.SubElement(tool, kind, name=name, toName=IMAGE, **attributes)
+    control = ET.SubElement(tool, kind, {"name": name, "toName": IMAGE, **attributes})
     for label, colour in colours.items():
         ET.SubElement(control, "Label", value=label, background=colour)
 

@@ -132,13 +132,15 @@ class Arms:
     differences: tuple[Difference, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Return the differences by their names in MLflow, with the ends of their intervals."""
+        """Return what each arm found and the differences by their names in MLflow, with the ends of their intervals."""
+        named = {f"arms.{item.arm}": item for item in self.arms}
+        named_differences = {f"arms.{item.of}_minus_{item.minus}": item for item in self.differences}
         flat: dict[str, float | None] = {}
-        for item in self.differences:
+        for prefix, item in {**named, **named_differences}.items():
             for name in ("wrong_px", "wrong_px_per_minute", "minutes"):
                 found: Estimate | None = getattr(item, name)
                 if found is not None:
-                    key = f"arms.{item.of}_minus_{item.minus}.{name}"
+                    key = f"{prefix}.{name}"
                     flat |= {key: found.value, f"{key}.low": found.low, f"{key}.high": found.high}
         return {name: value for name, value in flat.items() if value is not None}
 

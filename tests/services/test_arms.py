@@ -7,7 +7,7 @@ from catalog.records import ProposalReason
 from services import arms, estimates, forecast
 from services.arms import Arm, ArmLabel
 from services.forecast import CurvePoint, Worth
-from services.version_figures import RegionFigures, VersionFigures
+from services.version_figures import VersionFigures
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
 T_1 = 12.7062
@@ -113,9 +113,9 @@ def test_a_round_pays_only_if_the_interval_says_so(ious, worth):
 
 
 def test_versions_judged_on_another_truth_are_left_out():
-    def version(labels: int, truth: str, iou: float | None = 0.5) -> VersionFigures:
-        region = RegionFigures(iou, None, None, None, {}, truth_sha256=truth)
-        return VersionFigures(("a",), None, labels, 0, "", {"validation": region}, "", "", {})
+    def version(labels: int, truth: str, iou: float = 0.5) -> VersionFigures:
+        tags = {"labels.count": f"{labels}", "validation.mean_iou": f"{iou}", "validation.truth_sha256": truth}
+        return VersionFigures.from_tags(tags)
 
-    versions = [version(30, "new"), version(20, "new", None), version(10, "new"), version(5, "old")]
+    versions = [version(30, "new"), version(20, "new", float("nan")), version(10, "new"), version(5, "old")]
     assert forecast.curve(versions) == [CurvePoint(30, 0.5), CurvePoint(10, 0.5)]

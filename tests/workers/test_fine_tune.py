@@ -26,6 +26,7 @@ from catalog.records import (
     JobState,
     Patch,
     Promotion,
+    ProposalReason,
     RunState,
     RunTrigger,
     SceneRole,
@@ -213,7 +214,8 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
     (patch,) = patches(catalog, scene.id)[5:6]
     with catalog.database.write() as session:
         _, (proposal,) = add_round(session, [session.get_one(Patch, patch.id)])
-        label = label_of(session, proposal, 1)
+        proposal.reason = ProposalReason.UNCERTAIN
+        label = label_of(session, proposal, 1, found=[[1000, 24, 0], [0, 0, 0], [0, 0, 0]])
         label.mask_key = raster_keys.label(patch.id, 1, label.event_id)
         mask = forged.truth[window_of(patch).slices]
         data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
@@ -223,10 +225,9 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
     card = load_champion(catalog).card
     assert (card.labels.count, card.priors.patches) == (1, 19)  # the label overrides the outlines of its patch
     assert card.priors.share == pytest.approx(0.5, abs=0.01)
-    parameters = (
-        MlflowClient(tracking_uri=catalog.settings.mlflow_url).get_run(runs(catalog)[1].mlflow_run_id).data.params
-    )
-    assert parameters["priors.sha256"] == source.sha256
+    told = MlflowClient(tracking_uri=catalog.settings.mlflow_url).get_run(runs(catalog)[1].mlflow_run_id).data
+    assert told.params["priors.sha256"] == source.sha256
+    assert told.metrics["arms.chosen.wrong_px"] == 24
 
 
 def test_stages_add_up_to_the_time_of_the_job(labelled):
