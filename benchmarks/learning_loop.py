@@ -173,7 +173,7 @@ class Loop:
                 found = score_patch({name: of_batch[index] for name, of_batch in maps.items()}, valid)
                 profile = profile_patch(probability, maps["predictive_entropy"][index], valid)
                 measured.append(found)
-                row = (profile.foreground_share, profile.class_entropy)
+                row = (profile.foreground_share, profile.class_entropy, 0.0)  # no prior outlines
                 rows.append((first + index, False, found["entropy_top10"], *row))
         return measured, table_of(np.array(rows, dtype=row_type(_CLASSES)))
 
