@@ -39,6 +39,7 @@ EVERY_PATCH: Final = "every_patch"
 _CPU: Final = torch.device("cpu")
 _TOGETHER: Final = 16  # patches predicted at once
 _CLASSES: Final = len(GLACIER_SCHEME.classes)
+_NO_PRIOR_SHARE: Final = 0.0  # no region has prior outlines
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Loop:
                 found = score_patch({name: of_batch[index] for name, of_batch in maps.items()}, valid)
                 profile = profile_patch(probability, maps["predictive_entropy"][index], valid)
                 measured.append(found)
-                row = (profile.foreground_share, profile.class_entropy, 0.0)  # no prior outlines
+                row = (profile.foreground_share, profile.class_entropy, _NO_PRIOR_SHARE)
                 rows.append((first + index, False, found["entropy_top10"], *row))
         return measured, table_of(np.array(rows, dtype=row_type(_CLASSES)))
 

@@ -5,13 +5,15 @@ the same name ranks by it, and ``glacier-al change --of priors`` outlines the pi
 """
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagery.classes import BACKGROUND, UNKNOWN
-from services.prior_outlines import ToldApart
+
+if TYPE_CHECKING:  # strategies load this module, and need neither vector files nor GDAL
+    from services.prior_outlines import ToldApart
 
 PRIOR_DISAGREEMENT: Final = "prior_disagreement"
 
@@ -34,7 +36,7 @@ def contradicted(
     classes: NDArray[np.uint8],
     entropy: NDArray[np.floating[Any]],
     weak: NDArray[np.uint8],
-    told: ToldApart,
+    told: "ToldApart",
     class_count: int,
 ) -> NDArray[np.bool_]:
     """Return where a version is confident of another class than prior outlines have.

@@ -100,7 +100,7 @@ def test_ground_without_elevation_is_unknown_and_nodata_in_the_dem(tmp_path: Pat
     void = np.isnan(elevation)
     with rasterio.open(scene.truth) as dataset:
         assert np.array_equal(dataset.read(1) == UNKNOWN, void)
-    with rasterio.open(scene.dem.path) as dataset:
+    with rasterio.open(scene.dem.tiles[0].path) as dataset:
         assert np.array_equal(dataset.read(1, masked=True).mask[2:-2, 2:-2], void)
     with rasterio.open(scene.bands[0].path) as dataset:
         assert (dataset.read(1) > 0).all()  # the picture itself has no gap
