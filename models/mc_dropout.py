@@ -111,10 +111,13 @@ class PassSums:
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
         mean = self.probability / self.passes
-        total = _entropy(mean)
+        total, squares = torch.zeros_like(self.entropy), torch.zeros_like(self.entropy)
+        for of_class in mean.unbind(1):  # class by class: on a full GPU there is no room for copies of all
+            total += torch.special.entr(of_class)
+            squares += of_class.square()
         # Entropy is concave, so the difference is never negative, but rounding can leave -1e-8.
         disagreement = (total - self.entropy / self.passes).clamp_(min=0.0)
-        variance = (self.squares / self.passes - mean.square().sum(dim=1)).clamp_(min=0.0)
+        variance = (self.squares / self.passes - squares).clamp_(min=0.0)
         return McPrediction(mean.cpu(), total.cpu(), disagreement.cpu(), variance.cpu())
 
 

@@ -50,19 +50,24 @@ def files_of(catalog: Catalog, scoring_id: int) -> set[str]:
     return {name for name in stored(catalog) if name.startswith(f"{raster_keys.scoring(scoring_id)}/")}
 
 
+def written(scoring_id: int, scene: Scene) -> set[str]:
+    """Return the files of a complete scoring of one scene."""
+    maps = {f"scene-{scene.id}/{name}.tif" for name in ("classes", "entropy", "error", "foreground")}
+    return {f"scorings/{scoring_id}/{name}" for name in (*maps, "half-scores.npy", "patches.npy")}
+
+
 def test_rows_and_files_of_superseded_scorings_go_and_the_newest_stays(catalog, scene):
     for version in (1, 2):
         score_pool(catalog, champion(version))
     kept = files_of(catalog, 2)
-    folder = f"scorings/2/scene-{scene.id}"
-    assert kept == {f"{folder}/classes.tif", f"{folder}/entropy.tif", "scorings/2/half-scores.npy"}
+    assert kept == written(2, scene)
     with catalog.read() as session:
         waiting = session.scalars(select(Job.kind).where(Job.state == "queued")).all()
     assert waiting == [JobKind.REMOVE_SUPERSEDED]
     remove(catalog)
     assert files_of(catalog, 1) == set()
     assert files_of(catalog, 2) == kept
-    assert scores_by_scoring(catalog) == {2: 3 * 20}
+    assert scores_by_scoring(catalog) == {2: 5 * 20}
     with catalog.read() as session:
         assert set(session.scalars(select(Shard.scoring_id))) == {2}
         origins = session.scalars(select(Scoring).order_by(Scoring.id)).all()
@@ -70,7 +75,7 @@ def test_rows_and_files_of_superseded_scorings_go_and_the_newest_stays(catalog, 
         assert origins[0].completed_at is not None  # the row is as it was
         assert origins[0].agreement is not None
     remove(catalog)
-    assert scores_by_scoring(catalog) == {2: 3 * 20}
+    assert scores_by_scoring(catalog) == {2: 5 * 20}
 
 
 def test_after_a_roll_back_the_pool_is_scored_anew(catalog, scene):
@@ -87,9 +92,9 @@ def test_after_a_roll_back_the_pool_is_scored_anew(catalog, scene):
         again = dict(session.execute(select(Score.patch_id, Score.value).where(Score.scoring_id == newest.id)).all())
     assert (newest.id, newest.model_version) == (3, 1)
     assert again == pytest.approx(before)
-    assert len(files_of(catalog, 3)) == 3
+    assert files_of(catalog, 3) == written(3, scene)
     remove(catalog)
-    assert scores_by_scoring(catalog) == {3: 3 * 20}
+    assert scores_by_scoring(catalog) == {3: 5 * 20}
 
 
 def test_a_removal_while_the_version_is_scored_anew_takes_nothing_of_that(catalog, scene, monkeypatch):
@@ -109,8 +114,8 @@ def test_a_removal_while_the_version_is_scored_anew_takes_nothing_of_that(catalo
     monkeypatch.setattr(JobContext, "progress", roll_back)
     remove(catalog)
     assert len(calls) > 2
-    assert scores_by_scoring(catalog) == {2: 3 * 20, 3: 3 * 20}
-    assert len(files_of(catalog, 3)) == 3
+    assert scores_by_scoring(catalog) == {2: 5 * 20, 3: 5 * 20}
+    assert files_of(catalog, 3) == written(3, scene)
     with catalog.read() as session:
         assert scorings.newest(session).id == 3
 
@@ -137,7 +142,7 @@ def test_a_removal_that_was_interrupted_goes_on(catalog, scene, monkeypatch, sto
     with catalog.read() as session:
         assert scorings.newest(session).id == 2
     remove(catalog)
-    assert scores_by_scoring(catalog) == {2: 3 * 20}
+    assert scores_by_scoring(catalog) == {2: 5 * 20}
     assert files_of(catalog, 1) == set()
 
 
@@ -147,13 +152,13 @@ def test_a_removal_ends_when_its_time_is_up_and_the_clock_has_it_go_on(catalog, 
     with monkeypatch.context() as patched:
         patched.setattr(module, "SECONDS_AT_ONCE", -1.0)
         remove(catalog)
-    assert scores_by_scoring(catalog) == {1: 3 * 20, 2: 3 * 20}
+    assert scores_by_scoring(catalog) == {1: 5 * 20, 2: 5 * 20}
     from catalog import retention
 
     with catalog.database.write() as session:
         assert retention.enqueue_if_due(session, catalog.settings.keep_scorings) is not None
     remove(catalog)
-    assert scores_by_scoring(catalog) == {2: 3 * 20}
+    assert scores_by_scoring(catalog) == {2: 5 * 20}
 
 
 def view(patch_id: int, scoring_id: int) -> str:
