@@ -162,7 +162,7 @@ class BinaryUNets(nn.Module):
         Raises:
             ValueError: As :meth:`UNet.forward`.
         """
-        return self.classify(self.features(images))
+        return torch.cat([network(images) for network in self.networks], dim=1)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the maps (N, networks * width, H, W) of all networks, see :meth:`UNet.features`."""

@@ -132,7 +132,7 @@ def test_a_ranking_needs_scores_of_patches_that_are_left(catalog: Catalog) -> No
         add_scoring(session, 4, {patch.id: 0.5 for patch in scored})
         for patch in scored:
             session.merge(patch).state = PatchState.LABELLED
-    with pytest.raises(ConflictError, match="every patch that version 4 scored has been proposed"):
+    with pytest.raises(ConflictError, match="every patch that version 4 gave such a score has been proposed"):
         open_round(catalog, Strategy.ENTROPY_TOP10)
     assert open_round(catalog, Strategy.RANDOM).state is RoundState.CHOOSING
 

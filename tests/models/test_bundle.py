@@ -271,7 +271,7 @@ def test_the_calibration_is_in_the_card_the_network_and_the_onnx_graph(tmp_path)
     assert not torch.allclose(calibrated, plain, atol=1e-3)
     assert torch.equal(read.probabilities(raw_images()), calibrated)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"raw": raw_images().numpy()})
+    (found,) = session.run(["probabilities"], {"raw": raw_images().numpy()})
     torch.testing.assert_close(torch.from_numpy(found), calibrated)
 
 

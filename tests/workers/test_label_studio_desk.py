@@ -365,7 +365,7 @@ def scorings_of(catalog: Catalog) -> Scoring | None:
 def by_version(catalog: Catalog, scoring: Scoring | None) -> Publication:
     """A publication by the champion that `score_pool` scored with, without asking MLflow."""
     store, urls = raster_store(catalog), image_urls(catalog)
-    return Publication(catalog, store, urls, GLACIER_SCHEME, scoring, champion().version, GLACIER_SCHEME.names)
+    return Publication(catalog, store, urls, GLACIER_SCHEME, scoring, GLACIER_SCHEME.names)
 
 
 # Reconciliation
