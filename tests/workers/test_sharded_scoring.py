@@ -164,7 +164,7 @@ def test_workers_share_a_scene_and_a_killed_shard_alone_is_redone(catalog, worke
     with catalog.read() as session:
         scoring = scorings.newest(session)
         assert scorings.progress(session, scoring) == scorings.Progress(1.0, 36, None)
-        assert session.scalar(select(func.count()).select_from(Score)) == 3 * 36
+        assert session.scalar(select(func.count()).select_from(Score)) == 5 * 36  # five measures of 36 patches
         assert {shard.patch_count for shard in scorings.shards_of(session, scoring)} == {6, 12}
         windows = session.scalars(select(Patch).where(Patch.scene_id == scene)).all()
     store = raster_store(catalog)
