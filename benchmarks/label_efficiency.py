@@ -36,6 +36,7 @@ from benchmarks.label_figures import MARGIN, Difference, complete, effort_ratios
 from benchmarks.regions import CACHE, SPECS, load
 from benchmarks.report import BENCH, Result, markdown, publish
 from experiments.cells import Cells, Key, Unit, keep, missing, read, run, run_unit
+from experiments.curve_figure import curves
 from experiments.effort_curves import Effort, at_equal_effort, in_round, mean_curve
 from experiments.learner import LoopConfig
 from experiments.learning_loop import EVERY_PATCH
@@ -187,25 +188,10 @@ def tables(cells: Cells, names: Sequence[str], config: LoopConfig) -> Iterator[t
 
 
 def draw(cells: Cells, names: Sequence[str], file: Path) -> None:
-    """Draw mean IoU over labels and over edited pixels, of learner and served version."""
-    from matplotlib.figure import Figure
-
+    """Draw mean IoU over labels and over edited pixels, over regions and seeds that have all strategies."""
     same = complete(cells, [*names, EVERY_PATCH]) or complete(cells, names)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, effort, title in zip(axes, ("labels", "edited_pixels"), ("labels", "edited pixels"), strict=True):
-        for name in names:
-            spent = mean_curve(same, name, effort)
-            (line,) = axis.plot(spent, mean_curve(same, name, "learner_mean_iou"), marker="o", label=name)
-            axis.plot(spent, mean_curve(same, name, "served_mean_iou"), linestyle="dotted", color=line.get_color())
-        if ceiling := mean_curve(same, EVERY_PATCH, "learner_mean_iou"):
-            axis.axhline(ceiling[0], color="#94a3b8", linestyle="dashed", label="every patch")
-        axis.set_xlabel(title)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("mean IoU on test; dotted: served")
-    axes[0].legend(frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
+    curves(same, names, EVERY_PATCH, "edited_pixels").savefig(file, dpi=120)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -55,6 +55,16 @@ class LoopConfig:
     passes: int = 10
     annotator: Annotator = "brush"
 
+    @property
+    def rounds(self) -> int:
+        """Number of all rounds."""
+        return self.start_rounds + self.chosen_rounds
+
+    @property
+    def labels(self) -> int:
+        """Number of labels after all rounds."""
+        return self.rounds * self.round_size
+
 
 class Learner:
     """What is done with the networks of one region and one seed.
@@ -88,11 +98,13 @@ class Learner:
         (probabilities,) = predict_windows(segmenter, [self.images[patch : patch + 1]])
         return segmenter.decide(probabilities[0].numpy())
 
-    def score(self, segmenter: GlacierSegmenter, seed: int) -> tuple[list[dict[str, float]], ScoreTable]:
-        """Return the measures of every patch of the pool, and the table of a scoring."""
-        measured, rows = [], []
-        for first in range(0, len(self.images), TOGETHER):
-            prediction = predict_mc(segmenter, self.images[first : first + TOGETHER], self.config.passes, seed)
+    def score(
+        self, segmenter: GlacierSegmenter, seed: int, most: int | None = None
+    ) -> tuple[list[dict[str, float]], ScoreTable]:
+        """Return the measures of every patch of the pool, or of the first ones at most, and the table of a scoring."""
+        measured, rows, images = [], [], self.images[:most]
+        for first in range(0, len(images), TOGETHER):
+            prediction = predict_mc(segmenter, images[first : first + TOGETHER], self.config.passes, seed)
             maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
             for index, probability in enumerate(prediction.mean_probability.numpy()):
                 valid = self._unmasked[first + index]

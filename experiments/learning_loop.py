@@ -193,9 +193,8 @@ class Loop:
 
     def _ceiling(self) -> RoundResult:
         """Train on every patch of the pool, drawn exactly, as many steps as all rounds together."""
-        rounds = self.config.start_rounds + self.config.chosen_rounds
         segmenter, everything = self._learner.fresh(), dict(enumerate(self._drawn))
-        self._learner.train(segmenter, everything, rounds * self.config.steps, self._round_seed(0))
+        self._learner.train(segmenter, everything, self.config.rounds * self.config.steps, self._round_seed(0))
         found = iou(self._learner.judge("test", segmenter).confusion.sum(axis=0))
         mean, scores = float(mean_of_defined(found)), _without_nan(found)
         return RoundResult(

@@ -123,7 +123,9 @@ class Region:
 
 
 def save_region(region: Region, folder: Path) -> None:
-    """Write a region into a folder, which is made if it is missing."""
+    """Write a region into a folder, unless it is there already."""
+    if (folder / _ABOUT).exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         for number, raster in enumerate(region.parts[part]):
