@@ -86,7 +86,9 @@ def _compute(simulation: Simulation, processes: int) -> int:
     if not units:
         return 0
     minutes = max(1, round(estimate_seconds(simulation, units, processes) / 60))
-    click.echo(f"the others take about {minutes} min in {min(processes, len(units))} processes, if the cores are free")
+    count = min(processes, len(units))
+    at_once = f"{count} process{'es' if count > 1 else ''}"
+    click.echo(f"the others take about {minutes} min in {at_once}, if the cores are free")
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console()) as bars:
         bar = bars.add_task("runs", total=wanted, completed=known)

@@ -65,7 +65,7 @@ def test_a_simulation_leaves_tables_a_figure_and_a_run_and_is_known_from_then_on
     assert first.exit_code == 0, first.output
     # Recipe, foreground_random, random, and every patch; the recipe ranks by entropy after the random rounds.
     assert "4 runs of the loop, 0 known from before" in first.output
-    assert "the others take about 1 min in 1 processes" in first.output
+    assert "the others take about 1 min in 1 process," in first.output
     (folder,) = (var_dir / "experiments" / "results").glob("synthetic-*")
     files = [folder / f"simulation.{kind}" for kind in ("md", "csv", "png")]
     assert all(str(path) in first.output.splitlines() for path in files)
