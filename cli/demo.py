@@ -64,7 +64,6 @@ def run_demo(rounds: int, seed: int) -> None:
             records = demonstration.run(rounds)
             seconds = time.monotonic() - started
             print_rounds(records, seconds)
-            click.echo("Training again without old outlines, and on random patches, to tell what each part gave")
             comparisons = train_comparisons(catalog, demonstration.truth, seed)
             report, levers = write_report(folder, catalog, records, seconds, comparisons)
             print_levers(levers)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,8 +51,10 @@ class Lever:
     over: str
 
     @property
-    def outcome(self) -> Literal["pays", "costs", "cannot be told"]:
+    def outcome(self) -> Literal["pays", "costs", "no difference", "cannot be told"]:
         """What the interval says."""
+        if self.value == self.low == self.high == 0.0:
+            return "no difference"
         if self.low is not None and self.low > 0:
             return "pays"
         return "costs" if self.high is not None and self.high < 0 else "cannot be told"
@@ -95,10 +98,10 @@ def train_comparisons(catalog: Catalog, truth: NDArray[np.uint8], seed: int) -> 
         seed: Of the random patches.
     """
     project = Project.read(catalog)
-    return Comparisons(
-        Comparison("same labels, no old outlines", without_prior_outlines(project), 1),
-        Comparison("random patches", with_random_patches(project, truth, seed)),
-    )
+    click.echo(f"Training {len(project.runs)} versions again without old outlines, to tell what these gave")
+    without_outlines = Comparison("same labels, no old outlines", without_prior_outlines(project), 1)
+    click.echo(f"Training {len(project.runs)} versions again on random patches, to tell what choosing gave")
+    return Comparisons(without_outlines, Comparison("random patches", with_random_patches(project, truth, seed)))
 
 
 def iou_levers(catalog: Catalog, records: Sequence[RoundRecord], compared: Comparisons) -> list[Lever]:
@@ -129,7 +132,8 @@ def iou_levers(catalog: Catalog, records: Sequence[RoundRecord], compared: Compa
         ),
         _iou_lever(
             "Labels",
-            f"version {last.version} with {last.labels} labels, and version {records[0].version} with none",
+            f"version {last.version} with {last.labels} labels in {len(records) - 1} trainings, and version "
+            f"{records[0].version} with none",
             blocks[-1],
             blocks[0],
         ),

@@ -27,11 +27,17 @@ def counts(right: int) -> BlockCounts:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "outcome"),
-    [(0.01, 0.03, "pays"), (-0.03, -0.01, "costs"), (-0.01, 0.03, "cannot be told"), (None, None, "cannot be told")],
+    ("value", "low", "high", "outcome"),
+    [
+        (0.02, 0.01, 0.03, "pays"),
+        (-0.02, -0.03, -0.01, "costs"),
+        (0.01, -0.01, 0.03, "cannot be told"),
+        (0.01, None, None, "cannot be told"),
+        (0.0, 0.0, 0.0, "no difference"),  # the same version twice
+    ],
 )
-def test_a_part_pays_or_costs_only_where_its_interval_leaves_zero_out(low, high, outcome) -> None:
-    assert Lever("Labels", "", "mean IoU", 0.02, low, high, "blocks").outcome == outcome
+def test_a_part_pays_or_costs_only_where_its_interval_leaves_zero_out(value, low, high, outcome) -> None:
+    assert Lever("Labels", "", "mean IoU", value, low, high, "blocks").outcome == outcome
 
 
 def test_a_difference_of_versions_is_that_of_their_mean_iou_over_blocks() -> None:
