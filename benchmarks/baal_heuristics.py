@@ -11,9 +11,9 @@ go into a folder of their own, without dependencies, so that no other torch repl
 On each region the network of the simulated loop learns 12 random patches and predicts the pool by Monte Carlo dropout.
 BaaL gets the probabilities of all passes at once, (N, K, h, w, T), as it expects; ours get the same passes one by one.
 Both give one number a patch: BaaL reduces over pixels by mean or maximum, ours by mean or over the top tenth. BaaL
-knows no masks: pixels under cloud, which count as certain here, count there as they are predicted. BaaL's power sampling
-draws patches at random with weights; these are compared with the entropies in proportion to which our ``power_entropy``
-draws.
+knows no masks: pixels under cloud, which count as certain here, count there as they are predicted. BaaL's power
+sampling draws patches at random with weights; these are compared with the entropies in proportion to which our
+``power_entropy`` draws.
 """
 
 import argparse

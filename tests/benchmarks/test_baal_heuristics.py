@@ -1,4 +1,4 @@
-"""What is compared with BaaL: our scores from single passes, and how agreement is counted. BaaL itself is not needed."""
+"""What is compared with BaaL: our scores from single passes, and how agreement is counted. BaaL is not needed."""
 
 import numpy as np
 import pytest
