@@ -15,6 +15,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+from threadpoolctl import threadpool_limits
+
 from experiments.learner import LoopConfig
 from experiments.learning_loop import Loop
 from experiments.region import Region
@@ -56,16 +59,13 @@ def missing(done: Cells, regions: Sequence[str], seeds: int, names: Sequence[str
 
 def run_unit(folder: Path, load: Callable[[str], Region], config: LoopConfig, unit: Unit) -> None:
     """Run the strategies of a unit on one thread and store each cell."""
-    import torch
-
     torch.set_num_threads(1)
-    loop = Loop(load(unit.region), unit.seed, config)
-    for name in unit.strategies:
-        rounds = [asdict(each) for each in loop.run(name)]
-        keep(
-            folder,
-            {"region": unit.region, "strategy": name, "seed": unit.seed, "config": asdict(config), "rounds": rounds},
-        )
+    with threadpool_limits(1):  # numpy's products of matrices
+        loop = Loop(load(unit.region), unit.seed, config)
+        for name in unit.strategies:
+            rounds = [asdict(each) for each in loop.run(name)]
+            about = {"region": unit.region, "strategy": name, "seed": unit.seed, "config": asdict(config)}
+            keep(folder, {**about, "rounds": rounds})
 
 
 def run(
