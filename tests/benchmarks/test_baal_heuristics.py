@@ -37,6 +37,7 @@ def test_agreement_is_of_ranks_and_of_the_first_ten() -> None:
 
 def test_the_table_has_means_and_the_lowest() -> None:
     pair = ("BALD, mean", "mutual_information")
-    (row,) = table_of_agreement({"one": {"agreement": {pair: (1.0, 10)}}, "other": {"agreement": {pair: (0.5, 7)}}})
-    assert row["rank correlation"] == "0.750 (lowest 0.500)"
-    assert row["of the first ten shared"] == "8.5 (lowest 7)"
+    one, other = ({"agreement": {"every pixel": {pair: found}}} for found in ((1.0, 10), (0.5, 7)))
+    (row,) = table_of_agreement({"one": one, "other": other})
+    assert row["rank correlation, every pixel"] == "0.750 [0.500]"
+    assert row["of the first ten, every pixel"] == "8.5 [7]"
