@@ -48,7 +48,8 @@ ICE_FIRST: Final = "foreground_random"
 STRATEGIES: Final = (RANDOM, ICE_FIRST, "class_power_entropy", "entropy_top10")
 FOLDER: Final = BENCH / "label_efficiency"
 GROUPS: Final = (None, "everest", "semi-real", "synthetic")
-SPENT: Final[dict[Effort, str]] = {"drawn_pixels": "drawn pixels", "strokes": "strokes"}
+STROKE_COSTS_PX: Final = 25
+"""Pixels that a stroke costs besides those drawn, in a second form of the effort: the longest that one draws."""
 STROKES: Final = " with strokes"
 """After the name of a strategy whose annotator mends by strokes; without it, by the brush."""
 EFFORTS: Final[dict[Effort, str]] = {"edited_pixels": "pixels", "edited_areas": "areas", "labels": "labels"}
@@ -144,11 +145,20 @@ def group_table(cells: Cells, names: Sequence[str], start_rounds: int) -> list[d
 
 def effort_table(cells: Cells, names: Sequence[str]) -> list[dict[str, object]]:
     """Return the effort to 90 % of the ceiling in proportion to plain random with the brush."""
+    weighted = {
+        key: [{**each, "drawn_pixels": each["drawn_pixels"] + STROKE_COSTS_PX * each["strokes"]} for each in rounds]
+        for key, rounds in cells.items()
+    }
+    columns: tuple[tuple[str, Cells, Effort], ...] = (
+        ("drawn pixels", cells, "drawn_pixels"),
+        (f"drawn pixels, and {STROKE_COSTS_PX} a stroke", weighted, "drawn_pixels"),
+        ("strokes", cells, "strokes"),
+    )
     rows: list[dict[str, object]] = []
     for name in names:
         row: dict[str, object] = {"strategy": name}
-        for effort, title in SPENT.items():
-            found = effort_ratios(cells, name, RANDOM, EVERY_PATCH, effort)
+        for title, of_cells, effort in columns:
+            found = effort_ratios(of_cells, name, RANDOM, EVERY_PATCH, effort)
             both, pairs = over_places(found.logs), len(found.bounds)
             row |= {"reached in": f"{found.reached} of {pairs}", "by random in": f"{found.reached_by_them} of {pairs}"}
             ends = [] if both is None else [math.exp(end) for end in (both.mean, both.low, both.high)]
