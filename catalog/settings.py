@@ -70,6 +70,7 @@ class Strategy(StrEnum):
     VARIANCE_TOP10 = "variance_top10"
     FOREGROUND_RANDOM = "foreground_random"
     FOREGROUND_ENTROPY = "foreground_entropy"
+    K_CENTER_ENTROPY = "k_center_entropy"
     CLASS_ENTROPY = "class_entropy"
     CLASS_POWER_ENTROPY = "class_power_entropy"
     POWER_ENTROPY = "power_entropy"

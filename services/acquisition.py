@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from catalog.candidates import Candidate
 from catalog.records import ProposalReason
 from catalog.rounds import Choice
+from services.patch_features import PatchFeatures
 from services.score_table import ScoreTable
 
 ReadMap = Callable[[Candidate, str], NDArray[Any] | None]
@@ -52,6 +53,8 @@ class Pool:
         shortlist_foreground: Least share of foreground, predicted or in prior outlines, that puts a patch on the
             shortlist, in (0, 1].
         past_rounds: Number of earlier rounds that were chosen by scores.
+        features: What the network sees in each patch, candidates or not; None unless the strategy needs it.
+        labelled: Ids of the patches that have a label or wait for one, for a strategy that needs the features.
     """
 
     ranked: Iterable[Candidate]
@@ -65,6 +68,8 @@ class Pool:
     pool_control_share: float = 0.0
     shortlist_foreground: float = 0.01
     past_rounds: int = 0
+    features: PatchFeatures | None = None
+    labelled: Sequence[int] = ()
 
     @classmethod
     def of(
@@ -108,6 +113,17 @@ class Pool:
         if self.table is None:
             raise ValueError("found no table of scores, which this strategy needs; have the pool scored anew")
         return self.table
+
+    @property
+    def described(self) -> PatchFeatures:
+        """The features, for a strategy that needs them.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.features is None:
+            raise ValueError("found no features of patches, which this strategy needs; have the pool scored anew")
+        return self.features
 
     def shortlist(self) -> Iterator[Candidate]:
         """Yield the candidates with enough foreground in a uniformly random order; none without a table."""

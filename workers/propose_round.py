@@ -19,6 +19,7 @@ from imagery.maps import read_map
 from imagery.store import RasterStore
 from services import raster_keys, strategies
 from services.acquisition import Pool, ReadMap, no_map
+from services.patch_features import read_features
 from services.places import raster_store
 from services.score_table import read_table
 from services.strategies import RegisteredStrategy
@@ -61,6 +62,12 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
             f"strategy {strategy.name!r} looks at all scored patches together, but an earlier release scored them and "
             "kept no table of them; choose another strategy until the next version has scored the pool"
         )
+    features = read_features(raster_store(catalog), scoring_id) if scoring_id and strategy.needs.features else None
+    if strategy.needs.features and features is None:
+        raise ConflictError(
+            f"strategy {strategy.name!r} compares the features of patches, but an earlier release scored the pool and "
+            "kept none; choose another strategy until the next version has scored the pool"
+        )
     regions = AskedRegions(session, raster_store(catalog), opened, settings.part_share)
     pool = Pool(
         ranked=regions.rescored(candidates.ranked(session, opened, share)) if opened.measure is not None else (),
@@ -74,6 +81,8 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
         pool_control_share=settings.pool_control_share,
         shortlist_foreground=settings.shortlist_foreground,
         past_rounds=rounds.count_scored(session, before=opened.id),
+        features=features,
+        labelled=candidates.labelled(session) if strategy.needs.features else (),
     )
     return regions.ask(strategy.choose(pool))
 

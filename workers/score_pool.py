@@ -17,7 +17,7 @@ from models.agreement import top_agreement
 from models.measures import MEASURES
 from services.class_scheme import class_scheme
 from services.places import raster_store
-from workers import half_scores, score_tables
+from workers import feature_rows, half_scores, score_tables
 from workers.jobs import JobContext
 from workers.scored_maps import merge_parts
 from workers.versions import device
@@ -55,6 +55,7 @@ def score_by(context: JobContext, version: int) -> None:
         merge_parts(store, of_scene, scheme)
     half_scores.merge(store, scoring.id, shards)
     score_tables.merge(store, scoring.id, shards)
+    feature_rows.merge(store, scoring.id, shards)
     agreement = _agreement(context.catalog, scoring)
     with context.catalog.write() as session:
         scorings.complete(session, session.get_one(Scoring, scoring.id), agreement)

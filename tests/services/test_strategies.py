@@ -55,6 +55,7 @@ def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
     evidence = Evidence(model_version=4, score=np.log(3) / 2, class_count=3)
     told = {name: strategy.explain(evidence) for name, strategy in strategies.STRATEGIES.items()}
     unsure = "model version 4 is unsure here (uncertainty 50% of the highest possible)"
+    assert told.pop("k_center_entropy") == f"{unsure}, and the patch is unlike those labelled or chosen before it"
     assert [name for name, sentence in told.items() if sentence == unsure] == [
         name for name in told if "entropy" in name
     ]
