@@ -20,6 +20,7 @@ from services.places import raster_store
 from workers import feature_rows, half_scores, score_tables
 from workers.jobs import JobContext
 from workers.scored_maps import merge_parts
+from workers.stability import compare_with_previous
 from workers.versions import device
 
 # Pixels of a Monte Carlo shard: about half a minute of work. More on a GPU, where a job takes seconds to start.
@@ -57,8 +58,10 @@ def score_by(context: JobContext, version: int) -> None:
     score_tables.merge(store, scoring.id, shards)
     feature_rows.merge(store, scoring.id, shards)
     agreement = _agreement(context.catalog, scoring)
+    stability = compare_with_previous(context.catalog, scoring)
     with context.catalog.write() as session:
-        scorings.complete(session, session.get_one(Scoring, scoring.id), agreement)
+        kept = stability.to_json() if stability is not None else None
+        scorings.complete(session, session.get_one(Scoring, scoring.id), agreement, kept)
 
 
 def _agreement(catalog: Catalog, scoring: Scoring) -> dict[str, float | None]:

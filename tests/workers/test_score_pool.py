@@ -19,7 +19,7 @@ from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
 from models.measures import MEASURES, reduce_mean, reduce_top_share
-from services import raster_keys
+from services import raster_keys, stability
 from services.expected_edits import ERROR, FOREGROUND, decode_probability
 from services.patch_features import DIMENSIONS, read_features
 from services.places import raster_store
@@ -32,6 +32,7 @@ from workers import score_pool as module
 from workers.feature_rows import project
 from workers.jobs import JobContext
 from workers.scored_maps import MAPS, wrong_probabilities
+from workers.stability import agreement, count_pairs
 
 
 @pytest.fixture
@@ -328,6 +329,25 @@ def test_many_features_are_projected_so_that_distances_stay():
     ratios = pdist(few) / pdist(many)
     assert ratios.mean() == pytest.approx(1.0, abs=0.03)
     assert ratios.std() == pytest.approx(1 / np.sqrt(2 * DIMENSIONS), abs=0.02)
+
+
+def test_a_version_is_compared_with_the_one_before(catalog, scene):
+    run(catalog, version=4)
+    score_pool(catalog, champion(5, seed=1))
+    score_pool(catalog, champion(7, seed=1))
+    with catalog.read() as session:
+        first, second, *_ = session.scalars(select(Scoring).order_by(Scoring.id))
+        newest, changed = stability.read(session)
+    assert first.stability is None
+    assert (newest.version, newest.before, newest.kappa) == (7, 5, 1.0)  # the same weights
+    assert (changed.version, changed.before, changed.patches) == (5, 4, 16)  # of 20 patches 4 have no data
+    before, after = (rasters(catalog, scoring.id, scene)[0] for scoring in (first, second))
+    counts = sum(
+        count_pairs(before[at], after[at], 3)
+        for at in (window_of(patch).slices for patch in patches(catalog, scene.id))
+    )
+    assert changed == agreement(5, 4, 16, counts)
+    assert changed.kappa < 0.9
 
 
 @pytest.fixture
