@@ -19,15 +19,8 @@ from catalog.rounds import Choice
 from services.patch_features import PatchFeatures
 from services.score_table import ScoreTable
 
-ReadMap = Callable[[Candidate, str], NDArray[Any] | None]
-"""Returns the window (h, w) of a candidate in one of the maps of its scene, by name; None if its scene has none yet."""
-
 InOrder = Callable[[NDArray[np.int64]], Iterator[Candidate]]
 """Yields those candidates whose ids (N,) are given, in that order; ids of other patches are left out."""
-
-
-def no_map(candidate: Candidate, name: str) -> None:
-    """Return None: nothing has been mapped."""
 
 
 def no_candidates(ids: NDArray[np.int64]) -> Iterator[Candidate]:
@@ -45,8 +38,6 @@ class Pool:
         size: Patches wanted.
         control_share: Share of a ranked round that is drawn at random, in [0, 1].
         generator: The only source of chance, seeded by the round.
-        read_map: Reads the maps that the strategy needs: ``classes`` (uint8, values of the class scheme) or ``entropy``
-            (float32, nats).
         table: What the scoring knows of each patch, candidates or not; None without a scoring, or by an old release.
         in_order: Returns candidates in an order that a strategy made of ids of the table.
         pool_control_share: Share of these that is drawn from all candidates instead of the shortlist, in [0, 1].
@@ -62,7 +53,6 @@ class Pool:
     size: int
     control_share: float
     generator: np.random.Generator
-    read_map: ReadMap = no_map
     table: ScoreTable | None = None
     in_order: InOrder = no_candidates
     pool_control_share: float = 0.0

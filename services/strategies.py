@@ -29,7 +29,6 @@ class Needs:
 
     Attributes:
         measure: Scores by this measure (``models.measures``), which rank the candidates; None: no scores.
-        maps: Names of the maps of a scoring that the strategy reads: ``classes``, ``entropy``.
         monte_carlo: Whether every patch must have been scored by all T passes. If False, a deterministic screening pass
             with a shortlist suffices.
         table: Whether it needs the table of all scored patches (``services.score_table``).
@@ -37,7 +36,6 @@ class Needs:
     """
 
     measure: str | None = None
-    maps: tuple[str, ...] = ()
     monte_carlo: bool = False
     table: bool = False
     features: bool = False
@@ -45,7 +43,7 @@ class Needs:
     @property
     def scoring(self) -> bool:
         """Whether a model version must have scored the pool."""
-        return self.measure is not None or bool(self.maps) or self.monte_carlo or self.table or self.features
+        return self.measure is not None or self.monte_carlo or self.table or self.features
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,16 @@ def test_power_sampling_draws_in_proportion_to_entropy():
     assert [drawn[patch] / 2000 for patch in range(3)] == pytest.approx([0.1, 0.3, 0.6], abs=0.035)  # 3 sd
 
 
+def test_what_was_judged_lowers_the_entropies_of_a_patch():
+    """A quarter of the entropy of patch 0 is left; of patch 1 nothing was judged that is uncertain."""
+    table = make_table([0.8, 0.6, 0.0], by_class=np.array([[0.4, 0.2], [0.3, 0.1], [0.0, 0.0]]))
+    lowered = table.lowered({0: 0.2, 1: 0.7, 2: 0.0, 99: 0.5})
+    np.testing.assert_allclose(lowered.entropy, [0.2, 0.6, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(lowered.class_entropy, [[0.1, 0.05], [0.3, 0.1], [0.0, 0.0]], rtol=1e-6)
+    assert ids(select("class_entropy", lowered, 1)) == [1]
+    assert table.entropy[0] == np.float32(0.8)
+
+
 def test_patches_that_were_only_screened_come_last():
     table = make_table(FALLING, screening=[True] * 20 + [False] * 20)
     assert ids(select("class_entropy", table, 3)) == [20, 21, 22]
