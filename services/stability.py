@@ -8,7 +8,8 @@ arXiv:1504.06329).
 
 Nearly all pixels are background, so that versions may agree about the whole and not about a rare class. Here every
 class has to agree, each against the rest, and not the whole alone. What agreement does not tell is whether the versions
-are right: labels of another kind (another scene, a class that is never predicted) may still teach much.
+are right: labels of another kind (another scene, a class that neither predicts, which has no kappa) may still teach
+much.
 
 `workers.stability` compares the maps that the scorings keep; a row of a scoring keeps the result.
 """
