@@ -33,7 +33,7 @@ from models.heads import head_classes
 from models.input_channels import InputChannel
 from models.presets import PRESETS
 from models.segmenter import build_segmenter
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from services.promotion import promote
 from workers.jobs import JobContext
 from workers.label_classes import card_classes
