@@ -85,21 +85,24 @@ def mend(
     """Return a map repainted from clicks.
 
     A click overrides earlier ones of other classes beside it: Label Studio does not report that a click was undone.
+    Pixels without data, where nothing can be judged, are neither painted nor can they be clicked.
 
     Args:
-        bands: (C, h, w), NaN where there is no data.
+        bands: (C, h, w), NaN where there is no data. A pixel has none if all bands are NaN or it is shown as `UNKNOWN`.
         shown: (h, w) class values that the annotator was shown, `UNKNOWN` where there is no data.
         clicks: Oldest first.
         classes: Number of classes, masked/unknown not included.
 
     Returns:
-        (h, w) class values; `UNKNOWN` where there is no data or the clicks say so.
+        (h, w) class values; `UNKNOWN` where the clicks say so, and background where there is no data.
     """
+    no_data = (shown == UNKNOWN) | np.isnan(bands).all(axis=0)
     beside = max(1, min(shown.shape) // 64)  # a pixel of a patch of 64; on the screen it is as large on any patch
     standing = [
         click
         for number, click in enumerate(clicks)
-        if not any(
+        if not no_data[click.row, click.column]
+        and not any(
             max(abs(click.row - later.row), abs(click.column - later.column)) <= beside and click.value != later.value
             for later in clicks[number + 1 :]
         )
@@ -109,10 +112,10 @@ def mend(
         Stroke(classes if click.value == UNKNOWN else click.value, np.array([[click.row, click.column]]))
         for click in standing
     ]
-    no_data = shown == UNKNOWN
     proposal = as_probabilities(np.where(no_data, BACKGROUND, shown), classes + 1)
     mended = repaint([bands], proposal, strokes)
-    return np.where(no_data | (mended == classes), UNKNOWN, mended).astype(np.uint8)
+    mended = np.where(mended == classes, UNKNOWN, mended)
+    return np.where(no_data, BACKGROUND, mended).astype(np.uint8)
 
 
 def _shown(store: RasterStore, proposal: Proposal, scheme: ClassScheme, window: Window) -> NDArray[np.uint8]:
