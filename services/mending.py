@@ -18,14 +18,13 @@ from catalog.records import Proposal, ProposalState, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
 from imagery.masks import mask_from_geotiff
-from imagery.scene_reader import SceneReader
-from imagery.scene_source import SceneSource
 from imagery.store import RasterStore
 from labeling.interactive import ClickRequest, read_clicks
 from labeling.regions import encode_brush
 from models.strokes import Stroke, as_probabilities, repaint
 from services import raster_keys
 from services.class_scheme import class_scheme
+from services.patch_bands import read_bands
 from services.scenes import source_of, window_of
 
 
@@ -72,7 +71,7 @@ def suggest(catalog: Catalog, store: RasterStore, request: ClickRequest) -> list
     contents = [(click.region_id, [values[click.label], click.row, click.column]) for click in clicked]
     clicks = [PlacedClick(*content) for content in remembered.remember(catalog.queue, proposal.uid, contents)]
     shown = _shown(store, proposal, scheme, window)
-    mended = mend(_bands(source, window), shown, clicks, len(scheme.classes))
+    mended = mend(read_bands(source, window), shown, clicks, len(scheme.classes))
     return [
         encode_brush(mended == item.value, item.name, f"pre-{item.value}", may_be_empty=True)
         for item in scheme.annotated
@@ -122,9 +121,3 @@ def _shown(store: RasterStore, proposal: Proposal, scheme: ClassScheme, window: 
     if proposal.preannotated_by is None:
         return np.full(window.shape, BACKGROUND, dtype=np.uint8)
     return mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)), scheme)
-
-
-def _bands(source: SceneSource, window: Window) -> NDArray[np.float32]:
-    names = [source.band_names[position] for position in source.measured(source.band_names)]
-    with SceneReader(source) as reader:
-        return reader.read(names, window)
