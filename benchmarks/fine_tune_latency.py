@@ -86,18 +86,18 @@ def open_system() -> AnnotatedSystem:
     catalog = Catalog(running_settings())
     settings = catalog.settings
     api = ApiClient(settings.api_url, catalog.secrets.operator_token)
-    for request in everest_scenes(settings.scene_root / "everest"):
+    everest = prepare(settings.scene_root / "everest")
+    for request in everest_scenes(everest):
         register_here(request)
     api.wait("the scenes", lambda: all(scene["state"] == "ready" for scene in api.get("scenes")))
     studio = LabelStudio(settings.label_studio_url, catalog.secrets.label_studio_token)
-    everest = prepare(settings.scene_root / "everest")
     truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid, GLACIER_SCHEME)
     return AnnotatedSystem(catalog, api, studio, connect(catalog, studio), truth)
 
 
 def run_round(system: AnnotatedSystem, number: int, cpu_seconds: Callable[[], float]) -> dict[str, Any]:
     """Label a round; return the seconds of each stage from its last label to the version that learnt from it."""
-    system.api.post("rounds", {"seed": number})
+    system.api.post("rounds", {"seed": number, "strategy": "recipe"})
     system.api.wait("the round", lambda: system.api.get(f"rounds/{number}")["state"] == "open")
     *others, last = system.waiting_tasks()
     for task in others:

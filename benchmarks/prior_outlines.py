@@ -90,6 +90,8 @@ ARMS: Final[Mapping[str, Arm]] = {
     "generalized cross-entropy": Arm(loss="generalized_cross_entropy"),
     "no debris class": Arm(ageing=MERGED),
     "no debris class, as outlined": Arm(ageing=MERGED, ambiguous="outlined"),
+    "no debris class, share .25": Arm(ageing=MERGED, share=0.25),
+    "no debris class, first only": Arm(ageing=MERGED, share=0.0),
     "retreated": Arm(ageing=RETREATED),
     "first only": Arm(share=0.0),
     "ring 2 px": Arm(ring_px=2.0),

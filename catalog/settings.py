@@ -253,6 +253,13 @@ class Settings(BaseSettings):
         description="Decay of the exponential moving average of the weights, which becomes the version; 0: the last "
         "weights do.",
     )
+    training_seed: int = Field(
+        0,
+        ge=0,
+        le=2**31,
+        description="Added to the number of each training, which is the seed of its random numbers: with another one "
+        "the same labels teach another version.",
+    )
     calibration: Literal["temperature", "vector", "none"] = Field(
         "none",
         description="Calibration of a version's probabilities on the validation scenes: `temperature`, which leaves "

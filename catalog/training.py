@@ -175,8 +175,8 @@ def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
     return [label for some in slices for label in session.scalars(of_run.where(Label.id.in_(some)))]
 
 
-def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
-    """Add a run with the labels to learn from. Its id is the seed of all its random numbers.
+def begin_run(session: Session, trigger: RunTrigger, training_seed: int = 0) -> TrainingRun:
+    """Add a run with the labels to learn from. The seed of its random numbers is its id plus ``training_seed``.
 
     Raises:
         ConflictError: there is neither a label nor a prior outline to learn from.
@@ -187,7 +187,7 @@ def begin_run(session: Session, trigger: RunTrigger) -> TrainingRun:
     run = TrainingRun(trigger=trigger, label_ids=[label.id for label in labels], labels_sha256=checksum(labels), seed=0)
     session.add(run)
     session.flush()
-    run.seed = run.id
+    run.seed = run.id + training_seed
     return run
 
 

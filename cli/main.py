@@ -76,11 +76,15 @@ def up() -> None:
 
 @main.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(4), help="rounds to run")
-def demo(rounds: int) -> None:
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 10**6), help="seed of all that is random")
+def demo(rounds: int, seed: int) -> None:
     """Run the loop on the Everest scene with a simulated annotator, and write a report."""
+    from workers.main import prepare_threads
+
+    prepare_threads(Settings())  # the next import loads torch
     from cli.demo import run_demo
 
-    run_demo(rounds)
+    run_demo(rounds, seed)
 
 
 if __name__ == "__main__":

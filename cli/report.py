@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from catalog.context import Catalog
 from catalog.records import SceneRole
 from cli.api_client import ApiClient
-from cli.report_charts import learning_curve, stage_times
+from cli.everest import AGED
+from cli.levers import Comparisons, Lever, iou_levers
+from cli.report_charts import comparison_curve, learning_curve, stage_times
 from cli.report_content import SCENE_TITLE, Content, LabelledPatch, gather, mean_edited_share
 from cli.report_pictures import (
     compare,
@@ -38,7 +40,9 @@ from services.scenes import source_of
 _TILE_PX = 192  # small patches are enlarged to about this side
 
 
-def write_report(folder: Path, catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> Path:
+def write_report(
+    folder: Path, catalog: Catalog, records: Sequence[RoundRecord], seconds: float, comparisons: Comparisons
+) -> tuple[Path, Sequence[Lever]]:
     """Write ``report.json`` and ``report.html``; the page embeds its pictures and needs no network.
 
     The champion's map of the test region is fetched from the running server, as a web tool would do.
@@ -46,21 +50,24 @@ def write_report(folder: Path, catalog: Catalog, records: Sequence[RoundRecord],
     Args:
         folder: existing folder for both files.
         catalog: catalog of the running system.
-        records: results of each round; at least one.
+        records: what version 1 brought, and then each round; at least one round.
         seconds: duration of the demonstration.
+        comparisons: the same trainings with one thing changed.
 
     Returns:
-        The path of the page.
+        The path of the page, and what each part of the loop gave.
 
     Raises:
         ClickException: the server does not answer, or the catalog lacks rows that the report needs.
         StoreError: a mask or a view is not in the raster store.
     """
-    content = gather(catalog, records, seconds)
+    both = (comparisons.without_outlines, comparisons.random_patches)
+    content = gather(catalog, records, seconds, iou_levers(catalog, records, comparisons), both)
     api = ApiClient(catalog.settings.api_url, catalog.secrets.operator_token)
     test = content.scenes[SceneRole.TEST]
     predicted = api.wait("the map of the test region", lambda: api.file(f"scenes/{test.id}/prediction.tif"))
-    return write_files(folder, content, raster_store(catalog), mask_from_geotiff(predicted, GLACIER_SCHEME))
+    page = write_files(folder, content, raster_store(catalog), mask_from_geotiff(predicted, GLACIER_SCHEME))
+    return page, content.levers
 
 
 def write_files(folder: Path, content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> Path:
@@ -93,11 +100,14 @@ def write_files(folder: Path, content: Content, store: RasterStore, predicted: N
             classes=predicted_classes(content.records),
             legend=GLACIER_SCHEME.legend,
             served=content.served[-1],
+            aged=AGED,
+            levers=_levers(content),
+            comparison_curve=comparison_curve(content) if content.comparisons else None,
             learning_curve=learning_curve(content),
             stage_times=stage_times(content),
             test=_test_region(content, store, predicted),
             pool=_pool(content, store),
-            rounds=[_round(content, store, record) for record in content.records],
+            rounds=[_round(content, store, record) for record in content.rounds],
             effort=_effort(content.patches),
         )
     )
@@ -105,22 +115,46 @@ def write_files(folder: Path, content: Content, store: RasterStore, predicted: N
 
 
 def headline(content: Content) -> str:
-    """Return a sentence on the served model's mean IoU and its change since the first version."""
-    first, served, last = content.served[0], content.served[-1], content.records[-1]
+    """Return a sentence on the served model's mean IoU and its change since version 1."""
+    first, served, last = content.records[0], content.served[-1], content.records[-1]
     before, after = first.iou[SceneRole.TEST]["mean"], served.iou[SceneRole.TEST]["mean"]
     took = f"{content.seconds / 60:.0f} minutes" if content.seconds >= 90 else f"{content.seconds:.0f} seconds"
     learnt = f"After {last.labels} labelled {'patch' if last.labels == 1 else 'patches'} and {took}, the served model"
     if before is None or after is None:
         return f"{learnt} has no defined mean IoU on ground that nobody labelled."
-    reaches = f"{learnt} maps ground that nobody labelled with a mean IoU of {after:.2f}"
-    if len(content.records) == 1:
-        return f"{reaches}."
     change = round(after, 2) - round(before, 2)  # difference of the rounded figures, as shown
     direction = "up" if change > 0 else "down" if change < 0 else "unchanged"
-    compared = f"{reaches}, {direction} from {before:.2f} after the first {first.labels}."
+    reaches = f"{learnt} maps ground that nobody labelled with a mean IoU of {after:.2f}"
+    compared = f"{reaches}, {direction} from {before:.2f} with old outlines alone."
     if served.labels == last.labels:
         return compared
     return f"{compared} It learnt from {served.labels} of them: no version that learnt from more passed the gate."
+
+
+_INTERVAL_PX = 230  # width of the drawing of an interval
+
+
+def _levers(content: Content) -> list[dict[str, Any]]:
+    """Return the levers by unit, each with the places of its interval in a drawing of `_INTERVAL_PX` pixels."""
+    groups = []
+    for unit in dict.fromkeys(lever.unit for lever in content.levers):
+        levers = [lever for lever in content.levers if lever.unit == unit]
+        ends = [
+            0.0,
+            *(value for lever in levers for value in (lever.low, lever.value, lever.high) if value is not None),
+        ]
+        low, high = min(ends), max(ends)
+        scale = (_INTERVAL_PX - 16) / ((high - low) or 1.0)
+
+        def place(value: float | None, low: float = low, scale: float = scale) -> float | None:
+            return None if value is None else round(8 + (value - low) * scale, 1)
+
+        rows = [
+            {"lever": lever, "low": place(lever.low), "value": place(lever.value), "high": place(lever.high)}
+            for lever in levers
+        ]
+        groups.append({"unit": unit, "zero": place(0.0), "width": _INTERVAL_PX, "rows": rows})
+    return groups
 
 
 def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> dict[str, Any]:
@@ -155,7 +189,7 @@ def _pool(content: Content, store: RasterStore) -> dict[str, Any]:
 def _round(content: Content, store: RasterStore, record: RoundRecord) -> dict[str, Any]:
     patches = content.of_round(record.round)
     # From yellow to violet: warm colours, which neither snow nor rock nor shadow has.
-    place = 0.9 - 0.6 * content.records.index(record) / max(1, len(content.records) - 1)
+    place = 0.9 - 0.6 * content.rounds.index(record) / max(1, len(content.rounds) - 1)
     return {
         "record": record,
         "colour": to_hex(colormaps["plasma"](place)),

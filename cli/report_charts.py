@@ -1,4 +1,4 @@
-"""The two charts of the demonstration's report, as SVG images embedded in the page."""
+"""The charts of the demonstration's report, as SVG images embedded in the page."""
 
 import base64
 import io
@@ -16,6 +16,7 @@ from cli.round_record import predicted_classes
 _INK: Final = "#334155"
 _REGIONS: Final = {SceneRole.TEST: "#0f4c75", SceneRole.VALIDATION: "#7f9bb8"}
 _STAGES: Final = ("#0f4c75", "#3f88b5", "#8fbcd6", "#d3e3ee")
+_COMPARED: Final = (("#0f4c75", "-"), ("#b45309", "--"), ("#64748b", ":"))
 _FONT: Final = "DejaVu Sans"  # used to measure text; comes with matplotlib
 _READERS_FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _STYLE: Final[dict[Any, Any]] = {
@@ -64,6 +65,29 @@ def learning_curve(content: Content) -> str:
         return _data_uri(figure)
 
 
+def comparison_curve(content: Content) -> str:
+    """Draw mean IoU of the learner on the test region over labels, and of the same trainings with one thing changed.
+
+    Returns:
+        A data URI.
+    """
+    labels = [record.labels for record in content.records]
+    learner = [record.iou[SceneRole.TEST]["mean"] for record in content.records]
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(10.4, 3.4), layout="constrained")
+        axes = figure.subplots()
+        ends = []
+        curves = [("this run", learner), *((item.name, item.mean_iou) for item in content.comparisons)]
+        for (name, values), (colour, line) in zip(curves, _COMPARED, strict=False):
+            shown = [(x, y) for x, y in zip(labels, values, strict=True) if y is not None]
+            axes.plot(*zip(*shown, strict=True), line, color=colour, marker="o", clip_on=False)
+            ends.append((shown[-1][1], f"{shown[-1][1]:.2f}  {name}", colour))
+        _name_ends(axes, labels[-1], ends)
+        axes.set(xlabel="labelled patches", ylabel="mean IoU, test region", xticks=labels, xlim=(0, labels[-1] * 1.02))
+        axes.grid(axis="y")
+        return _data_uri(figure)
+
+
 def stage_times(content: Content) -> str:
     """Draw the seconds of each stage, one bar per round; return a data URI."""
     stages = list(dict.fromkeys(stage for record in content.records for stage in record.seconds))
@@ -104,19 +128,18 @@ def _curves(axes: Axes, content: Content, curves: Sequence[tuple[str, str, Scene
         )
         if values[-1] is not None:
             ends.append((values[-1], f"{values[-1]:.2f}  {name}", colour))
-    heights = _separate_labels([value for value, _, _ in sorted(ends)])
-    for height, (_, text, colour) in zip(heights, sorted(ends), strict=True):
-        axes.annotate(text, (labels[-1], height), (10, 0), textcoords="offset points", va="center", color=colour)
     axes.set(xlabel="labelled patches", xticks=labels, xlim=(0, labels[-1] * 1.03), ylim=(0, 1))
     axes.grid(axis="y")
+    _name_ends(axes, labels[-1], ends)
 
 
-def _separate_labels(ascending: Sequence[float]) -> list[float]:
-    """Move heights up as far as needed so that the names at them do not overlap."""
-    moved: list[float] = []
-    for height in ascending:
-        moved.append(max(height, moved[-1] + _NAME_HEIGHT) if moved else height)
-    return moved
+def _name_ends(axes: Axes, at: float, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write the names of curves (height, text, colour) at their ends, moved up as far as needed not to overlap."""
+    low, high = axes.get_ylim()
+    last = -float("inf")
+    for height, text, colour in sorted(ends):
+        last = max(height, last + _NAME_HEIGHT * (high - low))
+        axes.annotate(text, (at, last), (10, 0), textcoords="offset points", va="center", color=colour)
 
 
 def _kept_back(axes: Axes, content: Content) -> None:

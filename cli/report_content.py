@@ -15,11 +15,13 @@ from catalog import scorings
 from catalog.context import Catalog
 from catalog.records import Label, Patch, Proposal, Scene, SceneRole, SceneState, Scoring
 from catalog.settings import Settings
+from cli.levers import Comparison, Lever, effort_levers, saved_px
 from cli.round_record import RoundRecord
 from models.inference import pick_device
 from services import raster_keys
 from services.arms import Arms, compare, read_labels
 from services.effort import EffortGroup, effort
+from services.places import raster_store
 from services.scenes import source_of
 from workers.publication import UNTRAINED
 
@@ -72,7 +74,7 @@ class Content:
     """All content of the report except pixels.
 
     Attributes:
-        records: Results of each round, in order; at least one.
+        records: What version 1 brought, which old outlines taught, and then each round, in order; at least one round.
         seconds: Seconds from the start of the system to the last score.
         scenes: The one scene of each role.
         patches: Every labelled patch, in the order of the rounds and, in a round, of the annotators' queue.
@@ -81,6 +83,8 @@ class Content:
         effort: What the labels cost, and how good the expected edits were.
         machine: Cores, versions and device.
         arms: What chosen patches and controls found.
+        levers: What each part of the loop gave.
+        comparisons: The same trainings with one thing changed.
     """
 
     records: Sequence[RoundRecord]
@@ -92,10 +96,17 @@ class Content:
     effort: Sequence[EffortGroup]
     machine: dict[str, Any]
     arms: Arms
+    levers: Sequence[Lever]
+    comparisons: Sequence[Comparison]
+
+    @property
+    def rounds(self) -> Sequence[RoundRecord]:
+        """The records of the rounds, without version 1."""
+        return self.records[1:]
 
     @property
     def served(self) -> Sequence[RoundRecord]:
-        """For each round, the record of the version that was served after it."""
+        """For each record, that of the version that was served after it."""
         by_version = {record.version: record for record in self.records}
         return [by_version[record.champion] for record in self.records]
 
@@ -114,6 +125,8 @@ class Content:
             "effort": [asdict(group) for group in self.effort],
             "machine": self.machine,
             "arms": asdict(self.arms),
+            "levers": [asdict(lever) | {"outcome": lever.outcome} for lever in self.levers],
+            "comparisons": [{"name": item.name, "test_mean_iou": item.mean_iou} for item in self.comparisons],
         }
 
     def _round(self, record: RoundRecord) -> dict[str, Any]:
@@ -125,18 +138,26 @@ class Content:
         return row
 
 
-def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> Content:
+def gather(
+    catalog: Catalog,
+    records: Sequence[RoundRecord],
+    seconds: float,
+    levers: Sequence[Lever] = (),
+    comparisons: Sequence[Comparison] = (),
+) -> Content:
     """Read the content of the report from the catalog.
 
     Args:
         catalog: catalog of the system that ran the demonstration.
-        records: results of each round.
+        records: what version 1 brought, and then each round.
         seconds: duration of the demonstration.
+        levers: what old outlines, labels, choosing and the gate gave.
+        comparisons: the same trainings with one thing changed.
 
     Raises:
         ClickException: the catalog lacks rows that the report needs; the message says which.
     """
-    if not records:
+    if len(records) < 2:
         raise click.ClickException("found no round to report on; run the demonstration for at least one")
     with catalog.read() as session:
         ready = session.scalars(select(Scene).where(Scene.state == SceneState.READY))
@@ -151,16 +172,20 @@ def gather(catalog: Catalog, records: Sequence[RoundRecord], seconds: float) -> 
     if missing or scoring is None:
         lacking = f"no ready scene with the role {' or '.join(missing)}" if missing else "no scoring of the pool"
         raise click.ClickException(f"found {lacking}; the report tells of a loop that has gone round at least once")
+    labelled = [_labelled(label) for label in patches]
+    offered = [(patch.label_key, patch.edited_px) for patch in labelled if patch.preannotation_key is not None]
     return Content(
         records=records,
         seconds=seconds,
         scenes={role: scenes[role] for role in SceneRole},
-        patches=[_labelled(label) for label in patches],
+        patches=labelled,
         pool_patches=scenes[SceneRole.POOL].patch_count,
         scoring=scoring,
         effort=costs,
         machine=_machine(catalog.settings),
         arms=compared,
+        levers=[*levers, *effort_levers(compared, saved_px(raster_store(catalog), offered))],
+        comparisons=comparisons,
     )
 
 

@@ -14,6 +14,7 @@ from cli.output import print_table
 from cli.scene_options import scene_options, to_request
 from cli.scene_text import describe
 from cli.synthetic_commands import synthetic
+from imagery.everest import prepare
 from imagery.paths import is_address
 from services.registration import CheckedScene, check, register
 from services.scene_files import AnyFile
@@ -118,7 +119,7 @@ def replace_by(
 def add_everest() -> None:
     """Register the example: Mount Everest on 30 October 2000, as a pool, a validation and a test region."""
     with installed_catalog() as catalog:
-        requests = everest_scenes(catalog.settings.scene_root / "everest")
+        requests = everest_scenes(prepare(catalog.settings.scene_root / "everest"))
     for request in requests:
         register_here(request)
 

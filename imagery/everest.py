@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from imagery.aged_outlines import Ageing, age
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
@@ -84,10 +85,20 @@ def prepare(target_dir: Path) -> EverestScene:
     bands = _bands(_data_directory())
     target_dir.mkdir(parents=True, exist_ok=True)
     truth = target_dir / "everest_outlines.gpkg"
-    mask, grid = _truth_mask(bands)
-    _write_truth(truth, mask, grid)
-    outlines = tuple(OutlineLayer(str(truth), layer, entry.name) for entry, layer in _LAYERS)
-    return EverestScene(bands, truth, outlines, REGIONS)
+    return EverestScene(bands, truth, _write(truth, *_truth_mask(bands)), REGIONS)
+
+
+def write_old_outlines(everest: EverestScene, path: Path, ageing: Ageing, seed: int) -> tuple[OutlineLayer, ...]:
+    """Write outlines of the whole scene that are old on purpose; return their layers.
+
+    Args:
+        everest: The scene, whose true outlines are made old.
+        path: A GeoPackage; its folder exists. An existing file is replaced.
+        ageing: How they differ from the truth.
+        seed: Of what `imagery.aged_outlines.age` draws at random.
+    """
+    grid = describe(everest.bands).grid
+    return _write(path, age(rasterize_outlines(everest.outlines, grid, GLACIER_SCHEME), ageing, seed), grid)
 
 
 def _data_directory() -> Path:
@@ -152,9 +163,11 @@ def _despeckle_inside(mask: NDArray[np.uint8], glacier: NDArray[np.bool_]) -> ND
     return np.where(glacier, despeckle(inside, _SMALLEST_PATCH_PX), mask).astype(np.uint8)
 
 
-def _write_truth(path: Path, mask: NDArray[np.uint8], grid: Grid) -> None:
+def _write(path: Path, mask: NDArray[np.uint8], grid: Grid) -> tuple[OutlineLayer, ...]:
+    """Write a mask as one layer of outlines for each class."""
     layers = [
         ClassLayer(layer, entry.name, [polygon for _, polygon in mask_to_map_polygons(mask, grid, [entry.value])])
         for entry, layer in _LAYERS
     ]
     write_class_layers(path, layers, grid.crs)
+    return tuple(OutlineLayer(str(path), layer, entry.name) for entry, layer in _LAYERS)

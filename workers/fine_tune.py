@@ -146,7 +146,7 @@ def _scenes_to_judge_on(catalog: Catalog) -> dict[SceneRole, list[Scene]]:
 def _begin_run(catalog: Catalog, trigger: str) -> TrainingRun:
     with catalog.write() as session:
         store_scheme(session, catalog.settings)
-        return training.begin_run(session, RunTrigger(trigger))
+        return training.begin_run(session, RunTrigger(trigger), catalog.settings.training_seed)
 
 
 def _train_and_register(

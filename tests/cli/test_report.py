@@ -66,14 +66,14 @@ def iou(mean: float) -> dict[str, float | None]:
 def record(number: int, test_mean: float, *, champion: int, promoted: bool = True) -> RoundRecord:
     return RoundRecord(
         round=number,
-        strategy="random" if number == 1 else "entropy_top10",
+        strategy=["prior outlines", "random", "entropy_top10"][number],
         labels=number,
-        version=number,
-        parent=None if number == 1 else 1,
+        version=number + 1,
+        parent=number or None,
         promoted=promoted,
-        verdict="the first version" if number == 1 else "mean IoU changed by <-0.050>",
+        verdict="mean IoU changed by <-0.050>" if number else "the first version",
         iou={"validation": iou(0.5), "test": iou(test_mean)},
-        gain={} if number == 1 else {"validation": iou(-0.05)},
+        gain={"validation": iou(-0.05)} if number else {},
         champion=champion,
         seconds={"label": 2.0, "fine-tune": 3.5},
     )
@@ -86,7 +86,7 @@ EXPECTED_EDITS = {
     "from_empty_px": 500.0,
     "from_proposal_px": 12.25,
 }
-RECORDS = [record(1, 0.25, champion=1), record(2, 0.75, champion=2)]
+RECORDS = [record(0, 0.125, champion=1), record(1, 0.25, champion=2), record(2, 0.75, champion=3)]
 
 
 @pytest.fixture
@@ -203,9 +203,11 @@ def test_json_tells_of_every_round_what_the_contract_names(
         "crs": "EPSG:32645",
         "patches": 0,
     }
-    first, second = report["rounds"]
-    assert (first["round"], first["version"], first["parent"], first["labels"], first["champion"]) == (1, 1, None, 1, 1)
-    assert first["gate"] == {"promoted": True, "reason": "the first version", "evidence": None}
+    taught, first, second = report["rounds"]
+    assert (taught["round"], taught["version"], taught["parent"], taught["labels"]) == (0, 1, None, 0)
+    assert taught["gate"] == {"promoted": True, "reason": "the first version", "evidence": None}
+    assert (taught["labelled_patches"], taught["edited_share_mean"]) == ([], None)
+    assert (first["round"], first["version"], first["parent"], first["labels"], first["champion"]) == (1, 2, 1, 1, 2)
     assert second["iou"]["test"]["debris-covered ice"] == 0.75
     assert second["gain"]["validation"]["mean"] == -0.05
     assert second["seconds"] == {"label": 2.0, "fine-tune": 3.5}
@@ -239,7 +241,7 @@ def test_json_tells_of_every_round_what_the_contract_names(
 def test_a_figure_that_is_not_a_number_is_refused(
     catalog: Catalog, forged: dict[SceneRole, ForgedScene], tmp_path: Path
 ) -> None:
-    content = gather(catalog, [record(1, float("nan"), champion=1)], 1.0)
+    content = gather(catalog, [RECORDS[0], record(1, float("nan"), champion=2)], 1.0)
     store = RasterStore(catalog.settings.raster_store)
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_files(tmp_path, content, store, forged[SceneRole.TEST].truth)
@@ -275,13 +277,13 @@ def test_page_shows_the_figures(catalog: Catalog, forged: dict[SceneRole, Forged
 def test_page_says_why_a_version_was_kept_back(
     catalog: Catalog, forged: dict[SceneRole, ForgedScene], tmp_path: Path
 ) -> None:
-    records = [RECORDS[0], record(2, 0.1, champion=1, promoted=False)]
+    records = [*RECORDS[:2], record(2, 0.1, champion=2, promoted=False)]
     content = gather(catalog, records, 60.0)
     page = write_files(
         tmp_path, content, RasterStore(catalog.settings.raster_store), forged[SceneRole.TEST].truth
     ).read_text()
-    assert "Version 2 was kept back: mean IoU changed by &lt;-0.050&gt;." in page
-    assert content.served[-1].version == 1
+    assert "Version 3 was kept back: mean IoU changed by &lt;-0.050&gt;." in page
+    assert content.served[-1].version == 2
 
 
 @pytest.mark.parametrize(
@@ -291,15 +293,14 @@ def test_page_says_why_a_version_was_kept_back(
             RECORDS,
             250.0,
             "After 2 labelled patches and 4 minutes, the served model maps ground that nobody labelled with a mean "
-            "IoU of 0.75, up from 0.25 after the first 1.",
+            "IoU of 0.75, up from 0.12 with old outlines alone.",
         ),
         (
-            [record(1, 0.5, champion=1), record(2, 0.9, champion=1, promoted=False)],
+            [record(0, 0.5, champion=1), record(1, 0.9, champion=1, promoted=False)],
             60.0,
-            "After 2 labelled patches and 60 seconds, the served model maps ground that nobody labelled with a mean "
-            "IoU of 0.50, unchanged from 0.50 after the first 1. It learnt from 1 of them: no version",
+            "After 1 labelled patch and 60 seconds, the served model maps ground that nobody labelled with a mean "
+            "IoU of 0.50, unchanged from 0.50 with old outlines alone. It learnt from 0 of them: no version",
         ),
-        ([record(1, 0.5, champion=1)], 60.0, "After 1 labelled patch and 60 seconds, the served model maps ground"),
     ],
 )
 def test_headline_claims_no_more_than_the_figures(records: list[RoundRecord], seconds: float, expected: str) -> None:
@@ -318,12 +319,14 @@ def bare_content(records: list[RoundRecord], seconds: float) -> Content:
         machine={},
         arms=Arms((), ()),
         effort=[],
+        levers=[],
+        comparisons=[],
     )
 
 
 def test_nothing_to_report_is_an_error(catalog: Catalog) -> None:
     with pytest.raises(click.ClickException, match="found no round"):
-        gather(catalog, [], 1.0)
+        gather(catalog, RECORDS[:1], 1.0)
     with pytest.raises(click.ClickException, match="no ready scene with the role pool or validation or test"):
         gather(catalog, RECORDS, 1.0)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from cli.demo import _print_table
+from cli.demo_table import print_rounds
 from cli.round_record import RoundRecord, predicted_classes
 from imagery.classes import GLACIER_SCHEME
 
@@ -38,7 +38,7 @@ def test_versions_with_a_binary_head_tell_glacier_from_background() -> None:
 def test_the_table_has_a_column_for_each_class_that_is_told_apart(
     classes: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _print_table([record(*classes)], 60.0)
+    print_rounds([record(*classes)], 60.0)
     printed = capsys.readouterr().out
     assert printed.count("0.500") == 1 + len(classes)
     for name in classes:

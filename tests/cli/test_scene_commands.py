@@ -12,9 +12,13 @@ from sqlalchemy import select
 from catalog.context import Catalog
 from catalog.records import Promotion, Scene, now
 from cli import scene_commands, scene_options
-from cli.everest import everest_scenes
+from cli.everest import AGED, AGEING, everest_scenes
 from imagery.border import BorderSource
+from imagery.classes import GLACIER_SCHEME
+from imagery.describe_scene import describe
 from imagery.errors import SceneError
+from imagery.everest import prepare, write_old_outlines
+from imagery.masks import rasterize_outlines
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from services.promotion import PROMOTED
 from services.scene_request import SceneRequest
@@ -67,8 +71,23 @@ def test_a_scene_may_be_added_to_a_champion_though_its_channels_are_not_those_of
 
 
 def test_the_example_scene_says_when_it_was_acquired(tmp_path: Path) -> None:
-    requests = [SceneRequest.model_validate(request) for request in everest_scenes(tmp_path)]
+    requests = [SceneRequest.model_validate(request) for request in everest_scenes(prepare(tmp_path))]
     assert {request.acquired for request in requests} == {date(2000, 10, 30)}
+
+
+def test_only_the_pool_of_the_example_scene_takes_old_outlines_and_says_that_they_were_made_old(tmp_path: Path) -> None:
+    example = prepare(tmp_path)
+    old = write_old_outlines(example, tmp_path / "old.gpkg", AGEING, 0)
+    requests = [SceneRequest.model_validate(request) for request in everest_scenes(example, old)]
+    told = {request.role.value: (len(request.prior_outlines), request.prior_source) for request in requests}
+    assert told == {
+        "pool": (2, f"made old on purpose: {AGED}"),
+        "validation": (0, None),
+        "test": (0, None),
+    }
+    grid = describe(example.bands).grid
+    truth, aged = (rasterize_outlines(layers, grid, GLACIER_SCHEME) for layers in (example.outlines, old))
+    assert 0.7 < (truth == aged).mean() < 0.95  # near the truth, and not the truth
 
 
 @pytest.mark.parametrize(("option", "value"), [("--dem", "dem.tif"), ("--band", "nir=missing:first.tif")])

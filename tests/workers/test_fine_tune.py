@@ -38,6 +38,7 @@ from catalog.records import (
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
+from experiments.replay import Project, with_random_patches, without_prior_outlines
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from models.card import Gain
@@ -197,6 +198,7 @@ def test_a_version_is_made_and_judged(labelled):
 
 def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_beside_them(catalog, tmp_path):
     tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    tiled(catalog, tmp_path / "test.tif", SceneRole.TEST, offset_px=800)
     scene, forged = tiled(catalog, tmp_path / "pool.tif", priors=(0, 1), ring_m=15.0)
     with catalog.database.write() as session:
         job = jobs.claim(session, training.enqueue_if_due(session, catalog.settings).id)
@@ -228,6 +230,22 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
     told = MlflowClient(tracking_uri=catalog.settings.mlflow_url).get_run(runs(catalog)[1].mlflow_run_id).data
     assert told.params["priors.sha256"] == source.sha256
     assert told.metrics["arms.chosen.wrong_px"] == 24
+
+    # The trainings again, with patches drawn by a seed that draws the one that was chosen: the same versions.
+    seed = next(seed for seed in range(1000) if np.random.default_rng(seed).permutation(20)[0] == 5)
+    project = Project.read(catalog)
+    again = with_random_patches(project, forged.truth, seed)
+    assert [evaluation.blocks for evaluation in again] == [
+        load_card(catalog, number).blocks["test"] for number in (1, 2)
+    ]
+    other = with_random_patches(project, forged.truth, seed + 1)
+    assert other[0] == again[0]  # before any label
+    assert other[1] != again[1]
+    # Without outlines both learn the one label, with the seeds of both versions.
+    alone = without_prior_outlines(project)
+    assert len(alone) == 2
+    assert alone[0] != again[0]
+    assert alone[1] != again[1]
 
 
 def test_stages_add_up_to_the_time_of_the_job(labelled):
