@@ -435,7 +435,9 @@ class TrackAnswer(BaseModel):
     labels: int
     mean_iou: dict[str, float | None] = Field(description="of the version, by role of the region")
     served_version: int | None
-    served_mean_iou: dict[str, float | None] = Field(description="of the version that was served then")
+    served_mean_iou: dict[str, float | None] = Field(
+        description="of the version that was served then, on the same scenes; without a role where it is not known"
+    )
 
 
 class PromotionAnswer(BaseModel):

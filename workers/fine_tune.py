@@ -25,7 +25,8 @@ from models.gate import Verdict
 from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
-from models.training import TrainingConfig, Validate, fit
+from models.training import Validate, fit
+from models.training_config import TrainingConfig
 from services import arms, stability
 from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
