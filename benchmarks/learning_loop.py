@@ -23,7 +23,7 @@ from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
 from models.block_counts import BlockCounts, SceneBlocks, block_side
 from models.gate import FIRST, GateRules, Verdict, compare, judge
 from models.inference import predict_windows
-from models.mc_dropout import predict_mc
+from models.mc_dropout import McSampler
 from models.measures import profile_patch, score_patch
 from models.presets import PRESETS
 from models.score_ratios import iou, mean_of_defined
@@ -31,7 +31,9 @@ from models.segmenter import GlacierSegmenter, build_segmenter
 from models.training import fit
 from services import strategies
 from services.acquisition import Pool
+from services.patch_features import ROW, PatchFeatures, features_of
 from services.score_table import ScoreTable, row_type, table_of
+from workers.feature_rows import project
 
 EVERY_PATCH: Final = "every_patch"
 """The name of the run that learns all labels of the pool at once: the ceiling."""
@@ -147,9 +149,9 @@ class Loop:
         chosen = strategies.get(strategy)
         seed = self._round_seed(self.config.start_rounds + past_rounds)
         scores: dict[int, float] = {}
-        table = None
+        table = features = None
         if chosen.needs.scoring:
-            measured, table = self._score(state.learner, seed)
+            measured, table, features = self._score(state.learner, seed)
             scores = {i: measured[i][chosen.needs.measure] for i in free} if chosen.needs.measure else {}
         candidates = [self._candidate(i, scores.get(i)) for i in free]
         pool = Pool.of(
@@ -160,14 +162,22 @@ class Loop:
             table,
             shortlist_foreground=self.settings.shortlist_foreground,
             past_rounds=past_rounds,
+            features=features,
+            labelled=state.labelled,
         )
         return [choice.patch_id for choice in chosen.choose(pool)]
 
-    def _score(self, segmenter: GlacierSegmenter, seed: int) -> tuple[list[dict[str, float]], ScoreTable]:
-        """Return the measures of every patch of the pool, and the table of a scoring."""
-        measured, rows = [], []
+    def _score(
+        self, segmenter: GlacierSegmenter, seed: int
+    ) -> tuple[list[dict[str, float]], ScoreTable, PatchFeatures]:
+        """Return the measures of every patch of the pool, and the table and features of a scoring."""
+        sampler = McSampler(segmenter)
+        masks = sampler.draw(self.config.passes, seed)
+        measured, rows, features = [], [], []
         for first in range(0, len(self.windows), _TOGETHER):
-            prediction = predict_mc(segmenter, self._images[first : first + _TOGETHER], self.config.passes, seed)
+            sums = sampler.sample(self._images[first : first + _TOGETHER], masks)
+            prediction = sums.prediction()
+            features += list(project(sums.features().numpy()))
             maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
             for index, probability in enumerate(prediction.mean_probability.numpy()):
                 valid = self._unmasked[first + index]
@@ -176,7 +186,8 @@ class Loop:
                 measured.append(found)
                 row = (profile.foreground_share, profile.class_entropy, _NO_PRIOR_SHARE)
                 rows.append((first + index, False, found["entropy_top10"], *row))
-        return measured, table_of(np.array(rows, dtype=row_type(_CLASSES)))
+        described = features_of(np.array(list(enumerate(features)), dtype=ROW))
+        return measured, table_of(np.array(rows, dtype=row_type(_CLASSES))), described
 
     def _label_and_train(self, state: _State | None, chosen: list[int]) -> _State:
         """Label the patches, train the next version from the learner, and judge it."""
