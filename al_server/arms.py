@@ -9,7 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import ArmsAnswer
 from catalog.registry import ModelVersion
-from services import arms, forecast
+from services import arms, forecast, stability
 from services.class_scheme import scheme_in_force
 from services.version_figures import figures_of
 
@@ -23,7 +23,7 @@ def compare_arms() -> Response:
 
 
 def describe_arms(versions: Sequence[ModelVersion]) -> ArmsAnswer:
-    """Return the estimates of `services.arms` and, from the newest of these versions, of `services.forecast`.
+    """Return the estimates of `services.arms`, `services.stability` and, from these versions, `services.forecast`.
 
     Args:
         versions: Newest first.
@@ -32,12 +32,16 @@ def describe_arms(versions: Sequence[ModelVersion]) -> ArmsAnswer:
     with catalog.read() as session:
         labels = arms.read_labels(session)
         minutes = forecast.minutes_of_last(session, forecast.COSTED_LABELS)
+        agreements = stability.read(session)
         classes = scheme_in_force(session, catalog.settings).names
     points = forecast.curve(figures_of(version) for version in versions[: forecast.VERSIONS])
     expected = forecast.forecast(points, catalog.settings.round_size, minutes)
+    is_stable = stability.has_stabilised(agreements, catalog.settings.stable_kappa)
     return ArmsAnswer(
         **asdict(arms.compare(labels)),
         classes=list(classes),
         next_round=asdict(expected) if expected is not None else None,
-        worth=forecast.worth(expected, catalog.settings.worthwhile_gain),
+        agreements=[asdict(item) | {"least": item.least} for item in agreements],
+        has_stabilised=is_stable,
+        worth=forecast.worth(expected, catalog.settings.worthwhile_gain, is_stable),
     )

@@ -103,7 +103,7 @@ def _versions() -> _Versions:
     registry = current_parts().registry
     try:
         aliases, found = registry.aliases(), registry.versions(VERSIONS_SHOWN)
-        chart = track_chart.draw(tracks(found, registry.find))
+        chart = track_chart.draw(tracks(found))
     except ServiceDownError as error:
         return _Versions(trouble=str(error))
     return _Versions(found, [serialize_version(version, aliases) for version in found], chart)

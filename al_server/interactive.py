@@ -13,6 +13,8 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.problems import problem
 from al_server.schemas import BackendSetup, BackendStatus, Suggestions
+from catalog.errors import ConflictError, NotFoundError
+from imagery.errors import SceneError
 from labeling.errors import EventError, RegionError
 from labeling.interactive import USER, parse_request
 from services.mending import suggest
@@ -66,4 +68,7 @@ def predict() -> Response:
     except (EventError, RegionError) as error:
         log.warning("clicks cannot be read: %s", error)
         return problem(422, str(error))
+    except (NotFoundError, ConflictError, SceneError) as error:
+        log.warning("clicks are not answered: %s", error)
+        raise
     return json_response(Suggestions(results=[{"model_version": MODEL, "score": 1.0, "result": regions}]))

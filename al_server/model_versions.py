@@ -45,7 +45,7 @@ def list_versions(query: ModelPage) -> Response:
 def list_tracks(query: ModelPage) -> Response:
     """List for the newest versions, oldest first, what was trained and what was served after the gate's decision."""
     registry = current_parts().registry
-    points = tracks(registry.versions(query.limit, query.before), registry.find)
+    points = tracks(registry.versions(query.limit, query.before))
     return json_response([serialize_track(point) for point in points])
 
 

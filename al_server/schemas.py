@@ -303,6 +303,20 @@ class ForecastAnswer(BaseModel):
     gain_per_minute: EstimateAnswer | None
 
 
+class AgreementAnswer(BaseModel):
+    """How far a version and the one before it predict alike on a sample of unlabelled patches."""
+
+    version: int
+    before: int = Field(description="the newest earlier version whose maps were kept")
+    patches: int = Field(description="number of patches compared")
+    kappa: float | None = Field(description="Cohen's kappa over all classes; null if both predict a single class")
+    kappa_of: list[float | None] = Field(
+        description="the same of each class against the rest, in the order of `classes`; null if neither predicts it"
+    )
+    pixels_of: list[int] = Field(description="pixels that either of them predicts to be of each class")
+    least: float | None = Field(description="the lowest of these kappas")
+
+
 class ArmsAnswer(BaseModel):
     """What choosing found compared with controls, and what a further round is expected to bring."""
 
@@ -310,7 +324,12 @@ class ArmsAnswer(BaseModel):
     arms: list[ArmAnswer]
     differences: list[ArmDifference]
     next_round: ForecastAnswer | None = Field(description="null with fewer than three versions")
-    worth: Worth = Field(description="whether the gain is surely above or below `worthwhile_gain`; nothing acts on it")
+    agreements: list[AgreementAnswer] = Field(description="of the newest three versions that were compared")
+    has_stabilised: bool = Field(description="whether all three agree with a kappa of `stable_kappa` in every class")
+    worth: Worth = Field(
+        description="`go on` if the gain is surely above `worthwhile_gain`; else `hardly pays` if it is surely below "
+        "or predictions have stabilised; else `cannot tell`. Nothing acts on it"
+    )
 
 
 class ScoringAnswer(BaseModel):
@@ -416,7 +435,9 @@ class TrackAnswer(BaseModel):
     labels: int
     mean_iou: dict[str, float | None] = Field(description="of the version, by role of the region")
     served_version: int | None
-    served_mean_iou: dict[str, float | None] = Field(description="of the version that was served then")
+    served_mean_iou: dict[str, float | None] = Field(
+        description="of the version that was served then, on the same scenes; without a role where it is not known"
+    )
 
 
 class PromotionAnswer(BaseModel):

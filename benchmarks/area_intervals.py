@@ -30,7 +30,8 @@ from models.area_evidence import CellEvidence, join_scenes
 from models.area_fit import fit_area_error
 from models.block_counts import SceneBlocks
 from models.segmenter import GlacierSegmenter, build_segmenter
-from models.training import TrainingConfig, fit
+from models.training import fit
+from models.training_config import TrainingConfig
 from models.unet import UNetConfig
 from workers.areas import VersionCalibration, area_report
 from workers.examination import judge_prediction

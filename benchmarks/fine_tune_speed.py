@@ -49,7 +49,8 @@ from imagery.store import RasterStore
 from imagery.synthetic import write_scene
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, build_segmenter
-from models.training import TrainingConfig, fit
+from models.training import fit
+from models.training_config import TrainingConfig
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import training_config
 

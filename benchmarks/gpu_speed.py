@@ -20,7 +20,8 @@ from models.inference import pick_precision, place
 from models.mc_dropout import McSampler
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, build_segmenter
-from models.training import TrainingConfig, fit
+from models.training import fit
+from models.training_config import TrainingConfig
 
 CHANNELS: Final = tuple(f"c{number}" for number in range(15))
 PATCHES: Final = {"cpu": 1, "cuda": 32}

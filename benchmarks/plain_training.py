@@ -14,7 +14,7 @@ from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.combined_losses import dice_cross_entropy
 from models.segmenter import GlacierSegmenter
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from services.scenes import source_of, window_of
 
 

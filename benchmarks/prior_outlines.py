@@ -41,7 +41,8 @@ from imagery.synthetic_surface import Shares
 from models.losses import LossName
 from models.metrics import Metrics, confusion_matrix
 from models.segmenter import GlacierSegmenter, build_segmenter
-from models.training import TrainingConfig, fit
+from models.training import fit
+from models.training_config import TrainingConfig
 from models.unet import UNetConfig
 from models.weak_masks import AMBIGUOUS
 from workers.windows import read_batch

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from catalog import jobs
 from catalog.bundle_cache import checksum_tag
@@ -33,7 +33,7 @@ from models.heads import head_classes
 from models.input_channels import InputChannel
 from models.presets import PRESETS
 from models.segmenter import build_segmenter
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from services.promotion import promote
 from workers.jobs import JobContext
 from workers.label_classes import card_classes
@@ -45,9 +45,9 @@ TIMEOUT_S: Final = 600
 MLFLOW_CHECK_S: Final = 2.0
 
 
-def new_catalog(folder: Path) -> Catalog:
+def new_catalog(folder: Path, **settings_changed: Any) -> Catalog:
     """Return a catalog with all its data in a folder, and with free ports."""
-    settings = Settings(var_dir=folder)
+    settings = Settings(var_dir=folder, **settings_changed)
     secrets = Catalog(settings).secrets
     catalog = Catalog(choose_ports(settings, secrets.redis_password, lambda _: None))
     catalog.database.migrate()
@@ -157,9 +157,9 @@ class System:
 
 
 @contextmanager
-def services(folder: Path, *names: str) -> Iterator[System]:
+def services(folder: Path, *names: str, **settings_changed: Any) -> Iterator[System]:
     """Run some processes of the system, with their data in a folder, while the block lasts."""
-    catalog = new_catalog(folder)
+    catalog = new_catalog(folder, **settings_changed)
     settings = catalog.settings
     listed = plan(settings, catalog.secrets, label_studio_program=Path("unused"), environ=os.environ, cwd=Path.cwd())
     processes = {process.name: process for process in listed}

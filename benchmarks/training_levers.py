@@ -42,7 +42,8 @@ from models.mc_dropout import McPrediction, McSampler
 from models.measures import reduce_top_share
 from models.metrics import Metrics, confusion_matrix
 from models.segmenter import GlacierSegmenter, build_segmenter
-from models.training import StepReport, TrainingConfig, fit
+from models.training import StepReport, fit
+from models.training_config import TrainingConfig
 from models.training_state import without_prefix
 from models.unet import UNetConfig
 

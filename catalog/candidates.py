@@ -113,6 +113,14 @@ def in_order(session: Session, of_round: Round, min_valid_share: float, ids: NDA
         yield from _among(session, ids[start : start + PAGE].tolist(), of_round, min_valid_share)
 
 
+def labelled(session: Session) -> Sequence[int]:
+    """Return the ids of the patches of the pool that have a standing label or wait for one, ascending."""
+    of_pool = select(Scene.id).where(Scene.role == SceneRole.POOL)
+    taken = (PatchState.LABELLED, PatchState.PARTLY_LABELLED, PatchState.PROPOSED)
+    statement = select(Patch.id).where(Patch.scene_id.in_(of_pool), Patch.state.in_(taken)).order_by(Patch.id)
+    return session.scalars(statement).all()
+
+
 def _among(session: Session, ids: Sequence[int], of_round: Round, min_valid_share: float) -> Iterator[Candidate]:
     """Yield those patches among ``ids`` that may be proposed, in the order of ``ids``."""
     # Materialized, because SQLite without statistics would search all patches that are not labelled for the ids.

@@ -308,6 +308,7 @@ class Scoring(Base):
     completed_at: Mapped[datetime | None]
     seconds: Mapped[float | None]  # from the start of its last planning job to its completion
     agreement: Mapped[dict[str, Any] | None]  # measure -> share of the top tenth that two halves of the passes agree on
+    stability: Mapped[dict[str, Any] | None]  # agreement with the version before: services.stability.Agreement
     removed_at: Mapped[datetime | None]  # when the removal of its scores, shards and maps began
 
 

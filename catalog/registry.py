@@ -92,17 +92,6 @@ class ModelRegistry:
             raise NotFoundError(f"there is no version {version} of the model {self.model_name!r}")
         return _parse(answer["model_version"])
 
-    def find(self, version: int) -> ModelVersion | None:
-        """Fetch a version; None if there is no such version.
-
-        Raises:
-            ServiceDownError: MLflow does not answer.
-        """
-        try:
-            return self.get(version)
-        except NotFoundError:
-            return None
-
     def versions(self, limit: int, before: int | None = None) -> list[ModelVersion]:
         """Return the newest versions, newest first.
 

@@ -80,6 +80,16 @@ def newest(session: Session) -> Scoring | None:
     return session.scalar(complete.order_by(Scoring.completed_at.desc(), Scoring.id.desc()).limit(1))
 
 
+def before(session: Session, scoring: Scoring) -> Scoring | None:
+    """Return the complete scoring by the newest earlier version whose maps are kept."""
+    earlier = select(Scoring).where(
+        Scoring.model_version < scoring.model_version,
+        Scoring.completed_at.is_not(None),
+        Scoring.removed_at.is_(None),
+    )
+    return session.scalar(earlier.order_by(Scoring.model_version.desc(), Scoring.id.desc()).limit(1))
+
+
 def current(session: Session) -> Scoring | None:
     """Return the scoring that was started or completed last."""
     last = case((Scoring.completed_at > Scoring.started_at, Scoring.completed_at), else_=Scoring.started_at)
@@ -144,18 +154,22 @@ def _is_idle(session: Session, scoring: Scoring, undone: Sequence[int]) -> bool:
     return last is None or last < now() - _PAUSE
 
 
-def complete(session: Session, scoring: Scoring, agreement: dict[str, Any] | None) -> None:
+def complete(
+    session: Session, scoring: Scoring, agreement: dict[str, Any] | None, stability: dict[str, Any] | None = None
+) -> None:
     """Let this scoring rank the pool from now on, and enqueue the removal of those that it supersedes.
 
     Args:
         session: a writing session.
         scoring: all its shards are done.
         agreement: by measure, how far the rankings by two halves of the passes agree, in [0, 1] (``models.agreement``).
+        stability: how far it agrees with the version before (``services.stability``); None keeps what is known.
     """
     finished = now()
     if not is_complete(scoring):
         scoring.seconds = (finished - scoring.started_at).total_seconds()
     scoring.completed_at, scoring.agreement = finished, agreement
+    scoring.stability = stability or scoring.stability
     jobs.enqueue(session, JobKind.REMOVE_SUPERSEDED)
 
 

@@ -70,6 +70,7 @@ class Strategy(StrEnum):
     VARIANCE_TOP10 = "variance_top10"
     FOREGROUND_RANDOM = "foreground_random"
     FOREGROUND_ENTROPY = "foreground_entropy"
+    K_CENTER_ENTROPY = "k_center_entropy"
     CLASS_ENTROPY = "class_entropy"
     CLASS_POWER_ENTROPY = "class_power_entropy"
     POWER_ENTROPY = "power_entropy"
@@ -405,6 +406,13 @@ class Settings(BaseSettings):
         le=1,
         description="Gain of mean IoU by a further round below which the status page says that labelling hardly pays. "
         "Nothing stops by itself.",
+    )
+    stable_kappa: float = Field(
+        0.99,
+        gt=0,
+        le=1,
+        description="Least kappa, in every class, between the predictions of successive versions on unlabelled patches "
+        "that counts as agreement. After three in a row the status page says that labelling hardly pays.",
     )
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(

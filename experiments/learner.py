@@ -14,12 +14,14 @@ from imagery.classes import UNKNOWN
 from imagery.grid import Window
 from models.block_counts import BlockCounts, SceneBlocks, block_side
 from models.inference import predict_windows
-from models.mc_dropout import predict_mc
+from models.mc_dropout import McSampler
 from models.measures import profile_patch, score_patch
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, build_segmenter
 from models.training import fit
+from services.patch_features import ROW, PatchFeatures, features_of
 from services.score_table import ScoreTable, row_type, table_of
+from workers.feature_rows import project
 
 TOGETHER: Final = 16
 """Patches predicted at once."""
@@ -100,11 +102,15 @@ class Learner:
 
     def score(
         self, segmenter: GlacierSegmenter, seed: int, most: int | None = None
-    ) -> tuple[list[dict[str, float]], ScoreTable]:
-        """Return the measures of every patch of the pool, or of the first ones at most, and the table of a scoring."""
-        measured, rows, images = [], [], self.images[:most]
+    ) -> tuple[list[dict[str, float]], ScoreTable, PatchFeatures]:
+        """Return the measures of the patches of the pool, or of the first ones, and table and features of a scoring."""
+        sampler = McSampler(segmenter)
+        masks = sampler.draw(self.config.passes, seed)
+        measured, rows, features, images = [], [], [], self.images[:most]
         for first in range(0, len(images), TOGETHER):
-            prediction = predict_mc(segmenter, images[first : first + TOGETHER], self.config.passes, seed)
+            sums = sampler.sample(images[first : first + TOGETHER], masks)
+            prediction = sums.prediction()
+            features += list(project(sums.features().numpy()))
             maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
             for index, probability in enumerate(prediction.mean_probability.numpy()):
                 valid = self._unmasked[first + index]
@@ -113,7 +119,8 @@ class Learner:
                 measured.append(found)
                 row = (profile.foreground_share, profile.class_entropy, _NO_PRIOR_SHARE)
                 rows.append((first + index, False, found["entropy_top10"], *row))
-        return measured, table_of(np.array(rows, dtype=row_type(self.region.classes)))
+        described = features_of(np.array(list(enumerate(features)), dtype=ROW))
+        return measured, table_of(np.array(rows, dtype=row_type(self.region.classes))), described
 
     def judge(self, part: Part, segmenter: GlacierSegmenter) -> BlockCounts:
         """Count true and predicted classes of a part by spatial block."""

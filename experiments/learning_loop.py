@@ -123,9 +123,9 @@ class Loop:
         chosen = strategies.get(strategy)
         seed = self._round_seed(self.config.start_rounds + past_rounds)
         scores: dict[int, float] = {}
-        table = None
+        table = features = None
         if chosen.needs.scoring:
-            measured, table = self._learner.score(state.learner, seed)
+            measured, table, features = self._learner.score(state.learner, seed)
             scores = {i: measured[i][chosen.needs.measure] for i in free} if chosen.needs.measure else {}
         candidates = [self._candidate(i, scores.get(i)) for i in free]
         pool = Pool.of(
@@ -136,6 +136,8 @@ class Loop:
             table,
             shortlist_foreground=self.settings.shortlist_foreground,
             past_rounds=past_rounds,
+            features=features,
+            labelled=tuple(state.labels),
         )
         return [choice.patch_id for choice in chosen.choose(pool)]
 

@@ -16,7 +16,8 @@ from models.heads import Head, merge_truth
 from models.inference import place, predict_windows
 from models.metrics import Metrics, confusion_matrix
 from models.segmenter import GlacierSegmenter, InputNormalization, build_segmenter
-from models.training import StepReport, TrainingConfig, fit
+from models.training import StepReport, fit
+from models.training_config import TrainingConfig
 from models.unet import UNetConfig
 
 Confusions = NDArray[np.int64]

@@ -59,7 +59,8 @@ def label_config(colours: Mapping[str, str], clicked: Mapping[str, str] | None =
     _add_tool(tools, "Brush", "BrushLabels", BRUSH, colours, **mended)
     _add_tool(tools, "Polygon", "PolygonLabels", POLYGON, colours)
     if clicked is not None:
-        _add_tool(tools, "Click to mend", "KeyPointLabels", CLICK, clicked, smart="true", smartOnly="true")
+        # Without the key, a click on something painted selects it.
+        _add_tool(tools, "Mend: Ctrl + click", "KeyPointLabels", CLICK, clicked, smart="true", smartOnly="true")
     row = ET.SubElement(page, "View", style="display:flex;flex-wrap:wrap;gap:8px")
     _add_views(row, _DRAWN_ON_PX, {IMAGE: "True colour (draw here)"})
     _add_views(row, _READ_PX, {"false_colour": "False colour", "uncertainty": "Uncertainty of the model"})

@@ -19,9 +19,10 @@ def write_instruction(drawn: Sequence[str], background: str, unknown: str, *, cl
     names = [f"<b>{escape(name)}</b>" for name in drawn]
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     mending = (
-        "Where the proposal is wrong, first <b>click to mend</b>: switch on <i>Auto-Annotation</i> and <i>Auto-Accept "
-        "Suggestions</i> below the picture, then for each click choose what is really there under <i>Click to mend</i> "
-        "and click on it. Use the brush only after the last click. "
+        "Where the proposal is wrong, first <b>mend it by clicks</b>: switch on <i>Auto-Annotation</i> and "
+        "<i>Auto-Accept Suggestions</i> below the picture and press <b>M</b>; then for each click choose what is "
+        "really there under <i>Mend</i>, hold <b>Ctrl</b> (on a Mac <b>Cmd</b>) and click on it. Use the brush only "
+        "after the last click. "
     )
     return (
         f"Outline {listed} in the <b>true-colour</b> view; the other two views are there to be read. "

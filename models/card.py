@@ -19,7 +19,7 @@ from models.logit_scaling import LogitScaling, ScalingForm
 from models.metrics import Metrics, empty_mask_mean_iou
 from models.network_calibration import CalibrationSummary
 from models.segmenter import InputNormalization
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from models.unet import UNetConfig
 
 OUTPUT_DESCRIPTION = "class probabilities, float32, (N, K, H, W), class in the order of `classes`; they sum to 1"

@@ -43,6 +43,8 @@ class ChannelPrunedUNet:
             *(len(second.bias) for _, second in self._whole.up),
         ]
         """Number of feature maps at each dropout layer, in the order of the blocks: encoder, bottleneck, decoder."""
+        self.features = self.widths[len(self._whole.up)]
+        """Number of feature maps of the bottleneck."""
         self._dtype, self._device = dtype, self._whole.head.weight.device
         self._convolve = FusedConvolution(unet.config.activation, self._device, dtype)
 
@@ -70,7 +72,7 @@ class ChannelPrunedUNet:
         kept = [maps.to(self._device) for maps in kept]
         return self._prune_between(kept, dropped_first) if self._between else self._prune_behind(kept, dropped_first)
 
-    def forward(self, prefix: Tensor, pruned: FoldedUNet) -> Tensor:
+    def forward(self, prefix: Tensor, pruned: FoldedUNet) -> tuple[Tensor, Tensor]:
         """Compute the rest of one pass.
 
         Args:
@@ -78,16 +80,36 @@ class ChannelPrunedUNet:
             pruned: From :meth:`prune`.
 
         Returns:
-            Logits (N, L, H, W) in the precision of the passes.
+            Logits (N, L, H, W), and the maps of the bottleneck that the pass keeps, for :meth:`bottleneck_means`; both
+            in the precision of the passes.
         """
         maps = self._apply(pruned.down[0][1], prefix) if self._between else prefix
         skips: list[Tensor] = []
         for first, second in pruned.down[1:]:
             skips.append(maps)
             maps = self._apply(second, self._apply(first, _halve(maps)))
+        bottleneck = maps
         for junction, second in pruned.up:
             maps = self._apply(second, self._join(junction, maps, skips.pop()))
-        return self._convolve.linear(maps, pruned.head.weight, pruned.head.bias)
+        return self._convolve.linear(maps, pruned.head.weight, pruned.head.bias), bottleneck
+
+    def bottleneck_means(self, bottleneck: Tensor, kept: Kept) -> Tensor:
+        """Average the maps of the bottleneck over the pixels of each image.
+
+        Args:
+            bottleneck: Maps of one pass, from :meth:`forward`.
+            kept: What this pass keeps, as in :meth:`prune`.
+
+        Returns:
+            (N, features) float32; 0 for dropped maps.
+        """
+        means = bottleneck.mean(dim=(2, 3), dtype=torch.float32)
+        if self._between:  # the dropout lies before the last convolution, which gives all maps
+            return means
+        of_kept = kept[len(self._whole.up)].to(self._device)
+        found = means.new_zeros(len(means), self.features)
+        found[:, of_kept] = means[:, : len(of_kept)] / (1.0 - self.p)  # dropout scales what it keeps
+        return found
 
     def _prune_between(self, kept: Kept, dropped_first: Tensor) -> FoldedUNet:
         """Prune if dropout is between the convolutions of a block: outputs of the first, inputs of the second."""

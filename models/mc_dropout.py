@@ -9,7 +9,7 @@ of small objects and modeling of uncertainty in urban remote sensing images" (va
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -75,12 +75,14 @@ class PassSums:
         probability: (N, K, H, W), sum of the class probabilities p_t.
         entropy: (N, H, W), sum of the entropies H[p_t] in nats.
         squares: (N, H, W), sum of the squared probabilities over passes and classes.
+        bottleneck: (N, F), sum of the means over the patch of each map of the bottleneck; of all networks.
         passes: Number of passes summed, at least 1.
     """
 
     probability: Tensor
     entropy: Tensor
     squares: Tensor
+    bottleneck: Tensor
     passes: int
 
     def __add__(self, other: "PassSums") -> "PassSums":
@@ -98,15 +100,25 @@ class PassSums:
             self.probability + other.probability,
             self.entropy + other.entropy,
             self.squares + other.squares,
+            self.bottleneck + other.bottleneck,
             self.passes + other.passes,
         )
 
     def cropped(self, margin: int) -> "PassSums":
-        """Return the sums without the outer ``margin`` pixels on each side."""
+        """Return the sums without the outer ``margin`` pixels on each side; the bottleneck keeps its view of them."""
         if not margin:
             return self
         inside = (..., slice(margin, -margin), slice(margin, -margin))
-        return PassSums(self.probability[inside], self.entropy[inside], self.squares[inside], self.passes)
+        return replace(
+            self, probability=self.probability[inside], entropy=self.entropy[inside], squares=self.squares[inside]
+        )
+
+    def features(self) -> Tensor:
+        """Return what the networks see in each patch, on the CPU: (N, F) float32, the mean over the passes.
+
+        Each number is the mean of one map of the bottleneck over the pixels of the patch.
+        """
+        return (self.bottleneck / self.passes).cpu()
 
     def prediction(self) -> McPrediction:
         """Return the means and uncertainties, on the CPU; see :func:`predict_mc`."""
@@ -221,6 +233,7 @@ class McSampler:
                 torch.cat([sums.probability for sums in of_group]),
                 torch.cat([sums.entropy for sums in of_group]),
                 torch.cat([sums.squares for sums in of_group]),
+                torch.cat([sums.bottleneck for sums in of_group]),
                 of_group[0].passes,
             )
             for of_group in zip(*portions, strict=True)
@@ -249,26 +262,32 @@ class McSampler:
         probability = torch.zeros(len(images), classes, height, width, device=device)
         entropy = torch.zeros(len(images), height, width, device=device)
         squares = torch.zeros_like(entropy)
+        bottleneck = torch.zeros(len(images), sum(network.features for network in self._networks), device=device)
         for of_pass in masks:
-            sample = self._probabilities(prefixes, of_pass)[:, :, :height, :width]
+            padded, features = self._run_pass(prefixes, of_pass)
+            sample = padded[:, :, :height, :width]
+            bottleneck += features
             probability += sample
             entropy += _entropy(sample)
             for of_class in sample.unbind(dim=1):
                 squares.addcmul_(of_class, of_class)
-        return PassSums(probability, entropy, squares, len(masks))
+        return PassSums(probability, entropy, squares, bottleneck, len(masks))
 
     def _encode_prefixes(self, images: Tensor) -> list[Tensor]:
         """Compute the layers of each network before its first dropout."""
         given = self._segmenter.network_input(images.to(self._segmenter.device))
         return [network.encode_prefix(given) for network in self._networks]
 
-    def _probabilities(self, prefixes: list[Tensor], masks: PassMasks) -> Tensor:
-        """Return the class probabilities of one pass, padding included."""
-        of_networks = zip(self._networks, prefixes, masks, strict=True)
-        logits = [network.forward(maps, network.prune(kept)) for network, maps, kept in of_networks]
+    def _run_pass(self, prefixes: list[Tensor], masks: PassMasks) -> tuple[Tensor, Tensor]:
+        """Return the class probabilities of one pass, padding included, and the means of the bottlenecks (N, F)."""
+        logits, features = [], []
+        for network, maps, kept in zip(self._networks, prefixes, masks, strict=True):
+            of_network, bottleneck = network.forward(maps, network.prune(kept))
+            logits.append(of_network)
+            features.append(network.bottleneck_means(bottleneck, kept))
         together = torch.cat(logits, dim=1) if len(logits) > 1 else logits[0]
         # Contiguous, one plane a class: the operations that follow are vectorised along the pixels of a plane.
-        return self._segmenter.to_probabilities(together.contiguous())
+        return self._segmenter.to_probabilities(together.contiguous()), torch.cat(features, dim=1)
 
 
 def predict_mc(

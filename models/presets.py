@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from models.heads import Head, logits_per_network
 from models.segmenter import InputNormalization
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from models.unet import UNetConfig
 
 Architecture = Literal["default", "baraka", "aryal", "he"]

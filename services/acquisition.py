@@ -16,17 +16,11 @@ from numpy.typing import NDArray
 from catalog.candidates import Candidate
 from catalog.records import ProposalReason
 from catalog.rounds import Choice
+from services.patch_features import PatchFeatures
 from services.score_table import ScoreTable
-
-ReadMap = Callable[[Candidate, str], NDArray[Any] | None]
-"""Returns the window (h, w) of a candidate in one of the maps of its scene, by name; None if its scene has none yet."""
 
 InOrder = Callable[[NDArray[np.int64]], Iterator[Candidate]]
 """Yields those candidates whose ids (N,) are given, in that order; ids of other patches are left out."""
-
-
-def no_map(candidate: Candidate, name: str) -> None:
-    """Return None: nothing has been mapped."""
 
 
 def no_candidates(ids: NDArray[np.int64]) -> Iterator[Candidate]:
@@ -44,14 +38,14 @@ class Pool:
         size: Patches wanted.
         control_share: Share of a ranked round that is drawn at random, in [0, 1].
         generator: The only source of chance, seeded by the round.
-        read_map: Reads the maps that the strategy needs: ``classes`` (uint8, values of the class scheme) or ``entropy``
-            (float32, nats).
         table: What the scoring knows of each patch, candidates or not; None without a scoring, or by an old release.
         in_order: Returns candidates in an order that a strategy made of ids of the table.
         pool_control_share: Share of these that is drawn from all candidates instead of the shortlist, in [0, 1].
         shortlist_foreground: Least share of foreground, predicted or in prior outlines, that puts a patch on the
             shortlist, in (0, 1].
         past_rounds: Number of earlier rounds that were chosen by scores.
+        features: What the network sees in each patch, candidates or not; None unless the strategy needs it.
+        labelled: Ids of the patches that have a label or wait for one, for a strategy that needs the features.
     """
 
     ranked: Iterable[Candidate]
@@ -59,12 +53,13 @@ class Pool:
     size: int
     control_share: float
     generator: np.random.Generator
-    read_map: ReadMap = no_map
     table: ScoreTable | None = None
     in_order: InOrder = no_candidates
     pool_control_share: float = 0.0
     shortlist_foreground: float = 0.01
     past_rounds: int = 0
+    features: PatchFeatures | None = None
+    labelled: Sequence[int] = ()
 
     @classmethod
     def of(
@@ -108,6 +103,17 @@ class Pool:
         if self.table is None:
             raise ValueError("found no table of scores, which this strategy needs; have the pool scored anew")
         return self.table
+
+    @property
+    def described(self) -> PatchFeatures:
+        """The features, for a strategy that needs them.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.features is None:
+            raise ValueError("found no features of patches, which this strategy needs; have the pool scored anew")
+        return self.features
 
     def shortlist(self) -> Iterator[Candidate]:
         """Yield the candidates with enough foreground in a uniformly random order; none without a table."""

@@ -5,6 +5,7 @@ background; for glaciers, ice.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -14,12 +15,17 @@ from catalog.candidates import Candidate
 from catalog.records import ProposalReason
 from catalog.rounds import Choice
 from services.acquisition import Pool, choose, draw, draw_controls, mingle, spread
+from services.patch_features import farthest_first
 
 STRATIFIED_SHARE: Final = 2 / 3
 """Share of a round that is chosen class by class; Lüth et al. 2026 chose 66 %."""
 
 NOISE_WEIGHTS: Final = (1.0, 0.1, 0.01)
 """Weight of the noise in the first, second and every later round by scores."""
+
+CANDIDATES_OF_A_PLACE: Final = 5
+"""How many uncertain patches k-centre chooses from, for each patch of a round. Of more, the last are hardly uncertain;
+of as many as places, it chooses nothing."""
 
 _LEAST_SCORE: Final = 1e-9  # before the logarithm; a lower score means no data, or no uncertainty at all
 
@@ -58,6 +64,28 @@ def foreground_entropy(pool: Pool) -> Sequence[Choice]:
     ids = table.order(table.entropy)
     ranked = ids[np.isin(ids, table.foreground(pool.shortlist_foreground))]
     chosen = _shortlisted_first(pool, pool.in_order(ranked), [patch for patch, _ in controls])
+    return mingle(pool, [Choice(patch.patch_id, ProposalReason.UNCERTAIN, patch.score) for patch in chosen], controls)
+
+
+def k_center_entropy(pool: Pool) -> Sequence[Choice]:
+    """Spread the round over uncertain patches that look unlike each other and unlike those labelled before.
+
+    Greedy k-centre, as in "Active learning for convolutional neural networks: a core-set approach" (Sener & Savarese
+    2018, arXiv:1708.00489), on the features of the network's bottleneck, among the patches of highest entropy where
+    foreground is predicted or was outlined before, five for each place. Next comes the patch that is farthest from the
+    nearest of those that have labels, wait for them, or were chosen already, the controls of the round among them.
+
+    If there are too few such patches, those with the highest shares of foreground follow.
+    """
+    table, controls = pool.scored, draw_controls(pool)
+    drawn = [patch for patch, _ in controls]
+    ids = table.order(table.entropy)
+    ranked = pool.in_order(ids[np.isin(ids, table.foreground(pool.shortlist_foreground))])
+    uncertain = list(islice((patch for patch in ranked if patch not in drawn), CANDIDATES_OF_A_PLACE * pool.size))
+    features = pool.described
+    centres = features.of([*features.known(pool.labelled), *features.known([patch.patch_id for patch in drawn])])
+    order = farthest_first(features.of([patch.patch_id for patch in uncertain]), centres)
+    chosen = _shortlisted_first(pool, (uncertain[index] for index in order), drawn)
     return mingle(pool, [Choice(patch.patch_id, ProposalReason.UNCERTAIN, patch.score) for patch in chosen], controls)
 
 

@@ -118,19 +118,21 @@ def forecast(points: Sequence[CurvePoint], more: int, minutes: Sequence[float]) 
     )
 
 
-def worth(expected: Forecast | None, worthwhile_gain: float) -> Worth:
-    """Say whether another round pays: whether its expected gain is surely above, or surely below, what is worthwhile.
+def worth(expected: Forecast | None, worthwhile_gain: float, has_stabilised: bool) -> Worth:
+    """Say whether another round pays, by the two signals that the literature stops by.
 
-    The expected change of performance is one of the two signals that the literature stops by (Laws & Schütze 2008,
-    "Stopping criteria for active learning of named entity recognition"; Altschuler & Bloodgood 2019, arXiv:1901.09118).
-    The other, that successive versions predict alike (Bloodgood & Vijay-Shanker 2009, arXiv:1409.5165), is not used.
+    The expected change of performance comes first (Laws & Schütze 2008, "Stopping criteria for active learning of named
+    entity recognition"; Altschuler & Bloodgood 2019, arXiv:1901.09118): whether the gain is surely above, or surely
+    below, what is worthwhile. Where it cannot tell, predictions that have stabilised say that a round hardly pays.
 
     Args:
         expected: The forecast; None if there is none yet.
         worthwhile_gain: Least gain of mean IoU that a round is worth.
+        has_stabilised: Whether successive versions predict alike (`services.stability.has_stabilised`).
     """
-    if expected is None or expected.gain.low is None or expected.gain.high is None:
-        return Worth.CANNOT_TELL
-    if expected.gain.low > worthwhile_gain:
+    gain = expected.gain if expected is not None else None
+    if gain is not None and gain.low is not None and gain.low > worthwhile_gain:
         return Worth.GO_ON
-    return Worth.STOP if expected.gain.high < worthwhile_gain else Worth.CANNOT_TELL
+    if has_stabilised or (gain is not None and gain.high is not None and gain.high < worthwhile_gain):
+        return Worth.STOP
+    return Worth.CANNOT_TELL

@@ -18,14 +18,13 @@ from catalog.records import Proposal, ProposalState, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Window
 from imagery.masks import mask_from_geotiff
-from imagery.scene_reader import SceneReader
-from imagery.scene_source import SceneSource
 from imagery.store import RasterStore
 from labeling.interactive import ClickRequest, read_clicks
 from labeling.regions import encode_brush
 from models.strokes import Stroke, as_probabilities, repaint
 from services import raster_keys
 from services.class_scheme import class_scheme
+from services.patch_bands import read_bands
 from services.scenes import source_of, window_of
 
 
@@ -72,7 +71,7 @@ def suggest(catalog: Catalog, store: RasterStore, request: ClickRequest) -> list
     contents = [(click.region_id, [values[click.label], click.row, click.column]) for click in clicked]
     clicks = [PlacedClick(*content) for content in remembered.remember(catalog.queue, proposal.uid, contents)]
     shown = _shown(store, proposal, scheme, window)
-    mended = mend(_bands(source, window), shown, clicks, len(scheme.classes))
+    mended = mend(read_bands(source, window), shown, clicks, len(scheme.classes))
     return [
         encode_brush(mended == item.value, item.name, f"pre-{item.value}", may_be_empty=True)
         for item in scheme.annotated
@@ -85,21 +84,24 @@ def mend(
     """Return a map repainted from clicks.
 
     A click overrides earlier ones of other classes beside it: Label Studio does not report that a click was undone.
+    Pixels without data, where nothing can be judged, are neither painted nor can they be clicked.
 
     Args:
-        bands: (C, h, w), NaN where there is no data.
+        bands: (C, h, w), NaN where there is no data. A pixel has none if all bands are NaN or it is shown as `UNKNOWN`.
         shown: (h, w) class values that the annotator was shown, `UNKNOWN` where there is no data.
         clicks: Oldest first.
         classes: Number of classes, masked/unknown not included.
 
     Returns:
-        (h, w) class values; `UNKNOWN` where there is no data or the clicks say so.
+        (h, w) class values; `UNKNOWN` where the clicks say so, and background where there is no data.
     """
+    no_data = (shown == UNKNOWN) | np.isnan(bands).all(axis=0)
     beside = max(1, min(shown.shape) // 64)  # a pixel of a patch of 64; on the screen it is as large on any patch
     standing = [
         click
         for number, click in enumerate(clicks)
-        if not any(
+        if not no_data[click.row, click.column]
+        and not any(
             max(abs(click.row - later.row), abs(click.column - later.column)) <= beside and click.value != later.value
             for later in clicks[number + 1 :]
         )
@@ -109,19 +111,13 @@ def mend(
         Stroke(classes if click.value == UNKNOWN else click.value, np.array([[click.row, click.column]]))
         for click in standing
     ]
-    no_data = shown == UNKNOWN
     proposal = as_probabilities(np.where(no_data, BACKGROUND, shown), classes + 1)
     mended = repaint([bands], proposal, strokes)
-    return np.where(no_data | (mended == classes), UNKNOWN, mended).astype(np.uint8)
+    mended = np.where(mended == classes, UNKNOWN, mended)
+    return np.where(no_data, BACKGROUND, mended).astype(np.uint8)
 
 
 def _shown(store: RasterStore, proposal: Proposal, scheme: ClassScheme, window: Window) -> NDArray[np.uint8]:
     if proposal.preannotated_by is None:
         return np.full(window.shape, BACKGROUND, dtype=np.uint8)
     return mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)), scheme)
-
-
-def _bands(source: SceneSource, window: Window) -> NDArray[np.float32]:
-    names = [source.band_names[position] for position in source.measured(source.band_names)]
-    with SceneReader(source) as reader:
-        return reader.read(names, window)

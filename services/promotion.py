@@ -37,6 +37,8 @@ KEPT = "kept"
 ROLLED_BACK = "rolled back"
 SET_BACK = "set back"
 
+GATE: Final = "gate"
+"""Who made the decisions that no person made."""
 SERVING: Final = (PROMOTED, ROLLED_BACK)
 """Decisions that change which version is served."""
 
@@ -50,17 +52,8 @@ Evidence = Mapping[str, Any]
 """`models.gate.GateEvidence` as JSON."""
 
 
-def promote(
-    catalog: Catalog,
-    registry: ModelRegistry,
-    version: int,
-    reason: str,
-    actor: str,
-    evidence: Evidence | None = None,
-    *,
-    move_learner: bool = True,
-) -> Promotion:
-    """Make a version the champion and the learner.
+def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
+    """Make a version the champion and the learner, because a person wants it.
 
     If it is served already and another version is the learner, only the learner is set back to it.
 
@@ -70,8 +63,6 @@ def promote(
         version: the version.
         reason: why.
         actor: who decided.
-        evidence: what the gate's decision rests on; None if a person decided.
-        move_learner: False leaves the learner where it is.
 
     Raises:
         NotFoundError: there is no such version.
@@ -86,8 +77,7 @@ def promote(
         if learner == version:
             raise ConflictError(f"version {version} is served already")
         return set_back_learner(catalog, registry, learner, version, reason, actor)
-    intent = _intent(version, serving, PROMOTED, reason, actor, evidence)
-    return _move(catalog, registry, intent, move_learner=move_learner)
+    return _move(catalog, registry, _intent(version, serving, PROMOTED, reason, actor), move_learner=True)
 
 
 def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str) -> Promotion:
@@ -108,26 +98,33 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
     return _move(catalog, registry, _intent(earlier, serving, ROLLED_BACK, reason, actor), move_learner=True)
 
 
-def keep(
+def apply_verdict(
     catalog: Catalog,
     registry: ModelRegistry,
     version: int,
     reason: str,
-    actor: str,
-    evidence: Evidence | None = None,
+    evidence: Evidence | None,
     *,
+    promoted: bool,
     move_learner: bool = True,
 ) -> Promotion:
-    """Store that a version does not replace the champion; make it the challenger and the learner.
+    """Make a version the champion, or the challenger if the gate kept it back; the learner in either case.
 
-    Arguments as those of `promote`.
+    Args:
+        catalog: stores the decision.
+        registry: holds the aliases.
+        version: the version, which is not served yet.
+        reason: the gate's reason.
+        evidence: what the verdict rests on; None for the first version.
+        promoted: whether it replaces the champion.
+        move_learner: False leaves the learner where it is.
 
     Raises:
         NotFoundError: there is no such version.
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
-    serving = registry.aliases().get(CHAMPION)
-    intent = _intent(version, serving, KEPT, reason, actor, evidence)
+    verdict, serving = PROMOTED if promoted else KEPT, registry.aliases().get(CHAMPION)
+    intent = _intent(version, serving, verdict, reason, GATE, evidence)
     return _move(catalog, registry, intent, move_learner=move_learner)
 
 

@@ -49,6 +49,16 @@ def score_table_part(scoring_id: int, scene_id: int, stage: int, first_row: int)
     return f"scorings/{scoring_id}/scene-{scene_id}/patches{_of_shard(stage, first_row)}.npy"
 
 
+def patch_features(scoring_id: int) -> str:
+    """Return the key of the features of all patches by a scoring (``services.patch_features``)."""
+    return f"scorings/{scoring_id}/features.npy"
+
+
+def patch_features_part(scoring_id: int, scene_id: int, stage: int, first_row: int) -> str:
+    """Return the key of the rows of that array that one shard wrote; removed when all are merged."""
+    return f"scorings/{scoring_id}/scene-{scene_id}/features{_of_shard(stage, first_row)}.npy"
+
+
 def _of_shard(stage: int, first_row: int) -> str:
     later = f"-stage-{stage}" if stage else ""
     return f"{later}-from-row-{first_row}"

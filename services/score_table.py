@@ -6,7 +6,8 @@ does not make the table of scores larger, and is read without a query.
 """
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from imagery.store import RasterStore
 from services import raster_keys
+
+ENTROPY: Final = "entropy_top10"
+"""The measure in the table."""
 
 FIELDS: Final = ("patch_id", "screening", "entropy", "foreground_share", "class_entropy", "prior_share")
 
@@ -39,7 +43,7 @@ class ScoreTable:
         patch_ids: (N,) int64, ascending.
         screening: (N,) bool, whether one deterministic pass gave the figures. Its entropies are lower than those of all
             T passes and do not compare with them; the shares do.
-        entropy: (N,) float32, the measure ``entropy_top10`` in nats.
+        entropy: (N,) float32, the measure `ENTROPY` in nats.
         foreground_share: (N,) float32, share of the pixels that are more probably foreground than background.
         class_entropy: (N, K - 1) float32, in nats, for each foreground class (`models.measures.PatchProfile`).
         prior_share: (N,) float32, share of the pixels that prior outlines call foreground; 0 without any.
@@ -58,6 +62,23 @@ class ScoreTable:
         A version that few labels have trained misses ice that the old outlines have, and they miss what they left out.
         """
         return self.patch_ids[(self.foreground_share >= share) | (self.prior_share >= share)]
+
+    def lowered(self, entropy: Mapping[int, float]) -> "ScoreTable":
+        """Return the table with lower entropies of some patches, of which a part has been judged.
+
+        Their entropies by class fall in proportion, because no map of a scoring has the probability of each class; the
+        shares of foreground stay those of the whole patch.
+
+        Args:
+            entropy: The entropy of what is left, in nats, by patch id.
+        """
+        at = np.flatnonzero(np.isin(self.patch_ids, list(entropy)))
+        left = np.array([entropy[patch_id] for patch_id in self.patch_ids[at].tolist()], dtype=np.float32)
+        whole, by_class = self.entropy.copy(), self.class_entropy.copy()
+        whole[at] = np.minimum(left, self.entropy[at])
+        share = np.divide(whole[at], self.entropy[at], out=np.zeros_like(left), where=self.entropy[at] > 0)
+        by_class[at] *= share[:, None]
+        return replace(self, entropy=whole, class_entropy=by_class)
 
     def order(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return all ids by falling scores (N,); patches that were only screened come after all others.

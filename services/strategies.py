@@ -29,21 +29,21 @@ class Needs:
 
     Attributes:
         measure: Scores by this measure (``models.measures``), which rank the candidates; None: no scores.
-        maps: Names of the maps of a scoring that the strategy reads: ``classes``, ``entropy``.
         monte_carlo: Whether every patch must have been scored by all T passes. If False, a deterministic screening pass
             with a shortlist suffices.
         table: Whether it needs the table of all scored patches (``services.score_table``).
+        features: Whether it needs the features of all scored patches (``services.patch_features``).
     """
 
     measure: str | None = None
-    maps: tuple[str, ...] = ()
     monte_carlo: bool = False
     table: bool = False
+    features: bool = False
 
     @property
     def scoring(self) -> bool:
         """Whether a model version must have scored the pool."""
-        return self.measure is not None or bool(self.maps) or self.monte_carlo or self.table
+        return self.measure is not None or self.monte_carlo or self.table or self.features
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,10 @@ def _unsure(evidence: Evidence) -> str:
     return f"model version {evidence.model_version} is unsure here (uncertainty {share:.0%} of the highest possible)"
 
 
+def _unsure_and_unlike(evidence: Evidence) -> str:
+    return f"{_unsure(evidence)}, and the patch is unlike those labelled or chosen before it"
+
+
 def _disagree(evidence: Evidence) -> str:
     return (
         f"repeated predictions of model version {evidence.model_version} disagree here "
@@ -209,6 +213,9 @@ register("margin_top10", _undecided, Needs("margin_top10"), PROBABILITY)(choices
 register("variance_top10", _vary, Needs("variance_top10", monte_carlo=True), PROBABILITY)(choices.by_score)
 register("foreground_random", _sees_foreground, Needs(table=True))(choices.foreground_random)
 register("foreground_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.foreground_entropy)
+register("k_center_entropy", _unsure_and_unlike, Needs("entropy_top10", table=True, features=True), NATS)(
+    choices.k_center_entropy
+)
 register("class_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.class_entropy)
 register("class_power_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.class_power_entropy)
 register("power_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.power_entropy)

@@ -1,11 +1,11 @@
 """Two curves of the loop over its versions: what was trained (the learner), and what was served (the champion)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from catalog.registry import ModelVersion
 from services.promotion import PROMOTED
-from services.version_figures import Figures, VersionFigures, figures_of
+from services.version_figures import TAG_DECIMALS, Figures, VersionFigures, figures_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TrackPoint:
         labels: Number of labels that it learnt from.
         mean_iou: Its mean IoU, by role of the scenes.
         served_version: The version that was served after the gate's decision; None if that is not known any more.
-        served_mean_iou: Its mean IoU, by role.
+        served_mean_iou: Its mean IoU, by role, as far as known: on the scenes as they were when `version` was judged.
     """
 
     version: int
@@ -27,35 +27,39 @@ class TrackPoint:
     served_mean_iou: Figures
 
 
-def tracks(versions: Sequence[ModelVersion], fetch: Callable[[int], ModelVersion | None]) -> list[TrackPoint]:
-    """Return the points of versions, oldest first. What people promoted in between shows at the next version.
+def tracks(versions: Iterable[ModelVersion]) -> list[TrackPoint]:
+    """Return the points of versions, oldest first. What people promoted in between shows at the next version."""
+    return [_point(version) for version in sorted(versions, key=lambda version: version.version)]
 
-    Args:
-        versions: The versions, in any order.
-        fetch: Returns a version that is not among them; None if it was deleted.
-    """
-    figures = {version.version: figures_of(version) for version in versions}
-    points = []
-    for number in sorted(version.version for version in versions):
-        served = served_after(number, figures[number])
-        if served is not None and served not in figures:
-            fetched = fetch(served)
-            figures |= {served: figures_of(fetched)} if fetched is not None else {}
-        points.append(
-            TrackPoint(
-                version=number,
-                labels=figures[number].labels,
-                mean_iou=_mean_iou(figures[number]),
-                served_version=served,
-                served_mean_iou=_mean_iou(figures[served]) if served in figures else {},
-            )
-        )
-    return points
+
+def _point(version: ModelVersion) -> TrackPoint:
+    figures = figures_of(version)
+    return TrackPoint(
+        version=version.version,
+        labels=figures.labels,
+        mean_iou=_mean_iou(figures),
+        served_version=served_after(version.version, figures),
+        served_mean_iou=_served_mean_iou(figures),
+    )
 
 
 def served_after(version: int, figures: VersionFigures) -> int | None:
     """Return which version was served after the gate's decision on a version."""
     return version if figures.verdict == PROMOTED else figures.champion_version
+
+
+def _served_mean_iou(figures: VersionFigures) -> Figures:
+    """Return the mean IoU of the version that was served after the gate's decision, by role.
+
+    The figures of a version that was kept back tell that of the champion by the difference to it, on the same pixels.
+    """
+    if figures.verdict == PROMOTED:
+        return _mean_iou(figures)
+    return {
+        role: round(region.mean_iou - region.gain_mean_iou, TAG_DECIMALS)
+        for role, region in figures.regions.items()
+        if region.mean_iou is not None and region.gain_mean_iou is not None
+    }
 
 
 def _mean_iou(figures: VersionFigures) -> Figures:

@@ -23,6 +23,8 @@ Figures = Mapping[str, float | None]
 
 _BY_CLASS: Final = ("iou", "precision", "recall", "calibration_error", "uncalibrated_error")
 _OF_REGION: Final = ("mean_iou", "kappa", "overall_accuracy", "empty_mask_mean_iou")
+TAG_DECIMALS: Final = 6
+"""Decimals of a figure in a tag."""
 _CLASS_NAMES: Final = "class_names"
 _GATE: Final = "gate.evidence"
 JUDGED_ON: Final = (SceneRole.VALIDATION.value, SceneRole.TEST.value)
@@ -110,7 +112,7 @@ class VersionFigures:
     def to_tags(self) -> dict[str, str]:
         """Return the tags of the version for MLflow; `from_tags` reads them back."""
         return {
-            **{name: f"{value:.6f}" for name, value in self.metrics().items()},
+            **{name: f"{value:.{TAG_DECIMALS}f}" for name, value in self.metrics().items()},
             **{checksum_tag(name): checksum for name, checksum in self.sha256.items()},
             **{f"{role}.truth_sha256": region.truth_sha256 for role, region in self.regions.items()},
             _CLASS_NAMES: json.dumps(self.class_names, ensure_ascii=False),

@@ -21,6 +21,7 @@ from imagery.store import RasterStore
 from services import raster_keys
 from services.asked_parts import PARTS, uncertainty_left
 from services.scenes import window_of
+from services.score_table import ENTROPY, ScoreTable
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,22 @@ class AskedRegions:
 
         partly = select(Patch.id).where(Patch.state == PatchState.PARTLY_LABELLED)
         yield from reorder(ranked, frozenset(self.session.scalars(partly)), score)
+
+    def lowered(self, table: ScoreTable) -> tuple[ScoreTable, dict[int, float]]:
+        """Count what has been judged as certain in the table of all patches, as `rescored` does in the ranking.
+
+        Reads the map of every partly labelled patch, some 10 ms each.
+
+        Returns:
+            The table, and the entropies that were lowered, in nats by patch id. Patches without a map keep theirs.
+        """
+        left: dict[int, float] = {}
+        for patch in self.session.scalars(select(Patch).where(Patch.state == PatchState.PARTLY_LABELLED)):
+            entropy = self._entropy(patch)
+            found = None if entropy is None else uncertainty_left(ENTROPY, entropy, self._open(patch))
+            if found is not None:
+                left[patch.id] = found
+        return table.lowered(left), left
 
     def _region(self, patch: Patch) -> NDArray[np.bool_]:
         is_open = self._open(patch)

@@ -9,12 +9,10 @@ from catalog.records import Promotion, RunState, TrainingRun
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, registry_of
 from catalog.tracking import Tracking
 from models.gate import GateEvidence, Verdict
-from services.promotion import PROMOTED, SET_BACK, keep, promote, set_back_learner, settle_intents
+from services.promotion import GATE, PROMOTED, SET_BACK, apply_verdict, set_back_learner, settle_intents
 from services.version_figures import figures_of
 from workers.stopwatch import Stopwatch
 from workers.training_run import close, note
-
-ACTOR = "gate"
 
 
 def conclude(
@@ -41,8 +39,15 @@ def conclude(
     if aliases.get(CHAMPION if verdict.promoted else CHALLENGER) != version:
         evidence = verdict.evidence.model_dump() if verdict.evidence else None
         move_learner = aliases.get(LEARNER, run.parent_version) in {run.parent_version, version}
-        decide = promote if verdict.promoted else keep
-        decide(catalog, registry, version, verdict.reason, ACTOR, evidence, move_learner=move_learner)
+        apply_verdict(
+            catalog,
+            registry,
+            version,
+            verdict.reason,
+            evidence,
+            promoted=verdict.promoted,
+            move_learner=move_learner,
+        )
     _set_back_if_astray(catalog, registry, run)
     if watch is not None:
         note(catalog, run, seconds=watch.seconds())
@@ -108,7 +113,7 @@ def _set_back_if_astray(catalog: Catalog, registry: ModelRegistry, run: Training
             f"versions {run.parent_version} and {version} are both worse than version {champion}, which is served: "
             "training goes on from that"
         )
-        set_back_learner(catalog, registry, version or 0, champion, reason, ACTOR)
+        set_back_learner(catalog, registry, version or 0, champion, reason, GATE)
 
 
 def _is_worse(decision: Promotion, champion: int) -> bool:

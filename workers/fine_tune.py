@@ -25,8 +25,9 @@ from models.gate import Verdict
 from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
-from models.training import TrainingConfig, Validate, fit
-from services import arms
+from models.training import Validate, fit
+from models.training_config import TrainingConfig
+from services import arms, stability
 from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
@@ -332,7 +333,10 @@ def _register(
         figures = figures_of_card(card, verdict, bundle)
         with context.catalog.read() as session:
             of_arms = arms.compare(arms.read_labels(session)).metrics()
-        tracking.log_metrics(run_id, {**figures.metrics(), **of_arms}, steps)
+            agreements = stability.read(session, limit=1)  # of earlier versions: this one has not scored the pool yet
+        names = class_scheme(context.catalog).names
+        of_stability = agreements[0].metrics(names) if agreements else {}
+        tracking.log_metrics(run_id, {**figures.metrics(), **of_arms, **of_stability}, steps)
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(context.catalog, run, model_version=version, seconds=watch.seconds())

@@ -1,8 +1,8 @@
 """Job: choose the patches of a round by its strategy (``services.strategies``)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,11 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Round, RoundState
 from catalog.rounds import Choice
-from imagery.grid import Window
-from imagery.maps import read_map
-from imagery.store import RasterStore
-from services import raster_keys, strategies
-from services.acquisition import Pool, ReadMap, no_map
+from services import strategies
+from services.acquisition import InOrder, Pool
+from services.patch_features import read_features
 from services.places import raster_store
-from services.score_table import read_table
-from services.strategies import RegisteredStrategy
+from services.score_table import ENTROPY, read_table
 from workers.asked_regions import AskedRegions
 from workers.jobs import JobContext
 
@@ -54,36 +51,41 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
         raise ValueError(f"round {opened.id} has no scoring, which the strategy {strategy.name!r} needs")
     if opened.measure is not None:  # controls are a share of the patches that there are
         size = candidates.count(session, share, size, scoring_id, opened.measure)
-    read = _map_reader(raster_store(catalog), strategy, scoring_id) if scoring_id is not None else no_map
     table = read_table(raster_store(catalog), scoring_id) if scoring_id is not None else None
     if strategy.needs.table and table is None:
         raise ConflictError(
             f"strategy {strategy.name!r} looks at all scored patches together, but an earlier release scored them and "
             "kept no table of them; choose another strategy until the next version has scored the pool"
         )
+    features = read_features(raster_store(catalog), scoring_id) if scoring_id and strategy.needs.features else None
+    if strategy.needs.features and features is None:
+        raise ConflictError(
+            f"strategy {strategy.name!r} compares the features of patches, but an earlier release scored the pool and "
+            "kept none; choose another strategy until the next version has scored the pool"
+        )
     regions = AskedRegions(session, raster_store(catalog), opened, settings.part_share)
+    in_order: InOrder = partial(candidates.in_order, session, opened, share)
+    if strategy.needs.table and table is not None and opened.measure == ENTROPY:
+        table, left = regions.lowered(table)
+        in_order = partial(_with_scores, in_order, left)
     pool = Pool(
         ranked=regions.rescored(candidates.ranked(session, opened, share)) if opened.measure is not None else (),
         shuffled=candidates.shuffled(session, opened, share, generator),
         size=size,
         control_share=settings.control_share,
         generator=generator,
-        read_map=read,
         table=table,
-        in_order=partial(candidates.in_order, session, opened, share),
+        in_order=in_order,
         pool_control_share=settings.pool_control_share,
         shortlist_foreground=settings.shortlist_foreground,
         past_rounds=rounds.count_scored(session, before=opened.id),
+        features=features,
+        labelled=candidates.labelled(session) if strategy.needs.features else (),
     )
     return regions.ask(strategy.choose(pool))
 
 
-def _map_reader(store: RasterStore, strategy: RegisteredStrategy, scoring_id: int) -> ReadMap:
-    def read(candidate: Candidate, name: str) -> NDArray[Any] | None:
-        if name not in strategy.needs.maps:
-            raise ValueError(f"the strategy {strategy.name!r} reads the map {name!r}, which its needs do not list")
-        key = raster_keys.scored(scoring_id, candidate.scene_id, name)
-        window = Window(candidate.row_off, candidate.col_off, candidate.size_px, candidate.size_px)
-        return read_map(store.uri(key), window) if store.exists(key) else None
-
-    return read
+def _with_scores(in_order: InOrder, scores: Mapping[int, float], ids: NDArray[np.int64]) -> Iterator[Candidate]:
+    """Yield the candidates of an order, some with another score than the stored one."""
+    for candidate in in_order(ids):
+        yield replace(candidate, score=scores.get(candidate.patch_id, candidate.score))

@@ -14,7 +14,7 @@ from models.heads import Head
 from models.input_channels import InputChannel
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, InputNormalization, build_segmenter
-from models.training import TrainingConfig, scale_training
+from models.training_config import TrainingConfig, scale_training
 from models.unet import UNetConfig
 from services.unit_rules import unit_of
 

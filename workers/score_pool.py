@@ -17,9 +17,10 @@ from models.agreement import top_agreement
 from models.measures import MEASURES
 from services.class_scheme import class_scheme
 from services.places import raster_store
-from workers import half_scores, score_tables
+from workers import feature_rows, half_scores, score_tables
 from workers.jobs import JobContext
 from workers.scored_maps import merge_parts
+from workers.stability import compare_with_previous
 from workers.versions import device
 
 # Pixels of a Monte Carlo shard: about half a minute of work. More on a GPU, where a job takes seconds to start.
@@ -55,9 +56,12 @@ def score_by(context: JobContext, version: int) -> None:
         merge_parts(store, of_scene, scheme)
     half_scores.merge(store, scoring.id, shards)
     score_tables.merge(store, scoring.id, shards)
+    feature_rows.merge(store, scoring.id, shards)
     agreement = _agreement(context.catalog, scoring)
+    stability = compare_with_previous(context.catalog, scoring)
     with context.catalog.write() as session:
-        scorings.complete(session, session.get_one(Scoring, scoring.id), agreement)
+        kept = stability.to_json() if stability is not None else None
+        scorings.complete(session, session.get_one(Scoring, scoring.id), agreement, kept)
 
 
 def _agreement(catalog: Catalog, scoring: Scoring) -> dict[str, float | None]:

@@ -24,7 +24,7 @@ from models.measures import MEASURES, PatchProfile, profile_patch, score_patch
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from workers import half_scores, score_tables
+from workers import feature_rows, half_scores, score_tables
 from workers.areas import VersionCalibration
 from workers.jobs import JobContext
 from workers.prior_scores import PriorScores
@@ -79,6 +79,7 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
     if shard.kind is ShardKind.MONTE_CARLO:
         half_scores.write_part(store, shard, run.halves)
     score_tables.write_part(store, shard, run.profiles, priors.foreground(patches))
+    feature_rows.write_part(store, shard, run.features)
     with context.catalog.write() as session:
         if scorings.mark_done(session, shard.id, time.monotonic() - started):
             _store(session, shard, patches, [*run.scores, *priors.rows(patches)])
@@ -111,6 +112,7 @@ class _Run:
         scores: Rows of the table of scores.
         halves: Scores by each half of the passes, by patch id; empty in a screening pass.
         profiles: The measure ``entropy_top10`` and the profile of each patch, by its id.
+        features: What the network sees in each patch, projected (`workers.feature_rows.project`), by its id.
     """
 
     context: JobContext
@@ -120,6 +122,7 @@ class _Run:
     scores: list[dict[str, object]] = field(default_factory=list)
     halves: dict[int, half_scores.Halves] = field(default_factory=dict)
     profiles: dict[int, tuple[float, PatchProfile]] = field(default_factory=dict)
+    features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     def windows(self, reader: SceneReader) -> Generator[ScoredWindow, None, None]:
         """Score the patches batch by batch; yield the window of each with the layers of the maps."""
@@ -131,14 +134,16 @@ class _Run:
         done = 0
         read = partial(_read, reader, self.version.card.channels, margin)
         for batch, raw in read_ahead(batches(self.patches, size), read):
-            parts = [sums.cropped(margin) for sums in sampler.sample_apart(raw, groups)]
-            prediction = reduce(add, parts).prediction()
+            parts = [group.cropped(margin) for group in sampler.sample_apart(raw, groups)]
+            sums = reduce(add, parts)
+            prediction = sums.prediction()
             valid = raw[:, measured, margin : margin + side, margin : margin + side].isfinite().all(dim=1)
             names = MEASURES if self.shard.kind is ShardKind.MONTE_CARLO else sharding.SCREENED_MEASURES
             scores, ids = _scores(prediction, valid, names), [patch.id for patch in batch]
             self._keep_scores(batch, scores)
             entropies = [of_patch["entropy_top10"] for of_patch in scores]
             self.profiles.update(zip(ids, zip(entropies, _profiles(prediction, valid), strict=True), strict=True))
+            self.features.update(zip(ids, feature_rows.project(sums.features().numpy()), strict=True))
             if self.shard.kind is ShardKind.MONTE_CARLO:
                 first, second = (_scores(part.prediction(), valid) for part in parts)
                 self.halves.update(zip(ids, zip(first, second, strict=True), strict=True))

@@ -21,7 +21,7 @@ from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
 from imagery.errors import StoreError
 from models.segmenter import GlacierSegmenter
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from models.training_state import TrainingState, TrainingStateError
 from services import raster_keys
 from services.places import raster_store

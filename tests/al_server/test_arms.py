@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 from catalog.context import Catalog
 from catalog.records import ProposalReason
 from catalog.registry import ModelRegistry, ModelVersion
-from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
+from services.stability import Agreement
+from tests.catalog_fixtures import add_round, add_scene, add_scoring, as_role, label_of
 
 ARMS = "/api/v1/arms"
 
@@ -65,6 +66,25 @@ def test_arms_and_the_next_round_are_told(client: FlaskClient, catalog: Catalog)
     page = client.get("/", headers=headers).text
     assert "chosen minus shortlist, within rounds" in page
     assert "expected gain of mean IoU +0.100" in page
+
+
+@pytest.mark.usefixtures("versions")
+@pytest.mark.parametrize(("lowest", "is_stable"), [(0.99, True), (0.985, False)])
+def test_predictions_that_stabilise_are_told(
+    client: FlaskClient, catalog: Catalog, lowest: float, is_stable: bool
+) -> None:
+    with catalog.database.write() as session:
+        for number, of_rare in ((2, 0.992), (3, lowest), (4, 0.991)):
+            kept = Agreement(number, number - 1, 256, 0.995, (0.995, of_rare, None), (900, 90, 0))
+            add_scoring(session, number, {}).stability = kept.to_json()
+    headers = as_role(catalog, "reader")
+    told = client.get(ARMS, headers=headers).json
+    assert [item["version"] for item in told["agreements"]] == [4, 3, 2]
+    assert (told["agreements"][0]["least"], told["agreements"][0]["kappa_of"]) == (0.991, [0.995, 0.991, None])
+    assert told["has_stabilised"] is is_stable
+    page = client.get("/", headers=headers).text
+    assert "0.995 (version 4, lowest of a class 0.991)" in page
+    assert ("more labels of this kind change little" in page) is is_stable
 
 
 @pytest.mark.usefixtures("labels")

@@ -162,8 +162,9 @@ def test_it_is_closed_unless_the_setting_opens_it(catalog):
     assert_problem(response, 409, "interactive_clicks = true")
 
 
-def test_a_task_that_is_not_ours_is_not_found(client, catalog):
+def test_a_task_that_is_not_ours_is_not_found(client, catalog, caplog):
     assert_problem(ask(client, catalog, body(click_request("uid", 1, 1, "clean ice", SIDE))), 404, "'uid'")
+    assert "clicks are not answered: found a task with the proposal 'uid'" in caplog.text
 
 
 def test_a_withdrawn_proposal_is_not_mended(client, catalog, proposal):
@@ -194,10 +195,14 @@ def test_a_click_beside_an_earlier_one_of_another_class_overrides_it():
     assert (apart[30, 30], apart[33, 30]) == (DEBRIS, ICE)
 
 
-def test_where_there_is_no_data_nothing_is_painted():
+@pytest.mark.parametrize("shown_beyond", [UNKNOWN, 0], ids=["with proposal", "without"])
+def test_where_there_is_no_data_nothing_is_painted(shown_beyond):
     shown = np.zeros((SIDE, SIDE), np.uint8)
-    shown[:, 16:] = UNKNOWN
-    bands = np.where(shown == UNKNOWN, np.nan, 1.0).astype(np.float32)[None]
+    shown[:, 16:] = shown_beyond
+    bands = np.ones((1, SIDE, SIDE), np.float32)
+    bands[:, :, 16:] = np.nan
     mended = mend(bands, shown, [PlacedClick(ICE, 16, 14)], 3)
-    assert (mended[:, 16:] == UNKNOWN).all()
+    assert (mended[:, 16:] == 0).all()
     assert (mended[10:20, 8:16] == ICE).all()
+    without_effect = PlacedClick(DEBRIS, 16, 17)
+    np.testing.assert_array_equal(mend(bands, shown, [PlacedClick(ICE, 16, 14), without_effect], 3), mended)

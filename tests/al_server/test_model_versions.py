@@ -27,7 +27,7 @@ from catalog.registry import CHAMPION, ModelRegistry, registry_of
 from catalog.settings import Settings
 from imagery.store import RasterStore
 from services.delivery import delivery_options, prediction_keys
-from services.promotion import keep, promote, roll_back, settle_intents
+from services.promotion import apply_verdict, promote, roll_back, settle_intents
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
@@ -211,10 +211,10 @@ def test_both_tracks_decisions_and_intervals_are_told(
     """Version 1 is served; version 2, which the gate kept back, is the learner; then a person chooses version 1."""
     register(**{**FIGURES, "parent_version": "", "validation__mean_iou": "0.6"})
     kept = {"verdict": "kept", "verdict__reason": "cannot tell", "champion_version": "1", "labels__count": "36"}
-    register(**{**FIGURES, **kept, "gate__evidence": json.dumps(GATE)})
+    register(**{**FIGURES, **kept, "validation__gain__mean_iou": "0.01", "gate__evidence": json.dumps(GATE)})
     registry = registry_of(catalog.settings)
-    promote(catalog, registry, 1, "the first version", "gate")
-    keep(catalog, registry, 2, "cannot tell", "gate", GATE)
+    apply_verdict(catalog, registry, 1, "the first version", None, promoted=True)
+    apply_verdict(catalog, registry, 2, "cannot tell", GATE, promoted=False)
     assert registry.scoring("learner").version == 2
     assert registry.scoring("champion").version == 1
 
@@ -230,7 +230,7 @@ def test_both_tracks_decisions_and_intervals_are_told(
     shown = " ".join(load(client, catalog).text.split())
     assert "Mean IoU on validation, versions 1 to 2, from 0.600 to 0.610" in shown
     assert "The validation region is too small: it has 40 blocks of 32 px; about 190 would show" in shown
-    assert "2 challenger learner 36 0.610 +0.050 -0.070 to +0.030 0.700 – kept: cannot tell" in shown
+    assert "2 challenger learner 36 0.610 +0.010 -0.070 to +0.030 0.700 – kept: cannot tell" in shown
 
     api.promote(1)  # it is served already: training shall go on from it
     assert registry.aliases() == {"champion": 1, "challenger": 2, "learner": 1}

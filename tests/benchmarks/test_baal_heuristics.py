@@ -24,7 +24,7 @@ def test_single_passes_add_up_to_the_scores_of_the_product(few_steps: None) -> N
     learner = Learner(region, 0, LoopConfig(passes=3))
     segmenter, masks = learner.fresh(), region.masks("pool").numpy()
     learner.train(segmenter, {int(i): masks[i] for i in np.random.default_rng(0).permutation(12)}, 1, 0)
-    measured, _ = learner.score(segmenter, 0)
+    measured, *_ = learner.score(segmenter, 0)
     for name, scores in ours.items():
         assert scores == pytest.approx([of_patch[name] for of_patch in measured], abs=1e-5)
 

@@ -5,7 +5,7 @@ from catalog.records import Label, Proposal
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from models.segmenter import build_segmenter
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from models.unet import UNetConfig
 from services import raster_keys
 from services.places import raster_store

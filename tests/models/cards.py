@@ -7,7 +7,7 @@ import numpy as np
 
 from models.card import CardClass, EvaluationSet, LabelProvenance, ModelOrigin, RegionMetrics
 from models.input_channels import InputChannel
-from models.training import TrainingConfig
+from models.training_config import TrainingConfig
 from tests.models.networks import CHANNELS
 
 CLASSES = ("background", "clean ice", "debris-covered ice")

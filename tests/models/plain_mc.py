@@ -67,5 +67,24 @@ def plain_mc(segmenter: GlacierSegmenter, images: Tensor, passes: int, seed: int
     return mean, predictive, predictive - _entropy(together, axis=2).mean(0)
 
 
+def plain_features(segmenter: GlacierSegmenter, images: Tensor, passes: int, seed: int) -> NDArray[np.float32]:
+    """Mean over the passes and pixels of each map that leaves the bottleneck, (N, F); networks one after another."""
+    segmenter = segmenter.eval()
+    unet = segmenter.unet
+    found = []
+    for index, network in enumerate(unet.each() if isinstance(unet, BinaryUNets) else [unet]):
+        means: list[Tensor] = []
+        handle = network.bottleneck.register_forward_hook(
+            lambda _layer, _given, maps, means=means: means.append(maps.mean(dim=(2, 3)))
+        )
+        with torch.no_grad():
+            for kept in draw_masks(widths(network), network.config.dropout, passes, seed + index):
+                with masked(network, kept):
+                    segmenter(images)
+        handle.remove()
+        found.append(torch.stack(means).mean(0))
+    return torch.cat(found, dim=1).numpy()
+
+
 def _entropy(probability: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     return -np.where(probability > 0, probability * np.log(np.maximum(probability, 1e-300)), 0.0).sum(axis)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.batches import Augmentation, Batch, Batches
-from models.training import StepReport, TrainingConfig, fit
+from models.training import StepReport, fit
+from models.training_config import TrainingConfig
 from models.weak_masks import AMBIGUOUS, as_outlined, as_predicted
 from tests.models.networks import small_segmenter
 from tests.models.test_training import CPU, IGNORE, bright_is_ice, weights_of

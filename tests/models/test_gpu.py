@@ -7,7 +7,8 @@ import torch
 
 from models.inference import place, predict_windows
 from models.mc_dropout import McSampler
-from models.training import StepReport, TrainingConfig, fit
+from models.training import StepReport, fit
+from models.training_config import TrainingConfig
 from models.training_state import TrainingState
 from tests.models.networks import raw_images, small_preset, small_segmenter
 from tests.models.test_training import IGNORE, bright_is_ice, weights_of

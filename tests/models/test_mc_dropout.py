@@ -11,7 +11,7 @@ from models.channel_pruned_unet import ChannelPrunedUNet
 from models.mc_dropout import McPrediction, McSampler, predict_mc
 from models.presets import PRESETS
 from tests.models.networks import raw_images, small_preset, small_segmenter
-from tests.models.plain_mc import plain_mc
+from tests.models.plain_mc import plain_features, plain_mc
 
 SEED = 11
 
@@ -63,6 +63,19 @@ def test_equals_the_plain_loop_for_every_shape_of_network(order, activation, nor
     segmenter.train()(raw_images())  # gives the batch norms statistics other than 0 and 1
     move_biases(segmenter)
     assert_equals_the_plain_loop(segmenter, 3)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_features_are_the_means_of_the_bottleneck_over_passes_and_pixels(name):
+    segmenter, images = small_preset(name), raw_images()
+    move_biases(segmenter)
+    sampler = McSampler(segmenter)
+    masks = sampler.draw(4, SEED)
+    expected = plain_features(segmenter, images, 4, SEED)
+    np.testing.assert_allclose(sampler.sample(images, masks).features(), expected, atol=1e-5)
+    halves = sampler.sample(images, masks[:3]) + sampler.sample(images, masks[3:])
+    np.testing.assert_allclose(halves.cropped(4).features(), expected, atol=1e-5)
+    assert expected.std(axis=0).max() > 1e-3  # they tell the images apart
 
 
 @pytest.mark.parametrize("order", ["conv-norm-drop-act", "conv-norm-act", "conv-act-norm"])

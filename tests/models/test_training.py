@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from models.combined_losses import dice_cross_entropy
 from models.inference import pick_precision
 from models.logit_scaling import LogitScaling
-from models.training import StepReport, TrainingConfig, fit
+from models.training import StepReport, fit
+from models.training_config import TrainingConfig
 from tests.models.cards import CLASSES
 from tests.models.networks import raw_images, small_segmenter
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.training import StepReport, TrainingConfig, fit
+from models.training import StepReport, fit
+from models.training_config import TrainingConfig
 from models.training_state import TrainingState, TrainingStateError
 from tests.models.networks import small_segmenter
 from tests.models.test_training import CPU, IGNORE, bright_is_ice, weights_of

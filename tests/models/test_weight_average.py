@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.training import TrainingConfig, fit
+from models.training import fit
+from models.training_config import TrainingConfig
 from models.weight_average import WeightAverage
 from tests.models.networks import small_segmenter
 from tests.models.test_training import CPU, IGNORE, bright_is_ice

@@ -108,8 +108,12 @@ def test_a_line_over_the_logarithm_of_labels_is_continued():
 )
 def test_a_round_pays_only_if_the_interval_says_so(ious, worth):
     points = [CurvePoint(count, iou) for count, iou in zip((40, 20, 10), ious, strict=True)]
-    assert forecast.worth(forecast.forecast(points, 20, []), 0.005) is worth
-    assert forecast.worth(None, 0.005) is Worth.CANNOT_TELL
+    expected = forecast.forecast(points, 20, [])
+    assert forecast.worth(expected, 0.005, has_stabilised=False) is worth
+    assert forecast.worth(None, 0.005, has_stabilised=False) is Worth.CANNOT_TELL
+    if_stable = Worth.STOP if worth is Worth.CANNOT_TELL else worth
+    assert forecast.worth(expected, 0.005, has_stabilised=True) is if_stable
+    assert forecast.worth(None, 0.005, has_stabilised=True) is Worth.STOP
 
 
 def test_versions_judged_on_another_truth_are_left_out():

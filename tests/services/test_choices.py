@@ -11,6 +11,7 @@ from catalog.records import ProposalReason
 from catalog.rounds import Choice
 from services import strategies
 from services.acquisition import Pool
+from services.patch_features import DIMENSIONS, ROW, PatchFeatures, farthest_first, features_of
 from services.score_table import ScoreTable, row_type, table_of
 
 SIZE = 32
@@ -38,10 +39,19 @@ def make_table(
     return table_of(rows[::-1])  # in any order
 
 
+def make_features(number: int) -> PatchFeatures:
+    """The patches 0, 1, ... on a line, each a step of 1 from the next."""
+    rows = np.zeros(number, dtype=ROW)
+    rows["patch_id"], rows["features"][:, 0] = np.arange(number), np.arange(number)
+    return features_of(rows[::-1])  # in any order
+
+
 def select(
     name: str, table: ScoreTable, size: int, seed: int = 0, control_share: float = 0.0, **options
 ) -> list[Choice]:
-    pool = Pool.of(candidates(len(table.patch_ids), table.entropy), size, control_share, seed, table, **options)
+    number = len(table.patch_ids)
+    options.setdefault("features", make_features(number))
+    pool = Pool.of(candidates(number, table.entropy), size, control_share, seed, table, **options)
     return list(strategies.get(name).choose(pool))
 
 
@@ -73,7 +83,7 @@ def test_a_table_is_asked_for(name):
 @pytest.mark.parametrize("name", TABLE_STRATEGIES)
 def test_what_is_labelled_is_in_the_table_but_not_chosen(name):
     table = make_table(FALLING)
-    pool = Pool.of(candidates(40, FALLING)[20:], 10, 0.2, 0, table)
+    pool = Pool.of(candidates(40, FALLING)[20:], 10, 0.2, 0, table, features=make_features(40))
     assert min(ids(strategies.get(name).choose(pool))) >= 20
 
 
@@ -110,6 +120,50 @@ def test_foreground_entropy_ranks_within_the_shortlist():
     )  # all short: by share, then id
 
 
+@pytest.mark.parametrize(
+    ("centres", "expected"),
+    [
+        ([0.0], [3, 2, 1, 0]),  # 10 is 10 from the centre; then 4 is 4 from it, and 6 from 10; 1 is 1 from it
+        ([], [0, 3, 2, 1]),  # without a centre the first point comes first
+        ([5.0, 9.0], [0, 1, 2, 3]),  # 0 is 5 from the nearest centre; 1, 4 and 10 are then each 1 from one
+    ],
+)
+def test_the_farthest_from_its_nearest_centre_comes_next(centres, expected):
+    points = np.array([[0.0], [1.0], [4.0], [10.0]])
+    assert list(farthest_first(points, np.array(centres).reshape(-1, 1))) == expected
+
+
+def test_k_center_spreads_over_uncertain_patches_unlike_those_labelled():
+    """Five candidates a place: 1 to 10, the most uncertain. 10 is farthest from 0, then 5 from 0 and 10."""
+    table, features = make_table(FALLING), make_features(40)
+    pool = Pool.of(candidates(40, FALLING)[1:], 2, 0.0, 0, table, features=features, labelled=[0, 77])
+    assert ids(strategies.get("k_center_entropy").choose(pool)) == [10, 5]
+    assert ids(select("k_center_entropy", table, 2)) == [0, 9]  # nothing is labelled: the most uncertain is first
+
+
+def test_k_center_keeps_away_from_the_controls_too():
+    """Of two patches one is the control; the other is the one of the ten most uncertain that is farthest from it."""
+    for seed in range(4):
+        chosen = {item.reason: item.patch_id for item in select("k_center_entropy", make_table(FALLING), 2, seed, 0.5)}
+        control = chosen[ProposalReason.SHORTLIST_CONTROL]
+        uncertain = [patch for patch in range(11) if patch != control][:10]
+        assert chosen[ProposalReason.UNCERTAIN] == max(uncertain, key=lambda patch: abs(patch - control))
+
+
+def test_k_center_chooses_where_foreground_is():
+    table = make_table(FALLING, foreground=[0.0] * 30 + [0.5] * 10)
+    assert ids(select("k_center_entropy", table, 2)) == [30, 39]
+
+
+def test_features_are_asked_for():
+    with pytest.raises(ValueError, match="found no features of patches"):
+        select("k_center_entropy", make_table(FALLING), 2, features=None)
+    with pytest.raises(ValueError, match="found patches without features"):
+        select("k_center_entropy", make_table(FALLING), 2, features=make_features(3))
+    assert make_features(3).of([2, 0])[:, 0].tolist() == [2.0, 0.0]
+    assert make_features(3).of([]).shape == (0, DIMENSIONS)
+
+
 def test_two_thirds_are_taken_class_by_class_and_the_rest_by_entropy():
     """Class 1 is uncertain in the patches 20 to 29, class 2 in 30 to 39, and most of all entropy is elsewhere."""
     by_class = np.zeros((40, 2))
@@ -134,6 +188,16 @@ def test_power_sampling_draws_in_proportion_to_entropy():
     table = make_table([0.1, 0.3, 0.6])
     drawn = Counter(ids(select("power_entropy", table, 1, seed))[0] for seed in range(2000))
     assert [drawn[patch] / 2000 for patch in range(3)] == pytest.approx([0.1, 0.3, 0.6], abs=0.035)  # 3 sd
+
+
+def test_what_was_judged_lowers_the_entropies_of_a_patch():
+    """A quarter of the entropy of patch 0 is left; of patch 1 nothing was judged that is uncertain."""
+    table = make_table([0.8, 0.6, 0.0], by_class=np.array([[0.4, 0.2], [0.3, 0.1], [0.0, 0.0]]))
+    lowered = table.lowered({0: 0.2, 1: 0.7, 2: 0.0, 99: 0.5})
+    np.testing.assert_allclose(lowered.entropy, [0.2, 0.6, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(lowered.class_entropy, [[0.1, 0.05], [0.3, 0.1], [0.0, 0.0]], rtol=1e-6)
+    assert ids(select("class_entropy", lowered, 1)) == [1]
+    assert table.entropy[0] == np.float32(0.8)
 
 
 def test_patches_that_were_only_screened_come_last():

@@ -15,18 +15,17 @@ from catalog.rounds import Choice
 from catalog.settings import Settings, Strategy
 from catalog.settings_sources import SettingsError
 from catalog.sharding import SCREENED_MEASURES
-from imagery.classes import GLACIER_SCHEME
-from imagery.masks import mask_to_geotiff
 from models.measures import MEASURES
 from services import acquisition, choices, raster_keys, strategies
 from services.acquisition import Pool, draw
 from services.places import raster_store
 from services.prior_disagreement import PRIOR_DISAGREEMENT
-from services.scenes import source_of, window_of
+from services.score_table import row_type
 from services.strategies import Evidence, Needs, reason_of
 from tests.catalog_fixtures import add_scene, add_scoring
 from tests.workers.rows import context_of
 from workers.propose_round import propose_round
+from workers.shard_arrays import save
 
 
 def test_settings_and_registry_have_the_same_names() -> None:
@@ -55,6 +54,7 @@ def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
     evidence = Evidence(model_version=4, score=np.log(3) / 2, class_count=3)
     told = {name: strategy.explain(evidence) for name, strategy in strategies.STRATEGIES.items()}
     unsure = "model version 4 is unsure here (uncertainty 50% of the highest possible)"
+    assert told.pop("k_center_entropy") == f"{unsure}, and the patch is unlike those labelled or chosen before it"
     assert [name for name, sentence in told.items() if sentence == unsure] == [
         name for name in told if "entropy" in name
     ]
@@ -96,18 +96,14 @@ def test_choosing_asks_neither_database_nor_clock(module: object) -> None:
 
 @pytest.fixture
 def ice_first() -> Iterator[str]:
-    """A strategy as a person would add one: at random, but patches with ice in the map of classes come first."""
+    """A strategy as a person would add one: at random, but patches where ice is predicted come first."""
 
     def choose(pool: Pool) -> Sequence[Choice]:
-        def is_icy(patch_id: int) -> bool:
-            classes = pool.read_map(by_id[patch_id], "classes")
-            return classes is not None and bool((classes == 1).any())
-
-        by_id = {candidate.patch_id: candidate for candidate in pool.shuffled}
-        return draw(sorted(by_id.values(), key=lambda item: not is_icy(item.patch_id)), pool.size)
+        icy = set(pool.scored.foreground(0.01).tolist())
+        return draw(sorted(pool.shuffled, key=lambda item: item.patch_id not in icy), pool.size)
 
     told = "has ice, as far as the model can tell"
-    strategies.register("ice_first", lambda _: told, Needs(maps=("classes",)))(choose)
+    strategies.register("ice_first", lambda _: told, Needs(table=True))(choose)
     yield "ice_first"
     del strategies.STRATEGIES["ice_first"]
 
@@ -130,33 +126,22 @@ def reason(made: Round) -> str:
 
 def test_one_registered_function_is_a_strategy(catalog: Catalog, ice_first: str) -> None:
     with catalog.database.write() as session:
-        scene, patches = add_scene(session)
-        add_scene(session, "not mapped yet", offset_px=400)
+        _, patches = add_scene(session)
+        add_scene(session, "not scored yet", offset_px=400)
     with pytest.raises(ConflictError, match="'ice_first' needs the pool to be scored"):
         propose(catalog, ice_first, 2)
     with catalog.database.write() as session:
         scoring = add_scoring(session, 5, {})
     icy = [patches[3], patches[5]]
-    classes = np.zeros((100, 160), dtype=np.uint8)
-    for patch in icy:
-        classes[window_of(patch).slices] = 1
-    mapped = mask_to_geotiff(classes, source_of(scene).grid, GLACIER_SCHEME)
-    raster_store(catalog).put(raster_keys.scored(scoring.id, scene.id, "classes"), mapped)
+    rows = np.zeros(len(patches), dtype=row_type(3))
+    rows["patch_id"] = [patch.id for patch in patches]
+    rows["foreground_share"] = np.isin(rows["patch_id"], [patch.id for patch in icy])
+    save(raster_store(catalog), raster_keys.score_table(scoring.id), rows)
     made = propose(catalog, ice_first, 2)
     assert {proposal.patch_id for proposal in made.proposals} == {patch.id for patch in icy}
     assert (made.strategy, made.measure, made.scoring_id) == ("ice_first", None, scoring.id)
     assert {(item.reason, item.score) for item in made.proposals} == {(ProposalReason.RANDOM_START, None)}
     assert reason(made) == f"Round {made.id}: has ice, as far as the model can tell"
-
-
-def test_a_strategy_reads_only_the_maps_that_it_says_it_needs(catalog: Catalog, ice_first: str) -> None:
-    with catalog.database.write() as session:
-        add_scene(session)
-        add_scoring(session, 5, {})
-    undeclared = strategies.get(ice_first).choose
-    strategies.register(ice_first, lambda _: "", Needs(maps=("entropy",)))(undeclared)
-    with pytest.raises(ValueError, match="reads the map 'classes', which its needs do not list"):
-        propose(catalog, ice_first, 1)
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ def system(
         mc_passes=6,
         gate_margin=1.0,  # whether six more labels help is not what these tests are about
         gate_class_margin=1.0,
+        interactive_clicks=True,
         sweep_interval_s=1.0,
         torch_threads=1,
     )

@@ -33,7 +33,7 @@ class LabellingPage:
         """Log in and open a task whose image is `side_px` pixels wide and high."""
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-            page = browser.new_context(viewport={"width": 1600, "height": 1000}).new_page()
+            page = browser.new_context(viewport={"width": 1600, "height": 1200}).new_page()
             page.goto(f"{url}/user/login/")
             page.fill("input[name=email]", login[0])
             page.fill("input[name=password]", login[1])
@@ -83,6 +83,25 @@ class LabellingPage:
         self._page.locator('button[aria-label="eraser"]').first.click()
         self._page.wait_for_timeout(300)
         self._drag(start, end)
+
+    def switch_on_clicks(self) -> None:
+        """Let Label Studio pass clicks to the server, and accept what it suggests."""
+        for switch in ("Auto-Annotation", "Auto-Accept Suggestions"):
+            self._page.locator("label", has_text=switch).click()
+        self._page.get_by_text("True colour").click()  # while a switch has the focus, keys do nothing
+
+    def mend(self, label: str, point: Point) -> list[dict[str, Any]]:
+        """Click on a point with a label of the tool that mends; return the regions that the server suggests."""
+        self._page.keyboard.press("Escape")
+        self._page.keyboard.press("m")
+        self._page.locator(".lsf-label", has_text=label).last.click()  # the last tool is the one that mends
+        with self._page.expect_response(lambda response: "/interactive-annotating" in response.url) as answered:
+            self._page.keyboard.down("Control")
+            self._page.mouse.click(*self._on_screen(point))
+            self._page.keyboard.up("Control")
+        self._page.wait_for_timeout(1000)
+        regions: list[dict[str, Any]] = answered.value.json()["data"]["result"]
+        return regions
 
     def submit(self) -> dict[str, Any]:
         """Submit the annotation; return what the page sent."""

@@ -11,16 +11,17 @@ import services.rounds
 from catalog import rounds
 from catalog.candidates import Candidate
 from catalog.context import Catalog
-from catalog.pixel_regions import decode_region
+from catalog.pixel_regions import decode_region, encode_region
 from catalog.records import JobKind, Label, Patch, PatchState, Proposal, Round, RoundState
 from catalog.settings import PatchPart, Settings
 from imagery.composites import mark_region
 from services import raster_keys
 from services.places import raster_store
+from services.score_table import read_table
 from tests.workers.desk import Desk, brush, saved
 from tests.workers.rows import champion, context_of, finish, patches, score_pool, tiled
 from tests.workers.test_publish_round import publication
-from workers.asked_regions import reorder
+from workers.asked_regions import AskedRegions, reorder
 from workers.propose_round import propose_round
 from workers.publication import offer
 
@@ -99,6 +100,32 @@ def test_a_patch_is_asked_for_part_by_part_and_the_last_round_for_the_rest(desk:
     # Every pixel was edited once, whatever was drawn outside of the parts: the network's mask was never shown.
     assert sum(label.edited_px for label in labels) == len(last.proposals) * SIDE**2
     assert last.state is RoundState.OPEN
+
+
+def test_strategies_of_the_table_rank_a_partly_labelled_patch_by_what_is_left(desk: Desk) -> None:
+    """All but four pixels of a patch are judged: of the top tenth, 103 pixels, at most four are uncertain."""
+    catalog = desk.catalog
+    first = propose(catalog, PatchPart.AREAS, 1, strategy="class_entropy")
+    with catalog.database.write() as session:
+        region = np.ones((SIDE, SIDE), np.bool_)
+        region[0, :4] = False
+        session.get_one(Proposal, first.proposals[0].id).region = encode_region(region)
+    answer(desk, first)
+    (best,) = first.proposals
+    with catalog.read() as session:
+        regions = AskedRegions(session, raster_store(catalog), session.get_one(Round, first.id), 0.25)
+        whole = read_table(raster_store(catalog), first.scoring_id)
+        table, lowered = regions.lowered(whole)
+    assert list(lowered) == [best.patch_id]
+    at = table.patch_ids == best.patch_id
+    assert table.entropy[at] == pytest.approx(lowered[best.patch_id])
+    assert 0 < table.entropy[at] < 0.1 * whole.entropy[at]
+    np.testing.assert_array_equal(table.entropy[~at], whole.entropy[~at])
+
+    again = propose(catalog, PatchPart.WHOLE, len(patches(catalog, desk.scene.id)), strategy="class_entropy")
+    scores = {proposal.patch_id: proposal.score for proposal in again.proposals}
+    assert scores[best.patch_id] == lowered[best.patch_id]
+    np.testing.assert_array_equal(asked(next(p for p in again.proposals if p.patch_id == best.patch_id)), ~region)
 
 
 def test_rounds_without_scores_ask_for_whole_patches(desk: Desk) -> None:

@@ -47,8 +47,9 @@ from services import raster_keys
 from services.places import raster_store
 from services.promotion import promote, roll_back
 from services.scenes import ready_scenes, source_of, window_of
+from services.stability import Agreement
 from services.version_figures import figures_of
-from tests.catalog_fixtures import add_round, label_of
+from tests.catalog_fixtures import add_round, add_scoring, label_of
 from tests.imagery.forge import BAND_NAMES
 from tests.real_services import HOST, free_port, running, wait_for_http
 from tests.workers.rows import patches, score_pool, tiled
@@ -223,6 +224,8 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
         data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
         raster_store(catalog).put(label.mask_key, data)
         labels.store(session, label)
+        agreement = Agreement(1, 0, 20, 0.9, (0.9, 0.7, None), (9000, 900, 0))
+        add_scoring(session, 1, {}).stability = agreement.to_json()
     assert fine_tune(catalog).state is JobState.FINISHED
     card = load_champion(catalog).card
     assert (card.labels.count, card.priors.patches) == (1, 19)  # the label overrides the outlines of its patch
@@ -230,6 +233,8 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
     told = MlflowClient(tracking_uri=catalog.settings.mlflow_url).get_run(runs(catalog)[1].mlflow_run_id).data
     assert told.params["priors.sha256"] == source.sha256
     assert told.metrics["arms.chosen.wrong_px"] == 24
+    assert (told.metrics["stability.kappa"], told.metrics["stability.kappa.clean ice"]) == (0.9, 0.7)
+    assert "stability.kappa.debris-covered ice" not in told.metrics
 
     # The trainings again, with patches drawn by a seed that draws the one that was chosen: the same versions.
     seed = next(seed for seed in range(1000) if np.random.default_rng(seed).permutation(20)[0] == 5)

@@ -12,6 +12,7 @@ from catalog.errors import ConflictError
 from catalog.records import JobKind, Patch, PatchState, ProposalReason, Round, RoundState, Score
 from services import raster_keys, strategies
 from services.acquisition import Pool
+from services.patch_features import ROW, PatchFeatures, features_of
 from services.places import raster_store
 from services.score_table import ScoreTable, row_type, table_of
 from tests.catalog_fixtures import add_scene, add_scoring
@@ -121,12 +122,26 @@ def table(catalog: Catalog, pool: list[Candidate]) -> ScoreTable:
     return table_of(rows)
 
 
+@pytest.fixture
+def features(catalog: Catalog, table: ScoreTable) -> PatchFeatures:
+    """The features of all scored patches, in the store."""
+    rows = np.zeros(len(table.patch_ids), dtype=ROW)
+    rows["patch_id"], rows["features"] = table.patch_ids, np.random.default_rng(2).normal(size=(len(rows), 64))
+    save(raster_store(catalog), raster_keys.patch_features(1), rows)
+    return features_of(rows)
+
+
 @pytest.mark.parametrize("strategy", [name for name, item in strategies.STRATEGIES.items() if item.needs.table])
 def test_strategies_choose_from_the_table_as_if_all_were_in_memory(
-    catalog: Catalog, pool: list[Candidate], table: ScoreTable, strategy: str
+    catalog: Catalog, pool: list[Candidate], table: ScoreTable, features: PatchFeatures, strategy: str
 ) -> None:
     catalog.settings = catalog.settings.model_copy(update={"control_share": 0.0})
-    in_memory = replace(Pool.of(pool, SIZE, 0.0, seed=0, table=table), generator=np.random.default_rng(5))
+    proposable = {candidate.patch_id for candidate in pool}
+    labelled = [patch for patch in table.patch_ids.tolist() if patch not in proposable]
+    in_memory = replace(
+        Pool.of(pool, SIZE, 0.0, seed=0, table=table, features=features, labelled=labelled),
+        generator=np.random.default_rng(5),
+    )
     expected = strategies.get(strategy).choose(in_memory)
     made = propose(catalog, strategy, seed=5)
     scored = strategies.get(strategy).needs.measure is not None  # the database adds no score to others
@@ -148,6 +163,13 @@ def test_a_scoring_without_a_table_is_refused_by_strategies_that_need_it(
 ) -> None:
     with pytest.raises(ConflictError, match="'power_entropy' looks at all scored patches together"):
         propose(catalog, "power_entropy")
+
+
+def test_a_scoring_without_features_is_refused_by_strategies_that_need_them(
+    catalog: Catalog, pool: list[Candidate], table: ScoreTable
+) -> None:
+    with pytest.raises(ConflictError, match="'k_center_entropy' compares the features of patches"):
+        propose(catalog, "k_center_entropy")
 
 
 def test_only_rounds_by_scores_that_were_not_given_up_cool_the_noise(catalog: Catalog, pool: list[Candidate]) -> None:

@@ -26,7 +26,8 @@ from models.losses import LOSS_NAMES
 from models.mc_dropout import predict_mc
 from models.presets import PRESETS
 from models.segmenter import InputNormalization
-from models.training import TrainingConfig, fit
+from models.training import fit
+from models.training_config import TrainingConfig
 from models.unet import BinaryUNets, UNetConfig
 from services.places import raster_store
 from services.scenes import source_of, window_of

@@ -53,7 +53,7 @@ def files_of(catalog: Catalog, scoring_id: int) -> set[str]:
 def written(scoring_id: int, scene: Scene) -> set[str]:
     """Return the files of a complete scoring of one scene."""
     maps = {f"scene-{scene.id}/{name}.tif" for name in ("classes", "entropy", "error", "foreground")}
-    return {f"scorings/{scoring_id}/{name}" for name in (*maps, "half-scores.npy", "patches.npy")}
+    return {f"scorings/{scoring_id}/{name}" for name in (*maps, "features.npy", "half-scores.npy", "patches.npy")}
 
 
 def test_rows_and_files_of_superseded_scorings_go_and_the_newest_stays(catalog, scene):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from rasterio.io import MemoryFile
+from scipy.spatial.distance import pdist
 from sqlalchemy import select
 
 from catalog import jobs, scorings
@@ -18,8 +19,9 @@ from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from models.mc_dropout import McSampler, predict_mc
 from models.measures import MEASURES, reduce_mean, reduce_top_share
-from services import raster_keys
+from services import raster_keys, stability
 from services.expected_edits import ERROR, FOREGROUND, decode_probability
+from services.patch_features import DIMENSIONS, read_features
 from services.places import raster_store
 from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.scenes import source_of, window_of
@@ -27,8 +29,10 @@ from services.score_table import read_table
 from tests.workers.rows import champion, context_of, coordinate, finish, patches, score_pool, score_shards, tiled
 from workers import half_scores, score_shard
 from workers import score_pool as module
+from workers.feature_rows import project
 from workers.jobs import JobContext
 from workers.scored_maps import MAPS, wrong_probabilities
+from workers.stability import agreement, count_pairs
 
 
 @pytest.fixture
@@ -303,6 +307,49 @@ def test_a_network_of_other_channels_is_refused(catalog, scene):
         score_shard.score_by(context, champion(channels=("red", "swir1")), shard)
 
 
+def test_features_are_stored_for_every_patch(catalog, scene):
+    run(catalog)
+    network, of_scene = champion().segmenter, patches(catalog, scene.id)
+    sampler = McSampler(network)
+    found = read_features(raster_store(catalog), 1)
+    assert found.patch_ids.tolist() == sorted(patch.id for patch in of_scene)
+    with SceneReader(source_of(scene)) as reader:
+        for patch in of_scene[:4]:
+            raw = torch.from_numpy(reader.read(network.channels, window_of(patch)))[None]
+            expected = sampler.sample(raw, sampler.draw(3, 11)).features()[0].numpy()
+            (stored,) = found.of([patch.id])
+            np.testing.assert_allclose(stored[: len(expected)], expected, rtol=1e-3, atol=1e-5)
+            assert not stored[len(expected) :].any()  # this network has few
+
+
+def test_many_features_are_projected_so_that_distances_stay():
+    many = np.random.default_rng(3).gamma(1.0, size=(30, 512)).astype(np.float32)
+    few = project(many)
+    assert few.shape == (30, DIMENSIONS)
+    ratios = pdist(few) / pdist(many)
+    assert ratios.mean() == pytest.approx(1.0, abs=0.03)
+    assert ratios.std() == pytest.approx(1 / np.sqrt(2 * DIMENSIONS), abs=0.02)
+
+
+def test_a_version_is_compared_with_the_one_before(catalog, scene):
+    run(catalog, version=4)
+    score_pool(catalog, champion(5, seed=1))
+    score_pool(catalog, champion(7, seed=1))
+    with catalog.read() as session:
+        first, second, *_ = session.scalars(select(Scoring).order_by(Scoring.id))
+        newest, changed = stability.read(session)
+    assert first.stability is None
+    assert (newest.version, newest.before, newest.kappa) == (7, 5, 1.0)  # the same weights
+    assert (changed.version, changed.before, changed.patches) == (5, 4, 16)  # of 20 patches 4 have no data
+    before, after = (rasters(catalog, scoring.id, scene)[0] for scoring in (first, second))
+    counts = sum(
+        count_pairs(before[at], after[at], 3)
+        for at in (window_of(patch).slices for patch in patches(catalog, scene.id))
+    )
+    assert changed == agreement(5, 4, 16, counts)
+    assert changed.kappa < 0.9
+
+
 @pytest.fixture
 def screened(catalog, monkeypatch) -> None:
     """Shards of three patches, and a pool that is screened first."""
@@ -348,6 +395,7 @@ def test_all_passes_score_the_shortlist_of_the_screening(catalog, scene, screene
     assert set(table.patch_ids[~table.screening]) == finer
     by_patch = [found[1, patch_id, "entropy_top10"] for patch_id in table.patch_ids.tolist()]
     np.testing.assert_allclose(table.entropy, by_patch, rtol=1e-6)
+    assert read_features(raster_store(catalog), 1).patch_ids.tolist() == table.patch_ids.tolist()
     with catalog.read() as session:
         scoring = scorings.newest(session)
         assert (scoring.shortlist_share, scoring.agreement["mutual_information"]) == (0.2, None)

@@ -1,4 +1,4 @@
-"""Add the gate's evidence, the champion a version is judged against, prior outlines, parts, expected edits, errors."""
+"""Add the gate's evidence, the champion a version is judged against, prior outlines, parts, edits, errors, stability."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,7 @@ ADDED = (
     ("scenes", "prior_outlines", sa.JSON()),
     ("proposals", "expected_edits", sa.JSON()),
     ("labels", "found", sa.JSON()),
+    ("scorings", "stability", sa.JSON()),
 )
 
 
