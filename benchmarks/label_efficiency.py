@@ -1,15 +1,19 @@
 """Does choosing patches pay? Strategies over regions and seeds, by labels and by what annotators change.
 
-``python -m benchmarks.label_efficiency [--regions NAME ...] [--seeds N] [--strategies NAME ...] [--processes N]
-[--minutes M] [--out FILE] [--merge FILE ...]``
+``python -m benchmarks.label_efficiency [--regions NAME ...] [--seeds N] [--strategies NAME ...] [--annotators NAME ...]
+[--processes N] [--minutes M] [--out FILE] [--merge FILE ...]``
 
 **Primary figure**, fixed before anything was run: the difference of mean IoU (of the learner, on the test part) at
-equal edited pixels, averaged over the chosen rounds (`benchmarks.label_figures.at_equal_effort`), of each strategy
+equal edited pixels, averaged over the chosen rounds (`experiments.effort_curves.at_equal_effort`), of each strategy
 against `foreground_random` ("ice-first random") and against `random`. Two hypotheses a strategy: it is not worse than
 ice-first random by `MARGIN` = 0.02 or more, and it is better than plain random. One-sided p-values come from a
 hierarchical bootstrap (places, then their regions, then seeds) and are corrected by Holm's procedure over all
 hypotheses. All else is secondary: differences at equal labels round by round, the served version, areas, effort to 90 %
 of the ceiling, groups of regions.
+
+With ``--annotators strokes`` the annotator mends by strokes (`experiments.patch_annotator`). The figure fixed for them
+before they were run: drawn pixels to 90 % of the ceiling with ``class_power_entropy`` and strokes, over those with
+``random`` and the brush; the aim is 0.6.
 
 A *cell* is a strategy on a region with a seed. Strategies of one region and seed share the start (labels, weights), and
 differ afterwards. Each finished cell is a JSON file in ``var/bench/label_efficiency``: an interrupted run resumes.
@@ -19,128 +23,69 @@ stops in time, and loses only cells that are not finished.
 
 import argparse
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from benchmarks.label_figures import (
-    MARGIN,
-    Cells,
-    Difference,
-    Effort,
-    at_equal_effort,
-    complete,
-    effort_ratios,
-    holm,
-    in_round,
-    mean_curve,
-    over_places,
-    paired,
-)
-from benchmarks.learning_loop import EVERY_PATCH, Loop, LoopConfig, as_cell
+from benchmarks.label_figures import MARGIN, Difference, complete, effort_ratios, holm, over_places, paired
 from benchmarks.regions import CACHE, SPECS, load
 from benchmarks.report import BENCH, Result, markdown, publish
+from experiments.cells import Cells, Key, Unit, keep, missing, read, run, run_unit
+from experiments.curve_figure import curves
+from experiments.effort_curves import Effort, at_equal_effort, in_round, mean_curve
+from experiments.learner import LoopConfig
+from experiments.learning_loop import EVERY_PATCH
+from experiments.patch_annotator import Annotator
+from experiments.region import Region
 
 RANDOM: Final = "random"
 ICE_FIRST: Final = "foreground_random"
 STRATEGIES: Final = (RANDOM, ICE_FIRST, "class_power_entropy", "entropy_top10")
 FOLDER: Final = BENCH / "label_efficiency"
 GROUPS: Final = (None, "everest", "semi-real", "synthetic")
+STROKE_COSTS_PX: Final = 25
+"""Pixels that a stroke costs besides those drawn, in a second form of the effort: the longest that one draws."""
+STROKES: Final = " with strokes"
+"""After the name of a strategy whose annotator mends by strokes; without it, by the brush."""
 EFFORTS: Final[dict[Effort, str]] = {"edited_pixels": "pixels", "edited_areas": "areas", "labels": "labels"}
 
 
-@dataclass(frozen=True)
-class Unit:
-    """What one process works on: all strategies that are missing of a region and seed."""
-
-    region: str
-    seed: int
-    strategies: tuple[str, ...]
-
-
-def missing(folder: Path, config: LoopConfig, regions: Sequence[str], seeds: int, names: Sequence[str]) -> list[Unit]:
-    """Return what is not done, all regions with the first seed before the second."""
-    done = read(folder, config)
-    units = []
-    for seed in range(seeds):
-        for region in regions:
-            left = tuple(name for name in names if (region, name, seed) not in done)
-            if left:
-                units.append(Unit(region, seed, left))
-    return units
-
-
-def run_unit(folder: Path, regions: Path, config: LoopConfig, unit: Unit) -> None:
-    """Run the strategies of a unit and store each cell."""
-    import torch
-
-    torch.set_num_threads(1)
-    region = load(unit.region, regions)
-    loop = Loop(region, unit.seed, config)
-    for name in unit.strategies:
-        cell = as_cell(region, name, unit.seed, config, loop.run(name))
-        file = folder / f"{unit.region}.{name}.{unit.seed}.json"
-        unfinished = file.with_suffix(f".{os.getpid()}.part")
-        unfinished.write_text(json.dumps(cell, allow_nan=False) + "\n", encoding="utf-8")
-        unfinished.replace(file)
-
-
-def run(units: Sequence[Unit], work: Callable[[Unit], None], processes: int, minutes: float | None) -> list[Unit]:
-    """Run each unit in a process of its own, some at once; return those whose process failed.
-
-    What is not done in time is ended, and left for another run.
-    """
-    end = time.monotonic() + 60 * minutes if minutes is not None else None
-    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    waiting, failed = list(units), []
-    running: dict[int, tuple[Unit, SpawnProcess]] = {}
-    while waiting or running:
-        while waiting and len(running) < processes:
-            unit = waiting.pop(0)
-            process = context.Process(target=work, args=(unit,), name=f"{unit.region} {unit.seed}")
-            process.start()
-            running[process.sentinel] = unit, process
-        left = None if end is None else max(0.0, end - time.monotonic())
-        ended = multiprocessing.connection.wait(list(running), left)
-        for sentinel in ended:
-            unit, process = running.pop(int(sentinel))  # type: ignore[arg-type]  # sentinels are numbers on POSIX
-            process.join()
-            done = len(units) - len(waiting) - len(running)
-            print(f"{done} of {len(units)}: {process.name}, exit status {process.exitcode}", flush=True)
-            failed += [unit] if process.exitcode else []
-        if not ended:
-            print(f"out of time: {len(waiting) + len(running)} of {len(units)} units are not done", flush=True)
-            for _, process in running.values():
-                process.terminate()
-            return failed
-    return failed
-
-
-def read(folder: Path, config: LoopConfig) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
-    """Return the rounds of all stored cells of this configuration, by region, strategy and seed."""
-    cells = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json")))
-    return {
-        (cell["region"], cell["strategy"], cell["seed"]): cell["rounds"]
-        for cell in cells
-        if cell["config"] == asdict(config)
-    }
-
-
 def merge(folder: Path, file: Path) -> int:
-    """Add the cells of a file that ``--out`` wrote to a folder; return their number."""
+    """Add the cells of a file that ``--out`` wrote to a folder; return their number.
+
+    Cells of before there were strokes are those of the brush.
+    """
     cells = json.loads(file.read_text(encoding="utf-8"))
     for cell in cells:
-        name = f"{cell['region']}.{cell['strategy']}.{cell['seed']}.json"
-        (folder / name).write_text(json.dumps(cell, allow_nan=False) + "\n", encoding="utf-8")
+        cell["config"] = {"annotator": "brush", **cell["config"]}
+        cell["rounds"] = [
+            {"drawn_pixels": each["edited_pixels"], "strokes": each["edited_areas"], **each} for each in cell["rounds"]
+        ]
+        keep(folder, cell)
     return len(cells)
+
+
+def read_all(folder: Path, config: LoopConfig) -> dict[Key, list[dict[str, Any]]]:
+    """Return the stored cells of all annotators; `STROKES` ends the names of strategies with strokes."""
+    cells = read(folder, replace(config, annotator="brush"))
+    strokes = read(folder, replace(config, annotator="strokes"))
+    return cells | {(region, f"{name}{STROKES}", seed): rounds for (region, name, seed), rounds in strokes.items()}
+
+
+def load_from(folder: Path, name: str) -> Region:
+    """Return a region by its name."""
+    return load(name, folder)
+
+
+def tell(unit: Unit, status: int | None) -> None:
+    """Print how a unit ended."""
+    ended = "not done in time" if status is None else f"exit status {status}"
+    print(f"{unit.region}, seed {unit.seed}: {ended}", flush=True)
 
 
 def primary_table(cells: Cells, names: Sequence[str], start_rounds: int) -> list[dict[str, object]]:
@@ -199,19 +144,27 @@ def group_table(cells: Cells, names: Sequence[str], start_rounds: int) -> list[d
 
 
 def effort_table(cells: Cells, names: Sequence[str]) -> list[dict[str, object]]:
-    """Return the edited pixels to 90 % of the ceiling in proportion to plain random."""
+    """Return the effort to 90 % of the ceiling in proportion to plain random with the brush."""
+    weighted = {
+        key: [{**each, "drawn_pixels": each["drawn_pixels"] + STROKE_COSTS_PX * each["strokes"]} for each in rounds]
+        for key, rounds in cells.items()
+    }
+    columns: tuple[tuple[str, Cells, Effort], ...] = (
+        ("drawn pixels", cells, "drawn_pixels"),
+        (f"drawn pixels, and {STROKE_COSTS_PX} a stroke", weighted, "drawn_pixels"),
+        ("strokes", cells, "strokes"),
+    )
     rows: list[dict[str, object]] = []
     for name in names:
-        ratios, reached, by_random, pairs = effort_ratios(cells, name, RANDOM, EVERY_PATCH)
-        median = f"{statistics.median(ratios):.2f}" if ratios else "—"
-        rows.append(
-            {
-                "strategy": name,
-                "reached in": f"{reached} of {pairs}",
-                "by random in": f"{by_random} of {pairs}",
-                "median effort over random's, where both do": median,
-            }
-        )
+        row: dict[str, object] = {"strategy": name}
+        for title, of_cells, effort in columns:
+            found = effort_ratios(of_cells, name, RANDOM, EVERY_PATCH, effort)
+            both, pairs = over_places(found.logs), len(found.bounds)
+            row |= {"reached in": f"{found.reached} of {pairs}", "by random in": f"{found.reached_by_them} of {pairs}"}
+            ends = [] if both is None else [math.exp(end) for end in (both.mean, both.low, both.high)]
+            row[title] = "—" if not ends else "{:.2f} [{:.2f}, {:.2f}]".format(*ends)
+            row[f"{title}, median of all"] = f"{statistics.median(found.bounds):.2f}" if pairs else "—"
+        rows.append(row)
     return rows
 
 
@@ -224,9 +177,9 @@ def curve_table(cells: Cells, names: Sequence[str]) -> list[dict[str, object]]:
         iou = mean_curve(same, name, "learner_mean_iou")
         row: dict[str, object] = {"strategy": name}
         row |= {f"{count:.0f}": f"{value:.3f}" for count, value in zip(labels, iou, strict=True)}
-        for field, title in (("served_mean_iou", "served"), ("edited_pixels", "pixels"), ("edited_areas", "areas")):
-            curve = mean_curve(same, name, field)
-            row[title] = (f"{curve[-1]:.3f}" if field == "served_mean_iou" else f"{curve[-1]:.0f}") if curve else "—"
+        for field in ("served_mean_iou", "edited_pixels", "drawn_pixels", "strokes"):
+            curve, form = mean_curve(same, name, field), ".3f" if field == "served_mean_iou" else ".0f"
+            row[field.replace("_", " ")] = f"{curve[-1]:{form}}" if curve else "—"
         rows.append(row)
     return rows
 
@@ -237,30 +190,18 @@ def tables(cells: Cells, names: Sequence[str], config: LoopConfig) -> Iterator[t
     yield "Primary figure: mean IoU at equal edited pixels", primary_table(cells, compared, config.start_rounds)
     yield "At equal labels", round_table(cells, [n for n in compared if n != ICE_FIRST], ICE_FIRST, config)
     yield "By group", group_table(cells, compared, config.start_rounds)
-    yield "Edited pixels to 90 % of the ceiling", effort_table(cells, compared)
+    with_strokes = [f"{name}{STROKES}" for name in names if any(key[1] == f"{name}{STROKES}" for key in cells)]
+    yield "Effort to 90 % of the ceiling, over random with the brush", effort_table(cells, [*compared, *with_strokes])
+    if with_strokes:
+        yield "Curves with strokes", curve_table(cells, [RANDOM, *with_strokes])
     yield "Curves", curve_table(cells, names)
 
 
 def draw(cells: Cells, names: Sequence[str], file: Path) -> None:
-    """Draw mean IoU over labels and over edited pixels, of learner and served version."""
-    from matplotlib.figure import Figure
-
+    """Draw mean IoU over labels and over edited pixels, over regions and seeds that have all strategies."""
     same = complete(cells, [*names, EVERY_PATCH]) or complete(cells, names)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, effort, title in zip(axes, ("labels", "edited_pixels"), ("labels", "edited pixels"), strict=True):
-        for name in names:
-            spent = mean_curve(same, name, effort)
-            (line,) = axis.plot(spent, mean_curve(same, name, "learner_mean_iou"), marker="o", label=name)
-            axis.plot(spent, mean_curve(same, name, "served_mean_iou"), linestyle="dotted", color=line.get_color())
-        if ceiling := mean_curve(same, EVERY_PATCH, "learner_mean_iou"):
-            axis.axhline(ceiling[0], color="#94a3b8", linestyle="dashed", label="every patch")
-        axis.set_xlabel(title)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("mean IoU on test; dotted: served")
-    axes[0].legend(frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
+    curves(same, names, EVERY_PATCH, "edited_pixels").savefig(file, dpi=120)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -269,6 +210,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--regions", nargs="+", default=list(SPECS), choices=list(SPECS), metavar="NAME")
     made.add_argument("--seeds", type=int, default=4)
     made.add_argument("--strategies", nargs="+", default=list(STRATEGIES), metavar="NAME")
+    made.add_argument("--annotators", nargs="+", default=["brush"], choices=get_args(Annotator), help="how to draw")
     made.add_argument("--chosen-rounds", type=int, default=LoopConfig.chosen_rounds)
     made.add_argument("--steps", type=int, default=LoopConfig.steps, help="training steps of a round")
     made.add_argument("--processes", type=int, default=1)
@@ -290,17 +232,18 @@ def main() -> None:
     for file in given.merge:
         print(f"{file}: {merge(given.folder, file)} cells")
     started = time.monotonic()
-    if not given.tables_only:
-        names = [*given.strategies, EVERY_PATCH]
-        units = missing(given.folder, config, given.regions, given.seeds, names)
-        work = partial(run_unit, given.folder, given.region_folder, config)
-        failed = run(units, work, given.processes, given.minutes)
+    configs = [replace(config, annotator=annotator) for annotator in given.annotators]
+    for each in [] if given.tables_only else configs:
+        names = [*given.strategies, *([EVERY_PATCH] if each.annotator == "brush" else [])]  # it draws exactly
+        units = missing(read(given.folder, each), given.regions, given.seeds, names)
+        work = partial(run_unit, given.folder, partial(load_from, given.region_folder), each)
+        failed = run(units, work, given.processes, given.minutes, tell)
         print(f"{len(failed)} units failed" if failed else "no unit failed", flush=True)
     if given.out is not None:
         files = sorted(given.folder.glob("*.json"))
         given.out.write_text(f"[{','.join(file.read_text(encoding='utf-8') for file in files)}]\n", encoding="utf-8")
         return
-    cells = {key: rounds for key, rounds in read(given.folder, config).items() if key[2] < given.seeds}
+    cells = {key: rounds for key, rounds in read_all(given.folder, config).items() if key[2] < given.seeds}
     report = []
     for title, rows in tables(cells, given.strategies, config):
         print(f"\n**{title}**\n\n{markdown(rows)}")

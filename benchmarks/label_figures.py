@@ -4,28 +4,23 @@ A cell is the result of one strategy on one region with one seed. Strategies are
 where they share the labels of the start and the initial weights.
 """
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.regions import SPECS
+from experiments.cells import Cells, Key
+from experiments.effort_curves import Effort, Rounds
 
 RESAMPLES: Final = 10_000
 MARGIN: Final = 0.02
 CEILING_SHARE: Final = 0.9
-Effort = Literal["edited_pixels", "edited_areas", "labels"]
-Track = Literal["learner_mean_iou", "served_mean_iou"]
-
-Key = tuple[str, str, int]
-"""Region, strategy and seed of a cell."""
-
-Cells = Mapping[Key, Sequence[Mapping[str, Any]]]
-"""The rounds of each cell."""
 
 Paired = Mapping[tuple[str, int], float]
 """A difference for each region and seed."""
@@ -61,44 +56,11 @@ class Difference:
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
-def at_equal_effort(
-    ours: Sequence[Mapping[str, Any]],
-    theirs: Sequence[Mapping[str, Any]],
-    start_rounds: int,
-    effort: Effort = "edited_pixels",
-    track: Track = "learner_mean_iou",
-) -> float | None:
-    """Return the difference of mean IoU at equal effort, averaged over the rounds that were chosen.
-
-    Mean IoU is interpolated linearly between rounds. It is compared at as many evenly spaced budgets as there are
-    chosen rounds, from the end of the start, which both share, up to the smaller of the two total efforts.
-
-    Args:
-        ours: Rounds of one strategy.
-        theirs: Rounds of another with the same start.
-        start_rounds: Rounds of the start.
-        effort: What is spent.
-        track: Whose mean IoU.
-
-    Returns:
-        None if one of the two spent nothing after the start.
-    """
-    chosen = min(len(ours), len(theirs)) - start_rounds
-    spent, limit = ours[start_rounds - 1][effort], min(ours[-1][effort], theirs[-1][effort])
-    if chosen < 1 or limit <= spent:
-        return None
-    budgets = np.linspace(spent, limit, chosen + 1)[1:]
-    curves = [
-        np.interp(budgets, [one[effort] for one in rounds], [one[track] for one in rounds]) for rounds in (ours, theirs)
-    ]
-    return float(np.mean(curves[0] - curves[1]))
-
-
 def paired(
     cells: Cells,
     ours: str,
     theirs: str,
-    compare: Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], float | None],
+    compare: Callable[[Rounds, Rounds], float | None],
     group: str | None = None,
 ) -> Paired:
     """Compare two strategies in each region and seed that has both; regions of one group, or of all."""
@@ -110,17 +72,6 @@ def paired(
         and group in (None, SPECS[region].group)
         and (found := compare(rounds, cells[region, theirs, seed])) is not None
     }
-
-
-def in_round(number: int, track: Track = "learner_mean_iou") -> Callable[[Any, Any], float | None]:
-    """Return the comparison of mean IoU after a round, counted from 0: at equal labels."""
-
-    def compare(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> float | None:
-        if number >= min(len(ours), len(theirs)):
-            return None
-        return float(ours[number][track] - theirs[number][track])
-
-    return compare
 
 
 def over_places(values: Paired, seed: int = 0) -> Difference | None:
@@ -159,7 +110,41 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def effort_to(rounds: Sequence[Mapping[str, Any]], target: float, effort: Effort = "edited_pixels") -> float | None:
+@dataclass(frozen=True)
+class EffortRatios:
+    """How much of another strategy's effort ours takes to reach 90 % of the ceiling.
+
+    Attributes:
+        logs: Logarithm of the ratio in each pair in which both reach it.
+        bounds: The ratio in every pair, or what it is at least for the other's sake: where the other does not reach it,
+            its whole effort counts as what it takes; where we do not, the ratio is infinite.
+        reached: Number of pairs in which we reach it.
+        reached_by_them: Number of pairs in which they do.
+    """
+
+    logs: Paired
+    bounds: list[float]
+    reached: int
+    reached_by_them: int
+
+
+def effort_ratios(cells: Cells, ours: str, theirs: str, ceiling: str, effort: Effort = "edited_pixels") -> EffortRatios:
+    """Compare the effort with which two strategies reach 90 % of the ceiling, in each region and seed that has all."""
+    logs, bounds, reached, reached_by_them = {}, [], 0, 0
+    for (region, strategy, seed), rounds in cells.items():
+        other, best = cells.get((region, theirs, seed)), cells.get((region, ceiling, seed))
+        if strategy != ours or other is None or best is None:
+            continue
+        target = CEILING_SHARE * best[0]["learner_mean_iou"]
+        mine, its = effort_to(rounds, target, effort), effort_to(other, target, effort)
+        reached, reached_by_them = reached + (mine is not None), reached_by_them + (its is not None)
+        if mine is not None and its is not None:
+            logs[region, seed] = math.log(mine / its)
+        bounds.append(math.inf if mine is None else mine / (other[-1][effort] if its is None else its))
+    return EffortRatios(logs, bounds, reached, reached_by_them)
+
+
+def effort_to(rounds: Rounds, target: float, effort: Effort = "edited_pixels") -> float | None:
     """Return the effort at which mean IoU first reaches a target, interpolated between rounds; None if it never does.
 
     A run that has reached it after its first round is counted with the effort of that round.
@@ -175,35 +160,7 @@ def effort_to(rounds: Sequence[Mapping[str, Any]], target: float, effort: Effort
     return None
 
 
-def effort_ratios(cells: Cells, ours: str, theirs: str, ceiling: str) -> tuple[list[float], int, int, int]:
-    """Compare the edited pixels with which two strategies reach 90 % of the ceiling.
-
-    Returns:
-        Our effort over theirs in each pair in which both reach it; how many pairs we reach it in, how many they; and
-        how many pairs there are.
-    """
-    ratios, reached, reached_by_them, pairs = [], 0, 0, 0
-    for (region, strategy, seed), rounds in cells.items():
-        other, best = cells.get((region, theirs, seed)), cells.get((region, ceiling, seed))
-        if strategy != ours or other is None or best is None:
-            continue
-        target = CEILING_SHARE * best[0]["learner_mean_iou"]
-        mine, its = effort_to(rounds, target), effort_to(other, target)
-        pairs, reached = pairs + 1, reached + (mine is not None)
-        reached_by_them += its is not None
-        if mine is not None and its:
-            ratios.append(mine / its)
-    return ratios, reached, reached_by_them, pairs
-
-
-def mean_curve(cells: Cells, strategy: str, field: str) -> list[float]:
-    """Return the mean over all cells of a strategy after each round that all of them have."""
-    runs = [rounds for (_, name, _), rounds in cells.items() if name == strategy]
-    count = min((len(rounds) for rounds in runs), default=0)
-    return [statistics.mean(rounds[number][field] for rounds in runs) for number in range(count)]
-
-
-def complete(cells: Cells, strategies: Iterable[str]) -> dict[Key, Sequence[Mapping[str, Any]]]:
+def complete(cells: Cells, strategies: Iterable[str]) -> dict[Key, Rounds]:
     """Return the cells of those regions and seeds that have all these strategies, so that curves compare."""
     wanted = list(strategies)
     return {key: rounds for key, rounds in cells.items() if all((key[0], name, key[2]) in cells for name in wanted)}

@@ -13,21 +13,19 @@ that a machine without GDAL can use it.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.imperfect_labels import drawn_in_haste
 from benchmarks.report import BENCH, markdown
+from experiments.region import Part, Raster, Region
 from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
-from imagery.grid import Window, tile
+from imagery.grid import Window
 from imagery.synthetic_pixels import QUALITY_CLOUD, Landscape, SyntheticOptions
 from imagery.synthetic_radiometry import REFLECTIVE
 from imagery.synthetic_surface import Shares
@@ -41,7 +39,6 @@ _FORMAT: Final = 2  # raise it when the making of regions changes, so that kept 
 
 Group = Literal["everest", "semi-real", "synthetic"]
 Axis = Literal["columns", "rows"]
-Part = Literal["pool", "validation", "test"]
 Order = tuple[Part, Part, Part]
 
 _TEST_FIRST: Final[Order] = ("test", "pool", "validation")
@@ -127,70 +124,6 @@ SPECS: Final[Mapping[str, RegionSpec]] = {
 """All regions by name."""
 
 
-@dataclass(frozen=True)
-class Region:
-    """Ground with known truth.
-
-    Attributes:
-        spec: What it is made of.
-        channels: Names of the C channels.
-        image: (C, H, W) float32 in the channels' units, NaN where there is no data.
-        truth: (H, W) label mask of the glacier scheme.
-        drawn: (H, W) what an annotator draws: the truth with the errors of the specification.
-        unmasked: (H, W) False under cloud, and where there is no data: such pixels count as certain.
-    """
-
-    spec: RegionSpec
-    channels: tuple[str, ...]
-    image: NDArray[np.float32]
-    truth: NDArray[np.uint8]
-    drawn: NDArray[np.uint8]
-    unmasked: NDArray[np.bool_]
-
-    @property
-    def name(self) -> str:
-        """Name of the region."""
-        return self.spec.name
-
-    @property
-    def group(self) -> Group:
-        """Kind of ground."""
-        return self.spec.group
-
-    @property
-    def place(self) -> str:
-        """Where it lies: regions of one place are not independent of each other."""
-        return self.spec.place
-
-    @cached_property
-    def parts(self) -> dict[Part, Window]:
-        """The windows of pool, validation and test, which share no pixel."""
-        return divide(self.spec)
-
-    def windows(self, part: Part) -> list[Window]:
-        """Return the windows of the patches that cover a part, in coordinates of the region."""
-        whole = self.parts[part]
-        return [
-            replace(window, row_off=window.row_off + whole.row_off, col_off=window.col_off + whole.col_off)
-            for window in tile(whole.width, whole.height, PATCH_PX)
-        ]
-
-    def images(self, windows: Sequence[Window]) -> Tensor:
-        """Return patches (N, C, 64, 64) float32, NaN where there is no data."""
-        return torch.from_numpy(np.stack([self.image[:, *window.slices] for window in windows]))
-
-    def masks(self, windows: Sequence[Window], drawn: bool = True) -> Tensor:
-        """Return label masks (N, 64, 64) uint8: what an annotator draws, or the truth."""
-        mask = self.drawn if drawn else self.truth
-        return torch.from_numpy(np.stack([mask[window.slices] for window in windows]))
-
-    @cached_property
-    def statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel over the pool, nodata left out."""
-        pool = self.image[:, *self.parts["pool"].slices].reshape(len(self.channels), -1).astype(np.float64)
-        return np.nanmean(pool, axis=1).tolist(), np.nanstd(pool, axis=1).tolist()
-
-
 def divide(spec: RegionSpec) -> dict[Part, Window]:
     """Return the strip of each part of a region."""
     height, width = spec.size
@@ -204,6 +137,13 @@ def divide(spec: RegionSpec) -> dict[Part, Window]:
 def load(name: str, folder: Path = CACHE) -> Region:
     """Return a region, from the folder's file or, without one, made and kept there."""
     spec = SPECS[name]
+    channels, whole = read_whole(spec, folder)
+    parts = {part: (whole.cut(window),) for part, window in divide(spec).items()}
+    return Region(name, GLACIER_SCHEME, channels, parts, PATCH_PX)
+
+
+def read_whole(spec: RegionSpec, folder: Path) -> tuple[tuple[str, ...], Raster]:
+    """Return the channels and the undivided raster of a region, from the folder's file or made and kept there."""
     file = folder / f"{spec.place}-{_FORMAT}.npz"
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,10 +152,10 @@ def load(name: str, folder: Path = CACHE) -> Region:
         np.savez_compressed(unfinished, allow_pickle=False, **made)
         unfinished.replace(file)  # another process may make the same region meanwhile
     with np.load(file) as kept:
-        return _region(spec, dict(kept))
+        return _raster(spec, dict(kept))
 
 
-def _region(spec: RegionSpec, kept: Mapping[str, NDArray[np.generic]]) -> Region:
+def _raster(spec: RegionSpec, kept: Mapping[str, NDArray[np.generic]]) -> tuple[tuple[str, ...], Raster]:
     """Put a region together from what is kept of it."""
     truth, bands = kept["truth"].astype(np.uint8), kept["bands"]
     names = tuple(str(name) for name in kept["names"])
@@ -230,7 +170,7 @@ def _region(spec: RegionSpec, kept: Mapping[str, NDArray[np.generic]]) -> Region
     drawn = truth
     if spec.border_px or spec.debris_missed:
         drawn = drawn_in_haste(truth, spec.seed, spec.border_px, spec.debris_missed)
-    return Region(spec, names, image, truth, drawn, kept["unmasked"].astype(np.bool_))
+    return names, Raster(image, truth, drawn, kept["unmasked"].astype(np.bool_))
 
 
 def _made(spec: RegionSpec) -> dict[str, NDArray[np.generic]]:
@@ -284,19 +224,20 @@ def _read_everest(folder: Path) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def describe_region(region: Region) -> dict[str, object]:
+def describe_region(name: str, folder: Path) -> dict[str, object]:
     """Return a row of the table of regions."""
-    row: dict[str, object] = {"region": region.name, "group": region.group}
-    known = region.truth[region.truth != UNKNOWN]
+    spec = SPECS[name]
+    region, (_, whole) = load(name, folder), read_whole(spec, folder)
+    row: dict[str, object] = {"region": name, "group": spec.group}
+    judged = whole.truth != UNKNOWN
     for entry in GLACIER_SCHEME.classes:
         if entry.value != BACKGROUND:
-            row[entry.name] = f"{np.mean(known == entry.value):.1%}"
-    row["cloud"] = f"{np.mean(~region.unmasked):.1%}"
-    judged = region.truth != UNKNOWN
-    row["labels wrong"] = f"{np.mean(region.drawn[judged] != region.truth[judged]):.1%}"
-    row |= {f"{part} patches": len(region.windows(part)) for part in region.parts}
-    pool = region.masks(region.windows("pool"), drawn=False)
-    row["of the pool without ice"] = int(sum(not ((mask == 1) | (mask == 2)).any() for mask in pool))
+            row[entry.name] = f"{np.mean(whole.truth[judged] == entry.value):.1%}"
+    row["cloud"] = f"{np.mean(~whole.unmasked):.1%}"
+    row["labels wrong"] = f"{np.mean(whole.drawn[judged] != whole.truth[judged]):.1%}"
+    masks = {part: region.masks(part, drawn=False) for part in region.parts}
+    row |= {f"{part} patches": len(of_part) for part, of_part in masks.items()}
+    row["of the pool without ice"] = int(sum(not ((mask == 1) | (mask == 2)).any() for mask in masks["pool"]))
     return row
 
 
@@ -305,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=CACHE)
     folder = parser.parse_args().folder
-    print(markdown([describe_region(load(name, folder)) for name in SPECS]))
+    print(markdown([describe_region(name, folder) for name in SPECS]))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.report import BENCH, Result, publish
-from benchmarks.simulated_strokes import Kind, Mend, Session, draw_session
 from catalog.settings import Settings
 from cli.demo import DEMO_SETTINGS
+from experiments.simulated_strokes import Kind, Mend, Session, draw_session
 from imagery import everest
 from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
@@ -207,7 +207,8 @@ def mended(case: Case, size: int) -> dict[str, Any]:
         kind, form = FORMS[name]
         most = MOST_BRUSH_STROKES if form is None else MOST_STROKES
         mend: Mend | None = None if form is None else partial(form, case)
-        sessions[name] = asdict(draw_session(case.shown, case.truth, mend, kind, most, max(TARGETS)))
+        session, _ = draw_session(case.shown, case.truth, mend, kind, most, max(TARGETS))
+        sessions[name] = asdict(session)
     ice = (case.truth != BACKGROUND) & (case.truth != UNKNOWN)
     return {"size": size, "sessions": sessions, "ice": int(ice.sum())}
 

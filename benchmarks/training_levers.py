@@ -30,8 +30,9 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from benchmarks.lever_table import print_tables
-from benchmarks.regions import CACHE, PATCH_PX, SPECS, Part, Region, load
+from benchmarks.regions import CACHE, PATCH_PX, SPECS, divide, load, read_whole
 from benchmarks.report import BENCH, Result, publish
+from experiments.region import Part, Raster, Region
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.grid import Window, tile
 from imagery.stitching import stitch
@@ -72,19 +73,20 @@ BASE: Final = TrainingConfig(steps=STEPS, precision="bfloat16")
 
 @dataclass(frozen=True)
 class Cell:
-    """One region and one seed, with the patches in the order in which they are labelled."""
+    """One region, undivided too, and one seed, with the patches in the order in which they are labelled."""
 
     region: Region
+    whole: Raster
     seed: int
     patches: Sequence[tuple[Tensor, Tensor]]
 
     @classmethod
-    def of(cls, region: Region, seed: int) -> "Cell":
-        """Draw the order of the patches of the pool."""
-        windows = region.windows("pool")
-        order = np.random.default_rng(seed).permutation(len(windows)).tolist()
-        images, masks = region.images(windows), region.masks(windows)
-        return cls(region, seed, [(images[i], masks[i]) for i in order])
+    def of(cls, name: str, folder: Path, seed: int) -> "Cell":
+        """Read a region and draw the order of the patches of the pool."""
+        region, (_, whole) = load(name, folder), read_whole(SPECS[name], folder)
+        images, masks = region.images("pool"), region.masks("pool")
+        order = np.random.default_rng(seed).permutation(len(images)).tolist()
+        return cls(region, whole, seed, [(images[i], masks[i]) for i in order])
 
     def fresh(self, seed: int | None = None) -> GlacierSegmenter:
         """Return a network with fresh weights."""
@@ -124,19 +126,20 @@ class Cell:
 
     def test_probabilities(self, network: GlacierSegmenter, augmented: bool = False) -> NDArray[np.float32]:
         """Predict the test ground (K, h, w) from half-overlapping windows, blended."""
-        ground = self.region.parts["test"]
-        windows = tile(ground.width, ground.height, PATCH_PX, PATCH_PX // 2)
-        raw = self.region.images([_within(ground, window) for window in windows])
+        (ground,) = self.region.parts["test"]
+        height, width = ground.shape
+        windows = tile(width, height, PATCH_PX, PATCH_PX // 2)
+        raw = ground.images(windows)
         network.test_time_augmentation = augmented
         predicted = torch.cat(list(predict_windows(network, torch.split(raw, 64)))).numpy()
         network.test_time_augmentation = False
-        strips = stitch(zip(windows, predicted, strict=True), ground.height, ground.width)
+        strips = stitch(zip(windows, predicted, strict=True), height, width)
         return np.concatenate([strip for _, strip in strips], axis=1)
 
     def judge(self, network: GlacierSegmenter, probabilities: NDArray[np.float32]) -> list[float | None]:
         """Return the mean IoU and the IoU of each class on the test ground; None where undefined."""
-        truth = self.region.truth[self.region.parts["test"].slices]
-        counts = confusion_matrix(network.decide(probabilities), truth, len(GLACIER_SCHEME.classes), UNKNOWN)
+        (ground,) = self.region.parts["test"]
+        counts = confusion_matrix(network.decide(probabilities), ground.truth, len(GLACIER_SCHEME.classes), UNKNOWN)
         scores = Metrics.from_confusion(counts)
         return [None if math.isnan(score) else score for score in (scores.mean_iou, *scores.iou)]
 
@@ -148,10 +151,9 @@ class Cell:
 
     def logits_and_truth(self, network: GlacierSegmenter, part: Part) -> tuple[Tensor, Tensor]:
         """Return the logits (n, L) and true classes (n,) of the pixels of a part, from windows side by side."""
-        windows = self.region.windows(part)
         with torch.no_grad():
-            logits = torch.cat([network(batch) for batch in torch.split(self.region.images(windows), 64)])
-        return logits.movedim(1, -1).flatten(0, 2), self.region.masks(windows, drawn=False).flatten()
+            logits = torch.cat([network(batch) for batch in torch.split(self.region.images(part), 64)])
+        return logits.movedim(1, -1).flatten(0, 2), self.region.masks(part, drawn=False).flatten()
 
 
 NETWORK: Final[Mapping[str, Any]] = RECIPE["network"]  # type: ignore[assignment]  # of the values, this one is a mapping
@@ -161,7 +163,7 @@ def run_part(part: str, name: str, seed: int, regions: Path) -> dict[str, Any]:
     """Measure one part of the levers in one cell."""
     torch.set_num_threads(1)
     started = time.monotonic()
-    cell = Cell.of(load(name, regions), seed)
+    cell = Cell.of(name, regions, seed)
     measure = {"calibration": _calibration, "one training": _one_training, "several trainings": _several_trainings}[
         part
     ]
@@ -238,14 +240,14 @@ def _calibration(cell: Cell) -> dict[str, Any]:
 
 def _border(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:
     """Compare how the unlabelled patches are ranked without and with context around them, and when calibrated."""
-    region = cell.region
-    every = region.windows("pool")
+    pool = divide(SPECS[cell.region.name])["pool"]
+    every = [_within(pool, window) for window in tile(pool.width, pool.height, PATCH_PX)]
     windows = [every[i] for i in np.random.default_rng(cell.seed).permutation(len(every))[:SCORED]]
-    truth = region.masks(windows, drawn=False).numpy()
-    maps = {"no context": _score(network, region, windows, 0)}
-    maps |= {f"{margin} px": _score(network, region, windows, margin) for margin in MARGINS_PX}
+    truth = cell.whole.masks(windows, drawn=False).numpy()
+    maps = {"no context": _score(network, cell.whole, windows, 0)}
+    maps |= {f"{margin} px": _score(network, cell.whole, windows, margin) for margin in MARGINS_PX}
     network.calibrate(fit_scaling(*cell.logits_and_truth(network, "validation"), "multiclass", UNKNOWN))
-    maps["calibrated"] = _score(network, region, windows, 0)
+    maps["calibrated"] = _score(network, cell.whole, windows, 0)
     network.calibrate(None)
     inner = np.zeros((PATCH_PX, PATCH_PX), dtype=bool)
     inner[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
@@ -269,9 +271,9 @@ def _border(cell: Cell, network: GlacierSegmenter) -> dict[str, Any]:
     return found
 
 
-def _score(network: GlacierSegmenter, region: Region, windows: Sequence[Window], margin: int) -> McPrediction:
+def _score(network: GlacierSegmenter, whole: Raster, windows: Sequence[Window], margin: int) -> McPrediction:
     """Score patches from windows that are larger by a margin, where the scene has it; return the patches."""
-    padded = np.pad(region.image, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
+    padded = np.pad(whole.image, ((0, 0), (margin, margin), (margin, margin)), constant_values=np.nan)
     side = PATCH_PX + 2 * margin
     raw = np.stack([padded[:, w.row_off : w.row_off + side, w.col_off : w.col_off + side] for w in windows])
     sampler = McSampler(network)

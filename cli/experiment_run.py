@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,6 +12,7 @@ from typing import Self
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from catalog.settings import Settings
 from cli.installation import installed_catalog
 from cli.output import console
 from cli.running import local_settings
@@ -40,12 +41,33 @@ def run_experiment(name: str, scenes: Sequence[str], example: Example | None, ch
     run = resolve_name(f"experiments.{name.replace('-', '_')}:run")
     with _ProgressDisplay() as progress, open_study(areas, choices, folder / "trials", device, progress) as study:
         findings: Findings = run(study)
-    files = write(findings, target, _conditions(findings, areas, choices))
     parameters = asdict(choices) | {
         "areas": ", ".join(area.name for area in areas),
         "device": device.type,
         "version": code_version(),
     }
+    deliver(findings, target, _conditions(findings, areas, choices), parameters, settings, folder)
+
+
+def deliver(
+    findings: Findings,
+    target: Path,
+    conditions: Sequence[str],
+    parameters: Mapping[str, object],
+    settings: Settings,
+    folder: Path,
+) -> None:
+    """Write findings to files and to MLflow, and print where.
+
+    Args:
+        findings: The results.
+        target: Folder of the files.
+        conditions: How the results were made, a line each.
+        parameters: Parameters of the MLflow run.
+        settings: The settings, with the address of MLflow.
+        folder: Gets a database file for MLflow if it does not answer at that address.
+    """
+    files = write(findings, target, conditions)
     tracked = record(findings, files, parameters, settings, folder)
     click.echo("\n".join(map(str, files)))
     hint = f" (see it with `mlflow ui --backend-store-uri {tracked}`)" if tracked.startswith("sqlite") else ""

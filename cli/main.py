@@ -23,6 +23,7 @@ class Program(click.Group):
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
         "scene": "cli.scene_commands:scene",
+        "simulate": "cli.simulate_command:simulate",
         "jobs": "cli.job_commands:jobs",
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.errors import ConflictError
-from catalog.records import Scene, SceneState
+from catalog.records import Scene, SceneRole, SceneState
 from imagery import everest
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
@@ -55,6 +55,7 @@ class StudyArea:
         truth: URI of the map of its true classes, on the same grid (`imagery.maps.read_map`).
         acquired: Day of the image, if known.
         caution: What readers of results must know about the truth, if anything.
+        role: Role of a registered scene; None of an example.
     """
 
     name: str
@@ -62,6 +63,7 @@ class StudyArea:
     truth: str
     acquired: date | None
     caution: str | None = None
+    role: SceneRole | None = None
 
 
 def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
@@ -91,7 +93,7 @@ def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
         )
     store = raster_store(catalog)
     areas = [
-        StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id)), day_of(scene))
+        StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id)), day_of(scene), role=scene.role)
         for scene in usable
         if not names or scene.name in names
     ]

@@ -72,7 +72,8 @@ class Estimate:
     Attributes:
         value: Mean over the seeds; NaN where undefined.
         spread: Sample standard deviation over the seeds; NaN of a single one.
-        low: Lower end of the 95 % bootstrap interval of the mean, over blocks of windows and over seeds.
+        low: Lower end of the 95 % interval of the mean: of the bootstrap over blocks of windows and over seeds, unless
+            the findings say otherwise; NaN without an interval.
         high: Upper end.
         blocks: Number of blocks that the interval is of; None without an interval.
     """

@@ -24,13 +24,18 @@ KEPT_BYTES: Final = 2 * 2**30  # further windows are read whenever they are need
 LARGEST_BATCH: Final = 64
 
 
+def common_channels(areas: Sequence[StudyArea]) -> tuple[str, ...]:
+    """Return the channels that all areas have, in the order of the first, but for terrain that no paper uses."""
+    common = set.intersection(*(set(area.source.channel_names) - set(FURTHER_TERRAIN) for area in areas))
+    return tuple(name for name in areas[0].source.channel_names if name in common)
+
+
 class PatchReader:
     """Reads windows with their true classes; a context manager that closes the files."""
 
     def __init__(self, areas: Sequence[StudyArea]) -> None:
-        common = set.intersection(*(set(area.source.channel_names) - set(FURTHER_TERRAIN) for area in areas))
-        self.channels = tuple(name for name in areas[0].source.channel_names if name in common)
-        """The channels that all areas have, in the order of the first, but for terrain that no paper uses."""
+        self.channels = common_channels(areas)
+        """The channels of the windows."""
         self._stack = ExitStack()
         self._readers: dict[str, SceneReader] = {}
         self._kept: dict[tuple[str, Window], LabelledPatch] = {}

@@ -19,7 +19,7 @@ from experiments.patches import PatchReader
 from experiments.pixel_trials import PixelClassifierTrial
 from experiments.study_data import StudyData
 from experiments.trials import Trial, TrialStore
-from imagery.channels import ELEVATION, INDICES, SLOPE
+from imagery.channels import recorded
 from imagery.classes import GLACIER_SCHEME
 from models.boundary_loss import BoundaryClasses
 from models.heads import Head
@@ -79,8 +79,7 @@ class Study:
         self.choices = choices
         self.channels = data.patches.channels
         """All channels that every area has."""
-        derived = {ELEVATION, SLOPE, *INDICES}
-        self.bands = tuple(name for name in self.channels if name not in derived)
+        self.bands = recorded(self.channels)
         """The channels that a sensor recorded."""
         self._data = data
         self._store = store

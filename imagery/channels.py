@@ -85,6 +85,11 @@ def available_channels(band_names: Collection[str]) -> tuple[str, ...]:
     return (*band_names, *indices, *terrain)
 
 
+def recorded(channels: Iterable[str]) -> tuple[str, ...]:
+    """Return the channels that a sensor recorded: neither elevation nor computed from others."""
+    return tuple(name for name in channels if name not in {ELEVATION, *TERRAIN_UNITS, *INDICES})
+
+
 def bands_needed(channels: Iterable[str], band_names: Collection[str]) -> tuple[str, ...]:
     """Return the bands from which the channels are computed, each once, in the scene's order.
 

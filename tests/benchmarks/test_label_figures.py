@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.label_figures import at_equal_effort, effort_to, holm, in_round, over_places, paired
+from benchmarks.label_figures import effort_ratios, effort_to, holm, over_places, paired
+from experiments.effort_curves import at_equal_effort, in_round
 
 
 def rounds(*points: tuple[int, float]) -> list[dict[str, float]]:
@@ -84,6 +85,18 @@ def test_p_values_count_resamples_below_the_bound() -> None:
 def test_holm_multiplies_the_smallest_p_value_by_the_number_of_hypotheses() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+def test_an_effort_that_does_not_reach_the_target_bounds_the_ratio() -> None:
+    # 90 % of the ceiling is .63: reached at 215 pixels of the steep run, and never by the flat one.
+    ceiling = rounds((0, 0.7))
+    cells = {("baltoro", "steep", 0): STEEP, ("baltoro", "flat", 0): FLAT, ("baltoro", "every", 0): ceiling}
+    found = effort_ratios(cells, "steep", "flat", "every")
+    assert (found.reached, found.reached_by_them, found.logs) == (1, 0, {})
+    assert found.bounds == [pytest.approx(215 / 200)]  # the flat run would take more than its 200
+    assert effort_ratios(cells, "flat", "steep", "every").bounds == [float("inf")]
+    same = effort_ratios({**cells, ("baltoro", "flat", 0): STEEP}, "steep", "flat", "every")
+    assert same.logs == {("baltoro", 0): 0.0}
 
 
 def test_effort_to_a_target_is_interpolated() -> None:

@@ -53,7 +53,7 @@ class Session:
 
 def draw_session(
     shown: NDArray[np.uint8], truth: NDArray[np.uint8], mend: Mend | None, kind: Kind, strokes: int, enough: float
-) -> Session:
+) -> tuple[Session, NDArray[np.uint8]]:
     """Let the annotator draw until a share of the pixels is right, or for a number of strokes.
 
     Args:
@@ -63,6 +63,9 @@ def draw_session(
         kind: What is drawn.
         strokes: Most strokes.
         enough: Share of the judged pixels at which the annotator stops, 0 to 1.
+
+    Returns:
+        What was drawn, and the map (h, w) that is shown at the end.
     """
     judged = truth != UNKNOWN
     errors, drawn, made = [_wrong(shown, truth)], [0], list[Stroke]()
@@ -73,7 +76,7 @@ def draw_session(
         shown[tuple(stroke.pixels.T)] = stroke.value
         errors.append(_wrong(shown, truth))
         drawn.append(drawn[-1] + len(stroke.pixels))
-    return Session(errors, drawn, int(judged.sum()))
+    return Session(errors, drawn, int(judged.sum())), shown
 
 
 def next_stroke(shown: NDArray[np.uint8], truth: NDArray[np.uint8], kind: Kind) -> Stroke:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from benchmarks.simulated_strokes import Session, draw_session, next_stroke
+from experiments.simulated_strokes import Session, draw_session, next_stroke
 from imagery.classes import UNKNOWN
 
 ROCK, ICE, DEBRIS = 0, 1, 2
@@ -29,7 +29,8 @@ def test_the_annotator_draws_along_the_middle_of_the_largest_wrong_area():
 
 def test_with_the_brush_alone_every_drawn_pixel_corrects_one():
     truth = a_truth()
-    session = draw_session(np.zeros_like(truth), truth, None, "stroke", 100, enough=1.0)
+    session, shown = draw_session(np.zeros_like(truth), truth, None, "stroke", 100, enough=1.0)
+    assert np.array_equal(shown[:, :29], truth[:, :29])
     assert session.judged == 20 * 29
     assert [wrong + drawn for wrong, drawn in zip(session.errors, session.drawn, strict=True)] == [142] * len(
         session.errors
@@ -39,7 +40,7 @@ def test_with_the_brush_alone_every_drawn_pixel_corrects_one():
 
 def test_a_mending_that_knows_the_truth_needs_one_click():
     truth = a_truth()
-    session = draw_session(np.zeros_like(truth), truth, lambda _: truth.copy(), "click", 100, enough=1.0)
+    session, _ = draw_session(np.zeros_like(truth), truth, lambda _: truth.copy(), "click", 100, enough=1.0)
     assert (session.errors, session.drawn) == ([142, 0], [0, 1])
 
 
