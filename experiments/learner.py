@@ -103,14 +103,18 @@ class Learner:
     def score(
         self, segmenter: GlacierSegmenter, seed: int, most: int | None = None
     ) -> tuple[list[dict[str, float]], ScoreTable, PatchFeatures]:
-        """Return the measures of the patches of the pool, or of the first ones, and table and features of a scoring."""
+        """Score every patch of the pool, or the first ones at most.
+
+        Returns:
+            The measures of each patch, and the table and the features that a scoring keeps.
+        """
         sampler = McSampler(segmenter)
         masks = sampler.draw(self.config.passes, seed)
         measured, rows, features, images = [], [], [], self.images[:most]
         for first in range(0, len(images), TOGETHER):
             sums = sampler.sample(images[first : first + TOGETHER], masks)
-            prediction = sums.prediction()
             features += list(project(sums.features().numpy()))
+            prediction = sums.prediction()
             maps = {name: of_batch.numpy() for name, of_batch in prediction.maps().items()}
             for index, probability in enumerate(prediction.mean_probability.numpy()):
                 valid = self._unmasked[first + index]

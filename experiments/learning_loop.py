@@ -137,7 +137,7 @@ class Loop:
             shortlist_foreground=self.settings.shortlist_foreground,
             past_rounds=past_rounds,
             features=features,
-            labelled=tuple(state.labels),
+            labelled=list(state.labels),
         )
         return [choice.patch_id for choice in chosen.choose(pool)]
 
