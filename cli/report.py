@@ -62,8 +62,10 @@ def write_report(
         StoreError: a mask or a view is not in the raster store.
     """
     both = (comparisons.without_outlines, comparisons.random_patches)
-    content = gather(catalog, records, seconds, iou_levers(catalog, records, comparisons), both)
     api = ApiClient(catalog.settings.api_url, catalog.secrets.operator_token)
+    told = api.get("arms")
+    outlook = {name: told[name] for name in ("next_round", "agreements", "worth")}
+    content = gather(catalog, records, seconds, iou_levers(catalog, records, comparisons), both, outlook)
     test = content.scenes[SceneRole.TEST]
     predicted = api.wait("the map of the test region", lambda: api.file(f"scenes/{test.id}/prediction.tif"))
     page = write_files(folder, content, raster_store(catalog), mask_from_geotiff(predicted, GLACIER_SCHEME))

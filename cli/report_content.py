@@ -2,9 +2,10 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -85,6 +86,8 @@ class Content:
         arms: What chosen patches and controls found.
         levers: What each part of the loop gave.
         comparisons: The same trainings with one thing changed.
+        outlook: What the API tells of a further round: ``next_round``, ``agreements`` and ``worth`` of
+            ``GET /api/v1/arms``; empty without a server.
     """
 
     records: Sequence[RoundRecord]
@@ -98,6 +101,7 @@ class Content:
     arms: Arms
     levers: Sequence[Lever]
     comparisons: Sequence[Comparison]
+    outlook: Mapping[str, Any]
 
     @property
     def rounds(self) -> Sequence[RoundRecord]:
@@ -127,6 +131,7 @@ class Content:
             "arms": asdict(self.arms),
             "levers": [asdict(lever) | {"outcome": lever.outcome} for lever in self.levers],
             "comparisons": [{"name": item.name, "test_mean_iou": item.mean_iou} for item in self.comparisons],
+            "outlook": dict(self.outlook),
         }
 
     def _round(self, record: RoundRecord) -> dict[str, Any]:
@@ -144,6 +149,7 @@ def gather(
     seconds: float,
     levers: Sequence[Lever] = (),
     comparisons: Sequence[Comparison] = (),
+    outlook: Mapping[str, Any] = MappingProxyType({}),
 ) -> Content:
     """Read the content of the report from the catalog.
 
@@ -153,6 +159,7 @@ def gather(
         seconds: duration of the demonstration.
         levers: what old outlines, labels, choosing and the gate gave.
         comparisons: the same trainings with one thing changed.
+        outlook: what the API tells of a further round.
 
     Raises:
         ClickException: the catalog lacks rows that the report needs; the message says which.
@@ -186,6 +193,7 @@ def gather(
         arms=compared,
         levers=[*levers, *effort_levers(compared, saved_px(raster_store(catalog), offered))],
         comparisons=comparisons,
+        outlook=outlook,
     )
 
 

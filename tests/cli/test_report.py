@@ -286,6 +286,25 @@ def test_page_says_why_a_version_was_kept_back(
     assert content.served[-1].version == 2
 
 
+def test_page_tells_what_a_further_round_is_expected_to_bring(
+    catalog: Catalog, forged: dict[SceneRole, ForgedScene], tmp_path: Path
+) -> None:
+    outlook = {
+        "next_round": {"more": 8, "versions": 3, "gain": {"value": 0.0126, "low": -0.01, "high": 0.035}},
+        "agreements": [{"version": 3, "before": 2, "kappa": 0.913, "least": 0.72}],
+        "worth": "cannot tell",
+    }
+    content = gather(catalog, RECORDS, 60.0, outlook=outlook)
+    store = RasterStore(catalog.settings.raster_store)
+    page = write_files(tmp_path, content, store, forged[SceneRole.TEST].truth).read_text()
+    assert "of 8 labels is expected to change the mean IoU" in page
+    assert "+0.013" in page
+    assert "[-0.010, +0.035]" in page
+    assert "Whether it pays cannot be told yet." in page
+    assert "a kappa of 0.91, 0.72 in the class where they differ most" in page
+    assert json.loads((tmp_path / "report.json").read_text())["outlook"] == outlook
+
+
 @pytest.mark.parametrize(
     ("records", "seconds", "expected"),
     [
@@ -321,6 +340,7 @@ def bare_content(records: list[RoundRecord], seconds: float) -> Content:
         effort=[],
         levers=[],
         comparisons=[],
+        outlook={},
     )
 
 
