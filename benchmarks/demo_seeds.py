@@ -19,6 +19,7 @@ from benchmarks.report import BENCH, Result, markdown, publish
 from services import estimates
 
 FOLDER: Final = BENCH / "demo"
+OUTCOMES: Final = ("pays", "cannot be told", "no difference", "costs")
 
 
 def report_of(seed: int) -> Mapping[str, Any]:
@@ -56,9 +57,7 @@ def lever_rows(reports: Mapping[int, Mapping[str, Any]]) -> list[dict[str, objec
         values = [item["value"] for item in found if item["value"] is not None]
         form = "{:+.3f}" if lever["unit"] == "mean IoU" else "{:+.0f}"
         row: dict[str, object] = {"part": lever["name"], "unit": lever["unit"], "over seeds": _interval(values, form)}
-        row["pays / cannot be told / costs"] = " / ".join(
-            str(sum(item["outcome"] == outcome for item in found)) for outcome in ("pays", "cannot be told", "costs")
-        )
+        row[" / ".join(OUTCOMES)] = " / ".join(str(sum(item["outcome"] == name for item in found)) for name in OUTCOMES)
         rows.append(row | {f"seed {seed}": _own(item, form) for seed, item in zip(reports, found, strict=True)})
     return rows
 

@@ -44,7 +44,7 @@ def test_levers_are_told_over_seeds_and_of_each() -> None:
     (row,) = lever_rows(REPORTS)
     # Mean .2 of .1 and .3, whose standard error is .1; t of one degree of freedom at 97.5 % is 12.706.
     assert row["over seeds"] == "+0.200 [-1.071, +1.471]"
-    assert row["pays / cannot be told / costs"] == "1 / 1 / 0"
+    assert row["pays / cannot be told / no difference / costs"] == "1 / 1 / 0 / 0"
     assert row["seed 1"] == "+0.300 [+0.200, +0.400]"
 
 
