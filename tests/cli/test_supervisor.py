@@ -225,7 +225,11 @@ def log(var_dir: Path, name: str) -> str:
 
 
 def read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    """Read a log; nothing if it is not there, or has just been renamed to make room."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def is_gone(pid: int) -> bool:
