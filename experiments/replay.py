@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -27,7 +26,7 @@ from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import ready_scenes, source_of, strips_of, window_of
 from workers.evaluation import Evaluation, evaluate
-from workers.labelled_patches import LabelledPatchDataset
+from workers.labelled_patches import LabelledPatchDataset, read_item
 from workers.recipe import first_channels, fresh_network, training_config
 from workers.versions import device
 from workers.weak_patches import prior_scenes, read_weak_patches
@@ -121,15 +120,9 @@ def _labelled(project: Project, labels: Sequence[Label]) -> _Lesson:
 
 def _true(project: Project, patches: Sequence[Patch], truth: NDArray[np.uint8]) -> _Lesson:
     def read(channels: Sequence[str]) -> Sequence[tuple[Tensor, Tensor]]:
-        items = []
         with SceneReader(source_of(project.pool)) as reader:
-            measured = list(reader.source.measured(channels))
-            for patch in patches:
-                window = window_of(patch)
-                raw, mask = reader.read(channels, window), truth[window.slices].copy()
-                mask[np.isnan(raw[measured]).any(axis=0)] = UNKNOWN
-                items.append((torch.from_numpy(raw), torch.from_numpy(mask)))
-        return items
+            windows = [window_of(patch) for patch in patches]
+            return [read_item(reader, channels, window, truth[window.slices].copy()) for window in windows]
 
     # Rows that no session knows: they say which ground is judged.
     return _Lesson([Label(patch=patch, proposal=Proposal(region=None)) for patch in patches], read)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from catalog.records import Label
 from imagery.classes import UNKNOWN, ClassScheme
+from imagery.grid import Window
 from imagery.masks import mask_from_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
@@ -81,11 +82,24 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
     def _read(self, reader: SceneReader, index: int) -> tuple[Tensor, Tensor]:
         patch, labels = self._patches[index]
-        raw = reader.read(self._channels, window_of(patch))
         mask = compose_labels(labels, self._mask, patch.size_px, UNKNOWN)
-        measured = list(reader.source.measured(self._channels))
-        mask[np.isnan(raw[measured]).any(axis=0)] = UNKNOWN
-        return torch.from_numpy(raw), torch.from_numpy(mask)
+        return read_item(reader, self._channels, window_of(patch), mask)
 
     def _mask(self, label: Label) -> NDArray[np.uint8]:
         return mask_from_geotiff(self._store.get(label.mask_key), self._scheme)
+
+
+def read_item(
+    reader: SceneReader, channels: Sequence[str], window: Window, mask: NDArray[np.uint8]
+) -> tuple[Tensor, Tensor]:
+    """Read a patch to learn from: raw float32 (C, h, w), and its mask (h, w), unknown where a band or index is NaN.
+
+    Args:
+        reader: the open scene.
+        channels: the network's channels, in order.
+        window: where the patch is.
+        mask: (h, w) class values; changed in place.
+    """
+    raw = reader.read(channels, window)
+    mask[np.isnan(raw[list(reader.source.measured(channels))]).any(axis=0)] = UNKNOWN
+    return torch.from_numpy(raw), torch.from_numpy(mask)

@@ -27,6 +27,7 @@ from services import raster_keys
 from services.places import raster_store
 from services.prior_outlines import PriorOutlines, told_apart
 from services.scenes import priors_of, ready_scenes, source_of, window_of
+from workers.labelled_patches import read_item
 from workers.recipe import weak_share
 
 CACHE_BYTES: Final = 2**30
@@ -251,9 +252,6 @@ def _read(
     told = told_apart({layer.class_name for layer in scene.prior.layers}, scheme)
     weak[np.isin(weak, list(told.ambiguous))] += AMBIGUOUS
     with SceneReader(source_of(scene.scene)) as reader:
-        measured = list(reader.source.measured(channels))
         for patch in patches:
             window = window_of(patch)
-            raw, mask = reader.read(channels, window), weak[window.slices].copy()
-            mask[np.isnan(raw[measured]).any(axis=0)] = UNKNOWN
-            yield torch.from_numpy(raw), torch.from_numpy(mask)
+            yield read_item(reader, channels, window, weak[window.slices].copy())
