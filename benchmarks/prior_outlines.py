@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.report import BENCH, Result, markdown, publish
+from experiments.old_outlines import POOR
 from imagery.aged_outlines import Ageing, age
 from imagery.channels import CHANNEL_SETS
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
@@ -51,8 +52,6 @@ CPU: Final = torch.device("cpu")
 PATCH_PX: Final = 64
 LABELS: Final = (16, 60)
 STEPS: Final = 100
-POOR: Final = Ageing(shift_px=2.0, grow_px=1, missing_share=0.2)
-"""60 m off at 30 m a pixel, a pixel too large on all sides, a fifth of the pieces missing."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from experiments.old_outlines import OldOutlines
 from experiments.patch_annotator import Annotator
 from experiments.region import Part, Raster, Region
-from imagery.classes import UNKNOWN
+from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.grid import Window
 from models.block_counts import BlockCounts, SceneBlocks, block_side
 from models.inference import predict_windows
@@ -30,7 +32,6 @@ Labels = Mapping[int, NDArray[np.uint8]]
 """The mask (h, w) that is learnt of each labelled patch, by its number in the pool."""
 
 _CPU: Final = torch.device("cpu")
-_NO_PRIOR_SHARE: Final = 0.0  # no region has prior outlines
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,11 @@ class Learner:
         images: (N, C, h, w) the patches of the pool.
     """
 
-    def __init__(self, region: Region, seed: int, config: LoopConfig) -> None:
-        self.region, self.seed, self.config = region, seed, config
+    def __init__(self, region: Region, seed: int, config: LoopConfig, outlines: OldOutlines | None = None) -> None:
+        self.region, self.seed, self.config, self._outlines = region, seed, config, outlines
         self.images = region.images("pool")
         self._unmasked = region.unmasked("pool")
+        self._weak = outlines.masks(region, seed) if outlines else None
 
     def fresh(self) -> GlacierSegmenter:
         """Return a network with fresh weights."""
@@ -90,10 +92,20 @@ class Learner:
         return build_segmenter(channels, mean, std, network, self.seed, preset.head, normalization, precedence)
 
     def train(self, segmenter: GlacierSegmenter, labels: Labels, steps: int, seed: int) -> None:
-        """Train in place; patches that are all cloud teach nothing and are left out by the training itself."""
+        """Train in place, without labels on old outlines alone.
+
+        Patches that are all cloud teach nothing and are left out by the training itself. Old outlines of labelled
+        patches are left out too.
+        """
         config = replace(PRESETS["default"].training, steps=steps, seed=seed, precision="float32")
         patches = [(self.images[i], torch.from_numpy(mask)) for i, mask in labels.items()]
-        fit(segmenter, patches, config, _CPU, UNKNOWN)
+        weak: list[tuple[Tensor, Tensor]] = []
+        share = 0.0
+        if self._outlines is not None and self._weak is not None:
+            share = self._outlines.share if labels else 1.0
+            unlabelled = [i for i in range(len(self.images)) if i not in labels]
+            weak = [(self.images[i], self._weak[i]) for i in unlabelled if (self._weak[i] != UNKNOWN).any()]
+        fit(segmenter, patches, config, _CPU, UNKNOWN, weak_patches=weak or None, weak_share=share if weak else 0.0)
 
     def propose(self, segmenter: GlacierSegmenter, patch: int) -> NDArray[np.uint8]:
         """Return the predicted classes (h, w) of a patch of the pool."""
@@ -121,10 +133,17 @@ class Learner:
                 found = score_patch({name: of_batch[index] for name, of_batch in maps.items()}, valid)
                 profile = profile_patch(probability, maps["predictive_entropy"][index], valid)
                 measured.append(found)
-                row = (profile.foreground_share, profile.class_entropy, _NO_PRIOR_SHARE)
+                row = (profile.foreground_share, profile.class_entropy, self._outlined_share(first + index))
                 rows.append((first + index, False, found["entropy_top10"], *row))
         described = features_of(np.array(list(enumerate(features)), dtype=ROW))
         return measured, table_of(np.array(rows, dtype=row_type(self.region.classes))), described
+
+    def _outlined_share(self, patch: int) -> float:
+        """Return the share of a patch's pixels that old outlines call foreground; 0 without any."""
+        if self._weak is None:
+            return 0.0
+        mask = self._weak[patch]
+        return float(((mask != BACKGROUND) & (mask != UNKNOWN)).float().mean())
 
     def judge(self, part: Part, segmenter: GlacierSegmenter) -> BlockCounts:
         """Count true and predicted classes of a part by spatial block."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from catalog.candidates import Candidate
 from catalog.settings import Settings
 from experiments.learner import Labels, Learner, LoopConfig
+from experiments.old_outlines import OldOutlines
 from experiments.patch_annotator import NOTHING, Effort, annotate
 from experiments.region import Region
 from imagery.channels import recorded
@@ -80,9 +81,9 @@ class _State:
 
 
 class Loop:
-    """The loop on one region with one seed."""
+    """The loop on one region with one seed; with old outlines its first version learns from them alone."""
 
-    def __init__(self, region: Region, seed: int, config: LoopConfig) -> None:
+    def __init__(self, region: Region, seed: int, config: LoopConfig, outlines: OldOutlines | None = None) -> None:
         self.region, self.seed, self.config = region, seed, config
         self.settings = Settings()
         self._places = [
@@ -90,21 +91,22 @@ class Loop:
             for number, raster in enumerate(region.parts["pool"])
             for window in raster.windows(region.patch_px)
         ]
-        self._learner = Learner(region, seed, config)
+        self._outlines = outlines
+        self._learner = Learner(region, seed, config, outlines)
         self._drawn = region.masks("pool").numpy()
         self._bands = [region.channels.index(name) for name in recorded(region.channels)]
 
     @cached_property
     def start(self) -> _State:
-        """The state after the random rounds, which all strategies share."""
-        state: _State | None = None
+        """The state after the version of old outlines and the random rounds, which all strategies share."""
+        state = self._label_and_train(None, []) if self._outlines else None
         for number in range(self.config.start_rounds):
             taken = state.labels if state else {}
             candidates = [self._candidate(i, None) for i in range(len(self._places)) if i not in taken]
             pool = Pool.of(candidates, self.config.round_size, 0.0, self._round_seed(number))
             state = self._label_and_train(state, [choice.patch_id for choice in strategies.get("random").choose(pool)])
         if state is None:
-            raise ValueError("found no random round at the start; expected at least 1")
+            raise ValueError("found neither old outlines nor a random round at the start; expected one of them")
         return state
 
     def run(self, strategy: str) -> list[RoundResult]:

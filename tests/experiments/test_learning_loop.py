@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from experiments.learner import Learner
 from experiments.learning_loop import EVERY_PATCH, Loop, RoundResult, is_better_than_empty
+from experiments.old_outlines import OldOutlines
 from experiments.patch_annotator import annotate, edits
 from experiments.region import Raster, Region, open_region, save_region
+from imagery.aged_outlines import Ageing
 from imagery.classes import CLEAN_ICE, UNKNOWN
 from imagery.errors import SceneError
 from imagery.grid import Window
@@ -116,3 +120,42 @@ def test_a_raster_smaller_than_a_patch_is_refused() -> None:
     small: Raster = raster(64, 64, 1).cut(Window(0, 0, 64, 20))
     with pytest.raises(SceneError, match="20 x 64 pixels"):
         small.windows(PATCH_PX)
+
+
+def test_old_outlines_teach_a_version_before_any_label(region: Region, results: dict[str, list[RoundResult]]) -> None:
+    outlined = Loop(region, 0, TINY, OldOutlines(share=0.5)).run("random")
+    assert [each.labels for each in outlined] == [0, 2, 4, 6]
+    assert outlined[0].chosen == []
+    assert outlined[0].edited_pixels == 0
+    assert [each.chosen for each in outlined[1:]] == [each.chosen for each in results["random"]]
+
+
+def test_after_old_outlines_a_strategy_may_choose_from_the_first_round_on(region: Region) -> None:
+    config = replace(TINY, start_rounds=0, chosen_rounds=1)
+    assert [each.labels for each in Loop(region, 0, config, OldOutlines(share=0.5)).run("entropy_top10")] == [0, 2]
+    with pytest.raises(ValueError, match="expected one of them"):
+        Loop(region, 0, config).run("entropy_top10")
+
+
+def test_beside_labels_a_share_of_zero_leaves_the_outlines_unlearnt(region: Region) -> None:
+    def weights(share: float) -> list[torch.Tensor]:
+        learner = Learner(region, 0, TINY, OldOutlines(share))
+        segmenter = learner.fresh()
+        learner.train(segmenter, {0: region.masks("pool").numpy()[0]}, 2, 0)
+        return list(segmenter.state_dict().values())
+
+    alone = Learner(region, 0, TINY).fresh()
+    Learner(region, 0, TINY).train(alone, {0: region.masks("pool").numpy()[0]}, 2, 0)
+    assert all(map(torch.equal, weights(0.0), alone.state_dict().values()))
+    assert not all(map(torch.equal, weights(0.5), alone.state_dict().values()))
+
+
+def test_old_outlines_are_the_truth_of_each_raster_with_a_ring_unknown(region: Region) -> None:
+    masks = OldOutlines(share=0.5, ageing=Ageing()).masks(region, 0).numpy()
+    truth = region.masks("pool", drawn=False).numpy()
+    known = masks != UNKNOWN
+    assert np.array_equal(masks[known], truth[known])
+    assert not known[truth == UNKNOWN].any()
+    # The first patch is ice, but for the cloud in its corner: its right-hand edge is the edge of the ice.
+    assert not known[0][:, -1].any()
+    assert known[0][8:, :-1].all()
