@@ -42,10 +42,12 @@ from models.mc_dropout import McPrediction, McSampler
 from models.measures import reduce_top_share
 from models.metrics import Metrics, confusion_matrix
 from models.segmenter import GlacierSegmenter, build_segmenter
+from models.symmetries import Orientations
 from models.training import StepReport, fit
 from models.training_config import TrainingConfig
 from models.training_state import without_prefix
 from models.unet import UNetConfig
+from workers.windows import batches, quarter_turns
 
 CPU: Final = torch.device("cpu")
 LABELS, MORE_LABELS = 16, 48
@@ -124,15 +126,15 @@ class Cell:
         fit(averaged, self.patches[:LABELS], config, CPU, UNKNOWN, keep_last)
         return last, averaged
 
-    def test_probabilities(self, network: GlacierSegmenter, augmented: bool = False) -> NDArray[np.float32]:
+    def test_probabilities(self, network: GlacierSegmenter, orientations: Orientations = "one") -> NDArray[np.float32]:
         """Predict the test ground (K, h, w) from half-overlapping windows, blended."""
         (ground,) = self.region.parts["test"]
         height, width = ground.shape
         windows = tile(width, height, PATCH_PX, PATCH_PX // 2)
-        raw = ground.images(windows)
-        network.test_time_augmentation = augmented
-        predicted = torch.cat(list(predict_windows(network, torch.split(raw, 64)))).numpy()
-        network.test_time_augmentation = False
+        raw, turns = torch.split(ground.images(windows), 64), batches(quarter_turns(windows), 64)
+        network.orientations = orientations
+        predicted = torch.cat(list(predict_windows(network, raw, turns))).numpy()
+        network.orientations = "one"
         strips = stitch(zip(windows, predicted, strict=True), height, width)
         return np.concatenate([strip for _, strip in strips], axis=1)
 
@@ -172,13 +174,15 @@ def run_part(part: str, name: str, seed: int, regions: Path) -> dict[str, Any]:
 
 
 def _one_training(cell: Cell) -> dict[str, Any]:
-    """Measure averages of the weights and of symmetries, and how patches are ranked."""
+    """Measure averages of the weights and of orientations, and how patches are ranked."""
     base, averaged = cell.train_twice()
     found = {
         "base": cell.test_probabilities(base),
         "EMA": cell.test_probabilities(averaged),
-        "TTA": cell.test_probabilities(base, augmented=True),
-        "EMA and TTA": cell.test_probabilities(averaged, augmented=True),
+        "alternating orientations": cell.test_probabilities(base, "alternating"),
+        "EMA and alternating orientations": cell.test_probabilities(averaged, "alternating"),
+        "eight orientations": cell.test_probabilities(base, "all"),
+        "EMA and eight orientations": cell.test_probabilities(averaged, "all"),
     }
     return {"iou": cell.judge_all(base, found), "border": _border(cell, base)}
 

@@ -247,8 +247,8 @@ class Settings(BaseSettings):
     fine_tune_rate_exponent: float = Field(
         0.0, ge=-1, le=1, description="The same for the learning rate; negative: lower with more labels."
     )
-    fine_tune_ema_decay: float = Field(
-        0.0,
+    fine_tune_ema_decay: float | None = Field(
+        None,
         ge=0,
         lt=1,
         description="Decay of the exponential moving average of the weights, which becomes the version; 0: the last "
@@ -266,10 +266,11 @@ class Settings(BaseSettings):
         description="Calibration of a version's probabilities on the validation scenes: `temperature`, which leaves "
         "the class of each pixel as it is; `vector`, a scale and a shift of each class, which moves boundaries.",
     )
-    test_time_augmentation: bool = Field(
-        False,
-        description="Whether the maps of versions that are trained from now on, and their evaluation, are means over "
-        "the eight symmetries of the square: eight times the work.",
+    map_orientations: Literal["one", "alternating", "all"] = Field(
+        "alternating",
+        description="In which orientations versions that are trained from now on predict maps, and are evaluated: "
+        "`alternating` turns neighbouring windows, which overlap, differently, so that each pixel is a mean over four "
+        "orientations, at no cost; `all` predicts each window in all eight: eight times the work; `one` turns nothing.",
     )
     fine_tune_after_labels: int = Field(20, ge=1, description="Number of new labels that starts a fine-tune.")
     fine_tune_after_s: float = Field(

@@ -80,7 +80,7 @@ def write_bundle(
         input_normalization=segmenter.input_normalization,
         logit_scale=tuple(segmenter.logit_scale.tolist()),
         logit_shift=tuple(segmenter.logit_shift.tolist()),
-        test_time_augmentation=segmenter.test_time_augmentation,
+        orientations=segmenter.orientations,
         weights_sha256=_sha256((directory / WEIGHTS_FILE).read_bytes()),
         features_output=FEATURES_DESCRIPTION,
         onnx_sha256=_sha256((directory / ONNX_FILE).read_bytes()),
@@ -121,7 +121,7 @@ def read_bundle(directory: Path) -> tuple[GlacierSegmenter, ModelCard]:
             precedence=card.precedence,
         )
         segmenter.calibrate(card.scaling)
-        segmenter.test_time_augmentation = card.test_time_augmentation
+        segmenter.orientations = card.orientations
     except (SafetensorError, ValueError) as error:
         raise BundleError(f"{directory} does not hold a usable network: {error}") from error
     _check_tensors(directory, segmenter.state_dict(), weights)

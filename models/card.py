@@ -19,6 +19,7 @@ from models.logit_scaling import LogitScaling, ScalingForm
 from models.metrics import Metrics, empty_mask_mean_iou
 from models.network_calibration import CalibrationSummary
 from models.segmenter import InputNormalization
+from models.symmetries import Orientations
 from models.training_config import TrainingConfig
 from models.unet import UNetConfig
 
@@ -340,8 +341,8 @@ class ModelCard(ModelOrigin):
         input_normalization: Whether images are normalised by ``mean`` and ``std``, or each image by its own statistics.
         logit_scale: Factor of each logit, by which the probabilities are calibrated; None: not calibrated.
         logit_shift: Summand of each logit after the factor; None likewise.
-        test_time_augmentation: Whether its maps are the mean over the symmetries of the square; its scores are of such
-            maps then. The ONNX graph predicts in one orientation.
+        orientations: In which orientations the windows of its maps are predicted; its scores are of such maps. The
+            ONNX graph predicts in one.
         input: Description of the input of the ONNX graph.
         output: Description of the output ``probabilities`` of the ONNX graph.
         features_output: Description of its output ``features``; None if the graph, of an earlier release, has none.
@@ -358,7 +359,7 @@ class ModelCard(ModelOrigin):
     input_normalization: InputNormalization = "dataset"
     logit_scale: tuple[float, ...] | None = None
     logit_shift: tuple[float, ...] | None = None
-    test_time_augmentation: bool = False
+    orientations: Orientations = "one"
     input: str = INPUT_DESCRIPTION
     output: str = OUTPUT_DESCRIPTION
     features_output: str | None = None

@@ -1,6 +1,6 @@
 """Choice of device and precision, and deterministic prediction."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -81,16 +81,22 @@ def place(segmenter: GlacierSegmenter, device: torch.device) -> GlacierSegmenter
     return segmenter
 
 
-def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+def predict_windows(
+    segmenter: GlacierSegmenter, batches: Iterable[Tensor], turns: Iterable[Sequence[int]] | None = None
+) -> Iterator[Tensor]:
     """Predict batch after batch, with one in memory at a time. Dropout is off and batch norm frozen in any mode.
 
-    With ``segmenter.test_time_augmentation``, each window is predicted in its eight orientations, and the probabilities
-    are averaged: eight times the work.
+    ``segmenter.orientations`` says how. "one": as the windows are. "alternating": each turned by its quarter turns, and
+    its prediction turned back, at no cost; where neighbours that overlap are turned differently, blending them gives
+    each pixel a mean over orientations (:func:`workers.windows.predict_probability_strips`). "all": each in its eight
+    orientations, averaged: eight times the work.
 
     Args:
         segmenter: The network, on any device.
         batches: (N, C, h, w) float32 values in the channels' units, NaN = nodata; each batch may have its own
             size.
+        turns: Of each batch the quarter turns of its N windows, which have to be square; used by "alternating" only.
+            None turns nothing.
 
     Yields:
         Class probabilities (N, K, h, w) float32 on the CPU, in the order of the batches.
@@ -98,9 +104,19 @@ def predict_windows(segmenter: GlacierSegmenter, batches: Iterable[Tensor]) -> I
     Raises:
         ValueError: A batch has the wrong number of channels or dimensions.
     """
+    if segmenter.orientations == "alternating" and turns is not None:
+        yield from (_turned(segmenter, *pair).cpu() for pair in zip(batches, turns, strict=True))
+        return
+    predict = _mean_of_symmetries if segmenter.orientations == "all" else GlacierSegmenter.probabilities
     for batch in batches:
-        predict = _mean_of_symmetries if segmenter.test_time_augmentation else GlacierSegmenter.probabilities
         yield predict(segmenter, batch).cpu()
+
+
+def _turned(segmenter: GlacierSegmenter, batch: Tensor, turns: Sequence[int]) -> Tensor:
+    """Return the probabilities of square windows that are turned for the prediction, and turned back."""
+    seen = [apply_symmetry(window, number) for window, number in zip(batch, turns, strict=True)]
+    predicted = segmenter.probabilities(torch.stack(seen))
+    return torch.stack([undo_symmetry(window, number) for window, number in zip(predicted, turns, strict=True)])
 
 
 def _mean_of_symmetries(segmenter: GlacierSegmenter, batch: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from models.heads import Head, class_probabilities, decide, output_classes
 from models.logit_scaling import LogitScaling
 from models.modes import evaluating, mixed_precision
+from models.symmetries import Orientations
 from models.unet import BinaryUNets, UNet, UNetConfig
 
 InputNormalization = Literal["dataset", "patch"]
@@ -27,8 +28,8 @@ class GlacierSegmenter(nn.Module):
     normalise alike. So is the calibration of the probabilities, which the card of a version holds.
 
     Attributes:
-        test_time_augmentation: Whether :func:`models.inference.predict_windows` averages over the symmetries of the
-            square. It belongs to the version, so that maps are served as they were judged.
+        orientations: In which orientations :func:`models.inference.predict_windows` predicts. They belong to the
+            version, so that maps are served as they were judged.
     """
 
     mean: Tensor
@@ -75,7 +76,7 @@ class GlacierSegmenter(nn.Module):
         # Not among the weights: they belong to a version, whose card holds them, and not to the next training.
         self.register_buffer("logit_scale", torch.ones(self.logits), persistent=False)
         self.register_buffer("logit_shift", torch.zeros(self.logits), persistent=False)
-        self.test_time_augmentation = False
+        self.orientations: Orientations = "one"
         self._check()
 
     @property

@@ -3,12 +3,15 @@
 (The "Rot270" of Aryal's code is a transpose, that is a reflection, so a rotation by 270 degrees never occurs there.)
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
 SYMMETRIES: Final = 8
+
+Orientations = Literal["one", "alternating", "all"]
+"""How windows are predicted: as they are; neighbours in different quarter turns; each in all eight orientations."""
 
 
 def apply_symmetry(image: Tensor, number: int) -> Tensor:

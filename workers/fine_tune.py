@@ -162,7 +162,7 @@ def _train_and_register(
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     watch.begin("evaluate")
     champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
-    segmenter.test_time_augmentation = catalog.settings.test_time_augmentation
+    segmenter.orientations = catalog.settings.map_orientations
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")

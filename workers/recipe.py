@@ -156,12 +156,12 @@ def training_config(settings: Settings, seed: int, labels: int | None = None) ->
         loss=settings.fine_tune_loss,
         alpha=settings.fine_tune_loss_alpha,
         weak_loss=settings.prior_loss,
+        ema_decay=settings.fine_tune_ema_decay,
     )
     config = replace(
         PRESETS[settings.architecture].training,
         steps=settings.fine_tune_steps,
         batch_size=settings.fine_tune_batch_size,
-        ema_decay=settings.fine_tune_ema_decay,
         seed=seed,
         **overrides,
     )
@@ -193,6 +193,7 @@ def decided_by_architecture(settings: Settings) -> dict[str, Any]:
         "fine_tune_loss": training.loss,
         "fine_tune_learning_rate": training.learning_rate,
         "fine_tune_weight_decay": training.weight_decay,
+        "fine_tune_ema_decay": training.ema_decay,
     }
     decided = {name: value for name, value in values.items() if getattr(settings, name) is None}
     if settings.channel_choice != settings.channels:

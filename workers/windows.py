@@ -134,6 +134,9 @@ def predict_probability_strips(
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
     """Predict a scene from half-overlapping windows with blended seams, strip by strip.
 
+    With ``segmenter.orientations`` "alternating", windows beside each other, and above each other, differ by a quarter
+    turn or two (`quarter_turns`): the four that cover a pixel see it in four orientations.
+
     Memory does not grow with the scene's height: windows are read, predicted and blended as the strips are taken.
 
     Args:
@@ -178,12 +181,26 @@ def predict_classes(
     return classes
 
 
+def quarter_turns(windows: Sequence[Window]) -> list[int]:
+    """Return the quarter turns in which windows are predicted in alternating orientations.
+
+    0 and 1 in turn in the first row, 2 and 3 in the second, and so on.
+
+    Args:
+        windows: All windows of a scene, as :func:`imagery.grid.tile` gives them.
+    """
+    rows = {row: number for number, row in enumerate(dict.fromkeys(window.row_off for window in windows))}
+    cols = {col: number for number, col in enumerate(dict.fromkeys(window.col_off for window in windows))}
+    return [2 * (rows[window.row_off] % 2) + cols[window.col_off] % 2 for window in windows]
+
+
 def _predicted(
     segmenter: GlacierSegmenter, reader: SceneReader, windows: Sequence[Window], batch_size: int
 ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
     """Yield windows with their class probabilities and, as the last layer, 1 where nothing is known, else 0."""
     measured = list(reader.source.measured(segmenter.channels))
+    turns = batches(quarter_turns(windows), batch_size)
     for batch, raw in read_ahead(batches(windows, batch_size), partial(read_batch, reader, segmenter.channels)):
-        (probabilities,) = predict_windows(segmenter, [raw])
+        (probabilities,) = predict_windows(segmenter, [raw], [next(turns)])
         invalid = (~raw[:, measured].isfinite()).any(dim=1, keepdim=True)
         yield from zip(batch, torch.cat([probabilities, invalid.float()], dim=1).numpy(), strict=True)

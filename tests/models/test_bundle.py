@@ -262,11 +262,11 @@ def test_the_calibration_is_in_the_card_the_network_and_the_onnx_graph(tmp_path)
     segmenter = small_segmenter()
     plain = segmenter.probabilities(raw_images())
     segmenter.calibrate(LogitScaling((0.5, 0.25, 0.125), (0.0, 0.75, -0.1)))
-    segmenter.test_time_augmentation = True
+    segmenter.orientations = "alternating"
     card = write_bundle(tmp_path, segmenter, origin(), graphs=tmp_path / "graphs")
     read, _ = read_bundle(tmp_path)
     assert card.logit_scale == (0.5, 0.25, 0.125)
-    assert read.test_time_augmentation
+    assert read.orientations == "alternating"
     calibrated = segmenter.probabilities(raw_images())
     assert not torch.allclose(calibrated, plain, atol=1e-3)
     assert torch.equal(read.probabilities(raw_images()), calibrated)
@@ -277,12 +277,12 @@ def test_the_calibration_is_in_the_card_the_network_and_the_onnx_graph(tmp_path)
 
 def test_a_card_without_a_calibration_is_of_a_network_that_has_none(bundle):
     card = json.loads((bundle / "card.json").read_text())
-    for name in ("logit_scale", "logit_shift", "test_time_augmentation", "calibration"):
+    for name in ("logit_scale", "logit_shift", "orientations", "calibration"):
         del card[name]
     (bundle / "card.json").write_text(json.dumps(card))
     segmenter, _ = read_bundle(bundle)
     assert segmenter.logit_scale.tolist() == [1.0, 1.0, 1.0]
-    assert not segmenter.test_time_augmentation
+    assert segmenter.orientations == "one"
 
 
 def test_a_calibration_of_another_number_of_logits_is_refused(bundle):

@@ -77,10 +77,10 @@ def test_unknown_precision_is_refused():
         pick_precision(CPU, "half")
 
 
-def test_test_time_augmentation_averages_over_the_eight_orientations():
+def test_all_orientations_are_averaged():
     """A window that is not square, and with nodata in a corner."""
     segmenter, raw = small_segmenter(), raw_images(2, 16, 24)
-    segmenter.test_time_augmentation = True
+    segmenter.orientations = "all"
     (found,) = predict_windows(segmenter, [raw])
     expected = torch.zeros_like(found)
     for turns in range(4):
@@ -92,8 +92,19 @@ def test_test_time_augmentation_averages_over_the_eight_orientations():
     assert not torch.allclose(found, segmenter.probabilities(raw), atol=1e-3)
 
 
-def test_a_turned_window_gets_the_turned_prediction_of_test_time_augmentation():
+def test_a_turned_window_gets_the_turned_prediction_from_all_orientations():
     segmenter, raw = small_segmenter(), raw_images(1, 16, 16)
-    segmenter.test_time_augmentation = True
+    segmenter.orientations = "all"
     one, turned = predict_windows(segmenter, [raw, torch.rot90(raw, 1, (-2, -1))])
     torch.testing.assert_close(torch.rot90(one, 1, (-2, -1)), turned)
+
+
+def test_alternating_windows_are_turned_each_by_its_own_quarters():
+    segmenter, raw = small_segmenter(), raw_images(3, 16, 16)
+    segmenter.orientations = "alternating"
+    (found,) = predict_windows(segmenter, [raw], [[0, 1, 3]])
+    for window, probabilities, turns in zip(raw, found, (0, 1, 3), strict=True):
+        seen = segmenter.probabilities(torch.rot90(window[None], turns, (-2, -1)))
+        torch.testing.assert_close(probabilities[None], torch.rot90(seen, -turns, (-2, -1)))
+    (unturned,) = predict_windows(segmenter, [raw])  # a patch alone has no neighbours to alternate with
+    torch.testing.assert_close(unturned, segmenter.probabilities(raw))

@@ -725,7 +725,7 @@ def test_the_card_names_what_it_was_judged_on(labelled):
 
 
 def test_a_version_is_calibrated_on_validation_and_served_as_it_was_judged(labelled):
-    labelled.settings = changed(labelled, calibration="vector", test_time_augmentation=True)
+    labelled.settings = changed(labelled, calibration="vector", map_orientations="all")
     fine_tune(labelled)
     registry = registry_of(labelled.settings)
     version = load_version(labelled, 1)
@@ -737,7 +737,7 @@ def test_a_version_is_calibrated_on_validation_and_served_as_it_was_judged(label
     assert figures.uncalibrated_error == pytest.approx({name: error.before for name, error in errors.items()}, abs=1e-6)
     assert version.segmenter.logit_scale.tolist() == list(card.logit_scale)
     assert card.logit_scale != (1.0, 1.0, 1.0)
-    assert version.segmenter.test_time_augmentation
+    assert version.segmenter.orientations == "all"
     with labelled.read() as session:
         scenes = ready_scenes(session, [SceneRole.VALIDATION])
     served = evaluate(labelled, version.segmenter, scenes, card.patch_size_px)

@@ -64,7 +64,7 @@ def test_settings_offer_exactly_the_losses_presets_heads_and_normalisations_that
 def test_defaults_are_the_measured_recipe() -> None:
     segmenter = fresh_network(Settings(), CHANNELS, STATISTICS, 0, GLACIER_SCHEME.ranked)
     assert segmenter.unet.config == UNetConfig(2, classes=3, depth=5, width=16, dropout=0.1, normalization="batch")
-    assert training_config(Settings(), 7) == TrainingConfig(steps=400, seed=7)
+    assert training_config(Settings(), 7) == TrainingConfig(steps=400, seed=7, ema_decay=0.98)
 
 
 def test_settings_override_the_preset() -> None:
@@ -240,5 +240,8 @@ def test_by_default_the_number_of_labels_changes_nothing():
     assert training_config(Settings(), 0, 500) == training_config(Settings(), 0)
 
 
-def test_the_average_of_the_weights_is_a_setting():
-    assert training_config(Settings(fine_tune_ema_decay=0.98), 0).ema_decay == 0.98
+def test_the_average_of_the_weights_is_the_architectures_unless_it_is_set():
+    assert training_config(Settings(), 0).ema_decay == 0.98
+    assert training_config(Settings(architecture="baraka"), 0).ema_decay == 0  # the paper averages nothing
+    assert training_config(Settings(fine_tune_ema_decay=0.9), 0).ema_decay == 0.9
+    assert training_config(Settings(fine_tune_ema_decay=0), 0).ema_decay == 0

@@ -13,7 +13,16 @@ from imagery.stitching import stitch
 from imagery.synthetic import write_scene
 from tests.imagery.forge import forge_scene
 from tests.workers.rows import champion
-from workers.windows import batch_size_for, batches, predict_classes, predict_strips, read_ahead, read_batch
+from workers.windows import (
+    batch_size_for,
+    batches,
+    predict_classes,
+    predict_probability_strips,
+    predict_strips,
+    quarter_turns,
+    read_ahead,
+    read_batch,
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +167,28 @@ def step_ratio(probabilities, rows, columns):
     return across.mean() / elsewhere.mean()
 
 
+def test_the_four_windows_over_a_pixel_see_it_in_four_orientations():
+    turns = quarter_turns(tile(80, 64, 32, 16))
+    assert turns == [0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1]
+    assert quarter_turns(tile(40, 32, 32, 16)) == [0, 1]
+
+
+def test_a_map_in_alternating_orientations_is_blended_from_turned_windows(forged):
+    network, source = champion().segmenter, describe(forged.bands, Window(0, 0, 48, 64))
+    network.orientations = "alternating"
+    windows = tile(64, 48, 32, 16)
+    with SceneReader(source) as reader:
+        raw = read_batch(reader, network.channels, windows)
+    seen = [
+        torch.rot90(network.probabilities(torch.rot90(window[None], turns, (-2, -1))), -turns, (-2, -1))[0].numpy()
+        for window, turns in zip(raw, (0, 1, 0, 2, 3, 2), strict=True)
+    ]
+    expected = np.concatenate([strip for _, strip in stitch(zip(windows, seen, strict=True), 48, 64)], axis=1)
+    strips = list(predict_probability_strips(network, source, 32, 4, UNKNOWN))
+    found = np.concatenate([probabilities for _, _, probabilities in strips], axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_no_seam_is_measurable_where_windows_are_blended_and_one_is_where_they_are_not(forged):
     """The yardstick is the network's answer to the scene in one piece: a seam is a step in what differs from it."""
     network, source = champion(seed=3).segmenter, describe(forged.bands, Window(0, 0, 96, 144))
@@ -171,10 +202,25 @@ def test_no_seam_is_measurable_where_windows_are_blended_and_one_is_where_they_a
     assert step_ratio(pasted - whole, (32, 64), (32, 64, 96, 112)) > 2.0
 
 
-def test_the_map_of_a_version_with_test_time_augmentation_is_the_mean_over_orientations(tmp_path):
+@pytest.mark.parametrize("orientations", ["one", "alternating"])
+def test_alternating_orientations_make_no_seams(forged, orientations):
+    """Steps at the ends of windows against those two pixels beside them, the same places in the network's pooling."""
+    network, source = champion(seed=3).segmenter, describe(forged.bands, Window(0, 0, 96, 144))
+    network.orientations = orientations
+    strips = predict_probability_strips(network, source, 32, 8, UNKNOWN)
+    found = np.concatenate([probabilities for _, _, probabilities in strips], axis=1)
+    steps = np.abs(np.diff(found, axis=2)).mean(axis=(0, 1)), np.abs(np.diff(found, axis=1)).mean(axis=(0, 2))
+
+    def at(offset):
+        return np.mean([along[end + offset - 1] for along in steps for end in range(16, len(along) - 2, 16)])
+
+    assert at(0) <= 1.05 * (at(-2) + at(2)) / 2
+
+
+def test_the_map_of_a_version_with_all_orientations_is_the_mean_over_them(tmp_path):
     forged = forge_scene(tmp_path / "a.tif")
     network = champion().segmenter
-    network.test_time_augmentation = True
+    network.orientations = "all"
     with SceneReader(describe(forged.bands, Window(0, 0, 32, 32))) as reader:
         raw = read_batch(reader, network.channels, [reader.source.grid.window])
     expected = torch.zeros(3, 32, 32)
