@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from al_server.auth import identity_or_none
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import Alive, Readiness, media
 from catalog import scorings, training
@@ -60,10 +61,14 @@ def healthz() -> Response:
 
 @api.get("/readyz", responses={200: Readiness, 503: Readiness})
 def readyz() -> Response:
-    """Check the database, the queue with its workers, MLflow and Label Studio; 503 unless all are ready."""
+    """Check the database, the queue with its workers, MLflow and Label Studio; 503 unless all are ready.
+
+    Strangers are told yes or no; who may read is told the state of each part, with addresses.
+    """
     found = {name: _check(check) for name, check in _checks(current_catalog(), current_parts().registry).items()}
     ready = all(state == "ok" for state in found.values())
-    return json_response(Readiness(ready=ready, parts=found), 200 if ready else 503)
+    parts = found if identity_or_none() is not None else None
+    return json_response(Readiness(ready=ready, parts=parts), 200 if ready else 503)
 
 
 @api.get("/metrics", responses={200: media("text/plain", "Prometheus's text format", text=True)})
@@ -149,7 +154,7 @@ def _check(check: Callable[[], None]) -> str:
         return str(error)
     except SQLAlchemyError:
         log.exception("the database is not ready")
-        return "does not answer; see the log of the server"  # no details: this page needs no token
+        return "does not answer; see the log of the server"  # the error may hold SQL
     return "ok"
 
 

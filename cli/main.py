@@ -28,6 +28,8 @@ class Program(click.Group):
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
+        "user": "cli.access_commands:user",
+        "token": "cli.access_commands:token",
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:

@@ -136,7 +136,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 def as_role(catalog: Catalog, role: str) -> dict[str, str]:
-    """Return the header that gives a request the role reader, labeler or operator."""
+    """Return the header that gives a request the role reader, annotator or operator."""
     return {"Authorization": f"Bearer {getattr(catalog.secrets, f'{role}_token')}"}
 
 

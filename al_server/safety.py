@@ -1,0 +1,65 @@
+"""What protects browsers and the server whatever the view: headers, hosts, cookies, and the address of the caller."""
+
+from urllib.parse import urlsplit
+
+from flask import Flask, Response
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from catalog.settings import Settings
+
+# Everything comes from this server, nothing stands inside of a page, no other page frames ours.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",  # Swagger's style sheet holds small pictures
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+def protect(app: Flask, settings: Settings, session_key: str) -> None:
+    """Set up cookies and hosts of an app, and have the headers added to each response.
+
+    Args:
+        app: The app.
+        settings: `api_url` says whether cookies need TLS, and is the first allowed host.
+        session_key: The key that signs cookies.
+    """
+    own = urlsplit(settings.api_url)
+    app.secret_key = session_key
+    app.config.update(
+        SESSION_COOKIE_NAME="glacier_al",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=own.scheme == "https",
+        PERMANENT_SESSION_LIFETIME=settings.log_in_lifetime_s,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the log-in
+        TRUSTED_HOSTS=[_host(own.hostname or ""), *LOCAL_HOSTS, *settings.allowed_hosts],
+    )
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    app.after_request(_add_headers)
+
+
+def _host(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
