@@ -1,6 +1,7 @@
 """Passwords: argon2id with the parameters of RFC 9106 for machines with little memory (64 MiB, three passes)."""
 
 import threading
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
@@ -11,7 +12,6 @@ SHORTEST = 12  # characters; NIST SP 800-63B asks for 8 beside a limit of attemp
 LONGEST = 128  # characters; more would only cost time
 
 _hasher = PasswordHasher()
-_NOBODY = _hasher.hash("the password of a user who does not exist")
 # Each check takes 64 MiB: strangers must not be able to use up the memory with many at once.
 _turn = threading.BoundedSemaphore(2)
 
@@ -32,7 +32,12 @@ def matches(password: str, stored: str | None) -> bool:
     """Return whether the password is the stored one; without one the answer takes as long, and is no."""
     with _turn:
         try:
-            _hasher.verify(stored or _NOBODY, password[: LONGEST + 1])
+            _hasher.verify(stored or _hash_of_nobody(), password[: LONGEST + 1])
         except VerifyMismatchError:
             return False
     return stored is not None
+
+
+@cache
+def _hash_of_nobody() -> str:
+    return _hasher.hash("the password of a user who does not exist")

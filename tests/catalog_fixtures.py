@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
@@ -41,6 +42,7 @@ from catalog.records import (
 from catalog.settings import Settings, Strategy
 from imagery.grid import Grid, tile
 from imagery.scene_source import BandSource, SceneSource
+from services import passwords
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 from tests.leaks import StrictClient
 
@@ -48,6 +50,14 @@ NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
 NO_REDIS = "redis://127.0.0.1:9/0"
 PROJECT_ID = 15
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hash passwords with little work: the first request to an app adds a user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
 
 
 @pytest.fixture(scope="session")

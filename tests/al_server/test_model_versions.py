@@ -479,8 +479,8 @@ def test_the_champion_is_in_the_metrics_and_on_the_status_page(
     assert (samples["glacier_al_learner_version"], samples["glacier_al_learner_mean_iou"]) == (2, 0.61)
 
 
-def test_mlflow_is_ready(client: FlaskClient) -> None:
-    assert client.get("/readyz").json["parts"]["mlflow"] == "ok"
+def test_mlflow_is_ready(client: FlaskClient, catalog: Catalog) -> None:
+    assert client.get("/readyz", headers=as_role(catalog, "reader")).json["parts"]["mlflow"] == "ok"
 
 
 def test_what_is_not_mlflow_is_not_taken_for_it(settings: Settings, mlflow_server: str) -> None:
