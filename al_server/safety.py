@@ -2,9 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from al_server.problems import problem
 from catalog.settings import Settings
 
 # Everything comes from this server, nothing stands inside of a page, no other page frames ours.
@@ -27,7 +28,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def protect(app: Flask, settings: Settings, session_key: str) -> None:
@@ -47,16 +48,25 @@ def protect(app: Flask, settings: Settings, session_key: str) -> None:
         SESSION_COOKIE_SECURE=own.scheme == "https",
         PERMANENT_SESSION_LIFETIME=settings.log_in_lifetime_s,
         WTF_CSRF_TIME_LIMIT=None,  # as long as the log-in
-        TRUSTED_HOSTS=[_host(own.hostname or ""), *LOCAL_HOSTS, *settings.allowed_hosts],
     )
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    names = {own.hostname or "", *LOCAL_HOSTS, *(name.lower() for name in settings.allowed_hosts)}
+    app.before_request(lambda: _check_host(names))
     app.after_request(_add_headers)
 
 
-def _host(name: str) -> str:
-    return f"[{name}]" if ":" in name else name
+def _check_host(allowed: set[str]) -> Response | None:
+    """Refuse a request for another host: a foreign name that leads to our address would share our cookies' page.
+
+    Werkzeug's own list of trusted hosts knows no IPv6 addresses.
+    """
+    name = urlsplit(f"//{request.host}").hostname or ""  # Werkzeug has refused what is no host
+    parents = {name[place:] for place, letter in enumerate(name) if letter == "."}
+    if {name, *parents} & allowed:
+        return None
+    return problem(400, f"this server is not called {name!r}; GLACIER_AL_ALLOWED_HOSTS names its further names")
 
 
 def _add_headers(response: Response) -> Response:

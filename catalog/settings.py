@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field(
         [],
         description="Further names by which our own address may be called, without the port; a name that begins with a "
-        "dot stands for all below it. The host of `api_url`, `localhost`, `127.0.0.1` and `[::1]` are always allowed.",
+        "dot stands for all below it. The host of `api_url`, `localhost`, `127.0.0.1` and `::1` are always allowed.",
     )
     trusted_proxies: int = Field(
         0,

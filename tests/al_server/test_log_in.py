@@ -180,12 +180,19 @@ def test_every_response_has_the_headers_that_protect_browsers(client: FlaskClien
 
 
 def test_other_names_of_this_host_are_refused_unless_allowed(settings: Settings) -> None:
-    update = {"api_url": "http://192.168.1.20:8000", "allowed_hosts": ["glaciers.example.org"]}
+    update = {"api_url": "http://192.168.1.20:8000", "allowed_hosts": ["Glaciers.example.org", ".example.net"]}
     catalog = Catalog(settings.model_copy(update=update))
     client = create_app(catalog).test_client()
-    for host in ("192.168.1.20:8000", "localhost", "127.0.0.1:8000", "[::1]:8000", "glaciers.example.org"):
+    for host in (
+        "192.168.1.20:8000",
+        "localhost",
+        "127.0.0.1:8000",
+        "[::1]:8000",
+        "glaciers.example.org",
+        "a.example.net",
+    ):
         assert client.get("/healthz", headers={"Host": host}).status_code == 200
-    for host in ("evil.example", "192.168.1.20.evil.example", "localhost.evil.example:8000", ""):
+    for host in ("evil.example", "192.168.1.20.evil.example", "localhost.evil.example:8000", "a_b", "[::2]", ""):
         refused = client.get("/healthz", headers={"Host": host})
         assert refused.status_code == 400
     catalog.close()
