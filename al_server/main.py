@@ -31,6 +31,7 @@ def main() -> None:
         port=port,
         threads=THREADS,
         max_request_body_size=settings.webhook_max_bytes,
+        clear_untrusted_proxy_headers=not settings.trusted_proxies,  # `al_server.safety` reads them
         ident=None,
     )
 

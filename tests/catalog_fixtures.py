@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from al_server.app import create_app
 from benchmarks.postgresql import is_installed, postgresql_server
+from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.database import Database
 from catalog.job_queue import QUEUES
@@ -42,7 +43,7 @@ from catalog.records import (
 from catalog.settings import Settings, Strategy
 from imagery.grid import Grid, tile
 from imagery.scene_source import BandSource, SceneSource
-from services import passwords
+from services import passwords, tokens
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 from tests.leaks import StrictClient
 
@@ -146,8 +147,13 @@ def client(app: Flask) -> FlaskClient:
 
 
 def as_role(catalog: Catalog, role: str) -> dict[str, str]:
-    """Return the header that gives a request the role reader, annotator or operator."""
-    return {"Authorization": f"Bearer {getattr(catalog.secrets, f'{role}_token')}"}
+    """Return the header that gives a request a role; that of an administrator by a new token."""
+    if role == Role.ADMINISTRATOR.title:
+        with catalog.database.write() as session:
+            _, token = tokens.add(session, f"administrator-{uuid4().hex}", Role.ADMINISTRATOR)
+    else:
+        token = getattr(catalog.secrets, f"{role}_token")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def pushed(catalog: Catalog) -> list[str]:

@@ -132,14 +132,14 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/interactive/predict",
     ):
         bodies[call] = bodies.get(call, {}) | password
-    headers = {**as_role(catalog, "operator"), SECRET_HEADER: catalog.secrets.webhook_secret}
+    headers = {**as_role(catalog, "administrator"), SECRET_HEADER: catalog.secrets.webhook_secret}
     described = [(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item]
     return {
         f"{method} {path}": {
             "method": method,
             "path": re.sub(r"{(\w+)}", lambda hit: values.get(hit[1], "1"), path),
             "headers": headers,
-            **({"json": {}} if method in {"POST", "PUT"} else {}),
+            **({"json": {}} if method in {"POST", "PUT", "PATCH"} else {}),
             **bodies.get(f"{method} {path}", {}),
         }
         for method, path in [*described, ("GET", "/"), ("GET", "/docs/"), ("GET", "/openapi.json")]
