@@ -123,6 +123,11 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
         "POST /api/v1/webhooks/label-studio": {"json": json.loads(body(saved()))},
         "GET /api/v1/patches/{patch_id}/composites/{name}.png": {"path": image_urls(catalog).url(1, "heat")},
+        "POST /api/v1/users": {"json": {"name": "anna", "role": "reader", "password": "correct horse battery"}},
+        "PATCH /api/v1/users/{name}": {"path": "/api/v1/users/admin"},
+        "POST /api/v1/tokens": {"json": {"name": "web-tool", "role": "reader"}},
+        "POST /api/v1/tokens/{name}/rotate": {"path": "/api/v1/tokens/operator/rotate"},
+        "DELETE /api/v1/tokens/{name}": {"path": "/api/v1/tokens/annotator"},
         "POST /api/v1/interactive/predict": {"json": click_request(proposals[0].uid, 3.0, 4.0, "clean ice", 32)},
     }
     password = {"headers": basic(USER, catalog.secrets.interactive_password)}
@@ -171,6 +176,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "PUT /api/v1/scenes/{scene_id}": 409,
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
+        "POST /api/v1/tokens/{name}/rotate": 409,  # it stands in the file of secrets
         "POST /api/v1/interactive/predict": 422,  # the scene's file is missing: it was about to be read
     }
 
