@@ -6,7 +6,7 @@ class SceneError(ValueError):
 
 
 class UnreadableFileError(SceneError):
-    """A raster file is missing, truncated, damaged or of another format.
+    """A file of a scene is missing, truncated, damaged, of another format, or another one than was registered.
 
     Attributes:
         path: The file, as the scene names it.
