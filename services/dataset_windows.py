@@ -63,7 +63,7 @@ class LabelledWindow:
             return np.asarray(read_map(truth, window_of(self.patch)), dtype=np.uint8)
 
         def read(label: Label) -> NDArray[np.uint8]:
-            return mask_from_geotiff(store.get(label.mask_key), scheme)
+            return mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)
 
         return compose_labels(self.labels, read, self.patch.size_px, UNKNOWN)
 

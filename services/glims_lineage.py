@@ -114,7 +114,7 @@ def compose_lineage(
     codes = _lookup(mapping, scheme.names)
     for index, label in enumerate(labels, start=1):
         rows, columns = window_of(label.patch).slices
-        mask = codes[mask_from_geotiff(store.get(label.mask_key), scheme)]
+        mask = codes[mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)]
         asked = decode_region(label.proposal.region, *mask.shape)
         drawn[rows, columns][asked] = mask[asked]
         number[rows, columns][asked] = np.where(mask[asked] == UNKNOWN, 0, index)
