@@ -23,6 +23,7 @@ from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.prior_outlines import PriorOutlines, told_apart
 from services.scenes import outlines_of, priors_of, source_of
+from services.stored_files import mask_keys
 from services.unusable_scenes import check_scenes, set_aside_scene
 
 log = logging.getLogger(__name__)
@@ -53,12 +54,6 @@ def draw_masks(
     }
     drawn = [mask for mask in masks.values() if mask is not None]
     return masks, _valid_shares(source_of(scene), windows, drawn, report)
-
-
-def mask_keys(scene: Scene) -> list[str]:
-    """Return the keys of the masks that a tiled scene has in the store."""
-    truth = [raster_keys.truth(scene.id)] if scene.outlines else []
-    return truth + ([raster_keys.prior(scene.id)] if scene.prior_outlines is not None else [])
 
 
 def make_whole(catalog: Catalog, scene: Scene) -> None:
