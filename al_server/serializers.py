@@ -104,7 +104,6 @@ def serialize_scoring(session: Session, scoring: Scoring) -> ScoringAnswer:
     progress = scorings.progress(session, scoring)
     return _serialize(
         ScoringAnswer,
-        SetAsideAnswer,
         scoring,
         share=scoring.shortlist_share,
         patches=progress.patches,

@@ -18,6 +18,7 @@ class Program(click.Group):
 
     COMMANDS = {  # noqa: RUF012 - read only
         "change": "cli.change_command:change",
+        "doctor": "cli.doctor_command:doctor",
         "config": "cli.config_commands:config",
         "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",

@@ -39,12 +39,12 @@ _VIEW: Final = re.compile(r"views/patch-(\d+)/")
 
 
 def mend_files(context: JobContext) -> None:
-    """Make again what is damaged or missing; set aside by name what cannot be made, and end what is back.
+    """Make again what is damaged or missing; set aside by name what cannot be made, and end what is back."""
+    mend(context.catalog, context.progress)
 
-    Raises:
-        ServiceDownError: MLflow does not answer; nothing is lost, the job is repeated.
-    """
-    catalog = context.catalog
+
+def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
+    """Do what the job does; `report` is told what is done, of how many, and what it is."""
     store = raster_store(catalog)
     with catalog.read() as session:
         expected = [file.key for file in expected_files(session)]
@@ -56,7 +56,7 @@ def mend_files(context: JobContext) -> None:
         if key not in lacking:
             _end(catalog, key, "nobody needs it any more" if key not in expected else "it is whole again")
     for done, (key, reason) in enumerate(sorted(lacking.items())):
-        context.progress(done, len(lacking), f"making {key} again")
+        report(done, len(lacking), f"making {key} again")
         with catalog.write() as session:
             set_aside.set_aside(session, Kind.FILE, key, f"{key}: {reason}")
         outcome = _make_again(catalog, key)
@@ -98,7 +98,9 @@ def _make_again(catalog: Catalog, key: str) -> str | None:
     except UnreadableFileError as error:
         with catalog.write() as session:
             set_aside_scenes(session, error.path, str(error))
-        return None
+    except ServiceDownError as error:
+        log.warning("%s is made again when MLflow answers: %s", key, error)
+    return None
 
 
 def _label(catalog: Catalog, key: str) -> str | None:
