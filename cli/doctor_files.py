@@ -23,7 +23,7 @@ def check_files(catalog: Catalog) -> Iterator[Finding]:
     store = raster_store(catalog)
     with catalog.read() as session:
         known = {file.key: file.sha256 for file in expected_files(session)}
-        keys = store.keys()
+        keys = store.all_keys()
         lost = orphans(session, keys)
     damaged = []
     for key in keys:

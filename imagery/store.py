@@ -124,6 +124,17 @@ class RasterStore:
 
         return self._checked(key, sha256, read)
 
+    def fetch(self, key: str, target: Path) -> str:
+        """Copy a file to a local path, which need not fit in memory; return its SHA-256. Errors are those of `get`."""
+
+        def read() -> tuple[str, str]:
+            self._fs.get_file(self._path(key), str(target))
+            with target.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            return found, found
+
+        return self._checked(key, None, read)
+
     def checksum(self, key: str) -> str | None:
         """Return the SHA-256 of what was last stored under a key, even if the file is gone; None if none is known.
 
@@ -133,10 +144,9 @@ class RasterStore:
         known = self._checksums(self._path(key))
         return known[-1] if known else None
 
-    def keys(self, prefix: str = "") -> list[str]:
-        """Return the keys of all stored files, sorted, without damaged ones; those below a folder if one is given."""
-        folder = self._path(prefix) if prefix else self._base
-        found: Sequence[str] = self._fs.find(folder) if self._fs.exists(folder) else []
+    def all_keys(self) -> list[str]:
+        """Return the keys of all stored files, sorted, without those that were found damaged."""
+        found: Sequence[str] = self._fs.find(self._base) if self._fs.exists(self._base) else []
         keys = (path.removeprefix(f"{self._base}/") for path in found)
         return sorted(key for key in keys if _KEY.fullmatch(key) and not key.startswith(f"{DAMAGED}/"))
 

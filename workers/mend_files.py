@@ -49,7 +49,7 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
     with catalog.read() as session:
         expected = [file.key for file in expected_files(session)]
         known = [row.name for row in set_aside.standing(session, Kind.FILE)]
-    present = set(store.keys())  # not `exists`, which would read every file
+    present = set(store.all_keys())  # not `exists`, which would read every file
     lacking = {key: "it is missing" for key in expected if key not in present}
     lacking |= dict.fromkeys(store.damaged(), "its content was not what had been stored")
     for key in known:
