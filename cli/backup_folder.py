@@ -162,7 +162,9 @@ class BackupFolder:
         return len(names[:-keep])
 
     def _make(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (*reversed(folder.parents), folder):  # `parents=True` would not give the mode to parents
+            if not each.exists():
+                each.mkdir(mode=0o700, exist_ok=True)
 
 
 def sha256_of(path: Path) -> str:
