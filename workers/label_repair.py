@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Iterable
 
+from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from catalog import set_aside
+from catalog import set_aside, training
 from catalog.context import Catalog
 from catalog.records import Label, LabelEvent, Patch, Proposal, Scene
 from catalog.set_aside import Kind
@@ -14,6 +15,7 @@ from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationSaved
 from services.class_scheme import class_scheme
 from services.places import raster_store
+from services.unusable_scenes import set_aside_scenes
 from workers.label_drawing import draw_annotation, event_of_row
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,20 @@ def usable_labels(catalog: Catalog, labels: Iterable[Label]) -> list[Label]:
         UnreadableFileError: a mask must be drawn again, and its scene cannot be read.
     """
     return [label for label in labels if make_whole(catalog, label)]
+
+
+def check_standing(catalog: Catalog) -> dict[int, str]:
+    """Check the masks of all standing labels, and make them whole; return those that are set aside, id -> reason."""
+    with catalog.read() as session:
+        standing = session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id)).all()
+    for label in standing:
+        try:
+            make_whole(catalog, label)
+        except UnreadableFileError as error:
+            with catalog.write() as session:
+                set_aside_scenes(session, error.path, str(error))
+    with catalog.read() as session:
+        return training.left_out(session)
 
 
 def make_whole(catalog: Catalog, label: Label) -> bool:
