@@ -24,6 +24,7 @@ from al_server import (
     scene_patches,
     scenes,
     scorings,
+    set_aside,
     tokens,
     users,
 )
@@ -77,7 +78,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive, users, tokens),
+        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive, set_aside, users, tokens),
     )
     for resource in resources:
         app.register_api(resource.api)

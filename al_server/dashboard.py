@@ -13,8 +13,15 @@ from al_server.arms import describe_arms
 from al_server.auth import SECRET_OF_LOG_IN, current_identity
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
-from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
-from catalog import scorings, training
+from al_server.serializers import (
+    serialize_job,
+    serialize_rounds,
+    serialize_scene,
+    serialize_scoring,
+    serialize_set_aside,
+    serialize_version,
+)
+from catalog import scorings, set_aside, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
@@ -60,6 +67,7 @@ def index() -> Response:
         fresh = len(training.new_labels(session))
         scheme = scheme_in_force(session, catalog.settings)
         decisions = promotion.decisions(session, DECISIONS_SHOWN)
+        aside = [serialize_set_aside(row) for row in set_aside.standing(session)]
     versions = _versions()
     compared = describe_arms(versions.found)
     logged_in = SECRET_OF_LOG_IN in browser
@@ -81,6 +89,7 @@ def index() -> Response:
         fresh=fresh,
         versions=versions.shown,
         decisions=decisions,
+        aside=aside,
         chart=versions.chart,
         classes=_classes(versions.shown, scheme),
         trouble=versions.trouble,

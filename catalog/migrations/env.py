@@ -2,7 +2,7 @@
 
 from alembic import context
 
-import catalog.access_records  # noqa: F401 - its tables belong to the metadata
+from catalog import access_records, set_aside  # noqa: F401 - add their tables to the metadata
 from catalog.records import Base
 
 context.configure(
