@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from catalog import decision_records, registry_records, webhook_records  # noqa: F401 - their tables belong to Base
 from catalog.records import Base
 
 context.configure(
