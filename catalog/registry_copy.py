@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from catalog.context import Catalog
 from catalog.errors import NotFoundError
 from catalog.records import now
-from catalog.registry import CHAMPION, LEARNER, ModelVersion
+from catalog.registry import CHAMPION, LEARNER, ModelVersion, Track
 from catalog.registry_records import RegistryState, RegistryVersion
 
 
@@ -35,6 +35,10 @@ class RegistryCopy:
             number = aliases.get(LEARNER, aliases.get(CHAMPION))
             return None if number is None else _find(session, number)
 
+    def scoring(self, track: Track) -> ModelVersion | None:
+        """Return the version of a track, which scores the pool and draws pre-annotations; None before the first."""
+        return self.learner() if track == LEARNER else self.champion()
+
     def get(self, version: int) -> ModelVersion:
         """Return a version.
 
@@ -44,7 +48,9 @@ class RegistryCopy:
         with self._catalog.read() as session:
             found = _find(session, version)
         if found is None:
-            raise NotFoundError(f"there is no version {version} of the model {self._catalog.settings.registered_model!r}")
+            raise NotFoundError(
+                f"there is no version {version} of the model {self._catalog.settings.registered_model!r}"
+            )
         return found
 
     def versions(self, limit: int, before: int | None = None) -> list[ModelVersion]:
@@ -131,7 +137,9 @@ def trouble(session: Session, stale_s: float) -> str | None:
     since = "" if found.seen_at is None else f" What is known of it is {age_s(found.seen_at):.0f} s old."
     if found.fault is not None:
         return f"{found.fault}{since}"
-    return f"the clock has not asked MLflow lately.{since}" if found.seen_at and age_s(found.seen_at) > stale_s else None
+    return (
+        f"the clock has not asked MLflow lately.{since}" if found.seen_at and age_s(found.seen_at) > stale_s else None
+    )
 
 
 def age_s(moment: datetime) -> float:

@@ -1,4 +1,4 @@
-"""Events for others: what happened is stored in the transaction in which it happened, with a delivery for each subscriber.
+"""Events for others, stored in the transaction in which they happen, with a delivery for each subscriber.
 
 `workers.deliver_event` sends deliveries as webhooks that are signed by the Standard Webhooks specification.
 """
@@ -43,7 +43,9 @@ def announce_promotion(session: Session, decision: Promotion, version: ModelVers
         "verdict": decision.verdict,
         "reason": decision.reason,
         "actor": decision.actor,
-        "sha256": {name.removeprefix("sha256."): tag for name, tag in version.tags.items() if name.startswith("sha256.")},
+        "sha256": {
+            name.removeprefix("sha256."): tag for name, tag in version.tags.items() if name.startswith("sha256.")
+        },
     }
     return _store(session, MODEL_PROMOTED, decision.completed_at, data)
 
@@ -113,9 +115,7 @@ def unsubscribe(session: Session, number: int) -> Subscription:
     """
     found = find_subscription(session, number)
     found.removed_at = now()
-    pending = select(Delivery).where(
-        Delivery.subscription_id == number, Delivery.state == DeliveryState.PENDING
-    )
+    pending = select(Delivery).where(Delivery.subscription_id == number, Delivery.state == DeliveryState.PENDING)
     for delivery in session.scalars(pending):
         delivery.state, delivery.next_attempt_at = DeliveryState.DEAD, None
         delivery.last_error = "the subscription was removed"

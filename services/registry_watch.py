@@ -58,12 +58,7 @@ class RegistryWatcher:
             promotion.settle_intents(self._catalog, self._registry)
             with self._catalog.read() as session:
                 revision, known = registry_copy.revision(session), registry_copy.aliases_of(session)
-            found = self._registry.overview()
-            if found is None and known:
-                raise ServiceDownError(
-                    "MLflow", self._registry.url, f"it has no model {self._registry.model_name!r} any more"
-                )
-            found = found or Overview({}, 0)
+            found = self._overview(expected=bool(known))
             self._list_versions(found)
             for alias in (CHAMPION, LEARNER):
                 self._follow(alias, found.aliases.get(alias), revision)
@@ -75,6 +70,15 @@ class RegistryWatcher:
         except ServiceDownError as error:
             with self._catalog.database.write() as session:
                 registry_copy.note_fault(session, str(error))
+
+    def _overview(self, *, expected: bool) -> Overview:
+        """Ask for the aliases; a model that has vanished, aliases and all, is a fault of MLflow and no move."""
+        found = self._registry.overview()
+        if found is None and expected:
+            raise ServiceDownError(
+                "MLflow", self._registry.url, f"it has no model {self._registry.model_name!r} any more"
+            )
+        return found or Overview({}, 0)
 
     def _list_versions(self, found: Overview) -> None:
         """Copy the versions: all of them at first, then the newest ones when there is a new one, and now and then."""

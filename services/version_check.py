@@ -42,7 +42,8 @@ def _classes_fault(catalog: Catalog, card: Mapping[str, Any]) -> str | None:
     found = [item["name"] for item in classes]
     if found == list(scheme.names) and ranked == tuple(scheme.ranked):
         return None
-    return f"it was trained on the classes {', '.join(found)}; expected those of this installation, {', '.join(scheme.names)}"
+    expected = ", ".join(scheme.names)
+    return f"it was trained on the classes {', '.join(found)}; expected those of this installation, {expected}"
 
 
 def _channels_fault(
