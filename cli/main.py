@@ -19,6 +19,7 @@ class Program(click.Group):
     COMMANDS = {  # noqa: RUF012 - read only
         "change": "cli.change_command:change",
         "config": "cli.config_commands:config",
+        "events": "cli.event_commands:events",
         "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
