@@ -79,6 +79,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         while any(channel.is_busy for channel in self.active_channels.values()) and time.monotonic() < deadline:
             self._turn()
         self.task_dispatcher.shutdown(timeout=max(0.0, deadline - time.monotonic()))
+        for channel in list(self.active_channels.values()):
+            channel.handle_close()
         self.close()
 
     def _turn(self) -> None:
