@@ -11,6 +11,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from waitress.adjustments import Adjustments
@@ -68,7 +69,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def stop(self, *_: object) -> None:
         """Make `run` return; may be called by a signal handler."""
         self._is_told_to_stop = True
-        self.pull_trigger()
+        with suppress(OSError):  # told again after the end
+            self.pull_trigger()
 
     def run(self) -> None:
         """Serve until `stop` is called; then finish the requests that run."""
