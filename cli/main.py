@@ -21,6 +21,7 @@ class Program(click.Group):
         "change": "cli.change_command:change",
         "doctor": "cli.doctor_command:doctor",
         "config": "cli.config_commands:config",
+        "events": "cli.event_commands:events",
         "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",

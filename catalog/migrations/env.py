@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from catalog import set_aside  # noqa: F401 - adds its table to the metadata
+from catalog import decision_records, registry_records, set_aside, webhook_records  # noqa: F401 - tables of Base
 from catalog.records import Base
 
 context.configure(

@@ -65,6 +65,12 @@ EXPECTED = {
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,
     ("POST", "/api/v1/models/rollback"): Role.OPERATOR,
+    ("GET", "/api/v1/models/champion"): Role.READER,
+    ("GET", "/api/v1/subscriptions"): Role.OPERATOR,
+    ("POST", "/api/v1/subscriptions"): Role.OPERATOR,
+    ("DELETE", "/api/v1/subscriptions/<int:subscription_id>"): Role.OPERATOR,
+    ("POST", "/api/v1/subscriptions/<int:subscription_id>/replay"): Role.OPERATOR,
+    ("GET", "/api/v1/subscriptions/deliveries"): Role.OPERATOR,
 }
 
 
