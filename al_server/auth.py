@@ -27,6 +27,7 @@ EXCEPTIONS = {
     "patches.composite": Role.PUBLIC,
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.LABELER,
+    "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,

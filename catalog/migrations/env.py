@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from catalog import reference_records  # noqa: F401 - its table belongs to the schema
 from catalog.records import Base
 
 context.configure(
