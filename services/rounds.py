@@ -68,7 +68,8 @@ def open_round(
     except IntegrityError as error:
         raise ConflictError("another round was opened at this very moment; wait until it is open") from error
     new.seed = seed if seed is not None else new.id
-    jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id, second_looks=second_looks)
+    asked = {"second_looks": second_looks} if second_looks else {}
+    jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id, **asked)
     return new
 
 
