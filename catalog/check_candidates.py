@@ -56,7 +56,7 @@ def to_ask_again(session: Session) -> dict[int, int]:
         .where(_ready_and_labelled(), or_(answers.c.answers > 0, Patch.id.in_(select(Reference.patch_id))))
         .order_by(Patch.id)
     )
-    return dict(session.execute(statement).tuples().all())
+    return dict(session.execute(statement).all())
 
 
 def to_look_at_again(session: Session) -> list[Label]:

@@ -68,7 +68,9 @@ class Bench:
                 mask = draw(self.truth[window.slices])
                 encoded = mask_to_geotiff(mask, source_of(self.scene).grid, GLACIER_SCHEME, window)
                 number = self._annotations
-                label = label_of(session, proposal, number, number, annotator=annotator, mask_key=f"labels/{number}.tif")
+                label = label_of(
+                    session, proposal, number, number, annotator=annotator, mask_key=f"labels/{number}.tif"
+                )
                 self.store.put(label.mask_key, encoded)
                 labels.store(session, label)
                 drawn.append(label)
@@ -150,7 +152,7 @@ def test_the_pull_of_a_pre_annotation_is_measured_on_pairs(bench: Bench) -> None
             empty = np.zeros(window.shape, np.uint8)
             encoded = mask_to_geotiff(empty, source_of(bench.scene).grid, GLACIER_SCHEME, window)
             bench.store.put(raster_keys.preannotation(proposal.uid, 1), encoded)
-    bench.answer(first, CARELESS, lambda truth: np.zeros_like(truth))  # submits the proposal as it is
+    bench.answer(first, CARELESS, np.zeros_like)  # submits the proposal as it is
     bench.answer(bench.ask((6, 7), ProposalReason.SECOND_LABEL), CAREFUL, lambda truth: truth)
     bias = bench.assess().bias
     covered = [bench.truth[window_of(bench.free[number]).slices] for number in (6, 7)]
