@@ -10,7 +10,18 @@ import services.rounds
 from catalog import labels, references, rounds, scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, Patch, PatchState, Proposal, ProposalReason, Round, RoundState, Scene
+from catalog.records import (
+    Job,
+    JobKind,
+    Patch,
+    PatchState,
+    Proposal,
+    ProposalReason,
+    Round,
+    RoundState,
+    Scene,
+    SceneRole,
+)
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.geotiff import encode
@@ -132,10 +143,13 @@ def test_honeypots_and_second_labels_of_a_random_round_are_told_of_as_the_others
     assert len({reason_of(reason, made, nothing) for reason in reasons}) == 1
 
 
-def test_validation_and_test_ground_is_never_a_honeypot(catalog: Catalog, scenes: list[Scene]) -> None:
+@pytest.mark.parametrize("role", [SceneRole.VALIDATION, SceneRole.TEST])
+def test_validation_and_test_ground_is_never_a_honeypot(catalog: Catalog, role: SceneRole) -> None:
     change(catalog, honeypot_share=0.3)
     with catalog.database.write() as session:
-        session.get_one(Scene, scenes[0].id).role = "validation"
+        judging, _ = add_scene(session, "judging", role)
+        judging.outlines = [{"path": "/truth.gpkg", "layer": None, "class_name": "clean ice"}]
+        add_scene(session, "plain", width=320, height=320, offset_px=1000)
     assert of(propose(catalog), ProposalReason.KNOWN_TRUTH) == []
 
 
