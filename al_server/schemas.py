@@ -471,6 +471,9 @@ class ReferenceAnswer(BaseModel):
     label_id: int
     annotator: str
     answers: int = Field(description="labels by other people that are compared with it")
+    stands: bool = Field(
+        description="false if the label was changed, deleted or withdrawn: nothing is compared with it"
+    )
 
 
 class QualityAnswer(BaseModel):

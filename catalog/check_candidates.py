@@ -50,10 +50,11 @@ def to_ask_again(session: Session) -> dict[int, int]:
         .group_by(Label.patch_id)
         .subquery()
     )
+    accepted = select(Reference.patch_id).join(Reference.label).where(Label.superseded_at.is_(None))
     statement = (
         select(Patch.id, func.coalesce(answers.c.answers, 0))
         .outerjoin(answers, answers.c.patch_id == Patch.id)
-        .where(_ready_and_labelled(), or_(answers.c.answers > 0, Patch.id.in_(select(Reference.patch_id))))
+        .where(_ready_and_labelled(), or_(answers.c.answers > 0, Patch.id.in_(accepted)))
         .order_by(Patch.id)
     )
     return dict(session.execute(statement).all())

@@ -9,7 +9,7 @@ from catalog.records import Base, Label, now
 
 
 class Reference(Base):
-    """A patch whose truth is an accepted label. Its mask stays the truth, whatever becomes of the label."""
+    """A patch whose truth is an accepted label, as long as that label stands."""
 
     __tablename__ = "reference_patches"
 

@@ -40,6 +40,10 @@ def accept(session: Session, label_id: int) -> Reference:
     if session.get_one(Scene, patch.scene_id).state is not SceneState.READY:
         raise ConflictError(f"the scene of label {label_id} is not ready; accept a label of a ready scene")
     found = session.get(Reference, patch.id)
+    if found is not None and found.label.superseded_at is not None:  # changed, deleted or withdrawn since
+        session.delete(found)
+        session.flush()
+        found = None
     if found is not None and found.label_id != label_id:
         raise ConflictError(f"label {found.label_id} is the reference of patch {patch.id} already; release it first")
     if found is None:

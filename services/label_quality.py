@@ -65,12 +65,14 @@ class ReferencePatch:
         label_id: The accepted label.
         annotator: Who drew it.
         answers: Number of labels by other people that are compared with it.
+        stands: Whether the label still stands; nothing is compared with one that was changed, deleted or withdrawn.
     """
 
     patch_id: int
     label_id: int
     annotator: str
     answers: int
+    stands: bool
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,12 @@ def assess(catalog: Catalog) -> Quality:
     for patch_id, of_patch in _by_patch(labels).items():
         reference = references.get(patch_id)
         for label in of_patch:
-            if reference is not None and person(label) != person(reference.label):
+            if reference is not None and (not _stands(reference) or person(label) == person(reference.label)):
+                continue
+            if reference is not None:
                 truth[person(label)].append(masks.count(masks.of(reference.label), label))
                 answers[patch_id] += 1
-            elif reference is None and label.proposal.reason is ProposalReason.KNOWN_TRUTH:
+            elif label.proposal.reason is ProposalReason.KNOWN_TRUTH:
                 truth[person(label)].append(masks.count(masks.truth(label.patch), label))
         compared: dict[str, Counts] = {}
         for own, other in permutations(of_patch, 2):
@@ -134,7 +138,7 @@ def assess(catalog: Catalog) -> Quality:
         bias=measure_bias(triples, len(scheme.classes)),
         same_person=same_person,
         references=tuple(
-            ReferencePatch(patch_id, item.label_id, item.label.annotator, answers[patch_id])
+            ReferencePatch(patch_id, item.label_id, item.label.annotator, answers[patch_id], _stands(item))
             for patch_id, item in sorted(references.items())
         ),
     )
@@ -180,6 +184,10 @@ class _Masks:
 
 def _references(session: Session) -> Sequence[Reference]:
     return session.scalars(select(Reference).options(joinedload(Reference.label))).all()
+
+
+def _stands(reference: Reference) -> bool:
+    return reference.label.superseded_at is None
 
 
 def _compared_labels(session: Session) -> list[Label]:
