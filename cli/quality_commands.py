@@ -30,7 +30,8 @@ def quality(context: click.Context) -> None:
         click.echo(f"{found.same_person} second labels do not count: the same person drew the first.")
     if found.references:
         rows = [
-            (str(item.label_id), str(item.patch_id), item.annotator, str(item.answers)) for item in found.references
+            (str(item.label_id), str(item.patch_id), item.annotator, str(item.answers) if item.stands else "superseded")
+            for item in found.references
         ]
         print_table(("label", "patch", "drawn by", "answers"), rows, "Reference patches")
 

@@ -22,7 +22,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.context import Catalog
-from catalog.records import Label, Patch, Proposal, ProposalReason
+from catalog.records import Label, Proposal, ProposalReason
 from catalog.reference_records import Reference
 from imagery.classes import ClassScheme
 from imagery.maps import read_map
@@ -114,13 +114,10 @@ def assess(catalog: Catalog) -> Quality:
     for patch_id, of_patch in _by_patch(labels).items():
         reference = references.get(patch_id)
         for label in of_patch:
-            if reference is not None and (not _stands(reference) or person(label) == person(reference.label)):
-                continue
-            if reference is not None:
-                truth[person(label)].append(masks.count(masks.of(reference.label), label))
+            known = masks.known_truth(label, reference)
+            if known is not None:
+                truth[person(label)].append(masks.count(known, label))
                 answers[patch_id] += 1
-            elif label.proposal.reason is ProposalReason.KNOWN_TRUTH:
-                truth[person(label)].append(masks.count(masks.truth(label.patch), label))
         compared: dict[str, Counts] = {}
         for own, other in permutations(of_patch, 2):
             counts = masks.count(masks.of(other), own)
@@ -160,10 +157,20 @@ class _Masks:
         """Return the mask (h, w) of a label."""
         return self._read(label.mask_key)
 
-    def truth(self, patch: Patch) -> NDArray[np.uint8]:
-        """Return the mask (h, w) of the outlines that came with the scene of a patch."""
-        uri = self._store.uri(raster_keys.truth(patch.scene_id))
-        return np.asarray(read_map(uri, window_of(patch)), dtype=np.uint8)
+    def known_truth(self, label: Label, reference: Reference | None) -> NDArray[np.uint8] | None:
+        """Return the true mask (h, w) that a label is compared with; None if it is not known, or drawn by the same person.
+
+        Args:
+            label: With its patch and proposal.
+            reference: The reference of its patch, if there is one; the outlines of the scene then do not count.
+        """
+        if reference is not None:
+            is_other = _stands(reference) and person(label) != person(reference.label)
+            return self.of(reference.label) if is_other else None
+        if label.proposal.reason is not ProposalReason.KNOWN_TRUTH:
+            return None
+        uri = self._store.uri(raster_keys.truth(label.patch.scene_id))
+        return np.asarray(read_map(uri, window_of(label.patch)), dtype=np.uint8)
 
     def count(self, reference: NDArray[np.uint8], label: Label) -> Counts:
         """Count the pixels of a label by the class of a reference mask (h, w)."""

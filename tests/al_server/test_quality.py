@@ -44,7 +44,9 @@ def test_operators_see_annotators_with_their_figures(client: FlaskClient, labell
     assert other["truth"]["agreement"] == {"value": 0.5, "low": None, "high": None, "count": 1}
     assert [iou and iou["value"] for iou in other["others"]["iou"]] == [0.0, 0.5, None]
     assert (found["bias"], found["same_person"]) == (None, 0)
-    assert found["references"] == [{"patch_id": 1, "label_id": 1, "annotator": "a@glacier.local", "answers": 1}]
+    assert found["references"] == [
+        {"patch_id": 1, "label_id": 1, "annotator": "a@glacier.local", "answers": 1, "stands": True}
+    ]
 
 
 @pytest.mark.parametrize("role", ["reader", "labeler"])

@@ -176,7 +176,12 @@ def test_an_accepted_label_is_the_truth_for_others_and_nothing_on_its_patch_teac
     assert bench.figures(CARELESS, "truth")[0] == 1
     assert [item.annotator for item in found.annotators if item.truth] == [CARELESS.lower()]
     assert bench.learnt() == [other.id]
+    with bench.catalog.database.write() as session:  # its annotator changes it
+        session.get_one(Label, first.id).superseded_at = first.annotated_at
+    assert [item.stands for item in bench.assess().references] == [False]
+    assert bench.assess().annotators == ()
     with bench.catalog.database.write() as session:
+        session.get_one(Label, first.id).superseded_at = None
         references.release(session, first.id)
     assert bench.learnt() == [first.id, other.id]
 
