@@ -158,7 +158,7 @@ class _Masks:
         return self._read(label.mask_key)
 
     def known_truth(self, label: Label, reference: Reference | None) -> NDArray[np.uint8] | None:
-        """Return the true mask (h, w) that a label is compared with; None if it is not known, or drawn by the same person.
+        """Return the true mask (h, w) that a label is compared with; None if there is none, or the same person drew it.
 
         Args:
             label: With its patch and proposal.
