@@ -18,6 +18,7 @@ from al_server import (
     model_versions,
     patches,
     predictions,
+    quality,
     rounds,
     scene_patches,
     scenes,
@@ -78,7 +79,8 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, subscriptions, interactive, set_aside),
+        *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions),
+        *(subscriptions, interactive, set_aside),
     )
     for resource in resources:
         app.register_api(resource.api)

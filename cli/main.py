@@ -32,6 +32,7 @@ class Program(click.Group):
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
+        "quality": "cli.quality_commands:quality",
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:

@@ -45,6 +45,7 @@ EXPECTED = {
     ("POST", "/api/v1/rounds/<int:round_id>/abandon"): Role.OPERATOR,
     ("GET", "/api/v1/arms"): Role.READER,
     ("GET", "/api/v1/effort"): Role.READER,
+    ("GET", "/api/v1/quality"): Role.OPERATOR,  # tells of people
     ("GET", "/api/v1/jobs"): Role.READER,
     ("GET", "/api/v1/jobs/<job_id>"): Role.READER,
     ("POST", "/api/v1/jobs/<job_id>/retry"): Role.OPERATOR,

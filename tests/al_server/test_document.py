@@ -38,6 +38,7 @@ GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}
 GET /api/v1/arms
 GET /api/v1/effort
+GET /api/v1/quality
 GET /api/v1/patches/{patch_id}/composites/{name}.png
 POST /api/v1/webhooks/label-studio
 GET /api/v1/interactive/health
