@@ -21,6 +21,7 @@ class Program(click.Group):
         "change": "cli.change_command:change",
         "doctor": "cli.doctor_command:doctor",
         "config": "cli.config_commands:config",
+        "events": "cli.event_commands:events",
         "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
@@ -33,6 +34,7 @@ class Program(click.Group):
         "models": "cli.model_commands:models",
         "user": "cli.access_commands:user",
         "token": "cli.access_commands:token",
+        "quality": "cli.quality_commands:quality",
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:

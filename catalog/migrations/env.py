@@ -2,7 +2,14 @@
 
 from alembic import context
 
-from catalog import access_records, set_aside  # noqa: F401 - add their tables to the metadata
+from catalog import (  # noqa: F401 - their tables belong to Base
+    access_records,
+    decision_records,
+    reference_records,
+    registry_records,
+    set_aside,
+    webhook_records,
+)
 from catalog.records import Base
 
 context.configure(
