@@ -15,6 +15,7 @@ from al_server import (
     interactive,
     jobs,
     label_events,
+    lineage,
     model_versions,
     patches,
     predictions,
@@ -22,6 +23,7 @@ from al_server import (
     scene_patches,
     scenes,
     scorings,
+    withdrawals,
 )
 from al_server.auth import check_role
 from al_server.context import Parts
@@ -69,7 +71,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive),
+        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, lineage, withdrawals, interactive),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -28,6 +28,8 @@ class Program(click.Group):
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
+        "labels": "cli.label_commands:labels",
+        "reproduce": "cli.reproduce_command:reproduce",
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,8 @@
 At each tick it
 
 - pushes jobs again that Redis has lost,
-- enqueues a fine-tune when its time limit is reached,
+- enqueues a fine-tune when its time limit is reached, or labels that versions learnt from were withdrawn,
+- tells MLflow which versions learnt from withdrawn labels, if it was down then,
 - opens the next round if ``auto_rounds`` is set,
 - enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
 - enqueues the removal of superseded scorings, and
@@ -28,6 +29,7 @@ from catalog.start import readable_faults
 from services import rounds
 from services.promotion import settle_intents
 from services.strategies import check_settings
+from services.withdrawals import tag_versions
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +58,11 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
 
 
 def _follow_aliases(catalog: Catalog) -> None:
-    """Settle unfinished decisions, and enqueue the scoring of the pool if the scoring version has not done it."""
+    """Settle unfinished decisions, tag versions, and enqueue the scoring of the pool that the scoring version lacks."""
     registry = registry_of(catalog.settings)
     try:
         settle_intents(catalog, registry)
+        tag_versions(catalog, registry)
         version = registry.scoring(catalog.settings.scoring_version)
     except ServiceDownError as error:  # the other tasks of a tick do not need MLflow
         log.warning("%s", error)
