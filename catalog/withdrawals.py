@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, labels
-from catalog.records import JobKind, Label, Patch, PatchState, Proposal, RunState, TrainingRun, now
+from catalog.records import JobKind, Label, Patch, PatchState, Proposal, RunState, TrainingRun
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
 
 

@@ -146,15 +146,18 @@ def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Nam
         if version not in runs:
             bundles.registry.get(version)
         line = line_of(version, runs)
-        labels = _labels(session, sorted({i for number in line if number in runs for i in runs[number].label_ids}))
+        labels = labels_with_causes(
+            session, sorted({i for number in line if number in runs for i in runs[number].label_ids})
+        )
         rows = session.execute(select(WithdrawnLabel.label_id, WithdrawnLabel.withdrawal_id))
-        withdrawn = {label_id: withdrawal_id for label_id, withdrawal_id in rows}
+        withdrawn = {row[0]: row[1] for row in rows}
         affected = withdrawals_of_versions(session)
     cards = {number: _card(bundles, number) for number in line}
     return trace(version, runs, cards, labels, withdrawn, affected, name)
 
 
-def _labels(session: Session, ids: Sequence[int]) -> list[Label]:
+def labels_with_causes(session: Session, ids: Sequence[int]) -> list[Label]:
+    """Return labels ordered as their ids, each with patch, scene, proposal, round and scoring loaded."""
     proposal = joinedload(Label.proposal).joinedload(Proposal.round).joinedload(Round.scoring)
     loaded = select(Label).options(proposal, joinedload(Label.patch).joinedload(Patch.scene)).order_by(Label.id)
     slices = (ids[start : start + MOST_PARAMETERS] for start in range(0, len(ids), MOST_PARAMETERS))

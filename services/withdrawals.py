@@ -1,7 +1,7 @@
 """Withdraw the labels of an annotator: what follows for labels, patches, versions and training.
 
-A withdrawal is one transaction in our database; MLflow is told afterwards which versions learnt from withdrawn labels
-(`tag_versions`, repeated by the clock while MLflow is down). The served version stays: the gate or a person replaces it.
+A withdrawal is one transaction in our database. Afterwards MLflow is told which versions learnt from withdrawn labels
+(`tag_versions`; by the clock, if MLflow is down). The served version stays until the gate or a person replaces it.
 """
 
 import logging

@@ -64,6 +64,9 @@ EXPECTED = {
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,
     ("POST", "/api/v1/models/rollback"): Role.OPERATOR,
+    ("GET", "/api/v1/models/<int:version>/lineage"): Role.READER,
+    ("GET", "/api/v1/withdrawals"): Role.OPERATOR,
+    ("POST", "/api/v1/withdrawals"): Role.OPERATOR,
 }
 
 

@@ -365,7 +365,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
     database = Database(settings.database_url)
     with database.read() as session:
-        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0008"]
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0009"]
     database.dispose()
 
 
