@@ -18,16 +18,13 @@ DIFFERENT = 3
 @click.option(
     "--pixels",
     type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="share of the pixels of the validation scenes that may change their class",
+    help="share of the pixels of the validation scenes that may change their class; default: 0 if code, device, "
+    "threads and torch are those of the training, else 0.05",
 )
 @click.option(
     "--metric",
     type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="how much the mean IoU, or the IoU of a class, may differ",
+    help="how much the mean IoU, or the IoU of a class, may differ; default: likewise",
 )
 @click.option("--threads", type=click.IntRange(1), help="torch's threads; default: as the version was trained")
 @click.option(
@@ -38,8 +35,8 @@ DIFFERENT = 3
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def reproduce(
     version: int,
-    pixels: float,
-    metric: float,
+    pixels: float | None,
+    metric: float | None,
     threads: int | None,
     precision: Literal["float32", "bfloat16"] | None,
     as_json: bool,
@@ -52,11 +49,17 @@ def reproduce(
 
     with running_catalog() as catalog:
         prepare_threads(catalog.settings)  # the next import loads torch
+        from workers.reproduction import Tolerance
         from workers.reproduction import reproduce as train_again
 
-        registry_of(catalog.settings).get(version)
+        registry_of(catalog.settings).get(version)  # first of all: is there such a version?
         found = train_again(catalog, version, threads, precision)
-    is_within = found.is_within(pixels, metric)
+    allowed = found.tolerance
+    allowed = Tolerance(
+        allowed.pixels if pixels is None else pixels,
+        allowed.metric if metric is None else metric,
+    )
+    is_within = found.is_within(allowed)
     if as_json:
         click.echo(json.dumps({**found.to_json(), "within_tolerance": is_within}, indent=2))
     else:
@@ -74,7 +77,7 @@ def reproduce(
         for note in found.notes:
             click.echo(f"Note: {note}.")
         outcome = "exactly the same" if found.is_exact() else "within" if is_within else "outside of"
-        tail = "." if found.is_exact() else f" the tolerance (pixels {pixels:g}, metrics {metric:g})."
+        tail = "." if found.is_exact() else f" the tolerance (pixels {allowed.pixels:g}, metrics {allowed.metric:g})."
         click.echo(f"Version {version} is {outcome}{tail}")
     if not is_within:
         raise SystemExit(DIFFERENT)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -30,7 +31,7 @@ from tests.catalog_fixtures import NOON, add_round, add_scoring, as_role, label_
 from tests.workers.rows import patches, tiled
 from workers.fine_tune import _check_standing
 from workers.jobs import perform
-from workers.reproduction import reproduce
+from workers.reproduction import Tolerance, reproduce
 from workers.versions import load_card
 
 pytestmark = pytest.mark.slow
@@ -145,7 +146,7 @@ def test_a_version_is_reproduced_exactly_with_as_many_threads(project, version):
     assert {role: set(figures) for role, figures in found.metrics.items()} == {
         role: {"mean", *GLACIER_SCHEME.names} for role in ("validation", "test")
     }
-    assert found.is_within(0.0, 0.0)
+    assert found.is_within(Tolerance(0.0, 0.0))
     with project.read() as session:
         assert len(session.scalars(select(TrainingRun)).all()) == 2
     assert len(registry_of(project.settings).versions(10)) == 2
@@ -157,7 +158,15 @@ def test_another_precision_is_told_and_lies_outside_of_no_tolerance(project):
     assert not found.is_exact()
     assert 0 < found.rms_difference < found.largest_difference
     assert any("it was trained in" in note for note in found.notes)
-    assert found.is_within(1.0, 1.0)
+    assert not found.same_circumstances
+    assert found.is_within(Tolerance(1.0, 1.0))
+    shifted = replace(found, same_class=0.97, metrics={"test": {"mean": (0.5, 0.54), "rock": (None, None)}})
+    assert shifted.largest_metric_difference == pytest.approx(0.04)
+    assert shifted.is_within(Tolerance(0.031, 0.041))
+    assert not shifted.is_within(Tolerance(0.029, 0.041))
+    assert not shifted.is_within(Tolerance(0.031, 0.039))
+    lost = replace(found, metrics={"test": {"rock": (0.1, None)}})
+    assert not lost.is_within(Tolerance(1.0, 0.9))
 
 
 def test_what_is_lost_or_changed_is_named(project):
