@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, labels
-from catalog.records import JobKind, Label, Patch, PatchState, Proposal, RunState, TrainingRun
+from catalog.records import JobKind, Label, LabelEvent, Patch, PatchState, Proposal, RunState, TrainingRun
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
 
 
@@ -80,12 +80,15 @@ def _mark(session: Session, label: Label, withdrawal: Withdrawal) -> None:
 def withdraw_if_late(session: Session, label: Label) -> Withdrawal | None:
     """Withdraw a label that has just been stored, if its annotator had saved it before a withdrawal that covers it.
 
-    Its event was late: lost and found by reconciliation, for instance. What is saved after a withdrawal stands.
+    A webhook is sent as soon as a drawing is saved, so the time counts at which it was received here; its ingestion may
+    wait. What reconciliation finds may have been saved long before: only Label Studio's clock tells.
 
     Returns:
         The withdrawal; None if the label stands.
     """
-    for withdrawal in session.scalars(select(Withdrawal).where(Withdrawal.withdrawn_at >= label.annotated_at)):
+    event = session.get_one(LabelEvent, label.event_id)
+    saved_at = event.received_at if event.origin == "webhook" else label.annotated_at
+    for withdrawal in session.scalars(select(Withdrawal).where(Withdrawal.withdrawn_at >= saved_at)):
         same = withdrawal.annotator.lower() == label.annotator.lower()
         if same and (withdrawal.since is None or label.annotated_at >= withdrawal.since):
             _mark(session, label, withdrawal)

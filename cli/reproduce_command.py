@@ -19,7 +19,7 @@ DIFFERENT = 3
     "--pixels",
     type=click.FloatRange(0, 1),
     help="share of the pixels of the validation scenes that may change their class; default: 0 if code, device, "
-    "threads and torch are those of the training, else 0.05",
+    "threads and torch are those of the training, else 0.1",
 )
 @click.option(
     "--metric",

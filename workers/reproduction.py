@@ -57,7 +57,7 @@ class Tolerance:
 
 SAME: Final = Tolerance(0.0, 0.0)
 """With the same code, device, threads, torch and CPU instructions: on a CPU the result is the same to the last bit."""
-OTHER: Final = Tolerance(0.05, 0.05)
+OTHER: Final = Tolerance(0.1, 0.1)
 """Otherwise: sums are rounded differently, and a training amplifies that (docs/operations.md has what was measured)."""
 
 
@@ -170,26 +170,18 @@ def _run_of(catalog: Catalog, version: int) -> TrainingRun:
 
 def _check_masks(catalog: Catalog, run: TrainingRun, labels: Sequence[Label]) -> None:
     """Refuse to go on without the masks as they were learnt from."""
-    missing = sorted(set(run.label_ids) - {label.id for label in labels})
-    changed: list[int] = []
-    store = raster_store(catalog)
+    store, lost = raster_store(catalog), set(run.label_ids)
     for label in labels:
         try:
-            found = hashlib.sha256(store.get(label.mask_key)).hexdigest()
+            if hashlib.sha256(store.get(label.mask_key)).hexdigest() == label.mask_sha256:
+                lost.discard(label.id)
         except StoreError:
-            missing.append(label.id)
             continue
-        if found != label.mask_sha256:
-            changed.append(label.id)
-    lost = [
-        f"{len(ids)} labels whose mask {what} (ids {', '.join(map(str, ids[:_MOST_NAMED]))})"
-        for ids, what in ((missing, "is lost"), (changed, "is not the one that was learnt from"))
-        if ids
-    ]
     if lost:
         raise ConflictError(
-            f"found {' and '.join(lost)} among the {len(run.label_ids)} of version {run.model_version}; expected all, "
-            "with their checksums: restore the raster store from a backup, then try again"
+            f"found {len(lost)} of the {len(run.label_ids)} labels of version {run.model_version} without the mask "
+            f"that was learnt from (ids {', '.join(map(str, sorted(lost)[:_MOST_NAMED]))}): it is lost or was changed; "
+            "expected all, with their checksums: restore the raster store from a backup, then try again"
         )
 
 

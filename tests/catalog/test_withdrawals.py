@@ -10,6 +10,7 @@ from catalog.records import (
     JobKind,
     JobState,
     Label,
+    LabelEvent,
     Patch,
     PatchState,
     Proposal,
@@ -105,23 +106,42 @@ def test_a_withdrawal_keeps_a_complete_round_complete(catalog, proposals):
         assert session.get_one(Round, proposals[0].round_id).state is RoundState.COMPLETE
 
 
-def test_what_is_submitted_anew_stands_and_what_was_late_does_not(catalog, proposals):
+@pytest.mark.parametrize(
+    ("origin", "received_before", "saved_before", "stands"),
+    [
+        ("webhook", True, True, False),  # its ingestion waited
+        ("webhook", False, True, True),  # Label Studio's clock is behind
+        ("reconciliation", False, True, False),  # its webhook was lost
+        ("reconciliation", False, False, True),
+    ],
+)
+def test_what_is_submitted_anew_stands_and_what_was_late_does_not(
+    catalog, proposals, origin, received_before, saved_before, stands
+):
     draw(catalog, proposals[0], 1)
     withdraw(catalog)
-    after = (now() - NOON) / timedelta(minutes=1) + 1
+    minutes = 3 if saved_before else (now() - NOON) / timedelta(minutes=1) + 1
     with catalog.database.write() as session:
-        late = label_of(session, session.get_one(Proposal, proposals[1].id), 2, minutes=3, annotator=CARELESS)
-        labels.store(session, late)
-        assert withdrawals.withdraw_if_late(session, late) is not None
-        anew = label_of(session, session.get_one(Proposal, proposals[0].id), 1, minutes=after, annotator=CARELESS)
-        labels.store(session, anew)
-        assert withdrawals.withdraw_if_late(session, anew) is None
-        other = label_of(session, session.get_one(Proposal, proposals[2].id), 3, minutes=3, annotator=CAREFUL)
-        labels.store(session, other)
-        assert withdrawals.withdraw_if_late(session, other) is None
-    assert standing(catalog) == {anew.id, other.id}
-    assert states(catalog, proposals[1]) == (ProposalState.ABANDONED, PatchState.UNLABELLED)
-    assert states(catalog, proposals[0]) == (ProposalState.LABELLED, PatchState.LABELLED)
+        label = label_of(session, session.get_one(Proposal, proposals[0].id), 1, minutes, annotator=CARELESS)
+        event = session.get_one(LabelEvent, label.event_id)
+        event.origin = origin
+        event.received_at = NOON if received_before else now()
+        labels.store(session, label)
+        assert (withdrawals.withdraw_if_late(session, label) is None) == stands
+    assert standing(catalog) == ({label.id} if stands else set())
+    labelled, free = (ProposalState.LABELLED, PatchState.LABELLED), (ProposalState.ABANDONED, PatchState.UNLABELLED)
+    assert states(catalog, proposals[0]) == (labelled if stands else free)
+
+
+def test_late_labels_of_others_and_of_earlier_times_stand(catalog, proposals):
+    draw(catalog, proposals[0], 1, minutes=10)
+    withdraw(catalog, since_minutes=5)
+    with catalog.database.write() as session:
+        for number, (by, minutes) in enumerate(((CAREFUL, 6), (CARELESS, 4)), start=1):
+            label = label_of(session, session.get_one(Proposal, proposals[number].id), number, minutes, annotator=by)
+            session.get_one(LabelEvent, label.event_id).received_at = NOON
+            labels.store(session, label)
+            assert withdrawals.withdraw_if_late(session, label) is None
 
 
 def test_versions_are_affected_directly_or_through_their_parents():
