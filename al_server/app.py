@@ -23,6 +23,7 @@ from al_server import (
     scene_patches,
     scenes,
     scorings,
+    set_aside,
     withdrawals,
 )
 from al_server.auth import check_role
@@ -72,6 +73,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
         *(scorings, rounds, arms, effort, jobs, label_events, model_versions, lineage, withdrawals, interactive),
+        set_aside,
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -2,10 +2,9 @@
 
 What it takes is what card and row recorded: the parent's bundle or the seed of a fresh network, the labels with the
 checksums of their masks, the patches with prior outlines, the configuration, the seed and the number of threads.
-Nothing is registered, and no row is changed.
+Nothing is registered. No row is changed, but for masks that had to be drawn again.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Label, Scene, SceneRole, SceneState, TrainingRun
 from imagery.classes import UNKNOWN, ClassScheme
-from imagery.errors import StoreError
 from models.card import ModelCard, TrainingEnvironment
 from models.inference import place
 from models.segmenter import GlacierSegmenter, build_segmenter
@@ -30,6 +28,7 @@ from services.scenes import source_of
 from workers.calibration import calibrate
 from workers.code_version import code_version
 from workers.evaluation import evaluate, evaluation_set
+from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
 from workers.network_training import train_network
 from workers.versions import LoadedVersion, device, load_card, load_version
@@ -136,9 +135,7 @@ def reproduce(
     registered = load_version(catalog, version)
     config = replace(card.training, precision=precision) if precision else card.training
     scheme = class_scheme(catalog)
-    with catalog.read() as session:
-        labels = training.labels_of_run(session, run)
-    _check_masks(catalog, run, labels)
+    labels = _labels_of(catalog, run)
     weak = _weak_patches(catalog, card, labels, scheme)
     validation = _scenes(catalog, card, SceneRole.VALIDATION)
     segmenter = _start(catalog, card, run)
@@ -149,6 +146,8 @@ def reproduce(
     calibrate(catalog, segmenter, validation, card.patch_size_px, card.classes, form)
     here = TrainingEnvironment.of(device(catalog))
     notes = _other_circumstances(card, here, config.precision)
+    if training.checksum(labels) != run.labels_sha256:
+        notes.append("masks were drawn again since, and their files have other checksums than those learnt from")
     same = here == card.environment and config.precision == card.training.precision
     same = same and card.code_version == code_version() and here.device == "cpu"
     metrics, changed = _compare_metrics(catalog, segmenter, card)
@@ -168,21 +167,23 @@ def _run_of(catalog: Catalog, version: int) -> TrainingRun:
     return run
 
 
-def _check_masks(catalog: Catalog, run: TrainingRun, labels: Sequence[Label]) -> None:
-    """Refuse to go on without the masks as they were learnt from."""
-    store, lost = raster_store(catalog), set(run.label_ids)
-    for label in labels:
-        try:
-            if hashlib.sha256(store.get(label.mask_key)).hexdigest() == label.mask_sha256:
-                lost.discard(label.id)
-        except StoreError:
-            continue
+def _labels_of(catalog: Catalog, run: TrainingRun) -> list[Label]:
+    """Return the labels of a run with whole masks; damaged ones are drawn again from the ledger.
+
+    Raises:
+        ConflictError: the mask of a label cannot be had any more.
+    """
+    with catalog.read() as session:
+        labels = training.labels_of_run(session, run)
+    usable = usable_labels(catalog, labels)
+    lost = sorted(set(run.label_ids) - {label.id for label in usable})
     if lost:
         raise ConflictError(
-            f"found {len(lost)} of the {len(run.label_ids)} labels of version {run.model_version} without the mask "
-            f"that was learnt from (ids {', '.join(map(str, sorted(lost)[:_MOST_NAMED]))}): it is lost or was changed; "
-            "expected all, with their checksums: restore the raster store from a backup, then try again"
+            f"found {len(lost)} of the {len(run.label_ids)} labels of version {run.model_version} without a mask (ids "
+            f"{', '.join(map(str, lost[:_MOST_NAMED]))}): it is lost or damaged, and cannot be drawn again from the "
+            "ledger; expected all: restore the raster store from a backup, then try again"
         )
+    return usable
 
 
 def _weak_patches(catalog: Catalog, card: ModelCard, labels: Sequence[Label], scheme: ClassScheme) -> WeakPatches:

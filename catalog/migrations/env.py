@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from catalog import set_aside, withdrawal_records  # noqa: F401 - they add their tables to the metadata
 from catalog.records import Base
 
 context.configure(

@@ -169,20 +169,15 @@ def test_another_precision_is_told_and_lies_outside_of_no_tolerance(project):
     assert not lost.is_within(Tolerance(1.0, 0.9))
 
 
-def test_what_is_lost_or_changed_is_named(project):
+def test_what_is_lost_is_named(project):
     with project.read() as session:
         label = session.get_one(Label, 3)
-    path = project.settings.var_dir / "store" / label.mask_key
-    data = path.read_bytes()
-    try:
-        path.write_bytes(data[:-1] + b"!")
-        with pytest.raises(ConflictError, match=r"1 of the 4 labels of version 2 without the mask .* \(ids 3\)"):
-            reproduce(project, 2)
-        path.unlink()
-        with pytest.raises(ConflictError, match=r"\(ids 3\): it is lost or was changed"):
-            reproduce(project, 2)
-    finally:
-        path.write_bytes(data)
+    store = raster_store(project)
+    data = store.get(label.mask_key)
+    (project.settings.var_dir / "store" / label.mask_key).write_bytes(data[:-1] + b"!")
+    with pytest.raises(ConflictError, match=r"1 of the 4 labels of version 2 without a mask \(ids 3\)"):
+        reproduce(project, 2)  # and the ledger of this test holds no drawing
+    store.put(label.mask_key, data)
 
 
 def test_labels_are_withdrawn_and_what_learnt_from_them_is_trained_again(project, monkeypatch):
