@@ -15,6 +15,7 @@ from al_server import (
     interactive,
     jobs,
     label_events,
+    lineage,
     model_versions,
     patches,
     predictions,
@@ -25,6 +26,7 @@ from al_server import (
     scorings,
     set_aside,
     subscriptions,
+    withdrawals,
 )
 from al_server.auth import check_role
 from al_server.context import Parts
@@ -80,7 +82,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions),
-        *(subscriptions, interactive, set_aside),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside),
     )
     for resource in resources:
         app.register_api(resource.api)

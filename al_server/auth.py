@@ -30,6 +30,7 @@ EXCEPTIONS = {
     "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
     "subscriptions.list_deliveries": Role.OPERATOR,
     "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers
+    "withdrawals.list_all": Role.OPERATOR,  # it names annotators
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,
@@ -48,6 +49,7 @@ def check_role() -> Response | None:
     if token is None:
         return _unauthorized("found no token, expected the header 'Authorization: Bearer <token>'")
     role, g.actor = _role_of(token, current_app.extensions["catalog"].secrets)
+    g.role = role
     if role is Role.PUBLIC:
         return _unauthorized("the token is not a token of this server; they are in its file of secrets")
     if role < needed:
@@ -59,6 +61,12 @@ def actor() -> str:
     """Return the role of the caller, to be stored with a decision."""
     name: str = g.get("actor") or abort(401)
     return name
+
+
+def has_role(needed: Role) -> bool:
+    """Return whether the caller may do what a role may do."""
+    found: Role = g.get("role", Role.PUBLIC)
+    return found >= needed
 
 
 def role_needed(endpoint: str, method: str) -> Role:

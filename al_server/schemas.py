@@ -450,6 +450,9 @@ class ModelAnswer(BaseModel):
     verdict_reason: str
     gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")
     sha256: dict[str, str] = Field(description="checksum by file name")
+    withdrawals: list[int] = Field(
+        description="withdrawals of labels that it learnt from, itself or through its parent; empty: none"
+    )
     faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
 
 

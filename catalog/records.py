@@ -142,6 +142,7 @@ class RunTrigger(StrEnum):
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
     ROUND = "round complete"
+    WITHDRAWAL = "labels withdrawn"
     MANUAL = "by hand"
 
 

@@ -33,6 +33,8 @@ class Program(click.Group):
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
         "quality": "cli.quality_commands:quality",
+        "labels": "cli.label_commands:labels",
+        "reproduce": "cli.reproduce_command:reproduce",
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:

@@ -120,6 +120,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "PUT /api/v1/scenes/{scene_id}": {"json": {"role": "pool", "path": "scene.tif"}},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
+        "POST /api/v1/withdrawals": {"json": {"annotator": "a@b.example", "reason": "shifted by a pixel"}},
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
         "POST /api/v1/subscriptions": {"json": {"url": "https://hooks.example.org/"}},
         "POST /api/v1/subscriptions/{subscription_id}/replay": {"json": {"since": "2026-11-26T12:00:00Z"}},
@@ -164,7 +165,9 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
     assert set(loaded) & HEAVY == set()
     # All were answered by their views, as far as that goes without MLflow.
     without_mlflow = {name for name, status in statuses.items() if status == 503}
-    assert without_mlflow == {name for name in requests if re.search("/promote|/rollback|/readyz", name)}
+    assert without_mlflow == {
+        name for name in requests if re.search("/promote|/rollback|/readyz|/lineage|POST .*/withdrawals", name)
+    }
     refused = {name: status for name, status in statuses.items() if status >= 400 and name not in without_mlflow}
     before_the_first_version = re.compile(r"GET .*/(prediction\.|models/latest|models/{version})")
     assert {name: status for name, status in refused.items() if not before_the_first_version.match(name)} == {

@@ -8,6 +8,7 @@ from catalog import (  # noqa: F401 - their tables belong to Base
     registry_records,
     set_aside,
     webhook_records,
+    withdrawal_records,
 )
 from catalog.records import Base
 

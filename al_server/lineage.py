@@ -1,0 +1,22 @@
+"""Lineage: what a version learnt from, how it was trained, and why each label exists."""
+
+from functools import partial
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.auth import Role, has_role
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.schemas import VersionNumber
+from services.lineage import Lineage, read_lineage
+from services.pseudonyms import pseudonym
+
+api = APIBlueprint("lineage", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
+
+
+@api.get("/<int:version>/lineage", responses={200: Lineage})
+def lineage(path: VersionNumber) -> Response:
+    """Tell what a version and those before it were trained on. Operators read accounts, others pseudonyms."""
+    catalog = current_catalog()
+    name = (lambda label: label.annotator) if has_role(Role.OPERATOR) else partial(pseudonym, catalog)
+    return json_response(read_lineage(catalog, current_parts().bundles, path.version, name))
