@@ -2,7 +2,13 @@
 
 from alembic import context
 
-from catalog import set_aside  # noqa: F401 - adds its table to the metadata
+from catalog import (  # noqa: F401 - their tables belong to Base
+    decision_records,
+    reference_records,
+    registry_records,
+    set_aside,
+    webhook_records,
+)
 from catalog.records import Base
 
 context.configure(
