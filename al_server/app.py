@@ -18,10 +18,12 @@ from al_server import (
     model_versions,
     patches,
     predictions,
+    quality,
     rounds,
     scene_patches,
     scenes,
     scorings,
+    set_aside,
     subscriptions,
 )
 from al_server.auth import check_role
@@ -77,7 +79,8 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, subscriptions, interactive),
+        *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions),
+        *(subscriptions, interactive, set_aside),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -1,6 +1,7 @@
 """Liveness, readiness and metrics."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import Alive, Readiness, media
-from catalog import scorings, training
+from catalog import scorings, set_aside, training
 from catalog.records import (
     EventState,
     Job,
@@ -33,6 +34,7 @@ from catalog.records import (
 from catalog.registry import CHAMPION, LEARNER, ModelVersion
 from catalog.registry_copy import age_s
 from catalog.registry_records import RegistryState
+from catalog.set_aside import Kind
 from catalog.webhook_records import Delivery, DeliveryState
 from services.part_checks import part_faults
 from services.version_figures import figures_of
@@ -88,6 +90,10 @@ def metrics() -> Response:
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
         _add_scoring_metrics(session, registry)
+        aside = Counter(row.kind for row in set_aside.standing(session))
+    left_out = Gauge("glacier_al_set_aside", "What is left out because it cannot be used", ["kind"], registry=registry)
+    for kind in Kind:
+        left_out.labels(kind.value).set(aside[kind.value])
         seen_at = (session.get(RegistryState, 1) or RegistryState()).seen_at
         dead = session.scalar(select(func.count(Delivery.id)).where(Delivery.state == DeliveryState.DEAD)) or 0
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)

@@ -95,6 +95,13 @@ class ScoringPage(Closed):
     limit: int = Field(20, ge=1, le=1000)
 
 
+class SetAsidePage(Closed):
+    """The newest entries."""
+
+    standing: bool = Field(False, description="only what is set aside at present")
+    limit: int = Field(100, ge=1, le=1000)
+
+
 class ModelPage(Closed):
     """A page of the list of versions, newest first."""
 
@@ -139,6 +146,9 @@ class RoundRequest(Closed):
     size: int | None = Field(None, ge=1, le=10_000)
     seed: Integer | None = None
     part: PatchPart | None = Field(None, description="what to ask for of each patch")
+    second_looks: int = Field(
+        0, ge=0, le=10_000, description="how many of the patches are labelled ones that the newest scoring contradicts"
+    )
 
 
 class PromotionRequest(Closed):
@@ -295,7 +305,7 @@ class RoundAnswer(BaseModel):
 
 
 class EstimateAnswer(BaseModel):
-    """An estimated quantity with its 95 % interval (Student's t)."""
+    """An estimated quantity with its 95 % interval (Student's t, unless a bootstrap is named)."""
 
     value: float
     low: float | None = Field(description="null where too few values tell nothing about the spread")
@@ -468,6 +478,61 @@ class EffortAnswer(BaseModel):
     check: ExpectationAnswer | None = Field(description="how good the expected edits were; null without any")
 
 
+class ComparisonAnswer(BaseModel):
+    """How far masks agree with others of the same patches; the patches are the units of the intervals (bootstrap)."""
+
+    patches: int
+    pixels: int = Field(description="pixels of which both name a class")
+    agreement: EstimateAnswer | None = Field(description="share of these of which both name the same class")
+    iou: list[EstimateAnswer | None] = Field(description="in the order of `classes`; null for one that neither names")
+    left_out: EstimateAnswer | None = Field(
+        description="share of the pixels of which the other side names a class, and the annotator none"
+    )
+
+
+class AnnotatorAnswer(BaseModel):
+    """What is known of the labels of one annotator."""
+
+    annotator: str
+    simulated: bool
+    truth: ComparisonAnswer | None = Field(description="with known truth: honeypots and reference patches")
+    others: ComparisonAnswer | None = Field(description="with labels of the same patches by other people")
+
+
+class BiasAnswer(BaseModel):
+    """Labels drawn from the pre-annotation against labels of the same patches drawn from an empty mask."""
+
+    labels: ComparisonAnswer = Field(description="the two labels with each other")
+    preannotated: ComparisonAnswer = Field(description="the former with the pre-annotation")
+    blind: ComparisonAnswer = Field(description="the latter with the pre-annotation that was not shown")
+    pull: EstimateAnswer | None = Field(
+        description="agreement of the former with the pre-annotation minus that of the latter"
+    )
+    pull_iou: list[EstimateAnswer | None] = Field(description="the same difference of the IoU of each class")
+
+
+class ReferenceAnswer(BaseModel):
+    """A patch whose label an operator accepted as the truth."""
+
+    patch_id: int
+    label_id: int
+    annotator: str
+    answers: int = Field(description="labels by other people that are compared with it")
+    stands: bool = Field(
+        description="false if the label was changed, deleted or withdrawn: nothing is compared with it"
+    )
+
+
+class QualityAnswer(BaseModel):
+    """The quality of the standing labels."""
+
+    classes: list[str]
+    annotators: list[AnnotatorAnswer]
+    bias: BiasAnswer | None = Field(description="null without a patch that was labelled both ways by two people")
+    same_person: int = Field(description="second labels that do not count, because the same person drew the first")
+    references: list[ReferenceAnswer]
+
+
 class TrackAnswer(BaseModel):
     """What was trained, and what was served after the gate's decision on it."""
 
@@ -478,6 +543,18 @@ class TrackAnswer(BaseModel):
     served_mean_iou: dict[str, float | None] = Field(
         description="of the version that was served then, on the same scenes; without a role where it is not known"
     )
+
+
+class SetAsideAnswer(BaseModel):
+    """Something that cannot be used and is left out, or was until ``ended_at``."""
+
+    kind: str = Field(description="label, scene, file or version")
+    name: str
+    reason: str = Field(description="what was found, and what was expected")
+    since: datetime
+    checked_at: datetime
+    ended_at: datetime | None
+    outcome: str | None = Field(description="how it ended")
 
 
 class PromotionAnswer(BaseModel):

@@ -18,6 +18,7 @@ from al_server.schemas import (
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
+    SetAsideAnswer,
     SubscriptionAnswer,
     TrackAnswer,
 )
@@ -25,6 +26,7 @@ from catalog import jobs, rounds, scorings
 from catalog.decision_records import Promotion
 from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
+from catalog.set_aside import SetAside
 from catalog.webhook_records import Delivery, Subscription
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
@@ -123,6 +125,11 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_set_aside(row: SetAside) -> SetAsideAnswer:
+    """Return what cannot be used, and why."""
+    return _serialize(SetAsideAnswer, row)
 
 
 def serialize_subscription(subscription: Subscription) -> SubscriptionAnswer:

@@ -1,6 +1,6 @@
 """The tables of decisions about model versions: an append-only record, and the intents that precede its rows.
 
-The database itself refuses to change or delete a row of ``promotions`` (triggers, see the migration 0009).
+The database itself refuses to change or delete a row of ``promotions`` (triggers, see the migration 0011).
 """
 
 from datetime import datetime

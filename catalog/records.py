@@ -100,6 +100,9 @@ class ProposalReason(StrEnum):
     FOREGROUND = "random foreground"  # drawn at random where a version predicts foreground, by a strategy that does so
     SHORTLIST_CONTROL = "shortlist control"  # drawn like that as a control of what another strategy chose
     CONTROL = "random control"  # drawn from the whole pool
+    SECOND_LABEL = "second label"  # labelled already, to be drawn by another person from an empty mask
+    KNOWN_TRUTH = "known truth"  # a honeypot: what is drawn on it is measured and never learnt from
+    SECOND_LOOK = "second look"  # labelled already, and contradicted by the newest scoring
 
 
 class ProposalState(StrEnum):
@@ -156,6 +159,7 @@ class JobKind(StrEnum):
     SYNC_LABEL_STUDIO = "sync_label_studio"
     REMOVE_TASKS = "remove_tasks"
     REMOVE_SUPERSEDED = "remove_superseded"
+    MEND_FILES = "mend_files"
     DELIVER_EVENT = "deliver_event"
 
 

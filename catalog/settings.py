@@ -401,6 +401,20 @@ class Settings(BaseSettings):
         description="Least share of its pixels that are foreground, predicted or in prior outlines, for a patch to be "
         "on the shortlist.",
     )
+    double_label_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of every round that is labelled a second time, from an empty mask, to measure how far "
+        "annotators agree and how far pre-annotations pull them. 0.1 suits a team of three.",
+    )
+    honeypot_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of every round drawn where the truth is known, to measure annotators; what is drawn there "
+        "is never learnt from. 0.05 suits a team of three.",
+    )
     worthwhile_gain: float = Field(
         0.005,
         gt=0,
