@@ -1,7 +1,7 @@
 """Training runs: the labels that a fine-tune learns from, when one is due, and its row."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, select
@@ -15,6 +15,7 @@ from catalog.records import (
     Label,
     Patch,
     Proposal,
+    ProposalReason,
     RunState,
     RunTrigger,
     Scene,
@@ -23,6 +24,7 @@ from catalog.records import (
     TrainingRun,
     now,
 )
+from catalog.references import TEACHES
 from catalog.set_aside import Kind, SetAside
 from catalog.settings import Settings
 
@@ -33,7 +35,8 @@ MOST_PARAMETERS = 10_000
 def training_labels(session: Session) -> list[Label]:
     """Return the labels to learn from, ordered by id: neither superseded, covered by a newer label nor set aside.
 
-    A label of a whole patch covers every older one. `services.composed_labels` composes labels of parts of a patch.
+    A label of a whole patch covers every older one, unless it is a second label: then both count.
+    `services.composed_labels` composes the labels of a patch. Labels of honeypots do not teach (`catalog.references`).
     """
     ids = _uncovered(session)
     standing = session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id))
@@ -46,17 +49,17 @@ def _uncovered(session: Session) -> set[int]:
     Labels that are set aside, or whose scene is, are left out. What they cover stays covered: it was drawn anew.
     """
     statement = (
-        select(Label.patch_id, Label.id, Proposal.region)
+        select(Label.patch_id, Label.id, Proposal.region, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(Label.superseded_at.is_(None))
+        .where(Label.superseded_at.is_(None), TEACHES)
         .order_by(Label.patch_id, Label.annotated_at.desc(), Label.id.desc())
     )
     uncovered: set[int] = set()
     covered_patch: int | None = None
-    for patch_id, label_id, region in session.execute(statement):
+    for patch_id, label_id, region, reason in session.execute(statement):
         if patch_id != covered_patch:
             uncovered.add(label_id)
-        if region is None:
+        if region is None and reason is not ProposalReason.SECOND_LABEL:
             covered_patch = patch_id
     return uncovered - left_out(session).keys()
 
@@ -193,9 +196,14 @@ def unfinished_run(session: Session) -> TrainingRun | None:
 
 def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
     """Return the labels of a run, ordered by id, each with its proposal, patch and scene loaded."""
+    return load_labels(session, run.label_ids)
+
+
+def load_labels(session: Session, label_ids: Iterable[int]) -> list[Label]:
+    """Return labels ordered by id, each with its proposal, patch and scene loaded."""
     loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
     of_run = select(Label).order_by(Label.id).options(*loaded)
-    ids = sorted(run.label_ids)
+    ids = sorted(label_ids)
     slices = (ids[start : start + MOST_PARAMETERS] for start in range(0, len(ids), MOST_PARAMETERS))
     return [label for some in slices for label in session.scalars(of_run.where(Label.id.in_(some)))]
 

@@ -21,6 +21,7 @@ class Program(click.Group):
         "change": "cli.change_command:change",
         "doctor": "cli.doctor_command:doctor",
         "config": "cli.config_commands:config",
+        "events": "cli.event_commands:events",
         "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
@@ -31,6 +32,7 @@ class Program(click.Group):
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
+        "quality": "cli.quality_commands:quality",
         "labels": "cli.label_commands:labels",
         "reproduce": "cli.reproduce_command:reproduce",
     }

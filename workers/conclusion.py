@@ -5,11 +5,20 @@ from collections.abc import Collection
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.records import Promotion, RunState, TrainingRun
+from catalog.decision_records import Promotion
+from catalog.records import RunState, TrainingRun
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, registry_of
 from catalog.tracking import Tracking
 from models.gate import GateEvidence, Verdict
-from services.promotion import GATE, PROMOTED, SET_BACK, apply_verdict, set_back_learner, settle_intents
+from services.promotion import (
+    GATE,
+    KEPT,
+    PROMOTED,
+    ROLLED_BACK,
+    apply_verdict,
+    set_back_learner,
+    settle_intents,
+)
 from services.version_figures import figures_of
 from services.withdrawals import is_affected, note_trained_version
 from workers.stopwatch import Stopwatch
@@ -52,7 +61,7 @@ def conclude(
             move_learner=move_learner,
         )
     _set_back_if_astray(catalog, registry, run)
-    note_trained_version(catalog, registry)
+    note_trained_version(catalog)
     if watch is not None:
         note(catalog, run, seconds=watch.seconds())
     close(catalog, tracking, run, RunState.FINISHED)
@@ -71,7 +80,7 @@ def conclude_recovered(catalog: Catalog, tracking: Tracking, run: TrainingRun) -
     settle_intents(catalog, registry, run.model_version)
     if _decision_on(catalog, run.model_version) is not None:
         _set_back_if_astray(catalog, registry, run)
-        note_trained_version(catalog, registry)
+        note_trained_version(catalog)
         close(catalog, tracking, run, RunState.FINISHED)
         return
     figures = figures_of(registry.get(run.model_version or 0))
@@ -133,7 +142,7 @@ def _is_worse(decision: Promotion, champion: int) -> bool:
 def _decision_on(catalog: Catalog, version: int | None) -> Promotion | None:
     """Return the first completed decision about a version: promoted, kept or rolled back; None if there is none."""
     decisions = select(Promotion).where(
-        Promotion.model_version == version, Promotion.verdict != SET_BACK, Promotion.completed_at.is_not(None)
+        Promotion.model_version == version, Promotion.verdict.in_((PROMOTED, KEPT, ROLLED_BACK))
     )
     with catalog.read() as session:
         return session.scalar(decisions.order_by(Promotion.id).limit(1))

@@ -2,7 +2,14 @@
 
 from alembic import context
 
-from catalog import set_aside, withdrawal_records  # noqa: F401 - they add their tables to the metadata
+from catalog import (  # noqa: F401 - their tables belong to Base
+    decision_records,
+    reference_records,
+    registry_records,
+    set_aside,
+    webhook_records,
+    withdrawal_records,
+)
 from catalog.records import Base
 
 context.configure(

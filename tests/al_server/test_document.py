@@ -38,6 +38,7 @@ GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}
 GET /api/v1/arms
 GET /api/v1/effort
+GET /api/v1/quality
 GET /api/v1/patches/{patch_id}/composites/{name}.png
 POST /api/v1/webhooks/label-studio
 GET /api/v1/interactive/health
@@ -58,6 +59,12 @@ GET /api/v1/models/latest/weights
 GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote
 POST /api/v1/models/rollback
+GET /api/v1/models/champion
+GET /api/v1/subscriptions
+POST /api/v1/subscriptions
+DELETE /api/v1/subscriptions/{subscription_id}
+POST /api/v1/subscriptions/{subscription_id}/replay
+GET /api/v1/subscriptions/deliveries
 GET /api/v1/jobs
 GET /api/v1/jobs/{job_id}
 PUT /api/v1/scenes/{scene_id}
