@@ -4,7 +4,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
-from al_server.context import current_catalog, current_parts, json_response
+from al_server.context import current_catalog, json_response
 from al_server.schemas import ListOf
 from services.withdrawals import WithdrawalAnswer, WithdrawalEffect, WithdrawalRequest, list_withdrawals, withdraw
 
@@ -14,7 +14,7 @@ api = APIBlueprint("withdrawals", __name__, url_prefix="/api/v1/withdrawals", ab
 @api.post("", responses={200: WithdrawalEffect})
 def create(body: WithdrawalRequest) -> Response:
     """Withdraw the labels of an annotator; with `dry_run`, tell what that would do."""
-    return json_response(withdraw(current_catalog(), current_parts().registry, body, actor()))
+    return json_response(withdraw(current_catalog(), body, actor()))
 
 
 @api.get("", responses={200: ListOf[WithdrawalAnswer]})

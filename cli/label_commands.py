@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import click
 from pydantic import ValidationError
 
-from catalog.registry import registry_of
 from cli.installation import installed_catalog, running_catalog
 from cli.output import print_table
 from services.withdrawals import VersionAffected, WithdrawalEffect, WithdrawalRequest, list_withdrawals
@@ -40,12 +39,12 @@ def withdraw(annotator: str, since: datetime | None, reason: str, dry_run: bool,
     except ValidationError as error:
         raise click.UsageError(str(error)) from error
     with running_catalog() as catalog:
-        registry, actor = registry_of(catalog.settings), getpass.getuser()
-        _show(withdraw_labels(catalog, registry, request, actor))
+        actor = getpass.getuser()
+        _show(withdraw_labels(catalog, request, actor))
         if dry_run or not (yes or click.confirm("Withdraw them?")):
             click.echo("Nothing was changed.")
             return
-        done = withdraw_labels(catalog, registry, request.model_copy(update={"dry_run": False}), actor)
+        done = withdraw_labels(catalog, request.model_copy(update={"dry_run": False}), actor)
     click.echo(f"Withdrawal {done.withdrawal} took {done.labels} labels: {done.note}.")
 
 

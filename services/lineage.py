@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog.bundle_cache import CARD, BundleCache
 from catalog.context import Catalog
-from catalog.errors import CatalogError, NotFoundError
+from catalog.errors import CatalogError, NotFoundError, ServiceDownError
 from catalog.records import Label, Patch, Proposal, Round, TrainingRun
+from catalog.registry_copy import RegistryCopy
 from catalog.training import MOST_PARAMETERS
 from catalog.withdrawal_records import WithdrawnLabel
 from services.withdrawals import AffectedBy, withdrawals_of_versions
@@ -133,18 +134,25 @@ def line_of(version: int, runs: Mapping[int, TrainingRun]) -> list[int]:
     return line
 
 
-def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Name) -> Lineage:
-    """Fetch what the lineage of a version rests on, and return it. Cards that are not cached come from MLflow.
+def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Name, *, fetch: bool = True) -> Lineage:
+    """Fetch what the lineage of a version rests on, and return it.
+
+    Args:
+        catalog: the catalog.
+        bundles: has the cards.
+        version: the version.
+        name: how annotators are shown.
+        fetch: whether cards that are not in the local cache are fetched from MLflow.
 
     Raises:
-        NotFoundError: neither MLflow nor the database knows the version.
-        ServiceDownError: MLflow does not answer, and the database does not know the version.
+        NotFoundError: there is no such version.
     """
+    models = RegistryCopy(catalog)
     with catalog.read() as session:
         of_versions = select(TrainingRun).where(TrainingRun.model_version.is_not(None))
         runs = {run.model_version: run for run in session.scalars(of_versions) if run.model_version is not None}
         if version not in runs:
-            bundles.registry.get(version)
+            models.get(version)
         line = line_of(version, runs)
         labels = labels_with_causes(
             session, sorted({i for number in line if number in runs for i in runs[number].label_ids})
@@ -152,7 +160,12 @@ def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Nam
         rows = session.execute(select(WithdrawnLabel.label_id, WithdrawnLabel.withdrawal_id))
         withdrawn = {row[0]: row[1] for row in rows}
         affected = withdrawals_of_versions(session)
-    cards = {number: _card(bundles, number) for number in line}
+    cards: dict[int, Mapping[str, Any] | str] = {}
+    for number in line:
+        try:
+            cards[number] = _card(models, bundles, number, fetch=fetch)
+        except ServiceDownError as error:
+            cards[number], fetch = str(error), False  # one wait is enough
     return trace(version, runs, cards, labels, withdrawn, affected, name)
 
 
@@ -164,11 +177,17 @@ def labels_with_causes(session: Session, ids: Sequence[int]) -> list[Label]:
     return [label for some in slices for label in session.scalars(loaded.where(Label.id.in_(some)))]
 
 
-def _card(bundles: BundleCache, version: int) -> Mapping[str, Any] | str:
+def _card(models: RegistryCopy, bundles: BundleCache, version: int, *, fetch: bool) -> Mapping[str, Any] | str:
+    """Return the card of a version, or why it cannot be had; raise ServiceDownError if MLflow does not answer."""
     try:
-        path = bundles.file(bundles.registry.get(version), CARD)
+        registered = models.get(version)
+        if not fetch and bundles.held(registered, CARD) is None:
+            return f"the card of version {version} is not in the local cache, and cannot be fetched now; ask again"
+        path = bundles.file(registered, CARD)
     except NotFoundError:
         return f"version {version} or its card was deleted in MLflow"
+    except ServiceDownError:
+        raise
     except CatalogError as error:
         return str(error)
     card: dict[str, Any] = json.loads(path.read_text("utf-8"))

@@ -19,9 +19,10 @@ from catalog.decision_records import PromotionIntent
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion, Overview
-from services import promotion, withdrawals
+from services import promotion
 from services.places import bundle_cache
 from services.version_check import fault_of
+from services.withdrawals import tag_versions
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class RegistryWatcher:
         """
         try:
             promotion.settle_intents(self._catalog, self._registry)
-            withdrawals.tag_versions(self._catalog, self._registry)
+            tag_versions(self._catalog, self._registry)
             with self._catalog.read() as session:
                 revision, known = registry_copy.revision(session), registry_copy.aliases_of(session)
             found = self._overview(expected=bool(known))

@@ -1,11 +1,11 @@
 """Withdraw the labels of an annotator: what follows for labels, patches, versions and training.
 
-A withdrawal is one transaction in our database. Afterwards MLflow is told which versions learnt from withdrawn labels
-(`tag_versions`; by the clock, if MLflow is down). The served version stays until the gate or a person replaces it.
+A withdrawal is one transaction in our database, and asks no other service. MLflow is told afterwards which versions
+learnt from withdrawn labels (`tag_versions`). The served version stays until the gate or a person replaces it.
 """
 
-import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -13,16 +13,15 @@ from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from catalog import training, withdrawals
+from catalog import registry_copy, training, withdrawals
 from catalog.context import Catalog
-from catalog.errors import ConflictError, NotFoundError, ServiceDownError
+from catalog.errors import ConflictError, NotFoundError
 from catalog.records import Label, now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry, ModelVersion
+from catalog.registry_copy import RegistryCopy
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
 from services.scene_request import Closed
 from services.version_figures import WITHDRAWN, withdrawals_tag
-
-log = logging.getLogger(__name__)
 
 
 class WithdrawalRequest(Closed):
@@ -79,7 +78,7 @@ class WithdrawalEffect(BaseModel):
     note: str = Field(description="what follows, in words")
 
 
-def withdraw(catalog: Catalog, registry: ModelRegistry, request: WithdrawalRequest, actor: str) -> WithdrawalEffect:
+def withdraw(catalog: Catalog, request: WithdrawalRequest, actor: str) -> WithdrawalEffect:
     """Withdraw the labels of an annotator, or tell what that would do; enqueue a fine-tune without them if one is due.
 
     A dry run does all of it in the database, and rolls it back.
@@ -87,18 +86,13 @@ def withdraw(catalog: Catalog, registry: ModelRegistry, request: WithdrawalReque
     Raises:
         NotFoundError: there is no label by this annotator.
         ConflictError: none of them was saved since, or all are withdrawn already.
-        ServiceDownError: MLflow does not answer, so that nobody knows what is served; nothing was changed.
     """
-    aliases = registry.aliases()
+    aliases = RegistryCopy(catalog).aliases()
     with catalog.database.write() if request.dry_run else catalog.write() as session:
         effect = _withdraw(session, catalog, request, actor, aliases.get(CHAMPION), aliases.get(LEARNER))
         if request.dry_run:
             session.rollback()
             return effect.model_copy(update={"withdrawal": None})
-    try:
-        tag_versions(catalog, registry)
-    except ServiceDownError as error:  # the clock does it later
-        log.warning("%s", error)
     return effect
 
 
@@ -114,7 +108,7 @@ def _withdraw(
     withdrawal.withdrawn_at = now()
     found = _labels_to_withdraw(session, request)
     freed = withdrawals.withdraw(session, withdrawal, found)
-    withdrawals.note_affected(session)
+    note_affected(session)
     of_this = select(AffectedVersion).where(AffectedVersion.withdrawal_id == withdrawal.id)
     affected = session.scalars(of_this.order_by(AffectedVersion.model_version)).all()
     numbers = {item.model_version for item in affected}
@@ -167,6 +161,15 @@ def _note(champion: int | None, start: int | None, *, needed: bool, retraining: 
     return f"{served}a version is trained without them, from {f'version {start}' if start else 'a fresh network'}"
 
 
+def note_affected(session: Session) -> None:
+    """Store which versions learnt from withdrawn labels, and mark them in the local copy of the registry."""
+    withdrawals.note_affected(session)
+    for version, rows in withdrawals.affected_versions(session).items():
+        copied = registry_copy.find(session, version)
+        if copied is not None:
+            registry_copy.store(session, [replace(copied, tags={**copied.tags, WITHDRAWN: _tag(rows)})])
+
+
 def tag_versions(catalog: Catalog, registry: ModelRegistry) -> None:
     """Tell MLflow which versions learnt from withdrawn labels, as far as it has not been told.
 
@@ -178,22 +181,20 @@ def tag_versions(catalog: Catalog, registry: ModelRegistry) -> None:
     for version, rows in affected.items():
         if all(row.tagged_at for row in rows):
             continue
-        told = withdrawals_tag({row.withdrawal_id: row.directly for row in rows})
-        registry.set_tag(version, WITHDRAWN, told)
+        registry.set_tag(version, WITHDRAWN, _tag(rows))
         with catalog.write() as session:
             for row in rows:
                 session.merge(row).tagged_at = row.tagged_at or now()
 
 
-def note_trained_version(catalog: Catalog, registry: ModelRegistry) -> None:
-    """Mark a version that was registered while labels that it learnt from, or its parent did, were withdrawn.
+def _tag(rows: Sequence[AffectedVersion]) -> str:
+    return withdrawals_tag({row.withdrawal_id: row.directly for row in rows})
 
-    Raises:
-        ServiceDownError: MLflow does not answer.
-    """
+
+def note_trained_version(catalog: Catalog) -> None:
+    """Mark a version that was registered while labels that it learnt from, or its parent did, were withdrawn."""
     with catalog.write() as session:
-        withdrawals.note_affected(session)
-    tag_versions(catalog, registry)
+        note_affected(session)
 
 
 def unaffected_parent(catalog: Catalog, registry: ModelRegistry, learner: ModelVersion) -> int | None:

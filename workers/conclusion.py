@@ -61,7 +61,7 @@ def conclude(
             move_learner=move_learner,
         )
     _set_back_if_astray(catalog, registry, run)
-    note_trained_version(catalog, registry)
+    note_trained_version(catalog)
     if watch is not None:
         note(catalog, run, seconds=watch.seconds())
     close(catalog, tracking, run, RunState.FINISHED)
@@ -80,7 +80,7 @@ def conclude_recovered(catalog: Catalog, tracking: Tracking, run: TrainingRun) -
     settle_intents(catalog, registry, run.model_version)
     if _decision_on(catalog, run.model_version) is not None:
         _set_back_if_astray(catalog, registry, run)
-        note_trained_version(catalog, registry)
+        note_trained_version(catalog)
         close(catalog, tracking, run, RunState.FINISHED)
         return
     figures = figures_of(registry.get(run.model_version or 0))

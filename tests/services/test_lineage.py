@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from catalog import registry_copy
 from catalog.context import Catalog
 from catalog.records import Label, ProposalReason, RunTrigger, TrainingRun, now
-from catalog.registry import registry_of
+from catalog.registry import ModelVersion, registry_of
 from services.lineage import labels_with_causes, line_of, read_lineage, trace
 from services.places import bundle_cache
 from services.withdrawals import AffectedBy
@@ -87,8 +88,10 @@ def test_a_version_without_a_run_is_told_from_its_card():
 
 def test_while_mlflow_is_down_rows_are_told_without_cards(catalog):
     with catalog.database.write() as session:
-        session.add(run(1, None, []))
+        session.add_all([run(1, None, []), run(2, 1, [])])
+        registry_copy.store(session, [ModelVersion(number, "a-run", now(), {}) for number in (1, 2)])
     bundles = bundle_cache(catalog.settings, registry_of(catalog.settings))
-    (training,) = read_lineage(catalog, bundles, 1, str).trainings
-    assert (training.seed, training.settings) == (1, None)
-    assert "MLflow does not answer" in str(training.fault)
+    second, first = read_lineage(catalog, bundles, 2, str).trainings
+    assert (second.seed, second.settings, first.seed) == (2, None, 1)
+    assert "MLflow does not answer" in str(second.fault)
+    assert "cannot be fetched now" in str(first.fault)  # it was not asked twice

@@ -26,7 +26,7 @@ from services.places import raster_store
 from services.pseudonyms import pseudonym
 from services.scenes import source_of, window_of
 from services.version_figures import figures_of
-from services.withdrawals import WithdrawalRequest, withdraw
+from services.withdrawals import WithdrawalRequest, tag_versions, withdraw
 from tests.catalog_fixtures import NOON, add_round, add_scoring, as_role, label_of
 from tests.workers.rows import patches, tiled
 from workers.fine_tune import _check_standing
@@ -198,6 +198,8 @@ def test_labels_are_withdrawn_and_what_learnt_from_them_is_trained_again(project
     done = CliRunner().invoke(main, [*command, "--yes"])
     assert done.exit_code == 0, done.output
     assert "Withdrawal 1 took 2 labels" in done.output
+    assert "labels.withdrawn" not in registry.get(2).tags
+    tag_versions(project, registry)  # the clock does that
     assert registry.get(2).tags["labels.withdrawn"] == "1 (directly)"
     assert figures_of(registry.get(2)).withdrawals == (1,)
     assert figures_of(registry.get(1)).withdrawals == ()
@@ -236,7 +238,7 @@ def test_a_training_whose_labels_are_withdrawn_meanwhile_begins_anew_from_a_fres
 
     def withdraw_first(catalog: Catalog, run: TrainingRun) -> None:
         if run.id == 4 and run.mlflow_run_id is not None:  # it has been trained and is about to be registered
-            effect = withdraw(catalog, registry, taken, "an operator")
+            effect = withdraw(catalog, taken, "an operator")
             assert [(item.version, item.directly) for item in effect.versions] == [(1, True), (2, True), (3, True)]
             assert (effect.retraining, effect.retrained_from, effect.labels_left) == (True, None, 1)
         _check_standing(catalog, run)
@@ -250,6 +252,7 @@ def test_a_training_whose_labels_are_withdrawn_meanwhile_begins_anew_from_a_fres
     assert (finished.state, finished.model_version, finished.parent_version) == (RunState.FINISHED, 4, None)
     assert (finished.label_ids, finished.trigger.value) == ([1], "labels withdrawn")
     assert registry.aliases()["learner"] == 4
+    tag_versions(project, registry)
     assert registry.get(2).tags["labels.withdrawn"] == "1 (directly), 2 (directly)"
     assert reproduce(project, 4).is_exact()
 
