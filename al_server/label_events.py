@@ -11,6 +11,7 @@ from al_server.problems import problem
 from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, Recorded
 from al_server.serializers import serialize_event
 from catalog import labels
+from catalog.event_order import WEBHOOK
 from catalog.jobs import enqueued
 from catalog.records import LabelEvent
 from labeling.events import parse_event
@@ -36,7 +37,7 @@ def receive() -> Response:
     body = request.get_data(cache=False)
     events = parse_event(body, limit)
     with catalog.database.write() as session:
-        new = label_events.record(session, events, body, "webhook")
+        new = label_events.record(session, events, body, WEBHOOK)
         response = json_response(Recorded(recorded=[event.id for event in new]), 202 if new else 200)
     jobs = enqueued(session)
     response.call_on_close(lambda: catalog.dispatch(jobs))

@@ -100,7 +100,7 @@ def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[Labelled
         .join(Patch, Label.patch_id == Patch.id)
         .where(Patch.scene_id == scene.id, Label.superseded_at.is_(None))
         .options(joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal).joinedload(Proposal.round))
-        .order_by(Label.patch_id, Label.annotated_at, Label.id)
+        .order_by(Label.patch_id, Label.event_id)
     )
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))

@@ -71,7 +71,7 @@ def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list
         .join(Patch, Label.patch_id == Patch.id)
         .where(Patch.scene_id == scene_id, Label.superseded_at.is_(None))
         .options(joinedload(Label.patch), joinedload(Label.proposal))
-        .order_by(Label.annotated_at, Label.id)
+        .order_by(Label.event_id)
     )
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from catalog import reconciliation_records  # noqa: F401  (its tables are part of the metadata)
 from catalog.records import Base
 
 context.configure(
