@@ -7,9 +7,9 @@ So neither an id nor a time decides here.
   ``unique_id``, as far as an event tells them (`is_same`).
 - **Order.** States of an annotation come in the order in which they were received: that of the ids of their rows.
 - **Doubt.** That order and what Label Studio says may contradict each other: a later event has an earlier time, a state
-  comes after the deletion, an id still belongs to another annotation. Then the event is late, or the clock was set back,
-  or the database was restored. The ledger cannot tell (`doubt`): the worker asks Label Studio what it has now, and
-  records that (`services.label_comparison`). Events recorded by reconciliation are never in doubt: they were read.
+  comes after the deletion, an id still belongs to another annotation. Then the event is late, or the clock was set
+  back, or the database was restored. The ledger cannot tell (`doubt`): the worker asks Label Studio what it has now,
+  and records that (`services.label_comparison`). Events recorded by reconciliation are never in doubt: they were read.
 """
 
 from collections.abc import Collection, Iterable, Sequence

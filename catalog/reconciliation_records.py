@@ -16,8 +16,8 @@ class SeenProject(Base):
 
     project_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     studio_clock: Mapped[datetime]  # Label Studio's time when the last comparison began
-    compared_at: Mapped[datetime]  # ours when it ended
-    compared_fully_at: Mapped[datetime]  # ours when the last full comparison ended
+    compared_at: Mapped[datetime]  # ours at the same moment
+    compared_fully_at: Mapped[datetime]  # ours when the last full comparison began
 
 
 class SeenTask(Base):

@@ -433,8 +433,8 @@ class LabelEvent(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
-    # Label Studio reuses ids. These three columns identify the task and the annotation that the ids referred to when the
-    # event was received (`catalog.event_order`).
+    # Label Studio reuses ids. These three columns identify the task and the annotation that the ids referred to when
+    # the event was received (`catalog.event_order`).
     proposal_id: Mapped[int | None]
     annotation_created_at: Mapped[datetime | None]
     annotation_uid: Mapped[str | None] = mapped_column(String(64))  # unique_id; None: not told, as by the API

@@ -1,8 +1,8 @@
 """Compare the annotations that a task has in Label Studio with the ledger, and record what differs.
 
-Nothing is concluded from times: Label Studio has what it has. Whatever the ledger says otherwise is recorded as an event,
-which takes effect as any other: an annotation that the ledger does not know, or knows in another state, and an annotation
-that the ledger knows and that is gone.
+Nothing is concluded from times: Label Studio has what it has. Each difference is recorded as an event, which takes
+effect as any other: an annotation that the ledger does not know, or knows in another state; an annotation that the
+ledger knows and that is gone; a task that was deleted and exists again.
 """
 
 import json

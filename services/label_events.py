@@ -126,8 +126,8 @@ def describes(event: LabelEvent, row: LedgerRow) -> bool:
 def _occasion(session: Session, row: LedgerRow, event: LabelEvent) -> str:
     """Return a suffix of the unique key that tells deletions of the same id apart.
 
-    An id may be deleted several times: it is given away again, and what was deleted returns when Label Studio's database
-    is restored. The newest event about it tells which time it is.
+    An id may be deleted several times: it is given away again, and what was deleted returns when Label Studio's
+    database is restored. The newest event about it tells which time it is.
     """
     match event:
         case AnnotationDeleted():

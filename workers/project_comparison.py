@@ -1,13 +1,13 @@
 """Compare a project in Label Studio with what stands here, cheaply, and record what differs.
 
-What Label Studio had when it was last looked at is kept, one row a task (`catalog.reconciliation_records.SeenTask`): when
-it changed last, and how many annotations it has. These are compared for equality only, since Label Studio's clock may be
-set and its database may be restored; a task that differs is read and its annotations are compared with the ledger
-(`services.label_comparison`).
+What Label Studio had when it was last looked at is kept, one row a task (`catalog.reconciliation_records.SeenTask`):
+when it changed last, and how many annotations it has. These are compared for equality only, since Label Studio's clock
+may be set and its database may be restored. A task that differs is read, and its annotations are compared with the
+ledger (`services.label_comparison`).
 
 An ordinary comparison lists what Label Studio stamped since the last one, then counts tasks and annotations; where the
-counts differ, it halves the range of ids until it finds the place. A full comparison lists all tasks. It follows now and
-then (``full_reconcile_interval_s``), and when something looks like a restored database or a clock that was set.
+counts differ, it halves the range of ids until it finds the place. A full comparison lists all tasks. It follows now
+and then (``full_reconcile_interval_s``), and when something looks like a restored database or a clock that was set.
 """
 
 import heapq
@@ -155,7 +155,10 @@ class _Comparison:
     def _settle(self, tags: Iterable[TaskTag]) -> None:
         """Read the tasks that differ from what was seen, and compare their annotations with the ledger."""
         changed = {tag.id: tag for tag in tags if self._seen.get(tag.id) != tag}
+        done = 0
         for batch in batches(list(changed)):
+            self._context.progress(done, len(changed), "reading the tasks that have changed")
+            done += len(batch)
             with self._catalog.read() as session:
                 known_until = newest_event_id(session)
             tasks = list(self._studio.read_tasks(self._project_id, batch))
@@ -165,7 +168,6 @@ class _Comparison:
             for group in ([task] for task in tasks if task["annotations"]):
                 self._compare(group, changed, known_until)
             self._compare(untouched, changed, known_until)
-            self._context.progress(self._read, len(changed), "tasks compared")
 
     def _compare(self, tasks: Sequence[ReadTask], tags: dict[int, TaskTag], known_until: int) -> None:
         with self._catalog.write() as session:

@@ -21,6 +21,7 @@ from catalog.context import Catalog
 from catalog.database import Database
 from catalog.records import (
     Base,
+    Installation,
     Job,
     JobKind,
     JobState,
@@ -36,7 +37,6 @@ from catalog.records import (
     Shard,
     ShardKind,
     TrainingRun,
-    Watermark,
     now,
 )
 from catalog.settings import Settings
@@ -365,20 +365,20 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
     database = Database(settings.database_url)
     with database.read() as session:
-        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0008"]
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0009"]
     database.dispose()
 
 
 def test_writers_wait_for_one_another(catalog: Catalog) -> None:
     with catalog.database.write() as session:
-        session.add(Watermark(name="count", reached=datetime(2026, 1, 1, tzinfo=UTC)))
+        session.add(Installation(created_at=datetime(2026, 1, 1, tzinfo=UTC)))
 
     def add_days() -> None:
         for _ in range(10):
             with catalog.database.write() as session:
                 # Reads before it writes: what fails on SQLite unless the write lock is taken first.
-                mark = session.get_one(Watermark, "count", with_for_update=True)
-                mark.reached += timedelta(days=1)
+                row = session.get_one(Installation, 1, with_for_update=True)
+                row.created_at += timedelta(days=1)
 
     threads = [threading.Thread(target=add_days) for _ in range(4)]
     for thread in threads:
@@ -386,7 +386,7 @@ def test_writers_wait_for_one_another(catalog: Catalog) -> None:
     for thread in threads:
         thread.join()
     with catalog.read() as session:
-        assert session.get_one(Watermark, "count").reached == datetime(2026, 2, 10, tzinfo=UTC)
+        assert session.get_one(Installation, 1).created_at == datetime(2026, 2, 10, tzinfo=UTC)
 
 
 def test_readers_go_on_while_one_writes(catalog: Catalog) -> None:
@@ -420,16 +420,16 @@ def test_moments_keep_their_place_in_time(catalog: Catalog) -> None:
     kathmandu = timezone(timedelta(hours=5, minutes=45))
     moment = datetime(2026, 11, 21, 17, 45, 1, 2345, tzinfo=kathmandu)
     with catalog.database.write() as session:
-        session.add(Watermark(name="mark", reached=moment))
+        session.add(Installation(created_at=moment))
     with catalog.read() as session:
-        reached = session.get_one(Watermark, "mark").reached
-    assert reached == moment
-    assert reached.utcoffset() == timedelta(0)
+        created_at = session.get_one(Installation, 1).created_at
+    assert created_at == moment
+    assert created_at.utcoffset() == timedelta(0)
 
 
 def test_moments_without_a_time_zone_are_refused(catalog: Catalog) -> None:
     with pytest.raises(StatementError, match="without a time zone"), catalog.database.write() as session:
-        session.add(Watermark(name="mark", reached=datetime(2026, 11, 21)))
+        session.add(Installation(created_at=datetime(2026, 11, 21)))
 
 
 def test_states_are_stored_by_their_value(catalog: Catalog) -> None:
