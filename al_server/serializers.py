@@ -14,12 +14,14 @@ from al_server.schemas import (
     ModelAnswer,
     PriorAnswer,
     PromotionAnswer,
+    ReconciliationAnswer,
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
     TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
+from catalog.reconciliation_records import Reconciliation
 from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from services.scenes import priors_of, source_of
@@ -114,6 +116,11 @@ def serialize_scoring(session: Session, scoring: Scoring) -> ScoringAnswer:
 def serialize_event(event: LabelEvent) -> EventAnswer:
     """Return an entry of the ledger, without the body of the event."""
     return _serialize(EventAnswer, event)
+
+
+def serialize_reconciliation(row: Reconciliation) -> ReconciliationAnswer:
+    """Return a comparison with Label Studio."""
+    return _serialize(ReconciliationAnswer, row)
 
 
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:

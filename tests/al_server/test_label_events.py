@@ -137,6 +137,7 @@ def test_what_is_no_event_is_refused_and_stores_nothing(
         (saved(lead_time=1e300), ["'annotation.lead_time'"]),
         (saved(updated_at="yesterday"), ["'annotation.updated_at'", "ISO 8601"]),
         (saved(updated_at="9999-12-31T23:59:59-23:59"), ["'annotation.updated_at'", "9999"]),
+        (saved(created_at="0001-01-01T00:00:00+23:59"), ["'annotation.created_at'", "years 1970 to 9998"]),
         ({"action": "TASKS_DELETED", "tasks": [{"id": "9"}], "project": {"id": 15}}, ["'tasks.id' is str"]),
     ],
 )
@@ -145,11 +146,12 @@ def test_an_event_that_cannot_be_read_is_stored_as_failed_with_the_reason(
 ) -> None:
     response = send(client, catalog, body(payload))
     (event,) = ledger(catalog)
-    assert (response.status_code, response.json) == (202, {"recorded": [event.id]})
+    assert_problem(response, 422, *fragments, "kept among the failed label events")
+    assert response.json["recorded"] == [event.id]
     assert (event.state, event.body) == (EventState.FAILED, body(payload))
     assert all(fragment in (event.detail or "") for fragment in fragments)
     assert (count_jobs(catalog), pushed(catalog)) == (0, [])
-    assert send(client, catalog, body(payload)).status_code == 200
+    assert send(client, catalog, body(payload)).json["recorded"] == []
 
     replayed = client.post(f"{EVENTS}/{event.id}/replay", headers=as_role(catalog, "labeler"))
     assert replayed.status_code == 202

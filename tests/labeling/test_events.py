@@ -34,6 +34,7 @@ def test_a_submitted_annotation():
     assert event == AnnotationSaved(
         action="ANNOTATION_CREATED",
         annotation_id=107,
+        annotation_uid="188747bc-2bb8-4e97-abf9-8091d99f6374",
         annotation_created_at=datetime(2026, 11, 21, 9, 10, 54, 390960, UTC),
         annotation_updated_at=datetime(2026, 11, 21, 9, 10, 54, 391039, UTC),
         task_id=188,
@@ -44,7 +45,8 @@ def test_a_submitted_annotation():
         completed_by=2,
         lead_time_s=3.795,
     )
-    assert event.dedupe_key == "saved:15:107:2026-11-21T09:10:54.391039+00:00"
+    times = "2026-11-21T09:10:54.390960+00:00:2026-11-21T09:10:54.391039+00:00"
+    assert event.dedupe_key == f"saved:15:107:{times}:{event.content_sha256[:32]}"
     decoded = decode_result(event.result, height=HEIGHT, width=WIDTH, labels=LABELS)
     assert decoded[0].mask.sum() == 10 * 20
 
@@ -132,8 +134,8 @@ def test_what_is_no_label_event_is_refused(payload, message):
         (saved(id=0), "'annotation.id' is not an id"),
         (saved(updated_at="yesterday"), "'annotation.updated_at': .*'yesterday' is not ISO 8601"),
         (saved(updated_at="2026-11-21T09:10:54"), "no offset from UTC"),
-        (saved(updated_at="0001-01-01T00:00:00+23:59"), "'annotation.updated_at': .*outside the years 1 to 9999"),
-        (saved(created_at="9999-12-31T23:59:59-23:59"), "'annotation.created_at': .*outside the years 1 to 9999"),
+        (saved(updated_at="0001-01-01T00:00:00+23:59"), "'annotation.updated_at': .*outside the years 1970 to 9998"),
+        (saved(created_at="9999-12-31T23:59:59-23:59"), "'annotation.created_at': .*outside the years 1970 to 9998"),
         (saved(created_at=None), "'annotation.created_at' is NoneType"),
         ({**saved(), "task": task(data={"proposal": 7})}, "'task.data.proposal' is int; expected str"),
         ({**saved(), "task": task(data={"proposal": "r1\0p3"})}, "'task.data.proposal' is 'r1.*printable"),
@@ -156,7 +158,8 @@ def test_what_can_be_read_of_an_unreadable_event_identifies_it():
     (readable,) = parse(saved())
     assert (event.project_id, event.task_id, event.annotation_id, event.proposal) == (15, 188, 107, "r1-p3")
     assert event.annotation_created_at == readable.annotation_created_at
-    assert event.dedupe_key == readable.dedupe_key  # the same version, whether by webhook or by reconciliation
+    (api,) = parse(saved_payload(annotation(result=None, prediction={}), task()))
+    assert event.dedupe_key == api.dedupe_key != readable.dedupe_key  # whether by webhook or by reconciliation
 
 
 def test_without_ids_an_unreadable_event_is_known_by_its_content():

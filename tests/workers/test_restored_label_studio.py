@@ -1,8 +1,7 @@
 """Reconciliation with a real Label Studio whose database is restored, and whose clock is set; no webhook arrives."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +49,13 @@ def copy(source: Path, target: Path) -> None:
         one.backup(other)
 
 
-@contextmanager
-def editing(database: Path) -> Iterator[sqlite3.Connection]:
+def restamp(database: Path, task_id: int, annotation_id: int, by: str) -> None:
+    """Move the times of change of a task and an annotation, as if Label Studio's clock had been set."""
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
-        yield connection
+        connection.execute("UPDATE task SET updated_at = datetime(updated_at, ?) WHERE id = ?", [by, task_id])
+        connection.execute(
+            "UPDATE task_completion SET updated_at = datetime(updated_at, ?) WHERE id = ?", [by, annotation_id]
+        )
 
 
 def draw(mask: np.ndarray) -> list[dict]:
@@ -112,13 +114,11 @@ def test_a_restored_database_is_noticed_and_nothing_that_it_has_is_left_out(
 
 
 def test_a_clock_that_was_ahead_hides_nothing(desk: LabelStudioDesk, database: Path) -> None:
-    """A task and an annotation are stamped two days ahead; later changes are stamped right, and all webhooks are lost."""
+    """A task and an annotation are stamped two days ahead; later changes are stamped right."""
     ahead, later = desk.open(6, 7)
     studio = desk.studio
     annotation = studio.annotate(ahead.task_id, draw(ICE), lead_time_s=1.0)
-    with editing(database) as connection:
-        for table, row in (("task", ahead.task_id), ("task_completion", annotation)):
-            connection.execute(f"UPDATE {table} SET updated_at = datetime(updated_at, '+2 days') WHERE id = ?", [row])
+    restamp(database, ahead.task_id, annotation, "+2 days")
     desk.reconcile()
     assert sorted(standing(desk)) == [annotation]
     studio._sdk.annotations.update(annotation, result=draw(MORE_ICE))
@@ -137,9 +137,7 @@ def test_a_change_stamped_long_ago_is_found_by_counting(desk: LabelStudioDesk, d
     drawn, skipped = desk.open(6, 7)
     desk.reconcile()
     annotation = desk.studio.annotate(drawn.task_id, draw(ICE), lead_time_s=1.0)
-    with editing(database) as connection:
-        for table, row in (("task", drawn.task_id), ("task_completion", annotation)):
-            connection.execute(f"UPDATE {table} SET updated_at = datetime(updated_at, '-9 days') WHERE id = ?", [row])
+    restamp(database, drawn.task_id, annotation, "-9 days")
     desk.reconcile()
     assert sorted(standing(desk)) == [annotation]
     assert desk.states(skipped)[0] == "published"
