@@ -43,8 +43,7 @@ def receive() -> Response:
         recorded = [event.id for event in new]
     unreadable = [event.reason for event in events if isinstance(event, UnreadableEvent)]
     if events and len(unreadable) == len(events):
-        detail = f"{unreadable[0]} It is kept among the failed label events, and can be replayed."
-        return problem(422, detail, recorded=recorded)
+        return problem(422, f"{unreadable[0]} It is kept among the failed label events, and can be replayed.")
     response = json_response(Recorded(recorded=recorded), 202 if new else 200)
     jobs = enqueued(session)
     response.call_on_close(lambda: catalog.dispatch(jobs))

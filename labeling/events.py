@@ -468,7 +468,8 @@ def _field(container: Mapping[str, Any], path: str, kind: type | tuple[type, ...
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         expected = " or ".join(each.__name__ for each in kinds)
-        raise EventError(f"Field '{path}' is {type(value).__name__}; expected {expected}.")
+        found = "null" if value is None else type(value).__name__
+        raise EventError(f"Field '{path}' is {found}; expected {expected}.")
     return value
 
 

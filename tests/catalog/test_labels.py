@@ -147,13 +147,13 @@ def test_a_deletion_is_about_what_had_the_id_when_it_was_received(catalog: Catal
 
 
 def test_an_unreadable_event_is_stored_as_failed_once_and_calls_for_no_job(catalog: Catalog) -> None:
-    unreadable = UnreadableEvent("ANNOTATION_CREATED", "Field 'annotation.result' is NoneType.", "c0ffee", PROJECT_ID)
+    unreadable = UnreadableEvent("ANNOTATION_CREATED", "Field 'annotation.result' is null.", "c0ffee", PROJECT_ID)
     with catalog.database.write() as session:
         (row,) = label_events.record(session, [unreadable], b"the body", "webhook")
         assert session.info.get("enqueued") is None
     with catalog.read() as session:
         event = labels.get_event(session, row.id)
-        assert (event.state, event.detail) == (EventState.FAILED, "Field 'annotation.result' is NoneType.")
+        assert (event.state, event.detail) == (EventState.FAILED, "Field 'annotation.result' is null.")
     assert record(catalog, unreadable) == []
 
 

@@ -296,7 +296,7 @@ def test_an_annotation_that_nobody_can_read_is_an_event_all_the_same(client, pro
     null, endless = (event_of(annotation, task) for annotation in task["annotations"])
     assert isinstance(null, UnreadableEvent)
     assert (null.proposal, null.task_id) == ("null", tasks["null"])
-    assert "'annotation.result' is NoneType" in null.reason
+    assert "'annotation.result' is null" in null.reason
     assert isinstance(endless, UnreadableEvent)
     assert "lead_time" in endless.reason
     assert null.dedupe_key != endless.dedupe_key

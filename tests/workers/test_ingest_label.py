@@ -608,7 +608,7 @@ def test_an_event_that_still_cannot_be_read_fails_again(desk):
     (event_id,) = desk.receive(saved(desk.first, None))
     with desk.catalog.database.write() as session:
         labels.replay(session, event_id)
-    with pytest.raises(EventError, match=r"'annotation\.result' is NoneType"):
+    with pytest.raises(EventError, match=r"'annotation\.result' is null"):
         desk.ingest(event_id)
     assert desk.event(event_id).state is EventState.FAILED
     desk.deliver(updated(desk.first, [GOOD], 5))  # the annotator mends it

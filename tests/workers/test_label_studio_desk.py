@@ -407,7 +407,7 @@ def test_an_annotation_that_cannot_be_read_does_not_hide_the_others(desk: LabelS
     assert desk.states(lost)[0] == "labelled"
     (failed,) = desk.events(EventState.FAILED)
     assert (failed.task_id, failed.origin) == (poisoned.task_id, "reconciliation")
-    assert "'annotation.result' is NoneType" in failed.detail
+    assert "'annotation.result' is null" in failed.detail
     with desk.catalog.database.write() as session:  # the addresses of the task's images are signed anew
         session.get_one(Proposal, poisoned.id).images_signed_at = now() - timedelta(days=400)
     desk.reconcile()
