@@ -27,6 +27,8 @@ EXCEPTIONS = {
     "patches.composite": Role.PUBLIC,
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.LABELER,
+    "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
+    "subscriptions.list_deliveries": Role.OPERATOR,
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,

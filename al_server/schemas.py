@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import AwareDatetime, BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import PatchPart, Strategy
+from catalog.webhook_records import DeliveryState
 from services.arms import Arm
 from services.forecast import Worth
 from services.gate_figures import GateFigures
@@ -100,11 +101,45 @@ class ScoringPage(Closed):
     limit: int = Field(20, ge=1, le=1000)
 
 
+class SetAsidePage(Closed):
+    """The newest entries."""
+
+    standing: bool = Field(False, description="only what is set aside at present")
+    limit: int = Field(100, ge=1, le=1000)
+
+
 class ModelPage(Closed):
     """A page of the list of versions, newest first."""
 
     before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only versions with smaller numbers")
     limit: int = Field(100, ge=1, le=1000)
+
+
+class DecisionPage(Closed):
+    """A page of the record of decisions, newest first."""
+
+    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only decisions with smaller ids")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class Moment(Closed):
+    """A moment, with its time zone; now, unless it is given."""
+
+    at: AwareDatetime | None = Field(None, description="e.g. 2026-11-26T12:00:00Z")
+
+
+class DeliveryPage(Closed):
+    """A page of the deliveries of events, newest first."""
+
+    state: DeliveryState | None = None
+    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only deliveries with smaller ids")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class SubscriptionId(Closed):
+    """The number of a subscription."""
+
+    subscription_id: Integer
 
 
 # Requests
@@ -120,9 +155,21 @@ class RoundRequest(Closed):
 
 
 class PromotionRequest(Closed):
-    """The reason for a promotion or roll-back; it is stored with the caller's role."""
+    """The reason for a promotion or roll-back; it is stored with the caller's name."""
 
     reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
+
+
+class SubscriptionRequest(Closed):
+    """Where events are to be sent."""
+
+    url: str = Field(max_length=2000, description="an address whose host the setting event_hosts names")
+
+
+class ReplayRequest(Closed):
+    """Since when events are to be sent again."""
+
+    since: AwareDatetime = Field(description="with its time zone, e.g. 2026-11-26T12:00:00Z")
 
 
 # Responses
@@ -460,16 +507,76 @@ class TrackAnswer(BaseModel):
     )
 
 
-class PromotionAnswer(BaseModel):
-    """A decision about a version: promoted, kept, rolled back, or set back (the learner)."""
+class SetAsideAnswer(BaseModel):
+    """Something that cannot be used and is left out, or was until ``ended_at``."""
 
-    version: int
+    kind: str = Field(description="label, scene, file or version")
+    name: str
+    reason: str = Field(description="what was found, and what was expected")
+    since: datetime
+    checked_at: datetime
+    ended_at: datetime | None
+    outcome: str | None = Field(description="how it ended")
+
+
+class PromotionAnswer(BaseModel):
+    """A decision about a version: promoted, kept, rolled back, set back (the learner); or a move made in MLflow."""
+
+    id: int
+    version: int | None = Field(description="null: the alias was removed in MLflow")
     previous_version: int | None
     verdict: str
     reason: str
     actor: str
     decided_at: datetime
+    completed_at: datetime = Field(description="when it took effect")
     evidence: GateFigures | None = Field(description="what the gate's decision rests on; null for others")
+
+
+class ChampionAt(BaseModel):
+    """The version that was served at a moment, and the decision by which."""
+
+    at: datetime
+    version: int | None = Field(description="null: none was served")
+    decision: PromotionAnswer | None
+
+
+class SubscriptionAnswer(BaseModel):
+    """An address that is told of events."""
+
+    id: int
+    url: str
+    created_by: str
+    created_at: datetime
+
+
+class NewSubscription(SubscriptionAnswer):
+    """A new subscription, with the secret that its signatures are checked with."""
+
+    secret: str
+
+
+class ReplayAnswer(BaseModel):
+    """How many events are sent again."""
+
+    events: int
+
+
+class DeliveryAnswer(BaseModel):
+    """One event for one subscriber."""
+
+    id: int
+    subscription_id: int
+    url: str
+    event: str = Field(description="id of the event, which is the header webhook-id")
+    type: str
+    happened_at: datetime
+    state: DeliveryState
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
 
 
 class Readiness(BaseModel):

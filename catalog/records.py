@@ -156,6 +156,8 @@ class JobKind(StrEnum):
     SYNC_LABEL_STUDIO = "sync_label_studio"
     REMOVE_TASKS = "remove_tasks"
     REMOVE_SUPERSEDED = "remove_superseded"
+    MEND_FILES = "mend_files"
+    DELIVER_EVENT = "deliver_event"
 
 
 class JobState(StrEnum):
@@ -509,26 +511,6 @@ class TrainingRun(Base):
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
-
-
-class Promotion(Base):
-    """A decision about the champion and the learner, with its reason and actor (`services.promotion`).
-
-    The row is committed as an intent (``completed_at`` is None) before the aliases move in MLflow. If the process dies
-    in between, ``services.promotion:settle_intents`` completes or deletes the intent.
-    """
-
-    __tablename__ = "promotions"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model_version: Mapped[int]
-    previous_version: Mapped[int | None]
-    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept", "rolled back" or "set back"
-    reason: Mapped[str]
-    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: of no gate
-    actor: Mapped[str]
-    decided_at: Mapped[datetime] = mapped_column(default=now)
-    completed_at: Mapped[datetime | None]
 
 
 class Job(Base):

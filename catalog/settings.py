@@ -430,6 +430,18 @@ class Settings(BaseSettings):
         description="Labels by this Label Studio user are marked as simulated.",
     )
 
+    mlflow_moves: Literal["obey", "undo"] = Field(
+        "obey",
+        description="What follows when somebody moves `champion` or `learner` in MLflow's own page: the move is "
+        "recorded and, if the version is intact, obeyed; or it is undone. A damaged version is never served.",
+        json_schema_extra={"group": "Serving"},
+    )
+    event_hosts: list[str] = Field(
+        [],
+        description="Hosts, with the port if it is not the usual one, to which events may be sent "
+        '(outgoing webhooks), e.g. `["hooks.example.org"]`; empty: none.',
+    )
+
     image_url_lifetime_s: int = Field(
         30 * 86400,
         ge=60,

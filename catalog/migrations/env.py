@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from catalog import reconciliation_records  # noqa: F401  (its tables are part of the metadata)
+from catalog import decision_records, reconciliation_records, registry_records, set_aside, webhook_records  # noqa: F401
 from catalog.records import Base
 
 context.configure(
