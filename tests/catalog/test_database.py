@@ -33,6 +33,7 @@ from catalog.records import (
     RunState,
     RunTrigger,
     Scene,
+    SceneRole,
     SceneState,
     Score,
     Shard,
@@ -44,7 +45,7 @@ from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.scene_source import BandSource, ElevationSource, QualityBand, SceneSource
 from imagery.units import DIGITAL_NUMBER, METRE, REFLECTANCE
-from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
+from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring, label_of
 
 UNIQUE = r"(?i)unique"  # as both databases say
 
@@ -360,6 +361,25 @@ def test_events_of_an_older_database_learn_what_they_are_about(catalog: Catalog)
             (None, None),
         ]
         assert [event.body for event in found] == [content for _, _, content in told]
+
+
+def test_labels_of_an_older_database_keep_their_events_and_their_rules(catalog: Catalog) -> None:
+    """SQLite makes the table anew, which would drop the triggers that keep held-out ground from being learnt."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, held_out = add_scene(session, "judge", SceneRole.VALIDATION, offset_px=200)
+        _, (proposal,) = add_round(session, patches[:1])
+        first, again = (label_of(session, proposal, 1) for _ in range(2))  # the same state, before and after
+        first.superseded_at = now()
+        session.add_all([first, again])
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0011")
+        assert connection.execute(text("SELECT event_id FROM labels")).scalars().all() == [again.event_id]
+    catalog.database.migrate()
+    with pytest.raises(IntegrityError, match="cannot be labelled"), catalog.database.write() as session:
+        session.add(label_of(session, proposal, 2, patch_id=held_out[0].id))
+    with pytest.raises(IntegrityError, match=UNIQUE), catalog.database.write() as session:
+        session.add(label_of(session, proposal, 3, event_id=again.event_id))
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:

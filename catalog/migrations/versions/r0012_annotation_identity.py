@@ -9,16 +9,14 @@ branch_labels = None
 depends_on = None
 
 NAMES = {"uq": "%(table_name)s_%(column_0_N_name)s_key"}
-BY_TIME = ["project_id", "annotation_id", "annotated_at"]
+BY_TIME, BY_EVENT = ["project_id", "annotation_id", "annotated_at"], ["event_id"]
 
 
 def upgrade() -> None:
     op.add_column("label_events", sa.Column("annotation_uid", sa.String(64), nullable=True))
     op.add_column("label_events", sa.Column("content_sha256", sa.String(64), nullable=True))
     op.create_index("ix_label_events_task", "label_events", ["project_id", "task_id"])
-    with op.batch_alter_table("labels", naming_convention=NAMES) as labels:
-        labels.drop_constraint("labels_project_id_annotation_id_annotated_at_key", type_="unique")
-        labels.create_unique_constraint("labels_event_id_key", ["event_id"])
+    _replace_unique(BY_TIME, BY_EVENT)
     op.drop_table("watermarks")  # the next reconciliation is a full one, and begins anew
     op.create_table(
         "seen_projects",
@@ -68,9 +66,20 @@ def downgrade() -> None:
         "newer.project_id = labels.project_id AND newer.annotation_id = labels.annotation_id AND "
         "newer.annotated_at = labels.annotated_at AND newer.id > labels.id)"
     )
-    with op.batch_alter_table("labels", naming_convention=NAMES) as labels:
-        labels.drop_constraint("labels_event_id_key", type_="unique")
-        labels.create_unique_constraint("labels_project_id_annotation_id_annotated_at_key", BY_TIME)
+    _replace_unique(BY_EVENT, BY_TIME)
     op.drop_index("ix_label_events_task", "label_events")
     op.drop_column("label_events", "content_sha256")
     op.drop_column("label_events", "annotation_uid")
+
+
+def _replace_unique(before: list[str], after: list[str]) -> None:
+    """Replace the unique constraint of the labels, and keep their triggers: SQLite makes the table anew."""
+    connection, triggers = op.get_bind(), []
+    if connection.dialect.name == "sqlite":
+        of_labels = sa.text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'labels'")
+        triggers = list(connection.scalars(of_labels))
+    with op.batch_alter_table("labels", naming_convention=NAMES) as labels:
+        labels.drop_constraint(f"labels_{'_'.join(before)}_key", type_="unique")
+        labels.create_unique_constraint(f"labels_{'_'.join(after)}_key", after)
+    for trigger in triggers:
+        op.execute(trigger)
