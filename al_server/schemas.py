@@ -82,6 +82,12 @@ class EventPage(Page):
     state: EventState | None = None
 
 
+class NewestPage(Closed):
+    """The newest items of a list."""
+
+    limit: int = Field(100, ge=1, le=1000)
+
+
 class JobPage(Closed):
     """The newest jobs, of one state or all."""
 
@@ -427,6 +433,20 @@ class EventAnswer(BaseModel):
     detail: str | None
     received_at: datetime
     applied_at: datetime | None
+
+
+class ReconciliationAnswer(BaseModel):
+    """A comparison with Label Studio that was full or found a difference."""
+
+    id: int
+    project_id: int
+    full_because: str | None = Field(description="why all tasks were compared; null: those that had changed")
+    tasks: int = Field(description="that Label Studio had")
+    read: int = Field(description="of them, how many were read because they had changed")
+    mended: dict[str, int] = Field(description="what no webhook had told, by action of the events recorded for it")
+    event_ids: list[int] = Field(description="the label events by which it was mended")
+    started_at: datetime
+    seconds: float
 
 
 class ModelAnswer(BaseModel):

@@ -15,6 +15,7 @@ from al_server.schemas import (
     ModelAnswer,
     PriorAnswer,
     PromotionAnswer,
+    ReconciliationAnswer,
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
@@ -24,6 +25,7 @@ from al_server.schemas import (
 )
 from catalog import jobs, rounds, scorings
 from catalog.decision_records import Promotion
+from catalog.reconciliation_records import Reconciliation
 from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from catalog.set_aside import SetAside
@@ -120,6 +122,11 @@ def serialize_scoring(session: Session, scoring: Scoring) -> ScoringAnswer:
 def serialize_event(event: LabelEvent) -> EventAnswer:
     """Return an entry of the ledger, without the body of the event."""
     return _serialize(EventAnswer, event)
+
+
+def serialize_reconciliation(row: Reconciliation) -> ReconciliationAnswer:
+    """Return a comparison with Label Studio."""
+    return _serialize(ReconciliationAnswer, row)
 
 
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:

@@ -478,6 +478,9 @@ class Settings(BaseSettings):
     reconcile_interval_s: float = Field(
         600.0, gt=0, description="How often Label Studio is asked for events that its webhook lost."
     )
+    full_reconcile_interval_s: float = Field(
+        86_400.0, gt=0, description="How often all tasks are compared with Label Studio, instead of the changed ones."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -52,7 +52,7 @@ def _uncovered(session: Session) -> set[int]:
         select(Label.patch_id, Label.id, Proposal.region, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), TEACHES)
-        .order_by(Label.patch_id, Label.annotated_at.desc(), Label.id.desc())
+        .order_by(Label.patch_id, Label.event_id.desc())
     )
     uncovered: set[int] = set()
     covered_patch: int | None = None

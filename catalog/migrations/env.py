@@ -4,6 +4,7 @@ from alembic import context
 
 from catalog import (  # noqa: F401 - their tables belong to Base
     decision_records,
+    reconciliation_records,
     reference_records,
     registry_records,
     set_aside,

@@ -56,6 +56,7 @@ EXPECTED = {
     ("POST", "/api/v1/interactive/predict"): Role.PUBLIC,
     ("GET", "/api/v1/label-events"): Role.READER,
     ("POST", "/api/v1/label-events/<int:event_id>/replay"): Role.LABELER,
+    ("GET", "/api/v1/reconciliations"): Role.READER,
     ("GET", "/api/v1/models"): Role.READER,
     ("GET", "/api/v1/models/<int:version>"): Role.READER,
     ("GET", "/api/v1/models/tracks"): Role.READER,

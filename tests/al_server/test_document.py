@@ -46,6 +46,7 @@ POST /api/v1/interactive/setup
 POST /api/v1/interactive/predict
 GET /api/v1/label-events
 POST /api/v1/label-events/{event_id}/replay
+GET /api/v1/reconciliations
 GET /api/v1/models
 GET /api/v1/models/{version}
 GET /api/v1/models/{version}/lineage
