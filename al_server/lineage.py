@@ -7,9 +7,10 @@ from typing import Final
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from al_server.auth import Role, has_role
+from al_server.auth import has_role
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import VersionNumber
+from catalog.access_records import Role
 from services.lineage import Lineage, read_lineage
 from services.pseudonyms import pseudonym
 

@@ -641,10 +641,12 @@ class DeliveryAnswer(BaseModel):
 
 
 class Readiness(BaseModel):
-    """State of each part: ``ok``, or what is wrong."""
+    """Whether all parts are ready."""
 
     ready: bool
-    parts: dict[str, str]
+    parts: dict[str, str] | None = Field(
+        description="state of each part: `ok`, or what is wrong; null without a token or log-in"
+    )
 
 
 Item = TypeVar("Item", bound=BaseModel)

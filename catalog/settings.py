@@ -147,6 +147,17 @@ class Settings(BaseSettings):
         description="Our own address as Label Studio and the annotators' browsers reach it.",
         json_schema_extra={"group": "The services around us"},
     )
+    allowed_hosts: list[str] = Field(
+        [],
+        description="Further names by which our own address may be called, without the port; a name that begins with a "
+        "dot stands for all below it. The host of `api_url`, `localhost`, `127.0.0.1` and `::1` are always allowed.",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        description="How many proxies in a row stand before our own address: the caller's address is then taken from "
+        "the header `X-Forwarded-For`.",
+    )
     redis_url: Annotated[str, AfterValidator(redis_address)] = Field(
         "redis://127.0.0.1:6379/0", repr=False, description="Redis, which carries only the job queue."
     )
@@ -461,6 +472,9 @@ class Settings(BaseSettings):
         ge=60,
         description="How long a signed image URL is good.",
         json_schema_extra={"group": "Limits and intervals"},
+    )
+    log_in_lifetime_s: int = Field(
+        12 * 3600, ge=60, description="After this time a person must log in to the pages again."
     )
     webhook_max_bytes: int = Field(64 * 2**20, description="Largest label event accepted.")
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")

@@ -18,6 +18,7 @@ from catalog.errors import (
     RegistryError,
     ServiceDownError,
 )
+from catalog.mlflow_log_in import log_in_of
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
 from imagery.errors import StoreError
@@ -36,7 +37,7 @@ UID_TAG = "training_run_uid"
 def tracking_of(catalog: Catalog) -> Tracking:
     """Return a client that writes to MLflow."""
     settings = catalog.settings
-    return Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
+    return Tracking(settings.mlflow_url, settings.experiment, settings.registered_model, log_in=log_in_of(settings))
 
 
 def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:
