@@ -12,6 +12,7 @@ from typing import Final
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from imagery.crs_grids import grid_paths
 from imagery.errors import SceneError
 
 _LARGEST_BYTES: Final = 32 << 20
@@ -52,6 +53,12 @@ def vrt_sources(path: str) -> list[str]:
     root = _parse(path)
     if root.tag != "VRTDataset":
         raise SceneError(f"{path}: found the XML element {root.tag}; expected a VRTDataset")
+    written = (text for element in root.iter() for text in (element.text or "", *element.attrib.values()))
+    if grids := [name for text in written for name in grid_paths(text)]:
+        raise SceneError(
+            f"{path}: found a coordinate reference system that names the file {grids[0]!r}; expected one without "
+            "files: assign it by its number (gdal_edit.py -a_srs EPSG:...)"
+        )
     if kind := root.get("subClass"):
         raise SceneError(f"{path}: found a {kind}; expected a mosaic or stack of files: {_HELP}")
     names = list(dict.fromkeys(_source_names(path, root, 0)))
