@@ -439,7 +439,7 @@ class Settings(BaseSettings):
     scene_max_pixels: int = Field(
         500_000_000,
         ge=1,
-        description="Most pixels of a scene, and of a finer file on its ground; four Sentinel-2 tiles have 482 million.",
+        description="Most pixels of a scene, or of a finer file on its ground; a tile of Sentinel-2 has 121 million.",
     )
     scene_max_patches: int = Field(200_000, ge=1, description="Most patches of a scene.")
     scene_check_timeout_s: float = Field(

@@ -80,8 +80,8 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
     product = _recognise(request, files)
     size = request.patch_size_px or settings.patch_size_px
     overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
-    name = request.name or product.scene_name or _name_from(request.path or "")
     source, notes = _describe_source(settings, request, product, files, (size, overlap))
+    name = request.name or product.scene_name or _name_from(request.path or "")
     pixels, cloud_share, doubts = check_pixels(source)
     coverage = check_coverage(source, allow_partial_dem=request.allow_partial_dem) if source.dem else None
     outlines, told = _outlines(request.outlines, files, scheme)
