@@ -365,6 +365,11 @@ def _library_errors(path: str) -> Iterator[None]:
         raise OutlineError(f"{path}: {error}") from error
     except OSError as error:
         raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror or error})") from error
+    except UnboundLocalError as error:  # pyogrio's, where GDAL cannot write the CRS as text
+        raise OutlineError(
+            f"{path}: found a coordinate reference system that cannot be read; expected one with a number: assign it "
+            "with ogr2ogr -a_srs"
+        ) from error
     except UnicodeDecodeError as error:
         raise OutlineError(
             f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the "

@@ -60,6 +60,8 @@ class BelowRoot:
         """See `SceneFiles`; a name is relative to the folder."""
         if is_http(name):
             return self.permit(name)
+        if "\0" in name:
+            raise SceneError(f"found a null byte in the name {name!r}; expected the name of a file or folder")
         path = (self._root / name).resolve()
         # Unlike Path.exists, os.path.exists returns False for a name that is too long for the file system.
         if path == self._root.resolve() or not self._is_inside(path) or not os.path.exists(path):  # noqa: PTH110
@@ -120,7 +122,10 @@ class BelowRoot:
                 self._check_leading(entry)
 
     def _check_host(self, address: str) -> None:
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError as error:
+            raise SceneError(f"found the address {address!r}, which is none ({error}); expected one") from error
         if parts.username is not None or not {parts.netloc, parts.hostname} & self._hosts:
             raise SceneError(
                 f"found the host {parts.netloc.rpartition('@')[2]!r}; expected one that this server may read from "

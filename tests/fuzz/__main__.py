@@ -65,7 +65,7 @@ def _fuzz(name: str, reader: Target, count: int, seed: int, keep: Path) -> tuple
             process.join()
             faults, time_s, memory = [f"ended by {process.exitcode}"], float(SECONDS), 0
         process.join()
-        for fault in faults:
+        for fault in faults[:3]:
             print(f"{name}: {fault}; see {last}", file=sys.stderr, flush=True)
         found, slowest, peak = found + len(faults), max(slowest, time_s), max(peak, memory)
     return found, slowest, peak
