@@ -22,6 +22,9 @@ _VECTOR_DRIVERS: Final = frozenset({"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGe
 
 # libcurl connects to this instead of to any host: it is no socket.
 _NOWHERE: Final = b"/dev/null"
+# CPLHTTPFetchCallbackFunc of GDAL's cpl_http.h.
+_FETCH: Final = ctypes.CFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 7)
+_RESULT_BYTES: Final = 256  # more than a CPLHTTPResult has
 _ALLOWED: Final = b"CPL_VSIL_CURL_ALLOWED_FILENAME"
 _NO_FILE: Final = b"none"
 _STREAMING: Final = ("vsicurl", "vsis3", "vsigs", "vsiaz", "vsioss", "vsiswift")
@@ -30,6 +33,7 @@ _SCHEMES: Final = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "oss": "/v
 
 _lock = threading.Lock()
 _limited: set[str] = set()
+_callbacks: list[Any] = []  # GDAL keeps them: they must not be freed
 
 
 def limit_rasterio() -> None:
@@ -45,10 +49,7 @@ def limit_rasterio() -> None:
             with rasterio.Env():  # registers the drivers
                 gdal = _functions(_env.__file__)
             _keep_drivers(gdal, _RASTER_DRIVERS)
-            gdal.CPLSetConfigOption(_ALLOWED, _NO_FILE)
-            for kind in _STREAMING:  # which do not heed that option
-                prefix = f"/{kind}_streaming/".encode()
-                gdal.VSISetPathSpecificOption(prefix, b"GDAL_HTTP_UNIX_SOCKET_PATH", _NOWHERE)
+            _cut_off(gdal)
             _limited.add("rasterio")
 
 
@@ -60,8 +61,7 @@ def limited_pyogrio() -> Any:
         if "pyogrio" not in _limited:
             gdal = _functions(pyogrio._ogr.__file__)
             _keep_drivers(gdal, _VECTOR_DRIVERS)
-            gdal.CPLSetConfigOption(_ALLOWED, _NO_FILE)
-            gdal.CPLSetConfigOption(b"GDAL_HTTP_UNIX_SOCKET_PATH", _NOWHERE)
+            _cut_off(gdal)
             _limited.add("pyogrio")
     return pyogrio
 
@@ -97,6 +97,8 @@ def _functions(extension: str) -> Any:
     gdal.GDALGetDescription.argtypes = [ctypes.c_void_p]
     for function in (gdal.CPLSetConfigOption, gdal.CPLSetThreadLocalConfigOption):
         function.argtypes, function.restype = [ctypes.c_char_p, ctypes.c_char_p], None
+    gdal.CPLHTTPSetFetchCallback.argtypes, gdal.CPLHTTPSetFetchCallback.restype = [_FETCH, ctypes.c_void_p], None
+    gdal.VSICalloc.argtypes, gdal.VSICalloc.restype = [ctypes.c_size_t, ctypes.c_size_t], ctypes.c_void_p
     path_option = gdal.VSISetPathSpecificOption
     path_option.argtypes, path_option.restype = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p], None
     return gdal
@@ -107,3 +109,20 @@ def _keep_drivers(gdal: Any, kept: frozenset[str]) -> None:
     names = [gdal.GDALGetDescription(gdal.GDALGetDriver(index)) for index in range(gdal.GDALGetDriverCount())]
     gdal.CPLSetConfigOption(b"GDAL_SKIP", b",".join(name for name in names if name.decode() not in kept))
     gdal.GDALAllRegister()
+
+
+def _cut_off(gdal: Any) -> None:
+    """Keep GDAL from fetching: what its drivers and CRSs name, and files in its virtual file systems."""
+
+    def fetch_nothing(*_: object) -> int:
+        # GDAL would fetch after all if there were no result. Zeros are valid, but for the status: 0 is success.
+        result = int(gdal.VSICalloc(1, _RESULT_BYTES))
+        ctypes.c_int.from_address(result).value = 1
+        return result
+
+    callback = _FETCH(fetch_nothing)
+    _callbacks.append(callback)
+    gdal.CPLHTTPSetFetchCallback(callback, None)
+    gdal.CPLSetConfigOption(_ALLOWED, _NO_FILE)
+    for kind in _STREAMING:  # which do not heed that option
+        gdal.VSISetPathSpecificOption(f"/{kind}_streaming/".encode(), b"GDAL_HTTP_UNIX_SOCKET_PATH", _NOWHERE)

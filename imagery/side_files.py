@@ -11,7 +11,7 @@ from bisect import bisect_left
 from itertools import islice
 from pathlib import Path
 from typing import Final
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import ParseError  # types and errors only  # nosec B405
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring

@@ -9,8 +9,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, ParseError  # a type and an error  # nosec B405
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from imagery.crs_grids import grid_paths
 from imagery.errors import SceneError
@@ -76,11 +78,12 @@ def _parse(path: str) -> Element:
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise SceneError(f"{path}: found a document type declaration; expected plain XML as gdalbuildvrt writes it")
     try:
-        return ElementTree.fromstring(content)  # noqa: S314 - without a declaration there are no entities
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        root: Element = fromstring(content)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise SceneError(
             f"{path}: found a VRT that is not well-formed XML ({error}): copy or build it again"
         ) from error
+    return root
 
 
 def _source_names(path: str, element: Element, depth: int) -> Iterator[str]:

@@ -44,7 +44,7 @@ def describe_contained(
         answer = receiver.recv()
     except EOFError as error:
         process.join()
-        how = "it ran out of its time" if process.exitcode == -signal.SIGXCPU else "it crashed"
+        how = "it used up its time" if process.exitcode == -signal.SIGXCPU else "it crashed"
         raise SceneError(
             f"the process that read the files ended without an answer ({how}, status {process.exitcode}); expected "
             "files that can be read: they are damaged, convert them with gdal_translate or ogr2ogr"
