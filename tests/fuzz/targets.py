@@ -81,7 +81,9 @@ def _rasters(folder: Path) -> dict[str, Target]:
     with rasterio.open(tiled, "w", transform=rasterio.Affine(*NORTH_UP), **profile) as file:
         file.write(np.ones((1, 64, 64), dtype=np.float32))
     vrt = (
-        b'<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32645</SRS><VRTRasterBand dataType="UInt16" band="1">'
+        b'<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32645</SRS>'
+        "<GeoTransform>478000, 30, 0, 3106000, 0, -30</GeoTransform>"
+        '<VRTRasterBand dataType="UInt16" band="1">'
         b'<SimpleSource><SourceFilename relativeToVRT="1">plain.tif</SourceFilename><SourceBand>1</SourceBand>'
         b"</SimpleSource></VRTRasterBand></VRTDataset>"
     )
