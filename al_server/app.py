@@ -22,6 +22,7 @@ from al_server import (
     scene_patches,
     scenes,
     scorings,
+    set_aside,
 )
 from al_server.auth import check_role
 from al_server.context import Parts
@@ -69,7 +70,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive),
+        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive, set_aside),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -10,8 +10,15 @@ from al_server import track_chart
 from al_server.arms import describe_arms
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
-from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
-from catalog import scorings, training
+from al_server.serializers import (
+    serialize_job,
+    serialize_rounds,
+    serialize_scene,
+    serialize_scoring,
+    serialize_set_aside,
+    serialize_version,
+)
+from catalog import scorings, set_aside, training
 from catalog.errors import ServiceDownError
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
@@ -57,6 +64,7 @@ def index() -> str:
         fresh = len(training.new_labels(session))
         scheme = scheme_in_force(session, catalog.settings)
         decisions = promotion.decisions(session, DECISIONS_SHOWN)
+        aside = [serialize_set_aside(row) for row in set_aside.standing(session)]
     versions = _versions()
     compared = describe_arms(versions.found)
     return render_template(
@@ -74,6 +82,7 @@ def index() -> str:
         fresh=fresh,
         versions=versions.shown,
         decisions=decisions,
+        aside=aside,
         chart=versions.chart,
         classes=_classes(versions.shown, scheme),
         trouble=versions.trouble,

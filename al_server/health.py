@@ -1,6 +1,7 @@
 """Liveness, readiness and metrics."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import Alive, Readiness, media
-from catalog import scorings, training
+from catalog import scorings, set_aside, training
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES
@@ -34,6 +35,7 @@ from catalog.records import (
     SceneRole,
 )
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry, ModelVersion
+from catalog.set_aside import Kind
 from labeling.errors import LabelStudioError
 from labeling.health import check_health
 from services.version_figures import figures_of
@@ -81,6 +83,10 @@ def metrics() -> Response:
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
         _add_scoring_metrics(session, registry)
+        aside = Counter(row.kind for row in set_aside.standing(session))
+    left_out = Gauge("glacier_al_set_aside", "What is left out because it cannot be used", ["kind"], registry=registry)
+    for kind in Kind:
+        left_out.labels(kind.value).set(aside[kind.value])
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
     Gauge("glacier_al_new_labels", "Labels that no fine-tune has used", registry=registry).set(fresh)
     try:

@@ -94,6 +94,13 @@ class ScoringPage(Closed):
     limit: int = Field(20, ge=1, le=1000)
 
 
+class SetAsidePage(Closed):
+    """The newest entries."""
+
+    standing: bool = Field(False, description="only what is set aside at present")
+    limit: int = Field(100, ge=1, le=1000)
+
+
 class ModelPage(Closed):
     """A page of the list of versions, newest first."""
 
@@ -438,6 +445,18 @@ class TrackAnswer(BaseModel):
     served_mean_iou: dict[str, float | None] = Field(
         description="of the version that was served then, on the same scenes; without a role where it is not known"
     )
+
+
+class SetAsideAnswer(BaseModel):
+    """Something that cannot be used and is left out, or was until ``ended_at``."""
+
+    kind: str = Field(description="label, scene, file or version")
+    name: str
+    reason: str = Field(description="what was found, and what was expected")
+    since: datetime
+    checked_at: datetime
+    ended_at: datetime | None
+    outcome: str | None = Field(description="how it ended")
 
 
 class PromotionAnswer(BaseModel):

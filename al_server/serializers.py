@@ -17,11 +17,13 @@ from al_server.schemas import (
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
+    SetAsideAnswer,
     TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
 from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
+from catalog.set_aside import SetAside
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
@@ -119,6 +121,11 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_set_aside(row: SetAside) -> SetAsideAnswer:
+    """Return what cannot be used, and why."""
+    return _serialize(SetAsideAnswer, row)
 
 
 def serialize_track(point: TrackPoint) -> TrackAnswer:

@@ -156,6 +156,7 @@ class JobKind(StrEnum):
     SYNC_LABEL_STUDIO = "sync_label_studio"
     REMOVE_TASKS = "remove_tasks"
     REMOVE_SUPERSEDED = "remove_superseded"
+    MEND_FILES = "mend_files"
 
 
 class JobState(StrEnum):

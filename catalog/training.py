@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs, rounds
+from catalog import jobs, rounds, set_aside
 from catalog.errors import ConflictError
 from catalog.records import (
     Job,
@@ -23,6 +23,7 @@ from catalog.records import (
     TrainingRun,
     now,
 )
+from catalog.set_aside import Kind, SetAside
 from catalog.settings import Settings
 
 MOST_PARAMETERS = 10_000
@@ -30,7 +31,7 @@ MOST_PARAMETERS = 10_000
 
 
 def training_labels(session: Session) -> list[Label]:
-    """Return the labels to learn from, ordered by id: neither superseded nor covered by a newer label.
+    """Return the labels to learn from, ordered by id: neither superseded, covered by a newer label nor set aside.
 
     A label of a whole patch covers every older one. `services.composed_labels` composes labels of parts of a patch.
     """
@@ -40,7 +41,10 @@ def training_labels(session: Session) -> list[Label]:
 
 
 def _uncovered(session: Session) -> set[int]:
-    """Return the ids of the standing labels that no newer label covers, without loading the labels."""
+    """Return the ids of the standing labels that no newer label covers, without loading the labels.
+
+    Labels that are set aside, or whose scene is, are left out. What they cover stays covered: it was drawn anew.
+    """
     statement = (
         select(Label.patch_id, Label.id, Proposal.region)
         .join(Proposal, Label.proposal_id == Proposal.id)
@@ -54,7 +58,17 @@ def _uncovered(session: Session) -> set[int]:
             uncovered.add(label_id)
         if region is None:
             covered_patch = patch_id
-    return uncovered
+    return uncovered - left_out(session).keys()
+
+
+def left_out(session: Session) -> dict[int, str]:
+    """Return the standing labels that are not learnt because they, or their scenes, are set aside: id -> reason."""
+    standing = select(Label.id, SetAside.reason).where(Label.superseded_at.is_(None), SetAside.ended_at.is_(None))
+    by_label = standing.join(SetAside, (SetAside.kind == Kind.LABEL) & (SetAside.number == Label.id))
+    of_scenes = standing.join(Patch, Label.patch_id == Patch.id).join(
+        SetAside, (SetAside.kind == Kind.SCENE) & (SetAside.number == Patch.scene_id)
+    )
+    return {label_id: reason for query in (of_scenes, by_label) for label_id, reason in session.execute(query)}
 
 
 def checksum(labels: list[Label]) -> str:
@@ -105,7 +119,9 @@ def _due_by_labels(session: Session, settings: Settings) -> RunTrigger | None:
 
 def has_priors(session: Session) -> bool:
     """Return whether a ready scene of the pool has prior outlines, from which versions learn without any label."""
-    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
+    pool = select(Scene).where(
+        Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(set_aside.numbers(Kind.SCENE))
+    )
     return any(scene.prior_outlines is not None for scene in session.scalars(pool))
 
 

@@ -17,11 +17,14 @@ class Program(click.Group):
     """A group that imports a command only when it is called, and shows errors that users can fix as one line."""
 
     COMMANDS = {  # noqa: RUF012 - read only
+        "backup": "cli.backup_commands:backup",
         "change": "cli.change_command:change",
+        "doctor": "cli.doctor_command:doctor",
         "config": "cli.config_commands:config",
         "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
+        "restore": "cli.backup_commands:restore",
         "scene": "cli.scene_commands:scene",
         "simulate": "cli.simulate_command:simulate",
         "jobs": "cli.job_commands:jobs",

@@ -18,7 +18,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from imagery.crs_grids import grid_paths
-from imagery.errors import SceneError
+from imagery.errors import SceneError, UnreadableFileError
 from imagery.gdal_limits import allowed_file, limit_rasterio
 from imagery.grid import Grid, Window
 from imagery.paths import is_address, name_for_rasterio
@@ -94,10 +94,14 @@ def open_raster(path: str) -> DatasetReader:
         An open dataset; the caller closes it.
 
     Raises:
-        SceneError: There is no such file, or its format is not read, or its blocks are too large to be read safely.
+        UnreadableFileError: There is no such file, or its format is not read.
+        SceneError: Its blocks are too large to be read safely.
     """
     remote = is_address(path)
-    driver = _driver_by_ending(path) if remote else _checked_driver(path, SideFiles())
+    try:
+        driver = _driver_by_ending(path) if remote else _checked_driver(path, SideFiles())
+    except UnreadableFileError as error:
+        raise UnreadableFileError(path, str(error)) from error  # the scene names the VRT, not the file that it lacks
     return _open(path, driver, remote=remote)
 
 
@@ -110,7 +114,9 @@ def _open(path: str, driver: str, *, remote: bool) -> DatasetReader:
             with allowed_file(path) if remote else nullcontext():
                 dataset = rasterio.open(name_for_rasterio(path), driver=driver)
     except OSError as error:  # RasterioIOError is one
-        raise SceneError(f"{path}: found no readable raster ({error}); expected {EXPECTED}: copy it again") from error
+        raise UnreadableFileError(
+            path, f"{path}: found no readable raster ({error}); expected {EXPECTED}: copy it again"
+        ) from error
     if fault := _fault(dataset):
         dataset.close()
         raise SceneError(f"{path}: {fault}")
@@ -193,7 +199,7 @@ def _checked_driver(path: str, beside: SideFiles, root: Path | None = None, nest
     if _ASCII_GRID.match(start):
         return "AAIGrid"
     other = next(other for signature, other in _OTHERS.items() if start.startswith(signature))
-    raise SceneError(f"{path}: found {other if start else 'an empty file'}; expected {EXPECTED}")
+    raise UnreadableFileError(path, f"{path}: found {other if start else 'an empty file'}; expected {EXPECTED}")
 
 
 def _first_bytes(path: str) -> bytes:
@@ -201,12 +207,14 @@ def _first_bytes(path: str) -> bytes:
     # waiting for a pipe.
     if not os.path.isfile(path):  # noqa: PTH113
         found = "a folder" if os.path.isdir(path) else "no such file"  # noqa: PTH112
-        raise SceneError(f"{path}: found {found}; expected {EXPECTED}")
+        raise UnreadableFileError(path, f"{path}: found {found}; expected {EXPECTED}")
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a leading "//" would be lost
             return file.read(1024)
     except OSError as error:
-        raise SceneError(f"{path}: found a file that cannot be read ({error}); expected {EXPECTED}") from error
+        raise UnreadableFileError(
+            path, f"{path}: found a file that cannot be read ({error}); expected {EXPECTED}"
+        ) from error
 
 
 def _block_bytes(dataset: DatasetReader) -> int:
@@ -383,9 +391,10 @@ def _read_errors(dataset: DatasetReader) -> Iterator[None]:
     try:
         yield
     except RasterioIOError as error:
-        raise SceneError(
+        raise UnreadableFileError(
+            dataset.name,
             f"{dataset.name}: the pixels cannot be read; expected a whole file, found one that is truncated or "
-            f"damaged ({error}): copy it again"
+            f"damaged ({error}): copy it again",
         ) from error
 
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 from catalog.settings import Settings
 from imagery.classes import ClassScheme
-from imagery.errors import OutlineError, SceneError
+from imagery.errors import SceneError
 from services.scene_description import DescribedScene, describe_scene
 from services.scene_files import SceneFiles
 from services.scene_request import SceneRequest
@@ -74,8 +74,8 @@ def _describe(
             f"the files could not be understood within {memory} MiB of memory (setting scene_check_memory_mib): they "
             "are damaged or too large; give a part of the scene, or simplify its outlines"
         )
-    except (SceneError, OutlineError) as error:
-        answer = type(error)(str(error))
+    except SceneError as error:  # those of its kinds that take more than a text cannot be sent
+        answer = SceneError(str(error))
     except Exception as error:
         answer = error
     sender.send(answer)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog.pixel_regions import decode_region
 from catalog.records import Label, Patch
+from catalog.set_aside import Kind, numbers
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import ExportError
 from imagery.glims import CODES, ClassMapping, LineType
@@ -69,7 +70,7 @@ def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list
     statement = (
         select(Label)
         .join(Patch, Label.patch_id == Patch.id)
-        .where(Patch.scene_id == scene_id, Label.superseded_at.is_(None))
+        .where(Patch.scene_id == scene_id, Label.superseded_at.is_(None), Label.id.not_in(numbers(Kind.LABEL)))
         .options(joinedload(Label.patch), joinedload(Label.proposal))
         .order_by(Label.annotated_at, Label.id)
     )
@@ -114,7 +115,7 @@ def compose_lineage(
     codes = _lookup(mapping, scheme.names)
     for index, label in enumerate(labels, start=1):
         rows, columns = window_of(label.patch).slices
-        mask = codes[mask_from_geotiff(store.get(label.mask_key), scheme)]
+        mask = codes[mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)]
         asked = decode_region(label.proposal.region, *mask.shape)
         drawn[rows, columns][asked] = mask[asked]
         number[rows, columns][asked] = np.where(mask[asked] == UNKNOWN, 0, index)

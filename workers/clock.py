@@ -6,8 +6,9 @@ At each tick it
 - enqueues a fine-tune when its time limit is reached,
 - opens the next round if ``auto_rounds`` is set,
 - enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
-- enqueues the removal of superseded scorings, and
-- at intervals, enqueues the reconciliation with Label Studio.
+- enqueues the removal of superseded scorings,
+- enqueues the mending of files that were found damaged, and
+- at intervals, enqueues the reconciliation with Label Studio, and looks for missing files.
 """
 
 import logging
@@ -16,16 +17,18 @@ import threading
 import time
 
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
-from catalog import jobs, retention, scorings, training
+from catalog import jobs, retention, scorings, set_aside, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.logs import configure_logging
-from catalog.records import JobKind
+from catalog.records import JobKind, now
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.start import readable_faults
 from services import rounds
+from services.places import raster_store
 from services.promotion import settle_intents
 from services.strategies import check_settings
 
@@ -49,6 +52,8 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
         training.enqueue_if_due(session, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+        if reconcile or set_aside.is_due(session) or raster_store(catalog).damaged():
+            _enqueue_mending(session)
         retention.enqueue_if_due(session, catalog.settings.keep_scorings)
     _open_next_round(catalog)
     catalog.sweep()
@@ -67,6 +72,13 @@ def _follow_aliases(catalog: Catalog) -> None:
     if version is not None:
         with catalog.write() as session:
             scorings.enqueue_if_unscored(session, version.version, catalog.settings)
+
+
+def _enqueue_mending(session: Session) -> None:
+    """Enqueue the mending of files, unless the last one has just ended: what it cannot mend, it cannot at once."""
+    last = jobs.last_of(session, JobKind.MEND_FILES)
+    if last is None or last.finished_at is None or last.finished_at < now() - set_aside.RECHECK_AFTER:
+        jobs.enqueue(session, JobKind.MEND_FILES)
 
 
 def _open_next_round(catalog: Catalog) -> None:

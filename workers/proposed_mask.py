@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catalog.pixel_regions import decode_region
 from catalog.records import Proposal, Scoring
 from imagery.classes import BACKGROUND
-from imagery.errors import SceneError
+from imagery.errors import SceneError, StoreError
 from imagery.maps import read_map
 from imagery.store import RasterStore
 from services import raster_keys
@@ -97,7 +97,7 @@ def propose_mask(
     """
     try:
         maps = patch.read_maps()
-    except SceneError as error:
+    except (SceneError, StoreError) as error:
         log.warning("proposal %s is shown without pre-annotation: %s", patch.proposal.uid, error)
         wanted = form != "none" and bool(labels)
         return ProposedMask(note="; no pre-annotation is drawn: the model's maps cannot be read" if wanted else "")

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from catalog import set_aside  # noqa: F401 - adds its table to the metadata
 from catalog.records import Base
 
 context.configure(

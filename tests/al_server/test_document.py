@@ -32,6 +32,7 @@ GET /api/v1/scenes/{scene_id}/prediction.shp.zip
 GET /api/v1/scenes/{scene_id}/prediction.confidence.tif
 GET /api/v1/scenes/{scene_id}/prediction.areas.json
 GET /api/v1/scorings
+GET /api/v1/set-aside
 POST /api/v1/rounds
 GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}
@@ -152,6 +153,7 @@ def test_answers_are_as_described(client: FlaskClient, catalog: Catalog, documen
         "/api/v1/scenes": "/api/v1/scenes",
         "/api/v1/scenes/{scene_id}": f"/api/v1/scenes/{scene.id}",
         "/api/v1/scorings": "/api/v1/scorings",
+        "/api/v1/set-aside": "/api/v1/set-aside",
         "/api/v1/rounds": "/api/v1/rounds",
         "/api/v1/rounds/{round_id}": "/api/v1/rounds/1",
         "/api/v1/jobs": "/api/v1/jobs",

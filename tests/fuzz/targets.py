@@ -82,10 +82,9 @@ def _rasters(folder: Path) -> dict[str, Target]:
         file.write(np.ones((1, 64, 64), dtype=np.float32))
     vrt = (
         b'<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32645</SRS>'
-        "<GeoTransform>478000, 30, 0, 3106000, 0, -30</GeoTransform>"
-        '<VRTRasterBand dataType="UInt16" band="1">'
-        b'<SimpleSource><SourceFilename relativeToVRT="1">plain.tif</SourceFilename><SourceBand>1</SourceBand>'
-        b"</SimpleSource></VRTRasterBand></VRTDataset>"
+        b"<GeoTransform>478000, 30, 0, 3106000, 0, -30</GeoTransform>"
+        b'<VRTRasterBand dataType="UInt16" band="1"><SimpleSource><SourceFilename relativeToVRT="1">plain.tif'
+        b"</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
     )
 
     def read(data: bytes) -> None:
