@@ -160,7 +160,8 @@ def shown_as_named(files: SceneFiles) -> Iterator[SceneFiles]:
     try:
         yield files
     except (SceneError, OutlineError) as error:
-        raise type(error)(files.shown(str(error))) from error
+        kind = SceneError if isinstance(error, SceneError) else OutlineError
+        raise kind(files.shown(str(error))) from error
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -70,7 +70,7 @@ CASES = [
     ("POST", SCENES, {"data": b"{", "content_type": "application/json"}, 422, ["the body is not JSON"]),
     (
         *("POST", SCENES, {"data": b"{}", "environ_overrides": {"HTTP_CONTENT_ENCODING": "gzip"}}, 415),
-        ["a body encoded with 'gzip', expected one as it is"],
+        ["a body encoded with 'gzip', expected one that is not compressed"],
     ),
     ("POST", SCENES, {"data": b"", "content_type": "application/json"}, 422, ["the body is not JSON"]),
     ("POST", SCENES, {"data": b"[" * 100_000, "content_type": "application/json"}, 422, ["nested too deeply"]),
