@@ -3,50 +3,58 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, render_template
+from flask import session as browser
+from flask_wtf.csrf import generate_csrf
 from sqlalchemy import Select, func, select
 
 from al_server import track_chart
 from al_server.arms import describe_arms
+from al_server.auth import SECRET_OF_LOG_IN, current_identity
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
 from al_server.serializers import (
+    serialize_event,
     serialize_job,
+    serialize_reconciliation,
     serialize_rounds,
     serialize_scene,
     serialize_scoring,
     serialize_set_aside,
     serialize_version,
 )
-from catalog import scorings, set_aside, training
-from catalog.errors import ServiceDownError
+from catalog import registry_copy, scorings, set_aside, training
 from catalog.jobs import OPEN, UNSUCCESSFUL
+from catalog.reconciliation_records import Reconciliation, SeenProject
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
 from catalog.registry import ModelVersion
+from catalog.webhook_records import DeliveryState
 from imagery.classes import ClassScheme
-from services import promotion
+from services import outgoing_events, promotion
 from services.class_scheme import scheme_in_force
+from services.registry_watch import STALE_S
 from services.scenes import registered_scenes
 from services.tracks import tracks
 
 page = Blueprint("dashboard", __name__)
-VERSIONS_SHOWN = 20  # the newest ones; MLflow takes seconds to list a thousand
+VERSIONS_SHOWN = 20  # the newest ones
 UNSUCCESSFUL_SHOWN = 5
 DECISIONS_SHOWN = 10
+EVENTS_SHOWN = 10
+RECONCILIATIONS_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class _Versions:
-    """The newest versions, their descriptions, the curves of both tracks, and why there are none: MLflow is down."""
+    """The newest versions, their descriptions, and the curves of both tracks."""
 
     found: Sequence[ModelVersion] = ()
     shown: Sequence[ModelAnswer] = ()
     chart: track_chart.TrackChart | None = None
-    trouble: str | None = None
 
 
 @page.get("/")
-def index() -> str:
+def index() -> Response:
     """Return the page."""
     catalog = current_catalog()
     with catalog.read() as session:
@@ -60,15 +68,24 @@ def index() -> str:
         agreement = ranking.agreement if ranking is not None else None
         unsuccessful = [serialize_job(job) for job in session.scalars(_unsuccessful_jobs())]
         failed_events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
+        not_learnt = [serialize_event(event) for event in session.scalars(_not_learnt())]
+        compared_at = session.scalar(select(func.max(SeenProject.compared_at)))
+        mended = [serialize_reconciliation(row) for row in session.scalars(_reconciliations())]
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
         scheme = scheme_in_force(session, catalog.settings)
         decisions = promotion.decisions(session, DECISIONS_SHOWN)
         aside = [serialize_set_aside(row) for row in set_aside.standing(session)]
+        trouble = registry_copy.trouble(session, STALE_S)
+        dead = outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD)
     versions = _versions()
     compared = describe_arms(versions.found)
-    return render_template(
+    logged_in = SECRET_OF_LOG_IN in browser
+    page = render_template(
         "status.html",
+        identity=current_identity(),
+        logged_in=logged_in,
+        csrf_token=generate_csrf() if logged_in else "",
         settings=catalog.settings,
         scenes=scenes,
         rounds=rounds,
@@ -78,6 +95,9 @@ def index() -> str:
         stopping=stopping,
         unsuccessful=unsuccessful,
         failed_events=failed_events,
+        not_learnt=not_learnt,
+        compared_at=compared_at,
+        mended=mended,
         labels=labels,
         fresh=fresh,
         versions=versions.shown,
@@ -85,9 +105,11 @@ def index() -> str:
         aside=aside,
         chart=versions.chart,
         classes=_classes(versions.shown, scheme),
-        trouble=versions.trouble,
+        trouble=trouble,
+        dead=dead,
         compared=compared,
     )
+    return Response(page, headers={"Cache-Control": "no-store"})
 
 
 def _open_jobs() -> Select[Job]:
@@ -102,6 +124,16 @@ def _unsuccessful_jobs() -> Select[Job]:
     return select(Job).where(ended).order_by(Job.finished_at.desc()).limit(UNSUCCESSFUL_SHOWN)
 
 
+def _not_learnt() -> Select[LabelEvent]:
+    """Select the newest label events that failed or were ignored: the drawings and deletions without effect."""
+    without_effect = LabelEvent.state.in_((EventState.FAILED, EventState.SUPERSEDED))
+    return select(LabelEvent).where(without_effect).order_by(LabelEvent.id.desc()).limit(EVENTS_SHOWN)
+
+
+def _reconciliations() -> Select[Reconciliation]:
+    return select(Reconciliation).order_by(Reconciliation.id.desc()).limit(RECONCILIATIONS_SHOWN)
+
+
 def _classes(versions: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:
     """Return the classes for which a version has figures, without background."""
     names = [name for version in versions for figures in version.iou.values() for name in figures]
@@ -109,10 +141,7 @@ def _classes(versions: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:
 
 
 def _versions() -> _Versions:
-    registry = current_parts().registry
-    try:
-        aliases, found = registry.aliases(), registry.versions(VERSIONS_SHOWN)
-        chart = track_chart.draw(tracks(found))
-    except ServiceDownError as error:
-        return _Versions(trouble=str(error))
-    return _Versions(found, [serialize_version(version, aliases) for version in found], chart)
+    models = current_parts().models
+    aliases, found = models.aliases(), models.versions(VERSIONS_SHOWN)
+    shown = [serialize_version(version, aliases) for version in found]
+    return _Versions(found, shown, track_chart.draw(tracks(found)))

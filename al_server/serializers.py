@@ -9,21 +9,27 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from al_server.schemas import (
+    DeliveryAnswer,
     EventAnswer,
     JobAnswer,
     ModelAnswer,
     PriorAnswer,
     PromotionAnswer,
+    ReconciliationAnswer,
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
     SetAsideAnswer,
+    SubscriptionAnswer,
     TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
-from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, SceneRole, Scoring
+from catalog.decision_records import Promotion
+from catalog.reconciliation_records import Reconciliation
+from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from catalog.set_aside import SetAside
+from catalog.webhook_records import Delivery, Subscription
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
@@ -118,6 +124,11 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
     return _serialize(EventAnswer, event)
 
 
+def serialize_reconciliation(row: Reconciliation) -> ReconciliationAnswer:
+    """Return a comparison with Label Studio."""
+    return _serialize(ReconciliationAnswer, row)
+
+
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
@@ -126,6 +137,24 @@ def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
 def serialize_set_aside(row: SetAside) -> SetAsideAnswer:
     """Return what cannot be used, and why."""
     return _serialize(SetAsideAnswer, row)
+
+
+def serialize_subscription(subscription: Subscription) -> SubscriptionAnswer:
+    """Return a subscription, without its secret."""
+    return _serialize(SubscriptionAnswer, subscription)
+
+
+def serialize_delivery(delivery: Delivery) -> DeliveryAnswer:
+    """Return what became of an event for a subscriber."""
+    event = delivery.event
+    return _serialize(
+        DeliveryAnswer,
+        delivery,
+        url=delivery.subscription.url,
+        event=event.uid,
+        type=event.type,
+        happened_at=event.happened_at,
+    )
 
 
 def serialize_track(point: TrackPoint) -> TrackAnswer:
@@ -162,5 +191,6 @@ def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAn
         verdict_reason=figures.verdict_reason,
         gate=figures.gate,
         sha256=dict(figures.sha256),
+        withdrawals=list(figures.withdrawals),
         faults=list(figures.faults),
     )

@@ -61,6 +61,11 @@ class BundleCache:
             self._check_and_store(version, name, self.registry.artifact(version, name))
         return path
 
+    def held(self, version: ModelVersion, name: str) -> Path | None:
+        """Return the local path of one file of a version; None if it would have to be downloaded."""
+        path = self._path(version, name)
+        return path if path.exists() else None
+
     def adopt(self, version: ModelVersion, folder: Path) -> None:
         """Copy the files of a version into the cache, so that the machine that registered it need not download them.
 

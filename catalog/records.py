@@ -100,6 +100,9 @@ class ProposalReason(StrEnum):
     FOREGROUND = "random foreground"  # drawn at random where a version predicts foreground, by a strategy that does so
     SHORTLIST_CONTROL = "shortlist control"  # drawn like that as a control of what another strategy chose
     CONTROL = "random control"  # drawn from the whole pool
+    SECOND_LABEL = "second label"  # labelled already, to be drawn by another person from an empty mask
+    KNOWN_TRUTH = "known truth"  # a honeypot: what is drawn on it is measured and never learnt from
+    SECOND_LOOK = "second look"  # labelled already, and contradicted by the newest scoring
 
 
 class ProposalState(StrEnum):
@@ -139,6 +142,7 @@ class RunTrigger(StrEnum):
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
     ROUND = "round complete"
+    WITHDRAWAL = "labels withdrawn"
     MANUAL = "by hand"
 
 
@@ -157,6 +161,7 @@ class JobKind(StrEnum):
     REMOVE_TASKS = "remove_tasks"
     REMOVE_SUPERSEDED = "remove_superseded"
     MEND_FILES = "mend_files"
+    DELIVER_EVENT = "deliver_event"
 
 
 class JobState(StrEnum):
@@ -422,6 +427,7 @@ class LabelEvent(Base):
     __tablename__ = "label_events"
     __table_args__ = (
         Index("ix_label_events_annotation", "project_id", "annotation_id"),
+        Index("ix_label_events_task", "project_id", "task_id"),
         Index("ix_label_events_proposal", "proposal_id"),
         Index("ix_label_events_state", "state", "id"),
     )
@@ -433,11 +439,14 @@ class LabelEvent(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
-    # Label Studio reuses ids. These two columns identify the task and the annotation that the ids referred to when the
-    # event was received.
+    # Label Studio reuses ids. These three columns identify the task and the annotation that the ids referred to when
+    # the event was received (`catalog.event_order`).
     proposal_id: Mapped[int | None]
     annotation_created_at: Mapped[datetime | None]
+    annotation_uid: Mapped[str | None] = mapped_column(String(64))  # unique_id; None: not told, as by the API
+    # Which state of the annotation it holds. The order of states is that of the ids of these rows.
     annotation_updated_at: Mapped[datetime | None]
+    content_sha256: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED)
     detail: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(default=now)
@@ -450,7 +459,7 @@ class Label(Base):
 
     __tablename__ = "labels"
     __table_args__ = (
-        UniqueConstraint("project_id", "annotation_id", "annotated_at"),
+        UniqueConstraint("event_id"),
         Index("ix_labels_current", "superseded_at", "patch_id"),
         Index("ix_labels_patch", "patch_id"),
     )
@@ -508,26 +517,6 @@ class TrainingRun(Base):
     finished_at: Mapped[datetime | None]
 
 
-class Promotion(Base):
-    """A decision about the champion and the learner, with its reason and actor (`services.promotion`).
-
-    The row is committed as an intent (``completed_at`` is None) before the aliases move in MLflow. If the process dies
-    in between, ``services.promotion:settle_intents`` completes or deletes the intent.
-    """
-
-    __tablename__ = "promotions"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model_version: Mapped[int]
-    previous_version: Mapped[int | None]
-    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept", "rolled back" or "set back"
-    reason: Mapped[str]
-    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: of no gate
-    actor: Mapped[str]
-    decided_at: Mapped[datetime] = mapped_column(default=now)
-    completed_at: Mapped[datetime | None]
-
-
 class Job(Base):
     """A background job. The table is the outbox: jobs that Redis has lost are queued again from here."""
 
@@ -562,12 +551,3 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-
-
-class Watermark(Base):
-    """The time up to which a process has read its input, e.g. the reconciliation of a Label Studio project."""
-
-    __tablename__ = "watermarks"
-
-    name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    reached: Mapped[datetime]

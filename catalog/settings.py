@@ -147,6 +147,17 @@ class Settings(BaseSettings):
         description="Our own address as Label Studio and the annotators' browsers reach it.",
         json_schema_extra={"group": "The services around us"},
     )
+    allowed_hosts: list[str] = Field(
+        [],
+        description="Further names by which our own address may be called, without the port; a name that begins with a "
+        "dot stands for all below it. The host of `api_url`, `localhost`, `127.0.0.1` and `::1` are always allowed.",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        description="How many proxies in a row stand before our own address: the caller's address is then taken from "
+        "the header `X-Forwarded-For`.",
+    )
     redis_url: Annotated[str, AfterValidator(redis_address)] = Field(
         "redis://127.0.0.1:6379/0", repr=False, description="Redis, which carries only the job queue."
     )
@@ -401,6 +412,20 @@ class Settings(BaseSettings):
         description="Least share of its pixels that are foreground, predicted or in prior outlines, for a patch to be "
         "on the shortlist.",
     )
+    double_label_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of every round that is labelled a second time, from an empty mask, to measure how far "
+        "annotators agree and how far pre-annotations pull them. 0.1 suits a team of three.",
+    )
+    honeypot_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of every round drawn where the truth is known, to measure annotators; what is drawn there "
+        "is never learnt from. 0.05 suits a team of three.",
+    )
     worthwhile_gain: float = Field(
         0.005,
         gt=0,
@@ -430,6 +455,18 @@ class Settings(BaseSettings):
         description="Labels by this Label Studio user are marked as simulated.",
     )
 
+    mlflow_moves: Literal["obey", "undo"] = Field(
+        "obey",
+        description="What follows when somebody moves `champion` or `learner` in MLflow's own page: the move is "
+        "recorded and, if the version is intact, obeyed; or it is undone. A damaged version is never served.",
+        json_schema_extra={"group": "Serving"},
+    )
+    event_hosts: list[str] = Field(
+        [],
+        description="Hosts, with the port if it is not the usual one, to which events may be sent "
+        '(outgoing webhooks), e.g. `["hooks.example.org"]`; empty: none.',
+    )
+
     image_url_lifetime_s: int = Field(
         30 * 86400,
         ge=60,
@@ -447,6 +484,9 @@ class Settings(BaseSettings):
     )
     scene_check_memory_mib: int = Field(4096, ge=1024, description="Memory that this may take, MiB.")
     webhook_max_bytes: int = Field(16 * 2**20, description="Largest label event accepted.")
+    log_in_lifetime_s: int = Field(
+        12 * 3600, ge=60, description="After this time a person must log in to the pages again."
+    )
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, unless it computes.")
     compute_timeout_s: int = Field(6 * 3600, ge=1, description="Time limit of scoring, prediction and fine-tuning.")
@@ -461,6 +501,9 @@ class Settings(BaseSettings):
     )
     reconcile_interval_s: float = Field(
         600.0, gt=0, description="How often Label Studio is asked for events that its webhook lost."
+    )
+    full_reconcile_interval_s: float = Field(
+        86_400.0, gt=0, description="How often all tasks are compared with Label Studio, instead of the changed ones."
     )
 
     @classmethod

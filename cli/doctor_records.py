@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from catalog import jobs, set_aside, training
 from catalog.context import Catalog
 from catalog.database import MIGRATIONS
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Promotion, RunState, TrainingRun, now
+from catalog.decision_records import PromotionIntent
+from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, RunState, TrainingRun, now
 from cli.doctor import Finding, fault, listed, ok, warning
 
 _INTENT_SETTLED_WITHIN = timedelta(minutes=10)
@@ -49,9 +50,7 @@ def check_rows(catalog: Catalog) -> Iterator[Finding]:
         failed = session.scalars(select(Job.key).where(Job.state == JobState.FAILED)).all()
         fine_tunes = jobs.is_open(session, JobKind.FINE_TUNE)
         left = training.unfinished_run(session)
-        unfinished = select(Promotion.id).where(
-            Promotion.completed_at.is_(None), Promotion.decided_at < now() - _INTENT_SETTLED_WITHIN
-        )
+        unfinished = select(PromotionIntent.id).where(PromotionIntent.decided_at < now() - _INTENT_SETTLED_WITHIN)
         intents = session.scalars(unfinished).all()
         events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
         aside = set_aside.standing(session)

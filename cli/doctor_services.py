@@ -6,7 +6,8 @@ from functools import partial
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.records import Promotion, Proposal, ProposalState, RunState, TrainingRun
+from catalog.decision_records import Promotion
+from catalog.records import Proposal, ProposalState, RunState, TrainingRun
 from catalog.registry import registry_of
 from cli.doctor import Finding, fault, listed, ok, warning
 from services.label_studio import find_project, label_studio

@@ -9,15 +9,18 @@ from uuid import uuid4
 
 import pytest
 import redis
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, delete, text
 from sqlalchemy.orm import Session
 
 from al_server.app import create_app
 from benchmarks.postgresql import is_installed, postgresql_server
+from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.database import Database
+from catalog.decision_records import Promotion
 from catalog.job_queue import QUEUES
 from catalog.records import (
     Base,
@@ -41,6 +44,7 @@ from catalog.records import (
 from catalog.settings import Settings, Strategy
 from imagery.grid import Grid, tile
 from imagery.scene_source import BandSource, SceneSource
+from services import passwords, tokens
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 from tests.leaks import StrictClient
 
@@ -48,6 +52,14 @@ NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
 NO_REDIS = "redis://127.0.0.1:9/0"
 PROJECT_ID = 15
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hash passwords with little work: the first request to an app adds a user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +98,7 @@ def postgresql_url(postgresql_server_url: str) -> str:
     engine = create_engine(postgresql_server_url)
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     with engine.begin() as connection:
+        connection.execute(text("SET session_replication_role = replica"))  # without the trigger of decisions
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
     engine.dispose()
     return postgresql_server_url
@@ -136,14 +149,25 @@ def client(app: Flask) -> FlaskClient:
 
 
 def as_role(catalog: Catalog, role: str) -> dict[str, str]:
-    """Return the header that gives a request the role reader, labeler or operator."""
-    return {"Authorization": f"Bearer {getattr(catalog.secrets, f'{role}_token')}"}
+    """Return the header that gives a request a role; that of an administrator by a new token."""
+    if role == Role.ADMINISTRATOR.title:
+        with catalog.database.write() as session:
+            _, token = tokens.add(session, f"administrator-{uuid4().hex}", Role.ADMINISTRATOR)
+    else:
+        token = getattr(catalog.secrets, f"{role}_token")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def pushed(catalog: Catalog) -> list[str]:
     """Return what Redis holds: the ids of the RQ jobs on all queues, sorted."""
     with redis.Redis.from_url(catalog.settings.redis_url) as client:
         return sorted(item.decode() for name in QUEUES for item in client.lrange(f"rq:queue:{name}", 0, -1))
+
+
+def forget_decisions(session: Session, version: int) -> None:
+    """Make the database as if the decisions about a version were never recorded, which its trigger prevents."""
+    session.execute(text("DROP TRIGGER promotions_no_delete"))
+    session.execute(delete(Promotion).where(Promotion.model_version == version))
 
 
 def add_scene(

@@ -35,7 +35,7 @@ def assert_problem(response: TestResponse, status: int, *fragments: str) -> dict
     for fragment in fragments:
         assert fragment in body["detail"]
     if status == HTTPStatus.UNAUTHORIZED and "webhook" not in body["detail"]:
-        assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
+        assert response.headers["WWW-Authenticate"].startswith(("Basic realm=", "Bearer realm="))
     return body
 
 

@@ -1,16 +1,28 @@
+from datetime import timedelta
+
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from rq import Worker
 from rq.serializers import JSONSerializer
+from sqlalchemy import select
 
 from al_server.app import create_app
 from catalog import labels
 from catalog.context import Catalog
 from catalog.job_queue import COMPUTE, IO, LABELS
 from catalog.records import Proposal
+from catalog.registry_records import PartState
 from catalog.settings import Settings
+from services.part_checks import check_parts
+from services.registry_watch import RegistryWatcher
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, as_role, label_of
+
+
+def parts_of(client: FlaskClient, catalog: Catalog) -> dict[str, str]:
+    """Return what a reader is told of each part."""
+    found: dict[str, str] = client.get("/readyz", headers=as_role(catalog, "reader")).json["parts"]
+    return found
 
 
 def test_alive_says_nothing_of_others(client: FlaskClient) -> None:
@@ -18,8 +30,16 @@ def test_alive_says_nothing_of_others(client: FlaskClient) -> None:
     assert (response.status_code, response.json) == (200, {"alive": True})
 
 
-def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient) -> None:
-    response = client.get("/readyz")
+def test_strangers_are_told_only_whether_all_is_ready(client: FlaskClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer of another server"}):
+        response = client.get("/readyz", headers=headers)
+        assert (response.status_code, response.json) == (503, {"ready": False, "parts": None})
+
+
+def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient, catalog: Catalog) -> None:
+    check_parts(catalog)
+    RegistryWatcher(catalog).look()
+    response = client.get("/readyz", headers=as_role(catalog, "reader"))
     assert response.status_code == 503
     assert response.json["ready"] is False
     parts = response.json["parts"]
@@ -32,23 +52,30 @@ def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient
 def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) -> None:
     for queue in (LABELS, IO):
         Worker([queue], connection=catalog.queue.connection, serializer=JSONSerializer).register_birth()
-    assert "no worker listens to compute (" in client.get("/readyz").json["parts"]["redis"]
+    check_parts(catalog)
+    assert "no worker listens to compute (" in parts_of(client, catalog)["redis"]
     other = Worker([COMPUTE], connection=catalog.queue.connection, serializer=JSONSerializer)
     other.register_birth()
-    assert client.get("/readyz").json["parts"]["redis"] == "ok"
+    check_parts(catalog)
+    assert parts_of(client, catalog)["redis"] == "ok"
 
 
 def test_a_clock_that_does_not_tick_is_named(client: FlaskClient, catalog: Catalog) -> None:
-    assert "The clock does not answer" in client.get("/readyz").json["parts"]["clock"]
-    catalog.queue.note_clock(lasts_s=30)
-    assert client.get("/readyz").json["parts"]["clock"] == "ok"
+    for part in ("clock", "redis", "mlflow", "label-studio"):
+        assert "not checked since its start: the clock does that" in parts_of(client, catalog)[part]
+    check_parts(catalog)
+    assert parts_of(client, catalog)["clock"] == "ok"
+    with catalog.database.write() as session:
+        for row in session.scalars(select(PartState)):
+            row.checked_at -= timedelta(seconds=100)
+    assert "not checked for 100 s" in parts_of(client, catalog)["clock"]
 
 
 def test_redis_down_is_named(settings: Settings) -> None:
     down = Catalog(settings.model_copy(update={"redis_url": NO_REDIS}))
-    parts = create_app(down).test_client().get("/readyz").json["parts"]
-    for part in ("redis", "clock"):
-        assert "Redis does not answer at 127.0.0.1:9" in parts[part]
+    check_parts(down)
+    parts = parts_of(create_app(down).test_client(), down)
+    assert "Redis does not answer at 127.0.0.1:9" in parts["redis"]
     down.close()
 
 

@@ -1,8 +1,6 @@
 """What `glacier-al doctor` finds in an installation that does not run, and mends."""
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from cli.doctor import Level
 from cli.main import main
 from imagery.store import RasterStore
 from services import raster_keys
+from tests.catalog.test_database import downgrade
 from tests.catalog_fixtures import add_round, label_of
 from tests.workers.rows import patches, tiled
 
@@ -116,11 +115,9 @@ def test_a_moved_scene_is_a_fault(installed: Catalog, tmp_path: Path) -> None:
 
 
 def test_an_old_schema_is_brought_up_to_date(installed: Catalog) -> None:
-    file = str(installed.database.engine.url.database)
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("DROP TABLE set_aside")
-        connection.execute("UPDATE alembic_version SET version_num = '0008'")
-        connection.commit()
+    with installed.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0008")
+    installed.database.dispose()
     status, found = doctor()
     assert (status, found["schema"]["found"]) == (1, "revision 0008")
     assert doctor("--fix")[0] == 0

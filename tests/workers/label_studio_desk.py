@@ -3,6 +3,8 @@
 No webhook arrives: whatever happens in Label Studio is found by reconciliation.
 """
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +25,25 @@ from catalog.records import (
     Scene,
 )
 from catalog.rounds import Choice
-from catalog.settings import Strategy
+from catalog.secrets import Secrets
+from catalog.settings import Settings, Strategy
 from labeling.client import LabelStudio
 from labeling.errors import EventError, RegionError
 from services.label_studio import label_studio
+from tests.real_services import LabelStudioServer
 from tests.workers.rows import context_of, finish, patches
 from workers.ingest_label import ingest_label
 from workers.jobs import JobContext
 from workers.publish_round import publish_round
 from workers.sync_label_studio import sync_label_studio
+
+
+def settings_beside(server: LabelStudioServer, settings: Settings, title: str) -> Settings:
+    """Return the settings of a server of ours beside a real Label Studio, with a project of its own."""
+    secrets = Secrets(label_studio_token=server.token)
+    settings.secrets_file.write_text(json.dumps(dataclasses.asdict(secrets)))
+    changes = {"label_studio_url": server.url, "label_studio_project": title[-50:]}
+    return Settings(**{**settings.model_dump(), **changes})
 
 
 @dataclass
@@ -49,13 +61,13 @@ class LabelStudioDesk:
     def http(self) -> Any:
         return self.studio._sdk._client_wrapper.httpx_client
 
-    def choose(self, *numbers: int) -> list[Proposal]:
+    def choose(self, *numbers: int, reason: ProposalReason = ProposalReason.RANDOM_START) -> list[Proposal]:
         """Choose patches of the scene by their numbers for a round that is to be published."""
         free = patches(self.catalog, self.scene.id)
         with self.catalog.database.write() as session:
             session.add(chosen := Round(strategy=Strategy.RANDOM, size=len(numbers), seed=0))
             session.flush()
-            choices = [Choice(free[number].id, ProposalReason.RANDOM_START, None) for number in numbers]
+            choices = [Choice(free[number].id, reason, None) for number in numbers]
             rounds.store_choices(session, chosen.id, choices)
         return self.proposals(chosen.id)
 
@@ -71,9 +83,9 @@ class LabelStudioDesk:
             finish(context)
         return self.proposals(round_id)
 
-    def open(self, *numbers: int) -> list[Proposal]:
+    def open(self, *numbers: int, reason: ProposalReason = ProposalReason.RANDOM_START) -> list[Proposal]:
         """Choose and publish a round."""
-        return self.publish(self.choose(*numbers)[0].round_id)
+        return self.publish(self.choose(*numbers, reason=reason)[0].round_id)
 
     def cut_off(self, round_id: int) -> None:
         """As if the publication of a round had been cut off before its end."""
@@ -97,8 +109,10 @@ class LabelStudioDesk:
                 finish(ingestion)
 
     def events(self, *states: EventState) -> list[LabelEvent]:
+        """The events of the ledger that are in these states, or all."""
+        wanted = LabelEvent.state.in_(states or tuple(EventState))
         with self.catalog.read() as session:
-            return list(session.scalars(select(LabelEvent).where(LabelEvent.state.in_(states)).order_by(LabelEvent.id)))
+            return list(session.scalars(select(LabelEvent).where(wanted).order_by(LabelEvent.id)))
 
     def actions(self) -> list[str]:
         """What happened, as the ledger tells, without what failed."""

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from catalog import failures, jobs, labels, set_aside, training
 from catalog.context import Catalog
+from catalog.decision_records import Promotion
 from catalog.errors import ConflictError, JobInterruptedError, RegistryError
 from catalog.records import (
     Job,
@@ -26,7 +27,6 @@ from catalog.records import (
     JobState,
     Label,
     Patch,
-    Promotion,
     ProposalReason,
     RunState,
     RunTrigger,
@@ -50,7 +50,7 @@ from services.promotion import promote, roll_back
 from services.scenes import ready_scenes, source_of, window_of
 from services.stability import Agreement
 from services.version_figures import figures_of
-from tests.catalog_fixtures import add_round, add_scoring, label_of
+from tests.catalog_fixtures import add_round, add_scoring, forget_decisions, label_of
 from tests.imagery.forge import BAND_NAMES
 from tests.real_services import HOST, free_port, running, wait_for_http
 from tests.workers.rows import patches, score_pool, tiled
@@ -490,7 +490,7 @@ def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(la
     client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
     with labelled.database.write() as session:  # as if the worker had died right after registering
         session.get_one(TrainingRun, run.id).state = RunState.OPEN
-        session.delete(session.scalars(select(Promotion)).one())
+        forget_decisions(session, 1)
     client.delete_registered_model_alias(labelled.settings.registered_model, "champion")
     assert fine_tune(labelled).state is JobState.FINISHED
     (finished,) = runs(labelled)
@@ -526,7 +526,7 @@ def test_a_version_registered_by_a_killed_attempt_does_not_replace_another_champ
     client.set_registered_model_alias(name, "champion", "3")
     reopen(labelled, second)
     with labelled.database.write() as session:
-        session.execute(delete(Promotion).where(Promotion.model_version == 2))
+        forget_decisions(session, 2)
     assert fine_tune(labelled).state is JobState.FINISHED
     assert registry_of(labelled.settings).aliases() == {"champion": 3, "challenger": 2, "learner": 2}
 
@@ -551,7 +551,7 @@ def test_a_version_that_was_deleted_before_its_conclusion_blocks_no_later_fine_t
     (run,) = runs(labelled)
     reopen(labelled, run)
     with labelled.database.write() as session:
-        session.execute(delete(Promotion))
+        forget_decisions(session, 1)
     client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
     client.delete_model_version(labelled.settings.registered_model, "1")
     failed = fine_tune(labelled)

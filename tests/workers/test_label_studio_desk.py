@@ -1,7 +1,6 @@
 """Publication and reconciliation against a real Label Studio, with what people and a busy database do to it."""
 
 import dataclasses
-import json
 import sqlite3
 import threading
 import time
@@ -15,8 +14,16 @@ import pytest
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.installation import get_installation
-from catalog.records import EventState, JobKind, Proposal, ProposalState, RoundState, Scoring, now
-from catalog.secrets import Secrets
+from catalog.records import (
+    EventState,
+    JobKind,
+    Proposal,
+    ProposalReason,
+    ProposalState,
+    RoundState,
+    Scoring,
+    now,
+)
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
@@ -26,16 +33,16 @@ from labeling.task_calls import TaskCalls
 from services import label_studio as project_of
 from services import rounds
 from services.image_urls import image_urls
+from services.label_quality import assess
 from services.label_studio import connect
 from services.places import raster_store
 from tests.catalog_fixtures import NOBODY
 from tests.real_services import LabelStudioServer
 from tests.workers.desk import box
-from tests.workers.label_studio_desk import LabelStudioDesk
+from tests.workers.label_studio_desk import LabelStudioDesk, settings_beside
 from tests.workers.rows import champion, context_of, finish, score_pool, tiled
 from tests.workers.threads import together
 from workers import publish_round as publishing
-from workers import sync_label_studio as reconciling
 from workers.jobs import JobContext
 from workers.publication import Publication
 from workers.remove_tasks import remove_tasks
@@ -48,15 +55,11 @@ ICE = [encode_brush(box(2, 2, 20, 20), "clean ice", "b1")]
 
 @pytest.fixture
 def settings(settings: Settings, label_studio: LabelStudioServer, request: pytest.FixtureRequest) -> Settings:
-    secrets = Secrets(label_studio_token=label_studio.token)
-    settings.secrets_file.write_text(json.dumps(dataclasses.asdict(secrets)))
-    changes = {"label_studio_url": label_studio.url, "label_studio_project": request.node.name[-50:]}
-    return Settings(**{**settings.model_dump(), **changes})
+    return settings_beside(label_studio, settings, request.node.name)
 
 
 @pytest.fixture
-def desk(catalog: Catalog, tmp_path, monkeypatch: pytest.MonkeyPatch) -> LabelStudioDesk:
-    monkeypatch.setattr(reconciling, "CLOCK_SKEW", timedelta(0))
+def desk(catalog: Catalog, tmp_path) -> LabelStudioDesk:
     return LabelStudioDesk(catalog, tiled(catalog, tmp_path / "a.tif")[0])
 
 
@@ -124,7 +127,7 @@ def test_a_task_that_a_cut_off_publication_did_not_note_is_removed_with_its_roun
     context = context_of(desk.catalog, JobKind.REMOVE_TASKS, "test")
     remove_tasks(context, proposal.round_id)
     finish(context)
-    assert desk.studio.task_ids(proposal.project_id) == set()
+    assert list(desk.studio.list_tags(proposal.project_id)) == []
 
 
 def test_a_project_deleted_during_a_publication_is_replaced_at_the_next_attempt(desk: LabelStudioDesk) -> None:
@@ -414,7 +417,7 @@ def test_an_annotation_that_cannot_be_read_does_not_hide_the_others(desk: LabelS
     assert desk.states(lost)[0] == "labelled"
     (failed,) = desk.events(EventState.FAILED)
     assert (failed.task_id, failed.origin) == (poisoned.task_id, "reconciliation")
-    assert "'annotation.result' is NoneType" in failed.detail
+    assert "'annotation.result' is null" in failed.detail
     with desk.catalog.database.write() as session:  # the addresses of the task's images are signed anew
         session.get_one(Proposal, poisoned.id).images_signed_at = now() - timedelta(days=400)
     desk.reconcile()
@@ -433,3 +436,35 @@ def test_a_deleted_annotation_is_noticed_once(desk: LabelStudioDesk) -> None:
     assert desk.states(proposal) == ("published", "proposed", "open")
     assert desk.actions() == ["ANNOTATION_CREATED", "ANNOTATIONS_DELETED"]
     assert desk.round(proposal).state is RoundState.OPEN
+
+
+def test_two_people_label_a_patch_and_label_studio_does_not_show_that_it_is_the_second_time(
+    desk: LabelStudioDesk,
+) -> None:
+    (first,) = desk.open(6)
+    people = [f"{name}@glacier.local" for name in ("careful", "careless")]
+    studios = []
+    for email in people:
+        desk.studio.invite_user(email, "a long password")
+        studios.append(
+            LabelStudio(desk.catalog.settings.label_studio_url, desk.studio.user_token(email, "a long password"))
+        )
+    studios[0].annotate(first.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    (second,) = desk.open(6, reason=ProposalReason.SECOND_LABEL)
+    shown = {task["id"]: task["data"] for task in desk.studio.changed_tasks(first.project_id, None)}
+    changing = {"proposal", "round", "reason"}  # of each task
+    assert {key for key, value in shown[second.task_id].items() if value != shown[first.task_id][key]} <= {
+        *changing,
+        "true_colour",
+        "false_colour",
+        "uncertainty",  # signed at another second
+    }
+    assert shown[second.task_id]["reason"] == shown[first.task_id]["reason"].replace("Round 1", "Round 2")
+    studios[1].annotate(second.task_id, [], lead_time_s=1.0)
+    desk.reconcile()
+    found = assess(desk.catalog)
+    assert [item.annotator for item in found.annotators] == people
+    assert found.annotators[1].others is not None
+    assert found.annotators[1].others.patches == 1
+    assert desk.states(second) == ("labelled", "labelled", "complete")
