@@ -16,6 +16,7 @@ from al_server import (
     interactive,
     jobs,
     label_events,
+    lineage,
     log_in,
     model_versions,
     patches,
@@ -29,6 +30,7 @@ from al_server import (
     subscriptions,
     tokens,
     users,
+    withdrawals,
 )
 from al_server.auth import KnownTokens, check_access
 from al_server.context import Parts
@@ -87,7 +89,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions),
-        *(subscriptions, interactive, set_aside, users, tokens),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens),
     )
     for resource in resources:
         app.register_api(resource.api)

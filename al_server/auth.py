@@ -36,6 +36,7 @@ EXCEPTIONS = {
     "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
     "subscriptions.list_deliveries": Role.OPERATOR,
     "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers
+    "withdrawals.list_all": Role.OPERATOR,  # it names annotators
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_CREDENTIALS = frozenset({"label_events.receive"})  # a secret in a header that no browser has
-SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - the name of an entry of the signed session cookie
+SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - the name of an entry of the signed session cookie  # a name  # nosec B105
 KNOWN_FOR_S = 5.0  # a token that is revoked by another process is refused after this time at the latest
 
 
@@ -128,6 +129,11 @@ def identity_or_none() -> Identity | None:
         return _identify()
     except AccessRefusedError:
         return None
+
+
+def has_role(needed: Role) -> bool:
+    """Return whether the caller may do what a role may do."""
+    return current_identity().role >= needed
 
 
 def role_needed(endpoint: str, method: str) -> Role:

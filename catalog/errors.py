@@ -54,3 +54,7 @@ class JobInterruptedError(CatalogError):
 
 class JobLostError(CatalogError):
     """This job was given to another worker because its heartbeat had stopped; this attempt must stop."""
+
+
+class LabelsWithdrawnError(CatalogError):
+    """Labels that a training learns from have been withdrawn meanwhile; it must begin anew without them."""

@@ -163,6 +163,15 @@ class ModelRegistry:
         """
         self._call("DELETE", "registered-models/alias", {"name": self.model_name, "alias": alias}, missing_is_none=True)
 
+    def set_tag(self, version: int, name: str, value: str) -> None:
+        """Set a tag of a version; do nothing if the version was deleted.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        body = {"name": self.model_name, "version": str(version), "key": name, "value": value}
+        self._call("POST", "model-versions/set-tag", body, missing_is_none=True)
+
     def artifact(self, version: ModelVersion, name: str) -> bytes:
         """Download one file of a version's bundle.
 

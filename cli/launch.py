@@ -35,7 +35,8 @@ def main(file: Path, name: str) -> None:
             print(f"An earlier start was stopped while making {database}; it is now {aside}, a new one is made.")
             sys.stdout.flush()
     os.chdir(program["cwd"])
-    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606 - our own programs, from a file of ours
+    # Our own programs, from a file of ours.
+    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606  # nosec B606
 
 
 def _hold(lock: Path) -> None:

@@ -22,6 +22,7 @@ from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overvi
 from services import promotion
 from services.places import bundle_cache
 from services.version_check import fault_of
+from services.withdrawals import tag_versions
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class RegistryWatcher:
         """
         try:
             promotion.settle_intents(self._catalog, self._registry)
+            tag_versions(self._catalog, self._registry)
             with self._catalog.read() as session:
                 revision, known = registry_copy.revision(session), registry_copy.aliases_of(session)
             found = self._overview(expected=bool(known))

@@ -120,6 +120,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "PUT /api/v1/scenes/{scene_id}": {"json": {"role": "pool", "path": "scene.tif"}},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
+        "POST /api/v1/withdrawals": {"json": {"annotator": "a@b.example", "reason": "shifted by a pixel"}},
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
         "POST /api/v1/subscriptions": {"json": {"url": "https://hooks.example.org/"}},
         "POST /api/v1/subscriptions/{subscription_id}/replay": {"json": {"since": "2026-11-26T12:00:00Z"}},

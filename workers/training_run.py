@@ -14,6 +14,7 @@ from catalog.errors import (
     JobCancelledError,
     JobInterruptedError,
     JobLostError,
+    LabelsWithdrawnError,
     RegistryError,
     ServiceDownError,
 )
@@ -96,7 +97,7 @@ def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) ->
     """Set the state of a run, in our row and in MLflow, if the block raises.
 
     - Interrupted, to resume later: its worker is shutting down.
-    - Killed: it was cancelled, or ran out of time.
+    - Killed: it was cancelled, it ran out of time, or its labels were withdrawn.
     - Unchanged: MLflow is down, and the next attempt resumes or closes the run; or the job was given to another worker,
       which has the run now.
     - Failed: any other error.
@@ -114,7 +115,7 @@ def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) ->
         if run_id is not None:
             _despite_outage(lambda: tracking.set_run_status(run_id, "SCHEDULED"))
         raise
-    except (JobTimeLimit, JobCancelledError) as error:
+    except (JobTimeLimit, JobCancelledError, LabelsWithdrawnError) as error:
         reason = str(error)
         _despite_outage(lambda: close(catalog, tracking, run, RunState.KILLED, reason))
         raise

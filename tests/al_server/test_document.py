@@ -47,8 +47,12 @@ POST /api/v1/interactive/setup
 POST /api/v1/interactive/predict
 GET /api/v1/label-events
 POST /api/v1/label-events/{event_id}/replay
+GET /api/v1/reconciliations
 GET /api/v1/models
 GET /api/v1/models/{version}
+GET /api/v1/models/{version}/lineage
+POST /api/v1/withdrawals
+GET /api/v1/withdrawals
 GET /api/v1/models/tracks
 GET /api/v1/models/decisions
 GET /api/v1/models/latest

@@ -68,6 +68,10 @@ CASES = [
     ("POST", f"{ROUNDS}?dry=1", {"json": {}}, 422, ["unknown query parameter(s) dry"]),
     # Bodies
     ("POST", SCENES, {"data": b"{", "content_type": "application/json"}, 422, ["the body is not JSON"]),
+    (
+        *("POST", SCENES, {"data": b"{}", "environ_overrides": {"HTTP_CONTENT_ENCODING": "gzip"}}, 415),
+        ["a body encoded with 'gzip', expected one that is not compressed"],
+    ),
     ("POST", SCENES, {"data": b"", "content_type": "application/json"}, 422, ["the body is not JSON"]),
     ("POST", SCENES, {"data": b"[" * 100_000, "content_type": "application/json"}, 422, ["nested too deeply"]),
     ("POST", SCENES, {"data": b"\xff", "content_type": "application/json"}, 422, ["the body is not JSON"]),

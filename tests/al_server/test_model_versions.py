@@ -346,7 +346,8 @@ def test_the_last_known_champion_is_served_while_mlflow_is_down_or_has_lost_its_
         told = client.get("/readyz", headers=as_role(catalog, "reader")).json["parts"]["mlflow"]
         assert "MLflow does not answer" in told
         assert "What is known of it is" in told
-        assert api.get("/latest/card").status_code == 200
+        with api.get("/latest/card") as card:
+            assert card.status_code == 200
 
 
 def test_who_was_champion_at_a_time_is_one_call(api: Api, register: Callable[..., int]) -> None:
