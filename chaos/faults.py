@@ -1,0 +1,169 @@
+"""Apply faults to a running system."""
+
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import psutil
+
+from chaos.fault_proxy import Call, Damage, FaultProxy
+from chaos.folder import Folder
+from chaos.schedule import Fault, Kind
+from chaos.system import System
+
+# Beyond what our clients wait for an answer of MLflow (10 s). Label Studio is given 30 s: there it is a slow network.
+LATE_S: Final = 12.0
+_MEMORY_LEFT: Final = 16 * 2**20  # bytes that a process may still take
+
+
+class Saboteur:
+    """Applies faults to a system.
+
+    Args:
+        system: The system.
+        proxy: The proxy that its calls go through.
+        folder: Its data folder.
+        seed: Decides which calls are damaged while the network is bad.
+        database_port: Port of its PostgreSQL; None if it uses SQLite.
+        clock_file: File from which libfaketime takes the offset of the clock; None without it.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        proxy: FaultProxy,
+        folder: Folder,
+        seed: int,
+        database_port: int | None = None,
+        clock_file: Path | None = None,
+    ) -> None:
+        self._system = system
+        self._proxy = proxy
+        self._folder = folder
+        self._seed = seed
+        self._database_port = database_port
+        self._clock_file = clock_file
+        if clock_file is not None:
+            clock_file.write_text("+0")
+
+    @property
+    def possible(self) -> list[Kind]:
+        """The kinds of faults that can be had here."""
+        impossible = {
+            Kind.RESTART_DATABASE: self._database_port is None,
+            Kind.DISK_FULL: not self._folder.is_mounted,
+            Kind.CLOCK: self._clock_file is None,
+        }
+        return [kind for kind in Kind if not impossible.get(kind, False)]
+
+    def apply(self, fault: Fault) -> bool:
+        """Apply a fault, and wait until it is over; return whether it found what it is about."""
+        match fault.kind:
+            case Kind.KILL:
+                return _signal(self._system.tree(fault.target)[:1], signal.SIGKILL)
+            case Kind.KILL_TREE:
+                return _signal(self._system.tree(fault.target), signal.SIGKILL)
+            case Kind.KILL_JOB:
+                return _signal(self._system.tree(fault.target)[1:], signal.SIGKILL)
+            case Kind.KILL_UP:
+                os.kill(self._system.up_pid, signal.SIGKILL)
+                self._system.restart_killed()
+                return True
+            case Kind.FREEZE:
+                frozen = self._system.tree(fault.target)
+                found = _signal(frozen, signal.SIGSTOP)
+                time.sleep(fault.seconds)
+                _signal(frozen, signal.SIGCONT)
+                return found
+            case Kind.LOSE_REDIS:
+                redis = self._system.tree("redis")
+                for file in (self._system.var_dir / "redis").glob("*.aof"):
+                    file.unlink()
+                return _signal(redis, signal.SIGKILL)
+            case Kind.RESTART_DATABASE:
+                return _signal(self._backends()[:1], signal.SIGKILL)
+            case Kind.NETWORK:
+                return self._damage_network(fault)
+            case _:
+                with self._limited(fault):
+                    time.sleep(fault.seconds)
+                return True
+
+    @contextmanager
+    def _limited(self, fault: Fault) -> Iterator[None]:
+        if fault.kind is Kind.DISK_FULL:
+            with self._folder.full():
+                yield
+        elif fault.kind is Kind.READ_ONLY:
+            store = self._system.var_dir / "store"
+            store.mkdir(exist_ok=True)
+            with self._folder.read_only(store):
+                yield
+        elif fault.kind is Kind.MEMORY:
+            with _little_memory(self._system.tree(fault.target)):
+                yield
+        elif self._clock_file is not None:
+            self._clock_file.write_text(f"{fault.jump_s:+.0f}")
+            yield
+            self._clock_file.write_text("+0")
+
+    def _damage_network(self, fault: Fault) -> bool:
+        settings, start = self._system.settings, len(self._proxy.calls)
+        url = settings.mlflow_url if fault.target == "mlflow" else settings.label_studio_url
+        self._proxy.choose = _damage_some(fault, urlsplit(url).netloc, self._seed)
+        time.sleep(fault.seconds)
+        self._proxy.choose = lambda _: None
+        return any(damage is not None for _, damage in self._proxy.calls[start:])
+
+    def _backends(self) -> Sequence[psutil.Process]:
+        """Return the processes of PostgreSQL that serve a connection each."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                ports = {item.laddr.port for item in process.net_connections("tcp") if item.status == "LISTEN"}
+                if self._database_port in ports:
+                    return [child for child in process.children() if "127.0.0.1" in " ".join(child.cmdline())]
+        return []
+
+
+def _damage_some(fault: Fault, address: str, seed: int) -> Callable[[Call], Damage | None]:
+    """Return the choice of the calls to an address that a fault of the network damages."""
+    rng = random.Random(f"{seed}-{fault.number}")
+
+    def choose(call: Call) -> Damage | None:
+        if urlsplit(call.url).netloc != address or rng.random() >= fault.share:
+            return None
+        return fault.damage
+
+    return choose
+
+
+def _signal(processes: Sequence[psutil.Process], number: int) -> bool:
+    """Send a signal to processes; return whether there was one."""
+    reached = False
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+            reached = True
+    return reached
+
+
+@contextmanager
+def _little_memory(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Limit the address space of processes, and of those that they fork, during the block."""
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms + _MEMORY_LEFT, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.rlimit(psutil.RLIMIT_AS, unlimited)
