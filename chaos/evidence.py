@@ -18,7 +18,6 @@ from catalog.records import (
     Promotion,
     Proposal,
     Round,
-    Shard,
     TrainingRun,
 )
 from catalog.registry import registry_of
@@ -75,7 +74,7 @@ class Evidence:
         labels: Standing labels.
         masks: Mask of each standing label by its id; None where the file is missing or cannot be read.
         label_files: Keys of the masks of all labels, superseded ones included.
-        proposals, patches, rounds, events, jobs, runs, promotions, shards: All rows.
+        proposals, patches, rounds, events, jobs, runs, promotions: All rows.
         versions: Version number in MLflow to its run.
         aliases: Alias in MLflow to its version.
         mlflow_runs: All runs of our experiment.
@@ -95,7 +94,6 @@ class Evidence:
     jobs: Sequence[Job]
     runs: Sequence[TrainingRun]
     promotions: Sequence[Promotion]
-    shards: Sequence[Shard]
     versions: Mapping[int, str]
     aliases: Mapping[str, int]
     mlflow_runs: Sequence[MlflowRun]
@@ -108,7 +106,7 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
     with catalog.read() as session:
         rows = {
             kind: list(session.scalars(select(kind)))
-            for kind in (Proposal, Patch, Round, LabelEvent, Job, TrainingRun, Promotion, Shard)
+            for kind in (Proposal, Patch, Round, LabelEvent, Job, TrainingRun, Promotion)
         }
         labels = list(session.scalars(select(Label).where(Label.superseded_at.is_(None))))
         label_files = frozenset(session.scalars(select(Label.mask_key)))
@@ -131,7 +129,6 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
         jobs=rows[Job],
         runs=rows[TrainingRun],
         promotions=rows[Promotion],
-        shards=rows[Shard],
         versions={version.version: version.run_id for version in registry.versions(100_000)},
         aliases=registry.aliases(),
         mlflow_runs=_mlflow_runs(catalog),

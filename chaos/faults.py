@@ -5,8 +5,8 @@ import random
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -50,6 +50,14 @@ class Saboteur:
         self._seed = seed
         self._database_port = database_port
         self._clock_file = clock_file
+        self._momentary: Mapping[Kind, Callable[[Fault], bool]] = {
+            Kind.KILL: self._kill,
+            Kind.KILL_TREE: self._kill,
+            Kind.KILL_JOB: self._kill,
+            Kind.KILL_UP: self._kill_up,
+            Kind.LOSE_REDIS: self._lose_redis,
+            Kind.RESTART_DATABASE: self._restart_database,
+        }
         if clock_file is not None:
             clock_file.write_text("+0")
 
@@ -65,62 +73,63 @@ class Saboteur:
 
     def apply(self, fault: Fault) -> bool:
         """Apply a fault, and wait until it is over; return whether it found what it is about."""
-        match fault.kind:
-            case Kind.KILL:
-                return _signal(self._system.tree(fault.target)[:1], signal.SIGKILL)
-            case Kind.KILL_TREE:
-                return _signal(self._system.tree(fault.target), signal.SIGKILL)
-            case Kind.KILL_JOB:
-                return _signal(self._system.tree(fault.target)[1:], signal.SIGKILL)
-            case Kind.KILL_UP:
-                os.kill(self._system.up_pid, signal.SIGKILL)
-                self._system.restart_killed()
-                return True
-            case Kind.FREEZE:
-                frozen = self._system.tree(fault.target)
-                found = _signal(frozen, signal.SIGSTOP)
-                time.sleep(fault.seconds)
-                _signal(frozen, signal.SIGCONT)
-                return found
-            case Kind.LOSE_REDIS:
-                redis = self._system.tree("redis")
-                for file in (self._system.var_dir / "redis").glob("*.aof"):
-                    file.unlink()
-                return _signal(redis, signal.SIGKILL)
-            case Kind.RESTART_DATABASE:
-                return _signal(self._backends()[:1], signal.SIGKILL)
-            case Kind.NETWORK:
-                return self._damage_network(fault)
-            case _:
-                with self._limited(fault):
-                    time.sleep(fault.seconds)
-                return True
+        return self._momentary[fault.kind](fault) if fault.kind in self._momentary else self._last(fault)
+
+    def _kill(self, fault: Fault) -> bool:
+        tree = self._system.tree(fault.target)
+        victims = {Kind.KILL: tree[:1], Kind.KILL_TREE: tree, Kind.KILL_JOB: tree[1:]}[fault.kind]
+        return _signal(victims, signal.SIGKILL)
+
+    def _kill_up(self, _: Fault) -> bool:
+        os.kill(self._system.up_pid, signal.SIGKILL)
+        self._system.restart_killed()
+        return True
+
+    def _lose_redis(self, _: Fault) -> bool:
+        redis = self._system.tree("redis")
+        for file in (self._system.var_dir / "redis").rglob("*.aof"):
+            file.unlink()
+        return _signal(redis, signal.SIGKILL)
+
+    def _restart_database(self, _: Fault) -> bool:
+        return _signal(self._backends()[:1], signal.SIGKILL)
+
+    def _last(self, fault: Fault) -> bool:
+        with self._during(fault) as found:
+            time.sleep(fault.seconds)
+        return found
 
     @contextmanager
-    def _limited(self, fault: Fault) -> Iterator[None]:
-        if fault.kind is Kind.DISK_FULL:
-            with self._folder.full():
-                yield
-        elif fault.kind is Kind.READ_ONLY:
-            store = self._system.var_dir / "store"
-            store.mkdir(exist_ok=True)
-            with self._folder.read_only(store):
-                yield
-        elif fault.kind is Kind.MEMORY:
-            with _little_memory(self._system.tree(fault.target)):
-                yield
-        elif self._clock_file is not None:
-            self._clock_file.write_text(f"{fault.jump_s:+.0f}")
-            yield
-            self._clock_file.write_text("+0")
+    def _during(self, fault: Fault) -> Iterator[bool]:
+        """Apply a fault during the block; yields whether it found what it is about."""
+        with ExitStack() as stack:
+            found = True
+            if fault.kind is Kind.DISK_FULL:
+                stack.enter_context(self._folder.full())
+            elif fault.kind is Kind.READ_ONLY:
+                store = self._system.var_dir / "store"
+                store.mkdir(exist_ok=True)
+                stack.enter_context(self._folder.read_only(store))
+            elif fault.kind is Kind.NETWORK:
+                stack.enter_context(self._bad_network(fault))
+            elif fault.kind is Kind.CLOCK and self._clock_file is not None:
+                self._clock_file.write_text(f"{fault.jump_s:+.0f}")
+                stack.callback(self._clock_file.write_text, "+0")
+            else:
+                tree = self._system.tree(fault.target)
+                found = bool(tree)
+                stack.enter_context(_little_memory(tree) if fault.kind is Kind.MEMORY else _frozen(tree))
+            yield found
 
-    def _damage_network(self, fault: Fault) -> bool:
-        settings, start = self._system.settings, len(self._proxy.calls)
+    @contextmanager
+    def _bad_network(self, fault: Fault) -> Iterator[None]:
+        settings = self._system.settings
         url = settings.mlflow_url if fault.target == "mlflow" else settings.label_studio_url
         self._proxy.choose = _damage_some(fault, urlsplit(url).netloc, self._seed)
-        time.sleep(fault.seconds)
-        self._proxy.choose = lambda _: None
-        return any(damage is not None for _, damage in self._proxy.calls[start:])
+        try:
+            yield
+        finally:
+            self._proxy.choose = lambda _: None
 
     def _backends(self) -> Sequence[psutil.Process]:
         """Return the processes of PostgreSQL that serve a connection each."""
@@ -152,6 +161,16 @@ def _signal(processes: Sequence[psutil.Process], number: int) -> bool:
             process.send_signal(number)
             reached = True
     return reached
+
+
+@contextmanager
+def _frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Stop processes during the block."""
+    _signal(processes, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(processes, signal.SIGCONT)
 
 
 @contextmanager

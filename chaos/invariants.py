@@ -126,11 +126,11 @@ def no_run_is_left_running(found: Evidence) -> Iterable[str]:
             yield f"MLflow run {run.id} is {run.status}, training run {row.id} is {row.state.value}"
 
 
-def no_orphans(found: Evidence) -> Iterable[str]:
-    """Every task, version, run and file belongs to a row, and every row that claims one has it."""
-    proposals = {item.uid: item for item in found.proposals}
+def no_orphan_in_other_systems(found: Evidence) -> Iterable[str]:
+    """Every task, version and run belongs to a row, and every row that claims one has it."""
+    uids = {item.uid for item in found.proposals}
     for task_id, uid in found.tasks.items():
-        if uid not in proposals:
+        if uid not in uids:
             yield f"task {task_id} names the proposal {uid}, which does not exist"
     for uid, count in Counter(found.tasks.values()).items():
         if count > 1:
@@ -141,10 +141,14 @@ def no_orphans(found: Evidence) -> Iterable[str]:
             yield f"version {version} of MLflow run {run_id} belongs to no finished training run"
     for registered in finished.keys() - found.versions.keys():
         yield f"training run {finished[registered].id} names version {registered}, which MLflow does not have"
-    uids = {row.uid for row in found.runs}
+    runs = {row.uid for row in found.runs}
     for run in found.mlflow_runs:
-        if run.uid not in uids:
+        if run.uid not in runs:
             yield f"MLflow run {run.id} names the training run {run.uid}, which does not exist"
+
+
+def no_orphan_file(found: Evidence) -> Iterable[str]:
+    """Every file of the store is whole, and every mask of a label and every checkpoint belongs to a row."""
     for key in sorted(found.files):
         if any(part.startswith(".") for part in key.split("/")):
             yield f"the file {key} is half written"
@@ -174,7 +178,8 @@ INVARIANTS: Final[dict[str, Callable[[Evidence], Iterable[str]]]] = {
     "the end state is that of an undisturbed run with the same labels": states_follow_from_labels,
     "one champion, with a record of who, when and why": one_champion_with_a_record,
     "no run is left running": no_run_is_left_running,
-    "no orphan task, version, run or file": no_orphans,
+    "no orphan task, version or run": no_orphan_in_other_systems,
+    "no orphan file": no_orphan_file,
     "no job failed without a cause": failures_name_their_cause,
 }
 

@@ -133,10 +133,10 @@ def run(
         say(f"{desk.events} label events; waiting for rest")
         resting = time.monotonic()
         with _opened(system) as catalog:
-            _come_to_rest(system, catalog, outcome)
+            resting_problem = _come_to_rest(system, catalog, outcome)
             outcome.seconds["rest"] = time.monotonic() - resting
             found = gather(catalog, desk.project_id, desk.last)
-            outcome.violations = violations(found)
+            outcome.violations = resting_problem + violations(found)
             outcome.counts = _counts(catalog) | {"versions": len(found.versions), "labels": len(found.labels)}
             outcome.counts["annotations"] = len(found.annotations)
         return outcome
@@ -238,8 +238,12 @@ def _open_jobs(catalog: Catalog) -> list[Job]:
     return [job for job in listed if job.kind not in _PERIODIC]
 
 
-def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> None:
-    """Wait until nothing has been left to do for a while; do what an operator does with parts and jobs given up."""
+def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[str]:
+    """Wait until nothing has been left to do for a while; do what an operator does with parts and jobs given up.
+
+    Returns:
+        Nothing, or what was left to do when the time was up.
+    """
     still_since = time.monotonic()
 
     def is_at_rest() -> bool:
@@ -250,7 +254,13 @@ def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> None:
             still_since = time.monotonic()
         return time.monotonic() - still_since > _STILL_S
 
-    system.wait("rest", is_at_rest, _REST_S)
+    deadline = time.monotonic() + _REST_S
+    while not is_at_rest():
+        if time.monotonic() > deadline:
+            waiting = [f"{job.key} ({job.state.value}: {job.error})" for job in _open_jobs(catalog)]
+            return [f"the system did not come to rest within {_REST_S:.0f} s; open jobs: {waiting}"]
+        time.sleep(1)
+    return []
 
 
 def _retry_failed(system: System, catalog: Catalog, outcome: Outcome) -> bool:

@@ -1,7 +1,7 @@
 """The sequence of faults of a chaos run, which follows from its seed alone."""
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -79,6 +79,16 @@ _WEIGHTS: Final = {
     Kind.CLOCK: 2,
 }
 
+_TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
+    Kind.KILL: PARTS,
+    Kind.KILL_TREE: PARTS,
+    Kind.FREEZE: PARTS,
+    Kind.KILL_JOB: WORKERS,
+    Kind.MEMORY: WORKERS,
+    Kind.NETWORK: SERVICES,
+}
+_LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY, Kind.CLOCK})
+
 
 def schedule(seed: int, count: int, possible: Collection[Kind]) -> list[Fault]:
     """Return the faults of a run.
@@ -95,28 +105,14 @@ def schedule(seed: int, count: int, possible: Collection[Kind]) -> list[Fault]:
 
 
 def _fault(rng: random.Random, number: int, kind: Kind) -> Fault:
-    pause_s = min(20.0, rng.expovariate(1 / 4.0))
-    lasting_s = rng.uniform(1.2, 2.5) * LEASE_S
-
-    def choose(targets: Sequence[str]) -> str:
-        return rng.choice(targets)
-
-    match kind:
-        case Kind.KILL | Kind.KILL_TREE:
-            return Fault(number, kind, choose(PARTS), pause_s=pause_s)
-        case Kind.KILL_JOB:
-            return Fault(number, kind, choose(WORKERS), pause_s=pause_s)
-        case Kind.FREEZE:
-            return Fault(number, kind, choose(PARTS), lasting_s, pause_s)
-        case Kind.NETWORK:
-            damage, share = rng.choice(list(Damage)), rng.choice([0.1, 0.3, 1.0])
-            return Fault(number, kind, choose(SERVICES), lasting_s, pause_s, damage, share)
-        case Kind.MEMORY:
-            return Fault(number, kind, choose(WORKERS), lasting_s, pause_s)
-        case Kind.CLOCK:
-            jump_s = rng.choice([-3600.0, -60.0, 60.0, 3600.0])
-            return Fault(number, kind, "", lasting_s, pause_s, jump_s=jump_s)
-        case Kind.DISK_FULL | Kind.READ_ONLY:
-            return Fault(number, kind, "", lasting_s, pause_s)
-        case Kind.KILL_UP | Kind.LOSE_REDIS | Kind.RESTART_DATABASE:
-            return Fault(number, kind, "", pause_s=pause_s)
+    is_network, is_clock = kind is Kind.NETWORK, kind is Kind.CLOCK
+    return Fault(
+        number,
+        kind,
+        target=rng.choice(_TARGETS.get(kind, ("",))),
+        seconds=rng.uniform(1.2, 2.5) * LEASE_S if kind in _LASTING else 0.0,
+        pause_s=min(20.0, rng.expovariate(1 / 4.0)),
+        damage=rng.choice(list(Damage)) if is_network else None,
+        share=rng.choice([0.1, 0.3, 1.0]) if is_network else 0.0,
+        jump_s=rng.choice([-3600.0, -60.0, 60.0, 3600.0]) if is_clock else 0.0,
+    )

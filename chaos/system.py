@@ -23,7 +23,7 @@ from catalog.settings_sources import variable
 
 LEASE_S: Final = 8.0
 """A job without a heartbeat for this long is given to another worker."""
-START_S: Final = 600.0
+START_S: Final = 1200.0
 _STOP_S: Final = 90.0
 
 PARTS: Final = ("redis", "mlflow", "label-studio", "api", "worker-labels", "worker-io", "worker-compute", "clock")

@@ -1,14 +1,14 @@
-"""A small installation whose jobs are done here, one after another, with a real MLflow or Label Studio behind a proxy."""
+"""A small installation whose jobs are done here, one after another, with real services behind a fault proxy."""
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from catalog import jobs, labels
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Patch, SceneRole
-from chaos.fault_proxy import Damage
+from chaos.fault_proxy import Call, Damage
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from services import raster_keys
@@ -20,6 +20,7 @@ from workers.jobs import perform
 
 ATTEMPTS = 6
 ALL = "CHAOS_ALL_FAULTS"
+_UNKNOWN_OUTCOME = (Damage.CUT_ANSWER, Damage.DOUBLE, Damage.LATE_REQUEST)
 
 
 def with_labels(catalog: Catalog, folder: Path) -> None:
@@ -55,9 +56,17 @@ def do(catalog: Catalog, kind: JobKind, key: str = "", **subject: object) -> Job
     return ended
 
 
-def cases(calls: Sequence[str], sample: int) -> Iterator[tuple[Damage, int]]:
-    """List each damage to each call: all of them if the environment says so, else a sample of the same seed."""
-    listed = [(damage, number) for number in range(len(calls)) for damage in Damage]
+def cases(calls: Sequence[Call], sample: int) -> list[tuple[Damage, int]]:
+    """List damages to calls by their numbers, those of writing calls first.
+
+    All of them if the environment variable ``CHAOS_ALL_FAULTS`` is set, else a sample of those that matter most: a
+    writing call that was or will be done, though its client does not know.
+    """
+    writes = [number for number, call in enumerate(calls) if call.method != "GET"]
+    reads = [number for number, call in enumerate(calls) if call.method == "GET"]
+    listed = [(damage, number) for damage in _UNKNOWN_OUTCOME for number in writes]
     if not os.environ.get(ALL):
-        listed = sorted(random.Random(13).sample(listed, sample), key=listed.index)
-    yield from listed
+        return random.Random(13).sample(listed, sample)
+    others = [damage for damage in Damage if damage not in _UNKNOWN_OUTCOME]
+    listed += [(damage, number) for damage in others for number in writes]
+    return listed + [(damage, number) for damage in Damage for number in reads]
