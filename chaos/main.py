@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,6 +57,7 @@ def table(plan: Plan, outcome: Outcome) -> str:
 def main() -> None:
     """Do a run, print what it found, and write it to ``var/chaos``."""
     given = parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # stops the system, and unmounts its folder
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # our own calls are never damaged, and the system's go through our proxy
     plan = Plan(given.seed, given.faults, given.events, given.minutes, given.pause)
