@@ -3,7 +3,9 @@
 import http.client
 import json
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from supervisor.xmlrpc import SupervisorTransport
 from catalog.context import Catalog
 from catalog.settings import Settings
 from catalog.settings_sources import variable
+from cli.plan import HOST
 
 LEASE_S: Final = 8.0
 """A job without a heartbeat for this long is given to another worker."""
@@ -62,7 +65,13 @@ class System:
         self, var_dir: Path, proxy_url: str, changes: Mapping[str, object], environ: Mapping[str, str]
     ) -> None:
         self.var_dir = var_dir
-        values = {"var_dir": str(var_dir), **_SMALL, **changes}
+        # Ports of its own: a system that is killed must find the same ones free when it is started again.
+        ports = {name: _free_port() for name in ("api_url", "mlflow_url", "label_studio_url", "redis_url")}
+        urls = {
+            name: f"redis://{HOST}:{port}/0" if name == "redis_url" else f"http://{HOST}:{port}"
+            for name, port in ports.items()
+        }
+        values = {"var_dir": str(var_dir), **urls, **_SMALL, **changes}
         given = {
             variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in values.items()
         }
@@ -126,7 +135,7 @@ class System:
             answer = requests.get(f"{self.settings.api_url}/readyz", timeout=10)
         except (OSError, KeyError, json.JSONDecodeError):
             return False
-        return answer.status_code == requests.codes.ok
+        return bool(answer.status_code == requests.codes.ok)
 
     @property
     def settings(self) -> Settings:
@@ -205,3 +214,12 @@ class System:
         except (Error, OSError, http.client.HTTPException):
             return {}
         return {item["name"]: (item["statename"], item["pid"]) for item in listed}
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens on, below those that the kernel gives to outgoing connections."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port

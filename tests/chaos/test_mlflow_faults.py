@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.records import JobKind, JobState, Promotion, RunState, TrainingRun
-from catalog.registry import ModelRegistry, registry_of
+from catalog.registry import ModelRegistry
 from catalog.settings import Settings
 from chaos.fault_proxy import FaultProxy, fault_proxy
 from services import promotion
@@ -56,12 +56,17 @@ def settings(settings: Settings, mlflow_server: str, tmp_path: Path) -> Settings
     return Settings(**{**settings.model_dump(), **changes})
 
 
+def patient_registry(catalog: Catalog) -> ModelRegistry:
+    return ModelRegistry(catalog.settings.mlflow_url, catalog.settings.registered_model, timeout_s=60)
+
+
 def faults_in(catalog: Catalog, proxy: FaultProxy, versions_before: set[int]) -> list[str]:
     """Return what is wrong after a fine-tune that was to register and promote one version."""
     proxy.choose = lambda _: None
     proxy.wait_for_late()
     time.sleep(0.05)  # the server has the late request, and answers
-    registry, mlflow = registry_of(catalog.settings), MlflowClient(catalog.settings.mlflow_url)
+    mlflow = MlflowClient(catalog.settings.mlflow_url)
+    registry = patient_registry(catalog)
     promotion.settle_intents(catalog, registry)  # the clock
     recover(catalog, tracking_of(catalog))  # the next fine-tune begins with this
     with catalog.read() as session:
@@ -94,13 +99,13 @@ def faults_in(catalog: Catalog, proxy: FaultProxy, versions_before: set[int]) ->
 
 def test_each_call_of_a_fine_tune(catalog: Catalog, proxy: FaultProxy, tmp_path: Path) -> None:
     with_labels(catalog, tmp_path)
-    registry = registry_of(catalog.settings)
+    registry = patient_registry(catalog)
     assert do(catalog, JobKind.FINE_TUNE, trigger="by hand").state is JobState.FINISHED
     start = len(proxy.calls)
     assert do(catalog, JobKind.FINE_TUNE, trigger="by hand").state is JobState.FINISHED
     calls = [call for call, _ in proxy.calls[start:]]
     assert faults_in(catalog, proxy, {1}) == []
-    open("/tmp/p13/chaos-calls.txt", "w").write("\n".join(calls))
+    open("/tmp/p13/chaos-calls.txt", "w").write("\n".join(map(str, calls)))
     wrong = []
     for damage, number in cases(calls, SAMPLE):
         before = {version.version for version in registry.versions(1000)}

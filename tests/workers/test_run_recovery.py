@@ -127,20 +127,23 @@ def test_what_a_repeated_call_made_beside_a_run_is_removed(catalog, tracking, ru
     client = MlflowClient(tracking.url)
     client.create_registered_model(tracking.model_name)
 
-    def create() -> tuple[str, int]:
-        run_id = tracking.start_run("fine-tune", {}, {UID_TAG: run.uid})
-        return run_id, int(client.create_model_version(tracking.model_name, "file:///bundle", own or run_id).version)
+    def create_run() -> str:
+        return tracking.start_run("fine-tune", {}, {UID_TAG: run.uid})
 
-    own = None
-    own, version = create()
+    def create_version(run_id: str) -> int:
+        return int(client.create_model_version(tracking.model_name, f"runs:/{run_id}/bundle", run_id).version)
+
+    own = create_run()
+    version = create_version(own)
     with catalog.database.write() as session:
         row = session.get_one(TrainingRun, run.id)
         row.mlflow_run_id, row.model_version = own, version
-    if not late:
-        surplus, _ = create()
-    close(catalog, tracking, row, RunState.FINISHED)
     if late:
-        surplus, _ = create()
+        close(catalog, tracking, row, RunState.FINISHED)
+    surplus, _ = create_run(), create_version(own)
+    if late:
         recover(catalog, tracking)
+    else:
+        close(catalog, tracking, row, RunState.FINISHED)
     assert [client.get_run(run_id).info.status for run_id in (own, surplus)] == ["FINISHED", "KILLED"]
     assert tracking.versions_of_run(own) == [version]
