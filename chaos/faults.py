@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,7 +31,6 @@ class Saboteur:
         folder: Its data folder.
         seed: Decides which calls are damaged while the network is bad.
         database_port: Port of its PostgreSQL; None if it uses SQLite.
-        clock_file: File from which libfaketime takes the offset of the clock; None without it.
     """
 
     def __init__(
@@ -42,14 +40,12 @@ class Saboteur:
         folder: Folder,
         seed: int,
         database_port: int | None = None,
-        clock_file: Path | None = None,
     ) -> None:
         self._system = system
         self._proxy = proxy
         self._folder = folder
         self._seed = seed
         self._database_port = database_port
-        self._clock_file = clock_file
         self._momentary: Mapping[Kind, Callable[[Fault], bool]] = {
             Kind.KILL: self._kill,
             Kind.KILL_TREE: self._kill,
@@ -58,8 +54,6 @@ class Saboteur:
             Kind.LOSE_REDIS: self._lose_redis,
             Kind.RESTART_DATABASE: self._restart_database,
         }
-        if clock_file is not None:
-            clock_file.write_text("+0")
 
     @property
     def possible(self) -> list[Kind]:
@@ -67,7 +61,6 @@ class Saboteur:
         impossible = {
             Kind.RESTART_DATABASE: self._database_port is None,
             Kind.DISK_FULL: not self._folder.is_mounted,
-            Kind.CLOCK: self._clock_file is None,
         }
         return [kind for kind in Kind if not impossible.get(kind, False)]
 
@@ -105,16 +98,13 @@ class Saboteur:
         with ExitStack() as stack:
             found = True
             if fault.kind is Kind.DISK_FULL:
-                stack.enter_context(self._folder.full())
+                found = stack.enter_context(self._folder.full())
             elif fault.kind is Kind.READ_ONLY:
                 store = self._system.var_dir / "store"
                 store.mkdir(exist_ok=True)
-                stack.enter_context(self._folder.read_only(store))
+                found = stack.enter_context(self._folder.read_only(store))
             elif fault.kind is Kind.NETWORK:
                 stack.enter_context(self._bad_network(fault))
-            elif fault.kind is Kind.CLOCK and self._clock_file is not None:
-                self._clock_file.write_text(f"{fault.jump_s:+.0f}")
-                stack.callback(self._clock_file.write_text, "+0")
             else:
                 tree = self._system.tree(fault.target)
                 found = bool(tree)

@@ -24,46 +24,47 @@ class Folder:
         self.is_mounted = is_mounted
 
     @contextmanager
-    def full(self) -> Iterator[None]:
-        """Leave no space during the block: the file system shrinks to what is in it."""
+    def full(self) -> Iterator[bool]:
+        """Leave no space during the block: the file system shrinks to what is in it.
+
+        Yields:
+            Whether that succeeded: it is refused if more is written meanwhile.
+        """
         statistics = os.statvfs(self.path)
         used = (statistics.f_blocks - statistics.f_bfree) * statistics.f_frsize
-        self._resize(str(used))
         try:
-            yield
+            yield self._resize(str(used))
         finally:
             self._resize(_SIZE)
 
-    def _resize(self, size: str) -> None:
-        # Refused if more was written meanwhile than the new size: then this fault has no effect.
-        command = ["mount", "-o", f"remount,size={size}", str(self.path)]
-        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+    def _resize(self, size: str) -> bool:
+        return _succeeds(["mount", "-o", f"remount,size={size}", str(self.path)])
 
     @contextmanager
-    def read_only(self, below: Path) -> Iterator[None]:
+    def read_only(self, below: Path) -> Iterator[bool]:
         """Forbid writing into a folder during the block.
 
         Root may write anywhere, so root's folder is mounted read-only upon itself.
+
+        Yields:
+            Whether that succeeded: a mount is refused while a file is open for writing.
         """
-        if os.geteuid() != 0:
-            folders = [below, *(path for path in below.rglob("*") if path.is_dir())]
-            modes = {path: path.stat().st_mode for path in folders}
+        if os.geteuid() == 0:
+            subprocess.run(["mount", "--bind", str(below), str(below)], check=True)
             try:
-                for path in folders:
-                    path.chmod(0o500)
-                yield
+                yield _succeeds(["mount", "-o", "remount,ro,bind", str(below)])
             finally:
-                for path, mode in modes.items():
-                    with suppress(FileNotFoundError):
-                        path.chmod(mode)
+                subprocess.run(["umount", "--lazy", str(below)], check=True)
             return
-        subprocess.run(["mount", "--bind", str(below), str(below)], check=True)
+        modes = {path: path.stat().st_mode for path in [below, *below.rglob("*")] if path.is_dir()}
         try:
-            # Refused while a file is open for writing: then this fault has no effect.
-            subprocess.run(["mount", "-o", "remount,ro,bind", str(below)], check=False, stderr=subprocess.DEVNULL)
-            yield
+            for path in modes:
+                path.chmod(0o500)
+            yield True
         finally:
-            subprocess.run(["umount", "--lazy", str(below)], check=True)
+            for path, mode in modes.items():
+                with suppress(FileNotFoundError):
+                    path.chmod(mode)
 
 
 @contextmanager
@@ -73,9 +74,13 @@ def small_folder() -> Iterator[Folder]:
         path = Path(name) / "disk"
         path.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE},mode=700", "chaos", str(path)]
-        is_mounted = os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+        is_mounted = os.geteuid() == 0 and _succeeds(mount)
         try:
             yield Folder(path, is_mounted=is_mounted)
         finally:
             if is_mounted:
                 subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0

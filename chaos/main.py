@@ -1,6 +1,6 @@
 """``make chaos``: break a running system in every way that can be had, and look whether anything was lost.
 
-``python -m chaos.main [--seed N] [--faults N] [--events N] [--minutes M] [--postgresql] [--faketime LIBRARY]``
+``python -m chaos.main [--seed N] [--faults N] [--events N] [--minutes M] [--postgresql]``
 
 A seed gives the same sequence of faults, annotators and ground again. What the processes are doing at the moment of a
 fault is not repeated: a failure may need some tries with its seed. Ends with exit code 1 if an invariant is broken.
@@ -20,7 +20,6 @@ from benchmarks.postgresql import is_installed, postgresql_server
 from chaos.invariants import INVARIANTS
 from chaos.run import Outcome, Plan, run
 
-_FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 FOLDER: Final = Path("var") / "chaos"
 
 
@@ -33,7 +32,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--minutes", type=float, default=240.0)
     made.add_argument("--pause", type=float, default=1.0, help="mean seconds between two actions of an annotator")
     made.add_argument("--postgresql", action="store_true", help="use a PostgreSQL server, and restart it, too")
-    made.add_argument("--faketime", type=Path, default=_FAKETIME, help="libfaketime, for jumps of the clock")
     return made
 
 
@@ -66,12 +64,9 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     log = FOLDER / f"seed-{plan.seed}.jsonl"
     log.unlink(missing_ok=True)
-    faketime = given.faketime if given.faketime.is_file() else None
-    if faketime is None:
-        print("no libfaketime (apt-get install faketime): the clock does not jump", flush=True)
     with ExitStack() as stack:
         url = stack.enter_context(postgresql_server()) if given.postgresql else None
-        outcome = run(plan, lambda text: print(text, flush=True), url, faketime, log)
+        outcome = run(plan, lambda text: print(text, flush=True), url, log)
     (FOLDER / f"seed-{plan.seed}.json").write_text(json.dumps(dataclasses.asdict(outcome), indent=1))
     print(f"\n{table(plan, outcome)}\n")
     print("\n".join(["Failed for good, retried by the operator:", *outcome.retried]) if outcome.retried else "")

@@ -89,7 +89,6 @@ def run(
     plan: Plan,
     say: Callable[[str], None],
     database_url: str | None = None,
-    faketime: Path | None = None,
     keep: Path | None = None,
 ) -> Outcome:
     """Do a run.
@@ -98,7 +97,6 @@ def run(
         plan: What to do.
         say: Gets a line for each thing that happens.
         database_url: A PostgreSQL database; None: SQLite in the data folder.
-        faketime: The library libfaketime, for jumps of the clock.
         keep: Where to write the log of all faults.
 
     Raises:
@@ -108,10 +106,9 @@ def run(
         folder = stack.enter_context(small_folder())
         proxy = stack.enter_context(fault_proxy(lambda _: None, LATE_S))
         changes: dict[str, object] = {} if database_url is None else {"database_url": database_url}
-        clock_file = folder.path.parent / "clock" if faketime else None
-        system = System(folder.path / "var", proxy.url, changes, _with_clock(faketime, clock_file))
+        system = System(folder.path / "var", proxy.url, changes)
         port = None if database_url is None else int(database_url.rpartition(":")[2].partition("/")[0])
-        saboteur = Saboteur(system, proxy, folder, plan.seed, port, clock_file)
+        saboteur = Saboteur(system, proxy, folder, plan.seed, port)
         outcome = Outcome(database="SQLite" if database_url is None else "PostgreSQL")
         stack.callback(system.stop)
         say("starting the system")
@@ -149,18 +146,6 @@ def _opened(system: System) -> Iterator[Catalog]:
         yield catalog
     finally:
         catalog.close()
-
-
-def _with_clock(faketime: Path | None, clock_file: Path | None) -> dict[str, str]:
-    """Return the variables that let the clock of our own processes follow a file."""
-    if faketime is None:
-        return {}
-    return {
-        "LD_PRELOAD": str(faketime),
-        "FAKETIME_TIMESTAMP_FILE": str(clock_file),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
 
 
 def _set_up(system: System, plan: Plan, say: Callable[[str], None]) -> Desk:

@@ -27,7 +27,6 @@ class Kind(StrEnum):
     DISK_FULL = "disk full"
     READ_ONLY = "read-only store"
     MEMORY = "memory limit"  # a worker, and the jobs that it forks, can take no more address space
-    CLOCK = "clock jump"  # the clock of our processes jumps
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class Fault:
         pause_s: Time to the next fault.
         damage: What happens to calls, of a `Kind.NETWORK`.
         share: Share of the calls to which it happens.
-        jump_s: Change of the clock, of a `Kind.CLOCK`.
     """
 
     number: int
@@ -52,14 +50,10 @@ class Fault:
     pause_s: float = 0.0
     damage: Damage | None = None
     share: float = 0.0
-    jump_s: float = 0.0
 
     def __str__(self) -> str:
         about = [self.target, self.damage and f"{self.damage} of {self.share:.0%} of the calls"]
-        about += [
-            f"by {self.jump_s:+.0f} s" if self.jump_s else "",
-            f"for {self.seconds:.0f} s" if self.seconds else "",
-        ]
+        about += [f"for {self.seconds:.0f} s" if self.seconds else ""]
         return ", ".join([self.kind, *(text for text in about if text)])
 
 
@@ -76,7 +70,6 @@ _WEIGHTS: Final = {
     Kind.DISK_FULL: 2,
     Kind.READ_ONLY: 2,
     Kind.MEMORY: 2,
-    Kind.CLOCK: 2,
 }
 
 _TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
@@ -87,7 +80,7 @@ _TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
     Kind.MEMORY: WORKERS,
     Kind.NETWORK: SERVICES,
 }
-_LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY, Kind.CLOCK})
+_LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY})
 
 
 def schedule(seed: int, count: int, possible: Collection[Kind]) -> list[Fault]:
@@ -105,7 +98,7 @@ def schedule(seed: int, count: int, possible: Collection[Kind]) -> list[Fault]:
 
 
 def _fault(rng: random.Random, number: int, kind: Kind) -> Fault:
-    is_network, is_clock = kind is Kind.NETWORK, kind is Kind.CLOCK
+    is_network = kind is Kind.NETWORK
     return Fault(
         number,
         kind,
@@ -114,5 +107,4 @@ def _fault(rng: random.Random, number: int, kind: Kind) -> Fault:
         pause_s=min(20.0, rng.expovariate(1 / 4.0)),
         damage=rng.choice(list(Damage)) if is_network else None,
         share=rng.choice([0.1, 0.3, 1.0]) if is_network else 0.0,
-        jump_s=rng.choice([-3600.0, -60.0, 60.0, 3600.0]) if is_clock else 0.0,
     )

@@ -58,12 +58,9 @@ class System:
         var_dir: Its data folder.
         proxy_url: The HTTP proxy between our processes and MLflow or Label Studio.
         changes: Settings besides those of a small system.
-        environ: Further variables of its environment.
     """
 
-    def __init__(
-        self, var_dir: Path, proxy_url: str, changes: Mapping[str, object], environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, var_dir: Path, proxy_url: str, changes: Mapping[str, object]) -> None:
         self.var_dir = var_dir
         # Ports of its own: a system that is killed must find the same ones free when it is started again.
         ports = {name: _free_port() for name in ("api_url", "mlflow_url", "label_studio_url", "redis_url")}
@@ -76,7 +73,7 @@ class System:
             variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in values.items()
         }
         self._changes = {**_SMALL, **changes}
-        self._environ = {**os.environ, **given, "http_proxy": proxy_url, **environ}
+        self._environ = {**os.environ, **given, "http_proxy": proxy_url}
         self._process: subprocess.Popen[bytes] | None = None
 
     # As its operator
