@@ -1,5 +1,6 @@
 """The tables of ``benchmarks.training_levers``: means over cells, with intervals of a hierarchical bootstrap."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from benchmarks.report import markdown
 
 Cell = Mapping[str, Any]
 Cells = Sequence[Cell]
+
+_CONDITIONS: Final = re.compile(r", \d+ \w+$")  # of a lever that has a base of its own, such as ", 48 labels"
 
 FORMS: Final = ("base", "temperature", "vector scaling")
 
@@ -30,7 +33,7 @@ def lever_rows(cells: Cells) -> list[dict[str, object]]:
     rows: dict[str, dict[str, object]] = {}
     p_values = {}
     for lever in dict.fromkeys(lever for cell in cells for lever in cell["iou"]):
-        base = "base" + lever[lever.index(",") :] if lever.endswith(" labels") else "base"
+        base = "base" + "".join(_CONDITIONS.findall(lever))
         chosen = [cell for cell in cells if lever in cell["iou"]]
         gains = values_of(chosen, _gain(lever, base, 0))
         found = over_places(gains)

@@ -5,8 +5,8 @@
 A cell is a region (`benchmarks.regions`) and a seed: 16 randomly drawn patches of 64 x 64 pixels (and 48 for what
 depends on the number of labels), a small network, 100 steps; all levers of a cell share the patches. Judged by the mean
 IoU of the test ground, predicted as the product predicts scenes; calibrations are fitted on the validation ground.
-Cells are written in three parts, one by one, below ``var/bench/training_levers/``: a stopped run goes on where it
-stopped, and tables are made of the cells that are there.
+Cells are written in four parts, the last of them with the default number of steps, one by one, below
+``var/bench/training_levers/``: a stopped run goes on where it stopped, and tables are made of the cells that are there.
 
 Means and intervals are of the paired differences to the base. Places are resampled first, then their regions, then
 seeds (`benchmarks.label_figures.over_places`).
@@ -32,6 +32,7 @@ from torch import Tensor
 from benchmarks.lever_table import print_tables
 from benchmarks.regions import CACHE, PATCH_PX, SPECS, divide, load, read_whole
 from benchmarks.report import BENCH, Result, publish
+from catalog.settings import Settings
 from experiments.region import Part, Raster, Region
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.grid import Window, tile
@@ -57,7 +58,8 @@ PASSES: Final = 10
 SCORED: Final = 50  # patches
 # Without those that differ from another only in the errors of their labels.
 REGIONS: Final = tuple(name for name in SPECS if not name.endswith("-noisy"))
-PARTS: Final = ("calibration", "one training", "several trainings")
+DEFAULT_STEPS: Final[int] = Settings.model_fields["fine_tune_steps"].default
+PARTS: Final = ("calibration", "one training", "several trainings", f"{DEFAULT_STEPS} steps")
 MARGINS_PX: Final = (4, 16)
 BORDER_PX: Final = 2
 RECIPE: Final = {
@@ -166,9 +168,7 @@ def run_part(part: str, name: str, seed: int, regions: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     started = time.monotonic()
     cell = Cell.of(name, regions, seed)
-    measure = {"calibration": _calibration, "one training": _one_training, "several trainings": _several_trainings}[
-        part
-    ]
+    measure = dict(zip(PARTS, (_calibration, _one_training, _several_trainings, _default_steps), strict=True))[part]
     about = {"part": part, "region": name, "seed": seed, "recipe": RECIPE}
     return {**about, **measure(cell), "seconds": round(time.monotonic() - started, 1)}
 
@@ -207,6 +207,22 @@ def _several_trainings(cell: Cell) -> dict[str, Any]:
     found["warm start"] = cell.test_probabilities(warm[0])
     found["warm start, weights of three"] = cell.test_probabilities(_mean_weights(cell.fresh(), warm))
     return {"iou": cell.judge_all(base, found)}
+
+
+def _default_steps(cell: Cell) -> dict[str, Any]:
+    """Measure whether more steps or more networks pay when a training is as long as the product's."""
+    suffix, steps = f", {DEFAULT_STEPS} steps", {"steps": DEFAULT_STEPS}
+    base, twice = cell.train(**steps), cell.train(steps=2 * DEFAULT_STEPS)
+    predictions = [cell.test_probabilities(base)]
+    predictions += [cell.test_probabilities(cell.train(seed=cell.seed + 100 * n, **steps)) for n in (1, 2)]
+    warm = cell.train(start=cell.train(labels=LABELS // 2, **steps), **steps)
+    found = {
+        "base": predictions[0],
+        "twice the steps": cell.test_probabilities(twice),
+        "three networks": np.mean(predictions, axis=0),
+        "warm start": cell.test_probabilities(warm),
+    }
+    return {"iou": cell.judge_all(base, {name + suffix: probabilities for name, probabilities in found.items()})}
 
 
 def _mean_weights(target: GlacierSegmenter, networks: Sequence[GlacierSegmenter]) -> GlacierSegmenter:
