@@ -104,10 +104,13 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
     """Look at everything. The system must be at rest."""
     tasks = list(label_studio(catalog).changed_tasks(project_id, None))
     with catalog.read() as session:
-        rows = {
-            kind: list(session.scalars(select(kind)))
-            for kind in (Proposal, Patch, Round, LabelEvent, Job, TrainingRun, Promotion)
-        }
+        proposals = list(session.scalars(select(Proposal)))
+        patches = list(session.scalars(select(Patch)))
+        rounds = list(session.scalars(select(Round)))
+        events = list(session.scalars(select(LabelEvent)))
+        jobs = list(session.scalars(select(Job)))
+        runs = list(session.scalars(select(TrainingRun)))
+        promotions = list(session.scalars(select(Promotion)))
         labels = list(session.scalars(select(Label).where(Label.superseded_at.is_(None))))
         label_files = frozenset(session.scalars(select(Label.mask_key)))
     registry = registry_of(catalog.settings)
@@ -122,13 +125,13 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
         labels=labels,
         masks={label.id: _mask(catalog, label) for label in labels},
         label_files=label_files,
-        proposals=rows[Proposal],
-        patches=rows[Patch],
-        rounds=rows[Round],
-        events=rows[LabelEvent],
-        jobs=rows[Job],
-        runs=rows[TrainingRun],
-        promotions=rows[Promotion],
+        proposals=proposals,
+        patches=patches,
+        rounds=rounds,
+        events=events,
+        jobs=jobs,
+        runs=runs,
+        promotions=promotions,
         versions={version.version: version.run_id for version in registry.versions(100_000)},
         aliases=registry.aliases(),
         mlflow_runs=_mlflow_runs(catalog),

@@ -119,11 +119,11 @@ def no_run_is_left_running(found: Evidence) -> Iterable[str]:
         if row.state not in _OF_RUN:
             yield f"training run {row.id} is {row.state.value}"
     for run in found.mlflow_runs:
-        row = rows.get(run.uid or "")
-        if run.status not in _ENDED:
-            yield f"MLflow run {run.id} is {run.status}; its row: {row and (row.id, row.state.value)}"
-        elif row is not None and row.mlflow_run_id == run.id and run.status != _OF_RUN.get(row.state):
-            yield f"MLflow run {run.id} is {run.status}, training run {row.id} is {row.state.value}"
+        named = rows.get(run.uid or "")
+        said = "no row" if named is None else f"training run {named.id} is {named.state.value}"
+        differs = named is not None and named.mlflow_run_id == run.id and run.status != _OF_RUN.get(named.state)
+        if run.status not in _ENDED or differs:
+            yield f"MLflow run {run.id} is {run.status}, {said}"
 
 
 def no_orphan_in_other_systems(found: Evidence) -> Iterable[str]:

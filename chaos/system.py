@@ -195,9 +195,10 @@ class System:
 
     def _descendants(self) -> list[psutil.Process]:
         try:
-            return psutil.Process(self.up_pid).children(recursive=True)
+            found: list[psutil.Process] = psutil.Process(self.up_pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return found
 
     def _supervisord(self) -> ServerProxy:
         pid = (self.var_dir / "supervisor" / "supervisord.pid").read_text().strip()

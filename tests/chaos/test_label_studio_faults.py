@@ -126,9 +126,7 @@ def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_pat
 
     wrong, calls = case("none")
     assert wrong == []
-    open("/tmp/p13/chaos-lscalls.txt", "w").write("\n".join(map(str, calls)))
     for damage, number in cases(calls, SAMPLE):
         found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
         wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
-        open("/tmp/p13/chaos-lswrong.txt", "a").write(f"{damage} of call {number}, {calls[number]}: {found}\n")
     assert wrong == []
