@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import sys
 from contextlib import ExitStack
@@ -61,13 +62,12 @@ def main() -> None:
     plan = Plan(given.seed, given.faults, given.events, given.minutes, given.pause)
     if given.postgresql and not is_installed():
         sys.exit("found no PostgreSQL server programs; install them (apt-get install postgresql)")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    log = FOLDER / f"seed-{plan.seed}.jsonl"
-    log.unlink(missing_ok=True)
+    keep = FOLDER / f"seed-{plan.seed}"
+    shutil.rmtree(keep, ignore_errors=True)
     with ExitStack() as stack:
         url = stack.enter_context(postgresql_server()) if given.postgresql else None
-        outcome = run(plan, lambda text: print(text, flush=True), url, log)
-    (FOLDER / f"seed-{plan.seed}.json").write_text(json.dumps(dataclasses.asdict(outcome), indent=1))
+        outcome = run(plan, lambda text: print(text, flush=True), url, keep)
+    (keep / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome), indent=1))
     print(f"\n{table(plan, outcome)}\n")
     print("\n".join(["Failed for good, retried by the operator:", *outcome.retried]) if outcome.retried else "")
     if outcome.violations:

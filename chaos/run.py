@@ -1,6 +1,7 @@
 """One chaos run: start a system, let annotators work, apply faults, let it come to rest, and judge the end state."""
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +98,7 @@ def run(
         plan: What to do.
         say: Gets a line for each thing that happens.
         database_url: A PostgreSQL database; None: SQLite in the data folder.
-        keep: Where to write the log of all faults.
+        keep: Folder for the log of all faults and the logs of all processes.
 
     Raises:
         RuntimeError: The system did not start, or did not come to rest.
@@ -110,6 +111,9 @@ def run(
         port = None if database_url is None else int(database_url.rpartition(":")[2].partition("/")[0])
         saboteur = Saboteur(system, proxy, folder, plan.seed, port)
         outcome = Outcome(database="SQLite" if database_url is None else "PostgreSQL")
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            stack.callback(shutil.copytree, folder.path / "var" / "logs", keep / "logs", dirs_exist_ok=True)
         stack.callback(system.stop)
         say("starting the system")
         system.start()
@@ -133,7 +137,7 @@ def run(
             resting_problem = _come_to_rest(system, catalog, outcome)
             outcome.seconds["rest"] = time.monotonic() - resting
             found = gather(catalog, desk.project_id, desk.last)
-            outcome.violations = resting_problem + violations(found)
+            outcome.violations += resting_problem + violations(found)
             outcome.counts = _counts(catalog) | {"versions": len(found.versions), "labels": len(found.labels)}
             outcome.counts["annotations"] = len(found.annotations)
         return outcome
@@ -211,8 +215,11 @@ def _sabotage(
         }
         say(f"{at:%H:%M:%S} fault {fault.number}: {fault}{'' if found else ' (nothing there)'}")
         if keep is not None:
-            with keep.open("a") as file:
+            with (keep / "faults.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
+        if system.has_ended:
+            outcome.violations.append(f"`up` ended by itself after fault {fault.number} ({fault}); see chaos-up.txt")
+            system.restart_killed()
         for name in system.revive():
             outcome.revived[name] += 1
 

@@ -75,6 +75,7 @@ class System:
         self._changes = {**_SMALL, **changes}
         self._environ = {**os.environ, **given, "http_proxy": proxy_url}
         self._process: subprocess.Popen[bytes] | None = None
+        self._settings: Settings | None = None
 
     # As its operator
 
@@ -136,13 +137,19 @@ class System:
 
     @property
     def settings(self) -> Settings:
-        """The settings with the addresses in use.
+        """The settings with the addresses in use; while `up` does not run, those that it used.
 
         Raises:
-            FileNotFoundError: `up` does not run.
+            FileNotFoundError: `up` has never run.
         """
-        addresses = json.loads((self.var_dir / "running.json").read_text())
-        return Settings(**{**self._changes, "var_dir": self.var_dir, **addresses})
+        try:
+            addresses = json.loads((self.var_dir / "running.json").read_text())
+        except FileNotFoundError:
+            if self._settings is None:
+                raise
+        else:
+            self._settings = Settings(**{**self._changes, "var_dir": self.var_dir, **addresses})
+        return self._settings
 
     def catalog(self) -> Catalog:
         """Open the catalog; to be closed by the caller."""
@@ -168,8 +175,13 @@ class System:
             raise RuntimeError("the system was not started")
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether `up` has ended, though nobody stopped it."""
+        return self._process is not None and self._process.poll() is not None
+
     def restart_killed(self) -> None:
-        """Start `up` again after it was killed."""
+        """Start `up` again after it was killed, or has ended by itself."""
         if self._process is not None:
             self._process.wait()
         (self.var_dir / "running.json").unlink(missing_ok=True)

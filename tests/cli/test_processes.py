@@ -9,7 +9,7 @@ from catalog.database import Database
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.errors import StartError
-from cli.processes import _check_classes, summary, up
+from cli.processes import _check_classes, _saying_if_possible, summary, up
 from services.class_scheme import store_scheme
 from tests.land_cover import SETTING
 from tests.real_services import free_port
@@ -88,3 +88,14 @@ def test_classes_that_contradict_those_of_the_installation_end_the_start(setting
     _check_classes(settings)
     with pytest.raises(StartError, match=r"found the classes other.*this installation was begun with background"):
         _check_classes(settings.model_copy(update={"class_scheme": SETTING}))
+
+
+def test_an_output_on_a_full_disk_does_not_stop_the_system():
+    with Path("/dev/full").open("wb", buffering=0) as full:
+
+        def say(text: str) -> None:
+            full.write(text.encode())
+
+        with pytest.raises(OSError, match="No space left"):
+            say("redis ended by itself and is started again.")
+        _saying_if_possible(say)("redis ended by itself and is started again.")
