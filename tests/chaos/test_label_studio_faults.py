@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,9 @@ def settings(settings: Settings, label_studio: LabelStudioServer) -> Settings:
 def copied(template: Catalog, folder: Path, title: str) -> Catalog:
     """Return a catalog like another one, with a project of its own."""
     folder.mkdir()
-    shutil.copy(template.settings.var_dir / "catalog.sqlite", folder)
+    with closing(sqlite3.connect(template.settings.var_dir / "catalog.sqlite")) as original:
+        with closing(sqlite3.connect(folder / "catalog.sqlite")) as copy:
+            original.backup(copy)
     shutil.copytree(template.settings.raster_store, folder / "store")
     changes = {
         "var_dir": folder,

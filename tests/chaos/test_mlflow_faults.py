@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.records import JobKind, JobState, Promotion, RunState, TrainingRun
-from catalog.registry import ModelRegistry
+from catalog.registry import ModelRegistry, registry_of
 from catalog.settings import Settings
 from chaos.fault_proxy import FaultProxy, fault_proxy
 from services import promotion
@@ -27,13 +27,11 @@ SAMPLE = 8
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A proxy that all calls to MLflow go through; our clients are impatient and do not pause between retries."""
+    """A proxy that all calls to MLflow go through; MLflow's client does not pause between retries."""
     with fault_proxy(lambda _: None, late_s=1.3 * PATIENCE_S) as running:
         monkeypatch.setenv("http_proxy", running.url)
         monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE_S))
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-        monkeypatch.setattr(ModelRegistry.__init__, "__defaults__", (PATIENCE_S,))
         monkeypatch.setattr(promotion, "SETTLE_AFTER", timedelta(0))
         yield running
 
@@ -56,17 +54,13 @@ def settings(settings: Settings, mlflow_server: str, tmp_path: Path) -> Settings
     return Settings(**{**settings.model_dump(), **changes})
 
 
-def patient_registry(catalog: Catalog) -> ModelRegistry:
-    return ModelRegistry(catalog.settings.mlflow_url, catalog.settings.registered_model, timeout_s=60)
-
-
 def faults_in(catalog: Catalog, proxy: FaultProxy, versions_before: set[int]) -> list[str]:
     """Return what is wrong after a fine-tune that was to register and promote one version."""
     proxy.choose = lambda _: None
     proxy.wait_for_late()
     time.sleep(0.05)  # the server has the late request, and answers
     mlflow = MlflowClient(catalog.settings.mlflow_url)
-    registry = patient_registry(catalog)
+    registry = registry_of(catalog.settings)
     promotion.settle_intents(catalog, registry)  # the clock
     recover(catalog, tracking_of(catalog))  # the next fine-tune begins with this
     with catalog.read() as session:
@@ -97,12 +91,21 @@ def faults_in(catalog: Catalog, proxy: FaultProxy, versions_before: set[int]) ->
     return found
 
 
+def fine_tune(catalog: Catalog) -> list[str]:
+    """Do a fine-tune with impatient clients; return what went wrong with its job."""
+    with pytest.MonkeyPatch.context() as impatient:
+        impatient.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE_S))
+        impatient.setattr(ModelRegistry.__init__, "__defaults__", (PATIENCE_S,))
+        ended = do(catalog, JobKind.FINE_TUNE, trigger="by hand")
+    return [] if ended.state is JobState.FINISHED else [f"the job is {ended.state.value}: {ended.error}"]
+
+
 def test_each_call_of_a_fine_tune(catalog: Catalog, proxy: FaultProxy, tmp_path: Path) -> None:
     with_labels(catalog, tmp_path)
-    registry = patient_registry(catalog)
-    assert do(catalog, JobKind.FINE_TUNE, trigger="by hand").state is JobState.FINISHED
+    registry = registry_of(catalog.settings)
+    assert fine_tune(catalog) == []
     start = len(proxy.calls)
-    assert do(catalog, JobKind.FINE_TUNE, trigger="by hand").state is JobState.FINISHED
+    assert fine_tune(catalog) == []
     calls = [call for call, _ in proxy.calls[start:]]
     assert faults_in(catalog, proxy, {1}) == []
     wrong = []
@@ -110,8 +113,7 @@ def test_each_call_of_a_fine_tune(catalog: Catalog, proxy: FaultProxy, tmp_path:
         before = {version.version for version in registry.versions(1000)}
         start = len(proxy.calls)
         proxy.choose = lambda call, at=start + number, damage=damage: damage if call.number == at else None
-        ended = do(catalog, JobKind.FINE_TUNE, trigger="by hand")
-        found = [] if ended.state is JobState.FINISHED else [f"the job {ended.state}: {ended.error}"]
+        found = fine_tune(catalog)
         wrong += [
             f"{damage} of call {number}, {calls[number]}: {text}" for text in found + faults_in(catalog, proxy, before)
         ]
