@@ -55,9 +55,9 @@ def settings(settings: Settings, label_studio: LabelStudioServer) -> Settings:
 def copied(template: Catalog, folder: Path, title: str) -> Catalog:
     """Return a catalog like another one, with a project of its own."""
     folder.mkdir()
-    with closing(sqlite3.connect(template.settings.var_dir / "catalog.sqlite")) as original:
-        with closing(sqlite3.connect(folder / "catalog.sqlite")) as copy:
-            original.backup(copy)
+    original, copy = (sqlite3.connect(of / "catalog.sqlite") for of in (template.settings.var_dir, folder))
+    with closing(original), closing(copy):
+        original.backup(copy)
     shutil.copytree(template.settings.raster_store, folder / "store")
     changes = {
         "var_dir": folder,
