@@ -18,10 +18,13 @@ from al_server import (
     model_versions,
     patches,
     predictions,
+    quality,
     rounds,
     scene_patches,
     scenes,
     scorings,
+    set_aside,
+    subscriptions,
 )
 from al_server.auth import check_role
 from al_server.context import Parts
@@ -29,13 +32,17 @@ from al_server.document import SECURITY_SCHEMES, complete
 from al_server.problems import refuse_invalid, register_error_handlers
 from al_server.requests import check_request
 from al_server.schemas import Problem
+from al_server.served_model import ServedModel
 from catalog.context import Catalog
-from catalog.registry import registry_of
+from catalog.registry import ModelRegistry
+from catalog.registry_copy import RegistryCopy
 from services.image_urls import image_urls
 from services.places import bundle_cache, raster_store
 
 # Label Studio's page and the web tool live at other origins than this server.
 OPEN_TO_ALL_ORIGINS = (r"/api/v1/models.*", r"/api/v1/patches/.*/composites/.*", r"/api/v1/scenes/.*/prediction\..*")
+
+MLFLOW_TIMEOUT_S = 5.0  # of a call of MLflow for a decision; nothing else asks MLflow
 
 
 def create_app(catalog: Catalog) -> Flask:
@@ -56,10 +63,13 @@ def create_app(catalog: Catalog) -> Flask:
     )
     app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # else the page sends our address to a public validator
     app.config["MAX_CONTENT_LENGTH"] = catalog.settings.request_max_bytes
-    registry = registry_of(catalog.settings)
+    settings = catalog.settings
+    registry = ModelRegistry(settings.mlflow_url, settings.registered_model, timeout_s=MLFLOW_TIMEOUT_S)
     app.extensions["catalog"] = catalog
     app.extensions["parts"] = Parts(
         registry=registry,
+        models=RegistryCopy(catalog),
+        served=ServedModel(catalog),
         bundles=bundle_cache(catalog.settings, registry),
         store=raster_store(catalog),
         image_urls=image_urls(catalog),
@@ -69,7 +79,8 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, jobs, label_events, model_versions, interactive),
+        *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions),
+        *(subscriptions, interactive, set_aside),
     )
     for resource in resources:
         app.register_api(resource.api)
@@ -81,7 +92,7 @@ def create_app(catalog: Catalog) -> Flask:
     CORS(
         app,
         resources={path: {"origins": "*"} for path in OPEN_TO_ALL_ORIGINS},
-        expose_headers=["ETag", "X-Model-Version", "Content-Range", "Location"],
+        expose_headers=["ETag", "X-Model-Version", "X-Registry-Seen", "Content-Range", "Location"],
         methods=["GET", "HEAD", "OPTIONS"],
         allow_headers=["Authorization", "Range", "If-None-Match"],
     )

@@ -19,7 +19,7 @@ api = APIBlueprint("arms", __name__, url_prefix="/api/v1/arms", abp_tags=[Tag(na
 @api.get("", responses={200: ArmsAnswer})
 def compare_arms() -> Response:
     """Compare what choosing found with what controls found, and forecast a further round."""
-    return json_response(describe_arms(current_parts().registry.versions(forecast.VERSIONS)))
+    return json_response(describe_arms(current_parts().models.versions(forecast.VERSIONS)))
 
 
 def describe_arms(versions: Sequence[ModelVersion]) -> ArmsAnswer:

@@ -27,6 +27,9 @@ EXCEPTIONS = {
     "patches.composite": Role.PUBLIC,
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.LABELER,
+    "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
+    "subscriptions.list_deliveries": Role.OPERATOR,
+    "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,

@@ -1,7 +1,7 @@
-"""What views have in common: the catalog, the registry and the stores of the app, and JSON responses."""
+"""What views have in common: the catalog, the models and the stores of the app, and JSON responses."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app
 from pydantic import BaseModel
@@ -9,15 +9,30 @@ from pydantic import BaseModel
 from catalog.bundle_cache import BundleCache
 from catalog.context import Catalog
 from catalog.registry import ModelRegistry
+from catalog.registry_copy import RegistryCopy
 from imagery.store import RasterStore
 from services.image_urls import ImageUrls
+
+if TYPE_CHECKING:
+    from al_server.served_model import ServedModel
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The registry, the stores and the image URLs of an app; `create_app` makes them from the catalog."""
+    """The models, the stores and the image URLs of an app; `create_app` makes them from the catalog.
+
+    Attributes:
+        registry: MLflow itself, which only decisions ask.
+        models: The local copy of it, which answers everything else.
+        served: The version that is served, in memory.
+        bundles: The local cache of versions.
+        store: Masks, maps and views.
+        image_urls: Signed addresses.
+    """
 
     registry: ModelRegistry
+    models: RegistryCopy
+    served: "ServedModel"
     bundles: BundleCache
     store: RasterStore
     image_urls: ImageUrls
@@ -30,7 +45,7 @@ def current_catalog() -> Catalog:
 
 
 def current_parts() -> Parts:
-    """Return the registry, stores and image URLs of the current app."""
+    """Return the models, stores and image URLs of the current app."""
     found: Parts = current_app.extensions["parts"]
     return found
 

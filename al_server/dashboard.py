@@ -10,32 +10,39 @@ from al_server import track_chart
 from al_server.arms import describe_arms
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
-from al_server.serializers import serialize_job, serialize_rounds, serialize_scene, serialize_scoring, serialize_version
-from catalog import scorings, training
-from catalog.errors import ServiceDownError
+from al_server.serializers import (
+    serialize_job,
+    serialize_rounds,
+    serialize_scene,
+    serialize_scoring,
+    serialize_set_aside,
+    serialize_version,
+)
+from catalog import registry_copy, scorings, set_aside, training
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
 from catalog.registry import ModelVersion
+from catalog.webhook_records import DeliveryState
 from imagery.classes import ClassScheme
-from services import promotion
+from services import outgoing_events, promotion
 from services.class_scheme import scheme_in_force
+from services.registry_watch import STALE_S
 from services.scenes import registered_scenes
 from services.tracks import tracks
 
 page = Blueprint("dashboard", __name__)
-VERSIONS_SHOWN = 20  # the newest ones; MLflow takes seconds to list a thousand
+VERSIONS_SHOWN = 20  # the newest ones
 UNSUCCESSFUL_SHOWN = 5
 DECISIONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class _Versions:
-    """The newest versions, their descriptions, the curves of both tracks, and why there are none: MLflow is down."""
+    """The newest versions, their descriptions, and the curves of both tracks."""
 
     found: Sequence[ModelVersion] = ()
     shown: Sequence[ModelAnswer] = ()
     chart: track_chart.TrackChart | None = None
-    trouble: str | None = None
 
 
 @page.get("/")
@@ -57,6 +64,9 @@ def index() -> str:
         fresh = len(training.new_labels(session))
         scheme = scheme_in_force(session, catalog.settings)
         decisions = promotion.decisions(session, DECISIONS_SHOWN)
+        aside = [serialize_set_aside(row) for row in set_aside.standing(session)]
+        trouble = registry_copy.trouble(session, STALE_S)
+        dead = outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD)
     versions = _versions()
     compared = describe_arms(versions.found)
     return render_template(
@@ -74,9 +84,11 @@ def index() -> str:
         fresh=fresh,
         versions=versions.shown,
         decisions=decisions,
+        aside=aside,
         chart=versions.chart,
         classes=_classes(versions.shown, scheme),
-        trouble=versions.trouble,
+        trouble=trouble,
+        dead=dead,
         compared=compared,
     )
 
@@ -100,10 +112,7 @@ def _classes(versions: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:
 
 
 def _versions() -> _Versions:
-    registry = current_parts().registry
-    try:
-        aliases, found = registry.aliases(), registry.versions(VERSIONS_SHOWN)
-        chart = track_chart.draw(tracks(found))
-    except ServiceDownError as error:
-        return _Versions(trouble=str(error))
-    return _Versions(found, [serialize_version(version, aliases) for version in found], chart)
+    models = current_parts().models
+    aliases, found = models.aliases(), models.versions(VERSIONS_SHOWN)
+    shown = [serialize_version(version, aliases) for version in found]
+    return _Versions(found, shown, track_chart.draw(tracks(found)))

@@ -3,16 +3,20 @@
 import argparse
 from urllib.parse import urlsplit
 
-import waitress
+from flask import Flask
 
 from al_server.app import create_app
+from al_server.http_server import serve
 from catalog.context import Catalog
 from catalog.logs import configure_logging
 from catalog.settings import Settings
 from catalog.start import readable_faults
 from services.strategies import check_settings
 
-THREADS = 8
+
+def application(settings: Settings) -> Flask:
+    """Return the application as it is served: with a catalog for request threads, which wait for no other service."""
+    return create_app(Catalog(settings, answers_requests=True))
 
 
 @readable_faults()
@@ -25,14 +29,7 @@ def main() -> None:
     settings = Settings()
     check_settings(settings)
     port = urlsplit(settings.api_url).port or 80
-    waitress.serve(
-        create_app(Catalog(settings)),
-        host=arguments.host,
-        port=port,
-        threads=THREADS,
-        max_request_body_size=settings.webhook_max_bytes,
-        ident=None,
-    )
+    serve(application(settings), arguments.host, port, settings.webhook_max_bytes)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,22 @@
 """Model versions: list, describe, compare tracks, download the champion's files, promote, roll back."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import (
+    ChampionAt,
+    DecisionPage,
     ListOf,
     ModelAnswer,
     ModelPage,
+    Moment,
     PromotionAnswer,
     PromotionRequest,
     TrackAnswer,
@@ -16,13 +24,17 @@ from al_server.schemas import (
     media,
 )
 from al_server.serializers import serialize_promotion, serialize_track, serialize_version
+from al_server.served_model import Served
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
-from catalog.errors import NotFoundError
-from catalog.registry import ModelVersion
+from catalog.errors import ConflictError, NotFoundError, ServiceDownError
+from catalog.records import now
 from services import promotion
 from services.tracks import tracks
 
 api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
+
+_DECIDING: Final = threading.Lock()
+"""Held by the one request that may wait for MLflow: the threads of all others stay free."""
 
 
 @api.get("", responses={200: ListOf[ModelAnswer]})
@@ -31,9 +43,9 @@ def list_versions(query: ModelPage) -> Response:
 
     If there may be more, the header ``Link`` holds the URL of the next page.
     """
-    registry = current_parts().registry
-    aliases = registry.aliases()
-    versions = registry.versions(query.limit, query.before)
+    models = current_parts().models
+    aliases = models.aliases()
+    versions = models.versions(query.limit, query.before)
     response = json_response([serialize_version(version, aliases) for version in versions])
     if len(versions) == query.limit:
         following = url_for("models.list_versions", limit=query.limit, before=versions[-1].version)
@@ -44,32 +56,58 @@ def list_versions(query: ModelPage) -> Response:
 @api.get("/tracks", responses={200: ListOf[TrackAnswer]})
 def list_tracks(query: ModelPage) -> Response:
     """List for the newest versions, oldest first, what was trained and what was served after the gate's decision."""
-    registry = current_parts().registry
-    points = tracks(registry.versions(query.limit, query.before))
+    points = tracks(current_parts().models.versions(query.limit, query.before))
     return json_response([serialize_track(point) for point in points])
 
 
 @api.get("/decisions", responses={200: ListOf[PromotionAnswer]})
-def list_decisions() -> Response:
-    """List the latest 100 decisions about versions, newest first: of the gate, of rules and of people."""
+def list_decisions(query: DecisionPage) -> Response:
+    """List decisions about versions, newest first: of the gate, of rules, of people, and moves made in MLflow.
+
+    The record is append-only. If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_promotion(item) for item in promotion.decisions(session, 100)])
+        found = promotion.decisions(session, query.limit, query.before)
+    response = json_response([serialize_promotion(item) for item in found])
+    if len(found) == query.limit:
+        following = url_for("models.list_decisions", limit=query.limit, before=found[-1].id)
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return response
+
+
+@api.get("/champion", responses={200: ChampionAt})
+def champion_at(query: Moment) -> Response:
+    """Tell which version was served at a moment, and who decided that, when and why."""
+    at = query.at or now()
+    with current_catalog().read() as session:
+        decision = promotion.champion_at(session, at)
+    answer = ChampionAt(
+        at=at,
+        version=decision.model_version if decision else None,
+        decision=serialize_promotion(decision) if decision else None,
+    )
+    return json_response(answer)
 
 
 @api.get("/<int:version>", responses={200: ModelAnswer})
 def get_version(path: VersionNumber) -> Response:
     """Describe one version."""
-    registry = current_parts().registry
-    return json_response(serialize_version(registry.get(path.version), registry.aliases()))
+    models = current_parts().models
+    return json_response(serialize_version(models.get(path.version), models.aliases()))
 
 
 @api.get("/latest", responses={200: ModelAnswer})
 def latest() -> Response:
-    """Describe the champion, the version to use. Poll with ``If-None-Match``: 304 while it is unchanged."""
-    champion = _champion()
-    response = json_response(serialize_version(champion, current_parts().registry.aliases()))
-    response.add_etag()  # a hash of the body: aliases may move while the champion stays
+    """Describe the champion, the version to use. Poll with ``If-None-Match``: 304 while it is unchanged.
+
+    The header ``X-Registry-Seen`` says when MLflow last confirmed it.
+    """
+    served = _served()
+    response = Response(served.body, content_type="application/json")
+    response.set_etag(served.etag)
     response.headers["Cache-Control"] = "no-cache"  # clients may store it, but must revalidate it
+    if served.seen_at is not None:
+        response.headers["X-Registry-Seen"] = served.seen_at.isoformat(timespec="seconds")
     response.make_conditional(request)
     return response
 
@@ -95,29 +133,50 @@ def latest_card() -> Response:
 @api.post("/<int:version>/promote", responses={200: PromotionAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     """Make a version the champion, which is served, and the learner, from which training goes on."""
-    moved = promotion.promote(current_catalog(), current_parts().registry, path.version, body.reason, actor())
+    with _deciding():
+        moved = promotion.promote(current_catalog(), current_parts().registry, path.version, body.reason, actor())
     return json_response(serialize_promotion(moved))
 
 
 @api.post("/rollback", responses={200: PromotionAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Make the version before the champion the champion again, and the learner."""
-    moved = promotion.roll_back(current_catalog(), current_parts().registry, body.reason, actor())
+    with _deciding():
+        moved = promotion.roll_back(current_catalog(), current_parts().registry, body.reason, actor())
     return json_response(serialize_promotion(moved))
 
 
-def _champion() -> ModelVersion:
-    champion = current_parts().registry.champion()
-    if champion is None:
+@contextmanager
+def _deciding() -> Iterator[None]:
+    """Let one request at a time move aliases, and have the next one read what is served.
+
+    Raises:
+        ConflictError: another decision is being carried out.
+    """
+    if not _DECIDING.acquire(blocking=False):
+        raise ConflictError("another decision is being carried out in MLflow; look what it did, then try again")
+    try:
+        yield
+    finally:
+        _DECIDING.release()
+        current_parts().served.forget()
+
+
+def _served() -> Served:
+    served = current_parts().served.current()
+    if served is None:
         raise NotFoundError("no model version has been promoted yet; label a round first")
-    return champion
+    return served
 
 
 def _file(name: str, media_type: str) -> Response:
-    champion = _champion()
-    path = current_parts().bundles.file(champion, name)
+    champion, bundles = _served().version, current_parts().bundles
+    if bundles.held(champion, name) is None:
+        raise ServiceDownError(
+            "MLflow", current_parts().registry.url, f"{name} of version {champion.version} is being fetched from it"
+        )
     response = send_file(
-        path,
+        bundles.file(champion, name),
         mimetype=media_type,
         as_attachment=True,
         download_name=f"glacier-v{champion.version}-{name}",

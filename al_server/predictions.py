@@ -90,14 +90,14 @@ def prediction(scene_id: int, suffix: str) -> Response:
     Raises:
         NotFoundError: there is no such scene.
         ConflictError: the scene is not ready, there is no champion, or the prediction failed.
-        ServiceDownError: MLflow does not answer.
     """
     with current_catalog().read() as session:
         scene = find_scene(session, scene_id)
     check_ready(scene)
-    champion = current_parts().registry.champion()
-    if champion is None:
+    served = current_parts().served.current()
+    if served is None:
         raise ConflictError("no model version has been promoted yet; label a round first")
+    champion = served.version
     options = delivery_options(current_catalog().settings)
     store, keys = current_parts().store, prediction_keys(scene, champion.version, options)
     # The GeoTIFF is written last: once it is there, so are the outlines, but for a format that an earlier release did

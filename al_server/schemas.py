@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import AwareDatetime, BaseModel, Field, RootModel
 
 from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole, SceneState
 from catalog.settings import PatchPart, Strategy
+from catalog.webhook_records import DeliveryState
 from services.arms import Arm
 from services.forecast import Worth
 from services.gate_figures import GateFigures
@@ -94,11 +95,45 @@ class ScoringPage(Closed):
     limit: int = Field(20, ge=1, le=1000)
 
 
+class SetAsidePage(Closed):
+    """The newest entries."""
+
+    standing: bool = Field(False, description="only what is set aside at present")
+    limit: int = Field(100, ge=1, le=1000)
+
+
 class ModelPage(Closed):
     """A page of the list of versions, newest first."""
 
     before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only versions with smaller numbers")
     limit: int = Field(100, ge=1, le=1000)
+
+
+class DecisionPage(Closed):
+    """A page of the record of decisions, newest first."""
+
+    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only decisions with smaller ids")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class Moment(Closed):
+    """A moment, with its time zone; now, unless it is given."""
+
+    at: AwareDatetime | None = Field(None, description="e.g. 2026-11-26T12:00:00Z")
+
+
+class DeliveryPage(Closed):
+    """A page of the deliveries of events, newest first."""
+
+    state: DeliveryState | None = None
+    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only deliveries with smaller ids")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class SubscriptionId(Closed):
+    """The number of a subscription."""
+
+    subscription_id: Integer
 
 
 # Requests
@@ -111,12 +146,27 @@ class RoundRequest(Closed):
     size: int | None = Field(None, ge=1, le=10_000)
     seed: Integer | None = None
     part: PatchPart | None = Field(None, description="what to ask for of each patch")
+    second_looks: int = Field(
+        0, ge=0, le=10_000, description="how many of the patches are labelled ones that the newest scoring contradicts"
+    )
 
 
 class PromotionRequest(Closed):
-    """The reason for a promotion or roll-back; it is stored with the caller's role."""
+    """The reason for a promotion or roll-back; it is stored with the caller's name."""
 
     reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
+
+
+class SubscriptionRequest(Closed):
+    """Where events are to be sent."""
+
+    url: str = Field(max_length=2000, description="an address whose host the setting event_hosts names")
+
+
+class ReplayRequest(Closed):
+    """Since when events are to be sent again."""
+
+    since: AwareDatetime = Field(description="with its time zone, e.g. 2026-11-26T12:00:00Z")
 
 
 # Responses
@@ -255,7 +305,7 @@ class RoundAnswer(BaseModel):
 
 
 class EstimateAnswer(BaseModel):
-    """An estimated quantity with its 95 % interval (Student's t)."""
+    """An estimated quantity with its 95 % interval (Student's t, unless a bootstrap is named)."""
 
     value: float
     low: float | None = Field(description="null where too few values tell nothing about the spread")
@@ -428,6 +478,61 @@ class EffortAnswer(BaseModel):
     check: ExpectationAnswer | None = Field(description="how good the expected edits were; null without any")
 
 
+class ComparisonAnswer(BaseModel):
+    """How far masks agree with others of the same patches; the patches are the units of the intervals (bootstrap)."""
+
+    patches: int
+    pixels: int = Field(description="pixels of which both name a class")
+    agreement: EstimateAnswer | None = Field(description="share of these of which both name the same class")
+    iou: list[EstimateAnswer | None] = Field(description="in the order of `classes`; null for one that neither names")
+    left_out: EstimateAnswer | None = Field(
+        description="share of the pixels of which the other side names a class, and the annotator none"
+    )
+
+
+class AnnotatorAnswer(BaseModel):
+    """What is known of the labels of one annotator."""
+
+    annotator: str
+    simulated: bool
+    truth: ComparisonAnswer | None = Field(description="with known truth: honeypots and reference patches")
+    others: ComparisonAnswer | None = Field(description="with labels of the same patches by other people")
+
+
+class BiasAnswer(BaseModel):
+    """Labels drawn from the pre-annotation against labels of the same patches drawn from an empty mask."""
+
+    labels: ComparisonAnswer = Field(description="the two labels with each other")
+    preannotated: ComparisonAnswer = Field(description="the former with the pre-annotation")
+    blind: ComparisonAnswer = Field(description="the latter with the pre-annotation that was not shown")
+    pull: EstimateAnswer | None = Field(
+        description="agreement of the former with the pre-annotation minus that of the latter"
+    )
+    pull_iou: list[EstimateAnswer | None] = Field(description="the same difference of the IoU of each class")
+
+
+class ReferenceAnswer(BaseModel):
+    """A patch whose label an operator accepted as the truth."""
+
+    patch_id: int
+    label_id: int
+    annotator: str
+    answers: int = Field(description="labels by other people that are compared with it")
+    stands: bool = Field(
+        description="false if the label was changed, deleted or withdrawn: nothing is compared with it"
+    )
+
+
+class QualityAnswer(BaseModel):
+    """The quality of the standing labels."""
+
+    classes: list[str]
+    annotators: list[AnnotatorAnswer]
+    bias: BiasAnswer | None = Field(description="null without a patch that was labelled both ways by two people")
+    same_person: int = Field(description="second labels that do not count, because the same person drew the first")
+    references: list[ReferenceAnswer]
+
+
 class TrackAnswer(BaseModel):
     """What was trained, and what was served after the gate's decision on it."""
 
@@ -440,16 +545,76 @@ class TrackAnswer(BaseModel):
     )
 
 
-class PromotionAnswer(BaseModel):
-    """A decision about a version: promoted, kept, rolled back, or set back (the learner)."""
+class SetAsideAnswer(BaseModel):
+    """Something that cannot be used and is left out, or was until ``ended_at``."""
 
-    version: int
+    kind: str = Field(description="label, scene, file or version")
+    name: str
+    reason: str = Field(description="what was found, and what was expected")
+    since: datetime
+    checked_at: datetime
+    ended_at: datetime | None
+    outcome: str | None = Field(description="how it ended")
+
+
+class PromotionAnswer(BaseModel):
+    """A decision about a version: promoted, kept, rolled back, set back (the learner); or a move made in MLflow."""
+
+    id: int
+    version: int | None = Field(description="null: the alias was removed in MLflow")
     previous_version: int | None
     verdict: str
     reason: str
     actor: str
     decided_at: datetime
+    completed_at: datetime = Field(description="when it took effect")
     evidence: GateFigures | None = Field(description="what the gate's decision rests on; null for others")
+
+
+class ChampionAt(BaseModel):
+    """The version that was served at a moment, and the decision by which."""
+
+    at: datetime
+    version: int | None = Field(description="null: none was served")
+    decision: PromotionAnswer | None
+
+
+class SubscriptionAnswer(BaseModel):
+    """An address that is told of events."""
+
+    id: int
+    url: str
+    created_by: str
+    created_at: datetime
+
+
+class NewSubscription(SubscriptionAnswer):
+    """A new subscription, with the secret that its signatures are checked with."""
+
+    secret: str
+
+
+class ReplayAnswer(BaseModel):
+    """How many events are sent again."""
+
+    events: int
+
+
+class DeliveryAnswer(BaseModel):
+    """One event for one subscriber."""
+
+    id: int
+    subscription_id: int
+    url: str
+    event: str = Field(description="id of the event, which is the header webhook-id")
+    type: str
+    happened_at: datetime
+    state: DeliveryState
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
 
 
 class Readiness(BaseModel):

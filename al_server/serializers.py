@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from al_server.schemas import (
+    DeliveryAnswer,
     EventAnswer,
     JobAnswer,
     ModelAnswer,
@@ -17,11 +18,16 @@ from al_server.schemas import (
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
+    SetAsideAnswer,
+    SubscriptionAnswer,
     TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
-from catalog.records import Base, Job, JobState, LabelEvent, Promotion, Round, Scene, SceneRole, Scoring
+from catalog.decision_records import Promotion
+from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
+from catalog.set_aside import SetAside
+from catalog.webhook_records import Delivery, Subscription
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
@@ -119,6 +125,29 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_set_aside(row: SetAside) -> SetAsideAnswer:
+    """Return what cannot be used, and why."""
+    return _serialize(SetAsideAnswer, row)
+
+
+def serialize_subscription(subscription: Subscription) -> SubscriptionAnswer:
+    """Return a subscription, without its secret."""
+    return _serialize(SubscriptionAnswer, subscription)
+
+
+def serialize_delivery(delivery: Delivery) -> DeliveryAnswer:
+    """Return what became of an event for a subscriber."""
+    event = delivery.event
+    return _serialize(
+        DeliveryAnswer,
+        delivery,
+        url=delivery.subscription.url,
+        event=event.uid,
+        type=event.type,
+        happened_at=event.happened_at,
+    )
 
 
 def serialize_track(point: TrackPoint) -> TrackAnswer:

@@ -37,7 +37,9 @@ class FilesOfPatches(Dataset[tuple[Tensor, Tensor]]):
         label = self.labels[index]
         with SceneReader(source_of(label.patch.scene)) as reader:
             raw = torch.from_numpy(reader.read(self.channels, window_of(label.patch)))
-        mask = torch.from_numpy(mask_from_geotiff(self.store.get(label.mask_key), GLACIER_SCHEME).copy())
+        mask = torch.from_numpy(
+            mask_from_geotiff(self.store.get(label.mask_key, label.mask_sha256), GLACIER_SCHEME).copy()
+        )
         mask[raw.isnan().any(dim=0)] = UNKNOWN
         return raw, mask
 

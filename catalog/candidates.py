@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, and_, exists, false, func, null, select, true, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from catalog import set_aside
 from catalog.records import Patch, PatchState, Round, Scene, SceneRole, SceneState, Score
+from catalog.reference_records import Reference
+from catalog.set_aside import Kind
 
 PAGE: Final = 1000  # patches fetched together
 MAY_BE_PROPOSED: Final = (PatchState.UNLABELLED, PatchState.PARTLY_LABELLED)
@@ -136,8 +139,16 @@ def _among(session: Session, ids: Sequence[int], of_round: Round, min_valid_shar
 
 
 def _may_be_proposed(patch: type[Patch], min_valid_share: float) -> tuple[ColumnElement[bool], ...]:
-    ready = select(Scene.id).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
-    return patch.scene_id.in_(ready), patch.state.in_(MAY_BE_PROPOSED), patch.valid_share >= min_valid_share
+    ready = select(Scene.id).where(
+        Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(set_aside.numbers(Kind.SCENE))
+    )
+    is_reference = patch.id.in_(select(Reference.patch_id))  # if its label was deleted since: a label would not teach
+    return (
+        patch.scene_id.in_(ready),
+        patch.state.in_(MAY_BE_PROPOSED),
+        patch.valid_share >= min_valid_share,
+        ~is_reference,
+    )
 
 
 def _score_of(patch: type[Patch], scoring_id: int, measure: str | None) -> tuple[ColumnElement[bool], ...]:

@@ -1,6 +1,5 @@
 """The catalog as a whole: settings, secrets, database and job queue, made once per process and passed around."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -8,24 +7,35 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.database import Database
-from catalog.errors import JobLostError, ServiceDownError
+from catalog.errors import JobLostError
 from catalog.failures import note_failure
 from catalog.job_queue import JobQueue
+from catalog.pusher import Pusher, push_all
 from catalog.records import Job, now
 from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
 
-log = logging.getLogger(__name__)
+_TIMEOUT_S = 2.0  # of a call of Redis
+_REQUEST_TIMEOUT_S = 0.5
 
 
 class Catalog:
     """Gives sessions of the database, and pushes the jobs that they enqueue to Redis."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, answers_requests: bool = False) -> None:
+        """Open the catalog.
+
+        Args:
+            settings: The settings.
+            answers_requests: Whether it is used by request threads, which must not wait for Redis: jobs are pushed in
+                the background, and calls of Redis give up soon.
+        """
         self.settings = settings
         self.secrets: Secrets = load_or_create(settings.secrets_file)
         self.database = Database(settings.database_url)
-        self.queue = JobQueue(settings.redis_url, settings.job_timeout_s, settings.compute_timeout_s)
+        timeout_s = _REQUEST_TIMEOUT_S if answers_requests else _TIMEOUT_S
+        self.queue = JobQueue(settings.redis_url, settings.job_timeout_s, settings.compute_timeout_s, timeout_s)
+        self._pusher = Pusher(self.queue) if answers_requests else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -42,14 +52,11 @@ class Catalog:
 
     def dispatch(self, new_jobs: Sequence[Job]) -> None:
         """Push the jobs that are due to Redis. If Redis is down, the next sweep pushes them."""
-        for job in new_jobs:
-            if job.run_after > now():
-                continue
-            try:
-                self.queue.push(job)
-            except ServiceDownError as error:
-                log.warning("job %s waits for the sweep: %s", job.id, error)
-                return
+        due = [job for job in new_jobs if job.run_after <= now()]
+        if self._pusher is None:
+            push_all(self.queue, due)
+        elif due:
+            self._pusher.push(due)
 
     def sweep(self) -> None:
         """Record jobs whose worker died as failed or queued again, and push due jobs that Redis does not hold.

@@ -1,4 +1,4 @@
-"""The job queues in Redis, which carry job ids to the workers, and the heartbeat of the clock.
+"""The job queues in Redis, which carry job ids to the workers.
 
 The rows of the database are the source of truth: flushing Redis loses no job.
 """
@@ -21,7 +21,6 @@ LABELS = "labels"
 IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
-_CLOCK = "glacier-al:clock"  # renewed by the clock; expires when the clock stops
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
@@ -42,9 +41,16 @@ def queue_of(kind: JobKind) -> str:
 class JobQueue:
     """The RQ queues behind one address."""
 
-    def __init__(self, url: str, job_timeout_s: int, compute_timeout_s: int) -> None:
-        # Short time-outs: a web request must not wait for Redis, since the next sweep pushes its job anyway.
-        self.connection = Redis.from_url(url, socket_connect_timeout=1.0, socket_timeout=2.0)
+    def __init__(self, url: str, job_timeout_s: int, compute_timeout_s: int, timeout_s: float = 2.0) -> None:
+        """Make the queues; nothing is connected yet.
+
+        Args:
+            url: address of Redis.
+            job_timeout_s: time limit of a job that does not compute.
+            compute_timeout_s: time limit of a job that does.
+            timeout_s: how long a call of Redis may take; the next sweep pushes jobs that could not be pushed.
+        """
+        self.connection = Redis.from_url(url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s)
         self._timeouts = {LABELS: job_timeout_s, IO: job_timeout_s, COMPUTE: compute_timeout_s}
 
     @cached_property
@@ -98,28 +104,6 @@ class JobQueue:
 
         try:
             return {name: Worker.count(queue=queue) for name, queue in self._queues.items()}
-        except RedisError as error:
-            raise ServiceDownError("Redis", self.address, str(error)) from error
-
-    def note_clock(self, lasts_s: float) -> None:
-        """Store a heartbeat of the clock, which expires after some seconds.
-
-        Raises:
-            ServiceDownError: Redis does not answer.
-        """
-        try:
-            self.connection.set(_CLOCK, "ticks", px=int(lasts_s * 1000))
-        except RedisError as error:
-            raise ServiceDownError("Redis", self.address, str(error)) from error
-
-    def clock_ticks(self) -> bool:
-        """Return whether the heartbeat of the clock has not expired.
-
-        Raises:
-            ServiceDownError: Redis does not answer.
-        """
-        try:
-            return bool(self.connection.exists(_CLOCK))
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 

@@ -193,9 +193,9 @@ def try_again(session: Session, job_id: str, attempt: int, error: str, max_failu
     return True
 
 
-def hand_back(session: Session, job_id: str, attempt: int) -> None:
-    """Queue a job again whose worker is shutting down; this is not counted as a failure."""
-    _update_attempt(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message="its worker was stopped")
+def hand_back(session: Session, job_id: str, attempt: int, message: str = "its worker was stopped") -> None:
+    """Queue a job again at once; this is not counted as a failure."""
+    _update_attempt(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message=message)
     enqueued(session).append(session.get_one(Job, job_id, populate_existing=True))
 
 

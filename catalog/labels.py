@@ -296,6 +296,13 @@ def delete_task(session: Session, proposal: Proposal, project_id: int, task_id: 
     refresh_states(session, proposal, skipped=is_skipped(session, proposal))
 
 
+def withdraw(session: Session, proposal: Proposal) -> None:
+    """Withdraw a proposal that cannot be published, which frees its patch; its round is complete without it."""
+    proposal = lock(session, proposal)
+    proposal.state = ProposalState.WITHDRAWN
+    refresh_states(session, proposal, skipped=False)
+
+
 def withdraw_project(session: Session, project_id: int) -> int:
     """Withdraw the unanswered proposals of a deleted project, which frees their patches and ends their rounds.
 

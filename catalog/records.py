@@ -100,6 +100,9 @@ class ProposalReason(StrEnum):
     FOREGROUND = "random foreground"  # drawn at random where a version predicts foreground, by a strategy that does so
     SHORTLIST_CONTROL = "shortlist control"  # drawn like that as a control of what another strategy chose
     CONTROL = "random control"  # drawn from the whole pool
+    SECOND_LABEL = "second label"  # labelled already, to be drawn by another person from an empty mask
+    KNOWN_TRUTH = "known truth"  # a honeypot: what is drawn on it is measured and never learnt from
+    SECOND_LOOK = "second look"  # labelled already, and contradicted by the newest scoring
 
 
 class ProposalState(StrEnum):
@@ -156,6 +159,8 @@ class JobKind(StrEnum):
     SYNC_LABEL_STUDIO = "sync_label_studio"
     REMOVE_TASKS = "remove_tasks"
     REMOVE_SUPERSEDED = "remove_superseded"
+    MEND_FILES = "mend_files"
+    DELIVER_EVENT = "deliver_event"
 
 
 class JobState(StrEnum):
@@ -505,26 +510,6 @@ class TrainingRun(Base):
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
-
-
-class Promotion(Base):
-    """A decision about the champion and the learner, with its reason and actor (`services.promotion`).
-
-    The row is committed as an intent (``completed_at`` is None) before the aliases move in MLflow. If the process dies
-    in between, ``services.promotion:settle_intents`` completes or deletes the intent.
-    """
-
-    __tablename__ = "promotions"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model_version: Mapped[int]
-    previous_version: Mapped[int | None]
-    verdict: Mapped[str] = mapped_column(String(20))  # "promoted", "kept", "rolled back" or "set back"
-    reason: Mapped[str]
-    evidence: Mapped[dict[str, Any] | None]  # models.gate.GateEvidence as JSON; None: of no gate
-    actor: Mapped[str]
-    decided_at: Mapped[datetime] = mapped_column(default=now)
-    completed_at: Mapped[datetime | None]
 
 
 class Job(Base):

@@ -5,7 +5,6 @@ versions; only workers and experiments import it.
 """
 
 import logging
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -24,7 +23,6 @@ Track = Literal["learner", "champion"]
 BUNDLE = "bundle"  # artifact folder of a version, below its run
 _UNAVAILABLE = frozenset({502, 503, 504})  # sent by a proxy in front of MLflow
 _LEAST_PAGE = 50  # smallest page of versions that is requested
-CHAMPION_CACHE_S = 2.0  # a champion moved in MLflow's own page must show in our API within 5 s
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,14 @@ class ModelVersion:
     tags: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Overview:
+    """The aliases of the registered model, and the number of its newest version; 0 before the first."""
+
+    aliases: dict[str, int]
+    newest: int
+
+
 class ModelRegistry:
     """Reads versions and moves aliases."""
 
@@ -45,19 +51,14 @@ class ModelRegistry:
         self.model_name = model_name
         self.timeout_s = timeout_s
         self._http = requests.Session()
-        self._champion: tuple[float, ModelVersion | None] | None = None
 
     def champion(self) -> ModelVersion | None:
-        """Return the version that is served; None before the first. The answer may be ``CHAMPION_CACHE_S`` old.
+        """Return the version that has the alias ``champion``; None before the first.
 
         Raises:
             ServiceDownError: MLflow does not answer.
         """
-        cached = self._champion  # read once: another thread may move the alias meanwhile
-        if cached is None or time.monotonic() - cached[0] > CHAMPION_CACHE_S:
-            cached = (time.monotonic(), self._by_alias(CHAMPION))
-            self._champion = cached
-        return cached[1]
+        return self._by_alias(CHAMPION)
 
     def learner(self) -> ModelVersion | None:
         """Return the version from which training goes on; the champion if no version has the alias ``learner``.
@@ -123,9 +124,21 @@ class ModelRegistry:
         Raises:
             ServiceDownError: MLflow does not answer.
         """
+        found = self.overview()
+        return found.aliases if found else {}
+
+    def overview(self) -> Overview | None:
+        """Return the aliases and the number of the newest version, in one request; None if there is no such model.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
         answer = self._call("GET", "registered-models/get", {"name": self.model_name}, missing_is_none=True)
-        entries = answer["registered_model"].get("aliases", []) if answer else []
-        return {entry["alias"]: int(entry["version"]) for entry in entries}
+        if answer is None:
+            return None
+        model = answer["registered_model"]
+        aliases = {entry["alias"]: int(entry["version"]) for entry in model.get("aliases", [])}
+        return Overview(aliases, max((int(entry["version"]) for entry in model.get("latest_versions", [])), default=0))
 
     def move_alias(self, alias: str, version: int) -> None:
         """Assign an alias to a version, atomically.
@@ -137,7 +150,14 @@ class ModelRegistry:
         self.get(version)
         body = {"name": self.model_name, "alias": alias, "version": str(version)}
         self._call("POST", "registered-models/alias", body)
-        self._champion = None
+
+    def remove_alias(self, alias: str) -> None:
+        """Remove an alias, if it exists.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        self._call("DELETE", "registered-models/alias", {"name": self.model_name, "alias": alias}, missing_is_none=True)
 
     def artifact(self, version: ModelVersion, name: str) -> bytes:
         """Download one file of a version's bundle.
@@ -189,8 +209,7 @@ class ModelRegistry:
             except requests.JSONDecodeError as error:
                 raise ServiceDownError("MLflow", self.url, "what answers is not MLflow") from error
             return answer
-        # A missing model is RESOURCE_DOES_NOT_EXIST, a missing alias INVALID_PARAMETER_VALUE.
-        if missing_is_none and response.status_code in {requests.codes.not_found, requests.codes.bad_request}:
+        if missing_is_none and _says_missing(response):
             return None
         log.warning("MLflow answered %s with status %d: %s", path, response.status_code, response.text[:500])
         raise ServiceDownError("MLflow", self.url, f"{path} gave status {response.status_code}")
@@ -199,6 +218,18 @@ class ModelRegistry:
 def registry_of(settings: Settings) -> ModelRegistry:
     """Open the registry that the settings name."""
     return ModelRegistry(settings.mlflow_url, settings.registered_model)
+
+
+def _says_missing(response: requests.Response) -> bool:
+    """Return whether MLflow says that something does not exist; a 404 of anything else at its address is a fault.
+
+    A missing model or version is RESOURCE_DOES_NOT_EXIST, a missing alias INVALID_PARAMETER_VALUE.
+    """
+    try:
+        code = response.json()["error_code"]
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        return False
+    return code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 def _parse(item: dict[str, Any]) -> ModelVersion:

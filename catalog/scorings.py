@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, case, exists, false, func, select, true
+from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
@@ -17,6 +17,7 @@ from catalog.records import (
     Job,
     JobKind,
     JobState,
+    Patch,
     Scene,
     SceneRole,
     SceneState,
@@ -27,7 +28,7 @@ from catalog.records import (
     now,
 )
 from catalog.settings import Settings
-from catalog.sharding import SCREENED_MEASURES, is_shortlist_planned, unplanned
+from catalog.sharding import SCREENED_MEASURES, is_shortlist_planned, is_usable, unplanned
 
 PAGE: Final = 10_000  # rows fetched together
 
@@ -98,8 +99,11 @@ def current(session: Session) -> Scoring | None:
 
 
 def shards_of(session: Session, scoring: Scoring) -> Sequence[Shard]:
-    """Return the shards of a scoring with their scenes, ordered by scene, stage and first row."""
-    statement = select(Shard).where(Shard.scoring_id == scoring.id).options(joinedload(Shard.scene))
+    """Return the shards of a scoring with their scenes, ordered by scene, stage and first row.
+
+    Those of scenes that are set aside are left out.
+    """
+    statement = select(Shard).where(Shard.scoring_id == scoring.id, is_usable()).options(joinedload(Shard.scene))
     return session.scalars(statement.order_by(Shard.scene_id, Shard.stage, Shard.first_row)).all()
 
 
@@ -115,8 +119,8 @@ def has_screened_patches(session: Session, scoring: Scoring) -> bool:
 
 
 def pool_size(session: Session, scoring: Scoring) -> int:
-    """Count the patches of the pool in a scoring."""
-    statement = select(func.sum(Shard.patch_count)).where(Shard.scoring_id == scoring.id, Shard.stage == 0)
+    """Count the patches of the pool in a scoring, without those of scenes that are set aside."""
+    statement = select(func.sum(Shard.patch_count)).where(Shard.scoring_id == scoring.id, Shard.stage == 0, is_usable())
     return session.scalar(statement) or 0
 
 
@@ -203,9 +207,29 @@ def mark_done(session: Session, shard_id: int, seconds: float) -> bool:
         return False
     shard.done_at, shard.seconds = now(), seconds
     session.flush()
-    left = select(func.count(Shard.id)).where(Shard.scoring_id == shard.scoring_id, Shard.done_at.is_(None))
+    go_on_if_done(session, shard.scoring_id)
+    return True
+
+
+def go_on_if_done(session: Session, scoring_id: int) -> None:
+    """Enqueue the job that plans the next stage or completes, if no shard is left but those of scenes set aside."""
+    left = select(func.count(Shard.id)).where(Shard.scoring_id == scoring_id, Shard.done_at.is_(None), is_usable())
     if not session.scalar(left):
         jobs.enqueue(session, JobKind.SCORE_POOL)
+
+
+def forget_scene(session: Session, scoring_id: int, scene_id: int) -> bool:
+    """Delete the scores and shards of a scene in a scoring, so that it is scored again like one that is added later.
+
+    Returns:
+        False if the scoring has no shard of it.
+    """
+    shards = select(Shard.id).where(Shard.scoring_id == scoring_id, Shard.scene_id == scene_id)
+    if session.scalar(shards.limit(1)) is None:
+        return False
+    of_scene = select(Patch.id).where(Patch.scene_id == scene_id)
+    session.execute(delete(Score).where(Score.scoring_id == scoring_id, Score.patch_id.in_(of_scene)))
+    session.execute(delete(Shard).where(Shard.scoring_id == scoring_id, Shard.scene_id == scene_id))
     return True
 
 
@@ -213,7 +237,7 @@ def progress(session: Session, scoring: Scoring) -> Progress:
     """Return how far a scoring is, over all its shards, stages and workers."""
     at_work = select(Job).where(Job.kind == JobKind.SCORE_SHARD, Job.state == JobState.RUNNING)
     by_shard = {job.subject["shard_id"]: job for job in session.scalars(at_work)}
-    of_scoring = Shard.scoring_id == scoring.id
+    of_scoring = and_(Shard.scoring_id == scoring.id, is_usable())
     passes, work = _passes(scoring), _work(scoring)
     undone = select(Shard.id, passes).where(of_scoring, Shard.done_at.is_(None), Shard.id.in_(by_shard))
     running = [(by_shard[shard_id], of_shard) for shard_id, of_shard in session.execute(undone)]
@@ -278,7 +302,7 @@ def _shards_with_a_job(session: Session, states: Sequence[JobState]) -> set[int]
 
 def _undone(session: Session, scoring: Scoring) -> Sequence[int]:
     """Return the ids of the shards that are not done, those with most work first."""
-    statement = select(Shard.id).where(Shard.scoring_id == scoring.id, Shard.done_at.is_(None))
+    statement = select(Shard.id).where(Shard.scoring_id == scoring.id, Shard.done_at.is_(None), is_usable())
     return session.scalars(statement.order_by(_work(scoring).desc(), Shard.id)).all()
 
 

@@ -401,6 +401,20 @@ class Settings(BaseSettings):
         description="Least share of its pixels that are foreground, predicted or in prior outlines, for a patch to be "
         "on the shortlist.",
     )
+    double_label_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of every round that is labelled a second time, from an empty mask, to measure how far "
+        "annotators agree and how far pre-annotations pull them. 0.1 suits a team of three.",
+    )
+    honeypot_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of every round drawn where the truth is known, to measure annotators; what is drawn there "
+        "is never learnt from. 0.05 suits a team of three.",
+    )
     worthwhile_gain: float = Field(
         0.005,
         gt=0,
@@ -428,6 +442,18 @@ class Settings(BaseSettings):
     simulated_annotator_email: str = Field(
         "simulated-annotator@glacier.local",
         description="Labels by this Label Studio user are marked as simulated.",
+    )
+
+    mlflow_moves: Literal["obey", "undo"] = Field(
+        "obey",
+        description="What follows when somebody moves `champion` or `learner` in MLflow's own page: the move is "
+        "recorded and, if the version is intact, obeyed; or it is undone. A damaged version is never served.",
+        json_schema_extra={"group": "Serving"},
+    )
+    event_hosts: list[str] = Field(
+        [],
+        description="Hosts, with the port if it is not the usual one, to which events may be sent "
+        '(outgoing webhooks), e.g. `["hooks.example.org"]`; empty: none.',
     )
 
     image_url_lifetime_s: int = Field(

@@ -14,7 +14,9 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
+from catalog import set_aside
 from catalog.records import Patch, Scene, SceneRole, SceneState, Score, Scoring, Shard, ShardKind
+from catalog.set_aside import Kind
 
 # Each shard is a row and a job, and the clock looks at all open jobs every few seconds.
 MOST_SHARDS: Final = 2000
@@ -70,7 +72,7 @@ def plan_shortlist(session: Session, scoring: Scoring, pixels: int, share: float
     if is_shortlist_planned(session, scoring, share):
         return False
     screened = select(Shard.scene_id).where(Shard.scoring_id == scoring.id, Shard.kind == ShardKind.SCREENING)
-    new = screened.where(Shard.shortlist_planned == false())
+    new = screened.where(Shard.shortlist_planned == false(), is_usable())
     old = screened.where(Shard.shortlist_planned == true())
     is_new, is_old = (bool(session.scalar(select(which.exists()))) for which in (new, old))
     # Without a condition if all scenes are new: looking up the scene of a million scores takes seconds.
@@ -82,7 +84,8 @@ def plan_shortlist(session: Session, scoring: Scoring, pixels: int, share: float
     scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(rows)))}
     finer = partial(_shard, scoring, stage=last + 1, kind=ShardKind.MONTE_CARLO, shortlist_from=shortlist_from)
     _cut(session, finer, scenes, rows, pixels)
-    session.execute(update(Shard).where(Shard.scoring_id == scoring.id).values(shortlist_planned=True))
+    planned = update(Shard).where(Shard.scoring_id == scoring.id, is_usable()).values(shortlist_planned=True)
+    session.execute(planned, execution_options={"synchronize_session": "fetch"})
     scoring.shortlist_share = share
     return True
 
@@ -90,17 +93,25 @@ def plan_shortlist(session: Session, scoring: Scoring, pixels: int, share: float
 def is_shortlist_planned(session: Session, scoring: Scoring, share: float) -> bool:
     """Return whether the shortlist for this share has been planned; True without a screening pass."""
     return scoring.shortlist_share >= share and not session.scalar(
-        select(exists().where(Shard.scoring_id == scoring.id, Shard.shortlist_planned == false()))
+        select(exists().where(Shard.scoring_id == scoring.id, Shard.shortlist_planned == false(), is_usable()))
     )
 
 
 def unplanned(session: Session, scoring: Scoring) -> Sequence[Scene]:
-    """Return the ready scenes of the pool that have no shard in this scoring."""
+    """Return the ready scenes of the pool that have no shard in this scoring and are not set aside."""
     planned = select(Shard.scene_id).where(Shard.scoring_id == scoring.id)
     statement = select(Scene).where(
-        Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(planned)
+        Scene.role == SceneRole.POOL,
+        Scene.state == SceneState.READY,
+        Scene.id.not_in(planned),
+        Scene.id.not_in(set_aside.numbers(Kind.SCENE)),
     )
     return session.scalars(statement.order_by(Scene.id)).all()
+
+
+def is_usable() -> ColumnElement[bool]:
+    """Return the condition that the scene of a shard is not set aside: a scoring is complete without such scenes."""
+    return Shard.scene_id.not_in(set_aside.numbers(Kind.SCENE))
 
 
 def patches_of(session: Session, shard: Shard) -> Sequence[Patch]:

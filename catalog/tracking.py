@@ -76,6 +76,18 @@ class Tracking:
             raise self._translate(error) from error
         return [run.info.run_id for run in found]
 
+    def running(self, tag: str) -> dict[str, str]:
+        """Return the runs of the experiment that have not ended, as id and the value of a tag (empty without it).
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            found = self._client.search_runs([self._experiment_id()], "attributes.status = 'RUNNING'")
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
+        return {run.info.run_id: run.data.tags.get(tag, "") for run in found}
+
     def versions_of_run(self, run_id: str) -> list[int]:
         """Return the numbers of the versions that a run registered, in ascending order.
 

@@ -1,13 +1,13 @@
 """Training runs: the labels that a fine-tune learns from, when one is due, and its row."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs, rounds
+from catalog import jobs, rounds, set_aside
 from catalog.errors import ConflictError
 from catalog.records import (
     Job,
@@ -15,6 +15,7 @@ from catalog.records import (
     Label,
     Patch,
     Proposal,
+    ProposalReason,
     RunState,
     RunTrigger,
     Scene,
@@ -23,6 +24,8 @@ from catalog.records import (
     TrainingRun,
     now,
 )
+from catalog.references import TEACHES
+from catalog.set_aside import Kind, SetAside
 from catalog.settings import Settings
 
 MOST_PARAMETERS = 10_000
@@ -30,9 +33,10 @@ MOST_PARAMETERS = 10_000
 
 
 def training_labels(session: Session) -> list[Label]:
-    """Return the labels to learn from, ordered by id: neither superseded nor covered by a newer label.
+    """Return the labels to learn from, ordered by id: neither superseded, covered by a newer label nor set aside.
 
-    A label of a whole patch covers every older one. `services.composed_labels` composes labels of parts of a patch.
+    A label of a whole patch covers every older one, unless it is a second label: then both count.
+    `services.composed_labels` composes the labels of a patch. Labels of honeypots do not teach (`catalog.references`).
     """
     ids = _uncovered(session)
     standing = session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id))
@@ -40,21 +44,34 @@ def training_labels(session: Session) -> list[Label]:
 
 
 def _uncovered(session: Session) -> set[int]:
-    """Return the ids of the standing labels that no newer label covers, without loading the labels."""
+    """Return the ids of the standing labels that no newer label covers, without loading the labels.
+
+    Labels that are set aside, or whose scene is, are left out. What they cover stays covered: it was drawn anew.
+    """
     statement = (
-        select(Label.patch_id, Label.id, Proposal.region)
+        select(Label.patch_id, Label.id, Proposal.region, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(Label.superseded_at.is_(None))
+        .where(Label.superseded_at.is_(None), TEACHES)
         .order_by(Label.patch_id, Label.annotated_at.desc(), Label.id.desc())
     )
     uncovered: set[int] = set()
     covered_patch: int | None = None
-    for patch_id, label_id, region in session.execute(statement):
+    for patch_id, label_id, region, reason in session.execute(statement):
         if patch_id != covered_patch:
             uncovered.add(label_id)
-        if region is None:
+        if region is None and reason is not ProposalReason.SECOND_LABEL:
             covered_patch = patch_id
-    return uncovered
+    return uncovered - left_out(session).keys()
+
+
+def left_out(session: Session) -> dict[int, str]:
+    """Return the standing labels that are not learnt because they, or their scenes, are set aside: id -> reason."""
+    standing = select(Label.id, SetAside.reason).where(Label.superseded_at.is_(None), SetAside.ended_at.is_(None))
+    by_label = standing.join(SetAside, (SetAside.kind == Kind.LABEL) & (SetAside.number == Label.id))
+    of_scenes = standing.join(Patch, Label.patch_id == Patch.id).join(
+        SetAside, (SetAside.kind == Kind.SCENE) & (SetAside.number == Patch.scene_id)
+    )
+    return {label_id: reason for query in (of_scenes, by_label) for label_id, reason in session.execute(query)}
 
 
 def checksum(labels: list[Label]) -> str:
@@ -105,7 +122,9 @@ def _due_by_labels(session: Session, settings: Settings) -> RunTrigger | None:
 
 def has_priors(session: Session) -> bool:
     """Return whether a ready scene of the pool has prior outlines, from which versions learn without any label."""
-    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
+    pool = select(Scene).where(
+        Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(set_aside.numbers(Kind.SCENE))
+    )
     return any(scene.prior_outlines is not None for scene in session.scalars(pool))
 
 
@@ -168,9 +187,14 @@ def unfinished_run(session: Session) -> TrainingRun | None:
 
 def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
     """Return the labels of a run, ordered by id, each with its proposal, patch and scene loaded."""
+    return load_labels(session, run.label_ids)
+
+
+def load_labels(session: Session, label_ids: Iterable[int]) -> list[Label]:
+    """Return labels ordered by id, each with its proposal, patch and scene loaded."""
     loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
     of_run = select(Label).order_by(Label.id).options(*loaded)
-    ids = sorted(run.label_ids)
+    ids = sorted(label_ids)
     slices = (ids[start : start + MOST_PARAMETERS] for start in range(0, len(ids), MOST_PARAMETERS))
     return [label for some in slices for label in session.scalars(of_run.where(Label.id.in_(some)))]
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from catalog.context import Catalog
+from catalog.decision_records import Promotion, PromotionIntent
 from catalog.records import (
     Job,
     Label,
     LabelEvent,
     Patch,
-    Promotion,
     Proposal,
     Round,
     TrainingRun,
@@ -29,7 +29,7 @@ from labeling.regions import iterate_regions
 from labeling.tasks import PROPOSAL
 from services.label_studio import label_studio
 from services.places import raster_store
-from workers.ingest_label import draw
+from workers.label_drawing import draw
 from workers.training_run import UID_TAG
 
 
@@ -74,7 +74,7 @@ class Evidence:
         labels: Standing labels.
         masks: Mask of each standing label by its id; None where the file is missing or cannot be read.
         label_files: Keys of the masks of all labels, superseded ones included.
-        proposals, patches, rounds, events, jobs, runs, promotions: All rows.
+        proposals, patches, rounds, events, jobs, runs, promotions, intents: All rows.
         versions: Version number in MLflow to its run.
         aliases: Alias in MLflow to its version.
         mlflow_runs: All runs of our experiment.
@@ -94,6 +94,7 @@ class Evidence:
     jobs: Sequence[Job]
     runs: Sequence[TrainingRun]
     promotions: Sequence[Promotion]
+    intents: Sequence[PromotionIntent]
     versions: Mapping[int, str]
     aliases: Mapping[str, int]
     mlflow_runs: Sequence[MlflowRun]
@@ -111,6 +112,7 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
         jobs = list(session.scalars(select(Job)))
         runs = list(session.scalars(select(TrainingRun)))
         promotions = list(session.scalars(select(Promotion)))
+        intents = list(session.scalars(select(PromotionIntent)))
         labels = list(session.scalars(select(Label).where(Label.superseded_at.is_(None))))
         label_files = frozenset(session.scalars(select(Label.mask_key)))
     registry = registry_of(catalog.settings)
@@ -132,6 +134,7 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
         jobs=jobs,
         runs=runs,
         promotions=promotions,
+        intents=intents,
         versions={version.version: version.run_id for version in registry.versions(100_000)},
         aliases=registry.aliases(),
         mlflow_runs=_mlflow_runs(catalog),

@@ -3,6 +3,7 @@
 Each invariant is a pure function of the evidence. It returns one message for each offender, which names it.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -15,7 +16,15 @@ from chaos.evidence import Evidence
 from services.promotion import SERVING
 
 _ENDED: Final = frozenset({"FINISHED", "FAILED", "KILLED"})
+# How `imagery.store.RasterStore` names a file that it is writing, and a checksum.
+_HALF_WRITTEN: Final = re.compile(r"/\.[^/]+\.[0-9a-f]{32}$")
+_CHECKSUM: Final = re.compile(r"^(.*)/\.([^/]+)\.sha256$")
 _OF_RUN: Final = {RunState.FINISHED: "FINISHED", RunState.FAILED: "FAILED", RunState.KILLED: "KILLED"}
+
+
+def _described(key: str) -> str:
+    """Return the key of the file that a checksum of the store is about; of another file, its own key."""
+    return _CHECKSUM.sub(r"\1/\2", key)
 
 
 def annotations_are_labels(found: Evidence) -> Iterable[str]:
@@ -97,12 +106,12 @@ def one_champion_with_a_record(found: Evidence) -> Iterable[str]:
     for alias in (CHAMPION, LEARNER):
         if alias in found.aliases and found.aliases[alias] not in found.versions:
             yield f"the alias {alias} is on version {found.aliases[alias]}, which does not exist"
+    for intent in found.intents:
+        yield f"the decision {intent.verdict} about version {intent.model_version} is still an intent"
     for decision in found.promotions:
-        if decision.completed_at is None:
-            yield f"the decision {decision.id} about version {decision.model_version} is still an intent"
         if not (decision.actor and decision.reason):
             yield f"the decision {decision.id} about version {decision.model_version} has no actor or no reason"
-    served = [item for item in found.promotions if item.verdict in SERVING and item.completed_at is not None]
+    served = [item for item in found.promotions if item.verdict in SERVING]
     last = max(served, key=lambda item: item.id, default=None)
     if champion is not None and (last is None or last.model_version != champion):
         said = "none" if last is None else f"version {last.model_version}"
@@ -150,9 +159,9 @@ def no_orphan_in_other_systems(found: Evidence) -> Iterable[str]:
 def no_orphan_file(found: Evidence) -> Iterable[str]:
     """Every file of the store is whole, and every mask of a label and every checkpoint belongs to a row."""
     for key in sorted(found.files):
-        if any(part.startswith(".") for part in key.split("/")):
+        if _HALF_WRITTEN.search(key):
             yield f"the file {key} is half written"
-        elif key.startswith("labels/") and key not in found.label_files:
+        elif key.startswith("labels/") and _described(key) not in found.label_files:
             yield f"the mask {key} belongs to no label"
         elif key.startswith("training/"):
             yield f"the checkpoint {key} belongs to no open run"

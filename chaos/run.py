@@ -15,8 +15,9 @@ import requests
 from sqlalchemy import select
 
 from catalog.context import Catalog
+from catalog.decision_records import Promotion
 from catalog.installation import find_installation
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Promotion, Round, TrainingRun
+from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Round, TrainingRun
 from chaos.annotators import Annotator, Desk
 from chaos.evidence import gather
 from chaos.fault_proxy import fault_proxy
@@ -35,7 +36,7 @@ _REST_S: Final = 900.0
 _STILL_S: Final = 30.0  # longer than from one reconciliation to the next
 _SETUP_S: Final = 900.0
 # What the clock enqueues again and again.
-_PERIODIC: Final = frozenset({JobKind.SYNC_LABEL_STUDIO, JobKind.REMOVE_SUPERSEDED})
+_PERIODIC: Final = frozenset({JobKind.SYNC_LABEL_STUDIO, JobKind.REMOVE_SUPERSEDED, JobKind.MEND_FILES})
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def dataset(
         title=title,
     )
     with installed_catalog() as catalog:
+        _check_labels(catalog)
         served = _served_model(catalog) if model and Form.STAC in request.forms else None
         tally = export_dataset(catalog, folder, request, _software(), served)
     windows = ", ".join(f"{count} {split}" for split, count in tally.windows.items())
@@ -146,6 +147,7 @@ def glims(
 
     people, of_account = _analysts(analysts)
     with installed_catalog() as catalog:
+        _check_labels(catalog)
         with catalog.read() as session:
             row = scene_by_name(session, scene)
         request = GlimsRequest(
@@ -174,6 +176,14 @@ def glims(
 def check(folder: Path) -> None:
     """Check whether the shapefiles in FOLDER, of any program, keep GLIMS's published requirements."""
     _judge(folder, check_submission(folder))
+
+
+def _check_labels(catalog: Catalog) -> None:
+    """Make damaged masks of labels whole; say which labels are left out because that is impossible."""
+    from workers.label_repair import check_standing
+
+    for label_id, reason in sorted(check_standing(catalog).items()):
+        click.echo(f"Label {label_id} is left out: {reason}", err=True)
 
 
 def _served_model(catalog: Catalog) -> ServedModel | None:

@@ -17,17 +17,22 @@ class Program(click.Group):
     """A group that imports a command only when it is called, and shows errors that users can fix as one line."""
 
     COMMANDS = {  # noqa: RUF012 - read only
+        "backup": "cli.backup_commands:backup",
         "change": "cli.change_command:change",
+        "doctor": "cli.doctor_command:doctor",
         "config": "cli.config_commands:config",
+        "events": "cli.event_commands:events",
         "export": "cli.export_commands:export",
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
+        "restore": "cli.backup_commands:restore",
         "scene": "cli.scene_commands:scene",
         "simulate": "cli.simulate_command:simulate",
         "jobs": "cli.job_commands:jobs",
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
+        "quality": "cli.quality_commands:quality",
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,12 +1,16 @@
-"""``glacier-al models``: list versions, promote one, roll back."""
+"""``glacier-al models``: list versions, promote one, roll back, and tell who decided what."""
 
 import getpass
+from collections.abc import Sequence
+from datetime import datetime
 
 import click
 
-from catalog.records import SceneRole
+from catalog.decision_records import Promotion
+from catalog.records import SceneRole, now
 from catalog.registry import registry_of
-from cli.installation import running_catalog
+from cli.event_commands import Moment
+from cli.installation import installed_catalog, running_catalog
 from cli.output import print_table
 from cli.running import running_settings
 from services import promotion
@@ -59,6 +63,42 @@ def rollback(reason: str) -> None:
     with running_catalog() as catalog:
         moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
         click.echo(f"Version {moved.model_version} is served again.")
+
+
+@models.command()
+@click.option("--at", type=Moment(), help="a time such as 2026-11-26T12:00:00Z; default: now")
+def champion(at: datetime | None) -> None:
+    """Tell which version was served at a time, and who decided that, when and why."""
+    with installed_catalog() as catalog, catalog.read() as session:
+        decision = promotion.champion_at(session, at or now())
+    if decision is None or decision.model_version is None:
+        click.echo("No version was served.")
+    if decision is not None:
+        _print_decisions([decision])
+
+
+@models.command()
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="decisions, newest first")
+def decisions(limit: int) -> None:
+    """List who decided what about versions, when and why, moves made in MLflow's page included."""
+    with installed_catalog() as catalog, catalog.read() as session:
+        found = promotion.decisions(session, limit)
+    _print_decisions(found)
+
+
+def _print_decisions(found: Sequence[Promotion]) -> None:
+    rows = [
+        (
+            f"{item.completed_at:%Y-%m-%d %H:%M:%S}",
+            item.verdict,
+            "none" if item.previous_version is None else str(item.previous_version),
+            "none" if item.model_version is None else str(item.model_version),
+            item.actor,
+            item.reason,
+        )
+        for item in found
+    ]
+    print_table(("when (UTC)", "decision", "from", "to", "by", "why"), rows)
 
 
 def _interval(gate: GateFigures | None) -> str:

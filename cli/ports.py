@@ -60,12 +60,13 @@ def _local_url(name: str, value: str) -> tuple[SplitResult, int]:
 def _free_port(preferred: int, reserved: set[int], title: str) -> int:
     last = min(preferred + _TRIES, 2**16) - 1
     for port in range(preferred, last + 1):
-        if port not in reserved and _is_free(port):
+        if port not in reserved and is_free(port):
             return port
     raise StartError(f"No port from {preferred} to {last} is free for {title}; stop what listens there.")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Return whether a server may listen at a port of this machine."""
     with socket.socket() as probe:
         # Servers set this, too: a port in TIME_WAIT after a server stopped counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

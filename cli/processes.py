@@ -21,6 +21,7 @@ from cli.launch import LOCK
 from cli.plan import Process, data_dir, migration, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
 from cli.readiness import checks
+from cli.restore import UNFINISHED
 from cli.running import lock_file, published
 from cli.supervisor import FOLDER, Supervisor
 from cli.watch import Watch, tail
@@ -43,6 +44,10 @@ def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
         StartError: A part is missing or fails to start, or the supervisor itself was killed.
     """
     settings.var_dir.mkdir(parents=True, exist_ok=True)
+    if (settings.var_dir / UNFINISHED).exists():
+        raise StartError(
+            f"{settings.var_dir} was not restored to the end; delete it and run `glacier-al restore` again"
+        )
     with _exclusive_use(settings.var_dir):
         _wait_for_earlier_programs(settings.var_dir, say)
         secrets = load_or_create(settings.secrets_file)

@@ -17,7 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from imagery.errors import SceneError
+from imagery.errors import SceneError, UnreadableFileError
 from imagery.grid import Grid, Window
 from imagery.paths import is_address, name_for_rasterio
 from imagery.vrt import vrt_sources
@@ -89,17 +89,23 @@ def open_raster(path: str) -> DatasetReader:
         An open dataset; the caller closes it.
 
     Raises:
-        SceneError: There is no such file, or its format is not read, or its blocks are too large to be read safely.
+        UnreadableFileError: There is no such file, or its format is not read.
+        SceneError: Its blocks are too large to be read safely.
     """
     remote = is_address(path)
-    driver = _driver_by_ending(path) if remote else _checked_driver(path, None)
+    try:
+        driver = _driver_by_ending(path) if remote else _checked_driver(path, None)
+    except UnreadableFileError as error:
+        raise UnreadableFileError(path, str(error)) from error  # the scene names the VRT, not the file that it lacks
     try:
         with warnings.catch_warnings(), rasterio.Env(**(_REMOTE if remote else {})):
             # `grid_of` reports a missing geotransform as an error, with a better message.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(name_for_rasterio(path), driver=driver)
     except OSError as error:  # RasterioIOError is one
-        raise SceneError(f"{path}: found no readable raster ({error}); expected {EXPECTED}: copy it again") from error
+        raise UnreadableFileError(
+            path, f"{path}: found no readable raster ({error}); expected {EXPECTED}: copy it again"
+        ) from error
     if _block_bytes(dataset) > _LARGEST_BLOCK_BYTES:
         dataset.close()
         raise SceneError(
@@ -156,7 +162,7 @@ def _checked_driver(path: str, root: Path | None, nested: int = 0) -> str:
     if _ASCII_GRID.match(start):
         return "AAIGrid"
     other = next(other for signature, other in _OTHERS.items() if start.startswith(signature))
-    raise SceneError(f"{path}: found {other if start else 'an empty file'}; expected {EXPECTED}")
+    raise UnreadableFileError(path, f"{path}: found {other if start else 'an empty file'}; expected {EXPECTED}")
 
 
 def _first_bytes(path: str) -> bytes:
@@ -164,12 +170,14 @@ def _first_bytes(path: str) -> bytes:
     # waiting for a pipe.
     if not os.path.isfile(path):  # noqa: PTH113
         found = "a folder" if os.path.isdir(path) else "no such file"  # noqa: PTH112
-        raise SceneError(f"{path}: found {found}; expected {EXPECTED}")
+        raise UnreadableFileError(path, f"{path}: found {found}; expected {EXPECTED}")
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a leading "//" would be lost
             return file.read(1024)
     except OSError as error:
-        raise SceneError(f"{path}: found a file that cannot be read ({error}); expected {EXPECTED}") from error
+        raise UnreadableFileError(
+            path, f"{path}: found a file that cannot be read ({error}); expected {EXPECTED}"
+        ) from error
 
 
 def _block_bytes(dataset: DatasetReader) -> int:
@@ -341,9 +349,10 @@ def _read_errors(dataset: DatasetReader) -> Iterator[None]:
     try:
         yield
     except RasterioIOError as error:
-        raise SceneError(
+        raise UnreadableFileError(
+            dataset.name,
             f"{dataset.name}: the pixels cannot be read; expected a whole file, found one that is truncated or "
-            f"damaged ({error}): copy it again"
+            f"damaged ({error}): copy it again",
         ) from error
 
 

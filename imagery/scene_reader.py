@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 from imagery.border import Border, BorderSource
 from imagery.channels import ELEVATION, TERRAIN_UNITS, bands_needed, compute_channel
 from imagery.elevation import ElevationReader
-from imagery.errors import SceneError
+from imagery.errors import OutlineError, UnreadableFileError
 from imagery.grid import Grid, Window
 from imagery.quality import unknown_pixels
 from imagery.raster_file import grid_of, open_raster
@@ -41,9 +41,8 @@ class SceneReader:
         """Open the files.
 
         Raises:
-            SceneError: A file cannot be read, or is no longer the one that was described: its grid or the border has
-                changed.
-            OutlineError: The border cannot be read.
+            UnreadableFileError: A file, or the border, cannot be read or is no longer the one that was described.
+            SceneError: A file has lost its place on the Earth.
         """
         with ExitStack() as stack:
             for path in dict.fromkeys(raster.path for raster in self.source.rasters):
@@ -156,12 +155,16 @@ class SceneReader:
 
     def _read_border(self, source: BorderSource) -> Border:
         """Read the border, after checking that it is still the one that was described."""
-        border = Border(source, self.source.grid)
+        try:
+            border = Border(source, self.source.grid)
+        except OutlineError as error:
+            raise UnreadableFileError(source.path, str(error)) from error
         if self.source.border_sha256 not in {None, border.sha256}:
-            raise SceneError(
+            raise UnreadableFileError(
+                source.path,
                 f"{source.path}: found another border than the one with which the scene was registered (SHA-256 "
                 f"{border.sha256}, expected {self.source.border_sha256}): put the old file back, or register the scene "
-                "with the new one as a new scene"
+                "with the new one as a new scene",
             )
         return border
 
@@ -174,9 +177,10 @@ class SceneReader:
         region = Window(row, col, source.grid.height, source.grid.width)
         same = found.coincides(file_grid) if file_grid else found.subgrid(region).coincides(source.grid)
         if not same:
-            raise SceneError(
+            raise UnreadableFileError(
+                path,
                 f"found {_describe_grid(path, found)}; expected the grid on which the scene was registered: "
-                "the file was replaced, register it as a new scene"
+                "the file was replaced, register it as a new scene",
             )
         data_bands = {raster.index for raster in source.rasters if raster.path == path}
         return SceneFile(dataset, source.grid, source.offset, file_grid, data_bands)

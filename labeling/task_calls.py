@@ -206,6 +206,11 @@ class TaskCalls(Connection):
                     deleted += 1
         return deleted
 
+    def proposals_of_tasks(self, project_id: int) -> dict[int, str | None]:
+        """Return the proposal that each task of a project carries; None if it carries none."""
+        tasks = self._list(project_id, "task_only", "id,data", None)
+        return {self._id(task.id): task.data.get(PROPOSAL) for task in tasks}
+
     def task_ids(self, project_id: int) -> set[int]:
         """List the ids of all tasks; deleted ones show only by their absence."""
         return {self._id(task.id) for task in self._list(project_id, "task_only", "id", None)}

@@ -71,10 +71,11 @@ def export_onnx(
 def _from_cached_graph(wrapped: _Graph, graphs: Path) -> ONNXProgram:
     """Insert a network's weights into the cached graph of its architecture, which is traced and cached if missing."""
     file = graphs / f"{_cache_key(wrapped.segmenter)}.onnx"
-    if not file.exists():
+    if not _is_whole(file):
         graphs.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.name}.{uuid4().hex}.part")
         _trace(wrapped).save(part)
+        _checksum_file(file).write_text(hashlib.sha256(part.read_bytes()).hexdigest(), encoding="ascii")
         part.rename(file)
     program = ONNXProgram(ir.load(file), None)
     # The graph does not use every tensor of the network, for instance not the batch counters of batch norms.
@@ -84,6 +85,19 @@ def _from_cached_graph(wrapped: _Graph, graphs: Path) -> ONNXProgram:
         raise RuntimeError(f"{file}: found the tensors {unknown}, which are none of the network's: remove the file")
     program.apply_weights({name: tensor for name, tensor in weights.items() if name in used})
     return program
+
+
+def _checksum_file(graph: Path) -> Path:
+    return graph.with_name(f"{graph.name}.sha256")
+
+
+def _is_whole(graph: Path) -> bool:
+    """Return whether a cached graph exists and is what was cached: a damaged one would be exported with new weights."""
+    try:
+        expected = _checksum_file(graph).read_text(encoding="ascii")
+        return hashlib.sha256(graph.read_bytes()).hexdigest() == expected
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
 
 
 def _cache_key(segmenter: GlacierSegmenter) -> str:

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog.bundle_cache import CARD, CorruptBundleError
+from catalog.bundle_cache import CARD
 from catalog.context import Catalog
-from catalog.errors import NotFoundError, ServiceDownError
-from catalog.records import NOT_USED, Promotion, Scene, SceneRole, TrainingRun
-from catalog.registry import ModelRegistry, ModelVersion, registry_of
+from catalog.records import NOT_USED, Scene, SceneRole
+from catalog.registry import registry_of
+from catalog.registry_copy import RegistryCopy
 from catalog.settings import Settings
 from imagery.channels import CHANNEL_SETS, bands_needed, named_channels
 from imagery.errors import SceneError
 from imagery.scene_source import SceneSource
 from services.places import bundle_cache
-from services.promotion import SERVING
 from services.scenes import source_of
 from services.unit_rules import ExpectedInput
 
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 def check_champion(catalog: Catalog, scene: Scene) -> bool:
     """Refuse a scene without the champion's channels, in their units and of their level; all later versions keep these.
 
-    Asks MLflow, so do not call it within a transaction. If the champion's card is unavailable, every scene is accepted.
+    If the champion's card is not in the local cache, which the clock keeps complete, every scene is accepted.
 
     Returns:
         Whether there is a champion; if not, the channels are still to be chosen (see `check_choice`).
@@ -36,15 +35,12 @@ def check_champion(catalog: Catalog, scene: Scene) -> bool:
     Raises:
         SceneError: a channel is missing, or has another unit or level.
     """
-    registry, source = registry_of(catalog.settings), source_of(scene)
-    champion = _champion(catalog, registry)
+    source, champion = source_of(scene), RegistryCopy(catalog).champion()
     if champion is None:
         return False
-    bundles = bundle_cache(catalog.settings, registry)
-    try:
-        card = bundles.file(champion, CARD)
-    except (ServiceDownError, NotFoundError, CorruptBundleError) as error:
-        log.warning("a scene is registered unseen by the champion, version %s: %s", champion.version, error)
+    card = bundle_cache(catalog.settings, registry_of(catalog.settings)).held(champion, CARD)
+    if card is None:
+        log.warning("a scene is registered unseen by the champion: there is no card of version %d", champion.version)
         return True
     content = json.loads(card.read_text("utf-8"))
     channels, whose = content["channels"], f"the champion, version {champion.version}"
@@ -99,25 +95,6 @@ def _naming_choice(settings: Settings, first: Scene | None, why: str = "") -> It
             f"{error}: {why}. Give a product with the same bands, or name the channels that all scenes have "
             '(GLACIER_AL_CHANNELS=\'["green", "red", ...]\')'
         ) from error
-
-
-def _champion(catalog: Catalog, registry: ModelRegistry) -> ModelVersion | None:
-    """Return the champion from MLflow; while MLflow is down, from the table of promotions."""
-    try:
-        return registry.champion()
-    except ServiceDownError:
-        with catalog.read() as session:
-            return _last_promoted(session)
-
-
-def _last_promoted(session: Session) -> ModelVersion | None:
-    """Return the last version whose promotion reached MLflow, by our rows; its card may be in the local cache."""
-    in_effect = (Promotion.verdict.in_(SERVING), Promotion.completed_at.is_not(None))  # rolled back counts
-    moved = session.scalar(select(Promotion).where(*in_effect).order_by(Promotion.id.desc()).limit(1))
-    if moved is None:
-        return None
-    run_id = session.scalar(select(TrainingRun.mlflow_run_id).where(TrainingRun.model_version == moved.model_version))
-    return ModelVersion(moved.model_version, run_id or "unknown", moved.decided_at, tags={})
 
 
 def _check_paper_channels(architecture: str, channels: Sequence[str], source: SceneSource) -> None:

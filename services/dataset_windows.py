@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog.records import Label, Patch, Proposal, Scene, SceneRole, SceneState
+from catalog.records import Label, Patch, Proposal, Scene, SceneRole
+from catalog.references import TEACHES
+from catalog.set_aside import Kind, numbers
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from services import raster_keys
 from services.composed_labels import compose_labels
-from services.scenes import window_of
+from services.scenes import ready_scenes, window_of
 
 SPLITS: Final = {SceneRole.POOL: "train", SceneRole.VALIDATION: "validation", SceneRole.TEST: "test"}
 """Part of a data set by the role of the scene: networks learn from the pool only, and no two roles share ground."""
@@ -63,7 +65,7 @@ class LabelledWindow:
             return np.asarray(read_map(truth, window_of(self.patch)), dtype=np.uint8)
 
         def read(label: Label) -> NDArray[np.uint8]:
-            return mask_from_geotiff(store.get(label.mask_key), scheme)
+            return mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)
 
         return compose_labels(self.labels, read, self.patch.size_px, UNKNOWN)
 
@@ -73,15 +75,15 @@ def labelled_windows(
 ) -> Iterator[tuple[Scene, list[LabelledWindow]]]:
     """Yield the scenes of these roles with their labelled windows, ordered by id; scenes without any are left out.
 
-    A label that was superseded, by an update, a skip or a deletion, does not count.
+    A label that was superseded, by an update, a skip or a deletion, or is set aside does not count, and neither does
+    one that was drawn on a honeypot.
 
     Args:
         session: A session for reading.
         roles: Roles of the scenes.
         simulated: Whether labels of a simulated annotator count as well.
     """
-    ready = select(Scene).where(Scene.state == SceneState.READY, Scene.role.in_(list(roles)))
-    for scene in session.scalars(ready.order_by(Scene.id)).all():
+    for scene in ready_scenes(session, roles):
         is_pool = scene.role is SceneRole.POOL
         windows = _judged(session, scene, simulated=simulated) if is_pool else _outlined(session, scene)
         if windows:
@@ -98,7 +100,13 @@ def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[Labelled
     statement = (
         select(Label)
         .join(Patch, Label.patch_id == Patch.id)
-        .where(Patch.scene_id == scene.id, Label.superseded_at.is_(None))
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(
+            Patch.scene_id == scene.id,
+            Label.superseded_at.is_(None),
+            Label.id.not_in(numbers(Kind.LABEL)),
+            TEACHES,
+        )
         .options(joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal).joinedload(Proposal.round))
         .order_by(Label.patch_id, Label.annotated_at, Label.id)
     )

@@ -9,44 +9,70 @@ is the last version that the gate kept back.
 | kept | the gate | | the new version | the new version |
 | set back | a rule (`workers.conclusion`), or a person | | the champion | |
 | promoted or rolled back | a person | the version chosen | the version chosen | |
+| moved | somebody, in MLflow (`services.registry_watch`) | the version chosen | | |
+| learner moved | the same | | the version chosen | |
+| undone, learner undone | the server: that move was not obeyed | the version before | the version before | |
 
 A person who replaces the version that is served does so because it is bad; its successors have learnt from it. So
 training goes on from the version that the person chose.
 
-A decision writes to two systems: a row in our database and aliases in MLflow. The row is committed first, as an
-intent, and the alias that tells whether it took effect is moved last. If the process dies in between, `settle_intents`
-completes or deletes the intent, depending on that alias. MLflow is called outside any transaction, so that a slow
-MLflow does not block the database.
+A decision writes to two systems: a row in our database and aliases in MLflow. An intent is committed first, and the
+alias that tells whether it took effect is moved last. Then one transaction replaces the intent by a row of the
+append-only record and moves the alias in the local copy, from which requests are answered. If the process dies in
+between, `settle_intents` records or drops the intent, depending on that alias. MLflow is called outside any
+transaction, so that a slow MLflow does not block the database.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import uuid4
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from catalog import jobs
+from catalog import jobs, registry_copy
 from catalog.context import Catalog
+from catalog.decision_records import Promotion, PromotionIntent
 from catalog.errors import CatalogError, ConflictError, ServiceDownError
-from catalog.records import JobKind, Promotion, now
-from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry
+from catalog.records import JobKind, now
+from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion
+from services import outgoing_events
+from services.places import bundle_cache
+from services.version_check import fault_of
 
 PROMOTED = "promoted"
 KEPT = "kept"
 ROLLED_BACK = "rolled back"
 SET_BACK = "set back"
+MOVED = "moved"
+LEARNER_MOVED = "learner moved"
+UNDONE = "undone"
+LEARNER_UNDONE = "learner undone"
 
 GATE: Final = "gate"
 """Who made the decisions that no person made."""
-SERVING: Final = (PROMOTED, ROLLED_BACK)
+MLFLOW_PAGE: Final = "MLflow's page"
+"""Who moved an alias past this server: MLflow does not tell which person."""
+SERVER: Final = "server"
+"""Who undid such a move."""
+SERVING: Final = (PROMOTED, ROLLED_BACK, MOVED)
 """Decisions that change which version is served."""
 
-_TELLING: Final = {PROMOTED: CHAMPION, ROLLED_BACK: CHAMPION, KEPT: CHALLENGER, SET_BACK: LEARNER}
+TELLING: Final = {
+    PROMOTED: CHAMPION,
+    ROLLED_BACK: CHAMPION,
+    MOVED: CHAMPION,
+    UNDONE: CHAMPION,
+    KEPT: CHALLENGER,
+    SET_BACK: LEARNER,
+    LEARNER_MOVED: LEARNER,
+    LEARNER_UNDONE: LEARNER,
+}
 """The alias that tells whether a decision took effect."""
 
 SETTLE_AFTER: Final = timedelta(minutes=1)
-"""Age from which an intent counts as abandoned; no call to MLflow takes that long."""
+"""Age from which an intent that did not take effect is dropped; no call to MLflow takes that long."""
 
 Evidence = Mapping[str, Any]
 """`models.gate.GateEvidence` as JSON."""
@@ -66,7 +92,7 @@ def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str
 
     Raises:
         NotFoundError: there is no such version.
-        ConflictError: it is served already, and the learner.
+        ConflictError: it is served already, and the learner; or it must not be served (`services.version_check`).
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     registry.get(version)
@@ -77,6 +103,7 @@ def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str
         if learner == version:
             raise ConflictError(f"version {version} is served already")
         return set_back_learner(catalog, registry, learner, version, reason, actor)
+    _check(catalog, registry, version)
     return _move(catalog, registry, _intent(version, serving, PROMOTED, reason, actor), move_learner=True)
 
 
@@ -86,7 +113,7 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
     Promotions are a stack: a second roll-back goes further back.
 
     Raises:
-        ConflictError: no earlier champion is known.
+        ConflictError: no earlier champion is known, or it must not be served any more (`services.version_check`).
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     serving = registry.aliases().get(CHAMPION)
@@ -95,6 +122,7 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
     if earlier is None:
         found = "no version is served" if serving is None else f"no version was served before {serving}"
         raise ConflictError(f"{found}; promote a version by its number")
+    _check(catalog, registry, earlier)
     return _move(catalog, registry, _intent(earlier, serving, ROLLED_BACK, reason, actor), move_learner=True)
 
 
@@ -148,36 +176,78 @@ def set_back_learner(
     return _move(catalog, registry, _intent(champion, learner, SET_BACK, reason, actor), move_learner=False)
 
 
+def undo_move(catalog: Catalog, registry: ModelRegistry, alias: str, moved_to: int | None, reason: str) -> Promotion:
+    """Give an alias back the version that it has in the local copy, after somebody moved it in MLflow.
+
+    Args:
+        catalog: stores the decision, and has the copy.
+        registry: holds the aliases.
+        alias: `CHAMPION` or `LEARNER`.
+        moved_to: the version that it was moved to; None if it was removed.
+        reason: why the move is not obeyed.
+
+    Raises:
+        NotFoundError: the version before was deleted in MLflow.
+        ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
+    """
+    with catalog.read() as session:
+        before = registry_copy.aliases_of(session).get(alias)
+    verdict = UNDONE if alias == CHAMPION else LEARNER_UNDONE
+    return _move(catalog, registry, _intent(before, moved_to, verdict, reason, SERVER), move_learner=False)
+
+
+def record_move(session: Session, catalog: Catalog, alias: str, version: ModelVersion | None, reason: str) -> Promotion:
+    """Record that an alias was moved in MLflow, and follow it in the local copy.
+
+    Args:
+        session: a writing session.
+        catalog: says by which version the pool is scored.
+        alias: `CHAMPION` or `LEARNER`.
+        version: the version that it was moved to; None if it was removed.
+        reason: what was found.
+    """
+    verdict = MOVED if alias == CHAMPION else LEARNER_MOVED
+    before, number = registry_copy.aliases_of(session).get(alias), version.version if version else None
+    return _record(session, catalog, _intent(number, before, verdict, reason, MLFLOW_PAGE), version)
+
+
 def settle_intents(catalog: Catalog, registry: ModelRegistry, version: int | None = None) -> None:
-    """Complete the intents that took effect in MLflow, and delete those that did not.
+    """Record the intents that took effect in MLflow, and drop those that did not.
 
     Args:
         catalog: holds the intents.
         registry: holds the aliases.
-        version: settle the intents of this version at any age. None: all intents older than ``SETTLE_AFTER``; younger
+        version: drop the intents of this version at any age. None: only those older than ``SETTLE_AFTER``; younger
             ones may still be in progress.
 
     Raises:
         ServiceDownError: MLflow does not answer.
     """
-    which = Promotion.decided_at <= now() - SETTLE_AFTER if version is None else Promotion.model_version == version
-    left_behind = select(Promotion).where(Promotion.completed_at.is_(None), which)
     with catalog.read() as session:
-        intents = session.scalars(left_behind.order_by(Promotion.id)).all()
+        intents = session.scalars(select(PromotionIntent).order_by(PromotionIntent.id)).all()
     if not intents:
         return
     aliases = registry.aliases()
     for intent in intents:
-        if aliases.get(_TELLING[intent.verdict]) == intent.model_version:
-            _complete(catalog, intent)
-        else:
+        if aliases.get(TELLING[intent.verdict]) == intent.model_version:
+            _complete(catalog, registry, intent)
+        elif intent.model_version == version if version else intent.decided_at <= now() - SETTLE_AFTER:
             _drop(catalog, intent)
 
 
-def decisions(session: Session, limit: int) -> Sequence[Promotion]:
-    """Return the latest decisions that took effect, newest first."""
-    taken = select(Promotion).where(Promotion.completed_at.is_not(None))
-    return session.scalars(taken.order_by(Promotion.id.desc()).limit(limit)).all()
+def decisions(session: Session, limit: int, before: int | None = None) -> Sequence[Promotion]:
+    """Return the latest decisions that took effect, newest first; with smaller ids than `before`."""
+    statement = select(Promotion).order_by(Promotion.id.desc()).limit(limit)
+    return session.scalars(statement if before is None else statement.where(Promotion.id < before)).all()
+
+
+def champion_at(session: Session, moment: datetime) -> Promotion | None:
+    """Return the decision by which the version was served that was served at a moment; None before the first.
+
+    Its ``model_version`` is None if nothing was served.
+    """
+    until_then = (Promotion.verdict.in_(SERVING), Promotion.completed_at <= moment)
+    return session.scalar(select(Promotion).where(*until_then).order_by(Promotion.id.desc()).limit(1))
 
 
 def _served_before(session: Session, serving: int | None) -> int | None:
@@ -185,12 +255,17 @@ def _served_before(session: Session, serving: int | None) -> int | None:
 
     An intent counts only if MLflow serves its version; else it has not taken effect.
     """
+    intents = select(PromotionIntent).where(
+        PromotionIntent.verdict.in_(SERVING), PromotionIntent.model_version == serving
+    )
+    recorded = select(Promotion).where(Promotion.verdict.in_(SERVING)).order_by(Promotion.id)
+    moves: list[Promotion | PromotionIntent] = [*session.scalars(recorded), *session.scalars(intents)]
     stack: list[int] = []
-    in_effect = Promotion.completed_at.is_not(None) | (Promotion.model_version == serving)
-    moves = select(Promotion).where(Promotion.verdict.in_(SERVING), in_effect).order_by(Promotion.id)
-    for move in session.scalars(moves):
+    for move in moves:
         if move.previous_version is not None and move.previous_version not in stack[-1:]:
-            stack.append(move.previous_version)  # promoted in MLflow's own page
+            stack.append(move.previous_version)  # served before there was a record of moves in MLflow
+        if move.model_version is None:
+            continue  # the alias was removed: nothing was served, until the next move
         if move.verdict == ROLLED_BACK and move.model_version in stack:
             while stack[-1] != move.model_version:
                 stack.pop()
@@ -201,43 +276,80 @@ def _served_before(session: Session, serving: int | None) -> int | None:
     return stack[-1] if stack else None
 
 
+def _check(catalog: Catalog, registry: ModelRegistry, number: int) -> None:
+    with catalog.read() as session:
+        serving = registry_copy.served(session)
+    fault = fault_of(catalog, bundle_cache(catalog.settings, registry), registry.get(number), serving)
+    if fault is not None:
+        raise ConflictError(f"version {number} cannot be served: {fault}")
+
+
 def _intent(
-    version: int, previous: int | None, verdict: str, reason: str, actor: str, evidence: Evidence | None = None
-) -> Promotion:
-    return Promotion(
+    version: int | None, previous: int | None, verdict: str, reason: str, actor: str, evidence: Evidence | None = None
+) -> PromotionIntent:
+    return PromotionIntent(
+        uid=uuid4().hex,
         model_version=version,
         previous_version=previous,
         verdict=verdict,
         reason=reason,
         actor=actor,
         evidence=None if evidence is None else dict(evidence),
+        decided_at=now(),
     )
 
 
-def _move(catalog: Catalog, registry: ModelRegistry, intent: Promotion, *, move_learner: bool) -> Promotion:
+def _move(catalog: Catalog, registry: ModelRegistry, intent: PromotionIntent, *, move_learner: bool) -> Promotion:
+    intent.moves_learner = move_learner
     with catalog.database.write() as session:
         session.add(intent)
     try:
-        if move_learner:
+        if move_learner and intent.model_version is not None:
             registry.move_alias(LEARNER, intent.model_version)
-        registry.move_alias(_TELLING[intent.verdict], intent.model_version)
+        if intent.model_version is None:
+            registry.remove_alias(TELLING[intent.verdict])
+        else:
+            registry.move_alias(TELLING[intent.verdict], intent.model_version)
     except ServiceDownError:
         raise  # the alias may have moved or not: the intent is settled later
     except CatalogError:
         _drop(catalog, intent)
         raise
-    return _complete(catalog, intent)
+    return _complete(catalog, registry, intent)
 
 
-def _complete(catalog: Catalog, intent: Promotion) -> Promotion:
+def _complete(catalog: Catalog, registry: ModelRegistry, intent: PromotionIntent) -> Promotion:
+    """Replace an intent by its record. Another process may have done so, or dropped the intent, meanwhile."""
+    version = None if intent.model_version is None else registry.get(intent.model_version)
     with catalog.write() as session:
-        completed = session.merge(intent)  # adds it again if another process has dropped it meanwhile
-        completed.completed_at = now()
-        if completed.verdict in SERVING or catalog.settings.scoring_version == LEARNER:
-            jobs.enqueue(session, JobKind.SCORE_POOL)
-    return completed
+        # First, for PostgreSQL: it waits for another process that is completing the same intent.
+        session.execute(delete(PromotionIntent).where(PromotionIntent.uid == intent.uid))
+        known = session.scalar(select(Promotion).where(Promotion.uid == intent.uid))
+        if known is not None:
+            return known
+        return _record(session, catalog, intent, version)
 
 
-def _drop(catalog: Catalog, intent: Promotion) -> None:
+def _record(session: Session, catalog: Catalog, intent: PromotionIntent, version: ModelVersion | None) -> Promotion:
+    """Add the record of a decision, move its aliases in the local copy, and enqueue what follows from it."""
+    copied = ("uid", "model_version", "previous_version", "verdict", "reason", "evidence", "actor", "decided_at")
+    recorded = Promotion(**{name: getattr(intent, name) for name in copied}, completed_at=now())
+    session.add(recorded)
+    moved = {TELLING[intent.verdict]: intent.model_version}
+    if intent.moves_learner:
+        moved[LEARNER] = intent.model_version
+    if version is not None:
+        registry_copy.store(session, [version])
+    registry_copy.set_aliases(session, moved)
+    if intent.model_version is None:
+        return recorded
+    if intent.verdict in SERVING or catalog.settings.scoring_version == LEARNER:
+        jobs.enqueue(session, JobKind.SCORE_POOL)
+    if intent.verdict in SERVING and version is not None:
+        outgoing_events.announce_promotion(session, recorded, version)
+    return recorded
+
+
+def _drop(catalog: Catalog, intent: PromotionIntent) -> None:
     with catalog.database.write() as session:
-        session.execute(delete(Promotion).where(Promotion.id == intent.id, Promotion.completed_at.is_(None)))
+        session.execute(delete(PromotionIntent).where(PromotionIntent.uid == intent.uid))

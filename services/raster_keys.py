@@ -19,6 +19,11 @@ def scoring(scoring_id: int) -> str:
     return f"scorings/{scoring_id}"
 
 
+def scored_scene(scoring_id: int, scene_id: int) -> str:
+    """Return the folder of the maps of a scene by a scoring."""
+    return f"scorings/{scoring_id}/scene-{scene_id}"
+
+
 def scored(scoring_id: int, scene_id: int, what: str) -> str:
     """Return the key of a map of a scene by a scoring; ``what`` is one of `workers.scored_maps.MAPS`."""
     return f"scorings/{scoring_id}/scene-{scene_id}/{what}.tif"

@@ -6,8 +6,10 @@ from datetime import date
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from catalog import set_aside
 from catalog.errors import NotFoundError
 from catalog.records import Patch, Scene, SceneRole, SceneState
+from catalog.set_aside import Kind
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
 from imagery.scene_source import SceneSource
@@ -77,6 +79,10 @@ def registered_scenes(session: Session) -> Sequence[Scene]:
 
 
 def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:
-    """Return the tiled scenes with these roles, ordered by id."""
-    statement = select(Scene).where(Scene.state == SceneState.READY, Scene.role.in_(list(roles)))
+    """Return the tiled scenes with these roles that are not set aside, ordered by id."""
+    statement = select(Scene).where(
+        Scene.state == SceneState.READY,
+        Scene.role.in_(list(roles)),
+        Scene.id.not_in(set_aside.numbers(Kind.SCENE)),
+    )
     return list(session.scalars(statement.order_by(Scene.id)))

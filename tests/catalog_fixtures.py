@@ -11,13 +11,14 @@ import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, delete, text
 from sqlalchemy.orm import Session
 
 from al_server.app import create_app
 from benchmarks.postgresql import is_installed, postgresql_server
 from catalog.context import Catalog
 from catalog.database import Database
+from catalog.decision_records import Promotion
 from catalog.job_queue import QUEUES
 from catalog.records import (
     Base,
@@ -86,6 +87,7 @@ def postgresql_url(postgresql_server_url: str) -> str:
     engine = create_engine(postgresql_server_url)
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     with engine.begin() as connection:
+        connection.execute(text("SET session_replication_role = replica"))  # without the trigger of decisions
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
     engine.dispose()
     return postgresql_server_url
@@ -144,6 +146,12 @@ def pushed(catalog: Catalog) -> list[str]:
     """Return what Redis holds: the ids of the RQ jobs on all queues, sorted."""
     with redis.Redis.from_url(catalog.settings.redis_url) as client:
         return sorted(item.decode() for name in QUEUES for item in client.lrange(f"rq:queue:{name}", 0, -1))
+
+
+def forget_decisions(session: Session, version: int) -> None:
+    """Make the database as if the decisions about a version were never recorded, which its trigger prevents."""
+    session.execute(text("DROP TRIGGER promotions_no_delete"))
+    session.execute(delete(Promotion).where(Promotion.model_version == version))
 
 
 def add_scene(

@@ -15,7 +15,7 @@ from catalog.pixel_regions import decode_region, encode_region
 from catalog.records import Patch, PatchState, Round
 from catalog.rounds import Choice
 from catalog.settings import PatchPart
-from imagery.errors import SceneError
+from imagery.errors import SceneError, StoreError
 from imagery.maps import read_map
 from imagery.store import RasterStore
 from services import raster_keys
@@ -114,7 +114,7 @@ class AskedRegions:
         key = raster_keys.scored(self.opened.scoring_id, patch.scene_id, "entropy")
         try:
             return np.asarray(read_map(self.store.uri(key), window_of(patch)), dtype=np.float32)
-        except SceneError:
+        except (SceneError, StoreError):
             return None
 
 

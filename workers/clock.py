@@ -6,32 +6,40 @@ At each tick it
 - enqueues a fine-tune when its time limit is reached,
 - opens the next round if ``auto_rounds`` is set,
 - enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
-- enqueues the removal of superseded scorings, and
-- at intervals, enqueues the reconciliation with Label Studio.
+- enqueues the removal of superseded scorings and the deliveries of events that are to be tried again,
+- enqueues the mending of files that were found damaged, and
+- at intervals, enqueues the reconciliation with Label Studio, and looks for missing files.
+
+Beside the ticks, each in a thread of its own, because each may have to wait for another service, it watches MLflow's
+registry (`services.registry_watch`) and checks the parts of the system (`services.part_checks`).
 """
 
 import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
-from catalog import jobs, retention, scorings, training
+from catalog import jobs, retention, scorings, set_aside, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.logs import configure_logging
-from catalog.records import JobKind
-from catalog.registry import registry_of
+from catalog.records import JobKind, now
+from catalog.registry_copy import RegistryCopy
 from catalog.settings import Settings
 from catalog.start import readable_faults
-from services import rounds
-from services.promotion import settle_intents
+from services import outgoing_events, rounds
+from services.part_checks import CHECK_INTERVAL_S, check_parts
+from services.places import raster_store
+from services.registry_watch import WATCH_INTERVAL_S, RegistryWatcher
 from services.strategies import check_settings
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 60.0  # how long a tick may wait for a busy database
+_JOIN_S = 5.0
 
 
 def tick(catalog: Catalog, *, reconcile: bool) -> None:
@@ -44,29 +52,26 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     Raises:
         ServiceDownError: Redis does not answer; the rows are committed all the same.
     """
-    _follow_aliases(catalog)
+    version = RegistryCopy(catalog).scoring(catalog.settings.scoring_version)
     with catalog.write() as session:
         training.enqueue_if_due(session, catalog.settings)
+        if version is not None:
+            scorings.enqueue_if_unscored(session, version.version, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+        if reconcile or set_aside.is_due(session) or raster_store(catalog).damaged():
+            _enqueue_mending(session)
         retention.enqueue_if_due(session, catalog.settings.keep_scorings)
+        outgoing_events.enqueue_due(session)
     _open_next_round(catalog)
     catalog.sweep()
-    catalog.queue.note_clock(3 * catalog.settings.sweep_interval_s + _PATIENCE_S)
 
 
-def _follow_aliases(catalog: Catalog) -> None:
-    """Settle unfinished decisions, and enqueue the scoring of the pool if the scoring version has not done it."""
-    registry = registry_of(catalog.settings)
-    try:
-        settle_intents(catalog, registry)
-        version = registry.scoring(catalog.settings.scoring_version)
-    except ServiceDownError as error:  # the other tasks of a tick do not need MLflow
-        log.warning("%s", error)
-        return
-    if version is not None:
-        with catalog.write() as session:
-            scorings.enqueue_if_unscored(session, version.version, catalog.settings)
+def _enqueue_mending(session: Session) -> None:
+    """Enqueue the mending of files, unless the last one has just ended: what it cannot mend, it cannot at once."""
+    last = jobs.last_of(session, JobKind.MEND_FILES)
+    if last is None or last.finished_at is None or last.finished_at < now() - set_aside.RECHECK_AFTER:
+        jobs.enqueue(session, JobKind.MEND_FILES)
 
 
 def _open_next_round(catalog: Catalog) -> None:
@@ -80,6 +85,22 @@ def _open_next_round(catalog: Catalog) -> None:
         log.info("the next round waits: %s", error)
 
 
+def repeat(name: str, action: Callable[[], None], interval_s: float, stop: threading.Event) -> threading.Thread:
+    """Start a thread that does something again and again until `stop` is set; an error is logged and ends nothing."""
+
+    def loop() -> None:
+        while not stop.is_set():
+            try:
+                action()
+            except Exception:
+                log.exception("%s failed; it is tried again", name)
+            stop.wait(interval_s)
+
+    thread = threading.Thread(target=loop, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
 @readable_faults()
 def main() -> None:
     """Tick until told to stop."""
@@ -90,6 +111,10 @@ def main() -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    threads = [
+        repeat("the watch of MLflow's registry", RegistryWatcher(catalog).look, WATCH_INTERVAL_S, stop),
+        repeat("the check of the parts", lambda: check_parts(catalog), CHECK_INTERVAL_S, stop),
+    ]
     reconciled_at = float("-inf")
     while not stop.is_set():
         reconcile = time.monotonic() - reconciled_at >= catalog.settings.reconcile_interval_s
@@ -100,6 +125,8 @@ def main() -> None:
         else:
             reconciled_at = time.monotonic() if reconcile else reconciled_at
         stop.wait(catalog.settings.sweep_interval_s)
+    for thread in threads:
+        thread.join(_JOIN_S)
     catalog.close()
 
 

@@ -5,11 +5,20 @@ from collections.abc import Collection
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.records import Promotion, RunState, TrainingRun
+from catalog.decision_records import Promotion
+from catalog.records import RunState, TrainingRun
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, registry_of
 from catalog.tracking import Tracking
 from models.gate import GateEvidence, Verdict
-from services.promotion import GATE, PROMOTED, SET_BACK, apply_verdict, set_back_learner, settle_intents
+from services.promotion import (
+    GATE,
+    KEPT,
+    PROMOTED,
+    ROLLED_BACK,
+    apply_verdict,
+    set_back_learner,
+    settle_intents,
+)
 from services.version_figures import figures_of
 from workers.stopwatch import Stopwatch
 from workers.training_run import close, note
@@ -126,7 +135,7 @@ def _is_worse(decision: Promotion, champion: int) -> bool:
 def _decision_on(catalog: Catalog, version: int | None) -> Promotion | None:
     """Return the first completed decision about a version: promoted, kept or rolled back; None if there is none."""
     decisions = select(Promotion).where(
-        Promotion.model_version == version, Promotion.verdict != SET_BACK, Promotion.completed_at.is_not(None)
+        Promotion.model_version == version, Promotion.verdict.in_((PROMOTED, KEPT, ROLLED_BACK))
     )
     with catalog.read() as session:
         return session.scalar(decisions.order_by(Promotion.id).limit(1))

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from catalog import training
 from catalog.context import Catalog
 from catalog.errors import CatalogError, ConflictError
 from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, now
 from catalog.registry import registry_of
+from catalog.set_aside import Kind, standing
 from catalog.tracking import Tracking
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.statistics import channel_statistics
@@ -32,6 +33,7 @@ from services.class_scheme import class_scheme, store_scheme
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
+from services.unusable_scenes import check_scenes
 from workers.calibration import calibrate
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
@@ -41,9 +43,11 @@ from workers.examination import examine
 from workers.jobs import JobContext
 from workers.judgement import JudgedOn, champion_of, judge_version
 from workers.label_classes import card_classes
+from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
 from workers.recipe import check_continues, first_channels, fresh_network, input_channels, training_config
 from workers.run_recovery import recover
+from workers.scene_masks import usable_scenes
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
 from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
@@ -52,6 +56,8 @@ from workers.versions import LoadedVersion, device, load_version
 from workers.weak_patches import WeakPatches, prior_scenes, read_weak_patches
 
 log = logging.getLogger(__name__)
+
+LONGEST_PARAMETER: Final = 500  # characters that every store of MLflow takes
 
 
 def fine_tune(context: JobContext, trigger: str) -> None:
@@ -130,15 +136,18 @@ class _TrainingInputs:
 
 
 def _scenes_to_judge_on(catalog: Catalog) -> dict[SceneRole, list[Scene]]:
+    """Return the scenes with outlines by role; those that cannot be read are set aside and left out."""
     with catalog.read() as session:
-        found = {
-            role: [scene for scene in ready_scenes(session, [role]) if scene.outlines]
-            for role in (SceneRole.VALIDATION, SceneRole.TEST)
-        }
+        ready = {role: ready_scenes(session, [role]) for role in (SceneRole.VALIDATION, SceneRole.TEST)}
+    found = {
+        role: usable_scenes(catalog, [scene for scene in scenes if scene.outlines]) for role, scenes in ready.items()
+    }
     if not found[SceneRole.VALIDATION]:
+        with catalog.read() as session:
+            aside = "; ".join(f"{row.name} is set aside: {row.reason}" for row in standing(session, Kind.SCENE))
         raise ConflictError(
             "found no ready scene with the role 'validation' and outlines; without one nobody can tell whether a new "
-            "version is better: register one, then retry this job"
+            f"version is better: register one, then retry this job{aside and f' ({aside})'}"
         )
     return {role: scenes for role, scenes in found.items() if scenes}
 
@@ -158,7 +167,8 @@ def _train_and_register(
     dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
     trained_on = _training_scenes(inputs, segmenter.channels)
     dataset.fill()
-    start_tracking(catalog, tracking, run, config, segmenter, inputs.weak.parameters)
+    further = {**inputs.weak.parameters, **_left_out(catalog)}
+    start_tracking(catalog, tracking, run, config, segmenter, further)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     watch.begin("evaluate")
     champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
@@ -221,8 +231,12 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
         ConflictError: the settings contradict the parent's network, or cannot make a first one.
     """
     with catalog.read() as session:
-        labels = training.labels_of_run(session, run)
-        priors = prior_scenes(session, labels)
+        asked = training.labels_of_run(session, run)
+        with_priors = [scene for scene in ready_scenes(session, [SceneRole.POOL]) if scene.prior_outlines is not None]
+    usable_scenes(catalog, with_priors)
+    labels = _usable_labels(catalog, run, asked)
+    with catalog.read() as session:
+        priors = prior_scenes(session, asked)
     config = training_config(catalog.settings, run.seed, len(labels) or None).resolve_precision(device(catalog))
     if run.parent_version is None:
         _choose_parent(catalog, run)
@@ -232,6 +246,25 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
     weak = read_weak_patches(catalog, priors, segmenter.channels, scheme, len(labels), run.seed)
     size = labels[0].patch.size_px if labels else priors[0].scene.patch_size_px
     return _TrainingInputs(parent, segmenter, labels, config, size, scheme, weak)
+
+
+def _usable_labels(catalog: Catalog, run: TrainingRun, labels: Sequence[Label]) -> list[Label]:
+    """Return the labels of a run whose scene and mask can be read; the run does not learn the others."""
+    scenes = {label.patch.scene_id: label.patch.scene for label in labels}
+    readable = {scene.id for scene in check_scenes(catalog, scenes.values())}
+    usable = usable_labels(catalog, [label for label in labels if label.patch.scene_id in readable])
+    if len(usable) < len(labels):
+        note(catalog, run, label_ids=[label.id for label in usable], labels_sha256=training.checksum(usable))
+    return usable
+
+
+def _left_out(catalog: Catalog) -> dict[str, object]:
+    """Return the parameter of an MLflow run that names the labels which are set aside."""
+    with catalog.read() as session:
+        left_out = training.left_out(session)
+    for label_id, reason in sorted(left_out.items()):
+        log.warning("training goes on without label %d: %s", label_id, reason)
+    return {"labels_left_out": ", ".join(map(str, sorted(left_out)))[:LONGEST_PARAMETER] or "none"}
 
 
 def _choose_parent(catalog: Catalog, run: TrainingRun) -> None:

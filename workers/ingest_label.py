@@ -1,24 +1,18 @@
 """Job: apply a label event; a saved annotation becomes a mask on the grid of its patch."""
 
 import logging
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import get_parts, make_valid
-from shapely.geometry import Polygon
-from shapely.geometry.base import BaseGeometry
 from sqlalchemy.orm import undefer
 
 from catalog import labels, training
-from catalog.pixel_regions import decode_region
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
+from imagery.errors import SceneError, StoreError
 from imagery.grid import Window
 from imagery.maps import read_map
-from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
-from imagery.scene_reader import SceneReader
-from imagery.scene_source import SceneSource
+from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from labeling.errors import EventError, RegionError
 from labeling.events import (
@@ -27,17 +21,15 @@ from labeling.events import (
     ProjectDeleted,
     TaskDeleted,
     UnreadableEvent,
-    parse_event,
 )
-from labeling.events import LabelEvent as ParsedEvent
-from labeling.regions import BrushRegion, Region, iterate_regions
 from services import raster_keys
 from services.class_scheme import class_scheme
-from services.label_events import describes, identify
+from services.label_events import identify
 from services.label_studio import forget_project, label_studio
 from services.places import raster_store
-from services.scenes import source_of, window_of
+from services.scenes import window_of
 from workers.jobs import JobContext
+from workers.label_drawing import draw_annotation, event_of_row
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +41,6 @@ def ingest_label(context: JobContext, event_id: int) -> None:
         EventError: the event's body cannot be read, or its task is not ours, or its scene was removed.
         RegionError: a region cannot be read. In both cases the event stays in the ledger, marked as failed.
         SceneError: the scene cannot be read to find its pixels without data.
-        OutlineError: the border of the scene cannot be read.
         LabelStudioError: Label Studio does not answer.
     """
     with context.catalog.read() as session:
@@ -57,7 +48,7 @@ def ingest_label(context: JobContext, event_id: int) -> None:
     if event.state is not EventState.RECEIVED:
         return
     try:
-        match _parsed_event(event, context.catalog.settings.webhook_max_bytes):
+        match event_of_row(event, context.catalog.settings.webhook_max_bytes):
             case AnnotationSaved() as saved:
                 _apply_saved(context, event, saved)
             case AnnotationDeleted():
@@ -71,14 +62,6 @@ def ingest_label(context: JobContext, event_id: int) -> None:
     except (EventError, RegionError) as error:
         _settle(context, event, EventState.FAILED, str(error))
         raise
-
-
-def _parsed_event(event: LabelEvent, max_bytes: int) -> ParsedEvent:
-    """Return the event of a ledger row; its body may hold several deletions."""
-    for item in parse_event(event.body, max_bytes):
-        if describes(item, event):
-            return item
-    raise EventError(f"the body of label event {event.id} does not hold what its row says; it was damaged")
 
 
 def _refuse(reason: str) -> None:
@@ -128,20 +111,13 @@ def _make_label(
 ) -> Label:
     """Draw the mask of an annotation and store its raster; return its row, not yet added."""
     proposal, of_round = asked_by
-    source, window = source_of(scene), window_of(patch)
-    height, width = window.shape
     scheme = class_scheme(context.catalog)
-    regions = iterate_regions(saved.result, height=height, width=width, labels=scheme.labels)
-    drawn = draw(regions, height, width, scheme)
-    asked = decode_region(proposal.region, height, width)
-    mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN))
+    drawing = draw_annotation(saved, proposal, patch, scene, scheme)
+    drawn, asked, mask = drawing.drawn, drawing.asked, drawing.mask
     store = raster_store(context.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
-    checksum = store.put(key, mask_to_geotiff(mask, source.grid, scheme, window))
-    shown = np.zeros_like(drawn)
-    if proposal.preannotated_by is not None:
-        shown = mask_from_geotiff(store.get(raster_keys.preannotation(proposal.uid, proposal.preannotated_by)), scheme)
-        shown[shown == UNKNOWN] = BACKGROUND  # no data: no pre-annotation was drawn there
+    checksum = store.put(key, drawing.geotiff)
+    shown = _shown(store, proposal, scheme, window_of(patch))
     annotator = _annotator(context, saved.completed_by)
     return Label(
         patch_id=patch.id,
@@ -160,6 +136,24 @@ def _make_label(
     )
 
 
+def _shown(store: RasterStore, proposal: Proposal, scheme: ClassScheme, window: Window) -> NDArray[np.uint8]:
+    """Return the mask (h, w) that the annotator started from; without data, or where nothing was drawn, background.
+
+    A label must not be lost with it: if it is damaged or missing, edits are counted from an empty mask.
+    """
+    empty = np.full(window.shape, BACKGROUND, dtype=np.uint8)
+    if proposal.preannotated_by is None:
+        return empty
+    key = raster_keys.preannotation(proposal.uid, proposal.preannotated_by)
+    try:
+        shown = mask_from_geotiff(store.get(key), scheme)
+    except StoreError as error:
+        log.warning("the edits of proposal %s are counted from an empty mask: %s", proposal.uid, error)
+        return empty
+    shown[shown == UNKNOWN] = BACKGROUND  # no data: no pre-annotation was drawn there
+    return shown
+
+
 def _found(
     store: RasterStore, scheme: ClassScheme, of_round: Round, patch: Patch, mask: NDArray[np.uint8]
 ) -> list[list[int]] | None:
@@ -174,51 +168,16 @@ def _found(
     key = raster_keys.scored(of_round.scoring_id or 0, patch.scene_id, "classes")
     if of_round.scoring_id is None or not store.exists(key):
         return None
-    predicted = read_map(store.uri(key), window_of(patch))
+    try:
+        predicted = read_map(store.uri(key), window_of(patch))
+    except (SceneError, StoreError) as error:  # it was removed, or found damaged, a moment ago
+        log.warning("what the scoring had wrong in patch %d is not counted: %s", patch.id, error)
+        return None
     judged = (mask != UNKNOWN) & (predicted != UNKNOWN)
     count = len(scheme.classes)
     pairs = mask[judged].astype(np.int64) * count + predicted[judged]
     counts: list[list[int]] = np.bincount(pairs, minlength=count * count).reshape(count, count).tolist()
     return counts
-
-
-def draw(regions: Iterable[Region], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:
-    """Draw regions in their order onto background; where they overlap, the last one wins, as the annotator saw it.
-
-    Returns:
-        (height, width) label mask; pixels without a region are background.
-    """
-    return compose((layer for region in regions for layer in _layers(region, scheme)), height, width)
-
-
-def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry | NDArray[np.bool_]]]:
-    value = scheme.by_name(region.label).value
-    if isinstance(region, BrushRegion):
-        return [(value, region.mask)]
-    outline = make_valid(Polygon(region.rings_px))  # hand-drawn outlines may cross themselves
-    return [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
-
-
-def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
-    """Return where the scene has data in at least one band, inside its border and without masked flags.
-
-    Pixels outside the border, under masked cloud, and the fill around a scene must not become background: nobody could
-    judge them. Elevation and slope among the bands do not count, as they may have values there.
-    Training also ignores pixels that lack one of the network's channels (:mod:`workers.labelled_patches`); labels do
-    not depend on a network.
-
-    Returns:
-        (h, w).
-
-    Raises:
-        SceneError: the scene cannot be read.
-        OutlineError: its border cannot be read.
-    """
-    measured = [source.band_names[position] for position in source.measured(source.band_names)]
-    with SceneReader(source) as reader:
-        invalid = np.isnan(reader.read(measured, window))
-    has_data: NDArray[np.bool_] = ~np.logical_and.reduce(invalid, axis=0)
-    return has_data
 
 
 def _is_simulated(context: JobContext, annotator: str) -> bool:

@@ -18,6 +18,8 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.SYNC_LABEL_STUDIO: "workers.sync_label_studio:sync_label_studio",
     JobKind.REMOVE_TASKS: "workers.remove_tasks:remove_tasks",
     JobKind.REMOVE_SUPERSEDED: "workers.remove_superseded:remove_superseded",
+    JobKind.MEND_FILES: "workers.mend_files:mend_files",
+    JobKind.DELIVER_EVENT: "workers.deliver_event:deliver_event",
 }
 
 

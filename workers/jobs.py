@@ -15,8 +15,9 @@ from catalog.errors import CatalogError, JobCancelledError, JobInterruptedError,
 from catalog.failures import note_cancelled, note_failure
 from catalog.records import Job
 from catalog.settings import Settings
-from imagery.errors import OutlineError, SceneError, StoreError
+from imagery.errors import DamagedFileError, OutlineError, SceneError, StoreError, UnreadableFileError
 from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
+from services.unusable_scenes import set_aside_scenes
 from workers import interruption
 from workers.job_functions import function_of
 from workers.time_limit import JobTimeLimit
@@ -140,9 +141,18 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
     if isinstance(error, ServiceDownError) or (isinstance(error, LabelStudioError) and not error.refused):
         log.warning("%s waits: %s", job.key, error)
         return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
-    if isinstance(error, PERMANENT):
+    if isinstance(error, UnreadableFileError) and (aside := _set_aside(context.catalog, error)):
+        log.error("%s goes on without scene %s: %s", job.key, " and ".join(aside), error)
+        return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=str(error))
+    if isinstance(error, PERMANENT) and not isinstance(error, DamagedFileError):  # it is made again meanwhile
         log.error("%s failed: %s", job.key, error)
         return partial(note_failure, job=job, error=str(error), max_failures=0)
     log.error("%s failed", job.key, exc_info=error)
     attempts = context.catalog.settings.job_attempts
     return partial(note_failure, job=job, error=f"{type(error).__name__}: {error}", max_failures=attempts)
+
+
+def _set_aside(catalog: Catalog, error: UnreadableFileError) -> list[str]:
+    """Set aside the scenes that a file belongs to; return the names of those that were not yet."""
+    with catalog.write() as session:
+        return set_aside_scenes(session, error.path, str(error))

@@ -86,7 +86,7 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return read_item(reader, self._channels, window_of(patch), mask)
 
     def _mask(self, label: Label) -> NDArray[np.uint8]:
-        return mask_from_geotiff(self._store.get(label.mask_key), self._scheme)
+        return mask_from_geotiff(self._store.get(label.mask_key, label.mask_sha256), self._scheme)
 
 
 def read_item(

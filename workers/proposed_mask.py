@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catalog.pixel_regions import decode_region
 from catalog.records import Proposal, Scoring
 from imagery.classes import BACKGROUND
-from imagery.errors import SceneError
+from imagery.errors import SceneError, StoreError
 from imagery.maps import read_map
 from imagery.store import RasterStore
 from services import raster_keys
@@ -82,6 +82,8 @@ def propose_mask(
     form: Form,
     labels: Mapping[int, str],
     check: Callable[[Sequence[dict[str, Any]]], object],
+    *,
+    blind: bool = False,
 ) -> ProposedMask:
     """Decide what the annotator of a proposal starts from.
 
@@ -94,10 +96,11 @@ def propose_mask(
         form: How regions are drawn; "none": every mask is empty, but edits are estimated all the same.
         labels: Label by class value; empty if the version predicts other classes than annotators draw.
         check: Raises `labeling.errors.PredictionError` if Label Studio would not accept the regions.
+        blind: Whether the annotator starts from an empty mask even where the proposal would save edits.
     """
     try:
         maps = patch.read_maps()
-    except SceneError as error:
+    except (SceneError, StoreError) as error:
         log.warning("proposal %s is shown without pre-annotation: %s", patch.proposal.uid, error)
         wanted = form != "none" and bool(labels)
         return ProposedMask(note="; no pre-annotation is drawn: the model's maps cannot be read" if wanted else "")
@@ -111,7 +114,7 @@ def propose_mask(
         log.warning("proposal %s%s", patch.proposal.uid, drawn.note)
         return ProposedMask(edits=_expected(patch, maps, clean(asked_for)), note=drawn.note)
     edits = _expected(patch, maps, drawn.shown)
-    if edits.proposal_pays:
+    if edits.proposal_pays and not blind:
         if drawn.note:
             log.warning("proposal %s%s", patch.proposal.uid, drawn.note)
         note = f"; about {edits.from_proposal_px:,.0f} pixels to correct{drawn.note}"

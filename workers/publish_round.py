@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import labels, rounds
+from catalog import labels, rounds, set_aside
 from catalog.records import Patch, Proposal, ProposalState, Round, RoundState
+from catalog.set_aside import Kind
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.task_calls import PresentTask
 from services.label_studio import connect, label_studio
+from services.unusable_scenes import check_scenes
 from workers.jobs import JobContext
 from workers.publication import Offer, Publication, begin_publication, offer
 from workers.task_doubles import remove_doubles
@@ -39,6 +41,7 @@ def publish_round(context: JobContext, round_id: int) -> None:
         return
     studio = label_studio(context.catalog)
     project_id = connect(context.catalog, studio)
+    chosen = _without_unusable(context, chosen)
     publication = begin_publication(context.catalog)
     _create_tasks(context, publication, studio, project_id, chosen)
     _complete_waiting(context, publication, studio, project_id)
@@ -48,6 +51,18 @@ def publish_round(context: JobContext, round_id: int) -> None:
         log.warning("the pre-annotations of %r cannot be served yet: %s", publication.shown_version, error)
     with context.catalog.write() as session:
         rounds.mark_open(session, round_id)
+
+
+def _without_unusable(context: JobContext, chosen: Sequence[Proposal]) -> list[Proposal]:
+    """Withdraw the proposals whose scene cannot be read, and return the others; their patches are proposed later."""
+    scenes = {proposal.patch.scene_id: proposal.patch.scene for proposal in chosen}
+    usable = {scene.id for scene in check_scenes(context.catalog, scenes.values())}
+    for proposal in chosen:
+        if proposal.patch.scene_id not in usable:
+            log.error("proposal %s is withdrawn: scene %s is set aside", proposal.uid, proposal.patch.scene.name)
+            with context.catalog.write() as session:
+                labels.withdraw(session, proposal)
+    return [proposal for proposal in chosen if proposal.patch.scene_id in usable]
 
 
 def _create_tasks(
@@ -85,8 +100,12 @@ def _complete_waiting(context: JobContext, publication: Publication, studio: Lab
     with context.catalog.read() as session:
         waiting = _proposals(session, (Proposal.state == ProposalState.PUBLISHED) & (Proposal.project_id == project_id))
     present = studio.present_tasks(project_id, [proposal.uid for proposal in waiting])
+    with context.catalog.read() as session:
+        aside = set(session.scalars(set_aside.numbers(Kind.SCENE)))
     for done, proposal in enumerate(waiting):
         if proposal.uid not in present:  # deleted, as reconciliation will find out
+            continue
+        if proposal.patch.scene_id in aside:  # its views cannot be drawn anew; the old ones stay
             continue
         context.progress(done, len(waiting), "renewing tasks that wait")
         kept = remove_doubles(context.catalog, studio, project_id, proposal, present[proposal.uid])

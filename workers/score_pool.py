@@ -49,6 +49,8 @@ def score_by(context: JobContext, version: int) -> None:
             scorings.complete(session, scoring, scoring.agreement)
             return
         shards = scorings.shards_of(session, scoring)
+    if not shards:  # every scene of the pool is set aside
+        return
     store, scheme = raster_store(context.catalog), class_scheme(context.catalog)
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
     for done, of_scene in enumerate(by_scene):

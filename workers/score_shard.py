@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
-from catalog import scorings, sharding
+from catalog import scorings, set_aside, sharding
 from catalog.records import Patch, Score, Shard, ShardKind
+from catalog.set_aside import Kind
 from imagery.scene_reader import SceneReader
 from models.inference import pick_precision
 from models.mc_dropout import PIXELS_TOGETHER, McPrediction, McSampler, PassMasks
@@ -28,6 +29,7 @@ from workers import feature_rows, half_scores, score_tables
 from workers.areas import VersionCalibration
 from workers.jobs import JobContext
 from workers.prior_scores import PriorScores
+from workers.scene_masks import make_whole
 from workers.scored_maps import ScoredWindow, write_part
 from workers.versions import LoadedVersion, load_scoring_version
 from workers.windows import batches, read_ahead, read_batch
@@ -49,7 +51,13 @@ def score_shard(context: JobContext, shard_id: int) -> None:
     version = load_scoring_version(context.catalog)
     with context.catalog.read() as session:
         shard = scorings.get_shard(session, shard_id)
+        is_aside = set_aside.find(session, Kind.SCENE, shard.scene.name) is not None
     if shard.done_at is not None:
+        return
+    if is_aside:
+        log.warning("shard %d is not scored: scene %s is set aside", shard_id, shard.scene.name)
+        with context.catalog.write() as session:
+            scorings.go_on_if_done(session, shard.scoring_id)
         return
     scoring = version.version.version if version is not None else None
     if version is None or scoring != shard.scoring.model_version or shard.scoring.removed_at is not None:
@@ -63,12 +71,14 @@ def score_by(context: JobContext, version: LoadedVersion, shard: Shard) -> None:
 
     Raises:
         SceneError: the scene lacks a channel of the version, or cannot be read.
+        OutlineError: the mask of its prior outlines is damaged, and they cannot be read.
     """
     started = time.monotonic()
     with context.catalog.read() as session:
         patches = sharding.patches_of(session, shard)
     if not patches:  # A concurrent attempt already scored these patches.
         return
+    make_whole(context.catalog, shard.scene)
     run = _Run(context, version, shard, patches)
     store = raster_store(context.catalog)
     scheme = class_scheme(context.catalog)

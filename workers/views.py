@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from catalog.records import Patch, Scene, Scoring
 from imagery.composites import composites_for, encode_png, mark_region, message_tile, render, uncertainty_heatmap
-from imagery.errors import SceneError
+from imagery.errors import SceneError, StoreError
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
@@ -69,7 +69,7 @@ def draw_views(
     if scoring is not None:
         try:
             entropy = read_map(store.uri(raster_keys.scored(scoring.id, scene.id, "entropy")), window)
-        except SceneError as error:
+        except (SceneError, StoreError) as error:
             log.warning("patch %d is shown without its uncertainty: %s", patch.id, error)
         else:
             uncertainty = raster_keys.uncertainty_view(scoring.id)

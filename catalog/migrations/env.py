@@ -2,6 +2,13 @@
 
 from alembic import context
 
+from catalog import (  # noqa: F401 - their tables belong to Base
+    decision_records,
+    reference_records,
+    registry_records,
+    set_aside,
+    webhook_records,
+)
 from catalog.records import Base
 
 context.configure(

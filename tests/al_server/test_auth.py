@@ -38,12 +38,14 @@ EXPECTED = {
     ("PUT", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/scorings"): Role.READER,
+    ("GET", "/api/v1/set-aside"): Role.READER,
     ("GET", "/api/v1/rounds"): Role.READER,
     ("POST", "/api/v1/rounds"): Role.OPERATOR,
     ("GET", "/api/v1/rounds/<int:round_id>"): Role.READER,
     ("POST", "/api/v1/rounds/<int:round_id>/abandon"): Role.OPERATOR,
     ("GET", "/api/v1/arms"): Role.READER,
     ("GET", "/api/v1/effort"): Role.READER,
+    ("GET", "/api/v1/quality"): Role.OPERATOR,  # tells of people
     ("GET", "/api/v1/jobs"): Role.READER,
     ("GET", "/api/v1/jobs/<job_id>"): Role.READER,
     ("POST", "/api/v1/jobs/<job_id>/retry"): Role.OPERATOR,
@@ -64,6 +66,12 @@ EXPECTED = {
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,
     ("POST", "/api/v1/models/rollback"): Role.OPERATOR,
+    ("GET", "/api/v1/models/champion"): Role.READER,
+    ("GET", "/api/v1/subscriptions"): Role.OPERATOR,
+    ("POST", "/api/v1/subscriptions"): Role.OPERATOR,
+    ("DELETE", "/api/v1/subscriptions/<int:subscription_id>"): Role.OPERATOR,
+    ("POST", "/api/v1/subscriptions/<int:subscription_id>/replay"): Role.OPERATOR,
+    ("GET", "/api/v1/subscriptions/deliveries"): Role.OPERATOR,
 }
 
 

@@ -5,6 +5,7 @@ from flask.testing import FlaskClient
 from catalog import failures, jobs, labels
 from catalog.context import Catalog
 from catalog.records import JobKind, Proposal, Scene
+from services.registry_watch import RegistryWatcher
 from services.rounds import abandon
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
 
@@ -51,6 +52,7 @@ def test_an_empty_system_says_how_to_begin(client: FlaskClient, catalog: Catalog
 def test_mlflow_down_is_told_and_the_rest_shown(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
         add_scene(session, "khumbu")
+    RegistryWatcher(catalog).look()
     page = load(client, catalog)
     assert "MLflow does not answer" in page.text
     assert "khumbu" in page.text

@@ -32,11 +32,13 @@ GET /api/v1/scenes/{scene_id}/prediction.shp.zip
 GET /api/v1/scenes/{scene_id}/prediction.confidence.tif
 GET /api/v1/scenes/{scene_id}/prediction.areas.json
 GET /api/v1/scorings
+GET /api/v1/set-aside
 POST /api/v1/rounds
 GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}
 GET /api/v1/arms
 GET /api/v1/effort
+GET /api/v1/quality
 GET /api/v1/patches/{patch_id}/composites/{name}.png
 POST /api/v1/webhooks/label-studio
 GET /api/v1/interactive/health
@@ -54,6 +56,12 @@ GET /api/v1/models/latest/weights
 GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote
 POST /api/v1/models/rollback
+GET /api/v1/models/champion
+GET /api/v1/subscriptions
+POST /api/v1/subscriptions
+DELETE /api/v1/subscriptions/{subscription_id}
+POST /api/v1/subscriptions/{subscription_id}/replay
+GET /api/v1/subscriptions/deliveries
 GET /api/v1/jobs
 GET /api/v1/jobs/{job_id}
 PUT /api/v1/scenes/{scene_id}
@@ -152,6 +160,7 @@ def test_answers_are_as_described(client: FlaskClient, catalog: Catalog, documen
         "/api/v1/scenes": "/api/v1/scenes",
         "/api/v1/scenes/{scene_id}": f"/api/v1/scenes/{scene.id}",
         "/api/v1/scorings": "/api/v1/scorings",
+        "/api/v1/set-aside": "/api/v1/set-aside",
         "/api/v1/rounds": "/api/v1/rounds",
         "/api/v1/rounds/{round_id}": "/api/v1/rounds/1",
         "/api/v1/jobs": "/api/v1/jobs",

@@ -1,15 +1,21 @@
+from datetime import timedelta
+
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from rq import Worker
 from rq.serializers import JSONSerializer
+from sqlalchemy import select
 
 from al_server.app import create_app
 from catalog import labels
 from catalog.context import Catalog
 from catalog.job_queue import COMPUTE, IO, LABELS
 from catalog.records import Proposal
+from catalog.registry_records import PartState
 from catalog.settings import Settings
+from services.part_checks import check_parts
+from services.registry_watch import RegistryWatcher
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, as_role, label_of
 
 
@@ -18,7 +24,9 @@ def test_alive_says_nothing_of_others(client: FlaskClient) -> None:
     assert (response.status_code, response.json) == (200, {"alive": True})
 
 
-def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient) -> None:
+def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient, catalog: Catalog) -> None:
+    check_parts(catalog)
+    RegistryWatcher(catalog).look()
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json["ready"] is False
@@ -32,23 +40,30 @@ def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient
 def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) -> None:
     for queue in (LABELS, IO):
         Worker([queue], connection=catalog.queue.connection, serializer=JSONSerializer).register_birth()
+    check_parts(catalog)
     assert "no worker listens to compute (" in client.get("/readyz").json["parts"]["redis"]
     other = Worker([COMPUTE], connection=catalog.queue.connection, serializer=JSONSerializer)
     other.register_birth()
+    check_parts(catalog)
     assert client.get("/readyz").json["parts"]["redis"] == "ok"
 
 
 def test_a_clock_that_does_not_tick_is_named(client: FlaskClient, catalog: Catalog) -> None:
-    assert "The clock does not answer" in client.get("/readyz").json["parts"]["clock"]
-    catalog.queue.note_clock(lasts_s=30)
+    for part in ("clock", "redis", "mlflow", "label-studio"):
+        assert "not checked since its start: the clock does that" in client.get("/readyz").json["parts"][part]
+    check_parts(catalog)
     assert client.get("/readyz").json["parts"]["clock"] == "ok"
+    with catalog.database.write() as session:
+        for row in session.scalars(select(PartState)):
+            row.checked_at -= timedelta(seconds=100)
+    assert "not checked for 100 s" in client.get("/readyz").json["parts"]["clock"]
 
 
 def test_redis_down_is_named(settings: Settings) -> None:
     down = Catalog(settings.model_copy(update={"redis_url": NO_REDIS}))
+    check_parts(down)
     parts = create_app(down).test_client().get("/readyz").json["parts"]
-    for part in ("redis", "clock"):
-        assert "Redis does not answer at 127.0.0.1:9" in parts[part]
+    assert "Redis does not answer at 127.0.0.1:9" in parts["redis"]
     down.close()
 
 

@@ -5,6 +5,7 @@ MLflow and torch are imported by the fixtures: importing them takes longer than 
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -21,16 +22,20 @@ from al_server.app import create_app
 from catalog import jobs
 from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
+from catalog.decision_records import Promotion, PromotionIntent
 from catalog.errors import ConflictError, ServiceDownError
-from catalog.records import Job, JobKind, Promotion, Scene, now
-from catalog.registry import CHAMPION, ModelRegistry, registry_of
+from catalog.records import Job, JobKind, Scene, now
+from catalog.registry import CHAMPION, ModelRegistry, Overview, registry_of
 from catalog.settings import Settings
 from imagery.store import RasterStore
 from services.delivery import delivery_options, prediction_keys
+from services.part_checks import check_parts
 from services.promotion import apply_verdict, promote, roll_back, settle_intents
+from services.registry_watch import WATCH_INTERVAL_S, RegistryWatcher
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
-from tests.catalog_fixtures import add_scene, as_role
+from tests.catalog_fixtures import NOBODY, add_scene, as_role
+from workers.clock import repeat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,8 +65,14 @@ def settings(settings: Settings, mlflow_server: str) -> Settings:
 
 
 @pytest.fixture
-def register(settings: Settings, bundle: Path) -> Callable[..., int]:
-    """Register a version as a fine-tune does; keyword arguments with __ for . are further tags."""
+def watcher(catalog: Catalog) -> RegistryWatcher:
+    """The watch of the registry, which the clock keeps; here it looks when a test says so."""
+    return RegistryWatcher(catalog)
+
+
+@pytest.fixture
+def register(settings: Settings, bundle: Path, watcher: RegistryWatcher) -> Callable[..., int]:
+    """Register a version as a fine-tune does, and look; keyword arguments with __ for . are further tags."""
     from catalog.tracking import Tracking
 
     tracking = Tracking(settings.mlflow_url, "tests", settings.registered_model)
@@ -72,6 +83,7 @@ def register(settings: Settings, bundle: Path) -> Callable[..., int]:
         given = {name.replace("__", "."): value for name, value in tags.items()}
         version = tracking.register(run_id, bundle, {**sums, **given}, "for a test")
         tracking.end_run(run_id, "FINISHED")
+        watcher.look()
         return version
 
     return make
@@ -170,10 +182,12 @@ def test_promotion_serves_the_version_keeps_who_and_why_and_scores_the_pool(
     register()
     response = api.promote(1)
     told = response.json
+    assert told.pop("completed_at") >= told["decided_at"]
     assert abs(now() - datetime.fromisoformat(told.pop("decided_at"))) < timedelta(minutes=1)
     assert (response.status_code, told) == (
         200,
         {
+            "id": 1,
             "evidence": None,
             "version": 1,
             "previous_version": None,
@@ -251,20 +265,122 @@ def test_rolling_back_twice_goes_back_two_versions(api: Api, register: Callable[
     assert api.champion() == 1
 
 
-def test_a_champion_moved_in_mlflow_shows_within_five_seconds(
-    api: Api, register: Callable[..., int], mlflow_client: "MlflowClient", settings: Settings
+def test_a_champion_moved_in_mlflow_shows_within_five_seconds_and_is_recorded(
+    api: Api, catalog: Catalog, register: Callable[..., int], mlflow_client: "MlflowClient", settings: Settings
 ) -> None:
     register()
     register()
     api.promote(1)
     assert api.champion() == 1
+    stop = threading.Event()
+    watching = repeat("the watch", RegistryWatcher(catalog).look, WATCH_INTERVAL_S, stop)
     mlflow_client.set_registered_model_alias(settings.registered_model, "champion", "2")
     deadline = time.monotonic() + 5
     while api.champion() != 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    # The move itself is not recorded here, but the version that was promoted before it is.
+    stop.set()
+    watching.join()
+    moved = api.get("/decisions").json[0]
+    assert (moved["verdict"], moved["actor"]) == ("moved", "MLflow's page")
+    assert (moved["previous_version"], moved["version"]) == (1, 2)
+    assert "champion was moved to version 2" in moved["reason"]
     assert api.post("/rollback").json["version"] == 1
+
+
+def test_a_move_in_mlflow_to_a_damaged_version_is_undone(
+    api: Api,
+    register: Callable[..., int],
+    mlflow_client: "MlflowClient",
+    settings: Settings,
+    watcher: RegistryWatcher,
+    tmp_path: Path,
+) -> None:
+    register()
+    version = register()
+    api.promote(1)
+    run_id = mlflow_client.get_model_version(settings.registered_model, str(version)).run_id
+    (tmp_path / "model.onnx").write_bytes(b"something else")
+    mlflow_client.log_artifact(run_id, str(tmp_path / "model.onnx"), "bundle")
+    mlflow_client.set_registered_model_alias(settings.registered_model, "champion", str(version))
+    watcher.look()
+    assert api.champion() == 1
+    assert registry_of(settings).aliases()["champion"] == 1
+    undone = api.get("/decisions").json[0]
+    assert (undone["verdict"], undone["actor"], undone["previous_version"], undone["version"]) == (
+        *("undone", "server", 2),
+        1,
+    )
+    assert "it was changed after it was registered" in undone["reason"]
+
+
+def test_moves_in_mlflow_are_undone_if_the_setting_says_so(
+    api: Api, catalog: Catalog, register: Callable[..., int], mlflow_client: "MlflowClient", settings: Settings
+) -> None:
+    register()
+    register()
+    api.promote(1)
+    catalog.settings = settings.model_copy(update={"mlflow_moves": "undo"})
+    mlflow_client.set_registered_model_alias(settings.registered_model, "champion", "2")
+    mlflow_client.delete_registered_model_alias(settings.registered_model, "learner")
+    watcher = RegistryWatcher(catalog)
+    watcher.look()  # one decision a look
+    watcher.look()
+    assert registry_of(settings).aliases() == {"champion": 1, "learner": 1}
+    assert [item["verdict"] for item in api.get("/decisions").json] == ["learner undone", "undone", "promoted"]
+
+
+def test_the_last_known_champion_is_served_while_mlflow_is_down_or_has_lost_its_model(
+    api: Api, client: FlaskClient, catalog: Catalog, register: Callable[..., int], settings: Settings
+) -> None:
+    register()
+    api.promote(1)
+    for address, model in ((NOBODY, settings.registered_model), (settings.mlflow_url, "model-of-nobody")):
+        catalog.settings = settings.model_copy(update={"mlflow_url": address, "registered_model": model})
+        check_parts(catalog)
+        RegistryWatcher(catalog).look()
+        latest = api.get("/latest")
+        assert (latest.status_code, latest.json["version"]) == (200, 1)
+        seen = datetime.fromisoformat(latest.headers["X-Registry-Seen"])
+        assert abs(now() - seen) < timedelta(minutes=1)
+        told = client.get("/readyz").json["parts"]["mlflow"]
+        assert "MLflow does not answer" in told
+        assert "What is known of it is" in told
+        assert api.get("/latest/card").status_code == 200
+
+
+def test_who_was_champion_at_a_time_is_one_call(api: Api, register: Callable[..., int]) -> None:
+    register()
+    register()
+    before = now()
+    first = api.post("/1/promote", "the first").json
+    api.post("/2/promote", "better")
+    assert api.get("/champion").json["version"] == 2
+    then = api.get(f"/champion?at={first['completed_at'].replace('+00:00', 'Z')}").json
+    assert (then["version"], then["decision"]["reason"], then["decision"]["actor"]) == (1, "the first", "operator")
+    nobody = api.get(f"/champion?at={before:%Y-%m-%dT%H:%M:%SZ}").json
+    assert (nobody["version"], nobody["decision"]) == (None, None)
+
+
+def test_a_stale_look_does_not_take_our_own_promotion_for_a_move(
+    api: Api, catalog: Catalog, register: Callable[..., int], settings: Settings
+) -> None:
+    """Somebody promotes a version after the watch asked MLflow and before it compares the answer."""
+    register()
+    register()
+    api.promote(1)
+    watcher = RegistryWatcher(catalog)
+
+    class Slow(ModelRegistry):
+        def overview(self) -> Overview | None:
+            found = super().overview()
+            api.promote(2)
+            return found
+
+    watcher._registry = Slow(settings.mlflow_url, settings.registered_model)
+    watcher.look()
+    assert api.champion() == 2
+    assert [item["verdict"] for item in api.get("/decisions").json] == ["promoted", "promoted"]
 
 
 def test_polling_costs_nothing_while_nothing_has_changed(api: Api, register: Callable[..., int]) -> None:
@@ -315,22 +431,19 @@ def test_a_file_that_was_changed_after_its_registration_is_not_served(
     run_id = mlflow_client.get_model_version(settings.registered_model, str(version)).run_id
     (tmp_path / "model.onnx").write_bytes(b"something else")
     mlflow_client.log_artifact(run_id, str(tmp_path / "model.onnx"), "bundle")
-    api.promote(version)
-    assert_problem(api.get("/latest/onnx"), 502, "model.onnx of version 1", "it was changed after it was registered")
-    assert_problem(api.get("/latest/onnx"), 502)  # not kept either
-    with api.get("/latest/card") as card:
-        assert card.status_code == 200
+    assert_problem(api.promote(version), 409, "version 1 cannot be served: model.onnx of version 1", "was changed")
+    assert_problem(api.get("/latest/onnx"), 404, "no model version has been promoted yet")
 
 
 def test_a_version_that_is_not_ours_is_shown_and_not_served(
-    api: Api, settings: Settings, mlflow_client: "MlflowClient"
+    api: Api, settings: Settings, mlflow_client: "MlflowClient", watcher: RegistryWatcher
 ) -> None:
     mlflow_client.create_registered_model(settings.registered_model)
     mlflow_client.create_model_version(settings.registered_model, source="s3://elsewhere/model")
+    watcher.look()
     (shown,) = api.get("").json
     assert (shown["version"], shown["iou"], shown["labels"]) == (1, {}, 0)
-    api.promote(1)
-    assert_problem(api.get("/latest/onnx"), 404, "version 1 has no file bundle/model.onnx")
+    assert_problem(api.promote(1), 409, "version 1 has no file bundle/")
 
 
 def test_files_once_fetched_are_served_though_mlflow_lost_them(
@@ -479,15 +592,19 @@ def test_the_champion_is_in_the_metrics_and_on_the_status_page(
     assert (samples["glacier_al_learner_version"], samples["glacier_al_learner_mean_iou"]) == (2, 0.61)
 
 
-def test_mlflow_is_ready(client: FlaskClient) -> None:
+def test_mlflow_is_ready(client: FlaskClient, catalog: Catalog) -> None:
+    check_parts(catalog)
+    RegistryWatcher(catalog).look()
     assert client.get("/readyz").json["parts"]["mlflow"] == "ok"
 
 
 def test_what_is_not_mlflow_is_not_taken_for_it(settings: Settings, mlflow_server: str) -> None:
     astray = Catalog(settings.model_copy(update={"mlflow_url": f"{mlflow_server}/elsewhere"}))
-    response = create_app(astray).test_client().get(MODELS, headers=as_role(astray, "reader"))
+    check_parts(astray)
+    RegistryWatcher(astray).look()
+    parts = create_app(astray).test_client().get("/readyz").json["parts"]
     astray.close()
-    assert_problem(response, 503, "MLflow does not answer")
+    assert "MLflow does not answer" in parts["mlflow"]
 
 
 def test_roll_backs_go_further_back_each_time(api: Api, register: Callable[..., int]) -> None:
@@ -510,12 +627,13 @@ def test_an_intent_that_was_left_behind_is_settled_by_what_mlflow_says(
     registry.move_alias(CHAMPION, first)
     with catalog.database.write() as session:
         for version in (first, second):
-            intent = {"previous_version": None, "verdict": "promoted", "reason": "checked", "actor": "operator"}
-            session.add(Promotion(model_version=version, decided_at=long_ago, **intent))
+            intent = {"verdict": "promoted", "reason": "checked", "actor": "operator", "moves_learner": True}
+            session.add(PromotionIntent(model_version=version, decided_at=long_ago, **intent))
     settle_intents(catalog, registry)
     with catalog.read() as session:
         (kept,) = session.scalars(select(Promotion))
-        assert (kept.model_version, kept.completed_at is not None) == (first, True)
+        assert (kept.model_version, kept.decided_at) == (first, long_ago)
+        assert session.scalars(select(PromotionIntent)).all() == []
         assert jobs.is_open(session, JobKind.SCORE_POOL)
 
 

@@ -13,25 +13,21 @@ from shapely.geometry import shape
 from sqlalchemy import event, func, select
 from werkzeug.test import TestResponse
 
-from catalog import jobs
-from catalog.bundle_cache import CARD, checksum_tag
+from catalog import jobs, registry_copy
+from catalog.bundle_cache import CARD, FILES, checksum_tag
 from catalog.context import Catalog
 from catalog.records import (
     JobKind,
     JobState,
-    Promotion,
-    RunState,
-    RunTrigger,
     Scene,
     SceneRole,
     SceneState,
-    TrainingRun,
     now,
 )
-from catalog.registry import CHAMPION, registry_of
+from catalog.registry import CHAMPION, ModelVersion, registry_of
 from imagery.channels import TERRAIN_UNITS
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
-from services.promotion import KEPT, PROMOTED
+from services.registry_watch import RegistryWatcher
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, add_scoring, as_role, pushed
 from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene, write_geotiff
@@ -356,19 +352,15 @@ def band(name: str, index: int) -> dict[str, Any]:
     return {"name": name, "path": "scene.tif", "index": index}
 
 
-def note(catalog: Catalog, verdict: str, *, reached_mlflow: bool = True) -> None:
-    """Note what was decided of version 3."""
-    decided = Promotion(model_version=3, previous_version=None, verdict=verdict, reason="for a test", actor="gate")
-    decided.completed_at = now() if reached_mlflow else None
+def serve_version_3(catalog: Catalog) -> None:
+    """Have the copy of the registry say that version 3 is served."""
     with catalog.database.write() as session:
-        session.add(decided)
+        registry_copy.store(session, [ModelVersion(3, "run-3", now(), {})])
+        registry_copy.set_aliases(session, {CHAMPION: 3})
 
 
 def cache_card(catalog: Catalog, channels: list[str]) -> None:
     """Leave the card of version 3 on this machine, as whoever has used the version does."""
-    known = {"state": RunState.FINISHED, "mlflow_run_id": "run-3", "model_version": 3}
-    with catalog.database.write() as session:
-        session.add(TrainingRun(trigger=RunTrigger.MANUAL, label_ids=[], labels_sha256="0" * 64, seed=0, **known))
     folder = catalog.settings.var_dir / "cache" / "models" / "3-run-3"
     folder.mkdir(parents=True)
     (folder / CARD).write_text(json.dumps({"channels": channels}))
@@ -391,11 +383,12 @@ def test_a_scene_is_asked_for_the_champions_channels_whatever_the_settings_say_b
     bundle.mkdir()
     write_bundle(bundle, small_segmenter(), origin())
     tracking = Tracking(settings.mlflow_url, "tests", settings.registered_model)
-    tags = {checksum_tag(CARD): hashlib.sha256((bundle / CARD).read_bytes()).hexdigest()}
+    tags = {checksum_tag(name): hashlib.sha256((bundle / name).read_bytes()).hexdigest() for name in FILES}
     run_id = tracking.start_run("fine-tune", {}, {})
     version = tracking.register(run_id, bundle, tags, "for a test")
     tracking.end_run(run_id, "FINISHED")
     registry_of(settings).move_alias(CHAMPION, version)
+    RegistryWatcher(catalog).look()
 
     fault = f"found no nir in the scene; expected the channels of the champion, version {version}: red, nir"
     assert_problem(register(path=None, bands=[band("red", 1), band("blue", 3)]), 422, fault)
@@ -408,22 +401,20 @@ def test_while_mlflow_is_down_the_champions_channels_come_from_its_cached_card(
     register: Register, catalog: Catalog
 ) -> None:
     catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
-    note(catalog, PROMOTED)
+    serve_version_3(catalog)
     cache_card(catalog, ["red", "ndwi"])
     assert_problem(register(path=None, bands=[band("red", 1), band("nir", 4)]), 422, "found no ndwi", "version 3")
     assert register(path=None, bands=[band("red", 1), band("green", 2), band("nir", 4)]).status_code == 202
 
 
-def test_while_mlflow_is_down_a_champion_whose_card_is_nowhere_holds_no_scene_back(
+def test_a_champion_whose_card_is_nowhere_holds_no_scene_back(
     register: Register, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
     catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
-    note(catalog, KEPT)
-    note(catalog, PROMOTED, reached_mlflow=False)
     assert_problem(register(), 422, "architecture 'aryal'")
-    note(catalog, PROMOTED)
+    serve_version_3(catalog)
     assert register().status_code == 202
-    assert "unseen by the champion, version 3: MLflow does not answer" in caplog.text
+    assert "unseen by the champion: there is no card of version 3" in caplog.text
 
 
 def test_a_dem_or_border_outside_the_scene_root_or_misspelt_is_refused(register: Register, catalog: Catalog) -> None:

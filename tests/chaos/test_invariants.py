@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from catalog.decision_records import Promotion
 from catalog.records import (
     EventState,
     Job,
@@ -15,7 +16,6 @@ from catalog.records import (
     LabelEvent,
     Patch,
     PatchState,
-    Promotion,
     Proposal,
     ProposalState,
     Round,
@@ -67,10 +67,11 @@ SOUND = Evidence(
     jobs=[Job(id="j", kind=JobKind.FINE_TUNE, key="fine_tune", state=JobState.FAILED, error="no validation scene")],
     runs=[run(1)],
     promotions=[promotion(1)],
+    intents=[],
     versions={1: "m1"},
     aliases={"champion": 1, "learner": 1},
     mlflow_runs=[MlflowRun("m1", "FINISHED", "run-1"), MlflowRun("m2", "KILLED", "run-1")],
-    files=frozenset({"labels/5.tif", "scorings/1/patches.npy"}),
+    files=frozenset({"labels/5.tif", "labels/.5.tif.sha256", "scorings/1/patches.npy"}),
 )
 
 
@@ -117,7 +118,7 @@ LABELS, KEPT, STATES, CHAMPION, RUNNING, ORPHANS, FILES, CAUSES = INVARIANTS
         (ORPHANS, {"versions": {}}, "training run 1 names version 1, which MLflow does not have"),
         (ORPHANS, {"mlflow_runs": [MlflowRun("m9", "KILLED", None)]}, "MLflow run m9 names the training run None"),
         (FILES, {"files": SOUND.files | {"labels/6.tif"}}, "the mask labels/6.tif belongs to no label"),
-        (FILES, {"files": SOUND.files | {"labels/.5.tif.1f"}}, "the file labels/.5.tif.1f is half written"),
+        (FILES, {"files": SOUND.files | {f"labels/.5.tif.{'1f' * 16}"}}, "is half written"),
         (
             FILES,
             {"files": SOUND.files | {"training/run-1/c"}},

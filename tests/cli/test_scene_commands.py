@@ -9,8 +9,10 @@ import shapely
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
+from catalog import registry_copy
 from catalog.context import Catalog
-from catalog.records import Promotion, Scene, now
+from catalog.records import Scene, now
+from catalog.registry import CHAMPION, ModelVersion
 from cli import scene_commands, scene_options
 from cli.everest import AGED, AGEING, everest_scenes
 from imagery.border import BorderSource
@@ -20,7 +22,6 @@ from imagery.errors import SceneError
 from imagery.everest import prepare, write_old_outlines
 from imagery.masks import rasterize_outlines
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
-from services.promotion import PROMOTED
 from services.scene_request import SceneRequest
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
 
@@ -64,8 +65,8 @@ def test_a_scene_may_be_added_to_a_champion_though_its_channels_are_not_those_of
     refused = CliRunner().invoke(scene_commands.scene, command)
     assert "the channels of the architecture 'aryal'" in str(refused.exception)
     with catalog.database.write() as session:
-        moved = {"model_version": 1, "previous_version": None, "verdict": PROMOTED, "completed_at": now()}
-        session.add(Promotion(**moved, reason="the first version", actor="gate"))
+        registry_copy.store(session, [ModelVersion(1, "run", now(), {})])
+        registry_copy.set_aliases(session, {CHAMPION: 1})
     result = CliRunner().invoke(scene_commands.scene, command)
     assert result.exit_code == 0, result.output
 

@@ -1,4 +1,6 @@
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -7,7 +9,7 @@ import pytest
 import rasterio
 
 from imagery.cog import float_map_writer
-from imagery.errors import StoreError
+from imagery.errors import DamagedFileError, StoreError
 from imagery.grid import Grid
 from imagery.store import RasterStore
 from tests.imagery.forge import NORTH_UP, UTM_45N
@@ -79,7 +81,7 @@ def test_nothing_half_written_stays_beside_a_key(tmp_path: Path) -> None:
     store = RasterStore(str(tmp_path))
     store.put("a/b.tif", b"x")
     store.put_file("a/b.tif", Path(__file__))
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.tif"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".b.tif.sha256", "b.tif"]
 
 
 def test_a_failed_rename_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,3 +111,69 @@ def test_rasterio_reads_a_local_uri(tmp_path: Path) -> None:
 
 def test_a_remote_uri_is_a_url() -> None:
     assert RasterStore("memory://bucket/prefix/").uri("a.tif") == "memory:///bucket/prefix/a.tif"
+
+
+def _damage(store: RasterStore, key: str, content: bytes) -> None:
+    """Change a file behind the store's back, by the same way for both kinds of store."""
+    store._fs.pipe_file(store._path(key), content)
+
+
+@pytest.mark.parametrize("content", [b"whol", b"whole map!", b"whOle map", b""])
+def test_a_damaged_file_is_refused_moved_aside_and_absent_from_then_on(store: RasterStore, content: bytes) -> None:
+    good = store.put("a/b.tif", b"whole map")
+    _damage(store, "a/b.tif", content)
+    with pytest.raises(DamagedFileError, match=rf"b\.tif is damaged: found the SHA-256 \w+, expected {good}") as raised:
+        store.get("a/b.tif")
+    assert raised.value.key == "a/b.tif"
+    assert store.damaged() == ["a/b.tif"]
+    assert not store.exists("a/b.tif")
+    assert store.checksum("a/b.tif") == good, "to compare what takes its place"
+    assert store.all_keys() == []
+    store.put("a/b.tif", b"whole map")
+    store.forget_damaged("a/b.tif")
+    assert (store.get("a/b.tif"), store.damaged()) == (b"whole map", [])
+
+
+def test_a_file_is_compared_with_the_checksum_of_its_row(store: RasterStore) -> None:
+    store.put("a/b.tif", b"one")
+    expected = store.put("a/b.tif", b"two")
+    assert store.get("a/b.tif", expected) == b"two"
+    store.put("a/b.tif", b"a mask of somebody else")  # with a checksum of its own beside it
+    with pytest.raises(DamagedFileError):
+        store.get("a/b.tif", expected)
+
+
+def test_maps_that_gdal_reads_are_checked_again_when_they_changed(tmp_path: Path) -> None:
+    store = RasterStore(str(tmp_path))
+    store.put("a.tif", b"whole map")
+    file = Path(store.uri("a.tif"))
+    before = file.stat()
+    file.write_bytes(b"whole mop")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a tool that restores times does
+    with pytest.raises(DamagedFileError):
+        store.uri("a.tif")
+    assert store.uri("a.tif") == str(file), "an absent file has an address, too"
+
+
+def test_an_unchanged_map_is_read_once_for_its_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RasterStore(str(tmp_path))
+    store.put("a.tif", b"whole map")
+    store.uri("a.tif")
+    monkeypatch.setattr(RasterStore, "check", None)  # would raise
+    assert store.exists("a.tif")
+
+
+def test_a_file_without_a_noted_checksum_is_of_an_earlier_release(tmp_path: Path) -> None:
+    store = RasterStore(str(tmp_path))
+    (tmp_path / "a.tif").write_bytes(b"old")
+    assert (store.get("a.tif"), store.checksum("a.tif")) == (b"old", None)
+
+
+def test_readers_never_find_damage_while_a_file_is_replaced(tmp_path: Path) -> None:
+    store = RasterStore(str(tmp_path))
+    store.put("a.tif", b"0")
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(lambda: [store.put("a.tif", str(count).encode()) for count in range(300)])
+        while not writer.done():
+            store.get("a.tif")
+    assert store.damaged() == []

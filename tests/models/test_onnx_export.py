@@ -97,14 +97,14 @@ def test_a_kept_graph_serves_all_networks_of_its_shape(head, input_normalization
     """The second network differs in every weight, in the batch norms' statistics and in the normalisation."""
     first = small_segmenter(0, head, input_normalization, normalization="batch")
     export_onnx(first, tmp_path / "first.onnx", tmp_path / "graphs")
-    (kept,) = (tmp_path / "graphs").iterdir()
+    (kept,) = (tmp_path / "graphs").glob("*.onnx")
     found_at = kept.stat().st_mtime_ns
     second = small_segmenter(1, head, input_normalization, normalization="batch")
     for name, tensor in second.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             tensor.mul_(1.1)
     export_onnx(second, tmp_path / "second.onnx", tmp_path / "graphs")
-    assert list((tmp_path / "graphs").iterdir()) == [kept]
+    assert list((tmp_path / "graphs").glob("*.onnx")) == [kept]
     assert kept.stat().st_mtime_ns == found_at
     images = raw_images(2, 9, 14)
     for path, segmenter in ((tmp_path / "first.onnx", first), (tmp_path / "second.onnx", second)):
@@ -115,4 +115,13 @@ def test_a_kept_graph_serves_all_networks_of_its_shape(head, input_normalization
 def test_another_shape_has_another_graph(tmp_path):
     for width in (4, 6):
         export_onnx(small_segmenter(width=width), tmp_path / "model.onnx", tmp_path / "graphs")
-    assert len(list((tmp_path / "graphs").iterdir())) == 2
+    assert len(list((tmp_path / "graphs").glob("*.onnx"))) == 2
+
+
+def test_a_damaged_graph_is_traced_again(tmp_path):
+    export_onnx(small_segmenter(), tmp_path / "model.onnx", tmp_path / "graphs")
+    (kept,) = (tmp_path / "graphs").glob("*.onnx")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    export_onnx(small_segmenter(), tmp_path / "again.onnx", tmp_path / "graphs")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()

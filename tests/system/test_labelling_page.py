@@ -21,7 +21,7 @@ from services import raster_keys
 from tests.system.conftest import Stage
 from tests.system.labelling_page import LabellingPage
 from tests.system.loop_system import EXPERT, LoopSystem
-from workers.ingest_label import draw
+from workers.label_drawing import draw
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

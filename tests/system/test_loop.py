@@ -44,7 +44,7 @@ from services.expected_edits import ExpectedEdits
 from services.scenes import source_of, window_of
 from tests.system.conftest import ROUND_SIZE, Interruption, Stage
 from tests.system.loop_system import EXPERT, LoopSystem
-from workers.ingest_label import draw
+from workers.label_drawing import draw
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

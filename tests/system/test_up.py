@@ -8,22 +8,41 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 from xmlrpc.client import ServerProxy
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+from sqlalchemy import select
 from supervisor.xmlrpc import SupervisorTransport
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent
+from catalog.records import (
+    EventState,
+    Job,
+    JobKind,
+    JobState,
+    Label,
+    LabelEvent,
+    Proposal,
+    ProposalState,
+    Scene,
+    SceneState,
+)
 from catalog.secrets import load_or_create
 from catalog.settings import Settings
+from cli.simulated_annotator import draw
+from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
+from imagery.store import RasterStore
+from labeling.client import LabelStudio
+from tests.imagery.forge import forge_scene
 from tests.real_services import free_port, running, wait_until
 
 MEMORY_BYTES = 2.5e9
@@ -204,6 +223,89 @@ def test_a_killed_part_comes_back_by_itself(system: Running, name: str, with_chi
     assert back_s <= BACK_S
     said = f"\n{name} ended by itself and is started again.\n"
     wait_until(lambda: said in system.output, system.process, system.log)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The loop of a folder on which `up` runs: its API, its rows, and an annotator."""
+
+    var_dir: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(var_dir=self.var_dir, **json.loads((self.var_dir / "running.json").read_text()))
+
+    def post(self, path: str, body: dict[str, object]) -> None:
+        token = load_or_create(self.var_dir / "secrets.json").operator_token
+        address = f"{self.settings.api_url}/api/v1/{path}"
+        httpx.post(address, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60).raise_for_status()
+
+    def proposals(self) -> list[Proposal]:
+        with closing(Catalog(self.settings)) as catalog, catalog.read() as session:
+            return list(session.scalars(select(Proposal).order_by(Proposal.id)))
+
+    def labels(self) -> list[Label]:
+        with closing(Catalog(self.settings)) as catalog, catalog.read() as session:
+            return list(session.scalars(select(Label).order_by(Label.id)))
+
+    def annotate(self, proposal: Proposal) -> None:
+        """Draw on the task of a proposal; wait until the drawing is a label."""
+        before = len(self.labels())
+        studio = LabelStudio(
+            self.settings.label_studio_url, load_or_create(self.var_dir / "secrets.json").label_studio_token
+        )
+        assert proposal.task_id is not None
+        mask = np.full((32, 32), CLEAN_ICE.value, dtype=np.uint8)
+        studio.annotate(proposal.task_id, draw(mask, GLACIER_SCHEME), lead_time_s=5.0)
+        self.wait(lambda: len(self.labels()) == before + 1)
+
+    def wait(self, done: Callable[[], bool]) -> None:
+        wait_until(done, self.process, self.log)
+
+
+def test_a_backup_taken_while_it_runs_carries_on_in_a_fresh_folder(system: Running, tmp_path: Path):
+    loop = Loop(system.var_dir, system.process, system.log)
+    loop.settings.scene_root.mkdir(exist_ok=True)
+    forged = forge_scene(loop.settings.scene_root / "pool.tif")
+    bands = [{"name": band.name, "path": "pool.tif", "index": band.index} for band in forged.bands]
+    loop.post("scenes", {"name": "pool", "role": "pool", "bands": bands, "patch_size_px": 32})
+    loop.wait(lambda: _is_tiled(loop.settings))
+    loop.post("rounds", {"strategy": "random", "size": 2})
+    loop.wait(lambda: [item.state for item in loop.proposals()] == [ProposalState.PUBLISHED] * 2)
+    loop.annotate(loop.proposals()[0])
+    _glacier_al(system.environment, "backup", str(tmp_path / "backup"))
+
+    ports = {name: f"http://127.0.0.1:{free_port()}" for name in ("API", "LABEL_STUDIO", "MLFLOW")}
+    environment = {f"GLACIER_AL_{name}_URL": url for name, url in ports.items()}
+    environment |= {"GLACIER_AL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    environment |= {"GLACIER_AL_VAR_DIR": str(tmp_path / "fresh")}
+    _glacier_al(environment, "restore", str(tmp_path / "backup"))
+    log = tmp_path / "up.txt"
+    with running(PROGRAM, environment, log=log) as process:
+        wait_until(lambda: "Everything is ready." in log.read_text(), process, log)
+        restored = Loop(tmp_path / "fresh", process, log)
+        (label,) = restored.labels()
+        store = RasterStore(restored.settings.raster_store)
+        assert len(store.get(label.mask_key, label.mask_sha256)) > 0
+        restored.annotate(restored.proposals()[1])
+        found = json.loads(_glacier_al(environment, "doctor", "--json"))
+        assert not [finding for finding in found if finding["level"] == "fault"]
+    assert len(loop.labels()) == 1, "the system that was backed up goes its own way"
+
+
+def _is_tiled(settings: Settings) -> bool:
+    with closing(Catalog(settings)) as catalog, catalog.read() as session:
+        return session.scalars(select(Scene.state)).all() == [SceneState.READY]
+
+
+def _glacier_al(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [PROGRAM[0], *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_ctrl_c_ends_everything_cleanly(system: Running):

@@ -1,3 +1,4 @@
+import threading
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from catalog.errors import ServiceDownError
 from catalog.records import Job, JobKind, JobState, Round, RoundState, SceneState, now
 from catalog.settings import Settings, Strategy
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, add_scoring, label_of, pushed
-from workers.clock import tick
+from workers.clock import repeat, tick
 
 
 def open_kinds(catalog: Catalog) -> list[str]:
@@ -40,18 +41,25 @@ def test_nothing_is_due_in_an_empty_system(catalog):
     assert open_kinds(catalog) == []
 
 
-def test_a_tick_shows_that_the_clock_lives(catalog):
-    assert not catalog.queue.clock_ticks()
-    tick(catalog, reconcile=False)
-    assert catalog.queue.clock_ticks()
-    assert catalog.queue.connection.pttl("glacier-al:clock") <= (3 * catalog.settings.sweep_interval_s + 60) * 1000
+def test_an_action_that_fails_is_tried_again(caplog):
+    stop, tried = threading.Event(), []
+
+    def action() -> None:
+        tried.append(len(tried))
+        if len(tried) == 1:
+            raise RuntimeError("an error that nobody expected")
+        stop.set()
+
+    repeat("the action", action, 0.001, stop).join(10)
+    assert tried == [0, 1]
+    assert "the action failed; it is tried again" in caplog.text
 
 
 def test_label_studio_is_asked_when_it_is_time(catalog):
     tick(catalog, reconcile=True)
     tick(catalog, reconcile=True)
-    assert open_kinds(catalog) == ["sync_label_studio"]
-    assert len(pushed(catalog)) == 1
+    assert open_kinds(catalog) == ["mend_files", "sync_label_studio"]
+    assert len(pushed(catalog)) == 2
 
 
 def test_superseded_scorings_are_removed_by_and_by(catalog, change):
@@ -114,8 +122,8 @@ def test_a_round_that_cannot_be_ranked_yet_does_not_stop_the_clock(catalog, chan
     finished_round(catalog)
     change(auto_rounds=True, random_start_rounds=1)  # the next must rank, but no version has scored the pool
     tick(catalog, reconcile=True)
-    assert open_kinds(catalog) == ["sync_label_studio"]
-    assert len(pushed(catalog)) == 1
+    assert open_kinds(catalog) == ["mend_files", "sync_label_studio"]
+    assert len(pushed(catalog)) == 2
 
 
 def test_without_redis_rows_are_kept(catalog, settings):
@@ -123,6 +131,6 @@ def test_without_redis_rows_are_kept(catalog, settings):
     with pytest.raises(ServiceDownError, match="Redis does not answer"):
         tick(deaf, reconcile=True)
     deaf.close()
-    assert open_kinds(catalog) == ["sync_label_studio"]
+    assert open_kinds(catalog) == ["mend_files", "sync_label_studio"]
     tick(catalog, reconcile=False)
-    assert len(pushed(catalog)) == 1
+    assert len(pushed(catalog)) == 2

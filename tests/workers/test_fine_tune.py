@@ -15,17 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
-from catalog import failures, jobs, labels, training
+from catalog import failures, jobs, labels, set_aside, training
 from catalog.context import Catalog
+from catalog.decision_records import Promotion
 from catalog.errors import ConflictError, JobInterruptedError, RegistryError
 from catalog.records import (
     Job,
     JobKind,
     JobState,
+    Label,
     Patch,
-    Promotion,
     ProposalReason,
     RunState,
     RunTrigger,
@@ -49,7 +50,7 @@ from services.promotion import promote, roll_back
 from services.scenes import ready_scenes, source_of, window_of
 from services.stability import Agreement
 from services.version_figures import figures_of
-from tests.catalog_fixtures import add_round, add_scoring, label_of
+from tests.catalog_fixtures import add_round, add_scoring, forget_decisions, label_of
 from tests.imagery.forge import BAND_NAMES
 from tests.real_services import HOST, free_port, running, wait_for_http
 from tests.workers.rows import patches, score_pool, tiled
@@ -127,7 +128,8 @@ def labelled(catalog: Catalog, tmp_path: Path) -> Catalog:
             label = label_of(session, proposal, number)
             label.mask_key = raster_keys.label(patch.id, number, label.event_id)
             mask = forged.truth[window_of(patch).slices]
-            store.put(label.mask_key, mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch)))
+            data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
+            label.mask_sha256 = store.put(label.mask_key, data)
             labels.store(session, label)
     return catalog
 
@@ -222,7 +224,7 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
         label.mask_key = raster_keys.label(patch.id, 1, label.event_id)
         mask = forged.truth[window_of(patch).slices]
         data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
-        raster_store(catalog).put(label.mask_key, data)
+        label.mask_sha256 = raster_store(catalog).put(label.mask_key, data)
         labels.store(session, label)
         agreement = Agreement(1, 0, 20, 0.9, (0.9, 0.7, None), (9000, 900, 0))
         add_scoring(session, 1, {}).stability = agreement.to_json()
@@ -488,7 +490,7 @@ def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(la
     client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
     with labelled.database.write() as session:  # as if the worker had died right after registering
         session.get_one(TrainingRun, run.id).state = RunState.OPEN
-        session.delete(session.scalars(select(Promotion)).one())
+        forget_decisions(session, 1)
     client.delete_registered_model_alias(labelled.settings.registered_model, "champion")
     assert fine_tune(labelled).state is JobState.FINISHED
     (finished,) = runs(labelled)
@@ -524,7 +526,7 @@ def test_a_version_registered_by_a_killed_attempt_does_not_replace_another_champ
     client.set_registered_model_alias(name, "champion", "3")
     reopen(labelled, second)
     with labelled.database.write() as session:
-        session.execute(delete(Promotion).where(Promotion.model_version == 2))
+        forget_decisions(session, 2)
     assert fine_tune(labelled).state is JobState.FINISHED
     assert registry_of(labelled.settings).aliases() == {"champion": 3, "challenger": 2, "learner": 2}
 
@@ -549,7 +551,7 @@ def test_a_version_that_was_deleted_before_its_conclusion_blocks_no_later_fine_t
     (run,) = runs(labelled)
     reopen(labelled, run)
     with labelled.database.write() as session:
-        session.execute(delete(Promotion))
+        forget_decisions(session, 1)
     client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
     client.delete_model_version(labelled.settings.registered_model, "1")
     failed = fine_tune(labelled)
@@ -749,3 +751,35 @@ def test_what_mlflow_refuses_is_no_outage(labelled):
     tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
     with pytest.raises(RegistryError, match="refused"):
         tracking.end_run("0" * 32, "FINISHED")
+
+
+def test_what_cannot_be_read_is_left_out_by_name_and_the_rest_is_learnt(labelled, tmp_path):
+    """One of four masks is gone, and with it the ledger's drawing; a second validation scene was moved."""
+    tiled(labelled, tmp_path / "elsewhere.tif", SceneRole.VALIDATION, offset_px=800)
+    (tmp_path / "elsewhere.tif").rename(tmp_path / "moved.tif")
+    with labelled.read() as session:
+        all_labels = session.scalars(select(Label).order_by(Label.id)).all()
+    raster_store(labelled).delete(all_labels[1].mask_key)
+    assert fine_tune(labelled).state is JobState.FINISHED
+    (run,) = runs(labelled)
+    assert run.label_ids == [all_labels[0].id, all_labels[2].id, all_labels[3].id]
+    assert figures_of(registry_of(labelled.settings).get(1)).labels == 3
+    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
+    assert client.get_run(run.mlflow_run_id).data.params["labels_left_out"] == str(all_labels[1].id)
+    with labelled.read() as session:
+        assert [row.name for row in set_aside.standing(session)] == [
+            "elsewhere-validation",
+            f"label {all_labels[1].id}",
+        ]
+        assert training.new_labels(session) == set()
+    card = load_card(labelled, 1)
+    assert len(card.evaluation["validation"].scenes) == 1
+
+
+def test_truncated_weights_in_the_cache_are_fetched_again(labelled):
+    fine_tune(labelled)
+    (weights,) = (labelled.settings.var_dir / "cache" / "models").glob("*/weights.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert fine_tune(labelled).state is JobState.FINISHED
+    assert weights.read_bytes() == whole

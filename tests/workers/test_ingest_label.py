@@ -55,8 +55,8 @@ from tests.workers.desk import (
     updated,
 )
 from tests.workers.rows import claimed
-from workers.ingest_label import draw
 from workers.jobs import perform
+from workers.label_drawing import draw
 
 CLEAN = box(2, 3, 20, 25)
 

@@ -10,7 +10,7 @@ from imagery.classes import CLEAN_ICE, GLACIER_SCHEME, UNKNOWN, ClassScheme
 from labeling.predictions import build_prediction
 from labeling.regions import decode_result
 from tests.workers.rows import blobs
-from workers.ingest_label import draw
+from workers.label_drawing import draw
 from workers.preannotation import clean, drawable, preannotate, regions
 
 LABELS = list(GLACIER_SCHEME.labels)

@@ -87,7 +87,7 @@ def test_repaired_outlines_are_reported(catalog, tmp_path, caplog):
         layer = {"path": str(outlines), "layer": None, "class_name": "clean ice"}
         session.get_one(Scene, scene_id).outlines = [layer]
     tile_scene(context_of(catalog, JobKind.TILE_SCENE, str(scene_id)), scene_id)
-    (warning,) = [record.getMessage() for record in caplog.records if record.name == "workers.tile_scene"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "workers.scene_masks"]
     assert "bow_tie.gpkg: invalid outlines: 1 repaired, 0 dropped" in warning
     assert "feature 1: Self-intersection" in warning
 

@@ -1,0 +1,132 @@
+"""The HTTP server: waitress, set up so that slow, silent and half-open connections stop nobody.
+
+waitress reads requests and writes answers in one thread that never blocks, and hands only complete requests to its
+worker threads. Of the servers compared in docs/benchmarks.md it alone keeps its threads free of slow senders *and* slow
+readers. Its defaults are for a server behind a proxy: 100 connections, idle for two minutes each. Here there are
+thousands, idle for seconds, and a request that dribbles in byte by byte has a deadline.
+"""
+
+import logging
+import resource
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import TcpWSGIServer
+
+THREADS: Final = 8
+CONNECTIONS: Final = 4000
+"""Most open connections; more wait to be accepted until others end."""
+IDLE_S: Final = 20
+"""Time without a byte in either direction after which a connection is closed."""
+REQUEST_S: Final = 60
+"""Time in which a request must have arrived whole."""
+CLEANUP_S: Final = 5
+"""How often connections are looked through for these two."""
+STOP_S: Final = 5.0
+"""Time that running requests get to end when the server is told to stop."""
+_FILES_BESIDE: Final = 200  # open files that are no connections: database, logs, temporary files
+
+
+class TimedParser(HTTPRequestParser):  # type: ignore[misc]
+    """A request that is arriving, and since when."""
+
+    def __init__(self, adjustments: Adjustments) -> None:
+        super().__init__(adjustments)
+        self.started = time.monotonic()
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection whose requests have a deadline."""
+
+    parser_class = TimedParser
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered, or its answer sent."""
+        return bool(self.requests or self.total_outbufs_len)
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]
+    """waitress's server, which closes connections whose request does not arrive in time, and stops without cutting."""
+
+    channel_class = Channel
+    _is_told_to_stop = False
+
+    def maintenance(self, now: float) -> None:
+        """Close idle connections, and those whose request is late; waitress calls this every `CLEANUP_S`."""
+        super().maintenance(now)
+        latest = time.monotonic() - REQUEST_S
+        for channel in self.active_channels.values():
+            if channel.request is not None and channel.request.started < latest:
+                channel.will_close = True
+
+    def stop(self, *_: object) -> None:
+        """Make `run` return; may be called by a signal handler."""
+        self._is_told_to_stop = True
+        with suppress(OSError):  # told again after the end
+            self.pull_trigger()
+
+    def run(self) -> None:
+        """Serve until `stop` is called; then finish the requests that run."""
+        while not self._is_told_to_stop:
+            self._turn()
+        self.accepting = False
+        deadline = time.monotonic() + STOP_S
+        while any(channel.is_busy for channel in self.active_channels.values()) and time.monotonic() < deadline:
+            self._turn()
+        self.task_dispatcher.shutdown(timeout=max(0.0, deadline - time.monotonic()))
+        for channel in list(self.active_channels.values()):
+            channel.handle_close()
+        self.close()
+
+    def _turn(self) -> None:
+        """Handle the connections that are ready; wait for one for a second at most."""
+        self.asyncore.loop(timeout=1.0, map=self._map, use_poll=True, count=1)
+
+
+def make_server(application: Callable[..., Any], host: str, port: int, max_body_bytes: int) -> Server:
+    """Return the server, listening; its method ``run`` serves.
+
+    Args:
+        application: The WSGI application.
+        host: Address to listen on.
+        port: Port; 0 for any, which is then in the server's ``effective_port``.
+        max_body_bytes: Largest body of a request; more is refused while it arrives.
+    """
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that waits for a thread
+    adjustments = Adjustments(
+        host=host,
+        port=port,
+        threads=THREADS,
+        connection_limit=min(CONNECTIONS, _allow_files(CONNECTIONS + _FILES_BESIDE) - _FILES_BESIDE),
+        channel_timeout=IDLE_S,
+        cleanup_interval=CLEANUP_S,
+        asyncore_use_poll=True,  # select() takes no more than 1,024 files
+        max_request_body_size=max_body_bytes,
+        ident=None,
+    )
+    return Server(application, map={}, adj=adjustments, sockinfo=adjustments.listen[0])
+
+
+def serve(application: Callable[..., Any], host: str, port: int, max_body_bytes: int) -> None:
+    """Serve until SIGTERM or SIGINT. The arguments are those of `make_server`."""
+    server = make_server(application, host, port, max_body_bytes)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.stop)
+    server.run()
+
+
+def _allow_files(wanted: int) -> int:
+    """Raise this process's limit of open files towards `wanted`; return the limit, or `wanted` if it is higher."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed

@@ -1,0 +1,69 @@
+"""Outgoing webhooks: who is told of events, what became of each delivery, and sending events again."""
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.auth import actor
+from al_server.context import current_catalog, json_response
+from al_server.schemas import (
+    DeliveryAnswer,
+    DeliveryPage,
+    ListOf,
+    NewSubscription,
+    ReplayAnswer,
+    ReplayRequest,
+    SubscriptionAnswer,
+    SubscriptionId,
+    SubscriptionRequest,
+)
+from al_server.serializers import serialize_delivery, serialize_subscription
+from services import outgoing_events
+
+api = APIBlueprint("subscriptions", __name__, url_prefix="/api/v1/subscriptions", abp_tags=[Tag(name="events")])
+
+
+@api.get("", responses={200: ListOf[SubscriptionAnswer]})
+def list_subscriptions() -> Response:
+    """List who is told of events."""
+    with current_catalog().read() as session:
+        return json_response([serialize_subscription(item) for item in outgoing_events.subscriptions(session)])
+
+
+@api.post("", responses={201: NewSubscription})
+def subscribe(body: SubscriptionRequest) -> Response:
+    """Have events sent to an address from now on; the answer holds the secret of the signatures, this once only."""
+    catalog = current_catalog()
+    with catalog.write() as session:
+        added = outgoing_events.subscribe(session, body.url, actor(), catalog.settings.event_hosts)
+        answer = NewSubscription(**serialize_subscription(added).model_dump(), secret=added.secret)
+    return json_response(answer, 201)
+
+
+@api.delete("/<int:subscription_id>", responses={200: SubscriptionAnswer})
+def unsubscribe(path: SubscriptionId) -> Response:
+    """Stop telling an address; what is not delivered yet will not be."""
+    with current_catalog().write() as session:
+        return json_response(serialize_subscription(outgoing_events.unsubscribe(session, path.subscription_id)))
+
+
+@api.post("/<int:subscription_id>/replay", responses={202: ReplayAnswer})
+def replay(path: SubscriptionId, body: ReplayRequest) -> Response:
+    """Send all events since a time to a subscriber again, those that were delivered or given up included."""
+    with current_catalog().write() as session:
+        again = outgoing_events.replay(session, path.subscription_id, body.since)
+    return json_response(ReplayAnswer(events=len(again)), 202)
+
+
+@api.get("/deliveries", responses={200: ListOf[DeliveryAnswer]})
+def list_deliveries(query: DeliveryPage) -> Response:
+    """List deliveries, newest first; with ``state=dead`` those that were given up after a day.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
+    with current_catalog().read() as session:
+        found = outgoing_events.deliveries(session, query.limit, query.state, query.before)
+        response = json_response([serialize_delivery(item) for item in found])
+    if len(found) == query.limit:
+        asked = query.model_dump(exclude_none=True, mode="json") | {"before": found[-1].id}
+        response.headers["Link"] = f'<{url_for("subscriptions.list_deliveries", **asked)}>; rel="next"'
+    return response

@@ -1,0 +1,150 @@
+"""Back up an installation while it runs."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from alembic.migration import MigrationContext
+from sqlalchemy import make_url
+
+from catalog.database import Database
+from catalog.settings import Settings
+from catalog.settings_sources import config_file
+from cli.backup_folder import BackupFolder, Manifest, Part, SavedFile, sha256_of
+from cli.database_copies import copy_sqlite, dump_postgresql
+from imagery.errors import StoreError
+from imagery.store import RasterStore
+
+CATALOG: Final = {"sqlite": "catalog.sqlite", "postgresql": "catalog.dump"}
+DATABASES: Final[dict[Part, str]] = {"mlflow": "mlflow.db", "label-studio": "label_studio.sqlite3"}
+_BESIDE_A_DATABASE: Final = ("-wal", "-shm", "-journal")
+
+
+def back_up(settings: Settings, root: Path, say: Callable[[str], None]) -> str:
+    """Add a backup to a folder; return its name.
+
+    The order makes the parts fit together: rows of the catalog refer to versions in MLflow, tasks in Label Studio and
+    files, never the other way round, and whatever a row refers to was made before the row. So the catalog is copied
+    first and what it refers to afterwards; what was added in between is found again by reconciliation.
+
+    Args:
+        settings: Of the installation.
+        root: The folder, created if it is missing.
+        say: Told what is done.
+    """
+    folder, begun = BackupFolder(root), datetime.now(UTC)
+    earlier = _earlier(folder)
+    files: list[SavedFile] = []
+    taken: dict[str, str] = {}
+    left_out: list[str] = []
+
+    def take(part: str, found: Iterator[SavedFile]) -> None:
+        before = len(files)
+        taken[part] = datetime.now(UTC).isoformat()
+        files.extend(found)
+        size = sum(file.size for file in files[before:])
+        say(f"{part}: {len(files) - before} files, {size / 2**20:.1f} MiB")
+
+    take("secrets", _single(folder, "secrets", settings.secrets_file, earlier))
+    take("settings", _single(folder, "settings", config_file(settings.var_dir), earlier))
+    take("catalog", iter([_catalog(folder, settings)]))
+    for part, name in DATABASES.items():
+        source = settings.var_dir / part / name
+        if source.exists():
+            take(f"database of {part}", iter([_saved(part, name, *folder.add(partial(copy_sqlite, source)))]))
+        else:
+            left_out.append(f"{part}: there is no {source}; if it runs elsewhere, back it up there, after this backup")
+    for part, name in DATABASES.items():
+        take(f"files of {part}", _tree(folder, part, settings.var_dir / part, name, earlier))
+    take("store", _store(folder, RasterStore(settings.raster_store), left_out))
+    name = begun.strftime("%Y-%m-%dT%H-%M-%S.%fZ")
+    versions = _versions(settings)
+    manifest = Manifest(created=begun.isoformat(), versions=versions, taken=taken, files=files, left_out=left_out)
+    folder.write(name, manifest)
+    return name
+
+
+def _earlier(folder: BackupFolder) -> dict[tuple[str, str], SavedFile]:
+    """Return the files of the newest backup, by part and path."""
+    names = folder.names()
+    return {(file.part, file.path): file for file in folder.read(names[-1]).files} if names else {}
+
+
+def _saved(part: Part, path: str, sha256: str, size: int) -> SavedFile:
+    return SavedFile(part=part, path=path, sha256=sha256, size=size)
+
+
+def _catalog(folder: BackupFolder, settings: Settings) -> SavedFile:
+    url = make_url(settings.database_url)
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        saved = folder.add(partial(copy_sqlite, Path(url.database or "")))
+    else:
+        saved = folder.add(partial(dump_postgresql, settings.database_url))
+    return _saved("catalog", CATALOG[backend], *saved)
+
+
+def _single(
+    folder: BackupFolder, part: Part, path: Path, earlier: dict[tuple[str, str], SavedFile]
+) -> Iterator[SavedFile]:
+    if path.exists():
+        yield _copied(folder, part, path, path.name, earlier)
+
+
+def _tree(
+    folder: BackupFolder, part: Part, source: Path, database: str, earlier: dict[tuple[str, str], SavedFile]
+) -> Iterator[SavedFile]:
+    """Save all files of a folder but for its database."""
+    apart = {f"{database}{ending}" for ending in ("", *_BESIDE_A_DATABASE)}
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source).as_posix()
+        if path.is_file() and not path.is_symlink() and relative not in apart:
+            try:
+                yield _copied(folder, part, path, relative, earlier)
+            except FileNotFoundError:  # it was deleted a moment ago
+                continue
+
+
+def _copied(
+    folder: BackupFolder, part: Part, path: Path, relative: str, earlier: dict[tuple[str, str], SavedFile]
+) -> SavedFile:
+    """Save a file, without reading it if size and time are those of the newest backup, which has its content."""
+    state, known = path.stat(), earlier.get((part, relative))
+    is_known = known is not None and (known.size, known.mtime_ns) == (state.st_size, state.st_mtime_ns)
+    if known is not None and is_known and folder.has(known.sha256, known.size):
+        return known
+    sha256, size = folder.add(partial(_copy, path))
+    return SavedFile(part=part, path=relative, sha256=sha256, size=size, mtime_ns=state.st_mtime_ns)
+
+
+def _copy(source: Path, target: Path) -> str:
+    shutil.copyfile(source, target)
+    return sha256_of(target)
+
+
+def _store(folder: BackupFolder, store: RasterStore, left_out: list[str]) -> Iterator[SavedFile]:
+    """Save the files of the raster store; one whose noted checksum is there already is not read."""
+    for key in store.all_keys():
+        noted = store.checksum(key)
+        present = folder.object(noted) if noted is not None else None
+        if noted is not None and present is not None and present.exists():
+            yield _saved("store", key, noted, present.stat().st_size)
+            continue
+        try:
+            yield _saved("store", key, *folder.add(partial(store.fetch, key)))
+        except StoreError as error:  # deleted or found damaged a moment ago
+            left_out.append(f"store: {error}")
+
+
+def _versions(settings: Settings) -> dict[str, str]:
+    database = Database(settings.database_url)
+    try:
+        with database.engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        database.dispose()
+    return {**{name: metadata.version(name) for name in ("glacier-al", "mlflow")}, "schema": str(revision)}

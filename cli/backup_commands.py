@@ -1,0 +1,36 @@
+"""``glacier-al backup`` and ``glacier-al restore``."""
+
+from pathlib import Path
+
+import click
+
+from catalog.settings import Settings
+from catalog.settings_sources import data_folder
+from cli.backup import back_up
+from cli.backup_folder import BackupFolder
+from cli.restore import restore as restore_backup
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--keep", type=click.IntRange(1), help="delete older backups but for this many of the newest")
+def backup(folder: Path, keep: int | None) -> None:
+    """Add a backup of this installation to FOLDER, while it runs or not; what FOLDER has is not copied again."""
+    name = back_up(Settings(), folder, click.echo)
+    deleted = 0 if keep is None else BackupFolder(folder).prune(keep)
+    manifest = BackupFolder(folder).read(name)
+    for line in manifest.left_out:
+        click.echo(f"Left out: {line}")
+    click.echo(f"Backup {name} holds {len(manifest.files)} files. Scenes stay where they are: back them up yourself.")
+    if deleted:
+        click.echo(f"Deleted {deleted} older backups.")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--snapshot", help="name of the backup; by default the newest")
+def restore(folder: Path, snapshot: str | None) -> None:
+    """Restore a backup from FOLDER into the data folder (GLACIER_AL_VAR_DIR), which must be empty."""
+    var_dir = data_folder(Settings.model_fields)
+    name = restore_backup(folder, snapshot, var_dir, click.echo)
+    click.echo(f"Restored the backup {name}. Start it with `glacier-al up`, then run `glacier-al doctor`.")

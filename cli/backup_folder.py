@@ -1,0 +1,173 @@
+"""A folder of backups: contents by their SHA-256, each once, and a manifest for each backup that names them.
+
+    objects/ab/ab12...            a content; written under another name and renamed, so that it is whole or absent
+    snapshots/<time>/manifest.json    which file of which part has which content
+    snapshots/<time>/manifest.json.sha256    as ``sha256sum -c`` reads it
+
+All of it may be read by its owner only: it holds secrets.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cli.errors import StartError
+
+FORMAT: Final = 1
+Part = Literal["secrets", "settings", "catalog", "mlflow", "label-studio", "store"]
+
+
+class SavedFile(BaseModel):
+    """A file of a part; ``path`` is relative to the part's folder, or the key in the raster store."""
+
+    model_config = ConfigDict(frozen=True)
+
+    part: Part
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int | None = None
+
+
+class Manifest(BaseModel):
+    """What a backup holds.
+
+    Attributes:
+        format: Of this manifest.
+        created: When the backup was begun, ISO 8601 in UTC.
+        versions: Of the programs, and the revision of the schema.
+        taken: When the snapshot of each part was taken, in this order.
+        files: All files of all parts.
+        left_out: What is not in the backup, and why.
+    """
+
+    format: int = FORMAT
+    created: str
+    versions: dict[str, str]
+    taken: dict[str, str]
+    files: list[SavedFile]
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
+class BackupFolder:
+    """The folder; see the module."""
+
+    root: Path
+
+    def add(self, write: Callable[[Path], str]) -> tuple[str, int]:
+        """Add a content.
+
+        Args:
+            write: Writes it to the path given, and returns its SHA-256.
+
+        Returns:
+            Its SHA-256, and its size in bytes.
+        """
+        self._make(self.root / "objects")
+        part = self.root / "objects" / f".{uuid4().hex}"
+        try:
+            part.touch(mode=0o600)
+            sha256 = write(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            size, target = part.stat().st_size, self.object(sha256)
+            self._make(target.parent)
+            part.rename(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return sha256, size
+
+    def has(self, sha256: str, size: int) -> bool:
+        """Return whether a content of this size is there."""
+        try:
+            return self.object(sha256).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def object(self, sha256: str) -> Path:
+        """Return the path of a content."""
+        return self.root / "objects" / sha256[:2] / sha256
+
+    def names(self) -> list[str]:
+        """Return the names of the finished backups, oldest first."""
+        found = (self.root / "snapshots").glob("*/manifest.json.sha256")
+        return sorted(path.parent.name for path in found)
+
+    def write(self, name: str, manifest: Manifest) -> None:
+        """Write the manifest of a backup, which makes it valid."""
+        folder = self.root / "snapshots" / name
+        self._make(folder)
+        text = manifest.model_dump_json(indent=1).encode()
+        digest = f"{hashlib.sha256(text).hexdigest()}  manifest.json\n".encode()
+        for file, content in (("manifest.json", text), ("manifest.json.sha256", digest)):
+            with os.fdopen(os.open(folder / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+                opened.write(content)
+                os.fsync(opened.fileno())
+
+    def read(self, name: str) -> Manifest:
+        """Read the manifest of a backup.
+
+        Raises:
+            StartError: There is no such backup, it is damaged, or a later release wrote it.
+        """
+        folder = self.root / "snapshots" / name
+        try:
+            text = (folder / "manifest.json").read_bytes()
+            expected = (folder / "manifest.json.sha256").read_text().split()[0]
+        except (FileNotFoundError, IndexError) as error:
+            raise StartError(
+                f"found no whole backup {name!r} in {self.root}; it has {self.names() or 'none'}"
+            ) from error
+        found = hashlib.sha256(text).hexdigest()
+        if found != expected:
+            raise StartError(
+                f"{folder / 'manifest.json'} is damaged: SHA-256 {found}, expected {expected}; use another"
+            )
+        try:
+            manifest = Manifest.model_validate_json(text)
+        except ValidationError as error:
+            raise StartError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
+        if manifest.format != FORMAT:
+            raise StartError(
+                f"{folder} has the format {manifest.format}, expected {FORMAT}: use the release that wrote it"
+            )
+        return manifest
+
+    def damaged(self, files: Iterable[SavedFile]) -> list[str]:
+        """Read all contents of these files, each once; return the paths of those that are damaged or missing."""
+        whole: dict[str, bool] = {}
+        for file in files:
+            if file.sha256 not in whole:
+                path = self.object(file.sha256)
+                whole[file.sha256] = path.exists() and sha256_of(path) == file.sha256
+        return [f"{file.part}/{file.path}" for file in files if not whole[file.sha256]]
+
+    def prune(self, keep: int) -> int:
+        """Delete the oldest backups but for the newest ``keep``, and the contents that only they have; count them."""
+        names = self.names()
+        for name in names[:-keep]:
+            shutil.rmtree(self.root / "snapshots" / name)
+        used = {file.sha256 for name in names[-keep:] for file in self.read(name).files}
+        for path in (self.root / "objects").glob("*/*"):
+            if path.name not in used:
+                path.unlink()
+        return len(names[:-keep])
+
+    def _make(self, folder: Path) -> None:
+        for each in (*reversed(folder.parents), folder):  # `parents=True` would not give the mode to parents
+            if not each.exists():
+                each.mkdir(mode=0o700, exist_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,59 @@
+"""Copies of databases while they are in use: SQLite by its backup API, PostgreSQL by ``pg_dump``."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from cli.backup_folder import sha256_of
+from cli.errors import StartError
+
+
+def copy_sqlite(source: Path, target: Path) -> str:
+    """Copy a SQLite database as it is at one moment, while others write; return the SHA-256 of the copy.
+
+    In one step, since a copy in several begins anew whenever somebody writes.
+
+    Raises:
+        StartError: The copy is not a whole database.
+    """
+    with closing(sqlite3.connect(source, timeout=60)) as live, closing(sqlite3.connect(target)) as copy:
+        live.backup(copy)
+        (found,) = copy.execute("PRAGMA quick_check").fetchone()
+    if found != "ok":
+        raise StartError(f"{source} is damaged ({found}); restore an earlier backup")
+    return sha256_of(target)
+
+
+def dump_postgresql(url: str, target: Path) -> str:
+    """Dump a PostgreSQL database as it is at one moment; return the SHA-256 of the dump."""
+    _run("pg_dump", url, "--format=custom", "--no-owner", f"--file={target}")
+    return sha256_of(target)
+
+
+def load_postgresql(url: str, dump: Path) -> None:
+    """Load a dump into an empty PostgreSQL database, all of it or nothing."""
+    _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
+
+
+def _run(program: str, url: str, *arguments: str) -> None:
+    found = shutil.which(program) or next(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), None)
+    if found is None:
+        raise StartError(f"found no program {program}; install the client programs of PostgreSQL (postgresql-client)")
+    parsed = make_url(url)
+    # The password goes by the environment: every user may list the arguments of a process.
+    password = {"PGPASSWORD": str(parsed.password)} if parsed.password is not None else {}
+    address = parsed.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    done = subprocess.run(
+        [found, f"--dbname={address}", *arguments],
+        env={**os.environ, **password},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StartError(f"{program} failed: {done.stderr.strip()[-500:]}")

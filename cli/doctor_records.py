@@ -1,0 +1,94 @@
+"""Checks of the database: schema, integrity, and rows that a crash may have left behind."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from catalog import jobs, set_aside, training
+from catalog.context import Catalog
+from catalog.database import MIGRATIONS
+from catalog.decision_records import PromotionIntent
+from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, RunState, TrainingRun, now
+from cli.doctor import Finding, fault, listed, ok, warning
+
+_INTENT_SETTLED_WITHIN = timedelta(minutes=10)
+
+
+def check_schema(catalog: Catalog) -> Finding:
+    """Compare the schema of the database with the newest one, and look for damaged pages."""
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    try:
+        with catalog.database.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+            damage = []
+            if catalog.database.is_sqlite:
+                damage = [row for row in connection.execute(text("PRAGMA quick_check")).scalars() if row != "ok"]
+    except SQLAlchemyError as error:
+        return fault("database", f"an error ({error})", "a database that answers", "see docs/operations.md, Backup")
+    if damage:
+        return fault("database", f"damaged pages ({listed(damage)})", "none", "restore a backup: `glacier-al restore`")
+    if found != newest:
+        fix = partial(_migrate, catalog)
+        return fault("schema", f"revision {found}", f"revision {newest}", "start `glacier-al up`, which migrates", fix)
+    return ok("schema", f"revision {found}")
+
+
+def _migrate(catalog: Catalog) -> str:
+    catalog.database.migrate()
+    return "the schema is the newest now"
+
+
+def check_rows(catalog: Catalog) -> Iterator[Finding]:
+    """Yield the findings about rows; the schema must be the newest."""
+    with catalog.read() as session:
+        stale = jobs.stale(session, catalog.settings.job_stale_after_s)
+        failed = session.scalars(select(Job.key).where(Job.state == JobState.FAILED)).all()
+        fine_tunes = jobs.is_open(session, JobKind.FINE_TUNE)
+        left = training.unfinished_run(session)
+        unfinished = select(PromotionIntent.id).where(PromotionIntent.decided_at < now() - _INTENT_SETTLED_WITHIN)
+        intents = session.scalars(unfinished).all()
+        events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
+        aside = set_aside.standing(session)
+    if stale:
+        keys = listed(job.key for job in stale)
+        yield warning("running jobs", f"no heartbeat of {keys}", "one a minute", "nothing: the clock queues them again")
+    else:
+        yield ok("running jobs", "a heartbeat of each")
+    if failed:
+        yield warning("failed jobs", listed(failed), "none", "see `glacier-al jobs --state failed`")
+    if left is not None and left.state is RunState.OPEN and not fine_tunes:
+        fix = partial(_close_run, catalog, left.id)
+        yield fault("training runs", f"run {left.id} open, but no job", "a job for it", "close it as killed", fix)
+    else:
+        yield ok("training runs", "none left behind")
+    if intents:
+        yield warning(
+            "decisions",
+            f"{listed(intents)} not completed for ten minutes",
+            "none",
+            "the clock settles them; see its log",
+        )
+    if events:
+        remedy = "see `GET /api/v1/label-events?state=failed`; correct the drawing, or replay the event"
+        yield warning("label events", f"{events} failed", "none", remedy)
+    else:
+        yield ok("label events", "none failed")
+    for row in aside:
+        yield warning(
+            f"set aside: {row.kind}", f"{row.name}: {row.reason}", "nothing set aside", "put back what it names"
+        )
+
+
+def _close_run(catalog: Catalog, run_id: int) -> str:
+    with catalog.write() as session:
+        run = session.get_one(TrainingRun, run_id)
+        if run.model_version is not None:
+            training.enqueue_by_hand(session)
+            return f"the job that concludes run {run_id} was queued: its version is registered"
+        training.end_run(session, run_id, RunState.KILLED, "no job was left that could end it")
+    return f"run {run_id} was closed as killed; its labels are learnt by the next"

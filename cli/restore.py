@@ -1,0 +1,118 @@
+"""Restore a backup into an empty data folder."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import inspect, make_url
+
+from catalog.database import MIGRATIONS, Database
+from catalog.settings import Settings
+from cli.backup_folder import BackupFolder, Manifest, SavedFile
+from cli.database_copies import load_postgresql
+from cli.errors import StartError
+from imagery.store import RasterStore
+
+UNFINISHED: Final = "restore-unfinished"
+"""A file in the data folder while it is being restored; `up` refuses a folder that has it."""
+
+
+def restore(root: Path, name: str | None, var_dir: Path, say: Callable[[str], None]) -> str:
+    """Restore a backup, the newest if none is named, into a data folder; return its name.
+
+    All contents are checked before anything is written.
+
+    Raises:
+        StartError: The backup is damaged, of a later release, or the place to restore to is not empty.
+    """
+    folder = BackupFolder(root)
+    names = folder.names()
+    if name is None and not names:
+        raise StartError(f"found no backup in {root}; expected the folder that `glacier-al backup` was given")
+    name = name or names[-1]
+    manifest = folder.read(name)
+    _check_release(manifest)
+    say(f"Checking {len(manifest.files)} files of the backup {name}")
+    if damaged := folder.damaged(manifest.files):
+        raise StartError(
+            f"{len(damaged)} files of the backup {name} are damaged or missing, e.g. {damaged[0]}; nothing was "
+            f"restored: use another of {', '.join(names)}, or another copy of {root}"
+        )
+    if var_dir.exists() and any(var_dir.iterdir()):
+        raise StartError(f"{var_dir} is not empty; name an empty folder in GLACIER_AL_VAR_DIR, or move this one away")
+    var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (var_dir / UNFINISHED).touch()
+    try:
+        _write(folder, manifest, var_dir, say)
+    except BaseException:
+        with suppress(OSError):
+            shutil.rmtree(var_dir)  # it was empty
+        raise
+    (var_dir / UNFINISHED).unlink()
+    for line in manifest.left_out:
+        say(f"Not in the backup: {line}")
+    return name
+
+
+def _write(folder: BackupFolder, manifest: Manifest, var_dir: Path, say: Callable[[str], None]) -> None:
+    def of(*parts: str) -> Sequence[SavedFile]:
+        return [file for file in manifest.files if file.part in parts]
+
+    for file in of("settings"):  # first: it may name another database, store or file of secrets
+        _place(folder, file, var_dir / file.path)
+    settings = Settings()
+    _check_empty(settings)
+    for file in of("secrets"):
+        _place(folder, file, settings.secrets_file)
+    for file in of("mlflow", "label-studio"):
+        _place(folder, file, var_dir / file.part / file.path)
+    store = RasterStore(settings.raster_store)
+    for file in of("store"):
+        store.put_file(file.path, folder.object(file.sha256))
+    for file in of("catalog"):
+        if make_url(settings.database_url).get_backend_name() == "sqlite":
+            _place(folder, file, Path(make_url(settings.database_url).database or ""))
+        else:
+            load_postgresql(settings.database_url, folder.object(file.sha256))
+    say(f"Restored {len(manifest.files)} files into {var_dir}")
+
+
+def _place(folder: BackupFolder, file: SavedFile, target: Path) -> None:
+    """Copy a content to its place, readable by its owner only."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:
+        with folder.object(file.sha256).open("rb") as content:
+            shutil.copyfileobj(content, written)
+        os.fsync(written.fileno())
+
+
+def _check_release(manifest: Manifest) -> None:
+    """Refuse a schema that this release does not know: a later one wrote it."""
+    try:
+        ScriptDirectory(str(MIGRATIONS)).get_revision(manifest.versions["schema"])
+    except CommandError as error:
+        raise StartError(
+            f"the backup has the schema {manifest.versions['schema']} of glacier-al {manifest.versions['glacier-al']}, "
+            "which this release does not know; restore it with that release or a later one"
+        ) from error
+
+
+def _check_empty(settings: Settings) -> None:
+    """Refuse to write over a database or a store outside the data folder."""
+    if keys := RasterStore(settings.raster_store).all_keys():
+        raise StartError(f"{settings.raster_store} holds {len(keys)} files; restore into an empty raster store")
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        is_taken = Path(url.database or "").exists()
+    else:
+        database = Database(settings.database_url)
+        is_taken = bool(inspect(database.engine).get_table_names())
+        database.dispose()
+    if is_taken:
+        shown = url.render_as_string(hide_password=True)
+        raise StartError(f"{shown} is not empty; restore into an empty database, e.g. of another name")

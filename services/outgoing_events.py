@@ -1,0 +1,201 @@
+"""Events for others, stored in the transaction in which they happen, with a delivery for each subscriber.
+
+`workers.deliver_event` sends deliveries as webhooks that are signed by the Standard Webhooks specification.
+"""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from catalog import jobs
+from catalog.decision_records import Promotion
+from catalog.errors import ConflictError, NotFoundError
+from catalog.records import JobKind, now
+from catalog.registry import ModelVersion
+from catalog.webhook_records import Delivery, DeliveryState, OutgoingEvent, Subscription
+
+MODEL_PROMOTED: Final = "model.promoted"
+_SECRET_BYTES: Final = 32
+
+BACK_OFF: Final = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 60, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 8 * 3600, 10 * 3600)
+)
+"""Delays before the second and each further attempt: the last is made 25.6 hours after the first."""
+
+
+def announce_promotion(session: Session, decision: Promotion, version: ModelVersion) -> OutgoingEvent:
+    """Store that another version is served, for all subscribers to be told.
+
+    Args:
+        session: a writing session, in which the version is made the champion.
+        decision: the record of the decision.
+        version: the version.
+    """
+    data = {
+        "version": version.version,
+        "previous_version": decision.previous_version,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "actor": decision.actor,
+        "sha256": {
+            name.removeprefix("sha256."): tag for name, tag in version.tags.items() if name.startswith("sha256.")
+        },
+    }
+    return _store(session, MODEL_PROMOTED, decision.completed_at, data)
+
+
+def subscribe(session: Session, url: str, who: str, allowed: Sequence[str]) -> Subscription:
+    """Add a subscription with a new secret; it is told of what happens from now on.
+
+    Args:
+        session: a writing session.
+        url: where events are posted.
+        who: the person or token that asks for it.
+        allowed: hosts that may be told (setting ``event_hosts``).
+
+    Raises:
+        ConflictError: events must not be sent there, or are sent there already.
+    """
+    check_address(url, allowed)
+    if session.scalar(select(Subscription.id).where(Subscription.url == url, Subscription.removed_at.is_(None))):
+        raise ConflictError(f"events are sent to {url} already; remove that subscription first to get a new secret")
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    added = Subscription(url=url, secret=secret, created_by=who)
+    session.add(added)
+    session.flush()
+    return added
+
+
+def check_address(url: str, allowed: Sequence[str]) -> None:
+    """Refuse an address that events must not be sent to.
+
+    Only hosts that the setting names: else whoever may subscribe could make this server send requests to addresses that
+    only it can reach.
+
+    Raises:
+        ConflictError: it is none, or its host is not allowed.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
+        raise ConflictError(f"found the address {url!r}, expected http(s)://host/... without a log-in or fragment")
+    if parts.netloc not in allowed:
+        named = ", ".join(allowed) or "none"
+        raise ConflictError(f"events may not be sent to {parts.netloc}; the setting event_hosts allows {named}")
+
+
+def subscriptions(session: Session) -> Sequence[Subscription]:
+    """Return the subscriptions that are not removed, oldest first."""
+    standing = select(Subscription).where(Subscription.removed_at.is_(None))
+    return session.scalars(standing.order_by(Subscription.id)).all()
+
+
+def find_subscription(session: Session, number: int) -> Subscription:
+    """Return a subscription that is not removed.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    found = session.get(Subscription, number)
+    if found is None or found.removed_at is not None:
+        raise NotFoundError(f"there is no subscription {number}")
+    return found
+
+
+def unsubscribe(session: Session, number: int) -> Subscription:
+    """Remove a subscription; what was not delivered yet will not be.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    found = find_subscription(session, number)
+    found.removed_at = now()
+    pending = select(Delivery).where(Delivery.subscription_id == number, Delivery.state == DeliveryState.PENDING)
+    for delivery in session.scalars(pending):
+        delivery.state, delivery.next_attempt_at = DeliveryState.DEAD, None
+        delivery.last_error = "the subscription was removed"
+    return found
+
+
+def replay(session: Session, number: int, since: datetime) -> list[Delivery]:
+    """Send all events since a moment again to a subscriber, with their ids as before; return their deliveries.
+
+    Raises:
+        NotFoundError: there is no such subscription.
+    """
+    subscription = find_subscription(session, number)
+    events = select(OutgoingEvent).where(OutgoingEvent.happened_at >= since).order_by(OutgoingEvent.id)
+    known = {
+        item.event_id: item for item in session.scalars(select(Delivery).where(Delivery.subscription_id == number))
+    }
+    again = []
+    for event in session.scalars(events):
+        delivery = known.get(event.id) or Delivery(subscription_id=subscription.id, event_id=event.id)
+        session.add(delivery)
+        delivery.state, delivery.attempts, delivery.next_attempt_at = DeliveryState.PENDING, 0, now()
+        delivery.delivered_at = None
+        session.flush()
+        _enqueue(session, delivery)
+        again.append(delivery)
+    return again
+
+
+def note_attempt(session: Session, delivery: Delivery, status: int | None, error: str | None) -> None:
+    """Note an attempt of a delivery, and plan the next one after a failure, or give it up.
+
+    Args:
+        session: a writing session.
+        delivery: the delivery.
+        status: HTTP status of the answer; None if there was none.
+        error: what failed; None if it was delivered.
+    """
+    delivery.attempts += 1
+    delivery.last_status, delivery.last_error = status, error
+    if error is None:
+        delivery.state, delivery.next_attempt_at, delivery.delivered_at = DeliveryState.DELIVERED, None, now()
+    elif delivery.attempts > len(BACK_OFF):
+        delivery.state, delivery.next_attempt_at = DeliveryState.DEAD, None
+    else:
+        delivery.next_attempt_at = now() + BACK_OFF[delivery.attempts - 1]
+
+
+def enqueue_due(session: Session) -> None:
+    """Enqueue a job for each delivery whose next attempt is due."""
+    due = select(Delivery).where(Delivery.state == DeliveryState.PENDING, Delivery.next_attempt_at <= now())
+    for delivery in session.scalars(due):
+        _enqueue(session, delivery)
+
+
+def deliveries(
+    session: Session, limit: int, state: DeliveryState | None = None, before: int | None = None
+) -> Sequence[Delivery]:
+    """Return the newest deliveries, newest first: in one state, with smaller ids than `before`."""
+    statement = select(Delivery).options(joinedload(Delivery.event), joinedload(Delivery.subscription))
+    if state is not None:
+        statement = statement.where(Delivery.state == state)
+    if before is not None:
+        statement = statement.where(Delivery.id < before)
+    return session.scalars(statement.order_by(Delivery.id.desc()).limit(limit)).all()
+
+
+def _store(session: Session, kind: str, moment: datetime, data: dict[str, Any]) -> OutgoingEvent:
+    event = OutgoingEvent(
+        type=kind, happened_at=moment, body={"type": kind, "timestamp": moment.isoformat(), "data": data}
+    )
+    session.add(event)
+    session.flush()
+    for subscription in subscriptions(session):
+        delivery = Delivery(subscription_id=subscription.id, event_id=event.id)
+        session.add(delivery)
+        session.flush()
+        _enqueue(session, delivery)
+    return event
+
+
+def _enqueue(session: Session, delivery: Delivery) -> None:
+    jobs.enqueue(session, JobKind.DELIVER_EVENT, str(delivery.id), delivery_id=delivery.id)

@@ -1,0 +1,174 @@
+"""Backups of a folder with the parts that `up` keeps there, in use while they are copied."""
+
+import json
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import select
+
+from catalog.context import Catalog
+from catalog.records import Label, Scene
+from catalog.settings import Settings
+from catalog.settings_sources import variable
+from cli.backup_folder import BackupFolder
+from cli.main import main
+from imagery.store import RasterStore
+from tests.catalog_fixtures import add_round, add_scene, label_of
+
+
+@pytest.fixture
+def installation(tmp_path: Path, migrated_database: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+    """An installation with a labelled scene, a mask, a model version and an annotation."""
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "var"))
+    (tmp_path / "var").mkdir()
+    shutil.copy(migrated_database, tmp_path / "var" / "catalog.sqlite")
+    catalog = Catalog(Settings())
+    store = RasterStore(catalog.settings.raster_store)
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, (proposal,) = add_round(session, patches[:1])
+        label = label_of(session, proposal, 900)
+        label.mask_sha256 = store.put(label.mask_key, b"what an expert drew")
+        session.add(label)
+    store.put("views/patch-1/true-colour.png", b"a picture")
+    for part, database in (("mlflow", "mlflow.db"), ("label-studio", "label_studio.sqlite3")):
+        (catalog.settings.var_dir / part).mkdir()
+        with closing(sqlite3.connect(catalog.settings.var_dir / part / database)) as connection:
+            connection.execute("CREATE TABLE things (name TEXT)")
+            connection.execute("INSERT INTO things VALUES (?)", [part])
+            connection.commit()
+    artifact = catalog.settings.var_dir / "mlflow" / "artifacts" / "1" / "bundle" / "weights.safetensors"
+    artifact.parent.mkdir(parents=True)
+    artifact.write_bytes(b"weights")
+    (catalog.settings.var_dir / "label-studio" / ".env").write_text("SECRET_KEY=k")
+    (catalog.settings.var_dir / "logs").mkdir()
+    (catalog.settings.var_dir / "config.toml").write_text("round_size = 3\n")
+    return catalog
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def back_up(folder: Path, *options: str) -> str:
+    """Back up; return the name of the backup."""
+    done = call("backup", str(folder), *options)
+    assert done.exit_code == 0, done.output
+    return BackupFolder(folder).names()[-1]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a data folder but databases, whose pages may lie elsewhere in a copy, and checksums beside files."""
+    apart = (".sqlite", ".sqlite-shm", ".sqlite-wal", ".db", ".sqlite3", ".sha256")
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(apart)]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_restored_folder_has_all_that_was_there(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(tmp_path / "backup")
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    done = call("restore", str(tmp_path / "backup"))
+    assert done.exit_code == 0, done.output
+    assert contents(tmp_path / "fresh") == contents(tmp_path / "var")
+    restored = Catalog(Settings())
+    assert restored.settings.round_size == 3
+    assert restored.secrets == installation.secrets
+    assert stat.S_IMODE(restored.settings.secrets_file.stat().st_mode) == 0o600
+    with restored.read() as session:
+        (label,) = session.scalars(select(Label))
+        assert session.scalars(select(Scene.name)).all()
+    assert RasterStore(restored.settings.raster_store).get(label.mask_key, label.mask_sha256) == b"what an expert drew"
+    for part, database in (("mlflow", "mlflow.db"), ("label-studio", "label_studio.sqlite3")):
+        with closing(sqlite3.connect(tmp_path / "fresh" / part / database)) as connection:
+            assert connection.execute("SELECT name FROM things").fetchall() == [(part,)]
+    restored.close()
+
+
+def test_rows_that_are_not_committed_are_not_in_the_backup(installation: Catalog, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "var" / "catalog.sqlite")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE scenes SET name = 'half done'")
+        name = back_up(tmp_path / "backup")
+        writer.rollback()
+    folder = BackupFolder(tmp_path / "backup")
+    (saved,) = [file for file in folder.read(name).files if file.part == "catalog"]
+    with closing(sqlite3.connect(folder.object(saved.sha256))) as copy:
+        assert copy.execute("SELECT count(*) FROM scenes WHERE name = 'half done'").fetchone() == (0,)
+
+
+def test_a_second_backup_stores_what_is_new_only(installation: Catalog, tmp_path: Path) -> None:
+    def objects() -> set[str]:
+        return {path.name for path in (tmp_path / "backup" / "objects").glob("*/*")}
+
+    first = back_up(tmp_path / "backup")
+    before = objects()
+    RasterStore(installation.settings.raster_store).put("views/patch-2/true-colour.png", b"another picture")
+    second = back_up(tmp_path / "backup")
+    assert len(objects() - before) == 1  # the databases have not changed either
+    folder = BackupFolder(tmp_path / "backup")
+    assert len(folder.read(second).files) == len(folder.read(first).files) + 1
+    assert call("backup", str(tmp_path / "backup"), "--keep", "1").exit_code == 0
+    assert len(folder.names()) == 1
+    assert folder.damaged(folder.read(folder.names()[0]).files) == []
+
+
+def test_only_the_owner_can_read_a_backup(installation: Catalog, tmp_path: Path) -> None:
+    back_up(tmp_path / "backup")
+    assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
+    files = [path for path in (tmp_path / "backup").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_written(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = back_up(tmp_path / "backup")
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    folder = BackupFolder(tmp_path / "backup")
+    mask = next(file for file in folder.read(name).files if file.path.startswith("labels/"))
+    whole = folder.object(mask.sha256).read_bytes()
+    folder.object(mask.sha256).write_bytes(b"?" * len(whole))
+    done = call("restore", str(tmp_path / "backup"))
+    assert done.exit_code == 1
+    assert f"store/{mask.path}" in done.output
+    assert not (tmp_path / "fresh").exists()
+    folder.object(mask.sha256).write_bytes(whole)
+    manifest = tmp_path / "backup" / "snapshots" / name / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"files": []}))
+    done = call("restore", str(tmp_path / "backup"))
+    assert (done.exit_code, "is damaged" in done.output) == (1, True)
+
+
+def test_nothing_is_restored_over_an_installation(installation: Catalog, tmp_path: Path) -> None:
+    back_up(tmp_path / "backup")
+    before = contents(tmp_path / "var")
+    done = call("restore", str(tmp_path / "backup"))
+    assert (done.exit_code, "is not empty" in done.output) == (1, True)
+    assert contents(tmp_path / "var") == before
+
+
+def test_a_backup_of_a_later_release_is_refused(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = BackupFolder(tmp_path / "backup")
+    manifest = folder.read(back_up(folder.root))
+    later = manifest.model_copy(update={"versions": {**manifest.versions, "schema": "9999"}})
+    folder.write("9999", later)
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    done = call("restore", str(folder.root))
+    assert (done.exit_code, "does not know" in done.output) == (1, True)
+
+
+def test_a_restore_that_was_cut_off_is_not_started(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "var" / "restore-unfinished").touch()
+    done = call("up")
+    assert (done.exit_code, "was not restored to the end" in done.output) == (1, True)

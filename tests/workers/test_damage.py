@@ -1,0 +1,310 @@
+"""Files of the store and of scenes are damaged behind our back: they are made again, or stop nothing but themselves."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import delete, select
+
+from catalog import jobs, scorings, set_aside, training
+from catalog.context import Catalog
+from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Scene, SceneRole, Score, Shard
+from catalog.set_aside import SetAside
+from imagery.classes import GLACIER_SCHEME
+from imagery.errors import DamagedFileError, UnreadableFileError
+from services import raster_keys
+from services.places import raster_store
+from services.scenes import ready_scenes
+from services.unusable_scenes import check_scenes, take_back
+from tests.workers.desk import Desk, box, brush, saved, sit_down
+from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, tiled
+from workers import mend_files
+from workers.jobs import JobContext, perform
+from workers.label_repair import usable_labels
+from workers.labelled_patches import LabelledPatchDataset
+from workers.scene_masks import make_whole, usable_scenes
+from workers.versions import LoadedVersion
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut in half": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "one byte flipped": lambda file: file.write_bytes(file.read_bytes()[:-9] + b"?" + file.read_bytes()[-8:]),
+    "deleted": lambda file: file.unlink(),
+}
+
+
+def file_of(catalog: Catalog, key: str) -> Path:
+    return Path(catalog.settings.raster_store) / key
+
+
+def standing(catalog: Catalog) -> list[tuple[str, str]]:
+    with catalog.read() as session:
+        return [(row.kind, row.name) for row in set_aside.standing(session)]
+
+
+def moved(scene: Scene, away: Path) -> list[tuple[str, Path]]:
+    """Move the files of a scene away; return them, to be put back."""
+    away.mkdir()
+    paths = sorted({band["path"] for band in scene.source["bands"]})
+    return [(path, Path(shutil.move(path, away / Path(path).name))) for path in paths]
+
+
+@pytest.fixture
+def desk(catalog: Catalog, tmp_path: Path) -> Desk:
+    """An annotator's desk with one label."""
+    desk = sit_down(catalog, tmp_path / "a.tif")
+    mask = np.zeros((32, 32), dtype=bool)
+    mask[box(2, 3, 20, 25)] = True
+    assert desk.deliver(saved(desk.first, [brush(mask, "clean ice")])).state is EventState.APPLIED
+    return desk
+
+
+def loaded(desk: Desk) -> list[Label]:
+    with desk.catalog.read() as session:
+        run = training.begin_run(session, training.RunTrigger.MANUAL)
+        return list(training.labels_of_run(session, run))
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_label_mask_is_drawn_again_from_the_ledger(desk: Desk, damage: Callable[[Path], object]) -> None:
+    (label,) = loaded(desk)
+    file = file_of(desk.catalog, label.mask_key)
+    whole = file.read_bytes()
+    damage(file)
+    assert [kept.id for kept in usable_labels(desk.catalog, [label])] == [label.id]
+    assert file.read_bytes() == whole
+    assert standing(desk.catalog) == []
+    assert raster_store(desk.catalog).damaged() == []
+
+
+def test_another_mask_in_the_place_of_a_label_is_not_learnt(desk: Desk) -> None:
+    """It is a whole file, stored as ours are; but it is not the one of the label's row."""
+    (label,) = loaded(desk)
+    store = raster_store(desk.catalog)
+    whole = store.get(label.mask_key)
+    store.put(label.mask_key, b"a mask of somebody else")
+    dataset = LabelledPatchDataset([label], ("red", "green", "blue", "nir"), store, GLACIER_SCHEME)
+    with pytest.raises(DamagedFileError):
+        dataset.fill()
+    usable_labels(desk.catalog, [label])
+    assert store.get(label.mask_key) == whole
+
+
+def test_a_label_whose_mask_cannot_be_had_is_set_aside_and_learnt_when_it_can(desk: Desk) -> None:
+    (label,) = loaded(desk)
+    file = file_of(desk.catalog, label.mask_key)
+    whole = file.read_bytes()
+    file.unlink()
+    with desk.catalog.database.write() as session:
+        event = session.get_one(LabelEvent, label.event_id)
+        body, event.body = event.body, b"{}"
+    assert usable_labels(desk.catalog, [label]) == []
+    assert standing(desk.catalog) == [("label", f"label {label.id}")]
+    with desk.catalog.read() as session:
+        assert training.training_labels(session) == []
+        assert training.new_labels(session) == set(), "else a fine-tune would be due for ever"
+        (reason,) = training.left_out(session).values()
+        assert "cannot be drawn again from the ledger" in reason
+    with desk.catalog.database.write() as session:
+        session.get_one(LabelEvent, label.event_id).body = body
+    mend_files._look_at_labels(desk.catalog)
+    assert (standing(desk.catalog), file.read_bytes()) == ([], whole)
+    with desk.catalog.read() as session:
+        assert training.new_labels(session) == {label.id}
+
+
+def test_a_label_event_of_a_moved_scene_is_ingested_when_the_scene_is_back(desk: Desk, tmp_path: Path) -> None:
+    (event_id,) = desk.receive(saved(desk.second, [brush(np.ones((32, 32), dtype=bool), "clean ice")], id=901))
+    away = moved(desk.scene, tmp_path / "away")
+    for expected in (JobState.QUEUED, JobState.FAILED):
+        job = next_job(desk.catalog, JobKind.INGEST_LABEL)
+        perform(desk.catalog, job)
+        assert state_of(desk.catalog, job) is expected
+    assert desk.event(event_id).state is EventState.FAILED
+    assert standing(desk.catalog) == [("scene", desk.scene.name)]
+    for path, kept in away:
+        shutil.move(kept, path)
+    with desk.catalog.database.write() as session:
+        assert take_back(session) == [desk.scene.name]
+    perform(desk.catalog, next_job(desk.catalog, JobKind.INGEST_LABEL))
+    assert desk.event(event_id).state is EventState.APPLIED
+
+
+def next_job(catalog: Catalog, kind: JobKind) -> Job:
+    with catalog.database.write() as session:
+        waiting = select(Job.id).where(Job.kind == kind, Job.state == JobState.QUEUED)
+        job = jobs.claim(session, session.scalars(waiting.order_by(Job.created_at.desc())).first() or "")
+    assert job is not None
+    return job
+
+
+def state_of(catalog: Catalog, job: Job) -> JobState:
+    with catalog.read() as session:
+        return session.get_one(Job, job.id).state
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_truth_is_burned_again(catalog: Catalog, tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    scene, _ = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+    file = file_of(catalog, raster_keys.truth(scene.id))
+    whole = file.read_bytes()
+    damage(file)
+    assert [kept.id for kept in usable_scenes(catalog, [scene])] == [scene.id]
+    assert file.read_bytes() == whole
+
+
+def test_a_truth_that_cannot_be_burned_sets_its_scene_aside(catalog: Catalog, tmp_path: Path) -> None:
+    scene, _ = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+    file_of(catalog, raster_keys.truth(scene.id)).unlink()
+    outlines = Path(scene.outlines[0]["path"])
+    outlines.rename(tmp_path / "elsewhere")
+    assert usable_scenes(catalog, [scene]) == []
+    with catalog.read() as session:
+        assert ready_scenes(session, [SceneRole.VALIDATION]) == []
+        (row,) = set_aside.standing(session)
+        assert outlines.name in row.reason
+    (tmp_path / "elsewhere").rename(outlines)
+    with catalog.database.write() as session:
+        assert take_back(session) == [scene.name]
+    make_whole(catalog, scene)
+    assert raster_store(catalog).exists(raster_keys.truth(scene.id))
+
+
+@pytest.fixture
+def two_scenes(catalog: Catalog, tmp_path: Path) -> tuple[list[Scene], LoadedVersion]:
+    scenes = [
+        tiled(catalog, tmp_path / f"{name}.tif", offset_px=offset)[0] for name, offset in (("here", 0), ("there", 300))
+    ]
+    return scenes, champion(1)
+
+
+def test_the_scoring_is_complete_without_a_moved_scene_and_takes_it_in_when_it_is_back(
+    catalog: Catalog, tmp_path: Path, two_scenes: tuple[list[Scene], LoadedVersion]
+) -> None:
+    (here, there), version = two_scenes
+    away = moved(there, tmp_path / "away")
+    assert [scene.name for scene in check_scenes(catalog, [here, there])] == ["here-pool"]
+    score_pool(catalog, version)
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+        assert scoring is not None
+        assert {shard.scene_id for shard in session.scalars(select(Shard))} == {here.id}
+        assert scorings.progress(session, scoring).done == 1.0
+    for path, kept in away:
+        shutil.move(kept, path)
+    with catalog.database.write() as session:
+        assert take_back(session) == ["there-pool"]
+        assert jobs.is_open(session, JobKind.SCORE_POOL)
+        session.execute(delete(Job))  # the test does it itself
+    score_pool(catalog, version)
+    assert raster_store(catalog).exists(raster_keys.scored(scoring.id, there.id, "classes"))
+
+
+def test_a_scene_that_is_moved_while_its_shard_waits_does_not_keep_the_scoring(
+    catalog: Catalog, tmp_path: Path, two_scenes: tuple[list[Scene], LoadedVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here, there), version = two_scenes
+    monkeypatch.setattr("workers.score_shard.load_scoring_version", lambda catalog: version)
+    coordinate(catalog, version.version.version)
+    moved(there, tmp_path / "away")
+    while waiting := shard_jobs(catalog):
+        with catalog.database.write() as session:
+            job = jobs.claim(session, waiting[0])
+        perform(catalog, job)
+    with catalog.read() as session:
+        assert {job.state for job in session.scalars(select(Job).where(Job.kind == JobKind.SCORE_SHARD))} == {
+            JobState.FINISHED
+        }
+    assert standing(catalog) == [("scene", "there-pool")]
+    coordinate(catalog, version.version.version)
+    with catalog.read() as session:
+        assert scorings.newest(session) is not None
+    assert raster_store(catalog).exists(raster_keys.scored(1, here.id, "entropy"))
+
+
+def shard_jobs(catalog: Catalog) -> list[str]:
+    waiting = select(Job.id).where(Job.kind == JobKind.SCORE_SHARD, Job.state == JobState.QUEUED)
+    with catalog.read() as session:
+        return list(session.scalars(waiting.order_by(Job.created_at)))
+
+
+class Registry:
+    """MLflow with one version that scores."""
+
+    def __init__(self, version: LoadedVersion) -> None:
+        self.version = version.version
+
+    def scoring(self, which: str) -> Any:
+        return self.version
+
+    def champion(self) -> None:
+        return None
+
+    learner = champion
+
+
+def test_damaged_maps_are_computed_again(
+    catalog: Catalog, two_scenes: tuple[list[Scene], LoadedVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here, there), version = two_scenes
+    monkeypatch.setattr("workers.mend_files.registry_of", lambda settings: Registry(version))
+    score_pool(catalog, version)
+    keys = [raster_keys.scored(1, here.id, "entropy"), raster_keys.scored(1, there.id, "classes")]
+    before = [file_of(catalog, key).read_bytes() for key in keys]
+    with catalog.read() as session:
+        scores = {(score.patch_id, score.measure): score.value for score in session.scalars(select(Score))}
+    DAMAGES["one byte flipped"](file_of(catalog, keys[0]))
+    file_of(catalog, keys[1]).unlink()
+    assert not raster_store(catalog).exists(keys[0]), "the damage is noticed when the map is used"
+    mend(catalog)
+    with catalog.database.write() as session:
+        assert {row.name: row.outcome for row in session.scalars(select(SetAside))} == dict.fromkeys(
+            keys, "it is computed again by a job"
+        )
+        session.execute(delete(Job))
+    score_pool(catalog, version)
+    assert [file_of(catalog, key).read_bytes() for key in keys] == before
+    with catalog.read() as session:
+        assert {(score.patch_id, score.measure): score.value for score in session.scalars(select(Score))} == scores
+    mend(catalog)
+    assert standing(catalog) == []
+
+
+def mend(catalog: Catalog) -> None:
+    context = context_of(catalog, JobKind.MEND_FILES)
+    mend_files.mend_files(context)
+    finish(context)
+
+
+def test_a_map_that_no_version_can_compute_any_more_stays_set_aside_by_name(
+    catalog: Catalog, two_scenes: tuple[list[Scene], LoadedVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here, _), version = two_scenes
+    score_pool(catalog, version)
+    monkeypatch.setattr("workers.mend_files.registry_of", lambda settings: Registry(champion(2)))
+    key = raster_keys.scored(1, here.id, "entropy")
+    file_of(catalog, key).unlink()
+    mend(catalog)
+    assert standing(catalog) == [("file", key)]
+
+
+def test_a_job_that_finds_a_damaged_file_is_repeated(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_damage(context: JobContext) -> None:
+        raise DamagedFileError("a/b.tif", "a/b.tif is damaged")
+
+    monkeypatch.setattr("workers.jobs.function_of", lambda kind: find_damage)
+    job = claimed(catalog)
+    perform(catalog, job)
+    assert state_of(catalog, job) is JobState.QUEUED
+
+
+def test_a_job_that_cannot_read_a_file_of_no_scene_fails(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_nothing(context: JobContext) -> None:
+        raise UnreadableFileError("/nowhere.tif", "/nowhere.tif: found no such file")
+
+    monkeypatch.setattr("workers.jobs.function_of", lambda kind: find_nothing)
+    job = claimed(catalog)
+    perform(catalog, job)
+    assert (state_of(catalog, job), standing(catalog)) == (JobState.FAILED, [])

@@ -1,0 +1,109 @@
+"""What an annotation in the ledger says, drawn as a mask on the grid of its patch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import get_parts, make_valid
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from catalog.pixel_regions import decode_region
+from catalog.records import LabelEvent, Patch, Proposal, Scene
+from imagery.classes import UNKNOWN, ClassScheme
+from imagery.grid import Window
+from imagery.masks import compose, mask_to_geotiff
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
+from labeling.errors import EventError
+from labeling.events import AnnotationSaved, parse_event
+from labeling.events import LabelEvent as ParsedEvent
+from labeling.regions import BrushRegion, Region, iterate_regions
+from services.label_events import describes
+from services.scenes import source_of, window_of
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An annotation as masks (h, w) of its patch.
+
+    Attributes:
+        drawn: Class values as they were drawn; background where no region lies.
+        asked: Where the proposal asked for a judgement.
+        mask: The label: unknown where nobody was asked, or the scene has no data.
+        geotiff: The label as the file that is stored. The same drawing gives the same bytes.
+    """
+
+    drawn: NDArray[np.uint8]
+    asked: NDArray[np.bool_]
+    mask: NDArray[np.uint8]
+    geotiff: bytes
+
+
+def draw_annotation(
+    saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene, scheme: ClassScheme
+) -> Drawing:
+    """Draw a saved annotation.
+
+    Raises:
+        RegionError: a region cannot be read.
+        SceneError: the scene cannot be read to find its pixels without data.
+    """
+    source, window = source_of(scene), window_of(patch)
+    height, width = window.shape
+    regions = iterate_regions(saved.result, height=height, width=width, labels=scheme.labels)
+    drawn = draw(regions, height, width, scheme)
+    asked = decode_region(proposal.region, height, width)
+    mask = np.where(asked & _has_data(source, window), drawn, np.uint8(UNKNOWN))
+    return Drawing(drawn, asked, mask, mask_to_geotiff(mask, source.grid, scheme, window))
+
+
+def draw(regions: Iterable[Region], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:
+    """Draw regions in their order onto background; where they overlap, the last one wins, as the annotator saw it.
+
+    Returns:
+        (height, width) label mask; pixels without a region are background.
+    """
+    return compose((layer for region in regions for layer in _layers(region, scheme)), height, width)
+
+
+def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry | NDArray[np.bool_]]]:
+    value = scheme.by_name(region.label).value
+    if isinstance(region, BrushRegion):
+        return [(value, region.mask)]
+    outline = make_valid(Polygon(region.rings_px))  # hand-drawn outlines may cross themselves
+    return [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
+
+
+def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
+    """Return where the scene has data in at least one band, inside its border and without masked flags.
+
+    Pixels outside the border, under masked cloud, and the fill around a scene must not become background: nobody could
+    judge them. Elevation and slope among the bands do not count, as they may have values there.
+    Training also ignores pixels that lack one of the network's channels (:mod:`workers.labelled_patches`); labels do
+    not depend on a network.
+
+    Returns:
+        (h, w).
+
+    Raises:
+        SceneError: the scene cannot be read.
+    """
+    measured = [source.band_names[position] for position in source.measured(source.band_names)]
+    with SceneReader(source) as reader:
+        invalid = np.isnan(reader.read(measured, window))
+    has_data: NDArray[np.bool_] = ~np.logical_and.reduce(invalid, axis=0)
+    return has_data
+
+
+def event_of_row(event: LabelEvent, max_bytes: int) -> ParsedEvent:
+    """Return the event of a ledger row; its body may hold several deletions.
+
+    Raises:
+        EventError: the body cannot be read, or does not hold the event.
+    """
+    for item in parse_event(event.body, max_bytes):
+        if describes(item, event):
+            return item
+    raise EventError(f"the body of label event {event.id} does not hold what its row says; it was damaged")
