@@ -41,7 +41,7 @@ from al_server.safety import protect
 from al_server.schemas import Problem
 from al_server.served_model import ServedModel
 from catalog.context import Catalog
-from catalog.registry import ModelRegistry
+from catalog.registry import registry_of
 from catalog.registry_copy import RegistryCopy
 from services.image_urls import image_urls
 from services.places import bundle_cache, raster_store
@@ -71,8 +71,7 @@ def create_app(catalog: Catalog) -> Flask:
     # The pages of the library hold scripts, which our content security policy forbids.
     app.config["SWAGGER_HTML_STRING"] = app.config["OPENAPI_HTML_STRING"] = _template(app, "api_page.html")
     app.config["MAX_CONTENT_LENGTH"] = catalog.settings.request_max_bytes
-    settings = catalog.settings
-    registry = ModelRegistry(settings.mlflow_url, settings.registered_model, timeout_s=MLFLOW_TIMEOUT_S)
+    registry = registry_of(catalog.settings, MLFLOW_TIMEOUT_S)
     app.extensions["catalog"] = catalog
     app.extensions["parts"] = Parts(
         registry=registry,

@@ -28,7 +28,7 @@ import numpy as np
 from sqlalchemy import insert, select
 
 from benchmarks.report import Result, markdown, publish
-from benchmarks.scored_scene import new_catalog, wait
+from benchmarks.scored_scene import services, wait
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.reconciliation_records import Reconciliation, SeenProject, SeenTask
@@ -230,27 +230,29 @@ def main() -> None:
     """Measure, print and publish."""
     given = parser().parse_args()
     rows: list[Mapping[str, object]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        catalog = new_catalog(Path(folder) / "ours")
-        with label_studio(catalog, Path(folder) / "studio") as studio:
-            project_id = studio.create_project("reconciliation", {"clean ice": "#38bdf8"}, "a benchmark", "draw")
-            database = Path(folder) / "studio" / "label_studio.sqlite3"
-            uids = [uuid4().hex for _ in range(given.tasks)]
-            fill(database, project_id, uids, given.annotated)
-            studio.count_tasks(project_id)  # Label Studio tells its time with every answer
-            fill_ours(catalog, project_id, uids, given.annotated, studio.clock or now())
-            for _ in range(given.repeats):
-                rows.append({"comparison": "nothing changed", **measure(catalog, studio, project_id)})
-            for number in range(given.repeats):
-                change(database, range(1 + number * given.changed, 1 + (number + 1) * given.changed))
-                name = f"{given.changed} annotations changed, webhooks lost"
-                rows.append({"comparison": name, **measure(catalog, studio, project_id)})
-            make_due(catalog, project_id)
-            rows.append({"comparison": "full", **measure(catalog, studio, project_id)})
-            delete_unstamped(database, given.annotated // 2)
-            name = "an annotation deleted without a trace but the count"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        services(Path(folder) / "ours", "redis") as running,
+        label_studio(running.catalog, Path(folder) / "studio") as studio,
+    ):
+        catalog = running.catalog
+        project_id = studio.create_project("reconciliation", {"clean ice": "#38bdf8"}, "a benchmark", "draw")
+        database = Path(folder) / "studio" / "label_studio.sqlite3"
+        uids = [uuid4().hex for _ in range(given.tasks)]
+        fill(database, project_id, uids, given.annotated)
+        studio.count_tasks(project_id)  # Label Studio tells its time with every answer
+        fill_ours(catalog, project_id, uids, given.annotated, studio.clock or now())
+        for _ in range(given.repeats):
+            rows.append({"comparison": "nothing changed", **measure(catalog, studio, project_id)})
+        for number in range(given.repeats):
+            change(database, range(1 + number * given.changed, 1 + (number + 1) * given.changed))
+            name = f"{given.changed} annotations changed, webhooks lost"
             rows.append({"comparison": name, **measure(catalog, studio, project_id)})
-        catalog.close()
+        make_due(catalog, project_id)
+        rows.append({"comparison": "full", **measure(catalog, studio, project_id)})
+        delete_unstamped(database, 1)
+        name = "an annotation deleted without a trace but the count"
+        rows.append({"comparison": name, **measure(catalog, studio, project_id)})
     print(markdown(rows))
     conditions = {"tasks": given.tasks, "annotated": given.annotated, "bytes of a drawing": len(drawing())}
     publish(Result("reconciliation", rows, conditions=conditions))

@@ -231,9 +231,9 @@ class ModelRegistry:
         raise ServiceDownError("MLflow", self.url, f"{path} gave status {response.status_code}")
 
 
-def registry_of(settings: Settings) -> ModelRegistry:
-    """Open the registry that the settings name."""
-    return ModelRegistry(settings.mlflow_url, settings.registered_model, log_in=log_in_of(settings))
+def registry_of(settings: Settings, timeout_s: float = 10.0) -> ModelRegistry:
+    """Open the registry that the settings name, with our log-in."""
+    return ModelRegistry(settings.mlflow_url, settings.registered_model, timeout_s, log_in_of(settings))
 
 
 def _says_missing(response: requests.Response) -> bool:

@@ -473,6 +473,9 @@ class Settings(BaseSettings):
         description="How long a signed image URL is good.",
         json_schema_extra={"group": "Limits and intervals"},
     )
+    log_in_lifetime_s: int = Field(
+        12 * 3600, ge=60, description="After this time a person must log in to the pages again."
+    )
     scene_max_pixels: int = Field(
         500_000_000,
         ge=1,
@@ -484,9 +487,6 @@ class Settings(BaseSettings):
     )
     scene_check_memory_mib: int = Field(4096, ge=1024, description="Memory that this may take, MiB.")
     webhook_max_bytes: int = Field(16 * 2**20, description="Largest label event accepted.")
-    log_in_lifetime_s: int = Field(
-        12 * 3600, ge=60, description="After this time a person must log in to the pages again."
-    )
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, unless it computes.")
     compute_timeout_s: int = Field(6 * 3600, ge=1, description="Time limit of scoring, prediction and fine-tuning.")

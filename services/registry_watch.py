@@ -18,7 +18,7 @@ from catalog.context import Catalog
 from catalog.decision_records import PromotionIntent
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
-from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion, Overview
+from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overview, registry_of
 from services import promotion
 from services.places import bundle_cache
 from services.version_check import fault_of
@@ -43,9 +43,7 @@ class RegistryWatcher:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._registry = ModelRegistry(
-            catalog.settings.mlflow_url, catalog.settings.registered_model, timeout_s=CALL_TIMEOUT_S
-        )
+        self._registry = registry_of(catalog.settings, CALL_TIMEOUT_S)
         self._bundles = bundle_cache(catalog.settings, self._registry)
         self._listed_at: float | None = None
         self._said = ""

@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 import requests
 
+from al_server.app import create_app
+from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.mlflow_log_in import PASSWORD_VARIABLE, USER_VARIABLE, log_in_of
 from catalog.registry import CHAMPION, ModelRegistry, registry_of
+from catalog.registry_copy import RegistryCopy
 from catalog.secrets import load_or_create
 from catalog.settings import Settings
 from catalog.tracking import Tracking
 from cli.plan import plan
 from cli.processes import _prepare_folders
+from services.registry_watch import RegistryWatcher
 from tests.real_services import free_port, running, wait_for_http
 
 pytestmark = pytest.mark.slow
@@ -67,6 +71,13 @@ def test_our_clients_get_in(mlflow: Settings, tmp_path: Path, monkeypatch: pytes
     champion = registry.champion()
     assert champion is not None and champion.version == version
     assert registry.artifact(champion, "card.json") == b"{}"
+    catalog = Catalog(mlflow)
+    catalog.database.migrate()
+    assert create_app(catalog).extensions["parts"].registry.aliases()[CHAMPION] == version
+    RegistryWatcher(catalog).look()
+    copied = RegistryCopy(catalog).champion()
+    assert copied is not None and copied.version == version
+    catalog.close()
     stranger = ModelRegistry(mlflow.mlflow_url, mlflow.registered_model, log_in=("glacier-al", "wrong"))
     with pytest.raises(ServiceDownError, match="it refuses our log-in"):
         stranger.champion()

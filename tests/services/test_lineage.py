@@ -4,7 +4,7 @@ from typing import Any
 
 from catalog import registry_copy
 from catalog.context import Catalog
-from catalog.records import Label, ProposalReason, RunTrigger, TrainingRun, now
+from catalog.records import Label, ProposalReason, RunState, RunTrigger, TrainingRun, now
 from catalog.registry import ModelVersion, registry_of
 from services.lineage import labels_with_causes, line_of, read_lineage, trace
 from services.places import bundle_cache
@@ -24,6 +24,7 @@ def run(version: int, parent: int | None, label_ids: list[int]) -> TrainingRun:
     """A finished run, as the database would return it."""
     return TrainingRun(
         id=10 + version,
+        state=RunState.FINISHED,
         trigger=RunTrigger.LABELS,
         label_ids=label_ids,
         labels_sha256="c" * 64,
