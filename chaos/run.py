@@ -5,7 +5,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,11 +218,16 @@ def _sabotage(
         if keep is not None:
             with (keep / "faults.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
-        if system.has_ended:
-            outcome.violations.append(f"`up` ended by itself after fault {fault.number} ({fault}); see chaos-up.txt")
-            system.restart_killed()
+        _restart_ended(system, outcome, f"fault {fault.number} ({fault})")
         for name in system.revive():
             outcome.revived[name] += 1
+
+
+def _restart_ended(system: System, outcome: Outcome, after: str) -> None:
+    """Start `up` again if it has ended by itself, which is a violation."""
+    if system.has_ended:
+        outcome.violations.append(f"`up` ended by itself after {after}; see chaos-up.txt in its logs")
+        system.restart_killed()
 
 
 def _open_jobs(catalog: Catalog) -> list[Job]:
@@ -241,9 +246,10 @@ def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[st
 
     def is_at_rest() -> bool:
         nonlocal still_since
+        _restart_ended(system, outcome, "the last fault")
         for name in system.revive():
             outcome.revived[name] += 1
-        if _retry_failed(system, catalog, outcome) or _open_jobs(catalog) or not system.is_ready():
+        if not system.is_ready() or _retry_failed(system, catalog, outcome) or _open_jobs(catalog):
             still_since = time.monotonic()
         return time.monotonic() - still_since > _STILL_S
 
@@ -264,8 +270,9 @@ def _retry_failed(system: System, catalog: Catalog, outcome: Outcome) -> bool:
     for job in failed:
         line = f"{job.kind.value} {job.id}: {job.error}"
         if not any(item.startswith(f"{job.kind.value} {job.id}:") for item in outcome.retried):
-            outcome.retried.append(line)
-            again |= system.post(f"jobs/{job.id}/retry").ok
+            with suppress(requests.RequestException):  # the API has just gone: the next look tries again
+                again |= system.post(f"jobs/{job.id}/retry").ok
+                outcome.retried.append(line)
     return again
 
 

@@ -100,6 +100,8 @@ class Supervisor:
             env={**os.environ, "PYTHONPATH": _python_path()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            # supervisord prints the errors of its logs there, and ends if that fails, too: on a full disk below both.
+            stderr=subprocess.DEVNULL,
             start_new_session=True,  # only this process gets Ctrl-C, and then stops supervisord
         )
         deadline = time.monotonic() + _START_S

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalog.decision_records import Promotion
+from catalog.decision_records import Promotion, PromotionIntent
 from catalog.records import (
     EventState,
     Job,
@@ -106,8 +106,8 @@ LABELS, KEPT, STATES, CHAMPION, RUNNING, ORPHANS, FILES, CAUSES = INVARIANTS
         (CHAMPION, {"promotions": [promotion(1, actor="")]}, "the decision 1 about version 1 has no actor"),
         (
             CHAMPION,
-            {"promotions": [promotion(1), promotion(2, completed_at=None)]},
-            "decision 2 about version 1 is still",
+            {"intents": [PromotionIntent(model_version=2, verdict="promoted")]},
+            "the decision promoted about version 2 is still an intent",
         ),
         (RUNNING, {"mlflow_runs": [MlflowRun("m1", "RUNNING", "run-1")]}, "MLflow run m1 is RUNNING"),
         (RUNNING, {"mlflow_runs": [MlflowRun("m1", "KILLED", "run-1")]}, "MLflow run m1 is KILLED, training run 1 is"),

@@ -1,20 +1,17 @@
 import numpy as np
 import pytest
-from sqlalchemy import select
 
-from catalog import labels
-from catalog.records import JobKind, Patch, Scene, SceneRole, SceneState
+from catalog.records import JobKind, Scene, SceneRole, SceneState
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from models.block_counts import BlockCounts
 from models.card import EvaluationSet, ModelCard
 from services import raster_keys
 from services.places import raster_store
-from services.scene_replacement import LabelFate, replace_scene
+from services.scene_replacement import replace_scene
 from services.scenes import source_of
-from tests.catalog_fixtures import add_round, label_of
 from tests.models.cards import origin
-from tests.workers.rows import champion, context_of, patches, tiled
+from tests.workers.rows import champion, context_of, tiled
 from workers.evaluation import Evaluation, evaluate, evaluation_set, recorded_evaluation
 from workers.tile_scene import tile_scene
 from workers.windows import predict_classes
@@ -110,28 +107,18 @@ def test_scores_of_a_card_are_those_of_the_same_evaluation_only(catalog, scenes)
     assert recorded_evaluation(of_parent, validation, evaluation_set(catalog, scenes), 64, code) is None
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_other_outlines_make_another_truth_and_another_evaluation_set(catalog, tmp_path, labelled):
-    """With labels the scene keeps its number, so that only the checksum tells that the truth is another."""
+def test_other_outlines_make_another_truth_and_another_evaluation_set(catalog, tmp_path):
     scene, forged = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
     before = evaluation_set(catalog, [scene])
-    patch_ids = [patch.id for patch in patches(catalog, scene.id)]
     with catalog.database.write() as session:
-        if labelled:
-            _, (proposal,) = add_round(session, session.scalars(select(Patch)).all()[:1])
-            labels.store(session, label_of(session, proposal, 1))
         columns = ("name", "role", "source", "footprint", "patch_size_px", "patch_overlap_px")
         new = Scene(outlines=[vars(forged.outlines[0])], **{name: getattr(scene, name) for name in columns})
-        fate = LabelFate.KEEP if labelled else None
-        done = replace_scene(session, catalog.settings, scene.id, new, fate, has_champion=True)
-    assert (done.scene.id == scene.id) is labelled
+        done = replace_scene(session, catalog.settings, scene.id, new, None, has_champion=True)
     tile_scene(context_of(catalog, JobKind.TILE_SCENE, str(done.scene.id)), done.scene.id)
     after = evaluation_set(catalog, [done.scene])
     assert before.truth_sha256 != after.truth_sha256
     truth = mask_from_geotiff(raster_store(catalog).get(raster_keys.truth(done.scene.id)), GLACIER_SCHEME)
     assert np.unique(truth).tolist() == [0, 1]  # the debris is outlined no more
-    if labelled:
-        assert [patch.id for patch in patches(catalog, scene.id)] == patch_ids
 
 
 def test_a_scene_replaced_without_outlines_has_no_truth(catalog, tmp_path):
