@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, render_template
+from flask import session as browser
+from flask_wtf.csrf import generate_csrf
 from sqlalchemy import Select, func, select
 
 from al_server import track_chart
 from al_server.arms import describe_arms
+from al_server.auth import SECRET_OF_LOG_IN, current_identity
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
 from al_server.serializers import (
@@ -51,7 +54,7 @@ class _Versions:
 
 
 @page.get("/")
-def index() -> str:
+def index() -> Response:
     """Return the page."""
     catalog = current_catalog()
     with catalog.read() as session:
@@ -77,8 +80,12 @@ def index() -> str:
         dead = outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD)
     versions = _versions()
     compared = describe_arms(versions.found)
-    return render_template(
+    logged_in = SECRET_OF_LOG_IN in browser
+    page = render_template(
         "status.html",
+        identity=current_identity(),
+        logged_in=logged_in,
+        csrf_token=generate_csrf() if logged_in else "",
         settings=catalog.settings,
         scenes=scenes,
         rounds=rounds,
@@ -102,6 +109,7 @@ def index() -> str:
         dead=dead,
         compared=compared,
     )
+    return Response(page, headers={"Cache-Control": "no-store"})
 
 
 def _open_jobs() -> Select[Job]:

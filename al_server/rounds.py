@@ -27,6 +27,7 @@ def open_round(body: RoundRequest) -> Response:
             body.size or settings.round_size,
             body.seed,
             body.part or settings.round_part,
+            body.second_looks,
         )
         accepted = RoundAccepted(round=serialize_round(session, opened), job=serialize_job(enqueued(session)[0]))
     response = json_response(accepted, 202)

@@ -152,6 +152,9 @@ class RoundRequest(Closed):
     size: int | None = Field(None, ge=1, le=10_000)
     seed: Integer | None = None
     part: PatchPart | None = Field(None, description="what to ask for of each patch")
+    second_looks: int = Field(
+        0, ge=0, le=10_000, description="how many of the patches are labelled ones that the newest scoring contradicts"
+    )
 
 
 class PromotionRequest(Closed):
@@ -308,7 +311,7 @@ class RoundAnswer(BaseModel):
 
 
 class EstimateAnswer(BaseModel):
-    """An estimated quantity with its 95 % interval (Student's t)."""
+    """An estimated quantity with its 95 % interval (Student's t, unless a bootstrap is named)."""
 
     value: float
     low: float | None = Field(description="null where too few values tell nothing about the spread")
@@ -467,6 +470,9 @@ class ModelAnswer(BaseModel):
     verdict_reason: str
     gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")
     sha256: dict[str, str] = Field(description="checksum by file name")
+    withdrawals: list[int] = Field(
+        description="withdrawals of labels that it learnt from, itself or through its parent; empty: none"
+    )
     faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
 
 
@@ -493,6 +499,61 @@ class EffortAnswer(BaseModel):
     seconds: float = Field(description="sum of Label Studio's lead times")
     seconds_per_1000_px: float | None = Field(description="for 1000 pixels asked for; null without lead times")
     check: ExpectationAnswer | None = Field(description="how good the expected edits were; null without any")
+
+
+class ComparisonAnswer(BaseModel):
+    """How far masks agree with others of the same patches; the patches are the units of the intervals (bootstrap)."""
+
+    patches: int
+    pixels: int = Field(description="pixels of which both name a class")
+    agreement: EstimateAnswer | None = Field(description="share of these of which both name the same class")
+    iou: list[EstimateAnswer | None] = Field(description="in the order of `classes`; null for one that neither names")
+    left_out: EstimateAnswer | None = Field(
+        description="share of the pixels of which the other side names a class, and the annotator none"
+    )
+
+
+class AnnotatorAnswer(BaseModel):
+    """What is known of the labels of one annotator."""
+
+    annotator: str
+    simulated: bool
+    truth: ComparisonAnswer | None = Field(description="with known truth: honeypots and reference patches")
+    others: ComparisonAnswer | None = Field(description="with labels of the same patches by other people")
+
+
+class BiasAnswer(BaseModel):
+    """Labels drawn from the pre-annotation against labels of the same patches drawn from an empty mask."""
+
+    labels: ComparisonAnswer = Field(description="the two labels with each other")
+    preannotated: ComparisonAnswer = Field(description="the former with the pre-annotation")
+    blind: ComparisonAnswer = Field(description="the latter with the pre-annotation that was not shown")
+    pull: EstimateAnswer | None = Field(
+        description="agreement of the former with the pre-annotation minus that of the latter"
+    )
+    pull_iou: list[EstimateAnswer | None] = Field(description="the same difference of the IoU of each class")
+
+
+class ReferenceAnswer(BaseModel):
+    """A patch whose label an operator accepted as the truth."""
+
+    patch_id: int
+    label_id: int
+    annotator: str
+    answers: int = Field(description="labels by other people that are compared with it")
+    stands: bool = Field(
+        description="false if the label was changed, deleted or withdrawn: nothing is compared with it"
+    )
+
+
+class QualityAnswer(BaseModel):
+    """The quality of the standing labels."""
+
+    classes: list[str]
+    annotators: list[AnnotatorAnswer]
+    bias: BiasAnswer | None = Field(description="null without a patch that was labelled both ways by two people")
+    same_person: int = Field(description="second labels that do not count, because the same person drew the first")
+    references: list[ReferenceAnswer]
 
 
 class TrackAnswer(BaseModel):
@@ -580,10 +641,12 @@ class DeliveryAnswer(BaseModel):
 
 
 class Readiness(BaseModel):
-    """State of each part: ``ok``, or what is wrong."""
+    """Whether all parts are ready."""
 
     ready: bool
-    parts: dict[str, str]
+    parts: dict[str, str] | None = Field(
+        description="state of each part: `ok`, or what is wrong; null without a token or log-in"
+    )
 
 
 Item = TypeVar("Item", bound=BaseModel)

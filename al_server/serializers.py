@@ -191,5 +191,6 @@ def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAn
         verdict_reason=figures.verdict_reason,
         gate=figures.gate,
         sha256=dict(figures.sha256),
+        withdrawals=list(figures.withdrawals),
         faults=list(figures.faults),
     )

@@ -31,6 +31,7 @@ from catalog.records import (
     RoundState,
     now,
 )
+from catalog.withdrawal_records import WithdrawnLabel
 
 SKIPPED = "skipped"
 """Detail of an applied event whose annotator skipped the task."""
@@ -210,6 +211,9 @@ def _implied_proposal_state(session: Session, proposal: Proposal, *, skipped: bo
         return ProposalState.LABELLED
     if skipped:
         return ProposalState.SKIPPED
+    withdrawn = select(WithdrawnLabel.label_id).join(WithdrawnLabel.label).where(Label.proposal_id == proposal.id)
+    if session.scalar(withdrawn.limit(1)) is not None:
+        return ProposalState.ABANDONED  # nobody is waited for: its patch may be proposed again
     is_abandoned = rounds.get(session, proposal.round_id).state is RoundState.ABANDONED
     return ProposalState.ABANDONED if is_abandoned else ProposalState.PUBLISHED
 

@@ -100,6 +100,9 @@ class ProposalReason(StrEnum):
     FOREGROUND = "random foreground"  # drawn at random where a version predicts foreground, by a strategy that does so
     SHORTLIST_CONTROL = "shortlist control"  # drawn like that as a control of what another strategy chose
     CONTROL = "random control"  # drawn from the whole pool
+    SECOND_LABEL = "second label"  # labelled already, to be drawn by another person from an empty mask
+    KNOWN_TRUTH = "known truth"  # a honeypot: what is drawn on it is measured and never learnt from
+    SECOND_LOOK = "second look"  # labelled already, and contradicted by the newest scoring
 
 
 class ProposalState(StrEnum):
@@ -139,6 +142,7 @@ class RunTrigger(StrEnum):
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
     ROUND = "round complete"
+    WITHDRAWAL = "labels withdrawn"
     MANUAL = "by hand"
 
 

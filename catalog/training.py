@@ -1,13 +1,13 @@
 """Training runs: the labels that a fine-tune learns from, when one is due, and its row."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs, rounds, set_aside
+from catalog import jobs, rounds, set_aside, withdrawals
 from catalog.errors import ConflictError
 from catalog.records import (
     Job,
@@ -15,6 +15,7 @@ from catalog.records import (
     Label,
     Patch,
     Proposal,
+    ProposalReason,
     RunState,
     RunTrigger,
     Scene,
@@ -23,6 +24,7 @@ from catalog.records import (
     TrainingRun,
     now,
 )
+from catalog.references import TEACHES
 from catalog.set_aside import Kind, SetAside
 from catalog.settings import Settings
 
@@ -33,7 +35,8 @@ MOST_PARAMETERS = 10_000
 def training_labels(session: Session) -> list[Label]:
     """Return the labels to learn from, ordered by id: neither superseded, covered by a newer label nor set aside.
 
-    A label of a whole patch covers every older one. `services.composed_labels` composes labels of parts of a patch.
+    A label of a whole patch covers every older one, unless it is a second label: then both count.
+    `services.composed_labels` composes the labels of a patch. Labels of honeypots do not teach (`catalog.references`).
     """
     ids = _uncovered(session)
     standing = session.scalars(select(Label).where(Label.superseded_at.is_(None)).order_by(Label.id))
@@ -46,17 +49,17 @@ def _uncovered(session: Session) -> set[int]:
     Labels that are set aside, or whose scene is, are left out. What they cover stays covered: it was drawn anew.
     """
     statement = (
-        select(Label.patch_id, Label.id, Proposal.region)
+        select(Label.patch_id, Label.id, Proposal.region, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(Label.superseded_at.is_(None))
+        .where(Label.superseded_at.is_(None), TEACHES)
         .order_by(Label.patch_id, Label.event_id.desc())
     )
     uncovered: set[int] = set()
     covered_patch: int | None = None
-    for patch_id, label_id, region in session.execute(statement):
+    for patch_id, label_id, region, reason in session.execute(statement):
         if patch_id != covered_patch:
             uncovered.add(label_id)
-        if region is None:
+        if region is None and reason is not ProposalReason.SECOND_LABEL:
             covered_patch = patch_id
     return uncovered - left_out(session).keys()
 
@@ -92,14 +95,18 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
     """Enqueue a fine-tune if there are enough new labels, or if the oldest has waited for ``fine_tune_after_s``.
 
     With ``auto_rounds``, any new label is enough once no round is unfinished. The first version needs no label if a
-    scene of the pool has prior outlines.
+    scene of the pool has prior outlines. Versions that learnt from labels withdrawn since call for one, too.
 
     Returns:
         The job; None if no fine-tune is due, one is open, or the last one failed on these labels.
     """
     if jobs.is_open(session, JobKind.FINE_TUNE):
         return None
-    trigger = RunTrigger.PRIORS if _priors_are_due(session) else _due_by_labels(session, settings)
+    if _priors_are_due(session):
+        return _enqueue(session, RunTrigger.PRIORS)
+    if withdrawals.retraining_due(session) and can_learn(session):
+        return _enqueue(session, RunTrigger.WITHDRAWAL)
+    trigger = _due_by_labels(session, settings)
     return None if trigger is None else _enqueue(session, trigger)
 
 
@@ -123,6 +130,11 @@ def has_priors(session: Session) -> bool:
         Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(set_aside.numbers(Kind.SCENE))
     )
     return any(scene.prior_outlines is not None for scene in session.scalars(pool))
+
+
+def can_learn(session: Session) -> bool:
+    """Return whether there is anything to learn from: a label, or a prior outline."""
+    return has_priors(session) or bool(_uncovered(session))
 
 
 def _priors_are_due(session: Session) -> bool:
@@ -161,7 +173,7 @@ def enqueue_by_hand(session: Session) -> Job:
     Raises:
         ConflictError: there is neither a label nor a prior outline to learn from.
     """
-    if not has_priors(session) and not training_labels(session):
+    if not can_learn(session):
         raise ConflictError(
             "found no label to learn from; label a round in Label Studio first, or register a scene of the pool with "
             "prior outlines"
@@ -184,9 +196,14 @@ def unfinished_run(session: Session) -> TrainingRun | None:
 
 def labels_of_run(session: Session, run: TrainingRun) -> Sequence[Label]:
     """Return the labels of a run, ordered by id, each with its proposal, patch and scene loaded."""
+    return load_labels(session, run.label_ids)
+
+
+def load_labels(session: Session, label_ids: Iterable[int]) -> list[Label]:
+    """Return labels ordered by id, each with its proposal, patch and scene loaded."""
     loaded = joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene)
     of_run = select(Label).order_by(Label.id).options(*loaded)
-    ids = sorted(run.label_ids)
+    ids = sorted(label_ids)
     slices = (ids[start : start + MOST_PARAMETERS] for start in range(0, len(ids), MOST_PARAMETERS))
     return [label for some in slices for label in session.scalars(of_run.where(Label.id.in_(some)))]
 

@@ -21,9 +21,22 @@ from services import rounds
 )
 @click.option("--size", type=click.IntRange(1), help="number of patches; default: the setting round_size")
 @click.option("--seed", type=click.IntRange(0), help="seed of the random choices")
+@click.option(
+    "--second-look",
+    "second_looks",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="let N of the patches be labelled ones that the newest version contradicts",
+)
 @click.pass_context
 def round_group(
-    context: click.Context, strategy: str | None, part: str | None, size: int | None, seed: int | None
+    context: click.Context,
+    strategy: str | None,
+    part: str | None,
+    size: int | None,
+    seed: int | None,
+    second_looks: int,
 ) -> None:
     """Open a round: choose patches and publish them in Label Studio; with a subcommand, abandon a round."""
     if context.invoked_subcommand is not None:
@@ -33,7 +46,7 @@ def round_group(
         with catalog.write() as session:
             how = Strategy(strategy) if strategy else settings.round_strategy
             what = PatchPart(part) if part else settings.round_part
-            opened = rounds.open_round(session, settings, how, size or settings.round_size, seed, what)
+            opened = rounds.open_round(session, settings, how, size or settings.round_size, seed, what, second_looks)
         click.echo(f"Round {opened.id} ({opened.strategy}, {opened.size} patches) is being chosen and published.")
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
+from labeling.bodies import read_json
 from labeling.errors import EventError
 from labeling.tasks import PROPOSAL
 
@@ -241,10 +242,7 @@ def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
     """
     if len(body) > max_bytes:
         raise EventError(f"The label event has {len(body)} bytes; at most {max_bytes} are accepted.")
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise EventError(f"The label event is not JSON: {error}.") from error
+    payload = read_json(body)
     if not isinstance(payload, dict):
         raise EventError(f"The label event is {type(payload).__name__}; expected an object.")
     action = _field(payload, "action", str)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.records import Label, Patch, Proposal, Scene, SceneRole
+from catalog.references import TEACHES
 from catalog.set_aside import Kind, numbers
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.maps import read_map
@@ -74,7 +75,8 @@ def labelled_windows(
 ) -> Iterator[tuple[Scene, list[LabelledWindow]]]:
     """Yield the scenes of these roles with their labelled windows, ordered by id; scenes without any are left out.
 
-    A label that was superseded, by an update, a skip or a deletion, or is set aside does not count.
+    A label that was superseded, by an update, a skip or a deletion, or is set aside does not count, and neither does
+    one that was drawn on a honeypot.
 
     Args:
         session: A session for reading.
@@ -98,7 +100,13 @@ def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[Labelled
     statement = (
         select(Label)
         .join(Patch, Label.patch_id == Patch.id)
-        .where(Patch.scene_id == scene.id, Label.superseded_at.is_(None), Label.id.not_in(numbers(Kind.LABEL)))
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(
+            Patch.scene_id == scene.id,
+            Label.superseded_at.is_(None),
+            Label.id.not_in(numbers(Kind.LABEL)),
+            TEACHES,
+        )
         .options(joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal).joinedload(Proposal.round))
         .order_by(Label.patch_id, Label.event_id)
     )

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.pixel_regions import decode_region
-from catalog.records import Label, Patch
+from catalog.records import Label, Patch, Proposal, ProposalReason
 from catalog.set_aside import Kind, numbers
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import ExportError
@@ -18,6 +18,7 @@ from imagery.glims import CODES, ClassMapping, LineType
 from imagery.grid import Grid
 from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
+from services.composed_labels import reconcile
 from services.scenes import window_of
 
 _IS_ICE: Final[NDArray[np.bool_]] = np.isin(
@@ -62,6 +63,8 @@ def is_ice(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list[Label]:
     """Return the labels of a scene that are not superseded, oldest first, with proposals and patches loaded.
 
+    What was drawn on honeypots, to measure annotators, does not count.
+
     Args:
         session: A session for reading.
         scene_id: The scene.
@@ -70,7 +73,13 @@ def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list
     statement = (
         select(Label)
         .join(Patch, Label.patch_id == Patch.id)
-        .where(Patch.scene_id == scene_id, Label.superseded_at.is_(None), Label.id.not_in(numbers(Kind.LABEL)))
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(
+            Patch.scene_id == scene_id,
+            Label.superseded_at.is_(None),
+            Label.id.not_in(numbers(Kind.LABEL)),
+            Proposal.reason != ProposalReason.KNOWN_TRUTH,
+        )
         .options(joinedload(Label.patch), joinedload(Label.proposal))
         .order_by(Label.event_id)
     )
@@ -91,7 +100,8 @@ def compose_lineage(
 
     Args:
         grid: The scene's grid.
-        labels: Its standing labels, oldest first; where patches overlap, the newest counts.
+        labels: Its standing labels, oldest first; where they overlap, the newest counts. Where a second label of a
+            patch disagrees with the earlier one, neither does.
         store: Where their masks are.
         scheme: The classes of the labels.
         mapping: The line types of the classes.
@@ -115,10 +125,14 @@ def compose_lineage(
     codes = _lookup(mapping, scheme.names)
     for index, label in enumerate(labels, start=1):
         rows, columns = window_of(label.patch).slices
-        mask = codes[mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)]
-        asked = decode_region(label.proposal.region, *mask.shape)
+        own = codes[mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)]
+        mask = own
+        asked = decode_region(label.proposal.region, *own.shape)
+        if label.proposal.reason is ProposalReason.SECOND_LABEL:
+            mask = reconcile(drawn[rows, columns], own, UNKNOWN)
         drawn[rows, columns][asked] = mask[asked]
-        number[rows, columns][asked] = np.where(mask[asked] == UNKNOWN, 0, index)
+        drawn_by = np.where(own == UNKNOWN, number[rows, columns], index)
+        number[rows, columns][asked] = np.where(mask == UNKNOWN, 0, drawn_by)[asked]
     return Lineage(predicted, drawn, number, labels)
 
 

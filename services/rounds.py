@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from catalog import candidates, jobs, labels, rounds, scorings, training
 from catalog.errors import ConflictError
 from catalog.records import JobKind, Proposal, Round, RoundState, Scoring, now
-from catalog.settings import PatchPart, Settings
+from catalog.settings import PatchPart, Settings, Strategy
 from services import strategies
 from services.prior_disagreement import PRIOR_DISAGREEMENT
 from services.strategies import RegisteredStrategy
@@ -20,6 +20,7 @@ def open_round(
     size: int,
     seed: int | None = None,
     part: PatchPart = PatchPart.WHOLE,
+    second_looks: int = 0,
 ) -> Round:
     """Add a round and enqueue the job that chooses its patches.
 
@@ -30,15 +31,21 @@ def open_round(
         size: number of patches to choose.
         seed: seed of the random choices; the id of the round by default.
         part: what to ask for of each patch; a round of a strategy without scores asks for whole patches.
+        second_looks: how many of these patches are to be labelled ones, whose labels the newest scoring contradicts.
 
     Raises:
-        ConflictError: a round is being made, the pool has no patch left, or what the strategy needs does not exist.
+        ConflictError: a round is being made, the pool has no patch left, what the strategy or a second look needs does
+            not exist, or more second looks are wanted than patches.
         ValueError: there is no such strategy.
     """
     making = rounds.being_made(session)
     if making is not None:
         raise ConflictError(f"round {making.id} is still {making.state}; wait until it is open, or abandon it")
-    if not candidates.count(session, settings.min_valid_share, at_most=1):
+    if second_looks:
+        _check_second_looks(session, second_looks, size)
+    if second_looks == size:  # nothing is left to choose: none of the strategy's needs matters
+        strategy = Strategy.RANDOM
+    elif not candidates.count(session, settings.min_valid_share, at_most=1):
         raise ConflictError(
             "found no patch in the pool that could be proposed; register a scene with the role 'pool', or wait until "
             "it is tiled"
@@ -61,8 +68,24 @@ def open_round(
     except IntegrityError as error:
         raise ConflictError("another round was opened at this very moment; wait until it is open") from error
     new.seed = seed if seed is not None else new.id
-    jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id)
+    asked = {"second_looks": second_looks} if second_looks else {}
+    jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id, **asked)
     return new
+
+
+def _check_second_looks(session: Session, second_looks: int, size: int) -> None:
+    """Refuse second looks that a round cannot hold or that nothing can rank.
+
+    Raises:
+        ConflictError: there are more than patches in the round, or no version has scored the pool.
+    """
+    if second_looks > size:
+        raise ConflictError(f"found {second_looks} second looks in a round of {size} patches; expected at most {size}")
+    if scorings.newest(session) is None:
+        raise ConflictError(
+            "found no scoring that could contradict a label; wait until a version has scored the pool, or open a round "
+            "without second looks"
+        )
 
 
 def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrategy) -> Scoring:

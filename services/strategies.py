@@ -87,6 +87,8 @@ class RegisteredStrategy:
 STRATEGIES: Final[dict[str, RegisteredStrategy]] = {}
 """The strategies by name."""
 
+_DISGUISED: Final = (ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
+
 SCHEDULES: Final[dict[str, Callable[[int, Settings], str]]] = {}
 """Names that stand for a strategy that depends on the number of earlier rounds; each function returns its name."""
 
@@ -131,10 +133,18 @@ def resolve(name: str, past_rounds: int, settings: Settings) -> RegisteredStrate
 
 
 def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
-    """Return why a patch was proposed, in a sentence for its annotator."""
+    """Return why a patch was proposed, in a sentence for its annotator.
+
+    Second labels and honeypots are told of as other patches of the round, so that nobody takes more care of them.
+    """
+    if reason in _DISGUISED:
+        is_ranked = of_round.measure is not None and evidence.score is not None
+        chosen = is_ranked or of_round.scoring_id is None
+        reason = ProposalReason.UNCERTAIN if chosen else ProposalReason.CONTROL
     drawn = {
         ProposalReason.CONTROL: "drawn at random, to measure what choosing gains",
         ProposalReason.SHORTLIST_CONTROL: f"{_sees_foreground(evidence)}, to measure what choosing gains",
+        ProposalReason.SECOND_LOOK: _doubts(evidence),
     }
     told = drawn[reason] if reason in drawn else get(of_round.strategy).explain(evidence)
     return f"Round {of_round.id}: {told}"
@@ -197,6 +207,13 @@ def _undecided(evidence: Evidence) -> str:
     return (
         f"model version {evidence.model_version} can hardly decide between two classes here "
         f"(their probabilities differ by {1.0 - (evidence.score or 0.0):.2f})"
+    )
+
+
+def _doubts(evidence: Evidence) -> str:
+    return (
+        f"the model contradicts the earlier label of this patch with confidence on {evidence.score or 0.0:.0%} of it; "
+        "draw what you see, it replaces that label"
     )
 
 

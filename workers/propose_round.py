@@ -1,6 +1,6 @@
 """Job: choose the patches of a round by its strategy (``services.strategies``)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,14 +20,21 @@ from services.patch_features import read_features
 from services.places import raster_store
 from services.score_table import ENTROPY, read_table
 from workers.asked_regions import AskedRegions
+from workers.check_choices import Checks, insert
 from workers.jobs import JobContext
 
 
-def propose_round(context: JobContext, round_id: int) -> None:
+def propose_round(context: JobContext, round_id: int, second_looks: int = 0) -> None:
     """Choose the patches of an opened round and store them as its proposals.
 
+    Args:
+        context: the job.
+        round_id: the round.
+        second_looks: how many labels to ask for again that the newest scoring contradicts.
+
     Raises:
-        ConflictError: the scores that the round ranks by have been removed, or an earlier release made them.
+        ConflictError: the scores that the round ranks by have been removed, or an earlier release made them; or the
+            round consists of second looks, and no label is contradicted.
     """
     with context.catalog.read() as session:
         opened = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
@@ -38,15 +45,30 @@ def propose_round(context: JobContext, round_id: int) -> None:
                 f"the scores by version {opened.scoring.model_version}, which round {round_id} ranks by, have been "
                 "removed; open another round"
             )
-        choices = _choices(session, context.catalog, opened)
+        checks = Checks(session, context.catalog, opened, second_looks).choose()
+        choices = insert(_choices(session, context.catalog, opened, checks, second_looks), checks, opened.seed)
+    if not choices and second_looks:
+        raise ConflictError(
+            f"found no label that the newest scoring contradicts with confidence; round {round_id} has nothing to ask"
+        )
     with context.catalog.write() as session:
         rounds.store_choices(session, round_id, choices)
 
 
-def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choice]:
+def _choices(
+    session: Session, catalog: Catalog, opened: Round, checks: Sequence[Choice], second_looks: int
+) -> Sequence[Choice]:
+    """Let the strategy choose the places of the round that checks leave, among the patches that they leave."""
+    if opened.size == second_looks:
+        return []
+    taken = {choice.patch_id for choice in checks}
+
+    def free(found: Iterable[Candidate]) -> Iterator[Candidate]:
+        return (patch for patch in found if patch.patch_id not in taken)
+
     strategy, settings = strategies.get(opened.strategy), catalog.settings
     share, generator = settings.min_valid_share, np.random.default_rng(opened.seed)
-    size, scoring_id = opened.size, opened.scoring_id
+    size, scoring_id = opened.size - len(checks), opened.scoring_id
     if strategy.needs.scoring and scoring_id is None:
         raise ValueError(f"round {opened.id} has no scoring, which the strategy {strategy.name!r} needs")
     if opened.measure is not None:  # controls are a share of the patches that there are
@@ -69,13 +91,13 @@ def _choices(session: Session, catalog: Catalog, opened: Round) -> Sequence[Choi
         table, left = regions.lowered(table)
         in_order = partial(_with_scores, in_order, left)
     pool = Pool(
-        ranked=regions.rescored(candidates.ranked(session, opened, share)) if opened.measure is not None else (),
-        shuffled=candidates.shuffled(session, opened, share, generator),
+        ranked=free(regions.rescored(candidates.ranked(session, opened, share))) if opened.measure is not None else (),
+        shuffled=free(candidates.shuffled(session, opened, share, generator)),
         size=size,
         control_share=settings.control_share,
         generator=generator,
         table=table,
-        in_order=in_order,
+        in_order=lambda ids: free(in_order(ids)),
         pool_control_share=settings.pool_control_share,
         shortlist_foreground=settings.shortlist_foreground,
         past_rounds=rounds.count_scored(session, before=opened.id),

@@ -82,6 +82,8 @@ def propose_mask(
     form: Form,
     labels: Mapping[int, str],
     check: Callable[[Sequence[dict[str, Any]]], object],
+    *,
+    blind: bool = False,
 ) -> ProposedMask:
     """Decide what the annotator of a proposal starts from.
 
@@ -94,6 +96,7 @@ def propose_mask(
         form: How regions are drawn; "none": every mask is empty, but edits are estimated all the same.
         labels: Label by class value; empty if the version predicts other classes than annotators draw.
         check: Raises `labeling.errors.PredictionError` if Label Studio would not accept the regions.
+        blind: Whether the annotator starts from an empty mask even where the proposal would save edits.
     """
     try:
         maps = patch.read_maps()
@@ -111,7 +114,7 @@ def propose_mask(
         log.warning("proposal %s%s", patch.proposal.uid, drawn.note)
         return ProposedMask(edits=_expected(patch, maps, clean(asked_for)), note=drawn.note)
     edits = _expected(patch, maps, drawn.shown)
-    if edits.proposal_pays:
+    if edits.proposal_pays and not blind:
         if drawn.note:
             log.warning("proposal %s%s", patch.proposal.uid, drawn.note)
         note = f"; about {edits.from_proposal_px:,.0f} pixels to correct{drawn.note}"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.pixel_regions import decode_region
-from catalog.records import Proposal, Round, Scene, Score, Scoring
+from catalog.records import Proposal, ProposalReason, Round, Scene, Score, Scoring
 from catalog.registry import registry_of
 from imagery.classes import ClassScheme
 from imagery.coordinates import format_place
@@ -31,6 +31,8 @@ from workers.preannotation import drawable
 from workers.proposed_mask import ProposedMask, ScoredPatch, propose_mask
 from workers.views import OutlinedRegion, draw_views
 
+BLIND = (ProposalReason.SECOND_LABEL, ProposalReason.SECOND_LOOK)
+"""Reasons of proposals that start from an empty mask whatever it costs: a proposal would pull their annotators."""
 UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
 
 
@@ -162,7 +164,8 @@ def _proposed_mask(publication: Publication, proposal: Proposal, predict: "parti
         screening = _is_screened(session, scoring.id, proposal.patch_id)
     scored = ScoredPatch(publication.store, proposal, scoring, screening)
     labels = drawable(publication.class_names, publication.scheme)
-    proposed = propose_mask(scored, publication.catalog.settings.preannotation, labels, predict)
+    form = publication.catalog.settings.preannotation
+    proposed = propose_mask(scored, form, labels, predict, blind=proposal.reason in BLIND)
     if proposed.drawn_by is not None and proposed.shown is not None:
         shown = mask_to_geotiff(proposed.shown, source_of(scene).grid, publication.scheme, window_of(proposal.patch))
         publication.store.put(raster_keys.preannotation(proposal.uid, proposed.drawn_by), shown)
@@ -188,8 +191,13 @@ def _reason(publication: Publication, proposal: Proposal, of_round: Round) -> st
 
 
 def _newest_score(publication: Publication, proposal: Proposal, of_round: Round) -> float | None:
-    """Return the patch's score by the version that is shown, which may be newer than the one that chose the patch."""
+    """Return the patch's score by the version that is shown, which may be newer than the one that chose the patch.
+
+    None for a patch without such a score: what was drawn at random stays so.
+    """
     if publication.scoring is None or publication.scoring.id == of_round.scoring_id:
+        return None
+    if proposal.score is None or proposal.reason is ProposalReason.SECOND_LOOK:
         return None
     with publication.catalog.read() as session:
         return _score(session, publication.scoring.id, proposal.patch_id, of_round.measure)

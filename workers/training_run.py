@@ -14,9 +14,11 @@ from catalog.errors import (
     JobCancelledError,
     JobInterruptedError,
     JobLostError,
+    LabelsWithdrawnError,
     RegistryError,
     ServiceDownError,
 )
+from catalog.mlflow_log_in import log_in_of
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
 from imagery.errors import StoreError
@@ -35,7 +37,7 @@ UID_TAG = "training_run_uid"
 def tracking_of(catalog: Catalog) -> Tracking:
     """Return a client that writes to MLflow."""
     settings = catalog.settings
-    return Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
+    return Tracking(settings.mlflow_url, settings.experiment, settings.registered_model, log_in=log_in_of(settings))
 
 
 def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:
@@ -90,12 +92,32 @@ def start_tracking(
     note(catalog, run, mlflow_run_id=tracking.start_run(f"fine-tune {run.id}", parameters, tags))
 
 
+def remove_surplus(tracking: Tracking, run: TrainingRun) -> None:
+    """Close the MLflow runs and delete the versions that our calls made beside the ones that the row names.
+
+    A call whose answer is lost is repeated, by MLflow's client or by the next attempt, and may then have been done
+    twice. A call that the network delays may even be done when its client has long given up.
+
+    Raises:
+        RegistryError: MLflow refused.
+        ServiceDownError: MLflow does not answer.
+    """
+    for run_id in tracking.runs_tagged(UID_TAG, run.uid):
+        if run_id != run.mlflow_run_id and not tracking.has_ended(run_id):
+            tracking.end_run(run_id, RunState.KILLED.value.upper())
+    if run.mlflow_run_id is None:
+        return
+    for version in tracking.versions_of_run(run.mlflow_run_id):
+        if version != run.model_version:
+            tracking.delete_version(version)
+
+
 @contextmanager
 def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
     """Set the state of a run, in our row and in MLflow, if the block raises.
 
     - Interrupted, to resume later: its worker is shutting down.
-    - Killed: it was cancelled, or ran out of time.
+    - Killed: it was cancelled, it ran out of time, or its labels were withdrawn.
     - Unchanged: MLflow is down, and the next attempt resumes or closes the run; or the job was given to another worker,
       which has the run now.
     - Failed: any other error.
@@ -113,7 +135,7 @@ def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) ->
         if run_id is not None:
             _despite_outage(lambda: tracking.set_run_status(run_id, "SCHEDULED"))
         raise
-    except (JobTimeLimit, JobCancelledError) as error:
+    except (JobTimeLimit, JobCancelledError, LabelsWithdrawnError) as error:
         reason = str(error)
         _despite_outage(lambda: close(catalog, tracking, run, RunState.KILLED, reason))
         raise
@@ -142,6 +164,7 @@ def close(catalog: Catalog, tracking: Tracking, run: TrainingRun, state: RunStat
         ServiceDownError: MLflow does not answer.
     """
     if state is RunState.FINISHED and run.mlflow_run_id is not None:
+        remove_surplus(tracking, run)
         tracking.end_run(run.mlflow_run_id, state.value.upper())
     with catalog.write() as session:
         training.end_run(session, run.id, state, error)

@@ -292,11 +292,11 @@ def test_a_prediction_of_a_scene_that_is_not_ready_is_refused(client: FlaskClien
     assert_problem(response, 409, "is registered; wait until it is ready")
 
 
-def test_a_prediction_needs_mlflow_to_know_the_champion(client: FlaskClient, catalog: Catalog) -> None:
+def test_a_prediction_needs_a_champion(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
         scene, _ = add_scene(session)
     response = client.get(f"{SCENES}/{scene.id}/prediction.tif", headers=as_role(catalog, "reader"))
-    assert_problem(response, 503, "MLflow")
+    assert_problem(response, 409, "no model version has been promoted yet", "label a round")
     assert pushed(catalog) == []
 
 
@@ -440,7 +440,7 @@ def test_the_name_of_a_rejected_scene_is_free(register: Register, client: FlaskC
 def test_a_scene_is_removed_by_an_operator(register: Register, client: FlaskClient, catalog: Catalog) -> None:
     scene = register().json["scene"]
     address = f"{SCENES}/{scene['id']}"
-    assert_problem(client.delete(address, headers=as_role(catalog, "labeler")), 403, "needs operator")
+    assert_problem(client.delete(address, headers=as_role(catalog, "annotator")), 403, "needs operator")
     response = client.delete(address, headers=as_role(catalog, "operator"))
     assert (response.status_code, response.json["state"]) == (200, "removed")
     assert_problem(client.get(address, headers=as_role(catalog, "reader")), 404, f"no scene {scene['id']}")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from catalog.records import Label, Proposal
+from catalog.records import Label, Proposal, ProposalReason
 from services.composed_labels import compose_labels
 
 UNKNOWN = 255
@@ -36,3 +36,20 @@ def test_parts_add_up_and_the_newest_counts_where_it_judged() -> None:
 
 def test_unknown_is_a_judgement_too() -> None:
     assert composed(label(0, None, 1), label(1, TOP, UNKNOWN)) == [[UNKNOWN, UNKNOWN], [1, 1]]
+
+
+def second(minutes: int, value: int) -> tuple[Label, np.ndarray]:
+    row, mask = label(minutes, None, value)
+    row.proposal.reason = ProposalReason.SECOND_LABEL
+    return row, mask
+
+
+def test_where_two_people_name_different_classes_nobody_is_believed() -> None:
+    first = (label(0, None, 1)[0], np.array([[1, 1], [2, UNKNOWN]], dtype=np.uint8))
+    again = (second(1, 0)[0], np.array([[1, 2], [UNKNOWN, 2]], dtype=np.uint8))
+    assert composed(first, again) == [[1, UNKNOWN], [2, 2]]  # where only one names a class, that one counts
+    assert composed(again) == [[1, 2], [UNKNOWN, 2]]  # the first was deleted
+
+
+def test_a_newer_label_settles_what_two_people_disputed() -> None:
+    assert composed(label(0, None, 1), second(1, 2), label(2, None, 0)) == [[0, 0], [0, 0]]

@@ -61,13 +61,13 @@ class LabelStudioDesk:
     def http(self) -> Any:
         return self.studio._sdk._client_wrapper.httpx_client
 
-    def choose(self, *numbers: int) -> list[Proposal]:
+    def choose(self, *numbers: int, reason: ProposalReason = ProposalReason.RANDOM_START) -> list[Proposal]:
         """Choose patches of the scene by their numbers for a round that is to be published."""
         free = patches(self.catalog, self.scene.id)
         with self.catalog.database.write() as session:
             session.add(chosen := Round(strategy=Strategy.RANDOM, size=len(numbers), seed=0))
             session.flush()
-            choices = [Choice(free[number].id, ProposalReason.RANDOM_START, None) for number in numbers]
+            choices = [Choice(free[number].id, reason, None) for number in numbers]
             rounds.store_choices(session, chosen.id, choices)
         return self.proposals(chosen.id)
 
@@ -83,9 +83,9 @@ class LabelStudioDesk:
             finish(context)
         return self.proposals(round_id)
 
-    def open(self, *numbers: int) -> list[Proposal]:
+    def open(self, *numbers: int, reason: ProposalReason = ProposalReason.RANDOM_START) -> list[Proposal]:
         """Choose and publish a round."""
-        return self.publish(self.choose(*numbers)[0].round_id)
+        return self.publish(self.choose(*numbers, reason=reason)[0].round_id)
 
     def cut_off(self, round_id: int) -> None:
         """As if the publication of a round had been cut off before its end."""

@@ -14,7 +14,16 @@ import pytest
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.installation import get_installation
-from catalog.records import EventState, JobKind, Proposal, ProposalState, RoundState, Scoring, now
+from catalog.records import (
+    EventState,
+    JobKind,
+    Proposal,
+    ProposalReason,
+    ProposalState,
+    RoundState,
+    Scoring,
+    now,
+)
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
@@ -24,6 +33,7 @@ from labeling.task_calls import TaskCalls
 from services import label_studio as project_of
 from services import rounds
 from services.image_urls import image_urls
+from services.label_quality import assess
 from services.label_studio import connect
 from services.places import raster_store
 from tests.catalog_fixtures import NOBODY
@@ -426,3 +436,35 @@ def test_a_deleted_annotation_is_noticed_once(desk: LabelStudioDesk) -> None:
     assert desk.states(proposal) == ("published", "proposed", "open")
     assert desk.actions() == ["ANNOTATION_CREATED", "ANNOTATIONS_DELETED"]
     assert desk.round(proposal).state is RoundState.OPEN
+
+
+def test_two_people_label_a_patch_and_label_studio_does_not_show_that_it_is_the_second_time(
+    desk: LabelStudioDesk,
+) -> None:
+    (first,) = desk.open(6)
+    people = [f"{name}@glacier.local" for name in ("careful", "careless")]
+    studios = []
+    for email in people:
+        desk.studio.invite_user(email, "a long password")
+        studios.append(
+            LabelStudio(desk.catalog.settings.label_studio_url, desk.studio.user_token(email, "a long password"))
+        )
+    studios[0].annotate(first.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    (second,) = desk.open(6, reason=ProposalReason.SECOND_LABEL)
+    shown = {task["id"]: task["data"] for task in desk.studio.changed_tasks(first.project_id, None)}
+    changing = {"proposal", "round", "reason"}  # of each task
+    assert {key for key, value in shown[second.task_id].items() if value != shown[first.task_id][key]} <= {
+        *changing,
+        "true_colour",
+        "false_colour",
+        "uncertainty",  # signed at another second
+    }
+    assert shown[second.task_id]["reason"] == shown[first.task_id]["reason"].replace("Round 1", "Round 2")
+    studios[1].annotate(second.task_id, [], lead_time_s=1.0)
+    desk.reconcile()
+    found = assess(desk.catalog)
+    assert [item.annotator for item in found.annotators] == people
+    assert found.annotators[1].others is not None
+    assert found.annotators[1].others.patches == 1
+    assert desk.states(second) == ("labelled", "labelled", "complete")

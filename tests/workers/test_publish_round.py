@@ -227,3 +227,26 @@ def test_the_reason_of_a_waiting_task_is_renewed_with_what_is_shown(catalog, sce
     now_shown = replace(by_first, scoring=second)
     reason = offer(now_shown, of_round, proposal).task["data"]["reason"]
     assert re.search(r"model version 2 is unsure here \(uncertainty 10%", reason)
+
+
+@pytest.mark.parametrize("reason", [ProposalReason.SECOND_LABEL, ProposalReason.SECOND_LOOK])
+def test_who_labels_a_second_time_starts_from_an_empty_mask(catalog, scene, reason):
+    classes = np.zeros((32, 32), np.uint8)
+    classes[0:16] = 1
+    write_map(catalog, scene, classes, error=0.01, foreground=0.5)
+    drawn = offer(publication(catalog), *proposed(catalog, scene, reason=ProposalReason.KNOWN_TRUTH))
+    assert drawn.preannotated_by == 1  # a honeypot starts as any other patch
+    blind = offer(publication(catalog), *proposed(catalog, scene, reason=reason))
+    assert (blind.preannotated_by, blind.prediction["result"]) == (None, [])
+    assert blind.expected_edits == drawn.expected_edits
+    assert blind.task["data"]["reason"].endswith("; starts empty: about 514 pixels to draw")  # half, as a byte
+
+
+def test_nothing_in_a_task_tells_a_honeypot_from_other_patches(catalog, scene):
+    told = []
+    for reason, score in ((ProposalReason.UNCERTAIN, 0.5), (ProposalReason.KNOWN_TRUTH, 0.5)):
+        made, proposal = proposed(catalog, scene, scoring_id=1, reason=reason, score=score)
+        data = offer(publication(catalog), made, proposal).task["data"]
+        told.append({name: value for name, value in data.items() if name not in {"proposal", "round"}})
+        told[-1]["reason"] = told[-1]["reason"].replace(f"Round {made.id}:", "Round N:")
+    assert told[0] == told[1]

@@ -1,0 +1,87 @@
+"""The labelled patches that a round may ask for again, to measure annotators or to mend labels."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
+
+from catalog import training
+from catalog.records import (
+    Label,
+    Patch,
+    PatchState,
+    Proposal,
+    ProposalReason,
+    ProposalState,
+    Scene,
+    SceneRole,
+    SceneState,
+)
+from catalog.reference_records import Reference
+from catalog.references import TEACHES
+
+
+def to_label_twice(session: Session) -> Sequence[int]:
+    """Return the ids of the patches with a label of the whole patch that nobody was asked to draw again, ascending."""
+    asked = select(Proposal.patch_id).where(
+        Proposal.reason == ProposalReason.SECOND_LABEL,
+        Proposal.state.in_((ProposalState.LABELLED, ProposalState.SKIPPED)),
+    )
+    statement = (
+        select(Patch.id)
+        .join(Label, Label.patch_id == Patch.id)
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(_ready_and_labelled(), Label.superseded_at.is_(None), Proposal.region.is_(None), TEACHES)
+        .where(Patch.id.not_in(asked))
+    )
+    return session.scalars(statement.distinct().order_by(Patch.id)).all()
+
+
+def to_ask_again(session: Session) -> dict[int, int]:
+    """Return how many people have answered each honeypot that is free: those answered before, and the references.
+
+    Returns:
+        Number of standing labels drawn on the patch as a honeypot, by its id.
+    """
+    answers = (
+        select(Label.patch_id, func.count().label("answers"))
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(Label.superseded_at.is_(None), Proposal.reason == ProposalReason.KNOWN_TRUTH)
+        .group_by(Label.patch_id)
+        .subquery()
+    )
+    accepted = select(Reference.patch_id).join(Reference.label).where(Label.superseded_at.is_(None))
+    statement = (
+        select(Patch.id, func.coalesce(answers.c.answers, 0))
+        .outerjoin(answers, answers.c.patch_id == Patch.id)
+        .where(_ready_and_labelled(), or_(answers.c.answers > 0, Patch.id.in_(accepted)))
+        .order_by(Patch.id)
+    )
+    return dict(session.execute(statement).all())
+
+
+def to_look_at_again(session: Session) -> list[Label]:
+    """Return the labels that teach of the patches that are free, with proposal, patch and scene loaded.
+
+    Patches that had a second look are left out: two people have said what they see.
+    """
+    looked_at = (
+        select(Label.patch_id)
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(Label.superseded_at.is_(None), Proposal.reason == ProposalReason.SECOND_LOOK)
+    )
+    free = set(session.scalars(select(Patch.id).where(_ready_and_labelled(), Patch.id.not_in(looked_at))))
+    teaching = {label.id for label in training.training_labels(session) if label.patch_id in free}
+    return training.load_labels(session, teaching)
+
+
+def scenes_with_truth(session: Session) -> set[int]:
+    """Return the ids of the ready scenes of the pool that were registered with outlines of the truth."""
+    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
+    return {scene.id for scene in session.scalars(pool) if scene.outlines}
+
+
+def _ready_and_labelled() -> ColumnElement[bool]:
+    """Condition on patches: labelled, in a ready scene of the pool, and no task of theirs waits."""
+    pool = select(Scene.id).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
+    return Patch.scene_id.in_(pool) & (Patch.state == PatchState.LABELLED)

@@ -1,0 +1,164 @@
+"""How far label masks agree: with each other, with a known truth, and with the proposal that annotators were shown.
+
+Pure functions of counts of pixels. Intervals are percentile bootstraps over patches (`models.bootstrap`), since errors
+of neighbouring pixels are correlated.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagery.classes import UNKNOWN
+from models.bootstrap import bootstrap_interval
+from models.score_ratios import iou, overall_accuracy
+from services.estimates import Estimate
+
+FEWEST_PATCHES: Final = 2
+"""Below this number of patches there is no interval: one patch says nothing about the spread."""
+_SEED: Final = 0  # of the resamples: the same labels give the same interval
+_OTHER, _PREANNOTATED, _BLIND = range(3)  # the comparisons of a triple, see `Triple`
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far masks agree with others of the same patches.
+
+    Attributes:
+        patches: Number of patches.
+        pixels: Pixels of which both name a class.
+        agreement: Share of these pixels of which both name the same class.
+        iou: IoU of each class, background first; None for a class that neither side names.
+        left_out: Share of the pixels of which the other side names a class, and the annotator none (masked/unknown).
+    """
+
+    patches: int
+    pixels: int
+    agreement: Estimate | None
+    iou: tuple[Estimate | None, ...]
+    left_out: Estimate | None
+
+
+@dataclass(frozen=True)
+class Triple:
+    """Two labels of a patch by different people, and the proposal that one of them started from.
+
+    Attributes:
+        preannotated: (h, w) label that started from the proposal.
+        blind: (h, w) label that started from an empty mask.
+        proposal: (h, w) the proposal.
+    """
+
+    preannotated: NDArray[np.uint8]
+    blind: NDArray[np.uint8]
+    proposal: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class AutomationBias:
+    """Labels drawn from the pre-annotation against labels of the same patches drawn from an empty mask.
+
+    All are compared on the pixels of which the three masks of a patch name a class.
+
+    Attributes:
+        labels: The two labels with each other.
+        preannotated: Labels from the pre-annotation with it.
+        blind: Labels from an empty mask with the pre-annotation that their annotators did not see.
+        pull: Agreement of the former with the pre-annotation minus that of the latter: above 0, annotators leave more
+            of it as it is than they would have drawn.
+        pull_iou: The same difference of the IoU of each class.
+    """
+
+    labels: Comparison
+    preannotated: Comparison
+    blind: Comparison
+    pull: Estimate | None
+    pull_iou: tuple[Estimate | None, ...]
+
+
+def count(reference: NDArray[np.uint8], drawn: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Count the pixels by the class that the reference names and by what was drawn.
+
+    Args:
+        reference: (h, w) class values; pixels of unknown class are not counted.
+        drawn: (h, w) class values.
+        classes: K, the number of classes.
+
+    Returns:
+        (K, K + 1): rows the class of the reference, columns the class drawn, the last one masked/unknown.
+    """
+    known = reference != UNKNOWN
+    column = np.where(drawn == UNKNOWN, classes, drawn).astype(np.int64)
+    pairs = reference[known].astype(np.int64) * (classes + 1) + column[known]
+    return np.bincount(pairs, minlength=classes * (classes + 1)).reshape(classes, classes + 1).astype(np.int64)
+
+
+def compare(counts: Sequence[NDArray[np.int64]]) -> Comparison | None:
+    """Estimate how far masks agree; None without patches.
+
+    Args:
+        counts: Of each patch, (K, K + 1) as `count` returns them.
+    """
+    if not counts:
+        return None
+    stacked = np.stack(counts)
+    agreement, left_out, *ious = _estimates(stacked, _scores)
+    return Comparison(len(counts), int(stacked[..., :-1].sum()), agreement, tuple(ious), left_out)
+
+
+def measure_bias(triples: Sequence[Triple], classes: int) -> AutomationBias | None:
+    """Compare labels from pre-annotations with blind ones of the same patches; None without any.
+
+    Args:
+        triples: One of each patch.
+        classes: K, the number of classes.
+    """
+    if not triples:
+        return None
+    counts = np.stack([_count_triple(triple, classes) for triple in triples])
+    pull, *pull_iou = _estimates(counts, _pull)
+    compared = [compare(list(counts[:, number])) for number in (_OTHER, _PREANNOTATED, _BLIND)]
+    labels, preannotated, blind = (item for item in compared if item is not None)
+    return AutomationBias(labels, preannotated, blind, pull, tuple(pull_iou))
+
+
+def _count_triple(triple: Triple, classes: int) -> NDArray[np.int64]:
+    """Return the counts (3, K, K + 1) of the three comparisons on the pixels that all three masks know."""
+    known = (triple.preannotated != UNKNOWN) & (triple.blind != UNKNOWN) & (triple.proposal != UNKNOWN)
+    preannotated, blind, proposal = triple.preannotated[known], triple.blind[known], triple.proposal[known]
+    pairs = {_OTHER: (blind, preannotated), _PREANNOTATED: (proposal, preannotated), _BLIND: (proposal, blind)}
+    return np.stack([count(*pairs[number], classes) for number in sorted(pairs)])
+
+
+def _scores(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return agreement, share left out and IoU by class (..., K + 2) of counts (..., K, K + 1)."""
+    named = counts[..., :-1]
+    total = counts.sum(axis=(-2, -1)).astype(np.float64)
+    left_out = np.full(total.shape, np.nan)
+    np.divide(counts[..., -1].sum(axis=-1), total, out=left_out, where=total > 0)
+    both = np.stack([overall_accuracy(named), left_out], axis=-1)
+    return np.concatenate([both, iou(named)], axis=-1)
+
+
+def _pull(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the differences (..., K + 1) of agreement and IoU with the proposal, of counts (..., 3, K, K + 1)."""
+    scores = _scores(counts)
+    difference = scores[..., _PREANNOTATED, :] - scores[..., _BLIND, :]
+    return np.delete(difference, 1, axis=-1)  # the share left out is 0 on these pixels
+
+
+def _estimates(
+    counts: NDArray[np.int64], statistic: Callable[[NDArray[Any]], NDArray[np.float64]]
+) -> list[Estimate | None]:
+    """Return each score of the pooled counts (P, ...) with its interval; None where it is undefined."""
+    patches = len(counts)
+    values = statistic(counts.sum(axis=0))
+    interval = bootstrap_interval(counts, statistic, np.random.default_rng(_SEED))
+    found: list[Estimate | None] = []
+    for value, low, high in zip(values.tolist(), interval.low.tolist(), interval.high.tolist(), strict=True):
+        is_known = patches >= FEWEST_PATCHES
+        estimate = Estimate(value, low if is_known else None, high if is_known else None, patches)
+        found.append(None if np.isnan(value) else estimate)
+    return found

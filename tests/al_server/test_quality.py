@@ -1,0 +1,69 @@
+"""The quality of labels is told to operators only."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from flask.testing import FlaskClient
+
+from catalog import labels, references
+from catalog.context import Catalog
+from catalog.records import ProposalReason
+from cli.quality_commands import quality
+from imagery.classes import GLACIER_SCHEME
+from imagery.masks import mask_to_geotiff
+from services.places import raster_store
+from services.scenes import source_of, window_of
+from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
+
+QUALITY = "/api/v1/quality"
+
+
+@pytest.fixture
+def labelled_twice(catalog: Catalog) -> Catalog:
+    """A patch that one person drew as clean ice, and another, from an empty mask, as clean ice on its upper half."""
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        for number, (name, rows) in enumerate((("a@glacier.local", 32), ("b@glacier.local", 16))):
+            _, (proposal,) = add_round(session, patches[:1], first_task=number)
+            proposal.reason = ProposalReason.SECOND_LABEL if number else ProposalReason.RANDOM_START
+            mask = np.zeros((32, 32), np.uint8)
+            mask[:rows] = 1
+            label = label_of(session, proposal, number, number, annotator=name)
+            encoded = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patches[0]))
+            raster_store(catalog).put(label.mask_key, encoded)
+            labels.store(session, label)
+        references.accept(session, 1)
+    return catalog
+
+
+def test_operators_see_annotators_with_their_figures(client: FlaskClient, labelled_twice: Catalog) -> None:
+    found = client.get(QUALITY, headers=as_role(labelled_twice, "operator")).json
+    assert found["classes"] == ["background", "clean ice", "debris-covered ice"]
+    one, other = found["annotators"]
+    assert (one["annotator"], one["truth"], one["others"]["patches"]) == ("a@glacier.local", None, 1)
+    assert other["truth"]["agreement"] == {"value": 0.5, "low": None, "high": None, "count": 1}
+    assert [iou and iou["value"] for iou in other["others"]["iou"]] == [0.0, 0.5, None]
+    assert (found["bias"], found["same_person"]) == (None, 0)
+    assert found["references"] == [
+        {"patch_id": 1, "label_id": 1, "annotator": "a@glacier.local", "answers": 1, "stands": True}
+    ]
+
+
+@pytest.mark.parametrize("role", ["reader", "annotator"])
+def test_annotators_do_not_see_each_other(client: FlaskClient, catalog: Catalog, role: str) -> None:
+    assert client.get(QUALITY, headers=as_role(catalog, role)).status_code == 403
+
+
+def test_the_command_shows_the_same_and_changes_references(
+    labelled_twice: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLACIER_AL_VAR_DIR", str(labelled_twice.settings.var_dir))
+    monkeypatch.setenv("GLACIER_AL_DATABASE_URL", labelled_twice.settings.database_url)
+    shown = CliRunner().invoke(quality)
+    assert shown.exit_code == 0, shown.output
+    assert "b@glacier.local" in shown.output
+    assert "Reference patches" in shown.output
+    assert "no reference any more" in CliRunner().invoke(quality, ["release", "1"]).output
+    assert "the reference of patch 1" in CliRunner().invoke(quality, ["accept", "1"]).output
+    again = CliRunner().invoke(quality, ["accept", "2"])
+    assert "label 1 is the reference of patch 1 already" in str(again.exception)

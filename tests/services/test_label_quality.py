@@ -1,0 +1,203 @@
+"""A careful and a careless annotator on forged scenes: the figures tell who is who."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog import labels, references
+from catalog.context import Catalog
+from catalog.errors import ConflictError, NotFoundError
+from catalog.records import Label, Patch, Proposal, ProposalReason
+from catalog.training import training_labels
+from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
+from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from services import raster_keys
+from services.dataset_windows import labelled_windows
+from services.label_quality import Quality, assess
+from services.places import raster_store
+from services.scenes import source_of, window_of
+from tests.catalog_fixtures import add_round, label_of
+from tests.workers.rows import patches, tiled
+
+CAREFUL, CARELESS, THIRD = "careful@glacier.local", "Careless@glacier.local", "third@glacier.local"
+CLEAN, DEBRIS = CLEAN_ICE.value, DEBRIS_COVERED_ICE.value
+Draw = Callable[[np.ndarray], np.ndarray]
+
+
+def carefully(truth: np.ndarray) -> np.ndarray:
+    """Draw what is there, and leave out one pixel."""
+    drawn = truth.copy()
+    drawn[0, 0] = UNKNOWN
+    return drawn
+
+
+def carelessly(truth: np.ndarray) -> np.ndarray:
+    """Miss the debris, and paint the ice four pixels beside where it is."""
+    ice = np.roll(truth == CLEAN, 4, axis=1)
+    return np.where(ice, np.uint8(CLEAN), np.uint8(BACKGROUND))
+
+
+class Bench:
+    """A tiled scene with known truth, and annotators whose labels are stored as the workers would."""
+
+    def __init__(self, catalog: Catalog, path: Path) -> None:
+        self.catalog, self.store = catalog, raster_store(catalog)
+        self.scene, _ = tiled(catalog, path)
+        self.free = patches(catalog, self.scene.id)
+        self.truth = mask_from_geotiff(self.store.get(raster_keys.truth(self.scene.id)), GLACIER_SCHEME)
+        self._annotations = 0
+
+    def ask(self, numbers: Sequence[int], reason: ProposalReason) -> list[Proposal]:
+        """Open a round of these patches."""
+        with self.catalog.database.write() as session:
+            chosen = [session.get_one(Patch, self.free[number].id) for number in numbers]
+            _, proposals = add_round(session, chosen)
+            for proposal in proposals:
+                proposal.reason = reason
+        return proposals
+
+    def answer(self, proposals: Sequence[Proposal], annotator: str, draw: Draw) -> list[Label]:
+        """Draw each patch of a round."""
+        drawn = []
+        for proposal in proposals:
+            self._annotations += 1
+            with self.catalog.database.write() as session:
+                window = window_of(session.get_one(Patch, proposal.patch_id))
+                mask = draw(self.truth[window.slices])
+                encoded = mask_to_geotiff(mask, source_of(self.scene).grid, GLACIER_SCHEME, window)
+                number = self._annotations
+                label = label_of(
+                    session, proposal, number, number, annotator=annotator, mask_key=f"labels/{number}.tif"
+                )
+                self.store.put(label.mask_key, encoded)
+                labels.store(session, label)
+                drawn.append(label)
+        return drawn
+
+    def figures(self, name: str, of: str) -> list[float | None]:
+        """The number of patches, the agreement and the IoU of debris of an annotator."""
+        (found,) = [item for item in self.assess().annotators if item.annotator == name.lower()]
+        compared = getattr(found, of)
+        return [compared.patches, compared.agreement.value, compared.iou[DEBRIS].value]
+
+    def assess(self) -> Quality:
+        return assess(self.catalog)
+
+    def learnt(self) -> list[int]:
+        with self.catalog.read() as session:
+            return [label.id for label in training_labels(session)]
+
+
+@pytest.fixture
+def bench(catalog: Catalog, tmp_path: Path) -> Bench:
+    return Bench(catalog, tmp_path / "a.tif")
+
+
+NUMBERS = (1, 2, 6, 7, 8)
+
+
+def test_honeypots_find_the_careless_annotator_and_teach_nothing(bench: Bench) -> None:
+    first = bench.ask(NUMBERS, ProposalReason.KNOWN_TRUTH)
+    bench.answer(first[:3], CAREFUL, carefully)
+    bench.answer(first[3:], CARELESS, carelessly)
+    careful, careless = (item.truth for item in bench.assess().annotators if item.truth is not None)
+    assert careful.agreement is not None and careless.agreement is not None
+    assert careful.agreement.value == 1.0
+    assert careful.left_out is not None
+    assert careful.left_out.value == pytest.approx(1 / 32**2, rel=0.2)
+    assert careless.agreement.high is not None
+    assert careless.agreement.high < 1.0
+    debris = careless.iou[DEBRIS]
+    assert debris is None or debris.value == 0.0
+    assert bench.learnt() == []
+    with bench.catalog.read() as session:
+        assert list(labelled_windows(session, ["pool"], simulated=True)) == []
+
+
+def test_of_three_the_one_who_differs_from_both_others_is_found(bench: Bench) -> None:
+    first = bench.ask(NUMBERS, ProposalReason.RANDOM_START)
+    bench.answer(first, CAREFUL, carefully)
+    again = bench.ask(NUMBERS, ProposalReason.SECOND_LABEL)
+    bench.answer(again[:3], THIRD, carefully)
+    bench.answer(again[3:], CARELESS, carelessly)
+    assert bench.figures(THIRD, "others")[:2] == [3, 1.0]
+    assert bench.figures(CAREFUL, "others")[0] == 5
+    shared, of_careless = bench.figures(CAREFUL, "others")[1], bench.figures(CARELESS, "others")[1]
+    assert of_careless < shared < 1.0
+    assert len(bench.learnt()) == 10  # both labels of a patch teach, but for the pixels that they dispute
+
+
+def test_second_labels_by_the_same_person_do_not_count(bench: Bench) -> None:
+    bench.answer(bench.ask((6, 7), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    bench.answer(bench.ask((6, 7), ProposalReason.SECOND_LABEL), CAREFUL.upper(), carelessly)
+    found = bench.assess()
+    assert (found.annotators, found.bias, found.same_person) == ((), None, 2)
+
+
+def test_second_looks_are_answered_knowingly_and_do_not_count(bench: Bench) -> None:
+    (first,) = bench.answer(bench.ask((6,), ProposalReason.RANDOM_START), CARELESS, carelessly)
+    (look,) = bench.answer(bench.ask((6,), ProposalReason.SECOND_LOOK), CAREFUL, carefully)
+    assert bench.assess().annotators == ()
+    assert bench.learnt() == [look.id] != [first.id]
+
+
+def test_the_pull_of_a_pre_annotation_is_measured_on_pairs(bench: Bench) -> None:
+    first = bench.ask((6, 7), ProposalReason.RANDOM_START)
+    with bench.catalog.database.write() as session:
+        for proposal in first:
+            session.get_one(Proposal, proposal.id).preannotated_by = 1
+            window = window_of(session.get_one(Patch, proposal.patch_id))
+            empty = np.zeros(window.shape, np.uint8)
+            encoded = mask_to_geotiff(empty, source_of(bench.scene).grid, GLACIER_SCHEME, window)
+            bench.store.put(raster_keys.preannotation(proposal.uid, 1), encoded)
+    bench.answer(first, CARELESS, np.zeros_like)  # submits the proposal as it is
+    bench.answer(bench.ask((6, 7), ProposalReason.SECOND_LABEL), CAREFUL, lambda truth: truth)
+    bias = bench.assess().bias
+    covered = [bench.truth[window_of(bench.free[number]).slices] for number in (6, 7)]
+    ice = sum(((mask == CLEAN) | (mask == DEBRIS)).sum() for mask in covered)
+    known = sum((mask != UNKNOWN).sum() for mask in covered)
+    assert bias is not None and bias.pull is not None and bias.preannotated.agreement is not None
+    assert bias.preannotated.agreement.value == 1.0
+    assert bias.pull.value == pytest.approx(ice / known)
+    assert ice > 0
+
+
+def test_an_accepted_label_is_the_truth_for_others_and_nothing_on_its_patch_teaches(bench: Bench) -> None:
+    first, other = bench.answer(bench.ask((6, 7), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    with bench.catalog.database.write() as session:
+        references.accept(session, first.id)
+        references.accept(session, first.id)  # twice does no harm
+    assert bench.learnt() == [other.id]
+    bench.answer(bench.ask((6,), ProposalReason.KNOWN_TRUTH), CARELESS, carelessly)
+    found = bench.assess()
+    assert [(item.label_id, item.answers) for item in found.references] == [(first.id, 1)]
+    assert bench.figures(CARELESS, "truth")[0] == 1
+    assert [item.annotator for item in found.annotators if item.truth] == [CARELESS.lower()]
+    assert bench.learnt() == [other.id]
+    with bench.catalog.database.write() as session:  # its annotator changes it
+        session.get_one(Label, first.id).superseded_at = first.annotated_at
+    assert [item.stands for item in bench.assess().references] == [False]
+    assert bench.assess().annotators == ()
+    with bench.catalog.database.write() as session:
+        session.get_one(Label, first.id).superseded_at = None
+        references.release(session, first.id)
+    assert bench.learnt() == [first.id, other.id]
+
+
+def test_what_cannot_be_a_reference_is_refused(bench: Bench) -> None:
+    proposals = bench.ask((6, 7, 8), ProposalReason.RANDOM_START)
+    old, part, honeypot = bench.answer(proposals, CAREFUL, carefully)
+    with bench.catalog.database.write() as session:
+        session.get_one(Label, old.id).superseded_at = old.annotated_at
+        session.get_one(Proposal, part.proposal_id).region = [0, 512, 512]
+        session.get_one(Proposal, honeypot.proposal_id).reason = ProposalReason.KNOWN_TRUTH
+    with bench.catalog.database.write() as session:
+        for label, why in ((old, "was superseded"), (part, "a part of its patch"), (honeypot, "known already")):
+            with pytest.raises(ConflictError, match=why):
+                references.accept(session, label.id)
+        with pytest.raises(NotFoundError, match="no label 99"):
+            references.accept(session, 99)
+        with pytest.raises(NotFoundError, match="is no reference"):
+            references.release(session, old.id)

@@ -1,0 +1,250 @@
+"""Which labelled patches a round asks for again, and what their annotators are told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+import services.rounds
+from catalog import labels, references, rounds, scorings
+from catalog.context import Catalog
+from catalog.errors import ConflictError
+from catalog.records import (
+    Job,
+    JobKind,
+    Patch,
+    PatchState,
+    Proposal,
+    ProposalReason,
+    Round,
+    RoundState,
+    Scene,
+    SceneRole,
+)
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
+from imagery.cog import class_map_to_cog
+from imagery.geotiff import encode
+from imagery.masks import mask_to_geotiff
+from services import raster_keys
+from services.expected_edits import ERROR, FOREGROUND, encode_probability
+from services.places import raster_store
+from services.scenes import source_of, window_of
+from services.strategies import Evidence, reason_of
+from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring, label_of
+from tests.workers.rows import context_of, patches, tiled
+from workers.check_choices import contradicted_shares
+from workers.propose_round import propose_round
+
+SIZE = 10
+
+
+def propose(catalog: Catalog, strategy: str = "random", size: int = SIZE, second_looks: int = 0) -> Round:
+    """Open a round and choose its patches, as API and worker do."""
+    with catalog.database.write() as session:
+        opened = services.rounds.open_round(session, catalog.settings, strategy, size, 5, second_looks=second_looks)
+        job = session.scalar(select(Job).where(Job.kind == JobKind.PROPOSE_ROUND).order_by(Job.created_at.desc()))
+    assert job is not None
+    propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, f"test-{opened.id}"), **job.subject)
+    with catalog.read() as session:
+        made = rounds.get(session, opened.id)
+        assert [proposal.rank for proposal in made.proposals] == list(range(len(made.proposals)))
+    return made
+
+
+def of(made: Round, reason: ProposalReason) -> list[int]:
+    return [proposal.patch_id for proposal in made.proposals if proposal.reason is reason]
+
+
+def change(catalog: Catalog, **settings: float) -> None:
+    catalog.settings = catalog.settings.model_copy(update=settings)
+
+
+def answer(catalog: Catalog, made: Round, start: int = 100) -> None:
+    """Label every patch of a round."""
+    with catalog.database.write() as session:
+        for number, proposal in enumerate(rounds.get(session, made.id).proposals):
+            labels.store(session, label_of(session, proposal, start + number, start + number, project_id=PROJECT_ID))
+        rounds.get(session, made.id).state = RoundState.COMPLETE
+
+
+@pytest.fixture
+def scenes(catalog: Catalog) -> list[Scene]:
+    """A scene with known truth and one without, scored; of the latter, twelve patches are labelled."""
+    with catalog.database.write() as session:
+        known, of_known = add_scene(session, "known", width=320, height=320)
+        known.outlines = [{"path": "/truth.gpkg", "layer": None, "class_name": "clean ice"}]
+        plain, of_plain = add_scene(session, "plain", width=320, height=320, offset_px=1000)
+        add_scoring(session, 1, {patch.id: patch.id / 1000 for patch in (*of_known, *of_plain)})
+        opened, proposals = add_round(session, of_plain[:12])
+        for number, proposal in enumerate(proposals):
+            labels.store(session, label_of(session, proposal, number, number))
+        opened.state = RoundState.COMPLETE
+        return [known, plain]
+
+
+def test_without_the_settings_a_round_asks_for_new_patches_only(catalog: Catalog, scenes: list[Scene]) -> None:
+    made = propose(catalog)
+    assert {proposal.reason for proposal in made.proposals} == {ProposalReason.RANDOM_START}
+
+
+def test_shares_of_a_round_are_second_labels_and_honeypots(catalog: Catalog, scenes: list[Scene]) -> None:
+    change(catalog, double_label_share=0.2, honeypot_share=0.3)
+    made = propose(catalog)
+    twice, honeypots = of(made, ProposalReason.SECOND_LABEL), of(made, ProposalReason.KNOWN_TRUTH)
+    assert (len(twice), len(honeypots), len(made.proposals)) == (2, 3, SIZE)
+    assert len({proposal.patch_id for proposal in made.proposals}) == SIZE
+    with catalog.read() as session:
+        assert {session.get_one(Patch, patch_id).scene.name for patch_id in twice} == {"plain"}
+        assert {session.get_one(Patch, patch_id).scene.name for patch_id in honeypots} == {"known"}
+        assert {session.get_one(Patch, patch_id).state for patch_id in twice} == {PatchState.PROPOSED}
+    answer(catalog, made)
+    again = propose(catalog)
+    assert not set(of(again, ProposalReason.SECOND_LABEL)) & {*twice, *honeypots}
+    assert not set(of(again, ProposalReason.KNOWN_TRUTH)) & set(honeypots)  # fresh ones come first
+
+
+def test_small_rounds_have_their_share_over_several_of_them(catalog: Catalog, scenes: list[Scene]) -> None:
+    change(catalog, double_label_share=0.1)
+    counts = []
+    for number in range(6):
+        with catalog.database.write() as session:
+            opened = services.rounds.open_round(session, catalog.settings, "random", 4, seed=number)
+        propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
+        with catalog.database.write() as session:
+            counts.append(len(of(rounds.get(session, opened.id), ProposalReason.SECOND_LABEL)))
+            services.rounds.abandon(session, opened.id)
+    assert set(counts) == {0, 1}  # 0.4 of a patch
+
+
+def test_honeypots_are_chosen_and_told_of_as_the_round_chooses(catalog: Catalog, scenes: list[Scene]) -> None:
+    change(catalog, honeypot_share=0.2, double_label_share=0.1, control_share=0.0)
+    made = propose(catalog, "entropy_top10")
+    honeypots = [item for item in made.proposals if item.reason is ProposalReason.KNOWN_TRUTH]
+    with catalog.read() as session:
+        known = session.scalars(select(Patch.id).where(Patch.scene_id == scenes[0].id)).all()
+    assert sorted(item.patch_id for item in honeypots) == sorted(known)[-2:]  # the highest scores of their scene
+    assert [item.score for item in honeypots] == [item.patch_id / 1000 for item in honeypots]
+    told = {
+        reason: reason_of(reason, made, Evidence(1, score, 3))
+        for reason, score in ((ProposalReason.UNCERTAIN, 0.1), (ProposalReason.KNOWN_TRUTH, 0.1))
+    }
+    assert told[ProposalReason.KNOWN_TRUTH] == told[ProposalReason.UNCERTAIN]
+    assert reason_of(ProposalReason.SECOND_LABEL, made, Evidence(1, None, 3)) == reason_of(
+        ProposalReason.CONTROL, made, Evidence(1, None, 3)
+    )
+
+
+def test_honeypots_and_second_labels_of_a_random_round_are_told_of_as_the_others(
+    catalog: Catalog, scenes: list[Scene]
+) -> None:
+    made, nothing = propose(catalog), Evidence(None, None, 3)
+    reasons = (ProposalReason.RANDOM_START, ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
+    assert len({reason_of(reason, made, nothing) for reason in reasons}) == 1
+
+
+@pytest.mark.parametrize("role", [SceneRole.VALIDATION, SceneRole.TEST])
+def test_validation_and_test_ground_is_never_a_honeypot(catalog: Catalog, role: SceneRole) -> None:
+    change(catalog, honeypot_share=0.3)
+    with catalog.database.write() as session:
+        judging, _ = add_scene(session, "judging", role)
+        judging.outlines = [{"path": "/truth.gpkg", "layer": None, "class_name": "clean ice"}]
+        add_scene(session, "plain", width=320, height=320, offset_px=1000)
+    assert of(propose(catalog), ProposalReason.KNOWN_TRUTH) == []
+
+
+def test_an_accepted_label_makes_a_honeypot_that_is_asked_again(catalog: Catalog, scenes: list[Scene]) -> None:
+    change(catalog, honeypot_share=0.1, double_label_share=0.5)
+    with catalog.database.write() as session:
+        session.get_one(Scene, scenes[0].id).outlines = []
+        accepted = references.accept(session, 3).patch_id
+    for start in (100, 200):
+        made = propose(catalog)
+        assert of(made, ProposalReason.KNOWN_TRUTH) == [accepted]
+        assert accepted not in of(made, ProposalReason.SECOND_LABEL)
+        answer(catalog, made, start)
+
+
+def test_a_reference_whose_label_was_deleted_is_not_proposed_to_be_learnt(
+    catalog: Catalog, scenes: list[Scene]
+) -> None:
+    with catalog.database.write() as session:
+        accepted = references.accept(session, 3).patch_id
+        session.get_one(Patch, accepted).state = PatchState.UNLABELLED
+    made = propose(catalog, size=1000)
+    assert accepted not in {proposal.patch_id for proposal in made.proposals}
+
+
+# Second looks
+
+
+@pytest.fixture
+def scored(catalog: Catalog, tmp_path: Path) -> list[Patch]:
+    """Three labelled patches of a scene; its maps are sure that half of one and a quarter of the next is ice."""
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    store, grid = raster_store(catalog), source_of(scene).grid
+    labelled = patches(catalog, scene.id)[:3]
+    classes = np.zeros((grid.height, grid.width), np.uint8)
+    classes[0:16, 0:32], classes[0:8, 32:64] = 1, 1
+    with catalog.database.write() as session:
+        scoring = add_scoring(session, 7, {patch.id: 0.5 for patch in labelled})
+        opened, proposals = add_round(session, labelled)
+        for number, proposal in enumerate(proposals):
+            label = label_of(session, proposal, number, number)
+            empty = mask_to_geotiff(np.zeros((32, 32), np.uint8), grid, GLACIER_SCHEME, window_of(labelled[number]))
+            store.put(label.mask_key, empty)
+            labels.store(session, label)
+        opened.state = RoundState.COMPLETE
+    store.put(raster_keys.scored(scoring.id, scene.id, "classes"), class_map_to_cog(classes, grid, GLACIER_SCHEME))
+    for what in (ERROR, FOREGROUND):
+        levels = encode_probability(np.full(classes.shape, 0.05))
+        store.put(raster_keys.scored(scoring.id, scene.id, what), encode(levels, grid, nodata=UNKNOWN))
+    nats = np.zeros(classes.shape, np.float32)
+    store.put(raster_keys.scored(scoring.id, scene.id, "entropy"), encode(nats, grid, nodata=np.nan))
+    return labelled
+
+
+def test_the_newest_scoring_says_how_far_it_contradicts_each_label(catalog: Catalog, scored: list[Patch]) -> None:
+    with catalog.read() as session:
+        newest = scorings.newest(session)
+        assert newest is not None
+        shares = contradicted_shares(session, catalog, newest)
+    assert shares == {scored[0].id: 0.5, scored[1].id: 0.25, scored[2].id: 0.0}
+
+
+def test_contradicted_labels_come_back_once_with_the_reason(catalog: Catalog, scored: list[Patch]) -> None:
+    with catalog.read() as session:
+        first_key = labels.current(session, scored[0].id)[0].mask_key
+    made = propose(catalog, size=4, second_looks=1)
+    (look,) = [item for item in made.proposals if item.reason is ProposalReason.SECOND_LOOK]
+    assert (look.patch_id, look.score, len(made.proposals)) == (scored[0].id, 0.5, 4)
+    assert reason_of(look.reason, made, Evidence(None, look.score, 3)) == (
+        f"Round {made.id}: the model contradicts the earlier label of this patch with confidence on 50% of it; "
+        "draw what you see, it replaces that label"
+    )
+    with catalog.database.write() as session:
+        for proposal in rounds.get(session, made.id).proposals:
+            labels.store(
+                session, label_of(session, proposal, 50 + proposal.rank, 50, mask_key=first_key, project_id=PROJECT_ID)
+            )
+        rounds.get(session, made.id).state = RoundState.COMPLETE
+    again = propose(catalog, size=2, second_looks=2)
+    assert of(again, ProposalReason.SECOND_LOOK) == [scored[1].id]  # the third is not contradicted
+    assert len(again.proposals) == 1
+
+
+def test_a_round_of_second_looks_alone_that_finds_none_says_so(catalog: Catalog, scored: list[Patch]) -> None:
+    with catalog.database.write() as session:
+        for proposal in session.scalars(select(Proposal)):
+            proposal.reason = ProposalReason.SECOND_LOOK
+    with pytest.raises(ConflictError, match="found no label that the newest scoring contradicts"):
+        propose(catalog, size=2, second_looks=2)
+
+
+def test_second_looks_that_a_round_cannot_hold_or_nothing_can_rank_are_refused(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        add_scene(session)
+        with pytest.raises(ConflictError, match="3 second looks in a round of 2 patches"):
+            services.rounds.open_round(session, catalog.settings, "random", 2, second_looks=3)
+        with pytest.raises(ConflictError, match="no scoring that could contradict a label"):
+            services.rounds.open_round(session, catalog.settings, "random", 2, second_looks=1)
