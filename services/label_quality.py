@@ -22,6 +22,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.context import Catalog
+from catalog.labels import NEWEST_FIRST
 from catalog.records import Label, Proposal, ProposalReason
 from catalog.reference_records import Reference
 from imagery.classes import ClassScheme
@@ -211,7 +212,7 @@ def _compared_labels(session: Session) -> list[Label]:
         .where(Label.superseded_at.is_(None), Proposal.region.is_(None), comparable)
         .where(Proposal.reason != ProposalReason.SECOND_LOOK)
         .options(joinedload(Label.proposal), joinedload(Label.patch))
-        .order_by(Label.annotated_at.desc(), Label.id.desc())
+        .order_by(NEWEST_FIRST)
     )
     return list(session.scalars(statement))
 
