@@ -27,7 +27,7 @@ LABEL_STUDIO_STAMP :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast bench bench-long lint lock docs clean distclean
+.PHONY: help setup demo up test test-fast bench bench-long lint fuzz sbom lock docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -85,12 +85,19 @@ bench: setup  ## measure speed, rankings, scale and learning in a quarter of an 
 bench-long: setup  ## ... as published in docs/benchmarks.md; takes hours, and goes on where it was stopped
 	@$(BIN)/python -m benchmarks.main --long
 
-lint: setup  ## formatter, linter, strict types and direction of imports
+lint: setup  ## formatter, linter, strict types, direction of imports and bandit
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy -p benchmarks
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
+
+fuzz: setup  ## feed 100,000 damaged inputs to everything that reads data from outside; takes about an hour
+	@$(BIN)/python -m tests.fuzz
+
+sbom: setup  ## write the software bill of materials of what is installed (CycloneDX) to sbom.json
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(BIN)/python
 
 $(BIN)/uv:
 	$(require-python)

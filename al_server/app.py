@@ -1,8 +1,9 @@
 """The Flask application, made from a catalog."""
 
 from importlib.metadata import version as package_version
+from pathlib import Path
 
-from flask import Flask, Response, redirect, url_for
+from flask import Flask, redirect, url_for
 from flask_cors import CORS
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -15,6 +16,8 @@ from al_server import (
     interactive,
     jobs,
     label_events,
+    lineage,
+    log_in,
     model_versions,
     patches,
     predictions,
@@ -25,16 +28,20 @@ from al_server import (
     scorings,
     set_aside,
     subscriptions,
+    tokens,
+    users,
+    withdrawals,
 )
-from al_server.auth import check_role
+from al_server.auth import KnownTokens, check_access
 from al_server.context import Parts
 from al_server.document import SECURITY_SCHEMES, complete
 from al_server.problems import refuse_invalid, register_error_handlers
 from al_server.requests import check_request
+from al_server.safety import protect
 from al_server.schemas import Problem
 from al_server.served_model import ServedModel
 from catalog.context import Catalog
-from catalog.registry import ModelRegistry
+from catalog.registry import registry_of
 from catalog.registry_copy import RegistryCopy
 from services.image_urls import image_urls
 from services.places import bundle_cache, raster_store
@@ -61,10 +68,10 @@ def create_app(catalog: Catalog) -> Flask:
         doc_prefix="/docs",
         doc_url="/openapi.json",
     )
-    app.config["SWAGGER_CONFIG"] = {"validatorUrl": None}  # else the page sends our address to a public validator
+    # The pages of the library hold scripts, which our content security policy forbids.
+    app.config["SWAGGER_HTML_STRING"] = app.config["OPENAPI_HTML_STRING"] = _template(app, "api_page.html")
     app.config["MAX_CONTENT_LENGTH"] = catalog.settings.request_max_bytes
-    settings = catalog.settings
-    registry = ModelRegistry(settings.mlflow_url, settings.registered_model, timeout_s=MLFLOW_TIMEOUT_S)
+    registry = registry_of(catalog.settings, MLFLOW_TIMEOUT_S)
     app.extensions["catalog"] = catalog
     app.extensions["parts"] = Parts(
         registry=registry,
@@ -74,21 +81,23 @@ def create_app(catalog: Catalog) -> Flask:
         store=raster_store(catalog),
         image_urls=image_urls(catalog),
     )
-    app.before_request(check_role)
+    app.extensions["known_tokens"] = KnownTokens()
+    protect(app, catalog.settings, catalog.secrets.session_key)
+    app.before_request(check_access)
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions),
-        *(subscriptions, interactive, set_aside),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens),
     )
     for resource in resources:
         app.register_api(resource.api)
     app.register_blueprint(dashboard.page)
+    app.register_blueprint(log_in.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)
     app.add_url_rule("/docs", endpoint="openapi.page", view_func=_docs)
     app.extensions["operations"] = complete(app)
-    app.after_request(_add_safety_headers)
     CORS(
         app,
         resources={path: {"origins": "*"} for path in OPEN_TO_ALL_ORIGINS},
@@ -99,11 +108,9 @@ def create_app(catalog: Catalog) -> Flask:
     return app
 
 
+def _template(app: Flask, name: str) -> str:
+    return (Path(app.root_path) / "templates" / name).read_text()
+
+
 def _docs() -> WerkzeugResponse:
     return redirect(url_for("swagger.swagger"))
-
-
-def _add_safety_headers(response: Response) -> Response:
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    return response

@@ -1,22 +1,28 @@
-"""Authorisation: a token gives a role, and each endpoint needs one. Checked before any view runs."""
+"""Authorisation: who asks, by a token or by a log-in, and which role each endpoint needs. Checked before any view runs.
 
-import hmac
-from enum import IntEnum
+A browser sends the cookie of a log-in with every request, also with one that a foreign page makes. So a request that
+changes something needs more than the cookie: it must not come from another origin, and must carry a value that only our
+own pages know. A browser keeps no bearer token, so that a request with one was meant.
+"""
 
-from flask import Response, abort, current_app, g, request
+import logging
+from threading import Lock
+from urllib.parse import urlsplit
 
+from cachetools import TTLCache
+from flask import Response, abort, current_app, g, redirect, request, session, url_for
+from flask_wtf.csrf import validate_csrf
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response as WerkzeugResponse
+from wtforms import ValidationError
+
+from al_server.context import current_catalog
 from al_server.problems import problem
-from catalog.secrets import Secrets
-
-
-class Role(IntEnum):
-    """A role may do all that the roles of smaller numbers may do."""
-
-    PUBLIC = 0
-    READER = 1
-    LABELER = 2
-    OPERATOR = 3
-
+from catalog.access_records import Role
+from catalog.errors import AccessRefusedError
+from catalog.records import now
+from services import first_access, log_ins, tokens
+from services.users import Identity
 
 # GET needs READER, other methods need OPERATOR, except at these endpoints. The views of composites, of the webhook and
 # of clicks check credentials of their own: a signature in the URL, a secret in a header, a password.
@@ -26,71 +32,197 @@ EXCEPTIONS = {
     "static": Role.PUBLIC,
     "patches.composite": Role.PUBLIC,
     "label_events.receive": Role.PUBLIC,
-    "label_events.replay": Role.LABELER,
+    "label_events.replay": Role.ANNOTATOR,
     "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
     "subscriptions.list_deliveries": Role.OPERATOR,
     "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers
+    "withdrawals.list_all": Role.OPERATOR,  # it names annotators
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,
+    "log_in.form": Role.PUBLIC,
+    "log_in.log_in": Role.PUBLIC,
+    "log_in.log_out": Role.READER,
+    "log_in.account": Role.READER,
+    "log_in.change_password": Role.READER,
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
+ADMINISTRATION = frozenset({"users", "tokens"})
+PAGES = frozenset({"dashboard", "log_in"})
+log = logging.getLogger(__name__)
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OWN_CREDENTIALS = frozenset({"label_events.receive"})  # a secret in a header that no browser has
+SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - the name of an entry of the signed session cookie  # a name  # nosec B105
+KNOWN_FOR_S = 5.0  # a token that is revoked by another process is refused after this time at the latest
 
 
-def check_role() -> Response | None:
-    """Refuse a request whose token lacks the role that the endpoint needs; Flask calls this before every view."""
+class KnownTokens:
+    """Tokens that were found good in the last seconds: a query for each request would halve the rate of short ones."""
+
+    def __init__(self) -> None:
+        self._known: TTLCache[str, Identity] = TTLCache(maxsize=1024, ttl=KNOWN_FOR_S)
+        self._lock = Lock()
+
+    def find(self, token: str) -> Identity | None:
+        """Return who asks with a token; None if it must be looked up."""
+        with self._lock:
+            found: Identity | None = self._known.get(tokens.checksum(token))
+            return found
+
+    def add(self, token: str, identity: Identity) -> None:
+        """Remember a token that is good."""
+        with self._lock:
+            self._known[tokens.checksum(token)] = identity
+
+    def forget_all(self) -> None:
+        """Look every token up again, because one of them, or its user, has changed."""
+        with self._lock:
+            self._known.clear()
+
+
+def known_tokens() -> KnownTokens:
+    """Return the known tokens of the current app."""
+    found: KnownTokens = current_app.extensions["known_tokens"]
+    return found
+
+
+def check_access() -> WerkzeugResponse | None:
+    """Refuse a request that lacks the role that the endpoint needs; Flask calls this before every view."""
     if request.endpoint is None or request.method == "OPTIONS":
         return None
     needed = role_needed(request.endpoint, request.method)
-    if needed is Role.PUBLIC:
-        return None
-    token = _token()
-    if token is None:
-        return _unauthorized("found no token, expected the header 'Authorization: Bearer <token>'")
-    role, g.actor = _role_of(token, current_app.extensions["catalog"].secrets)
-    if role is Role.PUBLIC:
-        return _unauthorized("the token is not a token of this server; they are in its file of secrets")
-    if role < needed:
-        return problem(403, f"the token has the role {role.name.lower()}, this needs {needed.name.lower()}")
+    return _check_origin() or (None if needed is Role.PUBLIC else _check_role(needed))
+
+
+def _check_role(needed: Role) -> WerkzeugResponse | None:
+    try:
+        identity = _identify()
+    except AccessRefusedError as error:
+        return _unauthorized(str(error))
+    if identity is None:
+        return _ask_for_log_in()
+    if identity.role < needed:
+        return problem(403, f"{identity.name} has the role {identity.role.title}, this needs {needed.title}")
+    g.identity = identity
     return None
 
 
+def current_identity() -> Identity:
+    """Return who asks: the name of a user, or of a token that belongs to no user, and the role.
+
+    Raises:
+        Unauthorized: nobody has shown who they are; that cannot be at an endpoint that needs a role.
+    """
+    identity: Identity = g.get("identity") or abort(401)
+    return identity
+
+
 def actor() -> str:
-    """Return the role of the caller, to be stored with a decision."""
-    name: str = g.get("actor") or abort(401)
-    return name
+    """Return the name of the caller, to be stored with a decision."""
+    return current_identity().name
+
+
+def identity_or_none() -> Identity | None:
+    """Return who asks at an endpoint that is open to all; None for strangers and for credentials that are not good."""
+    try:
+        return _identify()
+    except AccessRefusedError:
+        return None
+
+
+def has_role(needed: Role) -> bool:
+    """Return whether the caller may do what a role may do."""
+    return current_identity().role >= needed
 
 
 def role_needed(endpoint: str, method: str) -> Role:
     """Return the role that a call to this endpoint needs."""
-    if endpoint.split(".", maxsplit=1)[0] in PUBLIC_BLUEPRINTS:
+    blueprint = endpoint.split(".", maxsplit=1)[0]
+    if blueprint in PUBLIC_BLUEPRINTS:
         return Role.PUBLIC
-    return EXCEPTIONS.get(endpoint, Role.READER if method in {"GET", "HEAD"} else Role.OPERATOR)
+    if blueprint in ADMINISTRATION:
+        return Role.ADMINISTRATOR
+    return EXCEPTIONS.get(endpoint, Role.READER if method in SAFE_METHODS else Role.OPERATOR)
+
+
+def _check_origin() -> Response | None:
+    """Refuse a request that changes something if a page that is not ours may have made the browser send it."""
+    if request.method in SAFE_METHODS or _bearer() is not None or request.endpoint in OWN_CREDENTIALS:
+        return None
+    if _is_cross_origin():
+        return problem(403, "the request comes from a page of another origin; only our own pages may send it")
+    is_form = (request.endpoint or "").partition(".")[0] in PAGES
+    if not is_form and SECRET_OF_LOG_IN not in session:
+        return None  # without a log-in there is nothing to misuse
+    try:
+        validate_csrf(request.form.get("csrf_token") or request.headers.get("X-CSRFToken"))
+    except ValidationError:
+        return problem(403, "the request lacks the value that our pages send with it; load the page again")
+    return None
+
+
+def _is_cross_origin() -> bool:
+    """Return whether a browser says that the request comes from another origin.
+
+    Another port of this host counts as another origin, though not as another site: Label Studio and MLflow live there.
+    Browsers leave ``Sec-Fetch-Site`` out where the connection is not trustworthy, as on a local network without TLS.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    origin = request.headers.get("Origin")  # "null" where a page hides it
+    try:
+        return origin is not None and urlsplit(origin).netloc != request.host
+    except ValueError:
+        return True
+
+
+def _identify() -> Identity | None:
+    """Return who asks; None if nothing in the request says so.
+
+    Raises:
+        AccessRefusedError: the token is not good.
+    """
+    token = _bearer()
+    if token is not None:
+        return known_tokens().find(token) or _look_up(token)
+    secret = session.get(SECRET_OF_LOG_IN)
+    if secret is None:
+        return None
+    with current_catalog().read() as rows:
+        return log_ins.identify(rows, secret)
+
+
+def _look_up(token: str) -> Identity:
+    catalog = current_catalog()
+    first_access.prepare(catalog.database, catalog.secrets)
+    with catalog.read() as rows:
+        row, identity = tokens.identify(rows, token)
+    known_tokens().add(token, identity)
+    if row.last_used_at is None or now() - row.last_used_at > tokens.USE_NOTED_EVERY:
+        try:
+            with catalog.database.write() as rows:
+                tokens.note_use(rows, row.id)
+        except SQLAlchemyError:  # a full disk must not keep anybody from reading
+            log.exception("the use of the token %r was not noted", row.name)
+    return identity
+
+
+def _bearer() -> str | None:
+    given = request.authorization
+    return given.token if given is not None and given.type == "bearer" else None
+
+
+def _ask_for_log_in() -> WerkzeugResponse:
+    """Lead a browser to the page for it; tell a program what is missing."""
+    reads = request.method in {"GET", "HEAD"}
+    if reads and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+        return redirect(url_for("log_in.form", next=request.full_path.rstrip("?")), 303)
+    return _unauthorized("found no token, expected the header 'Authorization: Bearer <token>', or a log-in at /login")
 
 
 def _unauthorized(detail: str) -> Response:
-    """Return a 401 that makes a browser ask for the token."""
     refused = problem(401, detail)
-    refused.headers["WWW-Authenticate"] = 'Basic realm="glacier-al: any name, the token as password"'
+    refused.headers["WWW-Authenticate"] = 'Bearer realm="glacier-al"'
     return refused
-
-
-def _token() -> str | None:
-    """Return the token of a bearer header, or the password that was entered in the browser's log-in window."""
-    given = request.authorization
-    if given is None:
-        return None
-    return given.token if given.type == "bearer" else given.password
-
-
-def _role_of(token: str, secrets: Secrets) -> tuple[Role, str]:
-    roles = {
-        secrets.reader_token: Role.READER,
-        secrets.labeler_token: Role.LABELER,
-        secrets.operator_token: Role.OPERATOR,
-    }
-    found = Role.PUBLIC
-    for expected, role in roles.items():  # all are compared, each in constant time
-        if hmac.compare_digest(token.encode(), expected.encode()):
-            found = role
-    return found, found.name.lower()

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, render_template
+from flask import session as browser
+from flask_wtf.csrf import generate_csrf
 from sqlalchemy import Select, func, select
 
 from al_server import track_chart
 from al_server.arms import describe_arms
+from al_server.auth import SECRET_OF_LOG_IN, current_identity
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
 from al_server.serializers import (
+    serialize_event,
     serialize_job,
+    serialize_reconciliation,
     serialize_rounds,
     serialize_scene,
     serialize_scoring,
@@ -20,6 +25,7 @@ from al_server.serializers import (
 )
 from catalog import registry_copy, scorings, set_aside, training
 from catalog.jobs import OPEN, UNSUCCESSFUL
+from catalog.reconciliation_records import Reconciliation, SeenProject
 from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
 from catalog.registry import ModelVersion
 from catalog.webhook_records import DeliveryState
@@ -34,6 +40,8 @@ page = Blueprint("dashboard", __name__)
 VERSIONS_SHOWN = 20  # the newest ones
 UNSUCCESSFUL_SHOWN = 5
 DECISIONS_SHOWN = 10
+EVENTS_SHOWN = 10
+RECONCILIATIONS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class _Versions:
 
 
 @page.get("/")
-def index() -> str:
+def index() -> Response:
     """Return the page."""
     catalog = current_catalog()
     with catalog.read() as session:
@@ -60,6 +68,9 @@ def index() -> str:
         agreement = ranking.agreement if ranking is not None else None
         unsuccessful = [serialize_job(job) for job in session.scalars(_unsuccessful_jobs())]
         failed_events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
+        not_learnt = [serialize_event(event) for event in session.scalars(_not_learnt())]
+        compared_at = session.scalar(select(func.max(SeenProject.compared_at)))
+        mended = [serialize_reconciliation(row) for row in session.scalars(_reconciliations())]
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
         scheme = scheme_in_force(session, catalog.settings)
@@ -69,8 +80,12 @@ def index() -> str:
         dead = outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD)
     versions = _versions()
     compared = describe_arms(versions.found)
-    return render_template(
+    logged_in = SECRET_OF_LOG_IN in browser
+    page = render_template(
         "status.html",
+        identity=current_identity(),
+        logged_in=logged_in,
+        csrf_token=generate_csrf() if logged_in else "",
         settings=catalog.settings,
         scenes=scenes,
         rounds=rounds,
@@ -80,6 +95,9 @@ def index() -> str:
         stopping=stopping,
         unsuccessful=unsuccessful,
         failed_events=failed_events,
+        not_learnt=not_learnt,
+        compared_at=compared_at,
+        mended=mended,
         labels=labels,
         fresh=fresh,
         versions=versions.shown,
@@ -91,6 +109,7 @@ def index() -> str:
         dead=dead,
         compared=compared,
     )
+    return Response(page, headers={"Cache-Control": "no-store"})
 
 
 def _open_jobs() -> Select[Job]:
@@ -103,6 +122,16 @@ def _unsuccessful_jobs() -> Select[Job]:
     """Select the latest jobs that failed or were cancelled, newest first."""
     ended = Job.state.in_(UNSUCCESSFUL)
     return select(Job).where(ended).order_by(Job.finished_at.desc()).limit(UNSUCCESSFUL_SHOWN)
+
+
+def _not_learnt() -> Select[LabelEvent]:
+    """Select the newest label events that failed or were ignored: the drawings and deletions without effect."""
+    without_effect = LabelEvent.state.in_((EventState.FAILED, EventState.SUPERSEDED))
+    return select(LabelEvent).where(without_effect).order_by(LabelEvent.id.desc()).limit(EVENTS_SHOWN)
+
+
+def _reconciliations() -> Select[Reconciliation]:
+    return select(Reconciliation).order_by(Reconciliation.id.desc()).limit(RECONCILIATIONS_SHOWN)
 
 
 def _classes(versions: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
-from al_server.auth import Role, role_needed
+from al_server.auth import role_needed
+from catalog.access_records import Role
 from labeling.webhook import SECRET_HEADER
 
 Operation = dict[str, Any]
@@ -59,7 +60,7 @@ def _complete(operation: Operation, endpoint: str, method: str) -> None:
         operation["security"] = []
     else:
         operation["security"] = [{"token": []}]
-        operation["x-role"] = needed.name.lower()
+        operation["x-role"] = needed.title
     # flask-openapi3 describes its own validation error, a list. Ours is a Problem like every error.
     responses = {status: response for status, response in operation["responses"].items() if status != "422"}
     operation["responses"] = {**responses, "default": PROBLEM}

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from al_server.auth import identity_or_none
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import Alive, Readiness, media
 from catalog import scorings, set_aside, training
@@ -62,16 +63,17 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Tell the state of the database, the queue with its workers, the clock, MLflow and Label Studio; 503 unless ready.
 
-    The clock checks all but the database every few seconds; this waits for none of them.
+    The clock checks all but the database every few seconds; this waits for none of them. Strangers are told yes or no;
+    who may read is told the state of each part, with addresses.
     """
     try:
         with current_catalog().read() as session:
             faults = {"database": None, **part_faults(session)}
     except SQLAlchemyError:
         log.exception("the database is not ready")
-        faults = {"database": "does not answer; see the log of the server"}  # no details: this page needs no token
+        faults = {"database": "does not answer; see the log of the server"}  # the error may hold SQL
     ready = not any(faults.values())
-    parts = {name: fault or "ok" for name, fault in faults.items()}
+    parts = {name: fault or "ok" for name, fault in faults.items()} if identity_or_none() is not None else None
     return json_response(Readiness(ready=ready, parts=parts), 200 if ready else 503)
 
 

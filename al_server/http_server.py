@@ -109,6 +109,7 @@ def make_server(application: Callable[..., Any], host: str, port: int, max_body_
         cleanup_interval=CLEANUP_S,
         asyncore_use_poll=True,  # select() takes no more than 1,024 files
         max_request_body_size=max_body_bytes,
+        clear_untrusted_proxy_headers=False,  # `al_server.safety` takes as many of them as there are proxies
         ident=None,
     )
     return Server(application, map={}, adj=adjustments, sockinfo=adjustments.listen[0])

@@ -8,12 +8,14 @@ from sqlalchemy import select
 
 from al_server.context import current_catalog, json_response
 from al_server.problems import problem
-from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, Recorded
-from al_server.serializers import serialize_event
+from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, NewestPage, ReconciliationAnswer, Recorded
+from al_server.serializers import serialize_event, serialize_reconciliation
 from catalog import labels
+from catalog.event_order import WEBHOOK
 from catalog.jobs import enqueued
+from catalog.reconciliation_records import Reconciliation
 from catalog.records import LabelEvent
-from labeling.events import parse_event
+from labeling.events import UnreadableEvent, parse_event
 from labeling.webhook import SECRET_HEADER
 from services import label_events
 
@@ -24,6 +26,7 @@ api = APIBlueprint("label_events", __name__, url_prefix="/api/v1", abp_tags=[Tag
 def receive() -> Response:
     """Receive a label event from Label Studio: 202 if it is new, 200 if it is stored already.
 
+    An event with a field that cannot be read is stored as failed, so that no drawing is lost, and answered with 422.
     Label Studio waits for the response while it serves the annotator's request, gives up after a second, and never
     sends an event again. So the event is only stored here, and the job is handed to Redis after the response.
     """
@@ -36,8 +39,12 @@ def receive() -> Response:
     body = request.get_data(cache=False)
     events = parse_event(body, limit)
     with catalog.database.write() as session:
-        new = label_events.record(session, events, body, "webhook")
-        response = json_response(Recorded(recorded=[event.id for event in new]), 202 if new else 200)
+        new = label_events.record(session, events, body, WEBHOOK)
+        recorded = [event.id for event in new]
+    unreadable = [event.reason for event in events if isinstance(event, UnreadableEvent)]
+    if events and len(unreadable) == len(events):
+        return problem(422, f"{unreadable[0]} It is kept among the failed label events, and can be replayed.")
+    response = json_response(Recorded(recorded=recorded), 202 if new else 200)
     jobs = enqueued(session)
     response.call_on_close(lambda: catalog.dispatch(jobs))
     return response
@@ -51,6 +58,14 @@ def list_events(query: EventPage) -> Response:
         statement = statement.where(LabelEvent.state == query.state)
     with current_catalog().read() as session:
         return json_response([serialize_event(event) for event in session.scalars(statement)])
+
+
+@api.get("/reconciliations", responses={200: ListOf[ReconciliationAnswer]})
+def list_reconciliations(query: NewestPage) -> Response:
+    """List the comparisons with Label Studio that were full or found a difference, newest first."""
+    newest = select(Reconciliation).order_by(Reconciliation.id.desc()).limit(query.limit)
+    with current_catalog().read() as session:
+        return json_response([serialize_reconciliation(row) for row in session.scalars(newest)])
 
 
 @api.post("/label-events/<int:event_id>/replay", responses={202: EventAnswer})

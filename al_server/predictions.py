@@ -112,4 +112,6 @@ def prediction(scene_id: int, suffix: str) -> Response:
     response = Response(store.get(keys[suffix]), content_type=PREDICTION_FORMATS[suffix].media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{champion.version}.{suffix}"'
     response.headers["X-Model-Version"] = str(champion.version)
+    about = url_for("lineage.lineage", version=champion.version)
+    response.headers["Link"] = f'<{about}>; rel="describedby"'
     return response

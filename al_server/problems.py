@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from catalog.bundle_cache import CorruptBundleError
-from catalog.errors import ConflictError, NotFoundError, RegistryError, ServiceDownError
+from catalog.errors import ConflictError, InvalidInputError, NotFoundError, RegistryError, ServiceDownError
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError
 from services.image_urls import SignatureError
@@ -20,6 +20,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     StoreError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
+    InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     SceneError: HTTPStatus.UNPROCESSABLE_ENTITY,
     OutlineError: HTTPStatus.UNPROCESSABLE_ENTITY,
     EventError: HTTPStatus.UNPROCESSABLE_ENTITY,

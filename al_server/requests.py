@@ -18,10 +18,16 @@ JSON_TYPES = {
 
 
 def check_request() -> Response | None:
-    """Refuse an unknown query parameter, or a body that is no JSON object; Flask calls this before every view.
+    """Refuse a compressed body, an unknown query parameter, or a body that is no JSON object.
+
+    Flask calls this before every view.
 
     What Label Studio calls is left out: those views check the body themselves.
     """
+    if request.content_encoding:  # a small body could expand to any size
+        return problem(
+            415, f"found a body encoded with {request.content_encoding!r}, expected one that is not compressed"
+        )
     method = "GET" if request.method == "HEAD" else request.method
     operations: dict[tuple[str, str], Operation] = current_app.extensions["operations"]
     operation = operations.get((request.endpoint or "", method))

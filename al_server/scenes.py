@@ -6,6 +6,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.context import current_catalog, json_response
 from al_server.schemas import ListOf, ReplacementAccepted, SceneAccepted, SceneAnswer, SceneId
 from al_server.serializers import serialize_job, serialize_scene
+from services.contained_description import describe_contained
 from services.registration import check, register
 from services.scene_files import BelowRoot, shown_as_named
 from services.scene_removal import remove_scene
@@ -23,7 +24,7 @@ def register_scene(body: SceneRequest) -> Response:
     catalog = current_catalog()
     settings = catalog.settings
     with shown_as_named(BelowRoot(settings.scene_root, settings.scene_hosts)) as files:
-        checked = check(catalog, body, files)
+        checked = check(catalog, body, files, describe_contained)
     if body.dry_run:
         return json_response(checked.summary)
     scene, job = register(catalog, checked)
@@ -39,7 +40,7 @@ def replace_scene(path: SceneId, body: ReplacementRequest) -> Response:
     catalog = current_catalog()
     settings = catalog.settings
     with shown_as_named(BelowRoot(settings.scene_root, settings.scene_hosts)) as files:
-        checked = check_replacement(catalog, path.scene_id, body, files)
+        checked = check_replacement(catalog, path.scene_id, body, files, describe_contained)
     if body.dry_run:
         return json_response(checked.new.summary)
     done = replace(catalog, checked, LabelFate(body.labels) if body.labels else None)

@@ -82,6 +82,12 @@ class EventPage(Page):
     state: EventState | None = None
 
 
+class NewestPage(Closed):
+    """The newest items of a list."""
+
+    limit: int = Field(100, ge=1, le=1000)
+
+
 class JobPage(Closed):
     """The newest jobs, of one state or all."""
 
@@ -429,6 +435,20 @@ class EventAnswer(BaseModel):
     applied_at: datetime | None
 
 
+class ReconciliationAnswer(BaseModel):
+    """A comparison with Label Studio that was full or found a difference."""
+
+    id: int
+    project_id: int
+    full_because: str | None = Field(description="why all tasks were compared; null: those that had changed")
+    tasks: int = Field(description="that Label Studio had")
+    read: int = Field(description="of them, how many were read because they had changed")
+    mended: dict[str, int] = Field(description="what no webhook had told, by action of the events recorded for it")
+    event_ids: list[int] = Field(description="the label events by which it was mended")
+    started_at: datetime
+    seconds: float
+
+
 class ModelAnswer(BaseModel):
     """A model version with its IoU and its gain over the champion; undefined figures are null."""
 
@@ -450,6 +470,9 @@ class ModelAnswer(BaseModel):
     verdict_reason: str
     gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")
     sha256: dict[str, str] = Field(description="checksum by file name")
+    withdrawals: list[int] = Field(
+        description="withdrawals of labels that it learnt from, itself or through its parent; empty: none"
+    )
     faults: list[str] = Field(description="tags in MLflow that could not be read; their figures are null")
 
 
@@ -618,10 +641,12 @@ class DeliveryAnswer(BaseModel):
 
 
 class Readiness(BaseModel):
-    """State of each part: ``ok``, or what is wrong."""
+    """Whether all parts are ready."""
 
     ready: bool
-    parts: dict[str, str]
+    parts: dict[str, str] | None = Field(
+        description="state of each part: `ok`, or what is wrong; null without a token or log-in"
+    )
 
 
 Item = TypeVar("Item", bound=BaseModel)

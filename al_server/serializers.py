@@ -15,6 +15,7 @@ from al_server.schemas import (
     ModelAnswer,
     PriorAnswer,
     PromotionAnswer,
+    ReconciliationAnswer,
     RoundAnswer,
     SceneAnswer,
     ScoringAnswer,
@@ -24,6 +25,7 @@ from al_server.schemas import (
 )
 from catalog import jobs, rounds, scorings
 from catalog.decision_records import Promotion
+from catalog.reconciliation_records import Reconciliation
 from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from catalog.set_aside import SetAside
@@ -122,6 +124,11 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
     return _serialize(EventAnswer, event)
 
 
+def serialize_reconciliation(row: Reconciliation) -> ReconciliationAnswer:
+    """Return a comparison with Label Studio."""
+    return _serialize(ReconciliationAnswer, row)
+
+
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
@@ -184,5 +191,6 @@ def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAn
         verdict_reason=figures.verdict_reason,
         gate=figures.gate,
         sha256=dict(figures.sha256),
+        withdrawals=list(figures.withdrawals),
         faults=list(figures.faults),
     )

@@ -26,6 +26,7 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "ranking_agreement": (["--short"], []),
     "catalog_scale": (["--patches", "100000", "--databases", "sqlite", "--repeats", "1"], []),
     "webhook_latency": (["--events", "300"], []),
+    "reconciliation": (["--tasks", "2000", "--annotated", "1000", "--changed", "10", "--repeats", "1"], []),
     "serving": (["--seconds", "1"], []),
     "fine_tune_speed": (["--sizes", "64", "256", "--rounds", "1", "--seeds", "1"], ["--rounds", "5", "--seeds", "8"]),
     "fine_tune_latency": (["--versions", "3", "--steps", "50"], ["--versions", "6"]),

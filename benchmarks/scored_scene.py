@@ -16,6 +16,7 @@ from catalog import jobs
 from catalog.bundle_cache import checksum_tag
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
+from catalog.mlflow_log_in import log_in_of
 from catalog.records import JobKind, Scene, SceneRole
 from catalog.registry import registry_of
 from catalog.settings import Settings
@@ -182,7 +183,9 @@ def system(folder: Path) -> Iterator[System]:
         wait(lambda: _answers(lambda: registry.check(MLFLOW_CHECK_S)), "MLflow")
         with tempfile.TemporaryDirectory() as bundle:
             write_champion(Path(bundle))
-            tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
+            tracking = Tracking(
+                settings.mlflow_url, settings.experiment, settings.registered_model, log_in=log_in_of(settings)
+            )
             run_id = tracking.start_run("champion", {}, {})
             version = tracking.register(run_id, Path(bundle), _checksums(Path(bundle)), "for a benchmark")
             tracking.end_run(run_id, "FINISHED")

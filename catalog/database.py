@@ -29,7 +29,7 @@ class Database:
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         options: dict[str, Any] = (
             {"connect_args": {"timeout": LOCK_TIMEOUT_S}} if self.is_sqlite else {"pool_pre_ping": True}
         )

@@ -15,6 +15,22 @@ class ConflictError(CatalogError):
     """The current state does not allow the request; the message says what to do."""
 
 
+class InvalidInputError(CatalogError):
+    """A person gave something that does not fit; the message says what was found and what is expected."""
+
+
+class AccessRefusedError(CatalogError):
+    """A token, a password or a log-in is not good; the message does not tell strangers why a password is not."""
+
+
+class TooManyAttemptsError(CatalogError):
+    """Too many attempts to log in have failed lately."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(f"too many attempts to log in have failed; try again in {max(1, round(wait_s / 60))} min")
+        self.wait_s = wait_s
+
+
 class ServiceDownError(CatalogError):
     """Redis, MLflow or Label Studio does not answer. Jobs that raise it are retried until the service is back."""
 
@@ -38,3 +54,7 @@ class JobInterruptedError(CatalogError):
 
 class JobLostError(CatalogError):
     """This job was given to another worker because its heartbeat had stopped; this attempt must stop."""
+
+
+class LabelsWithdrawnError(CatalogError):
+    """Labels that a training learns from have been withdrawn meanwhile; it must begin anew without them."""

@@ -13,7 +13,7 @@ def write_new(path: Path, text: str) -> None:
     Raises:
         FileExistsError: the file exists; it is not changed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _draft(path, text) as draft:
         os.link(draft, path)  # unlike a rename, a link never replaces an existing file
 

@@ -3,12 +3,12 @@
 Events may arrive twice, late, out of order, or never (reconciliation then records them):
 
 - A unique key per event makes repeats harmless.
-- The annotation's own ``updated_at`` orders its versions, not the time of arrival.
-- A deletion that arrives before its annotation stays in the ledger and takes effect when the annotation arrives.
+- States of an annotation follow each other in the order in which they were received; `catalog.event_order` says when
+  Label Studio has to be asked instead.
+- A deletion that arrives before its annotation stays in the ledger and is considered when the annotation arrives.
 
-Label Studio reuses the ids of deleted tasks and annotations. A task is therefore identified by its id and its proposal,
-an annotation by its id and its time of creation. A deletion event holds ids only: it refers to the task or annotation
-that had the id when the event was received.
+A task is identified by its id and its proposal, an annotation as `catalog.event_order` says. A deletion event holds ids
+only: it refers to the task or annotation that had the id when the event was received.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs, rounds
+from catalog import event_order, jobs, rounds
 from catalog.errors import ConflictError, NotFoundError
 from catalog.pixel_regions import covers_patch
 from catalog.records import (
@@ -31,11 +31,12 @@ from catalog.records import (
     RoundState,
     now,
 )
+from catalog.withdrawal_records import WithdrawnLabel
 
-SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
-"""Actions of events that hold a version of an annotation."""
 SKIPPED = "skipped"
 """Detail of an applied event whose annotator skipped the task."""
+NEWEST_FIRST = Label.event_id.desc()
+"""Order of labels by when they were received; their times are by Label Studio's clock, which may be wrong."""
 
 
 def proposal_of_task(session: Session, project_id: int | None, task_id: int | None) -> Proposal | None:
@@ -64,7 +65,9 @@ def newest_version(
     An id may have belonged to several annotations; ``created_at`` selects one of them, None any.
     """
     versions = select(LabelEvent).where(
-        LabelEvent.project_id == project_id, LabelEvent.annotation_id == annotation_id, LabelEvent.action.in_(SAVED)
+        LabelEvent.project_id == project_id,
+        LabelEvent.annotation_id == annotation_id,
+        LabelEvent.action.in_(event_order.SAVED),
     )
     if created_at is not None:
         versions = versions.where(LabelEvent.annotation_created_at == created_at)
@@ -129,79 +132,25 @@ def lock(session: Session, proposal: Proposal) -> Proposal:
     return session.get_one(Proposal, proposal.id, with_for_update=True, populate_existing=True)
 
 
-def why_ignored(session: Session, event: LabelEvent) -> str | None:
-    """Return why a version of an annotation is not applied; None if it is applied."""
-    if is_outdated(session, event):
-        return "a newer state of this annotation has been applied"
-    if is_annotation_deleted(session, event):
-        return "it has been deleted"
-    if is_task_deleted(session, event):
-        return "its task has been deleted, and all annotations with it"
-    return None
-
-
-def is_outdated(session: Session, event: LabelEvent) -> bool:
-    """Return whether a newer version of this event's annotation has been applied already."""
-    newer = _same_annotation(event) & LabelEvent.action.in_(SAVED)
-    newer &= (LabelEvent.state == EventState.APPLIED) & (
-        LabelEvent.annotation_updated_at >= event.annotation_updated_at
-    )
-    return _any_event(session, newer & (LabelEvent.annotation_created_at == event.annotation_created_at))
-
-
-def is_annotation_deleted(session: Session, event: LabelEvent) -> bool:
-    """Return whether the ledger holds the deletion of this event's annotation.
-
-    A deletion without a time of creation refers to an annotation created before the deletion was received.
-    """
-    same_creation = LabelEvent.annotation_created_at == event.annotation_created_at
-    created_before = LabelEvent.annotation_created_at.is_(None) & (
-        LabelEvent.received_at >= event.annotation_created_at
-    )
-    return _any_event(
-        session, _same_annotation(event) & _deletion("ANNOTATIONS_DELETED") & (same_creation | created_before)
-    )
-
-
-def is_task_deleted(session: Session, event: LabelEvent) -> bool:
-    """Return whether the ledger holds the deletion of the task that this event's annotation was drawn on."""
-    same_task = (LabelEvent.project_id == event.project_id) & (LabelEvent.task_id == event.task_id)
-    before = (LabelEvent.proposal_id == event.proposal_id) & (LabelEvent.received_at >= event.annotation_created_at)
-    return _any_event(session, same_task & before & _deletion("TASKS_DELETED"))
-
-
-def _same_annotation(event: LabelEvent) -> ColumnElement[bool]:
-    return (LabelEvent.project_id == event.project_id) & (LabelEvent.annotation_id == event.annotation_id)
-
-
-def _deletion(action: str) -> ColumnElement[bool]:
-    return (LabelEvent.action == action) & (LabelEvent.state != EventState.FAILED)
-
-
-def _any_event(session: Session, condition: ColumnElement[bool]) -> bool:
-    return session.scalar(select(LabelEvent.id).where(condition).limit(1)) is not None
-
-
 def is_skipped(session: Session, proposal: Proposal) -> bool:
-    """Return whether the newest version of any annotation of a proposal, not deleted since, is a skip."""
+    """Return whether the newest applied state of any annotation of a proposal, not deleted since, is a skip."""
     session.flush()
-    versions = select(LabelEvent).where(
-        LabelEvent.proposal_id == proposal.id, LabelEvent.state == EventState.APPLIED, LabelEvent.action.in_(SAVED)
-    )
-    newest = {
-        (event.project_id, event.annotation_id, event.annotation_created_at): event
-        for event in session.scalars(versions.order_by(LabelEvent.annotation_updated_at))
-    }
+    of_proposal = select(LabelEvent).where(LabelEvent.proposal_id == proposal.id).order_by(LabelEvent.id)
+    events = [
+        event
+        for event in session.scalars(of_proposal)
+        if event.action not in event_order.SAVED or event.state is EventState.APPLIED
+    ]
     return any(
-        event.detail == SKIPPED and not is_annotation_deleted(session, event) and not is_task_deleted(session, event)
-        for event in newest.values()
+        annotation.detail == SKIPPED and event_order.exists(events, annotation)
+        for annotation in event_order.annotations(events)
     )
 
 
 def current(session: Session, patch_id: int) -> list[Label]:
     """Return the labels of a patch that are not superseded, newest first, with their proposals loaded."""
     statement = select(Label).where(Label.patch_id == patch_id, Label.superseded_at.is_(None))
-    newest_first = statement.order_by(Label.annotated_at.desc(), Label.id.desc())
+    newest_first = statement.order_by(NEWEST_FIRST)
     return list(session.scalars(newest_first.options(joinedload(Label.proposal))))
 
 
@@ -262,6 +211,9 @@ def _implied_proposal_state(session: Session, proposal: Proposal, *, skipped: bo
         return ProposalState.LABELLED
     if skipped:
         return ProposalState.SKIPPED
+    withdrawn = select(WithdrawnLabel.label_id).join(WithdrawnLabel.label).where(Label.proposal_id == proposal.id)
+    if session.scalar(withdrawn.limit(1)) is not None:
+        return ProposalState.ABANDONED  # nobody is waited for: its patch may be proposed again
     is_abandoned = rounds.get(session, proposal.round_id).state is RoundState.ABANDONED
     return ProposalState.ABANDONED if is_abandoned else ProposalState.PUBLISHED
 
@@ -293,6 +245,18 @@ def delete_task(session: Session, proposal: Proposal, project_id: int, task_id: 
     _supersede_where(session, drawn_on_it & (Label.proposal_id == proposal.id))
     if (proposal.project_id, proposal.task_id) == (project_id, task_id):
         proposal.state = ProposalState.WITHDRAWN
+    refresh_states(session, proposal, skipped=is_skipped(session, proposal))
+
+
+def return_task(session: Session, proposal: Proposal, project_id: int, task_id: int) -> None:
+    """Publish a proposal again whose deleted task exists again, because Label Studio's database was restored.
+
+    The labels come back with the annotations of the task, which are events of their own.
+    """
+    proposal = lock(session, proposal)
+    if proposal.state is ProposalState.WITHDRAWN:
+        proposal.state = ProposalState.PUBLISHED
+        rounds.move_task(proposal, project_id, task_id)
     refresh_states(session, proposal, skipped=is_skipped(session, proposal))
 
 

@@ -142,6 +142,7 @@ class RunTrigger(StrEnum):
     LABELS = "enough new labels"
     TIME_LIMIT = "time limit"
     ROUND = "round complete"
+    WITHDRAWAL = "labels withdrawn"
     MANUAL = "by hand"
 
 
@@ -426,6 +427,7 @@ class LabelEvent(Base):
     __tablename__ = "label_events"
     __table_args__ = (
         Index("ix_label_events_annotation", "project_id", "annotation_id"),
+        Index("ix_label_events_task", "project_id", "task_id"),
         Index("ix_label_events_proposal", "proposal_id"),
         Index("ix_label_events_state", "state", "id"),
     )
@@ -437,11 +439,14 @@ class LabelEvent(Base):
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
-    # Label Studio reuses ids. These two columns identify the task and the annotation that the ids referred to when the
-    # event was received.
+    # Label Studio reuses ids. These three columns identify the task and the annotation that the ids referred to when
+    # the event was received (`catalog.event_order`).
     proposal_id: Mapped[int | None]
     annotation_created_at: Mapped[datetime | None]
+    annotation_uid: Mapped[str | None] = mapped_column(String(64))  # unique_id; None: not told, as by the API
+    # Which state of the annotation it holds. The order of states is that of the ids of these rows.
     annotation_updated_at: Mapped[datetime | None]
+    content_sha256: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED)
     detail: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(default=now)
@@ -454,7 +459,7 @@ class Label(Base):
 
     __tablename__ = "labels"
     __table_args__ = (
-        UniqueConstraint("project_id", "annotation_id", "annotated_at"),
+        UniqueConstraint("event_id"),
         Index("ix_labels_current", "superseded_at", "patch_id"),
         Index("ix_labels_patch", "patch_id"),
     )
@@ -546,12 +551,3 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-
-
-class Watermark(Base):
-    """The time up to which a process has read its input, e.g. the reconciliation of a Label Studio project."""
-
-    __tablename__ = "watermarks"
-
-    name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    reached: Mapped[datetime]

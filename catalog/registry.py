@@ -12,6 +12,7 @@ from typing import Any, Literal
 import requests
 
 from catalog.errors import NotFoundError, ServiceDownError
+from catalog.mlflow_log_in import log_in_of
 from catalog.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -46,11 +47,14 @@ class Overview:
 class ModelRegistry:
     """Reads versions and moves aliases."""
 
-    def __init__(self, url: str, model_name: str, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, url: str, model_name: str, timeout_s: float = 10.0, log_in: tuple[str, str] | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self.model_name = model_name
         self.timeout_s = timeout_s
         self._http = requests.Session()
+        self._http.auth = log_in
 
     def champion(self) -> ModelVersion | None:
         """Return the version that has the alias ``champion``; None before the first.
@@ -159,6 +163,15 @@ class ModelRegistry:
         """
         self._call("DELETE", "registered-models/alias", {"name": self.model_name, "alias": alias}, missing_is_none=True)
 
+    def set_tag(self, version: int, name: str, value: str) -> None:
+        """Set a tag of a version; do nothing if the version was deleted.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        body = {"name": self.model_name, "version": str(version), "key": name, "value": value}
+        self._call("POST", "model-versions/set-tag", body, missing_is_none=True)
+
     def artifact(self, version: ModelVersion, name: str) -> bytes:
         """Download one file of a version's bundle.
 
@@ -192,11 +205,14 @@ class ModelRegistry:
 
     def _request(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
-            return self._http.request(method, url, **{"timeout": self.timeout_s, **options})
+            response = self._http.request(method, url, **{"timeout": self.timeout_s, **options})
         except requests.RequestException as error:
             log.info("MLflow: %s", error)
             slow = isinstance(error, requests.Timeout)
             raise ServiceDownError("MLflow", self.url, "it takes too long" if slow else "no connection") from error
+        if response.status_code == requests.codes.unauthorized:
+            raise ServiceDownError("MLflow", self.url, "it refuses our log-in (docs/operations.md, MLflow)")
+        return response
 
     def _call(
         self, method: str, path: str, values: dict[str, str], *, missing_is_none: bool = False
@@ -215,9 +231,9 @@ class ModelRegistry:
         raise ServiceDownError("MLflow", self.url, f"{path} gave status {response.status_code}")
 
 
-def registry_of(settings: Settings) -> ModelRegistry:
-    """Open the registry that the settings name."""
-    return ModelRegistry(settings.mlflow_url, settings.registered_model)
+def registry_of(settings: Settings, timeout_s: float = 10.0) -> ModelRegistry:
+    """Open the registry that the settings name, with our log-in."""
+    return ModelRegistry(settings.mlflow_url, settings.registered_model, timeout_s, log_in_of(settings))
 
 
 def _says_missing(response: requests.Response) -> bool:

@@ -33,7 +33,7 @@ class RegistryCopy:
         with self._catalog.read() as session:
             aliases = aliases_of(session)
             number = aliases.get(LEARNER, aliases.get(CHAMPION))
-            return None if number is None else _find(session, number)
+            return None if number is None else find(session, number)
 
     def scoring(self, track: Track) -> ModelVersion | None:
         """Return the version of a track, which scores the pool and draws pre-annotations; None before the first."""
@@ -46,7 +46,7 @@ class RegistryCopy:
             NotFoundError: there is no such version.
         """
         with self._catalog.read() as session:
-            found = _find(session, version)
+            found = find(session, version)
         if found is None:
             raise NotFoundError(
                 f"there is no version {version} of the model {self._catalog.settings.registered_model!r}"
@@ -102,7 +102,7 @@ def newest(session: Session) -> int:
 def served(session: Session) -> ModelVersion | None:
     """Return the version that is served; None before the first."""
     number = aliases_of(session).get(CHAMPION)
-    return None if number is None else _find(session, number)
+    return None if number is None else find(session, number)
 
 
 def set_aliases(session: Session, moved: Mapping[str, int | None]) -> None:
@@ -165,7 +165,8 @@ def forget_missing(session: Session, listed: Iterable[ModelVersion], *, down_to:
     )
 
 
-def _find(session: Session, number: int) -> ModelVersion | None:
+def find(session: Session, number: int) -> ModelVersion | None:
+    """Return a version; None if the copy has none of this number."""
     row = session.get(RegistryVersion, number)
     return None if row is None else _version(row)
 

@@ -34,12 +34,16 @@ class Secrets:
     """Tokens, passwords and keys. Has no ``repr``, so that no log or traceback can show it."""
 
     reader_token: str = field(default_factory=_token)
-    labeler_token: str = field(default_factory=_token)
+    annotator_token: str = field(default_factory=_token)
     operator_token: str = field(default_factory=_token)
+    administrator_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))  # the first one only
+    session_key: str = field(default_factory=_token)
     webhook_secret: str = field(default_factory=_token)
     interactive_password: str = field(default_factory=_token)
     url_signing_key: str = field(default_factory=_token)
     redis_password: str = field(default_factory=_token)
+    mlflow_password: str = field(default_factory=_token)
+    mlflow_session_key: str = field(default_factory=_token)
     label_studio_email: str = "admin@glacier.local"
     label_studio_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     label_studio_token: str = field(default_factory=_token)

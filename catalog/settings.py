@@ -147,6 +147,17 @@ class Settings(BaseSettings):
         description="Our own address as Label Studio and the annotators' browsers reach it.",
         json_schema_extra={"group": "The services around us"},
     )
+    allowed_hosts: list[str] = Field(
+        [],
+        description="Further names by which our own address may be called, without the port; a name that begins with a "
+        "dot stands for all below it. The host of `api_url`, `localhost`, `127.0.0.1` and `::1` are always allowed.",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        description="How many proxies in a row stand before our own address: the caller's address is then taken from "
+        "the header `X-Forwarded-For`.",
+    )
     redis_url: Annotated[str, AfterValidator(redis_address)] = Field(
         "redis://127.0.0.1:6379/0", repr=False, description="Redis, which carries only the job queue."
     )
@@ -462,7 +473,20 @@ class Settings(BaseSettings):
         description="How long a signed image URL is good.",
         json_schema_extra={"group": "Limits and intervals"},
     )
-    webhook_max_bytes: int = Field(64 * 2**20, description="Largest label event accepted.")
+    log_in_lifetime_s: int = Field(
+        12 * 3600, ge=60, description="After this time a person must log in to the pages again."
+    )
+    scene_max_pixels: int = Field(
+        500_000_000,
+        ge=1,
+        description="Most pixels of a scene, or of a finer file on its ground; a tile of Sentinel-2 has 121 million.",
+    )
+    scene_max_patches: int = Field(200_000, ge=1, description="Most patches of a scene.")
+    scene_check_timeout_s: float = Field(
+        300.0, gt=0, description="Time in which the files of a scene that an API request names must be understood."
+    )
+    scene_check_memory_mib: int = Field(4096, ge=1024, description="Memory that this may take, MiB.")
+    webhook_max_bytes: int = Field(16 * 2**20, description="Largest label event accepted.")
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, unless it computes.")
     compute_timeout_s: int = Field(6 * 3600, ge=1, description="Time limit of scoring, prediction and fine-tuning.")
@@ -477,6 +501,9 @@ class Settings(BaseSettings):
     )
     reconcile_interval_s: float = Field(
         600.0, gt=0, description="How often Label Studio is asked for events that its webhook lost."
+    )
+    full_reconcile_interval_s: float = Field(
+        86_400.0, gt=0, description="How often all tasks are compared with Label Studio, instead of the changed ones."
     )
 
     @classmethod

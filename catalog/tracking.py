@@ -18,6 +18,7 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 
 from catalog.errors import CatalogError, RegistryError, ServiceDownError
+from catalog.mlflow_log_in import PASSWORD_VARIABLE, USER_VARIABLE
 from catalog.records import now
 from catalog.registry import BUNDLE
 
@@ -39,9 +40,20 @@ class Tracking:
         experiment: name of the experiment.
         model_name: name of the registered model.
         artifacts: artifact location of a new experiment; the server's default if None.
+        log_in: user and password of the server, if it asks for them. MLflow's client takes them from the environment
+            only, so that they hold for the whole process.
     """
 
-    def __init__(self, url: str, experiment: str, model_name: str, artifacts: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        experiment: str,
+        model_name: str,
+        artifacts: str | None = None,
+        log_in: tuple[str, str] | None = None,
+    ) -> None:
+        if log_in is not None:
+            os.environ[USER_VARIABLE], os.environ[PASSWORD_VARIABLE] = log_in
         self.url = url
         self.experiment = experiment
         self.model_name = model_name

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs, rounds, set_aside
+from catalog import jobs, rounds, set_aside, withdrawals
 from catalog.errors import ConflictError
 from catalog.records import (
     Job,
@@ -52,7 +52,7 @@ def _uncovered(session: Session) -> set[int]:
         select(Label.patch_id, Label.id, Proposal.region, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), TEACHES)
-        .order_by(Label.patch_id, Label.annotated_at.desc(), Label.id.desc())
+        .order_by(Label.patch_id, Label.event_id.desc())
     )
     uncovered: set[int] = set()
     covered_patch: int | None = None
@@ -95,14 +95,18 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
     """Enqueue a fine-tune if there are enough new labels, or if the oldest has waited for ``fine_tune_after_s``.
 
     With ``auto_rounds``, any new label is enough once no round is unfinished. The first version needs no label if a
-    scene of the pool has prior outlines.
+    scene of the pool has prior outlines. Versions that learnt from labels withdrawn since call for one, too.
 
     Returns:
         The job; None if no fine-tune is due, one is open, or the last one failed on these labels.
     """
     if jobs.is_open(session, JobKind.FINE_TUNE):
         return None
-    trigger = RunTrigger.PRIORS if _priors_are_due(session) else _due_by_labels(session, settings)
+    if _priors_are_due(session):
+        return _enqueue(session, RunTrigger.PRIORS)
+    if withdrawals.retraining_due(session) and can_learn(session):
+        return _enqueue(session, RunTrigger.WITHDRAWAL)
+    trigger = _due_by_labels(session, settings)
     return None if trigger is None else _enqueue(session, trigger)
 
 
@@ -126,6 +130,11 @@ def has_priors(session: Session) -> bool:
         Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(set_aside.numbers(Kind.SCENE))
     )
     return any(scene.prior_outlines is not None for scene in session.scalars(pool))
+
+
+def can_learn(session: Session) -> bool:
+    """Return whether there is anything to learn from: a label, or a prior outline."""
+    return has_priors(session) or bool(_uncovered(session))
 
 
 def _priors_are_due(session: Session) -> bool:
@@ -164,7 +173,7 @@ def enqueue_by_hand(session: Session) -> Job:
     Raises:
         ConflictError: there is neither a label nor a prior outline to learn from.
     """
-    if not has_priors(session) and not training_labels(session):
+    if not can_learn(session):
         raise ConflictError(
             "found no label to learn from; label a round in Label Studio first, or register a scene of the pool with "
             "prior outlines"

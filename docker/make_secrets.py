@@ -15,6 +15,8 @@ def make_secrets(folder: Path) -> None:
     """Fill `folder` with the secrets, each file readable by its owner alone."""
     ours = load_or_create(folder / "glacier_al.json")
     _write_new(folder / "redis_password", ours.redis_password)
+    _write_new(folder / "mlflow_password", ours.mlflow_password)
+    _write_new(folder / "mlflow_session_key", ours.mlflow_session_key)
     _write_new(folder / "label_studio_password", ours.label_studio_password)
     _write_new(folder / "label_studio_token", ours.label_studio_token)
     _write_new(folder / "postgres_password", secrets.token_hex(20))

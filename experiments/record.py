@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from catalog.errors import ServiceDownError
+from catalog.mlflow_log_in import log_in_of
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
@@ -48,4 +49,4 @@ def _tracking(settings: Settings, folder: Path) -> Tracking:
         folder.mkdir(parents=True, exist_ok=True)
         database, artifacts = folder / "mlflow.sqlite", folder / "mlflow-artifacts"
         return Tracking(f"sqlite:///{database}", EXPERIMENT, settings.registered_model, artifacts.as_uri())
-    return Tracking(settings.mlflow_url, EXPERIMENT, settings.registered_model)
+    return Tracking(settings.mlflow_url, EXPERIMENT, settings.registered_model, log_in=log_in_of(settings))

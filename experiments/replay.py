@@ -16,20 +16,19 @@ from torch import Tensor
 from catalog import training
 from catalog.context import Catalog
 from catalog.records import Label, Patch, Proposal, RunState, Scene, SceneRole, TrainingRun
-from imagery.classes import UNKNOWN
 from imagery.scene_reader import SceneReader
 from imagery.statistics import channel_statistics
 from models.inference import place
 from models.segmenter import GlacierSegmenter
-from models.training import fit
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import ready_scenes, source_of, strips_of, window_of
 from workers.evaluation import Evaluation, evaluate
 from workers.labelled_patches import LabelledPatchDataset, read_item
+from workers.network_training import train_network
 from workers.recipe import first_channels, fresh_network, training_config
 from workers.versions import device
-from workers.weak_patches import prior_scenes, read_weak_patches
+from workers.weak_patches import WeakPatches, prior_scenes, read_weak_patches
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Project:
         labels: Labels that each of them learnt from.
         pool: The one scene of the pool.
         patches: Its patches.
+        validation: The validation scenes with outlines, by which some presets steer the training.
         test: The test scenes.
     """
 
@@ -50,6 +50,7 @@ class Project:
     labels: Sequence[Sequence[Label]]
     pool: Scene
     patches: Sequence[Patch]
+    validation: Sequence[Scene]
     test: Sequence[Scene]
 
     @classmethod
@@ -63,14 +64,18 @@ class Project:
             finished = select(TrainingRun).where(TrainingRun.state == RunState.FINISHED).order_by(TrainingRun.id)
             runs = session.scalars(finished).all()
             labels = [training.labels_of_run(session, run) for run in runs]
-            pool, test = (ready_scenes(session, [role]) for role in (SceneRole.POOL, SceneRole.TEST))
+            pool, validation, test = (
+                ready_scenes(session, [role]) for role in (SceneRole.POOL, SceneRole.VALIDATION, SceneRole.TEST)
+            )
             patches = session.scalars(select(Patch).order_by(Patch.id).options(joinedload(Patch.scene))).all()
         if not runs or not test or len(pool) != 1:
             raise ValueError(
                 f"found {len(runs)} finished trainings, {len(test)} test scenes and {len(pool)} scenes in the pool; "
                 "expected at least one training, at least one test scene, and one scene in the pool"
             )
-        return cls(catalog, runs, labels, pool[0], [patch for patch in patches if patch.scene_id == pool[0].id], test)
+        judging = [scene for scene in validation if scene.outlines]
+        of_pool = [patch for patch in patches if patch.scene_id == pool[0].id]
+        return cls(catalog, runs, labels, pool[0], of_pool, judging, test)
 
 
 @dataclass(frozen=True)
@@ -135,24 +140,15 @@ def _train_all(project: Project, lessons: Sequence[_Lesson], *, with_priors: boo
     evaluations = []
     for run, lesson in zip(project.runs, lessons, strict=True):
         count = len(lesson.labels)
-        weak_patches, weak_share = None, 0.0
+        weak = WeakPatches(None, 0.0)
         if with_priors:
             with catalog.read() as session:
                 priors = prior_scenes(session, lesson.labels)
             weak = read_weak_patches(catalog, priors, segmenter.channels, scheme, count, run.seed)
-            weak_patches, weak_share = weak.dataset, weak.share
         config = training_config(settings, run.seed, count or None).resolve_precision(on)
-        fit(
-            segmenter,
-            lesson.read(segmenter.channels),
-            config,
-            on,
-            UNKNOWN,
-            class_names=scheme.names,
-            weak_patches=weak_patches,
-            weak_share=weak_share,
-        )
-        evaluations.append(evaluate(catalog, segmenter, project.test, project.pool.patch_size_px))
+        labelled, size = lesson.read(segmenter.channels), project.pool.patch_size_px
+        train_network(catalog, segmenter, labelled, weak, config, project.validation, size)
+        evaluations.append(evaluate(catalog, segmenter, project.test, size))
     return evaluations
 
 

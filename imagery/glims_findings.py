@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from imagery.errors import ExportError
+from imagery.gdal_limits import limited_pyogrio
 from imagery.paths import name_for_pyogrio
 
 ERROR: Final = "error"
@@ -89,7 +90,7 @@ def read_table(folder: Path, name: str) -> Table | None:
     path = folder / f"{name}.shp"
     if not path.is_file():
         return None
-    import pyogrio  # see imagery.vectors
+    pyogrio = limited_pyogrio()
 
     with path.open("rb") as file:
         if file.read(4) != b"\x00\x00\x27\x0a":  # the code of the format: GDAL must not try its other drivers

@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from imagery.area_interval import AreaInterval
+from imagery.gdal_limits import limited_pyogrio
 from imagery.glims import (
     DEBRIS,
     GLACIERS,
@@ -188,7 +189,7 @@ def write_geopackage(folder: Path, layers: Mapping[str, Layer]) -> None:
 
 
 def _write(path: Path, table: Layer, **options: Any) -> None:
-    import pyogrio  # see imagery.vectors
+    pyogrio = limited_pyogrio()
 
     columns = list(table.fields.values())
     geometry_type = table.geometry_type

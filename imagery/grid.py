@@ -235,6 +235,23 @@ def tile(width: int, height: int, size: int, overlap: int = 0) -> list[Window]:
     Raises:
         SceneError: The raster is smaller than one window, or the overlap is out of range.
     """
+    _check_tiling(width, height, size, overlap)
+    rows, cols = _starts(height, size, size - overlap), _starts(width, size, size - overlap)
+    return [Window(row, col, size, size) for row in rows for col in cols]
+
+
+def count_tiles(width: int, height: int, size: int, overlap: int = 0) -> int:
+    """Return how many windows `tile` returns, without making them.
+
+    Raises:
+        SceneError: As `tile`.
+    """
+    _check_tiling(width, height, size, overlap)
+    rows, cols = (len(range(0, length - size, size - overlap)) + 1 for length in (height, width))
+    return rows * cols
+
+
+def _check_tiling(width: int, height: int, size: int, overlap: int) -> None:
     if not 0 <= overlap < size:
         raise SceneError(f"found an overlap of {overlap} px; expected 0 to {size - 1} for windows of {size} px")
     if min(width, height) < size:
@@ -242,8 +259,6 @@ def tile(width: int, height: int, size: int, overlap: int = 0) -> list[Window]:
             f"found a scene of {width} x {height} pixels (width x height); expected at least {size} x {size}, "
             "the size of one patch: choose a smaller patch size or a larger scene"
         )
-    rows, cols = _starts(height, size, size - overlap), _starts(width, size, size - overlap)
-    return [Window(row, col, size, size) for row in rows for col in cols]
 
 
 def footprints_overlap(a: Grid, b: Grid) -> bool:

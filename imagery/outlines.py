@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import Polygon, mapping
 
+from imagery.gdal_limits import limited_pyogrio
 from imagery.outline_table import OutlineTable
 from imagery.vectors import CLASS_FIELD
 
@@ -79,7 +80,7 @@ def write_class_layers(path: Path, layers: Sequence[ClassLayer], crs: str) -> No
         layers: At least one layer.
         crs: Authority code or WKT of the polygons' CRS.
     """
-    import pyogrio  # see imagery.vectors
+    pyogrio = limited_pyogrio()
 
     # pyogrio misreads "!" and ";" in a path, and only for reading is there another way (see `imagery.paths`).
     with tempfile.TemporaryDirectory() as directory:
@@ -99,7 +100,7 @@ def write_class_layers(path: Path, layers: Sequence[ClassLayer], crs: str) -> No
 
 
 def _write(target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: str, **options: Any) -> None:
-    import pyogrio
+    pyogrio = limited_pyogrio()
 
     columns = list(table.fields.values())
     pyogrio.raw.write(

@@ -5,7 +5,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,17 +17,22 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
+from imagery.crs_grids import grid_paths
 from imagery.errors import SceneError, UnreadableFileError
+from imagery.gdal_limits import allowed_file, limit_rasterio
 from imagery.grid import Grid, Window
 from imagery.paths import is_address, name_for_rasterio
+from imagery.side_files import SideFiles
 from imagery.vrt import vrt_sources
 
 # GDAL caches the blocks that it has read, by default in up to a twentieth of the machine's memory. It reads this
 # variable (in MiB) once, at the first block; a value that the user has set takes precedence.
 os.environ.setdefault("GDAL_CACHEMAX", "64")
+limit_rasterio()
 
 # A file that declares one giant block would be decompressed whole to read one pixel of it.
 _LARGEST_BLOCK_BYTES: Final = 1 << 30
+_MOST_BANDS: Final = 1000  # imaging spectrometers have 200 to 430
 
 EXPECTED: Final = "a GeoTIFF, JPEG 2000, VRT, SRTM (.hgt) or Arc/Info ASCII grid"
 
@@ -94,29 +99,46 @@ def open_raster(path: str) -> DatasetReader:
     """
     remote = is_address(path)
     try:
-        driver = _driver_by_ending(path) if remote else _checked_driver(path, None)
+        driver = _driver_by_ending(path) if remote else _checked_driver(path, SideFiles())
     except UnreadableFileError as error:
         raise UnreadableFileError(path, str(error)) from error  # the scene names the VRT, not the file that it lacks
+    return _open(path, driver, remote=remote)
+
+
+def _open(path: str, driver: str, *, remote: bool) -> DatasetReader:
+    """Open a file with one driver; refuse what its header makes unsafe to read."""
     try:
         with warnings.catch_warnings(), rasterio.Env(**(_REMOTE if remote else {})):
             # `grid_of` reports a missing geotransform as an error, with a better message.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(name_for_rasterio(path), driver=driver)
+            with allowed_file(path) if remote else nullcontext():
+                dataset = rasterio.open(name_for_rasterio(path), driver=driver)
     except OSError as error:  # RasterioIOError is one
         raise UnreadableFileError(
             path, f"{path}: found no readable raster ({error}); expected {EXPECTED}: copy it again"
         ) from error
-    if _block_bytes(dataset) > _LARGEST_BLOCK_BYTES:
+    if fault := _fault(dataset):
         dataset.close()
-        raise SceneError(
-            f"{path}: found blocks of {_block_bytes(dataset) / 2**30:.1f} GiB; expected at most 1 GiB: "
-            "rewrite the file tiled (gdal_translate -co TILED=YES)"
-        )
+        raise SceneError(f"{path}: {fault}")
     return dataset
 
 
-def check_vrt_below(path: str, root: Path) -> None:
-    """Raise an error for a VRT that names a file outside a folder, itself or through another VRT; other files pass.
+def _fault(dataset: DatasetReader) -> str | None:
+    """Return what in the header of a file makes it unsafe to read, or None."""
+    if dataset.count > _MOST_BANDS:
+        return f"found {dataset.count} bands; expected at most {_MOST_BANDS}: split the file (gdal_translate -b)"
+    if _block_bytes(dataset) > _LARGEST_BLOCK_BYTES:
+        return (
+            f"found blocks of {_block_bytes(dataset) / 2**30:.1f} GiB; expected at most 1 GiB: rewrite the file tiled "
+            "(gdal_translate -co TILED=YES)"
+        )
+    if named := dataset.tags(ns="OVERVIEWS"):
+        return f"found metadata that name a file of overviews ({named}); expected none: rewrite it (gdal_translate)"
+    return None
+
+
+def check_files_below(path: str, root: Path) -> None:
+    """Raise an error for a file that leads GDAL out of a folder: by a file beside it, or as a VRT by one that it names.
 
     Args:
         path: A local file of any format.
@@ -125,23 +147,36 @@ def check_vrt_below(path: str, root: Path) -> None:
     Raises:
         SceneError: A file lies outside, or is not one that `open_raster` reads.
     """
-    if _VRT.match(_first_bytes(path)):
-        _checked_driver(path, root.resolve())
+    if is_vrt(path):
+        _checked_driver(path, SideFiles(root), root.resolve())
+    else:
+        SideFiles(root).check(path)
+
+
+def is_vrt(path: str) -> bool:
+    """Return whether a local file is a virtual raster.
+
+    Raises:
+        SceneError: There is no such file.
+    """
+    return _VRT.match(_first_bytes(path)) is not None
 
 
 def _driver_by_ending(address: str) -> str:
     return "JP2OpenJPEG" if _REMOTE_JPEG_2000.fullmatch(address) else "GTiff"
 
 
-def _checked_driver(path: str, root: Path | None, nested: int = 0) -> str:
+def _checked_driver(path: str, beside: SideFiles, root: Path | None = None, nested: int = 0) -> str:
     """Return the driver that may read a local file, after checking it and the files that it names, if it is a VRT.
 
     Args:
         path: The file.
-        root: Folder below which files named by a VRT must lie; None for any.
+        beside: Checks the files beside it.
+        root: Folder below which files named by a VRT must lie, whose headers are then checked as well; None for any.
         nested: Number of VRTs through which the file was reached.
     """
     start = _first_bytes(path)
+    beside.check(path)
     if _VRT.match(start):
         if nested > _MOST_NESTED_VRT:
             raise SceneError(f"{path}: found VRTs of VRTs, {nested} levels deep; expected at most {_MOST_NESTED_VRT}")
@@ -151,7 +186,9 @@ def _checked_driver(path: str, root: Path | None, nested: int = 0) -> str:
                     f"{path}: found the source {source!r}, which lies outside the scene root of this server; expected "
                     "it below: copy the files there and build the VRT again"
                 )
-            _checked_driver(source, root, nested + 1)
+            kind = _checked_driver(source, beside, root, nested + 1)
+            if root is not None and kind != "VRT":
+                _open(source, kind, remote=False).close()
         return "VRT"
     driver = next((name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
     if driver is not None:
@@ -203,6 +240,11 @@ def grid_of(dataset: DatasetReader) -> Grid:
         raise SceneError(
             f"{dataset.name}: found no geotransform; expected one that places the pixels on the Earth: "
             "assign one with `rio edit-info --transform`, which comes with rasterio"
+        )
+    if grids := grid_paths(dataset.crs.to_wkt()):
+        raise SceneError(
+            f"{dataset.name}: found a coordinate reference system that names the file {grids[0]!r}; expected one "
+            "without files: assign it by its number (`rio edit-info --crs EPSG:...`, which comes with rasterio)"
         )
     a, b, c, d, e, f = dataset.transform[:6]
     try:

@@ -19,6 +19,9 @@ _SHAPEFILE_PARTS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 # The outlines of a large RGI region take about 300 MB. A zip bomb declares more, or is stopped when it reaches this.
 _LARGEST_BYTES: Final = 1 << 29
 _MOST_MEMBERS: Final = 10_000
+# Shapefiles shrink to a tenth, their tables of attributes, which are filled up with spaces, to a hundredth.
+_LARGEST_RATIO: Final = 200
+_ALWAYS_BYTES: Final = 1 << 24
 
 
 class ArchivedFiles:
@@ -99,7 +102,14 @@ def _extract(path: str, archive: zipfile.ZipFile, folder: Path) -> dict[str, Pat
     if not names:
         listed = ", ".join(list(members)[:5]) or "nothing"
         raise OutlineError(f"{path}: found no vector file in it ({listed}); expected one of {', '.join(wanted)}")
-    left, extracted = _LARGEST_BYTES, {}
+    sizes = [members[part] for name in names for part in _parts(name, _stem(name), members)]
+    total, packed = sum(item.file_size for item in sizes), sum(item.compress_size for item in sizes)
+    if total > _LARGEST_BYTES or total > max(_ALWAYS_BYTES, _LARGEST_RATIO * packed):
+        raise OutlineError(
+            f"{path}: found {total >> 20} MiB of vector files packed into {packed:,} bytes; expected at most "
+            f"{_LARGEST_BYTES >> 20} MiB, and {_LARGEST_RATIO} times the packed size: unzip it first, and name the file"
+        )
+    extracted: dict[str, Path] = {}
     for number, name in enumerate(names):
         if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name:
             raise OutlineError(f"{path}: found a member named {name!r}; expected names inside the archive")
@@ -107,9 +117,9 @@ def _extract(path: str, archive: zipfile.ZipFile, folder: Path) -> dict[str, Pat
             raise OutlineError(f"{path}: found the archive {name!r} in it; expected vector files: unzip it first")
         target = folder / str(number)
         target.mkdir()
-        stem = name.removesuffix(PurePosixPath(name).suffix)
+        stem = _stem(name)
         for part in _parts(name, stem, members):
-            left -= _copy(path, archive, members[part], target / f"{_safe(stem)}{_ending(part)}", left)
+            _copy(archive, members[part], target / f"{_safe(stem)}{_ending(part)}")
         key = PurePosixPath(stem).name
         extracted[stem if key in extracted else key] = target / f"{_safe(stem)}{_ending(name)}"
     return extracted
@@ -125,16 +135,14 @@ def _parts(name: str, stem: str, members: Mapping[str, zipfile.ZipInfo]) -> list
     ]
 
 
-def _copy(path: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, limit: int) -> int:
+def _copy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     """Extract a member; zipfile stops at the size that it declares."""
-    if member.file_size > limit:
-        raise OutlineError(
-            f"{path}: found more than {_LARGEST_BYTES >> 20} MB in it ({member.filename}: {member.file_size >> 20} MB);"
-            " expected less: unzip it first, and name the file in it"
-        )
     with archive.open(member) as source, target.open("wb") as file:
         shutil.copyfileobj(source, file)
-    return member.file_size
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(PurePosixPath(name).suffix)
 
 
 def _ending(name: str) -> str:

@@ -1,10 +1,11 @@
 """Opening vector files: the formats that are read, and what their headers say.
 
-By default GDAL looks at the content of a file alone, and some of its formats (OGR VRT, GDALG) can be made to read any
-file or address. Therefore the first bytes of a file must fit its ending, and the driver that then opened it is checked.
+By default GDAL looks at the content of a file alone, and some of its formats (OGR VRT, WFS, GDALG) can be made to read
+any file or address. Therefore the first bytes of a file must fit its ending, only the drivers of the formats below are
+left in GDAL (`imagery.gdal_limits`), and the driver that then opened the file is checked.
 """
 
-import mmap
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,13 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 
+from imagery.crs_grids import grid_paths
 from imagery.errors import OutlineError, SceneError
+from imagery.gdal_limits import limited_pyogrio
+from imagery.geojson_crs import check_geojson_crs
+from imagery.geopackage import check_geopackage
 from imagery.paths import name_for_pyogrio
+from imagery.side_files import SideFiles
 
 Bounds = tuple[float, float, float, float]
 """Smallest x, smallest y, largest x, largest y."""
@@ -40,12 +46,11 @@ _ARCHIVES: Final = (".zip", ".kmz")
 ENDINGS: Final = (*_OGR_FORMATS, *_PARQUET, *_ARCHIVES)
 """Endings of the files that are read."""
 
-# GDAL fetches a CRS that a GeoJSON file gives as a link. Escaped letters could hide one; no program writes them.
-_LINKED_CRS: Final = re.compile(
-    rb'"crs".{0,200}"(?:link|url)"|\\u00(?:4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])', re.IGNORECASE | re.DOTALL
-)
 _KML_ROOT: Final = re.compile(rb"<(?:\w+:)?kml[\s>]")
 _HEAD: Final = 4096
+# Of a binary format only what is near the scene is read. Text is parsed from its start each time, some 50 MB a second.
+_LARGEST_BYTES: Final = 4 << 30
+_LARGEST_TEXT: Final = 1 << 28
 _FARTHEST_DEGREES: Final = 540.0  # some systems count longitudes from 0 to 360, and a layer may continue there
 # Features without a place are found by reading all bounds, about 0.3 s for this many.
 _MOST_COUNTED: Final = 200_000
@@ -191,8 +196,7 @@ class OgrFile:
 
         Points and lines are left out only beside others: in a file of nothing else they are what is wrong with it.
         """
-        import pyogrio  # brings pandas along, 90 MB: only a process that reads outlines pays for it
-
+        pyogrio = limited_pyogrio()
         try:
             listed = [(str(name), kind) for name, kind in pyogrio.list_layers(self._name) if kind is not None]
         except pyogrio.errors.DataSourceError as error:
@@ -207,8 +211,7 @@ class OgrFile:
 
     def header(self, layer: str) -> LayerHeader:
         """Return what a layer says about itself."""
-        import pyogrio
-
+        pyogrio = limited_pyogrio()
         info = pyogrio.read_info(self._name, layer=layer, force_feature_count=True, force_total_bounds=True)
         # Builds of GDAL with the library libkml read KML by a driver of that name.
         if info["driver"].removeprefix("LIB") != self._driver:
@@ -220,8 +223,7 @@ class OgrFile:
 
     def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
         """Return the features whose bounds touch a box."""
-        import pyogrio
-
+        pyogrio = limited_pyogrio()
         parts = [
             pyogrio.raw.read(self._name, layer=header.name, columns=list(columns), bbox=box, return_fids=True)
             for box in boxes
@@ -234,15 +236,13 @@ class OgrFile:
 
     def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         """Return attribute values of all features, in the order of the file."""
-        import pyogrio
-
+        pyogrio = limited_pyogrio()
         meta, _, _, values = pyogrio.raw.read(self._name, layer=header.name, columns=list(columns), read_geometry=False)
         return dict(zip((str(name) for name in meta["fields"]), values, strict=True))
 
     def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
         """Return the numbers of the features without a geometry or with coordinates that are not numbers."""
-        import pyogrio
-
+        pyogrio = limited_pyogrio()
         if header.feature_count > _MOST_COUNTED:
             return np.empty(0, dtype=np.int64)
         ids, bounds = pyogrio.read_bounds(self._name, layer=header.name)
@@ -267,6 +267,7 @@ def _check_format(path: str, suffix: str) -> None:
         )
     magic, driver = (b"PAR1", "GeoParquet") if suffix in _PARQUET else _OGR_FORMATS[suffix]
     is_text = magic in {b"{", b"<"}
+    _check_file(path, _LARGEST_TEXT if is_text else _LARGEST_BYTES)
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEAD)
@@ -275,8 +276,10 @@ def _check_format(path: str, suffix: str) -> None:
                 name = driver.removeprefix("LIB")
                 found = f"that begins with {start[:16]!r}" if start else "that is empty" if not head else "of spaces"
                 raise OutlineError(f"{path}: found a file {found}; expected a file in the format {name}")
+            if driver == "FlatGeobuf" and (grids := grid_paths(head.decode("latin-1"))):
+                raise _grid_refused(path, grids[0])
             if driver == _GEOJSON:
-                _check_no_link(path, file.fileno())
+                check_geojson_crs(path, file.fileno())
     except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
         if isinstance(error, OutlineError):
             raise
@@ -284,21 +287,40 @@ def _check_format(path: str, suffix: str) -> None:
         raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
     if suffix == ".shp" and not any(Path(path).with_suffix(ending).exists() for ending in (".shx", ".SHX")):
         raise OutlineError(f"{path}: found no .shx file beside it; expected .shp, .shx, .dbf and .prj together")
+    if driver == "GPKG":
+        check_geopackage(path)
+
+
+def _check_file(path: str, largest: int) -> None:
+    """Check that this is a file, that it is not too large, and what lies beside it."""
+    try:
+        size = os.path.getsize(path)  # noqa: PTH202 - a path may be of any length here
+        is_file = os.path.isfile(path)  # noqa: PTH113 - reading a pipe would wait for ever
+    except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
+    if not is_file:
+        raise OutlineError(f"{path}: found no file, but a pipe, device or folder; expected a file")
+    if size > largest:
+        raise OutlineError(
+            f"{path}: found {size >> 20} MiB; expected at most {largest >> 20} MiB: save the part around the "
+            "scene as a GeoPackage"
+        )
+    try:
+        SideFiles().check(path)
+    except SceneError as error:
+        raise OutlineError(str(error)) from error
 
 
 def _is_kml(start: bytes) -> bool:
     return _KML_ROOT.search(start) is not None and b"<OGRVRT" not in start
 
 
-def _check_no_link(path: str, descriptor: int) -> None:
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
-        link = _LINKED_CRS.search(content)
-        found = "" if link is None else link.group()[-40:].decode(errors="replace")
-    if link is not None:
-        raise OutlineError(
-            f"{path}: found {found!r} at byte {link.start()}, where a coordinate reference system may be a link or be "
-            "hidden by escaped letters; expected its name, for instance EPSG:32645"
-        )
+def _grid_refused(path: str, grid: str) -> OutlineError:
+    return OutlineError(
+        f"{path}: found a coordinate reference system that names the file {grid!r}; expected one without files: "
+        "convert the layer to a system with a number, as ogr2ogr -t_srs EPSG:4326 does"
+    )
 
 
 def _check_header(path: str, header: LayerHeader) -> None:
@@ -311,7 +333,10 @@ def _check_header(path: str, header: LayerHeader) -> None:
             f"{path}: found no coordinate reference system; expected one: assign it with ogr2ogr -a_srs "
             "(a shapefile needs its .prj file beside it)"
         )
-    system = CRS.from_user_input(header.crs)
+    grids = grid_paths(header.crs)  # before PROJ sees it, which opens a file for "+init=" at once
+    system = CRS.from_user_input("EPSG:4326" if grids else header.crs)
+    if grids := [*grids, *grid_paths(system.to_wkt())]:
+        raise _grid_refused(path, grids[0])
     if "undefined" in system.name.lower() or not (system.is_geographic or system.is_projected):
         raise OutlineError(
             f"{path}: found the coordinate reference system {system.name!r}, which has no place on Earth; expected a "
@@ -340,6 +365,11 @@ def _library_errors(path: str) -> Iterator[None]:
         raise OutlineError(f"{path}: {error}") from error
     except OSError as error:
         raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror or error})") from error
+    except UnboundLocalError as error:  # pyogrio's, where GDAL cannot write the CRS as text
+        raise OutlineError(
+            f"{path}: found a coordinate reference system that cannot be read; expected one with a number: assign it "
+            "with ogr2ogr -a_srs"
+        ) from error
     except UnicodeDecodeError as error:
         raise OutlineError(
             f"{path}: found attributes that are not valid {error.encoding}; expected text in the encoding that the "

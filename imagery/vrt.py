@@ -9,9 +9,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, ParseError  # a type and an error  # nosec B405
 
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from imagery.crs_grids import grid_paths
 from imagery.errors import SceneError
 
 _LARGEST_BYTES: Final = 32 << 20
@@ -52,6 +55,12 @@ def vrt_sources(path: str) -> list[str]:
     root = _parse(path)
     if root.tag != "VRTDataset":
         raise SceneError(f"{path}: found the XML element {root.tag}; expected a VRTDataset")
+    written = (text for element in root.iter() for text in (element.text or "", *element.attrib.values()))
+    if grids := [name for text in written for name in grid_paths(text)]:
+        raise SceneError(
+            f"{path}: found a coordinate reference system that names the file {grids[0]!r}; expected one without "
+            "files: assign it by its number (gdal_edit.py -a_srs EPSG:...)"
+        )
     if kind := root.get("subClass"):
         raise SceneError(f"{path}: found a {kind}; expected a mosaic or stack of files: {_HELP}")
     names = list(dict.fromkeys(_source_names(path, root, 0)))
@@ -69,11 +78,12 @@ def _parse(path: str) -> Element:
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise SceneError(f"{path}: found a document type declaration; expected plain XML as gdalbuildvrt writes it")
     try:
-        return ElementTree.fromstring(content)  # noqa: S314 - without a declaration there are no entities
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        root: Element = fromstring(content)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise SceneError(
             f"{path}: found a VRT that is not well-formed XML ({error}): copy or build it again"
         ) from error
+    return root
 
 
 def _source_names(path: str, element: Element, depth: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from xml.etree import ElementTree as ET
+from xml.etree import ElementTree as ET  # writes XML only  # nosec B405
 
 IMAGE = "img"
 """Name of the only image that is drawn on; every region's ``to_name``."""

@@ -5,6 +5,8 @@ be done twice. Callers retry whole jobs, and every call that creates something l
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +40,8 @@ class Connection:
         self._url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
+        self.clock: datetime | None = None
+        """Label Studio's time when it last answered, to the second; None before, or if it does not say."""
 
     @cached_property
     def _sdk(self) -> "Sdk":
@@ -45,10 +49,20 @@ class Connection:
 
         # No connection is kept open: the server may close an idle one at any time, and a write that meets that
         # moment could not be retried.
-        client = httpx.Client(timeout=self._timeout_s, limits=httpx.Limits(max_keepalive_connections=0))
+        client = httpx.Client(
+            timeout=self._timeout_s,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            event_hooks={"response": [self._note_clock]},
+        )
         return Sdk(  # type: ignore[no-untyped-call]
             base_url=self._url, api_key=self._token, timeout=self._timeout_s, max_retries=0, httpx_client=client
         )
+
+    def _note_clock(self, response: httpx.Response) -> None:
+        try:
+            self.clock = parsedate_to_datetime(response.headers["date"])
+        except (KeyError, ValueError):
+            self.clock = None
 
     def check(self) -> None:
         """Check that Label Studio is up and the token is good."""

@@ -1,8 +1,10 @@
 """Label events: what Label Studio tells us through its webhook, and what its API shows when a webhook was lost.
 
-Label Studio gives ids away again: on SQLite a new task gets the id of the newest deleted one, and imported annotations
-likewise. A task is therefore identified by our proposal, which its data carries, and an annotation by its id together
-with the time of its creation.
+Label Studio gives ids away again: on SQLite a new task or annotation gets the id of the newest deleted one, and a
+restored database counts again from where it was. A task is therefore identified by our proposal, which its data
+carries, and an annotation by its id together with the proposal, the time of its creation and Label Studio's
+``unique_id``, which webhooks tell and the API does not. A state of an annotation is identified by its time and a digest
+of what was drawn: clocks may be set back.
 """
 
 import hashlib
@@ -10,8 +12,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
+from labeling.bodies import read_json
 from labeling.errors import EventError
 from labeling.tasks import PROPOSAL
 
@@ -31,6 +35,10 @@ _IRRELEVANT = frozenset(
 
 _MAX_SECONDS = 1e9  # some 30 years; Python's JSON knows NaN, Infinity and integers beyond any float
 _MAX_ID = 2**63 - 1
+_MAX_NAME = 64  # characters of a UUID or of a proposal's name
+# Further from the edges of the calendar than any offset from UTC or interval that is added to a time. A machine that
+# lost its clock starts in 1970.
+_YEARS: Final = (1970, 9998)
 
 SavedAction = Literal["ANNOTATION_CREATED", "ANNOTATION_UPDATED"]
 T = TypeVar("T")
@@ -43,8 +51,9 @@ class AnnotationSaved:
     Attributes:
         action: Which webhook action told it.
         annotation_id: Label Studio's id; unique only together with `annotation_created_at`.
+        annotation_uid: Label Studio's ``unique_id``, a UUID; None in what its API tells.
         annotation_created_at: When the annotation was first saved, in UTC.
-        annotation_updated_at: When this version was saved, in UTC; tells the versions of one annotation apart.
+        annotation_updated_at: When this version was saved, in UTC, by Label Studio's clock, which may be set back.
         task_id: Label Studio's id of the task; given away again after a deletion, so go by `proposal`.
         project_id: Label Studio's id of the project.
         proposal: Our name of the proposal; None if the task is not one of ours.
@@ -57,6 +66,7 @@ class AnnotationSaved:
 
     action: SavedAction
     annotation_id: int
+    annotation_uid: str | None
     annotation_created_at: datetime
     annotation_updated_at: datetime
     task_id: int
@@ -67,10 +77,16 @@ class AnnotationSaved:
     completed_by: int | None
     lead_time_s: float | None
 
+    @cached_property
+    def content_sha256(self) -> str:
+        """Digest of what was drawn and of whether it was skipped; equal by webhook and by the API."""
+        return _checksum([self.was_cancelled, self.result])
+
     @property
     def dedupe_key(self) -> str:
         """Equal for all deliveries of one version, whether by webhook or found by reconciliation."""
-        return _key_of_saved(self.project_id, self.annotation_id, self.annotation_updated_at)
+        times = f"{self.annotation_created_at.isoformat()}:{self.annotation_updated_at.isoformat()}"
+        return f"saved:{self.project_id}:{self.annotation_id}:{times}:{self.content_sha256[:32]}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,8 @@ class AnnotationDeleted:
 
     action: ClassVar = "ANNOTATIONS_DELETED"
     task_id: ClassVar[None] = None
+    annotation_uid: ClassVar[None] = None
+    content_sha256: ClassVar[None] = None
     annotation_updated_at: ClassVar[None] = None
     proposal: ClassVar[None] = None
 
@@ -110,6 +128,8 @@ class TaskDeleted:
 
     action: ClassVar = "TASKS_DELETED"
     annotation_id: ClassVar[None] = None
+    annotation_uid: ClassVar[None] = None
+    content_sha256: ClassVar[None] = None
     annotation_created_at: ClassVar[None] = None
     annotation_updated_at: ClassVar[None] = None
 
@@ -124,12 +144,35 @@ class TaskDeleted:
 
 
 @dataclass(frozen=True)
+class TaskReturned:
+    """A task that was deleted exists again, as reconciliation found: Label Studio's database was restored."""
+
+    action: ClassVar = "TASK_RETURNED"
+    annotation_id: ClassVar[None] = None
+    annotation_uid: ClassVar[None] = None
+    content_sha256: ClassVar[None] = None
+    annotation_created_at: ClassVar[None] = None
+    annotation_updated_at: ClassVar[None] = None
+
+    task_id: int
+    project_id: int
+    proposal: str | None
+
+    @property
+    def dedupe_key(self) -> str:
+        """Equal for all returns of this task; the ledger adds the deletion that is undone."""
+        return f"task-returned:{self.project_id}:{self.task_id}"
+
+
+@dataclass(frozen=True)
 class ProjectDeleted:
     """A project was deleted with everything in it, as reconciliation found."""
 
     action: ClassVar = "PROJECT_DELETED"
     task_id: ClassVar[None] = None
     annotation_id: ClassVar[None] = None
+    annotation_uid: ClassVar[None] = None
+    content_sha256: ClassVar[None] = None
     annotation_created_at: ClassVar[None] = None
     annotation_updated_at: ClassVar[None] = None
     proposal: ClassVar[None] = None
@@ -168,15 +211,19 @@ class UnreadableEvent:
     annotation_updated_at: datetime | None = None
     proposal: str | None = None
 
+    annotation_uid: ClassVar[None] = None
+    content_sha256: ClassVar[None] = None
+
     @property
     def dedupe_key(self) -> str:
         """Equal for all deliveries of the same content, and of the same version where ids and time can be read."""
         if self.project_id and self.annotation_id and self.annotation_updated_at:
-            return _key_of_saved(self.project_id, self.annotation_id, self.annotation_updated_at)
+            # Without a digest of the content: a webhook and the API describe what cannot be read differently.
+            return f"unreadable:{self.project_id}:{self.annotation_id}:{self.annotation_updated_at.isoformat()}"
         return f"unreadable:{self.content}"
 
 
-LabelEvent = AnnotationSaved | AnnotationDeleted | TaskDeleted | ProjectDeleted | UnreadableEvent
+LabelEvent = AnnotationSaved | AnnotationDeleted | TaskDeleted | TaskReturned | ProjectDeleted | UnreadableEvent
 
 
 def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
@@ -195,10 +242,7 @@ def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
     """
     if len(body) > max_bytes:
         raise EventError(f"The label event has {len(body)} bytes; at most {max_bytes} are accepted.")
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise EventError(f"The label event is not JSON: {error}.") from error
+    payload = read_json(body)
     if not isinstance(payload, dict):
         raise EventError(f"The label event is {type(payload).__name__}; expected an object.")
     action = _field(payload, "action", str)
@@ -228,7 +272,7 @@ def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dic
     """
     created, updated = (_if_readable(_time, annotation, f"annotation.{key}") for key in ("created_at", "updated_at"))
     # Django stamps the two one after the other, microseconds apart, when a row is first written.
-    is_changed = created is not None and updated is not None and (updated - created).total_seconds() > 0.01
+    is_changed = created is not None and updated is not None and abs((updated - created).total_seconds()) > 0.01
     return {
         "action": "ANNOTATION_UPDATED" if is_changed else "ANNOTATION_CREATED",
         "annotation": dict(annotation),
@@ -238,7 +282,7 @@ def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dic
 
 def proposal_of(data: object) -> str | None:
     """Return our name of the proposal that a task's data carries; None if the task is not one of ours."""
-    return _if_readable(_proposal, data, f"task.data.{PROPOSAL}") if isinstance(data, dict) else None
+    return _if_readable(_name, data, f"task.data.{PROPOSAL}") if isinstance(data, dict) else None
 
 
 def parse_time(text: str) -> datetime:
@@ -251,7 +295,7 @@ def parse_time(text: str) -> datetime:
         An aware time in UTC.
 
     Raises:
-        EventError: If it is anything else.
+        EventError: If it is anything else, or outside the years 1970 to 9998.
     """
     try:
         time = datetime.fromisoformat(text)
@@ -259,10 +303,9 @@ def parse_time(text: str) -> datetime:
         raise EventError(f"The time {text!r} is not ISO 8601.") from error
     if time.tzinfo is None:
         raise EventError(f"The time {text!r} has no offset from UTC; expected a trailing Z.")
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise EventError(f"The time {text!r} lies outside the years 1 to 9999 in UTC.") from error
+    if not _YEARS[0] <= time.year <= _YEARS[1]:
+        raise EventError(f"The time {text!r} lies outside the years {_YEARS[0]} to {_YEARS[1]}.")
+    return time.astimezone(UTC)
 
 
 def _parse_saved(payload: dict[str, Any]) -> list[LabelEvent]:
@@ -289,7 +332,7 @@ def _parse_saved(payload: dict[str, Any]) -> list[LabelEvent]:
 
 
 def _parse_annotations_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
-    return _each_deleted(payload, "annotations", _annotation_deleted)
+    return _each_item(payload, "annotations", _annotation_deleted)
 
 
 def _annotation_deleted(item: dict[str, Any], project_id: int) -> LabelEvent:
@@ -298,11 +341,19 @@ def _annotation_deleted(item: dict[str, Any], project_id: int) -> LabelEvent:
 
 
 def _parse_tasks_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
-    return _each_deleted(payload, "tasks", _task_deleted)
+    return _each_item(payload, "tasks", _task_deleted)
 
 
 def _task_deleted(item: dict[str, Any], project_id: int) -> LabelEvent:
-    return TaskDeleted(_id(item, "tasks.id"), project_id, _proposal(item, f"tasks.{PROPOSAL}"))
+    return TaskDeleted(_id(item, "tasks.id"), project_id, _name(item, f"tasks.{PROPOSAL}"))
+
+
+def _parse_tasks_returned(payload: dict[str, Any]) -> list[LabelEvent]:
+    return _each_item(payload, "tasks", _task_returned)
+
+
+def _task_returned(item: dict[str, Any], project_id: int) -> LabelEvent:
+    return TaskReturned(_id(item, "tasks.id"), project_id, _name(item, f"tasks.{PROPOSAL}"))
 
 
 def _parse_project_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
@@ -317,14 +368,15 @@ _PARSERS: Final[dict[str, Callable[[dict[str, Any]], list[LabelEvent]]]] = {
     "ANNOTATION_UPDATED": _parse_saved,
     "ANNOTATIONS_DELETED": _parse_annotations_deleted,
     "TASKS_DELETED": _parse_tasks_deleted,
+    "TASK_RETURNED": _parse_tasks_returned,
     "PROJECT_DELETED": _parse_project_deleted,
 }
 
 
-def _each_deleted(
+def _each_item(
     payload: dict[str, Any], key: str, read: Callable[[dict[str, Any], int], LabelEvent]
 ) -> list[LabelEvent]:
-    """Read the items of a bulk deletion, each for itself."""
+    """Read the items of an event about several objects, each for itself."""
     action = payload["action"]
     try:
         project_id = _id(_field(payload, "project", dict), "project.id")
@@ -355,20 +407,17 @@ def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str
     return AnnotationSaved(
         action=action,
         annotation_id=_id(annotation, "annotation.id"),
+        annotation_uid=_name(annotation, "annotation.unique_id"),
         annotation_created_at=_time(annotation, "annotation.created_at"),
         annotation_updated_at=_time(annotation, "annotation.updated_at"),
         task_id=_id(task, "task.id"),
         project_id=_id(task, "task.project"),
-        proposal=_proposal(data, f"task.data.{PROPOSAL}"),
+        proposal=_name(data, f"task.data.{PROPOSAL}"),
         was_cancelled=_field(annotation, "annotation.was_cancelled", bool),
         result=_field(annotation, "annotation.result", list),
         completed_by=_optional(annotation, "annotation.completed_by", int),
         lead_time_s=None if lead_time_s is None else float(lead_time_s),
     )
-
-
-def _key_of_saved(project_id: int, annotation_id: int, updated_at: datetime) -> str:
-    return f"saved:{project_id}:{annotation_id}:{updated_at.isoformat()}"
 
 
 def _checksum(content: object) -> str:
@@ -389,11 +438,14 @@ def _id(container: Mapping[str, Any], path: str) -> int:
     return found
 
 
-def _proposal(container: Mapping[str, Any], path: str) -> str | None:
+def _name(container: Mapping[str, Any], path: str) -> str | None:
+    """Return the name of something, or None."""
     found: str | None = _optional(container, path, str)
     # No database stores every text: PostgreSQL refuses NUL, and half a surrogate pair is no UTF-8.
     if found is not None and not found.isprintable():
         raise EventError(f"Field '{path}' is {found[:40]!r}; expected printable characters.")
+    if found is not None and len(found) > _MAX_NAME:
+        raise EventError(f"Field '{path}' has {len(found)} characters; expected at most {_MAX_NAME}.")
     return found
 
 
@@ -414,7 +466,8 @@ def _field(container: Mapping[str, Any], path: str, kind: type | tuple[type, ...
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         expected = " or ".join(each.__name__ for each in kinds)
-        raise EventError(f"Field '{path}' is {type(value).__name__}; expected {expected}.")
+        found = "null" if value is None else type(value).__name__
+        raise EventError(f"Field '{path}' is {found}; expected {expected}.")
     return value
 
 

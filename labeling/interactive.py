@@ -5,11 +5,11 @@ that it has not accepted yet to the backend, and shows the regions of the answer
 all earlier suggestions, and a suggestion with the id of a region repaints that region when it is accepted.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
+from labeling.bodies import read_json
 from labeling.config import CLICK, IMAGE
 from labeling.errors import EventError, RegionError
 from labeling.regions import CLICK_TYPE, POLYGON_TYPE
@@ -61,10 +61,7 @@ def parse_request(body: bytes) -> ClickRequest:
     Raises:
         EventError: It is not what Label Studio sends, has clicks on several tasks, or polygons are to be mended.
     """
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise EventError("The request is not JSON that can be read.") from error
+    request = read_json(body)
     tasks = request.get("tasks") if isinstance(request, dict) else None
     if not isinstance(tasks, list) or not tasks:
         raise EventError("The request has no list of tasks; expected what Label Studio sends to /predict.")

@@ -3,38 +3,51 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from labeling.tasks import PROPOSAL
 
+Filter = dict[str, Any]
+LAST_ID = 2**63 - 1
+"""The highest id that a task can have."""
 
-def of_proposals(proposals: Sequence[str]) -> str:
+
+def of_proposals(proposals: Sequence[str]) -> Filter:
     """Select the tasks of these proposals."""
-    item = {
-        "filter": f"filter:tasks:data.{PROPOSAL}",
-        "operator": "in_list",
-        "type": "List",
-        "value": list(proposals),
+    return _filter(f"data.{PROPOSAL}", "in_list", "List", list(proposals))
+
+
+def changed_since(since: datetime) -> Filter:
+    """Select the tasks that changed after an aware time."""
+    return _filter("updated_at", "greater", "Datetime", format_time(since))
+
+
+def of_range(first: int, last: int = LAST_ID) -> Filter:
+    """Select the tasks with ids from `first` to `last`, both included."""
+    return _filter("id", "in", "Number", {"min": first, "max": last})
+
+
+def compose(filters: Sequence[Filter], ids: Sequence[int] | None = None) -> str:
+    """Compose a query.
+
+    Args:
+        filters: All of them must hold.
+        ids: Only these tasks; None for all.
+
+    Returns:
+        The query, in the order of the ids of tasks: other orders change while annotators work.
+    """
+    query: dict[str, Any] = {
+        "filters": {"conjunction": "and", "items": list(filters)},
+        "ordering": ["tasks:id"],
     }
-    return json.dumps({"filters": {"conjunction": "and", "items": [item]}})
+    if ids is not None:
+        query["selectedItems"] = {"all": False, "included": list(ids)}
+    return json.dumps(query)
 
 
-def changed_since(since: datetime | None) -> str:
-    """Select the tasks changed after `since` (aware; None: all), oldest change first."""
-    items = []
-    if since is not None:
-        item = {
-            "filter": "filter:tasks:updated_at",
-            "operator": "greater",
-            "type": "Datetime",
-            "value": format_time(since),
-        }
-        items.append(item)
-    return json.dumps({"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:updated_at"]})
-
-
-def of_ids(task_ids: Sequence[int]) -> str:
-    """Select tasks by Label Studio's own ids."""
-    return json.dumps({"selectedItems": {"all": False, "included": list(task_ids)}})
+def _filter(field: str, operator: str, kind: str, value: object) -> Filter:
+    return {"filter": f"filter:tasks:{field}", "operator": operator, "type": kind, "value": value}
 
 
 def format_time(time: datetime) -> str:

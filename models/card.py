@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -118,12 +119,42 @@ class PriorProvenance(_StrictModel):
     Attributes:
         sources: By scene.
         patches: Number of patches that were drawn from.
+        patch_ids: Their row ids; empty in cards of earlier releases.
         share: Probability that a patch of a batch was one of these.
     """
 
     sources: tuple[PriorSource, ...]
     patches: int = Field(ge=1)
+    patch_ids: tuple[int, ...] = ()
     share: float = Field(gt=0, le=1)
+
+
+class TrainingEnvironment(_StrictModel):
+    """Where a version was trained: what rounding depends on beside the settings.
+
+    Attributes:
+        device: Type of the device: "cpu" or "cuda".
+        threads: Number of torch's threads.
+        torch_version: Version of torch.
+        instructions: The instructions that torch's CPU kernels use, for example "AVX512"; on a GPU its name.
+    """
+
+    device: str
+    threads: int = Field(ge=1)
+    torch_version: str
+    instructions: str
+
+    @classmethod
+    def of(cls, device: torch.device) -> "TrainingEnvironment":
+        """Describe this process and a device."""
+        on_gpu = device.type == "cuda"
+        instructions = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+        return cls(
+            device=device.type,
+            threads=torch.get_num_threads(),
+            torch_version=str(torch.__version__),
+            instructions=instructions,
+        )
 
 
 class RegionMetrics(_StrictModel):
@@ -299,6 +330,7 @@ class ModelOrigin(_StrictModel):
         area_error: Calibration of the probabilities of its maps and error of its areas; None in cards of earlier
             releases.
         priors: The prior outlines that it was trained on beside the labels; None without.
+        environment: Where it was trained; None in cards of earlier releases.
     """
 
     classes: tuple[str, ...]
@@ -321,6 +353,7 @@ class ModelOrigin(_StrictModel):
     calibration: NetworkCalibration | None = None
     area_error: AreaError | None = None
     priors: PriorProvenance | None = None
+    environment: TrainingEnvironment | None = None
 
     @property
     def precedence(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import shapely
 
 from imagery.area_interval import AreaInterval
 from imagery.change import AreaChange, ErrorMethod
+from imagery.gdal_limits import limited_pyogrio
 from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, KINDS, Change, DatedMap
 
@@ -64,7 +65,7 @@ def write_polygons(path: Path, change: Change) -> None:
 
     A layer exists only if something changed in this way.
     """
-    import pyogrio  # see imagery.vectors
+    pyogrio = limited_pyogrio()
 
     path.unlink(missing_ok=True)
     for kind in KINDS.values():

@@ -27,7 +27,7 @@ def compose_labels(labels: Sequence[Label], read_mask: ReadMask, size: int, unju
         (size, size) uint8 label mask.
     """
     mask: NDArray[np.uint8] = np.full((size, size), unjudged, dtype=np.uint8)
-    for label in sorted(labels, key=lambda item: (item.annotated_at, item.id)):
+    for label in sorted(labels, key=lambda item: item.event_id):
         asked = decode_region(label.proposal.region, size, size)
         drawn = read_mask(label)
         if label.proposal.reason is ProposalReason.SECOND_LABEL:

@@ -108,7 +108,7 @@ def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[Labelled
             TEACHES,
         )
         .options(joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal).joinedload(Proposal.round))
-        .order_by(Label.patch_id, Label.annotated_at, Label.id)
+        .order_by(Label.patch_id, Label.event_id)
     )
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))

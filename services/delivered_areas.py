@@ -8,6 +8,7 @@ import shapely
 
 from catalog.context import Catalog
 from catalog.records import Scene
+from imagery.gdal_limits import limited_pyogrio
 from imagery.outline_intervals import OutlineIntervals
 from imagery.vectors import CLASS_FIELD
 from services.area_report import AreaReport
@@ -34,7 +35,7 @@ def delivered_areas(catalog: Catalog, scene: Scene, version: int) -> DeliveredAr
     Raises:
         StoreError: The scene has not been predicted by this version.
     """
-    import pyogrio  # see imagery.vectors
+    pyogrio = limited_pyogrio()
 
     store = raster_store(catalog)
     keys = prediction_keys(scene, version, delivery_options(catalog.settings))

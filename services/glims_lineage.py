@@ -81,7 +81,7 @@ def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list
             Proposal.reason != ProposalReason.KNOWN_TRUTH,
         )
         .options(joinedload(Label.patch), joinedload(Label.proposal))
-        .order_by(Label.annotated_at, Label.id)
+        .order_by(Label.event_id)
     )
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))

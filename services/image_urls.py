@@ -39,7 +39,7 @@ class ImageUrls:
             signed = self._signer.loads(signature, max_age=self.lifetime_s)
         except SignatureExpired as error:
             raise SignatureError("the address of this image has expired; reload the task in Label Studio") from error
-        except BadSignature as error:
+        except (BadSignature, UnicodeEncodeError) as error:
             raise SignatureError("the address of this image carries no valid signature") from error
         if signed != [patch_id, name]:
             raise SignatureError("the signature belongs to another image")

@@ -4,17 +4,29 @@ An event is parsed once, by `labeling.events.parse_event`; its keys and its body
 ingests it. Callers commit before they answer the request.
 """
 
+import json
 import logging
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import jobs, labels
+from catalog import event_order, jobs, labels
+from catalog.event_order import RECONCILIATION
 from catalog.records import EventState, JobKind, Proposal
 from catalog.records import LabelEvent as LedgerRow
-from labeling.events import AnnotationDeleted, LabelEvent, ProjectDeleted, TaskDeleted, UnreadableEvent
+from labeling.events import (
+    AnnotationDeleted,
+    LabelEvent,
+    ProjectDeleted,
+    TaskDeleted,
+    TaskReturned,
+    UnreadableEvent,
+    parse_event,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,43 +40,77 @@ def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: 
         session: a writing session.
         events: the events that `labeling.events.parse_event` read in the body.
         body: the body as received.
-        origin: "webhook" or "reconciliation".
+        origin: `catalog.event_order.WEBHOOK` or `RECONCILIATION`.
 
     Returns:
         The rows of the events that were new.
     """
-    new = []
-    for event in events:
-        row = LedgerRow(dedupe_key=event.dedupe_key, action=event.action, body=body, origin=origin)
-        identify(session, row, event)
-        row.dedupe_key += _deleted_identity(session, row, event)
-        if session.scalar(select(LedgerRow.id).where(LedgerRow.dedupe_key == row.dedupe_key)) is not None:
-            continue
-        try:
-            with session.begin_nested():
-                session.add(row)
-        except IntegrityError:  # another process inserted the same event after our query
-            continue
-        if isinstance(event, UnreadableEvent):
-            log.warning("label event %d cannot be read: %s", row.id, event.reason)
-            labels.settle(row, EventState.FAILED, event.reason)
-        else:
-            jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
-        new.append(row)
-    return new
+    rows = (_record(session, event, compose(session, event, body, origin)) for event in events)
+    return [row for row in rows if row is not None]
+
+
+def record_again(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerRow | None:
+    """Store a state of an annotation that Label Studio has now, even if it had it before.
+
+    A database that was restored has a former state again, which the ledger holds as an earlier event.
+
+    Args:
+        session: a writing session.
+        event: the state; if it cannot be read and is stored already, it is not stored again.
+        row: from `compose`.
+
+    Returns:
+        The stored row, if it is new.
+    """
+    if not isinstance(event, UnreadableEvent) and _is_stored(session, row):
+        of_annotation = select(func.max(LedgerRow.id)).where(
+            LedgerRow.project_id == row.project_id, LedgerRow.annotation_id == row.annotation_id
+        )
+        row.dedupe_key += f":after:{session.scalar(of_annotation)}"
+    return _record(session, event, row)
+
+
+def compose(session: Session, event: LabelEvent, body: bytes, origin: str) -> LedgerRow:
+    """Return the row of an event, not yet stored."""
+    row = LedgerRow(dedupe_key=event.dedupe_key, action=event.action, body=body, origin=origin)
+    identify(session, row, event)
+    row.dedupe_key += _occasion(session, row, event)
+    return row
+
+
+def _record(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerRow | None:
+    if _is_stored(session, row):
+        return None
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:  # another process inserted the same event after our query
+        return None
+    if isinstance(event, UnreadableEvent):
+        log.warning("label event %d cannot be read: %s", row.id, event.reason)
+        labels.settle(row, EventState.FAILED, event.reason)
+    else:
+        jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
+    return row
+
+
+def _is_stored(session: Session, row: LedgerRow) -> bool:
+    return session.scalar(select(LedgerRow.id).where(LedgerRow.dedupe_key == row.dedupe_key)) is not None
 
 
 def identify(session: Session, row: LedgerRow, event: LabelEvent) -> None:
-    """Store in a row the project, task, annotation and proposal that its event refers to.
+    """Store in a row the project, task, annotation, state and proposal that its event refers to.
 
     A webhook of a deletion holds ids only: it refers to the task or annotation that has them in the ledger now.
     """
     row.project_id, row.task_id, row.annotation_id = event.project_id, event.task_id, event.annotation_id
     row.annotation_created_at, row.annotation_updated_at = event.annotation_created_at, event.annotation_updated_at
+    row.annotation_uid, row.content_sha256 = event.annotation_uid, event.content_sha256
     if isinstance(event, AnnotationDeleted):
         saved = labels.newest_version(session, event.project_id, event.annotation_id, event.annotation_created_at)
         if saved is not None:
             row.proposal_id, row.annotation_created_at = saved.proposal_id, saved.annotation_created_at
+            row.annotation_uid = saved.annotation_uid
         return
     proposal = labels.find_proposal(session, event.proposal)
     if isinstance(event, TaskDeleted) and event.proposal is None:
@@ -77,20 +123,48 @@ def describes(event: LabelEvent, row: LedgerRow) -> bool:
     return row.annotation_id in {None, event.annotation_id} and row.task_id in {None, event.task_id}
 
 
-def _deleted_identity(session: Session, row: LedgerRow, event: LabelEvent) -> str:
-    """Return a suffix of the unique key that distinguishes deletions of several objects that reused one id."""
+def _occasion(session: Session, row: LedgerRow, event: LabelEvent) -> str:
+    """Return a suffix of the unique key that tells deletions of the same id apart.
+
+    An id may be deleted several times: it is given away again, and what was deleted returns when Label Studio's
+    database is restored. The newest event about it tells which time it is.
+    """
     match event:
         case AnnotationDeleted():
-            return f":{row.annotation_created_at.isoformat() if row.annotation_created_at else 'unseen'}"
+            known = event_order.history(session, row.project_id, [row.annotation_id], [])
+            states = [
+                other.id for other in known if other.action in event_order.SAVED and event_order.is_same(other, row)
+            ]
+            return f":{max(states, default='unseen')}"
         case TaskDeleted():
-            drawn = select(func.max(LedgerRow.annotation_updated_at)).where(
-                LedgerRow.proposal_id == row.proposal_id,
-                LedgerRow.project_id == row.project_id,
-                LedgerRow.task_id == row.task_id,
-            )
-            newest = session.scalar(drawn) if row.proposal_id is not None else None
-            return f":{row.proposal_id or 'not ours'}:{newest.isoformat() if newest else 'untouched'}"
-        case ProjectDeleted():
-            newest_proposal = select(func.max(Proposal.id)).where(Proposal.project_id == row.project_id)
+            return f":{row.proposal_id or 'not ours'}:{_newest_of_task(session, row, event_order.TASK_DELETED)}"
+        case TaskReturned():
+            return f":{row.proposal_id}:{_newest_of_task(session, row, event_order.TASK_RETURNED)}"
+        case ProjectDeleted(project_id=project_id):
+            newest_proposal = select(func.max(Proposal.id)).where(Proposal.project_id == project_id)
             return f":{session.scalar(newest_proposal) or 'unused'}"
     return ""
+
+
+def is_project_deleted(session: Session, project_id: int) -> bool:
+    """Return whether the ledger holds the deletion of a project, and nothing was proposed in it since."""
+    event = ProjectDeleted(project_id)
+    return _is_stored(session, compose(session, event, b"", RECONCILIATION))
+
+
+def _newest_of_task(session: Session, row: LedgerRow, action: str) -> int | str:
+    """Return the id of the newest event about a task that has another action; "untouched" if there is none."""
+    about_it = (LedgerRow.project_id == row.project_id) & (LedgerRow.task_id == row.task_id)
+    others = about_it & (LedgerRow.proposal_id == row.proposal_id) & (LedgerRow.action != action)
+    newest = session.scalar(select(func.max(LedgerRow.id)).where(others)) if row.proposal_id is not None else None
+    return newest or "untouched"
+
+
+def record_found(session: Session, payload: dict[str, Any]) -> list[LedgerRow]:
+    """Store what reconciliation found, with the body that a webhook would have had; return the rows that were new."""
+    body = json.dumps(payload, default=_as_json).encode()
+    return record(session, parse_event(body, len(body)), body, RECONCILIATION)
+
+
+def _as_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -4,7 +4,6 @@ The id of the project is stored, because people may rename it. If the project wa
 the ledger, its unanswered proposals are withdrawn, and the next call creates a new project.
 """
 
-import json
 import logging
 
 from sqlalchemy import select
@@ -15,7 +14,7 @@ from catalog.installation import find_installation, get_installation
 from catalog.records import Proposal
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
-from labeling.events import ProjectDeleted, parse_event
+from labeling.events import ProjectDeleted
 from labeling.instruction import write_instruction
 from labeling.webhook import SECRET_HEADER
 from services import label_events
@@ -25,8 +24,6 @@ from services.places import INTERACTIVE_ROUTE, WEBHOOK_ROUTE
 log = logging.getLogger(__name__)
 
 DESCRIPTION = "Patches that the model is least sure of, proposed by the active learning server."
-RECONCILIATION = "reconciliation"
-"""Origin of the events in the ledger that did not come from a webhook."""
 
 
 def label_studio(catalog: Catalog) -> LabelStudio:
@@ -112,9 +109,8 @@ def check_still_exists(catalog: Catalog, studio: LabelStudio, project_id: int) -
     if studio.project_exists(project_id):
         return True
     log.error("Label Studio has no project %d any more: what waited in it is withdrawn", project_id)
-    body = json.dumps({"action": ProjectDeleted.action, "project": {"id": project_id}}).encode()
     with catalog.write() as session:
-        label_events.record(session, parse_event(body, len(body)), body, RECONCILIATION)
+        label_events.record_found(session, {"action": ProjectDeleted.action, "project": {"id": project_id}})
         forget_project(session, project_id)
     return False
 

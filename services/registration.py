@@ -18,7 +18,7 @@ from imagery.ground_metric import pixel_size_m
 from imagery.scene_source import SceneSource
 from services.channel_rules import check_champion, check_choice
 from services.class_scheme import agreed_scheme, store_scheme
-from services.scene_description import describe_scene
+from services.scene_description import DescribeScene, describe_scene
 from services.scene_files import SceneFiles
 from services.scene_removal import remove_scene
 from services.scene_request import SceneRequest
@@ -44,13 +44,16 @@ class CheckedScene:
     has_champion: bool
 
 
-def check(catalog: Catalog, request: SceneRequest, files: SceneFiles) -> CheckedScene:
+def check(
+    catalog: Catalog, request: SceneRequest, files: SceneFiles, describe: DescribeScene = describe_scene
+) -> CheckedScene:
     """Understand the files of a scene and make every check; store nothing.
 
     Args:
         catalog: the catalog.
         request: the scene.
         files: the files that the caller may read.
+        describe: understands the files: here, or contained in a process of its own.
 
     Raises:
         SceneError: the files do not form a scene; or it lacks a channel of the network, or has it in another unit or,
@@ -62,7 +65,7 @@ def check(catalog: Catalog, request: SceneRequest, files: SceneFiles) -> Checked
     """
     with catalog.read() as session:
         scheme = agreed_scheme(session, catalog.settings)
-    described = describe_scene(catalog.settings, request, files, scheme)
+    described = describe(catalog.settings, request, files, scheme)
     scene = described.scene
     has_champion = check_champion(catalog, scene)
     with catalog.read() as session:

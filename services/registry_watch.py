@@ -18,10 +18,11 @@ from catalog.context import Catalog
 from catalog.decision_records import PromotionIntent
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
-from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion, Overview
+from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overview
 from services import promotion
 from services.places import bundle_cache
 from services.version_check import fault_of
+from services.withdrawals import tag_versions
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +43,7 @@ class RegistryWatcher:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._registry = ModelRegistry(
-            catalog.settings.mlflow_url, catalog.settings.registered_model, timeout_s=CALL_TIMEOUT_S
-        )
+        self._registry = registry_of(catalog.settings, CALL_TIMEOUT_S)
         self._bundles = bundle_cache(catalog.settings, self._registry)
         self._listed_at: float | None = None
         self._said = ""
@@ -56,6 +55,7 @@ class RegistryWatcher:
         """
         try:
             promotion.settle_intents(self._catalog, self._registry)
+            tag_versions(self._catalog, self._registry)
             with self._catalog.read() as session:
                 revision, known = registry_copy.revision(session), registry_copy.aliases_of(session)
             found = self._overview(expected=bool(known))

@@ -1,7 +1,7 @@
 """Understand the files of a scene that a request names: its row, not yet stored, and a summary to show."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
@@ -18,7 +18,7 @@ from imagery.describe_elevation import Coverage, check_coverage, describe_dem
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.extra_channels import describe_extra
-from imagery.grid import Grid, Window, tile
+from imagery.grid import Grid, Window
 from imagery.ground_metric import pixel_size_m
 from imagery.masks import OutlineLayer
 from imagery.products.bundle import Located
@@ -32,6 +32,7 @@ from services.outline_check import OutlineSummary, check_outlines, layers_to_pro
 from services.pixel_check import check_pixels
 from services.prior_outlines import PriorOutlines, describe_priors
 from services.scene_files import SceneFiles
+from services.scene_limits import check_size
 from services.scene_request import DemRequest, OutlineRequest, SceneRequest
 from services.scene_summary import (
     ClassSummary,
@@ -59,6 +60,10 @@ class DescribedScene:
     summary: SceneSummary
 
 
+DescribeScene = Callable[[Settings, SceneRequest, SceneFiles, ClassScheme], DescribedScene]
+"""`describe_scene`, or a function that calls it elsewhere."""
+
+
 def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles, scheme: ClassScheme) -> DescribedScene:
     """Check the files of a scene, but not against other scenes.
 
@@ -73,11 +78,10 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         OutlineError: the outlines cannot be used, a scene to judge by has none, or the border misses the scene.
     """
     product = _recognise(request, files)
-    name = request.name or product.scene_name or _name_from(request.path or "")
-    source, notes = _describe_source(settings, request, product, files)
     size = request.patch_size_px or settings.patch_size_px
     overlap = settings.patch_overlap_px if request.patch_overlap_px is None else request.patch_overlap_px
-    tile(source.grid.width, source.grid.height, size, overlap)  # refuses a scene smaller than a patch
+    source, notes = _describe_source(settings, request, product, files, (size, overlap))
+    name = request.name or product.scene_name or _name_from(request.path or "")
     pixels, cloud_share, doubts = check_pixels(source)
     coverage = check_coverage(source, allow_partial_dem=request.allow_partial_dem) if source.dem else None
     outlines, told = _outlines(request.outlines, files, scheme)
@@ -165,15 +169,20 @@ def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
 
 
 def _describe_source(
-    settings: Settings, request: SceneRequest, product: Product, files: SceneFiles
+    settings: Settings, request: SceneRequest, product: Product, files: SceneFiles, patches: tuple[int, int]
 ) -> tuple[SceneSource, list[str]]:
-    """Describe the scene with everything that the request adds to the product; also return notes."""
+    """Describe the scene with everything that the request adds to the product; also return notes.
+
+    Its size is checked from headers first, for patches of a side and an overlap.
+    """
     region = Window(**request.region.model_dump()) if request.region else None
     flags = list(settings.masked_flags) if request.masked is None else request.masked
     is_reflectance = any(band.unit == REFLECTANCE for band in product.bands)
     level = (request.level or product.level) if is_reflectance else None
     border = BorderSource(files(request.border.path), request.border.layer) if request.border else None
-    grid = describe(product.bands, region, border=border).grid
+    bands = describe(product.bands, region)
+    check_size(settings, bands.grid, bands.resampled, *patches)
+    grid = bands.grid
     named = {item.name for item in request.channels}
     extras = [extra for extra in product.extras if extra.name not in named]
     notes: list[str] = []
@@ -196,6 +205,7 @@ def _describe_source(
         dem=dem,
         border=border,
     )
+    check_size(settings, grid, source.resampled, *patches)
     return source, notes
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from imagery.errors import OutlineError, SceneError
 from imagery.paths import is_address
 from imagery.products.stac_item import is_http
-from imagery.raster_file import check_vrt_below
+from imagery.raster_file import check_files_below, is_vrt
 
 _MOST_FILES: Final = 20_000
 _METADATA: Final = re.compile(r"(_MTL\.(txt|json|xml)|MTD_\w+\.xml)$", re.IGNORECASE)
@@ -60,6 +60,8 @@ class BelowRoot:
         """See `SceneFiles`; a name is relative to the folder."""
         if is_http(name):
             return self.permit(name)
+        if "\0" in name:
+            raise SceneError(f"found a null byte in the name {name!r}; expected the name of a file or folder")
         path = (self._root / name).resolve()
         # Unlike Path.exists, os.path.exists returns False for a name that is too long for the file system.
         if path == self._root.resolve() or not self._is_inside(path) or not os.path.exists(path):  # noqa: PTH110
@@ -71,7 +73,7 @@ class BelowRoot:
         elif _METADATA.search(path.name):
             self._check_folder(name, path.parent)
         else:
-            self._check_virtual_raster(path)
+            self._check_leading(path)
         return str(path)
 
     def permit(self, path: str) -> str:
@@ -86,7 +88,7 @@ class BelowRoot:
                 f"found {path!r} among the files of the scene; expected files below the scene root of this server"
             )
         if not member:
-            self._check_virtual_raster(Path(local))
+            self._check_leading(Path(local))
         return path
 
     def shown(self, text: str) -> str:
@@ -98,9 +100,12 @@ class BelowRoot:
     def _is_inside(self, path: Path) -> bool:
         return path.is_relative_to(self._root.resolve())
 
-    def _check_virtual_raster(self, path: Path) -> None:
+    def _check_leading(self, path: Path) -> None:
+        """Refuse a file that leads out of the root, or what is neither a file nor a folder."""
         if path.is_file():
-            check_vrt_below(str(path), self._root)
+            check_files_below(str(path), self._root)
+        elif path.exists() and not path.is_dir():
+            raise SceneError(f"found {self.shown(str(path))!r}, which is no file: a pipe or a device; expected a file")
 
     def _check_folder(self, name: str, folder: Path) -> None:
         """Refuse a folder with a link out of the root, a virtual raster of files out of it, or too many files."""
@@ -112,10 +117,15 @@ class BelowRoot:
                     f"found the link {self.shown(str(entry))!r}, which leads out of the scene root of this server; "
                     "copy the file itself"
                 )
-            self._check_virtual_raster(entry)
+            # What lies beside the others was looked at just as well.
+            if not entry.is_file() or is_vrt(str(entry)):
+                self._check_leading(entry)
 
     def _check_host(self, address: str) -> None:
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError as error:
+            raise SceneError(f"found the address {address!r}, which is none ({error}); expected one") from error
         if parts.username is not None or not {parts.netloc, parts.hostname} & self._hosts:
             raise SceneError(
                 f"found the host {parts.netloc.rpartition('@')[2]!r}; expected one that this server may read from "
@@ -150,7 +160,8 @@ def shown_as_named(files: SceneFiles) -> Iterator[SceneFiles]:
     try:
         yield files
     except (SceneError, OutlineError) as error:
-        raise type(error)(files.shown(str(error))) from error
+        kind = SceneError if isinstance(error, SceneError) else OutlineError
+        raise kind(files.shown(str(error))) from error
 
 
 def _entries(folder: Path) -> Iterator[Path]:

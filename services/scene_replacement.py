@@ -19,7 +19,7 @@ from catalog.settings import Settings
 from services.channel_rules import check_champion
 from services.class_scheme import agreed_scheme
 from services.registration import check_beside_others, store_scene
-from services.scene_description import DescribedScene, describe_scene
+from services.scene_description import DescribedScene, DescribeScene, describe_scene
 from services.scene_files import SceneFiles
 from services.scene_removal import forget_scores, has_labels, lock_scene, remove_scene, retire_scene, stop_jobs
 from services.scene_request import SceneRequest
@@ -67,8 +67,21 @@ class CheckedReplacement:
     has_champion: bool
 
 
-def check_replacement(catalog: Catalog, old_id: int, request: SceneRequest, files: SceneFiles) -> CheckedReplacement:
+def check_replacement(
+    catalog: Catalog,
+    old_id: int,
+    request: SceneRequest,
+    files: SceneFiles,
+    describe: DescribeScene = describe_scene,
+) -> CheckedReplacement:
     """Understand the files of the new description of a scene, which keeps its name; store nothing.
+
+    Args:
+        catalog: the catalog.
+        old_id: id of the scene to replace.
+        request: the new description.
+        files: the files that the caller may read.
+        describe: as `services.registration.check`.
 
     Raises:
         NotFoundError: there is no such scene.
@@ -79,7 +92,7 @@ def check_replacement(catalog: Catalog, old_id: int, request: SceneRequest, file
     with catalog.read() as session:
         name = find_scene(session, old_id).name
         scheme = agreed_scheme(session, catalog.settings)
-    new = describe_scene(catalog.settings, request.model_copy(update={"name": name}), files, scheme)
+    new = describe(catalog.settings, request.model_copy(update={"name": name}), files, scheme)
     return CheckedReplacement(old_id, new, check_champion(catalog, new.scene))
 
 

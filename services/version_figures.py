@@ -6,6 +6,7 @@ tags are still used.
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +28,8 @@ TAG_DECIMALS: Final = 6
 """Decimals of a figure in a tag."""
 _CLASS_NAMES: Final = "class_names"
 _GATE: Final = "gate.evidence"
+WITHDRAWN: Final = "labels.withdrawn"
+"""The tag of a version that learnt from withdrawn labels."""
 JUDGED_ON: Final = (SceneRole.VALIDATION.value, SceneRole.TEST.value)
 """Roles of the scenes that versions are judged on."""
 
@@ -81,6 +84,7 @@ class VersionFigures:
         verdict_reason: The reason, as a text for people.
         gate: What the decision rests on; None for the first version, and for versions of earlier releases.
         sha256: Checksum of each file of the bundle, by file name.
+        withdrawals: Withdrawals of labels that it learnt from, itself or through its parent; told after registration.
         faults: Tags that could not be read, each as a sentence.
     """
 
@@ -95,6 +99,7 @@ class VersionFigures:
     verdict_reason: str
     sha256: Mapping[str, str]
     gate: GateFigures | None = None
+    withdrawals: tuple[int, ...] = ()
     faults: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
@@ -143,11 +148,23 @@ class VersionFigures:
             verdict=tags.get("verdict", ""),
             verdict_reason=tags.get("verdict.reason", ""),
             gate=reader.gate(),
+            withdrawals=reader.withdrawals(),
             sha256={
                 tag.removeprefix(CHECKSUM_TAG): value for tag, value in tags.items() if tag.startswith(CHECKSUM_TAG)
             },
             faults=tuple(reader.faults),
         )
+
+
+def withdrawals_tag(withdrawals: Mapping[int, bool]) -> str:
+    """Return the text of the tag ``WITHDRAWN``.
+
+    Args:
+        withdrawals: by their numbers: whether the version learnt from the labels itself, or only through its parent.
+    """
+    return ", ".join(
+        f"{number} ({'directly' if directly else 'through its parent'})" for number, directly in withdrawals.items()
+    )
 
 
 def figures_of(version: ModelVersion) -> VersionFigures:
@@ -204,6 +221,12 @@ class _TagReader:
         except ValidationError:
             self._note(_GATE, "the evidence of the gate as JSON")
             return None
+
+    def withdrawals(self) -> tuple[int, ...]:
+        found = re.findall(r"(?<!\S)(\d+) \(", self._tags.get(WITHDRAWN, ""))
+        if WITHDRAWN in self._tags and not found:
+            self._note(WITHDRAWN, "numbers of withdrawals")
+        return tuple(map(int, found))
 
     def region(self, role: str, class_names: Sequence[str]) -> RegionFigures:
         has_gain = any(tag.startswith(f"{role}.gain.") for tag in self._tags)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, delete, text
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from al_server.app import create_app
 from benchmarks.postgresql import is_installed, postgresql_server
+from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.database import Database
 from catalog.decision_records import Promotion
@@ -42,6 +44,7 @@ from catalog.records import (
 from catalog.settings import Settings, Strategy
 from imagery.grid import Grid, tile
 from imagery.scene_source import BandSource, SceneSource
+from services import passwords, tokens
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 from tests.leaks import StrictClient
 
@@ -49,6 +52,14 @@ NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
 NO_REDIS = "redis://127.0.0.1:9/0"
 PROJECT_ID = 15
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hash passwords with little work: the first request to an app adds a user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -138,8 +149,13 @@ def client(app: Flask) -> FlaskClient:
 
 
 def as_role(catalog: Catalog, role: str) -> dict[str, str]:
-    """Return the header that gives a request the role reader, labeler or operator."""
-    return {"Authorization": f"Bearer {getattr(catalog.secrets, f'{role}_token')}"}
+    """Return the header that gives a request a role; that of an administrator by a new token."""
+    if role == Role.ADMINISTRATOR.title:
+        with catalog.database.write() as session:
+            _, token = tokens.add(session, f"administrator-{uuid4().hex}", Role.ADMINISTRATOR)
+    else:
+        token = getattr(catalog.secrets, f"{role}_token")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def pushed(catalog: Catalog) -> list[str]:

@@ -120,11 +120,17 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "PUT /api/v1/scenes/{scene_id}": {"json": {"role": "pool", "path": "scene.tif"}},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
+        "POST /api/v1/withdrawals": {"json": {"annotator": "a@b.example", "reason": "shifted by a pixel"}},
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
         "POST /api/v1/subscriptions": {"json": {"url": "https://hooks.example.org/"}},
         "POST /api/v1/subscriptions/{subscription_id}/replay": {"json": {"since": "2026-11-26T12:00:00Z"}},
         "POST /api/v1/webhooks/label-studio": {"json": json.loads(body(saved()))},
         "GET /api/v1/patches/{patch_id}/composites/{name}.png": {"path": image_urls(catalog).url(1, "heat")},
+        "POST /api/v1/users": {"json": {"name": "anna", "role": "reader", "password": "correct horse battery"}},
+        "PATCH /api/v1/users/{name}": {"path": "/api/v1/users/admin"},
+        "POST /api/v1/tokens": {"json": {"name": "web-tool", "role": "reader"}},
+        "POST /api/v1/tokens/{name}/rotate": {"path": "/api/v1/tokens/operator/rotate"},
+        "DELETE /api/v1/tokens/{name}": {"path": "/api/v1/tokens/annotator"},
         "POST /api/v1/interactive/predict": {"json": click_request(proposals[0].uid, 3.0, 4.0, "clean ice", 32)},
     }
     password = {"headers": basic(USER, catalog.secrets.interactive_password)}
@@ -134,14 +140,14 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/interactive/predict",
     ):
         bodies[call] = bodies.get(call, {}) | password
-    headers = {**as_role(catalog, "operator"), SECRET_HEADER: catalog.secrets.webhook_secret}
+    headers = {**as_role(catalog, "administrator"), SECRET_HEADER: catalog.secrets.webhook_secret}
     described = [(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item]
     return {
         f"{method} {path}": {
             "method": method,
             "path": re.sub(r"{(\w+)}", lambda hit: values.get(hit[1], "1"), path),
             "headers": headers,
-            **({"json": {}} if method in {"POST", "PUT"} else {}),
+            **({"json": {}} if method in {"POST", "PUT", "PATCH"} else {}),
             **bodies.get(f"{method} {path}", {}),
         }
         for method, path in [*described, ("GET", "/"), ("GET", "/docs/"), ("GET", "/openapi.json")]
@@ -175,6 +181,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,
         "POST /api/v1/subscriptions/{subscription_id}/replay": 404,
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
+        "POST /api/v1/tokens/{name}/rotate": 409,  # it stands in the file of secrets
         "POST /api/v1/interactive/predict": 422,  # the scene's file is missing: it was about to be read
     }
 

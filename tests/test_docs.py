@@ -18,6 +18,7 @@ from catalog.settings import Settings
 from catalog.settings_sources import OUTSIDE_SETTINGS, PREFIX, RENAMED
 from cli.main import main as program
 from services.class_scheme import configured_scheme
+from tests.catalog_fixtures import as_role
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -30,7 +31,7 @@ CODE_FILE = re.compile(rf"`((?:{ROOMS}|tests|docker)/[\w./-]+)`")
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(#[^)\s]*)?\)")
 SETTING = re.compile(rf"{PREFIX}[A-Z0-9_]*[A-Z0-9]")
-API_ROW = re.compile(r"^\| `(GET|POST|PUT|DELETE) (/[^`]*)` \|.*\| ([\w ]+) \|$", re.MULTILINE)
+API_ROW = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/[^`]*)` \|.*\| ([\w ]+) \|$", re.MULTILINE)
 
 # What a compose file or a shell reads, rather than our settings.
 NOT_OURS = frozenset({"GLACIER_AL_HOST"})
@@ -187,8 +188,8 @@ def test_the_table_of_calls_is_complete(app: Flask):
 
 @pytest.mark.parametrize(("method", "path", "role"), documented_calls())
 def test_calls_need_the_role_that_the_table_says(app: Flask, method: str, path: str, role: str):
-    secrets = app.extensions["catalog"].secrets
-    tokens = {"reader": secrets.reader_token, "labeler": secrets.labeler_token, "operator": secrets.operator_token}
+    roles = ("reader", "annotator", "operator", "administrator")
+    tokens = {name: as_role(app.extensions["catalog"], name)["Authorization"] for name in roles}
     address = re.sub(r"\{\w+\}", "1", path)
     if role not in tokens:  # open to all, or proved by something else than a token
         assert b"found no token" not in app.test_client().open(address, method=method).data
@@ -197,5 +198,5 @@ def test_calls_need_the_role_that_the_table_says(app: Flask, method: str, path: 
     for name, token in tokens.items():
         if name == role:
             break
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": token}
         assert app.test_client().open(address, method=method, headers=headers).status_code == 403

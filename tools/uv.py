@@ -99,7 +99,8 @@ def _present(option: str, places: Iterable[str]) -> Iterator[str]:
 def main(command: list[str]) -> None:
     """Become uv, with the configuration of this Python's pip."""
     options = read_options()
-    os.execve(UV, [UV, *command, *arguments(options)], environment(options, os.environ))  # noqa: S606 - there is no shell on purpose
+    # There is no shell on purpose.
+    os.execve(UV, [UV, *command, *arguments(options)], environment(options, os.environ))  # noqa: S606  # nosec B606
 
 
 if __name__ == "__main__":

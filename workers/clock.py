@@ -3,7 +3,7 @@
 At each tick it
 
 - pushes jobs again that Redis has lost,
-- enqueues a fine-tune when its time limit is reached,
+- enqueues a fine-tune when its time limit is reached, or labels that versions learnt from were withdrawn,
 - opens the next round if ``auto_rounds`` is set,
 - enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
 - enqueues the removal of superseded scorings and the deliveries of events that are to be tried again,

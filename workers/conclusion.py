@@ -20,6 +20,7 @@ from services.promotion import (
     settle_intents,
 )
 from services.version_figures import figures_of
+from services.withdrawals import is_affected, note_trained_version
 from workers.stopwatch import Stopwatch
 from workers.training_run import close, note
 
@@ -47,7 +48,9 @@ def conclude(
     aliases = registry.aliases()
     if aliases.get(CHAMPION if verdict.promoted else CHALLENGER) != version:
         evidence = verdict.evidence.model_dump() if verdict.evidence else None
-        move_learner = aliases.get(LEARNER, run.parent_version) in {run.parent_version, version}
+        learner = aliases.get(LEARNER, run.parent_version)
+        # A learner that learnt from withdrawn labels is replaced: this version was trained from one before it.
+        move_learner = learner in {run.parent_version, version} or is_affected(catalog, learner)
         apply_verdict(
             catalog,
             registry,
@@ -58,6 +61,7 @@ def conclude(
             move_learner=move_learner,
         )
     _set_back_if_astray(catalog, registry, run)
+    note_trained_version(catalog)
     if watch is not None:
         note(catalog, run, seconds=watch.seconds())
     close(catalog, tracking, run, RunState.FINISHED)
@@ -76,6 +80,7 @@ def conclude_recovered(catalog: Catalog, tracking: Tracking, run: TrainingRun) -
     settle_intents(catalog, registry, run.model_version)
     if _decision_on(catalog, run.model_version) is not None:
         _set_back_if_astray(catalog, registry, run)
+        note_trained_version(catalog)
         close(catalog, tracking, run, RunState.FINISHED)
         return
     figures = figures_of(registry.get(run.model_version or 0))
@@ -116,6 +121,8 @@ def _set_back_if_astray(catalog: Catalog, registry: ModelRegistry, run: Training
     aliases = registry.aliases()
     if champion is None or aliases.get(CHAMPION) != champion or aliases.get(LEARNER) != version:
         return
+    if is_affected(catalog, champion):
+        return  # nothing is trained from a version that learnt from withdrawn labels
     judged = [_decision_on(catalog, number) for number in (run.parent_version, version)]
     if all(decision is not None and _is_worse(decision, champion) for decision in judged):
         reason = (

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +11,21 @@ from typing import Any, Final
 
 from catalog import training
 from catalog.context import Catalog
-from catalog.errors import CatalogError, ConflictError
+from catalog.errors import CatalogError, ConflictError, LabelsWithdrawnError
 from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, now
 from catalog.registry import registry_of
 from catalog.set_aside import Kind, standing
 from catalog.tracking import Tracking
-from imagery.classes import UNKNOWN, ClassScheme
+from catalog.withdrawals import count_withdrawn
+from imagery.classes import ClassScheme
 from imagery.statistics import channel_statistics
 from models.area_fit import fit_area_error
 from models.bundle import write_bundle
-from models.card import LabelProvenance, ModelOrigin
+from models.card import LabelProvenance, ModelOrigin, TrainingEnvironment
 from models.gate import Verdict
 from models.heads import head_classes
 from models.inference import place
 from models.segmenter import GlacierSegmenter
-from models.training import Validate, fit
 from models.training_config import TrainingConfig
 from services import arms, stability
 from services.class_scheme import class_scheme, store_scheme
@@ -34,24 +33,25 @@ from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
 from services.unusable_scenes import check_scenes
+from services.withdrawals import is_affected, unaffected_parent
 from workers.calibration import calibrate
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered, judged_against, withheld_if_champion_moved
-from workers.evaluation import evaluate, evaluation_set
+from workers.evaluation import evaluation_set
 from workers.examination import examine
 from workers.jobs import JobContext
 from workers.judgement import JudgedOn, champion_of, judge_version
 from workers.label_classes import card_classes
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
+from workers.network_training import train_network
 from workers.recipe import check_continues, first_channels, fresh_network, input_channels, training_config
 from workers.run_recovery import recover
 from workers.scene_masks import usable_scenes
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
 from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
-from workers.validation_windows import ValidationWindowDataset
 from workers.versions import LoadedVersion, device, load_version
 from workers.weak_patches import WeakPatches, prior_scenes, read_weak_patches
 
@@ -63,7 +63,7 @@ LONGEST_PARAMETER: Final = 500  # characters that every store of MLflow takes
 def fine_tune(context: JobContext, trigger: str) -> None:
     """Train the next version from the learner on all labels; it becomes the learner and, if the gate allows, champion.
 
-    An interrupted training resumes from its checkpoint.
+    An interrupted training resumes from its checkpoint. One whose labels are withdrawn begins anew without them.
 
     Raises:
         ConflictError: there is no validation scene or no label, or the settings contradict the class scheme, the
@@ -84,10 +84,25 @@ def fine_tune(context: JobContext, trigger: str) -> None:
     if run is None:
         _scenes_to_judge_on(catalog)  # raises before there is a row
         run = _begin_run(catalog, trigger)
-    with recording_failure(catalog, tracking, run):
-        verdict = _train_and_register(context, tracking, run, _scenes_to_judge_on(catalog), watch)
-        _check_owned(context, run)
-        conclude(catalog, tracking, run, verdict, watch)
+    try:
+        with recording_failure(catalog, tracking, run):
+            verdict = _train_and_register(context, tracking, run, _scenes_to_judge_on(catalog), watch)
+            _check_owned(context, run)
+            conclude(catalog, tracking, run, verdict, watch)
+    except LabelsWithdrawnError as error:
+        log.warning("%s", error)
+        fine_tune(context, RunTrigger.WITHDRAWAL.value)
+
+
+def _check_standing(catalog: Catalog, run: TrainingRun) -> None:
+    """Raise LabelsWithdrawnError if labels of a run were withdrawn, or labels that its parent learnt from."""
+    with catalog.read() as session:
+        withdrawn = count_withdrawn(session, run.label_ids)
+    if withdrawn or is_affected(catalog, run.parent_version):
+        raise LabelsWithdrawnError(
+            f"training run {run.id} ends without a version: labels that it or its parent learnt from were withdrawn "
+            f"meanwhile ({withdrawn} of its own); another begins without them"
+        )
 
 
 def _check_owned(context: JobContext, run: TrainingRun) -> None:
@@ -101,7 +116,7 @@ class _TrainingInputs:
     """The inputs of a training.
 
     Attributes:
-        parent: The version whose weights it takes; None before the first.
+        parent: The version whose weights it takes; None for a fresh network.
         segmenter: The network to train, on its device.
         labels: What it learns from.
         config: How it is trained.
@@ -163,6 +178,7 @@ def _train_and_register(
 ) -> Verdict:
     catalog = context.catalog
     inputs = _load_inputs(catalog, run)
+    _check_standing(catalog, run)
     segmenter, config = inputs.segmenter, inputs.config
     dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
     trained_on = _training_scenes(inputs, segmenter.channels)
@@ -177,7 +193,9 @@ def _train_and_register(
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
     names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
-    calibration = calibrate(catalog, segmenter, judged_on[SceneRole.VALIDATION], inputs.patch_size, names)
+    calibration = calibrate(
+        catalog, segmenter, judged_on[SceneRole.VALIDATION], inputs.patch_size, names, catalog.settings.calibration
+    )
     found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
     after = {role: examination.evaluation for role, examination in found.items()}
     judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings)
@@ -199,6 +217,7 @@ def _train_and_register(
         gate=judgement.verdict.evidence,
         created_at=now(),
         priors=inputs.weak.provenance,
+        environment=TrainingEnvironment.of(segmenter.device),
         calibration=calibration,
         area_error=fit_area_error(
             found[SceneRole.VALIDATION].evidence, names, inputs.scheme.foreground, test.evidence if test else None
@@ -268,7 +287,10 @@ def _left_out(catalog: Catalog) -> dict[str, object]:
 
 
 def _choose_parent(catalog: Catalog, run: TrainingRun) -> None:
-    """Store in a run the learner, from which it starts, and the champion, with which its version is compared."""
+    """Store in a run the version from which it starts, and the champion, with which its version is compared.
+
+    It starts from the learner, or the newest version of its line that learnt from no withdrawn label.
+    """
     registry = registry_of(catalog.settings)
     learner, champion = registry.learner(), registry.champion()
     if learner is None and champion is None and not registry.versions(limit=1):
@@ -277,7 +299,8 @@ def _choose_parent(catalog: Catalog, run: TrainingRun) -> None:
         raise ConflictError(
             "found versions but no champion, so nothing to compare a new one with; promote one of them, then retry"
         )
-    note(catalog, run, parent_version=learner.version, champion_version=champion.version)
+    parent = unaffected_parent(catalog, registry, learner)
+    note(catalog, run, parent_version=parent, champion_version=champion.version)
 
 
 def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int, scheme: ClassScheme) -> GlacierSegmenter:
@@ -305,36 +328,17 @@ def _train(
     report = TrainingReport(
         context, tracking, str(run.mlflow_run_id), lambda state: save_checkpoint(catalog, run, state, fingerprint)
     )
-    validate = _validation(catalog, validation, inputs.patch_size) if inputs.config.needs_validation else None
-    windows = None
-    if inputs.config.needs_validation_patches:
-        windows = ValidationWindowDataset(
-            validation, inputs.segmenter.channels, inputs.patch_size, raster_store(catalog)
-        )
-    fit(
+    train_network(
+        catalog,
         inputs.segmenter,
         dataset,
+        inputs.weak,
         inputs.config,
-        device(catalog),
-        UNKNOWN,
+        validation,
+        inputs.patch_size,
         report,
-        validate,
-        inputs.scheme.names,
-        resume_from=load_checkpoint(catalog, run, fingerprint),
-        validation_patches=windows,
-        weak_patches=inputs.weak.dataset,
-        weak_share=inputs.weak.share,
+        load_checkpoint(catalog, run, fingerprint),
     )
-
-
-def _validation(catalog: Catalog, scenes: Sequence[Scene], patch_size: int) -> Validate:
-    """Return the function that gives the mean IoU on the validation scenes, by which some presets steer training."""
-
-    def score(segmenter: GlacierSegmenter) -> float:
-        mean_iou = evaluate(catalog, segmenter, scenes, patch_size).metrics.mean_iou
-        return math.nan if mean_iou is None else mean_iou
-
-    return score
 
 
 def _provenance(run: TrainingRun, labels: Sequence[Label]) -> LabelProvenance:
@@ -370,6 +374,7 @@ def _register(
         names = class_scheme(context.catalog).names
         of_stability = agreements[0].metrics(names) if agreements else {}
         tracking.log_metrics(run_id, {**figures.metrics(), **of_arms, **of_stability}, steps)
+        _check_standing(context.catalog, run)
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(context.catalog, run, model_version=version, seconds=watch.seconds())

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import undefer
 
-from catalog import labels, training
+from catalog import event_order, labels, training, withdrawals
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.errors import SceneError, StoreError
@@ -20,6 +20,7 @@ from labeling.events import (
     AnnotationSaved,
     ProjectDeleted,
     TaskDeleted,
+    TaskReturned,
     UnreadableEvent,
 )
 from services import raster_keys
@@ -28,6 +29,7 @@ from services.label_events import identify
 from services.label_studio import forget_project, label_studio
 from services.places import raster_store
 from services.scenes import window_of
+from workers.doubted_event import is_contradicted
 from workers.jobs import JobContext
 from workers.label_drawing import draw_annotation, event_of_row
 
@@ -48,13 +50,18 @@ def ingest_label(context: JobContext, event_id: int) -> None:
     if event.state is not EventState.RECEIVED:
         return
     try:
-        match event_of_row(event, context.catalog.settings.webhook_max_bytes):
+        parsed = event_of_row(event, context.catalog.settings.webhook_max_bytes)
+        if is_contradicted(context, event):
+            return
+        match parsed:
             case AnnotationSaved() as saved:
                 _apply_saved(context, event, saved)
             case AnnotationDeleted():
                 _apply_deleted(context, event)
             case TaskDeleted() as deleted:
                 _apply_task_deleted(context, event, deleted)
+            case TaskReturned() as returned:
+                _apply_task_returned(context, event, returned)
             case ProjectDeleted() as deleted:
                 _apply_project_deleted(context, event, deleted)
             case UnreadableEvent(reason=reason):
@@ -85,9 +92,9 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         identify(session, row, saved)  # an event that was unreadable when received has no ids yet
-        # Checked with the proposal locked, because another worker may have applied a newer version meanwhile.
+        # Checked with the proposal locked, because another worker may have applied a newer state meanwhile.
         locked = labels.lock(session, proposal)
-        ignored = labels.why_ignored(session, row)
+        ignored = event_order.why_ignored(session, row)
         if ignored is not None:
             labels.settle(row, EventState.SUPERSEDED, ignored)
             return
@@ -98,6 +105,9 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
         else:
             labels.settle(row, EventState.APPLIED)
             labels.store(session, label)
+            withdrawal = withdrawals.withdraw_if_late(session, label)
+            if withdrawal is not None:
+                row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
             training.enqueue_if_due(session, context.catalog.settings)
 
 
@@ -211,6 +221,16 @@ def _apply_task_deleted(context: JobContext, event: LabelEvent, deleted: TaskDel
             raise EventError(f"unknown task {deleted.task_id} in project {deleted.project_id} was deleted")
         labels.settle(row, EventState.APPLIED)
         labels.delete_task(session, proposal, deleted.project_id, deleted.task_id)
+
+
+def _apply_task_returned(context: JobContext, event: LabelEvent, returned: TaskReturned) -> None:
+    with context.catalog.write() as session:
+        row = session.get_one(LabelEvent, event.id)
+        proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
+        if proposal is None:
+            raise EventError(f"unknown task {returned.task_id} in project {returned.project_id} returned")
+        labels.settle(row, EventState.APPLIED)
+        labels.return_task(session, proposal, returned.project_id, returned.task_id)
 
 
 def _apply_project_deleted(context: JobContext, event: LabelEvent, deleted: ProjectDeleted) -> None:

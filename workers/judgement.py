@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from catalog.context import Catalog
 from catalog.records import Scene, SceneRole, TrainingRun
 from catalog.settings import Settings
+from catalog.withdrawals import count_withdrawn
 from models.card import EvaluationSet, Gain, ModelCard
 from models.gate import FIRST, GateRules, Verdict, compare, judge
 from workers.code_version import code_version
@@ -23,7 +24,7 @@ class Champion:
 
     Attributes:
         version: Its number.
-        labels: Number of labels that it learnt from.
+        labels: Number of labels that it learnt from and that were not withdrawn since.
         evaluations: What it gets right, by role of the scenes.
     """
 
@@ -83,7 +84,9 @@ def champion_of(
             loaded = loaded or load_version(catalog, version)
             evaluation = evaluate(catalog, loaded.segmenter, scenes, patch_size)
         evaluations[role] = evaluation
-    return Champion(version, card.labels.count, evaluations)
+    with catalog.read() as session:
+        withdrawn = count_withdrawn(session, card.labels.ids)
+    return Champion(version, card.labels.count - withdrawn, evaluations)
 
 
 def judge_version(

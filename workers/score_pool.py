@@ -6,6 +6,7 @@ The job does not wait for the shards: it enqueues a job for each of them and end
 enqueues this one again. ``catalog.sharding`` tells which stages there are.
 """
 
+import logging
 from itertools import groupby
 from typing import Final
 
@@ -13,8 +14,10 @@ from catalog import scorings, sharding
 from catalog.context import Catalog
 from catalog.records import Scoring
 from catalog.registry import registry_of
+from imagery.errors import StoreError, UnreadableFileError
 from models.agreement import top_agreement
 from models.measures import MEASURES
+from services import raster_keys
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from workers import feature_rows, half_scores, score_tables
@@ -22,6 +25,8 @@ from workers.jobs import JobContext
 from workers.scored_maps import merge_parts
 from workers.stability import compare_with_previous
 from workers.versions import device
+
+log = logging.getLogger(__name__)
 
 # Pixels of a Monte Carlo shard: about half a minute of work. More on a GPU, where a job takes seconds to start.
 SHARD_PIXELS: Final = {"cpu": 2**21, "cuda": 2**26}
@@ -55,7 +60,12 @@ def score_by(context: JobContext, version: int) -> None:
     by_scene = [list(of_scene) for _, of_scene in groupby(shards, key=lambda shard: shard.scene_id)]
     for done, of_scene in enumerate(by_scene):
         context.progress(done, len(by_scene), "merging the maps")
-        merge_parts(store, of_scene, scheme)
+        try:
+            merge_parts(store, of_scene, scheme)
+        except (UnreadableFileError, StoreError) as error:  # the clock enqueues the next planning
+            log.warning("scene %s is scored again, as a part of its maps is lost: %s", of_scene[0].scene.name, error)
+            rescore_scene(context.catalog, scoring.id, of_scene[0].scene_id)
+            return
     half_scores.merge(store, scoring.id, shards)
     score_tables.merge(store, scoring.id, shards)
     feature_rows.merge(store, scoring.id, shards)
@@ -64,6 +74,13 @@ def score_by(context: JobContext, version: int) -> None:
     with context.catalog.write() as session:
         kept = stability.to_json() if stability is not None else None
         scorings.complete(session, session.get_one(Scoring, scoring.id), agreement, kept)
+
+
+def rescore_scene(catalog: Catalog, scoring_id: int, scene_id: int) -> None:
+    """Delete scores, shards and maps of a scene in a scoring; it is scored again like one that is added later."""
+    with catalog.write() as session:
+        scorings.forget_scene(session, scoring_id, scene_id)
+    raster_store(catalog).delete_folder(raster_keys.scored_scene(scoring_id, scene_id))
 
 
 def _agreement(catalog: Catalog, scoring: Scoring) -> dict[str, float | None]:

@@ -1,6 +1,5 @@
 """Doubles: several tasks of one proposal, which Label Studio can make of one import while its database is busy."""
 
-import json
 import logging
 from collections.abc import Sequence
 
@@ -8,11 +7,10 @@ from catalog import labels, rounds
 from catalog.context import Catalog
 from catalog.records import Proposal
 from labeling.client import LabelStudio
-from labeling.events import TaskDeleted, parse_event
+from labeling.events import TaskDeleted
 from labeling.task_calls import PresentTask
 from labeling.tasks import PROPOSAL
 from services import label_events
-from services.label_studio import RECONCILIATION
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +42,9 @@ def remove_doubles(
         "tasks": [{"id": task_id, PROPOSAL: proposal.uid} for task_id in doubles],
         "project": {"id": project_id},
     }
-    body = json.dumps(payload).encode()
     with catalog.write() as session:
         rounds.move_task(labels.lock(session, proposal), project_id, kept.id)
-        label_events.record(session, parse_event(body, len(body)), body, RECONCILIATION)
+        label_events.record_found(session, payload)
     for task_id in doubles:
         studio.delete_task(task_id)
     return kept

@@ -1,6 +1,6 @@
 """A torch dataset of patches of the pool with the weak masks of prior outlines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -96,6 +96,7 @@ class WeakPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         scheme: The classes.
         least_known: A patch with a smaller share of pixels of known class is left out, in [0, 1].
         seed: Of the draw.
+        drawn: Ids of the patches of an earlier draw, to repeat it; None draws.
     """
 
     def __init__(
@@ -106,9 +107,10 @@ class WeakPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         scheme: ClassScheme,
         least_known: float,
         seed: int,
+        drawn: Collection[int] | None = None,
     ) -> None:
         self.scenes = scenes
-        chosen = _choose(scenes, len(channels), store, least_known, seed)
+        chosen = _choose(scenes, len(channels), store, least_known, seed) if drawn is None else frozenset(drawn)
         self.patch_ids: list[int] = []
         self._items: list[tuple[Tensor, Tensor]] = []
         for scene in scenes:
@@ -176,7 +178,8 @@ class WeakPatches:
             )
             for item in self.dataset.scenes
         )
-        return PriorProvenance(sources=sources, patches=len(self.dataset), share=self.share)
+        ids = tuple(self.dataset.patch_ids)
+        return PriorProvenance(sources=sources, patches=len(ids), patch_ids=ids, share=self.share)
 
     def _checksums(self) -> list[str]:
         return [] if self.dataset is None else [item.prior.sha256 for item in self.dataset.scenes]

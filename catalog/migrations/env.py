@@ -3,11 +3,14 @@
 from alembic import context
 
 from catalog import (  # noqa: F401 - their tables belong to Base
+    access_records,
     decision_records,
+    reconciliation_records,
     reference_records,
     registry_records,
     set_aside,
     webhook_records,
+    withdrawal_records,
 )
 from catalog.records import Base
 

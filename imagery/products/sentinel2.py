@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element  # types and errors only  # nosec B405
 
 import numpy as np
 from numpy.typing import NDArray

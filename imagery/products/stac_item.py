@@ -102,10 +102,12 @@ def _load(path: str) -> bytes:
 def _fetch(href: str) -> bytes:
     """Fetch an item; a redirection is refused, as it may lead to an address that was not permitted."""
     try:
-        with requests.get(href, timeout=_SECONDS, allow_redirects=False, stream=True) as response:
+        # Not compressed: a few kilobytes could expand to any size.
+        plain = {"Accept-Encoding": "identity"}
+        with requests.get(href, timeout=_SECONDS, headers=plain, allow_redirects=False, stream=True) as response:
             if response.status_code != requests.codes.ok:
                 raise SceneError(f"{href}: found the answer {response.status_code}; expected 200 and a STAC item")
-            return _limited(href, response.raw.read(_LARGEST_ITEM_BYTES + 1, decode_content=True))
+            return _limited(href, response.raw.read(_LARGEST_ITEM_BYTES + 1, decode_content=False))
     except requests.RequestException as error:
         raise SceneError(f"{href}: cannot be fetched ({error}); expected a STAC item") from error
 

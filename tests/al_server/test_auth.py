@@ -1,13 +1,24 @@
-"""Who may call what: the whole table, since a forgotten line would be an open door."""
+"""Who may call what: the whole table, since a forgotten line would be an open door.
 
-import base64
+Each endpoint is called with each role, and with credentials that are right, wrong, expired, revoked, replaced, of a
+disabled user, missing, or the cookie of a log-in that a page of another origin makes the browser send.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from al_server.auth import Role, role_needed
+from al_server.auth import SAFE_METHODS, role_needed
+from catalog.access_records import AccessToken, Role
 from catalog.context import Catalog
+from catalog.records import now
+from services import tokens, users
 from tests.catalog_fixtures import as_role
 
 EXPECTED = {
@@ -55,7 +66,8 @@ EXPECTED = {
     ("POST", "/api/v1/interactive/setup"): Role.PUBLIC,
     ("POST", "/api/v1/interactive/predict"): Role.PUBLIC,
     ("GET", "/api/v1/label-events"): Role.READER,
-    ("POST", "/api/v1/label-events/<int:event_id>/replay"): Role.LABELER,
+    ("POST", "/api/v1/label-events/<int:event_id>/replay"): Role.ANNOTATOR,
+    ("GET", "/api/v1/reconciliations"): Role.READER,
     ("GET", "/api/v1/models"): Role.READER,
     ("GET", "/api/v1/models/<int:version>"): Role.READER,
     ("GET", "/api/v1/models/tracks"): Role.READER,
@@ -72,6 +84,21 @@ EXPECTED = {
     ("DELETE", "/api/v1/subscriptions/<int:subscription_id>"): Role.OPERATOR,
     ("POST", "/api/v1/subscriptions/<int:subscription_id>/replay"): Role.OPERATOR,
     ("GET", "/api/v1/subscriptions/deliveries"): Role.OPERATOR,
+    ("GET", "/api/v1/models/<int:version>/lineage"): Role.READER,
+    ("GET", "/api/v1/withdrawals"): Role.OPERATOR,
+    ("POST", "/api/v1/withdrawals"): Role.OPERATOR,
+    ("GET", "/api/v1/users"): Role.ADMINISTRATOR,
+    ("POST", "/api/v1/users"): Role.ADMINISTRATOR,
+    ("PATCH", "/api/v1/users/<name>"): Role.ADMINISTRATOR,
+    ("GET", "/api/v1/tokens"): Role.ADMINISTRATOR,
+    ("POST", "/api/v1/tokens"): Role.ADMINISTRATOR,
+    ("POST", "/api/v1/tokens/<name>/rotate"): Role.ADMINISTRATOR,
+    ("DELETE", "/api/v1/tokens/<name>"): Role.ADMINISTRATOR,
+    ("GET", "/login"): Role.PUBLIC,
+    ("POST", "/login"): Role.PUBLIC,  # a password of its own
+    ("POST", "/logout"): Role.READER,
+    ("GET", "/account"): Role.READER,
+    ("POST", "/account"): Role.READER,
 }
 
 
@@ -84,39 +111,134 @@ def test_every_endpoint_needs_the_role_that_it_should(app: Flask) -> None:
     assert found == EXPECTED
 
 
-REQUESTS = [
-    ("GET", "/api/v1/scenes", Role.READER),
-    ("GET", "/", Role.READER),
-    ("HEAD", "/api/v1/scenes", Role.READER),
-    ("POST", "/api/v1/label-events/1/replay", Role.LABELER),
-    ("POST", "/api/v1/rounds", Role.OPERATOR),
-]
+LOGGED_IN = (Role.READER, Role.ANNOTATOR, Role.OPERATOR, Role.ADMINISTRATOR)
+PASSWORD = "correct horse battery"
+OWN_CREDENTIALS = "/api/v1/(webhooks|interactive)/"
+FORMS = {("POST", "/login"), ("POST", "/logout"), ("POST", "/account")}
 
 
-@pytest.mark.parametrize(("method", "address", "needed"), REQUESTS)
-@pytest.mark.parametrize("given", [Role.READER, Role.LABELER, Role.OPERATOR])
-def test_a_role_may_do_what_those_below_it_may(
-    client: FlaskClient, catalog: Catalog, method: str, address: str, needed: Role, given: Role
-) -> None:
-    headers = as_role(catalog, given.name.lower())
-    status = client.open(address, method=method, json={} if method == "POST" else None, headers=headers).status_code
-    assert (status == 403) == (given < needed)
-    assert status != 401
+@dataclass
+class Access:
+    """Credentials of every kind."""
+
+    tokens: Mapping[Role, str]
+    spoilt: Mapping[str, str]
+    browsers: Mapping[Role, FlaskClient]  # with the cookie of a log-in
+    forms: Mapping[Role, str]  # the value that our pages send with a form
 
 
-def test_who_may_not_is_told_what_is_needed(client: FlaskClient, catalog: Catalog) -> None:
-    response = client.post("/api/v1/rounds", json={}, headers=as_role(catalog, "labeler"))
-    assert response.get_json(force=True)["detail"] == "the token has the role labeler, this needs operator"
+def field_of(html: str) -> str:
+    return html.split('name="csrf_token" value="')[1].split('"', maxsplit=1)[0]
 
 
-@pytest.mark.parametrize("address", ["/healthz", "/readyz", "/openapi.json", "/docs/swagger"])
-def test_the_public_part_needs_no_token(client: FlaskClient, address: str) -> None:
-    assert client.get(address).status_code in {200, 503}
+def log_in(client: FlaskClient, name: str, password: str = PASSWORD, **more: str) -> Any:
+    form = {"csrf_token": field_of(client.get("/login").text), "name": name, "password": password, **more}
+    return client.post("/login", data=form)
 
 
-def test_a_browser_logs_in_with_the_token_as_password(client: FlaskClient, catalog: Catalog) -> None:
-    pair = base64.b64encode(f"anyone:{catalog.secrets.reader_token}".encode()).decode()
-    assert client.get("/", headers={"Authorization": f"Basic {pair}"}).status_code == 200
+@pytest.fixture
+def access(app: Flask, catalog: Catalog) -> Access:
+    """A user and a token for each role; one token for each way to be refused; logged-in browsers."""
+    spoilt = {}
+    with catalog.database.write() as session:
+        for role in LOGGED_IN:
+            users.add(session, f"{role.title}-person", role, PASSWORD)
+        users.add(session, "gone", Role.ADMINISTRATOR, PASSWORD)
+        made = {role: tokens.add(session, f"{role.title}-program", role)[1] for role in LOGGED_IN}
+        for name in ("expired", "revoked", "replaced", "disabled"):
+            owner = "gone" if name == "disabled" else None
+            _, spoilt[name] = tokens.add(session, name, Role.ADMINISTRATOR, user=owner)
+        session.query(AccessToken).filter_by(name="expired").one().expires_at = now() - timedelta(seconds=1)
+        tokens.revoke(session, "revoked")
+        tokens.rotate(session, "replaced")
+        users.disable(session, "gone")
+    browsers = {role: app.test_client() for role in LOGGED_IN}
+    for role, browser in browsers.items():
+        assert log_in(browser, f"{role.title}-person").status_code == 303
+    forms = {role: field_of(browser.get("/account").text) for role, browser in browsers.items()}
+    return Access(made, {**spoilt, "wrong": "gal_" + "A" * 43}, browsers, forms)
+
+
+def calls() -> list[tuple[str, str, Role]]:
+    """Each endpoint once, with numbers and names that exist nowhere, so that no call has an effect."""
+    return [
+        (method, re.sub(r"<int:\w+>", "99", re.sub(r"<(path:)?\w+>", "heat", rule)), needed)
+        for (method, rule), needed in EXPECTED.items()
+    ]
+
+
+def outcome(client: FlaskClient, method: str, address: str, **headers: str) -> str:
+    """Call an endpoint; return "who?" (401), "may not" (403) or "answered"."""
+    body = {} if method not in SAFE_METHODS else None
+    with client.open(address, method=method, json=body, headers=headers) as response:
+        return {401: "who?", 403: "may not", 204: "answered"}.get(response.status_code, response.text)
+
+
+def test_the_table_of_endpoints_roles_and_credentials(app: Flask, access: Access) -> None:
+    app.test_client_class = FlaskClient  # a thousand refusals need not be searched for leaks
+    app.view_functions = dict.fromkeys(app.view_functions, lambda **_: ("", 204))  # what a view does is not looked at
+    found, due = {}, {}
+    for method, address, needed in calls():
+        if re.match(OWN_CREDENTIALS, address) or (method, address) in FORMS:
+            continue  # below
+
+        def note(credentials: str, expected: str, client: FlaskClient, **headers: str) -> None:
+            call = f"{method} {address}, {credentials}"  # noqa: B023 - called in this round of the loop only
+            due[call] = expected if needed is not Role.PUBLIC else "answered"  # noqa: B023
+            found[call] = outcome(client, method, address, **headers)  # noqa: B023
+
+        note("nothing", "who?", app.test_client())
+        note("Basic", "who?", app.test_client(), Authorization="Basic eDp5")
+        for kind, token in access.spoilt.items():
+            note(f"{kind} token", "who?", app.test_client(), Authorization=f"Bearer {token}")
+        for role in LOGGED_IN:
+            by_role = "answered" if role >= needed else "may not"
+            note(f"token of {role.title}", by_role, app.test_client(), Authorization=f"Bearer {access.tokens[role]}")
+            our_page = {"X-CSRFToken": access.forms[role], "Sec-Fetch-Site": "same-origin"}
+            note(f"log-in of {role.title}", by_role, access.browsers[role], **our_page)
+        # The strongest log-in, in requests that a page of somebody else could make the browser send.
+        browser, form = access.browsers[Role.ADMINISTRATOR], {"X-CSRFToken": access.forms[Role.ADMINISTRATOR]}
+        by_others = "answered" if method in SAFE_METHODS else "may not"
+        note("log-in without form value", by_others, browser)
+        note("log-in, wrong form value", by_others, browser, **{"X-CSRFToken": access.forms[Role.READER]})
+        for site in ("cross-site", "same-site"):
+            note(f"log-in, {site}", by_others, browser, **form, **{"Sec-Fetch-Site": site})
+        for origin in ("http://localhost:8080", "null", "http://["):
+            note(f"log-in, from {origin}", by_others, browser, **form, Origin=origin)
+    assert len(due) > 50 * 20
+    assert {call: status for call, status in found.items() if status != due[call]} == {}
+
+
+def test_a_refusal_says_why(client: FlaskClient, access: Access) -> None:
+    told = {"wrong": "not a token of this server", "expired": "expired on", "revoked": "is revoked"}
+    told |= {"replaced": "was replaced by a new one", "disabled": "is disabled"}
+    assert told.keys() == access.spoilt.keys()
+    for kind, reason in told.items():
+        response = client.get("/api/v1/scenes", headers={"Authorization": f"Bearer {access.spoilt[kind]}"})
+        assert reason in response.get_json(force=True)["detail"]
+        assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+    response = client.post("/api/v1/rounds", json={}, headers={"Authorization": f"Bearer {access.tokens[Role.READER]}"})
+    assert response.get_json(force=True)["detail"] == "reader-program has the role reader, this needs operator"
+
+
+@pytest.mark.parametrize("address", ["/api/v1/webhooks/label-studio", "/api/v1/interactive/predict"])
+def test_our_tokens_and_log_ins_do_not_open_what_label_studio_calls(app: Flask, access: Access, address: str) -> None:
+    app.extensions["catalog"].settings.__dict__["interactive_clicks"] = True
+    administrator = {"Authorization": f"Bearer {access.tokens[Role.ADMINISTRATOR]}"}
+    assert outcome(app.test_client(), "POST", address, **administrator) == "who?"
+    browser, form = access.browsers[Role.ADMINISTRATOR], {"X-CSRFToken": access.forms[Role.ADMINISTRATOR]}
+    assert outcome(browser, "POST", address, **form) == "who?"
+
+
+@pytest.mark.parametrize(("method", "address"), sorted(FORMS))
+def test_forms_of_our_pages_are_not_taken_from_elsewhere(app: Flask, access: Access, method: str, address: str) -> None:
+    for browser in (app.test_client(), access.browsers[Role.READER]):
+        value = field_of(browser.get("/login").text)
+        for headers in ({}, {"X-CSRFToken": "x"}, {"X-CSRFToken": value, "Sec-Fetch-Site": "cross-site"}):
+            assert outcome(browser, method, address, **headers) == "may not"
+    # The value of one browser is none of another's.
+    value = field_of(app.test_client().get("/login").text)
+    assert outcome(access.browsers[Role.READER], method, address, **{"X-CSRFToken": value}) == "may not"
 
 
 def test_a_preflight_of_the_web_tool_is_answered_without_a_token(client: FlaskClient) -> None:

@@ -35,7 +35,7 @@ def assert_problem(response: TestResponse, status: int, *fragments: str) -> dict
     for fragment in fragments:
         assert fragment in body["detail"]
     if status == HTTPStatus.UNAUTHORIZED and "webhook" not in body["detail"]:
-        assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
+        assert response.headers["WWW-Authenticate"].startswith(("Basic realm=", "Bearer realm="))
     return body
 
 
@@ -68,6 +68,10 @@ CASES = [
     ("POST", f"{ROUNDS}?dry=1", {"json": {}}, 422, ["unknown query parameter(s) dry"]),
     # Bodies
     ("POST", SCENES, {"data": b"{", "content_type": "application/json"}, 422, ["the body is not JSON"]),
+    (
+        *("POST", SCENES, {"data": b"{}", "environ_overrides": {"HTTP_CONTENT_ENCODING": "gzip"}}, 415),
+        ["a body encoded with 'gzip', expected one that is not compressed"],
+    ),
     ("POST", SCENES, {"data": b"", "content_type": "application/json"}, 422, ["the body is not JSON"]),
     ("POST", SCENES, {"data": b"[" * 100_000, "content_type": "application/json"}, 422, ["nested too deeply"]),
     ("POST", SCENES, {"data": b"\xff", "content_type": "application/json"}, 422, ["the body is not JSON"]),

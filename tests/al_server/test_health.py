@@ -19,15 +19,27 @@ from services.registry_watch import RegistryWatcher
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, as_role, label_of
 
 
+def parts_of(client: FlaskClient, catalog: Catalog) -> dict[str, str]:
+    """Return what a reader is told of each part."""
+    found: dict[str, str] = client.get("/readyz", headers=as_role(catalog, "reader")).json["parts"]
+    return found
+
+
 def test_alive_says_nothing_of_others(client: FlaskClient) -> None:
     response = client.get("/healthz")
     assert (response.status_code, response.json) == (200, {"alive": True})
 
 
+def test_strangers_are_told_only_whether_all_is_ready(client: FlaskClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer of another server"}):
+        response = client.get("/readyz", headers=headers)
+        assert (response.status_code, response.json) == (503, {"ready": False, "parts": None})
+
+
 def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient, catalog: Catalog) -> None:
     check_parts(catalog)
     RegistryWatcher(catalog).look()
-    response = client.get("/readyz")
+    response = client.get("/readyz", headers=as_role(catalog, "reader"))
     assert response.status_code == 503
     assert response.json["ready"] is False
     parts = response.json["parts"]
@@ -41,28 +53,28 @@ def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) 
     for queue in (LABELS, IO):
         Worker([queue], connection=catalog.queue.connection, serializer=JSONSerializer).register_birth()
     check_parts(catalog)
-    assert "no worker listens to compute (" in client.get("/readyz").json["parts"]["redis"]
+    assert "no worker listens to compute (" in parts_of(client, catalog)["redis"]
     other = Worker([COMPUTE], connection=catalog.queue.connection, serializer=JSONSerializer)
     other.register_birth()
     check_parts(catalog)
-    assert client.get("/readyz").json["parts"]["redis"] == "ok"
+    assert parts_of(client, catalog)["redis"] == "ok"
 
 
 def test_a_clock_that_does_not_tick_is_named(client: FlaskClient, catalog: Catalog) -> None:
     for part in ("clock", "redis", "mlflow", "label-studio"):
-        assert "not checked since its start: the clock does that" in client.get("/readyz").json["parts"][part]
+        assert "not checked since its start: the clock does that" in parts_of(client, catalog)[part]
     check_parts(catalog)
-    assert client.get("/readyz").json["parts"]["clock"] == "ok"
+    assert parts_of(client, catalog)["clock"] == "ok"
     with catalog.database.write() as session:
         for row in session.scalars(select(PartState)):
             row.checked_at -= timedelta(seconds=100)
-    assert "not checked for 10" in client.get("/readyz").json["parts"]["clock"]
+    assert "not checked for 10" in parts_of(client, catalog)["clock"]
 
 
 def test_redis_down_is_named(settings: Settings) -> None:
     down = Catalog(settings.model_copy(update={"redis_url": NO_REDIS}))
     check_parts(down)
-    parts = create_app(down).test_client().get("/readyz").json["parts"]
+    parts = parts_of(create_app(down).test_client(), down)
     assert "Redis does not answer at 127.0.0.1:9" in parts["redis"]
     down.close()
 

@@ -131,12 +131,13 @@ def test_what_is_no_event_is_refused_and_stores_nothing(
     ("payload", "fragments"),
     [
         (without("annotation"), ["'annotation' is missing"]),
-        (saved(result=None), ["'annotation.result' is NoneType", "expected list"]),
+        (saved(result=None), ["'annotation.result' is null", "expected list"]),
         (saved(id="107"), ["'annotation.id' is str", "expected int"]),
         (saved(id=2**63), ["'annotation.id'"]),
         (saved(lead_time=1e300), ["'annotation.lead_time'"]),
         (saved(updated_at="yesterday"), ["'annotation.updated_at'", "ISO 8601"]),
         (saved(updated_at="9999-12-31T23:59:59-23:59"), ["'annotation.updated_at'", "9999"]),
+        (saved(created_at="0001-01-01T00:00:00+23:59"), ["'annotation.created_at'", "years 1970 to 9998"]),
         ({"action": "TASKS_DELETED", "tasks": [{"id": "9"}], "project": {"id": 15}}, ["'tasks.id' is str"]),
     ],
 )
@@ -145,13 +146,14 @@ def test_an_event_that_cannot_be_read_is_stored_as_failed_with_the_reason(
 ) -> None:
     response = send(client, catalog, body(payload))
     (event,) = ledger(catalog)
-    assert (response.status_code, response.json) == (202, {"recorded": [event.id]})
+    assert_problem(response, 422, *fragments, "kept among the failed label events")
     assert (event.state, event.body) == (EventState.FAILED, body(payload))
     assert all(fragment in (event.detail or "") for fragment in fragments)
     assert (count_jobs(catalog), pushed(catalog)) == (0, [])
-    assert send(client, catalog, body(payload)).status_code == 200
+    assert_problem(send(client, catalog, body(payload)), 422, *fragments)
+    assert len(ledger(catalog)) == 1
 
-    replayed = client.post(f"{EVENTS}/{event.id}/replay", headers=as_role(catalog, "labeler"))
+    replayed = client.post(f"{EVENTS}/{event.id}/replay", headers=as_role(catalog, "annotator"))
     assert replayed.status_code == 202
     assert count_jobs(catalog) == 1
 
@@ -210,10 +212,10 @@ def test_the_ledger_is_listed_by_state_and_page(client: FlaskClient, catalog: Ca
 def test_a_failed_event_is_replayed(client: FlaskClient, catalog: Catalog) -> None:
     send(client, catalog, body(saved()))
     address = f"{EVENTS}/1/replay"
-    assert_problem(client.post(address, headers=as_role(catalog, "labeler")), 409, "only a failed event")
+    assert_problem(client.post(address, headers=as_role(catalog, "annotator")), 409, "only a failed event")
     with catalog.database.write() as session:
         labels.mark_failed(session, 1, "malformed RLE")
         session.query(Job).delete()
-    response = client.post(address, headers=as_role(catalog, "labeler"))
+    response = client.post(address, headers=as_role(catalog, "annotator"))
     assert (response.status_code, response.json["state"], response.json["detail"]) == (202, "received", None)
     assert count_jobs(catalog) == 1

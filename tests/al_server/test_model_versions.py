@@ -343,7 +343,7 @@ def test_the_last_known_champion_is_served_while_mlflow_is_down_or_has_lost_its_
         assert (latest.status_code, latest.json["version"]) == (200, 1)
         seen = datetime.fromisoformat(latest.headers["X-Registry-Seen"])
         assert abs(now() - seen) < timedelta(minutes=1)
-        told = client.get("/readyz").json["parts"]["mlflow"]
+        told = client.get("/readyz", headers=as_role(catalog, "reader")).json["parts"]["mlflow"]
         assert "MLflow does not answer" in told
         assert "What is known of it is" in told
         with api.get("/latest/card") as card:
@@ -596,14 +596,14 @@ def test_the_champion_is_in_the_metrics_and_on_the_status_page(
 def test_mlflow_is_ready(client: FlaskClient, catalog: Catalog) -> None:
     check_parts(catalog)
     RegistryWatcher(catalog).look()
-    assert client.get("/readyz").json["parts"]["mlflow"] == "ok"
+    assert client.get("/readyz", headers=as_role(catalog, "reader")).json["parts"]["mlflow"] == "ok"
 
 
 def test_what_is_not_mlflow_is_not_taken_for_it(settings: Settings, mlflow_server: str) -> None:
     astray = Catalog(settings.model_copy(update={"mlflow_url": f"{mlflow_server}/elsewhere"}))
     check_parts(astray)
     RegistryWatcher(astray).look()
-    parts = create_app(astray).test_client().get("/readyz").json["parts"]
+    parts = create_app(astray).test_client().get("/readyz", headers=as_role(astray, "reader")).json["parts"]
     astray.close()
     assert "MLflow does not answer" in parts["mlflow"]
 

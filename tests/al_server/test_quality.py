@@ -49,7 +49,7 @@ def test_operators_see_annotators_with_their_figures(client: FlaskClient, labell
     ]
 
 
-@pytest.mark.parametrize("role", ["reader", "labeler"])
+@pytest.mark.parametrize("role", ["reader", "annotator"])
 def test_annotators_do_not_see_each_other(client: FlaskClient, catalog: Catalog, role: str) -> None:
     assert client.get(QUALITY, headers=as_role(catalog, role)).status_code == 403
 

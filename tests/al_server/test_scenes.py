@@ -440,7 +440,7 @@ def test_the_name_of_a_rejected_scene_is_free(register: Register, client: FlaskC
 def test_a_scene_is_removed_by_an_operator(register: Register, client: FlaskClient, catalog: Catalog) -> None:
     scene = register().json["scene"]
     address = f"{SCENES}/{scene['id']}"
-    assert_problem(client.delete(address, headers=as_role(catalog, "labeler")), 403, "needs operator")
+    assert_problem(client.delete(address, headers=as_role(catalog, "annotator")), 403, "needs operator")
     response = client.delete(address, headers=as_role(catalog, "operator"))
     assert (response.status_code, response.json["state"]) == (200, "removed")
     assert_problem(client.get(address, headers=as_role(catalog, "reader")), 404, f"no scene {scene['id']}")

@@ -22,6 +22,7 @@ from catalog.context import Catalog
 from catalog.database import Database
 from catalog.records import (
     Base,
+    Installation,
     Job,
     JobKind,
     JobState,
@@ -32,19 +33,19 @@ from catalog.records import (
     RunState,
     RunTrigger,
     Scene,
+    SceneRole,
     SceneState,
     Score,
     Shard,
     ShardKind,
     TrainingRun,
-    Watermark,
     now,
 )
 from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.scene_source import BandSource, ElevationSource, QualityBand, SceneSource
 from imagery.units import DIGITAL_NUMBER, METRE, REFLECTANCE
-from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
+from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring, label_of
 
 UNIQUE = r"(?i)unique"  # as both databases say
 
@@ -362,6 +363,25 @@ def test_events_of_an_older_database_learn_what_they_are_about(catalog: Catalog)
         assert [event.body for event in found] == [content for _, _, content in told]
 
 
+def test_labels_of_an_older_database_keep_their_events_and_their_rules(catalog: Catalog) -> None:
+    """SQLite makes the table anew, which would drop the triggers that keep held-out ground from being learnt."""
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        _, held_out = add_scene(session, "judge", SceneRole.VALIDATION, offset_px=200)
+        _, (proposal,) = add_round(session, patches[:1])
+        first, again = (label_of(session, proposal, 1) for _ in range(2))  # the same state, before and after
+        first.superseded_at = now()
+        session.add_all([first, again])
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0011")
+        assert connection.execute(text("SELECT event_id FROM labels")).scalars().all() == [again.event_id]
+    catalog.database.migrate()
+    with pytest.raises(IntegrityError, match="cannot be labelled"), catalog.database.write() as session:
+        session.add(label_of(session, proposal, 2, patch_id=held_out[0].id))
+    with pytest.raises(IntegrityError, match=UNIQUE), catalog.database.write() as session:
+        session.add(label_of(session, proposal, 3, event_id=again.event_id))
+
+
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     settings = Settings(var_dir=tmp_path / "new")
     command = [sys.executable, "-m", "catalog.migrate"]
@@ -376,14 +396,14 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
 
 def test_writers_wait_for_one_another(catalog: Catalog) -> None:
     with catalog.database.write() as session:
-        session.add(Watermark(name="count", reached=datetime(2026, 1, 1, tzinfo=UTC)))
+        session.add(Installation(created_at=datetime(2026, 1, 1, tzinfo=UTC)))
 
     def add_days() -> None:
         for _ in range(10):
             with catalog.database.write() as session:
                 # Reads before it writes: what fails on SQLite unless the write lock is taken first.
-                mark = session.get_one(Watermark, "count", with_for_update=True)
-                mark.reached += timedelta(days=1)
+                row = session.get_one(Installation, 1, with_for_update=True)
+                row.created_at += timedelta(days=1)
 
     threads = [threading.Thread(target=add_days) for _ in range(4)]
     for thread in threads:
@@ -391,7 +411,7 @@ def test_writers_wait_for_one_another(catalog: Catalog) -> None:
     for thread in threads:
         thread.join()
     with catalog.read() as session:
-        assert session.get_one(Watermark, "count").reached == datetime(2026, 2, 10, tzinfo=UTC)
+        assert session.get_one(Installation, 1).created_at == datetime(2026, 2, 10, tzinfo=UTC)
 
 
 def test_readers_go_on_while_one_writes(catalog: Catalog) -> None:
@@ -425,16 +445,16 @@ def test_moments_keep_their_place_in_time(catalog: Catalog) -> None:
     kathmandu = timezone(timedelta(hours=5, minutes=45))
     moment = datetime(2026, 11, 21, 17, 45, 1, 2345, tzinfo=kathmandu)
     with catalog.database.write() as session:
-        session.add(Watermark(name="mark", reached=moment))
+        session.add(Installation(created_at=moment))
     with catalog.read() as session:
-        reached = session.get_one(Watermark, "mark").reached
-    assert reached == moment
-    assert reached.utcoffset() == timedelta(0)
+        created_at = session.get_one(Installation, 1).created_at
+    assert created_at == moment
+    assert created_at.utcoffset() == timedelta(0)
 
 
 def test_moments_without_a_time_zone_are_refused(catalog: Catalog) -> None:
     with pytest.raises(StatementError, match="without a time zone"), catalog.database.write() as session:
-        session.add(Watermark(name="mark", reached=datetime(2026, 11, 21)))
+        session.add(Installation(created_at=datetime(2026, 11, 21)))
 
 
 def test_states_are_stored_by_their_value(catalog: Catalog) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import select
+from sqlalchemy import make_url, select, text
 
 from catalog.context import Catalog
+from catalog.database import Database
 from catalog.records import Label, Scene
 from catalog.settings import Settings
 from catalog.settings_sources import variable
 from cli.backup_folder import BackupFolder
+from cli.database_copies import dump_postgresql, load_postgresql
+from cli.errors import StartError
 from cli.main import main
 from imagery.store import RasterStore
 from tests.catalog_fixtures import add_round, add_scene, label_of
@@ -172,3 +175,21 @@ def test_a_restore_that_was_cut_off_is_not_started(
     (tmp_path / "var" / "restore-unfinished").touch()
     done = call("up")
     assert (done.exit_code, "was not restored to the end" in done.output) == (1, True)
+
+
+def test_postgresql_is_dumped_as_it_is_and_loaded_into_an_empty_database(postgresql_url: str, tmp_path: Path) -> None:
+    database = Database(postgresql_url)
+    with database.write() as session:
+        scene, _ = add_scene(session)
+    dump_postgresql(postgresql_url, tmp_path / "catalog.dump")
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE restored"))
+    database.dispose()
+    address = make_url(postgresql_url).set(database="restored").render_as_string(hide_password=False)
+    load_postgresql(address, tmp_path / "catalog.dump")
+    restored = Database(address)
+    with restored.read() as session:
+        assert session.scalars(select(Scene.name)).all() == [scene.name]
+    restored.dispose()
+    with pytest.raises(StartError, match="pg_restore failed"):
+        load_postgresql(address, tmp_path / "catalog.dump")

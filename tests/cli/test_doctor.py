@@ -117,6 +117,7 @@ def test_a_moved_scene_is_a_fault(installed: Catalog, tmp_path: Path) -> None:
 def test_an_old_schema_is_brought_up_to_date(installed: Catalog) -> None:
     with installed.database.engine.execution_options(writes=True).begin() as connection:
         downgrade(connection, "0008")
+    installed.database.dispose()
     status, found = doctor()
     assert (status, found["schema"]["found"]) == (1, "revision 0008")
     assert doctor("--fix")[0] == 0

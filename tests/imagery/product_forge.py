@@ -14,6 +14,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource
 
 SIDE = 96
@@ -86,7 +87,7 @@ def write(
 
 def values(band: BandSource) -> NDArray[np.float64]:
     """The band's values as its source says: stored x scale + offset, NaN where the file or the source says nodata."""
-    with rasterio.open(band.path) as file:
+    with open_raster(band.path) as file:
         raw = file.read(band.index, masked=True).astype(np.float64).filled(np.nan)
     raw[raw == band.nodata] = np.nan
     return np.asarray(raw * band.scale + band.offset)

@@ -19,7 +19,7 @@ from rasterio.control import GroundControlPoint
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window
-from imagery.raster_file import check_vrt_below, open_raster
+from imagery.raster_file import check_files_below, open_raster
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
@@ -138,8 +138,8 @@ def test_the_files_of_a_vrt_lie_below_the_root_of_the_caller(tmp_path: Path) -> 
     root.mkdir()
     write_geotiff(tmp_path / "secret.tif", NUMBERS)
     write_geotiff(root / "tile.tif", NUMBERS)
-    check_vrt_below(str(root / "tile.tif"), root)
-    check_vrt_below(str(mosaic(root / "inside.vrt", "tile.tif")), root)
+    check_files_below(str(root / "tile.tif"), root)
+    check_files_below(str(mosaic(root / "inside.vrt", "tile.tif")), root)
     (root / "link.tif").symlink_to(tmp_path / "secret.tif")
     mosaic(root / "a.vrt", "../secret.tif")
     mosaic(root / "b.vrt", "a.vrt")
@@ -147,7 +147,7 @@ def test_the_files_of_a_vrt_lie_below_the_root_of_the_caller(tmp_path: Path) -> 
     mosaic(root / "d.vrt", "/nowhere/a.tif", relative="0")  # nobody learns whether a file outside exists
     for name in "abcd":
         with pytest.raises(SceneError, match="outside the scene root of this server"):
-            check_vrt_below(str(root / f"{name}.vrt"), root)
+            check_files_below(str(root / f"{name}.vrt"), root)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -33,6 +34,7 @@ def test_a_submitted_annotation():
     assert event == AnnotationSaved(
         action="ANNOTATION_CREATED",
         annotation_id=107,
+        annotation_uid="188747bc-2bb8-4e97-abf9-8091d99f6374",
         annotation_created_at=datetime(2026, 11, 21, 9, 10, 54, 390960, UTC),
         annotation_updated_at=datetime(2026, 11, 21, 9, 10, 54, 391039, UTC),
         task_id=188,
@@ -43,7 +45,8 @@ def test_a_submitted_annotation():
         completed_by=2,
         lead_time_s=3.795,
     )
-    assert event.dedupe_key == "saved:15:107:2026-11-21T09:10:54.391039+00:00"
+    times = "2026-11-21T09:10:54.390960+00:00:2026-11-21T09:10:54.391039+00:00"
+    assert event.dedupe_key == f"saved:15:107:{times}:{event.content_sha256[:32]}"
     decoded = decode_result(event.result, height=HEIGHT, width=WIDTH, labels=LABELS)
     assert decoded[0].mask.sum() == 10 * 20
 
@@ -122,7 +125,7 @@ def test_what_is_no_label_event_is_refused(payload, message):
         ({"action": "ANNOTATION_CREATED", "annotation": annotation()}, "'task' is missing"),
         (saved(id="107"), "'annotation.id' is str; expected int"),
         (saved(id=True), "'annotation.id' is bool; expected int"),
-        (saved(result=None), "'annotation.result' is NoneType; expected list"),
+        (saved(result=None), "'annotation.result' is null; expected list"),
         (saved(was_cancelled=0), "'annotation.was_cancelled' is int; expected bool"),
         (saved(lead_time="3"), "'annotation.lead_time' is str; expected int or float"),
         (saved(lead_time=float("nan")), "'annotation.lead_time' is not a finite number"),
@@ -131,12 +134,12 @@ def test_what_is_no_label_event_is_refused(payload, message):
         (saved(id=0), "'annotation.id' is not an id"),
         (saved(updated_at="yesterday"), "'annotation.updated_at': .*'yesterday' is not ISO 8601"),
         (saved(updated_at="2026-11-21T09:10:54"), "no offset from UTC"),
-        (saved(updated_at="0001-01-01T00:00:00+23:59"), "'annotation.updated_at': .*outside the years 1 to 9999"),
-        (saved(created_at="9999-12-31T23:59:59-23:59"), "'annotation.created_at': .*outside the years 1 to 9999"),
-        (saved(created_at=None), "'annotation.created_at' is NoneType"),
+        (saved(updated_at="0001-01-01T00:00:00+23:59"), "'annotation.updated_at': .*outside the years 1970 to 9998"),
+        (saved(created_at="9999-12-31T23:59:59-23:59"), "'annotation.created_at': .*outside the years 1970 to 9998"),
+        (saved(created_at=None), "'annotation.created_at' is null"),
         ({**saved(), "task": task(data={"proposal": 7})}, "'task.data.proposal' is int; expected str"),
         ({**saved(), "task": task(data={"proposal": "r1\0p3"})}, "'task.data.proposal' is 'r1.*printable"),
-        ({**saved(), "task": task(project=None)}, "'task.project' is NoneType; expected int"),
+        ({**saved(), "task": task(project=None)}, "'task.project' is null; expected int"),
         ({"action": "TASKS_DELETED", "tasks": [{}], "project": {"id": 1}}, "'tasks.id' is missing"),
         ({"action": "TASKS_DELETED", "tasks": [9], "project": {"id": 1}}, "'tasks' holds int; expected objects"),
         ({"action": "ANNOTATIONS_DELETED", "annotations": []}, "'project' is missing"),
@@ -155,7 +158,8 @@ def test_what_can_be_read_of_an_unreadable_event_identifies_it():
     (readable,) = parse(saved())
     assert (event.project_id, event.task_id, event.annotation_id, event.proposal) == (15, 188, 107, "r1-p3")
     assert event.annotation_created_at == readable.annotation_created_at
-    assert event.dedupe_key == readable.dedupe_key  # the same version, whether by webhook or by reconciliation
+    (api,) = parse(saved_payload(annotation(result=None, prediction={}), task()))
+    assert event.dedupe_key == api.dedupe_key != readable.dedupe_key  # whether by webhook or by reconciliation
 
 
 def test_without_ids_an_unreadable_event_is_known_by_its_content():
@@ -199,7 +203,10 @@ def test_any_member_may_be_nonsense_without_another_error(part, value, data):
 
 
 def test_reconciliation_finds_the_same_event_as_the_webhook():
-    assert parse(saved_payload(annotation(), task())) == parse(saved())
+    (webhook,) = parse(saved())
+    (api,) = parse(saved_payload({key: value for key, value in annotation().items() if key != "unique_id"}, task()))
+    assert webhook.annotation_uid == annotation()["unique_id"]
+    assert api == replace(webhook, annotation_uid=None)
 
 
 def test_reconciliation_tells_created_from_updated_by_the_times():
@@ -218,10 +225,29 @@ def test_a_task_that_is_not_ours_carries_no_proposal(data):
     assert proposal_of(data) is None
 
 
-def test_times_at_the_edge_of_the_calendar_are_refused():
-    for text in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
-        with pytest.raises(EventError, match="outside the years 1 to 9999"):
-            parse_time(text)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+23:59",
+        "0001-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "9999-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+    ],
+)
+def test_times_at_the_edge_of_the_calendar_are_refused(text):
+    with pytest.raises(EventError, match="outside the years 1970 to 9998"):
+        parse_time(text)
+
+
+def test_a_digest_tells_drawings_apart_and_webhooks_from_nothing():
+    """Times may be equal: a clock was set back, or the database was restored."""
+    (webhook,) = parse(saved())
+    (api,) = parse(saved_payload({**annotation(), "unique_id": None}, task()))
+    assert (webhook.dedupe_key, webhook.content_sha256) == (api.dedupe_key, api.content_sha256)
+    (other,) = parse(saved(result=[]))
+    (skipped,) = parse(saved(was_cancelled=True))
+    assert len({event.dedupe_key for event in (webhook, other, skipped)}) == 3
 
 
 def test_times_are_turned_to_utc():

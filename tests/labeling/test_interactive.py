@@ -77,7 +77,8 @@ def test_a_position_that_is_no_number_is_refused(value):
     ("content", "message"),
     [
         (b"\xff", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 1_000_001, "holds 1000001 lists and objects; at most 1000000"),
         (b"[]", "no list of tasks"),
         (b'{"tasks": []}', "no list of tasks"),
     ],

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from labeling.queries import changed_since, format_time
+from labeling.queries import compose, format_time, of_range
 
 
 def test_times_are_written_in_utc_with_microseconds_and_z():
@@ -17,8 +17,20 @@ def test_naive_times_are_refused():
         format_time(datetime(2026, 11, 21))
 
 
-def test_without_a_time_all_tasks_are_asked_for():
-    assert json.loads(changed_since(None)) == {
-        "filters": {"conjunction": "and", "items": []},
-        "ordering": ["tasks:updated_at"],
+def test_a_query_is_in_the_order_of_ids():
+    """Other orders change while annotators work, and pages would shift."""
+    assert json.loads(compose([of_range(7)], ids=[8, 9])) == {
+        "filters": {
+            "conjunction": "and",
+            "items": [
+                {
+                    "filter": "filter:tasks:id",
+                    "operator": "in",
+                    "type": "Number",
+                    "value": {"min": 7, "max": 2**63 - 1},
+                }
+            ],
+        },
+        "ordering": ["tasks:id"],
+        "selectedItems": {"all": False, "included": [8, 9]},
     }

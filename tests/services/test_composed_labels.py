@@ -1,6 +1,6 @@
 """The labels of one patch as one mask."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -13,7 +13,7 @@ TOP, BOTTOM = [0, 2, 2], [2, 2]  # of a patch of 2 x 2 pixels
 
 
 def label(minutes: int, region: list[int] | None, value: int) -> tuple[Label, np.ndarray]:
-    row = Label(id=minutes, annotated_at=NOON + timedelta(minutes=minutes), proposal=Proposal(region=region))
+    row = Label(id=minutes, event_id=minutes, proposal=Proposal(region=region))
     return row, np.full((2, 2), value, dtype=np.uint8)
 
 

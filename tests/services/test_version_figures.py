@@ -5,7 +5,7 @@ import pytest
 
 from models.card import EvaluationSet, Gain, ModelCard
 from models.gate import GainInterval, GateEvidence, Verdict
-from services.version_figures import VersionFigures
+from services.version_figures import WITHDRAWN, VersionFigures, withdrawals_tag
 from tests.models.cards import origin
 from tests.models.networks import small_segmenter
 from workers.card_figures import figures_of_card
@@ -49,6 +49,16 @@ GATE = GateEvidence(
     blocks_needed=90,
     too_small=True,
 )
+
+
+def test_withdrawals_are_told_by_a_tag_and_read_back(figures: VersionFigures) -> None:
+    tag = withdrawals_tag({1: True, 12: False})
+    assert tag == "1 (directly), 12 (through its parent)"
+    assert VersionFigures.from_tags(figures.to_tags()).withdrawals == ()
+    assert VersionFigures.from_tags({**figures.to_tags(), WITHDRAWN: tag}).withdrawals == (1, 12)
+    spoilt = VersionFigures.from_tags({**figures.to_tags(), WITHDRAWN: "never mind"})
+    assert spoilt.withdrawals == ()
+    assert any(WITHDRAWN in fault for fault in spoilt.faults)
 
 
 def test_the_evidence_of_the_gate_is_read_back_and_logged(card: ModelCard, tmp_path: Path) -> None:

@@ -134,12 +134,12 @@ def published_twice(system: LoopSystem, random_round: Stage) -> tuple[dict[str, 
     proposals = [proposal.uid for proposal in random_round.proposals]
     assert project_id is not None
     once = system.administrator.find_tasks(project_id, proposals)
-    tasks_before = system.administrator.task_ids(project_id)
+    tasks_before = {tag.id for tag in system.administrator.list_tags(project_id)}
     with system.catalog.write() as session:
         session.get_one(Round, random_round.round["id"]).state = RoundState.PUBLISHING
         jobs.enqueue(session, JobKind.PUBLISH_ROUND, round_id=random_round.round["id"])
     system.wait_until_idle()
-    assert system.administrator.task_ids(project_id) == tasks_before
+    assert {tag.id for tag in system.administrator.list_tags(project_id)} == tasks_before
     return once, system.administrator.find_tasks(project_id, proposals)
 
 

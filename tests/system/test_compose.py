@@ -64,6 +64,23 @@ def test_mlflow_is_as_frugal(compose: dict[str, Any], processes: dict[str, Proce
         assert service["environment"][variable] == process.env[variable]
 
 
+def test_mlflow_asks_for_the_same_log_in(compose: dict[str, Any], processes: dict[str, Process]):
+    service, process = compose["services"]["mlflow"], processes["mlflow"]
+    assert "--app-name=basic-auth" in service["command"]
+    assert process.argv[-2:] == ("--app-name", "basic-auth")
+    for variable in ("MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_BASIC_AUTH_FAIL_CLOSED"):
+        assert service["environment"][variable] == process.env[variable]
+    script = (DOCKER / "mlflow.sh").read_text()
+    by_script = set(re.findall(r"^(MLFLOW_\w+)=", script, re.MULTILINE))
+    assert by_script == {"MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"}
+    assert by_script | {name for name in service["environment"] if "AUTH" in name} == {
+        name for name in process.env if "AUTH" in name or "SECRET" in name
+    }
+    mounts = [volume.split(":")[0] for volume in service["volumes"] if volume.startswith(".")]
+    assert all((DOCKER / mount).is_file() for mount in mounts)
+    assert Path(process.env["MLFLOW_AUTH_CONFIG_PATH"]).is_file()
+
+
 def test_label_studio_is_set_up_the_same(compose: dict[str, Any], processes: dict[str, Process]):
     ours = {key: value for key, value in processes["label-studio"].env.items() if key.startswith("LABEL_STUDIO_")}
     theirs = compose["services"]["label-studio"]["environment"]

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -158,6 +159,7 @@ def test_it_names_the_port_that_was_taken(system: Running):
 def test_every_address_it_prints_answers(system: Running):
     secrets = load_or_create(system.var_dir / "secrets.json")
     assert secrets.operator_token in system.output
+    assert f"admin  password {secrets.administrator_password}" in system.output
     assert secrets.label_studio_password in system.output
     assert httpx.get(f"{system.address('Server')}/healthz").status_code == httpx.codes.OK
     assert httpx.get(f"{system.address('MLflow')}/health").text == "OK"
@@ -166,10 +168,25 @@ def test_every_address_it_prints_answers(system: Running):
     assert who.json()["email"] == secrets.label_studio_email
 
 
+def test_nobody_else_reads_what_it_keeps_or_reaches_mlflow(system: Running):
+    paths = [system.var_dir, *system.var_dir.rglob("*")]
+    assert len(paths) > 50
+    assert not [path for path in paths if not path.is_symlink() and stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    secrets = load_or_create(system.var_dir / "secrets.json")
+    mlflow = f"{system.address('MLflow')}/api/2.0/mlflow"
+    search = f"{mlflow}/registered-models/search"
+    assert httpx.get(search).status_code == httpx.codes.UNAUTHORIZED
+    assert httpx.get(search, auth=("glacier-al", "wrong")).status_code == httpx.codes.UNAUTHORIZED
+    assert httpx.get(search, auth=("glacier-al", secrets.mlflow_password)).status_code == httpx.codes.OK
+    alias = {"name": "glacier-segmenter", "alias": "champion", "version": "1"}
+    assert httpx.post(f"{mlflow}/registered-models/alias", json=alias).status_code == httpx.codes.UNAUTHORIZED
+
+
 def test_no_command_line_shows_a_secret(system: Running):
     secrets = load_or_create(system.var_dir / "secrets.json")
     lines = [" ".join(process.cmdline()) for process in system.tree()]
-    shown = [secrets.redis_password, secrets.label_studio_password, secrets.operator_token, secrets.label_studio_token]
+    shown = [secrets.mlflow_password, secrets.administrator_password]
+    shown += [secrets.redis_password, secrets.label_studio_password, secrets.operator_token, secrets.label_studio_token]
     assert not [line for line in lines for secret in shown if secret in line]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, Round, Scene
+from catalog.records import EventState, JobKind, Label, LabelEvent, Patch, Proposal, Round, Scene
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff
 from labeling.events import parse_event
@@ -53,6 +53,12 @@ class Desk:
         (event_id,) = self.receive(payload)
         self.ingest(event_id)
         return self.event(event_id)
+
+    def received(self) -> list[int]:
+        """The ids of the events that wait to be ingested."""
+        with self.catalog.read() as session:
+            waiting = select(LabelEvent.id).where(LabelEvent.state == EventState.RECEIVED)
+            return list(session.scalars(waiting.order_by(LabelEvent.id)))
 
     def event(self, event_id: int) -> LabelEvent:
         with self.catalog.read() as session:

@@ -3,6 +3,8 @@
 No webhook arrives: whatever happens in Label Studio is found by reconciliation.
 """
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +25,25 @@ from catalog.records import (
     Scene,
 )
 from catalog.rounds import Choice
-from catalog.settings import Strategy
+from catalog.secrets import Secrets
+from catalog.settings import Settings, Strategy
 from labeling.client import LabelStudio
 from labeling.errors import EventError, RegionError
 from services.label_studio import label_studio
+from tests.real_services import LabelStudioServer
 from tests.workers.rows import context_of, finish, patches
 from workers.ingest_label import ingest_label
 from workers.jobs import JobContext
 from workers.publish_round import publish_round
 from workers.sync_label_studio import sync_label_studio
+
+
+def settings_beside(server: LabelStudioServer, settings: Settings, title: str) -> Settings:
+    """Return the settings of a server of ours beside a real Label Studio, with a project of its own."""
+    secrets = Secrets(label_studio_token=server.token)
+    settings.secrets_file.write_text(json.dumps(dataclasses.asdict(secrets)))
+    changes = {"label_studio_url": server.url, "label_studio_project": title[-50:]}
+    return Settings(**{**settings.model_dump(), **changes})
 
 
 @dataclass
@@ -97,8 +109,10 @@ class LabelStudioDesk:
                 finish(ingestion)
 
     def events(self, *states: EventState) -> list[LabelEvent]:
+        """The events of the ledger that are in these states, or all."""
+        wanted = LabelEvent.state.in_(states or tuple(EventState))
         with self.catalog.read() as session:
-            return list(session.scalars(select(LabelEvent).where(LabelEvent.state.in_(states)).order_by(LabelEvent.id)))
+            return list(session.scalars(select(LabelEvent).where(wanted).order_by(LabelEvent.id)))
 
     def actions(self) -> list[str]:
         """What happened, as the ledger tells, without what failed."""

@@ -20,7 +20,7 @@ from services.places import raster_store
 from services.scenes import ready_scenes
 from services.unusable_scenes import check_scenes, take_back
 from tests.workers.desk import Desk, box, brush, saved, sit_down
-from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, tiled
+from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, score_shards, tiled
 from workers import mend_files
 from workers.jobs import JobContext, perform
 from workers.label_repair import usable_labels
@@ -270,6 +270,20 @@ def test_damaged_maps_are_computed_again(
         assert {(score.patch_id, score.measure): score.value for score in session.scalars(select(Score))} == scores
     mend(catalog)
     assert standing(catalog) == []
+
+
+def test_a_lost_part_of_the_maps_has_its_scene_scored_again(
+    catalog: Catalog, two_scenes: tuple[list[Scene], LoadedVersion]
+) -> None:
+    (here, _), version = two_scenes
+    coordinate(catalog, 1)
+    score_shards(catalog, version)
+    file_of(catalog, raster_keys.scored_part(1, here.id, "classes", 0, 0)).unlink()
+    score_pool(catalog, version)  # finds the loss, and is enqueued again by the clock
+    score_pool(catalog, version)
+    with catalog.read() as session:
+        assert scorings.newest(session) is not None
+    assert raster_store(catalog).exists(raster_keys.scored(1, here.id, "classes"))
 
 
 def mend(catalog: Catalog) -> None:

@@ -1,5 +1,3 @@
-from datetime import timedelta
-
 import numpy as np
 import torch
 
@@ -10,16 +8,14 @@ from imagery.scene_reader import SceneReader
 from services import raster_keys
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from tests.catalog_fixtures import NOON
 from tests.imagery.forge import BAND_NAMES
 from tests.workers.rows import blobs, patches, tiled
 from workers.labelled_patches import LabelledPatchDataset
 
 
 def label_of_patch(patch: Patch, key: str, minutes: int = 0, region: list[int] | None = None) -> Label:
-    moment = NOON + timedelta(minutes=minutes)
     return Label(
-        id=minutes, patch_id=patch.id, patch=patch, mask_key=key, annotated_at=moment, proposal=Proposal(region=region)
+        id=minutes, event_id=minutes, patch_id=patch.id, patch=patch, mask_key=key, proposal=Proposal(region=region)
     )
 
 

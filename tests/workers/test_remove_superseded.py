@@ -9,7 +9,19 @@ from sqlalchemy import func, insert, select
 
 from catalog import rounds, scorings
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, Proposal, ProposalState, Round, Scene, Score, Scoring, Shard, Watermark, now
+from catalog.records import (
+    Installation,
+    Job,
+    JobKind,
+    Proposal,
+    ProposalState,
+    Round,
+    Scene,
+    Score,
+    Scoring,
+    Shard,
+    now,
+)
 from catalog.settings import Settings
 from services import raster_keys
 from services.places import raster_store
@@ -221,7 +233,7 @@ def test_other_writers_do_not_wait_for_a_removal(catalog, monkeypatch):
                     for patch in of_scene
                 ]
                 session.execute(insert(Score), rows)
-        session.add(Watermark(name="writer", reached=now()))
+        session.add(Installation())
     monkeypatch.setattr(module, "SCORES_TOGETHER", 500)
     waits, over = [], threading.Event()
 
@@ -229,7 +241,7 @@ def test_other_writers_do_not_wait_for_a_removal(catalog, monkeypatch):
         while not over.is_set():
             started = time.monotonic()
             with catalog.database.write() as session:
-                session.get_one(Watermark, "writer").reached = now()
+                session.get_one(Installation, 1).created_at = now()
             waits.append(time.monotonic() - started)
 
     thread = threading.Thread(target=write)

@@ -1,6 +1,5 @@
 """Weak patches: prior outlines burnt at tiling, what labels override, and which patches are drawn."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from imagery.masks import mask_from_geotiff
 from models.weak_masks import AMBIGUOUS
 from services import raster_keys
 from services.places import raster_store
-from tests.catalog_fixtures import NOON
 from tests.imagery.forge import BAND_NAMES
 from tests.workers.rows import tiled
 from workers import weak_patches
@@ -31,9 +29,7 @@ def weak_mask(catalog: Catalog, scene: Scene) -> np.ndarray:
 
 
 def label_on(patch: Patch, region: list[int] | None = None) -> Label:
-    return Label(
-        id=1, patch_id=patch.id, patch=patch, annotated_at=NOON + timedelta(), proposal=Proposal(region=region)
-    )
+    return Label(id=1, event_id=1, patch_id=patch.id, patch=patch, proposal=Proposal(region=region))
 
 
 def patch_at(catalog: Catalog, row: int, col: int) -> Patch:

@@ -1,0 +1,75 @@
+"""What protects browsers and the server whatever the view: headers, hosts, cookies, and the address of the caller."""
+
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from al_server.problems import problem
+from catalog.settings import Settings
+
+# Everything comes from this server, nothing stands inside of a page, no other page frames ours.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",  # Swagger's style sheet holds small pictures
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+def protect(app: Flask, settings: Settings, session_key: str) -> None:
+    """Set up cookies and hosts of an app, and have the headers added to each response.
+
+    Args:
+        app: The app.
+        settings: `api_url` says whether cookies need TLS, and is the first allowed host.
+        session_key: The key that signs cookies.
+    """
+    own = urlsplit(settings.api_url)
+    app.secret_key = session_key
+    app.config.update(
+        SESSION_COOKIE_NAME="glacier_al",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=own.scheme == "https",
+        PERMANENT_SESSION_LIFETIME=settings.log_in_lifetime_s,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the log-in
+    )
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    names = {own.hostname or "", *LOCAL_HOSTS, *(name.lower() for name in settings.allowed_hosts)}
+    app.before_request(lambda: _check_host(names))
+    app.after_request(_add_headers)
+
+
+def _check_host(allowed: set[str]) -> Response | None:
+    """Refuse a request for another host: a foreign name that leads to our address would share our cookies' page.
+
+    Werkzeug's own list of trusted hosts knows no IPv6 addresses.
+    """
+    name = urlsplit(f"//{request.host}").hostname or ""  # Werkzeug has refused what is no host
+    parents = {name[place:] for place, letter in enumerate(name) if letter == "."}
+    if {name, *parents} & allowed:
+        return None
+    return problem(400, f"this server is not called {name!r}; GLACIER_AL_ALLOWED_HOSTS names its further names")
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

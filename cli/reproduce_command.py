@@ -1,0 +1,87 @@
+"""``glacier-al reproduce``: train a registered version again and compare it."""
+
+import json
+from typing import Literal
+
+import click
+
+from catalog.registry import registry_of
+from cli.installation import running_catalog
+from cli.output import print_table
+
+DIFFERENT = 3
+"""Exit code if the version that was trained again lies outside of the tolerance."""
+
+
+@click.command()
+@click.argument("version", type=int)
+@click.option(
+    "--pixels",
+    type=click.FloatRange(0, 1),
+    help="share of the pixels of the validation scenes that may change their class; default: 0 if code, device, "
+    "threads and torch are those of the training, else 0.1",
+)
+@click.option(
+    "--metric",
+    type=click.FloatRange(0, 1),
+    help="how much the mean IoU, or the IoU of a class, may differ; default: likewise",
+)
+@click.option("--threads", type=click.IntRange(1), help="torch's threads; default: as the version was trained")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="of the passes; default: as the version was trained",
+)
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def reproduce(
+    version: int,
+    pixels: float | None,
+    metric: float | None,
+    threads: int | None,
+    precision: Literal["float32", "bfloat16"] | None,
+    as_json: bool,
+) -> None:
+    """Train VERSION again beside the running system, register nothing, and compare.
+
+    The exit code is 3 if the result lies outside of the tolerance, and 1 if the version cannot be trained again.
+    """
+    from workers.main import prepare_threads
+
+    with running_catalog() as catalog:
+        prepare_threads(catalog.settings)  # the next import loads torch
+        from workers.reproduction import Tolerance
+        from workers.reproduction import reproduce as train_again
+
+        registry_of(catalog.settings).get(version)  # first of all: is there such a version?
+        found = train_again(catalog, version, threads, precision)
+    allowed = found.tolerance
+    allowed = Tolerance(
+        allowed.pixels if pixels is None else pixels,
+        allowed.metric if metric is None else metric,
+    )
+    is_within = found.is_within(allowed)
+    if as_json:
+        click.echo(json.dumps({**found.to_json(), "within_tolerance": is_within}, indent=2))
+    else:
+        rows = [
+            (role, name, _figure(then), _figure(now))
+            for role, figures in found.metrics.items()
+            for name, (then, now) in figures.items()
+        ]
+        print_table(("scenes", "IoU", "registered", "again"), rows, title=f"Version {version}, trained again")
+        click.echo(
+            f"Weights differ by {found.largest_difference:.3g} at most, {found.rms_difference:.3g} root mean square "
+            f"(the weights themselves: {found.rms_weight:.3g}). {found.same_class:.4%} of the pixels of the validation "
+            f"scenes have the same class."
+        )
+        for note in found.notes:
+            click.echo(f"Note: {note}.")
+        outcome = "exactly the same" if found.is_exact() else "within" if is_within else "outside of"
+        tail = "." if found.is_exact() else f" the tolerance (pixels {allowed.pixels:g}, metrics {allowed.metric:g})."
+        click.echo(f"Version {version} is {outcome}{tail}")
+    if not is_within:
+        raise SystemExit(DIFFERENT)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.6f}"

@@ -1,0 +1,81 @@
+"""Understand the files of a scene in a process of its own, whose memory and time are limited.
+
+The files come from elsewhere, and what reads them (GDAL, GEOS, PROJ, SQLite) is large and written in C. A file that
+makes it crash, loop or fill the memory costs one request, not the server.
+"""
+
+import multiprocessing
+import resource
+import signal
+from multiprocessing.connection import Connection
+
+from catalog.settings import Settings
+from imagery.classes import ClassScheme
+from imagery.errors import SceneError
+from services.scene_description import DescribedScene, describe_scene
+from services.scene_files import SceneFiles
+from services.scene_request import SceneRequest
+
+# The server of this context has no threads, so that it can be forked safely, and has loaded the libraries once.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["services.contained_description"])
+
+
+def describe_contained(
+    settings: Settings, request: SceneRequest, files: SceneFiles, scheme: ClassScheme
+) -> DescribedScene:
+    """Call `describe_scene` in a process of its own.
+
+    Raises:
+        SceneError: as `describe_scene`; or that process took more memory or time than the settings allow, or crashed.
+        OutlineError: as `describe_scene`.
+    """
+    receiver, sender = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_describe, args=(sender, settings, request, files, scheme), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(settings.scene_check_timeout_s):
+            raise SceneError(
+                f"the files could not be understood within {settings.scene_check_timeout_s:g} s (setting "
+                "scene_check_timeout_s): they are damaged or too large; give a part of the scene, or simplify its "
+                "outlines"
+            )
+        answer = receiver.recv()
+    except EOFError as error:
+        process.join()
+        how = "it used up its time" if process.exitcode == -signal.SIGXCPU else "it crashed"
+        raise SceneError(
+            f"the process that read the files ended without an answer ({how}, status {process.exitcode}); expected "
+            "files that can be read: they are damaged, convert them with gdal_translate or ogr2ogr"
+        ) from error
+    finally:
+        receiver.close()
+        process.kill()
+        process.join()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer  # type: ignore[no-any-return]
+
+
+def _describe(
+    sender: Connection, settings: Settings, request: SceneRequest, files: SceneFiles, scheme: ClassScheme
+) -> None:
+    """Send the description, or the error, to the process that asked."""
+    memory = settings.scene_check_memory_mib
+    resource.setrlimit(resource.RLIMIT_DATA, (memory << 20, memory << 20))
+    seconds = int(settings.scene_check_timeout_s) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        answer: object = describe_scene(settings, request, files, scheme)
+    except MemoryError:
+        answer = SceneError(
+            f"the files could not be understood within {memory} MiB of memory (setting scene_check_memory_mib): they "
+            "are damaged or too large; give a part of the scene, or simplify its outlines"
+        )
+    except SceneError as error:  # those of its kinds that take more than a text cannot be sent
+        answer = SceneError(str(error))
+    except Exception as error:
+        answer = error
+    sender.send(answer)

@@ -1,0 +1,219 @@
+"""What reads data from outside, each as a function of bytes, with valid data to start from and the errors it may raise.
+
+Any other exception, and the death of the process, is a finding.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import rasterio
+import shapely
+from pyarrow import parquet
+
+from imagery.errors import OutlineError, SceneError
+from imagery.gdal_limits import limited_pyogrio
+from imagery.grid import Grid
+from imagery.products.metadata import parse_mtl
+from imagery.products.recognise import recognise
+from imagery.raster_file import grid_of, open_raster, read_window
+from imagery.vectors import read_layer
+from labeling.errors import EventError, RegionError
+from labeling.events import AnnotationSaved, parse_event
+from labeling.interactive import parse_request, read_clicks
+from labeling.regions import decode_result
+from labeling.rle import decode_rle
+from models.bundle import BundleError, read_bundle, write_bundle
+from services.image_urls import ImageUrls, SignatureError
+from services.scene_files import BelowRoot
+from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
+from tests.labeling import payloads
+from tests.models.cards import origin
+from tests.models.networks import small_segmenter
+
+_GRID = Grid(UTM_45N, NORTH_UP, width=64, height=64)
+_X, _Y = NORTH_UP[2], NORTH_UP[5]
+_KML = b"""<?xml version="1.0"?><kml xmlns="http://www.opengis.net/kml/2.2"><Document><Placemark><Polygon>
+<outerBoundaryIs><LinearRing><coordinates>86.78,28.08 86.79,28.08 86.79,28.09 86.78,28.08</coordinates></LinearRing>
+</outerBoundaryIs></Polygon></Placemark></Document></kml>"""
+_ITEM = {
+    "type": "Feature",
+    "stac_version": "1.1.0",
+    "id": "a",
+    "geometry": None,
+    "properties": {"datetime": "2020-01-01T00:00:00Z", "eo:cloud_cover": 3},
+    "links": [{"rel": "self", "href": "http://127.0.0.1:9/a.json"}],
+    "assets": {"red": {"href": "./a.tif", "eo:bands": [{"common_name": "red"}], "raster:bands": [{"scale": 0.1}]}},
+}
+_MTL = b"GROUP = L1\n  GROUP = IMAGE\n  CLOUD_COVER = 1.0\n  END_GROUP = IMAGE\nEND_GROUP = L1\nEND\n"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        run: Reads bytes.
+        seeds: Valid data.
+        allowed: What it may raise.
+    """
+
+    run: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    allowed: tuple[type[Exception], ...]
+
+
+def targets(folder: Path) -> dict[str, Target]:
+    """Return all readers; they write their inputs to a folder."""
+    return {**_rasters(folder), **_vectors(folder), **_label_studio(), **_models(folder), **_names(folder)}
+
+
+def _rasters(folder: Path) -> dict[str, Target]:
+    pixels = np.arange(2 * 64 * 64, dtype=np.uint16).reshape(2, 64, 64)
+    plain = write_geotiff(folder / "plain.tif", pixels, descriptions=["red", "nir"]).read_bytes()
+    tiled = folder / "tiled.tif"
+    profile = {"driver": "GTiff", "width": 64, "height": 64, "count": 1, "dtype": "float32", "compress": "lzw"}
+    profile |= {"tiled": True, "blockxsize": 16, "blockysize": 16, "crs": UTM_45N, "nodata": -1}
+    with rasterio.open(tiled, "w", transform=rasterio.Affine(*NORTH_UP), **profile) as file:
+        file.write(np.ones((1, 64, 64), dtype=np.float32))
+    vrt = (
+        b'<VRTDataset rasterXSize="64" rasterYSize="64"><SRS>EPSG:32645</SRS>'
+        b"<GeoTransform>478000, 30, 0, 3106000, 0, -30</GeoTransform>"
+        b'<VRTRasterBand dataType="UInt16" band="1"><SimpleSource><SourceFilename relativeToVRT="1">plain.tif'
+        b"</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+
+    def read(data: bytes) -> None:
+        path = folder / "fuzz.tif"
+        path.write_bytes(data)
+        with open_raster(str(path)) as dataset:
+            grid = grid_of(dataset)
+            window = grid.window
+            read_window(dataset, [1], window, (min(window.height, 16), min(window.width, 16)))
+
+    def product(data: bytes) -> None:
+        path = folder / "item.json"
+        path.write_bytes(data)
+        recognise(str(path))
+
+    return {
+        "GeoTIFF": Target(read, (plain, tiled.read_bytes()), (SceneError,)),
+        "VRT": Target(read, (vrt,), (SceneError,)),
+        "STAC item": Target(product, (json.dumps(_ITEM).encode(),), (SceneError,)),
+        "Landsat metadata": Target(lambda data: parse_mtl(data, "x_MTL.txt"), (_MTL,), (SceneError,)),
+    }
+
+
+def _vectors(folder: Path) -> dict[str, Target]:
+    pyogrio = limited_pyogrio()
+    square = np.array([shapely.box(_X, _Y - 900, _X + 900, _Y).wkb], dtype=object)
+    found: dict[str, Target] = {}
+
+    def reader(path: Path) -> Callable[[bytes], None]:
+        def read(data: bytes) -> None:
+            path.write_bytes(data)
+            read_layer(str(path), None, _GRID)
+
+        return read
+
+    for driver, ending in (("GPKG", "gpkg"), ("GeoJSON", "geojson"), ("FlatGeobuf", "fgb"), ("ESRI Shapefile", "shp")):
+        path = folder / f"seed.{ending}"
+        pyogrio.raw.write(
+            str(path),
+            geometry=square,
+            field_data=[np.array(["clean ice"], dtype=object)],
+            fields=["class"],
+            geometry_type="Polygon",
+            crs=UTM_45N,
+            driver=driver,
+        )
+        found[driver] = Target(reader(path), (path.read_bytes(),), (OutlineError,))
+    for part in ("shx", "dbf", "prj"):  # the other parts as they are
+        path = folder / f"seed_{part}.shp"
+        for ending in ("shp", "shx", "dbf", "prj"):
+            path.with_suffix(f".{ending}").write_bytes((folder / f"seed.{ending}").read_bytes())
+
+        def read_beside(data: bytes, path: Path = path, part: str = part) -> None:
+            path.with_suffix(f".{part}").write_bytes(data)
+            read_layer(str(path), None, _GRID)
+
+        found[f"shapefile's .{part}"] = Target(
+            read_beside, (path.with_suffix(f".{part}").read_bytes(),), (OutlineError,)
+        )
+    archive = folder / "seed.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(folder / "seed.geojson", "a.geojson")
+    table = folder / "seed.parquet"
+    column = {"encoding": "WKB", "crs": None, "geometry_types": []}
+    geo = {"version": "1.1.0", "primary_column": "g", "columns": {"g": {**column, "crs": "EPSG:32645"}}}
+    parquet.write_table(
+        pa.table({"g": pa.array(list(square), pa.binary())}).replace_schema_metadata({"geo": json.dumps(geo)}), table
+    )
+    return found | {
+        "KML": Target(reader(folder / "seed.kml"), (_KML,), (OutlineError,)),
+        "zip": Target(reader(archive), (archive.read_bytes(),), (OutlineError,)),
+        "GeoParquet": Target(reader(table), (table.read_bytes(),), (OutlineError,)),
+    }
+
+
+def _label_studio() -> dict[str, Target]:
+    brush = payloads.regions()[0]["value"]["rle"]
+    size = {"height": payloads.HEIGHT, "width": payloads.WIDTH}
+
+    def webhook(data: bytes) -> None:
+        for event in parse_event(data, 1 << 20):
+            if isinstance(event, AnnotationSaved):
+                decode_result(event.result, **size, labels=payloads.LABELS)
+
+    def clicks(data: bytes) -> None:
+        side = payloads.WIDTH
+        read_clicks(parse_request(data).regions, height=side, width=side, labels=payloads.LABELS)
+
+    click = payloads.click_request("8f0c", 40.0, 60.0, "clean ice", payloads.WIDTH)
+    return {
+        "RLE": Target(lambda data: decode_rle(list(data), **size), (bytes(brush),), (RegionError,)),
+        "webhook": Target(webhook, (payloads.body(payloads.saved()),), (EventError, RegionError)),
+        "clicks": Target(clicks, (json.dumps(click).encode(),), (EventError, RegionError)),
+    }
+
+
+def _models(folder: Path) -> dict[str, Target]:
+    bundle = folder / "bundle"
+    write_bundle(bundle, small_segmenter(), origin())
+    found = {}
+    for name in ("card.json", "weights.safetensors"):
+        copy = folder / f"bundle-{name}"
+        copy.mkdir()
+        for file in bundle.iterdir():
+            (copy / file.name).write_bytes(file.read_bytes())
+
+        def read(data: bytes, copy: Path = copy, name: str = name) -> None:
+            (copy / name).write_bytes(data)
+            read_bundle(copy)
+
+        found[name] = Target(read, ((bundle / name).read_bytes(),), (BundleError,))
+    return found
+
+
+def _names(folder: Path) -> dict[str, Target]:
+    (folder / "root").mkdir()
+    write_geotiff(folder / "root" / "a.tif", np.ones((1, 64, 64), dtype=np.uint8))
+    files = BelowRoot(folder / "root", ["data.example.org"])
+    urls = ImageUrls("http://127.0.0.1:8000", "key", 60)
+    signature = urls.url(7, "rgb").partition("signature=")[2]
+
+    def check(data: bytes) -> None:
+        urls.check(7, "rgb", data.decode("utf-8", "surrogateescape"))
+
+    def path(data: bytes) -> None:
+        found = files(data.decode("utf-8", "surrogateescape"))
+        assert found.startswith((str(folder / "root"), "http://data.example.org/", "https://data.example.org/")), found
+
+    return {
+        "signature": Target(check, (signature.encode(),), (SignatureError,)),
+        "path of a scene": Target(path, (b"a.tif", b"../plain.tif", b"http://data.example.org/a.json"), (SceneError,)),
+    }

@@ -1,0 +1,40 @@
+"""Fuzzing of everything that reads data from outside: a short, always equal run. ``make fuzz`` is the long one."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.fuzz.inputs import damaged
+from tests.fuzz.targets import Target, targets
+
+NAMES = (
+    *("GeoTIFF", "VRT", "STAC item", "Landsat metadata", "GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML"),
+    *("shapefile's .shx", "shapefile's .dbf", "shapefile's .prj", "zip", "GeoParquet", "RLE", "webhook", "clicks"),
+    *("card.json", "weights.safetensors", "signature", "path of a scene"),
+)
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
+    return targets(tmp_path_factory.mktemp("fuzz"))
+
+
+def test_all_readers_are_fuzzed(readers: dict[str, Target]) -> None:
+    assert set(readers) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore")  # of GDAL and NumPy, about damaged data
+def test_damaged_data_is_read_or_refused_with_a_reason(readers: dict[str, Target], name: str) -> None:
+    reader = readers[name]
+    for seed in reader.seeds:
+        reader.run(seed) if name not in {"path of a scene", "STAC item"} else None
+
+    @settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(damaged(reader.seeds))
+    def fuzz(data: bytes) -> None:
+        try:
+            reader.run(data)
+        except reader.allowed as error:
+            assert str(error), "an error without a reason"
+
+    fuzz()

@@ -1,0 +1,88 @@
+"""Understanding a scene's files in a process of its own, and the limits on a scene."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import rasterio
+
+from catalog.settings import Settings
+from imagery.classes import GLACIER_SCHEME
+from imagery.errors import SceneError
+from services.contained_description import describe_contained
+from services.scene_description import describe_scene
+from services.scene_files import AnyFile
+from services.scene_request import SceneRequest
+from tests.imagery.forge import NORTH_UP, UTM_45N
+
+
+class CrashingFiles(AnyFile):
+    """Crashes the process, as a library may that reads a damaged file."""
+
+    def __call__(self, name: str) -> str:
+        os.abort()
+
+
+class LargeFiles(AnyFile):
+    """Takes more memory than is allowed."""
+
+    def __call__(self, name: str) -> str:
+        return str(len(bytearray(2 << 30)))
+
+
+class SlowFiles(AnyFile):
+    """Takes longer than is allowed."""
+
+    def __call__(self, name: str) -> str:
+        time.sleep(60)
+        return name
+
+
+REQUEST = {"role": "pool", "name": "a", "unit": "digital number", "patch_size_px": 32}
+
+
+def _request(path: Path, **more: object) -> SceneRequest:
+    return SceneRequest.model_validate({**REQUEST, "bands": [{"name": "red", "path": str(path)}], **more})
+
+
+def _sparse(path: Path, side: int) -> Path:
+    """Write a file that declares many pixels and holds none."""
+    profile = {"driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint8", "crs": UTM_45N}
+    profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "sparse_ok": True, "compress": "deflate"}
+    with rasterio.open(path, "w", transform=rasterio.Affine(*NORTH_UP), **profile):
+        pass
+    return path
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (CrashingFiles(), r"ended without an answer \(it crashed, status -6\)"),
+        (LargeFiles(), "within 1024 MiB of memory"),
+        (SlowFiles(), "within 2 s"),
+        (AnyFile(), "found no file or folder /nowhere.tif"),
+    ],
+)
+def test_whatever_a_file_does_is_an_error_of_the_request(tmp_path: Path, files: AnyFile, message: str) -> None:
+    timeout_s = 2.0 if isinstance(files, SlowFiles) else 120.0
+    settings = Settings(var_dir=tmp_path, scene_check_memory_mib=1024, scene_check_timeout_s=timeout_s)
+    with pytest.raises(SceneError, match=message):
+        describe_contained(settings, _request(Path("/nowhere.tif")), files, GLACIER_SCHEME)
+
+
+def test_a_giant_scene_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = _sparse(tmp_path / "a.tif", 30_000)  # 900 million pixels
+    settings = Settings(var_dir=tmp_path)
+    with pytest.raises(SceneError, match=r"900,000,000\); expected at most 500,000,000 \(setting scene_max_pixels\)"):
+        describe_scene(settings, _request(path), AnyFile(), GLACIER_SCHEME)
+    with pytest.raises(SceneError, match=r"found no pixel"):  # a part of it may be a scene
+        region = {"row_off": 0, "col_off": 0, "height": 64, "width": 64}
+        describe_scene(settings, _request(path, region=region, nodata=0), AnyFile(), GLACIER_SCHEME)
+
+
+def test_a_scene_of_too_many_patches_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = _sparse(tmp_path / "a.tif", 6400)  # 200 x 200 patches
+    settings = Settings(var_dir=tmp_path, scene_max_patches=39_999)
+    with pytest.raises(SceneError, match=r"40,000 patches of 32 px .* at most 39,999 \(setting scene_max_patches\)"):
+        describe_scene(settings, _request(path), AnyFile(), GLACIER_SCHEME)
