@@ -27,7 +27,7 @@ LABEL_STUDIO_STAMP :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast bench bench-long lint fuzz sbom lock docs clean distclean
+.PHONY: help setup demo up test test-fast chaos bench bench-long lint fuzz sbom lock docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -79,6 +79,9 @@ test: setup  ## run all tests
 test-fast: setup  ## run the tests that need no service, no browser and no long training
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
+chaos: setup  ## break a running system in every way; with CHAOS="--seed 7 --faults 40 --events 400 --minutes 30"
+	@$(BIN)/python -m chaos.main $(CHAOS)
+
 bench: setup  ## measure speed, rankings, scale and learning in a quarter of an hour; leaves var/bench/report.json
 	@$(BIN)/python -m benchmarks.main
 
@@ -89,7 +92,7 @@ lint: setup  ## formatter, linter, strict types, direction of imports and bandit
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/mypy -p benchmarks
+	$(BIN)/mypy -p benchmarks -p chaos
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
 

@@ -211,11 +211,11 @@ def _several_trainings(cell: Cell) -> dict[str, Any]:
 
 def _default_steps(cell: Cell) -> dict[str, Any]:
     """Measure whether more steps or more networks pay when a training is as long as the product's."""
-    suffix, steps = f", {DEFAULT_STEPS} steps", {"steps": DEFAULT_STEPS}
-    base, twice = cell.train(**steps), cell.train(steps=2 * DEFAULT_STEPS)
+    suffix, steps = f", {DEFAULT_STEPS} steps", DEFAULT_STEPS
+    base, twice = cell.train(steps=steps), cell.train(steps=2 * steps)
     predictions = [cell.test_probabilities(base)]
-    predictions += [cell.test_probabilities(cell.train(seed=cell.seed + 100 * n, **steps)) for n in (1, 2)]
-    warm = cell.train(start=cell.train(labels=LABELS // 2, **steps), **steps)
+    predictions += [cell.test_probabilities(cell.train(seed=cell.seed + 100 * n, steps=steps)) for n in (1, 2)]
+    warm = cell.train(start=cell.train(labels=LABELS // 2, steps=steps), steps=steps)
     found = {
         "base": predictions[0],
         "twice the steps": cell.test_probabilities(twice),

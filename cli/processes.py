@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -65,7 +65,7 @@ def up(settings: Settings, say: Callable[[str], None] = click.echo) -> None:
         processes = plan(settings, secrets, label_studio_program=program, environ=os.environ, cwd=Path.cwd())
         say(f"Starting {', '.join(process.name for process in processes)}")
         with published(settings), _Interrupts() as interrupts:
-            _supervise(settings, secrets, entry, processes, interrupts, say)
+            _supervise(settings, secrets, entry, processes, interrupts, _saying_if_possible(say))
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,16 @@ def _check_database(settings: Settings, secrets: Secrets) -> Entry:
         raise StartError(str(error)) from error
     finally:
         database.dispose()
+
+
+def _saying_if_possible(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return `say` without its errors: a full disk below the output, or a closed pipe, must not stop the system."""
+
+    def tell(text: str) -> None:
+        with suppress(OSError):
+            say(text)
+
+    return tell
 
 
 class _Interrupts:

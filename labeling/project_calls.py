@@ -179,8 +179,11 @@ class ProjectCalls(Connection):
         }
         with calling(self._url, f"set up the tab {VIEW_TITLE!r}"):
             views = self._sdk.views.list(project=project_id)
-            if not any((view.data or {}).get("title") == VIEW_TITLE for view in views):
+            ours = [view for view in views if (view.data or {}).get("title") == VIEW_TITLE]
+            if not ours:
                 self._sdk.views.create(project=project_id, data=data)
+            for surplus in ours[1:]:  # of a creation that was done twice
+                self._sdk.views.delete(str(self._id(surplus.id)))
 
     def model_version(self, project_id: int) -> str:
         """Return the model version whose predictions annotators are served; empty if there is none."""

@@ -18,7 +18,7 @@ from catalog.context import Catalog
 from catalog.decision_records import PromotionIntent
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
-from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overview
+from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overview, registry_of
 from services import promotion
 from services.places import bundle_cache
 from services.version_check import fault_of

@@ -179,6 +179,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
         "POST /api/v1/subscriptions": 409,  # no host may be told
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,
+        "POST /api/v1/withdrawals": 404,  # this annotator has no label
         "POST /api/v1/subscriptions/{subscription_id}/replay": 404,
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
         "POST /api/v1/tokens/{name}/rotate": 409,  # it stands in the file of secrets

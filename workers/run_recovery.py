@@ -9,7 +9,7 @@ from catalog.context import Catalog
 from catalog.errors import RegistryError
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
-from workers.training_run import UID_TAG, close, note
+from workers.training_run import UID_TAG, close, note, remove_surplus
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
     Raises:
         ServiceDownError: MLflow does not answer.
     """
-    _report_end_of_last(catalog, tracking)
+    _settle_last(catalog, tracking)
     with catalog.read() as session:
         left = training.unfinished_run(session)
     if left is None:
@@ -38,31 +38,27 @@ def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
     return left
 
 
-def _report_end_of_last(catalog: Catalog, tracking: Tracking) -> None:
-    """End the MLflow run of the last failed or killed run, if MLflow was down when it ended."""
-    unsuccessful = select(TrainingRun).where(TrainingRun.state.in_((RunState.FAILED, RunState.KILLED)))
+def _settle_last(catalog: Catalog, tracking: Tracking) -> None:
+    """Do for the last run that ended what MLflow could not be told then, and remove what calls made that came late."""
+    ended = select(TrainingRun).where(TrainingRun.state.in_((RunState.FINISHED, RunState.FAILED, RunState.KILLED)))
     with catalog.read() as session:
-        last = session.scalar(unsuccessful.order_by(TrainingRun.id.desc()).limit(1))
-    if last is None or last.mlflow_run_id is None:
+        last = session.scalar(ended.order_by(TrainingRun.id.desc()).limit(1))
+    if last is None:
         return
     try:
-        if not tracking.has_ended(last.mlflow_run_id):
+        remove_surplus(tracking, last)
+        if last.mlflow_run_id is not None and not tracking.has_ended(last.mlflow_run_id):
             tracking.end_run(last.mlflow_run_id, last.state.value.upper())
     except RegistryError as error:  # someone deleted it
         log.warning("the MLflow run of training run %d could not be ended: %s", last.id, error)
 
 
 def _find_orphans(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> None:
-    """Store the MLflow run and version that a killed process created but could not store; delete duplicates."""
-    for run_id in tracking.runs_tagged(UID_TAG, run.uid):
-        if run.mlflow_run_id is None:
-            note(catalog, run, mlflow_run_id=run_id)
-        elif run_id != run.mlflow_run_id:
-            tracking.end_run(run_id, RunState.KILLED.value.upper())
+    """Store the MLflow run and version that a killed process created but could not store."""
     if run.mlflow_run_id is None:
-        return
-    for version in tracking.versions_of_run(run.mlflow_run_id):
-        if run.model_version is None:
+        for run_id in tracking.runs_tagged(UID_TAG, run.uid)[:1]:
+            note(catalog, run, mlflow_run_id=run_id)
+    if run.mlflow_run_id is not None and run.model_version is None:
+        for version in tracking.versions_of_run(run.mlflow_run_id)[:1]:
             note(catalog, run, model_version=version)
-        elif version != run.model_version:
-            tracking.delete_version(version)
+    remove_surplus(tracking, run)

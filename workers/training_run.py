@@ -92,6 +92,26 @@ def start_tracking(
     note(catalog, run, mlflow_run_id=tracking.start_run(f"fine-tune {run.id}", parameters, tags))
 
 
+def remove_surplus(tracking: Tracking, run: TrainingRun) -> None:
+    """Close the MLflow runs and delete the versions that our calls made beside the ones that the row names.
+
+    A call whose answer is lost is repeated, by MLflow's client or by the next attempt, and may then have been done
+    twice. A call that the network delays may even be done when its client has long given up.
+
+    Raises:
+        RegistryError: MLflow refused.
+        ServiceDownError: MLflow does not answer.
+    """
+    for run_id in tracking.runs_tagged(UID_TAG, run.uid):
+        if run_id != run.mlflow_run_id and not tracking.has_ended(run_id):
+            tracking.end_run(run_id, RunState.KILLED.value.upper())
+    if run.mlflow_run_id is None:
+        return
+    for version in tracking.versions_of_run(run.mlflow_run_id):
+        if version != run.model_version:
+            tracking.delete_version(version)
+
+
 @contextmanager
 def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
     """Set the state of a run, in our row and in MLflow, if the block raises.
@@ -144,6 +164,7 @@ def close(catalog: Catalog, tracking: Tracking, run: TrainingRun, state: RunStat
         ServiceDownError: MLflow does not answer.
     """
     if state is RunState.FINISHED and run.mlflow_run_id is not None:
+        remove_surplus(tracking, run)
         tracking.end_run(run.mlflow_run_id, state.value.upper())
     with catalog.write() as session:
         training.end_run(session, run.id, state, error)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from flask.testing import FlaskClient
 
+from catalog import registry_copy
 from catalog.context import Catalog
 from catalog.records import ProposalReason
-from catalog.registry import ModelRegistry, ModelVersion
+from catalog.registry import CHAMPION, ModelVersion
 from services.stability import Agreement
 from tests.catalog_fixtures import add_round, add_scene, add_scoring, as_role, label_of
 
@@ -21,11 +22,11 @@ def version(number: int, labels: int, iou: float) -> ModelVersion:
 
 
 @pytest.fixture
-def versions(monkeypatch: pytest.MonkeyPatch) -> None:
+def versions(catalog: Catalog) -> None:
     """Three versions, of 5, 10 and 20 labels; each doubling gained 0.1."""
-    found = [version(3, 20, 0.7), version(2, 10, 0.6), version(1, 5, 0.5)]
-    monkeypatch.setattr(ModelRegistry, "versions", lambda self, limit, before=None: found[:limit])
-    monkeypatch.setattr(ModelRegistry, "aliases", lambda self: {"champion": 3})
+    with catalog.database.write() as session:
+        registry_copy.store(session, [version(3, 20, 0.7), version(2, 10, 0.6), version(1, 5, 0.5)])
+        registry_copy.set_aliases(session, {CHAMPION: 3})
 
 
 @pytest.fixture
@@ -88,9 +89,9 @@ def test_predictions_that_stabilise_are_told(
 
 
 @pytest.mark.usefixtures("labels")
-def test_without_mlflow_the_page_shows_the_arms_alone(client: FlaskClient, catalog: Catalog) -> None:
+def test_before_the_first_version_the_page_shows_the_arms_alone(client: FlaskClient, catalog: Catalog) -> None:
     headers = as_role(catalog, "reader")
-    assert client.get(ARMS, headers=headers).status_code == 503
+    assert client.get(ARMS, headers=headers).json["next_round"] is None
     page = client.get("/", headers=headers).text
     assert "Does choosing pay?" in page
     assert "expected gain" not in page

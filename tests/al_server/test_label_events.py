@@ -114,7 +114,7 @@ def without(name: str) -> dict[str, Any]:
         (b"", ["not JSON"]),
         (b"{", ["not JSON"]),
         (b"\xff\xfe", ["not JSON"]),
-        (b"[" * 100_000, ["not JSON"]),
+        (b"[" * 100_000, ["nested too deeply"]),
         (b"[]", ["list", "expected an object"]),
         (body({"action": "ANNOTATION_APPROVED"}), ["Unknown action 'ANNOTATION_APPROVED'"]),
         (body(without("action")), ["'action' is missing"]),

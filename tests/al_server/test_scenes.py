@@ -292,11 +292,11 @@ def test_a_prediction_of_a_scene_that_is_not_ready_is_refused(client: FlaskClien
     assert_problem(response, 409, "is registered; wait until it is ready")
 
 
-def test_a_prediction_needs_mlflow_to_know_the_champion(client: FlaskClient, catalog: Catalog) -> None:
+def test_a_prediction_needs_a_champion(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
         scene, _ = add_scene(session)
     response = client.get(f"{SCENES}/{scene.id}/prediction.tif", headers=as_role(catalog, "reader"))
-    assert_problem(response, 503, "MLflow")
+    assert_problem(response, 409, "no model version has been promoted yet", "label a round")
     assert pushed(catalog) == []
 
 

@@ -11,7 +11,7 @@ from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
 from cli.closing import close_to_others
 from cli.errors import StartError
-from cli.processes import Entry, _check_database, summary, up
+from cli.processes import Entry, _check_database, _saying_if_possible, summary, up
 from services import tokens, users
 from services.class_scheme import store_scheme
 from tests.land_cover import SETTING
@@ -122,3 +122,14 @@ def test_classes_that_contradict_those_of_the_installation_end_the_start(setting
     _check_database(settings, secrets)
     with pytest.raises(StartError, match=r"found the classes other.*this installation was begun with background"):
         _check_database(settings.model_copy(update={"class_scheme": SETTING}), secrets)
+
+
+def test_an_output_on_a_full_disk_does_not_stop_the_system():
+    with Path("/dev/full").open("wb", buffering=0) as full:
+
+        def say(text: str) -> None:
+            full.write(text.encode())
+
+        with pytest.raises(OSError, match="No space left"):
+            say("redis ended by itself and is started again.")
+        _saying_if_possible(say)("redis ended by itself and is started again.")

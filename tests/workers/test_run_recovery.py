@@ -14,7 +14,7 @@ from services import raster_keys
 from services.places import raster_store
 from tests.catalog_fixtures import NOBODY, add_round, add_scene, label_of
 from workers.run_recovery import recover
-from workers.training_run import close, recording_failure
+from workers.training_run import UID_TAG, close, recording_failure
 
 DOWN = Tracking(NOBODY, "experiment", "model")
 
@@ -117,3 +117,33 @@ def test_an_interrupted_run_whose_job_is_cancelled_is_not_resumed(catalog, track
         killed = session.get_one(TrainingRun, run.id)
     assert (killed.state, killed.error) == (RunState.KILLED, "cancelled by a person")
     assert not has_checkpoint(catalog, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [False, True], ids=["while the run lasts", "after its end"])
+def test_what_a_repeated_call_made_beside_a_run_is_removed(catalog, tracking, run, late):
+    """MLflow's client repeats a call whose answer is lost, so that a run or a version may exist twice."""
+    tracking.model_name = uuid4().hex
+    client = MlflowClient(tracking.url)
+    client.create_registered_model(tracking.model_name)
+
+    def create_run() -> str:
+        return tracking.start_run("fine-tune", {}, {UID_TAG: run.uid})
+
+    def create_version(run_id: str) -> int:
+        return int(client.create_model_version(tracking.model_name, f"runs:/{run_id}/bundle", run_id).version)
+
+    own = create_run()
+    version = create_version(own)
+    with catalog.database.write() as session:
+        row = session.get_one(TrainingRun, run.id)
+        row.mlflow_run_id, row.model_version = own, version
+    if late:
+        close(catalog, tracking, row, RunState.FINISHED)
+    surplus, _ = create_run(), create_version(own)
+    if late:
+        recover(catalog, tracking)
+    else:
+        close(catalog, tracking, row, RunState.FINISHED)
+    assert [client.get_run(run_id).info.status for run_id in (own, surplus)] == ["FINISHED", "KILLED"]
+    assert tracking.versions_of_run(own) == [version]

@@ -1,0 +1,180 @@
+"""What the database, Label Studio, MLflow and the files hold when a system has come to rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from catalog.context import Catalog
+from catalog.decision_records import Promotion, PromotionIntent
+from catalog.records import (
+    Job,
+    Label,
+    LabelEvent,
+    Patch,
+    Proposal,
+    Round,
+    TrainingRun,
+)
+from catalog.registry import registry_of
+from chaos.ground import PATCH_PX
+from imagery.classes import GLACIER_SCHEME
+from imagery.errors import StoreError
+from imagery.masks import mask_from_geotiff
+from labeling.regions import iterate_regions
+from labeling.tasks import PROPOSAL
+from services.label_studio import label_studio
+from services.places import raster_store
+from workers.label_drawing import draw
+from workers.training_run import UID_TAG
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An annotation that Label Studio has.
+
+    Attributes:
+        id: Label Studio's id of it.
+        task_id: Its task.
+        proposal: Uid of the proposal that the task names.
+        skipped: Whether it is a skip.
+        lead_time: The number that a simulated annotator gave its last version.
+        mask: (h, w) what is drawn.
+    """
+
+    id: int
+    task_id: int
+    proposal: str
+    skipped: bool
+    lead_time: float | None
+    mask: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class MlflowRun:
+    """A run in MLflow: its id, its status, and the uid of our row that it names."""
+
+    id: str
+    status: str
+    uid: str | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the invariants look at.
+
+    Attributes:
+        annotations: All annotations of our project in Label Studio.
+        tasks: Its tasks: id to the uid of the proposal.
+        acknowledged: Annotation id to the number that its last acknowledged version carries.
+        labels: Standing labels.
+        masks: Mask of each standing label by its id; None where the file is missing or cannot be read.
+        label_files: Keys of the masks of all labels, superseded ones included.
+        proposals, patches, rounds, events, jobs, runs, promotions, intents: All rows.
+        versions: Version number in MLflow to its run.
+        aliases: Alias in MLflow to its version.
+        mlflow_runs: All runs of our experiment.
+        files: Keys of all files in the raster store.
+    """
+
+    annotations: Sequence[Annotation]
+    tasks: Mapping[int, str]
+    acknowledged: Mapping[int, float]
+    labels: Sequence[Label]
+    masks: Mapping[int, NDArray[np.uint8] | None]
+    label_files: frozenset[str]
+    proposals: Sequence[Proposal]
+    patches: Sequence[Patch]
+    rounds: Sequence[Round]
+    events: Sequence[LabelEvent]
+    jobs: Sequence[Job]
+    runs: Sequence[TrainingRun]
+    promotions: Sequence[Promotion]
+    intents: Sequence[PromotionIntent]
+    versions: Mapping[int, str]
+    aliases: Mapping[str, int]
+    mlflow_runs: Sequence[MlflowRun]
+    files: frozenset[str]
+
+
+def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float]) -> Evidence:
+    """Look at everything. The system must be at rest."""
+    tasks = list(label_studio(catalog).changed_tasks(project_id, None))
+    with catalog.read() as session:
+        proposals = list(session.scalars(select(Proposal)))
+        patches = list(session.scalars(select(Patch)))
+        rounds = list(session.scalars(select(Round)))
+        events = list(session.scalars(select(LabelEvent)))
+        jobs = list(session.scalars(select(Job)))
+        runs = list(session.scalars(select(TrainingRun)))
+        promotions = list(session.scalars(select(Promotion)))
+        intents = list(session.scalars(select(PromotionIntent)))
+        labels = list(session.scalars(select(Label).where(Label.superseded_at.is_(None))))
+        label_files = frozenset(session.scalars(select(Label.mask_key)))
+    registry = registry_of(catalog.settings)
+    return Evidence(
+        annotations=[
+            _annotation(item, task["id"], str(task["data"].get(PROPOSAL)))
+            for task in tasks
+            for item in task["annotations"]
+        ],
+        tasks={task["id"]: str(task["data"].get(PROPOSAL)) for task in tasks},
+        acknowledged=acknowledged,
+        labels=labels,
+        masks={label.id: _mask(catalog, label) for label in labels},
+        label_files=label_files,
+        proposals=proposals,
+        patches=patches,
+        rounds=rounds,
+        events=events,
+        jobs=jobs,
+        runs=runs,
+        promotions=promotions,
+        intents=intents,
+        versions={version.version: version.run_id for version in registry.versions(100_000)},
+        aliases=registry.aliases(),
+        mlflow_runs=_mlflow_runs(catalog),
+        files=_files(Path(catalog.settings.raster_store)),
+    )
+
+
+def _annotation(item: Mapping[str, object], task_id: int, proposal: str) -> Annotation:
+    regions = iterate_regions(item["result"], height=PATCH_PX, width=PATCH_PX, labels=GLACIER_SCHEME.labels)
+    lead_time = item.get("lead_time")
+    return Annotation(
+        id=int(str(item["id"])),
+        task_id=task_id,
+        proposal=proposal,
+        skipped=bool(item.get("was_cancelled")),
+        lead_time=float(lead_time) if isinstance(lead_time, int | float) else None,
+        mask=draw(regions, PATCH_PX, PATCH_PX, GLACIER_SCHEME),
+    )
+
+
+def _mask(catalog: Catalog, label: Label) -> NDArray[np.uint8] | None:
+    try:
+        return mask_from_geotiff(raster_store(catalog).get(label.mask_key), GLACIER_SCHEME)
+    except (StoreError, OSError, ValueError):
+        return None
+
+
+def _mlflow_runs(catalog: Catalog) -> list[MlflowRun]:
+    client = MlflowClient(catalog.settings.mlflow_url)
+    experiment = client.get_experiment_by_name(catalog.settings.experiment)
+    if experiment is None:
+        return []
+    found, token = [], None
+    while True:
+        page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+        found += [MlflowRun(run.info.run_id, run.info.status, run.data.tags.get(UID_TAG)) for run in page]
+        token = page.token
+        if not token:
+            return found
+
+
+def _files(store: Path) -> frozenset[str]:
+    return frozenset(path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file())

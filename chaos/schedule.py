@@ -1,0 +1,110 @@
+"""The sequence of faults of a chaos run, which follows from its seed alone."""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from chaos.fault_proxy import Damage
+from chaos.system import LEASE_S, PARTS
+
+WORKERS: Final = ("worker-labels", "worker-io", "worker-compute")
+SERVICES: Final = ("mlflow", "label-studio")
+
+
+class Kind(StrEnum):
+    """Kinds of faults."""
+
+    KILL = "kill"  # SIGKILL of a part alone; what it leaves behind is for the supervisor to end
+    KILL_TREE = "kill with children"  # SIGKILL of a part and all its descendants, as in a power cut
+    KILL_JOB = "kill job"  # SIGKILL of the process of a running job; the worker lives on
+    KILL_UP = "kill up"  # SIGKILL of `glacier-al up`, and its restart
+    FREEZE = "freeze"  # SIGSTOP of a part and its descendants for longer than a lease, then SIGCONT
+    LOSE_REDIS = "lose redis"  # Redis is killed and comes back empty
+    RESTART_DATABASE = "restart database"  # PostgreSQL drops all connections and recovers from a crash
+    NETWORK = "network"  # some calls to MLflow or Label Studio are damaged for a while
+    DISK_FULL = "disk full"
+    READ_ONLY = "read-only store"
+    MEMORY = "memory limit"  # a worker, and the jobs that it forks, can take no more address space
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        number: Its place in the sequence, from 1.
+        kind: What it is.
+        target: The part or service that it is about; empty if there is only one.
+        seconds: How long it lasts; 0 for a moment.
+        pause_s: Time to the next fault.
+        damage: What happens to calls, of a `Kind.NETWORK`.
+        share: Share of the calls to which it happens.
+    """
+
+    number: int
+    kind: Kind
+    target: str = ""
+    seconds: float = 0.0
+    pause_s: float = 0.0
+    damage: Damage | None = None
+    share: float = 0.0
+
+    def __str__(self) -> str:
+        about = [self.target, self.damage and f"{self.damage} of {self.share:.0%} of the calls"]
+        about += [f"for {self.seconds:.0f} s" if self.seconds else ""]
+        return ", ".join([self.kind, *(text for text in about if text)])
+
+
+# How often each kind is drawn.
+_WEIGHTS: Final = {
+    Kind.KILL: 5,
+    Kind.KILL_TREE: 5,
+    Kind.KILL_JOB: 4,
+    Kind.KILL_UP: 0.5,
+    Kind.FREEZE: 4,
+    Kind.LOSE_REDIS: 2,
+    Kind.RESTART_DATABASE: 2,
+    Kind.NETWORK: 8,
+    Kind.DISK_FULL: 2,
+    Kind.READ_ONLY: 2,
+    Kind.MEMORY: 2,
+}
+
+_TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
+    Kind.KILL: PARTS,
+    Kind.KILL_TREE: PARTS,
+    Kind.FREEZE: PARTS,
+    Kind.KILL_JOB: WORKERS,
+    Kind.MEMORY: WORKERS,
+    Kind.NETWORK: SERVICES,
+}
+_LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY})
+
+
+def schedule(seed: int, count: int, possible: Collection[Kind]) -> list[Fault]:
+    """Return the faults of a run.
+
+    Args:
+        seed: The same seed, count and kinds give the same faults.
+        count: How many.
+        possible: The kinds that can be had on this machine.
+    """
+    rng = random.Random(seed)
+    kinds = [kind for kind in Kind if kind in possible]
+    drawn = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds], k=count)
+    return [_fault(rng, number, kind) for number, kind in enumerate(drawn, start=1)]
+
+
+def _fault(rng: random.Random, number: int, kind: Kind) -> Fault:
+    is_network = kind is Kind.NETWORK
+    return Fault(
+        number,
+        kind,
+        target=rng.choice(_TARGETS.get(kind, ("",))),
+        seconds=rng.uniform(1.2, 2.5) * LEASE_S if kind in _LASTING else 0.0,
+        pause_s=min(20.0, rng.expovariate(1 / 4.0)),
+        damage=rng.choice(list(Damage)) if is_network else None,
+        share=rng.choice([0.1, 0.3, 1.0]) if is_network else 0.0,
+    )

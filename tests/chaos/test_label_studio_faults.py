@@ -1,0 +1,136 @@
+"""Each call to Label Studio during a first publication is damaged in turn; the end state is right after each."""
+
+import dataclasses
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from catalog.context import Catalog
+from catalog.installation import find_installation
+from catalog.records import JobKind, JobState
+from catalog.secrets import Secrets
+from catalog.settings import Settings
+from chaos.fault_proxy import Call, FaultProxy, fault_proxy
+from labeling.connection import Connection
+from labeling.project_calls import VIEW_TITLE
+from services.label_studio import label_studio
+from tests.chaos.installation import cases, do
+from tests.real_services import LabelStudioServer
+from tests.workers.label_studio_desk import LabelStudioDesk
+from tests.workers.rows import tiled
+from workers import sync_label_studio as reconciling
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+PATIENCE_S = 10.0  # of our client in these tests: a busy Label Studio takes seconds for a project
+SAMPLE = 4
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy that all calls to Label Studio go through; our client is impatient."""
+    with fault_proxy(lambda _: None, late_s=1.2 * PATIENCE_S) as running:
+        monkeypatch.setenv("http_proxy", running.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setattr(Connection.__init__, "__defaults__", (PATIENCE_S,))
+        monkeypatch.setattr(reconciling, "CLOCK_SKEW", timedelta(0))
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, label_studio: LabelStudioServer) -> Settings:
+    secrets = Secrets(label_studio_token=label_studio.token)
+    settings.secrets_file.write_text(json.dumps(dataclasses.asdict(secrets)))
+    return Settings(**{**settings.model_dump(), "label_studio_url": label_studio.url})
+
+
+def copied(template: Catalog, folder: Path, title: str) -> Catalog:
+    """Return a catalog like another one, with a project of its own."""
+    folder.mkdir()
+    original, copy = (sqlite3.connect(of / "catalog.sqlite") for of in (template.settings.var_dir, folder))
+    with closing(original), closing(copy):
+        original.backup(copy)
+    shutil.copytree(template.settings.raster_store, folder / "store")
+    changes = {
+        "var_dir": folder,
+        "database_url": f"sqlite:///{folder / 'catalog.sqlite'}",
+        "raster_store": str(folder / "store"),
+        "label_studio_project": title,
+    }
+    return Catalog(Settings(**{**template.settings.model_dump(), **changes}))
+
+
+def published(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
+    """Publish a first round of two patches; return what went wrong with its job."""
+    round_id = desk.choose(6, 7)[0].round_id
+    ended = do(catalog, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
+    return [] if ended.state is JobState.FINISHED else [f"the job {ended.state.value}: {ended.error}"]
+
+
+def faults_in(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
+    """Return what is wrong after a publication and a reconciliation."""
+    ended = do(catalog, JobKind.SYNC_LABEL_STUDIO)
+    found = [] if ended.state is JobState.FINISHED else [f"the reconciliation {ended.state.value}: {ended.error}"]
+    title, studio = catalog.settings.label_studio_project, label_studio(catalog)
+    with catalog.read() as session:
+        installation = find_installation(session)
+    assert installation is not None
+    project = installation.label_studio_project_id
+    if studio.find_project(title) != project or studio.empty_projects(title):
+        found.append(f"project {project} is ours, but there are {studio.empty_projects(title)}, too")
+    assert project is not None
+    hooks, views = ask(catalog, f"webhooks/?project={project}"), ask(catalog, f"dm/views/?project={project}")
+    if len(hooks) != 1 or not hooks[0]["actions"]:
+        found.append(f"there are {len(hooks)} webhooks, expected one with actions")
+    if [view["data"].get("title") for view in views].count(VIEW_TITLE) != 1:
+        found.append(f"the tabs are {[view['data'].get('title') for view in views]}")
+    for proposal in desk.proposals(1):
+        tasks = desk.tasks(proposal)
+        if tasks != [proposal.task_id] or proposal.state.value != "published":
+            found.append(f"proposal {proposal.id} is {proposal.state.value} as {proposal.task_id}, its tasks {tasks}")
+        for task in tasks:
+            predictions = ask(catalog, f"tasks/{task}/")["predictions"]
+            if len(predictions) != 1:
+                found.append(f"task {task} has {len(predictions)} predictions")
+    if desk.round(desk.proposals(1)[0]).state.value != "open":
+        found.append("the round is not open")
+    return found
+
+
+def ask(catalog: Catalog, path: str) -> Any:
+    headers = {"Authorization": f"Token {catalog.secrets.label_studio_token}"}
+    answer = requests.get(f"{catalog.settings.label_studio_url}/api/{path}", headers=headers, timeout=60)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_path: Path) -> None:
+    scene, _ = tiled(catalog, tmp_path / "pool.tif")
+
+    def case(name: str, damage: Any = None, number: int = -1) -> tuple[list[str], list[Call]]:
+        copy = copied(catalog, tmp_path / name, f"Faults {name}")
+        try:
+            desk, start = LabelStudioDesk(copy, scene), len(proxy.calls)
+            proxy.choose = lambda call: damage if call.number == start + number else None
+            wrong = published(copy, desk)
+            calls = [call for call, _ in proxy.calls[start:]]
+            proxy.choose = lambda _: None
+            proxy.wait_for_late()
+            return wrong + faults_in(copy, desk), calls
+        finally:
+            copy.close()
+
+    wrong, calls = case("none")
+    assert wrong == []
+    for damage, number in cases(calls, SAMPLE):
+        found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
+        wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
+    assert wrong == []
