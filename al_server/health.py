@@ -93,11 +93,11 @@ def metrics() -> Response:
         fresh = len(training.new_labels(session))
         _add_scoring_metrics(session, registry)
         aside = Counter(row.kind for row in set_aside.standing(session))
+        seen_at = (session.get(RegistryState, 1) or RegistryState()).seen_at
+        dead = session.scalar(select(func.count(Delivery.id)).where(Delivery.state == DeliveryState.DEAD)) or 0
     left_out = Gauge("glacier_al_set_aside", "What is left out because it cannot be used", ["kind"], registry=registry)
     for kind in Kind:
         left_out.labels(kind.value).set(aside[kind.value])
-        seen_at = (session.get(RegistryState, 1) or RegistryState()).seen_at
-        dead = session.scalar(select(func.count(Delivery.id)).where(Delivery.state == DeliveryState.DEAD)) or 0
     Gauge("glacier_al_labels", "Labels that stand", registry=registry).set(labels)
     Gauge("glacier_al_new_labels", "Labels that no fine-tune has used", registry=registry).set(fresh)
     Gauge("glacier_al_dead_deliveries", "Events that were given up after a day", registry=registry).set(dead)

@@ -116,8 +116,8 @@ def test_a_killed_run_is_repeated(catalog: Catalog, proposals: list[Proposal]) -
 
 
 def test_of_each_patch_the_newest_label_that_stands_is_learnt(catalog: Catalog, proposals: list[Proposal]) -> None:
-    newest = add_label(catalog, proposals[0], annotation_id=1, minutes=9)
-    add_label(catalog, proposals[0], annotation_id=2, minutes=3)
+    add_label(catalog, proposals[0], annotation_id=2, minutes=9)
+    newest = add_label(catalog, proposals[0], annotation_id=1, minutes=3)  # received later, by a clock set back
     other = add_label(catalog, proposals[1], annotation_id=3, minutes=1)
     with catalog.read() as session:
         assert [label.id for label in training.training_labels(session)] == [newest, other]

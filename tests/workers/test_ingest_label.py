@@ -11,7 +11,7 @@ import shapely
 from rasterio.io import MemoryFile
 from sqlalchemy import select
 
-from catalog import labels
+from catalog import jobs, labels
 from catalog.context import Catalog
 from catalog.records import (
     EventState,
@@ -314,7 +314,11 @@ def test_a_label_whose_scene_cannot_be_read_waits_in_the_ledger(desk):
     path = Path(source_of(desk.scene).bands[0].path)
     path.rename(path.with_suffix(".away"))
     job = claimed(desk.catalog, JobKind.INGEST_LABEL, f"test-{event_id}", event_id=event_id)
-    perform(desk.catalog, job)
+    perform(desk.catalog, job)  # sets the scene aside, and is to begin again without it
+    assert desk.event(event_id).state is EventState.RECEIVED
+    with desk.catalog.database.write() as session:
+        again = jobs.claim(session, job.id)
+    perform(desk.catalog, again)
     event = desk.event(event_id)
     assert event.state is EventState.FAILED
     assert "found no such file" in event.detail

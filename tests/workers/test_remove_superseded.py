@@ -63,9 +63,14 @@ def files_of(catalog: Catalog, scoring_id: int) -> set[str]:
 
 
 def written(scoring_id: int, scene: Scene) -> set[str]:
-    """Return the files of a complete scoring of one scene."""
-    maps = {f"scene-{scene.id}/{name}.tif" for name in ("classes", "entropy", "error", "foreground")}
-    return {f"scorings/{scoring_id}/{name}" for name in (*maps, "features.npy", "half-scores.npy", "patches.npy")}
+    """Return the files of a complete scoring of one scene, each with the file that holds its checksum."""
+    maps = [(f"scene-{scene.id}/", f"{name}.tif") for name in ("classes", "entropy", "error", "foreground")]
+    arrays = [("", f"{name}.npy") for name in ("features", "half-scores", "patches")]
+    return {
+        f"scorings/{scoring_id}/{folder}{shown}"
+        for folder, name in (*maps, *arrays)
+        for shown in (name, f".{name}.sha256")
+    }
 
 
 def test_rows_and_files_of_superseded_scorings_go_and_the_newest_stays(catalog, scene):
