@@ -158,4 +158,6 @@ def _first_network(project: Project) -> GlacierSegmenter:
     channels = first_channels(settings, {project.pool.name: pool})
     statistics = channel_statistics([(pool, strips_of(pool.grid))], channels)
     ranked = class_scheme(project.catalog).ranked
-    return place(fresh_network(settings, channels, statistics, project.runs[0].seed, ranked), device(project.catalog))
+    segmenter = fresh_network(settings, channels, statistics, project.runs[0].seed, ranked)
+    segmenter.orientations = settings.map_orientations
+    return place(segmenter, device(project.catalog))

@@ -303,7 +303,7 @@ def decisions(catalog: Catalog) -> list[Promotion]:
         return list(session.scalars(select(Promotion).order_by(Promotion.id)))
 
 
-SPOILT = {"fine_tune_learning_rate": 0.5, "gate_margin": 0.0, "gate_confidence": 0.51}
+SPOILT = {"fine_tune_learning_rate": 0.5, "fine_tune_ema_decay": 0.0, "gate_margin": 0.0, "gate_confidence": 0.51}
 """Settings with which a version unlearns what its parent knew, and the gate sees it on a few blocks already."""
 
 
