@@ -21,6 +21,7 @@ from imagery.store import RasterStore
 
 CATALOG: Final = {"sqlite": "catalog.sqlite", "postgresql": "catalog.dump"}
 DATABASES: Final[dict[Part, str]] = {"mlflow": "mlflow.db", "label-studio": "label_studio.sqlite3"}
+_SQLITE: Final = b"SQLite format 3\0"
 _BESIDE_A_DATABASE: Final = ("-wal", "-shm", "-journal")
 
 
@@ -98,11 +99,11 @@ def _single(
 def _tree(
     folder: BackupFolder, part: Part, source: Path, database: str, earlier: dict[tuple[str, str], SavedFile]
 ) -> Iterator[SavedFile]:
-    """Save all files of a folder but for its database."""
-    apart = {f"{database}{ending}" for ending in ("", *_BESIDE_A_DATABASE)}
+    """Save all files of a folder but for its database; what SQLite keeps beside a database is in the copy of it."""
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source).as_posix()
-        if path.is_file() and not path.is_symlink() and relative not in apart:
+        is_apart = relative == database or path.name.endswith(_BESIDE_A_DATABASE)
+        if path.is_file() and not path.is_symlink() and not is_apart:
             try:
                 yield _copied(folder, part, path, relative, earlier)
             except FileNotFoundError:  # it was deleted a moment ago
@@ -112,13 +113,23 @@ def _tree(
 def _copied(
     folder: BackupFolder, part: Part, path: Path, relative: str, earlier: dict[tuple[str, str], SavedFile]
 ) -> SavedFile:
-    """Save a file, without reading it if size and time are those of the newest backup, which has its content."""
+    """Save a file, without reading it if size and time are those of the newest backup, which has its content.
+
+    A SQLite database (MLflow's users) is copied as such: its newest content may lie in the files beside it.
+    """
+    if _is_sqlite(path):
+        return _saved(part, relative, *folder.add(partial(copy_sqlite, path)))
     state, known = path.stat(), earlier.get((part, relative))
     is_known = known is not None and (known.size, known.mtime_ns) == (state.st_size, state.st_mtime_ns)
     if known is not None and is_known and folder.has(known.sha256, known.size):
         return known
     sha256, size = folder.add(partial(_copy, path))
     return SavedFile(part=part, path=relative, sha256=sha256, size=size, mtime_ns=state.st_mtime_ns)
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 def _copy(source: Path, target: Path) -> str:

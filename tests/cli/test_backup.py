@@ -106,6 +106,23 @@ def test_rows_that_are_not_committed_are_not_in_the_backup(installation: Catalog
         assert copy.execute("SELECT count(*) FROM scenes WHERE name = 'half done'").fetchone() == (0,)
 
 
+def test_a_further_database_is_copied_with_what_only_its_log_has(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MLflow's users are, in `basic_auth.db`."""
+    with closing(sqlite3.connect(tmp_path / "var" / "mlflow" / "users.db")) as users:
+        users.execute("PRAGMA journal_mode = WAL")
+        users.execute("CREATE TABLE users (name TEXT)")
+        back_up(tmp_path / "backup")
+        users.execute("INSERT INTO users VALUES ('glaciologist')")
+        users.commit()
+        back_up(tmp_path / "backup")
+        monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+        assert call("restore", str(tmp_path / "backup")).exit_code == 0
+    with closing(sqlite3.connect(tmp_path / "fresh" / "mlflow" / "users.db")) as restored:
+        assert restored.execute("SELECT name FROM users").fetchall() == [("glaciologist",)]
+
+
 def test_a_second_backup_stores_what_is_new_only(installation: Catalog, tmp_path: Path) -> None:
     def objects() -> set[str]:
         return {path.name for path in (tmp_path / "backup" / "objects").glob("*/*")}
