@@ -1,8 +1,9 @@
 """The labelled patches that a round may ask for again, to measure annotators or to mend labels."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Text, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import training
@@ -20,6 +21,9 @@ from catalog.records import (
 from catalog.reference_records import Reference
 from catalog.references import TEACHES
 
+OF_WHOLE_PATCH: Final[ColumnElement[bool]] = func.coalesce(cast(Proposal.region, Text), "null") == "null"
+"""Condition on proposals: a column of JSON holds JSON's null where the worker stores None."""
+
 
 def to_label_twice(session: Session) -> Sequence[int]:
     """Return the ids of the patches with a label of the whole patch that nobody was asked to draw again, ascending."""
@@ -31,7 +35,7 @@ def to_label_twice(session: Session) -> Sequence[int]:
         select(Patch.id)
         .join(Label, Label.patch_id == Patch.id)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(_ready_and_labelled(), Label.superseded_at.is_(None), Proposal.region.is_(None), TEACHES)
+        .where(_ready_and_labelled(), Label.superseded_at.is_(None), OF_WHOLE_PATCH, TEACHES)
         .where(Patch.id.not_in(asked))
     )
     return session.scalars(statement.distinct().order_by(Patch.id)).all()

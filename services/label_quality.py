@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
+from catalog.check_candidates import OF_WHOLE_PATCH
 from catalog.context import Catalog
 from catalog.labels import NEWEST_FIRST
 from catalog.records import Label, Proposal, ProposalReason
@@ -209,7 +210,7 @@ def _compared_labels(session: Session) -> list[Label]:
     statement = (
         select(Label)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(Label.superseded_at.is_(None), Proposal.region.is_(None), comparable)
+        .where(Label.superseded_at.is_(None), OF_WHOLE_PATCH, comparable)
         .where(Proposal.reason != ProposalReason.SECOND_LOOK)
         .options(joinedload(Label.proposal), joinedload(Label.patch))
         .order_by(NEWEST_FIRST)

@@ -56,6 +56,7 @@ class Bench:
             _, proposals = add_round(session, chosen)
             for proposal in proposals:
                 proposal.reason = reason
+                proposal.region = None  # as the worker stores it: JSON's null, not the database's
         return proposals
 
     def answer(self, proposals: Sequence[Proposal], annotator: str, draw: Draw) -> list[Label]:

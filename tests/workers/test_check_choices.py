@@ -78,6 +78,7 @@ def scenes(catalog: Catalog) -> list[Scene]:
         add_scoring(session, 1, {patch.id: patch.id / 1000 for patch in (*of_known, *of_plain)})
         opened, proposals = add_round(session, of_plain[:12])
         for number, proposal in enumerate(proposals):
+            proposal.region = None  # as the worker stores it: JSON's null, not the database's
             labels.store(session, label_of(session, proposal, number, number))
         opened.state = RoundState.COMPLETE
         return [known, plain]

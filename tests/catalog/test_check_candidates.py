@@ -1,0 +1,36 @@
+"""What may be asked for again, on both databases."""
+
+from catalog import check_candidates, labels, references
+from catalog.context import Catalog
+from catalog.records import Proposal, ProposalReason, RoundState
+from tests.catalog_fixtures import add_round, add_scene, label_of
+
+
+def test_each_labelled_patch_is_asked_for_again_as_far_as_it_makes_sense(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        scene.outlines = [{"path": "/truth.gpkg", "layer": None, "class_name": "clean ice"}]
+        opened, proposals = add_round(session, patches[:5])
+        plain, _, honeypot, reference, _ = (patch.id for patch in patches[:5])
+        proposals[0].region = None  # as the worker stores it: JSON's null, not the database's
+        proposals[1].region = [0, 512, 512]
+        proposals[2].reason = ProposalReason.KNOWN_TRUTH
+        for number, proposal in enumerate(proposals[:4]):
+            labels.store(session, label_of(session, proposal, number, number))
+        opened.state = RoundState.COMPLETE
+        references.accept(session, labels.current(session, reference)[0].id)
+        assert check_candidates.to_label_twice(session) == [plain]
+        assert check_candidates.to_ask_again(session) == {honeypot: 1, reference: 0}
+        assert [label.patch_id for label in check_candidates.to_look_at_again(session)] == [plain]
+        assert check_candidates.scenes_with_truth(session) == {scene.id}
+
+        _, (again,) = add_round(session, [patches[0]])
+        again.reason = ProposalReason.SECOND_LABEL
+        assert check_candidates.to_label_twice(session) == []  # its task waits
+        labels.store(session, label_of(session, again, 9, 9))
+        assert check_candidates.to_label_twice(session) == []
+        assert len(check_candidates.to_look_at_again(session)) == 2  # both teach
+        session.get_one(Proposal, again.id).reason = ProposalReason.SECOND_LOOK
+        assert check_candidates.to_look_at_again(session) == []
+        labels.current(session, reference)[0].superseded_at = opened.created_at
+        assert check_candidates.to_ask_again(session) == {honeypot: 1}
