@@ -67,7 +67,7 @@ class _Comparison:
         self._catalog = context.catalog
         self._studio = studio
         self._project_id = project_id
-        self._started, self._started_s = now(), time.monotonic()
+        self._started_s = time.monotonic()
         with self._catalog.read() as session:
             self._last = session.get(SeenProject, project_id)
             rows = session.scalars(select(SeenTask).where(SeenTask.project_id == project_id)).all()
@@ -75,6 +75,7 @@ class _Comparison:
         self._seen = {row.task_id: TaskTag(row.task_id, row.updated_at, row.annotations, row.skips) for row in rows}
         self._uids = {row.task_id: row.proposal_uid for row in rows}
         self._tasks = studio.count_tasks(project_id).tasks
+        self._started = now()  # noted right after Label Studio's time, with which it is compared
         self._clock = studio.clock or self._started
         self._full_because: str | None = None
         self._recorded: list[LabelEvent] = []
