@@ -129,7 +129,7 @@ def stamp(task_id: int) -> str:
     return f"{FIRST_CHANGE + timedelta(seconds=10 * task_id):%Y-%m-%d %H:%M:%S.%f}"
 
 
-def fill_ours(catalog: Catalog, project_id: int, uids: list[str], annotated: int, clock: datetime) -> None:
+def fill_ours(catalog: Catalog, project_id: int, uids: list[str], annotated: int) -> None:
     """Fill our database with the published proposals, and with the tasks as a comparison would have seen them."""
     ids = range(1, len(uids) + 1)
     with catalog.write() as session:
@@ -171,8 +171,6 @@ def fill_ours(catalog: Catalog, project_id: int, uids: list[str], annotated: int
                 for i in ids
             ],
         )
-        times = {"studio_clock": clock, "compared_at": now(), "compared_fully_at": now()}
-        session.add(SeenProject(project_id=project_id, **times))
 
 
 def change(database: Path, task_ids: range) -> None:
@@ -240,8 +238,11 @@ def main() -> None:
         database = Path(folder) / "studio" / "label_studio.sqlite3"
         uids = [uuid4().hex for _ in range(given.tasks)]
         fill(database, project_id, uids, given.annotated)
+        fill_ours(catalog, project_id, uids, given.annotated)
         studio.count_tasks(project_id)  # Label Studio tells its time with every answer
-        fill_ours(catalog, project_id, uids, given.annotated, studio.clock or now())
+        with catalog.database.write() as session:
+            clocks = {"studio_clock": studio.clock or now(), "compared_at": now(), "compared_fully_at": now()}
+            session.add(SeenProject(project_id=project_id, **clocks))
         for _ in range(given.repeats):
             rows.append({"comparison": "nothing changed", **measure(catalog, studio, project_id)})
         for number in range(given.repeats):
