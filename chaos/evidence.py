@@ -30,7 +30,7 @@ from labeling.tasks import PROPOSAL
 from services.label_studio import label_studio
 from services.places import raster_store
 from workers.label_drawing import draw
-from workers.training_run import UID_TAG
+from workers.training_run import UID_TAG, tracking_of
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def _mask(catalog: Catalog, label: Label) -> NDArray[np.uint8] | None:
 
 
 def _mlflow_runs(catalog: Catalog) -> list[MlflowRun]:
+    tracking_of(catalog)  # gives MLflow's client the log-in
     client = MlflowClient(catalog.settings.mlflow_url)
     experiment = client.get_experiment_by_name(catalog.settings.experiment)
     if experiment is None:
