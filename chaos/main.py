@@ -7,7 +7,6 @@ fault is not repeated: a failure may need some tries with its seed. Ends with ex
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import shutil
@@ -67,7 +66,7 @@ def main() -> None:
     with ExitStack() as stack:
         url = stack.enter_context(postgresql_server()) if given.postgresql else None
         outcome = run(plan, lambda text: print(text, flush=True), url, keep)
-    (keep / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome), indent=1))
+    (keep / "outcome.json").write_text(json.dumps(vars(outcome), indent=1))
     print(f"\n{table(plan, outcome)}\n")
     print("\n".join(["Failed for good, retried by the operator:", *outcome.retried]) if outcome.retried else "")
     if outcome.violations:
