@@ -147,7 +147,7 @@ def share_rows(cells: Cells) -> list[dict[str, object]]:
                 }
             )
             row[arm] = found.mean if found else "—"
-        others = [arm for arm in SHARES if arm != "share .5" and labels]
+        others = [arm for arm in SHARES if arm != "share .5"]
         row |= {f"{arm} - .5": compare(cells, arm, "share .5", at(labels), at(labels)) for arm in others}
         rows.append(row)
     return rows

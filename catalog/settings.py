@@ -304,7 +304,7 @@ class Settings(BaseSettings):
         "prior outlines teach only versions without any label.",
     )
     prior_share_halved_at: int = Field(
-        200, ge=1, description="Number of labels at which that share has fallen to its half."
+        40, ge=1, description="Number of labels at which that share has fallen to its half."
     )
     prior_loss: Literal["generalized_cross_entropy"] | None = Field(
         None, description="Loss of these patches, in which wrong outlines weigh less; `null`: that of the labels."
@@ -393,7 +393,10 @@ class Settings(BaseSettings):
         0.25, gt=0, le=1, description="Largest share of a patch that a round of uncertain areas asks for."
     )
     random_start_rounds: int = Field(
-        2, ge=1, description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10."
+        2,
+        ge=0,
+        description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10. None are "
+        "needed once a version that learnt from prior outlines has scored the pool.",
     )
     control_share: float = Field(
         0.1, ge=0, le=0.5, description="Share of every round by scores drawn at random, to measure what choosing gains."

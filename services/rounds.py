@@ -52,7 +52,8 @@ def open_round(
         )
     without_labels = (RoundState.FAILED, RoundState.ABANDONED)
     earlier = session.scalar(select(func.count(Round.id)).where(Round.state.not_in(without_labels))) or 0
-    chosen = strategies.resolve(strategy, earlier, settings)
+    by_outlines = scorings.newest(session) is not None and training.has_priors(session)
+    chosen = strategies.resolve(strategy, earlier, settings, by_outlines)
     scoring = _scoring_for(session, settings, chosen) if chosen.needs.scoring else None
     new = Round(
         strategy=chosen.name,

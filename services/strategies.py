@@ -90,7 +90,7 @@ STRATEGIES: Final[dict[str, RegisteredStrategy]] = {}
 _DISGUISED: Final = (ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
 
 SCHEDULES: Final[dict[str, Callable[[int, Settings], str]]] = {}
-"""Names that stand for a strategy that depends on the number of earlier rounds; each function returns its name."""
+"""Names that stand for a strategy that depends on the round; each function returns its name, as `resolve` does."""
 
 
 def register(
@@ -123,12 +123,16 @@ def get(name: str) -> RegisteredStrategy:
     return STRATEGIES[name]
 
 
-def resolve(name: str, past_rounds: int, settings: Settings) -> RegisteredStrategy:
+def resolve(name: str, past_rounds: int, settings: Settings, by_outlines: bool = False) -> RegisteredStrategy:
     """Return the strategy that a name stands for in the round after ``past_rounds`` others.
+
+    A version that prior outlines have taught, and that has scored the pool (``by_outlines``), stands for the random
+    rounds at the start: labels chosen by it teach more (``docs/benchmarks.md``).
 
     Raises:
         ValueError: there is none.
     """
+    past_rounds += settings.random_start_rounds if by_outlines else 0
     return get(SCHEDULES[name](past_rounds, settings) if name in SCHEDULES else name)
 
 

@@ -47,6 +47,19 @@ def test_the_recipe_is_random_twice_and_then_ranks_by_entropy(catalog: Catalog) 
     assert [item.scoring_id for item in chosen] == [None, None, scoring.id, scoring.id]
 
 
+def test_after_old_outlines_the_recipe_ranks_as_soon_as_the_pool_is_scored(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        scene.prior_outlines = {"layers": []}
+    first = open_round(catalog)
+    with catalog.database.write() as session:
+        session.delete(session.get_one(Round, first.id))
+        scoring = add_scoring(session, 1, {patch.id: 0.5 for patch in patches})
+    second = open_round(catalog)
+    assert (first.strategy, first.scoring_id) == (Strategy.RANDOM, None)
+    assert (second.strategy, second.scoring_id) == (Strategy.ENTROPY_TOP10, scoring.id)
+
+
 def test_a_failed_round_does_not_count_for_the_recipe(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         add_scene(session)

@@ -37,8 +37,9 @@ def test_passes_with_the_same_masks_have_the_same_entropy(name):
     here, there = McSampler(on_cpu), McSampler(on_gpu)
     masks = here.draw(8, seed=1)
     expected, found = here.sample(raw, masks).prediction(), there.sample(raw, masks).prediction()
-    torch.testing.assert_close(found.predictive_entropy, expected.predictive_entropy, atol=1e-3, rtol=0)
-    torch.testing.assert_close(found.mutual_information, expected.mutual_information, atol=1e-3, rtol=0)
+    # In float32 the GPU multiplies with TF32, which keeps 10 bits of a fraction.
+    torch.testing.assert_close(found.predictive_entropy, expected.predictive_entropy, atol=5e-3, rtol=0)
+    torch.testing.assert_close(found.mutual_information, expected.mutual_information, atol=5e-3, rtol=0)
 
 
 def test_a_network_is_trained_where_it_lies():

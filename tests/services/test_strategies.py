@@ -71,6 +71,10 @@ def test_the_recipe_begins_at_random(past: int, name: str) -> None:
     assert strategies.resolve("recipe", past, Settings(random_start_rounds=2)).name == name
 
 
+def test_old_outlines_stand_for_the_random_rounds_of_the_recipe() -> None:
+    assert strategies.resolve("recipe", 0, Settings(random_start_rounds=2), by_outlines=True).name == "entropy_top10"
+
+
 def test_the_recipe_must_be_resolved_first() -> None:
     with pytest.raises(ValueError, match="depends on the round; resolve it first"):
         strategies.get("recipe")
