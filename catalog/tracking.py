@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 # By default MLflow retries seven times with growing pauses; meanwhile the job would look dead for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -18,9 +19,10 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 
 from catalog.errors import CatalogError, RegistryError, ServiceDownError
-from catalog.mlflow_log_in import PASSWORD_VARIABLE, USER_VARIABLE
 from catalog.records import now
 from catalog.registry import BUNDLE
+
+_CLIENT_VARIABLES: Final = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Tracking:
         log_in: tuple[str, str] | None = None,
     ) -> None:
         if log_in is not None:
-            os.environ[USER_VARIABLE], os.environ[PASSWORD_VARIABLE] = log_in
+            os.environ |= dict(zip(_CLIENT_VARIABLES, log_in, strict=True))
         self.url = url
         self.experiment = experiment
         self.model_name = model_name

@@ -14,6 +14,7 @@ from catalog.registry import CHAMPION, ModelRegistry, registry_of
 from catalog.registry_copy import trouble
 from catalog.secrets import load_or_create
 from catalog.settings import Settings
+from catalog.settings_sources import SettingsError
 from catalog.tracking import Tracking
 from cli.plan import plan
 from cli.processes import _prepare_folders
@@ -55,14 +56,21 @@ def test_strangers_reach_nothing(mlflow: Settings, method: str, path: str) -> No
         assert requests.request(method, f"{mlflow.mlflow_url}{path}", auth=log_in, timeout=30).status_code == 401
 
 
+def test_an_mlflow_of_ones_own_has_its_own_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(var_dir=tmp_path)
+    monkeypatch.setenv(USER_VARIABLE, "glaciers")
+    with pytest.raises(SettingsError, match="found only one of GLACIER_AL_MLFLOW_USERNAME"):
+        log_in_of(settings)
+    monkeypatch.setenv(PASSWORD_VARIABLE, "debris")
+    assert log_in_of(settings) == ("glaciers", "debris")
+
+
 def test_our_clients_get_in(mlflow: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (USER_VARIABLE, PASSWORD_VARIABLE):
-        monkeypatch.delenv(variable, raising=False)
+    for variable in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(variable, "of another server")  # what the client sets is undone, too
     log_in = log_in_of(mlflow)
     assert log_in == ("glacier-al", load_or_create(mlflow.secrets_file).mlflow_password)
     (tmp_path / "card.json").write_text("{}")
-    monkeypatch.setenv(USER_VARIABLE, "")  # noted, so that what the client sets is undone
-    monkeypatch.setenv(PASSWORD_VARIABLE, "")
     tracking = Tracking(mlflow.mlflow_url, mlflow.experiment, mlflow.registered_model, log_in=log_in)
     run = tracking.start_run("first", {}, {})
     version = tracking.register(run, tmp_path, {}, "for a test")
