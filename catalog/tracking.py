@@ -103,7 +103,9 @@ class Tracking:
         return {run.info.run_id: run.data.tags.get(tag, "") for run in found}
 
     def versions_of_run(self, run_id: str) -> list[int]:
-        """Return the numbers of the versions that a run registered, in ascending order.
+        """Return the numbers of the versions that `register` made of a run, in ascending order.
+
+        Those that somebody registered in MLflow's page have no tags, and are not ours to keep or delete.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -112,16 +114,19 @@ class Tracking:
             found = self._client.search_model_versions(f"run_id = '{run_id}'")
         except (MlflowException, requests.RequestException) as error:
             raise self._translate(error) from error
-        return sorted(int(version.version) for version in found if version.name == self.model_name)
+        return sorted(int(version.version) for version in found if version.name == self.model_name and version.tags)
 
-    def delete_version(self, version: int) -> None:
-        """Delete a version.
+    def delete_unnamed(self, versions: Iterable[int]) -> None:
+        """Delete versions, but for those that an alias names: somebody has chosen them.
 
         Raises:
             ServiceDownError: MLflow does not answer.
         """
         try:
-            self._client.delete_model_version(self.model_name, str(version))
+            named = set(self._client.get_registered_model(self.model_name).aliases.values())
+            for version in versions:
+                if str(version) not in named:
+                    self._client.delete_model_version(self.model_name, str(version))
         except (MlflowException, requests.RequestException) as error:
             raise self._translate(error) from error
 

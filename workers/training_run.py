@@ -107,9 +107,9 @@ def remove_surplus(tracking: Tracking, run: TrainingRun) -> None:
             tracking.end_run(run_id, RunState.KILLED.value.upper())
     if run.mlflow_run_id is None:
         return
-    for version in tracking.versions_of_run(run.mlflow_run_id):
-        if version != run.model_version:
-            tracking.delete_version(version)
+    surplus = [version for version in tracking.versions_of_run(run.mlflow_run_id) if version != run.model_version]
+    if surplus:
+        tracking.delete_unnamed(surplus)
 
 
 @contextmanager

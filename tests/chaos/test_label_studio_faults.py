@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from tests.chaos.installation import cases, do
 from tests.real_services import LabelStudioServer
 from tests.workers.label_studio_desk import LabelStudioDesk
 from tests.workers.rows import tiled
-from workers import sync_label_studio as reconciling
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -41,7 +39,6 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
         monkeypatch.setenv("http_proxy", running.url)
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.setattr(Connection.__init__, "__defaults__", (PATIENCE_S,))
-        monkeypatch.setattr(reconciling, "CLOCK_SKEW", timedelta(0))
         yield running
 
 

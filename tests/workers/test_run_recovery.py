@@ -130,20 +130,24 @@ def test_what_a_repeated_call_made_beside_a_run_is_removed(catalog, tracking, ru
     def create_run() -> str:
         return tracking.start_run("fine-tune", {}, {UID_TAG: run.uid})
 
-    def create_version(run_id: str) -> int:
-        return int(client.create_model_version(tracking.model_name, f"runs:/{run_id}/bundle", run_id).version)
+    def create_version(run_id: str, tags: dict[str, str] | None = None) -> int:
+        source = f"runs:/{run_id}/bundle"
+        return int(client.create_model_version(tracking.model_name, source, run_id, tags=tags).version)
 
-    own = create_run()
-    version = create_version(own)
+    ours, own = {"size_bytes": "1"}, create_run()
+    version = create_version(own, ours)
     with catalog.database.write() as session:
         row = session.get_one(TrainingRun, run.id)
         row.mlflow_run_id, row.model_version = own, version
     if late:
         close(catalog, tracking, row, RunState.FINISHED)
-    surplus, _ = create_run(), create_version(own)
+    surplus, _ = create_run(), create_version(own, ours)
+    named, by_a_person = create_version(own, ours), create_version(own)
+    client.set_registered_model_alias(tracking.model_name, "my-choice", str(named))
     if late:
         recover(catalog, tracking)
     else:
         close(catalog, tracking, row, RunState.FINISHED)
     assert [client.get_run(run_id).info.status for run_id in (own, surplus)] == ["FINISHED", "KILLED"]
-    assert tracking.versions_of_run(own) == [version]
+    assert tracking.versions_of_run(own) == [version, named]
+    assert client.get_model_version(tracking.model_name, str(by_a_person)).run_id == own
