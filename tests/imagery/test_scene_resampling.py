@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from imagery.border import BorderSource
 from imagery.channels import CHANNEL_SETS, TERRAIN_UNITS
 from imagery.describe_scene import describe
-from imagery.errors import OutlineError, SceneError
+from imagery.errors import OutlineError, SceneError, UnreadableFileError
 from imagery.grid import Grid, Window, tile
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
@@ -276,7 +276,7 @@ def test_a_border_that_was_changed_on_the_scenes_ground_is_noticed(tmp_path: Pat
     with pytest.raises(SceneError, match=r"border\.gpkg: found another border .*: put the old file back, or register"):
         SceneReader(source).__enter__()
     path.unlink()
-    with pytest.raises(OutlineError, match="found no readable file"):
+    with pytest.raises(UnreadableFileError, match="found no readable file"):
         SceneReader(source).__enter__()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -32,14 +33,15 @@ def system(
 ) -> Iterator[LoopSystem]:
     """The whole system with the Everest scene registered and tiled."""
     var_dir = tmp_path_factory.mktemp("loop") / "var"
+    mark = uuid4().hex[:8]  # Label Studio and MLflow keep what other modules have done
     settings = Settings(
         var_dir=var_dir,
         api_url=f"http://127.0.0.1:{free_port()}",
         redis_url=redis_server.replace("/0", "/1"),  # apart from the queues of other tests
         mlflow_url=mlflow_server,
         label_studio_url=label_studio.url,
-        label_studio_project="The loop",
-        registered_model="the-loop",
+        label_studio_project=f"The loop {mark}",
+        registered_model=f"the-loop-{mark}",
         patch_size_px=64,
         unet_depth=3,
         unet_width=8,
