@@ -203,6 +203,9 @@ def _stored_by_value(states: type[StrEnum]) -> Enum:
     )
 
 
+_COMPRESSION = 1  # the fastest: Label Studio waits meanwhile; the slowest saves a third more, at nine times the time
+
+
 class CompressedBytes(TypeDecorator[bytes]):
     """Bytes stored compressed (zlib): the body of a label event holds the whole drawing as text."""
 
@@ -211,7 +214,7 @@ class CompressedBytes(TypeDecorator[bytes]):
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         """Return the bytes compressed."""
-        return None if value is None else zlib.compress(value)
+        return None if value is None else zlib.compress(value, _COMPRESSION)
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         """Return the stored bytes decompressed."""

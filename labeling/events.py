@@ -80,7 +80,7 @@ class AnnotationSaved:
     @cached_property
     def content_sha256(self) -> str:
         """Digest of what was drawn and of whether it was skipped; equal by webhook and by the API."""
-        return _checksum([self.was_cancelled, self.result])
+        return _checksum([self.was_cancelled, [_with_short_rle(region) for region in self.result]])
 
     @property
     def dedupe_key(self) -> str:
@@ -418,6 +418,19 @@ def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str
         completed_by=_optional(annotation, "annotation.completed_by", int),
         lead_time_s=None if lead_time_s is None else float(lead_time_s),
     )
+
+
+def _with_short_rle(region: object) -> object:
+    """Return a region with the digest of its RLE in place of the list, which takes long to write as JSON."""
+    value = region.get("value") if isinstance(region, dict) else None
+    rle = value.get("rle") if isinstance(value, dict) else None
+    if not isinstance(region, dict) or not isinstance(value, dict) or not isinstance(rle, list):
+        return region
+    try:
+        digest = hashlib.sha256(bytes(rle)).hexdigest()
+    except (TypeError, ValueError):  # no list of bytes, so no mask
+        return region
+    return {**region, "value": {**value, "rle": digest}}
 
 
 def _checksum(content: object) -> str:

@@ -23,10 +23,10 @@ from labeling.events import (
     TaskReturned,
     UnreadableEvent,
 )
-from services import raster_keys
+from services import annotators, raster_keys
 from services.class_scheme import class_scheme
 from services.label_events import identify
-from services.label_studio import forget_project, label_studio
+from services.label_studio import forget_project
 from services.places import raster_store
 from services.scenes import window_of
 from workers.doubted_event import is_contradicted
@@ -91,7 +91,8 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
     label = None if saved.was_cancelled else _make_label(context, event, saved, (proposal, of_round), patch, scene)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
-        identify(session, row, saved)  # an event that was unreadable when received has no ids yet
+        if row.content_sha256 is None:  # it was unreadable when it was received
+            identify(session, row, saved)
         # Checked with the proposal locked, because another worker may have applied a newer state meanwhile.
         locked = labels.lock(session, proposal)
         ignored = event_order.why_ignored(session, row)
@@ -128,7 +129,7 @@ def _make_label(
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
     checksum = store.put(key, drawing.geotiff)
     shown = _shown(store, proposal, scheme, window_of(patch))
-    annotator = _annotator(context, saved.completed_by)
+    annotator = annotators.annotator(context.catalog, saved.completed_by)
     return Label(
         patch_id=patch.id,
         proposal_id=proposal.id,
@@ -193,13 +194,6 @@ def _found(
 def _is_simulated(context: JobContext, annotator: str) -> bool:
     """Compare addresses without their case, as Label Studio does."""
     return annotator.lower() == context.catalog.settings.simulated_annotator_email.lower()
-
-
-def _annotator(context: JobContext, user_id: int | None) -> str:
-    """Return the e-mail address of the annotator, or "user N" if the account was deleted."""
-    if user_id is None:
-        return "unknown"
-    return label_studio(context.catalog).user_emails().get(user_id, f"user {user_id}")
 
 
 def _apply_deleted(context: JobContext, event: LabelEvent) -> None:
