@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -42,20 +44,26 @@ from services.places import raster_store
 PATCH_PX: Final = 512
 SCENE_PX: Final = 2048
 PROJECT_ID: Final = 1
+DRAWINGS: Final = 16
+"""Different drawings; those of many webhooks repeat."""
 ANNOTATOR: Final = {"id": 7, "email": "annotator@example.org"}
-_WAVES_PX: Final = (40, 160)  # wavelengths of the edge of a drawing; about 30 changes of class in a row of pixels
+_WAVES_PX: Final = (60, 200)  # wavelengths of the edges in a drawing; its webhook then has about 260 kB
 
 
-def open_round(catalog: Catalog, proposals: int) -> list[str]:
-    """Add a pool scene of Landsat 7 with a scored map, and a round whose proposals wait, each with a pre-annotation.
+def write_source(folder: Path) -> SceneSource:
+    """Write a synthetic scene of Landsat 7, with elevation."""
+    synthetic = write_scene(folder, SCENE_PX, SCENE_PX, seed=0)
+    return describe(synthetic.bands, dem=synthetic.dem)
+
+
+def open_round(catalog: Catalog, source: SceneSource, proposals: int) -> list[str]:
+    """Add a pool scene with a scored map, and a round whose proposals wait, each with a pre-annotation.
 
     The patches overlap, so that a small scene has many.
 
     Returns:
         The uids of the proposals; the first is that of task 1.
     """
-    synthetic = write_scene(catalog.settings.scene_root / "synthetic", SCENE_PX, SCENE_PX, seed=0)
-    source = describe(synthetic.bands, dem=synthetic.dem)
     windows = _windows(proposals)
     store, mask = raster_store(catalog), _drawn(0)
     with catalog.write() as session:
@@ -132,6 +140,7 @@ def _add_round(session: Session, scoring_id: int, scene_id: int) -> list[str]:
     return [proposal.uid for proposal in proposals]
 
 
+@cache
 def _drawn(seed: int) -> NDArray[np.uint8]:
     """Return a mask (512, 512) of three classes with wavy edges, other ones for each seed."""
     generator = np.random.default_rng(seed)
@@ -146,7 +155,7 @@ def _drawn(seed: int) -> NDArray[np.uint8]:
 
 def webhook(number: int, uid: str, task_id: int) -> bytes:
     """Return what Label Studio sends of a new annotation: a brush mask of each class, and the prediction shown."""
-    mask, shown = _drawn(number), _drawn(0)
+    mask, shown = _drawn(number % DRAWINGS), _drawn(0)
     stamp = now().isoformat()
     annotation = {
         "id": number,

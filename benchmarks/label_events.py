@@ -31,14 +31,17 @@ from typing import Final
 
 import httpx
 import numpy as np
+import psutil
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
-from benchmarks.label_desk import answering_about_users, open_round, webhook
+from benchmarks.label_desk import answering_about_users, open_round, webhook, write_source
 from benchmarks.report import Result, markdown, publish
 from benchmarks.scored_scene import running_process, services, wait
 from catalog.context import Catalog
 from catalog.records import EventState, LabelEvent
+from cli.plan import Process
+from imagery.scene_source import SceneSource
 from labeling.events import parse_event
 from labeling.webhook import SECRET_HEADER
 from services import label_events
@@ -46,8 +49,8 @@ from services import label_events
 PATH: Final = "/api/v1/webhooks/label-studio"
 STATIC: Final = "/healthz"
 STATIC_RATE: Final = 20
-DRAWINGS: Final = 200
-"""Different drawings; webhooks of the second part repeat them, as other annotations."""
+TASKS: Final = 200
+"""Tasks of the second part; its webhooks are about other and other annotations of them."""
 PATIENCE_S: Final = 120
 TRAINING: Final = """
 import torch
@@ -61,27 +64,44 @@ while True:
 """
 
 
-def ingest(events: int, checkout: Path) -> dict[str, object]:
+def ingest(events: int, source: SceneSource, checkout: Path) -> dict[str, object]:
     """Ingest events with the worker of a checkout; return the row of the table."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         system = stack.enter_context(services(Path(folder), "redis"))
         asked = stack.enter_context(answering_about_users(system.catalog.settings.label_studio_url))
         wait(lambda: _answers(system.catalog), "Redis")
-        size = _receive(system.catalog, open_round(system.catalog, events))
-        worker = replace(system.processes["worker-labels"], cwd=checkout)
-        stack.enter_context(running_process(worker, {"PYTHONPATH": str(checkout)}))
+        size = _receive(system.catalog, open_round(system.catalog, source, events))
+        process = stack.enter_context(running_process(_worker_of(checkout, system.processes["worker-labels"]), {}))
         wait(lambda: _applied(system.catalog) > 0, "the first event")
-        first, started = _applied(system.catalog), time.monotonic()
+        first, started, cpu_s = _applied(system.catalog), time.monotonic(), _cpu_s(process.pid)
         wait(lambda: _applied(system.catalog) == events, "the last event")
-        took_s = time.monotonic() - started
+        took_s, cpu_s = time.monotonic() - started, _cpu_s(process.pid) - cpu_s
     return {
         "events": events,
         "bytes of a body": size,
         "events/s": (events - first) / took_s,
+        "CPU ms an event": 1000 * cpu_s / (events - first),
         "requests to Label Studio": len(asked),
         "load average": round(os.getloadavg()[0], 1),
     }
+
+
+def _worker_of(checkout: Path, ours: Process) -> Process:
+    """Return the worker of a checkout, which refuses settings that it does not know."""
+    code = "from catalog.settings import Settings; print(*Settings.model_fields)"
+    path = {**os.environ, "PYTHONPATH": str(checkout)}
+    asked = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, env=path, check=True, capture_output=True, text=True
+    )
+    known = {f"GLACIER_AL_{name.upper()}" for name in asked.stdout.split()}
+    env = {name: value for name, value in ours.env.items() if not name.startswith("GLACIER_AL_") or name in known}
+    return replace(ours, cwd=checkout, env={**env, "PYTHONPATH": str(checkout)})
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU time that a process and its ended children have taken."""
+    return float(sum(psutil.Process(pid).cpu_times()[:4]))
 
 
 def _receive(catalog: Catalog, uids: Sequence[str]) -> int:
@@ -106,7 +126,7 @@ def _answers(catalog: Catalog) -> bool:
         return False
 
 
-def receive(seconds: int, rate: int) -> list[dict[str, object]]:
+def receive(source: SceneSource, seconds: int, rate: int) -> list[dict[str, object]]:
     """Send webhooks while a network is trained; return the rows of the table."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -114,7 +134,7 @@ def receive(seconds: int, rate: int) -> list[dict[str, object]]:
         settings = system.catalog.settings
         stack.enter_context(answering_about_users(settings.label_studio_url))
         wait(lambda: _answers(system.catalog), "Redis")
-        uids = open_round(system.catalog, DRAWINGS)
+        uids = open_round(system.catalog, source, TASKS)
         bodies = [webhook(number, uid, number) for number, uid in enumerate(uids, start=1)]
         wait(lambda: _is_alive(settings.api_url), "the API")
         stack.enter_context(running_process(system.processes["worker-labels"], {}))
@@ -218,13 +238,15 @@ def main() -> None:
     """Measure, print the tables, write the report."""
     arguments = parser().parse_args()
     checkouts = {"ours": Path.cwd()} | ({"earlier": arguments.earlier.resolve()} if arguments.earlier else {})
-    ingested = [
-        {"worker": name, **ingest(arguments.events, checkout)}
-        for _ in range(arguments.repeats)
-        for name, checkout in checkouts.items()
-    ]
-    print(markdown(ingested), flush=True)
-    received = receive(round(60 * arguments.minutes), arguments.rate)
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_source(Path(folder) / "scene")
+        ingested = [
+            {"worker": name, **ingest(arguments.events, source, checkout)}
+            for _ in range(arguments.repeats)
+            for name, checkout in checkouts.items()
+        ]
+        print(markdown(ingested), flush=True)
+        received = receive(source, round(60 * arguments.minutes), arguments.rate)
     print("\n".join(str(row) for row in received))
     speeds = {name: [float(str(row["events/s"])) for row in ingested if row["worker"] == name] for name in checkouts}
     ratios = [a / b for a, b in zip(speeds["ours"], speeds.get("earlier", []), strict=False)]

@@ -194,13 +194,14 @@ def system(folder: Path) -> Iterator[System]:
 
 
 @contextmanager
-def running_process(process: Process, extra: dict[str, str]) -> Iterator[None]:
+def running_process(process: Process, extra: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process of the system, with more variables in its environment, while the block lasts."""
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
             process.argv, env={**process.env, **extra}, cwd=process.cwd, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            yield
+            yield child
         finally:
             child.terminate()
             child.wait()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import undefer
 
-from catalog import event_order, labels, training, withdrawals
+from catalog import event_order, labels, withdrawals
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.errors import SceneError, StoreError
@@ -109,7 +109,6 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             withdrawal = withdrawals.withdraw_if_late(session, label)
             if withdrawal is not None:
                 row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
-            training.enqueue_if_due(session, context.catalog.settings)
 
 
 def _make_label(
