@@ -425,7 +425,7 @@ class Proposal(Base):
 
 
 class LabelEvent(Base):
-    """The ledger: every event received from Label Studio or found by reconciliation, with its original body."""
+    """The ledger: every event received from Label Studio or found by reconciliation, with its body."""
 
     __tablename__ = "label_events"
     __table_args__ = (
@@ -454,7 +454,8 @@ class LabelEvent(Base):
     detail: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(default=now)
     applied_at: Mapped[datetime | None]
-    body: Mapped[bytes] = deferred(mapped_column(CompressedBytes))  # as received; large, so loaded only on access
+    # As received; of several deletions in one body, each row holds its own. Large, so loaded only on access.
+    body: Mapped[bytes] = deferred(mapped_column(CompressedBytes))
 
 
 class Label(Base):

@@ -280,6 +280,22 @@ def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dic
     }
 
 
+def deletion_body(event: LabelEvent) -> bytes | None:
+    """Return a body that holds one deletion alone, of a body with several; None for other events.
+
+    A bulk deletion of ten thousand tasks would otherwise be stored, and read, ten thousand times whole.
+    """
+    match event:
+        case AnnotationDeleted():
+            created_at = event.annotation_created_at and event.annotation_created_at.isoformat()
+            items = {"annotations": [{"id": event.annotation_id, "created_at": created_at}]}
+        case TaskDeleted():
+            items = {"tasks": [{"id": event.task_id, PROPOSAL: event.proposal}]}
+        case _:
+            return None
+    return json.dumps({"action": event.action, "project": {"id": event.project_id}, **items}).encode()
+
+
 def proposal_of(data: object) -> str | None:
     """Return our name of the proposal that a task's data carries; None if the task is not one of ours."""
     return _if_readable(_name, data, f"task.data.{PROPOSAL}") if isinstance(data, dict) else None

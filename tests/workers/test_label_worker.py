@@ -1,4 +1,4 @@
-"""The worker of label events, in a process of its own as `glacier-al up` starts it, and what it asks of Label Studio."""
+"""The worker of label events, in a process as `glacier-al up` starts it, and what it asks of Label Studio."""
 
 import json
 import signal
