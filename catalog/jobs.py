@@ -57,6 +57,7 @@ def enqueue_first(session: Session, kind: JobKind, key: str, **subject: Any) -> 
     """
     job = Job(kind=kind, key=full_key(kind, key), subject=subject)
     session.add(job)
+    session.flush()
     enqueued(session).append(job)
 
 

@@ -48,8 +48,7 @@ def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: 
     """
     stored = [(deletion_body(event) if len(events) > 1 else None) or body for event in events]
     rows = (
-        _record(session, event, compose(session, event, own, origin))
-        for event, own in zip(events, stored, strict=True)
+        _record(session, event, compose(session, event, own, origin)) for event, own in zip(events, stored, strict=True)
     )
     return [row for row in rows if row is not None]
 
