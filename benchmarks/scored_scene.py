@@ -151,7 +151,7 @@ class System:
         }
         with ExitStack() as stack:
             for _ in range(wanted.count):
-                stack.enter_context(_running(process, extra))
+                stack.enter_context(running_process(process, extra))
             wait(lambda: self.catalog.queue.workers()["compute"] == wanted.count, "the workers")
             yield
         wait(lambda: self.catalog.queue.workers()["compute"] == 0, "the end of the workers")
@@ -169,7 +169,7 @@ def services(folder: Path, *names: str, **settings_changed: Any) -> Iterator[Sys
             processes[name].cwd.mkdir(parents=True, exist_ok=True)
             if name == "redis":
                 redis_config_file(settings).write_text(redis_config(settings))
-            stack.enter_context(_running(processes[name], {}))
+            stack.enter_context(running_process(processes[name], {}))
         yield System(catalog, processes)
     catalog.close()
 
@@ -194,13 +194,14 @@ def system(folder: Path) -> Iterator[System]:
 
 
 @contextmanager
-def _running(process: Process, extra: dict[str, str]) -> Iterator[None]:
+def running_process(process: Process, extra: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process of the system, with more variables in its environment, while the block lasts."""
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
             process.argv, env={**process.env, **extra}, cwd=process.cwd, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            yield
+            yield child
         finally:
             child.terminate()
             child.wait()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -9,14 +10,16 @@ from catalog import jobs
 from catalog.database import Database
 from catalog.errors import JobLostError
 from catalog.failures import note_failure
-from catalog.job_queue import JobQueue
+from catalog.job_queue import COMPUTE, JobQueue, queue_of
 from catalog.pusher import Pusher, push_all
-from catalog.records import Job, now
+from catalog.records import Job, JobKind, now
 from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
 
 _TIMEOUT_S = 2.0  # of a call of Redis
 _REQUEST_TIMEOUT_S = 0.5
+DELIVERY_LIMIT_S = 20
+"""Time limit of an attempt to deliver an event: a receiver that dribbles must not keep the worker from other jobs."""
 
 
 class Catalog:
@@ -34,7 +37,7 @@ class Catalog:
         self.secrets: Secrets = load_or_create(settings.secrets_file)
         self.database = Database(settings.database_url)
         timeout_s = _REQUEST_TIMEOUT_S if answers_requests else _TIMEOUT_S
-        self.queue = JobQueue(settings.redis_url, settings.job_timeout_s, settings.compute_timeout_s, timeout_s)
+        self.queue = JobQueue(settings.redis_url, partial(_time_limit_s, settings), timeout_s)
         self._pusher = Pusher(self.queue) if answers_requests else None
 
     @contextmanager
@@ -77,3 +80,12 @@ class Catalog:
         """Close all connections."""
         self.database.dispose()
         self.queue.connection.close()
+
+
+def _time_limit_s(settings: Settings, kind: JobKind) -> int:
+    """Return the time limit of jobs of a kind."""
+    if kind is JobKind.INGEST_LABEL:
+        return settings.label_timeout_s
+    if kind is JobKind.DELIVER_EVENT:
+        return DELIVERY_LIMIT_S
+    return settings.compute_timeout_s if queue_of(kind) == COMPUTE else settings.job_timeout_s

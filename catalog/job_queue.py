@@ -3,7 +3,7 @@
 The rows of the database are the source of truth: flushing Redis loses no job.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -41,17 +41,16 @@ def queue_of(kind: JobKind) -> str:
 class JobQueue:
     """The RQ queues behind one address."""
 
-    def __init__(self, url: str, job_timeout_s: int, compute_timeout_s: int, timeout_s: float = 2.0) -> None:
+    def __init__(self, url: str, time_limit_s: Callable[[JobKind], int], timeout_s: float = 2.0) -> None:
         """Make the queues; nothing is connected yet.
 
         Args:
             url: address of Redis.
-            job_timeout_s: time limit of a job that does not compute.
-            compute_timeout_s: time limit of a job that does.
+            time_limit_s: returns the time limit of jobs of a kind.
             timeout_s: how long a call of Redis may take; the next sweep pushes jobs that could not be pushed.
         """
         self.connection = Redis.from_url(url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s)
-        self._timeouts = {LABELS: job_timeout_s, IO: job_timeout_s, COMPUTE: compute_timeout_s}
+        self._time_limit_s = time_limit_s
 
     @cached_property
     def _queues(self) -> "dict[str, Queue]":
@@ -72,7 +71,7 @@ class JobQueue:
                 ENTRY,
                 job.id,
                 job_id=rq_id(job.id, job.attempt),
-                job_timeout=self._timeouts[name],
+                job_timeout=self._time_limit_s(job.kind),
                 result_ttl=0,
                 failure_ttl=3600,
             )

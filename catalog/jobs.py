@@ -50,6 +50,17 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
     return job
 
 
+def enqueue_first(session: Session, kind: JobKind, key: str, **subject: Any) -> None:
+    """Add a job whose key is new, for instance because it is about a row just added: none is looked for.
+
+    Arguments as for `enqueue`.
+    """
+    job = Job(kind=kind, key=full_key(kind, key), subject=subject)
+    session.add(job)
+    session.flush()
+    enqueued(session).append(job)
+
+
 def enqueue_all(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[str, Any]]) -> None:
     """Ensure an open job for each key: keep the open job, reopen the failed one, or add a new one.
 

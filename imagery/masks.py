@@ -226,7 +226,8 @@ def check_values(mask: NDArray[np.uint8], scheme: ClassScheme) -> None:
     expected = [entry.value for entry in scheme.legend]
     if mask.dtype != np.uint8:
         raise OutlineError(f"found a mask of {mask.dtype}; expected uint8")
-    if unknown := sorted(set(np.unique(mask).tolist()) - set(expected)):
+    found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))  # np.unique sorts, which takes ten times as long
+    if unknown := sorted(set(found.tolist()) - set(expected)):
         raise OutlineError(f"found the values {unknown} in a label mask; expected only {expected}")
 
 

@@ -80,7 +80,7 @@ class AnnotationSaved:
     @cached_property
     def content_sha256(self) -> str:
         """Digest of what was drawn and of whether it was skipped; equal by webhook and by the API."""
-        return _checksum([self.was_cancelled, self.result])
+        return _checksum([self.was_cancelled, [_with_short_rle(region) for region in self.result]])
 
     @property
     def dedupe_key(self) -> str:
@@ -280,6 +280,22 @@ def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dic
     }
 
 
+def deletion_body(event: LabelEvent) -> bytes | None:
+    """Return a body that holds one deletion alone, of a body with several; None for other events.
+
+    A bulk deletion of ten thousand tasks would otherwise be stored, and read, ten thousand times whole.
+    """
+    match event:
+        case AnnotationDeleted():
+            created_at = event.annotation_created_at and event.annotation_created_at.isoformat()
+            items = {"annotations": [{"id": event.annotation_id, "created_at": created_at}]}
+        case TaskDeleted():
+            items = {"tasks": [{"id": event.task_id, PROPOSAL: event.proposal}]}
+        case _:
+            return None
+    return json.dumps({"action": event.action, "project": {"id": event.project_id}, **items}).encode()
+
+
 def proposal_of(data: object) -> str | None:
     """Return our name of the proposal that a task's data carries; None if the task is not one of ours."""
     return _if_readable(_name, data, f"task.data.{PROPOSAL}") if isinstance(data, dict) else None
@@ -418,6 +434,19 @@ def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str
         completed_by=_optional(annotation, "annotation.completed_by", int),
         lead_time_s=None if lead_time_s is None else float(lead_time_s),
     )
+
+
+def _with_short_rle(region: object) -> object:
+    """Return a region with the digest of its RLE in place of the list, which takes long to write as JSON."""
+    value = region.get("value") if isinstance(region, dict) else None
+    rle = value.get("rle") if isinstance(value, dict) else None
+    if not isinstance(region, dict) or not isinstance(value, dict) or not isinstance(rle, list):
+        return region
+    try:
+        digest = hashlib.sha256(bytes(rle)).hexdigest()
+    except (TypeError, ValueError):  # no list of bytes, so no mask
+        return region
+    return {**region, "value": {**value, "rle": digest}}
 
 
 def _checksum(content: object) -> str:

@@ -16,7 +16,9 @@ from labeling.errors import RegionError
 
 CHANNELS = 4
 _MAX_BYTES_PER_VALUE = 2  # single values cost 14 bits with the length fields that Label Studio writes
-_MAX_HEADER_BYTES = 64  # 53 bits and the padding at the end, generously
+_HEADER_BITS = 53
+_MAX_HEADER_BYTES = 64  # these and the padding at the end, generously
+_PADDING = 5  # bytes
 _LENGTH_BITS = (3, 4, 8, 16)  # sizes of the length field, as Label Studio writes them
 
 
@@ -35,25 +37,38 @@ def decode_rle(rle: object, *, height: int, width: int) -> npt.NDArray[np.uint8]
         RegionError: If this is not exactly one RLE of that size. Nothing is allocated before the sizes are checked.
     """
     n_values = height * width * CHANNELS
-    bits = _bits(rle, max_bytes=_MAX_BYTES_PER_VALUE * n_values + _MAX_HEADER_BYTES)
-    declared = bits.read(32)
-    if declared != n_values:
-        raise RegionError(f"The RLE declares {declared} values; expected {n_values} ({height} x {width} pixels, RGBA).")
-    word_bits = bits.read(5) + 1
-    if word_bits != 8:
-        raise RegionError(f"The RLE has words of {word_bits} bits; expected 8.")
-    length_bits = [bits.read(4) + 1 for _ in range(4)]
-    values = bytearray()
-    while len(values) < n_values:
-        is_run = bits.read(1)
-        length = bits.read(length_bits[bits.read(2)]) + 1
-        if len(values) + length > n_values:
-            raise RegionError(
-                f"A block of {length} values at {len(values)} runs past the {n_values} values of the RLE."
-            )
-        values += bits.read_bytes(1) * length if is_run else bits.read_bytes(length)
+    data = _to_bytes(rle, max_bytes=_MAX_BYTES_PER_VALUE * n_values + _MAX_HEADER_BYTES)
+    length_bits, position = _read_header(data, n_values, height, width)
+    n_bits = 8 * len(data)
+    data += bytes(_PADDING)  # so that a block that begins before the end can be read without looking for it
+    windows = _windows(data)
+    # How to find, in a window, the length of a block, and what it means: where, with which bits, where the word is.
+    fields = [(37 - size, (1 << size) - 1, 29 - size, 3 + size) for size in length_bits]
+    lengths: list[int] = []
+    words = bytearray()
+    total = 0
+    while total < n_values:
+        window = windows[position >> 3] << (position & 7)
+        at, mask, word_at, size = fields[window >> 37 & 3]
+        length = (window >> at & mask) + 1
+        if total + length > n_values:
+            raise RegionError(f"A block of {length} values at {total} runs past the {n_values} values of the RLE.")
+        total += length
+        position += size
+        if window >> 39 & 1:
+            lengths.append(length)
+            words.append(window >> word_at & 255)
+            position += 8
+        else:
+            end = position + 8 * length
+            literals = int.from_bytes(data[position >> 3 : (end + 7) >> 3]) >> (-end & 7)
+            lengths += [1] * length
+            words += (literals & (1 << 8 * length) - 1).to_bytes(length)
+            position = end
+        if position > n_bits:
+            raise RegionError(f"The RLE ends at bit {n_bits}, in the middle of a block; it was cut off.")
     # Whatever follows is padding to a full byte.
-    return np.frombuffer(bytes(values), np.uint8).reshape(height, width, CHANNELS)
+    return np.repeat(np.frombuffer(words, np.uint8), lengths).reshape(height, width, CHANNELS)
 
 
 def encode_rle(mask: npt.NDArray[np.bool_]) -> list[int]:
@@ -85,32 +100,38 @@ def _run(length: int, word: str) -> str:
     return "".join(blocks)
 
 
-def _bits(rle: object, *, max_bytes: int) -> "_Bits":
+def _to_bytes(rle: object, *, max_bytes: int) -> bytes:
     if not isinstance(rle, list) or not set(map(type, rle)) <= {int}:
         raise RegionError(f"The RLE is {type(rle).__name__}; expected a list of integers 0..255.")
     if len(rle) > max_bytes:
         raise RegionError(f"The RLE has {len(rle)} bytes; a mask of this size needs at most {max_bytes}.")
     try:
-        return _Bits(bytes(rle))
+        return bytes(rle)
     except ValueError as error:
         raise RegionError("The RLE holds an integer outside 0..255.") from error
 
 
-class _Bits:
-    """A bit stream, first bit highest, that refuses to read past its end."""
+def _windows(data: bytes) -> memoryview:
+    """Return the 40 bits that begin at each byte as integers, for fast access.
 
-    def __init__(self, data: bytes) -> None:
-        # One character per bit: slicing a string is the fastest random access to bits that plain Python has.
-        self._bits = format(int.from_bytes(data), f"0{8 * len(data)}b") if data else ""
-        self._position = 0
+    A block's type, length and word have 3 + 16 + 8 bits at most, and begin anywhere in a byte.
+    """
+    octets = np.frombuffer(data, np.uint8).astype(np.int64)
+    found = octets[:-4]
+    for offset in range(1, 5):
+        found = found << 8 | octets[offset : len(octets) - 4 + offset]
+    return found.data
 
-    def read(self, n_bits: int) -> int:
-        end = self._position + n_bits
-        if end > len(self._bits):
-            raise RegionError(f"The RLE ends at bit {len(self._bits)}, in the middle of a block; it was cut off.")
-        value = int(self._bits[self._position : end], 2)
-        self._position = end
-        return value
 
-    def read_bytes(self, n_bytes: int) -> bytes:
-        return self.read(8 * n_bytes).to_bytes(n_bytes)
+def _read_header(data: bytes, n_values: int, height: int, width: int) -> tuple[list[int], int]:
+    """Return the sizes of the four length fields, and the position of the first block, in bits."""
+    if 8 * len(data) < _HEADER_BITS:
+        raise RegionError(f"The RLE ends at bit {8 * len(data)}, in the middle of its header; it was cut off.")
+    header = int.from_bytes(data[:7]) >> 56 - _HEADER_BITS
+    declared = header >> 21
+    if declared != n_values:
+        raise RegionError(f"The RLE declares {declared} values; expected {n_values} ({height} x {width} pixels, RGBA).")
+    word_bits = (header >> 16 & 31) + 1
+    if word_bits != 8:
+        raise RegionError(f"The RLE has words of {word_bits} bits; expected 8.")
+    return [(header >> shift & 15) + 1 for shift in (12, 8, 4, 0)], _HEADER_BITS

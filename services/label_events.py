@@ -25,6 +25,7 @@ from labeling.events import (
     TaskDeleted,
     TaskReturned,
     UnreadableEvent,
+    deletion_body,
     parse_event,
 )
 
@@ -39,13 +40,16 @@ def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: 
     Args:
         session: a writing session.
         events: the events that `labeling.events.parse_event` read in the body.
-        body: the body as received.
+        body: the body as received; of several deletions in it, each is stored alone.
         origin: `catalog.event_order.WEBHOOK` or `RECONCILIATION`.
 
     Returns:
         The rows of the events that were new.
     """
-    rows = (_record(session, event, compose(session, event, body, origin)) for event in events)
+    stored = [(deletion_body(event) if len(events) > 1 else None) or body for event in events]
+    rows = (
+        _record(session, event, compose(session, event, own, origin)) for event, own in zip(events, stored, strict=True)
+    )
     return [row for row in rows if row is not None]
 
 
@@ -90,7 +94,7 @@ def _record(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerRow | 
         log.warning("label event %d cannot be read: %s", row.id, event.reason)
         labels.settle(row, EventState.FAILED, event.reason)
     else:
-        jobs.enqueue(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
+        jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
     return row
 
 

@@ -7,11 +7,13 @@ from typing import Final
 import requests
 from standardwebhooks import Webhook
 
+from catalog.context import DELIVERY_LIMIT_S
 from catalog.errors import ConflictError
 from catalog.records import now
 from catalog.webhook_records import Delivery, DeliveryState
 from services.outgoing_events import check_address, note_attempt
 from workers.jobs import JobContext
+from workers.time_limit import JobTimeLimit
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ def _post(url: str, allowed: list[str], body: str, headers: dict[str, str]) -> t
             status = answer.status_code
     except ConflictError as error:
         return None, str(error)
+    except JobTimeLimit:  # it sends a little again and again
+        return None, f"no whole answer within {DELIVERY_LIMIT_S} s"
     except requests.RequestException as error:
         return None, f"no answer ({type(error).__name__})"
     return status, None if 200 <= status < 300 else f"it answered {status}, expected 200 to 299"

@@ -25,10 +25,10 @@ def is_contradicted(context: JobContext, event: LabelEvent) -> bool:
     """
     with context.catalog.read() as session:
         doubt = event_order.doubt(session, event)
+        if doubt is None:
+            return False
         known_until = newest_event_id(session)
         known = event_order.history_of(session, event)
-    if doubt is None:
-        return False
     task_ids = {annotation.task_id for annotation in event_order.annotations(known)} | {event.task_id}
     asked = sorted(task_id for task_id in task_ids if task_id is not None)
     tasks = list(label_studio(context.catalog).read_tasks(event.project_id or 0, asked))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import undefer
 
-from catalog import event_order, labels, training, withdrawals
+from catalog import event_order, labels, withdrawals
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.errors import SceneError, StoreError
@@ -23,10 +23,10 @@ from labeling.events import (
     TaskReturned,
     UnreadableEvent,
 )
-from services import raster_keys
+from services import annotators, raster_keys
 from services.class_scheme import class_scheme
 from services.label_events import identify
-from services.label_studio import forget_project, label_studio
+from services.label_studio import forget_project
 from services.places import raster_store
 from services.scenes import window_of
 from workers.doubted_event import is_contradicted
@@ -91,7 +91,8 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
     label = None if saved.was_cancelled else _make_label(context, event, saved, (proposal, of_round), patch, scene)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
-        identify(session, row, saved)  # an event that was unreadable when received has no ids yet
+        if row.content_sha256 is None:  # it was unreadable when it was received
+            identify(session, row, saved)
         # Checked with the proposal locked, because another worker may have applied a newer state meanwhile.
         locked = labels.lock(session, proposal)
         ignored = event_order.why_ignored(session, row)
@@ -108,7 +109,6 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             withdrawal = withdrawals.withdraw_if_late(session, label)
             if withdrawal is not None:
                 row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
-            training.enqueue_if_due(session, context.catalog.settings)
 
 
 def _make_label(
@@ -128,7 +128,7 @@ def _make_label(
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
     checksum = store.put(key, drawing.geotiff)
     shown = _shown(store, proposal, scheme, window_of(patch))
-    annotator = _annotator(context, saved.completed_by)
+    annotator = annotators.annotator(context.catalog, saved.completed_by)
     return Label(
         patch_id=patch.id,
         proposal_id=proposal.id,
@@ -193,13 +193,6 @@ def _found(
 def _is_simulated(context: JobContext, annotator: str) -> bool:
     """Compare addresses without their case, as Label Studio does."""
     return annotator.lower() == context.catalog.settings.simulated_annotator_email.lower()
-
-
-def _annotator(context: JobContext, user_id: int | None) -> str:
-    """Return the e-mail address of the annotator, or "user N" if the account was deleted."""
-    if user_id is None:
-        return "unknown"
-    return label_studio(context.catalog).user_emails().get(user_id, f"user {user_id}")
 
 
 def _apply_deleted(context: JobContext, event: LabelEvent) -> None:

@@ -89,21 +89,36 @@ class JobContext:
             thread.join()
 
 
+_shared: list[Catalog] = []
+
+
+def share_catalog(catalog: Catalog) -> None:
+    """Let all jobs of this process use one catalog; without it, each opens and closes its own."""
+    _shared[:] = [catalog]
+
+
 def run(job_id: str) -> None:
     """Run a job unless it is done or running elsewhere. RQ may call this more than once for one job."""
+    if _shared:
+        _run(_shared[0], job_id)
+        return
     catalog = Catalog(Settings())
     try:
-        with catalog.write() as session:
-            job = jobs.claim(session, job_id)
-            if job is not None and job.cancel_requested:  # of an attempt that was interrupted before it saw that
-                note_cancelled(session, job)
-                return
-        if job is None:
-            log.info("job %s is done or running elsewhere", job_id)
-            return
-        perform(catalog, job)
+        _run(catalog, job_id)
     finally:
         catalog.close()
+
+
+def _run(catalog: Catalog, job_id: str) -> None:
+    with catalog.write() as session:
+        job = jobs.claim(session, job_id)
+        if job is not None and job.cancel_requested:  # of an attempt that was interrupted before it saw that
+            note_cancelled(session, job)
+            return
+    if job is None:
+        log.info("job %s is done or running elsewhere", job_id)
+        return
+    perform(catalog, job)
 
 
 def perform(catalog: Catalog, job: Job) -> None:

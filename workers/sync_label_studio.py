@@ -13,7 +13,7 @@ from catalog import rounds
 from catalog.records import Proposal, ProposalState, now
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
-from services import label_events
+from services import annotators, label_events
 from services.image_urls import image_urls
 from services.label_studio import check_still_exists, connect, label_studio
 from workers.jobs import JobContext
@@ -31,6 +31,7 @@ def sync_label_studio(context: JobContext) -> None:
     """
     studio = label_studio(context.catalog)
     current = connect(context.catalog, studio)
+    annotators.refresh(context.catalog, studio)
     for project_id in sorted({current} | _projects_in_use(context)):
         if project_id == current or check_still_exists(context.catalog, studio, project_id):
             _reconcile(context, studio, project_id)

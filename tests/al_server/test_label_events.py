@@ -13,6 +13,7 @@ from catalog import labels
 from catalog.context import Catalog
 from catalog.records import EventState, Job, LabelEvent
 from catalog.settings import Settings
+from labeling.events import TaskDeleted, parse_event
 from labeling.webhook import SECRET_HEADER
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import NO_REDIS, as_role, pushed
@@ -85,6 +86,14 @@ def test_a_bulk_deletion_is_one_event_per_annotation(client: FlaskClient, catalo
     assert len(send(client, catalog, body(bulk)).json["recorded"]) == 2
     assert [event.annotation_id for event in ledger(catalog)] == [107, 108]
     assert send(client, catalog, body(bulk)).status_code == 200
+
+
+def test_each_deletion_of_a_bulk_is_stored_alone(client: FlaskClient, catalog: Catalog) -> None:
+    """Stored whole with each, a bulk of ten thousand would be stored ten thousand times."""
+    tasks = [{"id": 9}, {"id": 10}]
+    send(client, catalog, body({"action": "TASKS_DELETED", "tasks": tasks, "project": {"id": 15}}))
+    stored = [parse_event(event.body, 1000) for event in ledger(catalog)]
+    assert stored == [[TaskDeleted(9, 15)], [TaskDeleted(10, 15)]]
 
 
 def test_what_does_not_concern_us_is_accepted_and_forgotten(client: FlaskClient, catalog: Catalog) -> None:

@@ -113,6 +113,6 @@ def test_nobody_listens_until_a_worker_registers(catalog: Catalog) -> None:
     [("redis://:secret@127.0.0.1:6399/0", "127.0.0.1:6399"), ("unix://:secret@/run/redis.sock", "/run/redis.sock")],
 )
 def test_the_address_of_redis_is_told_without_its_password(url: str, address: str) -> None:
-    queue = JobQueue(url, 1, 1)
+    queue = JobQueue(url, lambda kind: 1)
     assert queue.address == address
     queue.connection.close()

@@ -14,7 +14,7 @@ from cli.devices import visible_gpus
 from cli.plan import WORKER_STOP_S, Process, migration, plan, redis_config, redis_config_file
 from cli.processes import _prepare_folders
 from tests.real_services import free_port, running, wait_until
-from workers.main import STOP_GRACE_S
+from workers.worker_base import STOP_GRACE_S
 
 SECRETS = Secrets(redis_password="0123456789abcdef" * 2)
 ENVIRON = {

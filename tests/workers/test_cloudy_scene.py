@@ -135,6 +135,7 @@ def test_what_is_drawn_over_cloud_is_stored_as_unknown(catalog: Catalog, tmp_pat
     quality = mask_flags([quality_band(tmp_path, source.grid.transform)], catalog.settings.masked_flags)
     with catalog.database.write() as session:
         session.get_one(Scene, desk.scene.id).source = describe(source.bands, quality=quality).to_json()
+        session.get_one(Patch, desk.first.patch_id).valid_share = 0.0  # as tiling would find
     desk.deliver(saved(desk.first, [brush(box(0, 0, 16, 32))]))
     assert (desk.mask() == UNKNOWN).all()
 

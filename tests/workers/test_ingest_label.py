@@ -56,6 +56,7 @@ from tests.workers.desk import (
     updated,
 )
 from tests.workers.rows import claimed
+from workers.clock import tick
 from workers.jobs import perform
 from workers.label_drawing import draw
 
@@ -260,6 +261,7 @@ def test_ground_beyond_the_border_is_stored_as_unknown_not_as_background(desk, t
     with desk.catalog.database.write() as session:
         bordered = describe(source_of(desk.scene).bands, border=BorderSource(str(west)))
         session.get_one(Scene, desk.scene.id).source = bordered.to_json()
+        session.get_one(Patch, desk.first.patch_id).valid_share = 0.5  # as tiling would find
     desk.deliver(saved(desk.first, [brush(CLEAN)]))
     np.testing.assert_array_equal(desk.mask()[:, :16], CLEAN[:, :16])
     assert (desk.mask()[:, 16:] == UNKNOWN).all()
@@ -309,7 +311,16 @@ def test_ground_that_lacks_one_band_only_is_stored_as_judged(catalog, tmp_path):
     np.testing.assert_array_equal(desk.mask(), CLEAN)
 
 
+def test_a_label_on_a_patch_without_gaps_needs_no_scene(desk):
+    path = Path(source_of(desk.scene).bands[0].path)
+    path.rename(path.with_suffix(".away"))
+    assert desk.deliver(saved(desk.first, [brush(CLEAN)])).state is EventState.APPLIED
+    np.testing.assert_array_equal(desk.mask(), CLEAN)
+
+
 def test_a_label_whose_scene_cannot_be_read_waits_in_the_ledger(desk):
+    with desk.catalog.database.write() as session:
+        session.get_one(Patch, desk.first.patch_id).valid_share = 0.9  # so its pixels without data must be read
     (event_id,) = desk.receive(saved(desk.first, [brush(CLEAN)]))
     path = Path(source_of(desk.scene).bands[0].path)
     path.rename(path.with_suffix(".away"))
@@ -426,11 +437,13 @@ def test_the_round_is_complete_when_all_are_answered(desk):
     assert desk.states()[2] == "open"
 
 
-def test_enough_labels_start_a_fine_tune(desk):
+def test_enough_labels_start_a_fine_tune_at_the_next_tick(desk):
     desk.catalog.settings = Settings(**{**desk.catalog.settings.model_dump(), "fine_tune_after_labels": 2})
     desk.deliver(saved(desk.first, []))
+    tick(desk.catalog, reconcile=False)
     assert jobs_of(desk, JobKind.FINE_TUNE) == []
     desk.deliver(saved(desk.second, [], id=ANNOTATION + 1))
+    tick(desk.catalog, reconcile=False)
     (job,) = jobs_of(desk, JobKind.FINE_TUNE)
     assert (job.state, job.subject) == (JobState.QUEUED, {"trigger": "enough new labels"})
 

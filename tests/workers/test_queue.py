@@ -19,7 +19,7 @@ from catalog.records import Job, JobKind, JobState, Scene, SceneState
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
 from tests.real_services import has_ended, running
 from tests.workers.rows import register
-from workers.main import JobWorker
+from workers.forking_worker import ForkingWorker
 
 WAIT_S = 60
 
@@ -134,7 +134,7 @@ def test_a_killed_worker_takes_its_job_along(catalog, large_tiling, tmp_path):
 def test_a_worker_registers_again_when_redis_has_lost_everything(redis_server):
     with Redis.from_url(redis_server.replace("/0", "/2")) as connection:
         queue = Queue("io", connection=connection)
-        worker = JobWorker([queue], connection=connection)
+        worker = ForkingWorker([queue], connection=connection)
         worker.register_birth()
         connection.flushdb()
         assert Worker.count(queue=queue) == 0

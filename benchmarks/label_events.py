@@ -1,0 +1,266 @@
+"""How many label events are ingested a second, and how long does Label Studio wait while a training runs?
+
+``python -m benchmarks.label_events [--events N] [--repeats N] [--minutes M] [--rate N] [--earlier FOLDER]``
+
+Brush drawings of 512 px on a scene of Landsat 7, with a pre-annotation and a scored map, as after a first version.
+
+1. *Ingestion*: N events wait in the ledger; a worker of the queue "labels" is started, as by ``glacier-al up``, and the
+   time is taken from the first event applied to the last. A stand-in for Label Studio lists its one user, and counts
+   how often it is asked. ``--earlier`` names a checkout of an earlier commit, whose worker takes turns with ours.
+2. *Webhooks*: for M minutes, N webhooks a second are sent to the API, each at its time whether or not the ones before
+   have been answered, and ``GET /healthz`` in between, 20 times a second, while a U-Net is trained beside it on one
+   thread and the worker ingests. Seconds count from the time at which a request was due. Afterwards every event must
+   be in the ledger.
+
+Writes ``var/bench/label_events.json``.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import httpx
+import numpy as np
+import psutil
+from redis.exceptions import RedisError
+from sqlalchemy import func, select
+
+from benchmarks.label_desk import answering_about_users, open_round, webhook, write_source
+from benchmarks.report import Result, markdown, publish
+from benchmarks.scored_scene import running_process, services, wait
+from catalog.context import Catalog
+from catalog.records import EventState, LabelEvent
+from cli.plan import Process
+from imagery.scene_source import SceneSource
+from labeling.events import parse_event
+from labeling.webhook import SECRET_HEADER
+from services import label_events
+
+PATH: Final = "/api/v1/webhooks/label-studio"
+STATIC: Final = "/healthz"
+STATIC_RATE: Final = 20
+TASKS: Final = 200
+"""Tasks of the second part; its webhooks are about other and other annotations of them."""
+PATIENCE_S: Final = 120
+TRAINING: Final = """
+import torch
+torch.set_num_threads(1)
+network = torch.nn.Sequential(*[torch.nn.Conv2d(15 if i == 0 else 32, 32, 3, padding=1) for i in range(6)])
+optimiser = torch.optim.Adam(network.parameters())
+while True:
+    optimiser.zero_grad()
+    network(torch.randn(4, 15, 256, 256)).square().mean().backward()
+    optimiser.step()
+"""
+
+
+def ingest(events: int, source: SceneSource, checkout: Path) -> dict[str, object]:
+    """Ingest events with the worker of a checkout; return the row of the table."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        system = stack.enter_context(services(Path(folder), "redis"))
+        asked = stack.enter_context(answering_about_users(system.catalog.settings.label_studio_url))
+        wait(lambda: _answers(system.catalog), "Redis")
+        size = _receive(system.catalog, open_round(system.catalog, source, events))
+        process = stack.enter_context(running_process(_worker_of(checkout, system.processes["worker-labels"]), {}))
+        wait(lambda: _applied(system.catalog) > 0, "the first event")
+        first, started, cpu_s = _applied(system.catalog), time.monotonic(), _cpu_s(process.pid)
+        wait(lambda: _applied(system.catalog) == events, "the last event")
+        took_s, cpu_s = time.monotonic() - started, _cpu_s(process.pid) - cpu_s
+    return {
+        "events": events,
+        "bytes of a body": size,
+        "events/s": (events - first) / took_s,
+        "CPU ms an event": 1000 * cpu_s / (events - first),
+        "requests to Label Studio": len(asked),
+        "load average": round(os.getloadavg()[0], 1),
+    }
+
+
+def _worker_of(checkout: Path, ours: Process) -> Process:
+    """Return the worker of a checkout, which refuses settings that it does not know."""
+    code = "from catalog.settings import Settings; print(*Settings.model_fields)"
+    path = {**os.environ, "PYTHONPATH": str(checkout)}
+    asked = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, env=path, check=True, capture_output=True, text=True
+    )
+    known = {f"GLACIER_AL_{name.upper()}" for name in asked.stdout.split()}
+    env = {name: value for name, value in ours.env.items() if not name.startswith("GLACIER_AL_") or name in known}
+    return replace(ours, cwd=checkout, env={**env, "PYTHONPATH": str(checkout)})
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU time that a process and its ended children have taken."""
+    return float(sum(psutil.Process(pid).cpu_times()[:4]))
+
+
+def _receive(catalog: Catalog, uids: Sequence[str]) -> int:
+    """Store a webhook for each proposal, with its job; return the size of the last body."""
+    for number, uid in enumerate(uids, start=1):
+        body = webhook(number, uid, number)
+        with catalog.write() as session:
+            label_events.record(session, parse_event(body, len(body)), body, "webhook")
+    return len(body)
+
+
+def _applied(catalog: Catalog) -> int:
+    with catalog.read() as session:
+        applied = select(func.count()).where(LabelEvent.state == EventState.APPLIED)
+        return session.scalar(applied) or 0
+
+
+def _answers(catalog: Catalog) -> bool:
+    try:
+        return bool(catalog.queue.connection.ping())
+    except RedisError:
+        return False
+
+
+def receive(source: SceneSource, seconds: int, rate: int) -> list[dict[str, object]]:
+    """Send webhooks while a network is trained; return the rows of the table."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        system = stack.enter_context(services(Path(folder), "redis", "api"))
+        settings = system.catalog.settings
+        stack.enter_context(answering_about_users(settings.label_studio_url))
+        wait(lambda: _answers(system.catalog), "Redis")
+        uids = open_round(system.catalog, source, TASKS)
+        bodies = [webhook(number, uid, number) for number, uid in enumerate(uids, start=1)]
+        wait(lambda: _is_alive(settings.api_url), "the API")
+        stack.enter_context(running_process(system.processes["worker-labels"], {}))
+        stack.enter_context(_training())
+        time.sleep(5)  # until the training runs
+        before = os.getloadavg()[0]
+        secret = system.catalog.secrets.webhook_secret
+        taken = asyncio.run(_send(settings.api_url, secret, bodies, seconds, rate))
+        ingested = _applied(system.catalog)
+        rows = compare(taken)
+        rows[-1] |= {"in the ledger": _stored(system.catalog), "ingested meanwhile": ingested, "load before": before}
+    return rows
+
+
+def _stored(catalog: Catalog) -> int:
+    with catalog.read() as session:
+        return session.scalar(select(func.count(LabelEvent.id))) or 0
+
+
+def _is_alive(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}{STATIC}").is_success
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", TRAINING], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _send(url: str, secret: str, bodies: Sequence[bytes], seconds: int, rate: int) -> dict[str, list[float]]:
+    """Send requests at their times; return how long each took. An answer that does not come counts as infinite."""
+    headers = {SECRET_HEADER: secret, "Content-Type": "application/json"}
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200, keepalive_expiry=10)
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, limits=limits) as client:
+
+        async def post(number: int) -> httpx.Response:
+            return await client.post(PATH, content=_as_other(bodies[number % len(bodies)], number), headers=headers)
+
+        async def get(_: int) -> httpx.Response:
+            return await client.get(STATIC)
+
+        posted, got = await asyncio.gather(
+            _at_rate(post, seconds * rate, rate), _at_rate(get, seconds * STATIC_RATE, STATIC_RATE)
+        )
+    return {f"GET {STATIC}": got, "POST webhook": posted}
+
+
+def _as_other(body: bytes, number: int) -> bytes:
+    """Return the body as that of another annotation of the same task."""
+    return body.replace(b'"annotation": {"id": ', b'"annotation": {"id": %d' % (number + 1), 1)
+
+
+async def _at_rate(request: Callable[[int], Awaitable[httpx.Response]], count: int, rate: int) -> list[float]:
+    start = time.perf_counter()
+
+    async def one(number: int) -> float:
+        due = start + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        try:
+            answer = await request(number)
+        except httpx.HTTPError:
+            return float("inf")
+        return time.perf_counter() - due if answer.is_success else float("inf")
+
+    return list(await asyncio.gather(*(one(number) for number in range(count))))
+
+
+def compare(taken: dict[str, list[float]]) -> list[dict[str, object]]:
+    """Return a row for each request: how many were answered, percentiles in ms, and as ratios to the first request."""
+    rows: list[dict[str, object]] = []
+    base: list[float] = []
+    for name, seconds in taken.items():
+        answered = [value for value in seconds if np.isfinite(value)]
+        found = [1000 * float(np.percentile(answered, rank)) for rank in (50, 99)]
+        base = base or found
+        row: dict[str, object] = {"request": name, "sent": len(seconds), "answered": len(answered)}
+        row |= {"p50 ms": found[0], "p99 ms": found[1], "x p50": found[0] / base[0], "x p99": found[1] / base[1]}
+        rows.append(row)
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--events", type=int, default=200)
+    made.add_argument("--repeats", type=int, default=3)
+    made.add_argument("--minutes", type=float, default=1.0)
+    made.add_argument("--rate", type=int, default=200, help="webhooks a second")
+    made.add_argument("--earlier", type=Path, metavar="FOLDER", help="a checkout to compare the ingestion with")
+    return made
+
+
+def main() -> None:
+    """Measure, print the tables, write the report."""
+    arguments = parser().parse_args()
+    checkouts = {"ours": Path.cwd()} | ({"earlier": arguments.earlier.resolve()} if arguments.earlier else {})
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_source(Path(folder) / "scene")
+        ingested = [
+            {"worker": name, **ingest(arguments.events, source, checkout)}
+            for _ in range(arguments.repeats)
+            for name, checkout in checkouts.items()
+        ]
+        print(markdown(ingested), flush=True)
+        received = receive(source, round(60 * arguments.minutes), arguments.rate)
+    print("\n".join(str(row) for row in received))
+    speeds = {name: [float(str(row["events/s"])) for row in ingested if row["worker"] == name] for name in checkouts}
+    ratios = [a / b for a, b in zip(speeds["ours"], speeds.get("earlier", []), strict=False)]
+    publish(
+        Result(
+            "label_events",
+            [*ingested, *received],
+            baseline="ingestion by the earlier worker" if ratios else None,
+            ratio=statistics.median(ratios) if ratios else None,
+            spread=(min(ratios), max(ratios)) if ratios else None,
+            conditions={"minutes": arguments.minutes, "webhooks a second": arguments.rate},
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
