@@ -51,20 +51,22 @@ def test_it_survives_being_stopped_while_the_databases_are_made(tmp_path: Path):
     assert not psutil.wait_procs(parts, STOP_S)[1]  # nothing stays for ever
 
     with running(PROGRAM, environment, log=log) as up:
-        wait_until(lambda: tables(label_studio) >= 20, up, log)
+        # By then the half-made databases are set aside, so that the tables are those of this start.
+        wait_until(lambda: "redis is ready" in log.read_text() and tables(label_studio) >= 20, up, log)
         for part in psutil.Process(up.pid).children(recursive=True):
             if any("mlflow" in word or "label-studio" in word for word in part.cmdline()[:4]):
                 part.kill()
         wait_until(lambda: "Everything is ready." in log.read_text(), up, log)
         for name in ("mlflow", "label-studio"):
             assert f"{name} ended by itself and is started again." in log.read_text()
-        token = load_or_create(var_dir / "secrets.json").label_studio_token
+        secrets = load_or_create(var_dir / "secrets.json")
         who = httpx.get(
             f"http://127.0.0.1:{ports['label_studio']}/api/current-user/whoami",
-            headers={"Authorization": f"Token {token}"},
+            headers={"Authorization": f"Token {secrets.label_studio_token}"},
         )
         assert who.status_code == httpx.codes.OK
         experiment = f"http://127.0.0.1:{ports['mlflow']}/api/2.0/mlflow/experiments/create"
-        assert httpx.post(experiment, json={"name": "the first"}).status_code == httpx.codes.OK
+        log_in = ("glacier-al", secrets.mlflow_password)
+        assert httpx.post(experiment, json={"name": "the first"}, auth=log_in).status_code == httpx.codes.OK
     assert mlflow.with_name("mlflow.db.half-made-1").exists()
     assert label_studio.with_name("label_studio.sqlite3.half-made-1").exists()
