@@ -464,6 +464,20 @@ class Settings(BaseSettings):
         "recorded and, if the version is intact, obeyed; or it is undone. A damaged version is never served.",
         json_schema_extra={"group": "Serving"},
     )
+    canary_change_limit: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of the pixels of the pool whose class may change when another version is served; above it "
+        "an alert is raised. Nothing is rolled back by itself.",
+    )
+    canary_area_limit: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Change of the area of a class in these pixels, as a share of its larger area, above which the "
+        "same alert is raised. 0.5: halved or doubled.",
+    )
     event_hosts: list[str] = Field(
         [],
         description="Hosts, with the port if it is not the usual one, to which events may be sent "

@@ -335,6 +335,7 @@ def _record(session: Session, catalog: Catalog, intent: PromotionIntent, version
     copied = ("uid", "model_version", "previous_version", "verdict", "reason", "evidence", "actor", "decided_at")
     recorded = Promotion(**{name: getattr(intent, name) for name in copied}, completed_at=now())
     session.add(recorded)
+    session.flush()
     moved = {TELLING[intent.verdict]: intent.model_version}
     if intent.moves_learner:
         moved[LEARNER] = intent.model_version
@@ -345,6 +346,8 @@ def _record(session: Session, catalog: Catalog, intent: PromotionIntent, version
         return recorded
     if intent.verdict in SERVING or catalog.settings.scoring_version == LEARNER:
         jobs.enqueue(session, JobKind.SCORE_POOL)
+    if intent.verdict in SERVING and intent.previous_version not in {None, intent.model_version}:
+        jobs.enqueue(session, JobKind.COMPARE_SERVED, str(recorded.id), decision_id=recorded.id)
     if intent.verdict in SERVING and version is not None:
         outgoing_events.announce_promotion(session, recorded, version)
     return recorded

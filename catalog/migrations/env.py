@@ -4,6 +4,7 @@ from alembic import context
 
 from catalog import (  # noqa: F401 - their tables belong to Base
     access_records,
+    canary_records,
     decision_records,
     reconciliation_records,
     reference_records,
