@@ -90,7 +90,7 @@ def change_of(counts: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequ
     pixels = int(table.sum())
     sums = zip(classes, table.sum(axis=1).tolist(), table.sum(axis=0).tolist(), strict=True)
     areas = tuple(AreaChange(*item) for item in sums)
-    return Change(pixels, 1 - int(np.trace(table)) / pixels, areas)
+    return Change(pixels, (pixels - int(np.trace(table))) / pixels, areas)
 
 
 def record(

@@ -143,8 +143,8 @@ def test_a_version_that_flips_classes_raises_an_alert_until_somebody_acknowledge
         (found,) = work(catalog)
     change = change_of(found.counts, found.classes)
     counts = np.array(found.counts)
-    assert counts[0, 0] == counts[1, 1] == 0
-    assert change.changed_share == counts[:2, :2].sum() / counts.sum() > 0.2
+    assert counts[1, 1] == counts[0, 2] == counts[2, 0] == 0
+    assert change.changed_share == (counts[0, 1] + counts[1, 0]) / counts.sum() > 0.9  # the others are ties
     assert "maps" in caplog.text
     assert "glacier-al models rollback" in caplog.text
     with catalog.read() as session:
