@@ -141,6 +141,9 @@ class Settings(BaseSettings):
         description="Tokens made at first start; default: `var_dir`/secrets.json.",
         json_schema_extra={"derived_from": "var_dir"},
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of the log lines of our own processes: text for people, or a JSON object a line."
+    )
 
     api_url: WebAddress = Field(
         "http://127.0.0.1:8000",

@@ -11,12 +11,13 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from catalog import jobs
+from catalog import jobs, labels
 from catalog.canary_records import CanaryComparison
 from catalog.context import Catalog
 from catalog.decision_records import Promotion, PromotionIntent
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, PatchState, Scene, now
+from catalog.logs import fields_of
+from catalog.records import Job, JobKind, PatchState, RunState, RunTrigger, Scene, TrainingRun, now
 from catalog.registry import ModelVersion
 from catalog.webhook_records import OutgoingEvent
 from cli import model_commands
@@ -24,7 +25,7 @@ from services import canary, promotion
 from services.canary import change_of
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
-from tests.catalog_fixtures import as_role
+from tests.catalog_fixtures import add_round, as_role, label_of
 from tests.workers.rows import champion, context_of, finish, patches, tiled
 from workers.canary import compare, compare_served
 from workers.jobs import JobContext
@@ -236,3 +237,23 @@ def test_a_command_lists_comparisons_and_acknowledges_alerts(
     assert "is acknowledged" in run("acknowledge", "1", "--note", "more snow")
     assert "of the pixels" not in run("canary", "--standing")
     assert "of the pixels" in run("canary")
+
+
+def test_a_decision_is_logged_with_the_labels_that_the_version_was_the_first_to_learn(
+    catalog: Catalog, pool: Scene, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    with catalog.database.write() as session:
+        chosen = [session.merge(patch) for patch in patches(catalog, pool.id)[:3]]
+        _, proposals = add_round(session, chosen)
+        stored = [label_of(session, item, number) for number, item in enumerate(proposals, 1)]
+        for label in stored:
+            labels.store(session, label)
+        ids, uids = [label.id for label in stored], [proposal.uid for proposal in proposals]
+        for number, learnt, state in ((1, ids[:1], "finished"), (None, ids[:2], "failed"), (2, ids, "open")):
+            given = {"label_ids": learnt, "labels_sha256": "", "seed": 0, "model_version": number}
+            session.add(TrainingRun(trigger=RunTrigger.LABELS, state=RunState(state), **given))
+    with caplog.at_level(logging.INFO):
+        promotion.promote(catalog, registry, 2, "looks better", "ann")  # type: ignore[arg-type]
+    (line,) = [line for line in caplog.records if line.name == "services.promotion"]
+    assert line.getMessage() == "version 2: promoted by ann: looks better"
+    assert fields_of(line) == {"version": 2, "decision": 1, "run": 3, "labels": ids[1:], "proposals": uids[1:]}
