@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from al_server.auth import identity_or_none
 from al_server.context import current_catalog, current_parts, json_response
+from al_server.operating_metrics import add_operating_metrics
 from al_server.schemas import Alive, Readiness, media
 from catalog import scorings, set_aside, training
 from catalog.records import (
@@ -94,6 +95,7 @@ def metrics() -> Response:
         fresh = len(training.new_labels(session))
         _add_scoring_metrics(session, registry)
         _add_canary_metrics(session, registry)
+        add_operating_metrics(session, current_catalog().settings, registry)
         aside = Counter(row.kind for row in set_aside.standing(session))
         seen_at = (session.get(RegistryState, 1) or RegistryState()).seen_at
         dead = session.scalar(select(func.count(Delivery.id)).where(Delivery.state == DeliveryState.DEAD)) or 0
