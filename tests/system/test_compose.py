@@ -98,8 +98,8 @@ def test_settings_named_in_the_file_exist(compose: dict[str, Any], monkeypatch: 
     environment = compose["services"]["api"]["environment"]
     script = (DOCKER / "with-secrets.sh").read_text()
     for variable, value in [*environment.items(), *re.findall(r'^(GLACIER_AL_\w+)="(.*)"', script, re.MULTILINE)]:
-        value = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value))  # noqa: PLW2901 - a variable's default
-        monkeypatch.setenv(variable, re.sub(r"\$\{.*?\}|\$\(.*?\)", "filled.in", value))
+        with_defaults = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value))
+        monkeypatch.setenv(variable, re.sub(r"\$\{.*?\}|\$\(.*?\)", "filled.in", with_defaults))
     settings = Settings(var_dir=tmp_path)
     assert settings.database_url == "postgresql+psycopg://glacier_al:filled.in@postgres/glacier_al"
     assert settings.api_url == "http://filled.in:8000"
