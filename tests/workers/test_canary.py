@@ -27,7 +27,7 @@ from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_round, as_role, label_of
 from tests.workers.rows import champion, context_of, finish, patches, tiled
-from workers.canary import compare, compare_served
+from workers.compare_served import compare, compare_served
 from workers.jobs import JobContext
 from workers.versions import LoadedVersion
 
@@ -79,7 +79,7 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[int, LoadedVersion]:
     """Version 1; 2, which maps the same; and 3, which takes background for ice."""
     first = champion(1, seed=SEED)
     known = {1: first, 2: LoadedVersion(Registry().get(2), first.segmenter, first.card), 3: flipped(first, 3)}
-    monkeypatch.setattr("workers.canary.load_version", lambda _, number: known[number])
+    monkeypatch.setattr("workers.compare_served.load_version", lambda _, number: known[number])
     return known
 
 
