@@ -1,8 +1,8 @@
 """Canary: does what is served now map the pool very differently from what was served before?
 
 The gate judges a version on validation ground, which is small. A version that passes it may still map the pool, where
-nobody knows the truth, quite differently. After each decision that changes what is served, `workers.compare_served` predicts
-the same unlabelled patches by both versions. Two limits are compared with the result:
+nobody knows the truth, quite differently. After each decision that changes what is served, `workers.compare_served`
+predicts the same unlabelled patches by both versions. Two limits are compared with the result:
 
 - ``canary_change_limit``: the share of the pixels whose class changed. It is ruled by the common classes.
 - ``canary_area_limit``: the change of the area of a class, as a share of the larger of both areas, so that a class that
