@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from al_server import (
     arms,
+    canary,
     dashboard,
     effort,
     health,
@@ -88,7 +89,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, scenes, scene_patches, predictions, patches),
-        *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions),
+        *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens),
     )
     for resource in resources:

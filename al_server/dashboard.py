@@ -14,6 +14,7 @@ from al_server.auth import SECRET_OF_LOG_IN, current_identity
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer
 from al_server.serializers import (
+    serialize_canary,
     serialize_event,
     serialize_job,
     serialize_reconciliation,
@@ -30,7 +31,7 @@ from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Round
 from catalog.registry import ModelVersion
 from catalog.webhook_records import DeliveryState
 from imagery.classes import ClassScheme
-from services import outgoing_events, promotion
+from services import canary, outgoing_events, promotion
 from services.class_scheme import scheme_in_force
 from services.registry_watch import STALE_S
 from services.scenes import registered_scenes
@@ -40,6 +41,7 @@ page = Blueprint("dashboard", __name__)
 VERSIONS_SHOWN = 20  # the newest ones
 UNSUCCESSFUL_SHOWN = 5
 DECISIONS_SHOWN = 10
+ALERTS_SHOWN = 10
 EVENTS_SHOWN = 10
 RECONCILIATIONS_SHOWN = 5
 
@@ -77,6 +79,7 @@ def index() -> Response:
         decisions = promotion.decisions(session, DECISIONS_SHOWN)
         aside = [serialize_set_aside(row) for row in set_aside.standing(session)]
         trouble = registry_copy.trouble(session, STALE_S)
+        alerts = [serialize_canary(row) for row in canary.comparisons(session, ALERTS_SHOWN, standing=True)]
         dead = outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD)
     versions = _versions()
     compared = describe_arms(versions.found)
@@ -107,6 +110,7 @@ def index() -> Response:
         classes=_classes(versions.shown, scheme),
         trouble=trouble,
         dead=dead,
+        alerts=alerts,
         compared=compared,
     )
     return Response(page, headers={"Cache-Control": "no-store"})

@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from al_server.auth import identity_or_none
 from al_server.context import current_catalog, current_parts, json_response
+from al_server.operating_metrics import add_operating_metrics
 from al_server.schemas import Alive, Readiness, media
 from catalog import scorings, set_aside, training
 from catalog.records import (
@@ -37,6 +38,7 @@ from catalog.registry_copy import age_s
 from catalog.registry_records import RegistryState
 from catalog.set_aside import Kind
 from catalog.webhook_records import Delivery, DeliveryState
+from services import canary
 from services.part_checks import part_faults
 from services.version_figures import figures_of
 
@@ -92,6 +94,8 @@ def metrics() -> Response:
         labels = session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0
         fresh = len(training.new_labels(session))
         _add_scoring_metrics(session, registry)
+        _add_canary_metrics(session, registry)
+        add_operating_metrics(session, current_catalog().settings, registry)
         aside = Counter(row.kind for row in set_aside.standing(session))
         seen_at = (session.get(RegistryState, 1) or RegistryState()).seen_at
         dead = session.scalar(select(func.count(Delivery.id)).where(Delivery.state == DeliveryState.DEAD)) or 0
@@ -118,6 +122,23 @@ def _add_version_metrics(alias: str, described: str, version: ModelVersion | Non
     if validation is not None and validation.mean_iou is not None:
         help_text = f"Mean IoU of the version {described} on the validation region"
         Gauge(f"glacier_al_{alias}_mean_iou", help_text, registry=registry).set(validation.mean_iou)
+
+
+def _add_canary_metrics(session: Session, registry: CollectorRegistry) -> None:
+    standing = canary.count_standing(session)
+    Gauge("glacier_al_canary_alerts", "Canary alerts that nobody has acknowledged", registry=registry).set(standing)
+    for row in canary.comparisons(session, 1):
+        change = canary.change_of(row.counts, row.classes)
+        help_text = "Share of the pixels of the pool that the last change of the served version put into another class"
+        Gauge("glacier_al_canary_changed_share", help_text, registry=registry).set(change.changed_share)
+        areas = Gauge(
+            "glacier_al_canary_area_change",
+            "Change of the area of a class by it, as a share of the larger area, -1 to 1",
+            ["class"],
+            registry=registry,
+        )
+        for area in change.areas:
+            areas.labels(area.name).set(area.share)
 
 
 def _add_scoring_metrics(session: Session, registry: CollectorRegistry) -> None:

@@ -25,8 +25,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the API and the status page.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     arguments = parser.parse_args()
-    configure_logging()
     settings = Settings()
+    configure_logging(settings.log_format)
     check_settings(settings)
     port = urlsplit(settings.api_url).port or 80
     serve(application(settings), arguments.host, port, settings.webhook_max_bytes)

@@ -136,6 +136,19 @@ class DeliveryPage(Closed):
     limit: int = Field(100, ge=1, le=1000)
 
 
+class CanaryPage(Closed):
+    """The newest canary comparisons."""
+
+    standing: bool = Field(False, description="only alerts that nobody has acknowledged")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class ComparisonId(Closed):
+    """The number of a canary comparison."""
+
+    comparison_id: Integer
+
+
 class SubscriptionId(Closed):
     """The number of a subscription."""
 
@@ -167,6 +180,12 @@ class SubscriptionRequest(Closed):
     """Where events are to be sent."""
 
     url: str = Field(max_length=2000, description="an address whose host the setting event_hosts names")
+
+
+class AcknowledgementRequest(Closed):
+    """What a person found who looked at an alert; it is stored with the caller's name."""
+
+    note: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
 
 
 class ReplayRequest(Closed):
@@ -600,6 +619,36 @@ class ChampionAt(BaseModel):
     at: datetime
     version: int | None = Field(description="null: none was served")
     decision: PromotionAnswer | None
+
+
+class AreaChangeAnswer(BaseModel):
+    """The area of a class in both maps, as shares of the pixels compared."""
+
+    name: str
+    before: float
+    now: float
+    change: float = Field(description="as a share of the larger area: -1 (vanished) to 1 (new)")
+
+
+class CanaryAnswer(BaseModel):
+    """How far what was served after a decision maps the pool otherwise than what was served before."""
+
+    id: int
+    version: int | None
+    previous_version: int | None
+    verdict: str
+    patches: int
+    pixels: int
+    changed_share: float = Field(description="share of the pixels whose class changed, 0 to 1")
+    areas: list[AreaChangeAnswer]
+    change_limit: float
+    area_limit: float
+    alerts: list[str] = Field(description="the limits that are exceeded, and by what; empty: none")
+    to_go_back: str = Field(description="the command that serves the version before again")
+    compared_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    note: str | None
 
 
 class SubscriptionAnswer(BaseModel):

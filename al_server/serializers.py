@@ -9,6 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from al_server.schemas import (
+    AreaChangeAnswer,
+    CanaryAnswer,
     DeliveryAnswer,
     EventAnswer,
     JobAnswer,
@@ -24,12 +26,14 @@ from al_server.schemas import (
     TrackAnswer,
 )
 from catalog import jobs, rounds, scorings
+from catalog.canary_records import CanaryComparison
 from catalog.decision_records import Promotion
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from catalog.set_aside import SetAside
 from catalog.webhook_records import Delivery, Subscription
+from services import canary
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
@@ -132,6 +136,31 @@ def serialize_reconciliation(row: Reconciliation) -> ReconciliationAnswer:
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_canary(row: CanaryComparison) -> CanaryAnswer:
+    """Return a canary comparison with its shares."""
+    change = canary.change_of(row.counts, row.classes)
+    areas = [
+        AreaChangeAnswer(
+            name=area.name,
+            before=area.before_px / change.pixels,
+            now=area.after_px / change.pixels,
+            change=area.share,
+        )
+        for area in change.areas
+    ]
+    return _serialize(
+        CanaryAnswer,
+        row,
+        version=row.decision.model_version,
+        previous_version=row.decision.previous_version,
+        verdict=row.decision.verdict,
+        pixels=change.pixels,
+        changed_share=change.changed_share,
+        areas=areas,
+        to_go_back=canary.command_to_go_back(row.decision),
+    )
 
 
 def serialize_set_aside(row: SetAside) -> SetAsideAnswer:

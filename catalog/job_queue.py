@@ -24,7 +24,9 @@ QUEUES = (LABELS, IO, COMPUTE)
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
-_COMPUTE_KINDS = frozenset({JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE})
+_COMPUTE_KINDS = frozenset(
+    {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE, JobKind.COMPARE_SERVED}
+)
 
 
 def queue_of(kind: JobKind) -> str:

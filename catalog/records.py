@@ -162,6 +162,7 @@ class JobKind(StrEnum):
     REMOVE_SUPERSEDED = "remove_superseded"
     MEND_FILES = "mend_files"
     DELIVER_EVENT = "deliver_event"
+    COMPARE_SERVED = "compare_served"
 
 
 class JobState(StrEnum):

@@ -141,6 +141,9 @@ class Settings(BaseSettings):
         description="Tokens made at first start; default: `var_dir`/secrets.json.",
         json_schema_extra={"derived_from": "var_dir"},
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of the log lines of our own processes: text for people, or a JSON object a line."
+    )
 
     api_url: WebAddress = Field(
         "http://127.0.0.1:8000",
@@ -463,6 +466,20 @@ class Settings(BaseSettings):
         description="What follows when somebody moves `champion` or `learner` in MLflow's own page: the move is "
         "recorded and, if the version is intact, obeyed; or it is undone. A damaged version is never served.",
         json_schema_extra={"group": "Serving"},
+    )
+    canary_change_limit: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of the pixels of the pool whose class may change when another version is served; above it "
+        "an alert is raised. Nothing is rolled back by itself.",
+    )
+    canary_area_limit: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Change of the area of a class in these pixels, as a share of its larger area, above which the "
+        "same alert is raised. 0.5: halved or doubled.",
     )
     event_hosts: list[str] = Field(
         [],

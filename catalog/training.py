@@ -208,6 +208,18 @@ def load_labels(session: Session, label_ids: Iterable[int]) -> list[Label]:
     return [label for some in slices for label in session.scalars(of_run.where(Label.id.in_(some)))]
 
 
+def learnt_first(session: Session, run: TrainingRun) -> list[Label]:
+    """Return the labels of a run that no earlier finished run learnt, ordered by id, with their proposals."""
+    earlier = select(TrainingRun.label_ids).where(TrainingRun.id < run.id, TrainingRun.state == RunState.FINISHED)
+    return load_labels(session, set(run.label_ids).difference(*session.scalars(earlier)))
+
+
+def traced(session: Session, run: TrainingRun) -> dict[str, object]:
+    """Return the fields of log lines about a run, by which the labels are found that it was the first to learn."""
+    first = learnt_first(session, run)
+    return {"run": run.id, "labels": [label.id for label in first], "proposals": [of.proposal.uid for of in first]}
+
+
 def begin_run(session: Session, trigger: RunTrigger, training_seed: int = 0) -> TrainingRun:
     """Add a run with the labels to learn from. The seed of its random numbers is its id plus ``training_seed``.
 

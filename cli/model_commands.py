@@ -13,7 +13,7 @@ from cli.event_commands import Moment
 from cli.installation import installed_catalog, running_catalog
 from cli.output import print_table
 from cli.running import running_settings
-from services import promotion
+from services import canary, promotion
 from services.gate_figures import GateFigures
 from services.lineage import LearntLabel, Training, read_lineage
 from services.places import bundle_cache
@@ -86,6 +86,42 @@ def decisions(limit: int) -> None:
     with installed_catalog() as catalog, catalog.read() as session:
         found = promotion.decisions(session, limit)
     _print_decisions(found)
+
+
+@models.command("canary")
+@click.option("--standing", is_flag=True, help="only alerts that nobody has acknowledged")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="comparisons, newest first")
+def list_comparisons(standing: bool, limit: int) -> None:
+    """List how far each change of the served version changed the maps of the pool, with the alerts it raised."""
+    rows = []
+    with installed_catalog() as catalog, catalog.read() as session:
+        for item in canary.comparisons(session, limit, standing=standing):
+            change = canary.change_of(item.counts, item.classes)
+            rows.append(
+                (
+                    str(item.id),
+                    f"{item.compared_at:%Y-%m-%d %H:%M:%S}",
+                    item.decision.verdict,
+                    str(item.decision.previous_version),
+                    str(item.decision.model_version),
+                    f"{change.changed_share:.1%}",
+                    ", ".join(f"{area.name} {area.share:+.0%}" for area in change.areas),
+                    "; ".join(item.alerts),
+                    item.acknowledged_by or "",
+                )
+            )
+    headings = ("id", "when (UTC)", "decision", "from", "to", "changed", "areas", "alerts", "acknowledged by")
+    print_table(headings, rows)
+
+
+@models.command()
+@click.argument("number", type=int)
+@click.option("--note", required=True, help="what you found; stored with the alert")
+def acknowledge(number: int, note: str) -> None:
+    """Note that you have looked at the canary alert NUMBER, which then no longer stands."""
+    with installed_catalog() as catalog, catalog.write() as session:
+        canary.acknowledge(session, number, getpass.getuser(), note)
+    click.echo(f"Alert {number} is acknowledged.")
 
 
 def _print_decisions(found: Sequence[Promotion]) -> None:

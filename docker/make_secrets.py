@@ -19,6 +19,8 @@ def make_secrets(folder: Path) -> None:
     _write_new(folder / "mlflow_session_key", ours.mlflow_session_key)
     _write_new(folder / "label_studio_password", ours.label_studio_password)
     _write_new(folder / "label_studio_token", ours.label_studio_token)
+    _write_new(folder / "reader_token", ours.reader_token)
+    _write_new(folder / "grafana_password", secrets.token_urlsafe(12))
     _write_new(folder / "postgres_password", secrets.token_hex(20))
 
 

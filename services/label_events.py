@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from catalog import event_order, jobs, labels
 from catalog.event_order import RECONCILIATION
+from catalog.logs import bound
 from catalog.records import EventState, JobKind, Proposal
 from catalog.records import LabelEvent as LedgerRow
 from labeling.events import (
@@ -90,8 +91,13 @@ def _record(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerRow | 
             session.add(row)
     except IntegrityError:  # another process inserted the same event after our query
         return None
+    proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
+    with bound(proposal=proposal and proposal.uid, event=row.id, task=row.task_id, annotation=row.annotation_id):
+        if isinstance(event, UnreadableEvent):
+            log.warning("label event %d cannot be read: %s", row.id, event.reason)
+        else:
+            log.info("label event %d (%s) is received by %s", row.id, row.action, row.origin)
     if isinstance(event, UnreadableEvent):
-        log.warning("label event %d cannot be read: %s", row.id, event.reason)
         labels.settle(row, EventState.FAILED, event.reason)
     else:
         jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)

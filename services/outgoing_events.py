@@ -21,6 +21,7 @@ from catalog.registry import ModelVersion
 from catalog.webhook_records import Delivery, DeliveryState, OutgoingEvent, Subscription
 
 MODEL_PROMOTED: Final = "model.promoted"
+CANARY_ALERT: Final = "model.canary_alert"
 _SECRET_BYTES: Final = 32
 
 BACK_OFF: Final = tuple(
@@ -48,6 +49,17 @@ def announce_promotion(session: Session, decision: Promotion, version: ModelVers
         },
     }
     return _store(session, MODEL_PROMOTED, decision.completed_at, data)
+
+
+def announce_canary_alert(session: Session, moment: datetime, data: dict[str, Any]) -> OutgoingEvent:
+    """Store that what is served now maps the pool very differently from what was served before (`services.canary`).
+
+    Args:
+        session: a writing session.
+        moment: when that was found.
+        data: the figures, with both versions.
+    """
+    return _store(session, CANARY_ALERT, moment, data)
 
 
 def subscribe(session: Session, url: str, who: str, allowed: Sequence[str]) -> Subscription:

@@ -23,6 +23,7 @@ between, `settle_intents` records or drops the intent, depending on that alias. 
 transaction, so that a slow MLflow does not block the database.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,15 +32,17 @@ from uuid import uuid4
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from catalog import jobs, registry_copy
+from catalog import jobs, registry_copy, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion, PromotionIntent
 from catalog.errors import CatalogError, ConflictError, ServiceDownError
-from catalog.records import JobKind, now
+from catalog.records import JobKind, TrainingRun, now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from services import outgoing_events
 from services.places import bundle_cache
 from services.version_check import fault_of
+
+log = logging.getLogger(__name__)
 
 PROMOTED = "promoted"
 KEPT = "kept"
@@ -335,6 +338,8 @@ def _record(session: Session, catalog: Catalog, intent: PromotionIntent, version
     copied = ("uid", "model_version", "previous_version", "verdict", "reason", "evidence", "actor", "decided_at")
     recorded = Promotion(**{name: getattr(intent, name) for name in copied}, completed_at=now())
     session.add(recorded)
+    session.flush()
+    _log(session, recorded)
     moved = {TELLING[intent.verdict]: intent.model_version}
     if intent.moves_learner:
         moved[LEARNER] = intent.model_version
@@ -345,9 +350,19 @@ def _record(session: Session, catalog: Catalog, intent: PromotionIntent, version
         return recorded
     if intent.verdict in SERVING or catalog.settings.scoring_version == LEARNER:
         jobs.enqueue(session, JobKind.SCORE_POOL)
+    if intent.verdict in SERVING and intent.previous_version not in {None, intent.model_version}:
+        jobs.enqueue(session, JobKind.COMPARE_SERVED, str(recorded.id), decision_id=recorded.id)
     if intent.verdict in SERVING and version is not None:
         outgoing_events.announce_promotion(session, recorded, version)
     return recorded
+
+
+def _log(session: Session, decision: Promotion) -> None:
+    """Log a decision, with the labels that the version's training was the first to learn."""
+    number = decision.model_version
+    run = session.scalar(select(TrainingRun).where(TrainingRun.model_version == number)) if number else None
+    fields = {"version": number, "decision": decision.id, **(training.traced(session, run) if run else {})}
+    log.info("version %s: %s by %s: %s", number, decision.verdict, decision.actor, decision.reason, extra=fields)
 
 
 def _drop(catalog: Catalog, intent: PromotionIntent) -> None:

@@ -122,6 +122,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
         "POST /api/v1/withdrawals": {"json": {"annotator": "a@b.example", "reason": "shifted by a pixel"}},
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
+        "POST /api/v1/canary/{comparison_id}/acknowledge": {"json": {"note": "new snow"}},
         "POST /api/v1/subscriptions": {"json": {"url": "https://hooks.example.org/"}},
         "POST /api/v1/subscriptions/{subscription_id}/replay": {"json": {"since": "2026-11-26T12:00:00Z"}},
         "POST /api/v1/webhooks/label-studio": {"json": json.loads(body(saved()))},
@@ -179,6 +180,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
         "POST /api/v1/subscriptions": 409,  # no host may be told
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,
+        "POST /api/v1/canary/{comparison_id}/acknowledge": 404,
         "POST /api/v1/withdrawals": 404,  # this annotator has no label
         "POST /api/v1/subscriptions/{subscription_id}/replay": 404,
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this

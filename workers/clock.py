@@ -104,8 +104,8 @@ def repeat(name: str, action: Callable[[], None], interval_s: float, stop: threa
 @readable_faults()
 def main() -> None:
     """Tick until told to stop."""
-    configure_logging()
     settings = Settings()
+    configure_logging(settings.log_format)
     check_settings(settings)
     catalog = Catalog(settings)
     stop = threading.Event()

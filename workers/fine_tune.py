@@ -170,7 +170,10 @@ def _scenes_to_judge_on(catalog: Catalog) -> dict[SceneRole, list[Scene]]:
 def _begin_run(catalog: Catalog, trigger: str) -> TrainingRun:
     with catalog.write() as session:
         store_scheme(session, catalog.settings)
-        return training.begin_run(session, RunTrigger(trigger), catalog.settings.training_seed)
+        run = training.begin_run(session, RunTrigger(trigger), catalog.settings.training_seed)
+        fields = training.traced(session, run)
+    log.info("training run %d learns from %d labels, new ones listed here", run.id, len(run.label_ids), extra=fields)
+    return run
 
 
 def _train_and_register(
@@ -378,6 +381,9 @@ def _register(
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         note(context.catalog, run, model_version=version, seconds=watch.seconds())
+        with context.catalog.read() as session:
+            fields = {**training.traced(session, run), "version": version}
+        log.info("version %d is registered", version, extra=fields)
         _fill_cache(context.catalog, version, bundle)  # the next scoring and the next training read it
     return verdict
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import undefer
 
 from catalog import event_order, labels, withdrawals
+from catalog.logs import bound
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.errors import SceneError, StoreError
@@ -47,8 +48,13 @@ def ingest_label(context: JobContext, event_id: int) -> None:
     """
     with context.catalog.read() as session:
         event = session.get_one(LabelEvent, event_id, options=[undefer(LabelEvent.body)])
-    if event.state is not EventState.RECEIVED:
-        return
+        proposal = session.get(Proposal, event.proposal_id) if event.proposal_id is not None else None
+    if event.state is EventState.RECEIVED:
+        with bound(proposal=proposal and proposal.uid, event=event_id):
+            _ingest(context, event)
+
+
+def _ingest(context: JobContext, event: LabelEvent) -> None:
     try:
         parsed = event_of_row(event, context.catalog.settings.webhook_max_bytes)
         if is_contradicted(context, event):
@@ -68,6 +74,7 @@ def ingest_label(context: JobContext, event_id: int) -> None:
                 _refuse(reason)
     except (EventError, RegionError) as error:
         _settle(context, event, EventState.FAILED, str(error))
+        log.warning("label event %d failed: %s", event.id, error)
         raise
 
 
@@ -98,14 +105,17 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
         ignored = event_order.why_ignored(session, row)
         if ignored is not None:
             labels.settle(row, EventState.SUPERSEDED, ignored)
+            log.info("label event %d has no effect: %s", row.id, ignored)
             return
         if label is None:
             labels.settle(row, EventState.APPLIED, labels.SKIPPED)
             labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
             labels.refresh_states(session, locked, skipped=True)
+            log.info("label event %d is applied: its task is skipped", row.id)
         else:
             labels.settle(row, EventState.APPLIED)
             labels.store(session, label)
+            log.info("label event %d is applied: label %d is stored", row.id, label.id, extra={"label": label.id})
             withdrawal = withdrawals.withdraw_if_late(session, label)
             if withdrawal is not None:
                 row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"

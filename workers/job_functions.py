@@ -20,6 +20,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.REMOVE_SUPERSEDED: "workers.remove_superseded:remove_superseded",
     JobKind.MEND_FILES: "workers.mend_files:mend_files",
     JobKind.DELIVER_EVENT: "workers.deliver_event:deliver_event",
+    JobKind.COMPARE_SERVED: "workers.compare_served:compare_served",
 }
 
 

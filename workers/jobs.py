@@ -13,6 +13,7 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import CatalogError, JobCancelledError, JobInterruptedError, JobLostError, ServiceDownError
 from catalog.failures import note_cancelled, note_failure
+from catalog.logs import bound
 from catalog.records import Job
 from catalog.settings import Settings
 from imagery.errors import DamagedFileError, OutlineError, SceneError, StoreError, UnreadableFileError
@@ -122,14 +123,15 @@ def _run(catalog: Catalog, job_id: str) -> None:
 
 
 def perform(catalog: Catalog, job: Job) -> None:
-    """Run a claimed job and store how it ended."""
-    log.info("%s begins (attempt %d)", job.key, job.attempt)
-    try:
-        note_end = _call(JobContext(catalog, job), job)
-        with catalog.write() as session:
-            note_end(session)
-    except JobLostError as error:  # raised by the function or by note_end: another worker has the job
-        log.warning("%s stops: %s", job.key, error)
+    """Run a claimed job and store how it ended. All lines that it logs have the fields ``job`` and ``attempt``."""
+    with bound(job=job.id, attempt=job.attempt):
+        log.info("%s begins", job.key)
+        try:
+            note_end = _call(JobContext(catalog, job), job)
+            with catalog.write() as session:
+                note_end(session)
+        except JobLostError as error:  # raised by the function or by note_end: another worker has the job
+            log.warning("%s stops: %s", job.key, error)
 
 
 def _call(context: JobContext, job: Job) -> Callable[[Session], None]:

@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("queue", choices=QUEUES)
     parser.add_argument("--burst", action="store_true", help="stop when the queue is empty")
     arguments = parser.parse_args()
-    configure_logging()
     settings = Settings()
+    configure_logging(settings.log_format)
     os.environ |= settings.as_environment()  # every job uses these, even if config.toml is edited meanwhile
     prepare_threads(settings)
     preload(arguments.queue)

@@ -52,7 +52,7 @@ def compare_with_previous(catalog: Catalog, scoring: Scoring) -> Agreement | Non
         return None
     store, classes = raster_store(catalog), len(class_scheme(catalog).classes)
     counts, compared = np.zeros((classes, classes), dtype=np.int64), 0
-    for scene_id, of_scene in groupby(sorted(patches, key=_place), key=lambda patch: patch.scene_id):
+    for scene_id, of_scene in groupby(sorted(patches, key=place_of), key=lambda patch: patch.scene_id):
         keys = [raster_keys.scored(of.id, scene_id, "classes") for of in (before, scoring)]
         if all(map(store.exists, keys)):
             windows = [window_of(patch) for patch in of_scene]
@@ -93,5 +93,6 @@ def agreement(version: int, before: int, patches: int, counts: NDArray[np.int64]
     return Agreement(version, before, patches, whole, tuple(of_classes), tuple(map(int, either)))
 
 
-def _place(patch: Patch) -> tuple[int, int, int]:
+def place_of(patch: Patch) -> tuple[int, int, int]:
+    """Return the scene of a patch and where it begins: the order in which files are best read."""
     return patch.scene_id, patch.row_off, patch.col_off

@@ -18,6 +18,7 @@ from catalog.errors import (
     RegistryError,
     ServiceDownError,
 )
+from catalog.logs import bound
 from catalog.mlflow_log_in import log_in_of
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
@@ -114,7 +115,7 @@ def remove_surplus(tracking: Tracking, run: TrainingRun) -> None:
 
 @contextmanager
 def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
-    """Set the state of a run, in our row and in MLflow, if the block raises.
+    """Set the state of a run, in our row and in MLflow, if the block raises. Its log lines have the field ``run``.
 
     - Interrupted, to resume later: its worker is shutting down.
     - Killed: it was cancelled, it ran out of time, or its labels were withdrawn.
@@ -125,7 +126,8 @@ def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) ->
     The error of the block is raised even if MLflow does not answer meanwhile.
     """
     try:
-        yield
+        with bound(run=run.id):
+            yield
     except (ServiceDownError, JobLostError):
         raise
     except JobInterruptedError:

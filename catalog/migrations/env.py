@@ -5,6 +5,7 @@ from alembic import context
 from catalog import (  # noqa: F401 - their tables belong to Base
     access_records,
     annotator_records,
+    canary_records,
     decision_records,
     reconciliation_records,
     reference_records,

@@ -79,6 +79,8 @@ EXPECTED = {
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,
     ("POST", "/api/v1/models/rollback"): Role.OPERATOR,
     ("GET", "/api/v1/models/champion"): Role.READER,
+    ("GET", "/api/v1/canary"): Role.READER,
+    ("POST", "/api/v1/canary/<int:comparison_id>/acknowledge"): Role.OPERATOR,
     ("GET", "/api/v1/subscriptions"): Role.OPERATOR,
     ("POST", "/api/v1/subscriptions"): Role.OPERATOR,
     ("DELETE", "/api/v1/subscriptions/<int:subscription_id>"): Role.OPERATOR,

@@ -62,6 +62,8 @@ GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote
 POST /api/v1/models/rollback
 GET /api/v1/models/champion
+GET /api/v1/canary
+POST /api/v1/canary/{comparison_id}/acknowledge
 GET /api/v1/subscriptions
 POST /api/v1/subscriptions
 DELETE /api/v1/subscriptions/{subscription_id}

@@ -208,7 +208,13 @@ def test_time_left_follows_from_progress(catalog: Catalog) -> None:
 
 
 def test_every_kind_of_work_has_a_queue() -> None:
-    compute = {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE}
+    compute = {
+        JobKind.FINE_TUNE,
+        JobKind.SCORE_POOL,
+        JobKind.SCORE_SHARD,
+        JobKind.PREDICT_SCENE,
+        JobKind.COMPARE_SERVED,
+    }
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute
     assert {queue_of(kind) for kind in JobKind} == {"labels", "io", "compute"}
     assert [kind for kind in JobKind if queue_of(kind) == "labels"] == [JobKind.INGEST_LABEL]

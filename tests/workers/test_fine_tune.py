@@ -1,6 +1,8 @@
 """Fine-tuning against a real MLflow: what happens when it, or the worker, goes away in the middle."""
 
+import io
 import json
+import logging
 import math
 import os
 import signal
@@ -11,16 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 from sqlalchemy import select
 
+from al_server.app import create_app
 from catalog import failures, jobs, labels, set_aside, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
 from catalog.errors import ConflictError, JobInterruptedError, RegistryError
+from catalog.logs import JsonFormatter
 from catalog.records import (
     Job,
     JobKind,
@@ -42,6 +47,7 @@ from catalog.tracking import Tracking
 from experiments.replay import Project, with_random_patches, without_prior_outlines
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from labeling.webhook import SECRET_HEADER
 from models.card import Gain
 from models.training import StepReport
 from services import raster_keys
@@ -53,6 +59,7 @@ from services.version_figures import figures_of
 from tests.catalog_fixtures import add_round, add_scoring, forget_decisions, label_of
 from tests.imagery.forge import BAND_NAMES
 from tests.real_services import HOST, free_port, running, wait_for_http
+from tests.workers.desk import box, brush, saved, sit_down
 from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
@@ -65,6 +72,7 @@ pytestmark = pytest.mark.slow
 WAIT_S = 120
 BANDS = list(BAND_NAMES)
 TRIGGER = "by hand"
+WEBHOOK = "/api/v1/webhooks/label-studio"
 
 
 class MlflowServer:
@@ -132,6 +140,35 @@ def labelled(catalog: Catalog, tmp_path: Path) -> Catalog:
             label.mask_sha256 = store.put(label.mask_key, data)
             labels.store(session, label)
     return catalog
+
+
+@pytest.fixture
+def json_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What our processes would write to their logs as JSON, read again."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+    def read() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+        return [line for line in lines if line["logger"].partition(".")[0] in ("services", "workers", "catalog")]
+
+    yield read
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def waiting(catalog: Catalog, kind: JobKind) -> Job:
+    """Claim the oldest job of a kind that waits."""
+    queued = select(Job.id).where(Job.kind == kind, Job.state == JobState.QUEUED).order_by(Job.created_at).limit(1)
+    with catalog.database.write() as session:
+        job = jobs.claim(session, session.scalars(queued).one())
+    assert job is not None
+    return job
 
 
 def fine_tune(catalog: Catalog) -> Job:
@@ -231,7 +268,7 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
     assert fine_tune(catalog).state is JobState.FINISHED
     card = load_champion(catalog).card
     assert (card.labels.count, card.priors.patches) == (1, 19)  # the label overrides the outlines of its patch
-    assert card.priors.share == pytest.approx(0.5, abs=0.01)
+    assert card.priors.share == pytest.approx(0.5 / (1 + 1 / 40))  # of one label; at 40 it is halved
     told = MlflowClient(tracking_uri=catalog.settings.mlflow_url).get_run(runs(catalog)[1].mlflow_run_id).data
     assert told.params["priors.sha256"] == source.sha256
     assert told.metrics["arms.chosen.wrong_px"] == 24
@@ -253,6 +290,37 @@ def test_the_first_version_learns_from_prior_outlines_and_the_next_from_labels_b
     assert len(alone) == 2
     assert alone[0] != again[0]
     assert alone[1] != again[1]
+
+
+def test_a_label_is_followed_from_the_webhook_to_its_version_by_one_id(catalog, tmp_path, json_lines):
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    desk = sit_down(catalog, tmp_path / "pool.tif")
+    secret = {SECRET_HEADER: catalog.secrets.webhook_secret}
+    body = saved(desk.first, [brush(box(2, 3, 20, 25))])
+    assert create_app(catalog).test_client().post(WEBHOOK, json=body, headers=secret).status_code == 202
+    perform(catalog, waiting(catalog, JobKind.INGEST_LABEL))
+    assert fine_tune(catalog).state is JobState.FINISHED
+
+    # What `grep UID` or `jq 'select(.proposal == UID or (.proposals // [] | index(UID)))'` shows.
+    uid = desk.first.uid
+    path = [line for line in json_lines() if uid == line.get("proposal") or uid in line.get("proposals", [])]
+    told = ["logger", "event", "label", "labels", "run", "version"]
+    assert [tuple(line.get(name) for name in told) for line in path] == [
+        ("services.label_events", 1, None, None, None, None),
+        ("workers.ingest_label", 1, 1, None, None, None),
+        ("workers.fine_tune", None, None, [1], 1, None),
+        ("workers.fine_tune", None, None, [1], 1, 1),
+        ("services.promotion", None, None, [1], 1, 1),
+    ]
+    assert [line["message"] for line in path[-2:]] == [
+        "version 1 is registered",
+        "version 1: promoted by gate: the first version",
+    ]
+    with catalog.read() as session:
+        kinds = [session.get_one(Job, line["job"]).kind for line in path[1:]]
+    assert kinds == [JobKind.INGEST_LABEL, JobKind.FINE_TUNE, JobKind.FINE_TUNE, JobKind.FINE_TUNE]
+    text = json.dumps(json_lines())
+    assert [name for name, value in vars(catalog.secrets).items() if "email" not in name and value in text] == []
 
 
 def test_stages_add_up_to_the_time_of_the_job(labelled):

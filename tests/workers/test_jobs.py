@@ -38,7 +38,13 @@ def test_every_kind_of_work_has_its_function(kind):
 
 def test_what_needs_the_network_runs_apart():
     apart = {kind for kind in JobKind if queue_of(kind) == COMPUTE}
-    assert apart == {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE}
+    assert apart == {
+        JobKind.FINE_TUNE,
+        JobKind.SCORE_POOL,
+        JobKind.SCORE_SHARD,
+        JobKind.PREDICT_SCENE,
+        JobKind.COMPARE_SERVED,
+    }
     assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, COMPUTE}
 
 

@@ -1,0 +1,28 @@
+"""Canary comparisons: how far what is served now maps the pool otherwise than what was served before."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.auth import actor
+from al_server.context import current_catalog, json_response
+from al_server.schemas import AcknowledgementRequest, CanaryAnswer, CanaryPage, ComparisonId, ListOf
+from al_server.serializers import serialize_canary
+from services import canary
+
+api = APIBlueprint("canary", __name__, url_prefix="/api/v1/canary", abp_tags=[Tag(name="models")])
+
+
+@api.get("", responses={200: ListOf[CanaryAnswer]})
+def list_comparisons(query: CanaryPage) -> Response:
+    """List the comparisons made after each change of the served version, newest first."""
+    with current_catalog().read() as session:
+        found = canary.comparisons(session, query.limit, standing=query.standing)
+        return json_response([serialize_canary(item) for item in found])
+
+
+@api.post("/<int:comparison_id>/acknowledge", responses={200: CanaryAnswer})
+def acknowledge(path: ComparisonId, body: AcknowledgementRequest) -> Response:
+    """Note that a person has looked at an alert, which then no longer stands."""
+    with current_catalog().write() as session:
+        found = canary.acknowledge(session, path.comparison_id, actor(), body.note)
+        return json_response(serialize_canary(found))
