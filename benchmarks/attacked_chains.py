@@ -34,7 +34,6 @@ from imagery.classes import BACKGROUND, UNKNOWN
 from models.block_counts import BlockCounts
 from models.gate import FIRST, GateRules, Verdict, compare, judge
 from models.inference import predict_windows
-from models.label_doubt import doubt
 from models.network_calibration import fit_calibration
 from models.segmenter import GlacierSegmenter
 
@@ -46,8 +45,10 @@ ATTACKED: Final = (2, 3, 5, 6)
 BAD: Final = 3
 """Bad labels of an attacked round."""
 LEAST_CHANGE: Final = 0.02
-"""Share of the pixels that a bad label must name wrongly; patches where the attack changes less are labelled honestly."""
+"""Share of the pixels that a bad label must name wrongly; where the attack changes less, the label stays honest."""
 STEPS: Final = 60
+CONFIDENT: Final = 0.9
+"""Probability from which on a prediction is confident."""
 KINDS: Final = tuple(ATTACKS)
 REGIONS: Final = (
     *("everest-west", "everest-north", "baltoro", "exploradores", "hintereisferner"),
@@ -76,8 +77,8 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class BadLabel:
-    """A label of a round.
+class AttackedLabel:
+    """A label of a round, which may be bad.
 
     Attributes:
         mask: (h, w) what is learnt.
@@ -90,6 +91,23 @@ class BadLabel:
     since: int
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What a network finds in a label, over the pixels with a known class.
+
+    Attributes:
+        loss: Mean negative log-likelihood, nats.
+        entropy: Mean entropy of the prediction, nats: the loss that a calibrated network expects.
+        differs: Share of the pixels that are predicted otherwise, in [0, 1].
+        contradicted: Share of the pixels that are predicted otherwise with confidence, in [0, 1].
+    """
+
+    loss: float
+    entropy: float
+    differs: float
+    contradicted: float
+
+
 @dataclass
 class _Track:
     """A version with what the gate needs of it."""
@@ -98,6 +116,30 @@ class _Track:
     blocks: BlockCounts
     labels: int
     number: int
+
+
+def figures(
+    probabilities: NDArray[np.floating], predicted: NDArray[np.uint8], label: NDArray[np.uint8]
+) -> Figures | None:
+    """Return what a network finds in a label; None if the label names no class anywhere.
+
+    Args:
+        probabilities: (K, h, w) calibrated probabilities.
+        predicted: (h, w) the classes that the network decides for.
+        label: (h, w) the classes of the label.
+    """
+    known = label != UNKNOWN
+    if not known.any():
+        return None
+    found = np.clip(probabilities[:, known].astype(np.float64), 1e-6, 1.0)
+    named = label[known]
+    differs = predicted[known] != named
+    return Figures(
+        loss=float(-np.log(np.take_along_axis(found, named[None].astype(np.int64), axis=0)).mean()),
+        entropy=float(-(found * np.log(found)).sum(axis=0).mean()),
+        differs=float(differs.mean()),
+        contradicted=float((differs & (found.max(axis=0) >= CONFIDENT)).mean()),
+    )
 
 
 def chains(seeds: int) -> list[Chain]:
@@ -133,7 +175,7 @@ def _simulate(region: Region, chain: Chain) -> list[dict[str, Any]]:
     simulation = _Simulation(region, chain.seed)
     generator = np.random.default_rng([chain.seed, 1])
     honest = region.masks("pool").numpy()
-    labels: dict[int, BadLabel] = {}
+    labels: dict[int, AttackedLabel] = {}
     for number, patches in enumerate(_rounds(honest, chain.seed)):
         left = BAD if number in ATTACKED else 0
         for patch in patches:
@@ -143,7 +185,7 @@ def _simulate(region: Region, chain: Chain) -> list[dict[str, Any]]:
             if changed < LEAST_CHANGE:
                 bad, changed = mask, 0.0
             left -= changed > 0
-            labels[patch] = BadLabel(bad, changed, number)
+            labels[patch] = AttackedLabel(bad, changed, number)
         simulation.fine_tune(labels)
     return simulation.versions
 
@@ -153,7 +195,7 @@ def _rounds(masks: NDArray[np.uint8], seed: int) -> list[list[int]]:
     has_ice = ((masks != BACKGROUND) & (masks != UNKNOWN)).any(axis=(1, 2))
     order = np.random.default_rng(seed).permutation(len(masks))
     with_ice, without = order[has_ice[order]].tolist(), order[~has_ice[order]].tolist()
-    rounds = []
+    rounds: list[list[int]] = []
     while len(with_ice) + len(without) >= ROUND_SIZE and len(rounds) < ROUNDS:
         ice = min(max(WITH_ICE, ROUND_SIZE - len(without)), len(with_ice))
         rounds.append([*with_ice[:ice], *without[: ROUND_SIZE - ice]])
@@ -179,7 +221,7 @@ class _Simulation:
         self._parent: _Track | None = None
         self._worse_in_a_row = 0
 
-    def fine_tune(self, labels: dict[int, BadLabel]) -> None:
+    def fine_tune(self, labels: dict[int, AttackedLabel]) -> None:
         """Train the next version, judge it, move the tracks, and keep the figures."""
         number = len(self.versions)
         network = copy.deepcopy(self._parent.network) if self._parent else self._learner.fresh()
@@ -226,7 +268,7 @@ class _Simulation:
         self._parent = self._champion if set_back else new
 
     def _doubts(
-        self, labels: dict[int, BadLabel], champion: _Track, parent: _Track, new: _Track
+        self, labels: dict[int, AttackedLabel], champion: _Track, parent: _Track, new: _Track
     ) -> list[dict[str, Any]]:
         """Return a row for each label: what it is, and how much each network doubts it."""
         tracks = {"champion": champion.network, "parent": parent.network, "new": new.network}
@@ -237,7 +279,7 @@ class _Simulation:
             row: dict[str, Any] = {"patch": patch, "since": label.since, "changed": label.changed}
             for name, network in tracks.items():
                 probability = predicted[name][index]
-                found = doubt(probability, network.decide(probability), label.mask, UNKNOWN)
+                found = figures(probability, network.decide(probability), label.mask)
                 row[name] = asdict(found) if found else None
             rows.append({**row, "influence": influence[index]})
         return rows
@@ -246,7 +288,7 @@ class _Simulation:
         batches = [self._learner.images[list(patches[at : at + TOGETHER])] for at in range(0, len(patches), TOGETHER)]
         return np.concatenate([found.numpy() for found in predict_windows(network, batches)])
 
-    def _influences(self, network: GlacierSegmenter, labels: dict[int, BadLabel]) -> list[float | None]:
+    def _influences(self, network: GlacierSegmenter, labels: dict[int, AttackedLabel]) -> list[float | None]:
         """Return the cosine of the gradients of each label's loss and of the loss on validation ground.
 
         A step against the gradient of a label raises the loss on validation ground where it is negative (TracIn:

@@ -1,8 +1,230 @@
-import sys
+"""Does the gate hold when labels are bad, and are the bad labels named? Rounds of real fine-tunes under attack.
+
+``python -m benchmarks.gate_under_attack [--seeds N] [--chains N] [--region-folder FOLDER] [--finished]``
+
+Simulates chains of rounds (`benchmarks.attacked_chains`) in which labels are shifted, swapped, empty or drawn by a
+careless annotator, with gate and set-back as in the product. Prints three tables:
+
+1. What the gate did, by kind of attack. The test ground, which no gate sees, tells whether it was right: a difference
+   there is *significant* if the 95 % interval of the paired bootstrap over blocks excludes 0. One in forty versions
+   that are as good as the champion looks significantly worse by chance.
+2. The same versions judged by other gates: with a smaller margin, and with the margin only where no label stands out.
+   They differ from a run with that gate where the learner would have been set back elsewhere.
+3. How well bad labels are found among those that a version learnt and the champion had not, by each figure.
+
+Finished chains are kept in ``var/bench/gate_under_attack``, so that a stopped run goes on, and more seeds can be added
+later; ``--finished`` reports those that are there.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
 import torch
-from benchmarks.attacked_chains import chains, run_chain
-torch.set_num_threads(1)
-for c in chains(3):
-    run_chain(Path(sys.argv[1]), Path(sys.argv[2]), c)
-    print(c.file_name, flush=True)
+
+from benchmarks import regions
+from benchmarks.attacked_chains import KINDS, chains, run_chain
+from benchmarks.gate_rounds import NAMES, ON_TEST, rules_of
+from benchmarks.report import BENCH, Result, markdown, publish
+from catalog.settings import Settings
+from models.block_counts import BlockCounts
+from models.gate import GainInterval, GateEvidence, compare, judge
+
+Row = Mapping[str, Any]
+"""A label in the doubts of a version."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision of the gate on a version that was compared with a champion.
+
+    Attributes:
+        kind: The kind of attack of its chain.
+        attacked: Whether labels of its own round were attacked.
+        promoted: Whether it was served.
+        set_back: Whether the learner was set back thereupon.
+        on_test: Its gain on test ground over the champion.
+        doubts: The labels that it learnt and the champion had not.
+    """
+
+    kind: str
+    attacked: bool
+    promoted: bool
+    set_back: bool
+    on_test: GainInterval
+    doubts: Sequence[Row]
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is significantly worse on test ground."""
+        return (self.on_test.high or 0.0) < 0
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it is significantly better there."""
+        return (self.on_test.low or 0.0) > 0
+
+
+FIGURES: Final[Mapping[str, Callable[[Row], float]]] = {
+    "contradicted by the champion": lambda row: row["champion"]["contradicted"],
+    "contradicted by the new version": lambda row: row["new"]["contradicted"],
+    "differs from the champion": lambda row: row["champion"]["differs"],
+    "loss of the champion": lambda row: row["champion"]["loss"],
+    "loss of the champion minus its entropy": lambda row: row["champion"]["loss"] - row["champion"]["entropy"],
+    "loss of the parent": lambda row: row["parent"]["loss"],
+    "loss of the new version": lambda row: row["new"]["loss"],
+    "loss of champion minus new version": lambda row: row["champion"]["loss"] - row["new"]["loss"],
+    "gradient against that of validation": lambda row: -(row["influence"] or 0.0),
+}
+"""Ways to find bad labels, by name: the larger, the worse."""
+
+
+def decisions(chain: Mapping[str, Any]) -> list[Decision]:
+    """Return the decisions of a chain, without that on its first version."""
+    versions = chain["versions"]
+    return [
+        Decision(
+            chain["kind"],
+            version["attacked"],
+            version["promoted"],
+            version["set back"],
+            _compared(versions, version, "test", None).mean_iou,
+            [row for row in version["doubts"] if row["since"] > version["champion"] and row["champion"]],
+        )
+        for version in versions
+        if version["champion"] is not None
+    ]
+
+
+def _compared(
+    versions: Sequence[Mapping[str, Any]], version: Mapping[str, Any], role: str, champion: int | None
+) -> GateEvidence:
+    served = version["champion"] if champion is None else champion
+    found, before = (BlockCounts(**item[role]) for item in (version, versions[served]))
+    rules = ON_TEST if role == "test" else rules_of(Settings())
+    return compare(found, before, NAMES, served, rules)
+
+
+def served_row(name: str, found: Sequence[Decision]) -> dict[str, object]:
+    """Return the row of a table about what a gate did."""
+    served = [item for item in found if item.promoted]
+    worse = [item for item in served if item.is_worse]
+    better = [item for item in found if item.is_better]
+    return {
+        "": name,
+        "decisions": len(found),
+        "of attacked rounds": sum(item.attacked for item in found),
+        "served": len(served),
+        "**served though significantly worse on test**": len(worse),
+        "their largest loss": max((-(item.on_test.gain or 0.0) for item in worse), default=0.0),
+        "refused": len(found) - len(served),
+        "of them significantly worse": sum(item.is_worse for item in found if not item.promoted),
+        "significantly better": len(better),
+        "of them held back": sum(not item.promoted for item in better),
+        "set back": sum(item.set_back for item in found),
+    }
+
+
+def replay(chain: Mapping[str, Any], margin: float, most_doubt: float) -> list[Decision]:
+    """Return the decisions of another gate on the versions of a chain.
+
+    Args:
+        chain: The chain.
+        margin: Loss of mean IoU that is tolerated.
+        most_doubt: Share of a new label that the champion may contradict; above it nothing is tolerated, and only a
+            better version is served.
+    """
+    versions, champion, found = chain["versions"], 0, []
+    for number, version in enumerate(versions[1:], 1):
+        served = versions[champion]
+        doubts = [row for row in version["doubts"] if row["since"] > champion and row["champion"]]
+        stands_out = any(row["champion"]["contradicted"] > most_doubt for row in doubts)
+        rules = replace(rules_of(Settings()), margin=margin)
+        blocks, before = (BlockCounts(**item["validation"]) for item in (version, served))
+        evidence = compare(blocks, before, NAMES, champion, rules)
+        promoted = judge(evidence, version["labels"], served["labels"]).promoted
+        if stands_out and evidence.mean_iou.outcome != "better":
+            promoted = False
+        on_test = _compared(versions, version, "test", champion).mean_iou
+        found.append(Decision(chain["kind"], version["attacked"], promoted, False, on_test, doubts))
+        champion = number if promoted else champion
+    return found
+
+
+def area_under_curve(bad: Sequence[float], honest: Sequence[float]) -> float | None:
+    """Return the probability that a bad label has a larger figure than an honest one, ties counted half."""
+    if not bad or not honest:
+        return None
+    first, second = np.asarray(bad)[:, None], np.asarray(honest)[None]
+    return float((first > second).mean() + 0.5 * (first == second).mean())
+
+
+def found_row(name: str, rows: Mapping[str, Sequence[Row]], figure: Callable[[Row], float]) -> dict[str, object]:
+    """Return the row of a figure in the table of how well bad labels are found."""
+    curves = {kind: area_under_curve(*_split(of_kind, figure)) for kind, of_kind in rows.items()}
+    bad, honest = _split([row for of_kind in rows.values() for row in of_kind], figure)
+    flagged = threshold(bad, honest)
+    return {"figure": name, **curves, "all": area_under_curve(bad, honest), **flagged}
+
+
+def _split(rows: Iterable[Row], figure: Callable[[Row], float]) -> tuple[list[float], list[float]]:
+    bad: list[float] = []
+    honest: list[float] = []
+    for row in rows:
+        (bad if row["changed"] > 0 else honest).append(figure(row))
+    return bad, honest
+
+
+def threshold(bad: Sequence[float], honest: Sequence[float], most_false: float = 0.05) -> dict[str, object]:
+    """Return how many bad labels lie above the figure that a given share of the honest ones exceeds."""
+    if not bad or not honest:
+        return {"threshold": None, "precision": None, "recall": None}
+    limit = float(np.quantile(honest, 1 - most_false))
+    right, wrong = (sum(value > limit for value in values) for values in (bad, honest))
+    return {"threshold": limit, "precision": right / max(right + wrong, 1), "recall": right / len(bad)}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--seeds", type=int, default=2, help="chains of each region and kind")
+    made.add_argument("--chains", type=int, default=None, help="only so many chains; kinds and regions take turns")
+    made.add_argument("--region-folder", type=Path, default=regions.CACHE, help="where regions are, or are made")
+    made.add_argument("--finished", action="store_true", help="simulate nothing: report the chains that are there")
+    return made
+
+
+def main() -> None:
+    """Run what is missing, print the tables, write the report."""
+    given = parser().parse_args()
+    torch.set_num_threads(1)
+    folder = BENCH / "gate_under_attack"
+    wanted = chains(given.seeds)[: given.chains]
+    if given.finished:
+        wanted = [chain for chain in wanted if (folder / chain.file_name).exists()]
+    simulated = [run_chain(folder, given.region_folder, chain) for chain in wanted]
+    made = [decision for chain in simulated for decision in decisions(chain)]
+    rows = [served_row(kind, [item for item in made if item.kind == kind]) for kind in KINDS]
+    rows.append(served_row("all", made))
+    settings = Settings()
+    gates = {
+        f"margin {margin:g}{'' if doubt >= 1 else f'; 0 where more than {doubt:g} of a label is contradicted'}": [
+            decision for chain in simulated for decision in replay(chain, margin, doubt)
+        ]
+        for margin in (settings.gate_margin, 0.02)
+        for doubt in (1.0, 0.5, 0.2)
+    }
+    replayed = [served_row(name, found) for name, found in gates.items()]
+    labels = {kind: [row for item in made if item.kind == kind for row in item.doubts] for kind in KINDS}
+    found = [found_row(name, labels, figure) for name, figure in FIGURES.items()]
+    for table in (rows, replayed, found):
+        print(markdown(table), end="\n\n")
+    conditions = {"chains": [chain.file_name for chain in wanted], "margins": vars(rules_of(settings))}
+    publish(Result("gate_under_attack", [*rows, *replayed, *found], seeds=range(given.seeds), conditions=conditions))
+
+
+if __name__ == "__main__":
+    main()

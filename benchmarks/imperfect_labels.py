@@ -52,7 +52,7 @@ def drawn_in_haste(truth: Mask, seed: int, border_px: float, debris_missed: floa
 
 
 def shifted(truth: Mask, generator: np.random.Generator) -> Mask:
-    """Return a label (h, w) that is `SHIFT_PX` off in one of eight directions; its edge is repeated where nothing is left.
+    """Return a label (h, w) that is `SHIFT_PX` off in one of eight directions, its edge repeated.
 
     Args:
         truth: (h, w) label mask.
@@ -62,7 +62,8 @@ def shifted(truth: Mask, generator: np.random.Generator) -> Mask:
     rows, cols = (
         np.clip(np.arange(length) - by, 0, length - 1) for length, by in zip(truth.shape, (down, right), strict=True)
     )
-    return truth[rows[:, None], cols[None, :]]
+    moved: Mask = truth[rows[:, None], cols[None, :]]
+    return moved
 
 
 def swapped(truth: Mask, generator: np.random.Generator) -> Mask:

@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from models.segmenter import GlacierSegmenter
 from models.training_config import TrainingConfig
 from services import arms, stability
 from services.class_scheme import class_scheme, store_scheme
+from services.doubted_labels import DoubtedLabel, told
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
@@ -43,6 +44,7 @@ from workers.examination import examine
 from workers.jobs import JobContext
 from workers.judgement import JudgedOn, champion_of, judge_version
 from workers.label_classes import card_classes
+from workers.label_doubts import doubted_labels
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
 from workers.network_training import train_network
@@ -188,6 +190,7 @@ def _train_and_register(
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     watch.begin("evaluate")
     champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
+    doubted = _doubted_labels(catalog, run, inputs)
     segmenter.orientations = catalog.settings.map_orientations
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
@@ -224,7 +227,20 @@ def _train_and_register(
         ),
     )
     context.progress(config.steps, config.steps, "exporting and registering")
-    return _register(context, tracking, run, segmenter, origin, judgement.verdict, watch)
+    verdict = judgement.verdict
+    if not verdict.promoted:
+        verdict = replace(verdict, reason=verdict.reason + told(doubted))
+    return _register(context, tracking, run, segmenter, origin, verdict, doubted, watch)
+
+
+def _doubted_labels(catalog: Catalog, run: TrainingRun, inputs: _TrainingInputs) -> tuple[DoubtedLabel, ...]:
+    """Return the labels that stand out to the champion; none before the first version."""
+    number = judged_against(run)
+    if number is None:
+        return ()
+    parent = inputs.parent
+    champion = parent if parent is not None and parent.version.version == number else load_version(catalog, number)
+    return doubted_labels(catalog, champion, inputs.labels, inputs.scheme)
 
 
 def _training_scenes(inputs: _TrainingInputs, channels: Sequence[str]) -> dict[str, Any]:
@@ -357,6 +373,7 @@ def _register(
     segmenter: GlacierSegmenter,
     origin: ModelOrigin,
     verdict: Verdict,
+    doubted: Sequence[DoubtedLabel],
     watch: Stopwatch,
 ) -> Verdict:
     """Register the version with its figures; return the verdict, withheld if the champion was moved meanwhile."""
@@ -367,7 +384,7 @@ def _register(
         card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
         verdict = withheld_if_champion_moved(registry_of(settings), verdict, {judged_against(run)})
-        figures = figures_of_card(card, verdict, bundle)
+        figures = figures_of_card(card, verdict, bundle, doubted)
         with context.catalog.read() as session:
             of_arms = arms.compare(arms.read_labels(session)).metrics()
             agreements = stability.read(session, limit=1)  # of earlier versions: this one has not scored the pool yet
