@@ -8,9 +8,11 @@ careless annotator, with gate and set-back as in the product. Prints three table
 1. What the gate did, by kind of attack. The test ground, which no gate sees, tells whether it was right: a difference
    there is *significant* if the 95 % interval of the paired bootstrap over blocks excludes 0. One in forty versions
    that are as good as the champion looks significantly worse by chance.
-2. The same versions judged by other gates: with a smaller margin, and with the margin only where no label stands out.
-   They differ from a run with that gate where the learner would have been set back elsewhere.
-3. How well bad labels are found among those that a version learnt and the champion had not, by each figure.
+2. The same versions judged by other gates: with a smaller margin, and with none where many new labels stand out. They
+   differ from a run with that gate where the learner would have been set back elsewhere.
+3. How well bad labels are found among those that a version learnt and the champion had not: by each figure the area
+   under the curve, precision and recall where one honest label in twenty is named, too; then with the threshold of the
+   product (`models.label_doubt`).
 
 Finished chains are kept in ``var/bench/gate_under_attack``, so that a stopped run goes on, and more seeds can be added
 later; ``--finished`` reports those that are there.
@@ -32,6 +34,7 @@ from benchmarks.report import BENCH, Result, markdown, publish
 from catalog.settings import Settings
 from models.block_counts import BlockCounts
 from models.gate import GainInterval, GateEvidence, compare, judge
+from models.label_doubt import STANDS_OUT
 
 Row = Mapping[str, Any]
 """A label in the doubts of a version."""
@@ -68,14 +71,20 @@ class Decision:
         return (self.on_test.low or 0.0) > 0
 
 
+def excess_loss(row: Row) -> float:
+    """Return the figure by which the product names labels: see `models.label_doubt.doubt`."""
+    return float(row["champion"]["loss"] - row["champion"]["entropy"])
+
+
 FIGURES: Final[Mapping[str, Callable[[Row], float]]] = {
     "contradicted by the champion": lambda row: row["champion"]["contradicted"],
     "contradicted by the new version": lambda row: row["new"]["contradicted"],
     "differs from the champion": lambda row: row["champion"]["differs"],
     "loss of the champion": lambda row: row["champion"]["loss"],
-    "loss of the champion minus its entropy": lambda row: row["champion"]["loss"] - row["champion"]["entropy"],
+    "**loss of the champion minus its entropy**": excess_loss,
     "loss of the parent": lambda row: row["parent"]["loss"],
     "loss of the new version": lambda row: row["new"]["loss"],
+    "loss of the new version minus its entropy": lambda row: row["new"]["loss"] - row["new"]["entropy"],
     "loss of champion minus new version": lambda row: row["champion"]["loss"] - row["new"]["loss"],
     "gradient against that of validation": lambda row: -(row["influence"] or 0.0),
 }
@@ -128,26 +137,22 @@ def served_row(name: str, found: Sequence[Decision]) -> dict[str, object]:
     }
 
 
-def replay(chain: Mapping[str, Any], margin: float, most_doubt: float) -> list[Decision]:
+def replay(chain: Mapping[str, Any], margin: float, most_doubted: float) -> list[Decision]:
     """Return the decisions of another gate on the versions of a chain.
 
     Args:
         chain: The chain.
         margin: Loss of mean IoU that is tolerated.
-        most_doubt: Share of a new label that the champion may contradict; above it nothing is tolerated, and only a
-            better version is served.
+        most_doubted: Share of the new labels that may stand out; above it no loss is tolerated.
     """
     versions, champion, found = chain["versions"], 0, []
     for number, version in enumerate(versions[1:], 1):
         served = versions[champion]
         doubts = [row for row in version["doubts"] if row["since"] > champion and row["champion"]]
-        stands_out = any(row["champion"]["contradicted"] > most_doubt for row in doubts)
-        rules = replace(rules_of(Settings()), margin=margin)
+        share = float(np.mean([excess_loss(row) > STANDS_OUT for row in doubts])) if doubts else 0.0
+        rules = replace(rules_of(Settings()), margin=0.0 if share > most_doubted else margin)
         blocks, before = (BlockCounts(**item["validation"]) for item in (version, served))
-        evidence = compare(blocks, before, NAMES, champion, rules)
-        promoted = judge(evidence, version["labels"], served["labels"]).promoted
-        if stands_out and evidence.mean_iou.outcome != "better":
-            promoted = False
+        promoted = judge(compare(blocks, before, NAMES, champion, rules), version["labels"], served["labels"]).promoted
         on_test = _compared(versions, version, "test", champion).mean_iou
         found.append(Decision(chain["kind"], version["attacked"], promoted, False, on_test, doubts))
         champion = number if promoted else champion
@@ -170,6 +175,24 @@ def found_row(name: str, rows: Mapping[str, Sequence[Row]], figure: Callable[[Ro
     return {"figure": name, **curves, "all": area_under_curve(bad, honest), **flagged}
 
 
+def named_row(rows: Mapping[str, Sequence[Row]]) -> dict[str, object]:
+    """Return the row of what the product names: of each kind the share of the bad labels that are named."""
+    recall = {}
+    for kind, of_kind in rows.items():
+        bad, _ = _split(of_kind, excess_loss)
+        recall[kind] = float(np.mean(np.array(bad) > STANDS_OUT)) if bad else None
+    bad, honest = _split([row for of_kind in rows.values() for row in of_kind], excess_loss)
+    right, wrong = (sum(value > STANDS_OUT for value in values) for values in (bad, honest))
+    return {
+        "figure": "named by the product: recall",
+        **recall,
+        "all": f"{wrong / max(len(honest), 1):.0%} of honest ones named",
+        "threshold": STANDS_OUT,
+        "precision": right / max(right + wrong, 1),
+        "recall": right / max(len(bad), 1),
+    }
+
+
 def _split(rows: Iterable[Row], figure: Callable[[Row], float]) -> tuple[list[float], list[float]]:
     bad: list[float] = []
     honest: list[float] = []
@@ -179,7 +202,7 @@ def _split(rows: Iterable[Row], figure: Callable[[Row], float]) -> tuple[list[fl
 
 
 def threshold(bad: Sequence[float], honest: Sequence[float], most_false: float = 0.05) -> dict[str, object]:
-    """Return how many bad labels lie above the figure that a given share of the honest ones exceeds."""
+    """Return precision and recall with the figure as threshold that a given share of the honest labels exceeds."""
     if not bad or not honest:
         return {"threshold": None, "precision": None, "recall": None}
     limit = float(np.quantile(honest, 1 - most_false))
@@ -211,15 +234,16 @@ def main() -> None:
     rows.append(served_row("all", made))
     settings = Settings()
     gates = {
-        f"margin {margin:g}{'' if doubt >= 1 else f'; 0 where more than {doubt:g} of a label is contradicted'}": [
-            decision for chain in simulated for decision in replay(chain, margin, doubt)
+        f"margin {margin:g}{'' if most == 1 else f'; 0 where more than {most:.0%} of the new labels stand out'}": [
+            decision for chain in simulated for decision in replay(chain, margin, most)
         ]
         for margin in (settings.gate_margin, 0.02)
-        for doubt in (1.0, 0.5, 0.2)
+        for most in (1.0, 0.4, 0.2, 0.0)
     }
     replayed = [served_row(name, found) for name, found in gates.items()]
     labels = {kind: [row for item in made if item.kind == kind for row in item.doubts] for kind in KINDS}
     found = [found_row(name, labels, figure) for name, figure in FIGURES.items()]
+    found.append(named_row(labels))
     for table in (rows, replayed, found):
         print(markdown(table), end="\n\n")
     conditions = {"chains": [chain.file_name for chain in wanted], "margins": vars(rules_of(settings))}
