@@ -14,7 +14,7 @@ One file holds a chain; a stopped run goes on after the last chain that was writ
 import copy
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,8 +32,9 @@ from experiments.learner import TOGETHER, Learner, LoopConfig
 from experiments.region import Region
 from imagery.classes import BACKGROUND, UNKNOWN
 from models.block_counts import BlockCounts
-from models.gate import FIRST, GateRules, Verdict, compare, judge
+from models.gate import FIRST, GateRules, Verdict, compare, judge, without_margin_if_doubted
 from models.inference import predict_windows
+from models.label_doubt import STANDS_OUT
 from models.network_calibration import fit_calibration
 from models.segmenter import GlacierSegmenter
 
@@ -142,11 +143,26 @@ def figures(
     )
 
 
-def chains(seeds: int) -> list[Chain]:
-    """Return the chains: any first ones hold all kinds and regions about equally often."""
+def excess_loss(row: Mapping[str, Any]) -> float:
+    """Return the figure by which the product names labels: see `models.label_doubt.doubt`."""
+    return float(row["champion"]["loss"] - row["champion"]["entropy"])
+
+
+def new_labels(doubts: Sequence[Mapping[str, Any]], champion: int) -> list[Mapping[str, Any]]:
+    """Return the rows of the labels that name a class and that a champion had not learnt."""
+    return [row for row in doubts if row["since"] > champion and row["champion"]]
+
+
+def doubted_share(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the share of labels that stand out, in [0, 1]."""
+    return sum(excess_loss(row) > STANDS_OUT for row in rows) / len(rows) if rows else 0.0
+
+
+def chains(seeds: Sequence[int]) -> list[Chain]:
+    """Return the chains of some seeds: any first ones hold all kinds and regions about equally often."""
     return [
         Chain(region, KINDS[(number + offset) % len(KINDS)], seed)
-        for seed in range(seeds)
+        for seed in seeds
         for offset in range(len(KINDS))
         for number, region in enumerate(REGIONS)
     ]
@@ -230,8 +246,9 @@ class _Simulation:
         if self._settings.calibration != "none":
             fit_calibration(network, self._validation, UNKNOWN, self._settings.calibration)
         new = _Track(network, self._learner.judge("validation", network), len(labels), number)
-        verdict = self._verdict(new)
         champion, parent = self._champion, self._parent
+        doubts = self._doubts(labels, champion, parent, new) if champion and parent else []
+        verdict = self._verdict(new, doubts)
         self.versions.append(
             {
                 "labels": len(labels),
@@ -242,16 +259,19 @@ class _Simulation:
                 "outcome": verdict.evidence.mean_iou.outcome if verdict.evidence else None,
                 "validation": new.blocks.model_dump(),
                 "test": self._learner.judge("test", network).model_dump(),
-                "doubts": self._doubts(labels, champion, parent, new) if champion and parent else [],
+                "doubts": doubts,
             }
         )
         self._move(new, verdict)
 
-    def _verdict(self, new: _Track) -> Verdict:
+    def _verdict(self, new: _Track, doubts: Sequence[Mapping[str, Any]]) -> Verdict:
         if self._champion is None:
             return FIRST
         settings, champion = self._settings, self._champion
         rules = GateRules(settings.gate_confidence, settings.gate_margin, settings.gate_class_margin)
+        rules = without_margin_if_doubted(
+            rules, doubted_share(new_labels(doubts, champion.number)), settings.gate_most_doubted
+        )
         evidence = compare(new.blocks, champion.blocks, self._region.scheme.names, champion.number, rules)
         return judge(evidence, new.labels, champion.labels)
 

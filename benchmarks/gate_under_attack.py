@@ -1,6 +1,6 @@
 """Does the gate hold when labels are bad, and are the bad labels named? Rounds of real fine-tunes under attack.
 
-``python -m benchmarks.gate_under_attack [--seeds N] [--chains N] [--region-folder FOLDER] [--finished]``
+``python -m benchmarks.gate_under_attack [--seeds N ...] [--chains N] [--region-folder FOLDER] [--finished]``
 
 Simulates chains of rounds (`benchmarks.attacked_chains`) in which labels are shifted, swapped, empty or drawn by a
 careless annotator, with gate and set-back as in the product. Prints three tables:
@@ -8,8 +8,8 @@ careless annotator, with gate and set-back as in the product. Prints three table
 1. What the gate did, by kind of attack. The test ground, which no gate sees, tells whether it was right: a difference
    there is *significant* if the 95 % interval of the paired bootstrap over blocks excludes 0. One in forty versions
    that are as good as the champion looks significantly worse by chance.
-2. The same versions judged by other gates: with a smaller margin, and with none where many new labels stand out. They
-   differ from a run with that gate where the learner would have been set back elsewhere.
+2. The same versions judged by gates that do not look at labels, with two margins. A chain counts up to the version
+   before which such a gate would have set the learner back, or not, unlike the one simulated.
 3. How well bad labels are found among those that a version learnt and the champion had not: by each figure the area
    under the curve, precision and recall where one honest label in twenty is named, too; then with the threshold of the
    product (`models.label_doubt`).
@@ -28,12 +28,12 @@ import numpy as np
 import torch
 
 from benchmarks import regions
-from benchmarks.attacked_chains import KINDS, chains, run_chain
+from benchmarks.attacked_chains import KINDS, chains, doubted_share, excess_loss, new_labels, run_chain
 from benchmarks.gate_rounds import NAMES, ON_TEST, rules_of
 from benchmarks.report import BENCH, Result, markdown, publish
 from catalog.settings import Settings
 from models.block_counts import BlockCounts
-from models.gate import GainInterval, GateEvidence, compare, judge
+from models.gate import GainInterval, GateEvidence, GateRules, compare, judge, without_margin_if_doubted
 from models.label_doubt import STANDS_OUT
 
 Row = Mapping[str, Any]
@@ -71,11 +71,6 @@ class Decision:
         return (self.on_test.low or 0.0) > 0
 
 
-def excess_loss(row: Row) -> float:
-    """Return the figure by which the product names labels: see `models.label_doubt.doubt`."""
-    return float(row["champion"]["loss"] - row["champion"]["entropy"])
-
-
 FIGURES: Final[Mapping[str, Callable[[Row], float]]] = {
     "contradicted by the champion": lambda row: row["champion"]["contradicted"],
     "contradicted by the new version": lambda row: row["new"]["contradicted"],
@@ -89,32 +84,6 @@ FIGURES: Final[Mapping[str, Callable[[Row], float]]] = {
     "gradient against that of validation": lambda row: -(row["influence"] or 0.0),
 }
 """Ways to find bad labels, by name: the larger, the worse."""
-
-
-def decisions(chain: Mapping[str, Any]) -> list[Decision]:
-    """Return the decisions of a chain, without that on its first version."""
-    versions = chain["versions"]
-    return [
-        Decision(
-            chain["kind"],
-            version["attacked"],
-            version["promoted"],
-            version["set back"],
-            _compared(versions, version, "test", None).mean_iou,
-            [row for row in version["doubts"] if row["since"] > version["champion"] and row["champion"]],
-        )
-        for version in versions
-        if version["champion"] is not None
-    ]
-
-
-def _compared(
-    versions: Sequence[Mapping[str, Any]], version: Mapping[str, Any], role: str, champion: int | None
-) -> GateEvidence:
-    served = version["champion"] if champion is None else champion
-    found, before = (BlockCounts(**item[role]) for item in (version, versions[served]))
-    rules = ON_TEST if role == "test" else rules_of(Settings())
-    return compare(found, before, NAMES, served, rules)
 
 
 def served_row(name: str, found: Sequence[Decision]) -> dict[str, object]:
@@ -138,25 +107,40 @@ def served_row(name: str, found: Sequence[Decision]) -> dict[str, object]:
 
 
 def replay(chain: Mapping[str, Any], margin: float, most_doubted: float) -> list[Decision]:
-    """Return the decisions of another gate on the versions of a chain.
+    """Return the decisions of a gate on the versions of a chain, as long as the learner went the same way.
+
+    Those of the gate that was simulated are exact. What the champion of another gate would say of the labels is not
+    known, so only gates that do not look at it can be replayed.
 
     Args:
         chain: The chain.
         margin: Loss of mean IoU that is tolerated.
-        most_doubted: Share of the new labels that may stand out; above it no loss is tolerated.
+        most_doubted: Share of the new labels that may stand out; above it no loss is tolerated. 1: looks at no label.
     """
-    versions, champion, found = chain["versions"], 0, []
+    versions, champion, parent, worse_in_a_row, found = chain["versions"], 0, 0, 0, []
     for number, version in enumerate(versions[1:], 1):
+        if version["parent"] != parent:
+            break
         served = versions[champion]
-        doubts = [row for row in version["doubts"] if row["since"] > champion and row["champion"]]
-        share = float(np.mean([excess_loss(row) > STANDS_OUT for row in doubts])) if doubts else 0.0
-        rules = replace(rules_of(Settings()), margin=0.0 if share > most_doubted else margin)
-        blocks, before = (BlockCounts(**item["validation"]) for item in (version, served))
-        promoted = judge(compare(blocks, before, NAMES, champion, rules), version["labels"], served["labels"]).promoted
-        on_test = _compared(versions, version, "test", champion).mean_iou
-        found.append(Decision(chain["kind"], version["attacked"], promoted, False, on_test, doubts))
+        doubts = new_labels(version["doubts"], champion)
+        rules = replace(rules_of(Settings()), margin=margin)
+        rules = without_margin_if_doubted(rules, doubted_share(doubts), most_doubted)
+        evidence = _compare(version, served, "validation", champion, rules)
+        promoted = judge(evidence, version["labels"], served["labels"]).promoted
+        on_test = _compare(version, served, "test", champion, ON_TEST).mean_iou
+        worse_in_a_row = worse_in_a_row + 1 if evidence.mean_iou.outcome == "worse" and not promoted else 0
+        set_back = worse_in_a_row == 2
+        found.append(Decision(chain["kind"], version["attacked"], promoted, set_back, on_test, doubts))
         champion = number if promoted else champion
+        parent, worse_in_a_row = (champion, 0) if set_back else (number, worse_in_a_row)
     return found
+
+
+def _compare(
+    version: Mapping[str, Any], served: Mapping[str, Any], role: str, number: int, rules: GateRules
+) -> GateEvidence:
+    found, before = (BlockCounts(**item[role]) for item in (version, served))
+    return compare(found, before, NAMES, number, rules)
 
 
 def area_under_curve(bad: Sequence[float], honest: Sequence[float]) -> float | None:
@@ -213,7 +197,7 @@ def threshold(bad: Sequence[float], honest: Sequence[float], most_false: float =
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--seeds", type=int, default=2, help="chains of each region and kind")
+    made.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="of the chains of each region and kind")
     made.add_argument("--chains", type=int, default=None, help="only so many chains; kinds and regions take turns")
     made.add_argument("--region-folder", type=Path, default=regions.CACHE, help="where regions are, or are made")
     made.add_argument("--finished", action="store_true", help="simulate nothing: report the chains that are there")
@@ -229,16 +213,13 @@ def main() -> None:
     if given.finished:
         wanted = [chain for chain in wanted if (folder / chain.file_name).exists()]
     simulated = [run_chain(folder, given.region_folder, chain) for chain in wanted]
-    made = [decision for chain in simulated for decision in decisions(chain)]
+    settings = Settings()
+    made = [item for chain in simulated for item in replay(chain, settings.gate_margin, settings.gate_most_doubted)]
     rows = [served_row(kind, [item for item in made if item.kind == kind]) for kind in KINDS]
     rows.append(served_row("all", made))
-    settings = Settings()
     gates = {
-        f"margin {margin:g}{'' if most == 1 else f'; 0 where more than {most:.0%} of the new labels stand out'}": [
-            decision for chain in simulated for decision in replay(chain, margin, most)
-        ]
+        f"margin {margin:g}, whatever the labels": [item for chain in simulated for item in replay(chain, margin, 1.0)]
         for margin in (settings.gate_margin, 0.02)
-        for most in (1.0, 0.4, 0.2, 0.0)
     }
     replayed = [served_row(name, found) for name, found in gates.items()]
     labels = {kind: [row for item in made if item.kind == kind for row in item.doubts] for kind in KINDS}
@@ -247,7 +228,7 @@ def main() -> None:
     for table in (rows, replayed, found):
         print(markdown(table), end="\n\n")
     conditions = {"chains": [chain.file_name for chain in wanted], "margins": vars(rules_of(settings))}
-    publish(Result("gate_under_attack", [*rows, *replayed, *found], seeds=range(given.seeds), conditions=conditions))
+    publish(Result("gate_under_attack", [*rows, *replayed, *found], seeds=given.seeds, conditions=conditions))
 
 
 if __name__ == "__main__":

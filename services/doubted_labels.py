@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -44,10 +45,32 @@ def from_tag(text: str) -> tuple[DoubtedLabel, ...]:
     return _LABELS.validate_json(text)
 
 
-def told(labels: Sequence[DoubtedLabel]) -> str:
-    """Return the end of the reason of a version that is not served; empty without such labels."""
-    if not labels:
-        return ""
-    verb = "label stands" if len(labels) == 1 else "labels stand"
-    named = ", ".join(f"{item.label} ({item.doubt:+.2f})" for item in labels[:_NAMED])
-    return f"; {len(labels)} {verb} out: {named}{', ...' if len(labels) > _NAMED else ''}"
+@dataclass(frozen=True)
+class Doubts:
+    """What the champion says of the labels that are new to it.
+
+    Attributes:
+        new: Number of labels of the training that it has not learnt and that name a class.
+        labels: Those of them that stand out, the most doubted first.
+    """
+
+    new: int
+    labels: tuple[DoubtedLabel, ...]
+
+    @property
+    def share(self) -> float:
+        """Share of the new labels that stand out, in [0, 1]."""
+        return len(self.labels) / self.new if self.new else 0.0
+
+    def told(self) -> str:
+        """Return the end of the reason of a version that is not served; empty if no label stands out."""
+        if not self.labels:
+            return ""
+        verb = "stands" if len(self.labels) == 1 else "stand"
+        named = ", ".join(f"{item.label} ({item.doubt:+.2f})" for item in self.labels[:_NAMED])
+        more = ", ..." if len(self.labels) > _NAMED else ""
+        return f"; {len(self.labels)} of {self.new} new labels {verb} out: {named}{more}"
+
+
+NO_DOUBTS: Final = Doubts(0, ())
+"""Before there is a champion."""

@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from models.segmenter import GlacierSegmenter
 from models.training_config import TrainingConfig
 from services import arms, stability
 from services.class_scheme import class_scheme, store_scheme
-from services.doubted_labels import DoubtedLabel, told
+from services.doubted_labels import NO_DOUBTS, DoubtedLabel, Doubts
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
@@ -44,7 +44,7 @@ from workers.examination import examine
 from workers.jobs import JobContext
 from workers.judgement import JudgedOn, champion_of, judge_version
 from workers.label_classes import card_classes
-from workers.label_doubts import doubted_labels
+from workers.label_doubts import doubts_of
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
 from workers.network_training import train_network
@@ -190,7 +190,7 @@ def _train_and_register(
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     watch.begin("evaluate")
     champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
-    doubted = _doubted_labels(catalog, run, inputs)
+    doubts = _doubts(catalog, run, inputs)
     segmenter.orientations = catalog.settings.map_orientations
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
@@ -201,7 +201,7 @@ def _train_and_register(
     )
     found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
     after = {role: examination.evaluation for role, examination in found.items()}
-    judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings)
+    judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings, doubts)
     test = found.get(SceneRole.TEST)
     origin = ModelOrigin(
         classes=names,
@@ -227,20 +227,16 @@ def _train_and_register(
         ),
     )
     context.progress(config.steps, config.steps, "exporting and registering")
-    verdict = judgement.verdict
-    if not verdict.promoted:
-        verdict = replace(verdict, reason=verdict.reason + told(doubted))
-    return _register(context, tracking, run, segmenter, origin, verdict, doubted, watch)
+    return _register(context, tracking, run, segmenter, origin, judgement.verdict, doubts.labels, watch)
 
 
-def _doubted_labels(catalog: Catalog, run: TrainingRun, inputs: _TrainingInputs) -> tuple[DoubtedLabel, ...]:
-    """Return the labels that stand out to the champion; none before the first version."""
+def _doubts(catalog: Catalog, run: TrainingRun, inputs: _TrainingInputs) -> Doubts:
     number = judged_against(run)
     if number is None:
-        return ()
+        return NO_DOUBTS
     parent = inputs.parent
     champion = parent if parent is not None and parent.version.version == number else load_version(catalog, number)
-    return doubted_labels(catalog, champion, inputs.labels, inputs.scheme)
+    return doubts_of(catalog, champion, inputs.labels, inputs.scheme)
 
 
 def _training_scenes(inputs: _TrainingInputs, channels: Sequence[str]) -> dict[str, Any]:

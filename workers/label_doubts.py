@@ -8,16 +8,14 @@ from imagery.classes import UNKNOWN, ClassScheme
 from models.heads import merge_truth
 from models.inference import predict_windows
 from models.label_doubt import STANDS_OUT, doubt
-from services.doubted_labels import DECIMALS, DoubtedLabel
+from services.doubted_labels import DECIMALS, DoubtedLabel, Doubts
 from services.places import raster_store
 from workers.labelled_patches import LabelledPatchDataset
 from workers.versions import LoadedVersion
 
 
-def doubted_labels(
-    catalog: Catalog, champion: LoadedVersion, labels: Sequence[Label], scheme: ClassScheme
-) -> tuple[DoubtedLabel, ...]:
-    """Return the labels that stand out among those that the champion has not learnt, the most doubted first.
+def doubts_of(catalog: Catalog, champion: LoadedVersion, labels: Sequence[Label], scheme: ClassScheme) -> Doubts:
+    """Return which labels stand out among those that the champion has not learnt.
 
     Predicts the patches of these labels once each. Call this before the training, which changes the weights of the
     champion in place where training goes on from it.
@@ -33,7 +31,7 @@ def doubted_labels(
         StoreError: a mask cannot be read.
     """
     network, learnt = champion.segmenter, set(champion.card.labels.ids)
-    found = []
+    new, found = 0, []
     for label in labels:
         if label.id in learnt:
             continue
@@ -42,6 +40,9 @@ def doubted_labels(
         (probabilities,) = predict_windows(network, [raw[None]])
         merged = merge_truth(mask.numpy(), network.head, UNKNOWN)
         judged = doubt(probabilities[0].numpy(), merged, UNKNOWN)
-        if judged is not None and judged > STANDS_OUT:
+        if judged is None:
+            continue
+        new += 1
+        if judged > STANDS_OUT:
             found.append(DoubtedLabel(label=label.id, proposal=label.proposal.uid, doubt=round(judged, DECIMALS)))
-    return tuple(sorted(found, key=lambda item: (-item.doubt, item.label)))
+    return Doubts(new, tuple(sorted(found, key=lambda item: (-item.doubt, item.label))))

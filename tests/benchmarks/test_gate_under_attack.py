@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.attacked_chains import ATTACKED, KINDS, REGIONS, ROUND_SIZE, WITH_ICE, _rounds, chains, figures
-from benchmarks.gate_under_attack import area_under_curve, decisions, named_row, replay, served_row, threshold
+from benchmarks.gate_under_attack import area_under_curve, named_row, replay, served_row, threshold
 from benchmarks.imperfect_labels import ATTACKS, BLOB_PX, SHIFT_PX
 from imagery.classes import UNKNOWN
 from models.label_doubt import doubt
@@ -57,10 +57,10 @@ def test_rounds_hold_ice_while_there_is_any() -> None:
 
 
 def test_the_first_chains_hold_every_region_and_all_kinds() -> None:
-    first = chains(2)[: len(REGIONS)]
+    first = chains([1, 2])[: len(REGIONS)]
     assert {chain.region for chain in first} == set(REGIONS)
     assert {chain.kind for chain in first} == set(KINDS)
-    assert len(set(chains(2))) == 2 * len(REGIONS) * len(KINDS)
+    assert len(set(chains([1, 2]))) == 2 * len(REGIONS) * len(KINDS)
 
 
 def test_the_figure_of_the_product_is_among_those_compared() -> None:
@@ -76,11 +76,12 @@ def label_row(since: int, changed: float, excess: float) -> dict[str, Any]:
     return {"since": since, "changed": changed, "champion": {"loss": 0.5 + excess, "entropy": 0.5}}
 
 
-def version(champion: int | None, wrong: int, on_test: int, promoted: bool, excess: float = 0.0) -> dict[str, Any]:
+def version(parent: int | None, wrong: int, on_test: int, promoted: bool, excess: float = 0.0) -> dict[str, Any]:
     return {
         "labels": 6,
         "attacked": True,
-        "champion": champion,
+        "champion": parent,
+        "parent": parent,
         "promoted": promoted,
         "set back": False,
         "validation": counts(wrong).model_dump(),
@@ -97,7 +98,7 @@ CHAIN = {
 
 
 def test_the_table_tells_what_was_served_though_worse() -> None:
-    found = served_row("empty", decisions(CHAIN))
+    found = served_row("empty", replay(CHAIN, 0.05, 1.0))
     assert (found["decisions"], found["served"], found["refused"]) == (2, 2, 0)
     assert found["**served though significantly worse on test**"] == 1
     assert found["their largest loss"] == pytest.approx(40 / 60 - 37 / 63)
@@ -109,6 +110,14 @@ def test_no_loss_is_tolerated_where_many_new_labels_stand_out() -> None:
     assert [item.promoted for item in replay(CHAIN, 0.05, 0.4)] == [True, True]  # a gain of 0, surely: not worse
     worse = {**CHAIN, "versions": [CHAIN["versions"][0], version(0, 11, 13, True, 0.3), CHAIN["versions"][2]]}
     assert [item.promoted for item in replay(worse, 0.05, 0.6)] == [False, True]
+
+
+def test_a_replay_ends_where_the_learner_would_have_gone_another_way() -> None:
+    strayed = [CHAIN["versions"][0], version(0, 20, 20, False), version(1, 20, 20, False), version(2, 9, 9, True)]
+    found = replay({**CHAIN, "versions": strayed}, 0.05, 1.0)
+    assert [item.set_back for item in found] == [False, True]
+    strayed[3]["parent"] = 0
+    assert [item.promoted for item in replay({**CHAIN, "versions": strayed}, 0.05, 1.0)] == [False, False, True]
 
 
 def test_curve_threshold_and_names_of_bad_labels() -> None:

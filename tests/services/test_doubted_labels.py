@@ -1,6 +1,6 @@
 import pytest
 
-from services.doubted_labels import MOST, DoubtedLabel, from_tag, to_tag, told
+from services.doubted_labels import MOST, NO_DOUBTS, DoubtedLabel, Doubts, from_tag, to_tag
 
 
 def doubted(count: int) -> list[DoubtedLabel]:
@@ -28,7 +28,12 @@ def test_a_tag_that_was_edited_is_refused(text: str) -> None:
 
 
 def test_a_reason_names_them() -> None:
-    assert told([]) == ""
-    assert told(doubted(1)) == "; 1 label stands out: 7 (+0.50)"
-    assert told(doubted(2)) == "; 2 labels stand out: 7 (+0.50), 8 (+0.50)"
-    assert told(doubted(11)).endswith("16 (+0.49), ...")
+    assert NO_DOUBTS.told() == ""
+    assert Doubts(6, tuple(doubted(1))).told() == "; 1 of 6 new labels stands out: 7 (+0.50)"
+    assert Doubts(6, tuple(doubted(2))).told() == "; 2 of 6 new labels stand out: 7 (+0.50), 8 (+0.50)"
+    assert Doubts(12, tuple(doubted(11))).told().endswith("16 (+0.49), ...")
+
+
+def test_the_share_of_doubted_labels_counts_the_new_ones() -> None:
+    assert Doubts(8, tuple(doubted(2))).share == 0.25
+    assert NO_DOUBTS.share == 0
