@@ -329,7 +329,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="Share of the labels new to the champion that may stand out, as it doubts them; above it the gate "
-        "tolerates no loss (1: always as before). `gate_margin = 1` overrules this.",
+        "tolerates no loss (1: heeds no doubt); `gate_margin = 1` overrules this.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
     torch_threads: int = Field(

@@ -106,10 +106,11 @@ def test_the_table_tells_what_was_served_though_worse() -> None:
 
 
 def test_no_loss_is_tolerated_where_many_new_labels_stand_out() -> None:
-    assert [item.promoted for item in replay(CHAIN, 0.05, 1.0)] == [True, True]
-    assert [item.promoted for item in replay(CHAIN, 0.05, 0.4)] == [True, True]  # a gain of 0, surely: not worse
-    worse = {**CHAIN, "versions": [CHAIN["versions"][0], version(0, 11, 13, True, 0.3), CHAIN["versions"][2]]}
-    assert [item.promoted for item in replay(worse, 0.05, 0.6)] == [False, True]
+    maybe_worse = version(0, 10, 13, True, 0.3)
+    wrong = np.random.default_rng(0).poisson(10.3, 100).tolist()
+    maybe_worse["validation"]["counts"] = [(50 - n, n, 0, n, 50 - n, 0, 0, 0, 0) for n in wrong]
+    chain = {**CHAIN, "versions": [CHAIN["versions"][0], maybe_worse]}
+    assert [replay(chain, 0.05, most)[0].promoted for most in (1.0, 0.5, 0.4)] == [True, True, False]
 
 
 def test_a_replay_ends_where_the_learner_would_have_gone_another_way() -> None:
