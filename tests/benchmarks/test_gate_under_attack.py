@@ -107,7 +107,7 @@ def test_the_table_tells_what_was_served_though_worse() -> None:
 
 def test_no_loss_is_tolerated_where_many_new_labels_stand_out() -> None:
     maybe_worse = version(0, 10, 13, True, 0.3)
-    wrong = np.random.default_rng(0).poisson(10.3, 100).tolist()
+    wrong = np.random.default_rng(1).poisson(10.3, 100).tolist()
     maybe_worse["validation"]["counts"] = [(50 - n, n, 0, n, 50 - n, 0, 0, 0, 0) for n in wrong]
     chain = {**CHAIN, "versions": [CHAIN["versions"][0], maybe_worse]}
     assert [replay(chain, 0.05, most)[0].promoted for most in (1.0, 0.5, 0.4)] == [True, True, False]
