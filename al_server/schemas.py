@@ -9,6 +9,7 @@ from catalog.records import EventState, JobKind, JobState, RoundState, SceneRole
 from catalog.settings import PatchPart, Strategy
 from catalog.webhook_records import DeliveryState
 from services.arms import Arm
+from services.doubted_labels import DoubtedLabel
 from services.forecast import Worth
 from services.gate_figures import GateFigures
 from services.scene_request import MAX_INTEGER, Closed, Integer
@@ -489,6 +490,9 @@ class ModelAnswer(BaseModel):
     verdict_reason: str
     gate: GateFigures | None = Field(description="intervals that the verdict rests on; null for the first version")
     sha256: dict[str, str] = Field(description="checksum by file name")
+    doubted_labels: list[DoubtedLabel] = Field(
+        description="labels that it learnt and that stand out, the most doubted first; its lineage names the annotators"
+    )
     withdrawals: list[int] = Field(
         description="withdrawals of labels that it learnt from, itself or through its parent; empty: none"
     )

@@ -220,6 +220,7 @@ def serialize_version(version: ModelVersion, aliases: dict[str, int]) -> ModelAn
         verdict_reason=figures.verdict_reason,
         gate=figures.gate,
         sha256=dict(figures.sha256),
+        doubted_labels=list(figures.doubted),
         withdrawals=list(figures.withdrawals),
         faults=list(figures.faults),
     )

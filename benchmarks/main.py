@@ -36,6 +36,7 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
         ["--seeds", "4", "--processes", "2"],
     ),
     "gate_rounds": (["--seeds", "1", "--rounds", "3"], ["--seeds", "4", "--grid"]),
+    "gate_under_attack": (["--seeds", "1", "--chains", "1"], []),
     "training_levers": (["--seeds", "1", "--regions", "everest-west"], ["--seeds", "4"]),
     "prior_outlines": (["--seeds", "1", "--arms", "none", "poor", "--regions", "synthetic 1"], ["--seeds", "4"]),
     "parts": (["--seeds", "1", "--rounds", "1", "--steps", "20", "--passes", "2"], []),

@@ -327,6 +327,13 @@ class Settings(BaseSettings):
         "most by this (1: always); ...",
     )
     gate_class_margin: float = Field(0.1, ge=0, le=1, description="... and if no class loses more IoU than this.")
+    gate_most_doubted: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Share of the labels new to the champion that may stand out, as it doubts them; above it the gate "
+        "tolerates no loss (1: heeds no doubt); `gate_margin = 1` overrules this.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
     torch_threads: int = Field(
         0, ge=0, description="CPU threads of a compute worker; 0: its share of the cores, all of them for a single one."

@@ -156,7 +156,7 @@ def lineage(version: int, as_json: bool) -> None:
         title=f"Version {version}, its parent, and so on",
     )
     print_table(
-        ("label", "patch", "annotator", "saved", "mask", "now", "round", "why", "score", "scored by"),
+        ("label", "patch", "annotator", "saved", "mask", "now", "doubt", "round", "why", "score", "scored by"),
         [_label_row(item) for item in found.labels],
         title="What they learnt from",
     )
@@ -188,6 +188,7 @@ def _label_row(label: LearntLabel) -> tuple[str, ...]:
         f"{label.annotated_at:%Y-%m-%d %H:%M}",
         label.mask_sha256[:12],
         state,
+        "" if label.doubt is None else f"{label.doubt:.2f}",
         f"{cause.round} ({cause.strategy})",
         cause.reason,
         "" if cause.score is None else f"{cause.score:.4g}",

@@ -17,10 +17,13 @@ With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 
 6. Else it is kept: the data *cannot tell*.
 
 A margin of 1 turns rule 4 off, because no IoU can fall by more: every version from at least as many labels is promoted.
+
+What people drew counts less if the champion doubts much of it (`models.label_doubt`): then no loss is tolerated, and
+rule 5 promotes no version that may be worse (`without_margin_if_doubted`).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Annotated, Final, Literal
 
@@ -34,6 +37,8 @@ from models.score_ratios import iou, mean_of_defined
 from models.spatial_correlation import BlockValues, design_effect, independent_side, neighbour_correlation
 
 RESAMPLES: Final = 2000
+ANY_LOSS: Final = 1.0
+"""The margin that tolerates any loss of mean IoU."""
 _FEWEST_BLOCKS: Final = 2
 _ENOUGH_BLOCKS: Final = 40  # blocks are not made larger if fewer than these would be left
 _POWER: Final = 0.8  # how often a version as good as the champion shall be promoted, for the number of blocks needed
@@ -112,6 +117,17 @@ class GateRules:
     confidence: float
     margin: float
     class_margin: float
+
+
+def without_margin_if_doubted(rules: GateRules, doubted: float, most_doubted: float) -> GateRules:
+    """Return the rules, with a margin of 0 if the champion doubts too many of the labels that are new to it.
+
+    Args:
+        rules: The settings of the gate. A margin of `ANY_LOSS` stays: somebody wants every version.
+        doubted: Share of the new labels that stand out, in [0, 1].
+        most_doubted: Share from which on, exclusive, that is too many.
+    """
+    return replace(rules, margin=0.0) if doubted > most_doubted and rules.margin < ANY_LOSS else rules
 
 
 @dataclass(frozen=True)
@@ -263,7 +279,7 @@ def _judged(gain: float, low: float, high: float, margin: float) -> GainInterval
     outcome: Outcome = "cannot tell"  # comparisons with NaN are false
     if low > 0:
         outcome = "better"
-    elif high < 0 and margin < 1.0:
+    elif high < 0 and margin < ANY_LOSS:
         outcome = "worse"
     elif low >= -margin:
         outcome = "not worse"

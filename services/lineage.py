@@ -20,6 +20,7 @@ from catalog.records import Label, Patch, Proposal, Round, TrainingRun
 from catalog.registry_copy import RegistryCopy
 from catalog.training import MOST_PARAMETERS
 from catalog.withdrawal_records import WithdrawnLabel
+from services.version_figures import figures_of
 from services.withdrawals import AffectedBy, withdrawals_of_versions
 
 Name = Callable[[Label], str]
@@ -52,12 +53,17 @@ class LearntLabel(BaseModel):
     col_off: int
     size_px: int
     mask_sha256: str
+    proposal: str = Field(description="the uid of the proposal that it answers")
     event: int = Field(description="the label event that it was drawn from")
     annotator: str = Field(description="the account for operators, a pseudonym for readers")
     simulated: bool
     annotated_at: datetime
     superseded_at: datetime | None = Field(description="when it was updated, deleted or withdrawn; null: it stands")
     withdrawal: int | None = Field(description="the withdrawal that took it; null: none")
+    doubt: float | None = Field(
+        description="if it stood out when a version of the line first learnt it: loss of the champion on it beyond the "
+        "loss that the champion expected, nats a pixel; null: it did not stand out"
+    )
     cause: Cause
 
 
@@ -103,6 +109,7 @@ def trace(
     labels: Sequence[Label],
     withdrawn: Mapping[int, int],
     affected: Mapping[int, list[AffectedBy]],
+    doubts: Mapping[int, float],
     name: Name,
 ) -> Lineage:
     """Return the lineage of a version.
@@ -114,6 +121,7 @@ def trace(
         labels: at least those of the line's runs, each with patch, scene, proposal, round and scoring loaded.
         withdrawn: the withdrawal of each withdrawn label, by their ids.
         affected: the withdrawals that affect each version.
+        doubts: how much each label that stood out was doubted, by their ids.
         name: how annotators are shown.
     """
     trainings = [_training(number, runs.get(number), cards[number], affected) for number in line_of(version, runs)]
@@ -122,7 +130,9 @@ def trace(
         version=version,
         learnt_from_withdrawn_labels=version in affected,
         trainings=trainings,
-        labels=[_label(label, withdrawn.get(label.id), name) for label in labels if label.id in learnt],
+        labels=[
+            _label(label, withdrawn.get(label.id), doubts.get(label.id), name) for label in labels if label.id in learnt
+        ],
     )
 
 
@@ -166,7 +176,19 @@ def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Nam
             cards[number] = _card(models, bundles, number, fetch=fetch)
         except ServiceDownError as error:
             cards[number], fetch = str(error), False  # one wait is enough
-    return trace(version, runs, cards, labels, withdrawn, affected, name)
+    return trace(version, runs, cards, labels, withdrawn, affected, _doubts(models, line), name)
+
+
+def _doubts(models: RegistryCopy, line: Sequence[int]) -> dict[int, float]:
+    """Return how much each label was doubted that stood out when the oldest version of a line told of it learnt it."""
+    found: dict[int, float] = {}
+    for number in line:  # the newest first, so that the oldest has the last word
+        try:
+            told = figures_of(models.get(number)).doubted
+        except NotFoundError:
+            continue  # deleted in MLflow
+        found |= {item.label: item.doubt for item in told}
+    return found
 
 
 def labels_with_causes(session: Session, ids: Sequence[int]) -> list[Label]:
@@ -227,7 +249,7 @@ def _training(
     )
 
 
-def _label(label: Label, withdrawal: int | None, name: Name) -> LearntLabel:
+def _label(label: Label, withdrawal: int | None, doubt: float | None, name: Name) -> LearntLabel:
     patch, proposal = label.patch, label.proposal
     of_round, scoring = proposal.round, proposal.round.scoring
     return LearntLabel(
@@ -238,12 +260,14 @@ def _label(label: Label, withdrawal: int | None, name: Name) -> LearntLabel:
         col_off=patch.col_off,
         size_px=patch.size_px,
         mask_sha256=label.mask_sha256,
+        proposal=proposal.uid,
         event=label.event_id,
         annotator=name(label),
         simulated=label.simulated,
         annotated_at=label.annotated_at,
         superseded_at=label.superseded_at,
         withdrawal=withdrawal,
+        doubt=doubt,
         cause=Cause(
             round=of_round.id,
             strategy=of_round.strategy,

@@ -17,6 +17,8 @@ from catalog.bundle_cache import CHECKSUM_TAG, checksum_tag
 from catalog.records import SceneRole
 from catalog.registry import ModelVersion
 from imagery.classes import GLACIER_SCHEME
+from services import doubted_labels
+from services.doubted_labels import DoubtedLabel
 from services.gate_figures import GateFigures
 
 Figures = Mapping[str, float | None]
@@ -28,6 +30,7 @@ TAG_DECIMALS: Final = 6
 """Decimals of a figure in a tag."""
 _CLASS_NAMES: Final = "class_names"
 _GATE: Final = "gate.evidence"
+_DOUBTED: Final = "labels.doubted"
 WITHDRAWN: Final = "labels.withdrawn"
 """The tag of a version that learnt from withdrawn labels."""
 JUDGED_ON: Final = (SceneRole.VALIDATION.value, SceneRole.TEST.value)
@@ -84,6 +87,7 @@ class VersionFigures:
         verdict_reason: The reason, as a text for people.
         gate: What the decision rests on; None for the first version, and for versions of earlier releases.
         sha256: Checksum of each file of the bundle, by file name.
+        doubted: Labels that it learnt and that stand out, the most doubted first.
         withdrawals: Withdrawals of labels that it learnt from, itself or through its parent; told after registration.
         faults: Tags that could not be read, each as a sentence.
     """
@@ -99,6 +103,7 @@ class VersionFigures:
     verdict_reason: str
     sha256: Mapping[str, str]
     gate: GateFigures | None = None
+    doubted: tuple[DoubtedLabel, ...] = ()
     withdrawals: tuple[int, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -124,6 +129,7 @@ class VersionFigures:
             "parent_version": str(self.parent_version or ""),
             "champion_version": str(self.champion_version or ""),
             **({_GATE: self.gate.model_dump_json()} if self.gate else {}),
+            **({_DOUBTED: doubted_labels.to_tag(self.doubted)} if self.doubted else {}),
             "labels.count": str(self.labels),
             "labels.simulated": str(self.simulated_labels),
             "labels.sha256": self.labels_sha256,
@@ -148,6 +154,7 @@ class VersionFigures:
             verdict=tags.get("verdict", ""),
             verdict_reason=tags.get("verdict.reason", ""),
             gate=reader.gate(),
+            doubted=reader.doubted(),
             withdrawals=reader.withdrawals(),
             sha256={
                 tag.removeprefix(CHECKSUM_TAG): value for tag, value in tags.items() if tag.startswith(CHECKSUM_TAG)
@@ -221,6 +228,15 @@ class _TagReader:
         except ValidationError:
             self._note(_GATE, "the evidence of the gate as JSON")
             return None
+
+    def doubted(self) -> tuple[DoubtedLabel, ...]:
+        if _DOUBTED not in self._tags:
+            return ()
+        try:
+            return doubted_labels.from_tag(self._tags[_DOUBTED])
+        except ValidationError:
+            self._note(_DOUBTED, "the doubted labels as JSON")
+            return ()
 
     def withdrawals(self) -> tuple[int, ...]:
         found = re.findall(r"(?<!\S)(\d+) \(", self._tags.get(WITHDRAWN, ""))

@@ -1,22 +1,27 @@
 """Convert a model card to the figures that MLflow stores with a version."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.card import ModelCard, Role
 from models.gate import Verdict
+from services.doubted_labels import DoubtedLabel
 from services.gate_figures import GateFigures
 from services.promotion import KEPT, PROMOTED
 from services.version_figures import RegionFigures, VersionFigures
 
 
-def figures_of_card(card: ModelCard, verdict: Verdict, bundle: Path) -> VersionFigures:
+def figures_of_card(
+    card: ModelCard, verdict: Verdict, bundle: Path, doubted: Sequence[DoubtedLabel] = ()
+) -> VersionFigures:
     """Return the figures of a version before it is registered.
 
     Args:
         card: Its card.
         verdict: What the gate decided.
         bundle: Folder of its files, whose checksums are among the figures.
+        doubted: Labels that it learnt and that stand out.
     """
     return VersionFigures(
         class_names=card.classes,
@@ -28,6 +33,7 @@ def figures_of_card(card: ModelCard, verdict: Verdict, bundle: Path) -> VersionF
         regions={role: _region(card, role) for role in card.metrics},
         verdict=PROMOTED if verdict.promoted else KEPT,
         verdict_reason=verdict.reason,
+        doubted=tuple(doubted),
         gate=GateFigures.model_validate(card.gate.model_dump()) if card.gate else None,
         sha256={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(bundle.iterdir())},
     )

@@ -29,6 +29,7 @@ from models.segmenter import GlacierSegmenter
 from models.training_config import TrainingConfig
 from services import arms, stability
 from services.class_scheme import class_scheme, store_scheme
+from services.doubted_labels import NO_DOUBTS, DoubtedLabel, Doubts
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
@@ -43,6 +44,7 @@ from workers.examination import examine
 from workers.jobs import JobContext
 from workers.judgement import JudgedOn, champion_of, judge_version
 from workers.label_classes import card_classes
+from workers.label_doubts import doubts_of
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
 from workers.network_training import train_network
@@ -191,6 +193,7 @@ def _train_and_register(
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}
     watch.begin("evaluate")
     champion = champion_of(catalog, run, inputs.parent, judged_on, sets, inputs.patch_size)
+    doubts = _doubts(catalog, run, inputs)
     segmenter.orientations = catalog.settings.map_orientations
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
@@ -201,7 +204,7 @@ def _train_and_register(
     )
     found = {role: examine(catalog, segmenter, judged_on[role], inputs.patch_size) for role in judged_on}
     after = {role: examination.evaluation for role, examination in found.items()}
-    judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings)
+    judgement = judge_version(after, len(inputs.labels), champion, names, catalog.settings, doubts)
     test = found.get(SceneRole.TEST)
     origin = ModelOrigin(
         classes=names,
@@ -227,7 +230,16 @@ def _train_and_register(
         ),
     )
     context.progress(config.steps, config.steps, "exporting and registering")
-    return _register(context, tracking, run, segmenter, origin, judgement.verdict, watch)
+    return _register(context, tracking, run, segmenter, origin, judgement.verdict, doubts.labels, watch)
+
+
+def _doubts(catalog: Catalog, run: TrainingRun, inputs: _TrainingInputs) -> Doubts:
+    number = judged_against(run)
+    if number is None:
+        return NO_DOUBTS
+    parent = inputs.parent
+    champion = parent if parent is not None and parent.version.version == number else load_version(catalog, number)
+    return doubts_of(catalog, champion, inputs.labels, inputs.scheme)
 
 
 def _training_scenes(inputs: _TrainingInputs, channels: Sequence[str]) -> dict[str, Any]:
@@ -360,6 +372,7 @@ def _register(
     segmenter: GlacierSegmenter,
     origin: ModelOrigin,
     verdict: Verdict,
+    doubted: Sequence[DoubtedLabel],
     watch: Stopwatch,
 ) -> Verdict:
     """Register the version with its figures; return the verdict, withheld if the champion was moved meanwhile."""
@@ -370,7 +383,7 @@ def _register(
         card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
         verdict = withheld_if_champion_moved(registry_of(settings), verdict, {judged_against(run)})
-        figures = figures_of_card(card, verdict, bundle)
+        figures = figures_of_card(card, verdict, bundle, doubted)
         with context.catalog.read() as session:
             of_arms = arms.compare(arms.read_labels(session)).metrics()
             agreements = stability.read(session, limit=1)  # of earlier versions: this one has not scored the pool yet

@@ -1,14 +1,15 @@
 """Judge a new version against the champion on the validation scenes, and measure its gains."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.context import Catalog
 from catalog.records import Scene, SceneRole, TrainingRun
 from catalog.settings import Settings
 from catalog.withdrawals import count_withdrawn
 from models.card import EvaluationSet, Gain, ModelCard
-from models.gate import FIRST, GateRules, Verdict, compare, judge
+from models.gate import FIRST, GateRules, Verdict, compare, judge, without_margin_if_doubted
+from services.doubted_labels import Doubts
 from workers.code_version import code_version
 from workers.conclusion import judged_against
 from workers.evaluation import Evaluation, evaluate, recorded_evaluation
@@ -95,6 +96,7 @@ def judge_version(
     champion: Champion | None,
     names: tuple[str, ...],
     settings: Settings,
+    doubts: Doubts,
 ) -> Judgement:
     """Apply the gate to a new version.
 
@@ -104,18 +106,23 @@ def judge_version(
         champion: the version that is served; None before the first.
         names: names of the classes.
         settings: the gate's confidence and margins.
+        doubts: what the champion says of the labels that are new to it. If it doubts many, no loss is tolerated.
     """
     if champion is None:
         return Judgement(FIRST, {})
     served = champion.evaluations
+    rules = GateRules(settings.gate_confidence, settings.gate_margin, settings.gate_class_margin)
     evidence = compare(
         found[SceneRole.VALIDATION].blocks,
         served[SceneRole.VALIDATION].blocks,
         names,
         champion.version,
-        GateRules(settings.gate_confidence, settings.gate_margin, settings.gate_class_margin),
+        without_margin_if_doubted(rules, doubts.share, settings.gate_most_doubted),
     )
+    verdict = judge(evidence, labels, champion.labels)
+    if not verdict.promoted:
+        verdict = replace(verdict, reason=verdict.reason + doubts.told())
     return Judgement(
-        judge(evidence, labels, champion.labels),
+        verdict,
         {role: Gain.between(served[role].metrics, found[role].metrics) for role in found},
     )

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from models.block_counts import BlockCounts
-from models.gate import FIRST, GainInterval, GateEvidence, GateRules, Outcome, compare, judge
+from models.gate import (
+    ANY_LOSS,
+    FIRST,
+    GainInterval,
+    GateEvidence,
+    GateRules,
+    Outcome,
+    compare,
+    judge,
+    without_margin_if_doubted,
+)
 
 NAMES = ("background", "ice")
 RULES = GateRules(confidence=0.9, margin=0.05, class_margin=0.1)
@@ -43,6 +53,18 @@ def evidence(outcome: Outcome, gain: float = 0.0, of_ice: float = 0.0) -> GateEv
         blocks_needed=50,
         too_small=True,
     )
+
+
+def test_a_slightly_worse_version_is_promoted_unless_the_champion_doubts_many_new_labels() -> None:
+    # 10 wrong pixels on average against 10.4: IoU .667 and .656.
+    champion, version = errors(10.0), errors(10.4, seed=1)
+    trusting, wary = (without_margin_if_doubted(RULES, share, 0.4) for share in (0.4, 0.5))
+    promoted = [
+        judge(compare(blocks(version), blocks(champion), NAMES, 3, rules), 12, 6).promoted for rules in (trusting, wary)
+    ]
+    assert promoted == [True, False]
+    any_loss = GateRules(0.9, ANY_LOSS, 1.0)
+    assert without_margin_if_doubted(any_loss, 1.0, 0.4) is any_loss
 
 
 def test_the_gain_is_that_of_all_blocks_together() -> None:

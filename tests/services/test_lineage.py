@@ -63,6 +63,7 @@ def test_labels_of_the_whole_line_are_told_once_with_their_cause(catalog):
         labels,
         {2: 2},
         affected,
+        {2: 0.75},
         lambda label: f"the annotator of {label.id}",
     )
     assert found.learnt_from_withdrawn_labels
@@ -76,12 +77,14 @@ def test_labels_of_the_whole_line_are_told_once_with_their_cause(catalog):
         (1, "the annotator of 1", None),
         (2, "the annotator of 2", 2),
     ]
+    assert [label.doubt for label in found.labels] == [None, 0.75]
+    assert [label.proposal for label in found.labels] == [label.proposal.uid for label in labels]
     cause = found.labels[1].cause
     assert (cause.reason, cause.score, cause.scored_by, cause.scoring_seed) == ("uncertain", 0.75, 3, 0)
 
 
 def test_a_version_without_a_run_is_told_from_its_card():
-    found = trace(1, {}, {1: CARD}, [], {}, {}, str)
+    found = trace(1, {}, {1: CARD}, [], {}, {}, {}, str)
     (training,) = found.trainings
     assert (training.run, training.seed, training.label_ids) == (None, 5, [1])
     assert training.fault == "the database holds no training run of version 1"

@@ -5,6 +5,7 @@ import pytest
 
 from models.card import EvaluationSet, Gain, ModelCard
 from models.gate import GainInterval, GateEvidence, Verdict
+from services.doubted_labels import DoubtedLabel
 from services.version_figures import WITHDRAWN, VersionFigures, withdrawals_tag
 from tests.models.cards import origin
 from tests.models.networks import small_segmenter
@@ -82,6 +83,15 @@ def test_evidence_edited_by_hand_is_named(figures: VersionFigures) -> None:
     found = VersionFigures.from_tags(figures.to_tags() | {"gate.evidence": '{"blocks": "many"}'})
     assert found.gate is None
     assert "'gate.evidence'" in found.faults[0]
+
+
+def test_doubted_labels_are_read_back_and_an_edited_tag_is_named(card: ModelCard, tmp_path: Path) -> None:
+    doubted = [DoubtedLabel(label=3, proposal="a" * 32, doubt=0.42)]
+    figures = figures_of_card(card, Verdict(False, "it lost"), tmp_path, doubted)
+    assert VersionFigures.from_tags(figures.to_tags()).doubted == tuple(doubted)
+    found = VersionFigures.from_tags(figures.to_tags() | {"labels.doubted": "3"})
+    assert found.doubted == ()
+    assert "'labels.doubted'" in found.faults[0]
 
 
 def test_metrics_are_named_by_role_and_undefined_ones_left_out(figures: VersionFigures) -> None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 from sqlalchemy import select
 
@@ -35,6 +36,7 @@ from catalog.records import (
     ProposalReason,
     RunState,
     RunTrigger,
+    Scene,
     SceneRole,
     SceneState,
     Score,
@@ -47,8 +49,11 @@ from catalog.tracking import Tracking
 from experiments.replay import Project, with_random_patches, without_prior_outlines
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from imagery.scene_reader import SceneReader
 from labeling.webhook import SECRET_HEADER
 from models.card import Gain
+from models.inference import predict_windows
+from models.label_doubt import STANDS_OUT
 from models.training import StepReport
 from services import raster_keys
 from services.places import raster_store
@@ -129,17 +134,21 @@ def labelled(catalog: Catalog, tmp_path: Path) -> Catalog:
     tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
     scene, forged = tiled(catalog, tmp_path / "pool.tif")
     chosen = patches(catalog, scene.id)[5:9]
+    answer(catalog, scene, {patch: forged.truth[window_of(patch).slices] for patch in chosen})
+    return catalog
+
+
+def answer(catalog: Catalog, scene: Scene, masks: Mapping[Patch, np.ndarray], first: int = 1) -> None:
+    """Propose patches of a scene, and label them with masks; tasks and annotations are numbered from ``first``."""
     store = raster_store(catalog)
     with catalog.database.write() as session:
-        _, proposals = add_round(session, [session.get_one(Patch, patch.id) for patch in chosen])
-        for number, (patch, proposal) in enumerate(zip(chosen, proposals, strict=True), start=1):
+        _, proposals = add_round(session, [session.get_one(Patch, patch.id) for patch in masks], first_task=first)
+        for number, ((patch, mask), proposal) in enumerate(zip(masks.items(), proposals, strict=True), start=first):
             label = label_of(session, proposal, number)
             label.mask_key = raster_keys.label(patch.id, number, label.event_id)
-            mask = forged.truth[window_of(patch).slices]
             data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
             label.mask_sha256 = store.put(label.mask_key, data)
             labels.store(session, label)
-    return catalog
 
 
 @pytest.fixture
@@ -402,6 +411,31 @@ def test_a_version_that_loses_is_not_served_but_learning_goes_on_from_it(labelle
     assert len(decisions(labelled)) == 4
     fine_tune(labelled)
     assert runs(labelled)[3].parent_version == 1
+
+
+def test_labels_that_the_champion_doubts_are_named_with_the_version_that_learnt_them(labelled):
+    labelled.settings = changed(labelled, fine_tune_steps=60)
+    fine_tune(labelled)
+    labelled.settings = changed(labelled, gate_class_margin=0.0, gate_margin=0.0, gate_confidence=0.999)
+    with labelled.read() as session:
+        (scene,) = ready_scenes(session, [SceneRole.POOL])
+    learnt, masks = load_version(labelled, 1).segmenter, {}
+    with SceneReader(source_of(scene)) as reader:
+        for patch, bad in zip(patches(labelled, scene.id)[9:11], (False, True), strict=True):
+            raw = torch.from_numpy(reader.read(learnt.channels, window_of(patch)))
+            (found,) = predict_windows(learnt, [raw[None]])
+            masks[patch] = found[0].numpy().argsort(axis=0)[0 if bad else -1].astype(np.uint8)
+    answer(labelled, scene, masks, first=5)
+    swapped = list(masks)[1]
+    fine_tune(labelled)
+    version = registry_of(labelled.settings).get(2)
+    (doubted,) = figures_of(version).doubted
+    with labelled.read() as session:
+        label = session.scalars(select(Label).where(Label.patch_id == swapped.id)).one()
+        assert (doubted.label, doubted.proposal) == (label.id, label.proposal.uid)
+    assert doubted.doubt > STANDS_OUT
+    told = f"; 1 of 2 new labels stands out: {label.id} ({doubted.doubt:+.2f})"
+    assert (version.tags["verdict"], version.tags["verdict.reason"].endswith(told)) == ("kept", True)
 
 
 def test_an_installation_without_a_learner_goes_on_from_the_champion(labelled):
