@@ -25,6 +25,7 @@ from chaos.ground import PATCH_PX
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import StoreError
 from imagery.masks import mask_from_geotiff
+from imagery.store import checksum_file
 from labeling.regions import iterate_regions
 from labeling.tasks import PROPOSAL
 from services.label_studio import label_studio
@@ -178,4 +179,6 @@ def _mlflow_runs(catalog: Catalog) -> list[MlflowRun]:
 
 
 def _files(store: Path) -> frozenset[str]:
-    return frozenset(path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file())
+    """Return the keys of a store, and its checksums that belong to no file."""
+    found = {path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file()}
+    return frozenset(found - {checksum_file(key) for key in found})

@@ -39,7 +39,7 @@ _SMALL: Final[Mapping[str, object]] = {
     "map_orientations": "one",
     "mc_passes": 2,
     "round_size": 8,
-    "fine_tune_after_labels": 8,
+    "fine_tune_after_labels": 4,
     "random_start_rounds": 1,
     "auto_rounds": True,
     "gate_margin": 1.0,  # promotions are what is wanted here, not good versions

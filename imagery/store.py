@@ -173,7 +173,7 @@ class RasterStore:
         except FileNotFoundError as error:
             raise self._absent(key) from error
         with suppress(FileNotFoundError):
-            self._fs.rm_file(_beside(path))
+            self._fs.rm_file(checksum_file(path))
 
     def delete_folder(self, key: str) -> None:
         """Remove everything whose key begins with this one and a "/"; nothing if there is nothing.
@@ -261,7 +261,7 @@ class RasterStore:
             self._note(path, [checksum])
 
     def _note(self, path: str, checksums: Sequence[str]) -> None:
-        beside = _beside(path)
+        beside = checksum_file(path)
         part = f"{beside}.{uuid.uuid4().hex}"
         self._fs.pipe_file(part, "\n".join(checksums).encode())
         self._fs.mv(part, beside)
@@ -269,7 +269,7 @@ class RasterStore:
     def _checksums(self, path: str) -> list[str]:
         """Return the checksums that a file may have; none if it was stored by a release that noted none."""
         try:
-            noted: bytes = self._fs.cat_file(_beside(path))
+            noted: bytes = self._fs.cat_file(checksum_file(path))
         except FileNotFoundError:
             return []
         return noted.decode("ascii", errors="replace").split()
@@ -295,7 +295,8 @@ def _protocols(filesystem: Any) -> tuple[str, ...]:
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
 
-def _beside(path: str) -> str:
+def checksum_file(path: str) -> str:
+    """Return the path of the file that holds the checksum of the file at a path."""
     parent, _, name = path.rpartition("/")
     return f"{parent}/.{name}.sha256"
 

@@ -16,4 +16,5 @@ def test_a_short_run_breaks_no_invariant(monkeypatch: pytest.MonkeyPatch) -> Non
     outcome = run(Plan(seed=5, faults=3, events=40, minutes=2.0, pause_s=0.3), said.append)
     assert sum(outcome.applied.values()) >= 1, said
     assert sum(outcome.events.values()) >= 10, said
+    assert outcome.counts["versions"] >= 1, said
     assert outcome.violations == [], said
