@@ -34,8 +34,11 @@ REMOVED: Final = {
     "gate_max_class_drop": "set gate_class_margin",
 }
 
-# Read by set-up and start-up rather than by the running system (see labeling/server.py).
-OUTSIDE_SETTINGS: Final = frozenset({"GLACIER_AL_LABEL_STUDIO"})
+# No settings: the first is read by set-up and start-up (see labeling/server.py); the others are a secret, which no file
+# and no list of settings shall hold (see catalog/mlflow_log_in.py).
+OUTSIDE_SETTINGS: Final = frozenset(
+    {"GLACIER_AL_LABEL_STUDIO", "GLACIER_AL_MLFLOW_USERNAME", "GLACIER_AL_MLFLOW_PASSWORD"}
+)
 
 # Marks a text that may be a path: in the file, a relative one starts at the file's folder.
 MAY_BE_PATH: Final = object()

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from catalog import event_order, labels, withdrawals
@@ -58,6 +59,7 @@ def _ingest(context: JobContext, event: LabelEvent) -> None:
     try:
         parsed = event_of_row(event, context.catalog.settings.webhook_max_bytes)
         if is_contradicted(context, event):
+            _drop_unused_mask(context, event.id)
             return
         match parsed:
             case AnnotationSaved() as saved:
@@ -74,6 +76,7 @@ def _ingest(context: JobContext, event: LabelEvent) -> None:
                 _refuse(reason)
     except (EventError, RegionError) as error:
         _settle(context, event, EventState.FAILED, str(error))
+        _drop_unused_mask(context, event.id)
         log.warning("label event %d failed: %s", event.id, error)
         raise
 
@@ -106,8 +109,7 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
         if ignored is not None:
             labels.settle(row, EventState.SUPERSEDED, ignored)
             log.info("label event %d has no effect: %s", row.id, ignored)
-            return
-        if label is None:
+        elif label is None:
             labels.settle(row, EventState.APPLIED, labels.SKIPPED)
             labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
             labels.refresh_states(session, locked, skipped=True)
@@ -119,6 +121,21 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             withdrawal = withdrawals.withdraw_if_late(session, label)
             if withdrawal is not None:
                 row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
+    if ignored is not None:
+        _drop_unused_mask(context, event.id)
+
+
+def _drop_unused_mask(context: JobContext, event_id: int) -> None:
+    """Remove the mask that this attempt, or one that was killed, stored of an event that becomes no label."""
+    with context.catalog.read() as session:
+        event = session.get_one(LabelEvent, event_id)
+        proposal = session.get(Proposal, event.proposal_id) if event.proposal_id is not None else None
+        used = session.scalar(select(Label.id).where(Label.event_id == event_id).limit(1)) is not None
+    if used or proposal is None or event.annotation_id is None:
+        return
+    store, key = raster_store(context.catalog), raster_keys.label(proposal.patch_id, event.annotation_id, event_id)
+    if store.exists(key):
+        store.delete(key)
 
 
 def _make_label(
@@ -134,11 +151,11 @@ def _make_label(
     scheme = class_scheme(context.catalog)
     drawing = draw_annotation(saved, proposal, patch, scene, scheme)
     drawn, asked, mask = drawing.drawn, drawing.asked, drawing.mask
+    annotator = annotators.annotator(context.catalog, saved.completed_by)  # before anything is stored: it may fail
     store = raster_store(context.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
     checksum = store.put(key, drawing.geotiff)
     shown = _shown(store, proposal, scheme, window_of(patch))
-    annotator = annotators.annotator(context.catalog, saved.completed_by)
     return Label(
         patch_id=patch.id,
         proposal_id=proposal.id,

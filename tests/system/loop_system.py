@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
+from catalog import training
 from catalog.context import Catalog
 from catalog.records import Job, JobState, Patch, Proposal, ProposalState, Round
 from catalog.secrets import Secrets
@@ -117,8 +118,14 @@ class LoopSystem:
         raise AssertionError(f"{what} did not happen within {WAIT_S} s\n{self._logs()}")
 
     def wait_until_idle(self) -> None:
-        """Wait until no work is left to do."""
-        self.wait("the end of all jobs", lambda: not self.jobs(JobState.QUEUED, JobState.RUNNING))
+        """Wait until no work is left to do, and none that is due."""
+
+        def is_idle() -> bool:
+            with self.catalog.write() as session:
+                training.enqueue_if_due(session, self.settings)  # as the clock does, some time later
+            return not self.jobs(JobState.QUEUED, JobState.RUNNING)
+
+        self.wait("the end of all jobs", is_idle)
 
     def jobs(self, *states: JobState) -> list[Job]:
         with self.catalog.read() as session:

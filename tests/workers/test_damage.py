@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from catalog import jobs, scorings, set_aside, training
 from catalog.context import Catalog
-from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Scene, SceneRole, Score, Shard
+from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Patch, Scene, SceneRole, Score, Shard
 from catalog.set_aside import SetAside
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import DamagedFileError, UnreadableFileError
@@ -117,6 +117,8 @@ def test_a_label_whose_mask_cannot_be_had_is_set_aside_and_learnt_when_it_can(de
 
 def test_a_label_event_of_a_moved_scene_is_ingested_when_the_scene_is_back(desk: Desk, tmp_path: Path) -> None:
     (event_id,) = desk.receive(saved(desk.second, [brush(np.ones((32, 32), dtype=bool), "clean ice")], id=901))
+    with desk.catalog.database.write() as session:  # some pixels have no data: the scene is read to find them
+        session.get_one(Patch, desk.second.patch_id).valid_share = 0.9
     away = moved(desk.scene, tmp_path / "away")
     for expected in (JobState.QUEUED, JobState.FAILED):
         job = next_job(desk.catalog, JobKind.INGEST_LABEL)

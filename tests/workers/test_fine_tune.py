@@ -712,7 +712,8 @@ def test_what_a_killed_attempt_left_in_mlflow_is_found_and_closed(labelled):
     with labelled.database.write() as session:
         row = session.get_one(TrainingRun, run.id)
         row.state, row.model_version = RunState.OPEN, None
-    double = client.create_model_version(name, source, run.mlflow_run_id)  # made by a call that was sent twice
+    ours = client.get_model_version(name, "1").tags
+    double = client.create_model_version(name, source, run.mlflow_run_id, tags=ours)  # by a call that was sent twice
     fine_tune(labelled)
     first = runs(labelled)[0]
     assert (first.state, first.model_version) == (RunState.FINISHED, 1)

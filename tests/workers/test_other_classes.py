@@ -16,7 +16,7 @@ from rasterio.io import MemoryFile
 from sqlalchemy import select
 
 from al_server.app import create_app
-from catalog import jobs
+from catalog import jobs, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.installation import find_installation
@@ -102,6 +102,7 @@ def do_all_jobs(catalog: Catalog) -> None:
     """Do the work of all workers, here and one job after another."""
     while True:
         with catalog.write() as session:
+            training.enqueue_if_due(session, catalog.settings)  # as the clock does
             waiting = jobs.due(session)
             job = jobs.claim(session, waiting[0].id) if waiting else None
         if job is None:
