@@ -1,7 +1,8 @@
 """Calls about the project: its settings, our webhook, and the tab that shows the most useful tasks."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import httpx
 
@@ -15,6 +16,8 @@ from labeling.tasks import PRIORITY
 SAMPLING = "Uncertainty sampling"
 """Label Studio's name for: lowest prediction score first (see `labeling.predictions.score_of`)."""
 VIEW_TITLE = "Most useful first"
+LATE: Final = timedelta(minutes=15)
+"""How long after a project its double may be created by a call that the network held back."""
 
 
 class ProjectCalls(Connection):
@@ -31,6 +34,22 @@ class ProjectCalls(Connection):
         with calling(self._url, f"look for projects {title!r}"):
             projects: list[Any] = list(self._sdk.projects.list())
         return sorted(self._id(item.id) for item in projects if item.title == title and not item.task_number)
+
+    def late_doubles(self, project_id: int) -> list[int]:
+        """Return the ids of the projects that a repeated creation of a project left behind, oldest first.
+
+        They have its title and no task, and were created soon after it (`LATE`): a call may be done when its client has
+        long given up and made it again.
+        """
+        with calling(self._url, f"look for doubles of project {project_id}"):
+            projects: list[Any] = list(self._sdk.projects.list())
+        ours = next((item for item in projects if item.id == project_id), None)
+        return sorted(
+            self._id(item.id)
+            for item in projects
+            if ours is not None and item.id != project_id and item.title == ours.title and not item.task_number
+            if timedelta(0) <= item.created_at - ours.created_at <= LATE
+        )
 
     def create_project(
         self,

@@ -192,6 +192,18 @@ def test_two_workers_that_start_together_make_one_project(
     assert desk.studio.empty_projects(title) == [found[0]]
 
 
+def test_a_project_whose_creation_came_late_is_deleted(desk: LabelStudioDesk) -> None:
+    """The network held a creation back; the client gave up and created another one."""
+    desk.reconcile()
+    title = desk.catalog.settings.label_studio_project
+    late = desk.studio.create_project(title, {"ice": "#ffffff"}, "came late", "")
+    other = desk.studio.create_project(f"{title[:-1]}!", {"ice": "#ffffff"}, "of somebody else", "")
+    assert desk.studio.late_doubles(stored_project(desk.catalog)) == [late]
+    desk.reconcile()
+    assert desk.studio.empty_projects(title) == [stored_project(desk.catalog)]
+    assert desk.studio.project_exists(other)
+
+
 def test_surplus_projects_are_deleted_by_one_worker_at_a_time(
     desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
