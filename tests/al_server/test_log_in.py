@@ -54,7 +54,16 @@ def test_a_program_is_told_instead(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"]
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",  # browsers leave the tab out
+        "/\t\\evil.example",
+        "/\n\\evil.example",
+    ],
 )
 def test_the_log_in_leads_to_our_own_pages_only(client: FlaskClient, anna: None, target: str) -> None:
     assert log_in(client, next=target).location == "/"
