@@ -18,7 +18,7 @@ from al_server.context import current_catalog
 from catalog.errors import AccessRefusedError, InvalidInputError, TooManyAttemptsError
 from services import first_access, log_ins, users
 
-# A path below our host. Browsers read "\\" as "/", and leave tabs and line ends out before they read an address at all.
+# A path of ours. Browsers read a backslash as "/", and leave tabs and line ends out before they read an address.
 _OWN_PATH: Final = re.compile(r"/(?!/)[^\\\x00-\x1f\x7f]*")
 
 page = Blueprint("log_in", __name__)
