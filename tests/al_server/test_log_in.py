@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 from al_server.app import create_app
 from catalog.access_records import LogIn, LogInAttempt, Role, User
 from catalog.context import Catalog
+from catalog.errors import AccessRefusedError, TooManyAttemptsError
 from catalog.records import now
 from catalog.settings import Settings
 from services import log_ins, users
@@ -160,6 +161,18 @@ def test_who_guesses_names_from_one_address_has_to_wait(catalog: Catalog, anna: 
             LogInAttempt(user_name=f"name{number}", address="127.0.0.1") for number in range(log_ins.ADDRESS)
         )
     assert log_in(create_app(catalog).test_client()).status_code == 429
+
+
+def test_a_host_escapes_no_limit_by_another_of_its_ipv6_addresses(catalog: Catalog, anna: None) -> None:
+    def check(password: str, address: str) -> None:
+        log_ins.check_password(catalog.database, "anna", password, address)
+
+    for number in range(log_ins.PERSON_AT_ADDRESS):
+        with pytest.raises(AccessRefusedError):
+            check("wrong password", f"2001:db8::{number + 1:x}")
+    with pytest.raises(TooManyAttemptsError):
+        check(PASSWORD, "2001:db8:0:0:ffff::1")  # of the same 64 bits
+    check(PASSWORD, "2001:db8:0:1::1")
 
 
 def test_an_unknown_name_is_told_nothing_else(client: FlaskClient, anna: None) -> None:
