@@ -35,7 +35,8 @@ def log_in() -> WerkzeugResponse:
     """Check name and password; lead on to the page that was asked for."""
     catalog = current_catalog()
     first_access.prepare(catalog.database, catalog.secrets)
-    name, lifetime = request.form.get("name", ""), timedelta(seconds=catalog.settings.log_in_lifetime_s)
+    name = request.form.get("name", "").replace("\0", "")  # which PostgreSQL would refuse
+    lifetime = timedelta(seconds=catalog.settings.log_in_lifetime_s)
     try:
         secret = log_ins.log_in(catalog.database, name, request.form.get("password", ""), _address(), lifetime)
     except AccessRefusedError as error:
