@@ -43,6 +43,8 @@ def log_in() -> WerkzeugResponse:
         return _form(str(error), name, 401)
     except TooManyAttemptsError as error:
         return _too_many(error, _form(str(error), name, 429))
+    with catalog.database.write() as rows:  # a copy of the cookie until now is good no more
+        log_ins.log_out(rows, session.get(SECRET_OF_LOG_IN, ""))
     _begin(secret)
     return redirect(_target(), 303)
 

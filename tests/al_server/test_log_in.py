@@ -95,6 +95,16 @@ def test_logging_out_ends_the_log_in_for_a_copied_cookie_too(app: Flask, catalog
         assert session.query(LogIn).count() == 0
 
 
+def test_logging_in_anew_ends_the_log_in_before(app: Flask, anna: None) -> None:
+    client, copy = app.test_client(), app.test_client()
+    log_in(client)
+    cookie = client.get_cookie("glacier_al")
+    assert cookie is not None
+    copy.set_cookie("glacier_al", cookie.value)
+    log_in(client)
+    assert (client.get("/account").status_code, copy.get("/account").status_code) == (200, 401)
+
+
 def test_a_log_in_ends_with_its_time_and_with_its_user(client: FlaskClient, catalog: Catalog, anna: None) -> None:
     log_in(client)
     with catalog.database.write() as session:
