@@ -1,8 +1,6 @@
 """Lineage: what a version learnt from, how it was trained, and why each label exists."""
 
 from functools import partial
-from threading import Lock
-from typing import Final
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -10,12 +8,10 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.auth import has_role
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import VersionNumber
+from al_server.turns import CARDS
 from catalog.access_records import Role
 from services.lineage import Lineage, read_lineage
 from services.pseudonyms import pseudonym
-
-_FETCHING: Final = Lock()
-"""Held by the one request that may fetch cards from MLflow: the threads of all others stay free."""
 
 api = APIBlueprint("lineage", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
 
@@ -25,10 +21,6 @@ def lineage(path: VersionNumber) -> Response:
     """Tell what a version and those before it were trained on. Operators read accounts, others pseudonyms."""
     catalog = current_catalog()
     name = (lambda label: label.annotator) if has_role(Role.OPERATOR) else partial(pseudonym, catalog)
-    may_fetch = _FETCHING.acquire(blocking=False)
-    try:
+    with CARDS.if_free() as may_fetch:
         found = read_lineage(catalog, current_parts().bundles, path.version, name, fetch=may_fetch)
-    finally:
-        if may_fetch:
-            _FETCHING.release()
     return json_response(found)

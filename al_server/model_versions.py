@@ -1,9 +1,7 @@
 """Model versions: list, describe, compare tracks, download the champion's files, promote, roll back."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
@@ -25,6 +23,7 @@ from al_server.schemas import (
 )
 from al_server.serializers import serialize_promotion, serialize_track, serialize_version
 from al_server.served_model import Served
+from al_server.turns import DECISIONS
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.errors import ConflictError, NotFoundError, ServiceDownError
 from catalog.records import now
@@ -32,9 +31,6 @@ from services import promotion
 from services.tracks import tracks
 
 api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
-
-_DECIDING: Final = threading.Lock()
-"""Held by the one request that may wait for MLflow: the threads of all others stay free."""
 
 
 @api.get("", responses={200: ListOf[ModelAnswer]})
@@ -153,13 +149,13 @@ def _deciding() -> Iterator[None]:
     Raises:
         ConflictError: another decision is being carried out.
     """
-    if not _DECIDING.acquire(blocking=False):
-        raise ConflictError("another decision is being carried out in MLflow; look what it did, then try again")
-    try:
-        yield
-    finally:
-        _DECIDING.release()
-        current_parts().served.forget()
+    with DECISIONS.if_free() as taken:
+        if not taken:
+            raise ConflictError("another decision is being carried out in MLflow; look what it did, then try again")
+        try:
+            yield
+        finally:
+            current_parts().served.forget()
 
 
 def _served() -> Served:

@@ -1,6 +1,8 @@
 """Checks of every request before its view runs: no unknown query parameter, and JSON where JSON is expected."""
 
 import json
+import re
+from typing import Any, Final
 
 from flask import Response, current_app, request
 
@@ -16,9 +18,12 @@ JSON_TYPES = {
     type(None): "null",
 }
 
+# PostgreSQL stores no null byte, and no database half of a pair of surrogates.
+_NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
+
 
 def check_request() -> Response | None:
-    """Refuse a compressed body, an unknown query parameter, or a body that is no JSON object.
+    """Refuse a compressed body, an unknown query parameter, a body that is no JSON object, or what no database stores.
 
     Flask calls this before every view.
 
@@ -33,7 +38,7 @@ def check_request() -> Response | None:
     operation = operations.get((request.endpoint or "", method))
     if operation is None:
         return None
-    refused = _check_query(operation)
+    refused = _check_query(operation) or _check_text("the address", _given_in_address())
     if refused is None and "requestBody" in operation and request.endpoint not in CALLED_BY_LABEL_STUDIO:
         refused = _check_body()
     return refused
@@ -59,4 +64,22 @@ def _check_body() -> Response | None:
         return problem(422, f"the body is not JSON: {error}")
     if not isinstance(body, dict):
         return problem(422, f"the body is {JSON_TYPES[type(body)]}, expected a JSON object")
+    return _check_text("the body", body)
+
+
+def _given_in_address() -> list[object]:
+    return [*(request.view_args or {}).values(), *request.args.values()]
+
+
+def _check_text(name: str, given: Any) -> Response | None:
+    """Refuse text that cannot be stored, however deep it stands. Only its name is told: it may be a password."""
+    waiting = [(name, given)]
+    while waiting:
+        name, item = waiting.pop()
+        if isinstance(item, str) and _NO_TEXT.search(item):
+            return problem(422, f"{name}: found a null byte or half of a surrogate pair, expected text without")
+        if isinstance(item, dict):
+            waiting += [(name, key) for key in item] + [(str(key), value) for key, value in item.items()]
+        elif isinstance(item, list):
+            waiting += [(name, part) for part in item]
     return None

@@ -6,6 +6,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.context import current_catalog, json_response
 from al_server.schemas import ListOf, ReplacementAccepted, SceneAccepted, SceneAnswer, SceneId
 from al_server.serializers import serialize_job, serialize_scene
+from al_server.turns import DESCRIPTIONS
 from services.contained_description import describe_contained
 from services.registration import check, register
 from services.scene_files import BelowRoot, shown_as_named
@@ -23,7 +24,8 @@ def register_scene(body: SceneRequest) -> Response:
     """Register a scene; a job tiles it. With `dry_run` the scene is described (200) and not stored."""
     catalog = current_catalog()
     settings = catalog.settings
-    with shown_as_named(BelowRoot(settings.scene_root, settings.scene_hosts)) as files:
+    root = BelowRoot(settings.scene_root, settings.scene_hosts)
+    with DESCRIPTIONS.required("scenes"), shown_as_named(root) as files:
         checked = check(catalog, body, files, describe_contained)
     if body.dry_run:
         return json_response(checked.summary)
@@ -39,7 +41,8 @@ def replace_scene(path: SceneId, body: ReplacementRequest) -> Response:
     """Replace a scene by a new description of it. With `dry_run` that is described (200) and not stored."""
     catalog = current_catalog()
     settings = catalog.settings
-    with shown_as_named(BelowRoot(settings.scene_root, settings.scene_hosts)) as files:
+    root = BelowRoot(settings.scene_root, settings.scene_hosts)
+    with DESCRIPTIONS.required("scenes"), shown_as_named(root) as files:
         checked = check_replacement(catalog, path.scene_id, body, files, describe_contained)
     if body.dry_run:
         return json_response(checked.new.summary)

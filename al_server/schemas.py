@@ -174,7 +174,7 @@ class RoundRequest(Closed):
 class PromotionRequest(Closed):
     """The reason for a promotion or roll-back; it is stored with the caller's name."""
 
-    reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
+    reason: str = Field(min_length=3, max_length=500)
 
 
 class SubscriptionRequest(Closed):
@@ -186,7 +186,7 @@ class SubscriptionRequest(Closed):
 class AcknowledgementRequest(Closed):
     """What a person found who looked at an alert; it is stored with the caller's name."""
 
-    note: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
+    note: str = Field(min_length=3, max_length=500)
 
 
 class ReplayRequest(Closed):

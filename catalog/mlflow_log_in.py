@@ -8,10 +8,10 @@ import os
 
 from catalog.secrets import load_or_create
 from catalog.settings import Settings
-from catalog.settings_sources import SettingsError
+from catalog.settings_sources import MLFLOW_LOG_IN, SettingsError
 
 USER = "glacier-al"
-USER_VARIABLE, PASSWORD_VARIABLE = "GLACIER_AL_MLFLOW_USERNAME", "GLACIER_AL_MLFLOW_PASSWORD"
+USER_VARIABLE, PASSWORD_VARIABLE = MLFLOW_LOG_IN
 
 
 def log_in_of(settings: Settings) -> tuple[str, str]:

@@ -5,6 +5,7 @@ The attempts are counted in the database, not in Redis, which may lose its data 
 
 import secrets
 from datetime import timedelta
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session, joinedload
@@ -53,7 +54,7 @@ def check_password(database: Database, name: str, password: str, address: str) -
         AccessRefusedError: no user who may log in has this name and password.
         TooManyAttemptsError: too many attempts have failed; the password is not even checked.
     """
-    attempt = LogInAttempt(user_name=name[:NAME_LENGTH], address=address[:64])
+    attempt = LogInAttempt(user_name=name[:NAME_LENGTH], address=_network(address)[:64])
     with database.write() as session:
         session.execute(delete(LogInAttempt).where(LogInAttempt.at <= now() - WINDOW))
         _check_limits(session, attempt)
@@ -89,6 +90,17 @@ def _check_limits(session: Session, attempt: LogInAttempt) -> None:
         )
         if oldest is not None:
             raise TooManyAttemptsError(max(1, round((oldest + WINDOW - now()).total_seconds())))
+
+
+def _network(address: str) -> str:
+    """Return what stands for one place: an IPv4 address, or the 2^64 of IPv6 that a host may choose from."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(parsed.ipv4_mapped or IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
 def _by_person_at_address(attempt: LogInAttempt) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

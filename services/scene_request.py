@@ -13,7 +13,7 @@ PRIOR_DATE = r"^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$"
 MAX_INTEGER = 2**31 - 1  # of a database column
 
 Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=1000)]
+FilePath = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Closed(BaseModel):

@@ -27,9 +27,9 @@ from services.version_figures import WITHDRAWN, withdrawals_tag
 class WithdrawalRequest(Closed):
     """Which labels to withdraw, and why."""
 
-    annotator: str = Field(min_length=1, max_length=320, pattern=r"^[^\x00]*$", description="the account's address")
+    annotator: str = Field(min_length=1, max_length=320, description="the account's address")
     since: Annotated[AwareDatetime | None, Field(description="labels saved earlier stand; null withdraws all")] = None
-    reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
+    reason: str = Field(min_length=3, max_length=500)
     dry_run: bool = Field(False, description="tell what would happen, and change nothing")
 
 

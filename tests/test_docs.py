@@ -22,7 +22,7 @@ from tests.catalog_fixtures import as_role
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docker" / "README.md", *DOCS]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "docker" / "README.md", *DOCS]
 ROOMS = "chaos|imagery|labeling|models|catalog|services|workers|al_server|experiments|cli"
 
 # `module`, `module:function` or `module:Class.method`
@@ -135,6 +135,14 @@ def test_commands_and_their_options_exist(line: str):
     assert command is not program, line
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= known
+
+
+def test_the_limits_of_bodies_are_those_of_the_settings():
+    (told,) = re.findall(
+        r"limited to (\d+) MiB, label events and clicks to (\d+) MiB", text_of(ROOT / "docs" / "api.md")
+    )
+    limits = [Settings.model_fields[name].default for name in ("request_max_bytes", "webhook_max_bytes")]
+    assert [int(size) << 20 for size in told] == limits
 
 
 def test_the_page_of_settings_lists_the_renamed_ones():

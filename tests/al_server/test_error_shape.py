@@ -41,6 +41,7 @@ def assert_problem(response: TestResponse, status: int, *fragments: str) -> dict
 
 SCENE = {"name": "everest", "role": "pool", "path": "scene.tif"}
 SCENES, ROUNDS, JOBS, EVENTS = "/api/v1/scenes", "/api/v1/rounds", "/api/v1/jobs", "/api/v1/label-events"
+WITHDRAWALS = "/api/v1/withdrawals"
 NO_JOB = f"{JOBS}/{'0' * 32}"
 
 CASES = [
@@ -83,7 +84,11 @@ CASES = [
     ("POST", SCENES, {"json": {**SCENE, "colour": "red"}}, 422, ["colour: Extra inputs are not permitted"]),
     ("POST", SCENES, {"json": {**SCENE, "role": "train"}}, 422, ["role", "'train'", "'validation'"]),
     ("POST", SCENES, {"json": {**SCENE, "name": "../etc"}}, 422, ["name", "'../etc'"]),
-    ("POST", SCENES, {"json": {**SCENE, "path": "a\0b"}}, 422, ["path"]),
+    # Text that no database stores
+    ("POST", SCENES, {"json": {**SCENE, "path": "a\0b"}}, 422, ["path: found a null byte"]),
+    ("POST", SCENES, {"json": {**SCENE, "dem": [{"path": "\ud800"}]}}, 422, ["path: found a null byte or half"]),
+    ("POST", WITHDRAWALS, {"json": {"annotator": "\ud800", "reason": "test"}}, 422, ["annotator: found a null byte"]),
+    ("GET", f"{JOBS}/a%00b", {}, 422, ["the address: found a null byte"]),
     ("POST", SCENES, {"json": {**SCENE, "region": {"row_off": -1}}}, 422, ["region.row_off"]),
     ("POST", ROUNDS, {"json": {"strategy": "margin"}}, 422, ["strategy", "'margin'", "'entropy_top10'"]),
     ("POST", ROUNDS, {"json": {"size": 0}}, 422, ["size"]),

@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 from al_server.app import create_app
 from catalog.access_records import LogIn, LogInAttempt, Role, User
 from catalog.context import Catalog
+from catalog.errors import AccessRefusedError, TooManyAttemptsError
 from catalog.records import now
 from catalog.settings import Settings
 from services import log_ins, users
@@ -54,7 +55,16 @@ def test_a_program_is_told_instead(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"]
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",  # browsers leave the tab out
+        "/\t\\evil.example",
+        "/\n\\evil.example",
+    ],
 )
 def test_the_log_in_leads_to_our_own_pages_only(client: FlaskClient, anna: None, target: str) -> None:
     assert log_in(client, next=target).location == "/"
@@ -83,6 +93,16 @@ def test_logging_out_ends_the_log_in_for_a_copied_cookie_too(app: Flask, catalog
         assert browser.get("/account").status_code == 401
     with catalog.read() as session:
         assert session.query(LogIn).count() == 0
+
+
+def test_logging_in_anew_ends_the_log_in_before(app: Flask, anna: None) -> None:
+    client, copy = app.test_client(), app.test_client()
+    log_in(client)
+    cookie = client.get_cookie("glacier_al")
+    assert cookie is not None
+    copy.set_cookie("glacier_al", cookie.value)
+    log_in(client)
+    assert (client.get("/account").status_code, copy.get("/account").status_code) == (200, 401)
 
 
 def test_a_log_in_ends_with_its_time_and_with_its_user(client: FlaskClient, catalog: Catalog, anna: None) -> None:
@@ -151,6 +171,18 @@ def test_who_guesses_names_from_one_address_has_to_wait(catalog: Catalog, anna: 
             LogInAttempt(user_name=f"name{number}", address="127.0.0.1") for number in range(log_ins.ADDRESS)
         )
     assert log_in(create_app(catalog).test_client()).status_code == 429
+
+
+def test_a_host_escapes_no_limit_by_another_of_its_ipv6_addresses(catalog: Catalog, anna: None) -> None:
+    def check(password: str, address: str) -> None:
+        log_ins.check_password(catalog.database, "anna", password, address)
+
+    for number in range(log_ins.PERSON_AT_ADDRESS):
+        with pytest.raises(AccessRefusedError):
+            check("wrong password", f"2001:db8::{number + 1:x}")
+    with pytest.raises(TooManyAttemptsError):
+        check(PASSWORD, "2001:db8:0:0:ffff::1")  # of the same 64 bits
+    check(PASSWORD, "2001:db8:0:1::1")
 
 
 def test_an_unknown_name_is_told_nothing_else(client: FlaskClient, anna: None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
+from catalog.mlflow_log_in import PASSWORD_VARIABLE, USER_VARIABLE, log_in_of
 from catalog.settings import Settings
 from catalog.settings_guide import default, file_text
 from catalog.settings_sources import RENAMED, SettingsError, read_given, variable
@@ -30,6 +31,14 @@ def refusal() -> str:
     with pytest.raises(SettingsError) as caught:
         Settings()
     return str(caught.value)
+
+
+def test_the_log_in_of_mlflow_in_the_environment_is_no_misspelt_setting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(USER_VARIABLE, "glaciers")
+    monkeypatch.setenv(PASSWORD_VARIABLE, "debris")
+    assert log_in_of(Settings()) == ("glaciers", "debris")
 
 
 def test_the_file_speaks_toml(folder: Path) -> None:
