@@ -34,11 +34,10 @@ REMOVED: Final = {
     "gate_max_class_drop": "set gate_class_margin",
 }
 
-# No settings: the first is read by set-up and start-up (see labeling/server.py); the others are a secret, which no file
-# and no list of settings shall hold (see catalog/mlflow_log_in.py).
-OUTSIDE_SETTINGS: Final = frozenset(
-    {"GLACIER_AL_LABEL_STUDIO", "GLACIER_AL_MLFLOW_USERNAME", "GLACIER_AL_MLFLOW_PASSWORD"}
-)
+# User and password of an MLflow of your own; a password is no setting, which pages and commands show.
+MLFLOW_LOG_IN: Final = ("GLACIER_AL_MLFLOW_USERNAME", "GLACIER_AL_MLFLOW_PASSWORD")
+# Variables with our prefix that name no setting. The first is read at set-up and start (see labeling/server.py).
+OUTSIDE_SETTINGS: Final = frozenset({"GLACIER_AL_LABEL_STUDIO", *MLFLOW_LOG_IN})
 
 # Marks a text that may be a path: in the file, a relative one starts at the file's folder.
 MAY_BE_PATH: Final = object()
