@@ -50,10 +50,7 @@ class Client(threading.Thread):
 
     def _get(self, path: str, etag: str | None = None) -> requests.Response:
         headers = {} if etag is None else {"If-None-Match": etag}
-        answer = self._http.get(f"{self._url}/{path}", headers=headers, timeout=_TIMEOUT_S)
-        if answer.status_code != requests.codes.not_found:
-            answer.raise_for_status()
-        return answer
+        return self._http.get(f"{self._url}/{path}", headers=headers, timeout=_TIMEOUT_S)
 
 
 class WebTool(Client):
@@ -68,7 +65,8 @@ class WebTool(Client):
             return "no version yet"
         if answer.status_code == requests.codes.not_modified:
             return "unchanged"
-        self._get("api/v1/models/latest/onnx")
+        answer.raise_for_status()
+        self._get("api/v1/models/latest/onnx").raise_for_status()
         self.etag = answer.headers["ETag"]
         return "new version, downloaded"
 
@@ -78,5 +76,6 @@ class Scraper(Client):
 
     def ask(self) -> str:
         """Scrape once."""
-        families = list(text_string_to_metric_families(self._get("metrics").text))
-        return "scraped" if families else "empty"
+        answer = self._get("metrics")
+        answer.raise_for_status()
+        return "scraped" if list(text_string_to_metric_families(answer.text)) else "empty"

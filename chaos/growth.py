@@ -72,8 +72,8 @@ class Cost:
 def judge_trend(seconds: Sequence[float], values: Sequence[float]) -> Trend:
     """Return whether a series is flat.
 
-    It is flat if the upper end of the interval is at most `LIMIT`, and flat after a step if that holds of the later half
-    of its points only. It grows if the lower end is above `LIMIT`.
+    It is flat if the upper end of the interval is at most `LIMIT`, and flat after a step if that is true of the later
+    half of its points only. It grows if the lower end is above `LIMIT`.
 
     Args:
         seconds: When the values were measured, without the warm-up.
@@ -98,8 +98,8 @@ def judge_trend(seconds: Sequence[float], values: Sequence[float]) -> Trend:
 def judge_cost(events: Sequence[float], sizes: Sequence[float]) -> Cost:
     """Return whether an event adds as many bytes late in a run as it did early.
 
-    It is flat if the upper end of the late interval is at most `EVENT_LIMIT` above the early slope, and grows if the lower end
-    is further than that above the upper end of the early one.
+    It is flat if the upper end of the late interval is at most `EVENT_LIMIT` above the early slope. It grows if the
+    lower end of the late interval is more than that above the upper end of the early one.
 
     Args:
         events: Events so far at each point.

@@ -193,7 +193,7 @@ class System:
         return _family(self._statuses().get(part, ("", 0))[1])
 
     def trees(self) -> dict[str, list[psutil.Process]]:
-        """Return the processes of each part as `tree` does, and those of ``up`` and ``supervisord`` without the parts."""
+        """Return the processes of each part as `tree` does, and those of ``up`` and ``supervisord`` alone."""
         supervisord = int((self.var_dir / "supervisor" / "supervisord.pid").read_text())
         listed = {"up": _family(self.up_pid)[:1], "supervisord": _family(supervisord)[:1]}
         return listed | {part: _family(pid) for part, (_, pid) in self._statuses().items()}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -109,8 +110,8 @@ def part_series(samples: Sequence[Sample], part: str) -> dict[str, tuple[list[fl
     """Return the series of a part by their names, each as seconds and values.
 
     RSS, threads and handles are those of its lasting processes: a fork for a job shares memory with them, which halves
-    their PSS while it runs, but not their RSS. Jobs are in the PSS of the whole part, and the largest one of each sample
-    has a series of its own.
+    their PSS while it runs, but not their RSS. Jobs are in the PSS of the whole part, and the largest job of each
+    sample has a series of its own.
     """
     present = Counter(usage.name for sample in samples for usage in sample.parts.get(part, ()))
     lasting = {name for name, count in present.items() if count >= LASTING_SHARE * len(samples)}
@@ -136,7 +137,13 @@ def part_series(samples: Sequence[Sample], part: str) -> dict[str, tuple[list[fl
     return found
 
 
-def restarts(samples: Sequence[Sample], part: str) -> int:
-    """Return how often a part was found with another process of its own than before."""
-    names = [sample.parts[part][0].name for sample in samples if sample.parts.get(part)]
-    return sum(before != after for before, after in zip(names, names[1:], strict=False))
+def parts_of(samples: Sequence[Sample]) -> list[str]:
+    """Return the names of all parts that were seen."""
+    return list(dict.fromkeys(part for sample in samples for part in sample.parts))
+
+
+def interruptions(samples: Sequence[Sample], part: str) -> int:
+    """Return how often a part was gone, or had another process of its own than in the sample before."""
+    processes = [sample.parts.get(part) for sample in samples]
+    names = [listed[0].name if listed else None for listed in processes]
+    return sum(before != after for before, after in pairwise(names))
