@@ -7,7 +7,19 @@ from pathlib import Path
 
 import psutil
 
-from chaos.usage import FILES, JOB_RSS, PSS, RSS, THREADS, ProcessUsage, Sample, interruptions, measure, part_series, size
+from chaos.usage import (
+    FILES,
+    JOB_RSS,
+    PSS,
+    RSS,
+    THREADS,
+    ProcessUsage,
+    Sample,
+    interruptions,
+    measure,
+    part_series,
+    size,
+)
 
 MIB = 2**20
 BUSY = """
