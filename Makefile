@@ -27,7 +27,7 @@ LABEL_STUDIO_STAMP :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast chaos bench bench-long lint fuzz sbom lock docs clean distclean
+.PHONY: help setup demo up test test-fast chaos soak bench bench-long lint fuzz sbom lock docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -81,6 +81,9 @@ test-fast: setup  ## run the tests that need no service, no browser and no long 
 
 chaos: setup  ## break a running system in every way; with CHAOS="--seed 7 --faults 40 --events 400 --minutes 30"
 	@$(BIN)/python -m chaos.main $(CHAOS)
+
+soak: setup  ## let a system work for an hour, and look whether memory, threads and files stay flat; SOAK="--minutes 10"
+	@$(BIN)/python -m chaos.soak $(SOAK)
 
 bench: setup  ## measure speed, rankings, scale and learning in a quarter of an hour; leaves var/bench/report.json
 	@$(BIN)/python -m benchmarks.main

@@ -54,10 +54,11 @@ def publish(result: Result) -> None:
     Raises:
         ValueError: A figure is NaN or infinite, which JSON cannot hold; use None for an undefined figure.
     """
+    program = Path(sys.argv[0])
     written = {
         **asdict(result),
         "seeds": list(result.seeds),
-        "command": ["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]],
+        "command": ["python", "-m", f"{program.parent.name}.{program.stem}", *sys.argv[1:]],
         "code_version": code_version(),
         "machine": machine(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,8 +4,8 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,28 +15,21 @@ import requests
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.decision_records import Promotion
-from catalog.installation import find_installation
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Round, TrainingRun
-from chaos.annotators import Annotator, Desk
+from catalog.records import Job, JobState
+from chaos.annotators import Annotator
 from chaos.evidence import gather
 from chaos.fault_proxy import fault_proxy
 from chaos.faults import LATE_S, Saboteur
+from chaos.first_round import open_first_round
 from chaos.folder import small_folder
-from chaos.ground import PATCH_PX, pool_truth, write_ground
 from chaos.invariants import violations
+from chaos.ledger import counts, open_jobs, opened
 from chaos.schedule import Fault, schedule
 from chaos.system import System
-from cli.simulated_annotator import sign_in
-from labeling.client import LabelStudio
-from services.promotion import SERVING
 
 _ANNOTATORS: Final = 2
 _REST_S: Final = 900.0
 _STILL_S: Final = 30.0  # longer than from one reconciliation to the next
-_SETUP_S: Final = 900.0
-# What the clock enqueues again and again.
-_PERIODIC: Final = frozenset({JobKind.SYNC_LABEL_STUDIO, JobKind.REMOVE_SUPERSEDED, JobKind.MEND_FILES})
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,7 @@ def run(
         stack.callback(system.stop)
         say("starting the system")
         system.start()
-        desk = _set_up(system, plan, say)
+        desk = open_first_round(system, plan.seed, plan.events, plan.pause_s, say)
         annotators = [Annotator(desk, plan.seed, plan.events, number, _ANNOTATORS) for number in range(_ANNOTATORS)]
         for annotator in annotators:
             annotator.start()
@@ -134,59 +127,14 @@ def run(
         outcome.events, outcome.unacknowledged = desk.done, desk.failed
         say(f"{desk.events} label events; waiting for rest")
         resting = time.monotonic()
-        with _opened(system) as catalog:
+        with opened(system) as catalog:
             resting_problem = _come_to_rest(system, catalog, outcome)
             outcome.seconds["rest"] = time.monotonic() - resting
             found = gather(catalog, desk.project_id, desk.last)
             outcome.violations += resting_problem + violations(found)
-            outcome.counts = _counts(catalog) | {"versions": len(found.versions), "labels": len(found.labels)}
+            outcome.counts = counts(catalog) | {"versions": len(found.versions), "labels": len(found.labels)}
             outcome.counts["annotations"] = len(found.annotations)
         return outcome
-
-
-@contextmanager
-def _opened(system: System) -> Iterator[Catalog]:
-    catalog = system.catalog()
-    try:
-        yield catalog
-    finally:
-        catalog.close()
-
-
-def _set_up(system: System, plan: Plan, say: Callable[[str], None]) -> Desk:
-    """Register the scenes, wait for the first round, and sign the annotator in."""
-    settings = system.settings
-    # Half of the events create a label. Some patches must be left when all are done, or no round can be opened.
-    side = PATCH_PX * max(8, round((0.7 * plan.events) ** 0.5))
-    for request in write_ground(settings.scene_root, plan.seed, side):
-        answer = system.post("scenes", request)
-        if answer.status_code >= requests.codes.bad_request:
-            raise RuntimeError(f"the scene {request['name']} was refused: {answer.text}")
-    say(f"registered a pool of {(side // PATCH_PX) ** 2} patches; opening the first round")
-    with _opened(system) as catalog:
-
-        def has_tiled() -> bool:
-            return not _open_jobs(catalog)
-
-        def is_open() -> bool:
-            with catalog.read() as session:
-                return session.scalar(select(Round.published_at).limit(1)) is not None
-
-        system.wait("the scenes to be tiled", has_tiled, _SETUP_S)
-        system.post("rounds")
-        system.wait("the first round to open", is_open, _SETUP_S)
-        with catalog.read() as session:
-            installation = find_installation(session)
-        secrets = catalog.secrets
-    project_id = installation.label_studio_project_id if installation else None
-    if project_id is None:
-        raise RuntimeError("a round is open, but no project is known")
-    url = settings.label_studio_url
-    administrator = LabelStudio(url, secrets.label_studio_token)
-    password = secrets.operator_token
-    sign_in(administrator, url, "chaos@glacier.local", password)
-    token = administrator.user_token("chaos@glacier.local", password)
-    return Desk(LabelStudio(url, token), url, token, project_id, pool_truth(settings.scene_root), plan.pause_s)
 
 
 def _sabotage(
@@ -230,12 +178,6 @@ def _restart_ended(system: System, outcome: Outcome, after: str) -> None:
         system.restart_killed()
 
 
-def _open_jobs(catalog: Catalog) -> list[Job]:
-    with catalog.read() as session:
-        listed = session.scalars(select(Job).where(Job.state.in_((JobState.QUEUED, JobState.RUNNING)))).all()
-    return [job for job in listed if job.kind not in _PERIODIC]
-
-
 def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[str]:
     """Wait until nothing has been left to do for a while; do what an operator does with parts and jobs given up.
 
@@ -249,14 +191,14 @@ def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[st
         _restart_ended(system, outcome, "the last fault")
         for name in system.revive():
             outcome.revived[name] += 1
-        if not system.is_ready() or _retry_failed(system, catalog, outcome) or _open_jobs(catalog):
+        if not system.is_ready() or _retry_failed(system, catalog, outcome) or open_jobs(catalog):
             still_since = time.monotonic()
         return time.monotonic() - still_since > _STILL_S
 
     deadline = time.monotonic() + _REST_S
     while not is_at_rest():
         if time.monotonic() > deadline:
-            waiting = [f"{job.key} ({job.state.value}: {job.error})" for job in _open_jobs(catalog)]
+            waiting = [f"{job.key} ({job.state.value}: {job.error})" for job in open_jobs(catalog)]
             return [f"the system did not come to rest within {_REST_S:.0f} s; open jobs: {waiting}"]
         time.sleep(1)
     return []
@@ -274,22 +216,3 @@ def _retry_failed(system: System, catalog: Catalog, outcome: Outcome) -> bool:
                 again |= system.post(f"jobs/{job.id}/retry").ok
                 outcome.retried.append(line)
     return again
-
-
-def _counts(catalog: Catalog) -> dict[str, int]:
-    with catalog.read() as session:
-        runs = session.scalars(select(TrainingRun)).all()
-        served = session.scalars(select(Promotion).where(Promotion.verdict.in_(SERVING))).all()
-        rounds = session.scalars(select(Round.id)).all()
-        events = session.execute(select(LabelEvent.origin, LabelEvent.state)).all()
-        jobs = session.scalars(select(Job)).all()
-    return {
-        "rounds": len(rounds),
-        "fine-tunes": len(runs),
-        "promotions": len(served),
-        "jobs": len(jobs),
-        "attempts of jobs": sum(job.attempt for job in jobs),
-        "events in the ledger": len(events),
-        "events found by reconciliation": sum(origin == "reconciliation" for origin, _ in events),
-        "events failed": sum(state is EventState.FAILED for _, state in events),
-    }

@@ -56,11 +56,11 @@ class System:
 
     Args:
         var_dir: Its data folder.
-        proxy_url: The HTTP proxy between our processes and MLflow or Label Studio.
+        proxy_url: The HTTP proxy between our processes and MLflow or Label Studio; None: there is none.
         changes: Settings besides those of a small system.
     """
 
-    def __init__(self, var_dir: Path, proxy_url: str, changes: Mapping[str, object]) -> None:
+    def __init__(self, var_dir: Path, proxy_url: str | None, changes: Mapping[str, object]) -> None:
         self.var_dir = var_dir
         # Ports of its own: a system that is killed must find the same ones free when it is started again.
         ports = {name: _free_port() for name in ("api_url", "mlflow_url", "label_studio_url", "redis_url")}
@@ -73,7 +73,8 @@ class System:
             variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in values.items()
         }
         self._changes = {**_SMALL, **changes}
-        self._environ = {**os.environ, **given, "http_proxy": proxy_url}
+        environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        self._environ = {**environ, **given, **({} if proxy_url is None else {"http_proxy": proxy_url})}
         self._process: subprocess.Popen[bytes] | None = None
         self._settings: Settings | None = None
 
@@ -189,12 +190,13 @@ class System:
 
     def tree(self, part: str) -> list[psutil.Process]:
         """Return the process of a part and its descendants; empty while it does not run."""
-        pid = self._statuses().get(part, ("", 0))[1]
-        try:
-            process = psutil.Process(pid)
-            return [process, *process.children(recursive=True)] if pid else []
-        except psutil.NoSuchProcess:
-            return []
+        return _family(self._statuses().get(part, ("", 0))[1])
+
+    def trees(self) -> dict[str, list[psutil.Process]]:
+        """Return the processes of each part as `tree` does, and those of ``up`` and ``supervisord`` alone."""
+        supervisord = int((self.var_dir / "supervisor" / "supervisord.pid").read_text())
+        listed = {"up": _family(self.up_pid)[:1], "supervisord": _family(supervisord)[:1]}
+        return listed | {part: _family(pid) for part, (_, pid) in self._statuses().items()}
 
     def revive(self) -> list[str]:
         """Start the parts again that supervisord has given up, as an operator would; return their names."""
@@ -224,6 +226,15 @@ class System:
         except (Error, OSError, http.client.HTTPException):
             return {}
         return {item["name"]: (item["statename"], item["pid"]) for item in listed}
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """Return a process and its descendants; empty if it does not run."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)] if pid else []
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _free_port() -> int:
