@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_CREDENTIALS = frozenset({"label_events.receive"})  # a secret in a header that no browser has
-SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - the name of an entry of the signed session cookie  # a name  # nosec B105
+SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - an entry of the signed session cookie  # nosec B105
 KNOWN_FOR_S = 5.0  # a token that is revoked by another process is refused after this time at the latest
 
 
