@@ -32,7 +32,7 @@ from labeling import server as label_studio
 from services import first_access
 from services.class_scheme import agreed_scheme
 
-_INTERVAL_S = 0.5
+_INTERVAL_S = 1.0
 _LOCK_S = 1.0  # other commands hold the lock for a moment to check whether the system runs
 _EARLIER_S = 60.0  # longer than the longest orderly stop
 

@@ -1,5 +1,8 @@
 """Is Label Studio there? Light enough for a readiness probe: the SDK is not loaded."""
 
+import ssl
+from functools import cache
+
 import httpx
 
 from labeling.calls import calling
@@ -18,7 +21,7 @@ def check_health(url: str, timeout_s: float) -> None:
     """
     base = url.rstrip("/")
     with calling(base, "report its health"):
-        answer = httpx.get(f"{base}/health", timeout=timeout_s)
+        answer = httpx.get(f"{base}/health", timeout=timeout_s, verify=_trust())
     if answer.status_code != httpx.codes.OK:
         raise LabelStudioError(
             f"{base}/health answered {answer.status_code}; expected 200. "
@@ -26,3 +29,9 @@ def check_health(url: str, timeout_s: float) -> None:
             url=base,
             status=answer.status_code,
         )
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Reading the certificate authorities takes longer than the request, which is made every few seconds."""
+    return httpx.create_ssl_context()
