@@ -34,6 +34,7 @@ from al_server import (
     withdrawals,
 )
 from al_server.auth import KnownTokens, check_access
+from al_server.body_limits import body_limits
 from al_server.context import Parts
 from al_server.document import SECURITY_SCHEMES, complete
 from al_server.problems import refuse_invalid, register_error_handlers
@@ -71,7 +72,8 @@ def create_app(catalog: Catalog) -> Flask:
     )
     # The pages of the library hold scripts, which our content security policy forbids.
     app.config["SWAGGER_HTML_STRING"] = app.config["OPENAPI_HTML_STRING"] = _template(app, "api_page.html")
-    app.config["MAX_CONTENT_LENGTH"] = catalog.settings.request_max_bytes
+    limits = body_limits(catalog.settings, catalog.secrets)
+    app.config["MAX_CONTENT_LENGTH"] = limits.ordinary
     registry = registry_of(catalog.settings, MLFLOW_TIMEOUT_S)
     app.extensions["catalog"] = catalog
     app.extensions["parts"] = Parts(
@@ -82,6 +84,7 @@ def create_app(catalog: Catalog) -> Flask:
         store=raster_store(catalog),
         image_urls=image_urls(catalog),
     )
+    app.extensions["body_limits"] = limits
     app.extensions["known_tokens"] = KnownTokens()
     protect(app, catalog.settings, catalog.secrets.session_key)
     app.before_request(check_access)

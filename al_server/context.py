@@ -1,11 +1,12 @@
-"""What views have in common: the catalog, the models and the stores of the app, and JSON responses."""
+"""What views have in common: the catalog, the models and the stores of the app, large bodies, and JSON responses."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 from pydantic import BaseModel
 
+from al_server.body_limits import BodyLimits
 from catalog.bundle_cache import BundleCache
 from catalog.context import Catalog
 from catalog.registry import ModelRegistry
@@ -48,6 +49,13 @@ def current_parts() -> Parts:
     """Return the models, stores and image URLs of the current app."""
     found: Parts = current_app.extensions["parts"]
     return found
+
+
+def allow_large_body() -> int:
+    """Let the body of the current request be as large as its path takes; return the limit in bytes."""
+    limits: BodyLimits = current_app.extensions["body_limits"]
+    request.max_content_length = limit = limits.most_bytes(request.path)
+    return limit
 
 
 def json_response(body: BaseModel | list[Any] | dict[str, Any], status: int = 200) -> Response:

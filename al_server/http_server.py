@@ -9,6 +9,7 @@ thousands, idle for seconds, and a request that dribbles in byte by byte has a d
 import logging
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,8 +17,10 @@ from typing import Any, Final
 
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
+
+from al_server.arriving import ArrivingRequest, Rooms
+from al_server.body_limits import BodyLimits
 
 THREADS: Final = 8
 CONNECTIONS: Final = 4000
@@ -26,6 +29,10 @@ IDLE_S: Final = 20
 """Time without a byte in either direction after which a connection is closed."""
 REQUEST_S: Final = 60
 """Time in which a request must have arrived whole."""
+RECEIVE_BYTES: Final = 128 * 2**10
+"""Most bytes received at once; waitress's 8 KiB make 33 turns of a drawing."""
+HEADER_BYTES: Final = 32 * 2**10
+"""Most bytes of the headers of a request; waitress's 256 KiB would be 1 GiB on all connections."""
 CLEANUP_S: Final = 5
 """How often connections are looked through for these two."""
 STOP_S: Final = 5.0
@@ -33,18 +40,26 @@ STOP_S: Final = 5.0
 _FILES_BESIDE: Final = 200  # open files that are no connections: database, logs, temporary files
 
 
-class TimedParser(HTTPRequestParser):  # type: ignore[misc]
-    """A request that is arriving, and since when."""
-
-    def __init__(self, adjustments: Adjustments) -> None:
-        super().__init__(adjustments)
-        self.started = time.monotonic()
-
-
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection whose requests have a deadline."""
+    """A connection whose requests have a deadline, and whose bodies need room."""
 
-    parser_class = TimedParser
+    def parser_class(self, adjustments: Adjustments) -> ArrivingRequest:
+        """Return a request that begins to arrive."""
+        return ArrivingRequest(adjustments, self.server.rooms)
+
+    def readable(self) -> bool:
+        """Return whether more may be received; asked in each turn of the server."""
+        if self.request is not None and self.request.waits:
+            self.request.enter()
+            if self.request.waits:
+                return False
+        return bool(super().readable())
+
+    def handle_close(self) -> None:
+        """Close the connection; a body that has not arrived whole leaves its room to others."""
+        super().handle_close()
+        if self.request is not None:
+            self.request.close()
 
     @property
     def is_busy(self) -> bool:
@@ -56,6 +71,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     """waitress's server, which closes connections whose request does not arrive in time, and stops without cutting."""
 
     channel_class = Channel
+    rooms: Rooms
     _is_told_to_stop = False
 
     def maintenance(self, now: float) -> None:
@@ -90,14 +106,14 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self.asyncore.loop(timeout=1.0, map=self._map, use_poll=True, count=1)
 
 
-def make_server(application: Callable[..., Any], host: str, port: int, max_body_bytes: int) -> Server:
+def make_server(application: Callable[..., Any], host: str, port: int, limits: BodyLimits) -> Server:
     """Return the server, listening; its method ``run`` serves.
 
     Args:
         application: The WSGI application.
         host: Address to listen on.
         port: Port; 0 for any, which is then in the server's ``effective_port``.
-        max_body_bytes: Largest body of a request; more is refused while it arrives.
+        limits: How large a body may be; a larger one is refused before it arrives.
     """
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that waits for a thread
     adjustments = Adjustments(
@@ -108,16 +124,20 @@ def make_server(application: Callable[..., Any], host: str, port: int, max_body_
         channel_timeout=IDLE_S,
         cleanup_interval=CLEANUP_S,
         asyncore_use_poll=True,  # select() takes no more than 1,024 files
-        max_request_body_size=max_body_bytes,
+        max_request_body_size=sys.maxsize,  # `al_server.arriving` refuses earlier, and by path
+        max_request_header_size=HEADER_BYTES,
+        recv_bytes=RECEIVE_BYTES,
         clear_untrusted_proxy_headers=False,  # `al_server.safety` takes as many of them as there are proxies
         ident=None,
     )
-    return Server(application, map={}, adj=adjustments, sockinfo=adjustments.listen[0])
+    server = Server(application, map={}, adj=adjustments, sockinfo=adjustments.listen[0])
+    server.rooms = Rooms(limits)
+    return server
 
 
-def serve(application: Callable[..., Any], host: str, port: int, max_body_bytes: int) -> None:
+def serve(application: Callable[..., Any], host: str, port: int, limits: BodyLimits) -> None:
     """Serve until SIGTERM or SIGINT. The arguments are those of `make_server`."""
-    server = make_server(application, host, port, max_body_bytes)
+    server = make_server(application, host, port, limits)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     server.run()

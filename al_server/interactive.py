@@ -10,7 +10,7 @@ from typing import Final
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
-from al_server.context import current_catalog, current_parts, json_response
+from al_server.context import allow_large_body, current_catalog, current_parts, json_response
 from al_server.problems import problem
 from al_server.schemas import BackendSetup, BackendStatus, Suggestions
 from al_server.turns import CLICKS
@@ -42,7 +42,7 @@ def check_password() -> Response | None:
         return refused
     if not catalog.settings.interactive_clicks:
         return problem(409, "clicks are switched off; expected the setting interactive_clicks = true")
-    request.max_content_length = catalog.settings.webhook_max_bytes
+    allow_large_body()
     return None
 
 

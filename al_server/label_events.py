@@ -6,7 +6,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
-from al_server.context import current_catalog, json_response
+from al_server.context import allow_large_body, current_catalog, json_response
 from al_server.problems import problem
 from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, NewestPage, ReconciliationAnswer, Recorded
 from al_server.serializers import serialize_event, serialize_reconciliation
@@ -34,8 +34,7 @@ def receive() -> Response:
     secret = request.headers.get(SECRET_HEADER, "")
     if not hmac.compare_digest(secret.encode(), catalog.secrets.webhook_secret.encode()):
         return problem(401, f"the header {SECRET_HEADER} does not hold the webhook secret of this server")
-    limit = catalog.settings.webhook_max_bytes
-    request.max_content_length = limit
+    limit = allow_large_body()
     body = request.get_data(cache=False)
     events = parse_event(body, limit)
     with catalog.database.write() as session:

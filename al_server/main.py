@@ -29,7 +29,8 @@ def main() -> None:
     configure_logging(settings.log_format)
     check_settings(settings)
     port = urlsplit(settings.api_url).port or 80
-    serve(application(settings), arguments.host, port, settings.webhook_max_bytes)
+    app = application(settings)
+    serve(app, arguments.host, port, app.extensions["body_limits"])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from al_server import http_server
+from al_server.body_limits import BodyLimits
 from al_server.http_server import Server, make_server
 
 HALF_A_HEADER = b"GET / HTTP/1.1\r\nHost: x\r\nX-a: "
@@ -29,7 +30,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 @contextmanager
 def serving() -> Iterator[tuple[Server, str]]:
-    server = make_server(application, "127.0.0.1", 0, 2**20)
+    server = make_server(application, "127.0.0.1", 0, BodyLimits(2**20))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
+from al_server.body_limits import BodyLimits
 from al_server.http_server import make_server
 from catalog.context import Catalog
 from chaos.clients import Scraper, WebTool
@@ -14,7 +15,7 @@ from chaos.clients import Scraper, WebTool
 
 @pytest.fixture
 def api_url(app: Flask) -> Iterator[str]:
-    server = make_server(app, "127.0.0.1", 0, 2**20)
+    server = make_server(app, "127.0.0.1", 0, BodyLimits(2**20))
     thread = threading.Thread(target=server.run)
     thread.start()
     yield f"http://127.0.0.1:{server.effective_port}"

@@ -1,0 +1,152 @@
+"""Requests while they arrive: their deadline, what becomes of a body that is too large, and the room for all bodies.
+
+A body lies in memory, or on the disk if it is large, until its request is answered. Without a bound on the sum, a
+stranger could fill both with bodies that are allowed one by one.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from waitress.adjustments import Adjustments
+from waitress.parser import HTTPRequestParser
+from waitress.utilities import Error
+
+from al_server.body_limits import BodyLimits
+
+SMALL: Final = 64 * 2**10
+"""Largest body, in bytes, that needs no room: 4,000 connections can bring 256 MiB of these."""
+ROOM_OF_STRANGERS: Final = 32 * 2**20
+"""Bytes of larger bodies, of those who have shown no secret yet, that may arrive or wait at once."""
+ROOM_OF_KNOWN: Final = 256 * 2**20
+"""The same for those who have shown the secret, who are Label Studio."""
+
+
+class Room:
+    """Bytes that may be taken up at once; used by several threads.
+
+    Attributes:
+        left: How many are left.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._lock = threading.Lock()
+        self.left = size
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes if they are left; return whether they were."""
+        with self._lock:
+            if size > self.left:
+                return False
+            self.left -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Leave so many bytes to others."""
+        with self._lock:
+            self.left += size
+
+
+class Rooms:
+    """The room for the bodies of a server, and the limits of each.
+
+    Attributes:
+        limits: The limits.
+        strangers: The room of those who have shown no secret.
+        known: The room of those who have; at least one body fits in.
+    """
+
+    def __init__(self, limits: BodyLimits, strangers: int = ROOM_OF_STRANGERS, known: int = ROOM_OF_KNOWN) -> None:
+        self.limits = limits
+        self.strangers = Room(max(strangers, limits.ordinary))
+        self.known = Room(max(known, limits.large))
+
+
+class Refusal(Error):  # type: ignore[misc]
+    """An error response in the form of `al_server.problems`, after which the connection is closed."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.code, self.reason, self._headers = status.value, status.phrase, headers or {}
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Return the status line, the headers and the body."""
+        members = {"type": "about:blank", "title": self.reason, "status": self.code, "detail": self.body}
+        headers = [("Content-Type", "application/problem+json"), *self._headers.items()]
+        return f"{self.code} {self.reason}", headers, json.dumps(members).encode()
+
+
+class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
+    """A request that arrives, since when, and whether there is room for its body.
+
+    Attributes:
+        started: When its first byte came, by the monotonic clock.
+        waits: Whether its body must not be received yet, because there is no room.
+    """
+
+    def __init__(self, adjustments: Adjustments, rooms: Rooms) -> None:
+        super().__init__(adjustments)
+        self.started = time.monotonic()
+        self.waits = False
+        self._rooms = rooms
+        self._room: Room | None = None
+        self._most = self._needed = 0
+
+    def received(self, data: bytes) -> int:
+        """Take bytes of the request; return how many. Refuse the body as soon as the headers are known."""
+        in_headers = not self.headers_finished
+        consumed: int = super().received(data)
+        if in_headers and self.headers_finished and self.body_rcv is not None and self.error is None:
+            self._admit()
+        elif self.chunked and self.error is None and self.body_bytes_received > self._most:
+            self._refuse_size()
+        return consumed
+
+    def enter(self) -> None:
+        """Begin to receive the body if there is room for it now."""
+        if self._room is not None and self._room.take(self._needed):
+            self.waits = False
+
+    def close(self) -> None:
+        """Drop the body, and leave its room to others."""
+        super().close()
+        if self._room is not None and not self.waits:
+            self._room.give_back(self._needed)
+        self._room = None
+
+    def _admit(self) -> None:
+        limits, length = self._rooms.limits, self.content_length
+        exception = limits.exception(self.path)
+        is_known = exception is not None and exception.is_shown(self._header(exception.header))
+        self._most = limits.large if is_known else limits.ordinary
+        if exception is not None and not is_known and length > self._most:
+            detail = f"the header {exception.header} does not hold what this server gave Label Studio"
+            self._refuse(Refusal(HTTPStatus.UNAUTHORIZED, detail))
+        elif length > self._most:
+            self._refuse_size()
+        elif self.chunked or length > SMALL:
+            self._needed = self._most if self.chunked else length
+            room = self._rooms.known if is_known else self._rooms.strangers
+            if room.take(self._needed):
+                self._room = room
+            elif is_known:  # Label Studio sends nothing twice
+                self._room, self.waits = room, True
+            else:
+                detail = "too many large bodies arrive at once; send it again later"
+                self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"}))
+
+    def _header(self, name: str) -> str:
+        found: str = self.headers.get(name.upper().replace("-", "_"), "")
+        return found
+
+    def _refuse_size(self) -> None:
+        found = "more" if self.chunked else f"{self.content_length} bytes"
+        detail = f"found a body of {found}, expected at most {self._most} bytes"
+        self._refuse(Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
+
+    def _refuse(self, error: Refusal) -> None:
+        self.error, self.completed = error, True
+        self.expect_continue = False  # waitress would ask for the body
