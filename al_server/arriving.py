@@ -65,7 +65,7 @@ class Rooms:
         self.known = Room(max(known, limits.large))
 
 
-class Refusal(Error):  # type: ignore[misc]
+class RefusalError(Error):  # type: ignore[misc]
     """An error response in the form of `al_server.problems`, after which the connection is closed."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -124,7 +124,7 @@ class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
         self._most = limits.large if is_known else limits.ordinary
         if exception is not None and not is_known and length > self._most:
             detail = f"the header {exception.header} does not hold what this server gave Label Studio"
-            self._refuse(Refusal(HTTPStatus.UNAUTHORIZED, detail))
+            self._refuse(RefusalError(HTTPStatus.UNAUTHORIZED, detail))
         elif length > self._most:
             self._refuse_size()
         elif self.chunked or length > SMALL:
@@ -136,7 +136,7 @@ class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
                 self._room, self.waits = room, True
             else:
                 detail = "too many large bodies arrive at once; send it again later"
-                self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"}))
+                self._refuse(RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"}))
 
     def _header(self, name: str) -> str:
         found: str = self.headers.get(name.upper().replace("-", "_"), "")
@@ -145,8 +145,8 @@ class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
     def _refuse_size(self) -> None:
         found = "more" if self.chunked else f"{self.content_length} bytes"
         detail = f"found a body of {found}, expected at most {self._most} bytes"
-        self._refuse(Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
+        self._refuse(RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail))
 
-    def _refuse(self, error: Refusal) -> None:
+    def _refuse(self, error: RefusalError) -> None:
         self.error, self.completed = error, True
         self.expect_continue = False  # waitress would ask for the body

@@ -137,14 +137,14 @@ def test_label_studio_waits_for_room_instead_of_being_refused() -> None:
         server.rooms = Rooms(LIMITS, known=LARGE)
         with Client(server, "/hook", *RIGHT, length(LARGE), sent=b"a") as first:
             wait_until(lambda: server.rooms.known.left == 0)
-            with Client(server, "/hook", *RIGHT, length(SMALL + 1), sent=bytes(SMALL + 1)) as second:
+            with Client(server, "/hook", *RIGHT, length(ORDINARY // 2), sent=bytes(ORDINARY // 2)) as second:
                 second.socket.settimeout(0.3)
                 with pytest.raises(TimeoutError):
                     second.socket.recv(1)
                 second.socket.settimeout(10)
                 first.socket.sendall(bytes(LARGE - 1))
                 assert first.answer() == (200, str(LARGE))
-                assert second.answer() == (200, str(SMALL + 1))
+                assert second.answer() == (200, str(ORDINARY // 2))
         wait_until(lambda: server.rooms.known.left == LARGE)
 
 
