@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog.errors import ConflictError, JobLostError, NotFoundError
+from catalog.insertion import insert_unless_known
 from catalog.records import Job, JobKind, JobState, now
 
 OPEN = (JobState.QUEUED, JobState.RUNNING)
@@ -56,8 +57,7 @@ def enqueue_first(session: Session, kind: JobKind, key: str, **subject: Any) -> 
     Arguments as for `enqueue`.
     """
     job = Job(kind=kind, key=full_key(kind, key), subject=subject)
-    session.add(job)
-    session.flush()
+    insert_unless_known(session, job, Job.id)
     enqueued(session).append(job)
 
 

@@ -42,33 +42,47 @@ def decode_rle(rle: object, *, height: int, width: int) -> npt.NDArray[np.uint8]
     n_bits = 8 * len(data)
     data += bytes(_PADDING)  # so that a block that begins before the end can be read without looking for it
     windows = _windows(data)
-    # How to find, in a window, the length of a block, and what it means: where, with which bits, where the word is.
-    fields = [(37 - size, (1 << size) - 1, 29 - size, 3 + size) for size in length_bits]
-    lengths: list[int] = []
-    words = bytearray()
-    total = 0
-    while total < n_values:
-        window = windows[position >> 3] << (position & 7)
-        at, mask, word_at, size = fields[window >> 37 & 3]
-        length = (window >> at & mask) + 1
-        if total + length > n_values:
-            raise RegionError(f"A block of {length} values at {total} runs past the {n_values} values of the RLE.")
-        total += length
-        position += size
-        if window >> 39 & 1:
-            lengths.append(length)
-            words.append(window >> word_at & 255)
-            position += 8
-        else:
-            end = position + 8 * length
-            literals = int.from_bytes(data[position >> 3 : (end + 7) >> 3]) >> (-end & 7)
-            lengths += [1] * length
-            words += (literals & (1 << 8 * length) - 1).to_bytes(length)
-            position = end
-        if position > n_bits:
-            raise RegionError(f"The RLE ends at bit {n_bits}, in the middle of a block; it was cut off.")
-    # Whatever follows is padding to a full byte.
-    return np.repeat(np.frombuffer(words, np.uint8), lengths).reshape(height, width, CHANNELS)
+    starts = _block_starts(windows.data, length_bits, position, n_bits)
+    head = windows[starts >> 3] << (starts & 7)
+    size = np.array(length_bits)[head >> 37 & 3]
+    counted = (head >> 37 - size & (1 << size) - 1) + 1
+    ends = np.cumsum(counted)
+    blocks = int(np.searchsorted(ends, n_values)) + 1  # whatever follows is padding to a full byte
+    if blocks > len(ends):
+        raise RegionError(f"The RLE ends at bit {n_bits}, in the middle of a block; it was cut off.")
+    if ends[blocks - 1] > n_values:
+        begun = int(ends[blocks - 1] - counted[blocks - 1])
+        found = int(counted[blocks - 1])
+        raise RegionError(f"A block of {found} values at {begun} runs past the {n_values} values of the RLE.")
+    is_run = (head >> 39 & 1 == 1)[:blocks]
+    counted = counted[:blocks]
+    n_words = np.where(is_run, 1, counted)
+    within = np.arange(int(n_words.sum())) - np.repeat(np.cumsum(n_words) - n_words, n_words)
+    at = np.repeat((starts + 3 + size)[:blocks], n_words) + 8 * within
+    words = (windows[at >> 3] >> 32 - (at & 7) & 255).astype(np.uint8)
+    return np.repeat(words, np.repeat(np.where(is_run, counted, 1), n_words)).reshape(height, width, CHANNELS)
+
+
+def _block_starts(windows: memoryview, length_bits: list[int], position: int, n_bits: int) -> npt.NDArray[np.int64]:
+    """Return the bit at which each block begins that ends before `n_bits`.
+
+    A block's place follows from that before it, so this is a loop; all else is left to numpy.
+    """
+    steps = [0] * 4 + [3 + size + 8 for size in length_bits]  # by type and length field; literals are longer
+    starts: list[int] = []
+    add = starts.append
+    while position < n_bits:
+        window = windows[position >> 3] >> 37 - (position & 7)
+        step = steps[window & 7]
+        if not step:
+            size = length_bits[window & 3]
+            whole = windows[position >> 3] << (position & 7)
+            step = 3 + size + 8 * ((whole >> 37 - size & (1 << size) - 1) + 1)
+        add(position)
+        position += step
+    if position > n_bits:
+        starts.pop()
+    return np.array(starts, np.int64)
 
 
 def encode_rle(mask: npt.NDArray[np.bool_]) -> list[int]:
@@ -111,8 +125,8 @@ def _to_bytes(rle: object, *, max_bytes: int) -> bytes:
         raise RegionError("The RLE holds an integer outside 0..255.") from error
 
 
-def _windows(data: bytes) -> memoryview:
-    """Return the 40 bits that begin at each byte as integers, for fast access.
+def _windows(data: bytes) -> npt.NDArray[np.int64]:
+    """Return the 40 bits that begin at each byte as integers.
 
     A block's type, length and word have 3 + 16 + 8 bits at most, and begin anywhere in a byte.
     """
@@ -120,7 +134,7 @@ def _windows(data: bytes) -> memoryview:
     found = octets[:-4]
     for offset in range(1, 5):
         found = found << 8 | octets[offset : len(octets) - 4 + offset]
-    return found.data
+    return found
 
 
 def _read_header(data: bytes, n_values: int, height: int, width: int) -> tuple[list[int], int]:

@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog import event_order, jobs, labels
 from catalog.event_order import RECONCILIATION
+from catalog.insertion import insert_unless_known
 from catalog.logs import bound
 from catalog.records import EventState, JobKind, Proposal
 from catalog.records import LabelEvent as LedgerRow
@@ -84,24 +84,24 @@ def compose(session: Session, event: LabelEvent, body: bytes, origin: str) -> Le
 
 
 def _record(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerRow | None:
-    if _is_stored(session, row):
+    if isinstance(event, UnreadableEvent):
+        labels.settle(row, EventState.FAILED, event.reason)
+    if not insert_unless_known(session, row, LedgerRow.dedupe_key):
         return None
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:  # another process inserted the same event after our query
-        return None
-    proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
-    with bound(proposal=proposal and proposal.uid, event=row.id, task=row.task_id, annotation=row.annotation_id):
+    with bound(proposal=_uid(session, event, row), event=row.id, task=row.task_id, annotation=row.annotation_id):
         if isinstance(event, UnreadableEvent):
             log.warning("label event %d cannot be read: %s", row.id, event.reason)
         else:
             log.info("label event %d (%s) is received by %s", row.id, row.action, row.origin)
-    if isinstance(event, UnreadableEvent):
-        labels.settle(row, EventState.FAILED, event.reason)
-    else:
-        jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
+            jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
     return row
+
+
+def _uid(session: Session, event: LabelEvent, row: LedgerRow) -> str | None:
+    """Return the uid of a row's proposal, which most events tell themselves."""
+    if row.proposal_id is None or event.proposal is not None:
+        return event.proposal if row.proposal_id is not None else None
+    return session.scalar(select(Proposal.uid).where(Proposal.id == row.proposal_id))
 
 
 def _is_stored(session: Session, row: LedgerRow) -> bool:
@@ -122,10 +122,11 @@ def identify(session: Session, row: LedgerRow, event: LabelEvent) -> None:
             row.proposal_id, row.annotation_created_at = saved.proposal_id, saved.annotation_created_at
             row.annotation_uid = saved.annotation_uid
         return
-    proposal = labels.find_proposal(session, event.proposal)
     if isinstance(event, TaskDeleted) and event.proposal is None:
         proposal = labels.proposal_of_task(session, event.project_id, event.task_id)
-    row.proposal_id = proposal.id if proposal is not None else None
+        row.proposal_id = proposal.id if proposal is not None else None
+    elif event.proposal is not None:
+        row.proposal_id = session.scalar(select(Proposal.id).where(Proposal.uid == event.proposal))
 
 
 def describes(event: LabelEvent, row: LedgerRow) -> bool:
