@@ -338,6 +338,9 @@ class Settings(BaseSettings):
     torch_threads: int = Field(
         0, ge=0, description="CPU threads of a compute worker; 0: its share of the cores, all of them for a single one."
     )
+    label_workers: int = Field(
+        1, ge=1, description="Workers of label events that `up` starts; each uses one core while many events wait."
+    )
     compute_workers: int = Field(
         0,
         ge=0,

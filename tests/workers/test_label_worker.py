@@ -10,14 +10,16 @@ from threading import Thread
 
 import psutil
 import pytest
+from sqlalchemy import func, select
 
 from catalog.context import Catalog
-from catalog.records import EventState, Job, JobState
+from catalog.records import EventState, Job, JobState, Label, LabelEvent
 from catalog.settings import Settings
 from services.annotators import annotator, refresh
 from services.label_studio import label_studio
+from services.places import raster_store
 from tests.real_services import running
-from tests.workers.desk import ANNOTATION, Desk, box, brush, saved, sit_down
+from tests.workers.desk import ANNOTATION, Desk, box, brush, saved, sit_down, updated
 
 COMMAND = [sys.executable, "-m", "workers.main", "labels"]
 DRAWN = [brush(box(2, 3, 20, 25))]
@@ -178,3 +180,22 @@ def test_label_studio_is_asked_for_a_person_once(catalog: Catalog, users: Users)
     users.users = {7: "ada@example.net", 8: "new@example.org"}
     refresh(catalog, label_studio(catalog))
     assert (annotator(catalog, 7), annotator(catalog, 8)) == ("ada@example.net", "new@example.org")
+
+
+def test_two_workers_at_once_leave_the_last_state_of_each_annotation(desk, tmp_path):
+    drawn = [brush(box(2, 3, 4 + rows, 25)) for rows in range(8)]
+    for change, region in enumerate(drawn):
+        for number, proposal in enumerate((desk.first, desk.second)):
+            payload = updated(proposal, [region], 1 + change, id=ANNOTATION + number)
+            desk.receive(payload if change else {**payload, "action": "ANNOTATION_CREATED"})
+    desk.catalog.sweep()
+    logs, environment = [tmp_path / "one.log", tmp_path / "two.log"], desk.catalog.settings.as_environment()
+    with running(COMMAND, environment, log=logs[0]), running(COMMAND, environment, log=logs[1]):
+        wait_for(lambda: not desk.received(), logs[0])
+    with desk.catalog.read() as session:
+        last = select(LabelEvent.annotation_id, func.max(LabelEvent.id)).group_by(LabelEvent.annotation_id)
+        assert {label.annotation_id: label.event_id for label in desk.standing()} == dict(session.execute(last).all())
+        masks = {label.mask_key for label in session.scalars(select(Label))}
+    stored = {key for key in raster_store(desk.catalog).all_keys() if key.startswith("labels/")}
+    assert stored == masks  # none of an event that became no label
+    assert all(" is applied" in log.read_text() or " has no effect" in log.read_text() for log in logs)
