@@ -9,8 +9,8 @@ Brush drawings of 512 px on a scene of Landsat 7, with a pre-annotation and a sc
    how often it is asked. ``--earlier`` names a checkout of an earlier commit, whose worker takes turns with ours.
 2. *Webhooks*: for M minutes, N webhooks a second are sent to the API, each at its time whether or not the ones before
    have been answered, and ``GET /healthz`` in between, 20 times a second, while a U-Net is trained beside it on one
-   thread and the worker ingests. Seconds count from the time at which a request was due. Afterwards every event must
-   be in the ledger.
+   thread and the worker ingests (`benchmarks.open_loop`). Seconds count from the time at which a request was due.
+   Afterwards every event must be in the ledger.
 
 Writes ``var/bench/label_events.json``.
 """
@@ -23,11 +23,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -36,6 +37,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from benchmarks.label_desk import answering_about_users, open_round, webhook, write_source
+from benchmarks.open_loop import Client, at_rate
 from benchmarks.report import Result, markdown, publish
 from benchmarks.scored_scene import running_process, services, wait
 from catalog.context import Catalog
@@ -51,7 +53,7 @@ STATIC: Final = "/healthz"
 STATIC_RATE: Final = 20
 TASKS: Final = 200
 """Tasks of the second part; its webhooks are about other and other annotations of them."""
-PATIENCE_S: Final = 120
+_ANNOTATION: Final = b'"annotation": {"id": '
 TRAINING: Final = """
 import torch
 torch.set_num_threads(1)
@@ -130,22 +132,27 @@ def receive(source: SceneSource, seconds: int, rate: int) -> list[dict[str, obje
     """Send webhooks while a network is trained; return the rows of the table."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        system = stack.enter_context(services(Path(folder), "redis", "api"))
+        system = stack.enter_context(services(Path(folder), "redis"))
         settings = system.catalog.settings
         stack.enter_context(answering_about_users(settings.label_studio_url))
         wait(lambda: _answers(system.catalog), "Redis")
         uids = open_round(system.catalog, source, TASKS)
         bodies = [webhook(number, uid, number) for number, uid in enumerate(uids, start=1)]
+        api = stack.enter_context(running_process(system.processes["api"], {}))
         wait(lambda: _is_alive(settings.api_url), "the API")
         stack.enter_context(running_process(system.processes["worker-labels"], {}))
         stack.enter_context(_training())
         time.sleep(5)  # until the training runs
         before = os.getloadavg()[0]
         secret = system.catalog.secrets.webhook_secret
+        own_s, api_s = time.process_time(), _cpu_s(api.pid)
         taken = asyncio.run(_send(settings.api_url, secret, bodies, seconds, rate))
+        sent = len(taken["POST webhook"])
+        own_s, api_s = time.process_time() - own_s, _cpu_s(api.pid) - api_s
         ingested = _applied(system.catalog)
         rows = compare(taken)
         rows[-1] |= {"in the ledger": _stored(system.catalog), "ingested meanwhile": ingested, "load before": before}
+        rows[-1] |= {"CPU ms of the API": 1000 * api_s / sent, "CPU ms of the sender": 1000 * own_s / sent}
     return rows
 
 
@@ -173,40 +180,27 @@ def _training() -> Iterator[None]:
 
 async def _send(url: str, secret: str, bodies: Sequence[bytes], seconds: int, rate: int) -> dict[str, list[float]]:
     """Send requests at their times; return how long each took. An answer that does not come counts as infinite."""
-    headers = {SECRET_HEADER: secret, "Content-Type": "application/json"}
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200, keepalive_expiry=10)
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, limits=limits) as client:
+    host = urlsplit(url).hostname or ""
+    client = Client(host, urlsplit(url).port or 80)
+    parts = [body.split(_ANNOTATION, 1) for body in bodies]
+    got_by = f"GET {STATIC} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
 
-        async def post(number: int) -> httpx.Response:
-            return await client.post(PATH, content=_as_other(bodies[number % len(bodies)], number), headers=headers)
-
-        async def get(_: int) -> httpx.Response:
-            return await client.get(STATIC)
-
-        posted, got = await asyncio.gather(
-            _at_rate(post, seconds * rate, rate), _at_rate(get, seconds * STATIC_RATE, STATIC_RATE)
+    def post(number: int) -> Sequence[bytes]:
+        """Return the webhook of another annotation of the same task."""
+        before, after = parts[number % len(parts)]
+        named = before + _ANNOTATION + b"%d" % (number + 1)
+        head = (
+            f"POST {PATH} HTTP/1.1\r\nHost: {host}\r\n{SECRET_HEADER}: {secret}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(named) + len(after)}\r\n\r\n"
         )
+        return head.encode() + named, after
+
+    posted, got = await asyncio.gather(
+        at_rate(client, post, seconds * rate, rate),
+        at_rate(client, lambda _: (got_by,), seconds * STATIC_RATE, STATIC_RATE),
+    )
+    await client.close()
     return {f"GET {STATIC}": got, "POST webhook": posted}
-
-
-def _as_other(body: bytes, number: int) -> bytes:
-    """Return the body as that of another annotation of the same task."""
-    return body.replace(b'"annotation": {"id": ', b'"annotation": {"id": %d' % (number + 1), 1)
-
-
-async def _at_rate(request: Callable[[int], Awaitable[httpx.Response]], count: int, rate: int) -> list[float]:
-    start = time.perf_counter()
-
-    async def one(number: int) -> float:
-        due = start + number / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        try:
-            answer = await request(number)
-        except httpx.HTTPError:
-            return float("inf")
-        return time.perf_counter() - due if answer.is_success else float("inf")
-
-    return list(await asyncio.gather(*(one(number) for number in range(count))))
 
 
 def compare(taken: dict[str, list[float]]) -> list[dict[str, object]]:
@@ -226,7 +220,7 @@ def compare(taken: dict[str, list[float]]) -> list[dict[str, object]]:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the arguments."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--events", type=int, default=200)
+    made.add_argument("--events", type=int, default=200, help="events ingested; 0: webhooks only")
     made.add_argument("--repeats", type=int, default=3)
     made.add_argument("--minutes", type=float, default=1.0)
     made.add_argument("--rate", type=int, default=200, help="webhooks a second")
@@ -242,10 +236,10 @@ def main() -> None:
         source = write_source(Path(folder) / "scene")
         ingested = [
             {"worker": name, **ingest(arguments.events, source, checkout)}
-            for _ in range(arguments.repeats)
+            for _ in range(arguments.repeats if arguments.events else 0)
             for name, checkout in checkouts.items()
         ]
-        print(markdown(ingested), flush=True)
+        print(markdown(ingested) if ingested else "", flush=True)
         received = receive(source, round(60 * arguments.minutes), arguments.rate)
     print("\n".join(str(row) for row in received))
     speeds = {name: [float(str(row["events/s"])) for row in ingested if row["worker"] == name] for name in checkouts}
