@@ -17,6 +17,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SceneSource]:
     yield write_source(tmp_path_factory.mktemp("scene"))
 
 
+@pytest.mark.slow
 def test_every_webhook_offered_is_answered_and_in_the_ledger(
     source: SceneSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -26,6 +27,7 @@ def test_every_webhook_offered_is_answered_and_in_the_ledger(
     assert (posted["sent"], posted["answered"], posted["in the ledger"]) == (8, 8, 8)
 
 
+@pytest.mark.slow
 def test_the_worker_of_a_checkout_ingests_all_events(source: SceneSource) -> None:
     row = ingest(4, source, Path.cwd())
     assert (row["events"], row["requests to Label Studio"]) == (4, 1)
