@@ -389,6 +389,7 @@ class Round(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     published_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+    learnt_from_run: Mapped[int | None]  # first training run that began after it had ended; it and later ones learn it
 
     scoring: Mapped[Scoring | None] = relationship()
     proposals: Mapped[list["Proposal"]] = relationship(back_populates="round", order_by="Proposal.rank")
