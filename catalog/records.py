@@ -163,6 +163,7 @@ class JobKind(StrEnum):
     MEND_FILES = "mend_files"
     DELIVER_EVENT = "deliver_event"
     COMPARE_SERVED = "compare_served"
+    COMPARE_MASKS = "compare_masks"
 
 
 class JobState(StrEnum):

@@ -16,6 +16,8 @@ from models.bootstrap import bootstrap_interval
 from models.score_ratios import iou, overall_accuracy
 from services.estimates import Estimate
 
+Counts = NDArray[np.int64]
+
 FEWEST_PATCHES: Final = 2
 """Below this number of patches there is no interval: one patch says nothing about the spread."""
 _SEED: Final = 0  # of the resamples: the same labels give the same interval
@@ -108,24 +110,28 @@ def compare(counts: Sequence[NDArray[np.int64]]) -> Comparison | None:
     return Comparison(len(counts), int(stacked[..., :-1].sum()), agreement, tuple(ious), left_out)
 
 
-def measure_bias(triples: Sequence[Triple], classes: int) -> AutomationBias | None:
+def measure_bias(of_patches: Sequence[Counts]) -> AutomationBias | None:
     """Compare labels from pre-annotations with blind ones of the same patches; None without any.
 
     Args:
-        triples: One of each patch.
-        classes: K, the number of classes.
+        of_patches: Of each patch, (3, K, K + 1) as `count_triple` returns them.
     """
-    if not triples:
+    if not of_patches:
         return None
-    counts = np.stack([_count_triple(triple, classes) for triple in triples])
+    counts = np.stack(of_patches)
     pull, *pull_iou = _estimates(counts, _pull)
     compared = [compare(list(counts[:, number])) for number in (_OTHER, _PREANNOTATED, _BLIND)]
     labels, preannotated, blind = (item for item in compared if item is not None)
     return AutomationBias(labels, preannotated, blind, pull, tuple(pull_iou))
 
 
-def _count_triple(triple: Triple, classes: int) -> NDArray[np.int64]:
-    """Return the counts (3, K, K + 1) of the three comparisons on the pixels that all three masks know."""
+def count_triple(triple: Triple, classes: int) -> Counts:
+    """Return the counts (3, K, K + 1) of the three comparisons on the pixels that all three masks know.
+
+    Args:
+        triple: The masks.
+        classes: K, the number of classes.
+    """
     known = (triple.preannotated != UNKNOWN) & (triple.blind != UNKNOWN) & (triple.proposal != UNKNOWN)
     preannotated, blind, proposal = triple.preannotated[known], triple.blind[known], triple.proposal[known]
     pairs = {_OTHER: (blind, preannotated), _PREANNOTATED: (proposal, preannotated), _BLIND: (proposal, blind)}

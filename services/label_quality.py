@@ -9,34 +9,29 @@ What is compared, patch by patch, on labels of whole patches that stand:
 - With proposals: such pairs of which one label started from a pre-annotation and the other from an empty mask.
 
 Answers to second looks are left out, because they were asked for where a label was doubted.
+
+A job compares the masks of each label once (`services.mask_comparisons`); what is told is made of the counts.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import chain, permutations
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
+from catalog import jobs
 from catalog.check_candidates import OF_WHOLE_PATCH
 from catalog.context import Catalog
 from catalog.labels import NEWEST_FIRST
-from catalog.records import Label, Proposal, ProposalReason
+from catalog.records import JobKind, Label, Proposal, ProposalReason
 from catalog.reference_records import Reference
-from imagery.classes import ClassScheme
-from imagery.maps import read_map
-from imagery.masks import mask_from_geotiff
-from imagery.store import RasterStore
-from services import raster_keys
+from services import mask_comparisons
 from services.class_scheme import scheme_in_force
-from services.label_agreement import AutomationBias, Comparison, Triple, compare, count, measure_bias
-from services.places import raster_store
-from services.scenes import window_of
-
-Counts = NDArray[np.int64]
+from services.label_agreement import AutomationBias, Comparison, Counts, compare, measure_bias
+from services.mask_comparisons import Compared, MaskFile
 
 _PEOPLE = func.count(func.distinct(func.lower(Label.annotator)))
 
@@ -87,6 +82,8 @@ class Quality:
         bias: Labels from pre-annotations against blind ones; None without any.
         same_person: Number of second labels that the person who drew the first drew as well: they do not count.
         references: The reference patches, by id.
+        pending: Number of comparisons that are not made yet, or cannot be because a mask is missing or damaged; what
+            they are of is left out of all figures.
     """
 
     classes: tuple[str, ...]
@@ -94,53 +91,98 @@ class Quality:
     bias: AutomationBias | None
     same_person: int
     references: tuple[ReferencePatch, ...]
+    pending: int
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """What is compared on a patch.
+
+    Attributes:
+        patch_id: The patch.
+        truth: By person, the label with the known truth.
+        others: By person, the label with each of the others.
+        triple: The newest pair of labels with and without pre-annotation; None without one.
+    """
+
+    patch_id: int
+    truth: Mapping[str, Compared]
+    others: Mapping[str, Sequence[Compared]]
+    triple: Compared | None
+
+    @property
+    def compared(self) -> Iterator[Compared]:
+        """All that is compared."""
+        yield from self.truth.values()
+        yield from chain.from_iterable(self.others.values())
+        if self.triple is not None:
+            yield self.triple
 
 
 def assess(catalog: Catalog) -> Quality:
-    """Assess the standing labels. Reads the masks of all labels that are compared, some milliseconds each.
-
-    Raises:
-        StoreError: a mask is not in the store.
-        SceneError: a mask cannot be read.
-    """
+    """Assess the standing labels by the comparisons that are kept; no mask is read."""
     with catalog.read() as session:
         scheme = scheme_in_force(session, catalog.settings)
-        references = {item.patch_id: item for item in _references(session)}
+        references = _references(session)
         labels = _compared_labels(session)
         same_person = _count_same_person(session)
-    masks = _Masks(raster_store(catalog), scheme)
+        kept = mask_comparisons.kept(session)
+    patches = _patches(labels, references)
     truth: dict[str, list[Counts]] = defaultdict(list)
     others: dict[str, list[Counts]] = defaultdict(list)
-    triples: list[Triple] = []
+    triples: list[Counts] = []
     answers: dict[int, int] = defaultdict(int)
-    for patch_id, of_patch in _by_patch(labels).items():
-        reference = references.get(patch_id)
-        for label in of_patch:
-            known = masks.known_truth(label, reference)
-            if known is not None:
-                truth[person(label)].append(masks.count(known, label))
-                answers[patch_id] += 1
-        compared: dict[str, Counts] = {}
-        for own, other in permutations(of_patch, 2):
-            counts = masks.count(masks.of(other), own)
-            compared[person(own)] = compared[person(own)] + counts if person(own) in compared else counts
-        for name, counts in compared.items():
-            others[name].append(counts)
-        triples += masks.triple(of_patch)
+    for patch in patches:
+        answers[patch.patch_id] += len(patch.truth)
+        for name, with_truth in patch.truth.items():
+            truth[name] += _sum(kept, [with_truth])
+        for name, with_others in patch.others.items():
+            others[name] += _sum(kept, with_others)
+        if patch.triple is not None:
+            triples += _sum(kept, [patch.triple])
     simulated = {person(label): label.simulated for label in labels}
     return Quality(
         classes=tuple(scheme.names),
         annotators=tuple(
             AnnotatorQuality(name, simulated[name], compare(truth[name]), compare(others[name]))
             for name in sorted({*truth, *others})
+            if truth[name] or others[name]
         ),
-        bias=measure_bias(triples, len(scheme.classes)),
+        bias=measure_bias(triples),
         same_person=same_person,
         references=tuple(
             ReferencePatch(patch_id, item.label_id, item.label.annotator, answers[patch_id], _stands(item))
             for patch_id, item in sorted(references.items())
         ),
+        pending=len({item.names for patch in patches for item in patch.compared} - kept.keys()),
     )
+
+
+def compare_labels(catalog: Catalog) -> int:
+    """Compare the masks of the standing labels, as far as that was not done yet: some milliseconds each.
+
+    Returns:
+        Number of comparisons that are left out, because a mask is missing or damaged.
+    """
+    with catalog.read() as session:
+        patches = _patches(_compared_labels(session), _references(session))
+    return mask_comparisons.keep_only(catalog, (item for patch in patches for item in patch.compared))
+
+
+def enqueue_if_compared(session: Session, label: Label) -> None:
+    """Enqueue the comparison of a label that was just stored, if there may be anything to compare it with."""
+    others = select(Label.id).where(
+        Label.patch_id == label.patch_id, Label.superseded_at.is_(None), Label.id != label.id
+    )
+    if label.proposal.reason is ProposalReason.KNOWN_TRUTH or session.scalar(others.limit(1)) is not None:
+        jobs.enqueue(session, JobKind.COMPARE_MASKS)
+
+
+def _sum(kept: Mapping[tuple[str, str, str], Counts], compared: Sequence[Compared]) -> list[Counts]:
+    """Return the sum of these comparisons; nothing if one is not kept."""
+    if any(item.names not in kept for item in compared):
+        return []
+    return [np.sum([kept[item.names] for item in compared], axis=0)]
 
 
 def person(label: Label) -> str:
@@ -148,51 +190,47 @@ def person(label: Label) -> str:
     return label.annotator.lower()
 
 
-class _Masks:
-    """Reads the masks of labels."""
-
-    def __init__(self, store: RasterStore, scheme: ClassScheme) -> None:
-        self._store = store
-        self._scheme = scheme
-
-    def of(self, label: Label) -> NDArray[np.uint8]:
-        """Return the mask (h, w) of a label."""
-        return self._read(label.mask_key)
-
-    def known_truth(self, label: Label, reference: Reference | None) -> NDArray[np.uint8] | None:
-        """Return the true mask (h, w) that a label is compared with; None if there is none, or the same person drew it.
-
-        Args:
-            label: With its patch and proposal.
-            reference: The reference of its patch, if there is one; the outlines of the scene then do not count.
-        """
-        if reference is not None:
-            is_other = _stands(reference) and person(label) != person(reference.label)
-            return self.of(reference.label) if is_other else None
-        if label.proposal.reason is not ProposalReason.KNOWN_TRUTH:
-            return None
-        uri = self._store.uri(raster_keys.truth(label.patch.scene_id))
-        return np.asarray(read_map(uri, window_of(label.patch)), dtype=np.uint8)
-
-    def count(self, reference: NDArray[np.uint8], label: Label) -> Counts:
-        """Count the pixels of a label by the class of a reference mask (h, w)."""
-        return count(reference, self.of(label), len(self._scheme.classes))
-
-    def triple(self, labels: Sequence[Label]) -> list[Triple]:
-        """Return the newest pair of labels of a patch with and without pre-annotation, if there is one."""
-        for own, other in permutations(labels, 2):
-            drawn_by = own.proposal.preannotated_by
-            if drawn_by is not None and other.proposal.preannotated_by is None:
-                proposal = self._read(raster_keys.preannotation(own.proposal.uid, drawn_by))
-                return [Triple(self.of(own), self.of(other), proposal)]
-        return []
-
-    def _read(self, key: str) -> NDArray[np.uint8]:
-        return mask_from_geotiff(self._store.get(key), self._scheme)
+def _patches(labels: Iterable[Label], references: Mapping[int, Reference]) -> list[_Patch]:
+    """Return what is compared on each patch of these labels."""
+    found = []
+    for patch_id, of_patch in _by_patch(labels).items():
+        known = {person(label): _known_truth(label, references.get(patch_id)) for label in of_patch}
+        masks = {person(label): MaskFile.of_label(label) for label in of_patch}
+        truth = {name: Compared(mask, masks[name]) for name, mask in known.items() if mask is not None}
+        others: dict[str, list[Compared]] = defaultdict(list)
+        for own, other in permutations(masks, 2):
+            others[own].append(Compared(masks[other], masks[own]))
+        found.append(_Patch(patch_id, truth, others, _triple(of_patch)))
+    return found
 
 
-def _references(session: Session) -> Sequence[Reference]:
-    return session.scalars(select(Reference).options(joinedload(Reference.label))).all()
+def _known_truth(label: Label, reference: Reference | None) -> MaskFile | None:
+    """Return the true mask that a label is compared with; None if there is none, or the same person drew it.
+
+    Args:
+        label: With its patch and proposal.
+        reference: The reference of its patch, if there is one; the outlines of the scene then do not count.
+    """
+    if reference is not None:
+        is_other = _stands(reference) and person(label) != person(reference.label)
+        return MaskFile.of_label(reference.label) if is_other else None
+    return MaskFile.of_truth(label.patch) if label.proposal.reason is ProposalReason.KNOWN_TRUTH else None
+
+
+def _triple(labels: Sequence[Label]) -> Compared | None:
+    """Return the newest pair of labels of a patch with and without pre-annotation, if there is one."""
+    for own, other in permutations(labels, 2):
+        drawn_by = own.proposal.preannotated_by
+        if drawn_by is not None and other.proposal.preannotated_by is None:
+            shown = MaskFile.of_preannotation(own.proposal, drawn_by)
+            return Compared(MaskFile.of_label(other), MaskFile.of_label(own), shown)
+    return None
+
+
+def _references(session: Session) -> dict[int, Reference]:
+    """Return the references, by their patches."""
+    found = session.scalars(select(Reference).options(joinedload(Reference.label)))
+    return {item.patch_id: item for item in found}
 
 
 def _stands(reference: Reference) -> bool:

@@ -123,8 +123,8 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
 def open_next_automatically(session: Session, settings: Settings) -> Round | None:
     """Open the next round if ``auto_rounds`` is set, the last has ended and is learnt, and the pool is scored since.
 
-    The first round is never opened automatically. Labels that are changed after the last round has ended hold up nothing
-    (`catalog.training.must_learn_first`).
+    The first round is never opened automatically. Labels that are changed after the last round has ended hold up
+    nothing (`catalog.training.must_learn_first`).
 
     Raises:
         ConflictError: the pool is not scored yet, or only patches without scores are left.

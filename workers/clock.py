@@ -8,7 +8,8 @@ At each tick it
 - enqueues a fine-tune when its time limit is reached, or labels that versions learnt from were withdrawn,
 - enqueues the removal of superseded scorings and the deliveries of events that are to be tried again,
 - enqueues the mending of files that were found damaged, and
-- at intervals, enqueues the reconciliation with Label Studio, and looks for missing files.
+- at intervals, enqueues the reconciliation with Label Studio and the comparison of label masks, and looks for missing
+  files.
 
 Beside the ticks, each in a thread of its own, because each may have to wait for another service, it watches MLflow's
 registry (`services.registry_watch`) and checks the parts of the system (`services.part_checks`).
@@ -47,7 +48,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
 
     Args:
         catalog: the catalog.
-        reconcile: whether to enqueue the reconciliation with Label Studio.
+        reconcile: whether to enqueue the reconciliation with Label Studio, and what else is done at its intervals.
 
     Raises:
         ServiceDownError: Redis does not answer; the rows are committed all the same.
@@ -58,6 +59,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
             scorings.enqueue_if_unscored(session, version.version, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+            jobs.enqueue(session, JobKind.COMPARE_MASKS)
         if reconcile or set_aside.is_due(session) or raster_store(catalog).damaged():
             _enqueue_mending(session)
         retention.enqueue_if_due(session, catalog.settings.keep_scorings)

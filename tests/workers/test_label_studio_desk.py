@@ -33,7 +33,7 @@ from labeling.task_calls import TaskCalls
 from services import label_studio as project_of
 from services import rounds
 from services.image_urls import image_urls
-from services.label_quality import assess
+from services.label_quality import assess, compare_labels
 from services.label_studio import connect
 from services.places import raster_store
 from tests.catalog_fixtures import NOBODY
@@ -475,6 +475,7 @@ def test_two_people_label_a_patch_and_label_studio_does_not_show_that_it_is_the_
     assert shown[second.task_id]["reason"] == shown[first.task_id]["reason"].replace("Round 1", "Round 2")
     studios[1].annotate(second.task_id, [], lead_time_s=1.0)
     desk.reconcile()
+    compare_labels(desk.catalog)
     found = assess(desk.catalog)
     assert [item.annotator for item in found.annotators] == people
     assert found.annotators[1].others is not None

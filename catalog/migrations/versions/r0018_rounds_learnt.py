@@ -12,6 +12,13 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("rounds", sa.Column("learnt_from_run", sa.Integer(), nullable=True))
     _note_first_runs(op.get_bind())
+    op.create_table(
+        "mask_comparisons",
+        sa.Column("reference", sa.String(128), primary_key=True),
+        sa.Column("drawn", sa.String(128), primary_key=True),
+        sa.Column("shown", sa.String(128), primary_key=True),
+        sa.Column("counts", sa.JSON(), nullable=False),
+    )
 
 
 def _note_first_runs(connection: sa.Connection) -> None:
@@ -41,4 +48,5 @@ def _note_first_runs(connection: sa.Connection) -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("mask_comparisons")
     op.drop_column("rounds", "learnt_from_run")
