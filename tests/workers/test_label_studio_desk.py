@@ -189,7 +189,8 @@ def test_two_workers_that_start_together_make_one_project(
     found: list[int] = []
     together(*[lambda: found.append(connect(desk.catalog, desk.studio))] * 2)
     assert found == [stored_project(desk.catalog)] * 2
-    assert desk.studio.empty_projects(title) == [found[0]]
+    assert desk.studio.find_project(title) == found[0]
+    assert desk.studio.doubles(found[0]) == []
 
 
 def test_a_project_whose_creation_came_late_is_deleted(desk: LabelStudioDesk) -> None:
@@ -198,9 +199,10 @@ def test_a_project_whose_creation_came_late_is_deleted(desk: LabelStudioDesk) ->
     title = desk.catalog.settings.label_studio_project
     late = desk.studio.create_project(title, {"ice": "#ffffff"}, "came late", "")
     other = desk.studio.create_project(f"{title[:-1]}!", {"ice": "#ffffff"}, "of somebody else", "")
-    assert desk.studio.late_doubles(stored_project(desk.catalog)) == [late]
+    assert desk.studio.doubles(stored_project(desk.catalog)) == [late]
     desk.reconcile()
-    assert desk.studio.empty_projects(title) == [stored_project(desk.catalog)]
+    assert desk.studio.doubles(stored_project(desk.catalog)) == []
+    assert desk.studio.project_exists(stored_project(desk.catalog))
     assert desk.studio.project_exists(other)
 
 
