@@ -19,4 +19,4 @@ class MaskComparison(Base):
     reference: Mapped[str] = mapped_column(String(128), primary_key=True)
     drawn: Mapped[str] = mapped_column(String(128), primary_key=True)
     shown: Mapped[str] = mapped_column(String(128), primary_key=True)  # the proposal; empty: there are two masks
-    counts: Mapped[list[Any]]  # as `services.label_agreement` counts: (K, K + 1), or (3, K, K + 1)
+    counts: Mapped[list[Any]]  # as `services.mask_counts` counts: (K, K + 1), or (3, K, K + 1)

@@ -7,9 +7,10 @@ import click
 from catalog import references
 from cli.installation import installed_catalog
 from cli.output import print_table
+from services.compared_labels import compare_labels
 from services.estimates import Estimate
 from services.label_agreement import AutomationBias, Comparison
-from services.label_quality import Quality, assess, compare_labels
+from services.label_quality import Quality, assess
 
 
 @click.group(invoke_without_command=True)

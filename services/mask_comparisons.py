@@ -21,7 +21,7 @@ from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from services import raster_keys
 from services.class_scheme import class_scheme
-from services.label_agreement import Counts, Triple, count, count_triple
+from services.mask_counts import Counts, Triple, count, count_triple
 from services.places import raster_store
 from services.scenes import window_of
 

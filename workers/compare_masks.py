@@ -2,7 +2,7 @@
 
 import logging
 
-from services import label_quality
+from services import compared_labels
 from workers.jobs import JobContext
 
 log = logging.getLogger(__name__)
@@ -10,6 +10,6 @@ log = logging.getLogger(__name__)
 
 def compare_masks(context: JobContext) -> None:
     """Compare what labels are to be compared with. Idempotent; a mask that cannot be read is left out and logged."""
-    left_out = label_quality.compare_labels(context.catalog)
+    left_out = compared_labels.compare_labels(context.catalog)
     if left_out:
         log.warning("%d comparisons of masks are left out until their files are mended", left_out)

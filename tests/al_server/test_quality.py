@@ -11,7 +11,7 @@ from catalog.records import ProposalReason
 from cli.quality_commands import quality
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
-from services.label_quality import compare_labels
+from services.compared_labels import compare_labels
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of

@@ -17,7 +17,6 @@ from cli.readiness import checks
 from cli.supervisor import State, Status
 from tests.real_services import free_port
 
-
 NO_PROCESS = 2**22  # the first number that Linux gives no process
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from services.label_agreement import Triple, compare, count, count_triple, measure_bias
+from services.label_agreement import compare, measure_bias
+from services.mask_counts import Triple, count, count_triple
 
 UNKNOWN = 255
 

@@ -14,9 +14,11 @@ from catalog.training import training_labels
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from services import mask_comparisons, raster_keys
+from services.compared_labels import compare_labels, enqueue_if_compared
 from services.dataset_windows import labelled_windows
-from services.label_agreement import compare, count
-from services.label_quality import Quality, assess, compare_labels, enqueue_if_compared
+from services.label_agreement import compare
+from services.label_quality import Quality, assess
+from services.mask_counts import count
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.catalog_fixtures import add_round, label_of

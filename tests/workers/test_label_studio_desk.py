@@ -32,8 +32,9 @@ from labeling.regions import encode_brush
 from labeling.task_calls import TaskCalls
 from services import label_studio as project_of
 from services import rounds
+from services.compared_labels import compare_labels
 from services.image_urls import image_urls
-from services.label_quality import assess, compare_labels
+from services.label_quality import assess
 from services.label_studio import connect
 from services.places import raster_store
 from tests.catalog_fixtures import NOBODY
