@@ -126,6 +126,7 @@ def current_references(session: Session) -> dict[int, Reference]:
 
 
 def is_standing(reference: Reference) -> bool:
+    """Return whether the accepted label still stands; nothing is compared with one that was superseded."""
     return reference.label.superseded_at is None
 
 

@@ -1,7 +1,7 @@
-"""The quality of labels, for operators: how far annotators agree with known truth, with each other, and with proposals.
+"""The quality of labels, for operators: how far annotators agree with known truth, each other, and proposals.
 
-`services.compared_labels` says which labels are compared with what, and has a job do it once; what is told is made of the
-counts.
+`services.compared_labels` says which labels are compared with what, and has a job do it once; what is told is made of
+the counts.
 """
 
 from collections import defaultdict

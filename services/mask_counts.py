@@ -1,4 +1,7 @@
-"""Count the pixels of masks of the same patch by class. Pure functions; `services.label_agreement` makes figures of them."""
+"""Count the pixels of masks of the same patch by class: pure functions.
+
+`services.label_agreement` makes figures of the counts.
+"""
 
 from dataclasses import dataclass
 
