@@ -14,8 +14,5 @@ api = APIBlueprint("quality", __name__, url_prefix="/api/v1/quality", abp_tags=[
 
 @api.get("", responses={200: QualityAnswer})
 def quality() -> Response:
-    """Compare the labels of each annotator with known truth and with others, and blind with pre-annotated ones.
-
-    Reads the masks of all labels that are compared: some milliseconds for each.
-    """
+    """Compare the labels of each annotator with known truth and with others, and blind with pre-annotated ones."""
     return json_response(QualityAnswer.model_validate(asdict(label_quality.assess(current_catalog()))))

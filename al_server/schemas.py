@@ -577,6 +577,7 @@ class QualityAnswer(BaseModel):
     bias: BiasAnswer | None = Field(description="null without a patch that was labelled both ways by two people")
     same_person: int = Field(description="second labels that do not count, because the same person drew the first")
     references: list[ReferenceAnswer]
+    pending: int = Field(description="comparisons not made yet, by a job; what they are of is left out of the figures")
 
 
 class TrackAnswer(BaseModel):

@@ -164,6 +164,7 @@ class JobKind(StrEnum):
     MEND_FILES = "mend_files"
     DELIVER_EVENT = "deliver_event"
     COMPARE_SERVED = "compare_served"
+    COMPARE_MASKS = "compare_masks"
 
 
 class JobState(StrEnum):
@@ -398,6 +399,7 @@ class Round(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     published_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+    learnt_from_run: Mapped[int | None]  # first training run that began after it had ended; it and later ones learn it
 
     scoring: Mapped[Scoring | None] = relationship()
     proposals: Mapped[list["Proposal"]] = relationship(back_populates="round", order_by="Proposal.rank")

@@ -17,11 +17,15 @@ from catalog.records import (
     ProposalState,
     Round,
     RoundState,
+    RunState,
+    TrainingRun,
     now,
 )
 
 BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
 """States of a round that is not yet open to annotators."""
+ENDED = (RoundState.COMPLETE, RoundState.ABANDONED)
+"""States of a round that may have taught something and for which nobody is waited."""
 UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
 """States of a proposal that waits for its annotator."""
 
@@ -214,3 +218,26 @@ def is_unfinished(session: Session) -> bool:
     """Return whether a round is being made or waits for annotators."""
     unfinished = select(Round.id).where(Round.state.in_((*BEING_MADE, RoundState.OPEN)))
     return session.scalar(unfinished.limit(1)) is not None
+
+
+def note_run(session: Session, run_id: int) -> None:
+    """Note a training run that begins as the first that learns the rounds that have ended since the last one began.
+
+    Call this before the labels of the run are read: every label of a round is committed before the round has ended. A
+    round that is complete again, after a correction, was noted before and stays so.
+    """
+    ended = update(Round).where(Round.state.in_(ENDED), Round.learnt_from_run.is_(None))
+    session.execute(ended.values(learnt_from_run=run_id))
+
+
+def are_learnt(session: Session) -> bool:
+    """Return whether every round that has ended was learnt: a run that began afterwards has finished.
+
+    Order is that of the runs' ids, which no clock that is set can turn round.
+    """
+    ended = Round.state.in_(ENDED)
+    if session.scalar(select(Round.id).where(ended, Round.learnt_from_run.is_(None)).limit(1)) is not None:
+        return False
+    needed = select(func.coalesce(func.max(Round.learnt_from_run), 0)).where(ended).scalar_subquery()
+    finished = select(TrainingRun.id).where(TrainingRun.state == RunState.FINISHED, TrainingRun.id >= needed)
+    return session.scalar(finished.limit(1)) is not None

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs, rounds, set_aside, withdrawals
+from catalog import jobs, rounds, scorings, set_aside, withdrawals
 from catalog.errors import ConflictError
 from catalog.records import (
     Job,
@@ -94,8 +94,9 @@ def new_labels(session: Session) -> set[int]:
 def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
     """Enqueue a fine-tune if there are enough new labels, or if the oldest has waited for ``fine_tune_after_s``.
 
-    With ``auto_rounds``, any new label is enough once no round is unfinished. The first version needs no label if a
-    scene of the pool has prior outlines. Versions that learnt from labels withdrawn since call for one, too.
+    With ``auto_rounds``, any new label is enough once the last round has ended, until that is learnt; then labels wait
+    for the scoring after which the next round opens. The first version needs no label if a scene of the pool has prior
+    outlines. Versions that learnt from labels withdrawn since call for one, too.
 
     Returns:
         The job; None if no fine-tune is due, one is open, or the last one failed on these labels.
@@ -115,13 +116,31 @@ def _due_by_labels(session: Session, settings: Settings) -> RunTrigger | None:
     new = new_labels(session)
     if not new or _failed_on(session, new):
         return None
+    is_between_rounds = settings.auto_rounds and not rounds.is_unfinished(session)
+    if is_between_rounds and rounds.are_learnt(session) and scorings.is_under_way(session):
+        return (
+            None  # a newer version would end this scoring, and corrections that go on would never let one be complete
+        )
     if len(new) >= settings.fine_tune_after_labels:
         return RunTrigger.LABELS
-    if settings.auto_rounds and not rounds.is_unfinished(session):
-        return RunTrigger.ROUND  # no more labels will come before the next round
+    if is_between_rounds and not rounds.are_learnt(session):
+        return RunTrigger.ROUND  # the next round waits for it
     if _any_label(session, new, Label.created_at <= now() - timedelta(seconds=settings.fine_tune_after_s)):
         return RunTrigger.TIME_LIMIT
     return None
+
+
+def must_learn_first(session: Session) -> bool:
+    """Return whether a fine-tune has to finish before the next round opens by itself.
+
+    It has to if a round has ended that no finished run has learnt, and there are new labels; or if labels were
+    withdrawn that versions learnt from. Labels that are changed afterwards do not count: whoever goes on correcting
+    would keep the next round from ever being opened. A fine-tune that fails for good does hold it up: its choice would
+    rest on a version that knows nothing of what the last round taught.
+    """
+    if withdrawals.retraining_due(session) and can_learn(session):
+        return True
+    return not rounds.are_learnt(session) and bool(new_labels(session))
 
 
 def has_priors(session: Session) -> bool:
@@ -226,12 +245,14 @@ def begin_run(session: Session, trigger: RunTrigger, training_seed: int = 0) -> 
     Raises:
         ConflictError: there is neither a label nor a prior outline to learn from.
     """
+    run = TrainingRun(trigger=trigger, label_ids=[], labels_sha256="", seed=0)
+    session.add(run)
+    session.flush()
+    rounds.note_run(session, run.id)
     labels = training_labels(session)
     if not labels and not has_priors(session):
         raise ConflictError("found no label to learn from; every one has been withdrawn")
-    run = TrainingRun(trigger=trigger, label_ids=[label.id for label in labels], labels_sha256=checksum(labels), seed=0)
-    session.add(run)
-    session.flush()
+    run.label_ids, run.labels_sha256 = [label.id for label in labels], checksum(labels)
     run.seed = run.id + training_seed
     return run
 

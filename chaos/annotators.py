@@ -97,7 +97,7 @@ class Annotator(threading.Thread):
         mine: Which tasks it takes: those whose id has this remainder, so that two never work on one task.
         of: Number of annotators.
         rests: Whether it does nothing while all of its tasks are annotated. Otherwise it goes on changing them, which
-            keeps fine-tunes due, and the next round waits for these.
+            keeps fine-tunes due.
     """
 
     def __init__(self, desk: Desk, seed: int, enough: int, mine: int, of: int, *, rests: bool = False) -> None:

@@ -9,3 +9,7 @@ class StartError(click.ClickException):
 
 class NotRunningError(click.ClickException):
     """A command needs a running system, and none runs; ends the program with exit code 1."""
+
+
+class ForeignServerError(Exception):
+    """Another program answers at the address of one of our servers; the text says which, and is for people."""

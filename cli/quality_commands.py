@@ -7,6 +7,7 @@ import click
 from catalog import references
 from cli.installation import installed_catalog
 from cli.output import print_table
+from services.compared_labels import compare_labels
 from services.estimates import Estimate
 from services.label_agreement import AutomationBias, Comparison
 from services.label_quality import Quality, assess
@@ -22,12 +23,15 @@ def quality(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     with installed_catalog() as catalog:
+        compare_labels(catalog)
         found = assess(catalog)
     _print_annotators(found)
     if found.bias is not None:
         _print_bias(found.bias, found.classes)
     if found.same_person:
         click.echo(f"{found.same_person} second labels do not count: the same person drew the first.")
+    if found.pending:
+        click.echo(f"{found.pending} comparisons are left out: a mask is missing or damaged; see `glacier-al doctor`.")
     if found.references:
         rows = [
             (str(item.label_id), str(item.patch_id), item.annotator, str(item.answers) if item.stands else "superseded")

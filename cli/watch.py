@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from cli.errors import ForeignServerError
 from cli.plan import Process
 from cli.readiness import Check
 from cli.supervisor import EARLY_END_S, FOLDER, RESTARTS, State, Status, group_of
 
 START_TIMEOUT_S = 300.0  # Label Studio creates its database at the first start: 30 s alone, minutes on a busy machine
+FOREIGN_S = 10.0  # what a killed server left behind may listen a moment longer
 _TAIL_LINES = 20
 
 
@@ -40,6 +42,7 @@ class Watch:
         self._ended: set[str] = set()
         self._down: set[str] = set()
         self._late: set[str] = set()
+        self._foreign: dict[str, float] = {}  # name: since when another program answers in its place
         self._pids: dict[str, int] = {}
 
     @property
@@ -71,7 +74,13 @@ class Watch:
     def _is_ready(self, name: str, status: Status) -> bool:
         if status.state not in {State.STARTING, State.RUNNING}:
             return False
-        return name not in self._checks or self._checks[name](status.started)
+        try:
+            is_ready = name not in self._checks or self._checks[name](status)
+        except ForeignServerError as error:
+            self._note_foreign(name, error)
+            return False
+        self._foreign.pop(name, None)
+        return is_ready
 
     def _note_end(self, name: str) -> None:
         self._say(f"{name} ended by itself and is started again.")
@@ -102,6 +111,16 @@ class Watch:
             f"{name} is down: it ended {RESTARTS + 1} times, each within {EARLY_END_S} s of its start, and is not "
             f"started again. {self._tail(name)}\nThe other parts go on. Mend the cause, then start it:\n  "
             f"{self._control('start', name)}"
+        )
+
+    def _note_foreign(self, name: str, error: ForeignServerError) -> None:
+        since = self._foreign.setdefault(name, time.monotonic())
+        if name in self._late or time.monotonic() - since < FOREIGN_S:
+            return
+        self._late.add(name)
+        self._say(
+            f"{name} is not ready: {error}. It took the port after `up` had found it free. Stop that program, then "
+            f"start {name} again:\n  {self._control('restart', name)}\nor start `up` again: it takes another port."
         )
 
     def _note_late(self, name: str) -> None:

@@ -17,7 +17,7 @@ SAMPLING = "Uncertainty sampling"
 """Label Studio's name for: lowest prediction score first (see `labeling.predictions.score_of`)."""
 VIEW_TITLE = "Most useful first"
 LATE: Final = timedelta(minutes=15)
-"""How long after a project its double may be created by a call that the network held back."""
+"""How far from a project its double may be created, by a call that the network held back."""
 
 
 class ProjectCalls(Connection):
@@ -29,17 +29,12 @@ class ProjectCalls(Connection):
             projects: list[Any] = list(self._sdk.projects.list())
         return min((self._id(project.id) for project in projects if project.title == title), default=None)
 
-    def empty_projects(self, title: str) -> list[int]:
-        """Return the ids of the projects with exactly this title that have no task, oldest first."""
-        with calling(self._url, f"look for projects {title!r}"):
-            projects: list[Any] = list(self._sdk.projects.list())
-        return sorted(self._id(item.id) for item in projects if item.title == title and not item.task_number)
-
-    def late_doubles(self, project_id: int) -> list[int]:
+    def doubles(self, project_id: int) -> list[int]:
         """Return the ids of the projects that a repeated creation of a project left behind, oldest first.
 
-        They have its title and no task, and were created soon after it (`LATE`): a call may be done when its client has
-        long given up and made it again.
+        They have its title and no task, and were created soon before or after it (`LATE`): two workers may have created
+        one each, Label Studio repeats a creation by itself while its database is locked, and a call may be done when
+        its client has long given up and made it again.
         """
         with calling(self._url, f"look for doubles of project {project_id}"):
             projects: list[Any] = list(self._sdk.projects.list())
@@ -48,7 +43,7 @@ class ProjectCalls(Connection):
             self._id(item.id)
             for item in projects
             if ours is not None and item.id != project_id and item.title == ours.title and not item.task_number
-            if timedelta(0) <= item.created_at - ours.created_at <= LATE
+            if abs(item.created_at - ours.created_at) <= LATE
         )
 
     def create_project(

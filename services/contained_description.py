@@ -4,17 +4,21 @@ The files come from elsewhere, and what reads them (GDAL, GEOS, PROJ, SQLite) is
 makes it crash, loop or fill the memory costs one request, not the server.
 """
 
+import logging
 import multiprocessing
 import resource
 import signal
 from multiprocessing.connection import Connection
 
+from catalog.logs import configure_logging
 from catalog.settings import Settings
 from imagery.classes import ClassScheme
-from imagery.errors import SceneError
+from imagery.errors import OutlineError, SceneError
 from services.scene_description import DescribedScene, describe_scene
 from services.scene_files import SceneFiles
 from services.scene_request import SceneRequest
+
+log = logging.getLogger(__name__)
 
 # The server of this context has no threads, so that it can be forked safely, and has loaded the libraries once.
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -29,6 +33,7 @@ def describe_contained(
     Raises:
         SceneError: as `describe_scene`; or that process took more memory or time than the settings allow, or crashed.
         OutlineError: as `describe_scene`.
+        RuntimeError: an error that nobody expected; its process has logged it with its traceback.
     """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_describe, args=(sender, settings, request, files, scheme), daemon=True)
@@ -76,6 +81,11 @@ def _describe(
         )
     except SceneError as error:  # those of its kinds that take more than a text cannot be sent
         answer = SceneError(str(error))
+    except OutlineError as error:
+        answer = OutlineError(str(error))
     except Exception as error:
-        answer = error
+        # Its traceback ends with this process, and an error of a library may be one that cannot be sent.
+        configure_logging(settings.log_format)
+        log.exception("the files of a scene could not be understood")
+        answer = RuntimeError(f"{type(error).__name__}: {error}")
     sender.send(answer)

@@ -11,15 +11,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imagery.classes import UNKNOWN
 from models.bootstrap import bootstrap_interval
 from models.score_ratios import iou, overall_accuracy
 from services.estimates import Estimate
+from services.mask_counts import BLIND, OTHER, PREANNOTATED, Counts
 
 FEWEST_PATCHES: Final = 2
 """Below this number of patches there is no interval: one patch says nothing about the spread."""
 _SEED: Final = 0  # of the resamples: the same labels give the same interval
-_OTHER, _PREANNOTATED, _BLIND = range(3)  # the comparisons of a triple, see `Triple`
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,6 @@ class Comparison:
     agreement: Estimate | None
     iou: tuple[Estimate | None, ...]
     left_out: Estimate | None
-
-
-@dataclass(frozen=True)
-class Triple:
-    """Two labels of a patch by different people, and the proposal that one of them started from.
-
-    Attributes:
-        preannotated: (h, w) label that started from the proposal.
-        blind: (h, w) label that started from an empty mask.
-        proposal: (h, w) the proposal.
-    """
-
-    preannotated: NDArray[np.uint8]
-    blind: NDArray[np.uint8]
-    proposal: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -78,28 +62,11 @@ class AutomationBias:
     pull_iou: tuple[Estimate | None, ...]
 
 
-def count(reference: NDArray[np.uint8], drawn: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Count the pixels by the class that the reference names and by what was drawn.
-
-    Args:
-        reference: (h, w) class values; pixels of unknown class are not counted.
-        drawn: (h, w) class values.
-        classes: K, the number of classes.
-
-    Returns:
-        (K, K + 1): rows the class of the reference, columns the class drawn, the last one masked/unknown.
-    """
-    known = reference != UNKNOWN
-    column = np.where(drawn == UNKNOWN, classes, drawn).astype(np.int64)
-    pairs = reference[known].astype(np.int64) * (classes + 1) + column[known]
-    return np.bincount(pairs, minlength=classes * (classes + 1)).reshape(classes, classes + 1).astype(np.int64)
-
-
 def compare(counts: Sequence[NDArray[np.int64]]) -> Comparison | None:
     """Estimate how far masks agree; None without patches.
 
     Args:
-        counts: Of each patch, (K, K + 1) as `count` returns them.
+        counts: Of each patch, (K, K + 1) as `services.mask_counts.count` returns them.
     """
     if not counts:
         return None
@@ -108,28 +75,20 @@ def compare(counts: Sequence[NDArray[np.int64]]) -> Comparison | None:
     return Comparison(len(counts), int(stacked[..., :-1].sum()), agreement, tuple(ious), left_out)
 
 
-def measure_bias(triples: Sequence[Triple], classes: int) -> AutomationBias | None:
+def measure_bias(of_patches: Sequence[Counts]) -> AutomationBias | None:
     """Compare labels from pre-annotations with blind ones of the same patches; None without any.
 
     Args:
-        triples: One of each patch.
-        classes: K, the number of classes.
+        of_patches: Of each patch, (3, K, K + 1) as `services.mask_counts.count_triple`
+            returns them.
     """
-    if not triples:
+    if not of_patches:
         return None
-    counts = np.stack([_count_triple(triple, classes) for triple in triples])
+    counts = np.stack(of_patches)
     pull, *pull_iou = _estimates(counts, _pull)
-    compared = [compare(list(counts[:, number])) for number in (_OTHER, _PREANNOTATED, _BLIND)]
+    compared = [compare(list(counts[:, number])) for number in (OTHER, PREANNOTATED, BLIND)]
     labels, preannotated, blind = (item for item in compared if item is not None)
     return AutomationBias(labels, preannotated, blind, pull, tuple(pull_iou))
-
-
-def _count_triple(triple: Triple, classes: int) -> NDArray[np.int64]:
-    """Return the counts (3, K, K + 1) of the three comparisons on the pixels that all three masks know."""
-    known = (triple.preannotated != UNKNOWN) & (triple.blind != UNKNOWN) & (triple.proposal != UNKNOWN)
-    preannotated, blind, proposal = triple.preannotated[known], triple.blind[known], triple.proposal[known]
-    pairs = {_OTHER: (blind, preannotated), _PREANNOTATED: (proposal, preannotated), _BLIND: (proposal, blind)}
-    return np.stack([count(*pairs[number], classes) for number in sorted(pairs)])
 
 
 def _scores(counts: NDArray[Any]) -> NDArray[np.float64]:
@@ -145,7 +104,7 @@ def _scores(counts: NDArray[Any]) -> NDArray[np.float64]:
 def _pull(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Return the differences (..., K + 1) of agreement and IoU with the proposal, of counts (..., 3, K, K + 1)."""
     scores = _scores(counts)
-    difference = scores[..., _PREANNOTATED, :] - scores[..., _BLIND, :]
+    difference = scores[..., PREANNOTATED, :] - scores[..., BLIND, :]
     return np.delete(difference, 1, axis=-1)  # the share left out is 0 on these pixels
 
 

@@ -5,7 +5,6 @@ the ledger, its unanswered proposals are withdrawn, and the next call creates a 
 """
 
 import logging
-from collections.abc import Callable
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -48,9 +47,7 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     if project_id is None:
         title = settings.label_studio_project
         project_id = _store_project(catalog, studio.create_project(title, colours, DESCRIPTION, instruction, clicked))
-        # None had our title a moment ago. Others were made by a worker that was slower, or by Label Studio, which
-        # repeats a creation by itself while its database is locked.
-        _delete_surplus(catalog, studio, lambda: [item for item in studio.empty_projects(title) if item != project_id])
+        delete_doubles(catalog, studio, project_id)
     studio.update_project(project_id, colours, DESCRIPTION, instruction, clicked)
     studio.ensure_webhook(project_id, _webhook_url(catalog), SECRET_HEADER, catalog.secrets.webhook_secret)
     studio.ensure_view(project_id)
@@ -58,27 +55,20 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     return project_id
 
 
-def delete_late_doubles(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:
-    """Delete the projects that a creation of ours made whose client had given up, and which came after `connect`.
+def delete_doubles(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:
+    """Delete the empty projects that a repeated creation of ours left behind, one worker at a time.
+
+    When two projects are deleted at once, Label Studio can lose its signal handlers until it is restarted, and then
+    gives new users no token.
 
     Raises:
         LabelStudioError: Label Studio does not answer.
         ServiceDownError: Redis does not answer.
     """
-    if studio.late_doubles(project_id):
-        _delete_surplus(catalog, studio, lambda: studio.late_doubles(project_id))
-
-
-def _delete_surplus(catalog: Catalog, studio: LabelStudio, find: Callable[[], list[int]]) -> None:
-    """Delete projects, one worker at a time.
-
-    When two projects are deleted at once, Label Studio can lose its signal handlers until it is restarted, and then
-    gives new users no token.
-    """
     with catalog.queue.exclusively("delete surplus projects"):
-        for surplus in find():
-            log.warning("project %d of Label Studio is an empty double of ours; deleting it", surplus)
-            studio.delete_project(surplus)
+        for double in studio.doubles(project_id):
+            log.warning("project %d of Label Studio is an empty double of ours; deleting it", double)
+            studio.delete_project(double)
 
 
 def _connect_clicks(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:

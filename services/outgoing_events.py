@@ -95,7 +95,10 @@ def check_address(url: str, allowed: Sequence[str]) -> None:
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
-        raise ConflictError(f"found the address {url!r}, expected http(s)://host/... without a log-in or fragment")
+        found = (
+            f"scheme {parts.scheme!r} and host {parts.hostname!r}"  # the rest may hold a key, and readers see errors
+        )
+        raise ConflictError(f"found an address with {found}, expected http(s)://host/... without a log-in or fragment")
     if parts.netloc not in allowed:
         named = ", ".join(allowed) or "none"
         raise ConflictError(f"events may not be sent to {parts.netloc}; the setting event_hosts allows {named}")

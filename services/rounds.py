@@ -121,9 +121,10 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
 
 
 def open_next_automatically(session: Session, settings: Settings) -> Round | None:
-    """Open the next round if ``auto_rounds`` is set, no round is unfinished, and no fine-tune or scoring is open.
+    """Open the next round if ``auto_rounds`` is set, the last has ended and is learnt, and the pool is scored since.
 
-    The first round is never opened automatically.
+    The first round is never opened automatically. Labels that are changed after the last round has ended hold up
+    nothing (`catalog.training.must_learn_first`).
 
     Raises:
         ConflictError: the pool is not scored yet, or only patches without scores are left.
@@ -132,7 +133,7 @@ def open_next_automatically(session: Session, settings: Settings) -> Round | Non
         return None
     started = session.scalar(select(Round.id).limit(1))
     busy = jobs.is_open(session, JobKind.FINE_TUNE) or scorings.is_under_way(session)
-    if rounds.is_unfinished(session) or not started or busy:
+    if rounds.is_unfinished(session) or not started or busy or training.must_learn_first(session):
         return None
     if not candidates.count(session, settings.min_valid_share, at_most=1):
         return None

@@ -3,12 +3,13 @@
 At each tick it
 
 - pushes jobs again that Redis has lost,
-- enqueues a fine-tune when its time limit is reached, or labels that versions learnt from were withdrawn,
-- opens the next round if ``auto_rounds`` is set,
 - enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
+- opens the next round if ``auto_rounds`` is set,
+- enqueues a fine-tune when its time limit is reached, or labels that versions learnt from were withdrawn,
 - enqueues the removal of superseded scorings and the deliveries of events that are to be tried again,
 - enqueues the mending of files that were found damaged, and
-- at intervals, enqueues the reconciliation with Label Studio, and looks for missing files.
+- at intervals, enqueues the reconciliation with Label Studio and the comparison of label masks, and looks for missing
+  files.
 
 Beside the ticks, each in a thread of its own, because each may have to wait for another service, it watches MLflow's
 registry (`services.registry_watch`) and checks the parts of the system (`services.part_checks`).
@@ -47,23 +48,25 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
 
     Args:
         catalog: the catalog.
-        reconcile: whether to enqueue the reconciliation with Label Studio.
+        reconcile: whether to enqueue the reconciliation with Label Studio, and what else is done at its intervals.
 
     Raises:
         ServiceDownError: Redis does not answer; the rows are committed all the same.
     """
     version = RegistryCopy(catalog).scoring(catalog.settings.scoring_version)
     with catalog.write() as session:
-        training.enqueue_if_due(session, catalog.settings)
         if version is not None:
             scorings.enqueue_if_unscored(session, version.version, catalog.settings)
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+            jobs.enqueue(session, JobKind.COMPARE_MASKS)
         if reconcile or set_aside.is_due(session) or raster_store(catalog).damaged():
             _enqueue_mending(session)
         retention.enqueue_if_due(session, catalog.settings.keep_scorings)
         outgoing_events.enqueue_due(session)
     _open_next_round(catalog)
+    with catalog.write() as session:  # after the round: it waits for an open fine-tune, and corrections call for more
+        training.enqueue_if_due(session, catalog.settings)
     catalog.sweep()
 
 
@@ -79,8 +82,7 @@ def _open_next_round(catalog: Catalog) -> None:
         return
     try:
         with catalog.write() as session:
-            if not training.new_labels(session):  # new labels are learnt first
-                rounds.open_next_automatically(session, catalog.settings)
+            rounds.open_next_automatically(session, catalog.settings)
     except ConflictError as error:  # not possible yet, e.g. no version has scored the pool
         log.info("the next round waits: %s", error)
 

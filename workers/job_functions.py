@@ -21,6 +21,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.MEND_FILES: "workers.mend_files:mend_files",
     JobKind.DELIVER_EVENT: "workers.deliver_event:deliver_event",
     JobKind.COMPARE_SERVED: "workers.compare_served:compare_served",
+    JobKind.COMPARE_MASKS: "workers.compare_masks:compare_masks",
 }
 
 

@@ -15,7 +15,7 @@ from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from services import annotators, label_events
 from services.image_urls import image_urls
-from services.label_studio import check_still_exists, connect, delete_late_doubles, label_studio
+from services.label_studio import check_still_exists, connect, delete_doubles, label_studio
 from workers.jobs import JobContext
 from workers.project_comparison import compare_project
 from workers.task_doubles import remove_doubles
@@ -31,7 +31,7 @@ def sync_label_studio(context: JobContext) -> None:
     """
     studio = label_studio(context.catalog)
     current = connect(context.catalog, studio)
-    delete_late_doubles(context.catalog, studio, current)
+    delete_doubles(context.catalog, studio, current)
     annotators.refresh(context.catalog, studio)
     for project_id in sorted({current} | _projects_in_use(context)):
         if project_id == current or check_still_exists(context.catalog, studio, project_id):

@@ -13,6 +13,7 @@ from imagery.grid import tile
 from imagery.masks import mask_to_geotiff
 from imagery.statistics import percentile_stretch
 from imagery.valid_pixels import check_has_data
+from services import mask_comparisons
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of
@@ -75,6 +76,7 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
         if ready.state is not SceneState.REGISTERED:
             return
         _store_patches(session, scene.id, patches)
+        mask_comparisons.forget_truth(session, scene.id)
         ready.state, ready.stretch, ready.error = SceneState.READY, stretch, None
         ready.patch_count = len(patches)
         if scene.role is SceneRole.POOL:

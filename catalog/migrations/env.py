@@ -6,6 +6,7 @@ from catalog import (  # noqa: F401 - their tables belong to Base
     access_records,
     annotator_records,
     canary_records,
+    comparison_records,
     decision_records,
     reconciliation_records,
     reference_records,

@@ -11,6 +11,7 @@ from catalog.records import ProposalReason
 from cli.quality_commands import quality
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
+from services.compared_labels import compare_labels
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
@@ -37,13 +38,15 @@ def labelled_twice(catalog: Catalog) -> Catalog:
 
 
 def test_operators_see_annotators_with_their_figures(client: FlaskClient, labelled_twice: Catalog) -> None:
+    assert client.get(QUALITY, headers=as_role(labelled_twice, "operator")).json["pending"] == 2
+    compare_labels(labelled_twice)
     found = client.get(QUALITY, headers=as_role(labelled_twice, "operator")).json
     assert found["classes"] == ["background", "clean ice", "debris-covered ice"]
     one, other = found["annotators"]
     assert (one["annotator"], one["truth"], one["others"]["patches"]) == ("a@glacier.local", None, 1)
     assert other["truth"]["agreement"] == {"value": 0.5, "low": None, "high": None, "count": 1}
     assert [iou and iou["value"] for iou in other["others"]["iou"]] == [0.0, 0.5, None]
-    assert (found["bias"], found["same_person"]) == (None, 0)
+    assert (found["bias"], found["same_person"], found["pending"]) == (None, 0, 0)
     assert found["references"] == [
         {"patch_id": 1, "label_id": 1, "annotator": "a@glacier.local", "answers": 1, "stands": True}
     ]

@@ -416,3 +416,9 @@ def test_a_patch_labelled_in_part_may_be_proposed_again(catalog: Catalog, propos
         labels.supersede(session, PROJECT_ID, 1)
         labels.refresh_states(session, session.get_one(Proposal, first.id), skipped=True)
     assert state(patch.id) is PatchState.PARTLY_LABELLED
+
+
+def test_readers_are_told_no_address_of_an_account(catalog: Catalog) -> None:
+    event = LabelEvent()
+    labels.settle(event, EventState.FAILED, "Label Studio says: 'Anna.Glacier+1@example.org' may not; see http://ls/1")
+    assert event.detail == "Label Studio says: '(an address)' may not; see http://ls/1"

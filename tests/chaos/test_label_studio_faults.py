@@ -81,9 +81,9 @@ def faults_in(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
         installation = find_installation(session)
     assert installation is not None
     project = installation.label_studio_project_id
-    if studio.find_project(title) != project or studio.empty_projects(title):
-        found.append(f"project {project} is ours, but there are {studio.empty_projects(title)}, too")
     assert project is not None
+    if studio.find_project(title) != project or studio.doubles(project):
+        found.append(f"project {project} is ours, but there are {studio.doubles(project)}, too")
     hooks, views = ask(catalog, f"webhooks/?project={project}"), ask(catalog, f"dm/views/?project={project}")
     if len(hooks) != 1 or not hooks[0]["actions"]:
         found.append(f"there are {len(hooks)} webhooks, expected one with actions")

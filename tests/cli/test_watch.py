@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli import watch as module
+from cli.errors import ForeignServerError
 from cli.first_start import FirstStart
 from cli.plan import Process
 from cli.supervisor import State, Status
@@ -28,8 +29,14 @@ class System:
         self.ready = {"store": False, "worker": False}
         self.said: list[str] = []
         self.statuses = {"store": running(11), "worker": running(12)}
-        checks = {name: lambda _, name=name: self.ready[name] for name in self.ready}
+        self.foreign: set[str] = set()
+        checks = {name: lambda _, name=name: self._check(name) for name in self.ready}
         self.watch = Watch(processes, checks, var_dir, self.said.append)
+
+    def _check(self, name: str) -> bool:
+        if name in self.foreign:
+            raise ForeignServerError("another program answers at 127.0.0.1:8080 (process 7, python), not ours")
+        return self.ready[name]
 
     def look(self, **changed: Status) -> list[str]:
         """Let some change their state; return what is said of that."""
@@ -130,3 +137,21 @@ def test_nothing_is_concluded_while_the_supervisor_does_not_answer(system: Syste
     system.statuses = {}
     assert system.look() == []
     assert not system.watch.settled
+
+
+def test_another_program_in_the_place_of_a_part_is_named_if_it_stays(system: System, monkeypatch: pytest.MonkeyPatch):
+    system.ready["worker"] = True
+    system.foreign.add("store")
+    assert len(system.look()) == 1  # the worker is ready; what was left of an earlier store may end at once
+    assert not system.watch.settled
+    monkeypatch.setattr(module, "FOREIGN_S", 0.0)
+    (said,) = system.look()
+    assert "store is not ready: another program answers at 127.0.0.1:8080 (process 7, python), not ours." in said
+    assert "supervisorctl restart services:store" in said
+    assert system.watch.settled
+    assert system.watch.missing == ["store"]
+    assert system.look() == []
+    system.foreign.clear()
+    system.ready["store"] = True
+    (said,) = system.look()
+    assert said.endswith("store is ready")

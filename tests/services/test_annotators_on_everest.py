@@ -15,7 +15,8 @@ from imagery.classes import BACKGROUND, DEBRIS_COVERED_ICE, GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.grid import tile
 from imagery.masks import rasterize_outlines
-from services.label_agreement import Comparison, compare, count
+from services.label_agreement import Comparison, compare
+from services.mask_counts import count
 
 SIDE, TEAMS = 64, 40
 

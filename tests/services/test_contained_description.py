@@ -1,5 +1,6 @@
 """Understanding a scene's files in a process of its own, and the limits on a scene."""
 
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import rasterio
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import SceneError
+from services import contained_description
 from services.contained_description import describe_contained
 from services.scene_description import describe_scene
 from services.scene_files import AnyFile
@@ -37,6 +39,20 @@ class SlowFiles(AnyFile):
     def __call__(self, name: str) -> str:
         time.sleep(60)
         return name
+
+
+class PuzzlingFiles(AnyFile):
+    """Raises an error that nobody expected and that cannot be sent to another process."""
+
+    def __call__(self, name: str) -> str:
+        raise PuzzlingError(1, 2)
+
+
+class PuzzlingError(Exception):
+    """Takes two values and passes one text on, so that it cannot be made again from its arguments."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} is not {other}")
 
 
 REQUEST = {"role": "pool", "name": "a", "unit": "digital number", "patch_size_px": 32}
@@ -86,3 +102,16 @@ def test_a_scene_of_too_many_patches_is_refused_by_its_header(tmp_path: Path) ->
     settings = Settings(var_dir=tmp_path, scene_max_patches=39_999)
     with pytest.raises(SceneError, match=r"40,000 patches of 32 px .* at most 39,999 \(setting scene_max_patches\)"):
         describe_scene(settings, _request(path), AnyFile(), GLACIER_SCHEME)
+
+
+def test_an_error_that_nobody_expected_is_logged_where_it_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = _request(_sparse(tmp_path / "a.tif", 64))
+    with pytest.raises(RuntimeError, match=r"^PuzzlingError: 1 is not 2$"):
+        describe_contained(Settings(), request, PuzzlingFiles(), GLACIER_SCHEME)
+    monkeypatch.setattr(contained_description.resource, "setrlimit", lambda *_: None)  # here it runs in this process
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    contained_description._describe(sender, Settings(), request, PuzzlingFiles(), GLACIER_SCHEME)
+    assert str(receiver.recv()) == "PuzzlingError: 1 is not 2"
+    assert "raise PuzzlingError(1, 2)" in caplog.text

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from services.label_agreement import Triple, compare, count, measure_bias
+from services.label_agreement import compare, measure_bias
+from services.mask_counts import Triple, count, count_triple
 
 UNKNOWN = 255
 
@@ -43,8 +44,8 @@ def test_patches_are_the_units_of_the_interval() -> None:
 
 def test_who_leaves_the_proposal_as_it_is_shows_a_pull_and_who_draws_what_is_there_does_not() -> None:
     there, proposal = mask([1, 1, 0, 0, UNKNOWN]), mask([1, 0, 0, 1, 1])
-    accepted = measure_bias([Triple(proposal, there, proposal)] * 3, 2)
-    corrected = measure_bias([Triple(there, there, proposal)] * 3, 2)
+    accepted = measure_bias([count_triple(Triple(proposal, there, proposal), 2)] * 3)
+    corrected = measure_bias([count_triple(Triple(there, there, proposal), 2)] * 3)
     assert accepted is not None and accepted.pull is not None and accepted.preannotated.agreement is not None
     assert accepted.preannotated.agreement.value == 1.0
     assert accepted.labels.pixels == 3 * 4  # of the last pixel one names no class
@@ -52,4 +53,4 @@ def test_who_leaves_the_proposal_as_it_is_shows_a_pull_and_who_draws_what_is_the
     assert [item and item.value for item in accepted.pull_iou] == [pytest.approx(2 / 3), pytest.approx(2 / 3)]
     assert corrected is not None and corrected.pull is not None
     assert corrected.pull.value == 0.0
-    assert measure_bias([], 2) is None
+    assert measure_bias([]) is None

@@ -6,16 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalog import labels, references
+from catalog import jobs, labels, references
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
-from catalog.records import Label, Patch, Proposal, ProposalReason
+from catalog.records import JobKind, Label, Patch, Proposal, ProposalReason
 from catalog.training import training_labels
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
-from services import raster_keys
+from services import mask_comparisons, raster_keys
+from services.compared_labels import compare_labels, enqueue_if_compared
 from services.dataset_windows import labelled_windows
+from services.label_agreement import compare
 from services.label_quality import Quality, assess
+from services.mask_counts import count
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.catalog_fixtures import add_round, label_of
@@ -84,6 +87,7 @@ class Bench:
         return [compared.patches, compared.agreement.value, compared.iou[DEBRIS].value]
 
     def assess(self) -> Quality:
+        compare_labels(self.catalog)
         return assess(self.catalog)
 
     def learnt(self) -> list[int]:
@@ -163,6 +167,67 @@ def test_the_pull_of_a_pre_annotation_is_measured_on_pairs(bench: Bench) -> None
     assert bias.preannotated.agreement.value == 1.0
     assert bias.pull.value == pytest.approx(ice / known)
     assert ice > 0
+
+
+def test_masks_are_compared_once_and_the_figures_are_made_of_rows(bench: Bench) -> None:
+    """The careful one answers a honeypot and two patches, which the careless one labels, too."""
+    (honeypot,) = bench.answer(bench.ask((1,), ProposalReason.KNOWN_TRUTH), CAREFUL, carefully)
+    first = bench.answer(bench.ask((6, 7), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    second = bench.answer(bench.ask((6, 7), ProposalReason.SECOND_LABEL), CARELESS, carelessly)
+    before = assess(bench.catalog)
+    assert (before.pending, before.annotators) == (5, ())  # with the truth, and each of two pairs from both sides
+    found = bench.assess()
+    assert (found.pending, len(found.annotators)) == (0, 2)
+
+    def read(label: Label) -> np.ndarray:
+        return mask_from_geotiff(bench.store.get(label.mask_key), GLACIER_SCHEME)
+
+    with_truth = count(bench.truth[window_of(bench.free[1]).slices], read(honeypot), 3)
+    of_careful = [count(read(other), read(own), 3) for own, other in zip(first, second, strict=True)]
+    of_careless = [count(read(other), read(own), 3) for own, other in zip(second, first, strict=True)]
+    careful, careless = found.annotators
+    assert (careful.truth, careful.others) == (compare([with_truth]), compare(of_careful[::-1]))
+    assert (careless.truth, careless.others) == (None, compare(of_careless[::-1]))  # the newest label comes first
+
+    for label in (honeypot, *first, *second):
+        bench.store.delete(label.mask_key)
+    assert assess(bench.catalog) == found
+    assert compare_labels(bench.catalog) == 0  # nothing is compared again
+
+
+def test_what_cannot_be_compared_is_left_out_and_counted(bench: Bench) -> None:
+    lost, whole = bench.answer(bench.ask((6, 7), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    bench.answer(bench.ask((6, 7), ProposalReason.SECOND_LABEL), THIRD, carefully)
+    bench.store.delete(lost.mask_key)
+    found = bench.assess()
+    assert found.pending == 2
+    assert [item.others and item.others.patches for item in found.annotators] == [1, 1]
+    with bench.catalog.database.write() as session:  # superseded: what was compared with it is forgotten
+        session.get_one(Label, whole.id).superseded_at = whole.annotated_at
+    assert bench.assess().annotators == ()
+    with bench.catalog.read() as session:
+        assert mask_comparisons.kept(session) == {}
+
+
+def test_a_new_truth_is_compared_anew(bench: Bench) -> None:
+    bench.answer(bench.ask(NUMBERS, ProposalReason.KNOWN_TRUTH), CAREFUL, carefully)
+    found = bench.assess()
+    with bench.catalog.database.write() as session:
+        mask_comparisons.forget_truth(session, bench.scene.id + 1)
+    assert assess(bench.catalog) == found
+    with bench.catalog.database.write() as session:
+        mask_comparisons.forget_truth(session, bench.scene.id)
+    assert (assess(bench.catalog).pending, bench.assess()) == (len(NUMBERS), found)
+
+
+def test_a_label_that_has_something_beside_it_calls_for_a_comparison(bench: Bench) -> None:
+    (first,) = bench.answer(bench.ask((6,), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    (second,) = bench.answer(bench.ask((6,), ProposalReason.SECOND_LABEL), THIRD, carefully)
+    (other,) = bench.answer(bench.ask((7,), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    for label, is_compared in ((other, False), (first, True), (second, True)):
+        with bench.catalog.database.write() as session:
+            enqueue_if_compared(session, session.get_one(Label, label.id))
+            assert jobs.is_open(session, JobKind.COMPARE_MASKS) is is_compared
 
 
 def test_an_accepted_label_is_the_truth_for_others_and_nothing_on_its_patch_teaches(bench: Bench) -> None:

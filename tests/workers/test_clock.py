@@ -58,8 +58,8 @@ def test_an_action_that_fails_is_tried_again(caplog):
 def test_label_studio_is_asked_when_it_is_time(catalog):
     tick(catalog, reconcile=True)
     tick(catalog, reconcile=True)
-    assert open_kinds(catalog) == ["mend_files", "sync_label_studio"]
-    assert len(pushed(catalog)) == 2
+    assert open_kinds(catalog) == ["compare_masks", "mend_files", "sync_label_studio"]
+    assert len(pushed(catalog)) == 3
 
 
 def test_superseded_scorings_are_removed_by_and_by(catalog, change):
@@ -122,8 +122,8 @@ def test_a_round_that_cannot_be_ranked_yet_does_not_stop_the_clock(catalog, chan
     finished_round(catalog)
     change(auto_rounds=True, random_start_rounds=1)  # the next must rank, but no version has scored the pool
     tick(catalog, reconcile=True)
-    assert open_kinds(catalog) == ["mend_files", "sync_label_studio"]
-    assert len(pushed(catalog)) == 2
+    assert open_kinds(catalog) == ["compare_masks", "mend_files", "sync_label_studio"]
+    assert len(pushed(catalog)) == 3
 
 
 def test_without_redis_rows_are_kept(catalog, settings):
@@ -131,6 +131,6 @@ def test_without_redis_rows_are_kept(catalog, settings):
     with pytest.raises(ServiceDownError, match="Redis does not answer"):
         tick(deaf, reconcile=True)
     deaf.close()
-    assert open_kinds(catalog) == ["mend_files", "sync_label_studio"]
+    assert open_kinds(catalog) == ["compare_masks", "mend_files", "sync_label_studio"]
     tick(catalog, reconcile=False)
-    assert len(pushed(catalog)) == 2
+    assert len(pushed(catalog)) == 3

@@ -32,6 +32,7 @@ from labeling.regions import encode_brush
 from labeling.task_calls import TaskCalls
 from services import label_studio as project_of
 from services import rounds
+from services.compared_labels import compare_labels
 from services.image_urls import image_urls
 from services.label_quality import assess
 from services.label_studio import connect
@@ -189,7 +190,8 @@ def test_two_workers_that_start_together_make_one_project(
     found: list[int] = []
     together(*[lambda: found.append(connect(desk.catalog, desk.studio))] * 2)
     assert found == [stored_project(desk.catalog)] * 2
-    assert desk.studio.empty_projects(title) == [found[0]]
+    assert desk.studio.find_project(title) == found[0]
+    assert desk.studio.doubles(found[0]) == []
 
 
 def test_a_project_whose_creation_came_late_is_deleted(desk: LabelStudioDesk) -> None:
@@ -198,9 +200,10 @@ def test_a_project_whose_creation_came_late_is_deleted(desk: LabelStudioDesk) ->
     title = desk.catalog.settings.label_studio_project
     late = desk.studio.create_project(title, {"ice": "#ffffff"}, "came late", "")
     other = desk.studio.create_project(f"{title[:-1]}!", {"ice": "#ffffff"}, "of somebody else", "")
-    assert desk.studio.late_doubles(stored_project(desk.catalog)) == [late]
+    assert desk.studio.doubles(stored_project(desk.catalog)) == [late]
     desk.reconcile()
-    assert desk.studio.empty_projects(title) == [stored_project(desk.catalog)]
+    assert desk.studio.doubles(stored_project(desk.catalog)) == []
+    assert desk.studio.project_exists(stored_project(desk.catalog))
     assert desk.studio.project_exists(other)
 
 
@@ -475,6 +478,7 @@ def test_two_people_label_a_patch_and_label_studio_does_not_show_that_it_is_the_
     assert shown[second.task_id]["reason"] == shown[first.task_id]["reason"].replace("Round 1", "Round 2")
     studios[1].annotate(second.task_id, [], lead_time_s=1.0)
     desk.reconcile()
+    compare_labels(desk.catalog)
     found = assess(desk.catalog)
     assert [item.annotator for item in found.annotators] == people
     assert found.annotators[1].others is not None
