@@ -662,10 +662,11 @@ class SubscriptionAnswer(BaseModel):
     url: str
     created_by: str
     created_at: datetime
+    fault: str | None = Field(description="why it is told nothing at present; null: nothing is wrong")
 
 
 class NewSubscription(SubscriptionAnswer):
-    """A new subscription, with the secret that its signatures are checked with."""
+    """A subscription and its new secret, with which receivers check signatures."""
 
     secret: str
 

@@ -33,7 +33,7 @@ from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, Scene
 from catalog.registry import ModelVersion
 from catalog.set_aside import SetAside
 from catalog.webhook_records import Delivery, Subscription
-from services import canary
+from services import canary, event_secrets
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
@@ -170,7 +170,7 @@ def serialize_set_aside(row: SetAside) -> SetAsideAnswer:
 
 def serialize_subscription(subscription: Subscription) -> SubscriptionAnswer:
     """Return a subscription, without its secret."""
-    return _serialize(SubscriptionAnswer, subscription)
+    return _serialize(SubscriptionAnswer, subscription, fault=event_secrets.fault_of(subscription))
 
 
 def serialize_delivery(delivery: Delivery) -> DeliveryAnswer:

@@ -85,6 +85,7 @@ EXPECTED = {
     ("POST", "/api/v1/subscriptions"): Role.OPERATOR,
     ("DELETE", "/api/v1/subscriptions/<int:subscription_id>"): Role.OPERATOR,
     ("POST", "/api/v1/subscriptions/<int:subscription_id>/replay"): Role.OPERATOR,
+    ("POST", "/api/v1/subscriptions/<int:subscription_id>/rotate"): Role.OPERATOR,
     ("GET", "/api/v1/subscriptions/deliveries"): Role.OPERATOR,
     ("GET", "/api/v1/models/<int:version>/lineage"): Role.READER,
     ("GET", "/api/v1/withdrawals"): Role.OPERATOR,

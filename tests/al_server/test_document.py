@@ -68,6 +68,7 @@ GET /api/v1/subscriptions
 POST /api/v1/subscriptions
 DELETE /api/v1/subscriptions/{subscription_id}
 POST /api/v1/subscriptions/{subscription_id}/replay
+POST /api/v1/subscriptions/{subscription_id}/rotate
 GET /api/v1/subscriptions/deliveries
 GET /api/v1/jobs
 GET /api/v1/jobs/{job_id}
