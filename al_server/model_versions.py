@@ -167,12 +167,13 @@ def _served() -> Served:
 
 def _file(name: str, media_type: str) -> Response:
     champion, bundles = _served().version, current_parts().bundles
-    if bundles.held(champion, name) is None:
+    held = bundles.held(champion, name)
+    if held is None:  # the clock fetches it (`services.registry_watch`), also if it was damaged
         raise ServiceDownError(
             "MLflow", current_parts().registry.url, f"{name} of version {champion.version} is being fetched from it"
         )
     response = send_file(
-        bundles.file(champion, name),
+        held,
         mimetype=media_type,
         as_attachment=True,
         download_name=f"glacier-v{champion.version}-{name}",

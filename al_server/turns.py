@@ -53,10 +53,6 @@ class Turns:
 
 DECISIONS: Final = Turns(1)
 """Promotions and roll-backs, which ask MLflow."""
-CARDS: Final = Turns(1)
-"""Lineages that may fetch cards from MLflow."""
 DESCRIPTIONS: Final = Turns(2)
 """Scenes whose files, or headers at an address, are read before they are registered."""
-CLICKS: Final = Turns(3)
-"""Clicks of annotators, which read the bands of a patch, perhaps at an address."""
-ALL_TURNS: Final = (DECISIONS, CARDS, DESCRIPTIONS, CLICKS)
+ALL_TURNS: Final = (DECISIONS, DESCRIPTIONS)

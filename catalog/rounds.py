@@ -21,6 +21,7 @@ from catalog.records import (
 )
 
 BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
+ONGOING = (*BEING_MADE, RoundState.OPEN)
 """States of a round that is not yet open to annotators."""
 UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
 """States of a proposal that waits for its annotator."""

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import registry_copy
-from catalog.bundle_cache import FILES, CorruptBundleError
+from catalog.bundle_cache import CARD, FILES, CorruptBundleError
 from catalog.context import Catalog
 from catalog.decision_records import PromotionIntent
 from catalog.errors import NotFoundError, ServiceDownError
@@ -46,6 +46,8 @@ class RegistryWatcher:
         self._registry = registry_of(catalog.settings, CALL_TIMEOUT_S)
         self._bundles = bundle_cache(catalog.settings, self._registry)
         self._listed_at: float | None = None
+        self._lacking_card: list[ModelVersion] = []  # the newest last
+        self._without_card: set[int] = set()  # MLflow has none for them, or a false one
         self._said = ""
 
     def look(self) -> None:
@@ -63,6 +65,7 @@ class RegistryWatcher:
             for alias in (CHAMPION, LEARNER):
                 self._follow(alias, found.aliases.get(alias), revision)
             self._keep_champion_at_hand()
+            self._fetch_card()
             with self._catalog.database.write() as session:
                 if _is_undisturbed(session, revision):
                     _copy_challenger(session, found)
@@ -94,6 +97,11 @@ class RegistryWatcher:
             complete = len(listed) < limit
             registry_copy.forget_missing(session, listed, down_to=0 if complete else listed[-1].version)
         self._listed_at = time.monotonic()
+        known = self._without_card | {version.version for version in self._lacking_card}
+        new = [
+            version for version in listed if version.version not in known and self._bundles.held(version, CARD) is None
+        ]
+        self._lacking_card = sorted([*self._lacking_card, *new], key=lambda version: version.version)
 
     def _follow(self, alias: str, number: int | None, revision: int) -> None:
         """Compare an alias with the copy; if nothing of ours explains the difference, obey the move or undo it."""
@@ -140,6 +148,18 @@ class RegistryWatcher:
             self._bundles.directory(serving)
         except (NotFoundError, CorruptBundleError) as error:
             self._say(f"version {serving.version}, which is served, is not complete: {error}")
+
+    def _fetch_card(self) -> None:
+        """Download one card that the local cache lacks, so that lineages need not: the newest one."""
+        if not self._lacking_card:
+            return
+        version = self._lacking_card[-1]
+        try:
+            self._bundles.file(version, CARD)
+        except (NotFoundError, CorruptBundleError) as error:
+            self._without_card.add(version.version)
+            log.warning("the lineage of version %d has no card: %s", version.version, error)
+        self._lacking_card.pop()  # not if MLflow does not answer: then the next look tries again
 
     def _say(self, fault: str) -> None:
         """Log a fault that every look finds, once."""

@@ -436,6 +436,32 @@ def test_a_file_that_was_changed_after_its_registration_is_not_served(
     assert_problem(api.get("/latest/onnx"), 404, "no model version has been promoted yet")
 
 
+def test_damaged_files_and_missing_cards_are_fetched_by_the_clock_and_by_no_request(
+    api: Api,
+    register: Callable[..., int],
+    watcher: RegistryWatcher,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register()
+    register()
+    api.promote(1)
+    watcher.look()
+    cards = sorted((settings.var_dir / "cache" / "models").glob("*/card.json"))
+    assert len(cards) == 2  # also that of the version that is not served
+    for card in cards:
+        card.write_text("damaged")
+    with monkeypatch.context() as patched:
+        patched.setattr(ModelRegistry, "artifact", lambda *_: pytest.fail("a request asked MLflow"))
+        assert_problem(api.get("/latest/card"), 503, "is being fetched")
+        (training,) = api.get("/2/lineage").json["trainings"]
+    assert training["settings"] is None
+    assert "the card of version 2 is not in the local cache" in training["fault"]
+    RegistryWatcher(api.catalog).look()  # as after a restart of the clock
+    assert api.get("/latest/card").status_code == 200
+    assert api.get("/2/lineage").json["trainings"][0]["settings"] is not None
+
+
 def test_a_version_that_is_not_ours_is_shown_and_not_served(
     api: Api, settings: Settings, mlflow_client: "MlflowClient", watcher: RegistryWatcher
 ) -> None:
