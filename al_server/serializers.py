@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from al_server.schemas import (
     AreaChangeAnswer,
     CanaryAnswer,
+    DecisionRequestAnswer,
     DeliveryAnswer,
     EventAnswer,
     JobAnswer,
@@ -27,7 +28,7 @@ from al_server.schemas import (
 )
 from catalog import jobs, rounds, scorings
 from catalog.canary_records import CanaryComparison
-from catalog.decision_records import Promotion
+from catalog.decision_records import DecisionRequest, Promotion
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
@@ -136,6 +137,13 @@ def serialize_reconciliation(row: Reconciliation) -> ReconciliationAnswer:
 def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     """Return the record of a decision."""
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
+
+
+def serialize_request(request: DecisionRequest) -> DecisionRequestAnswer:
+    """Return a request for a promotion or roll-back, with the decision that came of it."""
+    state = "waiting" if request.ended_at is None else "refused" if request.decision is None else "done"
+    decision = serialize_promotion(request.decision) if request.decision else None
+    return _serialize(DecisionRequestAnswer, request, state=state, version=request.model_version, decision=decision)
 
 
 def serialize_canary(row: CanaryComparison) -> CanaryAnswer:

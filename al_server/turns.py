@@ -51,8 +51,6 @@ class Turns:
             yield
 
 
-DECISIONS: Final = Turns(1)
-"""Promotions and roll-backs, which ask MLflow."""
 DESCRIPTIONS: Final = Turns(2)
 """Scenes whose files, or headers at an address, are read before they are registered."""
-ALL_TURNS: Final = (DECISIONS, DESCRIPTIONS)
+ALL_TURNS: Final = DESCRIPTIONS

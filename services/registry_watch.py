@@ -1,4 +1,4 @@
-"""Keep the local copy of MLflow's registry fresh, and notice what somebody moves in MLflow's own page.
+"""Keep the local copy of MLflow's registry fresh, notice what somebody moves in MLflow's own page, and decide as asked.
 
 One process does this, the clock; all others read the copy (`catalog.registry_copy`). A move of ``champion`` or
 ``learner`` that no decision of ours explains is checked (`services.version_check`). Then it is followed, or undone if
@@ -20,6 +20,7 @@ from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overview, registry_of
 from services import promotion
+from services.decision_requests import carry_out_requests
 from services.places import bundle_cache
 from services.version_check import fault_of
 from services.withdrawals import tag_versions
@@ -51,12 +52,14 @@ class RegistryWatcher:
         self._said = ""
 
     def look(self) -> None:
-        """Settle what killed processes left behind, bring the copy up to date, and follow or undo moves.
+        """Bring the copy up to date, and follow or undo moves.
 
+        Before that, settle what killed processes left behind, and carry out what people asked for.
         If MLflow does not answer, the copy stays as it is, with the reason.
         """
         try:
             promotion.settle_intents(self._catalog, self._registry)
+            carry_out_requests(self._catalog, self._registry)
             tag_versions(self._catalog, self._registry)
             with self._catalog.read() as session:
                 revision, known = registry_copy.revision(session), registry_copy.aliases_of(session)

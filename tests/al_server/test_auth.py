@@ -78,6 +78,7 @@ EXPECTED = {
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,
     ("POST", "/api/v1/models/rollback"): Role.OPERATOR,
+    ("GET", "/api/v1/models/requests/<int:request_id>"): Role.READER,
     ("GET", "/api/v1/models/champion"): Role.READER,
     ("GET", "/api/v1/canary"): Role.READER,
     ("POST", "/api/v1/canary/<int:comparison_id>/acknowledge"): Role.OPERATOR,

@@ -61,6 +61,7 @@ GET /api/v1/models/latest/weights
 GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote
 POST /api/v1/models/rollback
+GET /api/v1/models/requests/{request_id}
 GET /api/v1/models/champion
 GET /api/v1/canary
 POST /api/v1/canary/{comparison_id}/acknowledge
