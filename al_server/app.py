@@ -50,8 +50,6 @@ from services.places import bundle_cache, raster_store
 # Label Studio's page and the web tool live at other origins than this server.
 OPEN_TO_ALL_ORIGINS = (r"/api/v1/models.*", r"/api/v1/patches/.*/composites/.*", r"/api/v1/scenes/.*/prediction\..*")
 
-MLFLOW_TIMEOUT_S = 5.0  # of a call of MLflow for a decision; nothing else asks MLflow
-
 
 def create_app(catalog: Catalog) -> Flask:
     """Return the application. Its whole configuration is that of the catalog, so that tests need no environment."""
@@ -72,13 +70,11 @@ def create_app(catalog: Catalog) -> Flask:
     # The pages of the library hold scripts, which our content security policy forbids.
     app.config["SWAGGER_HTML_STRING"] = app.config["OPENAPI_HTML_STRING"] = _template(app, "api_page.html")
     app.config["MAX_CONTENT_LENGTH"] = catalog.settings.request_max_bytes
-    registry = registry_of(catalog.settings, MLFLOW_TIMEOUT_S)
     app.extensions["catalog"] = catalog
     app.extensions["parts"] = Parts(
-        registry=registry,
         models=RegistryCopy(catalog),
         served=ServedModel(catalog),
-        bundles=bundle_cache(catalog.settings, registry),
+        bundles=bundle_cache(catalog.settings, registry_of(catalog.settings)),
         store=raster_store(catalog),
         image_urls=image_urls(catalog),
     )

@@ -168,7 +168,9 @@ def _file(name: str, media_type: str) -> Response:
     held = bundles.held(champion, name)
     if held is None:  # the clock fetches it (`services.registry_watch`), also if it was damaged
         raise ServiceDownError(
-            "MLflow", current_parts().registry.url, f"{name} of version {champion.version} is being fetched from it"
+            "MLflow",
+            current_catalog().settings.mlflow_url,
+            f"{name} of version {champion.version} is being fetched from it",
         )
     response = send_file(
         held,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from typing import Final
 
 import requests
@@ -63,11 +64,12 @@ def _post(url: str, body: str, headers: dict[str, str]) -> tuple[int | None, str
     """Post the body; return the status of the answer, and what is wrong with it.
 
     Proxies and log-ins of the account (``HTTPS_PROXY``, ``~/.netrc``) are not used: the former would send events to a
-    host that the setting does not name, the latter a log-in to a receiver.
+    host that the setting does not name, the latter a log-in to a receiver. ``REQUESTS_CA_BUNDLE`` is.
     """
     try:
         with requests.Session() as http:
             http.trust_env = False
+            http.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # an organisation's own authority stays trusted
             # Redirects are not followed: they could lead to a host that is not allowed. The answer's body is not read.
             with http.post(
                 url, data=body.encode(), headers=headers, timeout=TIMEOUT_S, allow_redirects=False, stream=True

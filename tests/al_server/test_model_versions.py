@@ -29,8 +29,8 @@ from catalog.records import Job, JobKind, Scene, now
 from catalog.registry import CHAMPION, ModelRegistry, Overview, registry_of
 from catalog.settings import Settings
 from imagery.store import RasterStore
-from services.delivery import delivery_options, prediction_keys
 from services.decision_requests import GIVE_UP_AFTER, carry_out_requests
+from services.delivery import delivery_options, prediction_keys
 from services.part_checks import check_parts
 from services.promotion import apply_verdict, promote, roll_back, settle_intents
 from services.registry_watch import WATCH_INTERVAL_S, RegistryWatcher
