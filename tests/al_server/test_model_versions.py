@@ -473,7 +473,8 @@ def test_damaged_files_and_missing_cards_are_fetched_by_the_clock_and_by_no_requ
     assert training["settings"] is None
     assert "the card of version 2 is not in the local cache" in training["fault"]
     RegistryWatcher(api.catalog).look()  # as after a restart of the clock
-    assert api.get("/latest/card").status_code == 200
+    with api.get("/latest/card") as card_again:
+        assert card_again.status_code == 200
     assert api.get("/2/lineage").json["trainings"][0]["settings"] is not None
 
 
