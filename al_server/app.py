@@ -51,8 +51,6 @@ from services.places import bundle_cache, raster_store
 # Label Studio's page and the web tool live at other origins than this server.
 OPEN_TO_ALL_ORIGINS = (r"/api/v1/models.*", r"/api/v1/patches/.*/composites/.*", r"/api/v1/scenes/.*/prediction\..*")
 
-MLFLOW_TIMEOUT_S = 5.0  # of a call of MLflow for a decision; nothing else asks MLflow
-
 
 def create_app(catalog: Catalog) -> Flask:
     """Return the application. Its whole configuration is that of the catalog, so that tests need no environment."""
@@ -74,13 +72,11 @@ def create_app(catalog: Catalog) -> Flask:
     app.config["SWAGGER_HTML_STRING"] = app.config["OPENAPI_HTML_STRING"] = _template(app, "api_page.html")
     limits = body_limits(catalog.settings, catalog.secrets)
     app.config["MAX_CONTENT_LENGTH"] = limits.ordinary
-    registry = registry_of(catalog.settings, MLFLOW_TIMEOUT_S)
     app.extensions["catalog"] = catalog
     app.extensions["parts"] = Parts(
-        registry=registry,
         models=RegistryCopy(catalog),
         served=ServedModel(catalog),
-        bundles=bundle_cache(catalog.settings, registry),
+        bundles=bundle_cache(catalog.settings, registry_of(catalog.settings)),
         store=raster_store(catalog),
         image_urls=image_urls(catalog),
     )

@@ -52,6 +52,9 @@ PAGES = frozenset({"dashboard", "log_in"})
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+WRITING_READS = frozenset({"predictions"})
+"""Blueprints whose GET starts a job, as the web tool needs it. A browser sends the cookie also when a page elsewhere
+leads it there (``SameSite=Lax``), so that such pages could keep the workers busy."""
 OWN_CREDENTIALS = frozenset({"label_events.receive"})  # a secret in a header that no browser has
 SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - an entry of the signed session cookie  # nosec B105
 KNOWN_FOR_S = 5.0  # a token that is revoked by another process is refused after this time at the latest
@@ -148,11 +151,16 @@ def role_needed(endpoint: str, method: str) -> Role:
 
 def _check_origin() -> Response | None:
     """Refuse a request that changes something if a page that is not ours may have made the browser send it."""
-    if request.method in SAFE_METHODS or _bearer() is not None or request.endpoint in OWN_CREDENTIALS:
+    blueprint = (request.endpoint or "").partition(".")[0]
+    reads = request.method in SAFE_METHODS
+    is_harmless = reads and not (blueprint in WRITING_READS and SECRET_OF_LOG_IN in session)
+    if is_harmless or _bearer() is not None or request.endpoint in OWN_CREDENTIALS:
         return None
     if _is_cross_origin():
         return problem(403, "the request comes from a page of another origin; only our own pages may send it")
-    is_form = (request.endpoint or "").partition(".")[0] in PAGES
+    if reads:  # a link of ours, or an address that a person typed, carries no value
+        return None
+    is_form = blueprint in PAGES
     if not is_form and SECRET_OF_LOG_IN not in session:
         return None  # without a log-in there is nothing to misuse
     try:

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from al_server.body_limits import BodyLimits
 from catalog.bundle_cache import BundleCache
 from catalog.context import Catalog
-from catalog.registry import ModelRegistry
 from catalog.registry_copy import RegistryCopy
 from imagery.store import RasterStore
 from services.image_urls import ImageUrls
@@ -23,15 +22,13 @@ class Parts:
     """The models, the stores and the image URLs of an app; `create_app` makes them from the catalog.
 
     Attributes:
-        registry: MLflow itself, which only decisions ask.
-        models: The local copy of it, which answers everything else.
+        models: The local copy of MLflow's registry.
         served: The version that is served, in memory.
-        bundles: The local cache of versions.
+        bundles: The local cache of versions; requests read what it holds, and fetch nothing.
         store: Masks, maps and views.
         image_urls: Signed addresses.
     """
 
-    registry: ModelRegistry
     models: RegistryCopy
     served: "ServedModel"
     bundles: BundleCache

@@ -13,9 +13,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.context import allow_large_body, current_catalog, current_parts, json_response
 from al_server.problems import problem
 from al_server.schemas import BackendSetup, BackendStatus, Suggestions
-from al_server.turns import CLICKS
 from catalog.errors import ConflictError, NotFoundError
-from imagery.errors import SceneError
 from labeling.errors import EventError, RegionError
 from labeling.interactive import USER, parse_request
 from services.mending import suggest
@@ -65,12 +63,11 @@ def predict() -> Response:
         asked = parse_request(request.get_data(cache=False))
         if not asked.regions:
             return json_response(Suggestions(results=[]))
-        with CLICKS.required("clicks"):
-            regions = suggest(current_catalog(), current_parts().store, asked)
+        regions = suggest(current_catalog(), current_parts().store, asked)
     except (EventError, RegionError) as error:
         log.warning("clicks cannot be read: %s", error)
         return problem(422, str(error))
-    except (NotFoundError, ConflictError, SceneError) as error:
+    except (NotFoundError, ConflictError) as error:
         log.warning("clicks are not answered: %s", error)
         raise
     return json_response(Suggestions(results=[{"model_version": MODEL, "score": 1.0, "result": regions}]))

@@ -1,7 +1,4 @@
-"""Model versions: list, describe, compare tracks, download the champion's files, promote, roll back."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Model versions: list, describe, compare tracks, download the champion's files, ask for promotions and roll-backs."""
 
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
@@ -11,23 +8,25 @@ from al_server.context import current_catalog, current_parts, json_response
 from al_server.schemas import (
     ChampionAt,
     DecisionPage,
+    DecisionRequestAnswer,
     ListOf,
     ModelAnswer,
     ModelPage,
     Moment,
     PromotionAnswer,
     PromotionRequest,
+    RequestId,
     TrackAnswer,
     VersionNumber,
     media,
 )
-from al_server.serializers import serialize_promotion, serialize_track, serialize_version
+from al_server.serializers import serialize_promotion, serialize_request, serialize_track, serialize_version
 from al_server.served_model import Served
-from al_server.turns import DECISIONS
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
-from catalog.errors import ConflictError, NotFoundError, ServiceDownError
+from catalog.decision_records import DecisionRequest
+from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
-from services import promotion
+from services import decision_requests, promotion
 from services.tracks import tracks
 
 api = APIBlueprint("models", __name__, url_prefix="/api/v1/models", abp_tags=[Tag(name="models")])
@@ -126,36 +125,35 @@ def latest_card() -> Response:
     return _file(CARD, "application/json")
 
 
-@api.post("/<int:version>/promote", responses={200: PromotionAnswer})
+@api.post("/<int:version>/promote", responses={202: DecisionRequestAnswer})
 def promote(path: VersionNumber, body: PromotionRequest) -> Response:
-    """Make a version the champion, which is served, and the learner, from which training goes on."""
-    with _deciding():
-        moved = promotion.promote(current_catalog(), current_parts().registry, path.version, body.reason, actor())
-    return json_response(serialize_promotion(moved))
+    """Have a version made the champion, which is served, and the learner, from which training goes on.
 
-
-@api.post("/rollback", responses={200: PromotionAnswer})
-def roll_back(body: PromotionRequest) -> Response:
-    """Make the version before the champion the champion again, and the learner."""
-    with _deciding():
-        moved = promotion.roll_back(current_catalog(), current_parts().registry, body.reason, actor())
-    return json_response(serialize_promotion(moved))
-
-
-@contextmanager
-def _deciding() -> Iterator[None]:
-    """Let one request at a time move aliases, and have the next one read what is served.
-
-    Raises:
-        ConflictError: another decision is being carried out.
+    The clock does that within about a second, if MLflow answers. ``Location`` is the address of the request, which says
+    what became of it.
     """
-    with DECISIONS.if_free() as taken:
-        if not taken:
-            raise ConflictError("another decision is being carried out in MLflow; look what it did, then try again")
-        try:
-            yield
-        finally:
-            current_parts().served.forget()
+    return _accepted(decision_requests.ask_for_promotion(current_catalog(), path.version, body.reason, actor()))
+
+
+@api.post("/rollback", responses={202: DecisionRequestAnswer})
+def roll_back(body: PromotionRequest) -> Response:
+    """Have the version before the champion made the champion again, and the learner; as for a promotion."""
+    return _accepted(decision_requests.ask_for_roll_back(current_catalog(), body.reason, actor()))
+
+
+@api.get("/requests/<int:request_id>", responses={200: DecisionRequestAnswer})
+def get_request(path: RequestId) -> Response:
+    """Tell what became of a request for a promotion or roll-back."""
+    with current_catalog().read() as session:
+        return json_response(serialize_request(decision_requests.find_request(session, path.request_id)))
+
+
+def _accepted(added: DecisionRequest) -> Response:
+    with current_catalog().read() as session:
+        answer = serialize_request(decision_requests.find_request(session, added.id))
+    response = json_response(answer, 202)
+    response.headers["Location"] = url_for("models.get_request", request_id=added.id)
+    return response
 
 
 def _served() -> Served:
@@ -167,12 +165,15 @@ def _served() -> Served:
 
 def _file(name: str, media_type: str) -> Response:
     champion, bundles = _served().version, current_parts().bundles
-    if bundles.held(champion, name) is None:
+    held = bundles.held(champion, name)
+    if held is None:  # the clock fetches it (`services.registry_watch`), also if it was damaged
         raise ServiceDownError(
-            "MLflow", current_parts().registry.url, f"{name} of version {champion.version} is being fetched from it"
+            "MLflow",
+            current_catalog().settings.mlflow_url,
+            f"{name} of version {champion.version} is being fetched from it",
         )
     response = send_file(
-        bundles.file(champion, name),
+        held,
         mimetype=media_type,
         as_attachment=True,
         download_name=f"glacier-v{champion.version}-{name}",

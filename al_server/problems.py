@@ -8,7 +8,6 @@ from flask import Flask, Response
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from catalog.bundle_cache import CorruptBundleError
 from catalog.errors import ConflictError, InvalidInputError, NotFoundError, RegistryError, ServiceDownError
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError
@@ -26,7 +25,6 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     EventError: HTTPStatus.UNPROCESSABLE_ENTITY,
     SignatureError: HTTPStatus.FORBIDDEN,
     ServiceDownError: HTTPStatus.SERVICE_UNAVAILABLE,
-    CorruptBundleError: HTTPStatus.BAD_GATEWAY,
     RegistryError: HTTPStatus.BAD_GATEWAY,
 }
 

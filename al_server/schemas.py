@@ -1,7 +1,7 @@
 """Schemas of requests and responses; the OpenAPI document is made from them."""
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field, RootModel
 
@@ -148,6 +148,12 @@ class ComparisonId(Closed):
     """The number of a canary comparison."""
 
     comparison_id: Integer
+
+
+class RequestId(Closed):
+    """The number of a request for a promotion or roll-back."""
+
+    request_id: Integer
 
 
 class SubscriptionId(Closed):
@@ -618,6 +624,20 @@ class PromotionAnswer(BaseModel):
     evidence: GateFigures | None = Field(description="what the gate's decision rests on; null for others")
 
 
+class DecisionRequestAnswer(BaseModel):
+    """A promotion or roll-back that somebody asked for, and what became of it."""
+
+    id: int
+    state: Literal["waiting", "done", "refused"]
+    version: int | None = Field(description="the version to be served; null: the one before the champion")
+    reason: str
+    actor: str
+    requested_at: datetime
+    ended_at: datetime | None
+    fault: str | None = Field(description="why it was refused, or still waits")
+    decision: PromotionAnswer | None = Field(description="the decision that came of it; null if there is none (yet)")
+
+
 class ChampionAt(BaseModel):
     """The version that was served at a moment, and the decision by which."""
 
@@ -663,10 +683,11 @@ class SubscriptionAnswer(BaseModel):
     url: str
     created_by: str
     created_at: datetime
+    fault: str | None = Field(description="why it is told nothing at present; null: nothing is wrong")
 
 
 class NewSubscription(SubscriptionAnswer):
-    """A new subscription, with the secret that its signatures are checked with."""
+    """A subscription and its new secret, with which receivers check signatures."""
 
     secret: str
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from al_server.schemas import (
     AreaChangeAnswer,
     CanaryAnswer,
+    DecisionRequestAnswer,
     DeliveryAnswer,
     EventAnswer,
     JobAnswer,
@@ -27,13 +28,13 @@ from al_server.schemas import (
 )
 from catalog import jobs, rounds, scorings
 from catalog.canary_records import CanaryComparison
-from catalog.decision_records import Promotion
+from catalog.decision_records import DecisionRequest, Promotion
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
 from catalog.set_aside import SetAside
 from catalog.webhook_records import Delivery, Subscription
-from services import canary
+from services import canary, event_secrets
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
@@ -138,6 +139,13 @@ def serialize_promotion(promotion: Promotion) -> PromotionAnswer:
     return _serialize(PromotionAnswer, promotion, version=promotion.model_version)
 
 
+def serialize_request(request: DecisionRequest) -> DecisionRequestAnswer:
+    """Return a request for a promotion or roll-back, with the decision that came of it."""
+    state = "waiting" if request.ended_at is None else "refused" if request.decision is None else "done"
+    decision = serialize_promotion(request.decision) if request.decision else None
+    return _serialize(DecisionRequestAnswer, request, state=state, version=request.model_version, decision=decision)
+
+
 def serialize_canary(row: CanaryComparison) -> CanaryAnswer:
     """Return a canary comparison with its shares."""
     change = canary.change_of(row.counts, row.classes)
@@ -170,7 +178,7 @@ def serialize_set_aside(row: SetAside) -> SetAsideAnswer:
 
 def serialize_subscription(subscription: Subscription) -> SubscriptionAnswer:
     """Return a subscription, without its secret."""
-    return _serialize(SubscriptionAnswer, subscription)
+    return _serialize(SubscriptionAnswer, subscription, fault=event_secrets.fault_of(subscription))
 
 
 def serialize_delivery(delivery: Delivery) -> DeliveryAnswer:

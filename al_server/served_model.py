@@ -63,10 +63,6 @@ class ServedModel:
                 self._lock.release()
         return known[1]
 
-    def forget(self) -> None:
-        """Read the copy anew at the next request, because it was changed."""
-        self._known = None
-
     def _read(self) -> Served | None:
         read_at = time.monotonic()
         with self._catalog.read() as session:

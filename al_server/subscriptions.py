@@ -17,7 +17,9 @@ from al_server.schemas import (
     SubscriptionRequest,
 )
 from al_server.serializers import serialize_delivery, serialize_subscription
+from catalog.webhook_records import Subscription
 from services import outgoing_events
+from services.event_secrets import signing_secret
 
 api = APIBlueprint("subscriptions", __name__, url_prefix="/api/v1/subscriptions", abp_tags=[Tag(name="events")])
 
@@ -35,8 +37,15 @@ def subscribe(body: SubscriptionRequest) -> Response:
     catalog = current_catalog()
     with catalog.write() as session:
         added = outgoing_events.subscribe(session, body.url, actor(), catalog.settings.event_hosts)
-        answer = NewSubscription(**serialize_subscription(added).model_dump(), secret=added.secret)
+        answer = _with_secret(added)
     return json_response(answer, 201)
+
+
+@api.post("/<int:subscription_id>/rotate", responses={200: NewSubscription})
+def rotate(path: SubscriptionId) -> Response:
+    """Replace the secret of a subscription at once; the answer holds the new one, this once only."""
+    with current_catalog().write() as session:
+        return json_response(_with_secret(outgoing_events.rotate(session, path.subscription_id)))
 
 
 @api.delete("/<int:subscription_id>", responses={200: SubscriptionAnswer})
@@ -67,3 +76,8 @@ def list_deliveries(query: DeliveryPage) -> Response:
         asked = query.model_dump(exclude_none=True, mode="json") | {"before": found[-1].id}
         response.headers["Link"] = f'<{url_for("subscriptions.list_deliveries", **asked)}>; rel="next"'
     return response
+
+
+def _with_secret(subscription: Subscription) -> NewSubscription:
+    secret = signing_secret(current_catalog().secrets.event_signing_key, subscription)
+    return NewSubscription(**serialize_subscription(subscription).model_dump(), secret=secret)

@@ -5,8 +5,8 @@
 Starts the API and Redis as ``glacier-al up`` does, with the Everest scene (4 bands in two GeoTIFF files) and a proposal
 of 64 px and one of 512 px on it. Each turn sends one click on either, in a fresh place of one of the classes, with the
 earlier ones remembered by the server, as an annotator's are; and it opens the scene and reads the bands of the same
-patch in this process, which is what the server does for each click. A drift of the machine affects all alike. Writes
-``var/bench/click_latency.json``.
+patch in this process, which the server need not do: it finds them in the store. A drift of the machine affects all
+alike. Writes ``var/bench/click_latency.json``.
 """
 
 import argparse
@@ -47,6 +47,7 @@ from labeling.interactive import USER
 from labeling.regions import CLICK_TYPE
 from labeling.tasks import PROPOSAL
 from services import raster_keys
+from services.patch_bands import store_bands
 from services.places import INTERACTIVE_ROUTE, raster_store
 from services.scenes import source_of, window_of
 
@@ -79,6 +80,8 @@ def add_proposals(catalog: Catalog) -> list[Proposal]:
             shown = np.roll(truth[rows, columns], SHIFT_PX, axis=1)
             mask = mask_to_geotiff(shown, source.grid, GLACIER_SCHEME, window)
             raster_store(catalog).put(raster_keys.preannotation(proposal.uid, 1), mask)
+            with SceneReader(source) as reader:
+                store_bands(raster_store(catalog), reader, source, proposal.patch_id, window)
     return proposals
 
 
@@ -122,7 +125,7 @@ def answer(client: httpx.Client, body: dict[str, Any]) -> None:
 
 
 def read_bands(patch: Patch) -> None:
-    """Open a scene and read the bands of a patch, as `services.mending` does."""
+    """Open a scene and read the bands of a patch, which a publication does for the server (`services.patch_bands`)."""
     source = source_of(patch.scene)
     with SceneReader(source) as reader:
         reader.read(source.band_names, window_of(patch))

@@ -53,18 +53,19 @@ class BundleCache:
             CorruptBundleError: it is not the file that was registered.
             ServiceDownError: MLflow does not answer.
         """
+        held = self.held(version, name)
+        if held is not None:
+            return held
         path = self._path(version, name)
-        expected = version.tags.get(checksum_tag(name))
-        if expected is None or not is_whole(path, expected):
-            if path.exists():
-                log.error("%s is not what was registered, expected the SHA-256 %s; it is fetched again", path, expected)
-            self._check_and_store(version, name, self.registry.artifact(version, name))
+        if path.exists():
+            log.error("%s is not what was registered for version %d; it is fetched again", path, version.version)
+        self._check_and_store(version, name, self.registry.artifact(version, name))
         return path
 
     def held(self, version: ModelVersion, name: str) -> Path | None:
-        """Return the local path of one file of a version; None if it would have to be downloaded."""
-        path = self._path(version, name)
-        return path if path.exists() else None
+        """Return the local path of one file of a version; None if it would have to be downloaded. Asks nobody."""
+        path, expected = self._path(version, name), version.tags.get(checksum_tag(name))
+        return path if expected is not None and is_whole(path, expected) else None
 
     def adopt(self, version: ModelVersion, folder: Path) -> None:
         """Copy the files of a version into the cache, so that the machine that registered it need not download them.

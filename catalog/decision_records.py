@@ -1,4 +1,4 @@
-"""The tables of decisions about model versions: an append-only record, and the intents that precede its rows.
+"""The tables of decisions about model versions: an append-only record, the intents that precede its rows, and requests.
 
 The database itself refuses to change or delete a row of ``promotions`` (triggers, see the migration 0011).
 """
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from catalog.records import Base, now
 
@@ -44,3 +44,25 @@ class Promotion(_Decision, Base):
     __tablename__ = "promotions"
 
     completed_at: Mapped[datetime] = mapped_column(default=now)  # when it took effect
+
+
+class DecisionRequest(Base):
+    """A promotion or roll-back that a person asked for over HTTP (`services.decision_requests`).
+
+    It waits until it has ended: with a decision, or with the reason why there is none.
+    """
+
+    __tablename__ = "decision_requests"
+    __table_args__ = (Index("ix_decision_requests_ended_at", "ended_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)  # of the decision, too
+    model_version: Mapped[int | None]  # to be served; None: the one before the champion
+    reason: Mapped[str]
+    actor: Mapped[str]
+    requested_at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))
+    fault: Mapped[str | None]  # why it was refused, or still waits
+
+    decision: Mapped[Promotion | None] = relationship()

@@ -23,6 +23,7 @@ from catalog.records import (
 )
 
 BEING_MADE = (RoundState.CHOOSING, RoundState.PUBLISHING)
+ONGOING = (*BEING_MADE, RoundState.OPEN)
 """States of a round that is not yet open to annotators."""
 ENDED = (RoundState.COMPLETE, RoundState.ABANDONED)
 """States of a round that may have taught something and for which nobody is waited."""

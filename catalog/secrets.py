@@ -41,6 +41,7 @@ class Secrets:
     webhook_secret: str = field(default_factory=_token)
     interactive_password: str = field(default_factory=_token)
     url_signing_key: str = field(default_factory=_token)
+    event_signing_key: str = field(default_factory=_token)
     redis_password: str = field(default_factory=_token)
     mlflow_password: str = field(default_factory=_token)
     mlflow_session_key: str = field(default_factory=_token)

@@ -464,7 +464,8 @@ class Settings(BaseSettings):
     )
     interactive_clicks: bool = Field(
         False,
-        description="Offer clicks in Label Studio that mend the pre-annotation; not with polygons as pre-annotation.",
+        description="Offer clicks in Label Studio that mend the pre-annotation; not with polygons as pre-annotation. "
+        "The bands of the patches of rounds under way are stored for it: 10 MB each at 512 px and ten bands.",
     )
     simulated_annotator_email: str = Field(
         "simulated-annotator@glacier.local",

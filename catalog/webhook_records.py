@@ -26,7 +26,8 @@ class Subscription(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     url: Mapped[str]
-    secret: Mapped[str]  # base64 with the prefix "whsec_"; signing needs it as it is, so it is not hashed
+    # What its secret is derived from (services.event_secrets). None: of an older release, until it gets a new secret.
+    uid: Mapped[str | None] = mapped_column(String(32), unique=True)
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
     removed_at: Mapped[datetime | None]

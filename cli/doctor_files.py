@@ -22,7 +22,7 @@ def check_files(catalog: Catalog) -> Iterator[Finding]:
     """Read every file of the store and compare its checksum; compare the files with the rows."""
     store = raster_store(catalog)
     with catalog.read() as session:
-        known = {file.key: file.sha256 for file in expected_files(session)}
+        known = {file.key: file.sha256 for file in expected_files(session, clicks=catalog.settings.interactive_clicks)}
         keys = store.all_keys()
         lost = orphans(session, keys)
     damaged = []
@@ -53,7 +53,7 @@ def _mend(catalog: Catalog, keys: Sequence[str]) -> str:
     store = raster_store(catalog)
     left = [key for key in keys if not store.exists(key)]
     with catalog.read() as session:
-        needed = {file.key for file in expected_files(session)}
+        needed = {file.key for file in expected_files(session, clicks=catalog.settings.interactive_clicks)}
     if still := [key for key in left if key in needed]:
         raise StoreError(f"{listed(still)} cannot be made again now; see what is set aside, and why")
     return f"{len(keys) - len(left)} made again" + (f", {len(left)} dropped or queued to be computed" if left else "")

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 import click
 
-from catalog.webhook_records import DeliveryState
+from catalog.context import Catalog
+from catalog.webhook_records import DeliveryState, Subscription
 from cli.installation import installed_catalog, running_catalog
 from cli.output import print_table
 from services import outgoing_events
+from services.event_secrets import fault_of, signing_secret
 
 
 class Moment(click.ParamType[datetime]):
@@ -50,8 +52,15 @@ def subscribe(url: str) -> None:
     """Send events to URL from now on; its host must be named in the setting event_hosts."""
     with installed_catalog() as catalog, catalog.write() as session:
         added = outgoing_events.subscribe(session, url, getpass.getuser(), catalog.settings.event_hosts)
-        number, secret = added.id, added.secret
-    click.echo(f"Subscription {number}. The secret of its signatures, which is not shown again: {secret}")
+        _show_secret(catalog, added)
+
+
+@events.command()
+@click.argument("number", type=int)
+def rotate(number: int) -> None:
+    """Replace the secret of the subscription NUMBER at once."""
+    with installed_catalog() as catalog, catalog.write() as session:
+        _show_secret(catalog, outgoing_events.rotate(session, number))
 
 
 @events.command()
@@ -59,8 +68,11 @@ def subscriptions() -> None:
     """List who is told of events."""
     with installed_catalog() as catalog, catalog.read() as session:
         standing = outgoing_events.subscriptions(session)
-        rows = [(str(item.id), item.url, item.created_by, f"{item.created_at:%Y-%m-%d %H:%M}") for item in standing]
-    print_table(("id", "address", "by", "since"), rows)
+        rows = [
+            (str(item.id), item.url, item.created_by, f"{item.created_at:%Y-%m-%d %H:%M}", fault_of(item) or "")
+            for item in standing
+        ]
+    print_table(("id", "address", "by", "since", "fault"), rows)
 
 
 @events.command()
@@ -80,3 +92,8 @@ def replay(number: int, since: datetime) -> None:
     with running_catalog() as catalog, catalog.write() as session:
         again = outgoing_events.replay(session, number, since)
     click.echo(f"{len(again)} events are sent again.")
+
+
+def _show_secret(catalog: Catalog, subscription: Subscription) -> None:
+    secret = signing_secret(catalog.secrets.event_signing_key, subscription)
+    click.echo(f"Subscription {subscription.id}. The secret of its signatures, which is not shown again: {secret}")

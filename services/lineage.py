@@ -152,7 +152,7 @@ def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Nam
         bundles: has the cards.
         version: the version.
         name: how annotators are shown.
-        fetch: whether cards that are not in the local cache are fetched from MLflow.
+        fetch: whether cards that are not in the local cache are fetched from MLflow; requests must not wait for that.
 
     Raises:
         NotFoundError: there is no such version.
@@ -203,15 +203,15 @@ def _card(models: RegistryCopy, bundles: BundleCache, version: int, *, fetch: bo
     """Return the card of a version, or why it cannot be had; raise ServiceDownError if MLflow does not answer."""
     try:
         registered = models.get(version)
-        if not fetch and bundles.held(registered, CARD) is None:
-            return f"the card of version {version} is not in the local cache, and cannot be fetched now; ask again"
-        path = bundles.file(registered, CARD)
+        path = bundles.file(registered, CARD) if fetch else bundles.held(registered, CARD)
     except NotFoundError:
         return f"version {version} or its card was deleted in MLflow"
     except ServiceDownError:
         raise
     except CatalogError as error:
         return str(error)
+    if path is None:
+        return f"the card of version {version} is not in the local cache; the clock fetches it, or logs why it cannot"
     card: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return card
 

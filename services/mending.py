@@ -1,6 +1,6 @@
 """Mend the pre-annotation of a task from the clicks of its annotator.
 
-The model is `models.strokes.repaint`, on the bands of the scene and the map that the annotator was shown: no network
+The model is `models.strokes.repaint`, on the bands of the patch and the map that the annotator was shown: no network
 runs, and nothing has to be stored for it. The features of the network would add nothing (docs/benchmarks.md).
 """
 
@@ -25,7 +25,7 @@ from models.strokes import Stroke, as_probabilities, repaint
 from services import raster_keys
 from services.class_scheme import class_scheme
 from services.patch_bands import read_bands
-from services.scenes import source_of, window_of
+from services.scenes import window_of
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,8 @@ def suggest(catalog: Catalog, store: RasterStore, request: ClickRequest) -> list
 
     Raises:
         NotFoundError: The task is not ours.
-        ConflictError: The proposal was withdrawn, or its scene removed.
+        ConflictError: The proposal was withdrawn, its scene removed, or the bands of its patch are not stored.
         RegionError: A click cannot be read.
-        SceneError: The scene cannot be read.
         ServiceDownError: Redis does not answer.
     """
     scheme = class_scheme(catalog)
@@ -64,14 +63,14 @@ def suggest(catalog: Catalog, store: RasterStore, request: ClickRequest) -> list
         scene = proposal.patch.scene
         if proposal.state is ProposalState.WITHDRAWN or scene.state is SceneState.REMOVED:
             raise ConflictError(f"the proposal {proposal.uid} was withdrawn, or its scene removed")
-        source, window = source_of(scene), window_of(proposal.patch)
+        window = window_of(proposal.patch)
     height, width = window.shape
     values = {item.name: item.value for item in scheme.legend}
     clicked = read_clicks(request.regions, height=height, width=width, labels=values)
     contents = [(click.region_id, [values[click.label], click.row, click.column]) for click in clicked]
     clicks = [PlacedClick(*content) for content in remembered.remember(catalog.queue, proposal.uid, contents)]
     shown = _shown(store, proposal, scheme, window)
-    mended = mend(read_bands(source, window), shown, clicks, len(scheme.classes))
+    mended = mend(read_bands(store, proposal.patch_id), shown, clicks, len(scheme.classes))
     return [
         encode_brush(mended == item.value, item.name, f"pre-{item.value}", may_be_empty=True)
         for item in scheme.annotated

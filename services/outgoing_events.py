@@ -3,8 +3,6 @@
 `workers.deliver_event` sends deliveries as webhooks that are signed by the Standard Webhooks specification.
 """
 
-import base64
-import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,10 +17,10 @@ from catalog.errors import ConflictError, NotFoundError
 from catalog.records import JobKind, now
 from catalog.registry import ModelVersion
 from catalog.webhook_records import Delivery, DeliveryState, OutgoingEvent, Subscription
+from services.event_secrets import new_uid
 
 MODEL_PROMOTED: Final = "model.promoted"
 CANARY_ALERT: Final = "model.canary_alert"
-_SECRET_BYTES: Final = 32
 
 BACK_OFF: Final = tuple(
     timedelta(seconds=seconds) for seconds in (5, 60, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 8 * 3600, 10 * 3600)
@@ -63,7 +61,7 @@ def announce_canary_alert(session: Session, moment: datetime, data: dict[str, An
 
 
 def subscribe(session: Session, url: str, who: str, allowed: Sequence[str]) -> Subscription:
-    """Add a subscription with a new secret; it is told of what happens from now on.
+    """Add a subscription with a secret of its own; it is told of what happens from now on.
 
     Args:
         session: a writing session.
@@ -76,9 +74,8 @@ def subscribe(session: Session, url: str, who: str, allowed: Sequence[str]) -> S
     """
     check_address(url, allowed)
     if session.scalar(select(Subscription.id).where(Subscription.url == url, Subscription.removed_at.is_(None))):
-        raise ConflictError(f"events are sent to {url} already; remove that subscription first to get a new secret")
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-    added = Subscription(url=url, secret=secret, created_by=who)
+        raise ConflictError(f"events are sent to {url} already; rotate that subscription to get a new secret")
+    added = Subscription(url=url, uid=new_uid(), created_by=who)
     session.add(added)
     session.flush()
     return added
@@ -119,6 +116,17 @@ def find_subscription(session: Session, number: int) -> Subscription:
     found = session.get(Subscription, number)
     if found is None or found.removed_at is not None:
         raise NotFoundError(f"there is no subscription {number}")
+    return found
+
+
+def rotate(session: Session, number: int) -> Subscription:
+    """Give a subscription another secret; all attempts from now on are signed with it, also of earlier events.
+
+    Raises:
+        NotFoundError: there is no subscription with this number.
+    """
+    found = find_subscription(session, number)
+    found.uid = new_uid()
     return found
 
 

@@ -81,7 +81,9 @@ Evidence = Mapping[str, Any]
 """`models.gate.GateEvidence` as JSON."""
 
 
-def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str) -> Promotion:
+def promote(
+    catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str, uid: str | None = None
+) -> Promotion:
     """Make a version the champion and the learner, because a person wants it.
 
     If it is served already and another version is the learner, only the learner is set back to it.
@@ -92,6 +94,7 @@ def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str
         version: the version.
         reason: why.
         actor: who decided.
+        uid: of the decision; a new one by default.
 
     Raises:
         NotFoundError: there is no such version.
@@ -105,12 +108,12 @@ def promote(catalog: Catalog, registry: ModelRegistry, version: int, reason: str
         learner = aliases.get(LEARNER, version)
         if learner == version:
             raise ConflictError(f"version {version} is served already")
-        return set_back_learner(catalog, registry, learner, version, reason, actor)
+        return set_back_learner(catalog, registry, learner, version, reason, actor, uid)
     _check(catalog, registry, version)
-    return _move(catalog, registry, _intent(version, serving, PROMOTED, reason, actor), move_learner=True)
+    return _move(catalog, registry, _intent(version, serving, PROMOTED, reason, actor, uid=uid), move_learner=True)
 
 
-def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str) -> Promotion:
+def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str, uid: str | None = None) -> Promotion:
     """Serve the version again that was served before the present champion was promoted; make it the learner, too.
 
     Promotions are a stack: a second roll-back goes further back.
@@ -121,12 +124,9 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
     """
     serving = registry.aliases().get(CHAMPION)
     with catalog.read() as session:
-        earlier = _served_before(session, serving)
-    if earlier is None:
-        found = "no version is served" if serving is None else f"no version was served before {serving}"
-        raise ConflictError(f"{found}; promote a version by its number")
+        earlier = version_before(session, serving)
     _check(catalog, registry, earlier)
-    return _move(catalog, registry, _intent(earlier, serving, ROLLED_BACK, reason, actor), move_learner=True)
+    return _move(catalog, registry, _intent(earlier, serving, ROLLED_BACK, reason, actor, uid=uid), move_learner=True)
 
 
 def apply_verdict(
@@ -160,7 +160,13 @@ def apply_verdict(
 
 
 def set_back_learner(
-    catalog: Catalog, registry: ModelRegistry, learner: int, champion: int, reason: str, actor: str
+    catalog: Catalog,
+    registry: ModelRegistry,
+    learner: int,
+    champion: int,
+    reason: str,
+    actor: str,
+    uid: str | None = None,
 ) -> Promotion:
     """Make the champion the learner, so that training goes on from what is served.
 
@@ -171,12 +177,13 @@ def set_back_learner(
         champion: the version that is served.
         reason: why.
         actor: who decided.
+        uid: of the decision; a new one by default.
 
     Raises:
         NotFoundError: the champion was deleted in MLflow.
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
-    return _move(catalog, registry, _intent(champion, learner, SET_BACK, reason, actor), move_learner=False)
+    return _move(catalog, registry, _intent(champion, learner, SET_BACK, reason, actor, uid=uid), move_learner=False)
 
 
 def undo_move(catalog: Catalog, registry: ModelRegistry, alias: str, moved_to: int | None, reason: str) -> Promotion:
@@ -253,6 +260,19 @@ def champion_at(session: Session, moment: datetime) -> Promotion | None:
     return session.scalar(select(Promotion).where(*until_then).order_by(Promotion.id.desc()).limit(1))
 
 
+def version_before(session: Session, serving: int | None) -> int:
+    """Return the version that was served before the present champion was promoted.
+
+    Raises:
+        ConflictError: none is known.
+    """
+    earlier = _served_before(session, serving)
+    if earlier is None:
+        found = "no version is served" if serving is None else f"no version was served before {serving}"
+        raise ConflictError(f"{found}; promote a version by its number")
+    return earlier
+
+
 def _served_before(session: Session, serving: int | None) -> int | None:
     """Return the version below the one that is served on the stack of promotions.
 
@@ -288,10 +308,16 @@ def _check(catalog: Catalog, registry: ModelRegistry, number: int) -> None:
 
 
 def _intent(
-    version: int | None, previous: int | None, verdict: str, reason: str, actor: str, evidence: Evidence | None = None
+    version: int | None,
+    previous: int | None,
+    verdict: str,
+    reason: str,
+    actor: str,
+    evidence: Evidence | None = None,
+    uid: str | None = None,
 ) -> PromotionIntent:
     return PromotionIntent(
-        uid=uuid4().hex,
+        uid=uid or uuid4().hex,
         model_version=version,
         previous_version=previous,
         verdict=verdict,

@@ -89,6 +89,16 @@ def view(patch_id: int, name: str) -> str:
     return f"views/patch-{patch_id}/{name}.png"
 
 
+def bands(patch_id: int) -> str:
+    """Return the key of the bands of a patch that annotators may click on (`services.patch_bands`)."""
+    return f"views/patch-{patch_id}/bands.npy"
+
+
+def is_bands(key: str) -> bool:
+    """Return whether a key is one of `bands`."""
+    return key.startswith("views/") and key.endswith("/bands.npy")
+
+
 def preannotation(proposal_uid: str, version: int) -> str:
     """Return the key of the mask that an annotator was shown; ingestion counts the pixels that differ from it."""
     return f"preannotations/{proposal_uid}/version-{version}.tif"

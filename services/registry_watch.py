@@ -1,4 +1,4 @@
-"""Keep the local copy of MLflow's registry fresh, and notice what somebody moves in MLflow's own page.
+"""Keep the local copy of MLflow's registry fresh, notice what somebody moves in MLflow's own page, and decide as asked.
 
 One process does this, the clock; all others read the copy (`catalog.registry_copy`). A move of ``champion`` or
 ``learner`` that no decision of ours explains is checked (`services.version_check`). Then it is followed, or undone if
@@ -13,13 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import registry_copy
-from catalog.bundle_cache import FILES, CorruptBundleError
+from catalog.bundle_cache import CARD, FILES, CorruptBundleError
 from catalog.context import Catalog
 from catalog.decision_records import PromotionIntent
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overview, registry_of
 from services import promotion
+from services.decision_requests import carry_out_requests
 from services.places import bundle_cache
 from services.version_check import fault_of
 from services.withdrawals import tag_versions
@@ -46,15 +47,19 @@ class RegistryWatcher:
         self._registry = registry_of(catalog.settings, CALL_TIMEOUT_S)
         self._bundles = bundle_cache(catalog.settings, self._registry)
         self._listed_at: float | None = None
+        self._lacking_card: list[ModelVersion] = []  # the newest last
+        self._without_card: set[int] = set()  # MLflow has none for them, or a false one
         self._said = ""
 
     def look(self) -> None:
-        """Settle what killed processes left behind, bring the copy up to date, and follow or undo moves.
+        """Bring the copy up to date, and follow or undo moves.
 
+        Before that, settle what killed processes left behind, and carry out what people asked for.
         If MLflow does not answer, the copy stays as it is, with the reason.
         """
         try:
             promotion.settle_intents(self._catalog, self._registry)
+            carry_out_requests(self._catalog, self._registry)
             tag_versions(self._catalog, self._registry)
             with self._catalog.read() as session:
                 revision, known = registry_copy.revision(session), registry_copy.aliases_of(session)
@@ -63,6 +68,7 @@ class RegistryWatcher:
             for alias in (CHAMPION, LEARNER):
                 self._follow(alias, found.aliases.get(alias), revision)
             self._keep_champion_at_hand()
+            self._fetch_card()
             with self._catalog.database.write() as session:
                 if _is_undisturbed(session, revision):
                     _copy_challenger(session, found)
@@ -94,6 +100,11 @@ class RegistryWatcher:
             complete = len(listed) < limit
             registry_copy.forget_missing(session, listed, down_to=0 if complete else listed[-1].version)
         self._listed_at = time.monotonic()
+        known = self._without_card | {version.version for version in self._lacking_card}
+        new = [
+            version for version in listed if version.version not in known and self._bundles.held(version, CARD) is None
+        ]
+        self._lacking_card = sorted([*self._lacking_card, *new], key=lambda version: version.version)
 
     def _follow(self, alias: str, number: int | None, revision: int) -> None:
         """Compare an alias with the copy; if nothing of ours explains the difference, obey the move or undo it."""
@@ -140,6 +151,18 @@ class RegistryWatcher:
             self._bundles.directory(serving)
         except (NotFoundError, CorruptBundleError) as error:
             self._say(f"version {serving.version}, which is served, is not complete: {error}")
+
+    def _fetch_card(self) -> None:
+        """Download one card that the local cache lacks, so that lineages need not: the newest one."""
+        if not self._lacking_card:
+            return
+        version = self._lacking_card[-1]
+        try:
+            self._bundles.file(version, CARD)
+        except (NotFoundError, CorruptBundleError) as error:
+            self._without_card.add(version.version)
+            log.warning("the lineage of version %d has no card: %s", version.version, error)
+        self._lacking_card.pop()  # not if MLflow does not answer: then the next look tries again
 
     def _say(self, fault: str) -> None:
         """Log a fault that every look finds, once."""

@@ -43,8 +43,13 @@ class StoredFile:
     sha256: str | None = None
 
 
-def expected_files(session: Session) -> Iterator[StoredFile]:
-    """Yield the files without which something that is in use cannot be used: one a label, mask, map and view."""
+def expected_files(session: Session, *, clicks: bool) -> Iterator[StoredFile]:
+    """Yield the files without which something that is in use cannot be used: one a label, mask, map and view.
+
+    Args:
+        session: a session.
+        clicks: whether annotators may click (setting ``interactive_clicks``): then patches that wait need their bands.
+    """
     standing = select(Label.mask_key, Label.mask_sha256).where(Label.superseded_at.is_(None)).order_by(Label.id)
     for key, sha256 in session.execute(standing):
         yield StoredFile(key, sha256)
@@ -58,6 +63,8 @@ def expected_files(session: Session) -> Iterator[StoredFile]:
     for proposal in session.scalars(waiting.order_by(Proposal.id)):
         for name in (proposal.views or {}).values():
             yield StoredFile(raster_keys.view(proposal.patch_id, name))
+        if clicks:
+            yield StoredFile(raster_keys.bands(proposal.patch_id))
         if proposal.preannotated_by is not None:
             yield StoredFile(raster_keys.preannotation(proposal.uid, proposal.preannotated_by))
 

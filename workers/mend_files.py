@@ -1,5 +1,7 @@
 """Job: make damaged and missing files again, and take back what was set aside and is whole again.
 
+It also deletes the bands of patches that nobody may click on any more, which are large.
+
 The clock enqueues it when the store has found a damaged file, when something is set aside, and at every reconciliation.
 """
 
@@ -21,6 +23,7 @@ from catalog.registry import registry_of
 from catalog.set_aside import Kind
 from imagery.errors import SceneError, StoreError, UnreadableFileError
 from services import raster_keys
+from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
 from services.scenes import window_of
 from services.stored_files import expected_files
@@ -45,9 +48,9 @@ def mend_files(context: JobContext) -> None:
 
 def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
     """Do what the job does; `report` is told what is done, of how many, and what it is."""
-    store = raster_store(catalog)
+    store, clicks = raster_store(catalog), catalog.settings.interactive_clicks
     with catalog.read() as session:
-        expected = [file.key for file in expected_files(session)]
+        expected = [file.key for file in expected_files(session, clicks=clicks)]
         known = [row.name for row in set_aside.standing(session, Kind.FILE)]
     present = set(store.all_keys())  # not `exists`, which would read every file
     lacking = {key: "it is missing" for key in expected if key not in present}
@@ -66,6 +69,10 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
             log.warning("%s: %s; %s", key, reason, outcome)
             store.forget_damaged(key)
             _end(catalog, key, outcome)
+    with catalog.read() as session:
+        unneeded = unneeded_bands(session, present)
+    for key in unneeded:
+        store.delete(key)
     _look_at_labels(catalog)
     with catalog.write() as session:
         for name in take_back(session):
@@ -161,7 +168,8 @@ def _view(catalog: Catalog, key: str) -> str | None:
             asked = decode_region(proposal.region, *window_of(patch).shape)
             outlined = OutlinedRegion(f"part-{proposal.id}", asked)
         try:
-            draw_views(store, scene, patch, publication.scoring_of(scene), len(publication.class_names), outlined)
+            scoring, clicks = publication.scoring_of(scene), catalog.settings.interactive_clicks
+            draw_views(store, scene, patch, scoring, len(publication.class_names), outlined, clicks=clicks)
         except UnreadableFileError:
             raise
         except (SceneError, StoreError) as error:
@@ -170,7 +178,9 @@ def _view(catalog: Catalog, key: str) -> str | None:
 
 
 def _view_keys(proposal: Proposal) -> list[str]:
-    return [raster_keys.view(proposal.patch_id, name) for name in (proposal.views or {}).values()]
+    """Return the keys of what `workers.views.draw_views` stores for a proposal."""
+    views = [raster_keys.view(proposal.patch_id, name) for name in (proposal.views or {}).values()]
+    return [*views, raster_keys.bands(proposal.patch_id)]
 
 
 def _preannotation(catalog: Catalog, key: str) -> str | None:

@@ -126,7 +126,15 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
     outlined = None
     if proposal.region is not None:
         outlined = OutlinedRegion(f"part-{proposal.id}", decode_region(proposal.region, *window.shape))
-    views = draw_views(publication.store, scene, patch, publication.scoring_of(scene), classes, outlined)
+    views = draw_views(
+        publication.store,
+        scene,
+        patch,
+        publication.scoring_of(scene),
+        classes,
+        outlined,
+        clicks=publication.catalog.settings.interactive_clicks,
+    )
     priority = float(of_round.size - proposal.rank)
     predict = partial(
         build_prediction,

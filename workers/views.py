@@ -14,6 +14,7 @@ from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from services import raster_keys
+from services.patch_bands import store_bands
 from services.scenes import source_of, window_of
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def draw_views(
     scoring: Scoring | None,
     classes: int,
     outlined: OutlinedRegion | None = None,
+    *,
+    clicks: bool = False,
 ) -> dict[str, str]:
     """Store the views of a patch: true colour, false colour and, once the pool is scored, the model's uncertainty.
 
@@ -49,6 +52,7 @@ def draw_views(
         scoring: the scoring whose entropy is shown; None before the first.
         classes: number K of classes of the scoring's version; the largest entropy, ln K, is drawn lightest.
         outlined: the part that is asked for, outlined in the two composites; None if that is the whole patch.
+        clicks: whether the bands are stored as well, for clicks that mend the pre-annotation.
 
     Returns:
         Name of the view by the field of the Label Studio task's data.
@@ -65,6 +69,8 @@ def draw_views(
             if outlined is not None:
                 picture = mark_region(picture, outlined.asked)
             store.put(raster_keys.view(patch.id, f"{name}{ending}"), encode_png(picture))
+        if clicks:
+            store_bands(store, reader, source, patch.id, window)
     uncertainty, picture = "uncertainty-none", message_tile(*window.shape)
     if scoring is not None:
         try:

@@ -78,6 +78,7 @@ EXPECTED = {
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,
     ("POST", "/api/v1/models/rollback"): Role.OPERATOR,
+    ("GET", "/api/v1/models/requests/<int:request_id>"): Role.READER,
     ("GET", "/api/v1/models/champion"): Role.READER,
     ("GET", "/api/v1/canary"): Role.READER,
     ("POST", "/api/v1/canary/<int:comparison_id>/acknowledge"): Role.OPERATOR,
@@ -85,6 +86,7 @@ EXPECTED = {
     ("POST", "/api/v1/subscriptions"): Role.OPERATOR,
     ("DELETE", "/api/v1/subscriptions/<int:subscription_id>"): Role.OPERATOR,
     ("POST", "/api/v1/subscriptions/<int:subscription_id>/replay"): Role.OPERATOR,
+    ("POST", "/api/v1/subscriptions/<int:subscription_id>/rotate"): Role.OPERATOR,
     ("GET", "/api/v1/subscriptions/deliveries"): Role.OPERATOR,
     ("GET", "/api/v1/models/<int:version>/lineage"): Role.READER,
     ("GET", "/api/v1/withdrawals"): Role.OPERATOR,
@@ -203,6 +205,10 @@ def test_the_table_of_endpoints_roles_and_credentials(app: Flask, access: Access
         by_others = "answered" if method in SAFE_METHODS else "may not"
         note("log-in without form value", by_others, browser)
         note("log-in, wrong form value", by_others, browser, **{"X-CSRFToken": access.forms[Role.READER]})
+        if "/prediction." in address:  # reading it starts a job
+            by_others = "may not"
+            web_tool = {"Authorization": f"Bearer {access.tokens[Role.READER]}", "Sec-Fetch-Site": "cross-site"}
+            note("token of the web tool", "answered", app.test_client(), **web_tool)
         for site in ("cross-site", "same-site"):
             note(f"log-in, {site}", by_others, browser, **form, **{"Sec-Fetch-Site": site})
         for origin in ("http://localhost:8080", "null", "http://["):

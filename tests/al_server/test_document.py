@@ -61,6 +61,7 @@ GET /api/v1/models/latest/weights
 GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote
 POST /api/v1/models/rollback
+GET /api/v1/models/requests/{request_id}
 GET /api/v1/models/champion
 GET /api/v1/canary
 POST /api/v1/canary/{comparison_id}/acknowledge
@@ -68,6 +69,7 @@ GET /api/v1/subscriptions
 POST /api/v1/subscriptions
 DELETE /api/v1/subscriptions/{subscription_id}
 POST /api/v1/subscriptions/{subscription_id}/replay
+POST /api/v1/subscriptions/{subscription_id}/rotate
 GET /api/v1/subscriptions/deliveries
 GET /api/v1/jobs
 GET /api/v1/jobs/{job_id}

@@ -15,12 +15,15 @@ from catalog.settings import Settings
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.grid import Window
 from imagery.masks import mask_to_geotiff
+from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from labeling.interactive import USER
 from labeling.regions import decode_result
 from services import raster_keys
 from services.mending import PlacedClick, mend
+from services.patch_bands import store_bands
 from services.places import raster_store
+from services.scenes import source_of, window_of
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, as_role
 from tests.imagery.forge import forge_scene
@@ -45,7 +48,11 @@ def proposal(catalog: Catalog, tmp_path) -> Proposal:
         scene.source = SceneSource(forged.bands, forged.grid, (0, 0)).to_json()
         _, (added,) = add_round(session, [patches[0]])
         added.preannotated_by = 3
+        source, window = source_of(scene), window_of(patches[0])
     show(catalog, added, np.zeros((SIDE, SIDE), np.uint8))
+    with SceneReader(source) as reader:
+        store_bands(raster_store(catalog), reader, source, patches[0].id, window)
+    (tmp_path / "scene.tif").unlink()  # the server must not open it: it may lie at an address that hangs
     return added
 
 
@@ -171,6 +178,13 @@ def test_a_withdrawn_proposal_is_not_mended(client, catalog, proposal):
     with catalog.database.write() as session:
         session.get_one(Proposal, proposal.id).state = ProposalState.WITHDRAWN
     assert_problem(ask(client, catalog, body(click_request(proposal.uid, 1, 1, "clean ice", SIDE))), 409, "withdrawn")
+
+
+def test_a_patch_whose_bands_are_not_stored_is_not_mended(client, catalog, proposal, caplog):
+    raster_store(catalog).delete(raster_keys.bands(proposal.patch_id))
+    response = ask(client, catalog, body(click_request(proposal.uid, 1, 1, "clean ice", SIDE)))
+    assert_problem(response, 409, "are not stored")
+    assert "clicks are not answered: the bands of patch" in caplog.text
 
 
 def test_a_click_on_an_image_of_another_size_is_refused_and_logged(client, catalog, proposal, caplog):

@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,18 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 
+from al_server import served_model
 from al_server.app import create_app
 from catalog import jobs
 from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
-from catalog.decision_records import Promotion, PromotionIntent
+from catalog.decision_records import DecisionRequest, Promotion, PromotionIntent
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.records import Job, JobKind, Scene, now
 from catalog.registry import CHAMPION, ModelRegistry, Overview, registry_of
 from catalog.settings import Settings
 from imagery.store import RasterStore
+from services.decision_requests import GIVE_UP_AFTER, carry_out_requests
 from services.delivery import delivery_options, prediction_keys
 from services.part_checks import check_parts
 from services.promotion import apply_verdict, promote, roll_back, settle_intents
@@ -109,8 +111,21 @@ class Api:
     def post(self, path: str, reason: str = "looks better on Khumbu") -> Any:
         return self.client.post(f"{MODELS}{path}", json={"reason": reason}, headers=as_role(self.catalog, "operator"))
 
+    def decide(self, path: str, reason: str = "looks better on Khumbu") -> Any:
+        """Ask for a decision and carry it out as the clock does; return the request as it is told afterwards."""
+        asked = self.post(path, reason)
+        assert (asked.status_code, asked.json["state"]) == (202, "waiting")
+        carry_out_requests(self.catalog, registry_of(self.catalog.settings))
+        return self.get(asked.headers["Location"].removeprefix(MODELS)).json
+
     def promote(self, version: int) -> Any:
-        return self.post(f"/{version}/promote")
+        """Promote a version; return the decision."""
+        told = self.decide(f"/{version}/promote")
+        assert (told["state"], told["fault"]) == ("done", None)
+        return told["decision"]
+
+    def roll_back(self, reason: str = "looks worse") -> Any:
+        return self.decide("/rollback", reason)["decision"]
 
     def champion(self) -> int:
         found: int = self.get("/latest").json["version"]
@@ -118,8 +133,9 @@ class Api:
 
 
 @pytest.fixture
-def api(client: FlaskClient, catalog: Catalog) -> Iterator[Api]:
-    yield Api(client, catalog)
+def api(client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Api:
+    monkeypatch.setattr(served_model, "READ_S", 0.0)  # so that tests need not wait until a decision shows
+    return Api(client, catalog)
 
 
 FIGURES = {
@@ -147,7 +163,7 @@ def test_before_the_first_version_there_is_nothing_to_serve(api: Api) -> None:
     for path in ("/latest", "/latest/onnx", "/latest/weights", "/latest/card"):
         assert_problem(api.get(path), 404, "no model version has been promoted yet")
     assert_problem(api.get("/1"), 404, "there is no version 1")
-    assert_problem(api.promote(1), 404, "there is no version 1")
+    assert_problem(api.post("/1/promote"), 404, "there is no version 1")
     assert_problem(api.post("/rollback"), 409, "no version is served")
 
 
@@ -180,28 +196,24 @@ def test_promotion_serves_the_version_keeps_who_and_why_and_scores_the_pool(
     api: Api, catalog: Catalog, register: Callable[..., int]
 ) -> None:
     register()
-    response = api.promote(1)
-    told = response.json
+    told = api.promote(1)
     assert told.pop("completed_at") >= told["decided_at"]
     assert abs(now() - datetime.fromisoformat(told.pop("decided_at"))) < timedelta(minutes=1)
-    assert (response.status_code, told) == (
-        200,
-        {
-            "id": 1,
-            "evidence": None,
-            "version": 1,
-            "previous_version": None,
-            "verdict": "promoted",
-            "reason": "looks better on Khumbu",
-            "actor": "operator",
-        },
-    )
+    assert told == {
+        "id": 1,
+        "evidence": None,
+        "version": 1,
+        "previous_version": None,
+        "verdict": "promoted",
+        "reason": "looks better on Khumbu",
+        "actor": "operator",
+    }
     assert api.champion() == 1
     with catalog.read() as session:
         row = session.query(Promotion).one()
         assert (row.model_version, row.reason, row.actor) == (1, "looks better on Khumbu", "operator")
         assert [job.kind for job in session.query(Job)] == [JobKind.SCORE_POOL]
-    assert_problem(api.promote(1), 409, "version 1 is served already")
+    assert_problem(api.post("/1/promote"), 409, "version 1 is served already")
 
 
 GATE = {
@@ -257,9 +269,9 @@ def test_rolling_back_twice_goes_back_two_versions(api: Api, register: Callable[
     for version in (1, 2, 3):
         assert register() == version
         api.promote(version)
-    assert api.post("/rollback", "worse on debris").json["version"] == 2
+    assert api.roll_back("worse on debris")["version"] == 2
     assert api.champion() == 2
-    back = api.post("/rollback", "still worse").json
+    back = api.roll_back("still worse")
     assert (back["version"], back["previous_version"], back["verdict"]) == (1, 2, "rolled back")
     assert_problem(api.post("/rollback"), 409, "served before 1")
     assert api.champion() == 1
@@ -285,7 +297,7 @@ def test_a_champion_moved_in_mlflow_shows_within_five_seconds_and_is_recorded(
     assert (moved["verdict"], moved["actor"]) == ("moved", "MLflow's page")
     assert (moved["previous_version"], moved["version"]) == (1, 2)
     assert "champion was moved to version 2" in moved["reason"]
-    assert api.post("/rollback").json["version"] == 1
+    assert api.roll_back()["version"] == 1
 
 
 def test_a_move_in_mlflow_to_a_damaged_version_is_undone(
@@ -354,8 +366,8 @@ def test_who_was_champion_at_a_time_is_one_call(api: Api, register: Callable[...
     register()
     register()
     before = now()
-    first = api.post("/1/promote", "the first").json
-    api.post("/2/promote", "better")
+    first = api.decide("/1/promote", "the first")["decision"]
+    api.promote(2)
     assert api.get("/champion").json["version"] == 2
     then = api.get(f"/champion?at={first['completed_at'].replace('+00:00', 'Z')}").json
     assert (then["version"], then["decision"]["reason"], then["decision"]["actor"]) == (1, "the first", "operator")
@@ -432,8 +444,38 @@ def test_a_file_that_was_changed_after_its_registration_is_not_served(
     run_id = mlflow_client.get_model_version(settings.registered_model, str(version)).run_id
     (tmp_path / "model.onnx").write_bytes(b"something else")
     mlflow_client.log_artifact(run_id, str(tmp_path / "model.onnx"), "bundle")
-    assert_problem(api.promote(version), 409, "version 1 cannot be served: model.onnx of version 1", "was changed")
+    told = api.decide(f"/{version}/promote")
+    assert (told["state"], told["decision"]) == ("refused", None)
+    assert "version 1 cannot be served: model.onnx of version 1" in told["fault"]
+    assert "was changed" in told["fault"]
     assert_problem(api.get("/latest/onnx"), 404, "no model version has been promoted yet")
+
+
+def test_damaged_files_and_missing_cards_are_fetched_by_the_clock_and_by_no_request(
+    api: Api,
+    register: Callable[..., int],
+    watcher: RegistryWatcher,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register()
+    register()
+    api.promote(1)
+    watcher.look()
+    cards = sorted((settings.var_dir / "cache" / "models").glob("*/card.json"))
+    assert len(cards) == 2  # also that of the version that is not served
+    for card in cards:
+        card.write_text("damaged")
+    with monkeypatch.context() as patched:
+        patched.setattr(ModelRegistry, "artifact", lambda *_: pytest.fail("a request asked MLflow"))
+        assert_problem(api.get("/latest/card"), 503, "is being fetched")
+        (training,) = api.get("/2/lineage").json["trainings"]
+    assert training["settings"] is None
+    assert "the card of version 2 is not in the local cache" in training["fault"]
+    RegistryWatcher(api.catalog).look()  # as after a restart of the clock
+    with api.get("/latest/card") as card_again:
+        assert card_again.status_code == 200
+    assert api.get("/2/lineage").json["trainings"][0]["settings"] is not None
 
 
 def test_a_version_that_is_not_ours_is_shown_and_not_served(
@@ -444,7 +486,7 @@ def test_a_version_that_is_not_ours_is_shown_and_not_served(
     watcher.look()
     (shown,) = api.get("").json
     assert (shown["version"], shown["iou"], shown["labels"]) == (1, {}, 0)
-    assert_problem(api.promote(1), 409, "version 1 has no file bundle/")
+    assert "version 1 has no file bundle/" in api.decide("/1/promote")["fault"]
 
 
 def test_files_once_fetched_are_served_though_mlflow_lost_them(
@@ -613,9 +655,55 @@ def test_roll_backs_go_further_back_each_time(api: Api, register: Callable[..., 
     for _ in range(3):
         register()
     for version in (1, 2, 3, 2):
-        assert api.promote(version).status_code == 200
-    assert [api.post("/rollback").json["version"] for _ in range(3)] == [3, 2, 1]
+        api.promote(version)
+    assert [api.roll_back()["version"] for _ in range(3)] == [3, 2, 1]
     assert_problem(api.post("/rollback"), 409, "no version was served before 1")
+
+
+def test_a_promotion_that_mlflow_does_not_answer_waits_and_is_carried_out_once(
+    api: Api, catalog: Catalog, register: Callable[..., int], settings: Settings, watcher: RegistryWatcher
+) -> None:
+    """The request is answered though MLflow hangs; the connection is cut after MLflow has moved the alias."""
+    register()
+
+    class Cut(ModelRegistry):
+        def move_alias(self, alias: str, version: int) -> None:
+            super().move_alias(alias, version)
+            if alias == CHAMPION:
+                raise ServiceDownError("MLflow", self.url, "cut")
+
+    catalog.settings = settings.model_copy(update={"mlflow_url": NOBODY})
+    asked = api.post("/1/promote")
+    address = asked.headers["Location"].removeprefix(MODELS)
+    assert asked.status_code == 202
+    assert_problem(api.post("/1/promote"), 409, "request 1 of operator is being carried out")
+    for registry in (registry_of(catalog.settings), Cut(settings.mlflow_url, settings.registered_model)):
+        with pytest.raises(ServiceDownError):
+            carry_out_requests(catalog, registry)
+        told = api.get(address).json
+        assert (told["state"], told["decision"]) == ("waiting", None)
+        assert "MLflow does not answer" in told["fault"]
+    catalog.settings = settings
+    watcher.look()
+    told = api.get(address).json
+    assert (told["state"], told["fault"], told["decision"]["version"]) == ("done", None, 1)
+    assert len(api.get("/decisions").json) == 1
+
+
+def test_a_decision_that_could_not_be_carried_out_in_time_is_given_up(
+    api: Api, catalog: Catalog, register: Callable[..., int], watcher: RegistryWatcher
+) -> None:
+    register()
+    address = api.post("/1/promote").headers["Location"].removeprefix(MODELS)
+    with catalog.database.write() as session:
+        session.get_one(DecisionRequest, 1).requested_at = now() - GIVE_UP_AFTER - timedelta(seconds=1)
+    watcher.look()
+    told = api.get(address).json
+    assert (told["state"], told["fault"]) == (
+        "refused",
+        "it could not be carried out in time: the clock did not run; ask again",
+    )
+    assert api.get("/decisions").json == []
 
 
 def test_an_intent_that_was_left_behind_is_settled_by_what_mlflow_says(

@@ -98,4 +98,4 @@ def test_while_mlflow_is_down_rows_are_told_without_cards(catalog):
     second, first = read_lineage(catalog, bundles, 2, str).trainings
     assert (second.seed, second.settings, first.seed) == (2, None, 1)
     assert "MLflow does not answer" in str(second.fault)
-    assert "cannot be fetched now" in str(first.fault)  # it was not asked twice
+    assert "is not in the local cache" in str(first.fault)  # it was not asked twice

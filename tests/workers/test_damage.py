@@ -11,7 +11,23 @@ from sqlalchemy import delete, select
 
 from catalog import jobs, scorings, set_aside, training
 from catalog.context import Catalog
-from catalog.records import EventState, Job, JobKind, JobState, Label, LabelEvent, Patch, Scene, SceneRole, Score, Shard
+from catalog.records import (
+    EventState,
+    Job,
+    JobKind,
+    JobState,
+    Label,
+    LabelEvent,
+    Patch,
+    Proposal,
+    ProposalState,
+    Round,
+    RoundState,
+    Scene,
+    SceneRole,
+    Score,
+    Shard,
+)
 from catalog.set_aside import SetAside
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import DamagedFileError, UnreadableFileError
@@ -324,3 +340,21 @@ def test_a_job_that_cannot_read_a_file_of_no_scene_fails(catalog: Catalog, monke
     job = claimed(catalog)
     perform(catalog, job)
     assert (state_of(catalog, job), standing(catalog)) == (JobState.FAILED, [])
+
+
+def test_bands_of_tasks_that_wait_are_stored_when_clicks_are_switched_on_and_deleted_when_the_round_is_over(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    desk = sit_down(catalog, tmp_path / "a.tif")
+    keys = [raster_keys.bands(proposal.patch_id) for proposal in (desk.first, desk.second)]
+    mend(catalog)
+    store = raster_store(catalog)
+    assert [store.exists(key) for key in keys] == [False, False]
+    catalog.settings = catalog.settings.model_copy(update={"interactive_clicks": True})
+    mend(catalog)
+    assert [store.exists(key) for key in keys] == [True, True]
+    with catalog.database.write() as session:
+        session.get_one(Round, desk.first.round_id).state = RoundState.COMPLETE
+        session.get_one(Proposal, desk.first.id).state = ProposalState.LABELLED
+    mend(catalog)
+    assert [store.exists(key) for key in keys] == [False, True]

@@ -2,32 +2,39 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from rq.timeouts import JobTimeoutException
+from sqlalchemy import select, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from catalog import jobs
-from catalog.context import Catalog
+from catalog.context import DELIVERY_LIMIT_S, Catalog
 from catalog.decision_records import Promotion
 from catalog.errors import ConflictError
-from catalog.records import Job, JobKind, JobState, now
+from catalog.records import Base, Job, JobKind, JobState, now
 from catalog.registry import ModelVersion
 from catalog.webhook_records import Delivery, DeliveryState
 from services import outgoing_events
 from services.outgoing_events import BACK_OFF, announce_promotion, check_address
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
+from tests.catalog.test_database import downgrade
 from tests.catalog_fixtures import as_role
+from workers import deliver_event as deliver_job
 from workers.clock import tick
 from workers.deliver_event import deliver_event
 from workers.jobs import JobContext
+from workers.time_limit import DeathPenalty
 
 SUBSCRIPTIONS = "/api/v1/subscriptions"
 
@@ -38,6 +45,7 @@ class Receiver(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status, self.received = 204, list[tuple[dict[str, str], bytes]]()
+        self.dribbles = False
         self.host = f"127.0.0.1:{self.server_port}"
         self.url = f"http://{self.host}/hook"
 
@@ -48,6 +56,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append((dict(self.headers), body))
+        while self.server.dribbles:  # a status line that does not end, each byte long before the limit between bytes
+            try:
+                self.wfile.write(b"H")
+            except OSError:  # the sender has given up
+                return
+            time.sleep(0.05)
         self.send_response(self.server.status)
         if self.server.status == 302:
             self.send_header("Location", self.server.url + "/elsewhere")
@@ -224,7 +238,8 @@ def test_the_command_line_subscribes_lists_and_sends_again(
         assert result.exit_code == 0, result.output
         return result.output
 
-    assert "whsec_" in run("subscribe", receiver.url)
+    (before, after) = (run(*command).split()[-1] for command in (("subscribe", receiver.url), ("rotate", "1")))
+    assert before.startswith("whsec_") and after.startswith("whsec_") and before != after
     promote(catalog, 7)
     work(catalog)
     assert "delivered" in run()
@@ -233,3 +248,79 @@ def test_the_command_line_subscribes_lists_and_sends_again(
     assert "Nothing more is sent" in run("unsubscribe", "1")
     with catalog.read() as session:
         assert outgoing_events.subscriptions(session) == []
+
+
+def test_secrets_of_subscriptions_stand_nowhere_in_the_database(
+    client: FlaskClient, catalog: Catalog, receiver: Receiver
+) -> None:
+    operator = as_role(catalog, "operator")
+    added = subscribe(client, catalog, receiver.url).json
+    rotated = client.post(f"{SUBSCRIPTIONS}/{added['id']}/rotate", headers=operator)
+    promote(catalog, 3)
+    work(catalog)
+    ((headers, body),) = receiver.received
+    Webhook(rotated.json["secret"]).verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(added["secret"]).verify(body, headers)
+    with catalog.read() as session:
+        stored = [str(row) for table in Base.metadata.sorted_tables for row in session.execute(select(table))]
+    secrets = (*asdict(catalog.secrets).values(), added["secret"], rotated.json["secret"], headers["webhook-signature"])
+    assert any(receiver.url in row for row in stored)
+    assert not [row for row in stored if any(secret.removeprefix("whsec_") in row for secret in secrets)]
+
+
+def test_subscriptions_of_an_older_release_wait_for_a_new_secret_and_lose_nothing(
+    client: FlaskClient, catalog: Catalog, receiver: Receiver
+) -> None:
+    operator = as_role(catalog, "operator")
+    added = subscribe(client, catalog, receiver.url).json
+    with catalog.database.engine.execution_options(writes=True).begin() as connection:
+        downgrade(connection, "0017")
+        connection.execute(text("UPDATE subscriptions SET secret = 'whsec_in the clear'"))
+    catalog.database.migrate()
+    (listed,) = client.get(SUBSCRIPTIONS, headers=operator).json
+    assert "glacier-al events rotate 1" in listed["fault"]
+    promote(catalog, 3)
+    work(catalog)
+    delivery = only_delivery(catalog)
+    assert (receiver.received, delivery.state, delivery.last_error) == ([], DeliveryState.PENDING, listed["fault"])
+    rotated = client.post(f"{SUBSCRIPTIONS}/{added['id']}/rotate", headers=operator).json
+    with catalog.database.write() as session:
+        session.get_one(Delivery, delivery.id).next_attempt_at = now()
+    tick(catalog, reconcile=False)
+    work(catalog)
+    ((headers, body),) = receiver.received
+    Webhook(rotated["secret"]).verify(body, headers)
+
+
+def test_proxies_and_log_ins_of_the_account_are_not_used(
+    client: FlaskClient, catalog: Catalog, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password of-the-account")
+    for name, value in (("NETRC", str(tmp_path / "netrc")), ("http_proxy", "http://127.0.0.1:9"), ("no_proxy", "")):
+        monkeypatch.setenv(name, value)
+    subscribe(client, catalog, receiver.url)
+    promote(catalog, 3)
+    work(catalog)
+    ((headers, _),) = receiver.received
+    assert "Authorization" not in headers
+
+
+def test_a_receiver_that_dribbles_its_answer_is_given_up_in_time(
+    client: FlaskClient, catalog: Catalog, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit between bytes never strikes; that of the job does, here 1 s after the connection is begun."""
+
+    def limited(*arguments: Any) -> Any:
+        with DeathPenalty(1, JobTimeoutException):  # type: ignore[no-untyped-call]
+            return post(*arguments)
+
+    post = deliver_job._post
+    monkeypatch.setattr(deliver_job, "_post", limited)
+    receiver.dribbles = True
+    subscribe(client, catalog, receiver.url)
+    promote(catalog, 3)
+    work(catalog)
+    delivery = only_delivery(catalog)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.PENDING, 1)
+    assert delivery.last_error == f"no whole answer within {DELIVERY_LIMIT_S} s"

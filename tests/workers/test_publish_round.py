@@ -16,11 +16,13 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.geotiff import encode
 from imagery.masks import mask_from_geotiff
+from imagery.scene_reader import SceneReader
 from services import raster_keys
 from services.expected_edits import ERROR, FOREGROUND, encode_probability
 from services.image_urls import image_urls
+from services.patch_bands import read_bands
 from services.places import raster_store
-from services.scenes import source_of
+from services.scenes import source_of, window_of
 from tests.catalog_fixtures import add_round
 from tests.workers.rows import champion, patches, score_pool, tiled
 from workers.publication import Publication, offer, why_undrawn
@@ -250,3 +252,16 @@ def test_nothing_in_a_task_tells_a_honeypot_from_other_patches(catalog, scene):
         told.append({name: value for name, value in data.items() if name not in {"proposal", "round"}})
         told[-1]["reason"] = told[-1]["reason"].replace(f"Round {made.id}:", "Round N:")
     assert told[0] == told[1]
+
+
+def test_bands_are_stored_only_where_annotators_may_click(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    made, proposal = proposed(catalog, scene)
+    store, key = raster_store(catalog), raster_keys.bands(proposal.patch_id)
+    offer(publication(catalog), made, proposal)
+    assert not store.exists(key)
+    catalog.settings = catalog.settings.model_copy(update={"interactive_clicks": True})
+    offer(publication(catalog), made, proposal)
+    with SceneReader(source_of(scene)) as reader:
+        expected = reader.read(source_of(scene).band_names, window_of(proposal.patch))
+    np.testing.assert_array_equal(read_bands(store, proposal.patch_id), expected)
