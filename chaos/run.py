@@ -30,6 +30,8 @@ from chaos.system import System
 _ANNOTATORS: Final = 2
 _REST_S: Final = 900.0
 _STILL_S: Final = 30.0  # longer than from one reconciliation to the next
+# Rounds large enough that labels are drawn for a while, and fine-tunes that come less often than labels.
+_CHANGES: Final[Mapping[str, object]] = {"round_size": 48, "fine_tune_after_labels": 12}
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(small_folder())
         proxy = stack.enter_context(fault_proxy(lambda _: None, LATE_S))
-        changes: dict[str, object] = {} if database_url is None else {"database_url": database_url}
+        changes = dict(_CHANGES) if database_url is None else {**_CHANGES, "database_url": database_url}
         system = System(folder.path / "var", proxy.url, changes)
         port = None if database_url is None else int(database_url.rpartition(":")[2].partition("/")[0])
         saboteur = Saboteur(system, proxy, folder, plan.seed, port)
