@@ -9,7 +9,10 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
+
+from cachetools import LRUCache
 
 from catalog.errors import CatalogError
 from catalog.registry import ModelRegistry, ModelVersion
@@ -35,7 +38,9 @@ def checksum_tag(name: str) -> str:
 
 
 _Stamp = tuple[int, int, int, int]
-_verified: dict[tuple[Path, str], _Stamp] = {}  # by file and SHA-256: what the file was when it was last found right
+# By file and SHA-256: what the file was when it was last found right. Few versions are in use at a time.
+_verified: LRUCache[tuple[Path, str], _Stamp] = LRUCache(100)
+_verified_lock = Lock()
 
 
 class BundleCache:
@@ -116,12 +121,14 @@ def is_whole(path: Path, sha256: str) -> bool:
         found = path.stat()
         # The time of change of the inode cannot be set back, so that content changed under an old time is noticed, too.
         stamp = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        if _verified.get((path, sha256)) == stamp:
-            return True
+        with _verified_lock:
+            if _verified.get((path, sha256)) == stamp:
+                return True
         with path.open("rb") as file:
             is_right = hashlib.file_digest(file, "sha256").hexdigest() == sha256
     except FileNotFoundError:
         return False
     if is_right:
-        _verified[path, sha256] = stamp
+        with _verified_lock:
+            _verified[path, sha256] = stamp
     return is_right

@@ -90,24 +90,24 @@ class Desk:
 class Annotator(threading.Thread):
     """One annotator, who works until `stopped` is set or the desk has seen enough events.
 
+    While all of its tasks are annotated it rests: changes without end would keep fine-tunes due, and the next round
+    waits for these.
+
     Args:
         desk: The desk.
         seed: Of what it does.
         enough: Number of acknowledged events at which it ends.
         mine: Which tasks it takes: those whose id has this remainder, so that two never work on one task.
         of: Number of annotators.
-        rests: Whether it does nothing while all of its tasks are annotated. Otherwise it goes on changing them, which
-            keeps fine-tunes due.
     """
 
-    def __init__(self, desk: Desk, seed: int, enough: int, mine: int, of: int, *, rests: bool = False) -> None:
+    def __init__(self, desk: Desk, seed: int, enough: int, mine: int, of: int) -> None:
         super().__init__(name=f"annotator-{mine}", daemon=True)
         self.stopped = threading.Event()
         self._desk = desk
         self._rng = random.Random(f"{seed}-{mine}")
         self._enough = enough
         self._mine, self._of = mine, of
-        self._rests = rests
         self._http = requests.Session()
         self._http.headers["Authorization"] = f"Token {desk.token}"
 
@@ -126,7 +126,7 @@ class Annotator(threading.Thread):
             for task in self._desk.studio.changed_tasks(self._desk.project_id, None)
             if task["id"] % self._of == self._mine and "patch_id" in task["data"]
         ]
-        if self._rests and all(task["annotations"] for task in tasks):
+        if all(task["annotations"] for task in tasks):
             return
         # A session: several actions on one list of tasks, which is dear to ask for.
         for _ in range(4):

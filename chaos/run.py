@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import requests
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from catalog.context import Catalog
 from catalog.records import Job, JobState
@@ -30,6 +31,9 @@ from chaos.system import System
 _ANNOTATORS: Final = 2
 _REST_S: Final = 900.0
 _STILL_S: Final = 30.0  # longer than from one reconciliation to the next
+_OPERATOR_S: Final = 60.0  # how often an operator looks for jobs that failed for good, while faults go on
+# Rounds large enough that labels are drawn for a while, and fine-tunes that come less often than labels.
+_CHANGES: Final[Mapping[str, object]] = {"round_size": 48, "fine_tune_after_labels": 12}
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Outcome:
         unacknowledged: Calls of annotators that failed.
         counts: Figures of the system at its end.
         revived: Parts that supervisord had given up, each as often as it was started again.
-        retried: Jobs that had failed for good and were retried by the operator, with their errors.
+        retried: Jobs that had failed for good, each time that the operator retried them, with their errors.
         violations: What was wrong at the end.
         seconds: Time of the faults, and until the system had come to rest afterwards.
         database: "SQLite" or "PostgreSQL".
@@ -100,7 +104,7 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(small_folder())
         proxy = stack.enter_context(fault_proxy(lambda _: None, LATE_S))
-        changes: dict[str, object] = {} if database_url is None else {"database_url": database_url}
+        changes = dict(_CHANGES) if database_url is None else {**_CHANGES, "database_url": database_url}
         system = System(folder.path / "var", proxy.url, changes)
         port = None if database_url is None else int(database_url.rpartition(":")[2].partition("/")[0])
         saboteur = Saboteur(system, proxy, folder, plan.seed, port)
@@ -117,7 +121,8 @@ def run(
             annotator.start()
         started = time.monotonic()
         faults = schedule(plan.seed, plan.faults, saboteur.possible)
-        _sabotage(system, saboteur, faults, outcome, plan, say, keep)
+        with opened(system) as catalog:
+            _sabotage(system, catalog, saboteur, faults, outcome, plan, say, keep)
         outcome.seconds["faults"] = time.monotonic() - started
         while desk.events < plan.events and time.monotonic() - started < 60 * plan.minutes:
             time.sleep(1)
@@ -139,6 +144,7 @@ def run(
 
 def _sabotage(
     system: System,
+    catalog: Catalog,
     saboteur: Saboteur,
     faults: list[Fault],
     outcome: Outcome,
@@ -147,6 +153,7 @@ def _sabotage(
     keep: Path | None,
 ) -> None:
     deadline = time.monotonic() + 60 * plan.minutes
+    looked_at = time.monotonic()
     for fault in faults:
         if time.monotonic() > deadline:
             say(f"the time is up before fault {fault.number}")
@@ -169,6 +176,10 @@ def _sabotage(
         _restart_ended(system, outcome, f"fault {fault.number} ({fault})")
         for name in system.revive():
             outcome.revived[name] += 1
+        if time.monotonic() - looked_at > _OPERATOR_S:
+            looked_at = time.monotonic()
+            with suppress(SQLAlchemyError):  # the database has just gone: the next look tries again
+                _retry_failed(system, catalog, outcome, set())
 
 
 def _restart_ended(system: System, outcome: Outcome, after: str) -> None:
@@ -185,13 +196,14 @@ def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[st
         Nothing, or what was left to do when the time was up.
     """
     still_since = time.monotonic()
+    retried: set[str] = set()
 
     def is_at_rest() -> bool:
         nonlocal still_since
         _restart_ended(system, outcome, "the last fault")
         for name in system.revive():
             outcome.revived[name] += 1
-        if not system.is_ready() or _retry_failed(system, catalog, outcome) or open_jobs(catalog):
+        if not system.is_ready() or _retry_failed(system, catalog, outcome, retried) or open_jobs(catalog):
             still_since = time.monotonic()
         return time.monotonic() - still_since > _STILL_S
 
@@ -204,15 +216,17 @@ def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[st
     return []
 
 
-def _retry_failed(system: System, catalog: Catalog, outcome: Outcome) -> bool:
-    """Retry each job that has failed for good, once; return whether there was one."""
+def _retry_failed(system: System, catalog: Catalog, outcome: Outcome, retried: set[str]) -> bool:
+    """Retry the jobs that have failed for good, but for those in `retried`, which grows; return whether one was."""
     with catalog.read() as session:
         failed = session.scalars(select(Job).where(Job.state == JobState.FAILED)).all()
     again = False
     for job in failed:
-        line = f"{job.kind.value} {job.id}: {job.error}"
-        if not any(item.startswith(f"{job.kind.value} {job.id}:") for item in outcome.retried):
+        if job.id not in retried:
             with suppress(requests.RequestException):  # the API has just gone: the next look tries again
-                again |= system.post(f"jobs/{job.id}/retry").ok
-                outcome.retried.append(line)
+                is_queued = system.post(f"jobs/{job.id}/retry").ok
+                retried.add(job.id)
+                if is_queued:
+                    again = True
+                    outcome.retried.append(f"{job.kind.value} {job.id}: {job.error}")
     return again

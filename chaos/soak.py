@@ -96,9 +96,7 @@ def soak(plan: Plan, say: Callable[[str], None], keep: Path) -> Outcome:
         system.start()
         events = round(_EVENTS_A_PAUSE * 60 * plan.minutes / plan.pause_s)
         desk = open_first_round(system, plan.seed, events, plan.pause_s, say)
-        annotators = [
-            Annotator(desk, plan.seed, sys.maxsize, number, _ANNOTATORS, rests=True) for number in range(_ANNOTATORS)
-        ]
+        annotators = [Annotator(desk, plan.seed, sys.maxsize, number, _ANNOTATORS) for number in range(_ANNOTATORS)]
         catalog = stack.enter_context(opened(system))
         token, url = catalog.secrets.reader_token, system.settings.api_url
         clients: list[Client] = [WebTool(url, token, _POLL_S), Scraper(url, token, _SCRAPE_S)]

@@ -20,13 +20,17 @@ LASTING_SHARE: Final = 0.9
 RSS: Final = "RSS, MiB"
 THREADS: Final = "threads"
 FILES: Final = "open file handles"
-PSS: Final = "PSS with jobs, MiB"
+PSS: Final = "anonymous PSS with jobs, MiB"
 JOB_RSS: Final = "RSS of a job, MiB"
 
 
 @dataclass(frozen=True)
 class ProcessUsage:
-    """A process at one moment; pid and start time (seconds since 1970) name it. Memory is in bytes."""
+    """A process at one moment; pid and start time (seconds since 1970) name it. Memory is in bytes.
+
+    `pss` is that of anonymous pages, which a process shares with its forks at most. Pages of files are shared with
+    all others that run the same programs: they would count more whenever a system beside this one stops.
+    """
 
     pid: int
     started: float
@@ -83,18 +87,22 @@ def measure(processes: Iterable[psutil.Process]) -> list[ProcessUsage]:
     """Return what processes use; those that have ended are left out."""
     found = []
     for process in processes:
-        with suppress(psutil.NoSuchProcess), process.oneshot():
-            memory = process.memory_full_info()
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError), process.oneshot():
             usage = ProcessUsage(
                 process.pid,
                 process.create_time(),
-                memory.rss,
-                memory.pss,
+                process.memory_info().rss,
+                _anonymous_pss(process.pid),
                 process.num_threads(),
                 process.num_fds(),
             )
             found.append(usage)
     return found
+
+
+def _anonymous_pss(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
 
 
 def size(path: Path) -> int:

@@ -12,8 +12,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, TypeVar
 
+from cachetools import LRUCache
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -27,7 +29,9 @@ DAMAGED: Final = "damaged"
 
 _Read = TypeVar("_Read")
 _Stamp = tuple[int, int, int, int]  # size, times of change of content and inode, number of inode
-_verified: dict[str, _Stamp] = {}  # by path: what a local file was when its checksum was last found right
+# By path: what a local file was when its checksum was last found right. Of more files, it is compared again.
+_verified: LRUCache[str, _Stamp] = LRUCache(10_000)
+_verified_lock = Lock()
 
 
 class RasterStore:
@@ -208,9 +212,12 @@ class RasterStore:
         if not self._is_local or not os.path.isfile(path):  # noqa: PTH113
             return
         stamp = _stamp(path)
-        if _verified.get(path) != stamp:
+        with _verified_lock:
+            is_known = _verified.get(path) == stamp
+        if not is_known:
             self.check(key)
-            _verified[path] = stamp
+            with _verified_lock:
+                _verified[path] = stamp
 
     def _checked(self, key: str, sha256: str | None, read: Callable[[], tuple[str, _Read]]) -> _Read:
         """Read a file and compare its checksum; see `get`.

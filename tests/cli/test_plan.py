@@ -1,7 +1,9 @@
 """What the processes of one machine are, and that none of them shows a secret."""
 
 import dataclasses
+import platform
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -92,6 +94,36 @@ def test_the_malloc_settings_of_the_compute_worker_yield_to_the_callers(settings
     env = {process.name: process.env for process in listed}["worker-compute"]
     assert env["MALLOC_TOP_PAD_"] == "1"
     assert env["MALLOC_MMAP_MAX_"] == "0"
+
+
+# Twenty threads allocate at the same time; then glibc tells how many arenas it has made for them.
+_COUNT_ARENAS = """
+import ctypes, threading
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.fdopen.restype = ctypes.c_void_p, ctypes.c_void_p
+libc.fdopen.argtypes, libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_char_p], [ctypes.c_int, ctypes.c_void_p]
+together = threading.Barrier(20)
+def allocate():
+    together.wait()
+    for _ in range(100):
+        libc.malloc(ctypes.c_size_t(4368))
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(20)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, libc.fdopen(1, b"w"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
+def test_the_threads_of_the_api_share_two_arenas(processes: dict[str, Process]):
+    told = subprocess.run(
+        [sys.executable, "-c", _COUNT_ARENAS], env=processes["api"].env, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.count("<heap nr=") == 2
 
 
 def test_redis_starts_from_its_file_asks_for_the_password_and_survives_a_cut_in_what_it_kept(
