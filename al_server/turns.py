@@ -59,4 +59,6 @@ DESCRIPTIONS: Final = Turns(2)
 """Scenes whose files, or headers at an address, are read before they are registered."""
 CLICKS: Final = Turns(3)
 """Clicks of annotators, which read the bands of a patch, perhaps at an address."""
-ALL_TURNS: Final = (DECISIONS, CARDS, DESCRIPTIONS, CLICKS)
+TILES: Final = Turns(1)
+"""Tiles of the map of scenes at an address."""
+ALL_TURNS: Final = (DECISIONS, CARDS, DESCRIPTIONS, CLICKS, TILES)
