@@ -113,7 +113,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         _, patches = add_scene(session)
         _, proposals = add_round(session, patches[:2], first_task=188)
         job = jobs.enqueue(session, JobKind.TILE_SCENE, scene_id=1)
-    values = {"job_id": job.id, "name": "heat"}
+    values = {"job_id": job.id, "name": "heat", "view": "true-colour", "layer": "prior"}
     # A scene without outlines: these are read by pyogrio, which loads pandas where it is installed (imagery.vectors).
     bodies: dict[str, dict[str, Any]] = {
         "POST /api/v1/scenes": {"json": {"name": "khumbu", "role": "pool", "path": "scene.tif"}},
@@ -185,6 +185,8 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/subscriptions/{subscription_id}/replay": 404,
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
         "POST /api/v1/tokens/{name}/rotate": 409,  # it stands in the file of secrets
+        "GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp": 422,  # likewise
+        "GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp": 404,  # none was made
         "POST /api/v1/interactive/predict": 422,  # the scene's file is missing: it was about to be read
     }
 

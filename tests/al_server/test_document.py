@@ -26,6 +26,9 @@ POST /api/v1/scenes
 GET /api/v1/scenes
 GET /api/v1/scenes/{scene_id}
 GET /api/v1/scenes/{scene_id}/patches
+GET /api/v1/scenes/{scene_id}/map
+GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp
+GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp
 GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg
