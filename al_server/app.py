@@ -18,6 +18,7 @@ from al_server import (
     jobs,
     label_events,
     lineage,
+    live,
     log_in,
     map_page,
     map_tiles,
@@ -85,6 +86,7 @@ def create_app(catalog: Catalog) -> Flask:
         image_urls=image_urls(catalog),
     )
     app.extensions["known_tokens"] = KnownTokens()
+    app.extensions["live"] = live.Live(catalog)
     protect(app, catalog.settings, catalog.secrets.session_key)
     app.before_request(check_access)
     app.before_request(check_request)
@@ -92,7 +94,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, scenes, scene_patches, map_tiles, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
-        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
     )
     for resource in resources:
         app.register_api(resource.api)

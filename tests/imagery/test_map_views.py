@@ -48,7 +48,7 @@ def test_light_from_the_north_west():
 def test_a_view_is_stretched_and_transparent_where_a_channel_is_missing():
     view = MapView("x", "X", None, ("a", "b", "c"))
     pixels = np.array([[[0.0, 5.0, 20.0, 5.0]], [[0.0, 5.0, 10.0, 5.0]], [[0.0, 5.0, 10.0, np.nan]]], dtype=np.float32)
-    drawn = draw_view(view, pixels, {name: (0.0, 10.0) for name in "abc"})
+    drawn = draw_view(view, pixels, dict.fromkeys("abc", (0.0, 10.0)))
     assert drawn.tolist() == [[[0, 0, 0, 255], [128, 128, 128, 255], [255, 255, 255, 255], [0, 0, 0, 0]]]
 
 

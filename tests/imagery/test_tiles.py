@@ -96,9 +96,7 @@ def test_missing_pixels_stay_missing(tmp_path: Path):
     crs, transform = GRIDS["UTM"]
     values = np.full((1, 90, 120), 5, dtype=np.uint8)
     values[:, :, 60:] = 0
-    path = write_geotiff(
-        tmp_path / "scene.tif", values, crs=crs, transform=transform, nodata=0, descriptions=["red"]
-    )
+    path = write_geotiff(tmp_path / "scene.tif", values, crs=crs, transform=transform, nodata=0, descriptions=["red"])
     source = describe(bands_of_file(str(path), None))
     with SceneReader(source) as reader:
         tile = read_scene_tile(reader, ["red"], tile_grid(*tile_over(source.grid, 13)))
