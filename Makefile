@@ -26,13 +26,17 @@ ifdef GLACIER_AL_LABEL_STUDIO  # names the program of an existing installation
 LABEL_STUDIO_STAMP :=
 endif
 
+# The scripts and styles of the pages, bundled from web/ with Node.js, which is installed with the tools of development.
+PAGES := $(sort $(shell find web -path web/node_modules -prune -o -type f ! -name '.built-*' -print))
+PAGES_STAMP := web/.built-$(shell cat $(PAGES) | cksum | tr ' ' '-')
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test test-fast chaos soak bench bench-long lint fuzz sbom lock docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: $(OUR_STAMP) $(LABEL_STUDIO_STAMP)  ## install everything, in virtual environments
+setup: $(OUR_STAMP) $(LABEL_STUDIO_STAMP) $(PAGES_STAMP)  ## install everything, in virtual environments
 	@echo "Set-up is complete."
 
 define require-python
@@ -43,21 +47,21 @@ endef
 # The locks name every package, hence --no-deps; only a build of PyTorch with CUDA brings libraries of its own.
 $(OUR_STAMP):
 	$(require-python)
-	@echo "[1/4] Virtual environment $(VENV), with uv"
+	@echo "[1/5] Virtual environment $(VENV), with uv"
 	@"$(PYTHON)" -m venv --clear $(VENV)
 	@$(INSTALL_UV)
-	@echo "[2/4] The server, the demo scene and the tools of development"
+	@echo "[2/5] The server, the demo scene and the tools of development"
 	@$(UV) pip install --python $(BIN)/python --no-deps $(COMPILE) \
 	  -r locks/server.txt -r locks/dev.txt -r locks/demo-scene.txt
 	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@echo "[3/4] PyTorch (with CUDA some GB, unless the configuration of pip names a build for CPU)"
+	@echo "[3/5] PyTorch (with CUDA some GB, unless the configuration of pip names a build for CPU)"
 	@$(UV) pip install --python $(BIN)/python $(COMPILE) -r locks/torch.txt
 	@touch $@
 
 # Another checkout may be running from this environment: only a half-finished one, without a stamp, is made anew.
 $(LABEL_STUDIO_STAMP): | $(OUR_STAMP)
 	$(require-python)
-	@echo "[4/4] Label Studio $(LABEL_STUDIO_VERSION) in $(LABEL_STUDIO_VENV)"
+	@echo "[4/5] Label Studio $(LABEL_STUDIO_VERSION) in $(LABEL_STUDIO_VENV)"
 	@mkdir -p "$(LABEL_STUDIO_CACHE)"
 	@ls "$(LABEL_STUDIO_VENV)"/.installed-* >/dev/null 2>&1 || \
 	  "$(PYTHON)" -m venv --clear --without-pip "$(LABEL_STUDIO_VENV)"
@@ -65,6 +69,13 @@ $(LABEL_STUDIO_STAMP): | $(OUR_STAMP)
 	@$(UV) pip sync --python "$(LABEL_STUDIO_VENV)/bin/python" $(COMPILE) locks/label-studio.txt \
 	  --build-constraints locks/label-studio.txt --require-build-hashes --preview-features build-dependency-hashes
 	@touch "$@"
+
+# Without the scripts of packages: none of ours needs them.
+$(PAGES_STAMP): | $(OUR_STAMP)
+	@echo "[5/5] The pages"
+	@cd web && ../$(BIN)/npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@cd web && ../$(BIN)/node build.mjs
+	@rm -f web/.built-* && touch $@
 
 demo: setup  ## run the whole loop on the Everest scene; leaves var/demo/report.html
 	@$(BIN)/glacier-al demo
@@ -92,6 +103,7 @@ bench-long: setup  ## ... as published in docs/benchmarks.md; takes hours, and g
 	@$(BIN)/python -m benchmarks.main --long
 
 lint: setup  ## formatter, linter, strict types, direction of imports and bandit
+	cd web && ../$(BIN)/node node_modules/typescript/bin/tsc --noEmit
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -117,7 +129,7 @@ docs: setup  ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict
 
 clean:  ## remove everything made in this folder, var/ with all its data included
-	rm -rf $(VENV) var site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) var site build web/node_modules web/.built-* al_server/static/app *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## ... and Label Studio's environment in the cache

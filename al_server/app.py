@@ -18,7 +18,10 @@ from al_server import (
     jobs,
     label_events,
     lineage,
+    live,
     log_in,
+    map_page,
+    map_tiles,
     model_versions,
     patches,
     predictions,
@@ -82,18 +85,20 @@ def create_app(catalog: Catalog) -> Flask:
     )
     app.extensions["body_limits"] = limits
     app.extensions["known_tokens"] = KnownTokens()
+    app.extensions["live"] = live.Live(catalog)
     protect(app, catalog.settings, catalog.secrets.session_key)
     app.before_request(check_access)
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, scenes, scene_patches, predictions, patches),
+        *(health, scenes, scene_patches, map_tiles, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
-        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
     )
     for resource in resources:
         app.register_api(resource.api)
     app.register_blueprint(dashboard.page)
+    app.register_blueprint(map_page.page)
     app.register_blueprint(log_in.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)
     app.add_url_rule("/docs", endpoint="openapi.page", view_func=_docs)

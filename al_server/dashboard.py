@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, render_template
-from flask import session as browser
-from flask_wtf.csrf import generate_csrf
+from flask import Blueprint, Response
 from sqlalchemy import Select, func, select
 
 from al_server import track_chart
 from al_server.arms import describe_arms
-from al_server.auth import SECRET_OF_LOG_IN, current_identity
 from al_server.context import current_catalog, current_parts
+from al_server.page_frame import render_page
 from al_server.schemas import ModelAnswer
 from al_server.serializers import (
     serialize_canary,
@@ -83,12 +81,8 @@ def index() -> Response:
         dead = outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD)
     versions = _versions()
     compared = describe_arms(versions.found)
-    logged_in = SECRET_OF_LOG_IN in browser
-    page = render_template(
+    return render_page(
         "status.html",
-        identity=current_identity(),
-        logged_in=logged_in,
-        csrf_token=generate_csrf() if logged_in else "",
         settings=catalog.settings,
         scenes=scenes,
         rounds=rounds,
@@ -113,7 +107,6 @@ def index() -> Response:
         alerts=alerts,
         compared=compared,
     )
-    return Response(page, headers={"Cache-Control": "no-store"})
 
 
 def _open_jobs() -> Select[Job]:

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -18,6 +19,7 @@ from typing import Any, Final
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
+from waitress.task import WSGITask
 
 from al_server.arriving import ArrivingRequest, Rooms
 from al_server.body_limits import BodyLimits
@@ -37,11 +39,35 @@ CLEANUP_S: Final = 5
 """How often connections are looked through for these two."""
 STOP_S: Final = 5.0
 """Time that running requests get to end when the server is told to stop."""
+STREAM: Final = "glacier_al.stream"
+"""Entry of the WSGI environment. A view sets it to a function to keep the connection open after its response, as a
+stream: the function gets another one, which sends bytes, or ends the stream if it gets None, and returns whether the
+client is still there."""
+_MOST_WAITING_BYTES: Final = 64 * 1024  # of a stream whose client does not read
 _FILES_BESIDE: Final = 200  # open files that are no connections: database, logs, temporary files
+
+
+class StreamTask(WSGITask):  # type: ignore[misc]
+    """Answers a request; the connection of one that asked for a stream stays open and takes no thread."""
+
+    def finish(self) -> None:
+        """End the response, or hand its connection over."""
+        begin = self.environ.get(STREAM) if self.environ else None
+        if begin is None or not self.chunked_response:
+            super().finish()
+            return
+        self.close_on_finish = False
+        begin(self.channel.send_later)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection whose requests have a deadline, and whose bodies need room."""
+
+    task_class = StreamTask
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._messages: deque[bytes | None] = deque()
 
     def parser_class(self, adjustments: Adjustments) -> ArrivingRequest:
         """Return a request that begins to arrive."""
@@ -60,6 +86,23 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().handle_close()
         if self.request is not None:
             self.request.close()
+
+    def send_later(self, message: bytes | None) -> bool:
+        """Send a part of a stream, or end it; may be called by any thread, and waits for nothing."""
+        if not self.connected or self.total_outbufs_len > _MOST_WAITING_BYTES:
+            message = None
+        self._messages.append(message)
+        self.server.pull_trigger()
+        return message is not None
+
+    def writable(self) -> bool:
+        """Return whether there is something to send; asked in each turn of the server, whose thread alone sends."""
+        while self._messages:
+            message = self._messages.popleft()
+            if self.connected:
+                self.write_soon(b"%X\r\n%s\r\n" % (len(message or b""), message or b""))
+                self.close_when_flushed = message is None
+        return bool(super().writable())
 
     @property
     def is_busy(self) -> bool:

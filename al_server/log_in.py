@@ -9,12 +9,13 @@ import re
 from datetime import timedelta
 from typing import Final
 
-from flask import Blueprint, Response, redirect, render_template, request, session, url_for
+from flask import Blueprint, Response, redirect, request, session, url_for
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from al_server.auth import SECRET_OF_LOG_IN, current_identity, identity_or_none
+from al_server.auth import SECRET_OF_LOG_IN, current_identity
 from al_server.context import current_catalog
+from al_server.page_frame import render_page
 from catalog.errors import AccessRefusedError, InvalidInputError, TooManyAttemptsError
 from services import first_access, log_ins, users
 
@@ -100,21 +101,11 @@ def _target() -> str:
 
 
 def _form(fault: str = "", name: str = "", status: int = 200) -> Response:
-    page = render_template(
-        "log_in.html", fault=fault, name=name, next=_target(), csrf_token=generate_csrf(), known=identity_or_none()
-    )
-    return _not_stored(page, status)
+    return render_page("log_in.html", status, fault=fault, name=name, next=_target(), csrf_token=generate_csrf())
 
 
 def _account(message: str = "", status: int = 200) -> Response:
-    page = render_template(
-        "account.html", message=message, failed=status >= 400, identity=current_identity(), csrf_token=generate_csrf()
-    )
-    return _not_stored(page, status)
-
-
-def _not_stored(page: str, status: int) -> Response:
-    return Response(page, status, headers={"Cache-Control": "no-store"})
+    return render_page("account.html", status, message=message, failed=status >= 400, csrf_token=generate_csrf())
 
 
 def _too_many(error: TooManyAttemptsError, response: Response) -> Response:

@@ -45,3 +45,6 @@ class Turns:
 
 DESCRIPTIONS: Final = Turns(2)
 """Scenes whose files, or headers at an address, are read before they are registered."""
+TILES: Final = Turns(2)
+"""Tiles of the map of scenes at an address."""
+ALL_TURNS: Final = (DESCRIPTIONS, TILES)

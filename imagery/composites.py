@@ -87,10 +87,14 @@ def uncertainty_heatmap(entropy: NDArray[np.float32], max_entropy: float) -> NDA
     """
     if not max_entropy > 0:
         raise ValueError(f"found a maximal entropy of {max_entropy}; expected more than 0")
-    share = np.clip(entropy / max_entropy, 0.0, 1.0)
+    return _draw(inferno(entropy / max_entropy))
+
+
+def inferno(share: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Colour a share, 0 (and less) dark to 1 (and more) light: (...) to RGB from 0 to 1, (..., 3); NaN stays NaN."""
     positions = np.linspace(0.0, 1.0, len(_INFERNO))
-    colours = np.stack([np.interp(share, positions, _INFERNO[:, i] / 255.0) for i in range(3)], axis=-1)
-    return _draw(colours)
+    within = np.clip(share, 0.0, 1.0)
+    return np.stack([np.interp(within, positions, _INFERNO[:, i] / 255.0) for i in range(3)], axis=-1)
 
 
 def message_tile(height: int, width: int) -> NDArray[np.uint8]:

@@ -80,6 +80,13 @@ class SceneReader:
         """
         return self._read(channels, window, window.shape)
 
+    def read_shaped(self, channels: Sequence[str], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Read channels of a window, decimated (nearest pixel) to `shape`, rows and columns no more than the window's.
+
+        Returns and raises as `read`.
+        """
+        return self._read(channels, window, shape)
+
     def read_decimated(self, channels: Sequence[str], longest_side: int) -> NDArray[np.float32]:
         """Read channels of the whole scene, decimated (nearest pixel) to at most `longest_side` pixels a side.
 

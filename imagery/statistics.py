@@ -99,17 +99,35 @@ def percentile_stretch(
     Raises:
         SceneError: A channel has no valid pixel in the whole scene; the message names it and says which channels do.
     """
+    valid = _sample(source, channels)
+    _check_counts({name: values.size for name, values in valid.items()}, "the scene")
+    return [_range(valid[name], low, high) for name in channels]
+
+
+def known_stretches(source: SceneSource, channels: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the ranges of `percentile_stretch` by channel, without the channels that have no valid pixel.
+
+    Raises:
+        SceneError: The scene cannot be read.
+    """
+    return {name: _range(values, 2.0, 98.0) for name, values in _sample(source, channels).items() if values.size}
+
+
+def _sample(source: SceneSource, channels: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Return a sample of the valid pixels of each channel; see `percentile_stretch`."""
+    if not channels:
+        return {}
     with SceneReader(source) as reader:
         decimated = reader.read_decimated(channels, _SAMPLE_SIDE_PX)
         valid = {name: values[np.isfinite(values)] for name, values in zip(channels, decimated, strict=True)}
         if decimated.shape[1:] != source.grid.window.shape:
             valid |= _sample_blocks(reader, [name for name, values in valid.items() if values.size < _ENOUGH_PX])
-    _check_counts({name: values.size for name, values in valid.items()}, "the scene")
-    ranges = []
-    for name in channels:
-        darkest, brightest = (float(value) for value in np.percentile(valid[name], [low, high]))
-        ranges.append((darkest, brightest if brightest > darkest else darkest + 1.0))
-    return ranges
+    return valid
+
+
+def _range(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
+    darkest, brightest = (float(value) for value in np.percentile(values, [low, high]))
+    return darkest, brightest if brightest > darkest else darkest + 1.0
 
 
 class _ValidSample:

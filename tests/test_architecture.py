@@ -118,7 +118,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
     content = io.BytesIO()
     np.save(content, np.zeros((3, 32, 32), np.float32))
     raster_store(catalog).put(raster_keys.bands(patches[0].id), content.getvalue())
-    values = {"job_id": job.id, "name": "heat"}
+    values = {"job_id": job.id, "name": "heat", "view": "true-colour", "layer": "prior"}
     # A scene without outlines: these are read by pyogrio, which loads pandas where it is installed (imagery.vectors).
     bodies: dict[str, dict[str, Any]] = {
         "POST /api/v1/scenes": {"json": {"name": "khumbu", "role": "pool", "path": "scene.tif"}},
@@ -194,6 +194,8 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/subscriptions/{subscription_id}/rotate": 404,
         "POST /api/v1/label-events/{event_id}/replay": 409,  # nor has this
         "POST /api/v1/tokens/{name}/rotate": 409,  # it stands in the file of secrets
+        "GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp": 422,  # the scene's file is missing
+        "GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp": 404,  # none was made
     }
 
 

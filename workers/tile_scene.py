@@ -10,8 +10,9 @@ from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneS
 from imagery.composites import composites_for
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import tile
+from imagery.map_views import map_views
 from imagery.masks import mask_to_geotiff
-from imagery.statistics import percentile_stretch
+from imagery.statistics import known_stretches, percentile_stretch
 from imagery.valid_pixels import check_has_data
 from services import mask_comparisons
 from services.class_scheme import class_scheme
@@ -57,8 +58,10 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
             store.put(key, mask_to_geotiff(mask, source.grid, scheme))
         elif store.exists(key):  # of outlines that a replaced scene had
             store.delete(key)
-    shown = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
-    stretch = dict(zip(shown, percentile_stretch(source, shown), strict=True))
+    needed = sorted({channel for triplet in composites_for(source.band_names).values() for channel in triplet})
+    shown = sorted({channel for view in map_views(source).values() for channel in view.stretched})
+    stretch = dict(zip(needed, percentile_stretch(source, needed), strict=True))
+    stretch |= known_stretches(source, [channel for channel in shown if channel not in stretch])
     patches = [
         {
             "scene_id": scene.id,

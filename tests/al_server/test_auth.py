@@ -23,6 +23,7 @@ from tests.catalog_fixtures import as_role
 
 EXPECTED = {
     ("GET", "/"): Role.READER,
+    ("GET", "/map"): Role.READER,
     ("GET", "/healthz"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
     ("GET", "/metrics"): Role.READER,
@@ -39,6 +40,9 @@ EXPECTED = {
     ("POST", "/api/v1/scenes"): Role.OPERATOR,
     ("GET", "/api/v1/scenes/<int:scene_id>"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/patches"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/map"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.tif"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.geojson"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.gpkg"): Role.READER,
@@ -48,6 +52,7 @@ EXPECTED = {
     ("GET", "/api/v1/patches/<int:patch_id>/composites/<name>.png"): Role.PUBLIC,  # signed
     ("PUT", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
+    ("GET", "/api/v1/live"): Role.READER,
     ("GET", "/api/v1/scorings"): Role.READER,
     ("GET", "/api/v1/set-aside"): Role.READER,
     ("GET", "/api/v1/rounds"): Role.READER,

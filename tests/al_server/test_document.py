@@ -26,12 +26,16 @@ POST /api/v1/scenes
 GET /api/v1/scenes
 GET /api/v1/scenes/{scene_id}
 GET /api/v1/scenes/{scene_id}/patches
+GET /api/v1/scenes/{scene_id}/map
+GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp
+GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp
 GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg
 GET /api/v1/scenes/{scene_id}/prediction.shp.zip
 GET /api/v1/scenes/{scene_id}/prediction.confidence.tif
 GET /api/v1/scenes/{scene_id}/prediction.areas.json
+GET /api/v1/live
 GET /api/v1/scorings
 GET /api/v1/set-aside
 POST /api/v1/rounds

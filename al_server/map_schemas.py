@@ -1,0 +1,68 @@
+"""Schemas of the map's requests and answers."""
+
+from pydantic import BaseModel, Field
+
+from imagery.tiles import DEEPEST_ZOOM
+from services.map_layers import LayerKind
+from services.scene_request import MAX_INTEGER, Closed, Integer
+
+
+class VersionChoice(Closed):
+    """A model version."""
+
+    version: int | None = Field(None, ge=1, le=MAX_INTEGER, description="by default the one that is served")
+
+
+class _Tile(Closed):
+    scene_id: Integer
+    z: int = Field(ge=0, le=DEEPEST_ZOOM)
+    x: int = Field(ge=0, lt=1 << DEEPEST_ZOOM)
+    y: int = Field(ge=0, lt=1 << DEEPEST_ZOOM)
+
+
+class ViewTile(_Tile):
+    """A tile of a view."""
+
+    view: str = Field(pattern=r"^[\w-]{1,80}$")
+
+
+class LayerTile(_Tile):
+    """A tile of a map."""
+
+    layer: str = Field(pattern=r"^[a-z-]{1,40}$")
+
+
+class ViewAnswer(BaseModel):
+    """A view of a scene."""
+
+    name: str
+    title: str
+    hint: str | None
+    tiles: str = Field(description="address of its tiles, with {z}, {x} and {y}")
+
+
+class LayerAnswer(BaseModel):
+    """A map that was made of a scene."""
+
+    name: str
+    title: str
+    kind: LayerKind
+    version: int | None
+    tiles: str = Field(description="address of its tiles, with {z}, {x} and {y}")
+
+
+class ClassAnswer(BaseModel):
+    """A class that is drawn."""
+
+    name: str
+    colour: str
+
+
+class MapAnswer(BaseModel):
+    """What can be shown of a scene."""
+
+    bounds: tuple[float, float, float, float] = Field(description="west, south, east, north in degrees (WGS 84)")
+    deepest_zoom: int = Field(description="zoom from which on a tile shows nothing more")
+    views: list[ViewAnswer]
+    layers: list[LayerAnswer]
+    classes: list[ClassAnswer]

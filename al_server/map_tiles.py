@@ -1,0 +1,167 @@
+"""What the map shows of a scene: its views and the maps made of it, as tiles of web maps (XYZ).
+
+Tiles are read from the scene's own files by window, through the same reader as everything else, so that they show what
+a model sees: the border, masked flags and missing data included. They are plain XYZ tiles, which QGIS and other
+programs can show, too.
+"""
+
+import hashlib
+import json
+import math
+from typing import Final
+
+import numpy as np
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+from numpy.typing import NDArray
+
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.map_schemas import ClassAnswer, LayerAnswer, LayerTile, MapAnswer, VersionChoice, ViewAnswer, ViewTile
+from al_server.schemas import SceneId, media
+from al_server.turns import TILES
+from catalog.errors import NotFoundError
+from catalog.records import Scene
+from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
+from imagery.ground_metric import pixel_size_m
+from imagery.map_views import draw_classes, draw_share, draw_view, encode_tile, map_views
+from imagery.paths import is_address
+from imagery.scene_reader import SceneReader
+from imagery.tiles import TILE_PX, read_map_tile, read_scene_tile, tile_grid
+from services.class_scheme import scheme_in_force
+from services.map_layers import LayerKind, MapLayer, existing, other_layers, predicted_layers
+from services.predictions import check_ready
+from services.scenes import find_scene, source_of
+
+api = APIBlueprint("map_tiles", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
+
+WEBP: Final = "image/webp"
+_PLACE: Final = "{z}/{x}/{y}.webp"
+_FORM: Final = 1  # increase it when the same files give other tiles
+_NOTHING: Final = encode_tile(np.zeros((TILE_PX, TILE_PX, 4), dtype=np.uint8))
+
+
+@api.get("/<int:scene_id>/map", responses={200: MapAnswer})
+def describe_map(path: SceneId, query: VersionChoice) -> Response:
+    """Tell which views and maps of a scene can be shown, and where it lies."""
+    catalog = current_catalog()
+    with catalog.read() as session:
+        scene = find_scene(session, path.scene_id)
+        layers = other_layers(session, scene)
+        scheme = scheme_in_force(session, catalog.settings)
+    check_ready(scene)
+    source = source_of(scene)
+    version = _version(query)
+    layers = ([] if version is None else predicted_layers(scene, version, catalog.settings)) + layers
+    stretch = scene.stretch or {}
+    views = [view for view in map_views(source).values() if set(view.stretched) <= set(stretch)]
+    west, south, east, north = source.grid.footprint_wgs84().bounds
+    base = f"/api/v1/scenes/{scene.id}"
+    answer = MapAnswer(
+        bounds=(west, south, east, north),
+        deepest_zoom=_deepest_zoom(min(pixel_size_m(source.grid)), (south + north) / 2),
+        views=[
+            ViewAnswer(name=view.name, title=view.title, hint=view.hint, tiles=f"{base}/tiles/{view.name}/{_PLACE}")
+            for view in views
+        ],
+        layers=[
+            LayerAnswer(
+                name=layer.name,
+                title=layer.title,
+                kind=layer.kind,
+                version=layer.version,
+                tiles=f"{base}/maps/{layer.name}/{_PLACE}"
+                + (f"?version={layer.version}" if layer.version is not None else ""),
+            )
+            for layer in existing(current_parts().store, layers)
+        ],
+        classes=[ClassAnswer(name=e.name, colour=e.colour) for e in scheme.legend if e.value in _drawn(scheme)],
+    )
+    return json_response(answer)
+
+
+@api.get("/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
+def view_tile(path: ViewTile) -> Response:
+    """Draw a tile of a view of a scene (Web Mercator, 256 px); transparent where the scene has no data."""
+    with current_catalog().read() as session:
+        scene = find_scene(session, path.scene_id)
+    check_ready(scene)
+    source = source_of(scene)
+    view = map_views(source).get(path.view)
+    if view is None:
+        raise NotFoundError(f"scene {scene.id} has no view {path.view!r}; its views: {', '.join(map_views(source))}")
+    tile = tile_grid(path.z, path.x, path.y)
+    etag = _etag(scene, path.view, path.z, path.x, path.y)
+    if etag in request.if_none_match:
+        return _answer(None, etag)
+    if any(is_address(raster.path) for raster in source.rasters):
+        with TILES.required("tiles of scenes at an address"), SceneReader(source) as reader:
+            pixels = read_scene_tile(reader, view.channels, tile)
+    else:
+        with SceneReader(source) as reader:
+            pixels = read_scene_tile(reader, view.channels, tile)
+    return _answer(None if pixels is None else draw_view(view, pixels, scene.stretch or {}), etag)
+
+
+@api.get("/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
+def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
+    """Draw a tile of a map made of a scene: a prediction, its confidence or uncertainty, or old outlines."""
+    catalog, store = current_catalog(), current_parts().store
+    with catalog.read() as session:
+        scene = find_scene(session, path.scene_id)
+        layers = other_layers(session, scene)
+        scheme = scheme_in_force(session, catalog.settings)
+    version = _version(query)
+    if version is not None:
+        layers += predicted_layers(scene, version, catalog.settings)
+    found = next((layer for layer in layers if layer.name == path.layer), None)
+    if found is None or not store.exists(found.key):
+        raise NotFoundError(f"scene {scene.id} has no map {path.layer!r} now; GET .../map names those that exist")
+    tile = tile_grid(path.z, path.x, path.y)
+    etag = _etag(scene, found.key, path.z, path.x, path.y)
+    if etag in request.if_none_match:
+        return _answer(None, etag)
+    missing = math.nan if found.kind is LayerKind.ENTROPY else UNKNOWN
+    values = read_map_tile(store.uri(found.key), source_of(scene).grid, tile, missing)
+    return _answer(None if values is None else _draw(found, values, scheme), etag)
+
+
+def _version(query: VersionChoice) -> int | None:
+    """Return the version that was asked for, else the one that is served; None before the first."""
+    if query.version is not None:
+        return query.version
+    served = current_parts().served.current()
+    return None if served is None else served.version.version
+
+
+def _draw(layer: MapLayer, values: NDArray[np.generic], scheme: ClassScheme) -> NDArray[np.uint8]:
+    if layer.kind is LayerKind.ENTROPY:
+        return draw_share(values.astype(np.float32) / math.log(len(scheme.names)))
+    if layer.kind is LayerKind.PERCENT:
+        return draw_share(np.where(values == UNKNOWN, np.nan, values.astype(np.float32) / 100.0))
+    return draw_classes(values.astype(np.uint8), _drawn(scheme))
+
+
+def _drawn(scheme: ClassScheme) -> dict[int, tuple[int, int, int]]:
+    """Return the colours of the values that a map shows; background and unknown are transparent."""
+    return {entry.value: entry.rgb for entry in scheme.legend if entry.value not in {BACKGROUND, UNKNOWN}}
+
+
+def _deepest_zoom(pixel_m: float, latitude: float) -> int:
+    """Return the zoom from which on a pixel of a tile is no larger than half a pixel of the scene."""
+    world_m = 2 * math.pi * 6378137.0 * math.cos(math.radians(latitude)) / TILE_PX
+    return max(0, min(22, math.ceil(math.log2(world_m / (pixel_m / 2)))))
+
+
+def _etag(scene: Scene, *parts: object) -> str:
+    shaped_by = [_FORM, scene.id, scene.source, scene.stretch, *map(str, parts)]
+    return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _answer(picture: NDArray[np.uint8] | None, etag: str) -> Response:
+    if etag in request.if_none_match:
+        response = Response(status=304)
+    else:
+        response = Response(_NOTHING if picture is None else encode_tile(picture), content_type=WEBP)
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = "private, max-age=600"
+    return response

@@ -1,0 +1,24 @@
+"""The frame of our pages: who reads them, and the value that their forms send."""
+
+from flask import Response, render_template
+from flask import session as browser
+from flask_wtf.csrf import generate_csrf
+
+from al_server.auth import SECRET_OF_LOG_IN, identity_or_none
+
+
+def render_page(template: str, status: int = 200, **context: object) -> Response:
+    """Return a page that extends ``base.html``.
+
+    Args:
+        template: Its file.
+        status: The HTTP status.
+        context: What else the template shows; `csrf_token` among it is kept.
+    """
+    logged_in = SECRET_OF_LOG_IN in browser
+    frame = {
+        "identity": identity_or_none(),
+        "logged_in": logged_in,
+        "csrf_token": generate_csrf() if logged_in else "",
+    }
+    return Response(render_template(template, **frame | context), status, headers={"Cache-Control": "no-store"})

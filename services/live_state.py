@@ -1,0 +1,69 @@
+"""What of the server's state has changed: one short text for each topic, which differs when what people see differs."""
+
+import hashlib
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import Executable, func, select
+from sqlalchemy.orm import Session
+
+from catalog.canary_records import CanaryComparison
+from catalog.decision_records import Promotion
+from catalog.jobs import OPEN
+from catalog.records import Job, Label, LabelEvent, Proposal, Round, Scene, Scoring
+from catalog.registry_records import RegistryState, RegistryVersion
+from catalog.set_aside import SetAside
+
+
+class Topic(StrEnum):
+    """What a page may show."""
+
+    MODELS = "models"
+    ROUNDS = "rounds"
+    JOBS = "jobs"
+    LABELS = "labels"
+    SCENES = "scenes"
+    TROUBLE = "trouble"
+
+
+_QUERIES: Final[dict[Topic, tuple[Callable[[], Executable], ...]]] = {
+    Topic.MODELS: (
+        lambda: select(RegistryState.revision, RegistryState.fault),
+        lambda: select(func.max(RegistryVersion.version), func.count()),
+        lambda: select(func.max(Promotion.id)),
+    ),
+    Topic.ROUNDS: (
+        lambda: select(Round.id, Round.state).order_by(Round.id.desc()).limit(20),
+        lambda: select(Proposal.state, func.count()).group_by(Proposal.state).order_by(Proposal.state),
+    ),
+    Topic.JOBS: (
+        lambda: (
+            select(Job.id, Job.state, Job.done, Job.total, Job.message, Job.cancel_requested)
+            .where(Job.state.in_(OPEN))
+            .order_by(Job.id)
+        ),
+        lambda: select(func.max(Job.finished_at)),
+        lambda: select(func.max(Scoring.id), func.max(Scoring.completed_at)),
+    ),
+    Topic.LABELS: (
+        lambda: select(func.max(Label.id), func.count(Label.superseded_at)),
+        lambda: select(func.max(LabelEvent.id)),
+        lambda: select(LabelEvent.state, func.count()).group_by(LabelEvent.state).order_by(LabelEvent.state),
+    ),
+    Topic.SCENES: (lambda: select(Scene.id, Scene.state, Scene.error).order_by(Scene.id),),
+    Topic.TROUBLE: (
+        lambda: select(func.count(SetAside.id), func.count(SetAside.ended_at)),
+        lambda: select(func.count(CanaryComparison.id), func.count(CanaryComparison.acknowledged_at)),
+    ),
+}
+
+
+def live_state(session: Session) -> dict[Topic, str]:
+    """Return a digest of what each topic shows; the queries read an index or a few rows."""
+    return {
+        topic: hashlib.sha256(
+            repr([[tuple(row) for row in session.execute(query())] for query in queries]).encode()
+        ).hexdigest()
+        for topic, queries in _QUERIES.items()
+    }

@@ -1,0 +1,120 @@
+"""The map's tiles and what it can show, over HTTP."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+
+from catalog.context import Catalog
+from catalog.records import Scene, SceneState
+from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
+from imagery.masks import mask_to_geotiff
+from imagery.projection import transform_points
+from imagery.scene_source import SceneSource
+from services import raster_keys
+from services.places import raster_store
+from tests.al_server.test_error_shape import assert_problem
+from tests.catalog_fixtures import add_scene, as_role
+from tests.imagery.forge import ForgedScene, forge_scene
+
+
+@pytest.fixture
+def forged(tmp_path: Path) -> ForgedScene:
+    return forge_scene(tmp_path / "scene.tif")
+
+
+@pytest.fixture
+def scene_id(catalog: Catalog, forged: ForgedScene) -> int:
+    """A scene whose pixels exist, and its old outlines."""
+    with catalog.write() as session:
+        scene, _ = add_scene(session)
+        scene.source = SceneSource(forged.bands, forged.grid, (0, 0)).to_json()
+        scene.stretch = {band.name: [0.0, 255.0] for band in forged.bands}
+        number = scene.id
+    store = raster_store(catalog)
+    store.put(raster_keys.prior(number), mask_to_geotiff(forged.truth, forged.grid, GLACIER_SCHEME))
+    return number
+
+
+def tile_at(forged: ForgedScene, row: int, column: int, zoom: int = 15) -> tuple[str, int, int]:
+    """The address of the tile over a pixel of the scene, and the pixel of the tile that shows its middle."""
+    x, y = forged.grid.affine @ (column + 0.5, row + 0.5)
+    (mx, my), *_ = transform_points(np.array([[x, y]]), forged.grid.crs, "EPSG:3857")
+    half = np.pi * 6378137.0
+    across, down = (mx + half) / (2 * half) * 2**zoom, (half - my) / (2 * half) * 2**zoom
+    return f"{zoom}/{int(across)}/{int(down)}.webp", int(down % 1 * 256), int(across % 1 * 256)
+
+
+def picture(client: FlaskClient, path: str, headers: dict[str, str]) -> np.ndarray:
+    response = client.get(path, headers=headers)
+    assert (response.status_code, response.content_type) == (200, "image/webp"), response.text
+    return np.asarray(Image.open(io.BytesIO(response.data)).convert("RGBA"))
+
+
+def test_it_says_what_can_be_shown(client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene):
+    shown = client.get(f"/api/v1/scenes/{scene_id}/map", headers=as_role(catalog, "reader")).get_json()
+    west, south, east, north = shown["bounds"]
+    assert west < 86.8 < east and south < 28.08 < north  # the forged scene begins at 86.78 E, 28.10 N
+    assert [view["name"] for view in shown["views"]][:2] == ["true-colour", "false-colour"]
+    assert [(layer["name"], layer["version"]) for layer in shown["layers"]] == [("prior", None)]  # what has a file
+    assert {"name": "clean ice", "colour": CLEAN_ICE.colour} in shown["classes"]
+    assert "background" not in {item["name"] for item in shown["classes"]}
+
+
+def test_a_tile_shows_the_pixels_of_its_place(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    reader = as_role(catalog, "reader")
+    place, down, across = tile_at(forged, 20, 30)  # clean ice
+    colours = picture(client, f"/api/v1/scenes/{scene_id}/tiles/true-colour/{place}", reader)
+    # Ice has 230, 225, 220 with a noise of 6, of 0 to 255; the picture is compressed.
+    np.testing.assert_allclose(colours[down, across, :3], [230, 225, 220], atol=25)
+    classes = picture(client, f"/api/v1/scenes/{scene_id}/maps/prior/{place}", reader)
+    assert classes[down, across].tolist() == [*CLEAN_ICE.rgb, 255]
+    rock, down, across = tile_at(forged, 37, 50)  # the island of rock in it is background: nothing is drawn
+    assert picture(client, f"/api/v1/scenes/{scene_id}/maps/prior/{rock}", reader)[down, across, 3] == 0
+
+
+def test_a_tile_that_is_known_is_not_sent_again(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    path = f"/api/v1/scenes/{scene_id}/tiles/true-colour/{tile_at(forged, 20, 30)[0]}"
+    first = client.get(path, headers=as_role(catalog, "reader"))
+    again = client.get(path, headers={**as_role(catalog, "reader"), "If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    with catalog.write() as session:  # another contrast is another picture
+        session.get_one(Scene, scene_id).stretch = {band.name: [0.0, 100.0] for band in forged.bands}
+    changed = client.get(path, headers={**as_role(catalog, "reader"), "If-None-Match": first.headers["ETag"]})
+    assert changed.status_code == 200
+
+
+def test_beside_the_scene_there_is_nothing(client: FlaskClient, catalog: Catalog, scene_id: int):
+    colours = picture(client, f"/api/v1/scenes/{scene_id}/tiles/true-colour/8/0/0.webp", as_role(catalog, "reader"))
+    assert not colours[..., 3].any()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("tiles/infra-green/8/0/0.webp", 404, "its views: true-colour, false-colour"),
+        ("tiles/true-colour/3/8/0.webp", 422, "found the tile 3/8/0"),
+        ("maps/uncertainty/8/0/0.webp", 404, "has no map 'uncertainty' now"),
+        ("maps/prediction/8/0/0.webp?version=7", 404, "has no map 'prediction' now"),
+    ],
+)
+def test_what_does_not_exist_is_said(
+    client: FlaskClient, catalog: Catalog, scene_id: int, path: str, status: int, says: str
+):
+    found = client.get(f"/api/v1/scenes/{scene_id}/{path}", headers=as_role(catalog, "reader"))
+    assert_problem(found, status)
+    assert says in found.get_json()["detail"]
+
+
+def test_a_scene_that_is_not_ready_is_not_shown(client: FlaskClient, catalog: Catalog):
+    with catalog.write() as session:
+        scene, _ = add_scene(session, state=SceneState.REGISTERED)
+        number = scene.id
+    assert_problem(client.get(f"/api/v1/scenes/{number}/map", headers=as_role(catalog, "reader")), 409)

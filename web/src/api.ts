@@ -1,0 +1,139 @@
+/** A client of the HTTP API: what the pages ask of the server, with types. The contract is `/openapi.json`. */
+
+/** An error that the server explains (RFC 9457). */
+export class ProblemError extends Error {
+  constructor(
+    readonly status: number,
+    readonly detail: string,
+  ) {
+    super(detail);
+    this.name = "ProblemError";
+  }
+}
+
+export interface Scene {
+  id: number;
+  name: string;
+  role: "pool" | "validation" | "test";
+  state: string;
+  acquired: string | null;
+  sensor: string | null;
+  width: number;
+  height: number;
+  crs: string;
+  has_outlines: boolean;
+}
+
+export interface View {
+  name: string;
+  title: string;
+  hint: string | null;
+  tiles: string;
+}
+
+export interface Layer {
+  name: string;
+  title: string;
+  kind: "classes" | "percent" | "entropy";
+  version: number | null;
+  tiles: string;
+}
+
+export interface SceneMap {
+  bounds: [number, number, number, number];
+  deepest_zoom: number;
+  views: View[];
+  layers: Layer[];
+  classes: { name: string; colour: string }[];
+}
+
+export interface Version {
+  version: number;
+  aliases: string[];
+  labels: number;
+  verdict: string;
+}
+
+export interface Job {
+  id: string;
+  kind: string;
+  state: "queued" | "running" | "finished" | "failed" | "cancelled";
+  progress: number | null;
+  message: string | null;
+  eta_s: number | null;
+  error: string | null;
+}
+
+/** Features as GeoJSON; the map library reads their geometry. */
+export interface FeatureCollection {
+  type: "FeatureCollection";
+  features: unknown[];
+  next?: string | null;
+}
+
+export class Api {
+  /** @param csrfToken - value that our pages hold; requests that change something need it. */
+  constructor(private readonly csrfToken: string) {}
+
+  scenes = (): Promise<Scene[]> => this.get("/api/v1/scenes");
+  versions = (): Promise<Version[]> => this.get("/api/v1/models");
+  sceneMap = (scene: number, version: number | null): Promise<SceneMap> =>
+    this.get(`/api/v1/scenes/${scene}/map${version === null ? "" : `?version=${version}`}`);
+  job = (id: string): Promise<Job> => this.get(`/api/v1/jobs/${id}`);
+
+  /** The patches of a scene with states and scores, page by page. */
+  async patches(scene: number): Promise<FeatureCollection> {
+    const all: unknown[] = [];
+    let next: string | null = `/api/v1/scenes/${scene}/patches?limit=1000`;
+    while (next) {
+      const page: FeatureCollection = await this.get(next);
+      all.push(...page.features);
+      next = page.next ?? null;
+    }
+    return { type: "FeatureCollection", features: all };
+  }
+
+  /** The outlines of a scene as the served version maps it; they are made at the first request. */
+  async outlines(scene: number, tell: (job: Job) => void): Promise<FeatureCollection> {
+    for (;;) {
+      const response = await this.request("GET", `/api/v1/scenes/${scene}/prediction.geojson`);
+      if (response.status === 200) return (await response.json()) as FeatureCollection;
+      await waitForJob(this, ((await response.json()) as Job).id, tell);
+    }
+  }
+
+  async get<T>(path: string, signal?: AbortSignal): Promise<T> {
+    return (await this.request("GET", path, undefined, signal)).json() as Promise<T>;
+  }
+
+  async post<T>(path: string, body: unknown): Promise<T> {
+    return (await this.request("POST", path, body)).json() as Promise<T>;
+  }
+
+  /** Send a request; the response is good, or an error is thrown that says what the server said. */
+  async request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = { Accept: "application/json" };
+    if (method !== "GET") headers["X-CSRFToken"] = this.csrfToken;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const options: RequestInit = { method, headers };
+    if (body !== undefined) options.body = JSON.stringify(body);
+    if (signal) options.signal = signal;
+    const response = await fetch(path, options);
+    if (response.ok) return response;
+    if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.hash)}`);
+    const type = response.headers.get("Content-Type") ?? "";
+    const detail = type.includes("json") ? ((await response.json()) as { detail?: string }).detail : undefined;
+    throw new ProblemError(response.status, detail ?? `${method} ${path} was answered with ${response.status}`);
+  }
+}
+
+/** Wait for a job to end, telling of its progress. */
+export async function waitForJob(api: Api, id: string, tell: (job: Job) => void): Promise<Job> {
+  for (;;) {
+    const job = await api.job(id);
+    tell(job);
+    if (job.state === "finished") return job;
+    if (job.state === "failed" || job.state === "cancelled") throw new ProblemError(409, job.error ?? `the job was ${job.state}`);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}

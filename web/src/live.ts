@@ -1,0 +1,20 @@
+/** What changes on the server, as it happens. */
+
+export type Topic = "models" | "rounds" | "jobs" | "labels" | "scenes" | "trouble";
+
+/**
+ * Call `ask` when one of the topics has changed, and at every (new) connection, since changes may have been missed
+ * before. A browser comes back by itself when the connection breaks.
+ */
+export function whenChanged(topics: readonly Topic[], ask: () => void): void {
+  const source = new EventSource("/api/v1/live");
+  let first = true;
+  source.addEventListener("open", () => {
+    if (!first) ask();
+    first = false;
+  });
+  source.addEventListener("changed", (event) => {
+    const changed = JSON.parse((event as MessageEvent<string>).data) as Topic[];
+    if (changed.some((topic) => topics.includes(topic))) ask();
+  });
+}

@@ -1,0 +1,58 @@
+/** The state of the map as the part of the address behind `#`, so that a link restores the view. */
+
+export interface Layout {
+  scene: number | null;
+  /** The view on the left, and the one on the right where two are compared. */
+  view: string;
+  other: string | null;
+  mode: "one" | "swipe" | "beside";
+  version: number | null;
+  layers: string[];
+  /** Longitude, latitude and zoom of the middle. */
+  centre: [number, number, number] | null;
+}
+
+export const START: Layout = {
+  scene: null,
+  view: "true-colour",
+  other: null,
+  mode: "one",
+  version: null,
+  layers: ["outlines"],
+  centre: null,
+};
+
+/** Read a layout; what is missing or makes no sense is as at the start. */
+export function read(hash: string): Layout {
+  const given = new URLSearchParams(hash.replace(/^#/, ""));
+  const number = (name: string): number | null => {
+    const value = Number(given.get(name));
+    return Number.isInteger(value) && value > 0 ? value : null;
+  };
+  const at = (given.get("at") ?? "").split(",").map(Number);
+  const mode = given.get("mode");
+  return {
+    scene: number("scene"),
+    view: given.get("view") ?? START.view,
+    other: given.get("other"),
+    mode: mode === "swipe" || mode === "beside" ? mode : "one",
+    version: number("version"),
+    layers: given.has("layers") ? (given.get("layers") ?? "").split(" ").filter(Boolean) : START.layers,
+    centre: at.length === 3 && at.every(Number.isFinite) ? (at as [number, number, number]) : null,
+  };
+}
+
+export function write(layout: Layout): string {
+  const given = new URLSearchParams();
+  if (layout.scene !== null) given.set("scene", String(layout.scene));
+  given.set("view", layout.view);
+  if (layout.other !== null) given.set("other", layout.other);
+  if (layout.mode !== "one") given.set("mode", layout.mode);
+  if (layout.version !== null) given.set("version", String(layout.version));
+  given.set("layers", layout.layers.join(" "));
+  if (layout.centre !== null) {
+    const [lon, lat, zoom] = layout.centre;
+    given.set("at", `${lon.toFixed(5)},${lat.toFixed(5)},${zoom.toFixed(2)}`);
+  }
+  return `#${given}`;
+}

@@ -1,0 +1,58 @@
+/** Outlines and patches as vector layers. They are drawn as one picture while the map moves, so that many stay smooth. */
+
+import type { FeatureLike } from "ol/Feature";
+import GeoJSON from "ol/format/GeoJSON";
+import VectorImageLayer from "ol/layer/VectorImage";
+import VectorSource from "ol/source/Vector";
+import Fill from "ol/style/Fill";
+import Stroke from "ol/style/Stroke";
+import Style from "ol/style/Style";
+
+import type { FeatureCollection } from "../api";
+
+export type ColourOf = (className: string) => string;
+
+const FORMAT = new GeoJSON({ dataProjection: "EPSG:4326", featureProjection: "EPSG:3857" });
+const PATCH_COLOURS: Record<string, string> = {
+  unlabelled: "#94a3b8",
+  proposed: "#facc15",
+  labelled: "#22c55e",
+};
+
+function vectorLayer(collection: FeatureCollection, order: number, style: (f: FeatureLike) => Style) {
+  const source = new VectorSource({ features: FORMAT.readFeatures(collection) });
+  return new VectorImageLayer({ source, zIndex: order, style, imageRatio: 2 });
+}
+
+/** Outlines of glaciers, in the colours of their classes. */
+export function outlineLayer(collection: FeatureCollection, order: number, colourOf: ColourOf) {
+  const styles = new Map<string, Style>();
+  return vectorLayer(collection, order, (feature) => {
+    const name = String(feature.get("class") ?? "");
+    let style = styles.get(name);
+    if (!style) {
+      const colour = colourOf(name);
+      style = new Style({
+        stroke: new Stroke({ color: colour, width: 1.6 }),
+        fill: new Fill({ color: `${colour}26` }),
+      });
+      styles.set(name, style);
+    }
+    return style;
+  });
+}
+
+/** Patches, coloured by their state. */
+export function patchLayer(collection: FeatureCollection, order: number) {
+  const styles = new Map<string, Style>();
+  return vectorLayer(collection, order, (feature) => {
+    const state = String(feature.get("state"));
+    let style = styles.get(state);
+    if (!style) {
+      const colour = PATCH_COLOURS[state] ?? "#94a3b8";
+      style = new Style({ stroke: new Stroke({ color: colour, width: 1 }), fill: new Fill({ color: `${colour}1f` }) });
+      styles.set(state, style);
+    }
+    return style;
+  });
+}

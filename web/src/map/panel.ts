@@ -1,0 +1,106 @@
+/** The panel beside the map: which scene, which views, which layers. */
+
+import type { Job } from "../api";
+import { make } from "../dom";
+import type { Layout } from "./link";
+import { OUTLINES, PATCHES, type MapPage } from "./page";
+
+const MODES: [Layout["mode"], string][] = [
+  ["one", "One"],
+  ["swipe", "Swipe"],
+  ["beside", "Side by side"],
+];
+const ROLES = { pool: "to be labelled", validation: "validation", test: "test" };
+
+export class Panel {
+  private readonly working = new Map<string, Job>();
+
+  constructor(
+    private readonly element: HTMLElement,
+    private readonly page: MapPage,
+  ) {}
+
+  /** Tell how far something is that a layer waits for. */
+  progress(layer: string, job: Job): void {
+    if (job.state === "finished") this.working.delete(layer);
+    else this.working.set(layer, job);
+    this.show();
+  }
+
+  show(): void {
+    const { page } = this;
+    if (!page.scene || !page.map) {
+      this.element.replaceChildren(
+        make("p", {}, "There is no scene to show yet."),
+        make("p", {}, "Register one: ", make("code", {}, "glacier-al scene add"), ", or ", make("code", {}, "glacier-al scene everest"), " for the example."),
+      );
+      return;
+    }
+    this.element.replaceChildren(this.scene(), this.views(), this.layers(), this.legend());
+  }
+
+  private scene(): HTMLElement {
+    const { page } = this;
+    const select = make("select", {
+      id: "scene",
+      onchange: (event) => void page.choose({ scene: Number((event.target as HTMLSelectElement).value), centre: null }),
+    });
+    for (const scene of page.scenes) {
+      select.append(make("option", { value: scene.id, selected: scene.id === page.layout.scene }, `${scene.name} (${ROLES[scene.role]})`));
+    }
+    const scene = page.scene;
+    const facts = scene ? [scene.acquired?.slice(0, 10), scene.sensor].filter(Boolean).join(", ") : "";
+    return make("section", {}, make("label", { for: "scene" }, "Scene"), select, make("p", { class: "soft" }, facts));
+  }
+
+  private views(): HTMLElement {
+    const { page } = this;
+    const buttons = MODES.map(([mode, title]) =>
+      make("button", { type: "button", "aria-pressed": String(page.layout.mode === mode), onclick: () => void page.choose({ mode }) }, title),
+    );
+    const section = make("section", {}, make("h2", {}, "View"), make("div", { class: "modes", role: "group", "aria-label": "Compare" }, ...buttons));
+    section.append(this.viewSelect("view", page.layout.mode === "one" ? "Shown" : "Left", page.layout.view));
+    if (page.layout.mode !== "one") section.append(this.viewSelect("other", "Right", page.layout.other ?? ""));
+    return section;
+  }
+
+  private viewSelect(key: "view" | "other", title: string, chosen: string): HTMLElement {
+    const { page } = this;
+    const select = make("select", { id: key, onchange: (event) => void page.choose({ [key]: (event.target as HTMLSelectElement).value }) });
+    for (const view of page.map?.views ?? []) select.append(make("option", { value: view.name, selected: view.name === chosen }, view.title));
+    const hint = page.map?.views.find((view) => view.name === chosen)?.hint;
+    return make("div", {}, make("label", { for: key }, title), select, ...(hint ? [make("p", { class: "soft" }, hint)] : []));
+  }
+
+  private layers(): HTMLElement {
+    const { page } = this;
+    const rows: [string, string][] = [
+      ...(page.versions.length ? [[OUTLINES, "Outlines of the served version"] as [string, string]] : []),
+      ...(page.map?.layers ?? []).map((layer) => [layer.name, layer.title] as [string, string]),
+      [PATCHES, "Patches"],
+    ];
+    const section = make("section", {}, make("h2", {}, "Layers"));
+    for (const [name, title] of rows) {
+      const shown = page.layout.layers.includes(name);
+      const box = make("input", {
+        type: "checkbox", id: `layer-${name}`, checked: shown,
+        onchange: () => void page.choose({ layers: shown ? page.layout.layers.filter((other) => other !== name) : [...page.layout.layers, name] }),
+      });
+      const line = make("div", { class: "layer" }, box, make("label", { for: box.id }, title));
+      const job = this.working.get(name);
+      if (job) line.append(make("progress", job.progress === null ? {} : { value: job.progress }), make("span", { class: "soft" }, job.message ?? "waiting"));
+      section.append(line);
+    }
+    return section;
+  }
+
+  private legend(): HTMLElement {
+    const list = make("ul", { class: "legend" });
+    for (const item of this.page.map?.classes ?? []) {
+      const swatch = make("span", { class: "swatch" });
+      swatch.style.backgroundColor = item.colour;
+      list.append(make("li", {}, swatch, item.name));
+    }
+    return make("section", {}, make("h2", {}, "Classes"), list);
+  }
+}
