@@ -171,10 +171,11 @@ def gather(
         scenes = {scene.role: scene for scene in ready}
         scoring = scorings.newest(session)
         of_patch = joinedload(Label.proposal), joinedload(Label.patch)
-        labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
+        labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch)).all()
         compared = compare(read_labels(session))
         costs = effort(session)
-        patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
+        asked_for = [label for label in labels if label.proposal.round_id is not None]
+        patches = sorted(asked_for, key=lambda label: (label.proposal.round_id, label.proposal.rank))
     missing = [role.value for role in SceneRole if role not in scenes]
     if missing or scoring is None:
         lacking = f"no ready scene with the role {' or '.join(missing)}" if missing else "no scoring of the pool"
