@@ -8,7 +8,11 @@ down_revision = "0017"
 branch_labels = None
 depends_on = None
 
-OPENED = (("proposals", "round_id", "INTEGER"), ("labels", "project_id", "BIGINT"), ("labels", "annotation_id", "BIGINT"))
+OPENED = (
+    ("proposals", "round_id", "INTEGER"),
+    ("labels", "project_id", "BIGINT"),
+    ("labels", "annotation_id", "BIGINT"),
+)
 
 
 def upgrade() -> None:
