@@ -54,6 +54,26 @@ class SuperpixelQuery(WindowQuery):
     side_px: int = Field(12, ge=4, le=128, description="side of a square with the mean area of a superpixel")
 
 
+class PlaceQuery(Closed):
+    """A box on the ground, or a place if both corners are the same; degrees (WGS 84)."""
+
+    west: float = Field(ge=-180, le=180)
+    south: float = Field(ge=-90, le=90)
+    east: float = Field(ge=-180, le=180)
+    north: float = Field(ge=-90, le=90)
+
+
+class WindowAnswer(BaseModel):
+    """A window of a scene, in its own pixels, and the scene's size."""
+
+    row_off: int
+    col_off: int
+    height: int
+    width: int
+    scene_height: int
+    scene_width: int
+
+
 class ShownMap(Closed):
     """The map that a correction began with."""
 

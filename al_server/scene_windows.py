@@ -3,13 +3,15 @@
 What is corrected on the map is drawn on these, so that nothing is resampled between a person and a label.
 """
 
+import math
+
 import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
-from al_server.context import current_catalog, current_parts
-from al_server.correction_schemas import LARGEST_BANDS, MapWindow, SceneWindow, SuperpixelQuery, ViewWindow, WindowQuery
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.correction_schemas import LARGEST_BANDS, MapWindow, PlaceQuery, SceneWindow, SuperpixelQuery, ViewWindow, WindowAnswer, WindowQuery
 from al_server.map_schemas import VersionChoice
 from al_server.map_tiles import WEBP, chosen_version
 from al_server.schemas import SceneId, media
@@ -20,6 +22,7 @@ from imagery.grid import Window
 from imagery.map_views import draw_view, encode_tile, map_views
 from imagery.maps import read_map
 from imagery.paths import is_address
+from imagery.projection import transform_points
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.superpixels import superpixels
@@ -30,7 +33,33 @@ from services.scenes import find_scene, source_of
 
 api = APIBlueprint("scene_windows", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
+WGS_84 = "EPSG:4326"
 RAW = "application/octet-stream"
+
+
+@api.get("/<int:scene_id>/window", responses={200: WindowAnswer})
+def find_window(path: SceneId, query: PlaceQuery) -> Response:
+    """Find the window of a scene that holds a box on the ground, as far as it lies in the scene."""
+    with current_catalog().read() as session:
+        scene = find_scene(session, path.scene_id)
+    check_ready(scene)
+    grid = source_of(scene).grid
+    corners = [(x, y) for x in (query.west, query.east) for y in (query.south, query.north)]
+    placed = transform_points(np.array(corners), WGS_84, grid.crs)
+    columns, rows = ~grid.affine @ (placed[:, 0], placed[:, 1])
+    first_row, first_col = max(0, math.floor(rows.min())), max(0, math.floor(columns.min()))
+    end_row, end_col = min(grid.height, math.ceil(rows.max())), min(grid.width, math.ceil(columns.max()))
+    if first_row >= grid.height or first_col >= grid.width or end_row <= 0 or end_col <= 0:
+        raise InvalidInputError(f"found a box beside scene {scene.name!r}; choose one that lies over it")
+    answer = WindowAnswer(
+        row_off=first_row,
+        col_off=first_col,
+        height=max(1, end_row - first_row),
+        width=max(1, end_col - first_col),
+        scene_height=grid.height,
+        scene_width=grid.width,
+    )
+    return json_response(answer)
 
 
 @api.get("/<int:scene_id>/tiles/<view>/window", responses={200: media(WEBP, "The view of the window")})
