@@ -74,7 +74,9 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
             )
             for layer in existing(current_parts().store, layers)
         ],
-        classes=[ClassAnswer(value=e.value, name=e.name, colour=e.colour) for e in scheme.legend if e.value in _drawn(scheme)],
+        classes=[
+            ClassAnswer(value=e.value, name=e.name, colour=e.colour) for e in scheme.legend if e.value in _drawn(scheme)
+        ],
     )
     return json_response(answer)
 

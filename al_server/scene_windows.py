@@ -11,7 +11,16 @@ from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
 from al_server.context import current_catalog, current_parts, json_response
-from al_server.correction_schemas import LARGEST_BANDS, MapWindow, PlaceQuery, SceneWindow, SuperpixelQuery, ViewWindow, WindowAnswer, WindowQuery
+from al_server.correction_schemas import (
+    LARGEST_BANDS,
+    MapWindow,
+    PlaceQuery,
+    SceneWindow,
+    SuperpixelQuery,
+    ViewWindow,
+    WindowAnswer,
+    WindowQuery,
+)
 from al_server.map_schemas import VersionChoice
 from al_server.map_tiles import WEBP, chosen_version
 from al_server.schemas import SceneId, media
