@@ -1,5 +1,7 @@
 """Corrections that people draw on the map: labels like any other."""
 
+import logging
+
 import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -11,7 +13,7 @@ from al_server.correction_schemas import CorrectionAnswer, CorrectionRequest, Sh
 from al_server.map_schemas import VersionChoice
 from al_server.map_tiles import chosen_version
 from al_server.schemas import SceneId
-from catalog.errors import InvalidInputError
+from catalog.errors import InvalidInputError, NotFoundError
 from catalog.records import Scene
 from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.grid import Window
@@ -22,6 +24,7 @@ from services.corrections import Correction, Shown, decode_runs
 from services.map_layers import LayerKind, find_layer
 from services.scenes import find_scene
 
+log = logging.getLogger(__name__)
 api = APIBlueprint("corrections", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
 
@@ -61,13 +64,21 @@ def submit(path: SceneId, body: CorrectionRequest) -> Response:
 
 
 def _shown(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDArray[np.uint8], int | None]:
-    """Return the classes (h, w) of the map that a correction began with, and the version that made it."""
+    """Return the classes (h, w) of the map that a correction began with, and the version that made it.
+
+    A correction must not be lost with that map: if it was removed meanwhile, edits are counted from background.
+    """
+    empty = np.full(window.shape, BACKGROUND, dtype=np.uint8)
     if asked is None:
-        return np.full(window.shape, BACKGROUND, dtype=np.uint8), None
+        return empty, None
     catalog, store = current_catalog(), current_parts().store
     version = chosen_version(VersionChoice(version=asked.version))
-    with catalog.read() as session:
-        layer = find_layer(session, store, scene, asked.layer, version, catalog.settings)
+    try:
+        with catalog.read() as session:
+            layer = find_layer(session, store, scene, asked.layer, version, catalog.settings)
+    except NotFoundError as error:
+        log.warning("the edits of a correction are counted from background: %s", error)
+        return empty, asked.version
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; nothing can begin with it")
     return read_map(store.uri(layer.key), window).astype(np.uint8), layer.version

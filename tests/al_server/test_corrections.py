@@ -130,7 +130,6 @@ def test_what_is_submitted_twice_is_one_correction(client: FlaskClient, catalog:
         ({"runs": [255, 400]}, 422, "found no judged pixel"),
         ({"row_off": 90}, 422, "expected one inside the scene's 100 rows x 160 columns"),
         ({"height": 1025}, 422, "height"),
-        ({"shown": {"layer": "prediction"}}, 404, "has no map 'prediction' now"),
         ({"id": "mine"}, 422, "id"),
     ],
 )
@@ -151,6 +150,12 @@ def test_what_judges_models_is_not_corrected(
     refused = submit(client, catalog, scene_of(catalog, forged, role), correction(np.ones((20, 20))))
     assert_problem(refused, 409)
     assert f"is a {role.value} scene: it judges models" in refused.json["detail"]
+
+
+def test_a_correction_of_a_map_that_is_gone_is_kept(client: FlaskClient, catalog: Catalog, scene_id: int):
+    body = correction(np.ones((20, 20)), shown={"layer": "prediction", "version": 7})
+    answer = submit(client, catalog, scene_id, body)
+    assert (answer.status_code, answer.json["edited_px"]) == (202, 400)  # all differ from background
 
 
 def test_readers_do_not_correct(client: FlaskClient, catalog: Catalog, scene_id: int):

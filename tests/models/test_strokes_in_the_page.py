@@ -45,8 +45,8 @@ def case(seed: int, height: int, width: int, bands: int, strokes: list[tuple[int
     generator = np.random.default_rng(seed)
     rows, columns = np.indices((height, width))
     tone = np.sin(rows / 9 + seed) + np.cos(columns / 7)
-    guides = np.stack([tone * (band + 1) + generator.normal(0, 0.2, tone.shape) for band in range(bands)])
-    guides = guides.astype(np.float32)
+    scales = np.arange(1, bands + 1)[:, None, None]
+    guides = (tone * scales + generator.normal(0, 0.2, (bands, height, width))).astype(np.float32)
     if bands:
         guides[0, : height // 10] = np.nan
     shown = np.digitize(tone, [-0.5, 0.7]).astype(np.uint8)
@@ -58,7 +58,7 @@ def line(row: int, first: int, last: int, width: int) -> list[int]:
 
 
 CASES = {
-    "a click": case(0, 40, 50, 4, [(1, [20 * 50 + 25])]),
+    "a click": case(0, 40, 50, 4, [(0, [20 * 50 + 25])]),
     "no bands": case(1, 40, 50, 0, [(2, line(10, 5, 30, 50))]),
     "strokes that overlap": case(2, 64, 64, 6, [(0, line(30, 4, 50, 64)), (2, line(30, 20, 30, 64))]),
     "more pixels than are used": case(

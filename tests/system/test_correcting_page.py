@@ -135,13 +135,13 @@ def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: B
     editor.page.wait_for_selector(".correct-map canvas")
 
     editor.keys("2", "s")
-    editor.page.wait_for_function("!document.querySelector('.correct-tools').innerText.includes('Loading')")
+    editor.page.wait_for_selector("text=Loading the window", state="detached")
     editor.drag((30, 140), (30, 140))
     cut = superpixels(read_bands(source_of(place.scene), Window(0, 0, HEIGHT, WIDTH)), 12)
     expected[cut == cut[30, 140]] = 2
 
     editor.keys("1", "m")
-    editor.page.wait_for_function("!document.querySelector('.correct-tools').innerText.includes('Loading')")
+    editor.page.wait_for_selector("text=Loading the window", state="detached")
     editor.drag((45, 120), (45, 130))
     expected = mended(place, expected, 45, 120, 130, 1)
 
@@ -149,13 +149,16 @@ def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: B
     editor.drag((20, 20), (20, 24))
     editor.keys("Control+z")  # and is undone
 
+    editor.page.screenshot(path="/tmp/wt4/out/correct-editor.png")
     editor.page.click("text=Submit…")
+    editor.page.screenshot(path="/tmp/wt4/out/correct-dialog.png")
     assert "not judged" in editor.page.locator("dialog").inner_text()
     assert editor.serious_faults() == []
-    editor.page.click("dialog >> text=Submit >> nth=-1")
+    editor.page.click("dialog button.main")
     editor.page.wait_for_selector("text=Submitted: a label for")
     assert editor.page.locator("text=Continue the draft").count() == 0
     stored = place.labels()
+    np.savez("/tmp/wt4/out/correct.npz", stored=stored, expected=expected)
     assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, 2, UNKNOWN)] == [True] * 4
     assert editor.faults == []
 

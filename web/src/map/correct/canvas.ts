@@ -17,7 +17,10 @@ import { BACKGROUND, NOT_JUDGED, type Grid, type Pixel, type Ring } from "./grid
 import { viewAddress } from "./server";
 import type { Session, Window } from "./session";
 
+const [EDGE_ALPHA, INSIDE_ALPHA] = [255, 140]; // edges are seen on ground of the same tone, too
 const SURROUNDINGS = 0.25; // of the window's longer side, shown around it
+
+export const START_OPACITY = 0.8;
 
 export class CorrectionCanvas {
   readonly map: OlMap;
@@ -49,7 +52,7 @@ export class CorrectionCanvas {
       projection: this.projection, ratio: 1, interpolate: false,
       canvasFunction: (extent, resolution, ratio, [across, down]) => this.draw(extent, resolution / ratio, across ?? 0, down ?? 0),
     });
-    this.layer = new ImageLayer({ source: this.drawn, zIndex: 10, opacity: 0.5 });
+    this.layer = new ImageLayer({ source: this.drawn, zIndex: 10, opacity: START_OPACITY });
     this.map = new OlMap({
       target,
       controls: [],
@@ -83,13 +86,18 @@ export class CorrectionCanvas {
     const context = this.classes.getContext("2d");
     if (!context) throw new Error("this browser draws no canvas");
     const picture = context.createImageData(grid.width, grid.height);
-    const colours = new Uint32Array(256);
-    for (const [value, colour] of this.colours) if (value !== BACKGROUND) colours[value] = packed(colour);
     const pixels = new Uint32Array(picture.data.buffer);
-    grid.values.forEach((value, pixel) => {
+    const [edge, inside] = [EDGE_ALPHA, INSIDE_ALPHA].map((alpha) => {
+      const colours = new Uint32Array(256);
+      for (const [value, colour] of this.colours) if (value !== BACKGROUND) colours[value] = packed(colour, alpha);
+      return colours;
+    }) as [Uint32Array, Uint32Array];
+    const { values, width } = grid;
+    values.forEach((value, pixel) => {
       // Not judged is hatched, so that it cannot be taken for a class.
-      const hatched = value === NOT_JUDGED && (Math.floor(pixel / grid.width) + pixel) % 4 > 1;
-      pixels[pixel] = hatched ? 0xffffffff : (colours[value] ?? 0);
+      const hatched = value === NOT_JUDGED && (Math.floor(pixel / width) + pixel) % 4 > 1;
+      const isEdge = [pixel - 1, pixel + 1, pixel - width, pixel + width].some((beside) => (values[beside] ?? value) !== value);
+      pixels[pixel] = hatched ? packed("#ffffff", INSIDE_ALPHA) : ((isEdge ? edge : inside)[value] ?? 0);
     });
     context.putImageData(picture, 0, 0);
     this.drawn.changed();
@@ -128,7 +136,7 @@ export class CorrectionCanvas {
 }
 
 /** A colour `#rrggbb` as the bytes of a pixel. */
-function packed(colour: string): number {
+function packed(colour: string, alpha: number): number {
   const rgb = Number.parseInt(colour.slice(1), 16);
-  return (0xff000000 | ((rgb & 0xff) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
+  return ((alpha << 24) | ((rgb & 0xff) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
 }

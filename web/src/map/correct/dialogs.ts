@@ -19,10 +19,12 @@ export function confirmSubmission(session: Session, choices: readonly ClassChoic
     return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, text(pixels)), make("td", {}, difference > 0 ? `+${text(difference)}` : text(difference)));
   });
   return new Promise((resolve) => {
+    const only = make("input", { type: "checkbox", id: "only-changed", disabled: changed === 0 });
     const send = make("button", { type: "button", class: "main", disabled: judged === 0 }, "Submit");
     const dialog = open(
       "Submit this correction?",
-      make("p", {}, `${text(changed)} pixels changed. All ${text(judged)} judged pixels of the window become a label, the unchanged ones too: what you did not look at should be "not judged".`),
+      make("p", {}, `${text(changed)} pixels changed. All ${text(judged)} judged pixels of the window become a label, the unchanged ones too.`),
+      make("p", {}, only, " ", make("label", { for: only.id }, "I only looked at what I changed: leave the rest as not judged")),
       make("table", {}, make("thead", {}, make("tr", {}, ...["Class", "Pixels", "Change"].map((title) => make("th", { scope: "col" }, title)))), make("tbody", {}, ...rows)),
       make("div", { class: "steps" }, send, make("button", { type: "button", onclick: () => dialog.close() }, "Back")),
     );
@@ -31,7 +33,7 @@ export function confirmSubmission(session: Session, choices: readonly ClassChoic
     send.addEventListener("click", () => {
       send.disabled = true;
       session.keep();
-      submit(session)
+      submit(session, only.checked)
         .then(({ label_events }) => {
           sent = true;
           tell(`Submitted: a label for ${label_events.length} ${label_events.length === 1 ? "patch" : "patches"}.`);

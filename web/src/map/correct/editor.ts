@@ -7,7 +7,7 @@ import Draw from "ol/interaction/Draw";
 
 import type { SceneMap } from "../../api";
 import { make, tell } from "../../dom";
-import { CorrectionCanvas } from "./canvas";
+import { CorrectionCanvas, START_OPACITY } from "./canvas";
 import { assigning, filling, mending, painting, type Desk } from "./gestures";
 import { BACKGROUND, NOT_JUDGED } from "./grid";
 import { Outlines } from "./outlines";
@@ -41,7 +41,8 @@ export class Editor implements Desk {
   private bands: Float32Array | null = null;
   private superpixels: Int32Array | null = null;
   private spaceHeld = false;
-  private opacity = 0.5;
+  private opacity = START_OPACITY;
+  private hidden = false;
   private readonly colours: ReadonlyMap<number, string>;
   private readonly onKey = (event: KeyboardEvent) => this.press(event);
   private readonly onKeyUp = (event: KeyboardEvent) => {
@@ -263,6 +264,4 @@ export class Editor implements Desk {
     this.hidden = !this.hidden;
     this.canvas.opacity(this.hidden ? 0 : this.opacity);
   }
-
-  private hidden = false;
 }

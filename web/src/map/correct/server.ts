@@ -1,7 +1,7 @@
 /** What correcting asks of the server: windows of the scene on its own grid, and the submission. */
 
 import { api } from "../../page";
-import { encodeRuns } from "./grid";
+import { encodeRuns, NOT_JUDGED } from "./grid";
 import type { Session, Shown, Window } from "./session";
 
 export interface Submitted {
@@ -53,9 +53,12 @@ export async function superpixelsOf(scene: number, window: Window, side: number)
   return new Int32Array(await bytes(`/api/v1/scenes/${scene}/superpixels?${query(window)}&side_px=${side}`));
 }
 
-export function submit(session: Session): Promise<Submitted> {
-  const { id, window, shown, seconds } = session;
-  return api.post(`/api/v1/scenes/${session.scene}/corrections`, { id, ...window, shown, seconds, runs: encodeRuns(session.grid.values) });
+/** @param onlyChanged - leave what was not changed as not judged */
+export function submit(session: Session, onlyChanged: boolean): Promise<Submitted> {
+  const { id, window, shown, seconds, grid, began } = session;
+  const judged = (value: number, pixel: number) => (onlyChanged && value === began.values[pixel] ? NOT_JUDGED : value);
+  const runs = encodeRuns(grid.values.map(judged));
+  return api.post(`/api/v1/scenes/${session.scene}/corrections`, { id, ...window, shown, seconds, runs });
 }
 
 async function bytes(path: string): Promise<ArrayBuffer> {

@@ -27,12 +27,13 @@ let ask: { stop: () => void } | null = null;
 export function correctSection(olMap: OlMap, subject: Subject, changed: () => void): HTMLElement {
   const draft = Session.draft(subject.scene.id);
   const section = make("section", {}, make("h2", {}, "Correct"));
-  const begin = make("button", { type: "button", onclick: () => choose(olMap, subject, changed) }, "Correct a window…");
-  section.append(make("div", { class: "steps" }, begin));
-  if (draft) {
+  if (!draft) {
+    const begin = make("button", { type: "button", onclick: () => choose(olMap, subject, changed) }, "Correct a window…");
+    section.append(make("div", { class: "steps" }, begin));
+  } else {
     const { height, width, row_off, col_off } = draft.window;
     section.append(
-      make("p", { class: "soft" }, `A draft of ${width} × ${height} pixels from row ${row_off}, column ${col_off} was left here.`),
+      make("p", { class: "soft" }, `A draft of ${width} × ${height} pixels from row ${row_off}, column ${col_off} was left in this browser.`),
       make(
         "div", { class: "steps" },
         make("button", { type: "button", onclick: () => void edit(draft, subject, changed) }, "Continue the draft"),

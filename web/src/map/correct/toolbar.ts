@@ -1,6 +1,7 @@
 /** The tool bar of the editor. */
 
 import { make } from "../../dom";
+import { START_OPACITY } from "./canvas";
 import { showKeys } from "./dialogs";
 import type { Editor } from "./editor";
 import { TOOLS, type Tool } from "./tools";
@@ -25,10 +26,11 @@ export class ToolBar {
     this.redo = make("button", { type: "button", title: "Ctrl+Shift+Z", onclick: () => editor.redo() }, "Redo");
     this.submit = make("button", { type: "button", class: "main", onclick: () => void editor.submit() }, "Submit…");
     const { shown, window } = editor.session;
-    const began = shown ? `began with ${shown.layer}${shown.version === null ? "" : ` of version ${shown.version}`}` : "began empty";
+    const layer = editor.map.layers.find((item) => item.name === shown?.layer);
+    const began = shown ? `Began with: ${layer?.title ?? shown.layer}` : "Began empty";
     element.append(
       make("h1", {}, "Correct the map"),
-      make("p", { class: "soft" }, `${window.width} × ${window.height} pixels, ${began}`),
+      make("p", { class: "soft" }, `${began}. ${window.width} × ${window.height} pixels.`),
       this.classes,
       this.tools,
       this.hint,
@@ -93,7 +95,7 @@ export class ToolBar {
     const select = make("select", { id: "correct-view", onchange: (event) => editor.showView((event.target as HTMLSelectElement).value) });
     for (const item of editor.map.views) select.append(make("option", { value: item.name, selected: item.name === view }, item.title));
     const opacity = make("input", {
-      type: "range", id: "correct-opacity", min: 0, max: 1, step: 0.05, value: 0.5,
+      type: "range", id: "correct-opacity", min: 0, max: 1, step: 0.05, value: START_OPACITY,
       oninput: (event) => editor.setOpacity(Number((event.target as HTMLInputElement).value)),
     });
     return make(
