@@ -49,12 +49,27 @@ class CorrectingPage:
             mouse.move(*self.at(row + 0.5, column + 0.5), steps=4)
         mouse.up()
 
-    def ring(self, *corners: tuple[float, float]) -> None:
+    def ring(self, *corners: tuple[float, float], ends_at: int = 0) -> None:
         """Click the corners (row, column) of a polygon, and its first again."""
-        for row, column in (*corners, corners[0]):
+        for row, column in (*corners, corners[ends_at]):
             self.page.mouse.move(*self.at(row, column), steps=2)
             self.page.mouse.click(*self.at(row, column))
             self.page.wait_for_timeout(300)  # two clicks in a row are no double click
+
+    def line(self, *corners: tuple[float, float]) -> None:
+        """Click the corners (row, column) of a line, and its last again."""
+        self.ring(*corners, ends_at=-1)
+
+    def click(self, row: int, column: int) -> None:
+        """Click the middle of a pixel."""
+        self.page.mouse.click(*self.at(row + 0.5, column + 0.5))
+        self.page.wait_for_timeout(400)  # until it can be no double click
+
+    def submit(self, *, only_changed: bool = False) -> None:
+        self.page.click("text=Submit…")
+        if only_changed:
+            self.page.check("#only-changed")
+        self.page.click("dialog button.main")
 
     def keys(self, *names: str) -> None:
         for name in names:

@@ -41,7 +41,7 @@ export function confirmSubmission(session: Session, choices: readonly ClassChoic
         })
         .catch((error: Error) => {
           send.disabled = false;
-          tell(`${error.message} The draft is kept.`, "fault");
+          tell(`${error.message.replace(/\.?$/, ".")} The draft is kept.`, "fault");
           dialog.close();
         });
     });

@@ -51,7 +51,7 @@ export class Outlines {
       source: this.source, zIndex: 20,
       style: (feature) => [
         new Style({ stroke: new Stroke({ color: "#0f172a", width: 4 }) }),
-        new Style({ fill: new Fill({ color: "#00000001" }), stroke: new Stroke({ color: colour(feature as Feature), width: 2 }) }),
+        new Style({ fill: new Fill({ color: "#00000003" }), stroke: new Stroke({ color: colour(feature as Feature), width: 2 }) }),
       ],
     });
     this.select = new Select({

@@ -36,11 +36,14 @@ export class ToolBar {
       this.hint,
       this.options,
       this.views(view),
-      make("div", { class: "steps" }, this.undo, this.redo, make("button", { type: "button", "aria-label": "Keys", title: "?", onclick: showKeys }, "?")),
       make(
-        "div", { class: "steps" }, this.submit,
-        make("button", { type: "button", onclick: () => editor.close() }, "Later"),
-        make("button", { type: "button", onclick: () => editor.discard() }, "Discard"),
+        "div", { class: "finish" },
+        make("div", { class: "steps" }, this.undo, this.redo, make("button", { type: "button", "aria-label": "Keys", title: "?", onclick: showKeys }, "?")),
+        make(
+          "div", { class: "steps" }, this.submit,
+          make("button", { type: "button", onclick: () => editor.close() }, "Later"),
+          make("button", { type: "button", onclick: () => editor.discard() }, "Discard"),
+        ),
       ),
     );
   }
