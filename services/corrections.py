@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -183,8 +184,11 @@ def record(
         )
         for body in bodies
     ]
-    session.add_all(events)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add_all(events)
+    except IntegrityError:  # another process has just stored it
+        return _recorded(session, correction.id), False
     for event in events:
         jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(event.id), event_id=event.id)
     return events, True

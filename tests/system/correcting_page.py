@@ -65,6 +65,13 @@ class CorrectingPage:
         self.page.mouse.click(*self.at(row + 0.5, column + 0.5))
         self.page.wait_for_timeout(400)  # until it can be no double click
 
+    def summary(self) -> dict[str, int]:
+        """How many pixels more each class has, as the dialog of the submission says, which is left again."""
+        self.page.click("text=Submit…")
+        rows = [row.inner_text().split("\t") for row in self.page.locator("dialog tbody tr").all()]
+        self.page.click("dialog button:text-is('Back')")
+        return {row[0]: int(row[2].replace(",", "")) for row in rows if row[0] != "not judged"}
+
     def submit(self, *, only_changed: bool = False) -> None:
         self.page.click("text=Submit…")
         if only_changed:

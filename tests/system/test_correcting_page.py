@@ -167,6 +167,20 @@ def test_outlines_are_reshaped_and_only_what_changed_is_submitted(place: Place, 
     began = old_outlines(place)
     expected = began.copy()
     editor.keys("v")
+    editor.click(40, 30)  # the clean ice
+    editor.page.keyboard.down("Shift")
+    editor.click(80, 110)
+    editor.page.keyboard.up("Shift")
+    editor.page.click(".options >> text=Merge")
+    editor.click(80, 110)  # both are one outline now
+    editor.keys("2")
+    assert editor.summary() == {
+        "background": 0,
+        "clean ice": -(began == 1).sum(),
+        "debris-covered ice": (began == 1).sum(),
+    }
+    editor.keys("Control+z", "Control+z")
+    assert editor.summary() == {"background": 0, "clean ice": 0, "debris-covered ice": 0}
     editor.click(80, 55)  # the debris-covered ice of rows 60 to 89 and columns 50 to 129
     editor.keys("1")
     expected[began == 2] = 1

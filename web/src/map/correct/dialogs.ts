@@ -48,11 +48,28 @@ export function confirmSubmission(session: Session, choices: readonly ClassChoic
   });
 }
 
+/** Ask whether a draft may be thrown away. */
+export function confirmDiscard(): Promise<boolean> {
+  return new Promise((resolve) => {
+    let sure = false;
+    const dialog = open(
+      "Discard this correction?",
+      make("p", {}, "What you drew is lost. “Later” keeps it as a draft."),
+      make(
+        "div", { class: "steps" },
+        make("button", { type: "button", class: "main", onclick: () => { sure = true; dialog.close(); } }, "Discard it"),
+        make("button", { type: "button", onclick: () => dialog.close() }, "Back"),
+      ),
+    );
+    dialog.addEventListener("close", () => resolve(sure));
+  });
+}
+
 export function showKeys(): void {
   const keys = [...TOOLS.map(({ key, title }) => [key, title] as const), ...OTHER_KEYS];
   const dialog: HTMLDialogElement = open(
     "Keys",
-    make("table", {}, make("tbody", {}, ...keys.map(([key, title]) => make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", {}, title))))),
+    make("table", { class: "keys" }, make("tbody", {}, ...keys.map(([key, title]) => make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", {}, title))))),
     make("div", { class: "steps" }, make("button", { type: "button", class: "main", onclick: () => dialog.close() }, "Close")),
   );
 }

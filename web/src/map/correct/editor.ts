@@ -14,7 +14,7 @@ import { Outlines } from "./outlines";
 import { pointer, type Gesture } from "./pointer";
 import { bandsOf, superpixelsOf } from "./server";
 import type { Session } from "./session";
-import { confirmSubmission, showKeys } from "./dialogs";
+import { confirmDiscard, confirmSubmission, showKeys } from "./dialogs";
 import { ToolBar } from "./toolbar";
 import { TOOLS, type ToolName } from "./tools";
 
@@ -178,7 +178,8 @@ export class Editor implements Desk {
   }
 
   /** Throw the draft away and close. */
-  discard(): void {
+  async discard(): Promise<void> {
+    if (this.session.isChanged && !(await confirmDiscard())) return;
     this.session.forget();
     this.close();
   }

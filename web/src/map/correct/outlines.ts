@@ -101,7 +101,7 @@ export class Outlines {
     if (value === BACKGROUND) this.drop(chosen);
   }
 
-  /** Join the selected outlines to one, with the class of the first. Those that lie apart stay apart. */
+  /** Give the selected outlines the class of the first; those that touch are one then. */
   merge(): void {
     const [first, ...others] = this.some();
     if (!first) return;
@@ -109,7 +109,9 @@ export class Outlines {
       tell("Select the outlines to merge: click one, then others with Shift.");
       return;
     }
-    this.replace([first, ...others], clipping.union(geometry(first), ...others.map(geometry)), first.get("value") as number);
+    for (const feature of others) feature.set("value", first.get("value"));
+    this.draw([first, ...others]);
+    this.trace();
   }
 
   /** Cut the selected outline along a line that is drawn next. */

@@ -1,5 +1,6 @@
 /** A correction in the making: its window, its classes, and what can be undone. It is kept as a draft in the browser. */
 
+import { who } from "../../page";
 import { decodeRuns, encodeRuns, Grid } from "./grid";
 import type { Stroke } from "./strokes";
 
@@ -137,5 +138,5 @@ export class Session {
 }
 
 function key(scene: number): string {
-  return `glacier-al:correction:${scene}`;
+  return `glacier-al:correction:${who}:${scene}`; // colleagues may share a browser
 }

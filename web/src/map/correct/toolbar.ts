@@ -42,7 +42,7 @@ export class ToolBar {
         make(
           "div", { class: "steps" }, this.submit,
           make("button", { type: "button", onclick: () => editor.close() }, "Later"),
-          make("button", { type: "button", onclick: () => editor.discard() }, "Discard"),
+          make("button", { type: "button", onclick: () => void editor.discard() }, "Discard"),
         ),
       ),
     );
