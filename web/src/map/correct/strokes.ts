@@ -38,33 +38,32 @@ export function repaint(guides: Guides, proposal: Grid, classes: number, strokes
   const mended = proposal.copy();
   if (!points.length) return mended;
   const used = spaced(points, Math.min(points.length, MAX_POINTS));
-  const space = new Space(guides, height, width);
-  const at = new Float64Array(used.length * space.dimensions);
-  used.forEach((pixel, index) => space.place(pixel, at, index));
-  const kernels = used.map((_, index) => {
+  const space = spaceOf(guides, height, width);
+  const at = space.points(used);
+  const kernels = used.map((pixel, index) => {
     const row = new Float64Array(used.length);
-    space.kernels(at.subarray(index * space.dimensions, (index + 1) * space.dimensions), at, row);
+    space.kernels(pixel, at, row);
     row[index] = (row[index] as number) + NOISE;
     return row;
   });
-  const shown = (pixel: number, value: number) =>
-    proposal.values[pixel] === value ? CONFIDENCE : (1 - CONFIDENCE) / (classes - 1);
+  const other = (1 - CONFIDENCE) / (classes - 1);
   const missing = Array.from({ length: classes }, (_, value) =>
-    Float64Array.from(used, (pixel) => (drawn[pixel] === value ? 1 : 0) - shown(pixel, value)),
+    Float64Array.from(used, (pixel) => (drawn[pixel] === value ? 1 : 0) - (proposal.values[pixel] === value ? CONFIDENCE : other)),
   );
-  const weights = solve(kernels, missing);
-  const here = new Float64Array(space.dimensions);
+  const weights = interleaved(solve(kernels, missing), used.length);
   const similar = new Float64Array(used.length);
+  const corrected = new Float64Array(classes);
   for (const pixel of near(used, height, width)) {
-    space.place(pixel, here, 0);
-    space.kernels(here, at, similar);
-    let [best, highest] = [0, -Infinity];
-    for (let value = 0; value < classes; value++) {
-      const own = weights[value] as Float64Array;
-      let corrected = shown(pixel, value);
-      for (let index = 0; index < similar.length; index++) corrected += (similar[index] as number) * (own[index] as number);
-      if (corrected > highest) [best, highest] = [value, corrected];
+    corrected.fill(other);
+    corrected[proposal.values[pixel] as number] = CONFIDENCE;
+    space.kernels(pixel, at, similar);
+    for (let index = 0, place = 0; index < used.length; index++, place += classes) {
+      const weight = similar[index] as number;
+      if (weight === 0) continue;
+      for (let value = 0; value < classes; value++) corrected[value] = (corrected[value] as number) + weight * (weights[place + value] as number);
     }
+    let best = 0;
+    for (let value = 1; value < classes; value++) if ((corrected[value] as number) > (corrected[best] as number)) best = value;
     mended.values[pixel] = best;
   }
   for (const pixel of points) mended.values[pixel] = drawn[pixel] as number;
@@ -82,55 +81,91 @@ function spaced(all: readonly number[], count: number): number[] {
   });
 }
 
+/** Some pixels: their places, and their guides one after another. */
+interface Points {
+  rows: Float64Array;
+  columns: Float64Array;
+  guides: Float32Array;
+}
+
+const spaces = new WeakMap<Guides, Space>();
+
+/** The space of guides; it is kept for the next stroke. */
+function spaceOf(guides: Guides, height: number, width: number): Space {
+  const found = spaces.get(guides) ?? new Space(guides, height * width, width);
+  spaces.set(guides, found);
+  return found;
+}
+
 /** Place and standardised guides, in length scales of the kernel. */
 class Space {
   private readonly maps: number;
-  private readonly means: number[] = [];
-  private readonly scales: number[] = [];
-  private readonly size: number;
+  /** Pixel by pixel. */
+  private readonly guides: Float32Array;
 
   constructor(
-    private readonly guides: Guides,
-    height: number,
+    guides: Guides,
+    size: number,
     private readonly width: number,
   ) {
-    this.size = height * width;
-    this.maps = guides.length / this.size;
+    this.maps = guides.length / size;
+    this.guides = new Float32Array(guides.length);
     for (let map = 0; map < this.maps; map++) {
-      const known = guides.subarray(map * this.size, (map + 1) * this.size).filter(Number.isFinite);
-      const mean = known.reduce((sum, value) => sum + value, 0) / Math.max(1, known.length);
-      const squares = known.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-      this.means.push(mean);
-      this.scales.push(squares > 0 ? Math.sqrt(squares / known.length) * Math.sqrt(this.maps) : Infinity);
+      const [mean, scale] = standard(guides.subarray(map * size, (map + 1) * size));
+      for (let pixel = 0; pixel < size; pixel++) {
+        const value = ((guides[map * size + pixel] as number) - mean) / (scale * Math.sqrt(this.maps));
+        this.guides[pixel * this.maps + map] = Number.isFinite(value) ? value : 0;
+      }
     }
   }
 
-  get dimensions(): number {
-    return 2 + this.maps;
+  points(pixels: readonly number[]): Points {
+    const guides = new Float32Array(pixels.length * this.maps);
+    pixels.forEach((pixel, index) => guides.set(this.guides.subarray(pixel * this.maps, (pixel + 1) * this.maps), index * this.maps));
+    return {
+      rows: Float64Array.from(pixels, (pixel) => Math.floor(pixel / this.width)),
+      columns: Float64Array.from(pixels, (pixel) => pixel % this.width),
+      guides,
+    };
   }
 
-  /** Write the coordinates of a pixel as those of the point `index`. */
-  place(pixel: number, points: Float64Array, index: number): void {
-    const start = index * this.dimensions;
-    points[start] = Math.floor(pixel / this.width) / PLACE_PX;
-    points[start + 1] = (pixel % this.width) / PLACE_PX;
-    for (let map = 0; map < this.maps; map++) {
-      const value = ((this.guides[map * this.size + pixel] as number) - (this.means[map] as number)) / (this.scales[map] as number);
-      points[start + 2 + map] = Number.isFinite(value) ? value : 0;
-    }
-  }
-
-  /** Write the kernel of one point and all others; 0 where it is below 0.00000002. */
-  kernels(one: Float64Array, others: Float64Array, found: Float64Array): void {
-    for (let index = 0, start = 0; index < found.length; index++, start += this.dimensions) {
-      let squares = 0;
-      for (let axis = 0; axis < this.dimensions && squares < NOTHING; axis++) {
-        const apart = (one[axis] as number) - (others[start + axis] as number);
-        squares += apart * apart;
+  /** Write the kernel of a pixel and some points; 0 where it is below 0.00000002. */
+  kernels(pixel: number, { rows, columns, guides }: Points, found: Float64Array): void {
+    const [row, column, start] = [Math.floor(pixel / this.width), pixel % this.width, pixel * this.maps];
+    const { maps } = this;
+    const own = this.guides;
+    for (let index = 0, place = 0; index < found.length; index++, place += maps) {
+      const [down, right] = [row - (rows[index] as number), column - (columns[index] as number)];
+      let squares = (down * down + right * right) / (PLACE_PX * PLACE_PX);
+      if (squares < NOTHING) {
+        for (let map = 0; map < maps; map++) {
+          const apart = (own[start + map] as number) - (guides[place + map] as number);
+          squares += apart * apart;
+        }
       }
       found[index] = squares < NOTHING ? Math.exp(-squares / 2) : 0;
     }
   }
+}
+
+/** Mean and standard deviation of what is known of a map; a map that is constant tells no pixel from another. */
+function standard(map: Float32Array): [number, number] {
+  let [count, sum, squares] = [0, 0, 0];
+  for (const value of map) {
+    if (!Number.isFinite(value)) continue;
+    count++;
+    sum += value;
+  }
+  const mean = sum / Math.max(1, count);
+  for (const value of map) if (Number.isFinite(value)) squares += (value - mean) ** 2;
+  return [mean, squares > 0 ? Math.sqrt(squares / count) : Infinity];
+}
+
+/** The weights of all classes of the first point, then those of the second, ... */
+function interleaved(weights: readonly Float64Array[], count: number): Float64Array {
+  const found = new Float64Array(count * weights.length);
+  weights.forEach((own, value) => own.forEach((weight, index) => (found[index * weights.length + value] = weight)));
+  return found;
 }
 
 /** The pixels that strokes through some pixels can change: squares around them, as rows of runs. */
