@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +149,10 @@ def person(label: Label) -> str:
     return label.annotator.lower()
 
 
+_NOT_INDEPENDENT: Final = (ProposalReason.SECOND_LOOK, ProposalReason.CORRECTION)
+"""What these labels are was decided by looking at a label or a map: they say nothing about how far people agree."""
+
+
 class _Masks:
     """Reads the masks of labels."""
 
@@ -211,7 +216,7 @@ def _compared_labels(session: Session) -> list[Label]:
         select(Label)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), OF_WHOLE_PATCH, comparable)
-        .where(Proposal.reason != ProposalReason.SECOND_LOOK)
+        .where(Proposal.reason.not_in(_NOT_INDEPENDENT))
         .options(joinedload(Label.proposal), joinedload(Label.patch))
         .order_by(NEWEST_FIRST)
     )
