@@ -37,11 +37,18 @@ export function correctSection(olMap: OlMap, subject: Subject, changed: () => vo
       make(
         "div", { class: "steps" },
         make("button", { type: "button", onclick: () => void edit(draft, subject, changed) }, "Continue the draft"),
-        make("button", { type: "button", onclick: () => { draft.forget(); changed(); } }, "Discard the draft"),
+        make("button", { type: "button", onclick: () => void discard(draft, changed) }, "Discard the draft"),
       ),
     );
   }
   return section;
+}
+
+async function discard(draft: Session, changed: () => void): Promise<void> {
+  const { confirmDiscard } = await import("./dialogs");
+  if (!(await confirmDiscard())) return;
+  draft.forget();
+  changed();
 }
 
 /** Let the person choose a window: a box, a click, or Enter for the middle of the view. */
