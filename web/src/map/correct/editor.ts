@@ -14,9 +14,10 @@ import { Outlines } from "./outlines";
 import { pointer, type Gesture } from "./pointer";
 import { bandsOf, superpixelsOf } from "./server";
 import type { Session } from "./session";
-import { confirmDiscard, confirmSubmission, showKeys } from "./dialogs";
+import { confirmDiscard, confirmSubmission } from "./dialogs";
+import { press } from "./keys";
 import { ToolBar } from "./toolbar";
-import { TOOLS, type ToolName } from "./tools";
+import type { ToolName } from "./tools";
 
 export interface ClassChoice {
   value: number;
@@ -40,11 +41,12 @@ export class Editor implements Desk {
   private drawing: Draw | null = null;
   private bands: Float32Array | null = null;
   private superpixels: Int32Array | null = null;
-  private spaceHeld = false;
+  /** The space bar is held: dragging moves the view. */
+  spaceHeld = false;
   private opacity = START_OPACITY;
   private hidden = false;
   private readonly colours: ReadonlyMap<number, string>;
-  private readonly onKey = (event: KeyboardEvent) => this.press(event);
+  private readonly onKey = (event: KeyboardEvent) => press(this, event);
   private readonly onKeyUp = (event: KeyboardEvent) => {
     if (event.code === "Space") this.spaceHeld = false;
   };
@@ -235,33 +237,8 @@ export class Editor implements Desk {
     return (this.tool === "strokes" && !this.bands) || (this.tool === "superpixels" && !this.superpixels);
   }
 
-  private press(event: KeyboardEvent): void {
-    const target = event.target as HTMLElement;
-    if (target.closest("dialog") || target.matches("select, input[type=text]")) return;
-    const command = event.ctrlKey || event.metaKey;
-    if (command && event.key.toLowerCase() === "z") {
-      event.preventDefault();
-      if (event.shiftKey) this.redo();
-      else this.undo();
-      return;
-    }
-    if (command || event.altKey) return;
-    const tool = TOOLS.find((item) => item.key === event.key);
-    if (tool) this.choose(tool.name);
-    else if (event.key === "[" || event.key === "]") this.resize(event.key === "[" ? -1 : 1);
-    else if (event.key === "9") this.chooseClass(NOT_JUDGED);
-    else if (/^[0-8]$/.test(event.key) && Number(event.key) < this.classes) this.chooseClass(this.choices[Number(event.key)]?.value ?? BACKGROUND);
-    else if (event.key === "?") showKeys();
-    else if (event.key === "Delete") this.on("delete");
-    else if (event.key === "x") this.setHidden();
-    else if (event.key === "Escape") this.choose(this.tool);
-    else if (event.code === "Space" && !target.matches("button, input")) {
-      this.spaceHeld = true;
-      event.preventDefault();
-    }
-  }
-
-  private setHidden(): void {
+  /** Hide the classes, or show them again. */
+  toggleClasses(): void {
     this.hidden = !this.hidden;
     this.canvas.opacity(this.hidden ? 0 : this.opacity);
   }
