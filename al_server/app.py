@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from al_server import (
     arms,
     canary,
+    corrections,
     dashboard,
     effort,
     health,
@@ -28,6 +29,7 @@ from al_server import (
     quality,
     rounds,
     scene_patches,
+    scene_windows,
     scenes,
     scorings,
     set_aside,
@@ -91,7 +93,7 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, scenes, scene_patches, map_tiles, predictions, patches),
+        *(health, scenes, scene_patches, map_tiles, scene_windows, corrections, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
     )

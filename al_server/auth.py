@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "patches.composite": Role.PUBLIC,
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.ANNOTATOR,
+    "corrections.submit": Role.ANNOTATOR,
     "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
     "subscriptions.list_deliveries": Role.OPERATOR,
     "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers

@@ -54,6 +54,7 @@ class LayerAnswer(BaseModel):
 class ClassAnswer(BaseModel):
     """A class that is drawn."""
 
+    value: int = Field(description="of its pixels in maps and labels")
     name: str
     colour: str
 

@@ -28,7 +28,7 @@ from imagery.paths import is_address
 from imagery.scene_reader import SceneReader
 from imagery.tiles import TILE_PX, read_map_tile, read_scene_tile, tile_grid
 from services.class_scheme import scheme_in_force
-from services.map_layers import LayerKind, MapLayer, existing, other_layers, predicted_layers
+from services.map_layers import LayerKind, MapLayer, existing, find_layer, other_layers, predicted_layers
 from services.predictions import check_ready
 from services.scenes import find_scene, source_of
 
@@ -50,7 +50,7 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
         scheme = scheme_in_force(session, catalog.settings)
     check_ready(scene)
     source = source_of(scene)
-    version = _version(query)
+    version = chosen_version(query)
     layers = ([] if version is None else predicted_layers(scene, version, catalog.settings)) + layers
     stretch = scene.stretch or {}
     views = [view for view in map_views(source).values() if set(view.stretched) <= set(stretch)]
@@ -74,7 +74,9 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
             )
             for layer in existing(current_parts().store, layers)
         ],
-        classes=[ClassAnswer(name=e.name, colour=e.colour) for e in scheme.legend if e.value in _drawn(scheme)],
+        classes=[
+            ClassAnswer(value=e.value, name=e.name, colour=e.colour) for e in scheme.legend if e.value in _drawn(scheme)
+        ],
     )
     return json_response(answer)
 
@@ -108,14 +110,8 @@ def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
     catalog, store = current_catalog(), current_parts().store
     with catalog.read() as session:
         scene = find_scene(session, path.scene_id)
-        layers = other_layers(session, scene)
         scheme = scheme_in_force(session, catalog.settings)
-    version = _version(query)
-    if version is not None:
-        layers += predicted_layers(scene, version, catalog.settings)
-    found = next((layer for layer in layers if layer.name == path.layer), None)
-    if found is None or not store.exists(found.key):
-        raise NotFoundError(f"scene {scene.id} has no map {path.layer!r} now; GET .../map names those that exist")
+        found = find_layer(session, store, scene, path.layer, chosen_version(query), catalog.settings)
     tile = tile_grid(path.z, path.x, path.y)
     etag = _etag(scene, found.key, path.z, path.x, path.y)
     if etag in request.if_none_match:
@@ -125,7 +121,7 @@ def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
     return _answer(None if values is None else _draw(found, values, scheme), etag)
 
 
-def _version(query: VersionChoice) -> int | None:
+def chosen_version(query: VersionChoice) -> int | None:
     """Return the version that was asked for, else the one that is served; None before the first."""
     if query.version is not None:
         return query.version

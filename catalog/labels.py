@@ -189,8 +189,9 @@ def _supersede_where(session: Session, condition: ColumnElement[bool]) -> list[L
 
 def store(session: Session, label: Label) -> None:
     """Add a label, supersede the annotation's earlier one, and update the states of proposal, patch and round."""
-    created_at = get_event(session, label.event_id).annotation_created_at
-    supersede(session, label.project_id, label.annotation_id, created_at)
+    if label.annotation_id is not None:  # nothing stands for the same as a correction on the map
+        created_at = get_event(session, label.event_id).annotation_created_at
+        supersede(session, label.project_id, label.annotation_id, created_at)
     session.add(label)
     session.flush()
     refresh_states(session, session.get_one(Proposal, label.proposal_id), skipped=False)
@@ -208,7 +209,8 @@ def refresh_states(session: Session, proposal: Proposal, *, skipped: bool) -> No
         proposal.state = _implied_proposal_state(session, proposal, skipped=skipped)
     session.flush()
     session.get_one(Patch, proposal.patch_id).state = _implied_patch_state(session, proposal.patch_id)
-    rounds.complete_if_answered(session, proposal.round_id)
+    if proposal.round_id is not None:
+        rounds.complete_if_answered(session, proposal.round_id)
 
 
 def _implied_proposal_state(session: Session, proposal: Proposal, *, skipped: bool) -> ProposalState:
@@ -220,6 +222,8 @@ def _implied_proposal_state(session: Session, proposal: Proposal, *, skipped: bo
     withdrawn = select(WithdrawnLabel.label_id).join(WithdrawnLabel.label).where(Label.proposal_id == proposal.id)
     if session.scalar(withdrawn.limit(1)) is not None:
         return ProposalState.ABANDONED  # nobody is waited for: its patch may be proposed again
+    if proposal.round_id is None:
+        return ProposalState.ABANDONED
     is_abandoned = rounds.get(session, proposal.round_id).state is RoundState.ABANDONED
     return ProposalState.ABANDONED if is_abandoned else ProposalState.PUBLISHED
 
@@ -287,6 +291,6 @@ def withdraw_project(session: Session, project_id: int) -> int:
         proposal.state = ProposalState.WITHDRAWN
     for proposal in withdrawn:
         refresh_states(session, proposal, skipped=False)
-    for round_id in {proposal.round_id for proposal in withdrawn}:
+    for round_id in {proposal.round_id for proposal in withdrawn if proposal.round_id is not None}:
         rounds.note_project_deleted(session, round_id, project_id)
     return len(withdrawn)

@@ -104,6 +104,7 @@ class ProposalReason(StrEnum):
     SECOND_LABEL = "second label"  # labelled already, to be drawn by another person from an empty mask
     KNOWN_TRUTH = "known truth"  # a honeypot: what is drawn on it is measured and never learnt from
     SECOND_LOOK = "second look"  # labelled already, and contradicted by the newest scoring
+    CORRECTION = "corrected on the map"  # by a person of their own accord, in no round
 
 
 class ProposalState(StrEnum):
@@ -406,7 +407,7 @@ class Round(Base):
 
 
 class Proposal(Base):
-    """A patch, or a part of it, that a round asks the annotators to label.
+    """A patch, or a part of it, that a round asks the annotators to label, or that a person corrected on the map.
 
     The Label Studio task stores ``uid``, because Label Studio reuses the ids of deleted tasks.
     """
@@ -416,7 +417,7 @@ class Proposal(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)
-    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"))
+    round_id: Mapped[int | None] = mapped_column(ForeignKey("rounds.id"))  # None: a correction on the map
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"), index=True)
     region: Mapped[list[Any] | None]  # run lengths of the pixels asked for (`catalog.pixel_regions`)
     rank: Mapped[int]
@@ -432,12 +433,12 @@ class Proposal(Base):
     images_signed_at: Mapped[datetime | None]
     images_base_url: Mapped[str | None]
 
-    round: Mapped[Round] = relationship(back_populates="proposals")
+    round: Mapped[Round | None] = relationship(back_populates="proposals")
     patch: Mapped[Patch] = relationship()
 
 
 class LabelEvent(Base):
-    """The ledger: every event received from Label Studio or found by reconciliation, with its body."""
+    """The ledger: every event received from Label Studio or our map, or found by reconciliation, with its body."""
 
     __tablename__ = "label_events"
     __table_args__ = (
@@ -450,7 +451,7 @@ class LabelEvent(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     dedupe_key: Mapped[str] = mapped_column(String(200), unique=True)
     action: Mapped[str] = mapped_column(String(40))
-    origin: Mapped[str] = mapped_column(String(20))  # "webhook" or "reconciliation"
+    origin: Mapped[str] = mapped_column(String(20))  # `catalog.event_order`: "webhook", "reconciliation" or "map"
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     annotation_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -484,8 +485,8 @@ class Label(Base):
     patch_id: Mapped[int] = mapped_column(ForeignKey("patches.id"))
     proposal_id: Mapped[int] = mapped_column(ForeignKey("proposals.id"))
     event_id: Mapped[int] = mapped_column(ForeignKey("label_events.id"))
-    project_id: Mapped[int] = mapped_column(BigInteger)
-    annotation_id: Mapped[int] = mapped_column(BigInteger)
+    project_id: Mapped[int | None] = mapped_column(BigInteger)  # both None: a correction on the map
+    annotation_id: Mapped[int | None] = mapped_column(BigInteger)
     annotated_at: Mapped[datetime]
     mask_key: Mapped[str]
     mask_sha256: Mapped[str] = mapped_column(String(64))

@@ -210,8 +210,9 @@ def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress
     kinds = Proposal.round_id, Proposal.state, Proposal.reason
     statement = select(*kinds, func.count()).where(Proposal.round_id.in_(round_ids)).group_by(*kinds)
     for round_id, state, reason, count in session.execute(statement):
-        found[round_id].states[state] += count
-        found[round_id].reasons[reason] = found[round_id].reasons.get(reason, 0) + count
+        if round_id is not None:
+            found[round_id].states[state] += count
+            found[round_id].reasons[reason] = found[round_id].reasons.get(reason, 0) + count
     return found
 
 

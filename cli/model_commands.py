@@ -189,7 +189,7 @@ def _label_row(label: LearntLabel) -> tuple[str, ...]:
         label.mask_sha256[:12],
         state,
         "" if label.doubt is None else f"{label.doubt:.2f}",
-        f"{cause.round} ({cause.strategy})",
+        "map" if cause.round is None else f"{cause.round} ({cause.strategy})",
         cause.reason,
         "" if cause.score is None else f"{cause.score:.4g}",
         "" if cause.scored_by is None else f"version {cause.scored_by}, seed {cause.scoring_seed}",

@@ -171,15 +171,17 @@ def gather(
         scenes = {scene.role: scene for scene in ready}
         scoring = scorings.newest(session)
         of_patch = joinedload(Label.proposal), joinedload(Label.patch)
-        labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch))
+        labels = session.scalars(select(Label).where(Label.superseded_at.is_(None)).options(*of_patch)).all()
         compared = compare(read_labels(session))
         costs = effort(session)
-        patches = sorted(labels, key=lambda label: (label.proposal.round_id, label.proposal.rank))
+        of_rounds = [(label.proposal.round_id, label) for label in labels]
+        asked_for = [(number, label) for number, label in of_rounds if number is not None]  # corrections have no round
+        patches = sorted(asked_for, key=lambda item: (item[0], item[1].proposal.rank))
     missing = [role.value for role in SceneRole if role not in scenes]
     if missing or scoring is None:
         lacking = f"no ready scene with the role {' or '.join(missing)}" if missing else "no scoring of the pool"
         raise click.ClickException(f"found {lacking}; the report tells of a loop that has gone round at least once")
-    labelled = [_labelled(label) for label in patches]
+    labelled = [_labelled(label, number) for number, label in patches]
     offered = [(patch.label_key, patch.edited_px) for patch in labelled if patch.preannotation_key is not None]
     return Content(
         records=records,
@@ -212,12 +214,12 @@ def _machine(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _labelled(label: Label) -> LabelledPatch:
+def _labelled(label: Label, round_id: int) -> LabelledPatch:
     patch: Patch = label.patch
     proposal = label.proposal
     drawn_by = proposal.preannotated_by
     return LabelledPatch(
-        round=proposal.round_id,
+        round=round_id,
         patch_id=patch.id,
         row_off=patch.row_off,
         col_off=patch.col_off,

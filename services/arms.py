@@ -156,7 +156,7 @@ def read_labels(session: Session) -> list[ArmLabel]:
     return [
         _arm_label(round_id, ARM_OF[reason], label, label.found)
         for label, round_id, reason in session.execute(statement)
-        if label.found is not None
+        if label.found is not None and round_id is not None
     ]
 
 

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, permutations
+from typing import Final
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
@@ -130,6 +131,10 @@ def is_standing(reference: Reference) -> bool:
     return reference.label.superseded_at is None
 
 
+_NOT_INDEPENDENT: Final = (ProposalReason.SECOND_LOOK, ProposalReason.CORRECTION)
+"""What these labels are was decided by looking at a label or a map: they say nothing about how far people agree."""
+
+
 def compared_labels(session: Session) -> list[Label]:
     """Return the standing labels of whole patches that have something to be compared with, newest first."""
     several = select(Label.patch_id).where(Label.superseded_at.is_(None)).group_by(Label.patch_id).having(PEOPLE > 1)
@@ -142,7 +147,7 @@ def compared_labels(session: Session) -> list[Label]:
         select(Label)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), OF_WHOLE_PATCH, comparable)
-        .where(Proposal.reason != ProposalReason.SECOND_LOOK)
+        .where(Proposal.reason.not_in(_NOT_INDEPENDENT))
         .options(joinedload(Label.proposal), joinedload(Label.patch))
         .order_by(NEWEST_FIRST)
     )

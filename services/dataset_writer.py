@@ -184,8 +184,8 @@ class DatasetWriter:
             "origin": window.origin,
             "labels": [label.id for label in labels],
             "analysts": sorted({pseudonym(self._catalog, label) for label in labels}),
-            "rounds": sorted({label.proposal.round_id for label in labels}),
-            "strategies": sorted({label.proposal.round.strategy for label in labels}),
+            "rounds": sorted({label.proposal.round.id for label in labels if label.proposal.round}),
+            "strategies": sorted({label.proposal.round.strategy for label in labels if label.proposal.round}),
             "annotated_at": max(label.annotated_at for label in labels).isoformat() if labels else None,
         }
 
@@ -231,14 +231,15 @@ class DatasetWriter:
         self._first = False
 
     def _label(self, window: LabelledWindow, label: Label) -> None:
-        who, proposal = pseudonym(self._catalog, label), label.proposal
+        who, proposal, of_round = pseudonym(self._catalog, label), label.proposal, label.proposal.round
+        asked = (of_round.id, of_round.strategy, of_round.measure) if of_round else (None, None, None)
         self.tally.labels += 1
         self.tally.simulated += label.simulated
         self.tally.analysts.add(who)
         self._rows.writerow(
             (
                 *(label.id, window.name, window.patch.scene.name, who, label.simulated),
-                *(proposal.round_id, proposal.round.strategy, proposal.round.measure, proposal.reason.value),
+                *(*asked, proposal.reason.value),
                 *(proposal.score, label.annotated_at.isoformat(), label.edited_px, label.lead_time_s),
                 *(proposal.preannotated_by, label.mask_sha256),
             )

@@ -28,12 +28,12 @@ Name = Callable[[Label], str]
 
 
 class Cause(BaseModel):
-    """Why a patch was proposed to the annotator who drew a label."""
+    """Why a patch was proposed to the annotator who drew a label, or that a person corrected it on the map."""
 
-    round: int
-    strategy: str
-    round_seed: int
-    part: str = Field(description="what of the patch was asked for")
+    round: int | None = Field(description="null: a person corrected the map of their own accord")
+    strategy: str | None
+    round_seed: int | None
+    part: str | None = Field(description="what of the patch was asked for")
     reason: str
     rank: int
     score: float | None = Field(description="of the patch, by the round's measure; null for random choices")
@@ -251,7 +251,8 @@ def _training(
 
 def _label(label: Label, withdrawal: int | None, doubt: float | None, name: Name) -> LearntLabel:
     patch, proposal = label.patch, label.proposal
-    of_round, scoring = proposal.round, proposal.round.scoring
+    of_round = proposal.round
+    scoring = of_round.scoring if of_round is not None else None
     return LearntLabel(
         id=label.id,
         scene=patch.scene.name,
@@ -269,14 +270,14 @@ def _label(label: Label, withdrawal: int | None, doubt: float | None, name: Name
         withdrawal=withdrawal,
         doubt=doubt,
         cause=Cause(
-            round=of_round.id,
-            strategy=of_round.strategy,
-            round_seed=of_round.seed,
-            part=of_round.part,
+            round=of_round.id if of_round else None,
+            strategy=of_round.strategy if of_round else None,
+            round_seed=of_round.seed if of_round else None,
+            part=of_round.part if of_round else None,
             reason=proposal.reason.value,
             rank=proposal.rank,
             score=proposal.score,
-            measure=of_round.measure,
+            measure=of_round.measure if of_round else None,
             scored_by=scoring.model_version if scoring else None,
             passes=scoring.passes if scoring else None,
             scoring_seed=scoring.seed if scoring else None,

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from catalog import scorings
+from catalog.errors import NotFoundError
 from catalog.records import Scene
 from catalog.settings import Settings
 from imagery.store import RasterStore
@@ -78,3 +79,28 @@ def other_layers(session: Session, scene: Scene) -> list[MapLayer]:
 def existing(store: RasterStore, layers: list[MapLayer]) -> list[MapLayer]:
     """Return the layers whose files exist."""
     return [layer for layer in layers if store.exists(layer.key)]
+
+
+def find_layer(
+    session: Session, store: RasterStore, scene: Scene, name: str, version: int | None, settings: Settings
+) -> MapLayer:
+    """Return a map of a scene whose file exists.
+
+    Args:
+        session: A session.
+        store: The raster store.
+        scene: The scene.
+        name: Name of the map.
+        version: Model version, for maps that depend on one; None if there is none.
+        settings: The settings.
+
+    Raises:
+        NotFoundError: There is no such map now.
+    """
+    layers = other_layers(session, scene)
+    if version is not None:
+        layers += predicted_layers(scene, version, settings)
+    found = next((layer for layer in layers if layer.name == name), None)
+    if found is None or not store.exists(found.key):
+        raise NotFoundError(f"scene {scene.id} has no map {name!r} now; GET .../map names those that exist")
+    return found

@@ -112,3 +112,8 @@ def checkpoint(run_id: int) -> str:
 def label(patch_id: int, annotation_id: int, event_id: int) -> str:
     """Return the key of the label mask that a label event gave."""
     return f"labels/patch-{patch_id}/annotation-{annotation_id}-event-{event_id}.tif"
+
+
+def correction(patch_id: int, event_id: int) -> str:
+    """Return the key of the label mask that a correction on the map gave."""
+    return f"labels/patch-{patch_id}/correction-event-{event_id}.tif"

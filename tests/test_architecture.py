@@ -12,8 +12,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -105,6 +108,19 @@ print(json.dumps([statuses, sorted({name.partition(".")[0] for name in sys.modul
 """
 
 
+WINDOW = {"row_off": 0, "col_off": 0, "height": 4, "width": 4}
+CORRECTION = WINDOW | {"id": str(UUID(int=1)), "runs": [1, 16], "shown": None, "seconds": 1}
+
+
+def windows_of_scene_1() -> Iterator[tuple[str, str]]:
+    """Yield paths of the API with the same paths for scene 1 and a window or a place."""
+    for path in ("tiles/{view}/window", "maps/{layer}/window", "bands/window", "superpixels"):
+        named = path.format(view="true-colour", layer="prior")
+        yield f"/api/v1/scenes/{{scene_id}}/{path}", f"/api/v1/scenes/1/{named}?{urlencode(WINDOW)}"
+    place = urlencode({"west": 86.79, "east": 86.79, "south": 28.09, "north": 28.09})
+    yield "/api/v1/scenes/{scene_id}/window", f"/api/v1/scenes/1/window?{place}"
+
+
 def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
     """Return one request for each operation of the API and for each page, with rows and files that they find."""
     settings, app = catalog.settings, create_app(catalog)
@@ -123,6 +139,8 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
     bodies: dict[str, dict[str, Any]] = {
         "POST /api/v1/scenes": {"json": {"name": "khumbu", "role": "pool", "path": "scene.tif"}},
         "PUT /api/v1/scenes/{scene_id}": {"json": {"role": "pool", "path": "scene.tif"}},
+        **{f"GET {path}": {"path": with_query} for path, with_query in windows_of_scene_1()},
+        "POST /api/v1/scenes/{scene_id}/corrections": {"json": CORRECTION},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
         "POST /api/v1/withdrawals": {"json": {"annotator": "a@b.example", "reason": "shifted by a pixel"}},
@@ -196,6 +214,10 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/tokens/{name}/rotate": 409,  # it stands in the file of secrets
         "GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp": 422,  # the scene's file is missing
         "GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp": 404,  # none was made
+        "GET /api/v1/scenes/{scene_id}/tiles/{view}/window": 422,
+        "GET /api/v1/scenes/{scene_id}/bands/window": 422,
+        "GET /api/v1/scenes/{scene_id}/superpixels": 422,
+        "GET /api/v1/scenes/{scene_id}/maps/{layer}/window": 404,
     }
 
 

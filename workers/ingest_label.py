@@ -31,6 +31,7 @@ from services.label_events import identify
 from services.label_studio import forget_project
 from services.places import raster_store
 from services.scenes import window_of
+from workers.correction_drawing import apply_correction
 from workers.doubted_event import is_contradicted
 from workers.jobs import JobContext
 from workers.label_drawing import draw_annotation, event_of_row
@@ -57,6 +58,9 @@ def ingest_label(context: JobContext, event_id: int) -> None:
 
 def _ingest(context: JobContext, event: LabelEvent) -> None:
     try:
+        if event.origin == event_order.MAP:
+            apply_correction(context.catalog, event)
+            return
         parsed = event_of_row(event, context.catalog.settings.webhook_max_bytes)
         if is_contradicted(context, event):
             _drop_unused_mask(context, event.id)

@@ -55,7 +55,7 @@ def draw_annotation(
     regions = iterate_regions(saved.result, height=height, width=width, labels=scheme.labels)
     drawn = draw(regions, height, width, scheme)
     asked = decode_region(proposal.region, height, width)
-    judged = asked if patch.valid_share == 1 else asked & _has_data(source, window)  # reading pixels takes longest
+    judged = asked if patch.valid_share == 1 else asked & has_data(source, window)  # reading pixels takes longest
     mask = np.where(judged, drawn, np.uint8(UNKNOWN))
     return Drawing(drawn, asked, mask, mask_to_geotiff(mask, source.grid, scheme, window))
 
@@ -77,7 +77,7 @@ def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry
     return [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
 
 
-def _has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
+def has_data(source: SceneSource, window: Window) -> NDArray[np.bool_]:
     """Return where the scene has data in at least one band, inside its border and without masked flags.
 
     Pixels outside the border, under masked cloud, and the fill around a scene must not become background: nobody could

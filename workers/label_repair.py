@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from catalog import set_aside, training
+from catalog import event_order, set_aside, training
 from catalog.context import Catalog
 from catalog.records import Label, LabelEvent, Patch, Proposal, Scene
 from catalog.set_aside import Kind
@@ -16,6 +16,7 @@ from labeling.events import AnnotationSaved
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.unusable_scenes import set_aside_scenes
+from workers.correction_drawing import draw_correction, read_body
 from workers.label_drawing import draw_annotation, event_of_row
 
 log = logging.getLogger(__name__)
@@ -77,10 +78,14 @@ def _redraw(catalog: Catalog, label: Label) -> None:
         proposal = session.get_one(Proposal, label.proposal_id)
         patch = session.get_one(Patch, label.patch_id)
         scene = session.get_one(Scene, patch.scene_id)
-    saved = event_of_row(event, catalog.settings.webhook_max_bytes)
-    if not isinstance(saved, AnnotationSaved):
-        raise EventError(f"label event {event.id} holds no drawing")
-    drawing = draw_annotation(saved, proposal, patch, scene, class_scheme(catalog))
+    scheme = class_scheme(catalog)
+    if event.origin == event_order.MAP:
+        drawing = draw_correction(read_body(event), patch, scene, scheme)
+    else:
+        saved = event_of_row(event, catalog.settings.webhook_max_bytes)
+        if not isinstance(saved, AnnotationSaved):
+            raise EventError(f"label event {event.id} holds no drawing")
+        drawing = draw_annotation(saved, proposal, patch, scene, scheme)
     store = raster_store(catalog)
     checksum = store.put(label.mask_key, drawing.geotiff)
     store.forget_damaged(label.mask_key)

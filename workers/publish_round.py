@@ -77,7 +77,7 @@ def _create_tasks(
     tasks = []
     for done, proposal in enumerate(missing):
         context.progress(done, len(missing), "drawing views and pre-annotations")
-        offered = offer(publication, proposal.round, proposal)
+        offered = offer(publication, _round_of(proposal), proposal)
         _note_shown(publication, proposal, offered)
         tasks.append(offered.task)
     context.progress(len(missing), len(missing), "creating tasks")  # also asks whether the job is still ours
@@ -116,7 +116,7 @@ def _complete_waiting(context: JobContext, publication: Publication, studio: Lab
 
 def _renew(publication: Publication, studio: LabelStudio, proposal: Proposal, task: PresentTask) -> None:
     """Give a task the views, the reason, the priority and the pre-annotation of the newest version."""
-    offered = offer(publication, proposal.round, proposal)
+    offered = offer(publication, _round_of(proposal), proposal)
     if not studio.update_task_data(task.id, offered.task["data"]):
         return
     is_drawn = True
@@ -141,6 +141,13 @@ def _note_shown(publication: Publication, proposal: Proposal, offered: Offer, *,
         row.preannotated_by = offered.preannotated_by if is_drawn else None
         row.expected_edits = None if offered.expected_edits is None else offered.expected_edits.model_dump()
         rounds.note_images_signed(row, publication.urls.base_url)
+
+
+def _round_of(proposal: Proposal) -> Round:
+    """Return the round of a proposal that annotators are asked about; only corrections on the map have none."""
+    if proposal.round is None:
+        raise ValueError(f"proposal {proposal.uid} is a correction on the map, which nobody is asked about")
+    return proposal.round
 
 
 def _proposals(session: Session, condition: ColumnElement[bool]) -> list[Proposal]:

@@ -29,6 +29,11 @@ GET /api/v1/scenes/{scene_id}/patches
 GET /api/v1/scenes/{scene_id}/map
 GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp
 GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp
+GET /api/v1/scenes/{scene_id}/window
+GET /api/v1/scenes/{scene_id}/tiles/{view}/window
+GET /api/v1/scenes/{scene_id}/maps/{layer}/window
+GET /api/v1/scenes/{scene_id}/bands/window
+GET /api/v1/scenes/{scene_id}/superpixels
 GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg
@@ -51,6 +56,7 @@ POST /api/v1/interactive/setup
 POST /api/v1/interactive/predict
 GET /api/v1/label-events
 POST /api/v1/label-events/{event_id}/replay
+POST /api/v1/scenes/{scene_id}/corrections
 GET /api/v1/reconciliations
 GET /api/v1/models
 GET /api/v1/models/{version}

@@ -60,7 +60,7 @@ def test_it_says_what_can_be_shown(client: FlaskClient, catalog: Catalog, scene_
     assert west < 86.8 < east and south < 28.08 < north  # the forged scene begins at 86.78 E, 28.10 N
     assert [view["name"] for view in shown["views"]][:2] == ["true-colour", "false-colour"]
     assert [(layer["name"], layer["version"]) for layer in shown["layers"]] == [("prior", None)]  # what has a file
-    assert {"name": "clean ice", "colour": CLEAN_ICE.colour} in shown["classes"]
+    assert {"value": CLEAN_ICE.value, "name": "clean ice", "colour": CLEAN_ICE.colour} in shown["classes"]
     assert "background" not in {item["name"] for item in shown["classes"]}
 
 

@@ -352,18 +352,21 @@ def band(name: str, index: int) -> dict[str, Any]:
     return {"name": name, "path": "scene.tif", "index": index}
 
 
-def serve_version_3(catalog: Catalog) -> None:
-    """Have the copy of the registry say that version 3 is served."""
+def serve_version_3(catalog: Catalog, card: bytes = b"") -> None:
+    """Have the copy of the registry say that version 3, which has this card, is served."""
+    tags = {checksum_tag(CARD): hashlib.sha256(card).hexdigest()}
     with catalog.database.write() as session:
-        registry_copy.store(session, [ModelVersion(3, "run-3", now(), {})])
+        registry_copy.store(session, [ModelVersion(3, "run-3", now(), tags)])
         registry_copy.set_aliases(session, {CHAMPION: 3})
 
 
-def cache_card(catalog: Catalog, channels: list[str]) -> None:
-    """Leave the card of version 3 on this machine, as whoever has used the version does."""
+def serve_with_card(catalog: Catalog, channels: list[str]) -> None:
+    """Serve version 3, whose card is on this machine, as whoever has used the version leaves it."""
+    card = json.dumps({"channels": channels}).encode()
+    serve_version_3(catalog, card)
     folder = catalog.settings.var_dir / "cache" / "models" / "3-run-3"
     folder.mkdir(parents=True)
-    (folder / CARD).write_text(json.dumps({"channels": channels}))
+    (folder / CARD).write_bytes(card)
 
 
 @pytest.mark.slow
@@ -401,8 +404,7 @@ def test_while_mlflow_is_down_the_champions_channels_come_from_its_cached_card(
     register: Register, catalog: Catalog
 ) -> None:
     catalog.settings = catalog.settings.model_copy(update={"architecture": "aryal"})
-    serve_version_3(catalog)
-    cache_card(catalog, ["red", "ndwi"])
+    serve_with_card(catalog, ["red", "ndwi"])
     assert_problem(register(path=None, bands=[band("red", 1), band("nir", 4)]), 422, "found no ndwi", "version 3")
     assert register(path=None, bands=[band("red", 1), band("green", 2), band("nir", 4)]).status_code == 202
 

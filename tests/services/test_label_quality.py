@@ -141,9 +141,10 @@ def test_second_labels_by_the_same_person_do_not_count(bench: Bench) -> None:
     assert (found.annotators, found.bias, found.same_person) == ((), None, 2)
 
 
-def test_second_looks_are_answered_knowingly_and_do_not_count(bench: Bench) -> None:
+@pytest.mark.parametrize("reason", [ProposalReason.SECOND_LOOK, ProposalReason.CORRECTION])
+def test_what_was_drawn_over_another_label_or_map_does_not_count(bench: Bench, reason: ProposalReason) -> None:
     (first,) = bench.answer(bench.ask((6,), ProposalReason.RANDOM_START), CARELESS, carelessly)
-    (look,) = bench.answer(bench.ask((6,), ProposalReason.SECOND_LOOK), CAREFUL, carefully)
+    (look,) = bench.answer(bench.ask((6,), reason), CAREFUL, carefully)
     assert bench.assess().annotators == ()
     assert bench.learnt() == [look.id] != [first.id]
 

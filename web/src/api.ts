@@ -44,7 +44,7 @@ export interface SceneMap {
   deepest_zoom: number;
   views: View[];
   layers: Layer[];
-  classes: { name: string; colour: string }[];
+  classes: { value: number; name: string; colour: string }[];
 }
 
 export interface Version {

@@ -26,7 +26,7 @@ export class MapPage {
   versions: Version[] = [];
   map: SceneMap | null = null;
 
-  private readonly olMap: OlMap;
+  readonly olMap: OlMap;
   private readonly compare: Compare;
   private readonly panel: Panel;
   private readonly loading = new Set<string>();

@@ -3,6 +3,8 @@
 import type { Job } from "../api";
 import { make } from "../dom";
 import type { Layout } from "./link";
+import { ANNOTATOR, role } from "../page";
+import { correctSection } from "./correct/start";
 import { OUTLINES, PATCHES, type MapPage } from "./page";
 
 const MODES: [Layout["mode"], string][] = [
@@ -36,7 +38,7 @@ export class Panel {
       );
       return;
     }
-    this.element.replaceChildren(this.scene(), this.views(), this.layers(), this.legend());
+    this.element.replaceChildren(this.scene(), this.views(), this.layers(), ...this.correct(), this.legend());
   }
 
   private scene(): HTMLElement {
@@ -92,6 +94,13 @@ export class Panel {
       section.append(line);
     }
     return section;
+  }
+
+  /** Correcting is for annotators, and for scenes that teach. */
+  private correct(): HTMLElement[] {
+    const { scene, map, olMap, layout } = this.page;
+    if (!scene || !map || role < ANNOTATOR || scene.role !== "pool") return [];
+    return [correctSection(olMap, { scene, map, view: layout.view }, () => this.show())];
   }
 
   private legend(): HTMLElement {

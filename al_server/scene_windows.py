@@ -1,0 +1,151 @@
+"""Windows of a scene on its own grid, pixel by pixel: its views, maps and bands, and superpixels.
+
+What is corrected on the map is drawn on these, so that nothing is resampled between a person and a label.
+"""
+
+import math
+
+import numpy as np
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from numpy.typing import NDArray
+
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.correction_schemas import (
+    LARGEST_BANDS,
+    MapWindow,
+    PlaceQuery,
+    SceneWindow,
+    SuperpixelQuery,
+    ViewWindow,
+    WindowAnswer,
+    WindowQuery,
+)
+from al_server.map_schemas import VersionChoice
+from al_server.map_tiles import WEBP, chosen_version
+from al_server.schemas import SceneId, media
+from al_server.turns import TILES
+from catalog.errors import InvalidInputError, NotFoundError
+from catalog.records import Scene
+from imagery.grid import Window
+from imagery.map_views import draw_view, encode_tile, map_views
+from imagery.maps import read_map
+from imagery.paths import is_address
+from imagery.projection import transform_points
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
+from imagery.superpixels import superpixels
+from services.map_layers import LayerKind, find_layer
+from services.patch_bands import read_bands
+from services.predictions import check_ready
+from services.scenes import find_scene, source_of
+
+api = APIBlueprint("scene_windows", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
+
+WGS_84 = "EPSG:4326"
+RAW = "application/octet-stream"
+
+
+@api.get("/<int:scene_id>/window", responses={200: WindowAnswer})
+def find_window(path: SceneId, query: PlaceQuery) -> Response:
+    """Find the window of a scene that holds a box on the ground, as far as it lies in the scene."""
+    with current_catalog().read() as session:
+        scene = find_scene(session, path.scene_id)
+    check_ready(scene)
+    grid = source_of(scene).grid
+    corners = [(x, y) for x in (query.west, query.east) for y in (query.south, query.north)]
+    placed = transform_points(np.array(corners), WGS_84, grid.crs)
+    columns, rows = ~grid.affine @ (placed[:, 0], placed[:, 1])
+    first_row, first_col = max(0, math.floor(rows.min())), max(0, math.floor(columns.min()))
+    end_row, end_col = min(grid.height, math.ceil(rows.max())), min(grid.width, math.ceil(columns.max()))
+    if first_row >= grid.height or first_col >= grid.width or end_row <= 0 or end_col <= 0:
+        raise InvalidInputError(f"found a box beside scene {scene.name!r}; choose one that lies over it")
+    answer = WindowAnswer(
+        row_off=first_row,
+        col_off=first_col,
+        height=max(1, end_row - first_row),
+        width=max(1, end_col - first_col),
+        scene_height=grid.height,
+        scene_width=grid.width,
+    )
+    return json_response(answer)
+
+
+@api.get("/<int:scene_id>/tiles/<view>/window", responses={200: media(WEBP, "The view of the window")})
+def view_window(path: ViewWindow, query: WindowQuery) -> Response:
+    """Draw a window of a view, one pixel for each of the scene; transparent where the scene has no data."""
+    scene, window = _find(path, query)
+    source = source_of(scene)
+    view = map_views(source).get(path.view)
+    if view is None:
+        raise NotFoundError(f"scene {scene.id} has no view {path.view!r}; its views: {', '.join(map_views(source))}")
+    pixels = _read(source, view.channels, window)
+    return _answer(encode_tile(draw_view(view, pixels, scene.stretch or {})), WEBP)
+
+
+@api.get("/<int:scene_id>/maps/<layer>/window", responses={200: media(RAW, "One byte a pixel, row by row")})
+def map_window(path: MapWindow, query: SceneWindow) -> Response:
+    """Return the class values of a window of a map, one byte a pixel, row by row; 255 where there is no data."""
+    scene, window = _find(path, query)
+    catalog, store = current_catalog(), current_parts().store
+    version = chosen_version(VersionChoice(version=query.version))
+    with catalog.read() as session:
+        layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
+    if layer.kind is not LayerKind.CLASSES:
+        raise InvalidInputError(f"the map {layer.name!r} holds no classes; expected prediction, learner or prior")
+    return _answer(read_map(store.uri(layer.key), window).astype(np.uint8).tobytes(), RAW)
+
+
+@api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})
+def band_window(path: SceneId, query: WindowQuery) -> Response:
+    """Return the bands of a window as float32, little-endian, band by band and row by row; NaN: no data."""
+    scene, window = _find(path, query)
+    if max(window.shape) > LARGEST_BANDS:
+        raise InvalidInputError(f"found {window}; expected at most {LARGEST_BANDS} pixels a side for bands")
+    source = source_of(scene)
+    return _answer(_bands(source, window).astype("<f4").tobytes(), RAW)
+
+
+@api.get("/<int:scene_id>/superpixels", responses={200: media(RAW, "int32, little-endian, row by row")})
+def superpixel_window(path: SceneId, query: SuperpixelQuery) -> Response:
+    """Cut a window into superpixels: their numbers from 1 as int32, little-endian, row by row; 0: no data."""
+    scene, window = _find(path, query)
+    if max(window.shape) > LARGEST_BANDS:
+        raise InvalidInputError(f"found {window}; expected at most {LARGEST_BANDS} pixels a side for superpixels")
+    found = superpixels(_bands(source_of(scene), window), query.side_px)
+    return _answer(found.astype("<i4").tobytes(), RAW)
+
+
+def _find(path: SceneId, query: WindowQuery) -> tuple[Scene, Window]:
+    with current_catalog().read() as session:
+        scene = find_scene(session, path.scene_id)
+    check_ready(scene)
+    window, grid = query.window, source_of(scene).grid
+    if window.row_off + window.height > grid.height or window.col_off + window.width > grid.width:
+        raise InvalidInputError(f"found {window}; expected one inside {grid.height} rows x {grid.width} columns")
+    return scene, window
+
+
+def _read(source: SceneSource, channels: tuple[str, ...], window: Window) -> NDArray[np.float32]:
+    if _is_remote(source):
+        with TILES.required("windows of scenes at an address"), SceneReader(source) as reader:
+            return reader.read(channels, window)
+    with SceneReader(source) as reader:
+        return reader.read(channels, window)
+
+
+def _bands(source: SceneSource, window: Window) -> NDArray[np.float32]:
+    if _is_remote(source):
+        with TILES.required("windows of scenes at an address"):
+            return read_bands(source, window)
+    return read_bands(source, window)
+
+
+def _is_remote(source: SceneSource) -> bool:
+    return any(is_address(raster.path) for raster in source.rasters)
+
+
+def _answer(content: bytes, kind: str) -> Response:
+    response = Response(content, content_type=kind)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response

@@ -1,0 +1,246 @@
+"""Corrections on the map: what a person submits for a window of a scene becomes one label event for each patch.
+
+An event holds all that its label is drawn from: the classes of its patch, 255 where nobody judged. So the ledger alone
+is enough to draw the label again, and the patches of a correction are applied, fail and are replayed one by one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from catalog import jobs
+from catalog.errors import ConflictError, InvalidInputError
+from catalog.event_order import CORRECTED, MAP
+from catalog.records import JobKind, LabelEvent, Patch, Scene, SceneRole, SceneState, now
+from imagery.classes import UNKNOWN, ClassScheme
+from imagery.grid import Window
+from services.scenes import window_of
+
+LARGEST_SIDE: Final = 1024
+"""Most pixels along a side of a corrected window."""
+
+
+class Shown(BaseModel):
+    """The map that a correction began with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layer: str
+    version: int | None
+
+
+class Correction(BaseModel):
+    """A correction of a window, without its classes; the same in every event of it.
+
+    Attributes:
+        id: The client's id: what is submitted twice is one correction.
+        row_off: First row of the window in the scene.
+        col_off: First column.
+        height: Rows.
+        width: Columns.
+        shown: The map that it began with; None if it began empty.
+        seconds: Working time.
+        annotator: Who corrected.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    row_off: int
+    col_off: int
+    height: int
+    width: int
+    shown: Shown | None
+    seconds: float
+    annotator: str
+
+    @property
+    def window(self) -> Window:
+        """The window in the scene."""
+        return Window(self.row_off, self.col_off, self.height, self.width)
+
+
+class CorrectedPatch(BaseModel):
+    """The body of a label event: one patch of a correction.
+
+    Attributes:
+        correction: The whole.
+        patch: Number of the patch.
+        share: Seconds of the working time that fall to this patch, by its judged pixels.
+        edited_px: Pixels of the patch that differ from what was shown.
+        runs: Classes of the patch as `encode_runs` writes them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    correction: Correction
+    patch: int
+    share: float
+    edited_px: int
+    runs: list[int]
+
+
+def encode_runs(values: NDArray[np.uint8]) -> list[int]:
+    """Return the run lengths of class values (h, w), row by row: value, length, value, length, ..."""
+    flat = values.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    lengths = np.diff(np.concatenate([starts, [flat.size]]))
+    runs: list[int] = np.stack([flat[starts].astype(np.int64), lengths], axis=1).ravel().tolist()
+    return runs
+
+
+def decode_runs(runs: Sequence[int], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:
+    """Return class values (height, width); the lengths are checked before anything is made of them.
+
+    Raises:
+        InvalidInputError: The lengths do not add up to the window, or a value is no class.
+    """
+    if len(runs) % 2:
+        raise InvalidInputError(f"found {len(runs)} numbers as runs; expected pairs of a class value and a length")
+    values, lengths = np.asarray(runs, dtype=np.int64).reshape(-1, 2).T
+    if (lengths < 1).any() or (lengths > height * width).any() or lengths.sum() != height * width:
+        raise InvalidInputError(
+            f"found runs of {lengths.sum()} pixels; expected lengths of at least 1 that add up to the "
+            f"{height * width} pixels of the window ({height} x {width})"
+        )
+    known = [item.value for item in scheme.legend]
+    if strange := sorted(set(values.tolist()) - set(known)):
+        raise InvalidInputError(f"found the class values {strange[:5]}; expected {known}, {UNKNOWN} where not judged")
+    return np.repeat(values.astype(np.uint8), lengths).reshape(height, width)
+
+
+def check_may_correct(scene: Scene, window: Window) -> None:
+    """Refuse a scene that teaches nobody, and a window beyond it.
+
+    Raises:
+        ConflictError: The scene is not ready, or judges models.
+        InvalidInputError: The window is not inside the scene.
+    """
+    if scene.role is not SceneRole.POOL:
+        raise ConflictError(
+            f"scene {scene.name!r} is a {scene.role.value} scene: it judges models, so nothing that is drawn on it may "
+            "teach them; correct a scene of the pool"
+        )
+    if scene.state is not SceneState.READY:
+        raise ConflictError(f"scene {scene.name!r} is {scene.state.value}; only a ready scene can be corrected")
+    height, width = scene.source["grid"]["height"], scene.source["grid"]["width"]
+    if window.row_off + window.height > height or window.col_off + window.width > width:
+        raise InvalidInputError(f"found {window}; expected one inside the scene's {height} rows x {width} columns")
+
+
+def record(
+    session: Session,
+    scene: Scene,
+    correction: Correction,
+    classes: NDArray[np.uint8],
+    shown: NDArray[np.uint8],
+) -> tuple[list[LabelEvent], bool]:
+    """Store a correction in the ledger, one event for each patch with a judged pixel, and enqueue their ingestion.
+
+    Args:
+        session: A writing session.
+        scene: Its scene.
+        correction: Window, time and person.
+        classes: (h, w) of the window; `UNKNOWN` where the person did not judge.
+        shown: (h, w) what the correction began with.
+
+    Returns:
+        The events, and whether they are new.
+
+    Raises:
+        ConflictError: Another correction was submitted under this id.
+        InvalidInputError: No pixel is judged, or no patch lies there.
+    """
+    content = hashlib.sha256(f"{scene.id} {correction.window}".encode() + classes.tobytes()).hexdigest()
+    known = _recorded(session, correction.id)
+    if known:
+        if {event.content_sha256 for event in known} != {content}:
+            raise ConflictError(f"another correction was submitted under the id {correction.id}; use a new one")
+        return known, False
+    if (classes == UNKNOWN).all():
+        raise InvalidInputError("found no judged pixel; expected at least one with a class")
+    bodies = _of_patches(session, scene, correction, classes, shown)
+    if not bodies:
+        raise InvalidInputError(
+            f"found no patch of scene {scene.name!r} under the judged pixels; choose another window"
+        )
+    events = [
+        LabelEvent(
+            dedupe_key=f"{_key(correction.id)}{body.patch}",
+            action=CORRECTED,
+            origin=MAP,
+            annotation_uid=str(correction.id),
+            annotation_updated_at=now(),
+            content_sha256=content,
+            body=body.model_dump_json().encode(),
+        )
+        for body in bodies
+    ]
+    try:
+        with session.begin_nested():
+            session.add_all(events)
+    except IntegrityError:  # another process has just stored it
+        return _recorded(session, correction.id), False
+    for event in events:
+        jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(event.id), event_id=event.id)
+    return events, True
+
+
+def _key(correction: UUID) -> str:
+    return f"map:{correction}:"
+
+
+def _recorded(session: Session, correction: UUID) -> list[LabelEvent]:
+    of_correction = LabelEvent.dedupe_key.startswith(_key(correction), autoescape=True)
+    return list(session.scalars(select(LabelEvent).where(of_correction).order_by(LabelEvent.id)))
+
+
+def _of_patches(
+    session: Session, scene: Scene, correction: Correction, classes: NDArray[np.uint8], shown: NDArray[np.uint8]
+) -> list[CorrectedPatch]:
+    window, size = correction.window, scene.patch_size_px
+    touched = select(Patch).where(
+        Patch.scene_id == scene.id,
+        Patch.row_off < window.row_off + window.height,
+        Patch.row_off > window.row_off - size,
+        Patch.col_off < window.col_off + window.width,
+        Patch.col_off > window.col_off - size,
+    )
+    found = []
+    for patch in session.scalars(touched.order_by(Patch.id)):
+        mask = onto_patch(classes, window, window_of(patch))
+        if (mask != UNKNOWN).any():
+            before = onto_patch(shown, window, window_of(patch))
+            found.append((patch.id, mask, int(((mask != before) & (mask != UNKNOWN)).sum())))
+    judged = sum(int((mask != UNKNOWN).sum()) for _, mask, _ in found)
+    return [
+        CorrectedPatch(
+            correction=correction,
+            patch=patch_id,
+            share=correction.seconds * int((mask != UNKNOWN).sum()) / judged,
+            edited_px=edited,
+            runs=encode_runs(mask),
+        )
+        for patch_id, mask, edited in found
+    ]
+
+
+def onto_patch(values: NDArray[np.uint8], window: Window, patch: Window) -> NDArray[np.uint8]:
+    """Return the part of a window's values that lies in a patch, `UNKNOWN` elsewhere in the patch."""
+    mask: NDArray[np.uint8] = np.full(patch.shape, UNKNOWN, dtype=np.uint8)
+    top, left = max(patch.row_off, window.row_off), max(patch.col_off, window.col_off)
+    bottom = min(patch.row_off + patch.height, window.row_off + window.height)
+    right = min(patch.col_off + patch.width, window.col_off + window.width)
+    if top < bottom and left < right:
+        mask[top - patch.row_off : bottom - patch.row_off, left - patch.col_off : right - patch.col_off] = values[
+            top - window.row_off : bottom - window.row_off, left - window.col_off : right - window.col_off
+        ]
+    return mask

@@ -1,0 +1,228 @@
+"""Correcting the map in a real browser: what is stored is what was drawn."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from sqlalchemy import select
+from werkzeug.serving import make_server
+
+from al_server.app import create_app
+from catalog.access_records import Role
+from catalog.context import Catalog
+from catalog.records import EventState, JobKind, Label, LabelEvent, Scene, SceneState
+from catalog.settings import Settings
+from imagery.classes import GLACIER_SCHEME
+from imagery.grid import Window
+from imagery.masks import mask_from_geotiff
+from imagery.superpixels import superpixels
+from models.strokes import Stroke, as_probabilities, repaint
+from services import raster_keys, users
+from services.patch_bands import read_bands
+from services.places import raster_store
+from services.scenes import source_of, window_of
+from tests.imagery.forge import ForgedScene
+from tests.real_services import free_port
+from tests.system.correcting_page import CorrectingPage
+from tests.system.labelling_page import ARGUMENTS
+from tests.workers.rows import context_of, finish, tiled
+from workers.ingest_label import ingest_label
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+PASSWORD = "correct horse battery"
+UNKNOWN = 255
+HEIGHT, WIDTH = 100, 160
+RADIUS = 4.0  # of the brush at the beginning
+"""The scene is one window: all of it is shown and corrected."""
+
+
+class Place:
+    """A running server with a scene, whose old outlines are the map to correct."""
+
+    def __init__(self, catalog: Catalog, scene: Scene, forged: ForgedScene) -> None:
+        self.catalog, self.scene, self.forged, self.url = catalog, scene, forged, catalog.settings.api_url
+
+    def labels(self) -> np.ndarray:
+        """Ingest what waits; return all labels on the grid of the scene."""
+        with self.catalog.read() as session:
+            waiting = session.scalars(select(LabelEvent.id).where(LabelEvent.state == EventState.RECEIVED)).all()
+        for number in waiting:
+            context = context_of(self.catalog, JobKind.INGEST_LABEL, f"test-{number}", event_id=number)
+            ingest_label(context, number)
+            finish(context)
+        store, found = raster_store(self.catalog), np.full((HEIGHT, WIDTH), UNKNOWN, np.uint8)
+        with self.catalog.read() as session:
+            for label in session.scalars(select(Label).order_by(Label.event_id)):
+                mask = mask_from_geotiff(store.get(label.mask_key), GLACIER_SCHEME)
+                rows, columns = window_of(label.patch).slices
+                part = found[rows, columns]
+                part[mask != UNKNOWN] = mask[mask != UNKNOWN]
+        return found
+
+
+@pytest.fixture
+def place(settings: Settings, tmp_path: Path) -> Iterator[Place]:
+    catalog = Catalog(settings.model_copy(update={"api_url": f"http://127.0.0.1:{free_port()}"}))
+    scene, forged = tiled(catalog, tmp_path / "a.tif", priors=(0, 1))
+    with catalog.database.write() as session:
+        users.add(session, "anna", Role.ANNOTATOR, PASSWORD)
+        users.add(session, "rita", Role.READER, PASSWORD)
+    port = int(catalog.settings.api_url.rpartition(":")[2])
+    running = make_server("127.0.0.1", port, create_app(catalog), threaded=True)
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield Place(catalog, scene, forged)
+    running.shutdown()
+    thread.join()
+    running.server_close()
+    catalog.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+def brushed(mask: np.ndarray, row: int, first: int, last: int, value: int) -> None:
+    """Paint a horizontal line as the brush does: all pixels whose centre is within its radius."""
+    rows, columns = np.indices(mask.shape)
+    beside = np.maximum(np.maximum(first - columns, columns - last), 0)
+    mask[np.hypot(rows - row, beside) <= RADIUS] = value
+
+
+def mended(place: Place, before: np.ndarray, row: int, first: int, last: int, value: int) -> np.ndarray:
+    """What the model makes of a stroke."""
+    bands = read_bands(source_of(place.scene), Window(0, 0, HEIGHT, WIDTH))
+    pixels = np.array([[row, column] for column in range(first, last + 1)])
+    shown = as_probabilities(np.where(before == UNKNOWN, 3, before).astype(np.uint8), 4)
+    return np.where(before == UNKNOWN, UNKNOWN, repaint([bands], shown, [Stroke(value, pixels)]))
+
+
+def iou(one: np.ndarray, other: np.ndarray, value: int) -> float:
+    return ((one == value) & (other == value)).sum() / ((one == value) | (other == value)).sum()
+
+
+def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna", PASSWORD)
+    editor.open_window()
+    assert editor.serious_faults() == []
+    expected = old_outlines(place)
+
+    editor.keys("2")  # debris-covered ice
+    editor.drag((8, 100), (8, 140))
+    brushed(expected, 8, 100, 140, 2)
+
+    editor.keys("1", "p")
+    editor.ring((60, 100), (60, 150), (90, 150), (90, 100))
+    expected[60:90, 100:150] = 1
+    editor.keys("o")
+    editor.ring((70, 115), (70, 135), (80, 135), (80, 115))
+    expected[70:80, 115:135] = 0
+
+    editor.keys("9", "b")  # not judged
+    editor.drag((95, 20), (95, 60))
+    brushed(expected, 95, 20, 60, UNKNOWN)
+
+    # A draft survives a reload.
+    editor.page.reload()
+    editor.page.click("text=Continue the draft")
+    editor.page.wait_for_selector(".correct-map canvas")
+
+    editor.keys("2", "s")
+    editor.page.wait_for_selector("text=Loading the window", state="detached")
+    editor.drag((30, 140), (30, 140))
+    cut = superpixels(read_bands(source_of(place.scene), Window(0, 0, HEIGHT, WIDTH)), 12)
+    expected[cut == cut[30, 140]] = 2
+
+    editor.keys("1", "m")
+    editor.page.wait_for_selector("text=Loading the window", state="detached")
+    editor.drag((45, 120), (45, 130))
+    expected = mended(place, expected, 45, 120, 130, 1)
+
+    editor.keys("e")
+    editor.drag((20, 20), (20, 24))
+    editor.keys("Control+z")  # and is undone
+
+    editor.page.click("text=Submit…")
+    assert "not judged" in editor.page.locator("dialog").inner_text()
+    assert editor.serious_faults() == []
+    editor.page.click("dialog button:text-is('Back')")
+    editor.submit()
+    editor.page.wait_for_selector("text=Submitted: a label for")
+    assert editor.page.locator("text=Continue the draft").count() == 0
+    stored = place.labels()
+    assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, 2, UNKNOWN)] == [True] * 4
+    assert editor.faults == []
+
+
+def test_outlines_are_reshaped_and_only_what_changed_is_submitted(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna", PASSWORD)
+    editor.open_window()
+    began = old_outlines(place)
+    expected = began.copy()
+    editor.keys("v")
+    editor.click(40, 30)  # the clean ice
+    editor.page.keyboard.down("Shift")
+    editor.click(80, 110)
+    editor.page.keyboard.up("Shift")
+    editor.page.click(".options >> text=Merge")
+    editor.click(80, 110)  # both are one outline now
+    editor.keys("2")
+    assert editor.summary() == {
+        "background": 0,
+        "clean ice": -(began == 1).sum(),
+        "debris-covered ice": (began == 1).sum(),
+    }
+    editor.keys("Control+z", "Control+z")
+    assert editor.summary() == {"background": 0, "clean ice": 0, "debris-covered ice": 0}
+    editor.click(80, 55)  # the debris-covered ice of rows 60 to 89 and columns 50 to 129
+    editor.keys("1")
+    expected[began == 2] = 1
+    editor.page.click(".options >> text=Hole")
+    editor.ring((70, 60), (70, 80), (80, 80), (80, 60))
+    expected[70:80, 60:80] = 0
+    editor.page.click(".options >> text=Cut")
+    editor.line((55, 90), (95, 90))
+    editor.click(65, 95)  # what lies right of the cut
+    editor.keys("Delete")
+    expected[60:90, 90:130] = 0
+    editor.click(65, 70)
+    editor.drag((65, 70), (70, 100))  # five rows down, thirty columns to the right
+    moved = expected[60:90, 50:90].copy()
+    expected[60:90, 50:90] = 0
+    expected[65:95, 80:120] = np.where(moved == 1, 1, expected[65:95, 80:120])
+
+    # An error keeps what was drawn.
+    with place.catalog.write() as session:
+        session.get_one(Scene, place.scene.id).state = SceneState.REGISTERED
+    editor.submit(only_changed=True)
+    editor.page.wait_for_selector("text=is registered; only a ready scene can be corrected. The draft is kept.")
+    assert [fault for fault in editor.faults if "409 (CONFLICT)" not in fault] == []
+    editor.faults.clear()
+    with place.catalog.write() as session:
+        session.get_one(Scene, place.scene.id).state = SceneState.READY
+    editor.submit(only_changed=True)
+    editor.page.wait_for_selector("text=Submitted: a label for")
+    stored = place.labels()
+    expected[expected == began] = UNKNOWN
+    assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, UNKNOWN)] == [True] * 3
+    assert not (stored == 2).any()
+    assert editor.faults == []
+
+
+def old_outlines(place: Place) -> np.ndarray:
+    """The map that the correction begins with: the old outlines."""
+    return mask_from_geotiff(raster_store(place.catalog).get(raster_keys.prior(place.scene.id)), GLACIER_SCHEME).copy()
+
+
+def test_a_reader_is_not_offered_to_correct(place: Place, browser: Browser) -> None:
+    reader = CorrectingPage(browser, place.url, "rita", PASSWORD)
+    reader.page.wait_for_selector("text=Layers")
+    assert reader.page.locator("text=Correct a window").count() == 0
+    assert reader.faults == []

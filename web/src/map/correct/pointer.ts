@@ -1,0 +1,39 @@
+/** What the pointer does with the tools that draw on pixels. */
+
+import Pointer from "ol/interaction/Pointer";
+import type MapBrowserEvent from "ol/MapBrowserEvent";
+
+import type { CorrectionCanvas } from "./canvas";
+import type { Pixel } from "./grid";
+
+export interface Gesture {
+  begin(pixel: Pixel): void;
+  to(from: Pixel, pixel: Pixel): void;
+  end(): void;
+}
+
+/** An interaction that hands the pixels below the main button to a gesture; null: the tool draws nothing. */
+export function pointer(canvas: CorrectionCanvas, gestureOf: () => Gesture | null): Pointer {
+  let gesture: Gesture | null = null;
+  let last: Pixel = [0, 0];
+  return new Pointer({
+    handleDownEvent: (event: MapBrowserEvent) => {
+      const { button } = event.originalEvent as PointerEvent;
+      gesture = button === 0 && (event.activePointers?.length ?? 1) < 2 ? gestureOf() : null;
+      if (!gesture) return false;
+      last = canvas.pixelAt(event.coordinate);
+      gesture.begin(last);
+      return true;
+    },
+    handleDragEvent: (event: MapBrowserEvent) => {
+      const pixel = canvas.pixelAt(event.coordinate);
+      gesture?.to(last, pixel);
+      last = pixel;
+    },
+    handleUpEvent: () => {
+      gesture?.end();
+      gesture = null;
+      return false;
+    },
+  });
+}

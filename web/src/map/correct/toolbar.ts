@@ -1,0 +1,109 @@
+/** The tool bar of the editor. */
+
+import { make } from "../../dom";
+import { START_OPACITY } from "./canvas";
+import { showKeys } from "./dialogs";
+import type { Editor } from "./editor";
+import { TOOLS, type Tool } from "./tools";
+
+const SUPERPIXEL_SIDES = [8, 12, 20, 32];
+
+export class ToolBar {
+  private readonly classes = make("div", { class: "classes", role: "group", "aria-label": "Class" });
+  private readonly tools = make("div", { class: "tools", role: "group", "aria-label": "Tool" });
+  private readonly options = make("div", { class: "options" });
+  private readonly hint = make("p", { class: "soft", "aria-live": "polite" });
+  private readonly undo: HTMLButtonElement;
+  private readonly redo: HTMLButtonElement;
+  private readonly submit: HTMLButtonElement;
+
+  constructor(
+    element: HTMLElement,
+    private readonly editor: Editor,
+    view: string,
+  ) {
+    this.undo = make("button", { type: "button", title: "Ctrl+Z", onclick: () => editor.undo() }, "Undo");
+    this.redo = make("button", { type: "button", title: "Ctrl+Shift+Z", onclick: () => editor.redo() }, "Redo");
+    this.submit = make("button", { type: "button", class: "main", onclick: () => void editor.submit() }, "Submit…");
+    const { shown, window } = editor.session;
+    const layer = editor.map.layers.find((item) => item.name === shown?.layer);
+    const began = shown ? `Began with: ${layer?.title ?? shown.layer}` : "Began empty";
+    element.append(
+      make("h1", {}, "Correct the map"),
+      make("p", { class: "soft" }, `${began}. ${window.width} × ${window.height} pixels.`),
+      this.classes,
+      this.tools,
+      this.hint,
+      this.options,
+      this.views(view),
+      make(
+        "div", { class: "finish" },
+        make("div", { class: "steps" }, this.undo, this.redo, make("button", { type: "button", "aria-label": "Keys", title: "?", onclick: showKeys }, "?")),
+        make(
+          "div", { class: "steps" }, this.submit,
+          make("button", { type: "button", onclick: () => editor.close() }, "Later"),
+          make("button", { type: "button", onclick: () => void editor.discard() }, "Discard"),
+        ),
+      ),
+    );
+  }
+
+  show(): void {
+    const { editor } = this;
+    this.classes.replaceChildren(
+      ...editor.choices.map((choice, index) => {
+        const swatch = make("span", { class: "swatch" });
+        swatch.style.backgroundColor = choice.colour;
+        const key = make("kbd", {}, index === editor.choices.length - 1 ? "9" : String(index));
+        return this.toggle(editor.value === choice.value, () => editor.chooseClass(choice.value), swatch, choice.name, key);
+      }),
+    );
+    this.tools.replaceChildren(
+      ...TOOLS.map((tool) => this.toggle(editor.tool === tool.name, () => editor.choose(tool.name), tool.title, make("kbd", {}, tool.key))),
+    );
+    const tool: Tool | undefined = TOOLS.find((item) => item.name === editor.tool);
+    this.hint.textContent = editor.isLoading ? "Loading the window…" : (tool?.hint ?? "");
+    this.options.replaceChildren(...this.optionsOf());
+    this.undo.disabled = !editor.session.canUndo;
+    this.redo.disabled = !editor.session.canRedo;
+  }
+
+  private toggle(pressed: boolean, act: () => void, ...children: (Node | string)[]): HTMLButtonElement {
+    return make("button", { type: "button", "aria-pressed": String(pressed), onclick: act }, ...children);
+  }
+
+  private optionsOf(): HTMLElement[] {
+    const { editor } = this;
+    if (editor.tool === "brush" || editor.tool === "eraser") {
+      const step = (by: number, title: string, sign: string) =>
+        make("button", { type: "button", "aria-label": title, onclick: () => editor.resize(by) }, sign);
+      return [make("p", { class: "steps" }, step(-1, "Smaller", "−"), `${Math.max(1, 2 * editor.radius)} px`, step(1, "Larger", "+"))];
+    }
+    if (editor.tool === "superpixels") {
+      const select = make("select", {
+        id: "superpixel-side", onchange: (event) => editor.resizeSuperpixels(Number((event.target as HTMLSelectElement).value)),
+      });
+      for (const side of SUPERPIXEL_SIDES) select.append(make("option", { value: side, selected: side === editor.superpixelSide }, `about ${side} × ${side} pixels`));
+      return [make("label", { for: "superpixel-side" }, "Size"), select];
+    }
+    if (editor.tool === "outlines") {
+      const actions = [["cut", "Cut"], ["hole", "Hole"], ["merge", "Merge"], ["delete", "Delete"]] as const;
+      return [make("div", { class: "steps" }, ...actions.map(([name, title]) => make("button", { type: "button", onclick: () => editor.on(name) }, title)))];
+    }
+    return [];
+  }
+
+  private views(view: string): HTMLElement {
+    const { editor } = this;
+    const select = make("select", { id: "correct-view", onchange: (event) => editor.showView((event.target as HTMLSelectElement).value) });
+    for (const item of editor.map.views) select.append(make("option", { value: item.name, selected: item.name === view }, item.title));
+    const opacity = make("input", {
+      type: "range", id: "correct-opacity", min: 0, max: 1, step: 0.05, value: START_OPACITY,
+      oninput: (event) => editor.setOpacity(Number((event.target as HTMLInputElement).value)),
+    });
+    return make(
+      "div", { class: "views" }, make("label", { for: select.id }, "View"), select, make("label", { for: opacity.id }, "Classes over it"), opacity,
+      make("button", { type: "button", onclick: () => editor.fit() }, "Show the whole window"),
+    );
+  }
+}
