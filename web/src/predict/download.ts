@@ -32,7 +32,11 @@ export async function fetchServed(known: string | null): Promise<Files | null> {
 export async function ask(path: string, headers: Record<string, string> = {}): Promise<Response> {
   for (let attempt = 1; ; attempt++) {
     const response = await fetch(path, { headers: { Accept: "application/json, */*", ...headers } });
-    if (response.ok || response.status === 304) return response;
+    if (response.ok) return response;
+    if (response.status === 304) {
+      await response.arrayBuffer(); // an answer that nobody reads counts as one that was broken off
+      return response;
+    }
     if (response.status === 503 && attempt < TRIES) {
       const wait = Number(response.headers.get("Retry-After") ?? 2);
       await new Promise((resolve) => setTimeout(resolve, wait * 1000));

@@ -37,7 +37,7 @@ let queue = Promise.resolve();
 async function answer(request: Exclude<Request, { kind: "cancel" }>): Promise<void> {
   const { id } = request;
   try {
-    const changed = await load();
+    const changed = (request.kind === "load" || held === null) && (await load());
     if (held === null) throw new Error("no model is loaded");
     if (request.kind === "load") {
       page.postMessage({ id, kind: "loaded", changed, loaded: held.loaded });
