@@ -21,15 +21,13 @@ class PixelsQuery(Closed):
 
 
 class GridAnswer(BaseModel):
-    """Where the pixels of a scene lie. Between the nodes of the lattice everything is linear, to a few hundredths of a
-    pixel.
-    """
+    """Where the pixels of a scene lie; between the nodes everything is linear, to a few hundredths of a pixel."""
 
     width: int
     height: int
     crs: str = Field(description="authority code or WKT")
     transform: tuple[float, float, float, float, float, float] = Field(
-        description="a to f: x = a col + b row + c, y = d col + e row + f; (0, 0) is the outer corner of the first pixel"
+        description="a to f: x = a col + b row + c, y = d col + e row + f; (0, 0) is the corner of the first pixel"
     )
     rows: list[float] = Field(description="rows of the nodes, 0 is the upper edge of the first row")
     columns: list[float] = Field(description="columns of the nodes")

@@ -12,8 +12,8 @@ from imagery.ground_metric import GroundMetric
 from imagery.projection import transform_points
 from imagery.tiles import WEB_MERCATOR
 
-# Interpolation errs by about L^2 / (8 R) tan(latitude) over cells of L metres: with 32 cells across 8000 pixels of 30 m,
-# by 1 m, a thirtieth of a pixel.
+# Interpolation errs by about L^2 / (8 R) tan(latitude) over cells of L metres (R: radius of the Earth): by 1 m, a
+# thirtieth of a pixel, with 32 cells across 8000 pixels of 30 m.
 _CELLS: Final = 32
 _WORLD_M: Final = 2 * math.pi * 6378137.0
 
@@ -41,7 +41,9 @@ def lattice_of(grid: Grid) -> Lattice:
     Raises:
         SceneError: The CRS has no transformation to Web Mercator, or a place has none, as the poles.
     """
-    rows, columns = (np.linspace(0.0, side, min(_CELLS, side) + 1) for side in (grid.height, grid.width))
+    rows, columns = (
+        np.linspace(0.0, side, min(_CELLS, side) + 1, dtype=np.float64) for side in (grid.height, grid.width)
+    )
     row, column = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
     x, y = grid.affine @ (column, row)
     mercator = transform_points(np.column_stack([x, y]), grid.crs, WEB_MERCATOR)

@@ -94,9 +94,7 @@ def test_before_the_first_version_there_are_no_channels(client: FlaskClient, cat
     assert_problem(answer, 409, "no model version has been promoted yet")
 
 
-def test_a_grid_says_where_pixels_lie(
-    client: FlaskClient, catalog: Catalog, address: str, forged: ForgedScene
-) -> None:
+def test_a_grid_says_where_pixels_lie(client: FlaskClient, catalog: Catalog, address: str, forged: ForgedScene) -> None:
     """Between the nodes a place is found as closely as on them."""
     grid = client.get(f"{address}/grid", headers=as_role(catalog, "reader")).get_json()
     assert (grid["width"], grid["height"], grid["crs"]) == (160, 100, "EPSG:32645")
@@ -113,9 +111,7 @@ def test_a_grid_says_where_pixels_lie(
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_scene_is_predicted_by_the_version_that_is_named(
-    client: FlaskClient, catalog: Catalog, address: str
-) -> None:
+def test_a_scene_is_predicted_by_the_version_that_is_named(client: FlaskClient, catalog: Catalog, address: str) -> None:
     def ask(query: str) -> dict[str, object]:
         answer = client.get(f"{address}/prediction.tif{query}", headers=as_role(catalog, "reader"))
         assert answer.status_code == 202, answer.text

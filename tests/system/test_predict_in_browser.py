@@ -1,7 +1,7 @@
-"""The served network in a real Chromium: the same map as the server's, its probe, and a new version that shows by itself.
+"""The served network in a real Chromium: the server's map, the probe, and a new version that shows by itself.
 
-What is compared: the classes of every pixel of a scene, as the worker of the page computes them and as the worker of the
-server writes them to `prediction.tif`, of a network that predicts in alternating orientations.
+What is compared: the classes of every pixel of a scene, edges included, as the page's worker computes them and as the
+server writes them to `prediction.tif`.
 """
 
 import io
@@ -25,10 +25,15 @@ from catalog.context import Catalog
 from catalog.records import JobKind
 from catalog.settings import Settings
 from models.bundle import CARD_FILE, read_bundle, write_bundle
-from models.heads import Head
+from models.heads import Head, logits_per_network
+from models.segmenter import build_segmenter
+from models.symmetries import Orientations
+from models.unet import UNetConfig
 from services import users
 from services.delivery import delivery_options
+from services.places import graph_cache
 from tests.catalog_fixtures import NOBODY, as_role
+from tests.imagery.forge import BAND_NAMES
 from tests.models.cards import origin
 from tests.real_services import free_port
 from tests.served_version import add_version, serve
@@ -87,21 +92,17 @@ def add_network(
     number: int,
     *,
     head: Head = "multiclass",
-    orientations: str = "alternating",
+    orientations: Orientations = "alternating",
     probe_of: Path | None = None,
     without_probe: bool = False,
 ) -> None:
     """Add an untrained network as a version, with the probe of another one or without."""
-    from models.heads import logits_per_network
-    from models.segmenter import build_segmenter
-    from models.unet import UNetConfig
-    from tests.imagery.forge import BAND_NAMES
-
     config = UNetConfig(in_channels=4, classes=logits_per_network(head, 3), depth=2, width=4)
     precedence = (1, 2) if head == "two_binaries" else None
     segmenter = build_segmenter(BAND_NAMES, MEAN, STD, config, 1, head, precedence=precedence)
-    segmenter.orientations = orientations  # type: ignore[assignment]
-    write_bundle(bundle, segmenter, origin(BAND_NAMES).model_copy(update={"patch_size_px": PATCH_PX}))
+    segmenter.orientations = orientations
+    described = origin(BAND_NAMES).model_copy(update={"patch_size_px": PATCH_PX})
+    write_bundle(bundle, segmenter, described, graph_cache(catalog.settings))
     card = json.loads((bundle / CARD_FILE).read_text())
     if probe_of is not None:
         card["probe"] = json.loads((probe_of / CARD_FILE).read_text())["probe"]
