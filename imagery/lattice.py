@@ -45,7 +45,8 @@ def lattice_of(grid: Grid) -> Lattice:
         np.linspace(0.0, side, min(_CELLS, side) + 1, dtype=np.float64) for side in (grid.height, grid.width)
     )
     row, column = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
-    x, y = grid.affine @ (column, row)
-    mercator = transform_points(np.column_stack([x, y]), grid.crs, WEB_MERCATOR)
+    a, b, c, d, e, f = grid.transform
+    places = np.column_stack([a * column + b * row + c, d * column + e * row + f])
+    mercator = transform_points(places, grid.crs, WEB_MERCATOR)
     mercator[:, 0] -= _WORLD_M * np.round((mercator[:, 0] - mercator[0, 0]) / _WORLD_M)
     return Lattice(rows, columns, mercator, GroundMetric(grid).pixel_area(rows, columns).ravel())

@@ -99,8 +99,9 @@ export class Panel {
   private rasters(): Map<string, string> {
     const { map, otherMap, sides } = this.page;
     const layers = [...(map?.layers ?? []), ...(otherMap?.layers ?? [])];
-    const title = (text: string): string => (sides.length > 1 ? text.replace(/ of version \d+$/, "") : text);
-    return new Map(layers.map((layer) => [layer.name, title(layer.title)]));
+    // Where two versions are compared, the same layer is of one version on the left and of another on the right.
+    const titles: Record<string, string> = sides.length > 1 ? { prediction: "Prediction", confidence: "Confidence" } : {};
+    return new Map(layers.map((layer) => [layer.name, titles[layer.name] ?? layer.title]));
   }
 
   /** Which version's maps are shown; where two views are compared, on which side. */
