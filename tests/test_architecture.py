@@ -187,6 +187,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/tokens/{name}/rotate": 409,  # it stands in the file of secrets
         "GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp": 422,  # likewise
         "GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp": 404,  # none was made
+        "GET /api/v1/scenes/{scene_id}/pixels": 422,  # no window was named
         "POST /api/v1/interactive/predict": 422,  # the scene's file is missing: it was about to be read
     }
 

@@ -43,6 +43,8 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/map"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/grid"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/pixels"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.tif"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.geojson"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.gpkg"): Role.READER,

@@ -29,6 +29,8 @@ GET /api/v1/scenes/{scene_id}/patches
 GET /api/v1/scenes/{scene_id}/map
 GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp
 GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp
+GET /api/v1/scenes/{scene_id}/grid
+GET /api/v1/scenes/{scene_id}/pixels
 GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg
