@@ -13,7 +13,7 @@ import { outlines, picture } from "../predict/drawn";
 import { Ground } from "../predict/ground";
 import type { Area } from "../predict/tiling";
 import type { Compare } from "./compare";
-import { PredictView, type Result } from "./predict_view";
+import { PredictView, type Result, type Running } from "./predict_view";
 import { outlinesOf, pictureOf } from "./predicted";
 
 const POLL_MS = 30_000;
@@ -38,7 +38,7 @@ export class PredictHere {
   private ground: Ground | null = null;
   result: Result | null = null;
   fault = "";
-  running: { area: Area; done: number; total: number; cancel: () => void } | null = null;
+  running: (Running & { cancel: () => void }) | null = null;
 
   constructor(
     private readonly api: Api,
@@ -96,7 +96,7 @@ export class PredictHere {
       return this.fail(`The window has ${size}; here at most ${LARGEST_PX} x ${LARGEST_PX} are predicted. Draw a smaller one, or show the layer “Outlines”, which the server makes for the whole scene.`);
     }
     this.fault = "";
-    this.running = { area, done: 0, total: 0, cancel: () => {} };
+    this.running = { done: 0, total: 0, since: 0, cancel: () => {} };
     this.render();
     try {
       await this.load();
@@ -176,8 +176,10 @@ export class PredictHere {
   }
 
   private progress(done: number, total: number): void {
-    if (!this.running) return;
-    Object.assign(this.running, { done, total });
+    const { running } = this;
+    if (!running) return;
+    if (done === 0) running.since = performance.now();
+    Object.assign(running, { done, total });
     this.render();
   }
 

@@ -17,7 +17,14 @@ export interface State {
   loaded: Loaded | null;
   result: Result | null;
   fault: string;
-  running: { area: Area; done: number; total: number } | null;
+  running: Running | null;
+}
+
+/** Windows that are done, of all; none of none while the model is fetched. `since`: when the first began, in ms. */
+export interface Running {
+  done: number;
+  total: number;
+  since: number;
 }
 
 export interface Actions {
@@ -63,12 +70,18 @@ export class PredictView {
       this.bar.max = running.total;
       this.bar.value = running.done;
     } else this.bar.removeAttribute("value");
-    this.said.textContent = running?.total ? `window ${running.done} of ${running.total}` : "fetching the model";
+    this.said.textContent = running ? progressOf(running) : "";
     this.fault.textContent = fault;
     this.fault.hidden = fault === "";
     this.result.replaceChildren(...(result ? resultOf(result) : []));
     this.remove.hidden = result === null;
   }
+}
+
+function progressOf({ done, total, since }: Running): string {
+  if (!total) return "fetching the model";
+  const left = done ? `, ${Math.ceil(((performance.now() - since) / done / 1000) * (total - done))} s left` : "";
+  return `window ${done} of ${total}${left}`;
 }
 
 function hintOf(loaded: Loaded | null): string {
