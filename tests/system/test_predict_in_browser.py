@@ -42,7 +42,12 @@ from tests.workers.rows import MEAN, STD, context_of, finish, tiled
 from workers.predict_scene import predict_by
 from workers.versions import LoadedVersion
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    # rasterio silences it while it warps tiles, but two threads of a server that do so at once undo each other's filter.
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 
 PASSWORD = "correct horse battery"
 PATCH_PX = 32
