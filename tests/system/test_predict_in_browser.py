@@ -45,7 +45,7 @@ from workers.versions import LoadedVersion
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    # rasterio silences it while it warps tiles, but two threads of a server that do so at once undo each other's filter.
+    # rasterio silences it while it warps tiles, but two threads that do so at once undo each other's filter.
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 
