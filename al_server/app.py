@@ -29,6 +29,7 @@ from al_server import (
     quality,
     rounds,
     scene_patches,
+    scene_pixels,
     scene_windows,
     scenes,
     scorings,
@@ -93,7 +94,7 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, scenes, scene_patches, map_tiles, scene_windows, corrections, predictions, patches),
+        *(health, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
     )

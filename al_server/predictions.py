@@ -1,4 +1,4 @@
-"""Predictions: a scene as the champion maps it, made by a job at the first request."""
+"""Predictions: a scene as a model version maps it, made by a job at the first request."""
 
 from typing import Final, NamedTuple
 
@@ -7,9 +7,10 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 
 from al_server.context import current_catalog, current_parts, json_response
+from al_server.map_schemas import VersionChoice
 from al_server.schemas import JobAnswer, SceneId, media
 from al_server.serializers import serialize_job
-from catalog.errors import ConflictError
+from al_server.version_choice import chosen_version
 from services.delivery import delivery_options, prediction_keys
 from services.predictions import check_ready, enqueue_prediction
 from services.scenes import find_scene
@@ -31,7 +32,7 @@ PREDICTION_FORMATS: Final = {
         "prediction_tif",
         "image/tiff; application=geotiff; profile=cloud-optimized",
         "The class map",
-        "Give the champion's class map as a Cloud Optimized GeoTIFF; 202 while it is being made.",
+        "Give a version's class map as a Cloud Optimized GeoTIFF; 202 while it is being made.",
     ),
     "confidence.tif": PredictionFormat(
         "prediction_confidence",
@@ -49,19 +50,19 @@ PREDICTION_FORMATS: Final = {
         "prediction_geojson",
         "application/geo+json",
         "The outlines",
-        "Give the champion's outlines, with holes, in WGS 84; 202 while they are being made.",
+        "Give a version's outlines, with holes, in WGS 84; 202 while they are being made.",
     ),
     "gpkg": PredictionFormat(
         "prediction_gpkg",
         "application/geopackage+sqlite3",
         "The outlines",
-        "Give the champion's outlines, with holes, in the scene's own CRS; 202 while they are being made.",
+        "Give a version's outlines, with holes, in the scene's own CRS; 202 while they are being made.",
     ),
     "shp.zip": PredictionFormat(
         "prediction_shapefile",
         "application/zip",
         "The outlines",
-        "Give the champion's outlines, with holes, as a zipped shapefile in the scene's own CRS; 202 while it is made.",
+        "Give a version's outlines, with holes, as a zipped shapefile in the scene's own CRS; 202 while it is made.",
     ),
 }
 
@@ -70,8 +71,8 @@ def _add_prediction(suffix: str) -> None:
     """Register the view of one format of predictions."""
     form = PREDICTION_FORMATS[suffix]
 
-    def view(path: SceneId) -> Response:
-        return prediction(path.scene_id, suffix)
+    def view(path: SceneId, query: VersionChoice) -> Response:
+        return prediction(path.scene_id, suffix, query.version)
 
     view.__name__, view.__doc__ = form.endpoint, form.summary
     responses: ResponseDict = {200: media(form.media_type, form.description), 202: JobAnswer}
@@ -84,34 +85,36 @@ for _suffix in PREDICTION_FORMATS:
     _add_prediction(_suffix)
 
 
-def prediction(scene_id: int, suffix: str) -> Response:
-    """Return a file of the scene as the champion predicts it; 202 with the job while the file is being made.
+def prediction(scene_id: int, suffix: str, number: int | None) -> Response:
+    """Return a file of the scene as a version predicts it; 202 with the job while the file is being made.
+
+    Args:
+        scene_id: id of the scene.
+        suffix: the file, one of `PREDICTION_FORMATS`.
+        number: number of the version; None for the one that is served.
 
     Raises:
-        NotFoundError: there is no such scene.
-        ConflictError: the scene is not ready, there is no champion, or the prediction failed.
+        NotFoundError: there is no such scene, or no such version.
+        ConflictError: the scene is not ready, no version is served, or the prediction failed.
     """
     with current_catalog().read() as session:
         scene = find_scene(session, scene_id)
     check_ready(scene)
-    served = current_parts().served.current()
-    if served is None:
-        raise ConflictError("no model version has been promoted yet; label a round first")
-    champion = served.version
+    version = chosen_version(number).version
     options = delivery_options(current_catalog().settings)
-    store, keys = current_parts().store, prediction_keys(scene, champion.version, options)
+    store, keys = current_parts().store, prediction_keys(scene, version, options)
     # The GeoTIFF is written last: once it is there, so are the outlines, but for a format that an earlier release did
     # not write; then the scene is predicted again.
     if not (store.exists(keys["tif"]) and store.exists(keys[suffix])):
         with current_catalog().write() as session:
-            job = enqueue_prediction(session, scene, champion.version, options)
+            job = enqueue_prediction(session, scene, version, options)
         response = json_response(serialize_job(job), 202)
         response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
         response.headers["Retry-After"] = "5"
         return response
     response = Response(store.get(keys[suffix]), content_type=PREDICTION_FORMATS[suffix].media_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{champion.version}.{suffix}"'
-    response.headers["X-Model-Version"] = str(champion.version)
-    about = url_for("lineage.lineage", version=champion.version)
+    response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{version}.{suffix}"'
+    response.headers["X-Model-Version"] = str(version)
+    about = url_for("lineage.lineage", version=version)
     response.headers["Link"] = f'<{about}>; rel="describedby"'
     return response

@@ -21,6 +21,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# WebAssembly is compiled in this worker alone, which runs the network in the browser; a worker has a policy of its own.
+WASM_WORKER = "/static/app/predict-worker.js"
+WASM_POLICY = CONTENT_SECURITY_POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Frame-Options": "DENY",
@@ -70,6 +73,8 @@ def _check_host(allowed: set[str]) -> Response | None:
 
 
 def _add_headers(response: Response) -> Response:
+    if request.path == WASM_WORKER:
+        response.headers["Content-Security-Policy"] = WASM_POLICY
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response

@@ -15,6 +15,7 @@ from torch import Tensor
 from models.card import FEATURES_DESCRIPTION, ModelCard, ModelOrigin
 from models.input_channels import onnx_metadata
 from models.onnx_export import export_onnx
+from models.probe import make_probe
 from models.segmenter import GlacierSegmenter, build_segmenter
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -84,6 +85,7 @@ def write_bundle(
         weights_sha256=_sha256((directory / WEIGHTS_FILE).read_bytes()),
         features_output=FEATURES_DESCRIPTION,
         onnx_sha256=_sha256((directory / ONNX_FILE).read_bytes()),
+        probe=make_probe(segmenter),
     )
     (directory / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return card

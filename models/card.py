@@ -19,6 +19,7 @@ from models.input_channels import INPUT_DESCRIPTION, InputChannel, channels_of_f
 from models.logit_scaling import LogitScaling, ScalingForm
 from models.metrics import Metrics, empty_mask_mean_iou
 from models.network_calibration import CalibrationSummary
+from models.probe import Probe
 from models.segmenter import InputNormalization
 from models.symmetries import Orientations
 from models.training_config import TrainingConfig
@@ -381,6 +382,7 @@ class ModelCard(ModelOrigin):
         features_output: Description of its output ``features``; None if the graph, of an earlier release, has none.
         weights_sha256: Checksum of ``weights.safetensors``.
         onnx_sha256: Checksum of ``model.onnx``.
+        probe: What the ONNX graph has to give for a known input; None in cards of earlier releases.
     """
 
     format_version: Literal[2] = 2
@@ -398,6 +400,7 @@ class ModelCard(ModelOrigin):
     features_output: str | None = None
     weights_sha256: Sha256
     onnx_sha256: Sha256
+    probe: Probe | None = None
 
     @property
     def scaling(self) -> LogitScaling | None:

@@ -1,4 +1,4 @@
-"""Have a scene predicted by the champion: find the stored files, or enqueue the job that makes them."""
+"""Have a scene predicted by a model version: find the stored files, or enqueue the job that makes them."""
 
 from sqlalchemy.orm import Session
 
@@ -29,6 +29,12 @@ def is_predicted(catalog: Catalog, scene: Scene, version: int, options: Delivery
 def enqueue_prediction(session: Session, scene: Scene, version: int, options: DeliveryOptions) -> Job:
     """Enqueue the prediction of a scene unless it is under way; one that failed is only repeated by a retry.
 
+    Args:
+        session: a writing session.
+        scene: a ready scene.
+        version: number of the model version.
+        options: what shapes the files.
+
     Raises:
         ConflictError: the last job for the same files failed or was cancelled.
     """
@@ -40,5 +46,10 @@ def enqueue_prediction(session: Session, scene: Scene, version: int, options: De
     if last is not None and last.state is JobState.CANCELLED:
         raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
     return jobs.enqueue(
-        session, JobKind.PREDICT_SCENE, key, scene_id=scene.id, delivery=options.model_dump(mode="json")
+        session,
+        JobKind.PREDICT_SCENE,
+        key,
+        scene_id=scene.id,
+        delivery=options.model_dump(mode="json"),
+        version=version,
     )

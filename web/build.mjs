@@ -7,7 +7,10 @@ const OUT = "../al_server/static/app";
 await rm(OUT, { recursive: true, force: true });
 await mkdir(OUT, { recursive: true });
 await build({
-  entryPoints: ["src/map.ts"],
+  entryPoints: [
+    { in: "src/map.ts", out: "map" },
+    { in: "src/predict/worker.ts", out: "predict-worker" },
+  ],
   outdir: OUT,
   bundle: true,
   splitting: true, // what a page needs only later, it loads only then
@@ -17,3 +20,6 @@ await build({
   legalComments: "linked",
   logLevel: "warning",
 });
+// The runtime of ONNX, 14 MB, which is loaded only when somebody predicts in the browser.
+const WASM = "ort-wasm-simd-threaded.wasm";
+await copyFile(`node_modules/onnxruntime-web/dist/${WASM}`, `${OUT}/${WASM}`);

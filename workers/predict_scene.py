@@ -1,4 +1,4 @@
-"""Job: predict a scene by the champion; store its map, its outlines, their areas and the confidence of the map."""
+"""Job: predict a scene by a model version; store its map, its outlines, their areas and the confidence of the map."""
 
 from typing import Any
 
@@ -16,28 +16,34 @@ from workers.areas import VersionCalibration, area_report, confidence_map, with_
 from workers.jobs import JobContext
 from workers.predicted_scene import predict_scene_once
 from workers.relief import relief_of
-from workers.versions import LoadedVersion, load_champion
+from workers.versions import LoadedVersion, load_champion, load_version
 
 
-def predict_scene(context: JobContext, scene_id: int, delivery: dict[str, Any] | None = None) -> None:
-    """Predict a scene by the champion, unless its files exist; do nothing without a champion.
+def predict_scene(
+    context: JobContext, scene_id: int, delivery: dict[str, Any] | None = None, version: int | None = None
+) -> None:
+    """Predict a scene by a version, unless its files exist.
 
     Args:
         context: the job.
         scene_id: id of the scene.
         delivery: fields of `DeliveryOptions`. None, in jobs enqueued by an earlier release: those of the settings.
+        version: number of the version. None, in jobs enqueued by an earlier release: the champion's; nothing is done
+            if there is none.
 
     Raises:
+        NotFoundError: there is no such version.
+        ConflictError: it was trained on other classes than those of this installation.
         SceneError: the scene lacks a channel of the champion, or cannot be read.
         OutlineError: its border cannot be read.
     """
-    champion = load_champion(context.catalog)
-    if champion is not None:
+    loaded = load_champion(context.catalog) if version is None else load_version(context.catalog, version)
+    if loaded is not None:
         options = DeliveryOptions(**delivery) if delivery else delivery_options(context.catalog.settings)
-        predict_by(context, champion, scene_id, options)
+        predict_by(context, loaded, scene_id, options)
 
 
-def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
+def predict_by(context: JobContext, loaded: LoadedVersion, scene_id: int, options: DeliveryOptions) -> None:
     """Predict a scene by this version, unless all its files exist.
 
     Classes are those of the version's head: background and foreground for a binary head.
@@ -46,7 +52,7 @@ def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, opti
         SceneError: the scene lacks a channel of the version, or cannot be read.
         OutlineError: its border cannot be read.
     """
-    store, version = raster_store(context.catalog), champion.version.version
+    store, version = raster_store(context.catalog), loaded.version.version
     with context.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
     keys = prediction_keys(scene, version, options)
@@ -55,13 +61,13 @@ def predict_by(context: JobContext, champion: LoadedVersion, scene_id: int, opti
     source, settings = source_of(scene), context.catalog.settings
     context.progress(0, 1, f"predicting {scene.name} by version {version}")
     scheme = class_scheme(context.catalog)
-    names = head_classes(champion.segmenter.head, scheme.names, scheme.foreground)
-    calibration = VersionCalibration(names, scheme.foreground, champion.card.area_error)
+    names = head_classes(loaded.segmenter.head, scheme.names, scheme.foreground)
+    calibration = VersionCalibration(names, scheme.foreground, loaded.card.area_error)
     glaciers = []
     if options.glacier_inventory:
         glaciers = read_glaciers(options.glacier_inventory, None, source.grid, required=False)
     with predict_scene_once(
-        champion.segmenter, source, champion.card.patch_size_px, settings.inference_batch_size, settings.var_dir
+        loaded.segmenter, source, loaded.card.patch_size_px, settings.inference_batch_size, settings.var_dir
     ) as predicted:
         confidence = confidence_map_to_cog(
             confidence_map(predicted, calibration), source.grid, _confidence_description(calibration)

@@ -49,6 +49,8 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/bands/window"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/superpixels"): Role.READER,
     ("POST", "/api/v1/scenes/<int:scene_id>/corrections"): Role.ANNOTATOR,
+    ("GET", "/api/v1/scenes/<int:scene_id>/grid"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/pixels"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.tif"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.geojson"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.gpkg"): Role.READER,

@@ -34,6 +34,8 @@ GET /api/v1/scenes/{scene_id}/tiles/{view}/window
 GET /api/v1/scenes/{scene_id}/maps/{layer}/window
 GET /api/v1/scenes/{scene_id}/bands/window
 GET /api/v1/scenes/{scene_id}/superpixels
+GET /api/v1/scenes/{scene_id}/grid
+GET /api/v1/scenes/{scene_id}/pixels
 GET /api/v1/scenes/{scene_id}/prediction.tif
 GET /api/v1/scenes/{scene_id}/prediction.geojson
 GET /api/v1/scenes/{scene_id}/prediction.gpkg

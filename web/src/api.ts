@@ -1,5 +1,7 @@
 /** A client of the HTTP API: what the pages ask of the server, with types. The contract is `/openapi.json`. */
 
+import type { Grid } from "./predict/ground";
+
 /** An error that the server explains (RFC 9457). */
 export class ProblemError extends Error {
   constructor(
@@ -79,6 +81,7 @@ export class Api {
   versions = (): Promise<Version[]> => this.get("/api/v1/models");
   sceneMap = (scene: number, version: number | null): Promise<SceneMap> =>
     this.get(`/api/v1/scenes/${scene}/map${version === null ? "" : `?version=${version}`}`);
+  grid = (scene: number): Promise<Grid> => this.get(`/api/v1/scenes/${scene}/grid`);
   job = (id: string): Promise<Job> => this.get(`/api/v1/jobs/${id}`);
 
   /** The patches of a scene with states and scores, page by page. */
@@ -93,10 +96,11 @@ export class Api {
     return { type: "FeatureCollection", features: all };
   }
 
-  /** The outlines of a scene as the served version maps it; they are made at the first request. */
-  async outlines(scene: number, tell: (job: Job) => void): Promise<FeatureCollection> {
+  /** The outlines of a scene as a version maps it (null: the served one); they are made at the first request. */
+  async outlines(scene: number, version: number | null, tell: (job: Job) => void): Promise<FeatureCollection> {
+    const query = version === null ? "" : `?version=${version}`;
     for (;;) {
-      const response = await this.request("GET", `/api/v1/scenes/${scene}/prediction.geojson`);
+      const response = await this.request("GET", `/api/v1/scenes/${scene}/prediction.geojson${query}`);
       if (response.status === 200) return (await response.json()) as FeatureCollection;
       await waitForJob(this, ((await response.json()) as Job).id, tell);
     }

@@ -1,19 +1,37 @@
-/** One view, two under a swipe, or two side by side. What lies above the views is shown on both. */
+/**
+ * One view, two under a swipe, or two side by side. What lies above the views is shown on both, or on one side only, where
+ * two versions are compared.
+ */
 
 import OlMap from "ol/Map";
 import type BaseLayer from "ol/layer/Base";
-import type TileLayer from "ol/layer/Tile";
-import { getRenderPixel } from "ol/render";
-import type XYZ from "ol/source/XYZ";
 
 import { make } from "../dom";
 import type { Layout } from "./link";
 
-type Raster = TileLayer<XYZ>;
+export type Side = "left" | "right" | "both";
+/** Makes a layer; a layer of one side of a swipe is cut off by the style of its class. */
+export type Build = (className: string) => BaseLayer;
+
+export interface Overlay {
+  /** By this name layers are shown and hidden; null: it always shows. */
+  name: string | null;
+  side: Side;
+  build: Build;
+}
+
+interface Placed extends Overlay {
+  first: BaseLayer | null;
+  second: BaseLayer | null;
+}
+
+const WHOLE = "ol-layer";
 
 export class Compare {
-  private base: Raster[] = [];
-  private makers = new Map<string, { make: () => BaseLayer; shown: [BaseLayer, BaseLayer?] }>();
+  private base: BaseLayer[] = [];
+  private readonly overlays = new Map<string, Placed>();
+  private shown: readonly string[] = [];
+  private mode: Layout["mode"] = "one";
   private second: OlMap | null = null;
   private readonly beside: HTMLElement;
   private readonly slider: HTMLInputElement;
@@ -24,97 +42,88 @@ export class Compare {
   ) {
     this.beside = make("div", { class: "beside", hidden: true });
     target.after(this.beside);
+    const cut = (): void => target.style.setProperty("--swipe", `${this.slider.value}%`);
     this.slider = make("input", {
       type: "range", min: 0, max: 100, value: 50, step: 0.5, class: "swipe", hidden: true,
-      "aria-label": "Boundary between the two views", oninput: () => this.first.render(),
+      "aria-label": "Boundary between the two sides", oninput: cut,
     });
+    cut();
     target.append(this.slider);
   }
 
   /** Show one view, or two. */
-  show(left: Raster | null, right: Raster | null, mode: Layout["mode"]): void {
+  show(left: Build | null, right: Build | null, mode: Layout["mode"]): void {
     for (const layer of this.base) this.first.removeLayer(layer);
     this.base = [];
-    if (left) this.addBase(left);
+    if (left) this.addBase(left(WHOLE));
     this.slider.hidden = mode !== "swipe";
-    if (right && mode === "swipe") {
-      this.clip(right);
-      this.addBase(right);
-    }
-    this.showBeside(mode === "beside" ? right : null);
+    if (right && mode === "swipe") this.addBase(right(this.classOf("right", mode)));
+    for (const overlay of this.overlays.values()) this.takeAway(overlay);
+    this.showBeside(mode === "beside" && right ? right(WHOLE) : null);
+    this.mode = mode;
+    for (const overlay of this.overlays.values()) this.place(overlay);
   }
 
-  /** Show a layer above the views; `build` is called again for the map beside. */
-  overlay(name: string, build: () => BaseLayer): void {
-    const layer = build();
-    this.makers.set(name, { make: build, shown: [layer] });
-    this.first.addLayer(layer);
-    if (this.second) this.addBeside(name);
+  /** Show a layer above the views. */
+  overlay(key: string, overlay: Overlay): void {
+    this.remove(key);
+    const placed = { ...overlay, first: null, second: null };
+    this.overlays.set(key, placed);
+    this.place(placed);
   }
 
-  has(name: string): boolean {
-    return this.makers.has(name);
-  }
-
-  /** Show these layers of those that were added, and hide the others. */
+  /** Show these layers of those that have names, and hide the others. */
   only(names: readonly string[]): void {
-    for (const [name, { shown }] of this.makers) for (const layer of shown) layer?.setVisible(names.includes(name));
+    this.shown = names;
+    for (const overlay of this.overlays.values()) this.setVisible(overlay);
   }
 
-  opacity(name: string, value: number): void {
-    for (const layer of this.makers.get(name)?.shown ?? []) layer?.setOpacity(value);
+  remove(key: string): void {
+    const overlay = this.overlays.get(key);
+    if (overlay) this.takeAway(overlay);
+    this.overlays.delete(key);
   }
 
   /** Remove all layers above the views. */
   clear(): void {
-    for (const { shown } of this.makers.values()) {
-      this.first.removeLayer(shown[0]);
-      if (shown[1]) this.second?.removeLayer(shown[1]);
-    }
-    this.makers.clear();
+    for (const key of [...this.overlays.keys()]) this.remove(key);
   }
 
-  private addBase(layer: Raster): void {
+  private addBase(layer: BaseLayer): void {
     this.base.push(layer);
     this.first.addLayer(layer);
   }
 
-  private clip(layer: Raster): void {
-    layer.on("prerender", (event) => {
-      const context = event.context as CanvasRenderingContext2D;
-      const size = this.first.getSize();
-      if (!size) return;
-      const [width = 0, height = 0] = size;
-      const edge = (width * Number(this.slider.value)) / 100;
-      const corners = [[edge, 0], [width, 0], [width, height], [edge, height]].map((at) => getRenderPixel(event, at));
-      context.save();
-      context.beginPath();
-      for (const [x = 0, y = 0] of corners) context.lineTo(x, y);
-      context.closePath();
-      context.clip();
-    });
-    layer.on("postrender", (event) => (event.context as CanvasRenderingContext2D).restore());
+  private place(overlay: Placed): void {
+    if (overlay.side !== "right" || this.mode === "swipe") {
+      overlay.first = overlay.build(this.classOf(overlay.side, this.mode));
+      this.first.addLayer(overlay.first);
+    }
+    if (overlay.side !== "left" && this.second) {
+      overlay.second = overlay.build(WHOLE);
+      this.second.addLayer(overlay.second);
+    }
+    this.setVisible(overlay);
   }
 
-  private showBeside(right: Raster | null): void {
+  private takeAway(overlay: Placed): void {
+    if (overlay.first) this.first.removeLayer(overlay.first);
+    if (overlay.second) this.second?.removeLayer(overlay.second);
+    overlay.first = overlay.second = null;
+  }
+
+  private setVisible({ name, first, second }: Placed): void {
+    for (const layer of [first, second]) layer?.setVisible(name === null || this.shown.includes(name));
+  }
+
+  private classOf(side: Side, mode: Layout["mode"]): string {
+    return mode === "swipe" && side !== "both" ? `${WHOLE} side-${side}` : WHOLE;
+  }
+
+  private showBeside(right: BaseLayer | null): void {
     this.beside.hidden = right === null;
     this.second?.setTarget(undefined);
-    this.second = null;
-    for (const entry of this.makers.values()) entry.shown = [entry.shown[0]];
-    if (right) {
-      this.second = new OlMap({ target: this.beside, controls: [], view: this.first.getView(), layers: [right] });
-      for (const name of this.makers.keys()) this.addBeside(name);
-    }
+    this.second = right && new OlMap({ target: this.beside, controls: [], view: this.first.getView(), layers: [right] });
     this.first.updateSize();
-  }
-
-  private addBeside(name: string): void {
-    const entry = this.makers.get(name);
-    if (!entry || !this.second) return;
-    const layer = entry.make();
-    layer.setVisible(entry.shown[0].getVisible());
-    layer.setOpacity(entry.shown[0].getOpacity());
-    entry.shown = [entry.shown[0], layer];
-    this.second.addLayer(layer);
   }
 }

@@ -6,7 +6,9 @@ export interface Layout {
   view: string;
   other: string | null;
   mode: "one" | "swipe" | "beside";
+  /** The version whose maps show, null: the one that is served; and the one on the right, null: the same. */
   version: number | null;
+  otherVersion: number | null;
   layers: string[];
   /** Longitude, latitude and zoom of the middle. */
   centre: [number, number, number] | null;
@@ -18,6 +20,7 @@ export const START: Layout = {
   other: null,
   mode: "one",
   version: null,
+  otherVersion: null,
   layers: ["outlines"],
   centre: null,
 };
@@ -37,6 +40,7 @@ export function read(hash: string): Layout {
     other: given.get("other"),
     mode: mode === "swipe" || mode === "beside" ? mode : "one",
     version: number("version"),
+    otherVersion: number("otherVersion"),
     layers: given.has("layers") ? (given.get("layers") ?? "").split(" ").filter(Boolean) : START.layers,
     centre: at.length === 3 && at.every(Number.isFinite) ? (at as [number, number, number]) : null,
   };
@@ -49,6 +53,7 @@ export function write(layout: Layout): string {
   if (layout.other !== null) given.set("other", layout.other);
   if (layout.mode !== "one") given.set("mode", layout.mode);
   if (layout.version !== null) given.set("version", String(layout.version));
+  if (layout.otherVersion !== null) given.set("otherVersion", String(layout.otherVersion));
   given.set("layers", layout.layers.join(" "));
   if (layout.centre !== null) {
     const [lon, lat, zoom] = layout.centre;

@@ -19,15 +19,19 @@ const PATCH_COLOURS: Record<string, string> = {
   labelled: "#22c55e",
 };
 
-function vectorLayer(collection: FeatureCollection, order: number, style: (f: FeatureLike) => Style) {
-  const source = new VectorSource({ features: FORMAT.readFeatures(collection) });
-  return new VectorImageLayer({ source, zIndex: order, style, imageRatio: 2 });
+/** Read features once, for all layers that show them. */
+export function featuresOf(collection: FeatureCollection): VectorSource {
+  return new VectorSource({ features: FORMAT.readFeatures(collection) });
+}
+
+function vectorLayer(source: VectorSource, order: number, className: string, style: (f: FeatureLike) => Style) {
+  return new VectorImageLayer({ source, zIndex: order, className, style, imageRatio: 2 });
 }
 
 /** Outlines of glaciers, in the colours of their classes. */
-export function outlineLayer(collection: FeatureCollection, order: number, colourOf: ColourOf) {
+export function outlineLayer(source: VectorSource, order: number, className: string, colourOf: ColourOf) {
   const styles = new Map<string, Style>();
-  return vectorLayer(collection, order, (feature) => {
+  return vectorLayer(source, order, className, (feature) => {
     const name = String(feature.get("class") ?? "");
     let style = styles.get(name);
     if (!style) {
@@ -43,9 +47,9 @@ export function outlineLayer(collection: FeatureCollection, order: number, colou
 }
 
 /** Patches, coloured by their state. */
-export function patchLayer(collection: FeatureCollection, order: number) {
+export function patchLayer(source: VectorSource, order: number, className: string) {
   const styles = new Map<string, Style>();
-  return vectorLayer(collection, order, (feature) => {
+  return vectorLayer(source, order, className, (feature) => {
     const state = String(feature.get("state"));
     let style = styles.get(state);
     if (!style) {

@@ -4,15 +4,15 @@ import OlMap from "ol/Map";
 import View from "ol/View";
 import { defaults as controls } from "ol/control/defaults";
 import ScaleLine from "ol/control/ScaleLine";
-import type BaseLayer from "ol/layer/Base";
 import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 
-import type { Api, Scene, SceneMap, Version } from "../api";
+import type { Api, FeatureCollection, Scene, SceneMap, Version } from "../api";
 import { tell } from "../dom";
-import { Compare } from "./compare";
+import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
-import { outlineLayer, patchLayer } from "./outlines";
+import { featuresOf, outlineLayer, patchLayer } from "./outlines";
 import { Panel } from "./panel";
+import { PredictHere } from "./predict";
 import { tileLayer } from "./rasters";
 
 export const OUTLINES = "outlines";
@@ -25,8 +25,11 @@ export class MapPage {
   scenes: Scene[] = [];
   versions: Version[] = [];
   map: SceneMap | null = null;
+  /** As `map`, of the version on the right, where that is another one. */
+  otherMap: SceneMap | null = null;
 
   readonly olMap: OlMap;
+  readonly predictHere: PredictHere;
   private readonly compare: Compare;
   private readonly panel: Panel;
   private readonly loading = new Set<string>();
@@ -43,6 +46,7 @@ export class MapPage {
       view: new View({ center: [0, 0], zoom: 2, maxZoom: 20, enableRotation: false }),
     });
     this.compare = new Compare(this.olMap, target);
+    this.predictHere = new PredictHere(api, this.olMap, this.compare);
     this.panel = new Panel(panel, this);
     this.olMap.on("moveend", () => this.rememberCentre());
     window.addEventListener("hashchange", () => this.follow());
@@ -63,23 +67,39 @@ export class MapPage {
     return this.scenes.find((scene) => scene.id === this.layout.scene) ?? null;
   }
 
+  /** The sides that show maps of a version: both the same, unless two versions are compared. */
+  get sides(): [Side, number | null][] {
+    const { version, otherVersion, mode } = this.layout;
+    if (mode === "one" || otherVersion === null || otherVersion === version) return [["both", version]];
+    return [["left", version], ["right", otherVersion]];
+  }
+
   /** Change the layout, and show it. */
   async choose(changes: Partial<link.Layout>): Promise<void> {
-    const before = this.layout;
-    this.layout = { ...before, ...changes };
-    const moved = before.scene !== this.layout.scene || this.map === null;
-    if (moved || before.version !== this.layout.version) await this.load(moved && before.scene !== this.layout.scene);
+    const before = { layout: this.layout, sides: this.sides };
+    this.layout = { ...this.layout, ...changes };
+    const elsewhere = before.layout.scene !== this.layout.scene;
+    if (elsewhere || this.map === null) await this.load(elsewhere);
+    else if (String(before.sides) !== String(this.sides)) await this.loadMaps();
     this.show();
   }
 
-  private async load(elsewhere: boolean): Promise<void> {
+  /** Ask what can be shown of the scene, by each version that is chosen. */
+  private async loadMaps(): Promise<void> {
     this.asked.abort();
     this.asked = new AbortController();
-    this.compare.clear();
+    for (const key of this.loading) this.compare.remove(key);
     this.loading.clear();
-    const { scene, version } = this.layout;
+    const { scene } = this.layout;
     if (scene === null) return;
-    this.map = await this.api.sceneMap(scene, version);
+    const maps = await Promise.all(this.sides.map(([, version]) => this.api.sceneMap(scene, version)));
+    [this.map = null, this.otherMap = null] = maps;
+  }
+
+  private async load(elsewhere: boolean): Promise<void> {
+    await this.loadMaps();
+    if (!this.map) return;
+    this.predictHere.show(this.scene);
     const extent = transformExtent(this.map.bounds, "EPSG:4326", "EPSG:3857");
     if (this.layout.centre !== null && !elsewhere) {
       const [lon, lat, zoom] = this.layout.centre;
@@ -99,42 +119,62 @@ export class MapPage {
     const view = (name: string | null) => map.views.find((item) => item.name === name);
     const [left, right] = [view(this.layout.view), this.layout.mode === "one" ? undefined : view(this.layout.other)];
     this.compare.show(
-      left ? tileLayer(map, left.tiles, 0) : null,
-      right ? tileLayer(map, right.tiles, 0) : null,
+      left ? (className) => tileLayer(map, left.tiles, 0, className) : null,
+      right ? (className) => tileLayer(map, right.tiles, 0, className) : null,
       this.layout.mode,
     );
-    for (const name of this.layout.layers) if (!this.loading.has(name)) void this.add(name);
+    for (const name of this.layout.layers) for (const [side, version] of this.sides) void this.add(name, side, version);
     this.compare.only(this.layout.layers);
     this.panel.show();
     this.write();
   }
 
   /** Add a layer that was asked for; what has to be made first is waited for. */
-  private async add(name: string): Promise<void> {
-    const map = this.map;
-    const scene = this.scene;
-    if (!map || !scene) return;
+  private async add(name: string, side: Side, version: number | null): Promise<void> {
+    const map = side === "right" ? this.otherMap : this.map;
+    const key = `${name} ${side}`;
+    if (!map || !this.scene || this.loading.has(key)) return;
     const signal = this.asked.signal;
-    const colours = new Map(map.classes.map((item) => [item.name, item.colour]));
     const order = ABOVE_VIEWS + this.loading.size;
-    this.loading.add(name);
+    this.loading.add(key);
     try {
-      let build: (() => BaseLayer) | null = null;
-      const raster = map.layers.find((item) => item.name === name);
-      if (raster) build = () => tileLayer(map, raster.tiles, order);
-      else if (name === PATCHES) {
-        const patches = await this.api.patches(scene.id);
-        build = () => patchLayer(patches, order);
-      } else if (name === OUTLINES && this.versions.length) {
-        const outlines = await this.api.outlines(scene.id, (job) => this.panel.progress(name, job));
-        build = () => outlineLayer(outlines, order + ABOVE_MAPS, (of) => colours.get(of) ?? "#f97316");
-      }
+      const build = await this.build(name, map, version, order);
+      if (!build) this.loading.delete(key); // it may exist later
       if (!build || signal.aborted) return;
-      this.compare.overlay(name, build);
-      this.compare.only(this.layout.layers);
+      this.compare.overlay(key, { name, side, build });
     } catch (error) {
       if (!signal.aborted) tell((error as Error).message, "fault");
     }
+  }
+
+  private async build(name: string, map: SceneMap, version: number | null, order: number): Promise<Build | null> {
+    const scene = this.scene as Scene;
+    const raster = map.layers.find((item) => item.name === name);
+    if (raster) return (className) => tileLayer(map, raster.tiles, order, className);
+    if (name === PATCHES) {
+      const patches = featuresOf(await this.api.patches(scene.id));
+      return (className) => patchLayer(patches, order, className);
+    }
+    if (name !== OUTLINES || !this.versions.length) return null;
+    const outlines = featuresOf(await this.outlines(scene.id, version));
+    const colours = new Map(map.classes.map((item) => [item.name, item.colour]));
+    return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, (of) => colours.get(of) ?? "#f97316");
+  }
+
+  /** Ask for outlines; once they had to be made, there are more maps of the scene. */
+  private async outlines(scene: number, version: number | null): Promise<FeatureCollection> {
+    let made = false;
+    const signal = this.asked.signal;
+    const found = await this.api.outlines(scene, version, (job) => {
+      made = true;
+      if (!signal.aborted) this.panel.progress(OUTLINES, job);
+    });
+    if (made && !signal.aborted) {
+      const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
+      if (!signal.aborted) [this.map = null, this.otherMap = null] = maps;
+      this.panel.show();
+    }
+    return found;
   }
 
   private rememberCentre(): void {

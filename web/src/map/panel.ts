@@ -38,7 +38,8 @@ export class Panel {
       );
       return;
     }
-    this.element.replaceChildren(this.scene(), this.views(), this.layers(), ...this.correct(), this.legend());
+    const predict = page.versions.length ? [page.predictHere.element] : [];
+    this.element.replaceChildren(this.scene(), this.views(), this.layers(), ...predict, ...this.correct(), this.legend());
   }
 
   private scene(): HTMLElement {
@@ -77,11 +78,11 @@ export class Panel {
   private layers(): HTMLElement {
     const { page } = this;
     const rows: [string, string][] = [
-      ...(page.versions.length ? [[OUTLINES, "Outlines of the served version"] as [string, string]] : []),
-      ...(page.map?.layers ?? []).map((layer) => [layer.name, layer.title] as [string, string]),
+      ...(page.versions.length ? [[OUTLINES, "Outlines"] as [string, string]] : []),
+      ...this.rasters(),
       [PATCHES, "Patches"],
     ];
-    const section = make("section", {}, make("h2", {}, "Layers"));
+    const section = make("section", {}, make("h2", {}, "Layers"), ...this.versions());
     for (const [name, title] of rows) {
       const shown = page.layout.layers.includes(name);
       const box = make("input", {
@@ -101,6 +102,38 @@ export class Panel {
     const { scene, map, olMap, layout } = this.page;
     if (!scene || !map || role < ANNOTATOR || scene.role !== "pool") return [];
     return [correctSection(olMap, { scene, map, view: layout.view }, () => this.show())];
+  }
+
+  /** The maps that exist of one of the sides. */
+  private rasters(): Map<string, string> {
+    const { map, otherMap, sides } = this.page;
+    const layers = [...(map?.layers ?? []), ...(otherMap?.layers ?? [])];
+    // Where two versions are compared, the same layer is of one version on the left and of another on the right.
+    const titles: Record<string, string> = sides.length > 1 ? { prediction: "Prediction", confidence: "Confidence" } : {};
+    return new Map(layers.map((layer) => [layer.name, titles[layer.name] ?? layer.title]));
+  }
+
+  /** Which version's maps are shown; where two views are compared, on which side. */
+  private versions(): HTMLElement[] {
+    const { page } = this;
+    if (!page.versions.length) return [];
+    const { mode, version, otherVersion } = page.layout;
+    if (mode === "one") return [this.versionSelect("version", "Version", version, "the served one")];
+    return [
+      this.versionSelect("version", "Version on the left", version, "the served one"),
+      this.versionSelect("otherVersion", "Version on the right", otherVersion, "the same"),
+    ];
+  }
+
+  private versionSelect(key: "version" | "otherVersion", title: string, chosen: number | null, none: string): HTMLElement {
+    const { page } = this;
+    const choose = (event: Event): void => void page.choose({ [key]: Number((event.target as HTMLSelectElement).value) || null });
+    const select = make("select", { id: key, onchange: choose }, make("option", { value: "", selected: chosen === null }, none));
+    for (const item of page.versions) {
+      const served = item.aliases.includes("champion") ? ", served" : "";
+      select.append(make("option", { value: item.version, selected: item.version === chosen }, `${item.version}${served}`));
+    }
+    return make("div", {}, make("label", { for: key }, title), select);
   }
 
   private legend(): HTMLElement {

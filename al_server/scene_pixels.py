@@ -1,0 +1,102 @@
+"""The pixels of a scene for programs that run the network themselves: its input channels by window, and the grid."""
+
+import hashlib
+import json
+from typing import Final
+
+import numpy as np
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.context import current_catalog, json_response
+from al_server.pixel_schemas import MOST_PIXELS, GridAnswer, PixelsQuery
+from al_server.schemas import SceneId, media
+from al_server.turns import TILES
+from al_server.version_choice import card_of, chosen_version
+from catalog.errors import InvalidInputError
+from catalog.records import Scene
+from imagery.grid import Window
+from imagery.lattice import lattice_of
+from imagery.paths import is_address
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
+from services.predictions import check_ready
+from services.scenes import find_scene, source_of
+
+api = APIBlueprint("scene_pixels", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
+
+FLOATS: Final = "application/octet-stream"
+
+
+@api.get("/<int:scene_id>/grid", responses={200: GridAnswer})
+def describe_grid(path: SceneId) -> Response:
+    """Tell where the pixels of a scene lie, in its own CRS and in Web Mercator, and how large they are."""
+    grid = source_of(_ready_scene(path.scene_id)).grid
+    lattice = lattice_of(grid)
+    answer = GridAnswer(
+        width=grid.width,
+        height=grid.height,
+        crs=grid.crs,
+        transform=grid.transform,
+        rows=lattice.rows.tolist(),
+        columns=lattice.columns.tolist(),
+        mercator=[(x, y) for x, y in lattice.mercator.round(3).tolist()],
+        pixel_m2=lattice.pixel_m2.round(6).tolist(),
+    )
+    return json_response(answer)
+
+
+@api.get("/<int:scene_id>/pixels", responses={200: media(FLOATS, "float32, little-endian, (C, height, width)")})
+def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
+    """Give the input channels of a version for a window, NaN where there is no data.
+
+    The header `X-Pixels` is JSON: `channels`, `shape`, and which channels are `measured`: where one of these is NaN,
+    nothing is known of the pixel.
+    """
+    if query.height * query.width > MOST_PIXELS:
+        raise InvalidInputError(
+            f"found a window of {query.height} x {query.width} = {query.height * query.width} pixels; expected at most "
+            f"{MOST_PIXELS}: ask for parts of it"
+        )
+    scene = _ready_scene(path.scene_id)
+    source, window = source_of(scene), Window(query.row_off, query.col_off, query.height, query.width)
+    source.grid.check_inside(window)
+    version = chosen_version(query.version)
+    channels = list(card_of(version)["channels"])
+    etag = _etag(scene, window, channels)
+    if etag in request.if_none_match:
+        response = Response(status=304)
+    else:
+        response = Response(_read(source, channels, window), content_type=FLOATS)
+        about = {
+            "channels": channels,
+            "measured": list(source.measured(channels)),
+            "shape": [len(channels), *window.shape],
+        }
+        response.headers["X-Pixels"] = json.dumps(about)
+        response.headers["X-Model-Version"] = str(version.version)
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _ready_scene(scene_id: int) -> Scene:
+    with current_catalog().read() as session:
+        scene = find_scene(session, scene_id)
+    check_ready(scene)
+    return scene
+
+
+def _read(source: SceneSource, channels: list[str], window: Window) -> bytes:
+    if any(is_address(raster.path) for raster in source.rasters):
+        with TILES.required("windows of scenes at an address"), SceneReader(source) as reader:
+            pixels = reader.read(channels, window)
+    else:
+        with SceneReader(source) as reader:
+            pixels = reader.read(channels, window)
+    return np.ascontiguousarray(pixels, dtype="<f4").tobytes()
+
+
+def _etag(scene: Scene, window: Window, channels: list[str]) -> str:
+    shaped_by = [scene.id, scene.source, str(window), channels]
+    return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:24]

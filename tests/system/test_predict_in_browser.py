@@ -1,0 +1,279 @@
+"""The served network in a real Chromium: the server's map, the probe, and a new version that shows by itself.
+
+What is compared: the classes of every pixel of a scene, edges included, as the page's worker computes them and as the
+server writes them to `prediction.tif`.
+"""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from al_server import live
+from al_server.app import create_app
+from al_server.http_server import make_server
+from catalog.access_records import Role
+from catalog.context import Catalog
+from catalog.records import JobKind
+from catalog.settings import Settings
+from models.bundle import CARD_FILE, read_bundle, write_bundle
+from models.heads import Head, logits_per_network
+from models.segmenter import build_segmenter
+from models.symmetries import Orientations
+from models.unet import UNetConfig
+from services import users
+from services.delivery import delivery_options
+from services.places import graph_cache
+from tests.catalog_fixtures import NOBODY, as_role
+from tests.imagery.forge import BAND_NAMES
+from tests.models.cards import origin
+from tests.real_services import free_port
+from tests.served_version import add_version, serve
+from tests.system.labelling_page import ARGUMENTS
+from tests.workers.rows import MEAN, STD, context_of, finish, tiled
+from workers.predict_scene import predict_by
+from workers.versions import LoadedVersion
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    # rasterio silences it while it warps tiles, but two threads that do so at once undo each other's filter.
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
+
+PASSWORD = "correct horse battery"
+PATCH_PX = 32
+MULTICLASS, TWO_BINARIES, ALL_ORIENTATIONS, DAMAGED, WITHOUT_PROBE = 1, 2, 3, 4, 5
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, redis_server: str) -> Iterator[Catalog]:
+    """A system with a scene, five versions and a reader, whose server runs."""
+    folder = tmp_path_factory.mktemp("predict")
+    database = folder / "catalog.sqlite"
+    database.write_bytes(migrated_database.read_bytes())
+    settings = Settings(
+        var_dir=folder,
+        database_url=f"sqlite:///{database}",
+        redis_url=redis_server,
+        mlflow_url=NOBODY,
+        label_studio_url=NOBODY,
+        api_url=f"http://127.0.0.1:{free_port()}",
+        patch_size_px=PATCH_PX,
+    )
+    catalog = Catalog(settings)
+    with catalog.database.write() as session:
+        users.add(session, "rita", Role.READER, PASSWORD)
+    tiled(catalog, folder / "scene.tif", nodata_columns=13)
+    add_network(catalog, folder / "1", MULTICLASS)
+    add_network(catalog, folder / "2", TWO_BINARIES, head="two_binaries")
+    add_network(catalog, folder / "3", ALL_ORIENTATIONS, orientations="all")
+    add_network(catalog, folder / "4", DAMAGED, probe_of=folder / "2")
+    add_network(catalog, folder / "5", WITHOUT_PROBE, without_probe=True)
+    serve(catalog, MULTICLASS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "LOOK_EVERY_S", 0.1)
+        server = make_server(create_app(catalog), "127.0.0.1", int(settings.api_url.rpartition(":")[2]), 2**20)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        yield catalog
+        server.stop()
+        thread.join(20)
+    catalog.close()
+
+
+def add_network(
+    catalog: Catalog,
+    bundle: Path,
+    number: int,
+    *,
+    head: Head = "multiclass",
+    orientations: Orientations = "alternating",
+    probe_of: Path | None = None,
+    without_probe: bool = False,
+) -> None:
+    """Add an untrained network as a version, with the probe of another one or without."""
+    config = UNetConfig(in_channels=4, classes=logits_per_network(head, 3), depth=2, width=4)
+    precedence = (1, 2) if head == "two_binaries" else None
+    segmenter = build_segmenter(BAND_NAMES, MEAN, STD, config, 1, head, precedence=precedence)
+    segmenter.orientations = orientations
+    described = origin(BAND_NAMES).model_copy(update={"patch_size_px": PATCH_PX})
+    write_bundle(bundle, segmenter, described, graph_cache(catalog.settings))
+    card = json.loads((bundle / CARD_FILE).read_text())
+    if probe_of is not None:
+        card["probe"] = json.loads((probe_of / CARD_FILE).read_text())["probe"]
+    if without_probe:
+        del card["probe"]
+    (bundle / CARD_FILE).write_text(json.dumps(card))
+    version = add_version(catalog, number, bundle)
+    if probe_of is None and not without_probe:
+        context = context_of(catalog, JobKind.PREDICT_SCENE, str(number))
+        loaded = LoadedVersion(version, *read_bundle(bundle))
+        predict_by(context, loaded, 1, delivery_options(catalog.settings))
+        finish(context)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, catalog: Catalog) -> Iterator[Page]:
+    """A reader's page; what the console complains of, and requests to elsewhere, are failures."""
+    own = catalog.settings.api_url
+    context = browser.new_context()
+    faults: list[str] = []
+    context.on("request", lambda asked: asked.url.startswith((own, "data:")) or faults.append(asked.url))
+    page = context.new_page()
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.goto(f"{own}/login")
+    page.fill("#name", "rita")
+    page.fill("#password", PASSWORD)
+    page.click("main button")
+    page.wait_for_url(f"{own}/")
+    yield page
+    context.close()
+    assert faults == []
+
+
+def open_map(page: Page, catalog: Catalog) -> None:
+    page.goto(f"{catalog.settings.api_url}/map#layers=")
+    page.get_by_role("button", name="Around the centre").wait_for()
+
+
+def served_map(catalog: Catalog, version: int) -> NDArray[np.uint8]:
+    """The map that the server delivers."""
+    client = create_app(catalog).test_client()
+    answer = client.get(f"/api/v1/scenes/1/prediction.tif?version={version}", headers=as_role(catalog, "reader"))
+    assert answer.status_code == 200, answer.text
+    with rasterio.open(io.BytesIO(answer.data)) as dataset:
+        classes: NDArray[np.uint8] = dataset.read(1)
+    return classes
+
+
+PREDICT = """(area) => new Promise((resolve, reject) => {
+    const worker = new Worker("/static/app/predict-worker.js", { type: "module" });
+    worker.onmessage = ({ data }) => {
+        if (data.kind === "predicted") resolve(Array.from(data.outcome.classes));
+        if (data.kind === "failed") reject(new Error(data.message));
+    };
+    worker.postMessage({ id: 1, kind: "predict", scene: 1, size: { width: 160, height: 100 }, area });
+})"""
+
+
+@pytest.mark.parametrize("version", [MULTICLASS, TWO_BINARIES, ALL_ORIENTATIONS])
+def test_a_browser_maps_as_the_server_does(page: Page, catalog: Catalog, version: int) -> None:
+    serve(catalog, version)
+    open_map(page, catalog)
+    expected = served_map(catalog, version)
+    assert len(np.unique(expected)) > 2, "the map must show several classes beside what has no data"
+    # The whole scene; and a window whose edges lie within the scene and are no edges of windows of the network.
+    for row, column, height, width in ((0, 0, 100, 160), (23, 37, 50, 71)):
+        found = page.evaluate(PREDICT, {"row": row, "column": column, "height": height, "width": width})
+        part = expected[row : row + height, column : column + width]
+        equal = (np.reshape(found, (height, width)) == part).mean()
+        print(f"version {version}: {100 * equal:.4f} % of {part.size} pixels are equal")
+        assert equal >= 0.999
+
+
+def test_a_window_shows_with_areas_and_time(page: Page, catalog: Catalog) -> None:
+    serve(catalog, MULTICLASS)
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: 160 x 100 px", timeout=60_000)
+    expect(page.locator(".predict")).to_contain_text("this browser passed its probe: 100.00 %")
+    client = create_app(catalog).test_client()
+    outlines = client.get("/api/v1/scenes/1/prediction.geojson?version=1", headers=as_role(catalog, "reader")).json
+    assert outlines is not None
+    for row in page.locator(".predicted tr").all():
+        name, shown = row.locator("th").inner_text(), float(row.locator("td").inner_text().removesuffix(" km²"))
+        areas = [item["properties"]["area_km2"] for item in outlines["features"] if item["properties"]["class"] == name]
+        assert shown == pytest.approx(sum(areas), rel=1e-3, abs=0.002)
+    expect(page.locator(".predicted")).to_contain_text(f"{len(outlines['features'])} outlines")
+    axe = page.evaluate(f"{AXE.read_text()}\n; axe.run({{ runOnly: ['wcag2a', 'wcag2aa'] }})")
+    assert serious(axe) == []
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator(".predicted")).to_be_empty()
+
+
+def serious(axe: dict[str, Any]) -> list[str]:
+    return [item["help"] for item in axe["violations"] if item["impact"] in {"serious", "critical"}]
+
+
+def test_a_box_is_drawn_and_one_that_is_too_large_is_refused(page: Page, catalog: Catalog) -> None:
+    serve(catalog, MULTICLASS)
+    open_map(page, catalog)
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for by, says in ((4, "at least 16 x 16 are needed"), (60, "Version 1: ")):
+        page.get_by_role("button", name="Draw a box").click()
+        page.mouse.move(middle[0] - by, middle[1] - by)
+        page.mouse.down()
+        page.mouse.move(middle[0] + by, middle[1] + by, steps=4)
+        page.mouse.up()
+        expect(page.locator(".predict")).to_contain_text(says, timeout=60_000)
+
+
+def test_a_backend_that_fails_the_probe_is_refused(page: Page, catalog: Catalog) -> None:
+    serve(catalog, DAMAGED)
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predict [role=alert]")).to_contain_text(
+        "this browser computes something else than the model", timeout=60_000
+    )
+    expect(page.locator(".predicted")).to_be_empty()
+
+
+def test_a_version_of_an_earlier_release_has_no_probe_and_says_so(page: Page, catalog: Catalog) -> None:
+    serve(catalog, WITHOUT_PROBE)
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 5: ", timeout=60_000)
+    expect(page.locator(".predict")).to_contain_text("ships no probe, so that this browser was not checked")
+
+
+@pytest.mark.parametrize("told_by", ["event", "polling"])
+def test_a_new_version_shows_by_itself(page: Page, catalog: Catalog, told_by: str) -> None:
+    serve(catalog, MULTICLASS)
+    if told_by == "polling":
+        page.route("**/api/v1/live", lambda route: route.fulfill(status=204))  # an empty answer ends the stream
+        page.clock.install()
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: ", timeout=60_000)
+    serve(catalog, TWO_BINARIES)
+    if told_by == "polling":
+        page.clock.fast_forward(30_000)
+    expect(page.locator(".predicted")).to_contain_text("Version 2: ", timeout=20_000)
+
+
+def test_two_versions_are_compared(page: Page, catalog: Catalog) -> None:
+    serve(catalog, MULTICLASS)
+    own = catalog.settings.api_url
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{own}/map#mode=swipe&view=true-colour&other=true-colour&version=1&otherVersion=2&layers=outlines")
+    page.locator(".side-left").first.wait_for(state="attached")
+    page.locator(".side-right").nth(1).wait_for(state="attached")  # the view and the outlines
+    assert {url.rpartition("?")[2] for url in asked if "prediction.geojson" in url} == {"version=1", "version=2"}
+    page.get_by_label("Version on the right").select_option("the same")
+    expect(page.locator(".side-left")).to_have_count(0)
+    page.get_by_role("button", name="Side by side").click()
+    page.get_by_label("Version on the right").select_option("3")
+    page.wait_for_url("**otherVersion=3**")

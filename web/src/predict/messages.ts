@@ -1,0 +1,31 @@
+/** What the page and the worker that computes say to each other. */
+
+import type { Card } from "./card";
+import type { Area, Size } from "./tiling";
+
+export interface Loaded {
+  version: string;
+  card: Card;
+  /** What the probe found; null if the version ships none. */
+  probe: string | null;
+}
+
+export interface Outcome {
+  version: string;
+  classes: Uint8Array;
+  /** Seconds in all, and of these in the network. */
+  seconds: number;
+  computing: number;
+  windows: number;
+}
+
+export type Request =
+  | { id: number; kind: "load" }
+  | { id: number; kind: "predict"; scene: number; size: Size; area: Area }
+  | { id: number; kind: "cancel" };
+
+export type Reply =
+  | { id: number; kind: "progress"; done: number; total: number }
+  | { id: number; kind: "loaded"; changed: boolean; loaded: Loaded }
+  | { id: number; kind: "predicted"; outcome: Outcome }
+  | { id: number; kind: "failed"; message: string; cancelled: boolean };

@@ -1,0 +1,4 @@
+// The package describes only its main entry.
+declare module "onnxruntime-web/wasm" {
+  export * from "onnxruntime-common";
+}
