@@ -36,7 +36,6 @@ from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.superpixels import superpixels
 from services.map_layers import LayerKind, find_layer
-from services.patch_bands import read_bands
 from services.predictions import check_ready
 from services.scenes import find_scene, source_of
 
@@ -135,10 +134,7 @@ def _read(source: SceneSource, channels: tuple[str, ...], window: Window) -> NDA
 
 
 def _bands(source: SceneSource, window: Window) -> NDArray[np.float32]:
-    if _is_remote(source):
-        with TILES.required("windows of scenes at an address"):
-            return read_bands(source, window)
-    return read_bands(source, window)
+    return _read(source, tuple(source.band_names[position] for position in source.measured(source.band_names)), window)
 
 
 def _is_remote(source: SceneSource) -> bool:

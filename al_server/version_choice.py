@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+from werkzeug.exceptions import ServiceUnavailable
 
 from al_server.context import current_parts
-from al_server.turns import CARDS
 from catalog.bundle_cache import CARD
 from catalog.errors import ConflictError, NotFoundError
 from catalog.registry import ModelVersion
+
+_RETRY_AFTER_S: Final = 5
 
 
 def chosen_version(number: int | None) -> ModelVersion:
@@ -34,19 +37,16 @@ def chosen_version(number: int | None) -> ModelVersion:
 
 
 def card_of(version: ModelVersion) -> Mapping[str, Any]:
-    """Return the card of a version; one that is not at hand is fetched from MLflow, for one request at a time.
+    """Return the card of a version.
 
     Raises:
-        ServiceUnavailable: another request is fetching a card.
-        NotFoundError: MLflow does not have the card.
-        CorruptBundleError: it is not the one that was registered.
-        ServiceDownError: MLflow does not answer.
+        ServiceUnavailable: this server does not hold it yet; its clock fetches the cards from MLflow.
     """
-    bundles = current_parts().bundles
-    if bundles.held(version, CARD) is None:
-        with CARDS.required("requests that fetch a model card"):
-            path = bundles.file(version, CARD)
-    else:
-        path = bundles.file(version, CARD)
+    path = current_parts().bundles.held(version, CARD)
+    if path is None:
+        raise ServiceUnavailable(
+            f"the card of version {version.version} is not here yet; the clock fetches it from MLflow, try again soon",
+            retry_after=_RETRY_AFTER_S,
+        )
     card: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return card
