@@ -202,7 +202,7 @@ def _round(session: Session) -> RoundFacts | None:
     if newest is None:
         return None
     counted = select(Proposal.state, func.count()).where(Proposal.round_id == newest.id).group_by(Proposal.state)
-    states: Counter[ProposalState] = Counter(dict(session.execute(counted).tuples().all()))
+    states: Counter[ProposalState] = Counter(dict(session.execute(counted).all()))
     return RoundFacts(
         newest.id,
         newest.state,
