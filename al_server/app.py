@@ -27,6 +27,7 @@ from al_server import (
     predictions,
     quality,
     rounds,
+    scene_page,
     scene_patches,
     scenes,
     scorings,
@@ -100,6 +101,7 @@ def create_app(catalog: Catalog) -> Flask:
         app.register_api(resource.api)
     app.register_blueprint(dashboard.page)
     app.register_blueprint(map_page.page)
+    app.register_blueprint(scene_page.page)
     app.register_blueprint(log_in.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)
     app.add_url_rule("/docs", endpoint="openapi.page", view_func=_docs)

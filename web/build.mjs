@@ -7,7 +7,7 @@ const OUT = "../al_server/static/app";
 await rm(OUT, { recursive: true, force: true });
 await mkdir(OUT, { recursive: true });
 await build({
-  entryPoints: ["src/map.ts", "src/dashboard.ts"],
+  entryPoints: ["src/map.ts", "src/dashboard.ts", "src/scene.ts"],
   outdir: OUT,
   bundle: true,
   splitting: true, // what a page needs only later, it loads only then
