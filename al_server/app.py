@@ -12,6 +12,7 @@ from al_server import (
     arms,
     canary,
     dashboard,
+    detail_pages,
     effort,
     health,
     interactive,
@@ -101,6 +102,7 @@ def create_app(catalog: Catalog) -> Flask:
         app.register_api(resource.api)
     app.register_blueprint(dashboard.page)
     app.register_blueprint(map_page.page)
+    app.register_blueprint(detail_pages.page)
     app.register_blueprint(scene_page.page)
     app.register_blueprint(log_in.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)

@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from al_server.arms import describe_arms
+from al_server.auth import has_role
 from al_server.context import current_catalog, current_parts
 from al_server.schemas import ModelAnswer, SceneAnswer
 from al_server.serializers import (
@@ -23,6 +24,7 @@ from al_server.serializers import (
     serialize_version,
 )
 from catalog import registry_copy, scorings, set_aside, training
+from catalog.access_records import Role
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
@@ -35,6 +37,7 @@ from services import canary, forecast, outgoing_events, promotion
 from services.class_scheme import scheme_in_force
 from services.next_step import Act, light, next_step, troubles
 from services.part_checks import part_faults
+from services.pseudonyms import SIMULATED, of_account
 from services.registry_watch import STALE_S
 from services.scenes import registered_scenes
 from services.situation import read_situation
@@ -140,17 +143,19 @@ def rounds() -> Shown:
 
 
 def _people(session: Session) -> dict[int, dict[str, int]]:
-    """Return by round how many of its standing labels each annotator drew."""
+    """Return by round how many of its standing labels each annotator drew; operators read accounts, others pseudonyms."""
+    catalog, reads_accounts = current_catalog(), has_role(Role.OPERATOR)
     counted = (
-        select(Proposal.round_id, Label.annotator, func.count())
+        select(Proposal.round_id, Label.annotator, Label.simulated, func.count())
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None))
-        .group_by(Proposal.round_id, Label.annotator)
+        .group_by(Proposal.round_id, Label.annotator, Label.simulated)
         .order_by(func.count().desc(), Label.annotator)
     )
     people: dict[int, dict[str, int]] = {}
-    for round_id, annotator, count in session.execute(counted):
-        people.setdefault(round_id, {})[annotator] = count
+    for round_id, account, simulated, count in session.execute(counted):
+        unnamed = SIMULATED if simulated else of_account(catalog, account)
+        people.setdefault(round_id, {})[account if reads_accounts else unnamed] = count
     return people
 
 
