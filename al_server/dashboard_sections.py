@@ -143,7 +143,10 @@ def rounds() -> Shown:
 
 
 def _people(session: Session) -> dict[int, dict[str, int]]:
-    """Return by round how many of its standing labels each annotator drew; operators read accounts, others pseudonyms."""
+    """Return by round how many of its standing labels each annotator drew.
+
+    Operators read accounts, others pseudonyms.
+    """
     catalog, reads_accounts = current_catalog(), has_role(Role.OPERATOR)
     counted = (
         select(Proposal.round_id, Label.annotator, Label.simulated, func.count())
