@@ -39,7 +39,7 @@ def test_a_version_tells_its_figures_evidence_and_labels(client: FlaskClient, in
     for expected in (
         "Version 2 champion",
         "promoted: mean IoU changed by +0.080. Trained 2026-11-20 00:00 UTC from version 1 ; compared with version 1",
-        "Mean IoU 0.600 , +0.080 against what was served",
+        "Mean IoU 0.600, +0.080 against what was served",
         "clean ice 0.700",
         "60 blocks of 32 px, worth 52 independent ones; about 40 are needed",
         "mean IoU +0.080 +0.030 to +0.130 better",
