@@ -13,6 +13,7 @@ from al_server import (
     canary,
     corrections,
     dashboard,
+    detail_pages,
     effort,
     health,
     interactive,
@@ -28,6 +29,7 @@ from al_server import (
     predictions,
     quality,
     rounds,
+    scene_page,
     scene_patches,
     scene_pixels,
     scene_windows,
@@ -102,6 +104,8 @@ def create_app(catalog: Catalog) -> Flask:
         app.register_api(resource.api)
     app.register_blueprint(dashboard.page)
     app.register_blueprint(map_page.page)
+    app.register_blueprint(detail_pages.page)
+    app.register_blueprint(scene_page.page)
     app.register_blueprint(log_in.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)
     app.add_url_rule("/docs", endpoint="openapi.page", view_func=_docs)

@@ -41,6 +41,7 @@ EXCEPTIONS = {
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,
+    "scene_page.add": Role.OPERATOR,
     "log_in.form": Role.PUBLIC,
     "log_in.log_in": Role.PUBLIC,
     "log_in.log_out": Role.READER,
@@ -49,7 +50,7 @@ EXCEPTIONS = {
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
 ADMINISTRATION = frozenset({"users", "tokens"})
-PAGES = frozenset({"dashboard", "log_in", "map_page"})
+PAGES = frozenset({"dashboard", "detail_pages", "log_in", "map_page", "scene_page"})
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

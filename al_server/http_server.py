@@ -92,7 +92,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if not self.connected or self.total_outbufs_len > _MOST_WAITING_BYTES:
             message = None
         self._messages.append(message)
-        self.server.pull_trigger()
+        try:
+            self.server.pull_trigger()
+        except OSError:  # the server has stopped
+            return False
         return message is not None
 
     def writable(self) -> bool:

@@ -1,4 +1,4 @@
-"""``python -m al_server.main``: serve the API and the status page."""
+"""``python -m al_server.main``: serve the API and the dashboard."""
 
 import argparse
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ def application(settings: Settings) -> Flask:
 @readable_faults()
 def main() -> None:
     """Serve until told to stop."""
-    parser = argparse.ArgumentParser(description="Serve the API and the status page.")
+    parser = argparse.ArgumentParser(description="Serve the API and the dashboard.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     arguments = parser.parse_args()
     settings = Settings()

@@ -592,6 +592,11 @@ class TrackAnswer(BaseModel):
     version: int
     labels: int
     mean_iou: dict[str, float | None] = Field(description="of the version, by role of the region")
+    low: float | None = Field(
+        description="lower end of the gate's interval for the mean IoU on validation: the interval of the gain, added "
+        "to the figure of the version that was served when its training began; null for the first version"
+    )
+    high: float | None = Field(description="the upper end")
     served_version: int | None
     served_mean_iou: dict[str, float | None] = Field(
         description="of the version that was served then, on the same scenes; without a role where it is not known"

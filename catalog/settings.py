@@ -446,7 +446,7 @@ class Settings(BaseSettings):
         0.005,
         gt=0,
         le=1,
-        description="Gain of mean IoU by a further round below which the status page says that labelling hardly pays. "
+        description="Gain of mean IoU by a further round below which the dashboard says that labelling hardly pays. "
         "Nothing stops by itself.",
     )
     stable_kappa: float = Field(
@@ -454,7 +454,7 @@ class Settings(BaseSettings):
         gt=0,
         le=1,
         description="Least kappa, in every class, between the predictions of successive versions on unlabelled patches "
-        "that counts as agreement. After three in a row the status page says that labelling hardly pays.",
+        "that counts as agreement. After three in a row the dashboard says that labelling hardly pays.",
     )
     auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
     preannotation: Literal["brush", "polygon", "none"] = Field(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
@@ -114,7 +114,7 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
 def _due_by_labels(session: Session, settings: Settings) -> RunTrigger | None:
     """Return why a fine-tune is due on new labels; None if none is."""
     new = new_labels(session)
-    if not new or _failed_on(session, new):
+    if not new or failed_on(session, new):
         return None
     is_between_rounds = settings.auto_rounds and not rounds.is_unfinished(session)
     if is_between_rounds and rounds.are_learnt(session) and scorings.is_under_way(session):
@@ -167,7 +167,7 @@ def _priors_are_due(session: Session) -> bool:
     return has_priors(session)
 
 
-def _failed_on(session: Session, new: set[int]) -> bool:
+def failed_on(session: Session, new: set[int]) -> bool:
     """Return whether the last fine-tune failed on these labels or was cancelled; it is not repeated automatically."""
     run = session.scalar(select(TrainingRun).order_by(TrainingRun.id.desc()).limit(1))
     if run is not None and run.state is RunState.FAILED and new <= set(run.label_ids):
@@ -179,6 +179,12 @@ def _failed_on(session: Session, new: set[int]) -> bool:
         and job.finished_at is not None
         and not _any_label(session, new, Label.created_at > job.finished_at)
     )
+
+
+def oldest(session: Session, label_ids: set[int]) -> datetime:
+    """Return when the first of these labels was stored; there is at least one. Its age alone may start a fine-tune."""
+    stored = session.execute(select(Label.id, Label.created_at).where(Label.superseded_at.is_(None)))
+    return min(created_at for label_id, created_at in stored if label_id in label_ids)
 
 
 def _any_label(session: Session, label_ids: set[int], condition: ColumnElement[bool]) -> bool:

@@ -12,7 +12,7 @@ from catalog.canary_records import CanaryComparison
 from catalog.decision_records import Promotion
 from catalog.jobs import OPEN
 from catalog.records import Job, Label, LabelEvent, Proposal, Round, Scene, Scoring
-from catalog.registry_records import RegistryState, RegistryVersion
+from catalog.registry_records import PartState, RegistryState, RegistryVersion
 from catalog.set_aside import SetAside
 
 
@@ -54,6 +54,7 @@ _QUERIES: Final[dict[Topic, tuple[Callable[[], Executable], ...]]] = {
     Topic.SCENES: (lambda: select(Scene.id, Scene.state, Scene.error).order_by(Scene.id),),
     Topic.TROUBLE: (
         lambda: select(func.count(SetAside.id), func.count(SetAside.ended_at)),
+        lambda: select(PartState.name, PartState.fault).order_by(PartState.name),
         lambda: select(func.count(CanaryComparison.id), func.count(CanaryComparison.acknowledged_at)),
     ),
 }

@@ -16,7 +16,10 @@ SIMULATED = "simulated annotator"
 
 def pseudonym(catalog: Catalog, label: Label) -> str:
     """Return the pseudonym of the annotator of a label ("analyst-3f9c2a71"); a simulated one is called so."""
-    if label.simulated:
-        return SIMULATED
+    return SIMULATED if label.simulated else of_account(catalog, label.annotator)
+
+
+def of_account(catalog: Catalog, account: str) -> str:
+    """Return the pseudonym of an account."""
     key = b"analysts:" + catalog.secrets.url_signing_key.encode()
-    return f"analyst-{hmac.new(key, label.annotator.lower().encode(), hashlib.sha256).hexdigest()[:8]}"
+    return f"analyst-{hmac.new(key, account.lower().encode(), hashlib.sha256).hexdigest()[:8]}"

@@ -10,6 +10,8 @@ await build({
   entryPoints: [
     { in: "src/map.ts", out: "map" },
     { in: "src/predict/worker.ts", out: "predict-worker" },
+    { in: "src/dashboard.ts", out: "dashboard" },
+    { in: "src/scene.ts", out: "scene" },
   ],
   outdir: OUT,
   bundle: true,

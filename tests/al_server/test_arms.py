@@ -1,4 +1,4 @@
-"""The arms of a project over HTTP and on the status page."""
+"""The arms of a project over HTTP and on the dashboard."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

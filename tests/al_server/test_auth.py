@@ -24,6 +24,10 @@ from tests.catalog_fixtures import as_role
 EXPECTED = {
     ("GET", "/"): Role.READER,
     ("GET", "/map"): Role.READER,
+    ("GET", "/dashboard/<name>"): Role.READER,
+    ("GET", "/versions/<int:version>"): Role.READER,
+    ("GET", "/rounds/<int:round_id>"): Role.READER,
+    ("GET", "/scenes/add"): Role.OPERATOR,
     ("GET", "/healthz"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
     ("GET", "/metrics"): Role.READER,

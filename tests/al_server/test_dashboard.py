@@ -1,21 +1,27 @@
+import re
 from html.parser import HTMLParser
 
 from flask.testing import FlaskClient
 
+from al_server.dashboard import SECTIONS
 from catalog import failures, jobs, labels
 from catalog.context import Catalog
 from catalog.records import JobKind, Proposal, Scene
 from services.registry_watch import RegistryWatcher
 from services.rounds import abandon
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
+from tests.dashboard_world import add_alert, add_failed_event, populate, run_fine_tune
 
-STYLE = "/static/pages.css"  # of this server; all else would break the content security policy
+# Of this server; all else would break the content security policy.
+LOADED = ["/static/icon.svg", "/static/pages.css", "/static/app/dashboard.css", "/static/app/dashboard.js"]
+OPERATOR_ACTS = {"replay", "retry", "cancel", "abandon", "acknowledge", "rounds", "1", "2", "3"}
+"""Last parts of what an operator may call: 1 to 3 are scenes that may be removed."""
 
 
 class Page(HTMLParser):
     """The visible text of a page, whether its tags match, and the addresses it loads by itself."""
 
-    VOID = frozenset({"meta", "link", "br", "img", "progress"})
+    VOID = frozenset({"meta", "link", "br", "img", "input"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -46,9 +52,14 @@ def load(client: FlaskClient, catalog: Catalog) -> Page:
 
 def test_an_empty_system_says_how_to_begin(client: FlaskClient, catalog: Catalog) -> None:
     page = load(client, catalog)
-    for expected in ("glacier-al scene everest", "glacier-al round", "waiting for annotators"):
+    for expected in (
+        "glacier-al scene everest",
+        "glacier-al round",
+        "Nothing is running or queued",
+        "not checked since its start: the clock does that",  # no clock has ticked on this catalog
+    ):
         assert expected in " ".join(page.text.split())
-    assert page.loaded == [STYLE]
+    assert page.loaded == LOADED
 
 
 def test_mlflow_down_is_told_and_the_rest_shown(client: FlaskClient, catalog: Catalog) -> None:
@@ -74,9 +85,10 @@ def test_the_page_tells_of_labels_rounds_scenes_work_and_failures(client: FlaskC
     text = " ".join(load(client, catalog).text.split())
     for expected in (
         "1 labels",
-        "1 new since the last fine-tune",
+        "1 new since the last fine-tune; 20 start one",
         "fine tune running training: loss 0.4",
-        "2 published, 1 labelled",
+        "50 %",
+        "2 published, 1 labelled analyst-",
         "khumbu pool ready 160 × 100 px 20 of 32 px",
         "tile scene failed found no pixel that is valid",
     ):
@@ -112,4 +124,57 @@ def test_what_people_name_is_shown_and_not_run(client: FlaskClient, catalog: Cat
         session.query(Scene).one().error = "<script>alert(1)</script>"
     page = load(client, catalog)
     assert "<script>alert(1)</script>" in page.text
-    assert page.loaded == [STYLE]
+    assert page.loaded == LOADED
+
+
+def test_each_section_is_what_the_page_shows_of_it(client: FlaskClient, catalog: Catalog) -> None:
+    """The page's script swaps sections by these addresses; without the script the page holds them all."""
+    with catalog.database.write() as session:
+        populate(session)
+        add_failed_event(session)
+        add_alert(session)
+    headers = as_role(catalog, "operator")
+    page = " ".join(Page(client.get("/", headers=headers).text).text.split())
+    for name in SECTIONS:
+        response = client.get(f"/dashboard/{name}", headers=headers)
+        section = Page(response.text)
+        assert (response.status_code, section.open, section.loaded) == (200, [], [])
+        words = " ".join(section.text.split())
+        assert len(words) > 5
+        assert words in page
+    refused = client.get("/dashboard/nothing", headers=headers)
+    assert refused.status_code == 404
+    assert "found no section 'nothing', expected one of now, work, rounds" in refused.json["detail"]
+
+
+def test_a_reader_is_offered_no_change(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        populate(session)
+        add_failed_event(session)
+        add_alert(session)
+        run_fine_tune(session)
+    for role, offered in (("reader", set()), ("annotator", {"replay"}), ("operator", OPERATOR_ACTS)):
+        html = client.get("/", headers=as_role(catalog, role)).text
+        calls = re.findall(r'data-call="([A-Z]+ [^"]+)"', html)
+        assert {call.rpartition("/")[2] for call in calls if "?" not in call} == offered
+
+
+def test_operators_read_who_labelled_what_and_others_read_pseudonyms(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        populate(session)
+    read = {
+        role: client.get("/dashboard/rounds", headers=as_role(catalog, role)).text for role in ("reader", "operator")
+    }
+    assert "anna@glacier.local 2, ben@glacier.local 2" in " ".join(read["operator"].split())
+    assert "@" not in read["reader"]
+    assert len(set(re.findall(r"analyst-[0-9a-f]{8}", read["reader"]))) == 2
+
+
+def test_people_without_the_role_cannot_open_the_page_that_adds_a_scene(client: FlaskClient, catalog: Catalog) -> None:
+    assert client.get("/scenes/add", headers=as_role(catalog, "annotator")).status_code == 403
+    (catalog.settings.scene_root / "LC09_khumbu").mkdir(parents=True)
+    (catalog.settings.scene_root / ".hidden").touch()
+    page = client.get("/scenes/add?role=validation", headers=as_role(catalog, "operator")).text
+    assert '<option value="LC09_khumbu">' in page
+    assert ".hidden" not in page
+    assert '<option value="validation" selected>' in page

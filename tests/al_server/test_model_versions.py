@@ -248,13 +248,14 @@ def test_both_tracks_decisions_and_intervals_are_told(
     first, second = api.get("/tracks").json
     assert (first["version"], first["served_version"], first["served_mean_iou"]["validation"]) == (1, 1, 0.6)
     assert (second["version"], second["mean_iou"]["validation"], second["labels"]) == (2, 0.61, 36)
+    assert (first["low"], first["high"]) == (None, None)
+    assert (second["low"], second["high"]) == (0.56, 0.66)  # 0.61 + 0.02, which is the champion's, - 0.07 and + 0.03
     assert (second["served_version"], second["served_mean_iou"]["validation"]) == (1, 0.6)
     newest, oldest = api.get("/decisions").json
     assert (newest["verdict"], newest["version"], newest["evidence"]) == ("kept", 2, GATE)
     assert (oldest["verdict"], oldest["evidence"]) == ("promoted", None)
 
     shown = " ".join(load(client, catalog).text.split())
-    assert "Mean IoU on validation, versions 1 to 2, from 0.600 to 0.610" in shown
     assert "The validation region is too small: it has 40 blocks of 32 px; about 190 would show" in shown
     assert "2 challenger learner 36 0.610 +0.010 -0.070 to +0.030 0.700 – kept: cannot tell" in shown
 

@@ -4,19 +4,23 @@ export type Topic = "models" | "rounds" | "jobs" | "labels" | "scenes" | "troubl
 
 let shared: EventSource | null = null; // one connection a page: browsers allow six to a server
 
-/**
- * Call `ask` when one of the topics has changed, and at every (new) connection, since changes may have been missed
- * before. A browser comes back by itself when the connection breaks.
- */
-export function whenChanged(topics: readonly Topic[], ask: () => void): void {
+/** Call `changed` with the topics that changed; with null at every new connection, since changes may have been missed. */
+export function listen(changed: (topics: readonly Topic[] | null) => void): void {
   const source = (shared ??= new EventSource("/api/v1/live"));
   let first = source.readyState !== EventSource.OPEN;
   source.addEventListener("open", () => {
-    if (!first) ask();
+    if (!first) changed(null);
     first = false;
   });
-  source.addEventListener("changed", (event) => {
-    const changed = JSON.parse((event as MessageEvent<string>).data) as Topic[];
-    if (changed.some((topic) => topics.includes(topic))) ask();
+  source.addEventListener("changed", (event) => changed(JSON.parse((event as MessageEvent<string>).data) as Topic[]));
+}
+
+/**
+ * Call `ask` when one of the topics has changed, and at every (new) connection. A browser comes back by itself when the
+ * connection breaks.
+ */
+export function whenChanged(topics: readonly Topic[], ask: () => void): void {
+  listen((changed) => {
+    if (changed === null || changed.some((topic) => topics.includes(topic))) ask();
   });
 }

@@ -1,0 +1,259 @@
+"""What each section of the dashboard shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from al_server.arms import describe_arms
+from al_server.auth import has_role
+from al_server.context import current_catalog, current_parts
+from al_server.schemas import ModelAnswer, SceneAnswer
+from al_server.serializers import (
+    serialize_canary,
+    serialize_event,
+    serialize_job,
+    serialize_reconciliation,
+    serialize_rounds,
+    serialize_scene,
+    serialize_scoring,
+    serialize_set_aside,
+    serialize_version,
+)
+from catalog import registry_copy, scorings, set_aside, training
+from catalog.access_records import Role
+from catalog.errors import ServiceDownError
+from catalog.job_queue import QUEUES, queue_of
+from catalog.jobs import OPEN, UNSUCCESSFUL
+from catalog.reconciliation_records import Reconciliation, SeenProject
+from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
+from catalog.settings import PatchPart, Strategy
+from catalog.webhook_records import DeliveryState
+from imagery.classes import ClassScheme
+from services import canary, forecast, outgoing_events, promotion
+from services.class_scheme import scheme_in_force
+from services.next_step import Act, light, next_step, troubles
+from services.part_checks import part_faults
+from services.pseudonyms import SIMULATED, of_account
+from services.registry_watch import STALE_S
+from services.scenes import registered_scenes
+from services.situation import read_situation
+
+VERSIONS_SHOWN: Final = 20  # the newest ones
+UNSUCCESSFUL_SHOWN: Final = 5
+DECISIONS_SHOWN: Final = 10
+ALERTS_SHOWN: Final = 10
+EVENTS_SHOWN: Final = 10
+RECONCILIATIONS_SHOWN: Final = 5
+_SCORING_KINDS: Final = (JobKind.SCORE_POOL, JobKind.SCORE_SHARD)
+
+Shown = Mapping[str, Any]
+
+
+def now() -> Shown:
+    """Return health, the next step, and the figures that say where the loop stands."""
+    catalog = current_catalog()
+    found = current_parts().models.versions(forecast.VERSIONS)
+    worth_of_round = describe_arms(found).worth
+    with catalog.read() as session:
+        situation = read_situation(session, catalog.settings, worth_of_round)
+        ranking = scorings.newest(session)
+        installation = session.get(Installation, 1)
+        agreement = (ranking.agreement if ranking is not None else None) or {}
+    champion = current_parts().models.champion()
+    aliases = current_parts().models.aliases()
+    return {
+        "settings": catalog.settings,
+        "light": light(situation),
+        "step": next_step(situation, datetime.now(UTC)),
+        "other_troubles": list(troubles(situation))[1:],
+        "acts": Act,
+        "strategies": list(Strategy),
+        "patch_parts": list(PatchPart),
+        "situation": situation,
+        "champion": serialize_version(champion, aliases) if champion is not None else None,
+        "agreement": agreement,
+        "project": installation.label_studio_project_id if installation is not None else None,
+    }
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """A queue: its workers, if they are known, and its jobs."""
+
+    name: str
+    workers: int | None
+    running: int
+    queued: int
+
+
+def work() -> Shown:
+    """Return open jobs, the scoring, and the queues with their workers."""
+    catalog = current_catalog()
+    with catalog.read() as session:
+        open_rows = session.scalars(_open_jobs()).all()
+        scoring = scorings.current(session)
+        faults = part_faults(session)
+        shown: dict[str, Any] = {
+            "open_jobs": [serialize_job(job) for job in open_rows],
+            "stopping": {job.id for job in open_rows if job.cancel_requested},
+            "scoring": serialize_scoring(session, scoring) if scoring is not None else None,
+            "scoring_waits": scorings.is_under_way(session),
+            "faults": faults,
+        }
+        by_kind = select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
+        counted = [tuple(row) for row in session.execute(by_kind.where(Job.state.in_(OPEN)))]
+    return {**shown, "queues": _queues(counted, asks=faults.get("redis") is None)}
+
+
+def _queues(counted: Sequence[tuple[Any, ...]], *, asks: bool) -> list[QueueState]:
+    """Return the queues.
+
+    Args:
+        counted: Kind, state and number of open jobs.
+        asks: Whether Redis may be asked for workers: not while it does not answer, since people would wait for that.
+    """
+    try:
+        workers = current_catalog().queue.workers() if asks else {}
+    except ServiceDownError:
+        workers = {}
+
+    def count(queue: str, state: JobState) -> int:
+        return sum(number for kind, in_state, number in counted if queue_of(kind) == queue and in_state is state)
+
+    return [
+        QueueState(name, workers.get(name), count(name, JobState.RUNNING), count(name, JobState.QUEUED))
+        for name in QUEUES
+    ]
+
+
+def _open_jobs() -> Select[Job]:
+    """Select the open jobs, oldest first, without those of a scoring: the page shows a scoring as one line."""
+    return select(Job).where(Job.state.in_(OPEN), Job.kind.not_in(_SCORING_KINDS)).order_by(Job.created_at)
+
+
+def rounds() -> Shown:
+    """Return all rounds, newest first, and who labelled how much of each."""
+    with current_catalog().read() as session:
+        found = session.scalars(select(Round).order_by(Round.id.desc())).all()
+        return {"rounds": serialize_rounds(session, found), "people": _people(session)}
+
+
+def _people(session: Session) -> dict[int, dict[str, int]]:
+    """Return by round how many of its standing labels each annotator drew.
+
+    Operators read accounts, others pseudonyms.
+    """
+    catalog, reads_accounts = current_catalog(), has_role(Role.OPERATOR)
+    counted = (
+        select(Proposal.round_id, Label.annotator, Label.simulated, func.count())
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(Label.superseded_at.is_(None))
+        .group_by(Proposal.round_id, Label.annotator, Label.simulated)
+        .order_by(func.count().desc(), Label.annotator)
+    )
+    people: dict[int, dict[str, int]] = {}
+    for round_id, account, simulated, count in session.execute(counted):
+        unnamed = SIMULATED if simulated else of_account(catalog, account)
+        people.setdefault(round_id, {})[account if reads_accounts else unnamed] = count
+    return people
+
+
+def versions() -> Shown:
+    """Return the newest versions, decisions about them, and alerts that nobody has acknowledged."""
+    catalog, models = current_catalog(), current_parts().models
+    aliases = models.aliases()
+    shown = [serialize_version(version, aliases) for version in models.versions(VERSIONS_SHOWN)]
+    with catalog.read() as session:
+        return {
+            "versions": shown,
+            "classes": _classes(shown, scheme_in_force(session, catalog.settings)),
+            "decisions": promotion.decisions(session, DECISIONS_SHOWN),
+            "alerts": [serialize_canary(row) for row in canary.comparisons(session, ALERTS_SHOWN, standing=True)],
+            "registry_trouble": registry_copy.trouble(session, STALE_S),
+            "mlflow_address": catalog.settings.mlflow_public_url or catalog.settings.mlflow_url,
+        }
+
+
+def _classes(shown: Sequence[ModelAnswer], scheme: ClassScheme) -> list[str]:
+    """Return the classes for which a version has figures, without background."""
+    names = [name for version in shown for figures in version.iou.values() for name in figures]
+    return [name for name in dict.fromkeys(names) if name not in {"mean", scheme.background.name}]
+
+
+def worth() -> Shown:
+    """Return what choosing found compared with controls, and what a further round is expected to bring."""
+    return {"compared": describe_arms(current_parts().models.versions(forecast.VERSIONS))}
+
+
+def labels() -> Shown:
+    """Return the ledger: how many events in each state, those without effect, and the comparisons."""
+    with current_catalog().read() as session:
+        counted = session.execute(select(LabelEvent.state, func.count()).group_by(LabelEvent.state))
+        counts: dict[EventState, int] = dict(counted.all())
+        return {
+            "events": {state: counts.get(state, 0) for state in EventState},
+            "newest_events": [serialize_event(event) for event in session.scalars(_newest_events())],
+            "labels": session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0,
+            "fresh": len(training.new_labels(session)),
+            "not_learnt": [serialize_event(event) for event in session.scalars(_not_learnt())],
+            "compared_at": session.scalar(select(func.max(SeenProject.compared_at))),
+            "mended": [serialize_reconciliation(row) for row in session.scalars(_reconciliations())],
+        }
+
+
+def _newest_events() -> Select[LabelEvent]:
+    return select(LabelEvent).order_by(LabelEvent.id.desc()).limit(EVENTS_SHOWN)
+
+
+def _not_learnt() -> Select[LabelEvent]:
+    """Select the newest label events that failed or were ignored: the drawings and deletions without effect."""
+    without_effect = LabelEvent.state.in_((EventState.FAILED, EventState.SUPERSEDED))
+    return select(LabelEvent).where(without_effect).order_by(LabelEvent.id.desc()).limit(EVENTS_SHOWN)
+
+
+def _reconciliations() -> Select[Reconciliation]:
+    return select(Reconciliation).order_by(Reconciliation.id.desc()).limit(RECONCILIATIONS_SHOWN)
+
+
+def scenes() -> Shown:
+    """Return the scenes, and where they lie."""
+    with current_catalog().read() as session:
+        found = [serialize_scene(item) for item in registered_scenes(session)]
+    return {"scenes": found, "places": _places(found)}
+
+
+def _places(found: Sequence[SceneAnswer]) -> list[tuple[SceneAnswer, str]]:
+    """Return each scene with its outline on a small map of 200 × 120, as an attribute ``points`` of SVG.
+
+    Degrees are drawn as they are; the map is stretched so that all scenes fit.
+    """
+    rings = [(scene, scene.footprint["coordinates"][0]) for scene in found if scene.footprint["type"] == "Polygon"]
+    if not rings:
+        return []
+    east = [point[0] for _, ring in rings for point in ring]
+    north = [point[1] for _, ring in rings for point in ring]
+    width, height = max(max(east) - min(east), 1e-9), max(max(north) - min(north), 1e-9)
+    scale = min(180 / width, 100 / height)
+    left, top = 100 - scale * width / 2, 60 - scale * height / 2
+
+    def draw(ring: Sequence[Sequence[float]]) -> str:
+        return " ".join(
+            f"{left + (x - min(east)) * scale:.1f},{top + (max(north) - y) * scale:.1f}" for x, y, *_ in ring
+        )
+
+    return [(scene, draw(ring)) for scene, ring in rings]
+
+
+def trouble() -> Shown:
+    """Return what is set aside, the latest failed and cancelled jobs, and events that were given up."""
+    ended = select(Job).where(Job.state.in_(UNSUCCESSFUL)).order_by(Job.finished_at.desc()).limit(UNSUCCESSFUL_SHOWN)
+    with current_catalog().read() as session:
+        return {
+            "aside": [serialize_set_aside(row) for row in set_aside.standing(session)],
+            "unsuccessful": [serialize_job(job) for job in session.scalars(ended)],
+            "dead": outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD),
+        }

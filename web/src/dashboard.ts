@@ -1,0 +1,52 @@
+/** The dashboard: sections that follow what happens on the server, the learning curve, and buttons that act. */
+
+import htmx from "htmx.org";
+import "uplot/dist/uPlot.min.css";
+import "./dashboard/dashboard.css";
+import { actOnClicks } from "./dashboard/actions";
+import { drawCurve } from "./dashboard/curve";
+import { listen, type Topic } from "./live";
+
+const LOOK_AGAIN_MS = 30_000; // for what no event tells: time passes, and a stopped clock reports nothing
+
+const sections = [...document.querySelectorAll<HTMLElement>("section[data-topics]")];
+const missed = new Set<Topic>();
+
+function refresh(topics: readonly Topic[] | null): void {
+  if (document.hidden) {
+    (topics ?? ["models", "rounds", "jobs", "labels", "scenes", "trouble"]).forEach((topic) => missed.add(topic as Topic));
+    return;
+  }
+  for (const section of sections) {
+    const own = (section.dataset["topics"] ?? "").split(" ");
+    if (topics === null || topics.some((topic) => own.includes(topic))) htmx.trigger(section, "refresh");
+  }
+  if (topics === null || topics.includes("models")) void drawCurve();
+}
+
+// A section that is replaced keeps which of its details are open.
+let opened = new Set<string>();
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  const details = (event.target as HTMLElement).querySelectorAll<HTMLDetailsElement>("details[open][id]");
+  opened = new Set([...details].map((item) => item.id));
+});
+document.body.addEventListener("htmx:afterSwap", (event) => {
+  for (const item of (event.target as HTMLElement).querySelectorAll<HTMLDetailsElement>("details[id]"))
+    item.open = opened.has(item.id);
+});
+document.body.addEventListener("htmx:responseError", (event) => {
+  // Redirected to the log-in, or the session ended: the whole page has to go there.
+  if ((event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr.status === 401) location.reload();
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden || !missed.size) return;
+  const topics = [...missed];
+  missed.clear();
+  refresh(topics);
+});
+setInterval(() => refresh(["trouble"]), LOOK_AGAIN_MS);
+
+actOnClicks(() => refresh(null));
+listen(refresh);
+void drawCurve();

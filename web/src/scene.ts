@@ -1,0 +1,152 @@
+/** The page that registers a scene: describe it, show what was understood, map outlines to classes, then register it. */
+
+import "./dashboard/dashboard.css";
+import { find, make } from "./dom";
+import { api } from "./page";
+
+interface Outline {
+  file: string;
+  layer: string | null;
+  class: string;
+  class_field: string | null;
+  class_values: string[];
+  polygons: number;
+  notes: string[];
+}
+
+interface Summary {
+  name: string;
+  kind: string;
+  sensor: string | null;
+  acquired: string | null;
+  crs: string;
+  width: number;
+  height: number;
+  pixel_size_m: [number, number];
+  bands: { name: string }[];
+  channels: string[];
+  pixels: { usable: number; no_data: number };
+  cloud_share: number | null;
+  outlines: Outline[];
+  classes: { class: string; polygons: number; area_km2: number }[];
+  prior_outlines: { date: string | null; outlines: Outline[]; classes: Summary["classes"] } | null;
+  notes: string[];
+  left_out: { file: string; reason: string }[];
+}
+
+type Request = Record<string, unknown>;
+
+/** What a person chose for each value of a field of the outlines; empty: as the server recognised it. */
+let chosen: Record<string, string> = {};
+let field: string | null = null;
+
+const classes = [...find<HTMLSelectElement>("class").options].map((option) => option.value).filter(Boolean);
+const value = (id: string): string => find<HTMLInputElement | HTMLSelectElement>(id).value.trim();
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+
+function request(): Request {
+  const asked: Request = { path: value("path"), role: value("role") };
+  if (value("name")) asked["name"] = value("name");
+  if (value("outlines")) {
+    const outline: Request = { path: value("outlines") };
+    if (value("layer")) outline["layer"] = value("layer");
+    if (value("class")) outline["class"] = value("class");
+    else if (field && Object.keys(chosen).length) Object.assign(outline, { class_field: field, classes: chosen });
+    asked[find<HTMLInputElement>("prior").checked ? "prior_outlines" : "outlines"] = [outline];
+  }
+  return asked;
+}
+
+function fact(term: string, description: string | Node): Node[] {
+  return [make("dt", {}, term), make("dd", {}, description)];
+}
+
+/** Rows in which a person chooses the class of each value that the outlines' field has. */
+function mapping(outlines: Outline[]): Node[] {
+  const told = outlines.filter((outline) => outline.class_field !== null);
+  if (!told.length) return [];
+  field = told[0]?.class_field ?? null;
+  chosen = Object.fromEntries(told.flatMap((outline) => outline.class_values.map((text) => [text, outline.class])));
+  return Object.keys(chosen).map((text, index) => {
+    const id = `value-${index}`;
+    const select = make(
+      "select",
+      { id, onchange: () => ((chosen[text] = select.value), void look()) },
+      ...classes.map((name) => make("option", { selected: name === chosen[text] }, name)),
+    );
+    return make("div", {}, make("label", { for: id }, `${field}: “${text}” is`), select);
+  });
+}
+
+function show(summary: Summary): void {
+  const outlines = summary.prior_outlines?.outlines ?? summary.outlines;
+  const areas = summary.prior_outlines?.classes ?? summary.classes;
+  const register = make("button", { type: "button", class: "act main", onclick: () => void store(register) }, `Register ${summary.name}`);
+  const notes = [...summary.notes, ...outlines.flatMap((outline) => outline.notes)];
+  find("summary").replaceChildren(
+    make("h2", {}, "What was understood"),
+    make(
+      "dl",
+      { class: "facts" },
+      ...fact("name", summary.name),
+      ...fact("product", summary.kind),
+      ...fact("taken", `${summary.acquired ?? "unknown"}${summary.sensor ? `, ${summary.sensor}` : ""}`),
+      ...fact("size", `${summary.width} × ${summary.height} px of ${summary.pixel_size_m[0].toFixed(0)} m, ${summary.crs}`),
+      ...fact("channels", summary.channels.join(", ")),
+      ...fact("usable", percent(summary.pixels.usable) + (summary.cloud_share === null ? "" : `, cloud ${percent(summary.cloud_share)}`)),
+      ...areas.flatMap((area) => fact(area.class, `${area.polygons} polygons, ${area.area_km2.toFixed(1)} km²`)),
+    ),
+    ...mapping(outlines),
+    ...(notes.length ? [make("h3", {}, "Read this first"), make("ul", {}, ...notes.map((note) => make("li", {}, note)))] : []),
+    ...(summary.left_out.length
+      ? [
+          make(
+            "details",
+            {},
+            make("summary", {}, `${summary.left_out.length} files are not used`),
+            make("ul", {}, ...summary.left_out.map((left) => make("li", {}, `${left.file}: ${left.reason}`))),
+          ),
+        ]
+      : []),
+    make("p", { class: "buttons" }, register),
+  );
+  find("summary").hidden = false;
+}
+
+async function attempt(button: HTMLButtonElement, work: () => Promise<void>): Promise<void> {
+  const fault = find("fault");
+  fault.textContent = "";
+  button.disabled = true;
+  try {
+    await work();
+  } catch (error) {
+    fault.textContent = error instanceof Error ? error.message : String(error);
+    fault.scrollIntoView({ block: "center" });
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function look(): Promise<void> {
+  find("summary").hidden = true;
+  await attempt(find<HTMLButtonElement>("look"), async () => {
+    show(await api.post<Summary>("/api/v1/scenes", { ...request(), dry_run: true }));
+  });
+}
+
+async function store(button: HTMLButtonElement): Promise<void> {
+  await attempt(button, async () => {
+    await api.post("/api/v1/scenes", request());
+    location.assign("/#scenes");
+  });
+}
+
+find("scene").addEventListener("submit", (event) => {
+  event.preventDefault();
+  void look();
+});
+// What was shown no longer holds once the form has changed.
+find("scene").addEventListener("input", (event) => {
+  if ((event.target as HTMLElement).id === "outlines" || (event.target as HTMLElement).id === "class") chosen = {};
+  find("summary").hidden = true;
+});
