@@ -157,6 +157,8 @@ def _people(session: Session) -> dict[int, dict[str, int]]:
     )
     people: dict[int, dict[str, int]] = {}
     for round_id, account, simulated, count in session.execute(counted):
+        if round_id is None:  # corrections on the map
+            continue
         unnamed = SIMULATED if simulated else of_account(catalog, account)
         people.setdefault(round_id, {})[account if reads_accounts else unnamed] = count
     return people
