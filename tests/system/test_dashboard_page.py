@@ -73,13 +73,16 @@ def server(
     with catalog.database.write() as session:
         for job in session.query(Job).filter(Job.state == JobState.QUEUED):  # of the promotions: no worker does them
             job.state = JobState.FINISHED
-    running = make_server(create_app(catalog), "127.0.0.1", int(settings.api_url.rpartition(":")[2]), 2**20)
+    app = create_app(catalog)
+    port = int(settings.api_url.rpartition(":")[2])
+    running = make_server(app, "127.0.0.1", port, app.extensions["body_limits"])
     threads = [threading.Thread(target=running.run)]
     stop = threading.Event()
 
     def clock() -> None:
-        while not stop.wait(2.0):
+        while not stop.wait(1.0):
             world.tick(catalog)
+            watcher.look()  # carries out what was asked for
 
     world.tick(catalog)
     threads.append(threading.Thread(target=clock))

@@ -82,7 +82,9 @@ def catalog(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, r
     serve(catalog, MULTICLASS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "LOOK_EVERY_S", 0.1)
-        server = make_server(create_app(catalog), "127.0.0.1", int(settings.api_url.rpartition(":")[2]), 2**20)
+        app = create_app(catalog)
+        port = int(settings.api_url.rpartition(":")[2])
+        server = make_server(app, "127.0.0.1", port, app.extensions["body_limits"])
         thread = threading.Thread(target=server.run)
         thread.start()
         yield catalog
