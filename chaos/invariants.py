@@ -13,6 +13,7 @@ import numpy as np
 from catalog.records import EventState, JobState, PatchState, ProposalState, RoundState, RunState
 from catalog.registry import CHAMPION, LEARNER
 from chaos.evidence import Evidence
+from chaos.ledger import PERIODIC
 from services.promotion import SERVING
 
 _ENDED: Final = frozenset({"FINISHED", "FAILED", "KILLED"})
@@ -168,11 +169,11 @@ def no_orphan_file(found: Evidence) -> Iterable[str]:
 
 
 def failures_name_their_cause(found: Evidence) -> Iterable[str]:
-    """No job is open, and each that failed says why; so does each label event."""
+    """No job runs, but for those of the clock, and each that failed says why; so does each label event."""
     for job in found.jobs:
         if job.state is JobState.FAILED and not job.error:
             yield f"job {job.id} ({job.key}) failed without a cause"
-        if job.state is JobState.RUNNING:
+        if job.state is JobState.RUNNING and job.kind not in PERIODIC:
             yield f"job {job.id} ({job.key}) is {job.state.value}"
     for event in found.events:
         if event.state is EventState.FAILED and not event.detail:

@@ -13,7 +13,7 @@ from chaos.system import System
 from services.promotion import SERVING
 
 # What the clock enqueues again and again.
-_PERIODIC: Final = frozenset({JobKind.SYNC_LABEL_STUDIO, JobKind.REMOVE_SUPERSEDED, JobKind.MEND_FILES})
+PERIODIC: Final = frozenset({JobKind.SYNC_LABEL_STUDIO, JobKind.REMOVE_SUPERSEDED, JobKind.MEND_FILES})
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def open_jobs(catalog: Catalog) -> list[Job]:
     """Return the jobs that are queued or running, without those that the clock enqueues again and again."""
     with catalog.read() as session:
         listed = session.scalars(select(Job).where(Job.state.in_((JobState.QUEUED, JobState.RUNNING)))).all()
-    return [job for job in listed if job.kind not in _PERIODIC]
+    return [job for job in listed if job.kind not in PERIODIC]
 
 
 def counts(catalog: Catalog) -> dict[str, int]:

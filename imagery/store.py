@@ -9,8 +9,8 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeVar
@@ -67,8 +67,9 @@ class RasterStore:
         """
         path, hidden = self._paths(key)
         checksum = hashlib.sha256(data).hexdigest()
-        self._fs.pipe_file(hidden, data)
-        self._replace(path, hidden, checksum)
+        with self._whole_or_gone(hidden):
+            self._fs.pipe_file(hidden, data)
+            self._replace(path, hidden, checksum)
         return checksum
 
     def put_file(self, key: str, source: Path) -> None:
@@ -80,8 +81,9 @@ class RasterStore:
         path, hidden = self._paths(key)
         with source.open("rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        self._fs.put_file(str(source), hidden)
-        self._replace(path, hidden, checksum)
+        with self._whole_or_gone(hidden):
+            self._fs.put_file(str(source), hidden)
+            self._replace(path, hidden, checksum)
 
     def get(self, key: str, sha256: str | None = None) -> bytes:
         """Return the bytes stored under a key, after checking them.
@@ -254,6 +256,16 @@ class RasterStore:
             f"{self._uri(key)} is damaged: found the SHA-256 {found}, expected {' or '.join(expected)}; it was moved "
             f"to {aside}, and will be made again",
         )
+
+    @contextmanager
+    def _whole_or_gone(self, hidden: str) -> Iterator[None]:
+        """Remove a half-written file if the block fails, e.g. because the disk is full: nobody else would."""
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                self._fs.rm_file(hidden)
+            raise
 
     def _replace(self, path: str, hidden: str, checksum: str) -> None:
         """Put a file in the place of an earlier one.

@@ -54,6 +54,8 @@ def ingest_label(context: JobContext, event_id: int) -> None:
     if event.state is EventState.RECEIVED:
         with bound(proposal=proposal and proposal.uid, event=event_id):
             _ingest(context, event)
+    else:  # an earlier attempt settled it, but may have failed before it dropped the mask
+        _drop_unused_mask(context, event_id)
 
 
 def _ingest(context: JobContext, event: LabelEvent) -> None:

@@ -1,5 +1,8 @@
+import errno
 import hashlib
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -177,3 +180,26 @@ def test_readers_never_find_damage_while_a_file_is_replaced(tmp_path: Path) -> N
         while not writer.done():
             store.get("a.tif")
     assert store.damaged() == []
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_write_that_fails_leaves_no_half_written_file(tmp_path: Path, by_file: bool) -> None:
+    """As on a full disk: the file system takes a part of the bytes."""
+    source = tmp_path / "source"
+    source.write_bytes(b"0123456789")
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from imagery.store import RasterStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
+store, source = RasterStore(sys.argv[1]), Path(sys.argv[2])
+try:
+    store.put_file("labels/1.tif", source) if sys.argv[3] == "True" else store.put("labels/1.tif", source.read_bytes())
+except OSError as error:
+    sys.exit(error.errno)
+"""
+    root = tmp_path / "store"
+    ended = subprocess.run([sys.executable, "-c", code, str(root), str(source), str(by_file)], check=False)
+    assert ended.returncode == errno.EFBIG
+    assert [path for path in root.rglob("*") if path.is_file()] == []
