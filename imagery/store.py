@@ -8,6 +8,7 @@ as absent from then on, so that whatever makes it can make it again.
 import hashlib
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from imagery.errors import DamagedFileError, StoreError
 
 # Segments begin with a letter or digit, so no key is "..", a hidden file or an absolute path.
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_HALF_WRITTEN: Final = re.compile(r"\..+\.[0-9a-f]{32}")
 _LONGEST_KEY: Final = 512
 DAMAGED: Final = "damaged"
 """The folder, beside those of the keys, to which damaged files are moved."""
@@ -166,6 +168,24 @@ class RasterStore:
         """Delete the damaged copy of a file, after the file was made again or nobody needs it any more."""
         with suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._base}/{DAMAGED}/{key}")
+
+    def remove_half_written(self, older_than_s: float) -> list[str]:
+        """Remove what writers that were killed left in a local store: files under hidden names that nobody writes now.
+
+        Args:
+            older_than_s: Time in seconds since the last change after which no writer is still at work.
+
+        Returns:
+            The paths that were removed.
+        """
+        if not self._is_local:
+            return []  # an object store shows a file only when it is whole
+        latest = time.time() - older_than_s
+        left = [path for path in Path(self._base).rglob(".*") if _HALF_WRITTEN.fullmatch(path.name)]
+        old = [path for path in left if path.is_file() and path.stat().st_mtime < latest]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return [str(path) for path in old]
 
     def delete(self, key: str) -> None:
         """Delete the file stored under a key.

@@ -1,6 +1,7 @@
 """Job: make damaged and missing files again, and take back what was set aside and is whole again.
 
-It also deletes the bands of patches that nobody may click on any more, which are large.
+It also deletes the bands of patches that nobody may click on any more, which are large, and what killed processes wrote
+by half.
 
 The clock enqueues it when the store has found a damaged file, when something is set aside, and at every reconciliation.
 """
@@ -36,6 +37,7 @@ from workers.views import OutlinedRegion, draw_views
 
 log = logging.getLogger(__name__)
 
+_WRITTEN_WITHIN_S: Final = 3600.0  # the largest map of a scene takes minutes
 _SCORED: Final = re.compile(r"scorings/(\d+)/(?:scene-(\d+)/)?")
 _SCENE: Final = re.compile(r"scenes/(\d+)/")
 _VIEW: Final = re.compile(r"views/patch-(\d+)/")
@@ -73,6 +75,8 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
         unneeded = unneeded_bands(session, present)
     for key in unneeded:
         store.delete(key)
+    for path in store.remove_half_written(_WRITTEN_WITHIN_S):
+        log.warning("removed %s, which a process that ended had written by half", path)
     _look_at_labels(catalog)
     with catalog.write() as session:
         for name in take_back(session):

@@ -87,6 +87,20 @@ def test_nothing_half_written_stays_beside_a_key(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".b.tif.sha256", "b.tif"]
 
 
+def test_what_a_killed_writer_left_is_removed_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    store = RasterStore(str(tmp_path))
+    store.put("masks/17.tif", b"whole")
+    left, arriving = (tmp_path / "masks" / f".17.tif.{uuid4().hex}" for _ in range(2))
+    for path in (left, arriving):
+        path.write_bytes(b"ha")
+    two_hours_ago = left.stat().st_mtime - 7200
+    for path in [left, *(tmp_path / "masks").glob(".17.tif.*"), tmp_path / "masks" / "17.tif"]:
+        if path != arriving:  # the file and its checksum are old, too
+            os.utime(path, (two_hours_ago, two_hours_ago))
+    assert store.remove_half_written(3600.0) == [str(left)]
+    assert (store.get("masks/17.tif"), arriving.read_bytes()) == (b"whole", b"ha")
+
+
 def test_a_failed_rename_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = RasterStore(str(tmp_path))
     store.put("a", b"old")
