@@ -13,7 +13,9 @@ from chaos.system import System
 from services.promotion import SERVING
 
 # What the clock enqueues again and again.
-PERIODIC: Final = frozenset({JobKind.SYNC_LABEL_STUDIO, JobKind.REMOVE_SUPERSEDED, JobKind.MEND_FILES})
+PERIODIC: Final = frozenset(
+    {JobKind.SYNC_LABEL_STUDIO, JobKind.REMOVE_SUPERSEDED, JobKind.MEND_FILES, JobKind.COMPARE_MASKS}
+)
 
 
 @contextmanager
