@@ -81,7 +81,7 @@ def test_our_clients_get_in(mlflow: Settings, tmp_path: Path, monkeypatch: pytes
     assert registry.artifact(champion, "card.json") == b"{}"
     catalog = Catalog(mlflow)
     catalog.database.migrate()
-    assert create_app(catalog).extensions["parts"].registry.aliases()[CHAMPION] == version
+    assert create_app(catalog).extensions["parts"].bundles.registry.aliases()[CHAMPION] == version
     RegistryWatcher(catalog).look()
     with catalog.read() as session:
         assert trouble(session, STALE_S) is None

@@ -18,10 +18,10 @@ from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from imagery.grid import Window
 from imagery.masks import mask_from_geotiff
+from imagery.scene_reader import SceneReader
 from imagery.superpixels import superpixels
 from models.strokes import Stroke, as_probabilities, repaint
 from services import raster_keys, users
-from services.patch_bands import read_bands
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.imagery.forge import ForgedScene
@@ -96,9 +96,16 @@ def brushed(mask: np.ndarray, row: int, first: int, last: int, value: int) -> No
     mask[np.hypot(rows - row, beside) <= RADIUS] = value
 
 
+def bands_of(scene: Scene) -> np.ndarray:
+    """The bands of the whole scene, which the page is guided by."""
+    source = source_of(scene)
+    with SceneReader(source) as reader:
+        return reader.read(source.band_names, Window(0, 0, HEIGHT, WIDTH))
+
+
 def mended(place: Place, before: np.ndarray, row: int, first: int, last: int, value: int) -> np.ndarray:
     """What the model makes of a stroke."""
-    bands = read_bands(source_of(place.scene), Window(0, 0, HEIGHT, WIDTH))
+    bands = bands_of(place.scene)
     pixels = np.array([[row, column] for column in range(first, last + 1)])
     shown = as_probabilities(np.where(before == UNKNOWN, 3, before).astype(np.uint8), 4)
     return np.where(before == UNKNOWN, UNKNOWN, repaint([bands], shown, [Stroke(value, pixels)]))
@@ -137,7 +144,7 @@ def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: B
     editor.keys("2", "s")
     editor.page.wait_for_selector("text=Loading the window", state="detached")
     editor.drag((30, 140), (30, 140))
-    cut = superpixels(read_bands(source_of(place.scene), Window(0, 0, HEIGHT, WIDTH)), 12)
+    cut = superpixels(bands_of(place.scene), 12)
     expected[cut == cut[30, 140]] = 2
 
     editor.keys("1", "m")

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
 from imagery.border import BorderSource
+from imagery.channels import INDICES
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
@@ -42,9 +43,9 @@ def test_the_share_of_valid_pixels_is_exact(catalog, tmp_path):
 
 def test_the_views_stretch_is_kept(catalog, tmp_path):
     scene, _ = tiled(catalog, tmp_path / "a.tif")
-    assert set(scene.stretch) == {"red", "green", "blue", "nir"}
-    for low, high in scene.stretch.values():
-        assert 0 < low < high < 256
+    assert set(scene.stretch) == {"red", "green", "blue", "nir", "ndvi", "ndwi"}  # all that the map can show
+    for name, (low, high) in scene.stretch.items():
+        assert (-1 if name in INDICES else 0) < low < high < (1 if name in INDICES else 256)
 
 
 def test_outlines_become_the_truth_raster(catalog, tmp_path):

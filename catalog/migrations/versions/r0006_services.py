@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
+import zstandard
 from alembic import op
 
 revision = "0006"
@@ -84,8 +85,13 @@ def upgrade() -> None:
     _convert_bodies(zlib.compress)
 
 
+def _decompress(body: bytes) -> bytes:
+    """Later releases store bodies with zstd."""
+    return zstandard.decompress(body) if body.startswith(zstandard.FRAME_HEADER) else zlib.decompress(body)
+
+
 def downgrade() -> None:
-    _convert_bodies(zlib.decompress)
+    _convert_bodies(_decompress)
     op.drop_index("ix_labels_patch", "labels")
     op.drop_index("ix_scores_patch", "scores")
     op.drop_index("ix_label_events_proposal", "label_events")
