@@ -31,7 +31,12 @@ from tests.system.labelling_page import ARGUMENTS
 from tests.workers.rows import context_of, finish, tiled
 from workers.ingest_label import ingest_label
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    # rasterio silences it while it warps, in a way that threads undo for each other.
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 PASSWORD = "correct horse battery"
 UNKNOWN = 255
 HEIGHT, WIDTH = 100, 160
