@@ -11,7 +11,7 @@ from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.correction_schemas import CorrectionAnswer, CorrectionRequest, ShownMap
 from al_server.map_schemas import VersionChoice
-from al_server.map_tiles import chosen_version
+from al_server.map_tiles import shown_version
 from al_server.schemas import SceneId
 from catalog.errors import InvalidInputError, NotFoundError
 from catalog.records import Scene
@@ -72,7 +72,7 @@ def _shown(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDArra
     if asked is None:
         return empty, None
     catalog, store = current_catalog(), current_parts().store
-    version = chosen_version(VersionChoice(version=asked.version))
+    version = shown_version(VersionChoice(version=asked.version))
     try:
         with catalog.read() as session:
             layer = find_layer(session, store, scene, asked.layer, version, catalog.settings)

@@ -17,16 +17,13 @@ from numpy.typing import NDArray
 
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.map_schemas import ClassAnswer, LayerAnswer, LayerTile, MapAnswer, VersionChoice, ViewAnswer, ViewTile
+from al_server.scene_reading import reading, ready_scene, view_of
 from al_server.schemas import SceneId, media
-from al_server.turns import TILES
-from catalog.errors import NotFoundError
 from catalog.records import Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.ground_metric import pixel_size_m
 from imagery.map_views import draw_classes, draw_share, draw_view, encode_tile, map_views
-from imagery.paths import is_address
-from imagery.scene_reader import SceneReader
-from imagery.tiles import TILE_PX, read_map_tile, read_scene_tile, tile_grid
+from imagery.tiles import DEEPEST_ZOOM, TILE_PX, read_map_tile, read_scene_tile, tile_grid
 from services.class_scheme import scheme_in_force
 from services.map_layers import LayerKind, MapLayer, existing, find_layer, other_layers, predicted_layers
 from services.predictions import check_ready
@@ -50,7 +47,7 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
         scheme = scheme_in_force(session, catalog.settings)
     check_ready(scene)
     source = source_of(scene)
-    version = chosen_version(query)
+    version = shown_version(query)
     layers = ([] if version is None else predicted_layers(scene, version, catalog.settings)) + layers
     stretch = scene.stretch or {}
     views = [view for view in map_views(source).values() if set(view.stretched) <= set(stretch)]
@@ -84,23 +81,14 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
 @api.get("/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
 def view_tile(path: ViewTile) -> Response:
     """Draw a tile of a view of a scene (Web Mercator, 256 px); transparent where the scene has no data."""
-    with current_catalog().read() as session:
-        scene = find_scene(session, path.scene_id)
-    check_ready(scene)
-    source = source_of(scene)
-    view = map_views(source).get(path.view)
-    if view is None:
-        raise NotFoundError(f"scene {scene.id} has no view {path.view!r}; its views: {', '.join(map_views(source))}")
+    scene = ready_scene(path.scene_id)
+    view = view_of(scene, path.view)
     tile = tile_grid(path.z, path.x, path.y)
     etag = _etag(scene, path.view, path.z, path.x, path.y)
     if etag in request.if_none_match:
         return _answer(None, etag)
-    if any(is_address(raster.path) for raster in source.rasters):
-        with TILES.required("tiles of scenes at an address"), SceneReader(source) as reader:
-            pixels = read_scene_tile(reader, view.channels, tile)
-    else:
-        with SceneReader(source) as reader:
-            pixels = read_scene_tile(reader, view.channels, tile)
+    with reading(source_of(scene)) as reader:
+        pixels = read_scene_tile(reader, view.channels, tile)
     return _answer(None if pixels is None else draw_view(view, pixels, scene.stretch or {}), etag)
 
 
@@ -111,7 +99,7 @@ def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
     with catalog.read() as session:
         scene = find_scene(session, path.scene_id)
         scheme = scheme_in_force(session, catalog.settings)
-        found = find_layer(session, store, scene, path.layer, chosen_version(query), catalog.settings)
+        found = find_layer(session, store, scene, path.layer, shown_version(query), catalog.settings)
     tile = tile_grid(path.z, path.x, path.y)
     etag = _etag(scene, found.key, path.z, path.x, path.y)
     if etag in request.if_none_match:
@@ -121,7 +109,7 @@ def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
     return _answer(None if values is None else _draw(found, values, scheme), etag)
 
 
-def chosen_version(query: VersionChoice) -> int | None:
+def shown_version(query: VersionChoice) -> int | None:
     """Return the version that was asked for, else the one that is served; None before the first."""
     if query.version is not None:
         return query.version
@@ -145,7 +133,7 @@ def _drawn(scheme: ClassScheme) -> dict[int, tuple[int, int, int]]:
 def _deepest_zoom(pixel_m: float, latitude: float) -> int:
     """Return the zoom from which on a pixel of a tile is no larger than half a pixel of the scene."""
     world_m = 2 * math.pi * 6378137.0 * math.cos(math.radians(latitude)) / TILE_PX
-    return max(0, min(22, math.ceil(math.log2(world_m / (pixel_m / 2)))))
+    return max(0, min(DEEPEST_ZOOM, math.ceil(math.log2(world_m / (pixel_m / 2)))))
 
 
 def _etag(scene: Scene, *parts: object) -> str:

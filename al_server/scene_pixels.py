@@ -8,20 +8,17 @@ import numpy as np
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
-from al_server.context import current_catalog, json_response
+from al_server.context import json_response
 from al_server.pixel_schemas import MOST_PIXELS, GridAnswer, PixelsQuery
+from al_server.scene_reading import reading, ready_scene
 from al_server.schemas import SceneId, media
-from al_server.turns import TILES
 from al_server.version_choice import card_of, chosen_version
 from catalog.errors import InvalidInputError
 from catalog.records import Scene
 from imagery.grid import Window
 from imagery.lattice import lattice_of
-from imagery.paths import is_address
-from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
-from services.predictions import check_ready
-from services.scenes import find_scene, source_of
+from services.scenes import source_of
 
 api = APIBlueprint("scene_pixels", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
@@ -31,7 +28,7 @@ FLOATS: Final = "application/octet-stream"
 @api.get("/<int:scene_id>/grid", responses={200: GridAnswer})
 def describe_grid(path: SceneId) -> Response:
     """Tell where the pixels of a scene lie, in its own CRS and in Web Mercator, and how large they are."""
-    grid = source_of(_ready_scene(path.scene_id)).grid
+    grid = source_of(ready_scene(path.scene_id)).grid
     lattice = lattice_of(grid)
     answer = GridAnswer(
         width=grid.width,
@@ -58,7 +55,7 @@ def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
             f"found a window of {query.height} x {query.width} = {query.height * query.width} pixels; expected at most "
             f"{MOST_PIXELS}: ask for parts of it"
         )
-    scene = _ready_scene(path.scene_id)
+    scene = ready_scene(path.scene_id)
     source, window = source_of(scene), Window(query.row_off, query.col_off, query.height, query.width)
     source.grid.check_inside(window)
     version = chosen_version(query.version)
@@ -80,20 +77,9 @@ def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
     return response
 
 
-def _ready_scene(scene_id: int) -> Scene:
-    with current_catalog().read() as session:
-        scene = find_scene(session, scene_id)
-    check_ready(scene)
-    return scene
-
-
 def _read(source: SceneSource, channels: list[str], window: Window) -> bytes:
-    if any(is_address(raster.path) for raster in source.rasters):
-        with TILES.required("windows of scenes at an address"), SceneReader(source) as reader:
-            pixels = reader.read(channels, window)
-    else:
-        with SceneReader(source) as reader:
-            pixels = reader.read(channels, window)
+    with reading(source) as reader:
+        pixels = reader.read(channels, window)
     return np.ascontiguousarray(pixels, dtype="<f4").tobytes()
 
 

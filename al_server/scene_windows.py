@@ -22,38 +22,32 @@ from al_server.correction_schemas import (
     WindowQuery,
 )
 from al_server.map_schemas import VersionChoice
-from al_server.map_tiles import WEBP, chosen_version
+from al_server.map_tiles import WEBP, shown_version
+from al_server.scene_reading import reading, ready_scene, view_of
 from al_server.schemas import SceneId, media
-from al_server.turns import TILES
-from catalog.errors import InvalidInputError, NotFoundError
+from catalog.errors import InvalidInputError
 from catalog.records import Scene
 from imagery.grid import Window
-from imagery.map_views import draw_view, encode_tile, map_views
+from imagery.map_views import draw_view, encode_tile
 from imagery.maps import read_map
-from imagery.paths import is_address
-from imagery.projection import transform_points
-from imagery.scene_reader import SceneReader
+from imagery.projection import WGS84, transform_points
 from imagery.scene_source import SceneSource
 from imagery.superpixels import superpixels
 from services.map_layers import LayerKind, find_layer
-from services.predictions import check_ready
-from services.scenes import find_scene, source_of
+from services.scenes import source_of
 
 api = APIBlueprint("scene_windows", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
-WGS_84 = "EPSG:4326"
 RAW = "application/octet-stream"
 
 
 @api.get("/<int:scene_id>/window", responses={200: WindowAnswer})
 def find_window(path: SceneId, query: PlaceQuery) -> Response:
     """Find the window of a scene that holds a box on the ground, as far as it lies in the scene."""
-    with current_catalog().read() as session:
-        scene = find_scene(session, path.scene_id)
-    check_ready(scene)
+    scene = ready_scene(path.scene_id)
     grid = source_of(scene).grid
     corners = [(x, y) for x in (query.west, query.east) for y in (query.south, query.north)]
-    placed = transform_points(np.array(corners), WGS_84, grid.crs)
+    placed = transform_points(np.array(corners), WGS84, grid.crs)
     columns, rows = ~grid.affine @ (placed[:, 0], placed[:, 1])
     first_row, first_col = max(0, math.floor(rows.min())), max(0, math.floor(columns.min()))
     end_row, end_col = min(grid.height, math.ceil(rows.max())), min(grid.width, math.ceil(columns.max()))
@@ -75,9 +69,7 @@ def view_window(path: ViewWindow, query: WindowQuery) -> Response:
     """Draw a window of a view, one pixel for each of the scene; transparent where the scene has no data."""
     scene, window = _find(path, query)
     source = source_of(scene)
-    view = map_views(source).get(path.view)
-    if view is None:
-        raise NotFoundError(f"scene {scene.id} has no view {path.view!r}; its views: {', '.join(map_views(source))}")
+    view = view_of(scene, path.view)
     pixels = _read(source, view.channels, window)
     return _answer(encode_tile(draw_view(view, pixels, scene.stretch or {})), WEBP)
 
@@ -87,7 +79,7 @@ def map_window(path: MapWindow, query: SceneWindow) -> Response:
     """Return the class values of a window of a map, one byte a pixel, row by row; 255 where there is no data."""
     scene, window = _find(path, query)
     catalog, store = current_catalog(), current_parts().store
-    version = chosen_version(VersionChoice(version=query.version))
+    version = shown_version(VersionChoice(version=query.version))
     with catalog.read() as session:
         layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
     if layer.kind is not LayerKind.CLASSES:
@@ -116,9 +108,7 @@ def superpixel_window(path: SceneId, query: SuperpixelQuery) -> Response:
 
 
 def _find(path: SceneId, query: WindowQuery) -> tuple[Scene, Window]:
-    with current_catalog().read() as session:
-        scene = find_scene(session, path.scene_id)
-    check_ready(scene)
+    scene = ready_scene(path.scene_id)
     window, grid = query.window, source_of(scene).grid
     if window.row_off + window.height > grid.height or window.col_off + window.width > grid.width:
         raise InvalidInputError(f"found {window}; expected one inside {grid.height} rows x {grid.width} columns")
@@ -126,19 +116,12 @@ def _find(path: SceneId, query: WindowQuery) -> tuple[Scene, Window]:
 
 
 def _read(source: SceneSource, channels: tuple[str, ...], window: Window) -> NDArray[np.float32]:
-    if _is_remote(source):
-        with TILES.required("windows of scenes at an address"), SceneReader(source) as reader:
-            return reader.read(channels, window)
-    with SceneReader(source) as reader:
+    with reading(source) as reader:
         return reader.read(channels, window)
 
 
 def _bands(source: SceneSource, window: Window) -> NDArray[np.float32]:
     return _read(source, tuple(source.band_names[position] for position in source.measured(source.band_names)), window)
-
-
-def _is_remote(source: SceneSource) -> bool:
-    return any(is_address(raster.path) for raster in source.rasters)
 
 
 def _answer(content: bytes, kind: str) -> Response:
