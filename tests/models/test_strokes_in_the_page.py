@@ -1,8 +1,10 @@
 """Strokes give the same map in the page as on the server, and in the page within the time of a glance."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ console.log(JSON.stringify(found));
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    found = shutil.which("node")
+    # The one that `make setup` installs beside Python comes first.
+    found = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if found is None or not (WEB / "node_modules").is_dir():
         pytest.skip("no Node.js, or no packages of the pages (npm ci in web/)")
     return found
