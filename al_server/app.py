@@ -54,6 +54,7 @@ from catalog.context import Catalog
 from catalog.registry import registry_of
 from catalog.registry_copy import RegistryCopy
 from services.image_urls import image_urls
+from services.label_inbox import LabelInbox
 from services.places import bundle_cache, raster_store
 
 # Label Studio's page and the web tool live at other origins than this server.
@@ -87,6 +88,7 @@ def create_app(catalog: Catalog) -> Flask:
         bundles=bundle_cache(catalog.settings, registry_of(catalog.settings)),
         store=raster_store(catalog),
         image_urls=image_urls(catalog),
+        label_inbox=LabelInbox(catalog),
     )
     app.extensions["body_limits"] = limits
     app.extensions["known_tokens"] = KnownTokens()

@@ -12,6 +12,7 @@ from catalog.context import Catalog
 from catalog.registry_copy import RegistryCopy
 from imagery.store import RasterStore
 from services.image_urls import ImageUrls
+from services.label_inbox import LabelInbox
 
 if TYPE_CHECKING:
     from al_server.served_model import ServedModel
@@ -27,6 +28,7 @@ class Parts:
         bundles: The local cache of versions; requests read what it holds, and fetch nothing.
         store: Masks, maps and views.
         image_urls: Signed addresses.
+        label_inbox: Takes webhooks into the ledger.
     """
 
     models: RegistryCopy
@@ -34,6 +36,7 @@ class Parts:
     bundles: BundleCache
     store: RasterStore
     image_urls: ImageUrls
+    label_inbox: LabelInbox
 
 
 def current_catalog() -> Catalog:

@@ -6,18 +6,15 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
-from al_server.context import allow_large_body, current_catalog, json_response
+from al_server.context import allow_large_body, current_catalog, current_parts, json_response
 from al_server.problems import problem
 from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, NewestPage, ReconciliationAnswer, Recorded
 from al_server.serializers import serialize_event, serialize_reconciliation
 from catalog import labels
-from catalog.event_order import WEBHOOK
-from catalog.jobs import enqueued
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import LabelEvent
 from labeling.events import UnreadableEvent, parse_event
 from labeling.webhook import SECRET_HEADER
-from services import label_events
 
 api = APIBlueprint("label_events", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="label events")])
 
@@ -28,25 +25,19 @@ def receive() -> Response:
 
     An event with a field that cannot be read is stored as failed, so that no drawing is lost, and answered with 422.
     Label Studio waits for the response while it serves the annotator's request, gives up after a second, and never
-    sends an event again. So the event is only stored here, and the job is handed to Redis after the response.
+    sends an event again. So the event is only stored here, and a thread of its own hands the job to Redis.
     """
-    catalog = current_catalog()
     secret = request.headers.get(SECRET_HEADER, "")
-    if not hmac.compare_digest(secret.encode(), catalog.secrets.webhook_secret.encode()):
+    if not hmac.compare_digest(secret.encode(), current_catalog().secrets.webhook_secret.encode()):
         return problem(401, f"the header {SECRET_HEADER} does not hold the webhook secret of this server")
     limit = allow_large_body()
     body = request.get_data(cache=False)
     events = parse_event(body, limit)
-    with catalog.database.write() as session:
-        new = label_events.record(session, events, body, WEBHOOK)
-        recorded = [event.id for event in new]
+    recorded = current_parts().label_inbox.record(events, body)
     unreadable = [event.reason for event in events if isinstance(event, UnreadableEvent)]
     if events and len(unreadable) == len(events):
         return problem(422, f"{unreadable[0]} It is kept among the failed label events, and can be replayed.")
-    response = json_response(Recorded(recorded=recorded), 202 if new else 200)
-    jobs = enqueued(session)
-    response.call_on_close(lambda: catalog.dispatch(jobs))
-    return response
+    return json_response(Recorded(recorded=recorded), 202 if recorded else 200)
 
 
 @api.get("/label-events", responses={200: ListOf[EventAnswer]})

@@ -11,7 +11,7 @@ from catalog.database import Database
 from catalog.errors import JobLostError
 from catalog.failures import note_failure
 from catalog.job_queue import COMPUTE, JobQueue, queue_of
-from catalog.pusher import Pusher, push_all
+from catalog.pusher import Pusher, push_or_leave
 from catalog.records import Job, JobKind, now
 from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
@@ -56,9 +56,11 @@ class Catalog:
     def dispatch(self, new_jobs: Sequence[Job]) -> None:
         """Push the jobs that are due to Redis. If Redis is down, the next sweep pushes them."""
         due = [job for job in new_jobs if job.run_after <= now()]
+        if not due:
+            return
         if self._pusher is None:
-            push_all(self.queue, due)
-        elif due:
+            push_or_leave(self.queue, due)
+        else:
             self._pusher.push(due)
 
     def sweep(self) -> None:

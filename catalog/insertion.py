@@ -1,5 +1,6 @@
-"""Adding a row in one statement, where the object-relational way needs a query, a savepoint and a flush."""
+"""Adding rows in one statement, where the object-relational way needs a query, a savepoint and a flush for each."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, Table, inspect
@@ -9,31 +10,50 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, make_transient_to_det
 from catalog.records import Base
 
 
-def insert_unless_known(session: Session, row: Base, unique: InstrumentedAttribute[Any]) -> bool:
-    """Insert a row unless one with the same value of a unique column is stored; return whether it was inserted.
+def insert_unless_known(session: Session, rows: Sequence[Base], unique: InstrumentedAttribute[Any]) -> list[bool]:
+    """Insert rows in their order, except those with a value of a unique column that is stored already.
 
     Of two processes that insert the same at once, the second waits for the first.
 
     Args:
-        session: a writing session; an inserted row belongs to it afterwards.
-        row: a new row, which is in no session and has no relations set.
+        session: a writing session; inserted rows belong to it afterwards.
+        rows: new rows of one class, which are in no session and have no relations set.
         unique: the column.
+
+    Returns:
+        For each row, whether it was inserted; of several with one value, the first may be.
     """
-    mapper = inspect(type(row))
+    if not rows:
+        return []
+    mapper = inspect(type(rows[0]))
     table: Table = mapper.local_table  # type: ignore[assignment]
-    values = {}
-    for column in table.columns:
-        key = mapper.get_property_by_column(column).key
-        if key not in row.__dict__ and (column.default is not None or not column.primary_key):
-            setattr(row, key, _default(column))
-        if key in row.__dict__:  # all but a key that the database counts
-            values[column.name] = row.__dict__[key]
+    names = {column: mapper.get_property_by_column(column).key for column in table.columns}
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).on_conflict_do_nothing(index_elements=[unique]).returning(*table.primary_key)
-    added = session.execute(statement, values).first()
+    told = dict.fromkeys((*table.primary_key, table.c[unique.name]))
+    statement = dialect.insert(table).on_conflict_do_nothing(index_elements=[unique]).returning(*told)
+    added = {
+        found[unique.name]: found
+        for found in session.execute(statement, [_values(row, names) for row in rows]).mappings()
+    }
+    return [_take_up(session, row, added.pop(getattr(row, unique.key), None)) for row in rows]
+
+
+def _values(row: Base, names: dict[Column[Any], str]) -> dict[str, object]:
+    """Return what a row holds by column, and set what it lacks to the default; without a key that the database counts."""
+    values = {}
+    for column, name in names.items():
+        if name not in row.__dict__ and (column.default is not None or not column.primary_key):
+            setattr(row, name, _default(column))
+        if name in row.__dict__:
+            values[column.name] = row.__dict__[name]
+    return values
+
+
+def _take_up(session: Session, row: Base, added: Any) -> bool:
+    """Let the session know a row that was inserted; return whether it was."""
     if added is None:
         return False
-    for name, value in added._mapping.items():
+    for name, value in added.items():
         setattr(row, name, value)
     make_transient_to_detached(row)
     session.add(row)

@@ -3,7 +3,8 @@
 The rows of the database are the source of truth: flushing Redis loses no job.
 """
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from catalog.records import Job, JobKind
 
 if TYPE_CHECKING:
     from rq import Queue
+    from rq.queue import EnqueueData
 
 LABELS = "labels"
 IO = "io"
@@ -61,24 +63,32 @@ class JobQueue:
 
         return {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in QUEUES}
 
-    def push(self, job: Job) -> None:
-        """Put a job's id on its queue.
+    def push(self, jobs: Sequence[Job]) -> None:
+        """Put the ids of jobs on their queues, in one call of Redis for each queue.
 
         Raises:
             ServiceDownError: Redis does not answer.
         """
-        name = queue_of(job.kind)
+        by_queue: dict[str, list[EnqueueData]] = defaultdict(list)
+        for job in jobs:
+            by_queue[queue_of(job.kind)].append(self._data(job))
         try:
-            self._queues[name].enqueue(
-                ENTRY,
-                job.id,
-                job_id=rq_id(job.id, job.attempt),
-                job_timeout=self._time_limit_s(job.kind),
-                result_ttl=0,
-                failure_ttl=3600,
-            )
+            for name, data in by_queue.items():
+                self._queues[name].enqueue_many(data)
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
+
+    def _data(self, job: Job) -> "EnqueueData":
+        from rq import Queue
+
+        return Queue.prepare_data(
+            ENTRY,
+            (job.id,),
+            job_id=rq_id(job.id, job.attempt),
+            timeout=self._time_limit_s(job.kind),
+            result_ttl=0,
+            failure_ttl=3600,
+        )
 
     def push_missing(self, jobs: list[Job]) -> int:
         """Push the jobs that Redis does not hold; return their number.
@@ -91,8 +101,7 @@ class JobQueue:
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
         missing = [job for job in jobs if rq_id(job.id, job.attempt) not in held]
-        for job in missing:
-            self.push(job)
+        self.push(missing)
         return len(missing)
 
     def workers(self) -> dict[str, int]:

@@ -51,14 +51,17 @@ def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> J
     return job
 
 
-def enqueue_first(session: Session, kind: JobKind, key: str, **subject: Any) -> None:
-    """Add a job whose key is new, for instance because it is about a row just added: none is looked for.
+def enqueue_new(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add a job for each key, all of them new, for instance because they are about rows just added: none is looked for.
 
-    Arguments as for `enqueue`.
+    Args:
+        session: a writing session.
+        kind: the kind of job.
+        subjects: subject of the job by key.
     """
-    job = Job(kind=kind, key=full_key(kind, key), subject=subject)
-    insert_unless_known(session, job, Job.id)
-    enqueued(session).append(job)
+    added = [Job(kind=kind, key=full_key(kind, key), subject=dict(subject)) for key, subject in subjects.items()]
+    insert_unless_known(session, added, Job.id)
+    enqueued(session).extend(added)
 
 
 def enqueue_all(session: Session, kind: JobKind, subjects: Mapping[str, Mapping[str, Any]]) -> None:

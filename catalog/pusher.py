@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from catalog.errors import ServiceDownError
@@ -33,14 +34,16 @@ class Pusher:
 
     def _run(self) -> None:
         while True:
-            push_all(self._jobs, self._waiting.get())
+            jobs = list(self._waiting.get())
+            with suppress(queue.Empty):  # what came meanwhile goes along, in the same call
+                while True:
+                    jobs += self._waiting.get_nowait()
+            push_or_leave(self._jobs, jobs)
 
 
-def push_all(queue_of_jobs: JobQueue, jobs: Sequence[Job]) -> None:
-    """Push jobs; log the first that Redis does not take, and leave it and the others to the sweep."""
-    for job in jobs:
-        try:
-            queue_of_jobs.push(job)
-        except ServiceDownError as error:
-            log.warning("job %s waits for the sweep: %s", job.id, error)
-            return
+def push_or_leave(queue_of_jobs: JobQueue, jobs: Sequence[Job]) -> None:
+    """Push jobs; if Redis does not take them, log it and leave them to the sweep."""
+    try:
+        queue_of_jobs.push(jobs)
+    except ServiceDownError as error:
+        log.warning("%d jobs wait for the sweep, the first of them %s: %s", len(jobs), jobs[0].id, error)

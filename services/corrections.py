@@ -189,8 +189,7 @@ def record(
             session.add_all(events)
     except IntegrityError:  # another process has just stored it
         return _recorded(session, correction.id), False
-    for event in events:
-        jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(event.id), event_id=event.id)
+    jobs.enqueue_new(session, JobKind.INGEST_LABEL, {str(event.id): {"event_id": event.id} for event in events})
     return events, True
 
 

@@ -1,13 +1,15 @@
 """Record label events, received from Label Studio or found by reconciliation, in the ledger.
 
 An event is parsed once, by `labeling.events.parse_event`; its keys and its body are stored together with the job that
-ingests it. Callers commit before they answer the request.
+ingests it. Callers commit before they answer the request; requests do so together, see `services.label_inbox`.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress, groupby
 from typing import Any
 
 from sqlalchemy import func, select
@@ -21,6 +23,7 @@ from catalog.records import EventState, JobKind, Proposal
 from catalog.records import LabelEvent as LedgerRow
 from labeling.events import (
     AnnotationDeleted,
+    AnnotationSaved,
     LabelEvent,
     ProjectDeleted,
     TaskDeleted,
@@ -33,25 +36,54 @@ from labeling.events import (
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """A body that was received, and the events that `labeling.events.parse_event` read in it.
+
+    Attributes:
+        events: The events.
+        body: As received; of several deletions in it, each is stored alone.
+    """
+
+    events: Sequence[LabelEvent]
+    body: bytes
+
+
 def record(session: Session, events: Sequence[LabelEvent], body: bytes, origin: str) -> list[LedgerRow]:
+    """Store the events of one body in the ledger, see `record_all`; return the rows of those that were new."""
+    return record_all(session, [Delivery(events, body)], origin)[0]
+
+
+def record_all(session: Session, deliveries: Sequence[Delivery], origin: str) -> list[list[LedgerRow]]:
     """Store events in the ledger and enqueue their ingestion; skip events that are already stored.
 
     An event that cannot be read is stored as failed, with the reason, and can be replayed.
 
     Args:
         session: a writing session.
-        events: the events that `labeling.events.parse_event` read in the body.
-        body: the body as received; of several deletions in it, each is stored alone.
+        deliveries: what was received, in this order.
         origin: `catalog.event_order.WEBHOOK` or `RECONCILIATION`.
 
     Returns:
-        The rows of the events that were new.
+        For each delivery, the rows of its events that were new.
     """
-    stored = [(deletion_body(event) if len(events) > 1 else None) or body for event in events]
-    rows = (
-        _record(session, event, compose(session, event, own, origin)) for event, own in zip(events, stored, strict=True)
-    )
-    return [row for row in rows if row is not None]
+    new: list[list[LedgerRow]] = [[] for _ in deliveries]
+    received = [
+        (event, (deletion_body(event) if len(delivery.events) > 1 else None) or delivery.body, added)
+        for delivery, added in zip(deliveries, new, strict=True)
+        for event in delivery.events
+    ]
+    for is_content, group in groupby(received, lambda each: isinstance(each[0], AnnotationSaved | UnreadableEvent)):
+        entries = list(group)
+        # Content can be stored in one statement; a deletion refers to what is stored before it.
+        for together in [entries] if is_content else [[entry] for entry in entries]:
+            events = [event for event, _, _ in together]
+            proposals = _proposal_ids(session, events)
+            rows = [compose(session, event, body, origin, proposals) for event, body, _ in together]
+            for (_, _, added), row, is_new in zip(together, rows, _insert(session, events, rows), strict=True):
+                if is_new:
+                    added.append(row)
+    return new
 
 
 def record_again(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerRow | None:
@@ -72,29 +104,34 @@ def record_again(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerR
             LedgerRow.project_id == row.project_id, LedgerRow.annotation_id == row.annotation_id
         )
         row.dedupe_key += f":after:{session.scalar(of_annotation)}"
-    return _record(session, event, row)
+    return row if _insert(session, [event], [row]) == [True] else None
 
 
-def compose(session: Session, event: LabelEvent, body: bytes, origin: str) -> LedgerRow:
-    """Return the row of an event, not yet stored."""
+def compose(
+    session: Session, event: LabelEvent, body: bytes, origin: str, proposals: Mapping[str, int] | None = None
+) -> LedgerRow:
+    """Return the row of an event, not yet stored. `proposals` as in `identify`."""
     row = LedgerRow(dedupe_key=event.dedupe_key, action=event.action, body=body, origin=origin)
-    identify(session, row, event)
+    identify(session, row, event, proposals)
     row.dedupe_key += _occasion(session, row, event)
     return row
 
 
-def _record(session: Session, event: LabelEvent, row: LedgerRow) -> LedgerRow | None:
-    if isinstance(event, UnreadableEvent):
-        labels.settle(row, EventState.FAILED, event.reason)
-    if not insert_unless_known(session, row, LedgerRow.dedupe_key):
-        return None
-    with bound(proposal=_uid(session, event, row), event=row.id, task=row.task_id, annotation=row.annotation_id):
+def _insert(session: Session, events: Sequence[LabelEvent], rows: Sequence[LedgerRow]) -> list[bool]:
+    """Store rows and enqueue the ingestion of those that were new; return for each whether it was."""
+    for event, row in zip(events, rows, strict=True):
         if isinstance(event, UnreadableEvent):
-            log.warning("label event %d cannot be read: %s", row.id, event.reason)
-        else:
-            log.info("label event %d (%s) is received by %s", row.id, row.action, row.origin)
-            jobs.enqueue_first(session, JobKind.INGEST_LABEL, str(row.id), event_id=row.id)
-    return row
+            labels.settle(row, EventState.FAILED, event.reason)
+    is_new = insert_unless_known(session, rows, LedgerRow.dedupe_key)
+    for event, row in compress(zip(events, rows, strict=True), is_new):
+        with bound(proposal=_uid(session, event, row), event=row.id, task=row.task_id, annotation=row.annotation_id):
+            if isinstance(event, UnreadableEvent):
+                log.warning("label event %d cannot be read: %s", row.id, event.reason)
+            else:
+                log.info("label event %d (%s) is received by %s", row.id, row.action, row.origin)
+    waiting = [row.id for row in compress(rows, is_new) if row.state is EventState.RECEIVED]
+    jobs.enqueue_new(session, JobKind.INGEST_LABEL, {str(number): {"event_id": number} for number in waiting})
+    return is_new
 
 
 def _uid(session: Session, event: LabelEvent, row: LedgerRow) -> str | None:
@@ -108,10 +145,18 @@ def _is_stored(session: Session, row: LedgerRow) -> bool:
     return session.scalar(select(LedgerRow.id).where(LedgerRow.dedupe_key == row.dedupe_key)) is not None
 
 
-def identify(session: Session, row: LedgerRow, event: LabelEvent) -> None:
+def identify(
+    session: Session, row: LedgerRow, event: LabelEvent, proposals: Mapping[str, int] | None = None
+) -> None:
     """Store in a row the project, task, annotation, state and proposal that its event refers to.
 
     A webhook of a deletion holds ids only: it refers to the task or annotation that has them in the ledger now.
+
+    Args:
+        session: a session.
+        row: the row.
+        event: its event.
+        proposals: ids of proposals by uid, where they have been looked up for several events at once.
     """
     row.project_id, row.task_id, row.annotation_id = event.project_id, event.task_id, event.annotation_id
     row.annotation_created_at, row.annotation_updated_at = event.annotation_created_at, event.annotation_updated_at
@@ -126,7 +171,15 @@ def identify(session: Session, row: LedgerRow, event: LabelEvent) -> None:
         proposal = labels.proposal_of_task(session, event.project_id, event.task_id)
         row.proposal_id = proposal.id if proposal is not None else None
     elif event.proposal is not None:
-        row.proposal_id = session.scalar(select(Proposal.id).where(Proposal.uid == event.proposal))
+        known = _proposal_ids(session, [event]) if proposals is None else proposals
+        row.proposal_id = known.get(event.proposal)
+
+
+def _proposal_ids(session: Session, events: Iterable[LabelEvent]) -> dict[str, int]:
+    """Return the ids of the proposals that events name, by uid; those that are not ours are missing."""
+    uids = {event.proposal for event in events if event.proposal is not None}
+    found = session.execute(select(Proposal.uid, Proposal.id).where(Proposal.uid.in_(uids))) if uids else ()
+    return {uid: number for uid, number in found}
 
 
 def describes(event: LabelEvent, row: LedgerRow) -> bool:

@@ -55,16 +55,6 @@ def test_an_event_is_stored_as_received_and_its_ingestion_enqueued(client: Flask
     assert pushed(catalog) == [f"{job.id}-0"]
 
 
-def test_redis_is_told_only_after_the_answer(client: FlaskClient, catalog: Catalog) -> None:
-    response = client.post(
-        WEBHOOK, data=body(saved()), headers={SECRET_HEADER: catalog.secrets.webhook_secret}, buffered=False
-    )
-    assert response.status_code == 202
-    assert pushed(catalog) == []
-    response.close()
-    assert len(pushed(catalog)) == 1
-
-
 def test_a_repeat_is_a_quiet_200_and_changes_nothing(client: FlaskClient, catalog: Catalog) -> None:
     send(client, catalog, body(saved()))
     before = pushed(catalog)

@@ -124,7 +124,7 @@ def test_two_workers_share_a_queue_and_each_job_is_done_once(
     forged = [forge_scene(tmp_path / f"scene-{number}.tif", offset_px=200 * number) for number in range(8)]
     tilings = [enqueue(catalog, register(catalog, scene, outlines=False)) for scene in forged]
     for job in tilings:
-        catalog.queue.push(job)  # Redis may carry an id twice; only one worker may claim the job
+        catalog.queue.push([job])  # Redis may carry an id twice; only one worker may claim the job
     for job in tilings:
         ends_as(catalog, job, JobState.FINISHED, workers[0].log)
     wait_for(lambda: not any(psutil.Process(worker.process.pid).children() for worker in workers), workers[0].log)
