@@ -8,8 +8,9 @@ Brush drawings of 512 px on a scene of Landsat 7, with a pre-annotation and a sc
    time is taken from the first event applied to the last. A stand-in for Label Studio lists its one user, and counts
    how often it is asked. ``--earlier`` names a checkout of an earlier commit, whose worker takes turns with ours.
 2. *Webhooks*: for M minutes, N webhooks a second are sent to the API, each at its time whether or not the ones before
-   have been answered, and ``GET /healthz`` in between, 20 times a second, while a U-Net is trained beside it on one
-   thread and the worker ingests (`benchmarks.open_loop`). Seconds count from the time at which a request was due.
+   have been answered, and ``GET /healthz`` in between, 20 times a second, while a network is trained beside it on one
+   thread, standing back as far as the worker "compute", and the worker ingests (`benchmarks.open_loop`). Seconds count
+   from the time at which a request was due.
    Afterwards every event must be in the ledger.
 
 Writes ``var/bench/label_events.json``.
@@ -41,12 +42,14 @@ from benchmarks.open_loop import Client, at_rate
 from benchmarks.report import Result, markdown, publish
 from benchmarks.scored_scene import running_process, services, wait
 from catalog.context import Catalog
+from catalog.job_queue import COMPUTE
 from catalog.records import EventState, LabelEvent
 from cli.plan import Process
 from imagery.scene_source import SceneSource
 from labeling.events import parse_event
 from labeling.webhook import SECRET_HEADER
 from services import label_events
+from workers.main import NICENESS
 
 PATH: Final = "/api/v1/webhooks/label-studio"
 STATIC: Final = "/healthz"
@@ -55,7 +58,9 @@ TASKS: Final = 200
 """Tasks of the second part; its webhooks are about other and other annotations of them."""
 _ANNOTATION: Final = b'"annotation": {"id": '
 TRAINING: Final = """
+import os, sys
 import torch
+os.nice(int(sys.argv[1]))
 torch.set_num_threads(1)
 network = torch.nn.Sequential(*[torch.nn.Conv2d(15 if i == 0 else 32, 32, 3, padding=1) for i in range(6)])
 optimiser = torch.optim.Adam(network.parameters())
@@ -170,7 +175,9 @@ def _is_alive(url: str) -> bool:
 
 @contextmanager
 def _training() -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-c", TRAINING], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAINING, str(NICENESS[COMPUTE])], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     try:
         yield
     finally:

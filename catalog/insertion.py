@@ -39,7 +39,7 @@ def insert_unless_known(session: Session, rows: Sequence[Base], unique: Instrume
 
 
 def _values(row: Base, names: dict[Column[Any], str]) -> dict[str, object]:
-    """Return what a row holds by column, and set what it lacks to the default; without a key that the database counts."""
+    """Return what a row holds by column, defaults included, which it gets; without a key that the database counts."""
     values = {}
     for column, name in names.items():
         if name not in row.__dict__ and (column.default is not None or not column.primary_key):

@@ -145,9 +145,7 @@ def _is_stored(session: Session, row: LedgerRow) -> bool:
     return session.scalar(select(LedgerRow.id).where(LedgerRow.dedupe_key == row.dedupe_key)) is not None
 
 
-def identify(
-    session: Session, row: LedgerRow, event: LabelEvent, proposals: Mapping[str, int] | None = None
-) -> None:
+def identify(session: Session, row: LedgerRow, event: LabelEvent, proposals: Mapping[str, int] | None = None) -> None:
     """Store in a row the project, task, annotation, state and proposal that its event refers to.
 
     A webhook of a deletion holds ids only: it refers to the task or annotation that has them in the ledger now.
@@ -179,7 +177,7 @@ def _proposal_ids(session: Session, events: Iterable[LabelEvent]) -> dict[str, i
     """Return the ids of the proposals that events name, by uid; those that are not ours are missing."""
     uids = {event.proposal for event in events if event.proposal is not None}
     found = session.execute(select(Proposal.uid, Proposal.id).where(Proposal.uid.in_(uids))) if uids else ()
-    return {uid: number for uid, number in found}
+    return dict(row.tuple() for row in found)
 
 
 def describes(event: LabelEvent, row: LedgerRow) -> bool:

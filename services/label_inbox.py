@@ -54,7 +54,7 @@ class LabelInbox:
             with self._catalog.write() as session:
                 new = label_events.record_all(session, [left.delivery for left in together], WEBHOOK)
                 numbers = [[row.id for row in rows] for rows in new]
-        except Exception as error:  # noqa: BLE001 - raised again, by the thread whose events caused it
+        except Exception as error:
             if len(together) == 1:
                 together[0].error = error
                 return

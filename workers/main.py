@@ -7,14 +7,14 @@ Jobs of "io" and "compute" each have a forked process (`workers.forking_worker`)
 import argparse
 import os
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from catalog.context import Catalog
-from catalog.job_queue import COMPUTE, LABELS, QUEUES, queue_of
+from catalog.job_queue import COMPUTE, IO, LABELS, QUEUES, queue_of
 from catalog.logs import configure_logging
 from catalog.records import JobKind
 from catalog.settings import Settings
@@ -27,6 +27,10 @@ from workers.worker_base import note_killed
 
 # An idle worker checks for abandoned jobs only after this time; RQ's default is seven minutes.
 WORKER_TTL_S = 45
+
+NICENESS: Final = {LABELS: 5, IO: 10, COMPUTE: 10}
+"""How far the worker of a queue stands back where all want the same cores: the API has people and Label Studio waiting,
+who give up after a second; a drawing waits for nothing but its own ingestion; a training takes minutes anyway."""
 
 
 def preload(queue: str) -> None:
@@ -69,6 +73,7 @@ def main() -> None:
     parser.add_argument("--burst", action="store_true", help="stop when the queue is empty")
     arguments = parser.parse_args()
     settings = Settings()
+    os.nice(NICENESS[arguments.queue])
     configure_logging(settings.log_format)
     os.environ |= settings.as_environment()  # every job uses these, even if config.toml is edited meanwhile
     prepare_threads(settings)

@@ -26,11 +26,10 @@ TOO_LARGE = 2**70
 @contextmanager
 def all_at_once(inbox: LabelInbox, *events: AnnotationSaved) -> Iterator[list[Future[list[int]]]]:
     """Let a thread for each event leave it while another one writes; yield the calls when they have all ended."""
-    with ThreadPoolExecutor(len(events)) as pool:
-        with inbox._writing:
-            calls = [pool.submit(inbox.record, [each], b"{}") for each in events]
-            while len(inbox._left) < len(events):
-                threading.Event().wait(0.001)
+    with ThreadPoolExecutor(len(events)) as pool, inbox._writing:
+        calls = [pool.submit(inbox.record, [each], b"{}") for each in events]
+        while len(inbox._left) < len(events):
+            threading.Event().wait(0.001)
     yield calls
 
 

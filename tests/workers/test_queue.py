@@ -15,11 +15,13 @@ from rq.serializers import JSONSerializer
 
 from catalog import jobs
 from catalog.context import Catalog
+from catalog.job_queue import QUEUES
 from catalog.records import Job, JobKind, JobState, Scene, SceneState
 from tests.imagery.forge import NORTH_UP, forge_scene, write_geotiff
 from tests.real_services import has_ended, running
 from tests.workers.rows import register
 from workers.forking_worker import ForkingWorker
+from workers.main import NICENESS
 
 WAIT_S = 60
 
@@ -63,6 +65,14 @@ def test_an_io_worker_never_loads_torch(catalog, tiling, tmp_path):
         wait_for(lambda: state_of(catalog, tiling) is JobState.FINISHED, log)
         loaded = {Path(item.path).name for item in psutil.Process(process.pid).memory_maps()}
     assert not {name for name in loaded if name.startswith("libtorch")}
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_workers_leave_the_processor_to_the_api(catalog, tmp_path, queue):
+    log, ours = tmp_path / "worker.log", os.getpriority(os.PRIO_PROCESS, 0)
+    with running([sys.executable, "-m", "workers.main", queue], catalog.settings.as_environment(), log=log) as process:
+        wait_for(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) > ours or process.poll(), log)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, ours + NICENESS[queue])
 
 
 def test_a_running_worker_keeps_its_settings_when_the_file_is_edited(catalog, tmp_path):
