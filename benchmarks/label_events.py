@@ -1,12 +1,13 @@
 """How many label events are ingested a second, and how long does Label Studio wait while a training runs?
 
-``python -m benchmarks.label_events [--events N] [--repeats N] [--minutes M] [--rate N] [--earlier FOLDER]``
+``python -m benchmarks.label_events [--events N] [--repeats N] [--minutes M] [--rate N] [--workers N]
+[--earlier FOLDER]``
 
 Brush drawings of 512 px on a scene of Landsat 7, with a pre-annotation and a scored map, as after a first version.
 
-1. *Ingestion*: N events wait in the ledger; a worker of the queue "labels" is started, as by ``glacier-al up``, and the
+1. *Ingestion*: N events wait in the ledger; workers of the queue "labels" are started, as by ``glacier-al up``, and the
    time is taken from the first event applied to the last. A stand-in for Label Studio lists its one user, and counts
-   how often it is asked. ``--earlier`` names a checkout of an earlier commit, whose worker takes turns with ours.
+   how often it is asked. ``--earlier`` names a checkout of an earlier commit, whose workers take turns with ours.
 2. *Webhooks*: for M minutes, N webhooks a second are sent to the API, each at its time whether or not the ones before
    have been answered, and ``GET /healthz`` in between, 20 times a second, while a network is trained beside it on one
    thread, standing back as far as the worker "compute", and the worker ingests (`benchmarks.open_loop`). Seconds count
@@ -71,19 +72,20 @@ while True:
 """
 
 
-def ingest(events: int, source: SceneSource, checkout: Path) -> dict[str, object]:
-    """Ingest events with the worker of a checkout; return the row of the table."""
+def ingest(events: int, source: SceneSource, checkout: Path, workers: int) -> dict[str, object]:
+    """Ingest events with the workers of a checkout; return the row of the table."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        system = stack.enter_context(services(Path(folder), "redis"))
+        system = stack.enter_context(services(Path(folder), "redis", label_workers=workers))
         asked = stack.enter_context(answering_about_users(system.catalog.settings.label_studio_url))
         wait(lambda: _answers(system.catalog), "Redis")
         size = _receive(system.catalog, open_round(system.catalog, source, events))
-        process = stack.enter_context(running_process(_worker_of(checkout, system.processes["worker-labels"]), {}))
+        ours = [process for name, process in system.processes.items() if name.startswith("worker-labels")]
+        running = [stack.enter_context(running_process(_worker_of(checkout, each), {})) for each in ours]
         wait(lambda: _applied(system.catalog) > 0, "the first event")
-        first, started, cpu_s = _applied(system.catalog), time.monotonic(), _cpu_s(process.pid)
+        first, started, before_s = _applied(system.catalog), time.monotonic(), sum(_cpu_s(each.pid) for each in running)
         wait(lambda: _applied(system.catalog) == events, "the last event")
-        took_s, cpu_s = time.monotonic() - started, _cpu_s(process.pid) - cpu_s
+        took_s, cpu_s = time.monotonic() - started, sum(_cpu_s(each.pid) for each in running) - before_s
     return {
         "events": events,
         "bytes of a body": size,
@@ -229,6 +231,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--events", type=int, default=200, help="events ingested; 0: webhooks only")
     made.add_argument("--repeats", type=int, default=3)
+    made.add_argument("--workers", type=int, default=1, help="workers that ingest")
     made.add_argument("--minutes", type=float, default=1.0)
     made.add_argument("--rate", type=int, default=200, help="webhooks a second")
     made.add_argument("--earlier", type=Path, metavar="FOLDER", help="a checkout to compare the ingestion with")
@@ -242,7 +245,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = write_source(Path(folder) / "scene")
         ingested = [
-            {"worker": name, **ingest(arguments.events, source, checkout)}
+            {"worker": name, **ingest(arguments.events, source, checkout, arguments.workers)}
             for _ in range(arguments.repeats if arguments.events else 0)
             for name, checkout in checkouts.items()
         ]
@@ -258,7 +261,11 @@ def main() -> None:
             baseline="ingestion by the earlier worker" if ratios else None,
             ratio=statistics.median(ratios) if ratios else None,
             spread=(min(ratios), max(ratios)) if ratios else None,
-            conditions={"minutes": arguments.minutes, "webhooks a second": arguments.rate},
+            conditions={
+                "workers": arguments.workers,
+                "minutes": arguments.minutes,
+                "webhooks a second": arguments.rate,
+            },
         )
     )
 

@@ -176,8 +176,8 @@ def identify(session: Session, row: LedgerRow, event: LabelEvent, proposals: Map
 def _proposal_ids(session: Session, events: Iterable[LabelEvent]) -> dict[str, int]:
     """Return the ids of the proposals that events name, by uid; those that are not ours are missing."""
     uids = {event.proposal for event in events if event.proposal is not None}
-    found = session.execute(select(Proposal.uid, Proposal.id).where(Proposal.uid.in_(uids))) if uids else ()
-    return dict(row.tuple() for row in found)
+    named = select(Proposal.uid, Proposal.id).where(Proposal.uid.in_(uids))
+    return {row.uid: row.id for row in session.execute(named)} if uids else {}
 
 
 def describes(event: LabelEvent, row: LedgerRow) -> bool:
