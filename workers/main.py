@@ -28,9 +28,9 @@ from workers.worker_base import note_killed
 # An idle worker checks for abandoned jobs only after this time; RQ's default is seven minutes.
 WORKER_TTL_S = 45
 
-NICENESS: Final = {LABELS: 5, IO: 10, COMPUTE: 10}
+NICENESS: Final = {LABELS: 1, IO: 2, COMPUTE: 3}
 """How far the worker of a queue stands back where all want the same cores: the API has people and Label Studio waiting,
-who give up after a second; a drawing waits for nothing but its own ingestion; a training takes minutes anyway."""
+who give up after a second. Three steps halve its share beside the API, more would starve a training on a busy machine."""
 
 
 def preload(queue: str) -> None:
