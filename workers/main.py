@@ -30,7 +30,7 @@ WORKER_TTL_S = 45
 
 NICENESS: Final = {LABELS: 1, IO: 2, COMPUTE: 3}
 """How far the worker of a queue stands back where all want the same cores: the API has people and Label Studio waiting,
-who give up after a second. Three steps halve its share beside the API, more would starve a training on a busy machine."""
+who give up after a second. Three steps halve its share beside the API; more would starve trainings."""
 
 
 def preload(queue: str) -> None:
