@@ -24,6 +24,7 @@ from al_server import (
     log_in,
     map_page,
     map_tiles,
+    metrics,
     model_versions,
     patches,
     predictions,
@@ -96,8 +97,8 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions, patches),
-        *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
+        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
+        *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
     )
     for resource in resources:
