@@ -4,16 +4,31 @@ import logging
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from al_server.auth import identity_or_none
 from al_server.context import current_catalog, json_response
-from al_server.schemas import Alive, Readiness
 from services.part_checks import part_faults
 
 log = logging.getLogger(__name__)
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
+
+
+class Alive(BaseModel):
+    """The server runs."""
+
+    alive: bool
+
+
+class Readiness(BaseModel):
+    """Whether all parts are ready."""
+
+    ready: bool
+    parts: dict[str, str] | None = Field(
+        description="state of each part: `ok`, or what is wrong; null without a token or log-in"
+    )
 
 
 @api.get("/healthz", responses={200: Alive})
