@@ -46,6 +46,7 @@ from al_server.auth import KnownTokens, check_access
 from al_server.body_limits import body_limits
 from al_server.context import Parts
 from al_server.document import SECURITY_SCHEMES, complete
+from al_server.http_server import THREADS
 from al_server.problems import refuse_invalid, register_error_handlers
 from al_server.requests import check_request
 from al_server.safety import protect
@@ -54,6 +55,7 @@ from al_server.served_model import ServedModel
 from catalog.context import Catalog
 from catalog.registry import registry_of
 from catalog.registry_copy import RegistryCopy
+from imagery.reader_pool import ReaderPool
 from services.image_urls import image_urls
 from services.places import bundle_cache, raster_store
 
@@ -87,6 +89,7 @@ def create_app(catalog: Catalog) -> Flask:
         served=ServedModel(catalog),
         bundles=bundle_cache(catalog.settings, registry_of(catalog.settings)),
         store=raster_store(catalog),
+        scenes=ReaderPool(most=THREADS),
         image_urls=image_urls(catalog),
     )
     app.extensions["body_limits"] = limits

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from al_server.context import current_catalog
+from al_server.context import current_catalog, current_parts
 from al_server.turns import TILES
 from catalog.errors import NotFoundError
 from catalog.records import Scene
@@ -42,12 +42,13 @@ def view_of(scene: Scene, name: str) -> MapView:
 
 @contextmanager
 def reading(source: SceneSource) -> Iterator[SceneReader]:
-    """Open a scene; one at an address takes a turn.
+    """Open a scene, or take one that is still open; one at an address takes a turn.
 
     Raises:
         ServiceUnavailable: no turn is free.
         SceneError: the scene cannot be read.
     """
     remote = any(is_address(raster.path) for raster in source.rasters)
-    with TILES.required("reads of scenes at an address") if remote else nullcontext(), SceneReader(source) as reader:
+    turn = TILES.required("reads of scenes at an address") if remote else nullcontext()
+    with turn, current_parts().scenes.reading(source) as reader:
         yield reader
