@@ -24,6 +24,7 @@ from al_server import (
     log_in,
     map_page,
     map_tiles,
+    metrics,
     model_versions,
     patches,
     predictions,
@@ -45,6 +46,7 @@ from al_server.auth import KnownTokens, check_access
 from al_server.body_limits import body_limits
 from al_server.context import Parts
 from al_server.document import SECURITY_SCHEMES, complete
+from al_server.http_server import THREADS
 from al_server.problems import refuse_invalid, register_error_handlers
 from al_server.requests import check_request
 from al_server.safety import protect
@@ -53,6 +55,7 @@ from al_server.served_model import ServedModel
 from catalog.context import Catalog
 from catalog.registry import registry_of
 from catalog.registry_copy import RegistryCopy
+from imagery.reader_pool import ReaderPool
 from services.image_urls import image_urls
 from services.label_inbox import LabelInbox
 from services.places import bundle_cache, raster_store
@@ -87,6 +90,7 @@ def create_app(catalog: Catalog) -> Flask:
         served=ServedModel(catalog),
         bundles=bundle_cache(catalog.settings, registry_of(catalog.settings)),
         store=raster_store(catalog),
+        scenes=ReaderPool(most=THREADS),
         image_urls=image_urls(catalog),
         label_inbox=LabelInbox(catalog),
     )
@@ -98,8 +102,8 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions, patches),
-        *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
+        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
+        *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
     )
     for resource in resources:

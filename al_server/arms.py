@@ -6,8 +6,8 @@ from dataclasses import asdict
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from al_server.arm_schemas import ArmsAnswer
 from al_server.context import current_catalog, current_parts, json_response
-from al_server.schemas import ArmsAnswer
 from catalog.registry import ModelVersion
 from services import arms, forecast, stability
 from services.class_scheme import scheme_in_force

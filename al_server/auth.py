@@ -58,7 +58,7 @@ WRITING_READS = frozenset({"predictions"})
 """Blueprints whose GET starts a job, as the web tool needs it. A browser sends the cookie also when a page elsewhere
 leads it there (``SameSite=Lax``), so that such pages could keep the workers busy."""
 OWN_CREDENTIALS = frozenset({"label_events.receive"})  # a secret in a header that no browser has
-SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - an entry of the signed session cookie  # nosec B105
+SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - an entry of the signed session cookie
 KNOWN_FOR_S = 5.0  # a token that is revoked by another process is refused after this time at the latest
 
 

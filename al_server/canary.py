@@ -4,9 +4,9 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
+from al_server.canary_schemas import AcknowledgementRequest, CanaryAnswer, CanaryPage, ComparisonId, serialize_canary
 from al_server.context import current_catalog, json_response
-from al_server.schemas import AcknowledgementRequest, CanaryAnswer, CanaryPage, ComparisonId, ListOf
-from al_server.serializers import serialize_canary
+from al_server.schemas import ListOf
 from services import canary
 
 api = APIBlueprint("canary", __name__, url_prefix="/api/v1/canary", abp_tags=[Tag(name="models")])

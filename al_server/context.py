@@ -10,6 +10,7 @@ from al_server.body_limits import BodyLimits
 from catalog.bundle_cache import BundleCache
 from catalog.context import Catalog
 from catalog.registry_copy import RegistryCopy
+from imagery.reader_pool import ReaderPool
 from imagery.store import RasterStore
 from services.image_urls import ImageUrls
 from services.label_inbox import LabelInbox
@@ -27,6 +28,7 @@ class Parts:
         served: The version that is served, in memory.
         bundles: The local cache of versions; requests read what it holds, and fetch nothing.
         store: Masks, maps and views.
+        scenes: Open scenes.
         image_urls: Signed addresses.
         label_inbox: Takes webhooks into the ledger.
     """
@@ -35,6 +37,7 @@ class Parts:
     served: "ServedModel"
     bundles: BundleCache
     store: RasterStore
+    scenes: ReaderPool
     image_urls: ImageUrls
     label_inbox: LabelInbox
 

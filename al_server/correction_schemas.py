@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from al_server.schemas import SceneId
-from imagery.grid import Window
+from al_server.map_schemas import LayerName, VersionChoice
+from al_server.pixel_schemas import WindowOfScene
 from services.corrections import LARGEST_SIDE
 from services.scene_request import MAX_INTEGER, Closed, Integer
 
@@ -16,36 +16,15 @@ LARGEST_BANDS: Final = 512
 """Most pixels along a side of bands and superpixels, which strokes and clicks need."""
 
 
-class ViewWindow(SceneId):
-    """A view of a scene."""
-
-    view: str = Field(pattern=r"^[\w-]{1,80}$")
-
-
-class MapWindow(SceneId):
-    """A map of a scene."""
-
-    layer: str = Field(pattern=r"^[a-z-]{1,40}$")
-
-
-class WindowQuery(Closed):
+class WindowQuery(WindowOfScene):
     """A window of a scene, in its own pixels."""
 
-    row_off: Integer
-    col_off: Integer
     height: int = Field(ge=1, le=LARGEST_VIEW)
     width: int = Field(ge=1, le=LARGEST_VIEW)
 
-    @property
-    def window(self) -> Window:
-        """The window."""
-        return Window(self.row_off, self.col_off, self.height, self.width)
 
-
-class SceneWindow(WindowQuery):
+class LayerWindow(WindowQuery, VersionChoice):
     """A window, and a model version."""
-
-    version: int | None = Field(None, ge=1, le=MAX_INTEGER, description="by default the one that is served")
 
 
 class SuperpixelQuery(WindowQuery):
@@ -77,7 +56,7 @@ class WindowAnswer(BaseModel):
 class ShownMap(Closed):
     """The map that a correction began with."""
 
-    layer: str = Field(pattern=r"^[a-z-]{1,40}$")
+    layer: LayerName
     version: int | None = Field(None, ge=1, le=MAX_INTEGER)
 
 

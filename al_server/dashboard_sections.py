@@ -10,19 +10,14 @@ from sqlalchemy.orm import Session
 
 from al_server.arms import describe_arms
 from al_server.auth import has_role
+from al_server.canary_schemas import serialize_canary
 from al_server.context import current_catalog, current_parts
-from al_server.schemas import ModelAnswer, SceneAnswer
-from al_server.serializers import (
-    serialize_canary,
-    serialize_event,
-    serialize_job,
-    serialize_reconciliation,
-    serialize_rounds,
-    serialize_scene,
-    serialize_scoring,
-    serialize_set_aside,
-    serialize_version,
-)
+from al_server.round_schemas import serialize_rounds
+from al_server.schemas import SceneAnswer
+from al_server.scoring_schemas import serialize_scoring
+from al_server.serializers import serialize_event, serialize_job, serialize_reconciliation, serialize_scene
+from al_server.set_aside_schemas import serialize_set_aside
+from al_server.version_schemas import ModelAnswer, serialize_version
 from catalog import registry_copy, scorings, set_aside, training
 from catalog.access_records import Role
 from catalog.errors import ServiceDownError

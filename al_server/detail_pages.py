@@ -9,8 +9,10 @@ from sqlalchemy.orm import joinedload
 
 from al_server.auth import has_role
 from al_server.context import current_catalog, current_parts
+from al_server.decision_schemas import serialize_promotion
 from al_server.page_frame import render_page
-from al_server.serializers import serialize_promotion, serialize_round, serialize_version
+from al_server.round_schemas import serialize_round
+from al_server.version_schemas import serialize_version
 from catalog import rounds
 from catalog.access_records import Role
 from catalog.bundle_cache import CARD

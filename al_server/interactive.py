@@ -5,14 +5,14 @@ Label Studio names the paths. It shows annotators no error of ours, so each is l
 
 import hmac
 import logging
-from typing import Final
+from typing import Any, Final
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel
 
 from al_server.context import allow_large_body, current_catalog, current_parts, json_response
 from al_server.problems import problem
-from al_server.schemas import BackendSetup, BackendStatus, Suggestions
 from catalog.errors import ConflictError, NotFoundError
 from labeling.errors import EventError, RegionError
 from labeling.interactive import USER, parse_request
@@ -25,6 +25,24 @@ MODEL: Final = "clicks"
 """The "model version" of the suggestions."""
 
 api = APIBlueprint("interactive", __name__, url_prefix=INTERACTIVE_ROUTE, abp_tags=[Tag(name="clicks")])
+
+
+class BackendStatus(BaseModel):
+    """Whether the interactive backend is up."""
+
+    status: str
+
+
+class BackendSetup(BaseModel):
+    """The model of the interactive backend."""
+
+    model_version: str
+
+
+class Suggestions(BaseModel):
+    """What the interactive backend suggests: one item with Label Studio's regions, or none."""
+
+    results: list[dict[str, Any]]
 
 
 @api.before_request

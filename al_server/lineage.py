@@ -7,7 +7,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import has_role
 from al_server.context import current_catalog, current_parts, json_response
-from al_server.schemas import VersionNumber
+from al_server.version_schemas import VersionNumber
 from catalog.access_records import Role
 from services.lineage import Lineage, read_lineage
 from services.pseudonyms import pseudonym

@@ -1,10 +1,13 @@
 """Schemas of the map's requests and answers."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
+from al_server.schemas import SceneId
 from imagery.tiles import DEEPEST_ZOOM
 from services.map_layers import LayerKind
-from services.scene_request import MAX_INTEGER, Closed, Integer
+from services.scene_request import MAX_INTEGER, Closed
 
 
 class VersionChoice(Closed):
@@ -13,23 +16,33 @@ class VersionChoice(Closed):
     version: int | None = Field(None, ge=1, le=MAX_INTEGER, description="by default the one that is served")
 
 
-class _Tile(Closed):
-    scene_id: Integer
+LayerName = Annotated[str, Field(pattern=r"^[a-z-]{1,40}$")]
+
+
+class ViewPath(SceneId):
+    """A view of a scene."""
+
+    view: str = Field(pattern=r"^[\w-]{1,80}$")
+
+
+class LayerPath(SceneId):
+    """A map of a scene."""
+
+    layer: LayerName
+
+
+class _Tile(BaseModel):
     z: int = Field(ge=0, le=DEEPEST_ZOOM)
     x: int = Field(ge=0, lt=1 << DEEPEST_ZOOM)
     y: int = Field(ge=0, lt=1 << DEEPEST_ZOOM)
 
 
-class ViewTile(_Tile):
+class ViewTile(_Tile, ViewPath):
     """A tile of a view."""
 
-    view: str = Field(pattern=r"^[\w-]{1,80}$")
 
-
-class LayerTile(_Tile):
+class LayerTile(_Tile, LayerPath):
     """A tile of a map."""
-
-    layer: str = Field(pattern=r"^[a-z-]{1,40}$")
 
 
 class ViewAnswer(BaseModel):

@@ -5,23 +5,27 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
-from al_server.schemas import (
+from al_server.decision_schemas import (
     ChampionAt,
     DecisionPage,
     DecisionRequestAnswer,
-    ListOf,
-    ModelAnswer,
-    ModelPage,
     Moment,
     PromotionAnswer,
     PromotionRequest,
     RequestId,
+    serialize_promotion,
+    serialize_request,
+)
+from al_server.schemas import ListOf, media
+from al_server.served_model import Served
+from al_server.version_schemas import (
+    ModelAnswer,
+    ModelPage,
     TrackAnswer,
     VersionNumber,
-    media,
+    serialize_track,
+    serialize_version,
 )
-from al_server.serializers import serialize_promotion, serialize_request, serialize_track, serialize_version
-from al_server.served_model import Served
 from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.decision_records import DecisionRequest
 from catalog.errors import NotFoundError, ServiceDownError

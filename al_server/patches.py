@@ -2,12 +2,27 @@
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
+from pydantic import Field
 
 from al_server.context import current_parts
-from al_server.schemas import CompositePath, Signature, media
+from al_server.schemas import media
 from services import raster_keys
+from services.scene_request import Closed, Integer
 
 api = APIBlueprint("patches", __name__, url_prefix="/api/v1/patches", abp_tags=[Tag(name="patches")])
+
+
+class CompositePath(Closed):
+    """The composite image of a patch."""
+
+    patch_id: Integer
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+
+
+class Signature(Closed):
+    """Signed token for a composite image."""
+
+    signature: str = Field(max_length=500)
 
 
 @api.get("/<int:patch_id>/composites/<name>.png", responses={200: media("image/png", "The composite")})

@@ -4,20 +4,32 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
-from services.scene_request import MAX_INTEGER, Closed
+from al_server.map_schemas import VersionChoice
+from imagery.grid import Window
+from services.scene_request import MAX_INTEGER, Closed, Integer
 
 MOST_PIXELS: Final = 1_048_576
 """Most pixels of a window, 1024 x 1024: with ten channels an answer has 40 MB."""
 
 
-class PixelsQuery(Closed):
+class WindowOfScene(Closed):
+    """A window of a scene, in its own pixels."""
+
+    row_off: Integer = Field(description="first row")
+    col_off: Integer = Field(description="first column")
+    height: int = Field(ge=1, le=MAX_INTEGER)
+    width: int = Field(ge=1, le=MAX_INTEGER)
+
+    @property
+    def window(self) -> Window:
+        """The window."""
+        return Window(self.row_off, self.col_off, self.height, self.width)
+
+
+class PixelsQuery(WindowOfScene, VersionChoice):
     """A window of a scene, and the version whose channels are read."""
 
-    row_off: int = Field(ge=0, le=MAX_INTEGER, description="first row")
-    col_off: int = Field(ge=0, le=MAX_INTEGER, description="first column")
-    height: int = Field(ge=1, le=MAX_INTEGER)
     width: int = Field(ge=1, le=MAX_INTEGER, description=f"height x width is at most {MOST_PIXELS}")
-    version: int | None = Field(None, ge=1, le=MAX_INTEGER, description="by default the one that is served")
 
 
 class GridAnswer(BaseModel):

@@ -6,7 +6,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import current_catalog, json_response
-from al_server.schemas import QualityAnswer
+from al_server.quality_schemas import QualityAnswer
 from services import label_quality
 
 api = APIBlueprint("quality", __name__, url_prefix="/api/v1/quality", abp_tags=[Tag(name="quality")])

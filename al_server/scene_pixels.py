@@ -4,20 +4,18 @@ import hashlib
 import json
 from typing import Final
 
-import numpy as np
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import json_response
 from al_server.pixel_schemas import MOST_PIXELS, GridAnswer, PixelsQuery
-from al_server.scene_reading import reading, ready_scene
+from al_server.scene_reading import float_bytes, read_channels, ready_scene, scene_window
 from al_server.schemas import SceneId, media
 from al_server.version_choice import card_of, chosen_version
 from catalog.errors import InvalidInputError
 from catalog.records import Scene
 from imagery.grid import Window
 from imagery.lattice import lattice_of
-from imagery.scene_source import SceneSource
 from services.scenes import source_of
 
 api = APIBlueprint("scene_pixels", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
@@ -55,16 +53,15 @@ def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
             f"found a window of {query.height} x {query.width} = {query.height * query.width} pixels; expected at most "
             f"{MOST_PIXELS}: ask for parts of it"
         )
-    scene = ready_scene(path.scene_id)
-    source, window = source_of(scene), Window(query.row_off, query.col_off, query.height, query.width)
-    source.grid.check_inside(window)
+    window = query.window
+    scene, source = scene_window(path.scene_id, window)
     version = chosen_version(query.version)
     channels = list(card_of(version)["channels"])
     etag = _etag(scene, window, channels)
     if etag in request.if_none_match:
         response = Response(status=304)
     else:
-        response = Response(_read(source, channels, window), content_type=FLOATS)
+        response = Response(float_bytes(read_channels(source, channels, window)), content_type=FLOATS)
         about = {
             "channels": channels,
             "measured": list(source.measured(channels)),
@@ -75,12 +72,6 @@ def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
     response.set_etag(etag)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
-
-
-def _read(source: SceneSource, channels: list[str], window: Window) -> bytes:
-    with reading(source) as reader:
-        pixels = reader.read(channels, window)
-    return np.ascontiguousarray(pixels, dtype="<f4").tobytes()
 
 
 def _etag(scene: Scene, window: Window, channels: list[str]) -> str:

@@ -1,12 +1,16 @@
 """Reading the pixels of a scene in a request: scenes that are ready, and turns for those that lie at an address."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from al_server.context import current_catalog
+import numpy as np
+from numpy.typing import NDArray
+
+from al_server.context import current_catalog, current_parts
 from al_server.turns import TILES
 from catalog.errors import NotFoundError
 from catalog.records import Scene
+from imagery.grid import Window
 from imagery.map_views import MapView, map_views
 from imagery.paths import is_address
 from imagery.scene_reader import SceneReader
@@ -28,6 +32,19 @@ def ready_scene(scene_id: int) -> Scene:
     return scene
 
 
+def scene_window(scene_id: int, window: Window) -> tuple[Scene, SceneSource]:
+    """Return a scene that is tiled, and how to read a window of it.
+
+    Raises:
+        NotFoundError, ConflictError: As `ready_scene`.
+        SceneError: the window reaches beyond the scene.
+    """
+    scene = ready_scene(scene_id)
+    source = source_of(scene)
+    source.grid.check_inside(window)
+    return scene, source
+
+
 def view_of(scene: Scene, name: str) -> MapView:
     """Return a view of a scene.
 
@@ -42,12 +59,28 @@ def view_of(scene: Scene, name: str) -> MapView:
 
 @contextmanager
 def reading(source: SceneSource) -> Iterator[SceneReader]:
-    """Open a scene; one at an address takes a turn.
+    """Open a scene, or take one that is still open; one at an address takes a turn.
 
     Raises:
         ServiceUnavailable: no turn is free.
         SceneError: the scene cannot be read.
     """
     remote = any(is_address(raster.path) for raster in source.rasters)
-    with TILES.required("reads of scenes at an address") if remote else nullcontext(), SceneReader(source) as reader:
+    turn = TILES.required("reads of scenes at an address") if remote else nullcontext()
+    with turn, current_parts().scenes.reading(source) as reader:
         yield reader
+
+
+def read_channels(source: SceneSource, channels: Sequence[str], window: Window) -> NDArray[np.float32]:
+    """Return channels of a window, (C, h, w), NaN where there is no data (`SceneReader.read`).
+
+    Raises:
+        ServiceUnavailable, SceneError: As `reading`.
+    """
+    with reading(source) as reader:
+        return reader.read(channels, window)
+
+
+def float_bytes(pixels: NDArray[np.float32]) -> bytes:
+    """Return pixels as float32, little-endian, in the order of the array."""
+    return np.ascontiguousarray(pixels, dtype="<f4").tobytes()

@@ -3,8 +3,6 @@
 What is corrected on the map is drawn on these, so that nothing is resampled between a person and a label.
 """
 
-import math
-
 import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -13,25 +11,20 @@ from numpy.typing import NDArray
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.correction_schemas import (
     LARGEST_BANDS,
-    MapWindow,
+    LayerWindow,
     PlaceQuery,
-    SceneWindow,
     SuperpixelQuery,
-    ViewWindow,
     WindowAnswer,
     WindowQuery,
 )
-from al_server.map_schemas import VersionChoice
+from al_server.map_schemas import LayerPath, ViewPath
 from al_server.map_tiles import WEBP, shown_version
-from al_server.scene_reading import reading, ready_scene, view_of
+from al_server.scene_reading import float_bytes, read_channels, ready_scene, scene_window, view_of
 from al_server.schemas import SceneId, media
 from catalog.errors import InvalidInputError
-from catalog.records import Scene
-from imagery.grid import Window
 from imagery.map_views import draw_view, encode_tile
 from imagery.maps import read_map
 from imagery.projection import WGS84, transform_points
-from imagery.scene_source import SceneSource
 from imagery.superpixels import superpixels
 from services.map_layers import LayerKind, find_layer
 from services.scenes import source_of
@@ -48,16 +41,14 @@ def find_window(path: SceneId, query: PlaceQuery) -> Response:
     grid = source_of(scene).grid
     corners = [(x, y) for x in (query.west, query.east) for y in (query.south, query.north)]
     placed = transform_points(np.array(corners), WGS84, grid.crs)
-    columns, rows = ~grid.affine @ (placed[:, 0], placed[:, 1])
-    first_row, first_col = max(0, math.floor(rows.min())), max(0, math.floor(columns.min()))
-    end_row, end_col = min(grid.height, math.ceil(rows.max())), min(grid.width, math.ceil(columns.max()))
-    if first_row >= grid.height or first_col >= grid.width or end_row <= 0 or end_col <= 0:
+    window = grid.window_around(placed)
+    if window is None:
         raise InvalidInputError(f"found a box beside scene {scene.name!r}; choose one that lies over it")
     answer = WindowAnswer(
-        row_off=first_row,
-        col_off=first_col,
-        height=max(1, end_row - first_row),
-        width=max(1, end_col - first_col),
+        row_off=window.row_off,
+        col_off=window.col_off,
+        height=window.height,
+        width=window.width,
         scene_height=grid.height,
         scene_width=grid.width,
     )
@@ -65,63 +56,47 @@ def find_window(path: SceneId, query: PlaceQuery) -> Response:
 
 
 @api.get("/<int:scene_id>/tiles/<view>/window", responses={200: media(WEBP, "The view of the window")})
-def view_window(path: ViewWindow, query: WindowQuery) -> Response:
+def view_window(path: ViewPath, query: WindowQuery) -> Response:
     """Draw a window of a view, one pixel for each of the scene; transparent where the scene has no data."""
-    scene, window = _find(path, query)
-    source = source_of(scene)
+    scene, source = scene_window(path.scene_id, query.window)
     view = view_of(scene, path.view)
-    pixels = _read(source, view.channels, window)
+    pixels = read_channels(source, view.channels, query.window)
     return _answer(encode_tile(draw_view(view, pixels, scene.stretch or {})), WEBP)
 
 
 @api.get("/<int:scene_id>/maps/<layer>/window", responses={200: media(RAW, "One byte a pixel, row by row")})
-def map_window(path: MapWindow, query: SceneWindow) -> Response:
+def map_window(path: LayerPath, query: LayerWindow) -> Response:
     """Return the class values of a window of a map, one byte a pixel, row by row; 255 where there is no data."""
-    scene, window = _find(path, query)
+    scene, _ = scene_window(path.scene_id, query.window)
     catalog, store = current_catalog(), current_parts().store
-    version = shown_version(VersionChoice(version=query.version))
+    version = shown_version(query)
     with catalog.read() as session:
         layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; expected prediction, learner or prior")
-    return _answer(read_map(store.uri(layer.key), window).astype(np.uint8).tobytes(), RAW)
+    return _answer(read_map(store.uri(layer.key), query.window).astype(np.uint8).tobytes(), RAW)
 
 
 @api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})
 def band_window(path: SceneId, query: WindowQuery) -> Response:
     """Return the bands of a window as float32, little-endian, band by band and row by row; NaN: no data."""
-    scene, window = _find(path, query)
-    if max(window.shape) > LARGEST_BANDS:
-        raise InvalidInputError(f"found {window}; expected at most {LARGEST_BANDS} pixels a side for bands")
-    source = source_of(scene)
-    return _answer(_bands(source, window).astype("<f4").tobytes(), RAW)
+    return _answer(float_bytes(_bands(path, query, "bands")), RAW)
 
 
 @api.get("/<int:scene_id>/superpixels", responses={200: media(RAW, "int32, little-endian, row by row")})
 def superpixel_window(path: SceneId, query: SuperpixelQuery) -> Response:
     """Cut a window into superpixels: their numbers from 1 as int32, little-endian, row by row; 0: no data."""
-    scene, window = _find(path, query)
-    if max(window.shape) > LARGEST_BANDS:
-        raise InvalidInputError(f"found {window}; expected at most {LARGEST_BANDS} pixels a side for superpixels")
-    found = superpixels(_bands(source_of(scene), window), query.side_px)
+    found = superpixels(_bands(path, query, "superpixels"), query.side_px)
     return _answer(found.astype("<i4").tobytes(), RAW)
 
 
-def _find(path: SceneId, query: WindowQuery) -> tuple[Scene, Window]:
-    scene = ready_scene(path.scene_id)
-    window, grid = query.window, source_of(scene).grid
-    if window.row_off + window.height > grid.height or window.col_off + window.width > grid.width:
-        raise InvalidInputError(f"found {window}; expected one inside {grid.height} rows x {grid.width} columns")
-    return scene, window
-
-
-def _read(source: SceneSource, channels: tuple[str, ...], window: Window) -> NDArray[np.float32]:
-    with reading(source) as reader:
-        return reader.read(channels, window)
-
-
-def _bands(source: SceneSource, window: Window) -> NDArray[np.float32]:
-    return _read(source, tuple(source.band_names[position] for position in source.measured(source.band_names)), window)
+def _bands(path: SceneId, query: WindowQuery, purpose: str) -> NDArray[np.float32]:
+    """Return all bands of a window that may be as large as bands and superpixels need, (C, h, w)."""
+    _, source = scene_window(path.scene_id, query.window)
+    if max(query.window.shape) > LARGEST_BANDS:
+        raise InvalidInputError(f"found {query.window}; expected at most {LARGEST_BANDS} pixels a side for {purpose}")
+    measured = [source.band_names[position] for position in source.measured(source.band_names)]
+    return read_channels(source, measured, query.window)
 
 
 def _answer(content: bytes, kind: str) -> Response:

@@ -5,8 +5,8 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
 from al_server.context import current_catalog, json_response
-from al_server.schemas import ListOf, ScoringAnswer, ScoringPage
-from al_server.serializers import serialize_scoring
+from al_server.schemas import ListOf
+from al_server.scoring_schemas import ScoringAnswer, ScoringPage, serialize_scoring
 from catalog.records import Scoring
 
 api = APIBlueprint("scorings", __name__, url_prefix="/api/v1/scorings", abp_tags=[Tag(name="scorings")])

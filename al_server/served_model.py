@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from al_server.context import json_response
-from al_server.serializers import serialize_version
+from al_server.version_schemas import serialize_version
 from catalog import registry_copy
 from catalog.context import Catalog
 from catalog.registry import ModelVersion

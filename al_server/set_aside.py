@@ -5,8 +5,8 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
 from al_server.context import current_catalog, json_response
-from al_server.schemas import ListOf, SetAsideAnswer, SetAsidePage
-from al_server.serializers import serialize_set_aside
+from al_server.schemas import ListOf
+from al_server.set_aside_schemas import SetAsideAnswer, SetAsidePage, serialize_set_aside
 from catalog.set_aside import SetAside
 
 api = APIBlueprint("set_aside", __name__, url_prefix="/api/v1/set-aside", abp_tags=[Tag(name="integrity")])

@@ -5,18 +5,19 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
 from al_server.context import current_catalog, json_response
-from al_server.schemas import (
+from al_server.schemas import ListOf
+from al_server.subscription_schemas import (
     DeliveryAnswer,
     DeliveryPage,
-    ListOf,
     NewSubscription,
     ReplayAnswer,
     ReplayRequest,
     SubscriptionAnswer,
     SubscriptionId,
     SubscriptionRequest,
+    serialize_delivery,
+    serialize_subscription,
 )
-from al_server.serializers import serialize_delivery, serialize_subscription
 from catalog.webhook_records import Subscription
 from services import outgoing_events
 from services.event_secrets import signing_secret

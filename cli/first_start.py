@@ -64,7 +64,7 @@ class FirstStart:
         with closing(sqlite3.connect(self.database)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             for table in tables & set(self.rows_of_users):
-                (count,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608  # our own names  # nosec B608
+                (count,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608 - our own names
                 if count >= self.rows_of_users[table]:
                     return True
         return False

@@ -36,7 +36,7 @@ def main(file: Path, name: str) -> None:
             sys.stdout.flush()
     os.chdir(program["cwd"])
     # Our own programs, from a file of ours.
-    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606  # nosec B606
+    os.execve(program["argv"][0], program["argv"], program["env"])  # noqa: S606
 
 
 def _hold(lock: Path) -> None:

@@ -33,7 +33,7 @@ class Program(click.Group):
         "train": "cli.loop_commands:train",
         "models": "cli.model_commands:models",
         "user": "cli.access_commands:user",
-        "token": "cli.access_commands:token",  # a name  # nosec B105
+        "token": "cli.access_commands:token",
         "quality": "cli.quality_commands:quality",
         "labels": "cli.label_commands:labels",
         "reproduce": "cli.reproduce_command:reproduce",

@@ -64,7 +64,7 @@ def _faults(database: sqlite3.Connection) -> Iterator[str]:
     for kind, name, *_ in rows:
         if kind == "table":
             if str(name).lower() == _SYSTEMS:
-                for row in database.execute(f"SELECT * FROM {_SYSTEMS}"):  # noqa: S608  # a constant  # nosec B608
+                for row in database.execute(f"SELECT * FROM {_SYSTEMS}"):  # noqa: S608 - a constant
                     yield from (f"a coordinate reference system of the file {path!r}" for path in grid_paths(str(row)))
             columns = database.execute(_GENERATED, (name,))
             yield from (f"the generated column {column!r} of {name!r}" for (column,) in columns)

@@ -135,6 +135,25 @@ class Grid:
         if window.row_off + window.height > self.height or window.col_off + window.width > self.width:
             raise SceneError(f"found {window}; expected it inside {self.height} rows x {self.width} columns")
 
+    def window_around(self, points: NDArray[np.float64], margin_px: float = 0.0) -> Window | None:
+        """Return the smallest window that holds points, at least one pixel, as far as it lies in this grid.
+
+        Args:
+            points: (N, 2) x and y in the grid's CRS.
+            margin_px: Added on each side, in pixels.
+
+        Returns:
+            None if the window lies beside the grid, or a point is not finite.
+        """
+        if not np.isfinite(points).all():
+            return None
+        columns, rows = _apply(~self.affine, points).T
+        first_row, end_row = _range_around(rows, margin_px, self.height)
+        first_col, end_col = _range_around(columns, margin_px, self.width)
+        if first_col >= end_col or first_row >= end_row:
+            return None
+        return Window(first_row, first_col, end_row - first_row, end_col - first_col)
+
     def pixel_area(self) -> float:
         """Area of one pixel in squared CRS units (square metres in UTM, square degrees in EPSG:4326)."""
         return float(abs(self.affine.determinant))
@@ -306,6 +325,14 @@ def _copies(footprint: Polygon, crs: str) -> list[Polygon]:
     if turn is None:
         return [footprint]
     return [shapely.affinity.translate(footprint, k * turn) for k in (-1, 0, 1)]
+
+
+def _range_around(positions: NDArray[np.float64], margin_px: float, count: int) -> tuple[int, int]:
+    """Return the first pixel of a row or column that holds positions, and the one after the last, within 0 to count."""
+    first = math.floor(positions.min())
+    end = max(first + 1, math.ceil(positions.max()))  # a point on the border of two pixels lies in the second
+    margin = math.ceil(margin_px)
+    return max(0, first - margin), min(count, end + margin)
 
 
 def _apply(affine: Affine, points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -60,6 +60,12 @@ class SceneReader:
         self._stack.close()
         self._files.clear()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The open files, with what GDAL found beside them and what virtual rasters name, and the border's file."""
+        border = [self.source.border.path] if self.source.border else []
+        return tuple(dict.fromkeys([*(name for file in self._files.values() for name in file.dataset.files), *border]))
+
     def read(self, channels: Sequence[str], window: Window) -> NDArray[np.float32]:
         """Read channels of a window.
 

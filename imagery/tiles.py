@@ -126,16 +126,9 @@ def _warp(
 
 def _window_below(grid: Grid, tile: Grid) -> Window | None:
     """Return the window of a grid that a tile shows; None if they lie apart."""
-    shown = tile.footprint_in(grid.crs)
-    corners = shapely.get_coordinates(shown)
-    columns, rows = ~grid.affine @ (corners[:, 0], corners[:, 1])
-    if not (np.isfinite(columns).all() and np.isfinite(rows).all()):
+    outline = shapely.get_coordinates(tile.footprint_in(grid.crs))
+    if not np.isfinite(outline).all():
         return None
+    columns, rows = ~grid.affine @ (outline[:, 0], outline[:, 1])
     span = max(np.ptp(columns), np.ptp(rows)) / TILE_PX  # pixels of the grid in one of the tile
-    margin = math.ceil(_MARGIN_PX * max(1.0, span))
-    first_col, first_row = max(0, math.floor(columns.min()) - margin), max(0, math.floor(rows.min()) - margin)
-    end_col = min(grid.width, math.ceil(columns.max()) + margin)
-    end_row = min(grid.height, math.ceil(rows.max()) + margin)
-    if first_col >= end_col or first_row >= end_row:
-        return None
-    return Window(first_row, first_col, end_row - first_row, end_col - first_col)
+    return grid.window_around(outline, margin_px=_MARGIN_PX * max(1.0, span))

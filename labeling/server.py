@@ -73,7 +73,7 @@ def start_command(
         "USERNAME": email,
         "PASSWORD": password,
         "USER_TOKEN": token,
-        "ENABLE_LEGACY_API_TOKEN": "true",  # no password  # nosec B105
+        "ENABLE_LEGACY_API_TOKEN": "true",
         "DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "ALLOWED_HOSTS": ",".join(dict.fromkeys([host, "127.0.0.1", "localhost"])),
         # Label Studio also heeds the bare names HOST and DEBUG; these two keep a shell's own from leaking in.

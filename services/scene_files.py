@@ -122,8 +122,11 @@ class BelowRoot:
                 self._check_leading(entry)
 
     def _check_host(self, address: str) -> None:
+        if not address.isprintable():  # urlsplit drops tabs and line ends; who fetches may not
+            raise SceneError(f"found characters that cannot be printed in the address {address!r}; expected none")
         try:
             parts = urlsplit(address)
+            _ = parts.port  # raises ValueError unless it is a number up to 65535
         except ValueError as error:
             raise SceneError(f"found the address {address!r}, which is none ({error}); expected one") from error
         if parts.username is not None or not {parts.netloc, parts.hostname} & self._hosts:

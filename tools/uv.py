@@ -100,7 +100,7 @@ def main(command: list[str]) -> None:
     """Become uv, with the configuration of this Python's pip."""
     options = read_options()
     # There is no shell on purpose.
-    os.execve(UV, [UV, *command, *arguments(options)], environment(options, os.environ))  # noqa: S606  # nosec B606
+    os.execve(UV, [UV, *command, *arguments(options)], environment(options, os.environ))  # noqa: S606
 
 
 if __name__ == "__main__":

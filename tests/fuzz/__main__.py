@@ -31,6 +31,7 @@ def main() -> int:
     """Run the fuzzers; return 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000, help="inputs in all (default: %(default)s)")
+    parser.add_argument("--readers", nargs="+", metavar="NAME", help="give only these their share (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: %(default)s)")
     parser.add_argument("--keep", type=Path, default=Path("var/fuzz"), help="folder of findings (default: %(default)s)")
     options = parser.parse_args()
@@ -40,8 +41,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         readers = targets(Path(folder))
         each = -(-options.inputs // len(readers))
-        for name, reader in readers.items():
-            found, slowest, peak = _fuzz(name, reader, each, options.seed, options.keep)
+        names = options.readers or list(readers)
+        if unknown := set(names) - set(readers):
+            parser.error(f"no readers named {sorted(unknown)}; there are {', '.join(readers)}")
+        for name in names:
+            found, slowest, peak = _fuzz(name, readers[name], each, options.seed, options.keep)
             crashes += found
             print(f"| {name} | {each:,} | {found} | {slowest:.2f} | {peak} |", flush=True)
     return int(crashes > 0)

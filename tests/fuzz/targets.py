@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import rasterio
@@ -211,7 +212,8 @@ def _names(folder: Path) -> dict[str, Target]:
 
     def path(data: bytes) -> None:
         found = files(data.decode("utf-8", "surrogateescape"))
-        assert found.startswith((str(folder / "root"), "http://data.example.org/", "https://data.example.org/")), found
+        in_root = Path(found).is_relative_to(folder / "root")
+        assert in_root or httpx.URL(found).host == "data.example.org", found  # by another parser than the reader's
 
     return {
         "signature": Target(check, (signature.encode(),), (SignatureError,)),

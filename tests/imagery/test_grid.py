@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -204,3 +205,24 @@ def test_grids_coincide_whether_the_crs_is_a_code_or_spelt_out() -> None:
     assert UTM.coincides(Grid(wkt, UTM.transform, UTM.width, UTM.height))
     assert not UTM.coincides(_shifted(0.5, 0.0))
     assert not UTM.coincides(Grid("EPSG:32646", UTM.transform, UTM.width, UTM.height))
+
+
+@pytest.mark.parametrize(
+    ("corners", "margin_px", "expected"),
+    [
+        # Pixels of 10 m from (0, 100) eastwards and southwards, 20 columns and 10 rows.
+        ([(25, 81), (48, 64)], 0, Window(row_off=1, col_off=2, height=3, width=3)),
+        ([(25, 81), (48, 64)], 2, Window(row_off=0, col_off=0, height=6, width=7)),
+        ([(20, 80)], 0, Window(row_off=2, col_off=2, height=1, width=1)),  # a corner of four pixels
+        ([(-500, 500), (500, -500)], 0, Window(row_off=0, col_off=0, height=10, width=20)),
+        ([(-30, 50), (-1, 40)], 0, None),
+        ([(-30, 50), (-1, 40)], 1, Window(row_off=4, col_off=0, height=3, width=1)),
+        ([(200, 50)], 0, None),
+        ([(25, 81), (math.inf, 64)], 0, None),
+    ],
+)
+def test_a_window_around_points_is_the_part_of_the_grid_that_holds_them(
+    corners: list[tuple[float, float]], margin_px: float, expected: Window | None
+) -> None:
+    grid = Grid("EPSG:32645", (10.0, 0.0, 0.0, 0.0, -10.0, 100.0), width=20, height=10)
+    assert grid.window_around(np.array(corners, dtype=np.float64), margin_px) == expected

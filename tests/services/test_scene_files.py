@@ -109,6 +109,22 @@ def test_addresses_are_read_from_allowed_hosts_only(root: Path, address: str, *,
             take(address)
 
 
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("http://data.exa\tmple.org/item.json", "characters that cannot be printed"),
+        ("http://data.example.org/item.json\n", "characters that cannot be printed"),
+        ("http://data.example.org/\udc80", "characters that cannot be printed"),
+        ("http://data.example.org:port/item.json", "the address .* which is none"),
+        ("http://data.example.org:99999/item.json", "the address .* which is none"),
+        ("http://[data.example.org/item.json", "the address .* which is none"),
+    ],
+)
+def test_addresses_that_parsers_read_differently_are_refused(root: Path, address: str, found: str) -> None:
+    with pytest.raises(SceneError, match=f"found {found}"):
+        BelowRoot(root, ["data.example.org"])(address)
+
+
 def test_a_user_at_the_machine_may_name_every_file(root: Path) -> None:
     files = AnyFile()
     assert files(str(root / "product")) == str(root / "product")

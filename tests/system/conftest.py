@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from catalog import jobs
 from catalog.records import JobKind, Proposal, ProposalState, Round, RoundState
@@ -23,6 +24,7 @@ from imagery.everest import EverestScene, prepare
 from imagery.masks import rasterize_outlines
 from tests.real_services import LabelStudioServer, free_port
 from tests.system.loop_system import LoopSystem
+from tests.system.our_pages import ARGUMENTS
 
 ROUND_SIZE = 6
 
@@ -99,6 +101,15 @@ def _registrations(everest: EverestScene, scene_root: Path) -> list[dict[str, An
         }
         for role, region in everest.regions.items()
     ]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser for the tests of a module, whose pages share nothing."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield launched
+        launched.close()
 
 
 @dataclass(frozen=True)

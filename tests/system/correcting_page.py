@@ -1,28 +1,23 @@
 """The page on which a window of the map is corrected, driven as a person would: by mouse and keys."""
 
-import json
-from pathlib import Path
-
 from playwright.sync_api import Browser, Page
 
-WEB = Path(__file__).parents[2] / "web"
+from tests.system.our_pages import log_in
+
 PADDING_PX = 24  # of the canvas around the window
 
 
 class CorrectingPage:
     """The editor of a window of a scene, and what the browser said meanwhile."""
 
-    def __init__(self, browser: Browser, url: str, name: str, password: str, width: int = 1440) -> None:
+    def __init__(self, browser: Browser, url: str, name: str, width: int = 1440) -> None:
         self.faults: list[str] = []
         self.page: Page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
         self.page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         own = (url, "data:", "blob:")
         self.page.on("request", lambda asked: None if asked.url.startswith(own) else self.faults.append(asked.url))
-        self.page.goto(f"{url}/login?next=/map")
-        self.page.fill("#name", name)
-        self.page.fill("#password", password)
-        self.page.click("main button")
+        log_in(self.page, url, name, to="/map")
         self.page.wait_for_selector("#panel select")
 
     def open_window(self) -> None:
@@ -81,13 +76,3 @@ class CorrectingPage:
     def keys(self, *names: str) -> None:
         for name in names:
             self.page.keyboard.press(name)
-
-    def serious_faults(self) -> list[str]:
-        """What axe-core finds that is serious or worse."""
-        self.page.evaluate((WEB / "node_modules/axe-core/axe.min.js").read_text())
-        found = self.page.evaluate("axe.run()")
-        return [
-            json.dumps([item["id"], item["nodes"][0]["html"], item["nodes"][0]["failureSummary"]])
-            for item in found["violations"]
-            if item["impact"] in ("serious", "critical")
-        ]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from tests.system.our_pages import ARGUMENTS
+
 SUBMIT = 'button[aria-label="Submit current annotation"]'
 REGION = "[class*=outliner-item__title]"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 Point = tuple[float, float]
 """Column and row in pixels of the patch; whole numbers are the edges between pixels."""

@@ -1,16 +1,13 @@
 """Correcting the map in a real browser: what is stored is what was drawn."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from sqlalchemy import select
-from werkzeug.serving import make_server
 
-from al_server.app import create_app
 from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.records import EventState, JobKind, Label, LabelEvent, Scene, SceneState
@@ -27,7 +24,7 @@ from services.scenes import source_of, window_of
 from tests.imagery.forge import ForgedScene
 from tests.real_services import free_port
 from tests.system.correcting_page import CorrectingPage
-from tests.system.labelling_page import ARGUMENTS
+from tests.system.our_pages import PASSWORD, serious_faults, serving
 from tests.workers.rows import context_of, finish, tiled
 from workers.ingest_label import ingest_label
 
@@ -37,7 +34,6 @@ pytestmark = [
     # rasterio silences it while it warps, in a way that threads undo for each other.
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
-PASSWORD = "correct horse battery"
 UNKNOWN = 255
 HEIGHT, WIDTH = 100, 160
 RADIUS = 4.0  # of the brush at the beginning
@@ -75,23 +71,9 @@ def place(settings: Settings, tmp_path: Path) -> Iterator[Place]:
     with catalog.database.write() as session:
         users.add(session, "anna", Role.ANNOTATOR, PASSWORD)
         users.add(session, "rita", Role.READER, PASSWORD)
-    port = int(catalog.settings.api_url.rpartition(":")[2])
-    running = make_server("127.0.0.1", port, create_app(catalog), threaded=True)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield Place(catalog, scene, forged)
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving(catalog):
+        yield Place(catalog, scene, forged)
     catalog.close()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 def brushed(mask: np.ndarray, row: int, first: int, last: int, value: int) -> None:
@@ -121,9 +103,9 @@ def iou(one: np.ndarray, other: np.ndarray, value: int) -> float:
 
 
 def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: Browser) -> None:
-    editor = CorrectingPage(browser, place.url, "anna", PASSWORD)
+    editor = CorrectingPage(browser, place.url, "anna")
     editor.open_window()
-    assert editor.serious_faults() == []
+    assert serious_faults(editor.page) == []
     expected = old_outlines(place)
 
     editor.keys("2")  # debris-covered ice
@@ -163,7 +145,7 @@ def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: B
 
     editor.page.click("text=Submit…")
     assert "not judged" in editor.page.locator("dialog").inner_text()
-    assert editor.serious_faults() == []
+    assert serious_faults(editor.page) == []
     editor.page.click("dialog button:text-is('Back')")
     editor.submit()
     editor.page.wait_for_selector("text=Submitted: a label for")
@@ -174,7 +156,7 @@ def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: B
 
 
 def test_outlines_are_reshaped_and_only_what_changed_is_submitted(place: Place, browser: Browser) -> None:
-    editor = CorrectingPage(browser, place.url, "anna", PASSWORD)
+    editor = CorrectingPage(browser, place.url, "anna")
     editor.open_window()
     began = old_outlines(place)
     expected = began.copy()
@@ -234,7 +216,7 @@ def old_outlines(place: Place) -> np.ndarray:
 
 
 def test_a_reader_is_not_offered_to_correct(place: Place, browser: Browser) -> None:
-    reader = CorrectingPage(browser, place.url, "rita", PASSWORD)
+    reader = CorrectingPage(browser, place.url, "rita")
     reader.page.wait_for_selector("text=Layers")
     assert reader.page.locator("text=Correct a window").count() == 0
     assert reader.faults == []

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from al_server.app import create_app
-from al_server.http_server import make_server
 from catalog import labels
 from catalog.access_records import Role, User
 from catalog.bundle_cache import FILES, checksum_tag
@@ -25,12 +23,10 @@ from services.registry_watch import RegistryWatcher
 from tests import dashboard_world as world
 from tests.al_server.test_model_versions import bundle  # noqa: F401 - a fixture
 from tests.real_services import free_port
-from tests.system.labelling_page import ARGUMENTS
+from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-PASSWORD = "correct horse battery"
 PEOPLE = {"anna": Role.ADMINISTRATOR, "olga": Role.OPERATOR, "rita": Role.READER}
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 BUDGET_BYTES = 500_000
 LIVE_MS = 10_000  # an event is told within a second or two; the machine may be busy
 
@@ -73,10 +69,6 @@ def server(
     with catalog.database.write() as session:
         for job in session.query(Job).filter(Job.state == JobState.QUEUED):  # of the promotions: no worker does them
             job.state = JobState.FINISHED
-    app = create_app(catalog)
-    port = int(settings.api_url.rpartition(":")[2])
-    running = make_server(app, "127.0.0.1", port, app.extensions["body_limits"])
-    threads = [threading.Thread(target=running.run)]
     stop = threading.Event()
 
     def clock() -> None:
@@ -85,23 +77,13 @@ def server(
             watcher.look()  # carries out what was asked for
 
     world.tick(catalog)
-    threads.append(threading.Thread(target=clock))
-    for thread in threads:
-        thread.start()
-    yield catalog
+    ticking = threading.Thread(target=clock)
+    ticking.start()
+    with serving(catalog):
+        yield catalog
     stop.set()
-    running.stop()
-    for thread in threads:
-        thread.join()
+    ticking.join()
     catalog.close()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @dataclass
@@ -135,11 +117,7 @@ def visit(server: Catalog, browser: Browser) -> Iterator[Callable[..., Visit]]:
         opened = Visit(context.new_page(), server.settings.api_url)
         visits.append(opened)
         opened.watch()
-        opened.page.goto(f"{opened.own}/login")
-        opened.page.fill("#name", name)
-        opened.page.fill("#password", PASSWORD)
-        opened.page.click("main button")
-        opened.page.wait_for_url(f"{opened.own}/")
+        log_in(opened.page, opened.own, name)
         expect(opened.page.locator("#curve canvas")).to_be_visible()
         return opened
 
@@ -280,33 +258,19 @@ def test_axe_finds_no_serious_fault_and_a_phone_does_not_scroll_sideways(
     page = visit("anna", width, scheme).page
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert serious(page) == []
+    assert serious_faults(page) == []
     page.click("#open-round-button")
-    assert serious(page) == []
+    assert serious_faults(page) == []
     page.goto(f"{page.url.rstrip('/#')}/scenes/add?role=validation")
     assert page.input_value("#role") == "validation"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert serious(page) == []
-
-
-def serious(page: Page) -> list[str]:
-    """Return what axe-core finds that keeps people from using the page, with the first element of each."""
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{fault['id']}: {fault['nodes'][0]['html'][:200]}"
-        for fault in found["violations"]
-        if fault["impact"] in {"serious", "critical"}
-    ]
+    assert serious_faults(page) == []
 
 
 def test_the_first_view_is_small_and_reads_without_scripts(server: Catalog, browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{server.settings.api_url}/login")
-    page.fill("#name", "olga")
-    page.fill("#password", PASSWORD)
-    page.click("main button")
+    log_in(page, server.settings.api_url, "olga")
     expect(page.locator("#next-step")).to_contain_text("Round 3")
     expect(page.locator("#versions")).to_contain_text("debris-covered ice")
     assert page.locator("button.act:visible").count() == 0  # without the script they could do nothing

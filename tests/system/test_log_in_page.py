@@ -6,20 +6,17 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
-from werkzeug.serving import make_server
+from playwright.sync_api import Browser, Page
 
-from al_server.app import create_app
 from catalog.access_records import LogIn, Role
 from catalog.context import Catalog
 from catalog.records import EventState, LabelEvent
 from catalog.settings import Settings
 from services import users
 from tests.real_services import free_port
-from tests.system.labelling_page import ARGUMENTS
+from tests.system.our_pages import PASSWORD, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
@@ -38,14 +35,8 @@ def server(settings: Settings) -> Iterator[Catalog]:
                 body=b"{}",
             )
         )
-    port = int(catalog.settings.api_url.rpartition(":")[2])
-    running = make_server("127.0.0.1", port, create_app(catalog), threaded=True)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield catalog
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving(catalog):
+        yield catalog
     catalog.close()
 
 
@@ -75,11 +66,10 @@ def foreign_page(server: Catalog) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser.new_context().new_page()
-        browser.close()
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
 
 
 def test_log_in_and_out_and_a_form_of_another_origin(server: Catalog, foreign_page: str, page: Page) -> None:

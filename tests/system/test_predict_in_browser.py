@@ -6,20 +6,17 @@ server writes them to `prediction.tif`.
 
 import io
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from al_server import live
 from al_server.app import create_app
-from al_server.http_server import make_server
 from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.records import JobKind
@@ -37,7 +34,7 @@ from tests.imagery.forge import BAND_NAMES
 from tests.models.cards import origin
 from tests.real_services import free_port
 from tests.served_version import add_version, serve
-from tests.system.labelling_page import ARGUMENTS
+from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
 from tests.workers.rows import MEAN, STD, context_of, finish, tiled
 from workers.predict_scene import predict_by
 from workers.versions import LoadedVersion
@@ -49,10 +46,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 
-PASSWORD = "correct horse battery"
 PATCH_PX = 32
 MULTICLASS, TWO_BINARIES, ALL_ORIENTATIONS, DAMAGED, WITHOUT_PROBE = 1, 2, 3, 4, 5
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +77,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, r
     serve(catalog, MULTICLASS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "LOOK_EVERY_S", 0.1)
-        app = create_app(catalog)
-        port = int(settings.api_url.rpartition(":")[2])
-        server = make_server(app, "127.0.0.1", port, app.extensions["body_limits"])
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        yield catalog
-        server.stop()
-        thread.join(20)
+        with serving(catalog):
+            yield catalog
     catalog.close()
 
 
@@ -124,14 +113,6 @@ def add_network(
         finish(context)
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def page(browser: Browser, catalog: Catalog) -> Iterator[Page]:
     """A reader's page; what the console complains of, and requests to elsewhere, are failures."""
@@ -143,11 +124,7 @@ def page(browser: Browser, catalog: Catalog) -> Iterator[Page]:
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-    page.goto(f"{own}/login")
-    page.fill("#name", "rita")
-    page.fill("#password", PASSWORD)
-    page.click("main button")
-    page.wait_for_url(f"{own}/")
+    log_in(page, own, "rita")
     yield page
     context.close()
     assert faults == []
@@ -207,14 +184,9 @@ def test_a_window_shows_with_areas_and_time(page: Page, catalog: Catalog) -> Non
         areas = [item["properties"]["area_km2"] for item in outlines["features"] if item["properties"]["class"] == name]
         assert shown == pytest.approx(sum(areas), rel=1e-3, abs=0.002)
     expect(page.locator(".predicted")).to_contain_text(f"{len(outlines['features'])} outlines")
-    axe = page.evaluate(f"{AXE.read_text()}\n; axe.run({{ runOnly: ['wcag2a', 'wcag2aa'] }})")
-    assert serious(axe) == []
+    assert serious_faults(page) == []
     page.get_by_role("button", name="Remove").click()
     expect(page.locator(".predicted")).to_be_empty()
-
-
-def serious(axe: dict[str, Any]) -> list[str]:
-    return [item["help"] for item in axe["violations"] if item["impact"] in {"serious", "critical"}]
 
 
 def test_a_box_is_drawn_and_one_that_is_too_large_is_refused(page: Page, catalog: Catalog) -> None:
