@@ -45,6 +45,7 @@ from al_server.auth import KnownTokens, check_access
 from al_server.body_limits import body_limits
 from al_server.context import Parts
 from al_server.document import SECURITY_SCHEMES, complete
+from al_server.far_reading import FarReader, FarStore
 from al_server.problems import refuse_invalid, register_error_handlers
 from al_server.requests import check_request
 from al_server.safety import protect
@@ -81,11 +82,13 @@ def create_app(catalog: Catalog) -> Flask:
     limits = body_limits(catalog.settings, catalog.secrets)
     app.config["MAX_CONTENT_LENGTH"] = limits.ordinary
     app.extensions["catalog"] = catalog
+    far_reader, store = FarReader(catalog.settings), raster_store(catalog)
     app.extensions["parts"] = Parts(
         models=RegistryCopy(catalog),
         served=ServedModel(catalog),
         bundles=bundle_cache(catalog.settings, registry_of(catalog.settings)),
-        store=raster_store(catalog),
+        store=store if store.is_local else FarStore(catalog.settings.raster_store, far_reader),
+        far_reader=far_reader,
         image_urls=image_urls(catalog),
     )
     app.extensions["body_limits"] = limits

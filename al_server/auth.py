@@ -41,6 +41,7 @@ EXCEPTIONS = {
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,
+    "scenes.get_request": Role.OPERATOR,  # addresses of files often carry a key
     "scene_page.add": Role.OPERATOR,
     "log_in.form": Role.PUBLIC,
     "log_in.log_in": Role.PUBLIC,

@@ -14,6 +14,7 @@ from imagery.store import RasterStore
 from services.image_urls import ImageUrls
 
 if TYPE_CHECKING:
+    from al_server.far_reading import FarReader
     from al_server.served_model import ServedModel
 
 
@@ -26,6 +27,7 @@ class Parts:
         served: The version that is served, in memory.
         bundles: The local cache of versions; requests read what it holds, and fetch nothing.
         store: Masks, maps and views.
+        far_reader: Reads what lies on another machine.
         image_urls: Signed addresses.
     """
 
@@ -33,6 +35,7 @@ class Parts:
     served: "ServedModel"
     bundles: BundleCache
     store: RasterStore
+    far_reader: "FarReader"
     image_urls: ImageUrls
 
 

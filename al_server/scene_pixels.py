@@ -10,13 +10,14 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import json_response
 from al_server.pixel_schemas import MOST_PIXELS, GridAnswer, PixelsQuery
-from al_server.scene_reading import reading, ready_scene
+from al_server.scene_reading import read_from_scene, ready_scene
 from al_server.schemas import SceneId, media
 from al_server.version_choice import card_of, chosen_version
 from catalog.errors import InvalidInputError
 from catalog.records import Scene
 from imagery.grid import Window
 from imagery.lattice import lattice_of
+from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from services.scenes import source_of
 
@@ -78,8 +79,7 @@ def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
 
 
 def _read(source: SceneSource, channels: list[str], window: Window) -> bytes:
-    with reading(source) as reader:
-        pixels = reader.read(channels, window)
+    pixels = read_from_scene(source, SceneReader.read, channels, window)
     return np.ascontiguousarray(pixels, dtype="<f4").tobytes()
 
 

@@ -1,18 +1,21 @@
-"""Reading the pixels of a scene in a request: scenes that are ready, and turns for those that lie at an address."""
+"""Reading pixels in a request: of scenes that are ready, and of the maps in the store."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
 
-from al_server.context import current_catalog
-from al_server.turns import TILES
+from al_server.context import current_catalog, current_parts
 from catalog.errors import NotFoundError
 from catalog.records import Scene
 from imagery.map_views import MapView, map_views
 from imagery.paths import is_address
-from imagery.scene_reader import SceneReader
+from imagery.scene_reader import SceneReader, read_scene
 from imagery.scene_source import SceneSource
+from imagery.store import RasterStore
 from services.predictions import check_ready
 from services.scenes import find_scene, source_of
+
+Answer = TypeVar("Answer")
+Arguments = TypeVarTuple("Arguments")
 
 
 def ready_scene(scene_id: int) -> Scene:
@@ -40,14 +43,30 @@ def view_of(scene: Scene, name: str) -> MapView:
     return views[name]
 
 
-@contextmanager
-def reading(source: SceneSource) -> Iterator[SceneReader]:
-    """Open a scene; one at an address takes a turn.
+def read_from_scene(
+    source: SceneSource, function: Callable[[SceneReader, *Arguments], Answer], *arguments: *Arguments
+) -> Answer:
+    """Open a scene and call a function with its reader; of a scene at an address, in a helper process.
 
     Raises:
-        ServiceUnavailable: no turn is free.
         SceneError: the scene cannot be read.
+        HTTPException: as `al_server.far_reading.FarReader.read`.
     """
-    remote = any(is_address(raster.path) for raster in source.rasters)
-    with TILES.required("reads of scenes at an address") if remote else nullcontext(), SceneReader(source) as reader:
-        yield reader
+    if any(is_address(raster.path) for raster in source.rasters):
+        return current_parts().far_reader.read(read_scene, source, function, *arguments)
+    return read_scene(source, function, *arguments)
+
+
+def read_from_store(
+    store: RasterStore, key: str, function: Callable[[str, *Arguments], Answer], *arguments: *Arguments
+) -> Answer:
+    """Call a function that reads a file of the store with GDAL; its first argument is the file's path or URL.
+
+    Raises:
+        StoreError: as `imagery.store.RasterStore.uri`.
+        SceneError: as the function.
+        HTTPException: as `al_server.far_reading.FarReader.read`.
+    """
+    if store.is_local:
+        return function(store.uri(key), *arguments)
+    return current_parts().far_reader.read(function, store.uri(key), *arguments)

@@ -23,7 +23,7 @@ from al_server.correction_schemas import (
 )
 from al_server.map_schemas import VersionChoice
 from al_server.map_tiles import WEBP, shown_version
-from al_server.scene_reading import reading, ready_scene, view_of
+from al_server.scene_reading import read_from_scene, read_from_store, ready_scene, view_of
 from al_server.schemas import SceneId, media
 from catalog.errors import InvalidInputError
 from catalog.records import Scene
@@ -31,6 +31,7 @@ from imagery.grid import Window
 from imagery.map_views import draw_view, encode_tile
 from imagery.maps import read_map
 from imagery.projection import WGS84, transform_points
+from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.superpixels import superpixels
 from services.map_layers import LayerKind, find_layer
@@ -84,7 +85,7 @@ def map_window(path: MapWindow, query: SceneWindow) -> Response:
         layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; expected prediction, learner or prior")
-    return _answer(read_map(store.uri(layer.key), window).astype(np.uint8).tobytes(), RAW)
+    return _answer(read_from_store(store, layer.key, read_map, window).astype(np.uint8).tobytes(), RAW)
 
 
 @api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})
@@ -116,8 +117,7 @@ def _find(path: SceneId, query: WindowQuery) -> tuple[Scene, Window]:
 
 
 def _read(source: SceneSource, channels: tuple[str, ...], window: Window) -> NDArray[np.float32]:
-    with reading(source) as reader:
-        return reader.read(channels, window)
+    return read_from_scene(source, SceneReader.read, channels, window)
 
 
 def _bands(source: SceneSource, window: Window) -> NDArray[np.float32]:

@@ -12,7 +12,9 @@ from services.arms import Arm
 from services.doubted_labels import DoubtedLabel
 from services.forecast import Worth
 from services.gate_figures import GateFigures
+from services.remote_scenes import Outcome
 from services.scene_request import MAX_INTEGER, Closed, Integer
+from services.scene_summary import SceneSummary
 
 
 class Problem(BaseModel):
@@ -295,19 +297,37 @@ class SceneAnswer(BaseModel):
     registered_at: datetime
 
 
-class SceneAccepted(BaseModel):
-    """A registered scene and the job that tiles it."""
+class SceneRequestAnswer(BaseModel):
+    """A request about a scene whose files lie on another machine, and what came of it."""
 
-    scene: SceneAnswer
+    id: int
+    state: Literal["waiting", "done", "refused"]
+    dry_run: bool
+    replaces: int | None = Field(description="number of the scene to replace; null: a new scene")
+    job_id: str = Field(description="the job that carries it out")
+    requested_at: datetime
+    ended_at: datetime | None
+    fault: str | None = Field(description="why it was refused")
+    summary: SceneSummary | None = Field(description="what was understood; null unless it is done")
+    outcome: Outcome | None = Field(description="what was registered; null for a dry run, and unless it is done")
+
+
+class SceneAccepted(BaseModel):
+    """A registered scene and the job that tiles it, or a request and the job that carries it out."""
+
+    scene: SceneAnswer | None = Field(
+        description="null if its files lie on another machine, until the job has read them"
+    )
     job: JobAnswer
+    request: SceneRequestAnswer | None = Field(None, description="the request, if its files lie on another machine")
 
 
 class ReplacementAccepted(SceneAccepted):
-    """The new scene, its tiling, and what became of the labels."""
+    """The new scene, its tiling, and what became of the labels; these are 0 while a request waits."""
 
-    labels_kept: int
-    labels_superseded: int
-    learnt_from: list[int] = Field(description="versions that learnt from labels of the replaced scene; they stay")
+    labels_kept: int = 0
+    labels_superseded: int = 0
+    learnt_from: list[int] = Field([], description="versions that learnt from labels of the replaced scene; they stay")
 
 
 class RoundAnswer(BaseModel):

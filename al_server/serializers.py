@@ -21,6 +21,7 @@ from al_server.schemas import (
     ReconciliationAnswer,
     RoundAnswer,
     SceneAnswer,
+    SceneRequestAnswer,
     ScoringAnswer,
     SetAsideAnswer,
     SubscriptionAnswer,
@@ -32,9 +33,11 @@ from catalog.decision_records import DecisionRequest, Promotion
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import Base, Job, JobState, LabelEvent, Round, Scene, SceneRole, Scoring
 from catalog.registry import ModelVersion
+from catalog.scene_requests import RemoteSceneRequest
 from catalog.set_aside import SetAside
 from catalog.webhook_records import Delivery, Subscription
 from services import canary, event_secrets
+from services.remote_scenes import is_dry_run
 from services.scenes import priors_of, source_of
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
@@ -144,6 +147,12 @@ def serialize_request(request: DecisionRequest) -> DecisionRequestAnswer:
     state = "waiting" if request.ended_at is None else "refused" if request.decision is None else "done"
     decision = serialize_promotion(request.decision) if request.decision else None
     return _serialize(DecisionRequestAnswer, request, state=state, version=request.model_version, decision=decision)
+
+
+def serialize_scene_request(request: RemoteSceneRequest) -> SceneRequestAnswer:
+    """Return a request about a scene on another machine, with what came of it."""
+    state = "waiting" if request.ended_at is None else "refused" if request.fault is not None else "done"
+    return _serialize(SceneRequestAnswer, request, state=state, dry_run=is_dry_run(request))
 
 
 def serialize_canary(row: CanaryComparison) -> CanaryAnswer:

@@ -11,6 +11,7 @@ from catalog import (  # noqa: F401 - their tables belong to Base
     reconciliation_records,
     reference_records,
     registry_records,
+    scene_requests,
     set_aside,
     webhook_records,
     withdrawal_records,
