@@ -13,6 +13,7 @@ from imagery.scene_source import SceneSource
 from imagery.store import RasterStore
 from services.predictions import check_ready
 from services.scenes import find_scene, source_of
+from services.unused_predictions import note_use
 
 Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
@@ -67,6 +68,7 @@ def read_from_store(
         SceneError: as the function.
         HTTPException: as `al_server.far_reading.FarReader.read`.
     """
+    note_use(current_catalog(), key)
     if store.is_local:
         return function(store.uri(key), *arguments)
     return current_parts().far_reader.read(function, store.uri(key), *arguments)

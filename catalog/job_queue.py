@@ -3,10 +3,10 @@
 The rows of the database are the source of truth: flushing Redis loses no job.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -21,6 +21,10 @@ LABELS = "labels"
 IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
+COMPUTE_LAST = "compute-last"
+"""What the workers of "compute" take when nothing else waits for them: predictions, which any reader may ask for."""
+LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COMPUTE: (COMPUTE, COMPUTE_LAST)}
+"""The lists in Redis of each queue, in the order in which its workers empty them."""
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
@@ -38,6 +42,10 @@ def queue_of(kind: JobKind) -> str:
     if kind in _COMPUTE_KINDS:
         return COMPUTE
     return LABELS if kind is JobKind.INGEST_LABEL else IO
+
+
+def _list_of(kind: JobKind) -> str:
+    return COMPUTE_LAST if kind is JobKind.PREDICT_SCENE else queue_of(kind)
 
 
 class JobQueue:
@@ -59,7 +67,8 @@ class JobQueue:
         from rq import Queue  # imported at the first push: many processes never enqueue
         from rq.serializers import JSONSerializer
 
-        return {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in QUEUES}
+        names = (name for lists in LISTS.values() for name in lists)
+        return {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in names}
 
     def push(self, job: Job) -> None:
         """Put a job's id on its queue.
@@ -67,9 +76,8 @@ class JobQueue:
         Raises:
             ServiceDownError: Redis does not answer.
         """
-        name = queue_of(job.kind)
         try:
-            self._queues[name].enqueue(
+            self._queues[_list_of(job.kind)].enqueue(
                 ENTRY,
                 job.id,
                 job_id=rq_id(job.id, job.attempt),
@@ -104,7 +112,7 @@ class JobQueue:
         from rq import Worker
 
         try:
-            return {name: Worker.count(queue=queue) for name, queue in self._queues.items()}
+            return {name: Worker.count(queue=self._queues[name]) for name in QUEUES}
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 

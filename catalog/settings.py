@@ -381,6 +381,14 @@ class Settings(BaseSettings):
     keep_scorings: int = Field(
         2, ge=1, description="Scorings whose scores, maps and views are kept; older ones are removed."
     )
+    prediction_keep_days: float = Field(
+        90.0,
+        ge=0,
+        description="Days without use after which predictions by versions that are not in use are removed; 0: never.",
+    )
+    predictions_at_once: int = Field(
+        8, ge=1, description="Predictions that may wait or run at once before API requests for others are put off."
+    )
     outline_smoothing_px: float = Field(
         0.0,
         ge=0,

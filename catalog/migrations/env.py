@@ -8,6 +8,7 @@ from catalog import (  # noqa: F401 - their tables belong to Base
     canary_records,
     comparison_records,
     decision_records,
+    prediction_uses,
     reconciliation_records,
     reference_records,
     registry_records,
