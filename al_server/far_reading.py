@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import TypeVar, TypeVarTuple
+from typing import Final, TypeVar, TypeVarTuple
 
 from flask import g
 from werkzeug.exceptions import BadGateway, GatewayTimeout
@@ -20,6 +20,7 @@ from imagery.store import RasterStore
 from services.contained import Helper
 
 log = logging.getLogger(__name__)
+_UNREAD: Final = "the files, which lie on another machine, could not be read; the log has more"
 
 Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
@@ -41,11 +42,12 @@ class FarReader:
         Raises:
             ServiceUnavailable: No turn is free.
             GatewayTimeout: The reads of this request have taken their time.
-            BadGateway: The helper has ended.
+            BadGateway: The helper has ended, or did not start.
         """
-        deadline = g.setdefault("far_deadline", time.monotonic() + self._limit_s)
         with FAR_READS.required("reads from other machines"):
             helper = self._take()
+            # The time begins when a helper is there: to start the first one takes seconds.
+            deadline = g.setdefault("far_deadline", time.monotonic() + self._limit_s)
             try:
                 return helper.call(max(0.0, deadline - time.monotonic()), function, *arguments)
             except TimeoutError as error:
@@ -55,9 +57,7 @@ class FarReader:
                 ) from error
             except (EOFError, OSError) as error:
                 log.exception("the process that read from another machine has ended")
-                raise BadGateway(
-                    "the files, which lie on another machine, could not be read; the log has more"
-                ) from error
+                raise BadGateway(_UNREAD) from error
             finally:
                 self._give_back(helper)
 
@@ -65,7 +65,11 @@ class FarReader:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return Helper(self._memory_mib)
+        try:
+            return Helper(self._memory_mib)
+        except (EOFError, OSError) as error:
+            log.exception("a process that reads from other machines did not start")
+            raise BadGateway(_UNREAD) from error
 
     def _give_back(self, helper: Helper) -> None:
         if helper.is_running:

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
 
+START_S: Final = 60.0
+"""Time that a helper gets to start; on a busy machine the libraries take ten seconds."""
+
 # The server of this context has no threads, so that it can be forked safely, and has loaded the libraries once.
 CONTEXT: Final = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["services.scene_description"])
@@ -27,15 +30,26 @@ class Helper:
     """A process that calls functions for others, one at a time. It keeps what GDAL has cached."""
 
     def __init__(self, memory_mib: int) -> None:
-        """Start the process.
+        """Start the process, and wait until it has loaded its libraries.
 
         Args:
             memory_mib: Memory that it may take.
+
+        Raises:
+            TimeoutError: It has not started within `START_S`.
+            EOFError: It has ended.
         """
         self._connection, theirs = CONTEXT.Pipe()
         self._process = CONTEXT.Process(target=_serve, args=(theirs, memory_mib), daemon=True)
         self._process.start()
         theirs.close()
+        try:
+            if not self._connection.poll(START_S):
+                raise TimeoutError(f"it has not started within {START_S:g} s")
+            self._connection.recv()
+        except (EOFError, OSError):
+            self.end()
+            raise
 
     def call(self, timeout_s: float, function: Callable[[*Arguments], Answer], *arguments: *Arguments) -> Answer:
         """Call a function there. Function, arguments and answer must be ones that can be pickled.
@@ -85,6 +99,7 @@ def limit_process(memory_mib: int) -> None:
 def _serve(connection: Connection, memory_mib: int) -> None:
     """Call the functions that are sent until nobody is left to send one."""
     limit_process(memory_mib)
+    connection.send(None)
     while True:
         try:
             function, arguments = connection.recv()
