@@ -46,7 +46,9 @@ from al_server.auth import KnownTokens, check_access
 from al_server.body_limits import body_limits
 from al_server.context import Parts
 from al_server.document import SECURITY_SCHEMES, complete
+from al_server.far_reading import FarReader, FarStore
 from al_server.http_server import THREADS
+from al_server.members import Members
 from al_server.problems import refuse_invalid, register_error_handlers
 from al_server.requests import check_request
 from al_server.safety import protect
@@ -82,20 +84,23 @@ def create_app(catalog: Catalog) -> Flask:
     )
     # The pages of the library hold scripts, which our content security policy forbids.
     app.config["SWAGGER_HTML_STRING"] = app.config["OPENAPI_HTML_STRING"] = _template(app, "api_page.html")
-    limits = body_limits(catalog.settings, catalog.secrets)
+    known_tokens = KnownTokens()
+    limits = body_limits(catalog.settings, catalog.secrets, Members(app, known_tokens).are_shown)
     app.config["MAX_CONTENT_LENGTH"] = limits.ordinary
     app.extensions["catalog"] = catalog
+    far_reader, store = FarReader(catalog.settings), raster_store(catalog)
     app.extensions["parts"] = Parts(
         models=RegistryCopy(catalog),
         served=ServedModel(catalog),
         bundles=bundle_cache(catalog.settings, registry_of(catalog.settings)),
-        store=raster_store(catalog),
+        store=store if store.is_local else FarStore(catalog.settings.raster_store, far_reader),
         scenes=ReaderPool(most=THREADS),
+        far_reader=far_reader,
         image_urls=image_urls(catalog),
         label_inbox=LabelInbox(catalog),
     )
     app.extensions["body_limits"] = limits
-    app.extensions["known_tokens"] = KnownTokens()
+    app.extensions["known_tokens"] = known_tokens
     app.extensions["live"] = live.Live(catalog)
     protect(app, catalog.settings, catalog.secrets.session_key)
     app.before_request(check_access)

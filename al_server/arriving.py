@@ -20,9 +20,15 @@ from al_server.body_limits import BodyLimits
 SMALL: Final = 64 * 2**10
 """Largest body, in bytes, that needs no room: 4,000 connections can bring 256 MiB of these."""
 ROOM_OF_STRANGERS: Final = 32 * 2**20
-"""Bytes of larger bodies, of those who have shown no secret yet, that may arrive or wait at once."""
+"""Bytes of larger bodies, of those who have shown nothing yet, that may arrive or wait at once."""
+ROOM_OF_MEMBERS: Final = 64 * 2**20
+"""The same for those who have logged in, or whose token was good lately (`al_server.members`)."""
 ROOM_OF_KNOWN: Final = 256 * 2**20
 """The same for those who have shown the secret, who are Label Studio."""
+LEAST_BYTES_PER_S: Final = 16 * 2**10
+"""Least rate, on average, of a body that takes up room: who dribbles must not keep others out."""
+GRACE_S: Final = 5.0
+"""Time after which that rate is expected."""
 
 
 class Room:
@@ -55,13 +61,21 @@ class Rooms:
 
     Attributes:
         limits: The limits.
-        strangers: The room of those who have shown no secret.
-        known: The room of those who have; at least one body fits in.
+        strangers: The room of those who have shown nothing; at least one body fits in, as in the others.
+        members: The room of those who have logged in, or whose token was good lately.
+        known: The room of those who have shown the secret.
     """
 
-    def __init__(self, limits: BodyLimits, strangers: int = ROOM_OF_STRANGERS, known: int = ROOM_OF_KNOWN) -> None:
+    def __init__(
+        self,
+        limits: BodyLimits,
+        strangers: int = ROOM_OF_STRANGERS,
+        members: int = ROOM_OF_MEMBERS,
+        known: int = ROOM_OF_KNOWN,
+    ) -> None:
         self.limits = limits
         self.strangers = Room(max(strangers, limits.ordinary))
+        self.members = Room(max(members, limits.ordinary))
         self.known = Room(max(known, limits.large))
 
 
@@ -93,6 +107,7 @@ class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
         self.waits = False
         self._rooms = rooms
         self._room: Room | None = None
+        self._entered = self.started
         self._most = self._needed = 0
 
     def received(self, data: bytes) -> int:
@@ -109,6 +124,14 @@ class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
         """Begin to receive the body if there is room for it now."""
         if self._room is not None and self._room.take(self._needed):
             self.waits = False
+            self._entered = time.monotonic()
+
+    def is_too_slow(self) -> bool:
+        """Return whether its body takes up room and arrives more slowly than `LEAST_BYTES_PER_S`."""
+        if self._room is None or self.waits or self.completed:
+            return False
+        elapsed = time.monotonic() - self._entered
+        return elapsed > GRACE_S and self.body_bytes_received < LEAST_BYTES_PER_S * elapsed
 
     def close(self) -> None:
         """Drop the body, and leave its room to others."""
@@ -129,14 +152,18 @@ class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
             self._refuse_size()
         elif self.chunked or length > SMALL:
             self._needed = self._most if self.chunked else length
-            room = self._rooms.known if is_known else self._rooms.strangers
+            room = self._rooms.known if is_known else self._room_of_others()
             if room.take(self._needed):
-                self._room = room
+                self._room, self._entered = room, time.monotonic()
             elif is_known:  # Label Studio sends nothing twice
                 self._room, self.waits = room, True
             else:
                 detail = "too many large bodies arrive at once; send it again later"
                 self._refuse(RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"}))
+
+    def _room_of_others(self) -> Room:
+        is_member = self._rooms.limits.are_members(self._header("Authorization"), self._header("Cookie"))
+        return self._rooms.members if is_member else self._rooms.strangers
 
     def _header(self, name: str) -> str:
         found: str = self.headers.get(name.upper().replace("-", "_"), "")

@@ -41,6 +41,7 @@ EXCEPTIONS = {
     "interactive.health": Role.PUBLIC,
     "interactive.setup": Role.PUBLIC,
     "interactive.predict": Role.PUBLIC,
+    "scenes.get_request": Role.OPERATOR,  # addresses of files often carry a key
     "scene_page.add": Role.OPERATOR,
     "log_in.form": Role.PUBLIC,
     "log_in.log_in": Role.PUBLIC,
@@ -59,14 +60,19 @@ WRITING_READS = frozenset({"predictions"})
 leads it there (``SameSite=Lax``), so that such pages could keep the workers busy."""
 OWN_CREDENTIALS = frozenset({"label_events.receive"})  # a secret in a header that no browser has
 SECRET_OF_LOG_IN = "log_in"  # noqa: S105 - an entry of the signed session cookie
+LATELY_S = 24 * 3600.0
 KNOWN_FOR_S = 5.0  # a token that is revoked by another process is refused after this time at the latest
 
 
 class KnownTokens:
-    """Tokens that were found good in the last seconds: a query for each request would halve the rate of short ones."""
+    """Tokens that were found good in the last seconds: a query for each request would halve the rate of short ones.
+
+    Of those that were good lately it also tells that much.
+    """
 
     def __init__(self) -> None:
         self._known: TTLCache[str, Identity] = TTLCache(maxsize=1024, ttl=KNOWN_FOR_S)
+        self._good_lately: TTLCache[str, bool] = TTLCache(maxsize=1024, ttl=LATELY_S)
         self._lock = Lock()
 
     def find(self, token: str) -> Identity | None:
@@ -79,11 +85,18 @@ class KnownTokens:
         """Remember a token that is good."""
         with self._lock:
             self._known[tokens.checksum(token)] = identity
+            self._good_lately[tokens.checksum(token)] = True
+
+    def was_good(self, token: str) -> bool:
+        """Return whether a token was good lately; it may have been revoked by another process since."""
+        with self._lock:
+            return tokens.checksum(token) in self._good_lately
 
     def forget_all(self) -> None:
         """Look every token up again, because one of them, or its user, has changed."""
         with self._lock:
             self._known.clear()
+            self._good_lately.clear()
 
 
 def known_tokens() -> KnownTokens:

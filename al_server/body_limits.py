@@ -6,6 +6,7 @@ is not received at all, since it would lie in memory or on the disk until its la
 
 import hmac
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from catalog.secrets import Secrets
@@ -38,6 +39,10 @@ class LargeBodies:
         return hmac.compare_digest(found.encode(), self.expected.encode())
 
 
+def _nobody(_authorization: str, _cookies: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class BodyLimits:
     """The limits of all paths.
@@ -46,11 +51,14 @@ class BodyLimits:
         ordinary: Largest body of a request, in bytes.
         large: Largest body at the paths of `exceptions`, in bytes, with the secret.
         exceptions: These paths.
+        are_members: Returns whether the headers `Authorization` and `Cookie` are those of somebody who is let in; waits
+            for nothing.
     """
 
     ordinary: int
     large: int = 0
     exceptions: tuple[LargeBodies, ...] = ()
+    are_members: Callable[[str, str], bool] = field(default=_nobody, compare=False)
 
     def exception(self, path: str) -> LargeBodies | None:
         """Return the exception that a path falls under, if any."""
@@ -61,11 +69,11 @@ class BodyLimits:
         return self.ordinary if self.exception(path) is None else self.large
 
 
-def body_limits(settings: Settings, secrets: Secrets) -> BodyLimits:
-    """Return the limits of this installation."""
+def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str, str], bool] = _nobody) -> BodyLimits:
+    """Return the limits of this installation; `are_members` as in `BodyLimits`."""
     clicks = "Basic " + b64encode(f"{USER}:{secrets.interactive_password}".encode()).decode()
     exceptions = (
         LargeBodies(WEBHOOK_ROUTE, SECRET_HEADER, secrets.webhook_secret),
         LargeBodies(INTERACTIVE_ROUTE, "Authorization", clicks),
     )
-    return BodyLimits(settings.request_max_bytes, settings.webhook_max_bytes, exceptions)
+    return BodyLimits(settings.request_max_bytes, settings.webhook_max_bytes, exceptions, are_members)

@@ -16,6 +16,7 @@ from services.image_urls import ImageUrls
 from services.label_inbox import LabelInbox
 
 if TYPE_CHECKING:
+    from al_server.far_reading import FarReader
     from al_server.served_model import ServedModel
 
 
@@ -28,7 +29,8 @@ class Parts:
         served: The version that is served, in memory.
         bundles: The local cache of versions; requests read what it holds, and fetch nothing.
         store: Masks, maps and views.
-        scenes: Open scenes.
+        scenes: Open scenes of this machine.
+        far_reader: Reads what lies on another machine.
         image_urls: Signed addresses.
         label_inbox: Takes webhooks into the ledger.
     """
@@ -38,6 +40,7 @@ class Parts:
     bundles: BundleCache
     store: RasterStore
     scenes: ReaderPool
+    far_reader: "FarReader"
     image_urls: ImageUrls
     label_inbox: LabelInbox
 

@@ -12,6 +12,7 @@ from al_server.context import current_catalog, current_parts, json_response
 from al_server.correction_schemas import CorrectionAnswer, CorrectionRequest, ShownMap
 from al_server.map_schemas import VersionChoice
 from al_server.map_tiles import shown_version
+from al_server.scene_reading import read_from_store
 from al_server.schemas import SceneId
 from catalog.errors import InvalidInputError, NotFoundError
 from catalog.records import Scene
@@ -81,4 +82,4 @@ def _shown(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDArra
         return empty, asked.version
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; nothing can begin with it")
-    return read_map(store.uri(layer.key), window).astype(np.uint8), layer.version
+    return read_from_store(store, layer.key, read_map, window).astype(np.uint8), layer.version

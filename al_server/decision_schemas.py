@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from al_server.schemas import serialize_row
 from catalog.decision_records import DecisionRequest, Promotion
 from services.gate_figures import GateFigures
-from services.scene_request import MAX_INTEGER, Closed, Integer
+from services.scene_request import MAX_INTEGER, Closed
 
 
 class DecisionPage(Closed):
@@ -22,12 +22,6 @@ class Moment(Closed):
     """A moment, with its time zone; now, unless it is given."""
 
     at: AwareDatetime | None = Field(None, description="e.g. 2026-11-26T12:00:00Z")
-
-
-class RequestId(Closed):
-    """The number of a request for a promotion or roll-back."""
-
-    request_id: Integer
 
 
 class PromotionRequest(Closed):

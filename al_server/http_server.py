@@ -121,11 +121,12 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     _is_told_to_stop = False
 
     def maintenance(self, now: float) -> None:
-        """Close idle connections, and those whose request is late; waitress calls this every `CLEANUP_S`."""
+        """Close idle connections, and those whose request is late or too slow; called every `CLEANUP_S`."""
         super().maintenance(now)
         latest = time.monotonic() - REQUEST_S
         for channel in self.active_channels.values():
-            if channel.request is not None and channel.request.started < latest:
+            request = channel.request
+            if request is not None and (request.started < latest or request.is_too_slow()):
                 channel.will_close = True
 
     def stop(self, *_: object) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.map_schemas import ClassAnswer, LayerAnswer, LayerTile, MapAnswer, VersionChoice, ViewAnswer, ViewTile
-from al_server.scene_reading import reading, ready_scene, view_of
+from al_server.scene_reading import read_from_scene, read_from_store, ready_scene, view_of
 from al_server.schemas import SceneId, media
 from catalog.records import Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
@@ -87,8 +87,7 @@ def view_tile(path: ViewTile) -> Response:
     etag = _etag(scene, path.view, path.z, path.x, path.y)
     if etag in request.if_none_match:
         return _answer(None, etag)
-    with reading(source_of(scene)) as reader:
-        pixels = read_scene_tile(reader, view.channels, tile)
+    pixels = read_from_scene(source_of(scene), read_scene_tile, view.channels, tile)
     return _answer(None if pixels is None else draw_view(view, pixels, scene.stretch or {}), etag)
 
 
@@ -105,7 +104,7 @@ def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
     if etag in request.if_none_match:
         return _answer(None, etag)
     missing = math.nan if found.kind is LayerKind.ENTROPY else UNKNOWN
-    values = read_map_tile(store.uri(found.key), source_of(scene).grid, tile, missing)
+    values = read_from_store(store, found.key, read_map_tile, source_of(scene).grid, tile, missing)
     return _answer(None if values is None else _draw(found, values, scheme), etag)
 
 

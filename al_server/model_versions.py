@@ -12,11 +12,10 @@ from al_server.decision_schemas import (
     Moment,
     PromotionAnswer,
     PromotionRequest,
-    RequestId,
     serialize_promotion,
     serialize_request,
 )
-from al_server.schemas import ListOf, media
+from al_server.schemas import ListOf, RequestId, media
 from al_server.served_model import Served
 from al_server.version_schemas import (
     ModelAnswer,

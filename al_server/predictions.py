@@ -5,17 +5,24 @@ from typing import Final, NamedTuple
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
+from werkzeug.exceptions import ServiceUnavailable
 
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.map_schemas import VersionChoice
 from al_server.schemas import JobAnswer, SceneId, media
 from al_server.serializers import serialize_job
 from al_server.version_choice import chosen_version
-from services.delivery import delivery_options, prediction_keys
+from catalog.errors import QueueFullError
+from catalog.records import Scene
+from imagery.errors import StoreError
+from services.delivery import DeliveryOptions, delivery_options, prediction_keys
 from services.predictions import check_ready, enqueue_prediction
 from services.scenes import find_scene
+from services.unused_predictions import note_use
 
 api = APIBlueprint("predictions", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
+
+_RETRY_WHEN_FULL_S: Final = 30
 
 
 class PredictionFormat(NamedTuple):
@@ -96,6 +103,7 @@ def prediction(scene_id: int, suffix: str, number: int | None) -> Response:
     Raises:
         NotFoundError: there is no such scene, or no such version.
         ConflictError: the scene is not ready, no version is served, or the prediction failed.
+        ServiceUnavailable: as many predictions wait or run as may at once.
     """
     with current_catalog().read() as session:
         scene = find_scene(session, scene_id)
@@ -106,15 +114,29 @@ def prediction(scene_id: int, suffix: str, number: int | None) -> Response:
     # The GeoTIFF is written last: once it is there, so are the outlines, but for a format that an earlier release did
     # not write; then the scene is predicted again.
     if not (store.exists(keys["tif"]) and store.exists(keys[suffix])):
-        with current_catalog().write() as session:
-            job = enqueue_prediction(session, scene, version, options)
-        response = json_response(serialize_job(job), 202)
-        response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
-        response.headers["Retry-After"] = "5"
-        return response
-    response = Response(store.get(keys[suffix]), content_type=PREDICTION_FORMATS[suffix].media_type)
+        return _have_made(scene, version, options)
+    note_use(current_catalog(), keys[suffix])
+    try:
+        content = store.get(keys[suffix])
+    except StoreError:  # it has just been removed, or was damaged
+        return _have_made(scene, version, options)
+    response = Response(content, content_type=PREDICTION_FORMATS[suffix].media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{version}.{suffix}"'
     response.headers["X-Model-Version"] = str(version)
     about = url_for("lineage.lineage", version=version)
     response.headers["Link"] = f'<{about}>; rel="describedby"'
+    return response
+
+
+def _have_made(scene: Scene, version: int, options: DeliveryOptions) -> Response:
+    """Enqueue a prediction, and return its job."""
+    at_once = current_catalog().settings.predictions_at_once
+    try:
+        with current_catalog().write() as session:
+            job = enqueue_prediction(session, scene, version, options, at_once)
+    except QueueFullError as error:
+        raise ServiceUnavailable(str(error), retry_after=_RETRY_WHEN_FULL_S) from error
+    response = json_response(serialize_job(job), 202)
+    response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
+    response.headers["Retry-After"] = "5"
     return response

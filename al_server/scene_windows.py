@@ -19,7 +19,7 @@ from al_server.correction_schemas import (
 )
 from al_server.map_schemas import LayerPath, ViewPath
 from al_server.map_tiles import WEBP, shown_version
-from al_server.scene_reading import float_bytes, read_channels, ready_scene, scene_window, view_of
+from al_server.scene_reading import float_bytes, read_channels, read_from_store, ready_scene, scene_window, view_of
 from al_server.schemas import SceneId, media
 from catalog.errors import InvalidInputError
 from imagery.map_views import draw_view, encode_tile
@@ -74,7 +74,7 @@ def map_window(path: LayerPath, query: LayerWindow) -> Response:
         layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; expected prediction, learner or prior")
-    return _answer(read_map(store.uri(layer.key), query.window).astype(np.uint8).tobytes(), RAW)
+    return _answer(read_from_store(store, layer.key, read_map, query.window).astype(np.uint8).tobytes(), RAW)
 
 
 @api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})

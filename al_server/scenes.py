@@ -4,12 +4,23 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import current_catalog, json_response
-from al_server.schemas import ListOf, ReplacementAccepted, SceneAccepted, SceneAnswer, SceneId
-from al_server.serializers import serialize_job, serialize_scene
+from al_server.schemas import (
+    ListOf,
+    ReplacementAccepted,
+    RequestId,
+    SceneAccepted,
+    SceneAnswer,
+    SceneId,
+    SceneRequestAnswer,
+)
+from al_server.serializers import serialize_job, serialize_scene, serialize_scene_request
 from al_server.turns import DESCRIPTIONS
+from catalog import scene_requests
+from catalog.context import Catalog
+from services import remote_scenes
 from services.contained_description import describe_contained
 from services.registration import check, register
-from services.scene_files import BelowRoot, shown_as_named
+from services.scene_files import BelowRoot, RemoteFileError, shown_as_named
 from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, check_replacement, replace
 from services.scene_request import ReplacementRequest, SceneRequest
@@ -21,29 +32,35 @@ api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Ta
 
 @api.post("", responses={200: SceneSummary, 202: SceneAccepted})
 def register_scene(body: SceneRequest) -> Response:
-    """Register a scene; a job tiles it. With `dry_run` the scene is described (200) and not stored."""
+    """Register a scene; a job tiles it. With `dry_run` the scene is described (200) and not stored.
+
+    If one of its files lies on another machine, a job does either (202), and `request` tells what came of it.
+    """
     catalog = current_catalog()
-    settings = catalog.settings
-    root = BelowRoot(settings.scene_root, settings.scene_hosts)
-    with DESCRIPTIONS.required("scenes"), shown_as_named(root) as files:
-        checked = check(catalog, body, files, describe_contained)
+    try:
+        with DESCRIPTIONS.required("scenes"), shown_as_named(_local_files(catalog)) as files:
+            checked = check(catalog, body, files, describe_contained)
+    except RemoteFileError:
+        return _leave_to_job(catalog, body, None)
     if body.dry_run:
         return json_response(checked.summary)
     scene, job = register(catalog, checked)
     accepted = SceneAccepted(scene=serialize_scene(scene), job=serialize_job(job))
-    response = json_response(accepted, 202)
-    response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
-    return response
+    return _accepted(accepted, url_for("scenes.get_scene", scene_id=scene.id))
 
 
 @api.put("/<int:scene_id>", responses={200: SceneSummary, 202: ReplacementAccepted})
 def replace_scene(path: SceneId, body: ReplacementRequest) -> Response:
-    """Replace a scene by a new description of it. With `dry_run` that is described (200) and not stored."""
+    """Replace a scene by a new description of it. With `dry_run` that is described (200) and not stored.
+
+    If one of the new files lies on another machine, a job does either (202), and `request` tells what came of it.
+    """
     catalog = current_catalog()
-    settings = catalog.settings
-    root = BelowRoot(settings.scene_root, settings.scene_hosts)
-    with DESCRIPTIONS.required("scenes"), shown_as_named(root) as files:
-        checked = check_replacement(catalog, path.scene_id, body, files, describe_contained)
+    try:
+        with DESCRIPTIONS.required("scenes"), shown_as_named(_local_files(catalog)) as files:
+            checked = check_replacement(catalog, path.scene_id, body, files, describe_contained)
+    except RemoteFileError:
+        return _leave_to_job(catalog, body, path.scene_id)
     if body.dry_run:
         return json_response(checked.new.summary)
     done = replace(catalog, checked, LabelFate(body.labels) if body.labels else None)
@@ -54,9 +71,14 @@ def replace_scene(path: SceneId, body: ReplacementRequest) -> Response:
         labels_superseded=done.superseded,
         learnt_from=list(done.learnt_from),
     )
-    response = json_response(accepted, 202)
-    response.headers["Location"] = url_for("scenes.get_scene", scene_id=accepted.scene.id)
-    return response
+    return _accepted(accepted, url_for("scenes.get_scene", scene_id=done.scene.id))
+
+
+@api.get("/requests/<int:request_id>", responses={200: SceneRequestAnswer})
+def get_request(path: RequestId) -> Response:
+    """Tell what came of a request about a scene on another machine."""
+    with current_catalog().read() as session:
+        return json_response(serialize_scene_request(scene_requests.find(session, path.request_id)))
 
 
 @api.get("", responses={200: ListOf[SceneAnswer]})
@@ -79,3 +101,21 @@ def delete_scene(path: SceneId) -> Response:
     with current_catalog().write() as session:
         removed = serialize_scene(remove_scene(session, path.scene_id))
     return json_response(removed)
+
+
+def _local_files(catalog: Catalog) -> BelowRoot:
+    """Return the files that a request may read; an address is for a job to read, however long that takes."""
+    return BelowRoot(catalog.settings.scene_root, catalog.settings.scene_hosts, only_local=True)
+
+
+def _leave_to_job(catalog: Catalog, body: SceneRequest, replaces: int | None) -> Response:
+    stored, job = remote_scenes.ask(catalog, body, replaces)
+    kind = SceneAccepted if replaces is None else ReplacementAccepted
+    accepted = kind(scene=None, job=serialize_job(job), request=serialize_scene_request(stored))
+    return _accepted(accepted, url_for("scenes.get_request", request_id=stored.id))
+
+
+def _accepted(accepted: SceneAccepted, address: str) -> Response:
+    response = json_response(accepted, 202)
+    response.headers["Location"] = address
+    return response

@@ -1,12 +1,14 @@
 """Schemas that several resources share, and rows as schemas; the OpenAPI document is made from all of them."""
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import Base, EventState, JobKind, JobState, SceneRole, SceneState
+from services.remote_scenes import Outcome
 from services.scene_request import Closed, Integer
+from services.scene_summary import SceneSummary
 
 
 class Problem(BaseModel):
@@ -28,6 +30,12 @@ class JobId(Closed):
     """The id of a job."""
 
     job_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class RequestId(Closed):
+    """The number of a request that is carried out later."""
+
+    request_id: Integer
 
 
 class EventId(Closed):
@@ -129,19 +137,37 @@ class SceneAnswer(BaseModel):
     registered_at: datetime
 
 
-class SceneAccepted(BaseModel):
-    """A registered scene and the job that tiles it."""
+class SceneRequestAnswer(BaseModel):
+    """A request about a scene whose files lie on another machine, and what came of it."""
 
-    scene: SceneAnswer
+    id: int
+    state: Literal["waiting", "done", "refused"]
+    dry_run: bool
+    replaces: int | None = Field(description="number of the scene to replace; null: a new scene")
+    job_id: str = Field(description="the job that carries it out")
+    requested_at: datetime
+    ended_at: datetime | None
+    fault: str | None = Field(description="why it was refused")
+    summary: SceneSummary | None = Field(description="what was understood; null unless it is done")
+    outcome: Outcome | None = Field(description="what was registered; null for a dry run, and unless it is done")
+
+
+class SceneAccepted(BaseModel):
+    """A registered scene and the job that tiles it, or a request and the job that carries it out."""
+
+    scene: SceneAnswer | None = Field(
+        description="null if its files lie on another machine, until the job has read them"
+    )
     job: JobAnswer
+    request: SceneRequestAnswer | None = Field(None, description="the request, if its files lie on another machine")
 
 
 class ReplacementAccepted(SceneAccepted):
-    """The new scene, its tiling, and what became of the labels."""
+    """The new scene, its tiling, and what became of the labels; these are 0 while a request waits."""
 
-    labels_kept: int
-    labels_superseded: int
-    learnt_from: list[int] = Field(description="versions that learnt from labels of the replaced scene; they stay")
+    labels_kept: int = 0
+    labels_superseded: int = 0
+    learnt_from: list[int] = Field([], description="versions that learnt from labels of the replaced scene; they stay")
 
 
 class EstimateAnswer(BaseModel):

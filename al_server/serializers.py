@@ -1,9 +1,19 @@
 """Rows of jobs, scenes and label events as the schemas that the API returns."""
 
-from al_server.schemas import EventAnswer, JobAnswer, PriorAnswer, ReconciliationAnswer, SceneAnswer, serialize_row
+from al_server.schemas import (
+    EventAnswer,
+    JobAnswer,
+    PriorAnswer,
+    ReconciliationAnswer,
+    SceneAnswer,
+    SceneRequestAnswer,
+    serialize_row,
+)
 from catalog import jobs
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import Job, JobState, LabelEvent, Scene
+from catalog.scene_requests import RemoteSceneRequest
+from services.remote_scenes import is_dry_run
 from services.scenes import priors_of, source_of
 
 
@@ -50,3 +60,9 @@ def serialize_event(event: LabelEvent) -> EventAnswer:
 def serialize_reconciliation(row: Reconciliation) -> ReconciliationAnswer:
     """Return a comparison with Label Studio."""
     return serialize_row(ReconciliationAnswer, row)
+
+
+def serialize_scene_request(request: RemoteSceneRequest) -> SceneRequestAnswer:
+    """Return a request about a scene on another machine, with what came of it."""
+    state = "waiting" if request.ended_at is None else "refused" if request.fault is not None else "done"
+    return serialize_row(SceneRequestAnswer, request, state=state, dry_run=is_dry_run(request))

@@ -44,7 +44,7 @@ class Turns:
 
 
 DESCRIPTIONS: Final = Turns(2)
-"""Scenes whose files, or headers at an address, are read before they are registered."""
-TILES: Final = Turns(2)
-"""Tiles of the map of scenes at an address."""
-ALL_TURNS: Final = (DESCRIPTIONS, TILES)
+"""Scenes whose files are read before they are registered."""
+FAR_READS: Final = Turns(2)
+"""Reads from other machines: of scenes at an address, and of a raster store that is no folder."""
+ALL_TURNS: Final = (DESCRIPTIONS, FAR_READS)

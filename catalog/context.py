@@ -1,5 +1,6 @@
 """The catalog as a whole: settings, secrets, database and job queue, made once per process and passed around."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -18,6 +19,7 @@ from catalog.settings import Settings
 
 _TIMEOUT_S = 2.0  # of a call of Redis
 _REQUEST_TIMEOUT_S = 0.5
+_DESCRIPTION_ENDS_IN_S = 60
 DELIVERY_LIMIT_S = 20
 """Time limit of an attempt to deliver an event: a receiver that dribbles must not keep the worker from other jobs."""
 
@@ -90,4 +92,6 @@ def _time_limit_s(settings: Settings, kind: JobKind) -> int:
         return settings.label_timeout_s
     if kind is JobKind.DELIVER_EVENT:
         return DELIVERY_LIMIT_S
+    if kind is JobKind.DESCRIBE_SCENE:  # it has the same limit, and says why it ended if that ends it
+        return math.ceil(settings.scene_check_timeout_s) + _DESCRIPTION_ENDS_IN_S
     return settings.compute_timeout_s if queue_of(kind) == COMPUTE else settings.job_timeout_s

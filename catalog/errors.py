@@ -31,6 +31,10 @@ class TooManyAttemptsError(CatalogError):
         self.wait_s = wait_s
 
 
+class QueueFullError(CatalogError):
+    """As much is being computed as may be at once; it can be asked for again later."""
+
+
 class ServiceDownError(CatalogError):
     """Redis, MLflow or Label Studio does not answer. Jobs that raise it are retried until the service is back."""
 

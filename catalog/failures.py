@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from catalog import jobs, labels, rounds, training
+from catalog import jobs, labels, rounds, scene_requests, training
 from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, JobState, Scene, SceneState
 
@@ -43,11 +43,13 @@ def note_cancelled(session: Session, job: Job) -> None:
 
 
 def _note_end(session: Session, job: Job, error: str) -> None:
-    """Store the error in the round, label event or scene that the job is about."""
+    """Store the error in the round, label event, scene or request for a scene that the job is about."""
     if "round_id" in job.subject:
         rounds.mark_failed(session, job.subject["round_id"], error)
     if "event_id" in job.subject:
         labels.mark_failed(session, job.subject["event_id"], error)
+    if "scene_request_id" in job.subject:
+        scene_requests.refuse(session, job.subject["scene_request_id"], error)
     if job.kind is JobKind.TILE_SCENE:
         session.get_one(Scene, job.subject["scene_id"]).error = error
 
@@ -65,6 +67,8 @@ def retry(session: Session, job_id: str) -> Job:
         labels.reopen(labels.get_event(session, job.subject["event_id"]))
     if "round_id" in job.subject:
         rounds.reopen(session, job.subject["round_id"])
+    if "scene_request_id" in job.subject:
+        scene_requests.reopen(session, job.subject["scene_request_id"])
     if job.kind is JobKind.SCORE_SHARD:
         jobs.enqueue(session, JobKind.SCORE_POOL)  # the same cause may have failed other shards
     if job.kind is JobKind.TILE_SCENE:

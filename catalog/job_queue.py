@@ -4,10 +4,10 @@ The rows of the database are the source of truth: flushing Redis loses no job.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -23,6 +23,10 @@ LABELS = "labels"
 IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
+COMPUTE_LAST = "compute-last"
+"""What the workers of "compute" take when nothing else waits for them: predictions, which any reader may ask for."""
+LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COMPUTE: (COMPUTE, COMPUTE_LAST)}
+"""The lists in Redis of each queue, in the order in which its workers empty them."""
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
@@ -40,6 +44,10 @@ def queue_of(kind: JobKind) -> str:
     if kind in _COMPUTE_KINDS:
         return COMPUTE
     return LABELS if kind is JobKind.INGEST_LABEL else IO
+
+
+def _list_of(kind: JobKind) -> str:
+    return COMPUTE_LAST if kind is JobKind.PREDICT_SCENE else queue_of(kind)
 
 
 class JobQueue:
@@ -61,7 +69,8 @@ class JobQueue:
         from rq import Queue  # imported at the first push: many processes never enqueue
         from rq.serializers import JSONSerializer
 
-        return {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in QUEUES}
+        names = (name for lists in LISTS.values() for name in lists)
+        return {name: Queue(name, connection=self.connection, serializer=JSONSerializer) for name in names}
 
     def push(self, jobs: Sequence[Job]) -> None:
         """Put the ids of jobs on their queues, in one call of Redis for each queue.
@@ -69,11 +78,11 @@ class JobQueue:
         Raises:
             ServiceDownError: Redis does not answer.
         """
-        by_queue: dict[str, list[EnqueueData]] = defaultdict(list)
+        by_list: dict[str, list[EnqueueData]] = defaultdict(list)
         for job in jobs:
-            by_queue[queue_of(job.kind)].append(self._data(job))
+            by_list[_list_of(job.kind)].append(self._data(job))
         try:
-            for name, data in by_queue.items():
+            for name, data in by_list.items():
                 self._queues[name].enqueue_many(data)
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
@@ -113,7 +122,7 @@ class JobQueue:
         from rq import Worker
 
         try:
-            return {name: Worker.count(queue=queue) for name, queue in self._queues.items()}
+            return {name: Worker.count(queue=self._queues[name]) for name in QUEUES}
         except RedisError as error:
             raise ServiceDownError("Redis", self.address, str(error)) from error
 

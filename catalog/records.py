@@ -166,6 +166,7 @@ class JobKind(StrEnum):
     DELIVER_EVENT = "deliver_event"
     COMPARE_SERVED = "compare_served"
     COMPARE_MASKS = "compare_masks"
+    DESCRIBE_SCENE = "describe_scene"
 
 
 class JobState(StrEnum):

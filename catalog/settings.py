@@ -381,6 +381,14 @@ class Settings(BaseSettings):
     keep_scorings: int = Field(
         2, ge=1, description="Scorings whose scores, maps and views are kept; older ones are removed."
     )
+    prediction_keep_days: float = Field(
+        90.0,
+        ge=0,
+        description="Days without use after which predictions by versions that are not in use are removed; 0: never.",
+    )
+    predictions_at_once: int = Field(
+        8, ge=1, description="Predictions that may wait or run at once before API requests for others are put off."
+    )
     outline_smoothing_px: float = Field(
         0.0,
         ge=0,
@@ -517,6 +525,11 @@ class Settings(BaseSettings):
         300.0, gt=0, description="Time in which the files of a scene that an API request names must be understood."
     )
     scene_check_memory_mib: int = Field(4096, ge=1024, description="Memory that this may take, MiB.")
+    far_read_timeout_s: float = Field(
+        20.0,
+        gt=0,
+        description="Time an API request may take to read from other machines: scenes at an address, a store at a URL.",
+    )
     webhook_max_bytes: int = Field(16 * 2**20, description="Largest label event accepted.")
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, if no other setting has one for it.")

@@ -9,8 +9,9 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene
-from services.delivery import delivery_options
+from services.delivery import delivery_options, prediction_keys
 from services.predictions import check_ready, enqueue_prediction, is_predicted
+from services.unused_predictions import note_use
 
 POLL_S: Final = 1.0
 
@@ -28,6 +29,7 @@ def wait_for_prediction(catalog: Catalog, scene: Scene, version: int) -> None:
     """
     check_ready(scene)
     options = delivery_options(catalog.settings)
+    note_use(catalog, prediction_keys(scene, version, options)["tif"])  # so that it is not removed meanwhile
     if is_predicted(catalog, scene, version, options):
         return
     click.echo(f"Version {version} is predicting {scene.name} ...")

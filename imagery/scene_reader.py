@@ -4,10 +4,10 @@ A scene's bands may lie in several GeoTIFF files. Files on another grid than the
 CRS) are resampled as they are read (see `imagery.resampling`), so that no copy on disk is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from imagery.quality import unknown_pixels
 from imagery.raster_file import grid_of, open_raster
 from imagery.scene_file import SceneFile, to_values
 from imagery.scene_source import BandSource, SceneSource
+
+Answer = TypeVar("Answer")
+Arguments = TypeVarTuple("Arguments")
 
 
 class SceneReader:
@@ -197,6 +200,18 @@ class SceneReader:
             )
         data_bands = {raster.index for raster in source.rasters if raster.path == path}
         return SceneFile(dataset, source.grid, source.offset, file_grid, data_bands)
+
+
+def read_scene(
+    source: SceneSource, function: Callable[[SceneReader, *Arguments], Answer], *arguments: *Arguments
+) -> Answer:
+    """Open a scene, call a function with its reader and the arguments, close the scene, and return the answer.
+
+    Raises:
+        SceneError: The scene cannot be read.
+    """
+    with SceneReader(source) as reader:
+        return function(reader, *arguments)
 
 
 def _describe_grid(path: str, grid: Grid) -> str:

@@ -178,7 +178,7 @@ class RasterStore:
         Returns:
             The paths that were removed.
         """
-        if not self._is_local:
+        if not self.is_local:
             return []  # an object store shows a file only when it is whole
         latest = time.time() - older_than_s
         left = [path for path in Path(self._base).rglob(".*") if _HALF_WRITTEN.fullmatch(path.name)]
@@ -222,16 +222,17 @@ class RasterStore:
 
     def _uri(self, key: str) -> str:
         path = self._path(key)
-        return path if self._is_local else str(self._fs.unstrip_protocol(path))
+        return path if self.is_local else str(self._fs.unstrip_protocol(path))
 
     @property
-    def _is_local(self) -> bool:
+    def is_local(self) -> bool:
+        """Whether it is a directory of this machine, as far as its file system tells."""
         return "file" in _protocols(self._fs)
 
     def _verify(self, key: str) -> None:
         """Compare a local file with its checksum, unless it is as it was when it was last compared."""
         path = self._path(key)
-        if not self._is_local or not os.path.isfile(path):  # noqa: PTH113
+        if not self.is_local or not os.path.isfile(path):  # noqa: PTH113
             return
         stamp = _stamp(path)
         with _verified_lock:

@@ -1,11 +1,9 @@
-"""Understand the files of a scene in a process of its own, whose memory and time are limited.
+"""Understand the files of a scene in a process of its own, whose memory and time are limited (`services.contained`).
 
-The files come from elsewhere, and what reads them (GDAL, GEOS, PROJ, SQLite) is large and written in C. A file that
-makes it crash, loop or fill the memory costs one request, not the server.
+A file that makes it crash, loop or fill the memory costs one request, not the server.
 """
 
 import logging
-import multiprocessing
 import resource
 import signal
 from multiprocessing.connection import Connection
@@ -14,15 +12,12 @@ from catalog.logs import configure_logging
 from catalog.settings import Settings
 from imagery.classes import ClassScheme
 from imagery.errors import OutlineError, SceneError
+from services.contained import CONTEXT, limit_process
 from services.scene_description import DescribedScene, describe_scene
-from services.scene_files import SceneFiles
+from services.scene_files import RemoteFileError, SceneFiles
 from services.scene_request import SceneRequest
 
 log = logging.getLogger(__name__)
-
-# The server of this context has no threads, so that it can be forked safely, and has loaded the libraries once.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["services.contained_description"])
 
 
 def describe_contained(
@@ -33,10 +28,11 @@ def describe_contained(
     Raises:
         SceneError: as `describe_scene`; or that process took more memory or time than the settings allow, or crashed.
         OutlineError: as `describe_scene`.
+        RemoteFileError: as `describe_scene`.
         RuntimeError: an error that nobody expected; its process has logged it with its traceback.
     """
-    receiver, sender = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_describe, args=(sender, settings, request, files, scheme), daemon=True)
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_describe, args=(sender, settings, request, files, scheme), daemon=True)
     process.start()
     sender.close()
     try:
@@ -68,10 +64,9 @@ def _describe(
 ) -> None:
     """Send the description, or the error, to the process that asked."""
     memory = settings.scene_check_memory_mib
-    resource.setrlimit(resource.RLIMIT_DATA, (memory << 20, memory << 20))
+    limit_process(memory)
     seconds = int(settings.scene_check_timeout_s) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         answer: object = describe_scene(settings, request, files, scheme)
     except MemoryError:
@@ -79,6 +74,8 @@ def _describe(
             f"the files could not be understood within {memory} MiB of memory (setting scene_check_memory_mib): they "
             "are damaged or too large; give a part of the scene, or simplify its outlines"
         )
+    except RemoteFileError as error:
+        answer = error
     except SceneError as error:  # those of its kinds that take more than a text cannot be sent
         answer = SceneError(str(error))
     except OutlineError as error:

@@ -1,10 +1,11 @@
 """Have a scene predicted by a model version: find the stored files, or enqueue the job that makes them."""
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.errors import ConflictError
+from catalog.errors import ConflictError, QueueFullError
 from catalog.records import Job, JobKind, JobState, Scene, SceneState
 from services.delivery import DeliveryOptions, fingerprint, prediction_keys
 from services.places import raster_store
@@ -26,7 +27,9 @@ def is_predicted(catalog: Catalog, scene: Scene, version: int, options: Delivery
     return all(store.exists(key) for key in prediction_keys(scene, version, options).values())
 
 
-def enqueue_prediction(session: Session, scene: Scene, version: int, options: DeliveryOptions) -> Job:
+def enqueue_prediction(
+    session: Session, scene: Scene, version: int, options: DeliveryOptions, at_once: int | None = None
+) -> Job:
     """Enqueue the prediction of a scene unless it is under way; one that failed is only repeated by a retry.
 
     Args:
@@ -34,9 +37,11 @@ def enqueue_prediction(session: Session, scene: Scene, version: int, options: De
         scene: a ready scene.
         version: number of the model version.
         options: what shapes the files.
+        at_once: how many predictions may wait or run before another one is refused; None: any number.
 
     Raises:
         ConflictError: the last job for the same files failed or was cancelled.
+        QueueFullError: as many predictions wait or run as may at once, and this is none of them.
     """
     key = f"{scene.id}-{version}-{fingerprint(scene, options)}"
     last = jobs.last_of(session, JobKind.PREDICT_SCENE, key)
@@ -45,6 +50,8 @@ def enqueue_prediction(session: Session, scene: Scene, version: int, options: De
         raise ConflictError(f"the prediction failed: {last.error}; once that is mended retry the job {last.id}")
     if last is not None and last.state is JobState.CANCELLED:
         raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
+    if at_once is not None and (last is None or last.state not in jobs.OPEN):
+        _check_room(session, at_once)
     return jobs.enqueue(
         session,
         JobKind.PREDICT_SCENE,
@@ -53,3 +60,13 @@ def enqueue_prediction(session: Session, scene: Scene, version: int, options: De
         delivery=options.model_dump(mode="json"),
         version=version,
     )
+
+
+def _check_room(session: Session, at_once: int) -> None:
+    of_kind = select(func.count(Job.id)).where(Job.kind == JobKind.PREDICT_SCENE, Job.state.in_(jobs.OPEN))
+    waiting = session.scalar(of_kind) or 0
+    if waiting >= at_once:
+        raise QueueFullError(
+            f"{waiting} predictions wait or run, and no more are taken on at once (setting predictions_at_once: "
+            f"{at_once}); ask again when one of them has ended"
+        )

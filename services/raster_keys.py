@@ -79,6 +79,14 @@ def prediction(scene_id: int, version: int, fingerprint: str, suffix: str) -> st
     return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}.{suffix}"
 
 
+def prediction_of(key: str) -> str | None:
+    """Return the part that the keys of all files of a prediction share; None if a key is not one of `prediction`."""
+    ends = (f".{suffix}" for suffix in PREDICTION_SUFFIXES)
+    if not key.startswith("predictions/"):
+        return None
+    return next((key.removesuffix(end) for end in ends if key.endswith(end)), None)
+
+
 def uncertainty_view(scoring_id: int) -> str:
     """Return the name of the view of a patch that shows the uncertainty by a scoring."""
     return f"uncertainty-{scoring_id}"

@@ -24,6 +24,10 @@ _METADATA: Final = re.compile(r"(_MTL\.(txt|json|xml)|MTD_\w+\.xml)$", re.IGNORE
 _MEMBER: Final = re.compile(r"/vsi(?:zip|tar)/\{(?P<archive>.+)\}/.*")
 
 
+class RemoteFileError(SceneError):
+    """A file of the scene lies at an address that may be read, but not here and now: reading it may take long."""
+
+
 class SceneFiles(Protocol):
     """The files that a caller may read."""
 
@@ -51,10 +55,17 @@ class SceneFiles(Protocol):
 class BelowRoot:
     """Files below one folder, and addresses of some hosts: what an HTTP request may name."""
 
-    def __init__(self, root: Path, hosts: Collection[str] = ()) -> None:
-        """Allow a folder, and hosts such as "data.example.org" or "127.0.0.1:8080"."""
+    def __init__(self, root: Path, hosts: Collection[str] = (), *, only_local: bool = False) -> None:
+        """Allow a folder and some hosts.
+
+        Args:
+            root: The folder.
+            hosts: Such as "data.example.org" or "127.0.0.1:8080".
+            only_local: Whether an address of these hosts, too, is refused, by `RemoteFileError`.
+        """
         self._root = root
         self._hosts = frozenset(hosts)
+        self._only_local = only_local
 
     def __call__(self, name: str) -> str:
         """See `SceneFiles`; a name is relative to the folder."""
@@ -135,6 +146,8 @@ class BelowRoot:
                 f"(setting GLACIER_AL_SCENE_HOSTS: {', '.join(sorted(self._hosts)) or 'none'}), or files below its "
                 "scene root"
             )
+        if self._only_local:
+            raise RemoteFileError(f"{address} lies on another machine; expected files of this one")
 
 
 class AnyFile:
@@ -162,6 +175,8 @@ def shown_as_named(files: SceneFiles) -> Iterator[SceneFiles]:
     """Let errors about the files of a scene name them as the caller does."""
     try:
         yield files
+    except RemoteFileError:
+        raise
     except (SceneError, OutlineError) as error:
         kind = SceneError if isinstance(error, SceneError) else OutlineError
         raise kind(files.shown(str(error))) from error

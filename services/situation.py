@@ -34,7 +34,12 @@ from services import canary
 from services.forecast import Worth
 from services.part_checks import part_faults
 
-_TOLD_OTHERWISE: Final = (JobKind.INGEST_LABEL, JobKind.PROPOSE_ROUND, JobKind.PUBLISH_ROUND)
+_TOLD_OTHERWISE: Final = (
+    JobKind.INGEST_LABEL,
+    JobKind.PROPOSE_ROUND,
+    JobKind.PUBLISH_ROUND,
+    JobKind.DESCRIBE_SCENE,
+)
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,7 @@ def _failed_jobs(session: Session) -> list[FailedJob]:
 def _stands(session: Session, job: Job) -> bool:
     """Return whether the work of a failed job is still undone and wanted.
 
-    A label event tells of its own failure, and so does a round.
+    A label event tells of its own failure, and so do a round and a request for a scene, whose sender waits for it.
     """
     if job.kind in _TOLD_OTHERWISE:
         return False

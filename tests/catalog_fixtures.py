@@ -21,7 +21,7 @@ from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.database import Database
 from catalog.decision_records import Promotion
-from catalog.job_queue import QUEUES
+from catalog.job_queue import LISTS
 from catalog.records import (
     Base,
     EventState,
@@ -161,7 +161,12 @@ def as_role(catalog: Catalog, role: str) -> dict[str, str]:
 def pushed(catalog: Catalog) -> list[str]:
     """Return what Redis holds: the ids of the RQ jobs on all queues, sorted."""
     with redis.Redis.from_url(catalog.settings.redis_url) as client:
-        return sorted(item.decode() for name in QUEUES for item in client.lrange(f"rq:queue:{name}", 0, -1))
+        return sorted(
+            item.decode()
+            for lists in LISTS.values()
+            for name in lists
+            for item in client.lrange(f"rq:queue:{name}", 0, -1)
+        )
 
 
 def forget_decisions(session: Session, version: int) -> None:

@@ -219,6 +219,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "GET /api/v1/scenes/{scene_id}/superpixels": 422,
         "GET /api/v1/scenes/{scene_id}/maps/{layer}/window": 404,
         "GET /api/v1/scenes/{scene_id}/pixels": 422,  # no window was named
+        "GET /api/v1/scenes/requests/{request_id}": 404,
     }
 
 

@@ -32,6 +32,7 @@ from catalog.records import JobKind, now
 from catalog.registry_copy import RegistryCopy
 from catalog.settings import Settings
 from catalog.start import readable_faults
+from imagery.store import RasterStore
 from services import outgoing_events, rounds
 from services.part_checks import CHECK_INTERVAL_S, check_parts
 from services.places import raster_store
@@ -60,7 +61,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
         if reconcile:
             jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
             jobs.enqueue(session, JobKind.COMPARE_MASKS)
-        if reconcile or set_aside.is_due(session) or raster_store(catalog).damaged():
+        if reconcile or set_aside.is_due(session) or _has_damaged(raster_store(catalog)):
             _enqueue_mending(session)
         retention.enqueue_if_due(session, catalog.settings.keep_scorings)
         outgoing_events.enqueue_due(session)
@@ -68,6 +69,11 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     with catalog.write() as session:  # after the round: it waits for an open fine-tune, and corrections call for more
         training.enqueue_if_due(session, catalog.settings)
     catalog.sweep()
+
+
+def _has_damaged(store: RasterStore) -> bool:
+    """Return whether a file was found damaged. A store on another machine, which may not answer, is not asked."""
+    return store.is_local and bool(store.damaged())  # its damaged files are mended at the next interval
 
 
 def _enqueue_mending(session: Session) -> None:

@@ -22,6 +22,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.DELIVER_EVENT: "workers.deliver_event:deliver_event",
     JobKind.COMPARE_SERVED: "workers.compare_served:compare_served",
     JobKind.COMPARE_MASKS: "workers.compare_masks:compare_masks",
+    JobKind.DESCRIBE_SCENE: "workers.describe_scene:describe_scene",
 }
 
 

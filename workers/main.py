@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from catalog.context import Catalog
-from catalog.job_queue import COMPUTE, IO, LABELS, QUEUES, queue_of
+from catalog.job_queue import COMPUTE, IO, LABELS, LISTS, QUEUES, queue_of
 from catalog.logs import configure_logging
 from catalog.records import JobKind
 from catalog.settings import Settings
@@ -62,7 +62,7 @@ def make_worker(queue: str, settings: Settings) -> BaseWorker:
     }
     if queue == LABELS:
         return LabelWorker([queue], catalog=Catalog(settings), **shared)
-    return ForkingWorker([queue], work_horse_killed_handler=note_killed, **shared)
+    return ForkingWorker(list(LISTS[queue]), work_horse_killed_handler=note_killed, **shared)
 
 
 @readable_faults()

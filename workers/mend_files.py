@@ -1,7 +1,7 @@
 """Job: make damaged and missing files again, and take back what was set aside and is whole again.
 
-It also deletes the bands of patches that nobody may click on any more, which are large, and what killed processes wrote
-by half.
+It also deletes the bands of patches that nobody may click on any more, which are large, predictions that nobody has
+used for long (`services.unused_predictions`), and what killed processes wrote by half.
 
 The clock enqueues it when the store has found a damaged file, when something is set aside, and at every reconciliation.
 """
@@ -29,6 +29,7 @@ from services.places import bundle_cache, raster_store
 from services.scenes import window_of
 from services.stored_files import expected_files
 from services.unusable_scenes import set_aside_scenes, take_back
+from services.unused_predictions import remove_unused
 from workers.jobs import JobContext
 from workers.label_repair import make_whole
 from workers.publication import begin_publication
@@ -75,6 +76,8 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
         unneeded = unneeded_bands(session, present)
     for key in unneeded:
         store.delete(key)
+    for prediction in remove_unused(catalog, present):
+        log.info("removed %s, which nobody has used for a long time", prediction)
     for path in store.remove_half_written(_WRITTEN_WITHIN_S):
         log.warning("removed %s, which a process that ended had written by half", path)
     _look_at_labels(catalog)

@@ -12,6 +12,7 @@ from services.class_scheme import class_scheme
 from services.delivery import DeliveryOptions, delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import day_of, source_of
+from services.unused_predictions import note_use
 from workers.areas import VersionCalibration, area_report, confidence_map, with_areas
 from workers.jobs import JobContext
 from workers.predicted_scene import predict_scene_once
@@ -91,6 +92,7 @@ def predict_by(context: JobContext, loaded: LoadedVersion, scene_id: int, option
     store.put(
         keys["tif"], class_map_to_cog(classes, source.grid, scheme, names)
     )  # last, so that the others exist when it does
+    note_use(context.catalog, keys["tif"])
 
 
 def _confidence_description(calibration: VersionCalibration) -> str:

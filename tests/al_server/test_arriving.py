@@ -6,11 +6,13 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
+from al_server import arriving, http_server
 from al_server.app import create_app
 from al_server.arriving import SMALL, Rooms
 from al_server.body_limits import BodyLimits, LargeBodies, body_limits
@@ -130,6 +132,58 @@ def test_strangers_share_a_bounded_room_and_small_bodies_need_none() -> None:
             second.socket.close()  # its room is free again, although its body never came
             wait_until(lambda: accepts(server, ORDINARY))
         wait_until(lambda: server.rooms.strangers.left == 2 * ORDINARY)  # all of it, once nothing arrives
+
+
+def test_members_have_a_room_of_their_own(catalog: Catalog) -> None:
+    app = create_app(catalog)
+    size, reader = catalog.settings.request_max_bytes, f"Authorization: Bearer {catalog.secrets.reader_token}"
+    browser = app.test_client()
+    browser.get("/login")  # whoever asks for the form gets a cookie, too
+    stranger = f"Cookie: {cookie_of(browser)}"
+    with browser.session_transaction() as session:
+        session["log_in"] = "a secret"
+    member = f"Cookie: {cookie_of(browser)}"
+    with serving(app, app.extensions["body_limits"]) as server:
+        server.rooms = Rooms(server.rooms.limits, strangers=size)
+        path, sent = "/api/v1/rounds", bytes(SMALL + 1)
+        with Client(server, path, length(size), sent=b"a"):
+            wait_until(lambda: server.rooms.strangers.left == 0)
+            for header in (stranger, f"{member}x", reader, f"{reader}x"):
+                with Client(server, path, header, length(SMALL + 1)) as client:
+                    assert client.answer()[0] == 503, header
+            app.test_client().get("/api/v1/scenes", headers=[tuple(reader.split(": "))])
+            for header, status in ((member, 403), (reader, 403)):
+                with Client(server, path, header, length(SMALL + 1), sent=sent) as client:
+                    assert client.answer()[0] == status, header  # it arrived, and the view judged who may do what
+        app.extensions["known_tokens"].forget_all()
+        assert not server.rooms.limits.are_members(reader.partition(": ")[2], "")
+
+
+def cookie_of(browser: FlaskClient) -> str:
+    cookie = browser.get_cookie("glacier_al")
+    assert cookie is not None
+    return f"{cookie.key}={cookie.value}"
+
+
+def test_who_dribbles_gives_the_room_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arriving, "GRACE_S", 0.3)
+    monkeypatch.setattr(http_server, "CLEANUP_S", 0.1)
+    with serving() as server:
+        server.rooms = Rooms(LIMITS, strangers=ORDINARY)
+        with Client(server, "/", length(ORDINARY), sent=b"a") as slow:
+            wait_until(lambda: server.rooms.strangers.left == 0)
+            with suppress(OSError):  # closed while it sends
+                for _ in range(100):
+                    slow.socket.sendall(b"a")
+                    time.sleep(0.02)
+            wait_until(lambda: server.rooms.strangers.left == ORDINARY)
+        with Client(server, "/", length(ORDINARY), sent=b"a") as steady:  # ten times the least rate
+            for _ in range(20):
+                steady.socket.sendall(bytes(arriving.LEAST_BYTES_PER_S // 2))
+                time.sleep(0.05)
+            assert server.rooms.strangers.left == 0
+            steady.socket.sendall(bytes(ORDINARY - 1 - 20 * (arriving.LEAST_BYTES_PER_S // 2)))
+            assert steady.answer() == (200, str(ORDINARY))
 
 
 def test_label_studio_waits_for_room_instead_of_being_refused() -> None:

@@ -43,6 +43,7 @@ EXPECTED = {
     ("GET", "/api/v1/scenes"): Role.READER,
     ("POST", "/api/v1/scenes"): Role.OPERATOR,
     ("GET", "/api/v1/scenes/<int:scene_id>"): Role.READER,
+    ("GET", "/api/v1/scenes/requests/<int:request_id>"): Role.OPERATOR,
     ("GET", "/api/v1/scenes/<int:scene_id>/patches"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/map"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp"): Role.READER,

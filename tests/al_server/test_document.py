@@ -25,6 +25,7 @@ GET /metrics
 POST /api/v1/scenes
 GET /api/v1/scenes
 GET /api/v1/scenes/{scene_id}
+GET /api/v1/scenes/requests/{request_id}
 GET /api/v1/scenes/{scene_id}/patches
 GET /api/v1/scenes/{scene_id}/map
 GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp

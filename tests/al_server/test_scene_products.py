@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from werkzeug.test import TestResponse
 
 from catalog.context import Catalog
 from catalog.records import Scene
-from imagery.grid import Window
-from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.units import REFLECTANCE, Level
 from tests.al_server.test_error_shape import assert_problem
@@ -24,8 +21,6 @@ from tests.catalog_fixtures import as_role, pushed
 from tests.imagery.forge import write_geotiff
 from tests.imagery.product_forge import L2SP, SIX, landsat_level_1, landsat_level_2, write
 from tests.imagery.product_forge import stored as stored_numbers
-from tests.imagery.range_server import bytes_sent, serve
-from tests.imagery.test_products_stac import item, sentinel
 
 Post = Callable[..., TestResponse]
 
@@ -204,25 +199,6 @@ def test_what_needs_a_person_is_refused_with_advice(post: Post, root: Path) -> N
     assert_problem(post(path=None, name="one", bands=[{**bands[0], "name": "rad"}]), 422, "found the band 'rad'")
     (root / "empty").mkdir()
     assert_problem(post(path="empty"), 422, "found no files")
-
-
-def test_a_stac_item_on_a_permitted_server_is_registered_and_read_from_there(
-    post: Post, catalog: Catalog, tmp_path: Path
-) -> None:
-    assets = sentinel(tmp_path, add=1000, raster={"nodata": 0, "scale": 0.0001, "offset": -0.1})
-    (tmp_path / "item.json").write_text(item(assets, platform="sentinel-2a"))
-    with serve(tmp_path, tmp_path / "log") as address:
-        refused = post(path=f"{address}/item.json", name="remote")
-        assert_problem(refused, 422, "expected one that this server may read from", "GLACIER_AL_SCENE_HOSTS")
-        assert bytes_sent(tmp_path / "log") == 0
-        catalog.settings = catalog.settings.model_copy(update={"scene_hosts": [urlsplit(address).netloc]})
-        response = post(path=f"{address}/item.json", name="remote", patch_size_px=32)
-        assert response.status_code == 202, response.text
-        source = stored(catalog)
-        assert {band.path.partition("/B")[0] for band in source.bands} == {f"/vsicurl/{address}"}
-        assert (source.level, source.bands[0].unit) == (Level.SURFACE, REFLECTANCE)
-        with SceneReader(source) as reader:
-            assert np.isfinite(reader.read(["ndsi"], Window(40, 40, 8, 8))).all()
 
 
 def test_pixels_of_another_size_are_said_and_missing_channels_explained(post: Post, root: Path) -> None:

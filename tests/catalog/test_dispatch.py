@@ -10,10 +10,11 @@ import redis
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
-from catalog.job_queue import JobQueue
+from catalog.job_queue import COMPUTE, JobQueue
 from catalog.records import Job, JobKind, JobState, now
 from catalog.settings import Settings
 from tests.catalog_fixtures import NO_REDIS, pushed
+from workers.main import make_worker
 
 
 def without_redis(settings: Settings) -> Catalog:
@@ -43,6 +44,19 @@ def test_kinds_go_to_their_queues_and_carry_only_the_id(catalog: Catalog, redis_
     assert int(fields[b"timeout"]) == catalog.settings.compute_timeout_s
     # JSON, never pickle: the function by name, then what it is called with.
     assert json.loads(zlib.decompress(fields[b"data"])) == ["workers.jobs.run", None, [compute.id], {}]
+
+
+def test_no_fine_tune_waits_behind_predictions(catalog: Catalog, settings: Settings) -> None:
+    with catalog.write() as session:
+        asked = [jobs.enqueue(session, JobKind.PREDICT_SCENE, str(n), scene_id=n, version=1) for n in range(3)]
+        last = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
+    assert len(pushed(catalog)) == 4
+    catalog.sweep()
+    assert len(pushed(catalog)) == 4
+    worker = make_worker(COMPUTE, settings)
+    worker.register_birth()
+    taken = [worker.dequeue_job_and_maintain_ttl(timeout=None)[0].args[0] for _ in range(4)]  # type: ignore[index]
+    assert taken == [last.id, *(job.id for job in asked)]
 
 
 def test_redis_down_keeps_the_rows_and_the_sweep_pushes_them_once_it_is_back(

@@ -66,6 +66,15 @@ export interface Job {
   error: string | null;
 }
 
+/** A request about a scene whose files lie on another machine; `Summary` is what was understood of it. */
+export interface SceneRequest<Summary> {
+  id: number;
+  state: "waiting" | "done" | "refused";
+  job_id: string;
+  fault: string | null;
+  summary: Summary | null;
+}
+
 /** Features as GeoJSON; the map library reads their geometry. */
 export interface FeatureCollection {
   type: "FeatureCollection";
@@ -104,6 +113,27 @@ export class Api {
       if (response.status === 200) return (await response.json()) as FeatureCollection;
       await waitForJob(this, ((await response.json()) as Job).id, tell);
     }
+  }
+
+  /** Have a scene described; it takes a job if its files lie on another machine. */
+  async describeScene<Summary>(body: object, tell: (job: Job) => void): Promise<Summary> {
+    const response = await this.request("POST", "/api/v1/scenes", { ...body, dry_run: true });
+    if (response.status === 200) return (await response.json()) as Summary;
+    const accepted = (await response.json()) as { request: SceneRequest<Summary> };
+    return (await this.carriedOut(accepted.request, tell)).summary as Summary;
+  }
+
+  /** Register a scene; it takes a job if its files lie on another machine. */
+  async registerScene(body: object, tell: (job: Job) => void): Promise<void> {
+    const accepted: { request: SceneRequest<unknown> | null } = await this.post("/api/v1/scenes", body);
+    if (accepted.request !== null) await this.carriedOut(accepted.request, tell);
+  }
+
+  private async carriedOut<Summary>(request: SceneRequest<Summary>, tell: (job: Job) => void): Promise<SceneRequest<Summary>> {
+    await waitForJob(this, request.job_id, tell);
+    const ended: SceneRequest<Summary> = await this.get(`/api/v1/scenes/requests/${request.id}`);
+    if (ended.state !== "done") throw new ProblemError(422, ended.fault ?? "the request has not ended");
+    return ended;
   }
 
   async get<T>(path: string, signal?: AbortSignal): Promise<T> {

@@ -1,6 +1,7 @@
 /** The page that registers a scene: describe it, show what was understood, map outlines to classes, then register it. */
 
 import "./dashboard/dashboard.css";
+import type { Job } from "./api";
 import { find, make } from "./dom";
 import { api } from "./page";
 
@@ -113,6 +114,11 @@ function show(summary: Summary): void {
   find("summary").hidden = false;
 }
 
+/** Say that a job reads from another machine, which takes longer than a reader expects. */
+function progress(job: Job): void {
+  find("progress").textContent = job.state === "queued" || job.state === "running" ? "The server reads from another machine; this may take minutes." : "";
+}
+
 async function attempt(button: HTMLButtonElement, work: () => Promise<void>): Promise<void> {
   const fault = find("fault");
   fault.textContent = "";
@@ -124,19 +130,20 @@ async function attempt(button: HTMLButtonElement, work: () => Promise<void>): Pr
     fault.scrollIntoView({ block: "center" });
   } finally {
     button.disabled = false;
+    find("progress").textContent = "";
   }
 }
 
 async function look(): Promise<void> {
   find("summary").hidden = true;
   await attempt(find<HTMLButtonElement>("look"), async () => {
-    show(await api.post<Summary>("/api/v1/scenes", { ...request(), dry_run: true }));
+    show(await api.describeScene<Summary>(request(), progress));
   });
 }
 
 async function store(button: HTMLButtonElement): Promise<void> {
   await attempt(button, async () => {
-    await api.post("/api/v1/scenes", request());
+    await api.registerScene(request(), progress);
     location.assign("/#scenes");
   });
 }
