@@ -36,6 +36,7 @@ from al_server import (
     scenes,
     scorings,
     set_aside,
+    status,
     subscriptions,
     tokens,
     users,
@@ -100,7 +101,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions, patches),
         *(scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
-        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status),
     )
     for resource in resources:
         app.register_api(resource.api)

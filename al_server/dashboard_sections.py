@@ -23,13 +23,14 @@ from al_server.serializers import (
     serialize_set_aside,
     serialize_version,
 )
+from al_server.status import open_jobs
 from catalog import registry_copy, scorings, set_aside, training
 from catalog.access_records import Role
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.reconciliation_records import Reconciliation, SeenProject
-from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
+from catalog.records import EventState, Installation, Job, JobState, Label, LabelEvent, Proposal, Round
 from catalog.settings import PatchPart, Strategy
 from catalog.webhook_records import DeliveryState
 from imagery.classes import ClassScheme
@@ -48,7 +49,6 @@ DECISIONS_SHOWN: Final = 10
 ALERTS_SHOWN: Final = 10
 EVENTS_SHOWN: Final = 10
 RECONCILIATIONS_SHOWN: Final = 5
-_SCORING_KINDS: Final = (JobKind.SCORE_POOL, JobKind.SCORE_SHARD)
 
 Shown = Mapping[str, Any]
 
@@ -94,7 +94,7 @@ def work() -> Shown:
     """Return open jobs, the scoring, and the queues with their workers."""
     catalog = current_catalog()
     with catalog.read() as session:
-        open_rows = session.scalars(_open_jobs()).all()
+        open_rows = session.scalars(open_jobs()).all()
         scoring = scorings.current(session)
         faults = part_faults(session)
         shown: dict[str, Any] = {
@@ -128,11 +128,6 @@ def _queues(counted: Sequence[tuple[Any, ...]], *, asks: bool) -> list[QueueStat
         QueueState(name, workers.get(name), count(name, JobState.RUNNING), count(name, JobState.QUEUED))
         for name in QUEUES
     ]
-
-
-def _open_jobs() -> Select[Job]:
-    """Select the open jobs, oldest first, without those of a scoring: the page shows a scoring as one line."""
-    return select(Job).where(Job.state.in_(OPEN), Job.kind.not_in(_SCORING_KINDS)).order_by(Job.created_at)
 
 
 def rounds() -> Shown:
