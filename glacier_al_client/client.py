@@ -1,9 +1,10 @@
 """A client of the HTTP API: one method for each call that programs make often, and `get` and `post` for all others."""
 
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from glacier_al_client.bundle import Bundle, download_bundle
 from glacier_al_client.calls import API, PAGE, Calls, plain, read
@@ -32,6 +33,9 @@ from glacier_al_client.types import (
     SubscriptionAnswer,
 )
 from glacier_al_client.waiting import Progress, wait_for_decision, wait_for_job
+
+REMEMBERED_S: Final = 0.5
+"""The server may go on telling the version from before for 0.2 s, longer than it takes to tell that it changed."""
 
 
 class Client(Calls):
@@ -94,6 +98,8 @@ class Client(Calls):
         for topics in self.live():
             if "models" not in topics:
                 continue
+            if known is not None:
+                time.sleep(REMEMBERED_S)
             try:
                 found = self.latest()
             except ProblemError as problem:
