@@ -18,6 +18,5 @@ def completion(context: click.Context, shell: str) -> None:
     if kind is None:
         raise StartError(f"click knows no completion for {shell}")
     program = context.find_root()
-    # click's own variable: GLACIER_AL_COMPLETE, our prefix, would be taken for a setting.
     script = kind(program.command, {}, "glacier-al", "_GLACIER_AL_COMPLETE")
     click.echo(script.source())

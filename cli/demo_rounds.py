@@ -14,7 +14,7 @@ from catalog.context import Catalog
 from cli.demo_table import line
 from cli.everest import AGEING, everest_scenes
 from cli.round_record import RoundRecord
-from cli.scene_commands import register_here
+from cli.scene_commands import register_here, registered
 from cli.server import wait_for_jobs, wait_until
 from cli.simulated_annotator import SimulatedAnnotator, sign_in
 from glacier_al_client.client import Client
@@ -71,7 +71,7 @@ class Demonstration:
         seconds: dict[str, float] = {}
         with _stage(seconds, "register"):
             for request in self._requests:
-                register_here(request)
+                click.echo(registered(register_here(request)))
             wait_until(self._api, "the scenes", lambda: all(item.state == "ready" for item in self._api.scenes()))
         self._train_and_score(seconds, 1)
         return self._record(0, PRIOR_OUTLINES, seconds)

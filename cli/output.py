@@ -22,6 +22,8 @@ _WIDE = 10_000  # columns if the output is not a terminal, so that programs that
 _AS_JSON: Final = "cli.output.as_json"  # key of the context
 Function = TypeVar("Function", bound=Callable[..., Any])
 Record = Mapping[str, Any]
+Columns = Mapping[str, str | Callable[[Record], str]]
+"""By heading the member to show, or a function of the record."""
 
 
 def write_any_text() -> None:
@@ -57,7 +59,7 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, default=_plain))
 
 
-def tell(text: str, **values: Any) -> None:
+def tell(text: str, /, **values: Any) -> None:
     """Print what a command did: a sentence, or with ``--json`` an object with the values behind it."""
     if as_json():
         print_json(values)
@@ -81,14 +83,12 @@ def progress_console() -> Console:
     return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
-def print_records(
-    records: Sequence[Record], columns: Mapping[str, str | Callable[[Record], str]], title: str | None = None
-) -> None:
+def print_records(records: Sequence[Record], columns: Columns, title: str | None = None) -> None:
     """Print records: as a table, or with ``--json`` as a list of objects with all their members.
 
     Args:
         records: What to print.
-        columns: By heading the member to show, or a function of the record.
+        columns: What the table shows.
         title: Above the table.
     """
     if as_json():

@@ -50,8 +50,8 @@ def lines(found: StatusAnswer, width: int = WIDTH) -> Iterator[str]:
     if len(troubles) > TROUBLES_SHOWN:
         yield f"  - and {len(troubles) - TROUBLES_SHOWN} more, on the dashboard"
     yield ""
-    step = textwrap.wrap(found.next_step.text, width - LABEL_WIDTH, max_lines=STEP_LINES, placeholder=" ...")
-    yield from _rows("Next", step)
+    wrapped = textwrap.wrap(found.next_step.text, width - LABEL_WIDTH, max_lines=STEP_LINES, placeholder=" ...")
+    yield from _rows("Next", wrapped)
     yield ""
     needed = f"{found.new_labels} of the {found.new_labels_needed} new labels that start a fine-tune"
     rows = {
