@@ -14,8 +14,8 @@ from glacier_al_client.types import JobAnswer
 from services.durations import in_words
 
 EVERY_S: Final = 30.0
-EVERY_SHARE: Final = 0.1
-"""A plain line is printed when so many seconds have passed, or so much more is done."""
+EVERY_PERCENT: Final = 10
+"""A plain line is printed when so many seconds have passed, or another tenth is done."""
 ESTIMATE_AFTER_S: Final = 5.0
 
 Tell = Callable[[float | None, float | None], None]
@@ -63,14 +63,14 @@ def _on_terminal(what: str) -> Iterator[Tell]:
 
 @contextmanager
 def _in_lines(what: str) -> Iterator[Tell]:
-    told_at, told = float("-inf"), 0.0
+    told_at, told = float("-inf"), 0
 
     def show(share: float | None, eta_s: float | None) -> None:
         nonlocal told_at, told
-        now = time.monotonic()
-        if now - told_at < EVERY_S and (share or 0.0) - told < EVERY_SHARE:
+        now, tenths = time.monotonic(), round(100 * (share or 0.0)) // EVERY_PERCENT
+        if now - told_at < EVERY_S and tenths <= told:
             return
-        told_at, told = now, share or 0.0
+        told_at, told = now, tenths
         parts = [what, "" if share is None else f"{share:.0%}", _left(eta_s)]
         click.echo(", ".join(filter(None, parts)), err=True)
 

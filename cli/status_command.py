@@ -18,6 +18,7 @@ TROUBLES_SHOWN: Final = 4
 JOBS_SHOWN: Final = 4
 STEP_LINES: Final = 3
 LABEL_WIDTH: Final = 10
+ROLES: Final = ("pool", "validation", "test")
 COLOURS: Final = {"fault": "red", "look": "yellow", None: "green"}
 
 
@@ -59,7 +60,7 @@ def lines(found: StatusAnswer, width: int = WIDTH) -> Iterator[str]:
         "Learning": [_version(found.learner), needed],
         "Round": [_round(found)],
         "Labels": [_labels(found)],
-        "Scenes": [", ".join(f"{count} {role}" for role, count in found.scenes.items()) + " ready"],
+        "Scenes": [", ".join(f"{found.scenes.get(role, 0)} {role}" for role in ROLES) + " ready"],
         "Running": list(_work(found)) or ["nothing"],
     }
     for label, texts in rows.items():
