@@ -37,6 +37,7 @@ from al_server import (
     scenes,
     scorings,
     set_aside,
+    status,
     subscriptions,
     tokens,
     users,
@@ -109,7 +110,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
         *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
-        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status),
     )
     for resource in resources:
         app.register_api(resource.api)

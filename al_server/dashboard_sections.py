@@ -17,6 +17,7 @@ from al_server.schemas import SceneAnswer
 from al_server.scoring_schemas import serialize_scoring
 from al_server.serializers import serialize_event, serialize_job, serialize_reconciliation, serialize_scene
 from al_server.set_aside_schemas import serialize_set_aside
+from al_server.status import open_jobs
 from al_server.version_schemas import ModelAnswer, serialize_version
 from catalog import registry_copy, scorings, set_aside, training
 from catalog.access_records import Role
@@ -24,7 +25,7 @@ from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.reconciliation_records import Reconciliation, SeenProject
-from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
+from catalog.records import EventState, Installation, Job, JobState, Label, LabelEvent, Proposal, Round
 from catalog.settings import PatchPart, Strategy
 from catalog.webhook_records import DeliveryState
 from imagery.classes import ClassScheme
@@ -43,7 +44,6 @@ DECISIONS_SHOWN: Final = 10
 ALERTS_SHOWN: Final = 10
 EVENTS_SHOWN: Final = 10
 RECONCILIATIONS_SHOWN: Final = 5
-_SCORING_KINDS: Final = (JobKind.SCORE_POOL, JobKind.SCORE_SHARD)
 
 Shown = Mapping[str, Any]
 
@@ -89,7 +89,7 @@ def work() -> Shown:
     """Return open jobs, the scoring, and the queues with their workers."""
     catalog = current_catalog()
     with catalog.read() as session:
-        open_rows = session.scalars(_open_jobs()).all()
+        open_rows = session.scalars(open_jobs()).all()
         scoring = scorings.current(session)
         faults = part_faults(session)
         shown: dict[str, Any] = {
@@ -123,11 +123,6 @@ def _queues(counted: Sequence[tuple[Any, ...]], *, asks: bool) -> list[QueueStat
         QueueState(name, workers.get(name), count(name, JobState.RUNNING), count(name, JobState.QUEUED))
         for name in QUEUES
     ]
-
-
-def _open_jobs() -> Select[Job]:
-    """Select the open jobs, oldest first, without those of a scoring: the page shows a scoring as one line."""
-    return select(Job).where(Job.state.in_(OPEN), Job.kind.not_in(_SCORING_KINDS)).order_by(Job.created_at)
 
 
 def rounds() -> Shown:

@@ -29,12 +29,14 @@ from benchmarks.idle_cost import running
 from benchmarks.report import Result, markdown, publish
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, LabelEvent, Patch, TrainingRun, now
-from cli.api_client import ApiClient
 from cli.demo import DEMO_SETTINGS
 from cli.everest import everest_scenes
 from cli.running import running_settings
 from cli.scene_commands import register_here
+from cli.server import wait_for_jobs, wait_until
 from cli.simulated_annotator import draw
+from glacier_al_client.client import Client
+from glacier_al_client.types import RoundRequest
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.everest import prepare
@@ -56,7 +58,7 @@ class AnnotatedSystem:
     """The running system, with an annotator who draws the truth."""
 
     catalog: Catalog
-    api: ApiClient
+    api: Client
     studio: LabelStudio
     project_id: int
     truth: NDArray[Any]
@@ -78,18 +80,18 @@ class AnnotatedSystem:
             with self.catalog.read() as session:
                 return session.scalar(select(Job.id).where(Job.state.in_(OPEN)).limit(1)) is None
 
-        self.api.wait("the end of all jobs", idle)
+        wait_until(self.api, "the end of all jobs", idle)
 
 
 def open_system() -> AnnotatedSystem:
     """Register the Everest scene with the running system, and return the two with their project."""
     catalog = Catalog(running_settings())
     settings = catalog.settings
-    api = ApiClient(settings.api_url, catalog.secrets.operator_token)
+    api = Client(settings.api_url, catalog.secrets.operator_token)
     everest = prepare(settings.scene_root / "everest")
     for request in everest_scenes(everest):
         register_here(request)
-    api.wait("the scenes", lambda: all(scene["state"] == "ready" for scene in api.get("scenes")))
+    wait_until(api, "the scenes", lambda: all(scene.state == "ready" for scene in api.scenes()))
     studio = LabelStudio(settings.label_studio_url, catalog.secrets.label_studio_token)
     truth = rasterize_outlines(everest.outlines, describe(everest.bands, everest.regions["pool"]).grid, GLACIER_SCHEME)
     return AnnotatedSystem(catalog, api, studio, connect(catalog, studio), truth)
@@ -97,17 +99,17 @@ def open_system() -> AnnotatedSystem:
 
 def run_round(system: AnnotatedSystem, number: int, cpu_seconds: Callable[[], float]) -> dict[str, Any]:
     """Label a round; return the seconds of each stage from its last label to the version that learnt from it."""
-    system.api.post("rounds", {"seed": number, "strategy": "recipe"})
-    system.api.wait("the round", lambda: system.api.get(f"rounds/{number}")["state"] == "open")
+    system.api.open_round(RoundRequest(seed=number, strategy="recipe"))
+    wait_until(system.api, "the round", lambda: system.api.round(number).state == "open")
     *others, last = system.waiting_tasks()
     for task in others:
         system.annotate(task)
     system.wait_until_idle()
     cpu_before = cpu_seconds()
     system.annotate(last)
-    system.api.wait("the fine-tune", lambda: _runs(system) == number)
+    wait_until(system.api, "the fine-tune", lambda: _runs(system) == number)
     served_at = _served(system.catalog, number)
-    system.api.wait_for_jobs("the end of the fine-tune", "fine_tune")
+    wait_for_jobs(system.api, "the end of the fine-tune", "fine_tune")
     time.sleep(REAPED_S)
     cpu = cpu_seconds() - cpu_before  # of ingestion and fine-tune; the scoring that follows has not ended yet
     system.wait_until_idle()

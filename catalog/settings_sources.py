@@ -36,8 +36,9 @@ REMOVED: Final = {
 
 # User and password of an MLflow of your own; a password is no setting, which pages and commands show.
 MLFLOW_LOG_IN: Final = ("GLACIER_AL_MLFLOW_USERNAME", "GLACIER_AL_MLFLOW_PASSWORD")
-# Variables with our prefix that name no setting. The first is read at set-up and start (see labeling/server.py).
-OUTSIDE_SETTINGS: Final = frozenset({"GLACIER_AL_LABEL_STUDIO", *MLFLOW_LOG_IN})
+# Variables with our prefix that name no setting. The first is read at set-up and start (see labeling/server.py), the
+# second by commands that ask another system.
+OUTSIDE_SETTINGS: Final = frozenset({"GLACIER_AL_LABEL_STUDIO", "GLACIER_AL_TOKEN", *MLFLOW_LOG_IN})
 
 # Marks a text that may be a path: in the file, a relative one starts at the file's folder.
 MAY_BE_PATH: Final = object()

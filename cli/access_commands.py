@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from catalog.access_records import ROLES, Role
 from catalog.records import now
 from cli.installation import installed_catalog
-from cli.output import print_table
+from cli.output import Columns, json_option, print_records, tell
 from services import first_access, tokens, users
 from services.passwords import SHORTEST
 
@@ -26,62 +26,78 @@ def user() -> None:
 
 
 @user.command("list")
+@json_option
 def list_users() -> None:
     """List all users."""
     with _access() as session:
-        rows = [(item.name, item.role.title, "disabled" if item.disabled_at else "") for item in users.listed(session)]
-    print_table(("name", "role", "state"), rows)
+        records = [
+            {"name": item.name, "role": item.role.title, "disabled": item.disabled_at is not None}
+            for item in users.listed(session)
+        ]
+    columns: Columns = {
+        "name": "name",
+        "role": "role",
+        "state": lambda record: "disabled" if record["disabled"] else "",
+    }
+    print_records(records, columns)
 
 
 @user.command("add")
 @click.argument("name")
 @click.option("--role", type=_role, required=True, help="what the user may do")
 @_given
+@json_option
 def add_user(name: str, role: str, stdin: bool) -> None:
     """Add the user NAME and print the password, which the user can change on the page /account."""
     password = _password(stdin)
     with _access() as session:
         users.add(session, name, Role.titled(role), password)
-    click.echo(f"User {name} ({role}) is added." + ("" if stdin else f"  Password: {password}"))
+    text = f"User {name} ({role}) is added." + ("" if stdin else f"  Password: {password}")
+    tell(text, name=name, role=role, password=None if stdin else password)
 
 
 @user.command()
 @click.argument("name")
 @_given
+@json_option
 def password(name: str, stdin: bool) -> None:
     """Give the user NAME another password; the user is logged out everywhere."""
     value = _password(stdin)
     with _access() as session:
         users.set_password(session, name, value)
-    click.echo(f"The password of {name} is changed." + ("" if stdin else f"  Password: {value}"))
+    text = f"The password of {name} is changed." + ("" if stdin else f"  Password: {value}")
+    tell(text, name=name, password=None if stdin else value)
 
 
 @user.command("role")
 @click.argument("name")
 @click.argument("new_role", type=_role, metavar="ROLE")
+@json_option
 def set_role(name: str, new_role: str) -> None:
     """Give the user NAME the role ROLE."""
     with _access() as session:
         users.set_role(session, name, Role.titled(new_role))
-    click.echo(f"{name} is {new_role}.")
+    tell(f"{name} is {new_role}.", name=name, role=new_role)
 
 
 @user.command()
 @click.argument("name")
+@json_option
 def disable(name: str) -> None:
     """Let the user NAME in no more; the user's tokens are refused, too."""
     with _access() as session:
         users.disable(session, name)
-    click.echo(f"{name} is disabled.")
+    tell(f"{name} is disabled.", name=name, disabled=True)
 
 
 @user.command()
 @click.argument("name")
+@json_option
 def enable(name: str) -> None:
     """Let the user NAME in again."""
     with _access() as session:
         users.enable(session, name)
-    click.echo(f"{name} may log in.")
+    tell(f"{name} may log in.", name=name, disabled=False)
 
 
 @click.group()
@@ -90,21 +106,30 @@ def token() -> None:
 
 
 @token.command("list")
+@json_option
 def list_tokens() -> None:
     """List all tokens, without their values."""
     with _access() as session:
-        rows = [
-            (
-                row.name,
-                row.role.title,
-                row.user.name if row.user is not None else "",
-                f"{row.expires_at:%Y-%m-%d}" if row.expires_at else "never",
-                f"{row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never",
-                "revoked" if row.revoked_at else "",
-            )
+        records = [
+            {
+                "name": row.name,
+                "role": row.role.title,
+                "user": row.user.name if row.user is not None else None,
+                "expires_at": row.expires_at,
+                "last_used_at": row.last_used_at,
+                "revoked_at": row.revoked_at,
+            }
             for row in tokens.listed(session)
         ]
-    print_table(("name", "role", "user", "expires", "last used", "state"), rows)
+    columns: Columns = {
+        "name": "name",
+        "role": "role",
+        "user": "user",
+        "expires": lambda record: f"{record['expires_at']:%Y-%m-%d}" if record["expires_at"] else "never",
+        "last used": lambda record: f"{record['last_used_at']:%Y-%m-%d %H:%M}" if record["last_used_at"] else "never",
+        "state": lambda record: "revoked" if record["revoked_at"] else "",
+    }
+    print_records(records, columns)
 
 
 @token.command("add")
@@ -112,31 +137,34 @@ def list_tokens() -> None:
 @click.option("--role", type=_role, required=True, help="what the token may do")
 @click.option("--user", "owner", help="the user to whom it belongs; it may never do more than the user")
 @click.option("--days", type=click.IntRange(0), default=365, show_default=True, help="how long it is good; 0: for ever")
+@json_option
 def add_token(name: str, role: str, owner: str | None, days: int) -> None:
     """Add the token NAME and print its value, which is not shown again."""
     expires_at = now() + timedelta(days=days) if days else None
     with _access() as session:
         _, value = tokens.add(session, name, Role.titled(role), user=owner, expires_at=expires_at)
-    click.echo(value)
+    tell(value, name=name, role=role, user=owner, expires_at=expires_at, token=value)
 
 
 @token.command()
 @click.argument("name")
 @click.option("--overlap-hours", type=click.FloatRange(0), default=0.0, help="how long the old value stays good")
+@json_option
 def rotate(name: str, overlap_hours: float) -> None:
     """Replace the value of the token NAME and print the new one."""
     with _access() as session:
         _, value = tokens.rotate(session, name, timedelta(hours=overlap_hours))
-    click.echo(value)
+    tell(value, name=name, token=value)
 
 
 @token.command()
 @click.argument("name")
+@json_option
 def revoke(name: str) -> None:
     """Refuse the token NAME; a running server does so within five seconds."""
     with _access() as session:
         tokens.revoke(session, name)
-    click.echo(f"The token {name} is revoked.")
+    tell(f"The token {name} is revoked.", name=name, revoked=True)
 
 
 @contextmanager

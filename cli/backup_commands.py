@@ -8,29 +8,34 @@ from catalog.settings import Settings
 from catalog.settings_sources import data_folder
 from cli.backup import back_up
 from cli.backup_folder import BackupFolder
+from cli.output import json_option, remark, tell
 from cli.restore import restore as restore_backup
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--keep", type=click.IntRange(1), help="delete older backups but for this many of the newest")
+@json_option
 def backup(folder: Path, keep: int | None) -> None:
     """Add a backup of this installation to FOLDER, while it runs or not; what FOLDER has is not copied again."""
-    name = back_up(Settings(), folder, click.echo)
+    name = back_up(Settings(), folder, remark)
     deleted = 0 if keep is None else BackupFolder(folder).prune(keep)
     manifest = BackupFolder(folder).read(name)
     for line in manifest.left_out:
-        click.echo(f"Left out: {line}")
-    click.echo(f"Backup {name} holds {len(manifest.files)} files. Scenes stay where they are: back them up yourself.")
+        remark(f"Left out: {line}")
+    text = f"Backup {name} holds {len(manifest.files)} files. Scenes stay where they are: back them up yourself."
     if deleted:
-        click.echo(f"Deleted {deleted} older backups.")
+        text += f"\nDeleted {deleted} older backups."
+    tell(text, name=name, folder=folder, files=len(manifest.files), left_out=list(manifest.left_out), deleted=deleted)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--snapshot", help="name of the backup; by default the newest")
+@json_option
 def restore(folder: Path, snapshot: str | None) -> None:
     """Restore a backup from FOLDER into the data folder (GLACIER_AL_VAR_DIR), which must be empty."""
     var_dir = data_folder(Settings.model_fields)
-    name = restore_backup(folder, snapshot, var_dir, click.echo)
-    click.echo(f"Restored the backup {name}. Start it with `glacier-al up`, then run `glacier-al doctor`.")
+    name = restore_backup(folder, snapshot, var_dir, remark)
+    text = f"Restored the backup {name}. Start it with `glacier-al up`, then run `glacier-al doctor`."
+    tell(text, name=name, folder=var_dir)

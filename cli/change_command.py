@@ -10,14 +10,14 @@ from catalog.records import Scene
 from catalog.registry import registry_of
 from cli.change_picture import draw_change
 from cli.installation import running_catalog
-from cli.output import print_table
+from cli.output import as_json, json_option, print_json, print_table
 from cli.prediction_wait import wait_for_prediction
 from imagery.area_interval import AreaInterval
 from imagery.change import common_grid
 from imagery.glaciers import read_glaciers
 from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, Change, ChangeRow, DatedMap, compare
-from services.change_files import write_polygons, write_summary, write_table
+from services.change_files import summary, write_polygons, write_summary, write_table
 from services.change_maps import contradiction_maps, outlined_map, predicted_map
 from services.class_scheme import class_scheme
 from services.scenes import scene_by_name
@@ -40,6 +40,7 @@ from services.version_figures import figures_of
     help="what to compare: maps of the served model version; the outlines registered with the scenes; or the prior "
     "outlines of EARLIER with what the model confidently shows on LATER, which may be the same scene",
 )
+@json_option
 def change(
     earlier: str,
     later: str,
@@ -69,7 +70,10 @@ def change(
     write_polygons(output / "change.gpkg", found)
     write_summary(output / "change.json", found)
     draw_change(output / "change.png", found)
-    _print(found, output)
+    if as_json():
+        print_json(summary(found) | {"folder": output})
+    else:
+        _print(found, output)
 
 
 def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]:

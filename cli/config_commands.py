@@ -1,6 +1,5 @@
 """``glacier-al init`` and ``glacier-al config``: write the settings file, and show the settings in force."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from catalog.settings import Settings
 from catalog.settings_guide import allowed, default, file_text, groups, toml, unit, without_secrets
 from catalog.settings_sources import PREFIX, RENAMED, Given, config_file, data_folder, nearest, read_given, variable
 from cli.errors import StartError
-from cli.output import print_table
+from cli.output import as_json, json_option, print_json, print_table, tell
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,13 @@ class InForce:
 
 @click.command()
 @click.option("--print", "is_printed", is_flag=True, help="show the text instead of writing the file")
+@json_option
 def init(is_printed: bool) -> None:
     """Write config.toml into the data folder: every setting, explained and commented out."""
     folder = data_folder(Settings.model_fields)
     text = file_text(Settings, folder)
     if is_printed:
-        click.echo(text, nl=False)
+        tell(text.removesuffix("\n"), text=text)
         return
     path = config_file(folder)
     try:
@@ -48,20 +48,21 @@ def init(is_printed: bool) -> None:
             f"{path} exists and is left as it is. `glacier-al config` shows what it sets, `glacier-al init --print` "
             "what a new one holds. Move the file away to have a new one written."
         ) from error
-    click.echo(f"Wrote {path}. Every setting in it is commented out; edit it, then start with `glacier-al up`.")
+    text = f"Wrote {path}. Every setting in it is commented out; edit it, then start with `glacier-al up`."
+    tell(text, file=path)
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="for programs; with meaning, unit, allowed values and default")
-def config(name: str | None, as_json: bool) -> None:
+@json_option
+def config(name: str | None) -> None:
     """Show the settings in force and where each comes from; with NAME, one of them with its meaning."""
     chosen = _setting_name(name) if name else None
     settings = Settings()
     found = in_force(settings, read_given(Settings.model_fields, {}), [chosen] if chosen else Settings.model_fields)
     described = {name: _described(settings, name, item) for name, item in found.items()}
-    if as_json:
-        click.echo(json.dumps(described[chosen] if chosen else described, indent=1))
+    if as_json():  # with meaning, unit, allowed values and default
+        print_json(described[chosen] if chosen else described)
     elif chosen:
         _show_one(chosen, found[chosen], described[chosen])
     else:

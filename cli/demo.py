@@ -15,12 +15,12 @@ import click
 
 from catalog.context import Catalog
 from catalog.settings import Settings
-from cli.api_client import POLL_S
 from cli.demo_rounds import Demonstration
 from cli.demo_table import print_levers, print_rounds
 from cli.levers import train_comparisons
 from cli.report import write_report
 from cli.running import running_settings
+from cli.server import POLL_S
 
 ROUND_SIZE: Final = 8
 START_TIMEOUT_S: Final = 300.0

@@ -4,19 +4,21 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.context import Catalog
-from cli.api_client import ApiClient
 from cli.demo_table import line
 from cli.everest import AGEING, everest_scenes
 from cli.round_record import RoundRecord
-from cli.scene_commands import register_here
+from cli.scene_commands import register_here, registered
+from cli.server import wait_for_jobs, wait_until
 from cli.simulated_annotator import SimulatedAnnotator, sign_in
+from glacier_al_client.client import Client
+from glacier_al_client.types import RoundRequest
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.everest import prepare, write_old_outlines
@@ -42,7 +44,7 @@ class Demonstration:
 
     def __init__(self, catalog: Catalog, seed: int) -> None:
         self._catalog, self._seed = catalog, seed
-        self._api = ApiClient(catalog.settings.api_url, catalog.secrets.operator_token)
+        self._api = Client(catalog.settings.api_url, catalog.secrets.operator_token)
         folder = catalog.settings.scene_root / "everest"
         everest = prepare(folder)
         pool = describe(everest.bands, everest.regions["pool"]).grid
@@ -69,8 +71,8 @@ class Demonstration:
         seconds: dict[str, float] = {}
         with _stage(seconds, "register"):
             for request in self._requests:
-                register_here(request)
-            self._api.wait("the scenes", lambda: all(item["state"] == "ready" for item in self._api.get("scenes")))
+                click.echo(registered(register_here(request)))
+            wait_until(self._api, "the scenes", lambda: all(item.state == "ready" for item in self._api.scenes()))
         self._train_and_score(seconds, 1)
         return self._record(0, PRIOR_OUTLINES, seconds)
 
@@ -78,57 +80,54 @@ class Demonstration:
         api = self._api
         seconds: dict[str, float] = {}
         with _stage(seconds, "choose and publish"):
-            opened = api.post("rounds", {"seed": 1000 * self._seed + number})["round"]
-            api.wait("the round", lambda: api.get(f"rounds/{number}")["state"] == "open")
+            opened = api.open_round(RoundRequest(seed=1000 * self._seed + number)).round
+            wait_until(api, "the round", lambda: api.round(number).state == "open")
         with _stage(seconds, "label"):
             annotator.label_all()
-            api.wait("the labels", lambda: api.get(f"rounds/{number}")["state"] == "complete")
+            wait_until(api, "the labels", lambda: api.round(number).state == "complete")
         self._train_and_score(seconds, number + 1)
-        return self._record(number, opened["strategy"], seconds)
+        return self._record(number, opened.strategy, seconds)
 
     def _train_and_score(self, seconds: dict[str, float], version: int) -> None:
         with _stage(seconds, "fine-tune"):
-            self._api.wait("the version", lambda: len(self._api.get("models")) == version)
-            self._api.wait_for_jobs("the fine-tune", "fine_tune")
+            wait_until(self._api, "the version", lambda: len(list(self._api.versions())) == version)
+            wait_for_jobs(self._api, "the fine-tune", "fine_tune")
         with _stage(seconds, "score"):
-            self._api.wait_for_jobs("the scores", "score_pool", "score_shard")
+            wait_for_jobs(self._api, "the scores", "score_pool", "score_shard")
 
     def _record(self, number: int, strategy: str, seconds: dict[str, float]) -> RoundRecord:
-        newest = self._api.get("models")[0]
+        newest = next(self._api.versions())
         return RoundRecord(
             round=number,
             strategy=strategy,
-            labels=newest["labels"],
-            version=newest["version"],
-            parent=newest["parent_version"],
-            promoted=newest["verdict"] == "promoted",
-            verdict=newest["verdict_reason"],
-            iou=newest["iou"],
-            gain=newest["gain"],
-            champion=self._api.get("models/latest")["version"],
-            gate=newest["gate"],
+            labels=newest.labels,
+            version=newest.version,
+            parent=newest.parent_version,
+            promoted=newest.verdict == "promoted",
+            verdict=newest.verdict_reason,
+            iou=newest.iou,
+            gain=newest.gain,
+            champion=self._api.latest().version,
+            gate=newest.gate.model_dump(mode="json") if newest.gate else None,
             seconds=seconds,
         )
 
     def _annotator(self) -> SimulatedAnnotator:
         """Create the account of the simulated annotator; return it with the truth and the patches of the pool."""
-        pool = next(scene for scene in self._api.get("scenes") if scene["role"] == "pool")
+        pool = next(scene for scene in self._api.scenes() if scene.role == "pool")
         settings = self._catalog.settings
         administrator = LabelStudio(settings.label_studio_url, self._catalog.secrets.label_studio_token)
         studio = sign_in(
             administrator, settings.label_studio_url, settings.simulated_annotator_email, secrets.token_urlsafe(16)
         )
         project_id = connect(self._catalog, administrator)
-        return SimulatedAnnotator(studio, project_id, self.truth, self._windows(pool["id"]), GLACIER_SCHEME)
+        return SimulatedAnnotator(studio, project_id, self.truth, self._windows(pool.id), GLACIER_SCHEME)
 
     def _windows(self, scene_id: int) -> dict[int, Window]:
         windows: dict[int, Window] = {}
-        page: dict[str, Any] = {"features": [{"id": 0}], "next": True}
-        while page["next"]:
-            page = self._api.get(f"scenes/{scene_id}/patches", after=max(windows, default=0), limit=500)
-            for feature in page["features"]:
-                place = feature["properties"]
-                windows[feature["id"]] = Window(place["row_off"], place["col_off"], place["size_px"], place["size_px"])
+        for feature in self._api.patches(scene_id):
+            place = feature["properties"]
+            windows[feature["id"]] = Window(place["row_off"], place["col_off"], place["size_px"], place["size_px"])
         return windows
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad a finding is. Only a fault makes the exit status 1."""
+    """How bad a finding is. Only a fault makes the exit code 3."""
 
     OK = "ok"
     WARNING = "warning"

@@ -1,6 +1,5 @@
 """``glacier-al doctor``: check an installation, and mend what can be mended safely."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 
 import click
@@ -14,31 +13,33 @@ from cli.doctor_machine import check_machine
 from cli.doctor_records import check_rows, check_schema
 from cli.doctor_services import check_label_studio, check_mlflow
 from cli.errors import NotRunningError, StartError
+from cli.exit_codes import ExitCode
+from cli.output import as_json, json_option, print_json
 from cli.running import local_settings, running_settings
 from labeling.errors import LabelStudioError
 
 
 @click.command()
 @click.option("--fix", "is_fixing", is_flag=True, help="mend what can be mended safely, and say what was done")
-@click.option("--json", "as_json", is_flag=True, help="for programs")
-def doctor(is_fixing: bool, as_json: bool) -> None:
+@json_option
+def doctor(is_fixing: bool) -> None:
     """Check this installation: versions, parts, disk, permissions, database, checksums of all files, orphans.
 
-    The exit status is 1 if a fault is left. Nothing that an annotator drew is ever deleted.
+    The exit code is 3 if a fault is left. Nothing that an annotator drew is ever deleted.
     """
     found = []
     for finding in examine(is_fixing=is_fixing):
         found.append(finding)
-        if not as_json:
+        if not as_json():
             click.echo(finding.line)
     faults = sum(finding.level is Level.FAULT for finding in found)
     warnings = sum(finding.level is Level.WARNING for finding in found)
-    if as_json:
-        click.echo(json.dumps([finding.to_json() for finding in found], indent=1))
+    if as_json():
+        print_json([finding.to_json() for finding in found])
     else:
         click.echo(f"{faults} faults, {warnings} warnings, {len(found)} checks.")
     if faults:
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.FOUND)
 
 
 def examine(*, is_fixing: bool) -> Iterator[Finding]:

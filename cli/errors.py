@@ -2,13 +2,37 @@
 
 import click
 
+from cli.exit_codes import ExitCode
+
 
 class StartError(click.ClickException):
-    """The system cannot start, or its supervisor was killed; ends the program with exit code 1."""
+    """The system cannot start, or its supervisor was killed; or a command cannot do what was asked for."""
+
+    exit_code = ExitCode.FAILED
+
+
+class FoundError(click.ClickException):
+    """What was examined is not as it should be."""
+
+    exit_code = ExitCode.FOUND
 
 
 class NotRunningError(click.ClickException):
-    """A command needs a running system, and none runs; ends the program with exit code 1."""
+    """A command needs a running system, and none runs or answers."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class NotAllowedError(click.ClickException):
+    """The system refuses the token."""
+
+    exit_code = ExitCode.NOT_ALLOWED
+
+
+class StillWorkingError(click.ClickException):
+    """What was waited for has not ended in time."""
+
+    exit_code = ExitCode.TIMED_OUT
 
 
 class ForeignServerError(Exception):

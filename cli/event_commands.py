@@ -8,7 +8,7 @@ import click
 from catalog.context import Catalog
 from catalog.webhook_records import DeliveryState, Subscription
 from cli.installation import installed_catalog, running_catalog
-from cli.output import print_table
+from cli.output import Columns, json_option, moment, print_records, tell
 from services import outgoing_events
 from services.event_secrets import fault_of, signing_secret
 
@@ -32,22 +32,41 @@ class Moment(click.ParamType[datetime]):
 @click.group(invoke_without_command=True)
 @click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="only deliveries like that")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="deliveries, newest first")
+@json_option
 @click.pass_context
 def events(context: click.Context, state: str | None, limit: int) -> None:
     """List what became of events, newest first; with a subcommand, say who is told of them."""
     if context.invoked_subcommand is not None:
         return
-    rows = []
     with installed_catalog() as catalog, catalog.read() as session:
-        for item in outgoing_events.deliveries(session, limit, DeliveryState(state) if state else None):
-            happened = f"{item.event.happened_at:%Y-%m-%d %H:%M:%S}"
-            told = (str(item.id), item.event.type, happened, str(item.subscription_id), item.state.value)
-            rows.append((*told, str(item.attempts), item.last_error or ""))
-    print_table(("id", "event", "happened", "subscription", "state", "attempts", "last error"), rows)
+        records = [
+            {
+                "id": item.id,
+                "event": item.event.uid,
+                "type": item.event.type,
+                "happened_at": item.event.happened_at,
+                "subscription_id": item.subscription_id,
+                "state": item.state.value,
+                "attempts": item.attempts,
+                "last_error": item.last_error,
+            }
+            for item in outgoing_events.deliveries(session, limit, DeliveryState(state) if state else None)
+        ]
+    columns: Columns = {
+        "id": "id",
+        "event": "type",
+        "happened": moment("happened_at"),
+        "subscription": "subscription_id",
+        "state": "state",
+        "attempts": "attempts",
+        "last error": "last_error",
+    }
+    print_records(records, columns)
 
 
 @events.command()
 @click.argument("url")
+@json_option
 def subscribe(url: str) -> None:
     """Send events to URL from now on; its host must be named in the setting event_hosts."""
     with installed_catalog() as catalog, catalog.write() as session:
@@ -57,6 +76,7 @@ def subscribe(url: str) -> None:
 
 @events.command()
 @click.argument("number", type=int)
+@json_option
 def rotate(number: int) -> None:
     """Replace the secret of the subscription NUMBER at once."""
     with installed_catalog() as catalog, catalog.write() as session:
@@ -64,36 +84,52 @@ def rotate(number: int) -> None:
 
 
 @events.command()
+@json_option
 def subscriptions() -> None:
     """List who is told of events."""
     with installed_catalog() as catalog, catalog.read() as session:
-        standing = outgoing_events.subscriptions(session)
-        rows = [
-            (str(item.id), item.url, item.created_by, f"{item.created_at:%Y-%m-%d %H:%M}", fault_of(item) or "")
-            for item in standing
+        records = [
+            {
+                "id": item.id,
+                "url": item.url,
+                "created_by": item.created_by,
+                "created_at": item.created_at,
+                "fault": fault_of(item),
+            }
+            for item in outgoing_events.subscriptions(session)
         ]
-    print_table(("id", "address", "by", "since", "fault"), rows)
+    columns: Columns = {
+        "id": "id",
+        "address": "url",
+        "by": "created_by",
+        "since": moment("created_at"),
+        "fault": "fault",
+    }
+    print_records(records, columns)
 
 
 @events.command()
 @click.argument("number", type=int)
+@json_option
 def unsubscribe(number: int) -> None:
     """Stop telling the subscription NUMBER; what is not delivered yet will not be."""
     with installed_catalog() as catalog, catalog.write() as session:
         removed = outgoing_events.unsubscribe(session, number)
-    click.echo(f"Nothing more is sent to {removed.url}.")
+    tell(f"Nothing more is sent to {removed.url}.", id=removed.id, url=removed.url)
 
 
 @events.command()
 @click.argument("number", type=int)
 @click.option("--since", type=Moment(), required=True, help="a time such as 2026-11-26T12:00:00Z")
+@json_option
 def replay(number: int, since: datetime) -> None:
     """Send all events since a time to the subscription NUMBER again."""
     with running_catalog() as catalog, catalog.write() as session:
         again = outgoing_events.replay(session, number, since)
-    click.echo(f"{len(again)} events are sent again.")
+    tell(f"{len(again)} events are sent again.", events=len(again))
 
 
 def _show_secret(catalog: Catalog, subscription: Subscription) -> None:
     secret = signing_secret(catalog.secrets.event_signing_key, subscription)
-    click.echo(f"Subscription {subscription.id}. The secret of its signatures, which is not shown again: {secret}")
+    text = f"Subscription {subscription.id}. The secret of its signatures, which is not shown again: {secret}"
+    tell(text, id=subscription.id, url=subscription.url, secret=secret)

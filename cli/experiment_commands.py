@@ -5,6 +5,7 @@ from typing import Any, Final, get_args
 import click
 
 from catalog.settings import Settings
+from cli.output import json_option
 from experiments.areas import EXAMPLES, Example
 from experiments.division import SplitKind
 
@@ -41,6 +42,7 @@ _ARCHITECTURES: Final = get_args(Settings.model_fields["architecture"].annotatio
 )
 @click.option("--patch-size", type=click.IntRange(32), default=64, show_default=True, help="side of a window, pixels")
 @click.option("--split", type=click.Choice(get_args(SplitKind)), default="fishnet", show_default=True)
+@json_option
 def experiment(
     name: str,
     scenes: tuple[str, ...],

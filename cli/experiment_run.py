@@ -9,12 +9,11 @@ from pkgutil import resolve_name
 from types import TracebackType
 from typing import Self
 
-import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from catalog.settings import Settings
 from cli.installation import installed_catalog
-from cli.output import console
+from cli.output import progress_console, tell
 from cli.running import local_settings
 from experiments.areas import Example, StudyArea, example_area, registered_areas
 from experiments.findings import Findings, write
@@ -69,9 +68,9 @@ def deliver(
     """
     files = write(findings, target, conditions)
     tracked = record(findings, files, parameters, settings, folder)
-    click.echo("\n".join(map(str, files)))
+    shown = "\n".join(map(str, files))
     hint = f" (see it with `mlflow ui --backend-store-uri {tracked}`)" if tracked.startswith("sqlite") else ""
-    click.echo(f"MLflow run in {tracked}{hint}")
+    tell(f"{shown}\nMLflow run in {tracked}{hint}", files=list(files), mlflow=tracked)
 
 
 def _areas(scenes: Sequence[str], example: Example | None, folder: Path) -> list[StudyArea]:
@@ -114,7 +113,7 @@ class _ProgressDisplay:
     """Progress display: bars for the trials and the steps of the running trial, and a line per finished trial."""
 
     def __init__(self) -> None:
-        self._console = console()
+        self._console = progress_console()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,8 +11,9 @@ from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.records import Scene, SceneRole
 from catalog.registry import registry_of
+from cli.errors import FoundError
 from cli.installation import installed_catalog
-from cli.output import print_table
+from cli.output import as_json, json_option, print_json, print_table, tell
 from cli.prediction_wait import wait_for_prediction
 from imagery.errors import ExportError
 from imagery.glaciers import read_inventory
@@ -63,6 +65,7 @@ def export() -> None:
 )
 @click.option("--title", default=DatasetRequest.title, show_default=True, help="title of the data set")
 @click.option("--model/--no-model", default=True, show_default=True, help="add the served model, if there is one")
+@json_option
 def dataset(
     folder: Path,
     labels: str,
@@ -88,7 +91,14 @@ def dataset(
         tally = export_dataset(catalog, folder, request, _software(), served)
     windows = ", ".join(f"{count} {split}" for split, count in tally.windows.items())
     simulated = f" ({tally.simulated} simulated)" if tally.simulated else ""
-    click.echo(f"{folder}: {windows} windows, {tally.labels} labels{simulated} by {len(tally.analysts)} analysts.")
+    tell(
+        f"{folder}: {windows} windows, {tally.labels} labels{simulated} by {len(tally.analysts)} analysts.",
+        folder=folder,
+        windows=dict(tally.windows),
+        labels=tally.labels,
+        simulated=tally.simulated,
+        analysts=len(tally.analysts),
+    )
 
 
 @export.command()
@@ -122,6 +132,7 @@ def dataset(
 )
 @click.option("--layer", help="the layer of --glaciers; needed only if the file has several")
 @click.option("--glacier-id", help="the field of --glaciers with the id; by default rgi_id, RGIId or glac_id")
+@json_option
 def glims(
     scene: str,
     folder: Path,
@@ -167,12 +178,24 @@ def glims(
         prediction = None if labels_only else _prediction(catalog, row)
         terrain = relief_of(source_of(row))
         done = export_glims(catalog, row, folder, request, _software(), prediction, terrain)
-    _tell(folder, done)
-    _judge(folder, done.findings)
+    making = done.making
+    if not as_json():
+        _describe(folder, done)
+    _judge(
+        folder,
+        done.findings,
+        glaciers=making.glaciers,
+        area_km2=making.area_km2,
+        of_inventory=making.of_inventory,
+        intervals=making.intervals,
+        image_id=making.image_id,
+        layers=done.layers,
+    )
 
 
 @export.command()
 @FOLDER
+@json_option
 def check(folder: Path) -> None:
     """Check whether the shapefiles in FOLDER, of any program, keep GLIMS's published requirements."""
     _judge(folder, check_submission(folder))
@@ -250,7 +273,7 @@ def _pair(text: str, form: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _tell(folder: Path, done: Submission) -> None:
+def _describe(folder: Path, done: Submission) -> None:
     making = done.making
     kinds = ", ".join(f"{name} is {kind or 'left out'}" for name, kind in making.mapping.line_types.items())
     click.echo(f"{folder}: {making.glaciers} glaciers, {making.area_km2:.3f} km2; {kinds}.")
@@ -262,13 +285,23 @@ def _tell(folder: Path, done: Submission) -> None:
     print_table(("layer", "features"), [(name, str(count)) for name, count in done.layers.items()])
 
 
-def _judge(folder: Path, findings: list[Finding]) -> None:
-    """Print the findings; end with exit code 1 if there are errors."""
-    for finding in findings:
-        click.echo(str(finding))
-    if has_errors(findings):
-        raise ExportError(f"{folder}: not fit for GLIMS yet; see the errors above")
-    click.echo(f"{folder}: keeps GLIMS's published requirements" + (", with these warnings." if findings else "."))
+def _judge(folder: Path, findings: list[Finding], **written: Any) -> None:
+    """Print the findings, and what was written if that is given.
+
+    Raises:
+        FoundError: There are errors among them.
+    """
+    fit = not has_errors(findings)
+    if as_json():
+        print_json({"folder": folder, "fit": fit, "findings": findings, **written})
+    else:
+        for finding in findings:
+            click.echo(str(finding))
+        if fit:
+            end = ", with these warnings." if findings else "."
+            click.echo(f"{folder}: keeps GLIMS's published requirements{end}")
+    if not fit:
+        raise FoundError(f"{folder}: not fit for GLIMS yet; see the errors above")
 
 
 def _software() -> str:

@@ -7,7 +7,7 @@ import click
 from pydantic import ValidationError
 
 from cli.installation import installed_catalog, running_catalog
-from cli.output import print_table
+from cli.output import Columns, as_json, json_option, moment, print_records, print_table, tell
 from services.withdrawals import VersionAffected, WithdrawalEffect, WithdrawalRequest, list_withdrawals
 from services.withdrawals import withdraw as withdraw_labels
 
@@ -27,6 +27,7 @@ def labels() -> None:
 @click.option("--reason", required=True, help="why; stored with the withdrawal")
 @click.option("--dry-run", is_flag=True, help="show what would happen, and change nothing")
 @click.option("--yes", is_flag=True, help="do not ask")
+@json_option
 def withdraw(annotator: str, since: datetime | None, reason: str, dry_run: bool, yes: bool) -> None:
     """Withdraw an annotator's labels, and train again without them what learnt from them.
 
@@ -40,33 +41,33 @@ def withdraw(annotator: str, since: datetime | None, reason: str, dry_run: bool,
         raise click.UsageError(str(error)) from error
     with running_catalog() as catalog:
         actor = getpass.getuser()
-        _show(withdraw_labels(catalog, request, actor))
-        if dry_run or not (yes or click.confirm("Withdraw them?")):
-            click.echo("Nothing was changed.")
+        effect = withdraw_labels(catalog, request, actor)
+        if not as_json():
+            _show(effect)
+        if dry_run or not (yes or click.confirm("Withdraw them?", err=as_json())):
+            tell("Nothing was changed.", **effect.model_dump(mode="json"))
             return
         done = withdraw_labels(catalog, request.model_copy(update={"dry_run": False}), actor)
-    click.echo(f"Withdrawal {done.withdrawal} took {done.labels} labels: {done.note}.")
+    tell(f"Withdrawal {done.withdrawal} took {done.labels} labels: {done.note}.", **done.model_dump(mode="json"))
 
 
 @labels.command()
+@json_option
 def withdrawals() -> None:
     """List all withdrawals, newest first."""
     with installed_catalog() as catalog, catalog.read() as session:
         found = list_withdrawals(session)
-    rows = [
-        (
-            str(item.id),
-            item.annotator,
-            "" if item.since is None else f"{item.since:%Y-%m-%d %H:%M}",
-            str(item.labels),
-            _versions(item.versions),
-            item.reason,
-            item.actor,
-            f"{item.withdrawn_at:%Y-%m-%d %H:%M}",
-        )
-        for item in found
-    ]
-    print_table(("withdrawal", "annotator", "since", "labels", "versions", "reason", "by", "when"), rows)
+    columns: Columns = {
+        "withdrawal": "id",
+        "annotator": "annotator",
+        "since": moment("since"),
+        "labels": "labels",
+        "versions": lambda record: _versions(record["versions"]),
+        "reason": "reason",
+        "by": "actor",
+        "when": moment("withdrawn_at"),
+    }
+    print_records([dict(item) for item in found], columns)
 
 
 def _show(effect: WithdrawalEffect) -> None:

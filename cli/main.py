@@ -19,6 +19,7 @@ class Program(click.Group):
     COMMANDS = {  # noqa: RUF012 - read only
         "backup": "cli.backup_commands:backup",
         "change": "cli.change_command:change",
+        "completion": "cli.completion_command:completion",
         "doctor": "cli.doctor_command:doctor",
         "config": "cli.config_commands:config",
         "events": "cli.event_commands:events",
@@ -26,6 +27,7 @@ class Program(click.Group):
         "experiment": "cli.experiment_commands:experiment",
         "init": "cli.config_commands:init",
         "restore": "cli.backup_commands:restore",
+        "status": "cli.status_command:status",
         "scene": "cli.scene_commands:scene",
         "simulate": "cli.simulate_command:simulate",
         "jobs": "cli.job_commands:jobs",

@@ -3,6 +3,7 @@
 import getpass
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import click
 
@@ -11,7 +12,7 @@ from catalog.records import SceneRole, now
 from catalog.registry import registry_of
 from cli.event_commands import Moment
 from cli.installation import installed_catalog, running_catalog
-from cli.output import print_table
+from cli.output import Columns, Record, as_json, json_option, moment, print_json, print_records, print_table, tell
 from cli.running import running_settings
 from services import canary, promotion
 from services.gate_figures import GateFigures
@@ -22,6 +23,7 @@ from services.version_figures import figures_of
 
 @click.group(invoke_without_command=True)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="versions to list, newest first")
+@json_option
 @click.pass_context
 def models(context: click.Context, limit: int) -> None:
     """List the newest model versions; with a subcommand, promote one, roll back, or tell its lineage."""
@@ -29,50 +31,58 @@ def models(context: click.Context, limit: int) -> None:
         return
     registry = registry_of(running_settings())
     aliases = registry.aliases()
-    rows = []
+    records = []
     for version in registry.versions(limit):
         figures = figures_of(version)
         validation = figures.regions.get(SceneRole.VALIDATION.value)
-        mean, gain = (validation.mean_iou, validation.gain_mean_iou) if validation else (None, None)
-        rows.append(
-            (
-                str(version.version),
-                ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
-                str(figures.labels),
-                "–" if mean is None else f"{mean:.3f}",
-                "–" if gain is None else f"{gain:+.3f}",
-                _interval(figures.gate),
-                f"{figures.verdict}: {figures.verdict_reason}{_withdrawn(figures.withdrawals)}",
-            )
+        records.append(
+            {
+                "version": version.version,
+                "aliases": sorted(alias for alias, number in aliases.items() if number == version.version),
+                "created_at": version.created_at,
+                "labels": figures.labels,
+                "mean_iou": validation.mean_iou if validation else None,
+                "gain_mean_iou": validation.gain_mean_iou if validation else None,
+                "gate": figures.gate,
+                "verdict": figures.verdict,
+                "verdict_reason": figures.verdict_reason,
+                "withdrawals": list(figures.withdrawals),
+            }
         )
-    print_table(("version", "aliases", "labels", "mean IoU", "gain", "interval", "gate"), rows)
+    print_records(records, _VERSION_COLUMNS)
 
 
 @models.command()
 @click.argument("version", type=int)
 @click.option("--reason", required=True, help="why; stored with the decision")
+@json_option
 def promote(version: int, reason: str) -> None:
     """Serve VERSION: make it the champion, and the learner, from which training goes on."""
     with running_catalog() as catalog:
         promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
-        click.echo(f"Version {version} is served.")
+        tell(f"Version {version} is served.", version=version)
 
 
 @models.command()
 @click.option("--reason", required=True, help="why; stored with the decision")
+@json_option
 def rollback(reason: str) -> None:
     """Serve the version again that was the champion before the present one; training goes on from it."""
     with running_catalog() as catalog:
         moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
-        click.echo(f"Version {moved.model_version} is served again.")
+        tell(f"Version {moved.model_version} is served again.", version=moved.model_version)
 
 
 @models.command()
 @click.option("--at", type=Moment(), help="a time such as 2026-11-26T12:00:00Z; default: now")
+@json_option
 def champion(at: datetime | None) -> None:
     """Tell which version was served at a time, and who decided that, when and why."""
     with installed_catalog() as catalog, catalog.read() as session:
         decision = promotion.champion_at(session, at or now())
+    if as_json():
+        print_json({"version": decision and decision.model_version, "decision": decision and _decision(decision)})
+        return
     if decision is None or decision.model_version is None:
         click.echo("No version was served.")
     if decision is not None:
@@ -81,6 +91,7 @@ def champion(at: datetime | None) -> None:
 
 @models.command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="decisions, newest first")
+@json_option
 def decisions(limit: int) -> None:
     """List who decided what about versions, when and why, moves made in MLflow's page included."""
     with installed_catalog() as catalog, catalog.read() as session:
@@ -91,64 +102,89 @@ def decisions(limit: int) -> None:
 @models.command("canary")
 @click.option("--standing", is_flag=True, help="only alerts that nobody has acknowledged")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="comparisons, newest first")
+@json_option
 def list_comparisons(standing: bool, limit: int) -> None:
     """List how far each change of the served version changed the maps of the pool, with the alerts it raised."""
-    rows = []
+    records = []
     with installed_catalog() as catalog, catalog.read() as session:
         for item in canary.comparisons(session, limit, standing=standing):
             change = canary.change_of(item.counts, item.classes)
-            rows.append(
-                (
-                    str(item.id),
-                    f"{item.compared_at:%Y-%m-%d %H:%M:%S}",
-                    item.decision.verdict,
-                    str(item.decision.previous_version),
-                    str(item.decision.model_version),
-                    f"{change.changed_share:.1%}",
-                    ", ".join(f"{area.name} {area.share:+.0%}" for area in change.areas),
-                    "; ".join(item.alerts),
-                    item.acknowledged_by or "",
-                )
+            records.append(
+                {
+                    "id": item.id,
+                    "compared_at": item.compared_at,
+                    "verdict": item.decision.verdict,
+                    "previous_version": item.decision.previous_version,
+                    "version": item.decision.model_version,
+                    "changed_share": change.changed_share,
+                    "areas": {area.name: area.share for area in change.areas},
+                    "alerts": list(item.alerts),
+                    "acknowledged_by": item.acknowledged_by,
+                }
             )
-    headings = ("id", "when (UTC)", "decision", "from", "to", "changed", "areas", "alerts", "acknowledged by")
-    print_table(headings, rows)
+    columns: Columns = {
+        "id": "id",
+        "when (UTC)": moment("compared_at"),
+        "decision": "verdict",
+        "from": "previous_version",
+        "to": "version",
+        "changed": lambda record: f"{record['changed_share']:.1%}",
+        "areas": lambda record: ", ".join(f"{name} {share:+.0%}" for name, share in record["areas"].items()),
+        "alerts": lambda record: "; ".join(record["alerts"]),
+        "acknowledged by": "acknowledged_by",
+    }
+    print_records(records, columns)
 
 
 @models.command()
 @click.argument("number", type=int)
 @click.option("--note", required=True, help="what you found; stored with the alert")
+@json_option
 def acknowledge(number: int, note: str) -> None:
     """Note that you have looked at the canary alert NUMBER, which then no longer stands."""
     with installed_catalog() as catalog, catalog.write() as session:
         canary.acknowledge(session, number, getpass.getuser(), note)
-    click.echo(f"Alert {number} is acknowledged.")
+    tell(f"Alert {number} is acknowledged.", id=number, note=note)
 
 
 def _print_decisions(found: Sequence[Promotion]) -> None:
-    rows = [
-        (
-            f"{item.completed_at:%Y-%m-%d %H:%M:%S}",
-            item.verdict,
-            "none" if item.previous_version is None else str(item.previous_version),
-            "none" if item.model_version is None else str(item.model_version),
-            item.actor,
-            item.reason,
-        )
-        for item in found
-    ]
-    print_table(("when (UTC)", "decision", "from", "to", "by", "why"), rows)
+    columns: Columns = {
+        "when (UTC)": moment("completed_at"),
+        "decision": "verdict",
+        "from": lambda record: _or_none(record["previous_version"]),
+        "to": lambda record: _or_none(record["version"]),
+        "by": "actor",
+        "why": "reason",
+    }
+    print_records([_decision(item) for item in found], columns)
+
+
+def _decision(item: Promotion) -> Record:
+    return {
+        "id": item.id,
+        "version": item.model_version,
+        "previous_version": item.previous_version,
+        "verdict": item.verdict,
+        "reason": item.reason,
+        "actor": item.actor,
+        "completed_at": item.completed_at,
+    }
+
+
+def _or_none(version: int | None) -> str:
+    return "none" if version is None else str(version)
 
 
 @models.command()
 @click.argument("version", type=int)
-@click.option("--json", "as_json", is_flag=True, help="print JSON, with every label and all settings")
-def lineage(version: int, as_json: bool) -> None:
+@json_option
+def lineage(version: int) -> None:
     """Tell what VERSION and those before it were trained on, and why each of their labels exists."""
     with running_catalog() as catalog:
         bundles = bundle_cache(catalog.settings, registry_of(catalog.settings))
         found = read_lineage(catalog, bundles, version, lambda label: label.annotator)
-    if as_json:
-        click.echo(found.model_dump_json(indent=2))
+    if as_json():  # with every label and all settings
+        print_json(found)
         return
     print_table(
         ("version", "from", "trigger", "labels", "prior outlines", "seed", "code", "withdrawals", "fault"),
@@ -202,8 +238,23 @@ def _withdrawn(withdrawals: Sequence[int]) -> str:
     return f"; learnt from withdrawn labels (withdrawal {numbers})" if withdrawals else ""
 
 
+def _figure(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.3f}"
+
+
 def _interval(gate: GateFigures | None) -> str:
     """Return the interval of the gain in mean IoU, e.g. "+0.004 to +0.038"."""
     if gate is None or gate.mean_iou.low is None or gate.mean_iou.high is None:
         return "–"
     return f"{gate.mean_iou.low:+.3f} to {gate.mean_iou.high:+.3f}"
+
+
+_VERSION_COLUMNS: Final[Columns] = {
+    "version": "version",
+    "aliases": lambda record: ", ".join(record["aliases"]),
+    "labels": "labels",
+    "mean IoU": lambda record: _figure(record["mean_iou"]),
+    "gain": lambda record: _figure(record["gain_mean_iou"], "+"),
+    "interval": lambda record: _interval(record["gate"]),
+    "gate": lambda record: f"{record['verdict']}: {record['verdict_reason']}{_withdrawn(record['withdrawals'])}",
+}

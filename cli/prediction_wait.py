@@ -3,12 +3,12 @@
 import time
 from typing import Final
 
-import click
-
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene
+from cli.output import remark
+from cli.progress import progress
 from services.delivery import delivery_options, prediction_keys
 from services.predictions import check_ready, enqueue_prediction, is_predicted
 from services.unused_predictions import note_use
@@ -32,12 +32,14 @@ def wait_for_prediction(catalog: Catalog, scene: Scene, version: int) -> None:
     note_use(catalog, prediction_keys(scene, version, options)["tif"])  # so that it is not removed meanwhile
     if is_predicted(catalog, scene, version, options):
         return
-    click.echo(f"Version {version} is predicting {scene.name} ...")
-    while not is_predicted(catalog, scene, version, options):
-        with catalog.write() as session:
-            job = enqueue_prediction(session, scene, version, options)
-        time.sleep(POLL_S)
-        with catalog.read() as session:
-            job = jobs.get(session, job.id)
-        if job.state in jobs.UNSUCCESSFUL:
-            raise ConflictError(f"the prediction of {scene.name} is {job.state.value}: {job.error}")
+    remark(f"Version {version} is predicting {scene.name} ...")
+    with progress(f"map of {scene.name}") as told:
+        while not is_predicted(catalog, scene, version, options):
+            with catalog.write() as session:
+                job = enqueue_prediction(session, scene, version, options)
+            time.sleep(POLL_S)
+            with catalog.read() as session:
+                job = jobs.get(session, job.id)
+            told(job.done / job.total if job.total else None, jobs.eta_s(job))
+            if job.state in jobs.UNSUCCESSFUL:
+                raise ConflictError(f"the prediction of {scene.name} is {job.state.value}: {job.error}")

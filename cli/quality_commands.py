@@ -6,7 +6,7 @@ import click
 
 from catalog import references
 from cli.installation import installed_catalog
-from cli.output import print_table
+from cli.output import as_json, json_option, print_json, print_table, tell
 from services.compared_labels import compare_labels
 from services.estimates import Estimate
 from services.label_agreement import AutomationBias, Comparison
@@ -14,6 +14,7 @@ from services.label_quality import Quality, assess
 
 
 @click.group(invoke_without_command=True)
+@json_option
 @click.pass_context
 def quality(context: click.Context) -> None:
     """Show how far each annotator agrees with known truth and with others, and what pre-annotations do.
@@ -25,6 +26,9 @@ def quality(context: click.Context) -> None:
     with installed_catalog() as catalog:
         compare_labels(catalog)
         found = assess(catalog)
+    if as_json():
+        print_json(found)
+        return
     _print_annotators(found)
     if found.bias is not None:
         _print_bias(found.bias, found.classes)
@@ -42,6 +46,7 @@ def quality(context: click.Context) -> None:
 
 @quality.command()
 @click.argument("label", type=int)
+@json_option
 def accept(label: int) -> None:
     """Accept the label LABEL as the truth of its patch.
 
@@ -50,17 +55,19 @@ def accept(label: int) -> None:
     with installed_catalog() as catalog:
         with catalog.write() as session:
             patch_id = references.accept(session, label).patch_id
-        click.echo(f"Label {label} is the reference of patch {patch_id}; nothing drawn there is learnt from.")
+        text = f"Label {label} is the reference of patch {patch_id}; nothing drawn there is learnt from."
+        tell(text, label_id=label, patch_id=patch_id)
 
 
 @quality.command()
 @click.argument("label", type=int)
+@json_option
 def release(label: int) -> None:
     """End the use of the label LABEL as reference; it is learnt from again."""
     with installed_catalog() as catalog:
         with catalog.write() as session:
             references.release(session, label)
-        click.echo(f"Label {label} is no reference any more.")
+        tell(f"Label {label} is no reference any more.", label_id=label)
 
 
 def _print_annotators(found: Quality) -> None:

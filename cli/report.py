@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from catalog.context import Catalog
 from catalog.records import SceneRole
-from cli.api_client import ApiClient
 from cli.everest import AGED
 from cli.levers import Comparisons, Lever, iou_levers
 from cli.report_charts import comparison_curve, learning_curve, stage_times
@@ -29,6 +29,8 @@ from cli.report_pictures import (
     read_png,
 )
 from cli.round_record import RoundRecord, predicted_classes
+from cli.server import connected
+from glacier_al_client.types import ArmsAnswer
 from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
@@ -37,6 +39,7 @@ from services import raster_keys
 from services.places import raster_store
 from services.scenes import source_of
 
+MAP_TIMEOUT_S = 300.0
 _TILE_PX = 192  # small patches are enlarged to about this side
 
 
@@ -62,13 +65,16 @@ def write_report(
         StoreError: a mask or a view is not in the raster store.
     """
     both = (comparisons.without_outlines, comparisons.random_patches)
-    api = ApiClient(catalog.settings.api_url, catalog.secrets.operator_token)
-    told = api.get("arms")
+    with connected(catalog.settings.api_url, catalog.secrets.operator_token) as api:
+        told = api.get("arms", ArmsAnswer).model_dump(mode="json")
     outlook = {name: told[name] for name in ("next_round", "agreements", "worth")}
     content = gather(catalog, records, seconds, iou_levers(catalog, records, comparisons), both, outlook)
     test = content.scenes[SceneRole.TEST]
-    predicted = api.wait("the map of the test region", lambda: api.file(f"scenes/{test.id}/prediction.tif"))
-    page = write_files(folder, content, raster_store(catalog), mask_from_geotiff(predicted, GLACIER_SCHEME))
+    with TemporaryDirectory() as temporary:
+        with connected(catalog.settings.api_url, catalog.secrets.operator_token) as api:
+            api.save_prediction(test.id, map_of_test := Path(temporary) / "test.tif", timeout_s=MAP_TIMEOUT_S)
+        predicted = mask_from_geotiff(map_of_test.read_bytes(), GLACIER_SCHEME)
+    page = write_files(folder, content, raster_store(catalog), predicted)
     return page, content.levers
 
 

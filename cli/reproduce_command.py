@@ -1,16 +1,13 @@
 """``glacier-al reproduce``: train a registered version again and compare it."""
 
-import json
 from typing import Literal
 
 import click
 
 from catalog.registry import registry_of
+from cli.exit_codes import ExitCode
 from cli.installation import running_catalog
-from cli.output import print_table
-
-DIFFERENT = 3
-"""Exit code if the version that was trained again lies outside of the tolerance."""
+from cli.output import as_json, json_option, print_json, print_table
 
 
 @click.command()
@@ -32,14 +29,13 @@ DIFFERENT = 3
     type=click.Choice(["float32", "bfloat16"]),
     help="of the passes; default: as the version was trained",
 )
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@json_option
 def reproduce(
     version: int,
     pixels: float | None,
     metric: float | None,
     threads: int | None,
     precision: Literal["float32", "bfloat16"] | None,
-    as_json: bool,
 ) -> None:
     """Train VERSION again beside the running system, register nothing, and compare.
 
@@ -60,8 +56,8 @@ def reproduce(
         allowed.metric if metric is None else metric,
     )
     is_within = found.is_within(allowed)
-    if as_json:
-        click.echo(json.dumps({**found.to_json(), "within_tolerance": is_within}, indent=2))
+    if as_json():
+        print_json({**found.to_json(), "within_tolerance": is_within})
     else:
         rows = [
             (role, name, _figure(then), _figure(now))
@@ -80,7 +76,7 @@ def reproduce(
         tail = "." if found.is_exact() else f" the tolerance (pixels {allowed.pixels:g}, metrics {allowed.metric:g})."
         click.echo(f"Version {version} is {outcome}{tail}")
     if not is_within:
-        raise SystemExit(DIFFERENT)
+        raise SystemExit(ExitCode.FOUND)
 
 
 def _figure(value: float | None) -> str:

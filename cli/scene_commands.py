@@ -7,16 +7,17 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from catalog.context import Catalog
+from catalog.records import Scene
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
-from cli.output import print_table
+from cli.job_commands import follow
+from cli.output import Columns, as_json, json_option, print_json, print_records, remark, tell
 from cli.scene_options import scene_options, to_request
 from cli.scene_text import describe
 from cli.synthetic_commands import synthetic
 from imagery.everest import prepare
 from imagery.paths import is_address
-from services.registration import CheckedScene, check, register
+from services.registration import check, register
 from services.scene_files import AnyFile
 from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, check_replacement, replace
@@ -43,8 +44,9 @@ scene.add_command(synthetic)
 @scene_options
 @click.option("--yes", is_flag=True, help="register without asking")
 @click.option("--dry-run", is_flag=True, help="show what is understood, and register nothing")
-@click.option("--json", "as_json", is_flag=True, help="show it as JSON")
-def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
+@click.option("--wait", is_flag=True, help="until it is cut into patches, showing how far that is")
+@json_option
+def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, wait: bool, **given: Any) -> None:
     """Register the scene at PATH: a product's folder, archive or file, or a STAC item.
 
     What is understood is shown first: read it. Or name the scene (NAME) and give its bands (--band) or file (--file).
@@ -55,12 +57,16 @@ def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_
     request = _parse(to_request(name, role, path, given))
     with installed_catalog() as catalog:
         checked = check(catalog, request, AnyFile())
-        _show(checked.summary, as_json=as_json)
+        _show(checked.summary)
         if dry_run:
             return
         if not yes:
             click.confirm("Register this scene?", abort=True, err=True)
-        _register(catalog, checked, err=as_json)
+        scene, job = register(catalog, checked)
+        remark(registered(scene))
+    if wait:
+        follow(job.id)
+        remark(f"Scene {scene.name} is ready.")
 
 
 @scene.command("replace")
@@ -76,7 +82,7 @@ def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, as_
 )
 @click.option("--yes", is_flag=True, help="replace without asking")
 @click.option("--dry-run", is_flag=True, help="show what is understood, and change nothing")
-@click.option("--json", "as_json", is_flag=True, help="show it as JSON")
+@json_option
 def replace_by(
     name: str,
     path: str | None,
@@ -85,7 +91,6 @@ def replace_by(
     *,
     yes: bool,
     dry_run: bool,
-    as_json: bool,
     **given: Any,
 ) -> None:
     """Replace the scene NAME by a new description of it, as for `add`: other files, outlines, DEM or unit.
@@ -99,62 +104,87 @@ def replace_by(
             old_id, role = old.id, role or old.role.value
         request = _parse(to_request(name, role, path or given["file"], given))
         checked = check_replacement(catalog, old_id, request, AnyFile())
-        _show(checked.new.summary, as_json=as_json)
+        _show(checked.new.summary)
         if dry_run:
             return
         if not yes:
             click.confirm("Replace the scene by this?", abort=True, err=True)
         done = replace(catalog, checked, LabelFate(fate) if fate else None)
-        click.echo(
+        remark(
             f"Scene {name} ({done.scene.role.value}) is replaced and has the number {done.scene.id}: {done.kept} "
-            f"labels are kept, {done.superseded} do not count any more.",
-            err=as_json,
+            f"labels are kept, {done.superseded} do not count any more."
         )
         if done.learnt_from:
             versions = ", ".join(map(str, done.learnt_from))
-            click.echo(f"Versions that learnt from its labels stay: {versions}.", err=as_json)
+            remark(f"Versions that learnt from its labels stay: {versions}.")
 
 
 @scene.command("everest")
+@json_option
 def add_everest() -> None:
     """Register the example: Mount Everest on 30 October 2000, as a pool, a validation and a test region."""
     with installed_catalog() as catalog:
         requests = everest_scenes(prepare(catalog.settings.scene_root / "everest"))
-    for request in requests:
-        register_here(request)
+    scenes = [register_here(request) for request in requests]
+    names = [{"id": row.id, "name": row.name, "role": row.role.value} for row in scenes]
+    tell("\n".join(map(registered, scenes)), scenes=names)
 
 
 @scene.command("list")
+@json_option
 def list_all() -> None:
     """List all scenes."""
-    rows = []
+    records = []
     with installed_catalog() as catalog, catalog.read() as session:
         for row in registered_scenes(session):
             source = source_of(row)
-            size, bands = f"{source.grid.width} × {source.grid.height}", ", ".join(source.band_names)
-            rows.append((row.name, row.role, row.state, size, str(row.patch_count), bands, row.error or ""))
-    print_table(("name", "role", "state", "size, px", "patches", "bands", "error"), rows)
+            records.append(
+                {
+                    "id": row.id,
+                    "name": row.name,
+                    "role": row.role.value,
+                    "state": row.state.value,
+                    "width": source.grid.width,
+                    "height": source.grid.height,
+                    "patches": row.patch_count,
+                    "bands": list(source.band_names),
+                    "error": row.error,
+                }
+            )
+    columns: Columns = {
+        "id": "id",
+        "name": "name",
+        "role": "role",
+        "state": "state",
+        "size, px": lambda record: f"{record['width']} × {record['height']}",
+        "patches": "patches",
+        "bands": lambda record: ", ".join(record["bands"]),
+        "error": "error",
+    }
+    print_records(records, columns)
 
 
 @scene.command("remove")
 @click.argument("name")
+@json_option
 def remove(name: str) -> None:
     """Remove the scene NAME, which must not have labels. Its files are kept."""
     with installed_catalog() as catalog:
         with catalog.write() as session:
             remove_scene(session, scene_by_name(session, name).id)
-        click.echo(f"Scene {name} is removed. Its name and its ground are free again; its files are untouched.")
+        text = f"Scene {name} is removed. Its name and its ground are free again; its files are untouched."
+        tell(text, name=name, removed=True)
 
 
-def register_here(request: dict[str, Any]) -> None:
-    """Register a scene from the command line without asking, with any file that the user can read; print its number."""
+def register_here(request: dict[str, Any]) -> Scene:
+    """Register a scene from the command line without asking, with any file that the user can read; return it."""
     with installed_catalog() as catalog:
-        _register(catalog, check(catalog, _parse(request), AnyFile()))
+        return register(catalog, check(catalog, _parse(request), AnyFile()))[0]
 
 
-def _register(catalog: Catalog, checked: CheckedScene, *, err: bool = False) -> None:
-    registered, _ = register(catalog, checked)
-    click.echo(f"Scene {registered.name} ({registered.role.value}) is registered as number {registered.id}.", err=err)
+def registered(scene: Scene) -> str:
+    """Return the sentence that says that a scene is registered."""
+    return f"Scene {scene.name} ({scene.role.value}) is registered as number {scene.id}."
 
 
 def _parse(request: dict[str, Any]) -> SceneRequest:
@@ -183,5 +213,8 @@ def _place(what: str, name: str | None, given: dict[str, Any]) -> tuple[str | No
     return given["file"], what
 
 
-def _show(summary: SceneSummary, *, as_json: bool) -> None:
-    click.echo(summary.model_dump_json(indent=2, by_alias=True) if as_json else describe(summary))
+def _show(summary: SceneSummary) -> None:
+    if as_json():
+        print_json(summary)
+    else:
+        click.echo(describe(summary))

@@ -7,6 +7,7 @@ import click
 
 from catalog.settings import Settings, Strategy
 from cli.errors import StartError
+from cli.output import json_option
 from experiments.areas import EXAMPLES, Example
 
 _SIMULATED: Final = tuple(name.value for name in Strategy if name is not Strategy.PRIOR_DISAGREEMENT)
@@ -38,6 +39,7 @@ _ANNOTATORS: Final = ("brush", "strokes")
     help="brush: paints what is wrong; strokes: repaint what looks alike",
 )
 @click.option("--processes", type=click.IntRange(1), help="at once, of one thread each; default: one for each core")
+@json_option
 def simulate(
     scenes: tuple[str, ...],
     example: Example | None,

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from cli.experiment_run import deliver
 from cli.installation import installed_catalog
-from cli.output import console
+from cli.output import remark
+from cli.progress import progress
 from cli.running import local_settings
 from experiments.areas import Example, StudyArea
 from experiments.learner import LoopConfig
@@ -79,20 +78,25 @@ def _region(
 
 
 def _compute(simulation: Simulation, processes: int) -> int:
-    """Compute what is missing with a progress bar; return how many processes failed."""
+    """Compute what is missing, showing how far that is; return how many processes failed."""
     units = simulation.missing(processes)
     wanted, known = len(simulation.names) * simulation.seeds, len(simulation.cells())
-    click.echo(f"{wanted} runs of the loop, {known} known from before")
+    remark(f"{wanted} runs of the loop, {known} known from before")
     if not units:
         return 0
     minutes = max(1, round(estimate_seconds(simulation, units, processes) / 60))
     count = min(processes, len(units))
     at_once = f"{count} process{'es' if count > 1 else ''}"
-    click.echo(f"the others take about {minutes} min in {at_once}, if the cores are free")
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console()) as bars:
-        bar = bars.add_task("runs", total=wanted, completed=known)
-        failed = simulation.run(units, processes, lambda done: bars.update(bar, completed=done))
+    remark(f"the others take about {minutes} min in {at_once}, if the cores are free")
+    begun = time.monotonic()
+    with progress("runs of the loop") as told:
+
+        def tell_of(done: int) -> None:
+            new = done - known
+            took_s = time.monotonic() - begun
+            told(done / wanted, took_s / new * (wanted - done) if new else 60.0 * minutes)
+
+        failed = simulation.run(units, processes, tell_of)
     return len(failed)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cli.output import print_table
+from cli.output import as_json, json_option, print_json, print_table
 from cli.scene_options import file_with
 from imagery.classes import CLEAN_ICE
 from imagery.masks import OutlineLayer
@@ -92,6 +92,7 @@ class _Size(click.ParamType[tuple[int, int]]):
     help="upper left corner in UTM 45N, or in the zone of --dem; scenes of different roles must not overlap, so choose "
     "another corner for each",
 )
+@json_option
 def synthetic(
     folder: Path,
     size: tuple[int, int],
@@ -141,6 +142,10 @@ def _outline_layer(text: str) -> OutlineLayer:
 
 def _show(scene: SyntheticScene) -> None:
     """Print the class shares, and the options of ``scene add`` that register the scene."""
+    if as_json():
+        described = {"shares": scene.shares, "bands": scene.bands, "outlines": scene.outlines, "dem": scene.dem.tiles}
+        print_json(described | {"truth": scene.truth})
+        return
     print_table(("class", "share"), [(name, f"{share:.1%}") for name, share in scene.shares.items()])
     options = [f"--band {band.name}={shlex.quote(band.path)}:{band.index}" for band in scene.bands]
     options += [

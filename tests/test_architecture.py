@@ -44,6 +44,7 @@ NEVER = {
     "catalog": {"torch", "flask", "rasterio", "label_studio_sdk", "mlflow"},
     "services": {"torch", "flask", "rq", "mlflow", "label_studio_sdk"},
     "al_server": {"torch", "mlflow", "label_studio_sdk"},
+    "glacier_al_client": {"torch", "flask", "rasterio", "sqlalchemy", "numpy", "catalog", "services", "al_server"},
 }
 HEAVY = {"torch", "mlflow", "label_studio_sdk", "pandas", "cv2"}  # the last two are what Label Studio's SDK weighs
 # The one file that writes to MLflow, whose library brings Flask and much else along. Workers and experiments load it.

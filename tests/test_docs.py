@@ -23,7 +23,7 @@ from tests.catalog_fixtures import as_role
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "docker" / "README.md", *DOCS]
-ROOMS = "chaos|imagery|labeling|models|catalog|services|workers|al_server|experiments|cli"
+ROOMS = "chaos|glacier_al_client|imagery|labeling|models|catalog|services|workers|al_server|experiments|cli"
 
 # `module`, `module:function` or `module:Class.method`
 CODE_NAME = re.compile(rf"`((?:{ROOMS})(?:\.\w+)+(?::\w+(?:\.\w+)?)?)`")

@@ -66,6 +66,7 @@ EXPECTED = {
     ("PUT", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/live"): Role.READER,
+    ("GET", "/api/v1/status"): Role.READER,
     ("GET", "/api/v1/scorings"): Role.READER,
     ("GET", "/api/v1/set-aside"): Role.READER,
     ("GET", "/api/v1/rounds"): Role.READER,

@@ -10,23 +10,20 @@ import pytest
 from flask import Flask
 
 from al_server import live
-from al_server.http_server import THREADS, make_server
+from al_server.http_server import THREADS
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import JobKind
 from services.live_state import Topic, live_state
 from tests.catalog_fixtures import add_scene, as_role
+from tests.served_app import serving
 
 
 @pytest.fixture
 def address(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(live, "LOOK_EVERY_S", 0.05)
-    server = make_server(app, "127.0.0.1", 0, app.extensions["body_limits"])
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.stop()
-    thread.join(20)
+    with serving(app) as address:
+        yield address
 
 
 @contextmanager

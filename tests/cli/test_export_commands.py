@@ -142,7 +142,7 @@ def test_without_the_system_only_what_experts_drew_can_be_exported(
 
 def test_a_folder_that_is_no_submission_ends_with_an_error(tmp_path: Path) -> None:
     result = call("check", tmp_path)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "error: glaciers: found no glaciers.shp" in result.output
     assert "not fit for GLIMS yet" in result.output
 

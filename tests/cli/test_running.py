@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from catalog.settings import Settings
+from cli.exit_codes import ExitCode
 from cli.main import main
 from cli.running import ADDRESSES, NotRunningError, local_settings, lock_file, published, running_settings
 
@@ -59,7 +60,7 @@ def test_the_addresses_are_those_of_the_system_on_the_folder(here: Path):
 def test_the_system_of_another_folder_is_out_of_reach(here: Path, tmp_path: Path, arguments: list[str]):
     with up_on(tmp_path / "there"):
         result = call(*arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.NOT_RUNNING
     assert f"No system runs on {here}. Start it with `glacier-al up`, or name the folder" in result.output
     assert not here.exists()  # least of all a database with the reason for what was done there
 

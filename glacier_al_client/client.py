@@ -1,0 +1,271 @@
+"""A client of the HTTP API: one method for each call that programs make often, and `get` and `post` for all others."""
+
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+from glacier_al_client.bundle import Bundle, download_bundle
+from glacier_al_client.calls import API, PAGE, Calls, plain, read
+from glacier_al_client.errors import ProblemError
+from glacier_al_client.files import PredictionFile, save
+from glacier_al_client.live import changed_topics
+from glacier_al_client.types import (
+    CorrectionAnswer,
+    CorrectionRequest,
+    DecisionRequestAnswer,
+    EventAnswer,
+    EventState,
+    JobAnswer,
+    JobState,
+    ModelAnswer,
+    NewSubscription,
+    Readiness,
+    RoundAccepted,
+    RoundAnswer,
+    RoundRequest,
+    SceneAccepted,
+    SceneAnswer,
+    SceneRequest,
+    SceneSummary,
+    StatusAnswer,
+    SubscriptionAnswer,
+)
+from glacier_al_client.waiting import Progress, wait_for_decision, wait_for_job
+
+REMEMBERED_S: Final = 0.5
+"""The server may go on telling the version from before for 0.2 s, longer than it takes to tell that it changed."""
+
+
+class Client(Calls):
+    """Calls one server; close it at the end, or use it in a ``with`` statement.
+
+    Every method raises `glacier_al_client.errors.ProblemError` if the server refuses, and `UnreachableError` if it does
+    not answer. An instance is for one thread.
+
+    Args:
+        url: Address of the server, e.g. ``http://localhost:8000``.
+        token: A token; its role decides what may be called.
+        timeout_s: How long to wait for a connection, and between bytes of an answer, seconds.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = 30.0) -> None:
+        super().__init__(url, token, timeout_s)
+        self._latest: tuple[str, ModelAnswer] | None = None  # with its ETag
+
+    # The server
+
+    def ready(self) -> Readiness:
+        """Return whether all parts of the system are ready, and to readers what each of them lacks."""
+        try:
+            return read(Readiness, self.transport.request("GET", "/readyz", attempts=1))
+        except ProblemError as problem:
+            if "ready" not in problem.body:
+                raise
+            return Readiness.model_validate(problem.body)
+
+    def status(self) -> StatusAnswer:
+        """Return what the dashboard says: health, the next step, what is served, what runs."""
+        return self.get("status", StatusAnswer)
+
+    def live(self) -> Iterator[frozenset[str]]:
+        """Yield the topics that changed, for ever: models, rounds, jobs, labels, scenes, trouble.
+
+        All of them come first, and again after each interruption; see `glacier_al_client.live.changed_topics`.
+        """
+        return changed_topics(self.transport)
+
+    # Models
+
+    def latest(self) -> ModelAnswer:
+        """Return the version that is served; while it is the same, the server only confirms that (``ETag``).
+
+        Raises:
+            ProblemError: No version has been promoted yet (404).
+        """
+        headers = {"If-None-Match": self._latest[0]} if self._latest else {}
+        response = self.transport.request("GET", f"{API}/models/latest", headers=headers)
+        if response.status_code == HTTPStatus.NOT_MODIFIED and self._latest:
+            return self._latest[1]
+        found = read(ModelAnswer, response)
+        self._latest = (response.headers["ETag"], found) if "ETag" in response.headers else None
+        return found
+
+    def served(self) -> Iterator[ModelAnswer]:
+        """Yield the version that is served, now and whenever another one is, for ever."""
+        known: int | None = None
+        for topics in self.live():
+            if "models" not in topics:
+                continue
+            if known is not None:
+                time.sleep(REMEMBERED_S)
+            try:
+                found = self.latest()
+            except ProblemError as problem:
+                if problem.status != HTTPStatus.NOT_FOUND:
+                    raise
+                continue  # nothing is served yet
+            if found.version != known:
+                known = found.version
+                yield found
+
+    def download_latest(self, folder: Path, files: tuple[str, ...] = ("model.onnx", "card.json")) -> Bundle:
+        """Have the files of the served version in ``folder/v<version>``, and return where; see `download_bundle`."""
+        return download_bundle(self.transport, self.latest, folder, files)
+
+    def versions(self) -> Iterator[ModelAnswer]:
+        """Yield all versions, newest first."""
+        yield from self.pages("models", ModelAnswer, "before", lambda version: version.version)
+
+    def promote(self, version: int, reason: str) -> DecisionRequestAnswer:
+        """Have a version served; return how that ended.
+
+        Raises:
+            RefusedDecisionError: It was refused after all, e.g. because a file of it was changed.
+            TimedOutError: MLflow has not answered for a minute; the request still waits.
+        """
+        asked = self.post(f"models/{version}/promote", DecisionRequestAnswer, {"reason": reason})
+        return wait_for_decision(self._decision, asked)
+
+    def roll_back(self, reason: str) -> DecisionRequestAnswer:
+        """Have the version served again that was served before the present one; as `promote`."""
+        return wait_for_decision(
+            self._decision, self.post("models/rollback", DecisionRequestAnswer, {"reason": reason})
+        )
+
+    # Scenes, and what is predicted of them
+
+    def scenes(self) -> list[SceneAnswer]:
+        """Return all scenes."""
+        return self.get_list("scenes", SceneAnswer)
+
+    def scene(self, scene_id: int) -> SceneAnswer:
+        """Return one scene."""
+        return self.get(f"scenes/{scene_id}", SceneAnswer)
+
+    def describe_scene(self, request: SceneRequest) -> SceneSummary:
+        """Return what the server understands of a scene, which is not registered."""
+        return self.post("scenes", SceneSummary, request.model_copy(update={"dry_run": True}))
+
+    def register_scene(self, request: SceneRequest) -> SceneAccepted:
+        """Register a scene; return it with the job that cuts it into patches."""
+        return self.post("scenes", SceneAccepted, request.model_copy(update={"dry_run": False}))
+
+    def patches(self, scene_id: int) -> Iterator[dict[str, Any]]:
+        """Yield the patches of a scene as GeoJSON features, with ``state`` and ``scores`` among the properties."""
+        query: dict[str, Any] = {"after": 0, "limit": PAGE}
+        while True:
+            page = self.transport.request("GET", f"{API}/scenes/{scene_id}/patches", query).json()
+            yield from page["features"]
+            if page["next"] is None:
+                return
+            query["after"] = page["features"][-1]["id"]
+
+    def save_prediction(
+        self,
+        scene_id: int,
+        target: Path,
+        file: PredictionFile = "tif",
+        version: int | None = None,
+        progress: Progress | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Write the map of a scene to a file, which the server makes first if it must; return by which version it is.
+
+        Args:
+            scene_id: The scene.
+            target: The file, which is replaced only by a whole one.
+            file: What to write.
+            version: The version; by default the one that is served.
+            progress: Gets the job while the map is being made.
+            timeout_s: How long to wait for it.
+
+        Raises:
+            JobFailedError: It could not be made.
+            TimedOutError: It was not made in time; ask again later.
+        """
+        while True:
+            path, query = f"{API}/scenes/{scene_id}/prediction.{file}", {"version": version}
+            with self.transport.stream("GET", path, query) as response:
+                if response.status_code != HTTPStatus.ACCEPTED:
+                    save(response, target)
+                    return int(response.headers["X-Model-Version"])
+                response.read()
+                job = read(JobAnswer, response)
+            self.wait_for_job(job.id, progress, timeout_s)
+
+    def correct(self, scene_id: int, request: CorrectionRequest) -> CorrectionAnswer:
+        """Submit a corrected window as labels; what is sent twice under one id is one correction."""
+        path = f"{API}/scenes/{scene_id}/corrections"
+        return read(CorrectionAnswer, self.transport.request("POST", path, body=plain(request), may_repeat=True))
+
+    # Rounds
+
+    def rounds(self) -> list[RoundAnswer]:
+        """Return all rounds, newest first."""
+        return self.get_list("rounds", RoundAnswer)
+
+    def round(self, round_id: int) -> RoundAnswer:
+        """Return one round."""
+        return self.get(f"rounds/{round_id}", RoundAnswer)
+
+    def open_round(self, request: RoundRequest | None = None) -> RoundAccepted:
+        """Open a round; return it with the job that chooses its patches."""
+        return self.post("rounds", RoundAccepted, request or RoundRequest())
+
+    def abandon_round(self, round_id: int) -> RoundAnswer:
+        """End a round early; what was drawn stays."""
+        return self.post(f"rounds/{round_id}/abandon", RoundAnswer)
+
+    # Jobs
+
+    def jobs(self, state: JobState | None = None, limit: int = 100) -> list[JobAnswer]:
+        """Return the newest jobs."""
+        return self.get_list("jobs", JobAnswer, state=state, limit=limit)
+
+    def job(self, job_id: str) -> JobAnswer:
+        """Return one job."""
+        return self.get(f"jobs/{job_id}", JobAnswer)
+
+    def cancel_job(self, job_id: str) -> JobAnswer:
+        """Cancel a job: at once if it is queued, else when it next notes its progress."""
+        return self.post(f"jobs/{job_id}/cancel", JobAnswer)
+
+    def retry_job(self, job_id: str) -> JobAnswer:
+        """Queue a failed or cancelled job again."""
+        return self.post(f"jobs/{job_id}/retry", JobAnswer)
+
+    def wait_for_job(self, job_id: str, progress: Progress | None = None, timeout_s: float | None = None) -> JobAnswer:
+        """Wait until a job is finished, and return it.
+
+        Raises:
+            JobFailedError: It failed or was cancelled.
+            TimedOutError: It has not ended after ``timeout_s`` seconds; it goes on.
+        """
+        return wait_for_job(self.job, job_id, progress, timeout_s)
+
+    # Label events, and subscriptions to events of the server
+
+    def label_events(self, state: EventState | None = None, after: int = 0) -> Iterator[EventAnswer]:
+        """Yield the ledger of label events, oldest first, beginning behind the id ``after``."""
+        yield from self.pages("label-events", EventAnswer, "after", lambda event: event.id, after, state=state)
+
+    def replay_label_event(self, event_id: int) -> EventAnswer:
+        """Apply a failed label event again."""
+        return self.post(f"label-events/{event_id}/replay", EventAnswer)
+
+    def subscribe(self, url: str) -> NewSubscription:
+        """Have events posted to an address; return the subscription with its secret, which is not shown again."""
+        return self.post("subscriptions", NewSubscription, {"url": url})
+
+    def subscriptions(self) -> list[SubscriptionAnswer]:
+        """Return who is told of events."""
+        return self.get_list("subscriptions", SubscriptionAnswer)
+
+    def unsubscribe(self, subscription_id: int) -> SubscriptionAnswer:
+        """Stop telling an address."""
+        return read(SubscriptionAnswer, self.transport.request("DELETE", f"{API}/subscriptions/{subscription_id}"))
+
+    def _decision(self, request_id: int) -> DecisionRequestAnswer:
+        return self.get(f"models/requests/{request_id}", DecisionRequestAnswer)

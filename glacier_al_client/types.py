@@ -1,0 +1,1713 @@
+"""Requests and responses of the HTTP API.
+
+Generated from the OpenAPI document by ``python -m tools.client_types``; do not edit.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from glacier_al_client.base import OR_NEWER, Schema
+
+
+class AgreementAnswer(Schema):
+    """How far a version and the one before it predict alike on a sample of unlabelled patches.
+
+    Attributes:
+        before: The newest earlier version whose maps were kept.
+        kappa: Cohen's kappa over all classes; null if both predict a single class.
+        kappa_of: The same of each class against the rest, in the order of `classes`; null if neither predicts it.
+        least: The lowest of these kappas.
+        patches: Number of patches compared.
+        pixels_of: Pixels that either of them predicts to be of each class.
+    """
+
+    before: int
+    kappa: float | None
+    kappa_of: list[float | None]
+    least: float | None
+    patches: int
+    pixels_of: list[int]
+    version: int
+
+
+Arm = Annotated[Literal["chosen", "shortlist", "pool"], OR_NEWER]
+"""Who decided that a patch is labelled."""
+
+
+class EstimateAnswer(Schema):
+    """An estimated quantity with its 95 % interval (Student's t, unless a bootstrap is named).
+
+    Attributes:
+        count: Number of values that it is estimated from.
+        low: Null where too few values tell nothing about the spread.
+    """
+
+    count: int
+    high: float | None
+    low: float | None
+    value: float
+
+
+class ArmAnswer(Schema):
+    """The labels of one arm over all rounds by scores; each label is a unit of the intervals.
+
+    Attributes:
+        edited_px: Pixels a label that the annotator changed.
+        minutes: Minutes a label; null without lead times.
+        simulated: How many of them a simulated annotator drew, whose minutes are a program's.
+        wrong_px: Those pixels a label.
+        wrong_px_of: Those pixels a label by drawn class, in the order of `classes`.
+        wrong_share: Share of the judged pixels that the version which scored the pool had wrong.
+    """
+
+    arm: Arm
+    edited_px: EstimateAnswer | None
+    labels: int
+    minutes: EstimateAnswer | None
+    simulated: int
+    wrong_px: EstimateAnswer | None
+    wrong_px_of: list[float]
+    wrong_px_per_minute: EstimateAnswer | None
+    wrong_share: EstimateAnswer | None
+
+
+class ArmDifference(Schema):
+    """One arm minus another, paired within rounds; the rounds are the units of the intervals."""
+
+    minus: Arm
+    minutes: EstimateAnswer | None
+    of: Arm
+    wrong_px: EstimateAnswer | None
+    wrong_px_per_minute: EstimateAnswer | None
+
+
+class ForecastAnswer(Schema):
+    """What a round of `round_size` labels is expected to bring.
+
+    Attributes:
+        gain: Of mean IoU on the validation region, by all labels of the round together.
+        labels: Labels of the newest version.
+        minutes: Cost in minutes of annotators; null without lead times.
+        more: Labels of the round.
+        versions: Number of versions that the curve is fitted to.
+    """
+
+    gain: EstimateAnswer
+    gain_per_label: EstimateAnswer
+    gain_per_minute: EstimateAnswer | None
+    labels: int
+    minutes: EstimateAnswer | None
+    more: int
+    versions: int
+
+
+Worth = Annotated[Literal["go on", "hardly pays", "cannot tell"], OR_NEWER]
+"""Whether another round pays; a hint for people, on which nothing acts."""
+
+
+class ArmsAnswer(Schema):
+    """What choosing found compared with controls, and what a further round is expected to bring.
+
+    Attributes:
+        agreements: Of the newest three versions that were compared.
+        has_stabilised: Whether all three agree with a kappa of `stable_kappa` in every class.
+        next_round: Null with fewer than three versions.
+        worth: `go on` if the gain is surely above `worthwhile_gain`; else `hardly pays` if it is surely below or
+            predictions have stabilised; else `cannot tell`. Nothing acts on it.
+    """
+
+    agreements: list[AgreementAnswer]
+    arms: list[ArmAnswer]
+    classes: list[str]
+    differences: list[ArmDifference]
+    has_stabilised: bool
+    next_round: ForecastAnswer | None
+    worth: Worth
+
+
+class Problem(Schema):
+    """An error (RFC 9457)."""
+
+    detail: str
+    status: int
+    title: str
+    type: str
+
+
+class AreaChangeAnswer(Schema):
+    """The area of a class in both maps, as shares of the pixels compared.
+
+    Attributes:
+        change: As a share of the larger area: -1 (vanished) to 1 (new).
+    """
+
+    before: float
+    change: float
+    name: str
+    now: float
+
+
+class CanaryAnswer(Schema):
+    """How far what was served after a decision maps the pool otherwise than what was served before.
+
+    Attributes:
+        alerts: The limits that are exceeded, and by what; empty: none.
+        changed_share: Share of the pixels whose class changed, 0 to 1.
+        to_go_back: The command that serves the version before again.
+    """
+
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    alerts: list[str]
+    area_limit: float
+    areas: list[AreaChangeAnswer]
+    change_limit: float
+    changed_share: float
+    compared_at: datetime
+    id: int
+    note: str | None
+    patches: int
+    pixels: int
+    previous_version: int | None
+    to_go_back: str
+    verdict: str
+    version: int | None
+
+
+class AcknowledgementRequest(Schema):
+    """What a person found who looked at an alert; it is stored with the caller's name."""
+
+    note: str
+
+
+class ExpectationAnswer(Schema):
+    """Expected edits against what people changed.
+
+    Attributes:
+        bias_px: Mean of expected minus changed pixels of a label.
+        labels: Labels whose edits were estimated beforehand.
+        rank_correlation: Spearman's, over the labels; null with fewer than three.
+    """
+
+    bias_px: float
+    edited_px: int
+    expected_px: float
+    labels: int
+    rank_correlation: float | None
+
+
+class EffortAnswer(Schema):
+    """What the standing labels of one kind cost.
+
+    Attributes:
+        asked: 'whole patches' or 'parts' of them.
+        check: How good the expected edits were; null without any.
+        edited_share: Pixels changed for each pixel asked for.
+        seconds: Sum of Label Studio's lead times.
+        seconds_per_1000_px: For 1000 pixels asked for; null without lead times.
+        simulated: Drawn by the simulated annotator, whose seconds mean nothing.
+        start: What their annotators started from: 'proposal' or 'empty mask'.
+    """
+
+    asked: str
+    asked_px: int
+    check: ExpectationAnswer | None
+    edited_px: int
+    edited_share: float
+    labels: int
+    seconds: float
+    seconds_per_1000_px: float | None
+    simulated: bool
+    start: str
+
+
+JobKind = Annotated[
+    Literal[
+        "tile_scene",
+        "propose_round",
+        "publish_round",
+        "ingest_label",
+        "fine_tune",
+        "score_pool",
+        "score_shard",
+        "predict_scene",
+        "sync_label_studio",
+        "remove_tasks",
+        "remove_superseded",
+        "mend_files",
+        "deliver_event",
+        "compare_served",
+        "compare_masks",
+        "describe_scene",
+    ],
+    OR_NEWER,
+]
+"""Kinds of jobs. ``workers.job_functions`` maps each kind to its function."""
+
+JobState = Annotated[Literal["queued", "running", "finished", "failed", "cancelled"], OR_NEWER]
+"""A job is open while queued or running."""
+
+
+class JobAnswer(Schema):
+    """A job: work that a worker does in the background.
+
+    Attributes:
+        progress: 0 to 1; null while unknown.
+    """
+
+    attempt: int
+    created_at: datetime
+    error: str | None
+    eta_s: float | None
+    finished_at: datetime | None
+    id: str
+    kind: JobKind
+    message: str | None
+    progress: float | None
+    started_at: datetime | None
+    state: JobState
+    subject: dict[str, Any]
+
+
+EventState = Annotated[Literal["received", "applied", "superseded", "failed"], OR_NEWER]
+"""State of a label event. A failed event stores the reason and can be replayed."""
+
+
+class EventAnswer(Schema):
+    """An entry of the ledger of label events."""
+
+    action: str
+    annotation_id: int | None
+    annotation_updated_at: datetime | None
+    applied_at: datetime | None
+    detail: str | None
+    id: int
+    origin: str
+    project_id: int | None
+    received_at: datetime
+    state: EventState
+    task_id: int | None
+
+
+class DoubtedLabel(Schema):
+    """A label that the champion doubts, which had not learnt it.
+
+    Attributes:
+        doubt: Loss of the champion on it beyond the loss that the champion expected, nats a pixel.
+        label: Its id.
+        proposal: The uid of the proposal that it answers.
+    """
+
+    doubt: float
+    label: int
+    proposal: str
+
+
+class GainFigures(Schema):
+    """A gain of IoU over the champion with its interval; null where undefined."""
+
+    gain: float | None
+    high: float | None
+    low: float | None
+    outcome: Literal["better", "not worse", "worse", "cannot tell"]
+
+
+class GateFigures(Schema):
+    """What a decision of the gate rests on."""
+
+    block_px: int
+    blocks: int
+    blocks_needed: int | None
+    champion_version: int
+    class_margin: float
+    confidence: float
+    independent_blocks: float
+    iou: dict[str, GainFigures]
+    margin: float
+    mean_iou: GainFigures
+    too_small: bool
+
+
+class ModelAnswer(Schema):
+    """A model version with its IoU and its gain over the champion; undefined figures are null.
+
+    Attributes:
+        calibration_error: Expected calibration error on held-out validation windows, 'before' and 'after' the
+            calibration, then by class; empty if the version was not calibrated.
+        champion_version: The version that was served then, with which it is compared.
+        doubted_labels: Labels that it learnt and that stand out, the most doubted first; its lineage names the
+            annotators.
+        faults: Tags in MLflow that could not be read; their figures are null.
+        gain: Difference to the champion's IoU, in the same form.
+        gate: Intervals that the verdict rests on; null for the first version.
+        iou: By role of the region, then by class or 'mean'.
+        parent_version: The version that its training started from.
+        sha256: Checksum by file name.
+        withdrawals: Withdrawals of labels that it learnt from, itself or through its parent; empty: none.
+    """
+
+    aliases: list[str]
+    calibration_error: dict[str, dict[str, float | None]]
+    champion_version: int | None
+    created_at: datetime
+    doubted_labels: list[DoubtedLabel]
+    faults: list[str]
+    gain: dict[str, dict[str, float | None]]
+    gate: GateFigures | None
+    iou: dict[str, dict[str, float | None]]
+    labels: int
+    labels_sha256: str
+    parent_version: int | None
+    sha256: dict[str, str]
+    simulated_labels: int
+    verdict: str
+    verdict_reason: str
+    version: int
+    withdrawals: list[int]
+
+
+class PromotionAnswer(Schema):
+    """A decision about a version: promoted, kept, rolled back, set back (the learner); or a move made in MLflow.
+
+    Attributes:
+        completed_at: When it took effect.
+        evidence: What the gate's decision rests on; null for others.
+        version: Null: the alias was removed in MLflow.
+    """
+
+    actor: str
+    completed_at: datetime
+    decided_at: datetime
+    evidence: GateFigures | None
+    id: int
+    previous_version: int | None
+    reason: str
+    verdict: str
+    version: int | None
+
+
+class ChampionAt(Schema):
+    """The version that was served at a moment, and the decision by which.
+
+    Attributes:
+        version: Null: none was served.
+    """
+
+    at: datetime
+    decision: PromotionAnswer | None
+    version: int | None
+
+
+class DecisionRequestAnswer(Schema):
+    """A promotion or roll-back that somebody asked for, and what became of it.
+
+    Attributes:
+        decision: The decision that came of it; null if there is none (yet).
+        fault: Why it was refused, or still waits.
+        version: The version to be served; null: the one before the champion.
+    """
+
+    actor: str
+    decision: PromotionAnswer | None
+    ended_at: datetime | None
+    fault: str | None
+    id: int
+    reason: str
+    requested_at: datetime
+    state: Literal["waiting", "done", "refused"]
+    version: int | None
+
+
+class PromotionRequest(Schema):
+    """The reason for a promotion or roll-back; it is stored with the caller's name."""
+
+    reason: str
+
+
+class TrackAnswer(Schema):
+    """What was trained, and what was served after the gate's decision on it.
+
+    Attributes:
+        high: The upper end.
+        low: Lower end of the gate's interval for the mean IoU on validation: the interval of the gain, added to the
+            figure of the version that was served when its training began; null for the first version.
+        mean_iou: Of the version, by role of the region.
+        served_mean_iou: Of the version that was served then, on the same scenes; without a role where it is not
+            known.
+    """
+
+    high: float | None
+    labels: int
+    low: float | None
+    mean_iou: dict[str, float | None]
+    served_mean_iou: dict[str, float | None]
+    served_version: int | None
+    version: int
+
+
+class Cause(Schema):
+    """Why a patch was proposed to the annotator who drew a label, or that a person corrected it on the map.
+
+    Attributes:
+        part: What of the patch was asked for.
+        passes: Of Monte Carlo dropout.
+        round: Null: a person corrected the map of their own accord.
+        score: Of the patch, by the round's measure; null for random choices.
+        scored_by: The version whose scores the round was chosen by; null: none.
+    """
+
+    measure: str | None
+    part: str | None
+    passes: int | None
+    rank: int
+    reason: str
+    round: int | None
+    round_seed: int | None
+    score: float | None
+    scored_by: int | None
+    scoring_seed: int | None
+    strategy: str | None
+
+
+class LearntLabel(Schema):
+    """A label that a version of the line learnt from.
+
+    Attributes:
+        annotator: The account for operators, a pseudonym for readers.
+        doubt: If it stood out when a version of the line first learnt it: loss of the champion on it beyond the
+            loss that the champion expected, nats a pixel; null: it did not stand out.
+        event: The label event that it was drawn from.
+        proposal: The uid of the proposal that it answers.
+        superseded_at: When it was updated, deleted or withdrawn; null: it stands.
+        withdrawal: The withdrawal that took it; null: none.
+    """
+
+    annotated_at: datetime
+    annotator: str
+    cause: Cause
+    col_off: int
+    doubt: float | None
+    event: int
+    id: int
+    mask_sha256: str
+    patch: int
+    proposal: str
+    row_off: int
+    scene: str
+    simulated: bool
+    size_px: int
+    superseded_at: datetime | None
+    withdrawal: int | None
+
+
+class AffectedBy(Schema):
+    """A withdrawal that affects a version.
+
+    Attributes:
+        directly: Whether the version itself learnt from the labels, or only those before it.
+    """
+
+    directly: bool
+    withdrawal: int
+    withdrawn_at: datetime
+
+
+class Training(Schema):
+    """How one version of the line was trained.
+
+    Attributes:
+        affected_by: Withdrawals of labels that it learnt from.
+        champion_version: The version that the gate compared it with; null: none.
+        environment: Where it was trained; null in older cards.
+        fault: Why something of the above is missing; null: nothing is.
+        labels_sha256: Checksum of the ids and masks of its labels.
+        parent_version: The version that it was trained from; null: a fresh network.
+        priors: The prior outlines that it learnt from; null: none.
+        run: The training run; null if this database does not know it.
+        settings: Of the training, from the card; null without a card.
+    """
+
+    affected_by: list[AffectedBy]
+    began_at: datetime | None
+    champion_version: int | None
+    code_version: str | None
+    environment: dict[str, Any] | None
+    fault: str | None
+    label_ids: list[int]
+    labels_sha256: str | None
+    mlflow_run: str | None
+    parent_version: int | None
+    priors: dict[str, Any] | None
+    run: int | None
+    seed: int | None
+    settings: dict[str, Any] | None
+    trigger: str | None
+    version: int
+    weights_sha256: str | None
+
+
+class Lineage(Schema):
+    """Where a version comes from.
+
+    Attributes:
+        labels: All that these learnt from, each once, ordered by id.
+        trainings: Of the version, of its parent, and so on to the first.
+    """
+
+    labels: list[LearntLabel]
+    learnt_from_withdrawn_labels: bool
+    trainings: list[Training]
+    version: int
+
+
+class ComparisonAnswer(Schema):
+    """How far masks agree with others of the same patches; the patches are the units of the intervals (bootstrap).
+
+    Attributes:
+        agreement: Share of these of which both name the same class.
+        iou: In the order of `classes`; null for one that neither names.
+        left_out: Share of the pixels of which the other side names a class, and the annotator none.
+        pixels: Pixels of which both name a class.
+    """
+
+    agreement: EstimateAnswer | None
+    iou: list[EstimateAnswer | None]
+    left_out: EstimateAnswer | None
+    patches: int
+    pixels: int
+
+
+class AnnotatorAnswer(Schema):
+    """What is known of the labels of one annotator.
+
+    Attributes:
+        others: With labels of the same patches by other people.
+        truth: With known truth: honeypots and reference patches.
+    """
+
+    annotator: str
+    others: ComparisonAnswer | None
+    simulated: bool
+    truth: ComparisonAnswer | None
+
+
+class BiasAnswer(Schema):
+    """Labels drawn from the pre-annotation against labels of the same patches drawn from an empty mask.
+
+    Attributes:
+        blind: The latter with the pre-annotation that was not shown.
+        labels: The two labels with each other.
+        preannotated: The former with the pre-annotation.
+        pull: Agreement of the former with the pre-annotation minus that of the latter.
+        pull_iou: The same difference of the IoU of each class.
+    """
+
+    blind: ComparisonAnswer
+    labels: ComparisonAnswer
+    preannotated: ComparisonAnswer
+    pull: EstimateAnswer | None
+    pull_iou: list[EstimateAnswer | None]
+
+
+class ReferenceAnswer(Schema):
+    """A patch whose label an operator accepted as the truth.
+
+    Attributes:
+        answers: Labels by other people that are compared with it.
+        stands: False if the label was changed, deleted or withdrawn: nothing is compared with it.
+    """
+
+    annotator: str
+    answers: int
+    label_id: int
+    patch_id: int
+    stands: bool
+
+
+class QualityAnswer(Schema):
+    """The quality of the standing labels.
+
+    Attributes:
+        bias: Null without a patch that was labelled both ways by two people.
+        pending: Comparisons not made yet, by a job; what they are of is left out of the figures.
+        same_person: Second labels that do not count, because the same person drew the first.
+    """
+
+    annotators: list[AnnotatorAnswer]
+    bias: BiasAnswer | None
+    classes: list[str]
+    pending: int
+    references: list[ReferenceAnswer]
+    same_person: int
+
+
+class ReconciliationAnswer(Schema):
+    """A comparison with Label Studio that was full or found a difference.
+
+    Attributes:
+        event_ids: The label events by which it was mended.
+        full_because: Why all tasks were compared; null: those that had changed.
+        mended: What no webhook had told, by action of the events recorded for it.
+        read: Of them, how many were read because they had changed.
+        tasks: That Label Studio had.
+    """
+
+    event_ids: list[int]
+    full_because: str | None
+    id: int
+    mended: dict[str, int]
+    project_id: int
+    read: int
+    seconds: float
+    started_at: datetime
+    tasks: int
+
+
+PatchPart = Annotated[Literal["whole", "areas", "quarter"], OR_NEWER]
+"""What a round asks for of each patch: all of it, its uncertain areas, or its most uncertain quarter."""
+
+RoundState = Annotated[Literal["choosing", "publishing", "open", "complete", "failed", "abandoned"], OR_NEWER]
+"""A round is chosen, published, open to annotators, and complete once no proposal waits for an annotator."""
+
+Strategy = Annotated[
+    Literal[
+        "recipe",
+        "random",
+        "entropy_top10",
+        "entropy_mean",
+        "mutual_information",
+        "margin_top10",
+        "variance_top10",
+        "foreground_random",
+        "foreground_entropy",
+        "k_center_entropy",
+        "class_entropy",
+        "class_power_entropy",
+        "power_entropy",
+        "prior_disagreement",
+    ],
+    OR_NEWER,
+]
+"""How the patches of a round are chosen."""
+
+
+class RoundAnswer(Schema):
+    """A round with its progress.
+
+    Attributes:
+        expected_edits_px: Pixels that annotators are expected to change in the proposals for which that was
+            estimated; null without any.
+        measure: By which the patches are ranked; null if the strategy does not rank.
+        model_version: Version whose scores ranked the pool; null for a random round.
+        part: What is asked for of each patch.
+        proposals: Number of proposals in each state.
+        ranking_agreement: Stability of that ranking, 0 to 1: `agreement` of the scoring for the measure of the
+            ranking.
+        reasons: Number of proposals for each reason.
+    """
+
+    completed_at: datetime | None
+    created_at: datetime
+    error: str | None
+    expected_edits_px: float | None
+    id: int
+    measure: str | None
+    model_version: int | None
+    part: PatchPart
+    proposals: dict[str, int]
+    published_at: datetime | None
+    ranking_agreement: float | None
+    reasons: dict[str, int]
+    seed: int
+    size: int
+    state: RoundState
+    strategy: Strategy
+
+
+class RoundAccepted(Schema):
+    """An opened round and the job that chooses its patches."""
+
+    job: JobAnswer
+    round: RoundAnswer
+
+
+class RoundRequest(Schema):
+    """A round to open; a missing field is taken from the settings.
+
+    Attributes:
+        part: What to ask for of each patch.
+        second_looks: How many of the patches are labelled ones that the newest scoring contradicts.
+    """
+
+    part: PatchPart | None = None
+    second_looks: int = 0
+    seed: int | None = None
+    size: int | None = None
+    strategy: Strategy | None = None
+
+
+class PriorAnswer(Schema):
+    """Outlines of an earlier inventory, from which versions learn as weak labels.
+
+    Attributes:
+        classes: The classes that are outlined.
+        date: When they were drawn from images: a day, month or year.
+        ring_m: Pixels at most this far from an edge teach nothing, metres.
+        sha256: Checksum of the geometries near the scene.
+    """
+
+    classes: list[str]
+    date: str | None
+    ring_m: float
+    sha256: str
+    source: str | None
+
+
+SceneRole = Annotated[Literal["pool", "validation", "test"], OR_NEWER]
+"""What a scene is used for. Fixed at registration: a pool scene must never judge a model, nor the reverse."""
+
+SceneState = Annotated[Literal["registered", "ready", "rejected", "removed"], OR_NEWER]
+"""Registered scenes become ready once tiled, or are rejected with a reason; any may be removed."""
+
+
+class SceneAnswer(Schema):
+    """A registered scene.
+
+    Attributes:
+        acquired: When the image was taken: a day, or a time in UTC.
+        channels: Possible inputs of a model: bands, extras, terrain, indices.
+        level: What reflectances refer to; null for digital numbers.
+        product: What was understood at registration: kind, notes, shares of pixels; null for scenes from before.
+        units: Unit of each band.
+    """
+
+    acquired: str | None
+    bands: list[str]
+    channels: list[str]
+    crs: str
+    error: str | None
+    footprint: dict[str, Any]
+    has_outlines: bool
+    height: int
+    id: int
+    level: str | None
+    name: str
+    patch_size_px: int
+    patches: int
+    prior_outlines: PriorAnswer | None
+    product: dict[str, Any] | None
+    registered_at: datetime
+    role: SceneRole
+    sensor: str | None
+    state: SceneState
+    units: dict[str, str]
+    width: int
+
+
+class Outcome(Schema):
+    """What was registered.
+
+    Attributes: scene_id: The scene. job_id: The job that tiles it. labels_kept: Labels of the replaced scene that
+    stand on. labels_superseded: Labels of the replaced scene that do not count any more. learnt_from: Versions that
+    learnt from labels of the replaced scene.
+    """
+
+    job_id: str
+    scene_id: int
+    labels_kept: int = 0
+    labels_superseded: int = 0
+    learnt_from: list[int] = Field(default_factory=lambda: [])
+
+
+class ClassSummary(Schema):
+    """What the outlines give to a class."""
+
+    area_km2: float
+    class_: str = Field(alias="class")
+    pixels: int
+    polygons: int
+
+
+class ElevationSummary(Schema):
+    """The digital elevation model.
+
+    Attributes:
+        coverage: Share of the usable pixels that have elevation, 0 to 1.
+        lowest_m: Lowest elevation of at most 256 × 256 pixels, metres.
+    """
+
+    coverage: float
+    files: list[str]
+    highest_m: float
+    lowest_m: float
+
+
+class LeftOut(Schema):
+    """A file, band or asset that is not used."""
+
+    file: str
+    reason: str
+
+
+Level = Annotated[
+    Literal["surface", "top of atmosphere", "top of atmosphere, not corrected for the height of the sun"], OR_NEWER
+]
+"""What a reflectance refers to. Levels differ by haze, so scenes of two do not mix in one pool."""
+
+
+class OutlineSummary(Schema):
+    """A layer of outlines, or the part of one that a field tells apart."""
+
+    class_: str = Field(alias="class")
+    class_field: str | None
+    class_values: list[str]
+    file: str
+    layer: str | None
+    notes: list[str]
+    polygons: int
+
+
+class PixelShares(Schema):
+    """Shares of the scene's pixels, 0 to 1, from at most 512 × 512 of them.
+
+    Attributes:
+        flags: By flag, of the pixels that have data; masked or not.
+        no_data: Fill, gaps, and what lies outside the border.
+        usable: Has data, and no masked flag is raised.
+    """
+
+    flags: dict[str, float]
+    no_data: float
+    usable: float
+
+
+class PriorSummary(Schema):
+    """Outlines of an earlier inventory, from which versions learn as weak labels.
+
+    Attributes:
+        date: When they were drawn from images: a day, month or year.
+        ring_m: Pixels at most this far from an edge teach nothing, metres.
+    """
+
+    classes: list[ClassSummary]
+    date: str | None
+    outlines: list[OutlineSummary]
+    ring_m: float
+    source: str | None
+
+
+class QualitySummary(Schema):
+    """A band of flags.
+
+    Attributes:
+        masked: Flags that make a pixel unknown.
+        table: How it is decoded; null: it is not, and masks nothing.
+    """
+
+    file: str
+    masked: list[str]
+    name: str
+    table: str | None
+
+
+class RasterSummary(Schema):
+    """A band or a further channel: value = stored number × `scale` + `offset`, in `unit`.
+
+    Attributes:
+        nodata: Stored number that means no data, besides what the file declares.
+        resampled: Lies on another grid than the scene's, onto which it is resampled.
+    """
+
+    file: str
+    index: int
+    name: str
+    nodata: float | None
+    offset: float
+    resampled: bool
+    scale: float
+    unit: str
+
+
+class SceneSummary(Schema):
+    """What was understood about a scene.
+
+    Nothing is stored yet.
+
+    Attributes:
+        center: Longitude and latitude of the scene's middle, in degrees (WGS 84).
+        channels: All possible inputs of a model.
+        cloud_share: Share of the pixels with data that the quality bands call cloud, 0 to 1; null without such a
+            band.
+        level: What reflectances refer to; null for digital numbers, or if unknown.
+        notes: Guesses and warnings: read them before you use the scene.
+        pixel_size: Width and height of a pixel in `pixel_unit`.
+        pixel_size_m: Width and height of the middle pixel on the ground, metres.
+        pixel_unit: Unit of the CRS.
+        provider_cloud_percent: As the product's metadata state it.
+    """
+
+    acquired: str | None
+    bands: list[RasterSummary]
+    border: str | None
+    center: tuple[float, float]
+    channels: list[str]
+    classes: list[ClassSummary]
+    cloud_share: float | None
+    crs: str
+    elevation: ElevationSummary | None
+    further_channels: list[RasterSummary]
+    height: int
+    kind: str
+    left_out: list[LeftOut]
+    level: Level | None
+    name: str
+    notes: list[str]
+    outlines: list[OutlineSummary]
+    patch_size_px: int
+    pixel_size: tuple[float, float]
+    pixel_size_m: tuple[float, float]
+    pixel_unit: str
+    pixels: PixelShares
+    product_id: str | None
+    provider_cloud_percent: float | None
+    quality: list[QualitySummary]
+    role: SceneRole
+    sensor: str | None
+    width: int
+    prior_outlines: PriorSummary | None = None
+
+
+class SceneRequestAnswer(Schema):
+    """A request about a scene whose files lie on another machine, and what came of it.
+
+    Attributes:
+        fault: Why it was refused.
+        job_id: The job that carries it out.
+        outcome: What was registered; null for a dry run, and unless it is done.
+        replaces: Number of the scene to replace; null: a new scene.
+        summary: What was understood; null unless it is done.
+    """
+
+    dry_run: bool
+    ended_at: datetime | None
+    fault: str | None
+    id: int
+    job_id: str
+    outcome: Outcome | None
+    replaces: int | None
+    requested_at: datetime
+    state: Literal["waiting", "done", "refused"]
+    summary: SceneSummary | None
+
+
+class SceneAccepted(Schema):
+    """A registered scene and the job that tiles it, or a request and the job that carries it out.
+
+    Attributes:
+        request: The request, if its files lie on another machine.
+        scene: Null if its files lie on another machine, until the job has read them.
+    """
+
+    job: JobAnswer
+    scene: SceneAnswer | None
+    request: SceneRequestAnswer | None = None
+
+
+class BandRequest(Schema):
+    """Where a band is: a file below the scene root and the band's place in it."""
+
+    name: str
+    path: str
+    index: int = 1
+
+
+class BorderRequest(Schema):
+    """Polygons outside of which nothing is known: a vector file below the scene root."""
+
+    path: str
+    layer: str | None = None
+
+
+class ChannelRequest(Schema):
+    """A further channel, such as radar coherence, velocity or elevation change."""
+
+    name: str
+    path: str
+    index: int = 1
+    nodata: float | None = None
+    offset: float | None = None
+    scale: float | None = None
+    unit: str | None = None
+
+
+class DemRequest(Schema):
+    """A digital elevation model, or a tile of one; without a `unit` in the file or here, it is in metres."""
+
+    path: str
+    index: int = 1
+    nodata: float | None = None
+    offset: float | None = None
+    scale: float | None = None
+    unit: str | None = None
+
+
+class OutlineRequest(Schema):
+    """Outlines: a vector file below the scene root, and which class they are of.
+
+    Either all are of one ``class``, or ``classes`` maps the values of the attribute ``class_field`` to classes.
+    With neither, the classes are recognised from the file's fields, values and names, or the request is refused.
+    """
+
+    path: str
+    class_: str | None = Field(None, alias="class")
+    class_field: str | None = None
+    classes: dict[str, str] = Field(default_factory=lambda: {})
+    layer: str | None = None
+
+
+class RegionRequest(Schema):
+    """A part of the files, in pixels of the first band's."""
+
+    col_off: int
+    height: int
+    row_off: int
+    width: int
+
+
+class SceneRequest(Schema):
+    """A scene to register: either ``path`` (a product's folder, archive or file, a STAC item) or ``bands``.
+
+    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it. What a
+    product says need not be said again: ``name`` (of the product), ``sensor``, ``acquired`` (when the image was
+    taken; outlines carry its day, UTC), ``level`` (what reflectances refer to). ``unit`` says that bands hold
+    reflectances where nothing else does, or keeps their stored numbers. ``masked`` names the flags that make a
+    pixel unknown, instead of the setting. Several ``dem`` are tiles, the most trusted first. ``outlines`` are true
+    of the scene; ``prior_outlines`` need not be. ``dry_run`` describes the scene and stores nothing.
+
+    Attributes:
+        allow_mixed_levels: Take a scene of another level than that of the others.
+        allow_partial_dem: Take a DEM that covers only a part of the scene.
+        dry_run: Describe the scene, and store nothing.
+        prior_date: When they were drawn from images; by default guessed from their attributes.
+        prior_outlines: Outlines of an earlier inventory, which versions learn from as weak labels; pool scenes
+            only.
+        prior_source: Who drew them; by default guessed from their fields.
+    """
+
+    role: SceneRole
+    acquired: datetime | date | None = None
+    allow_mixed_levels: bool = False
+    allow_partial_dem: bool = False
+    bands: list[BandRequest] | None = None
+    border: BorderRequest | None = None
+    channels: list[ChannelRequest] = Field(default_factory=lambda: [])
+    dem: list[DemRequest] = Field(default_factory=lambda: [])
+    dry_run: bool = False
+    level: Level | None = None
+    masked: list[str] | None = None
+    name: str | None = None
+    nodata: float | None = None
+    outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    patch_overlap_px: int | None = None
+    patch_size_px: int | None = None
+    path: str | None = None
+    prior_date: str | None = None
+    prior_outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    prior_source: str | None = None
+    region: RegionRequest | None = None
+    sensor: str | None = None
+    unit: Literal["reflectance", "digital number"] | None = None
+
+
+class ReplacementAccepted(Schema):
+    """The new scene, its tiling, and what became of the labels; these are 0 while a request waits.
+
+    Attributes:
+        learnt_from: Versions that learnt from labels of the replaced scene; they stay.
+        request: The request, if its files lie on another machine.
+        scene: Null if its files lie on another machine, until the job has read them.
+    """
+
+    job: JobAnswer
+    scene: SceneAnswer | None
+    labels_kept: int = 0
+    labels_superseded: int = 0
+    learnt_from: list[int] = Field(default_factory=lambda: [])
+    request: SceneRequestAnswer | None = None
+
+
+class ReplacementRequest(Schema):
+    """A new description of a registered scene; its name stays.
+
+    ``labels`` says what becomes of labels that were drawn on it: they are kept, if their pixels stay where they
+    are, or discarded. Without it, a scene with labels is not replaced.
+
+    Attributes:
+        allow_mixed_levels: Take a scene of another level than that of the others.
+        allow_partial_dem: Take a DEM that covers only a part of the scene.
+        dry_run: Describe the scene, and store nothing.
+        prior_date: When they were drawn from images; by default guessed from their attributes.
+        prior_outlines: Outlines of an earlier inventory, which versions learn from as weak labels; pool scenes
+            only.
+        prior_source: Who drew them; by default guessed from their fields.
+    """
+
+    role: SceneRole
+    acquired: datetime | date | None = None
+    allow_mixed_levels: bool = False
+    allow_partial_dem: bool = False
+    bands: list[BandRequest] | None = None
+    border: BorderRequest | None = None
+    channels: list[ChannelRequest] = Field(default_factory=lambda: [])
+    dem: list[DemRequest] = Field(default_factory=lambda: [])
+    dry_run: bool = False
+    labels: Literal["keep", "discard"] | None = None
+    level: Level | None = None
+    masked: list[str] | None = None
+    name: str | None = None
+    nodata: float | None = None
+    outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    patch_overlap_px: int | None = None
+    patch_size_px: int | None = None
+    path: str | None = None
+    prior_date: str | None = None
+    prior_outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    prior_source: str | None = None
+    region: RegionRequest | None = None
+    sensor: str | None = None
+    unit: Literal["reflectance", "digital number"] | None = None
+
+
+class CorrectionAnswer(Schema):
+    """A correction in the ledger.
+
+    Attributes:
+        edited_px: Judged pixels whose class differs from what was shown.
+        label_events: One for each patch; the ledger says what becomes of them.
+    """
+
+    edited_px: int
+    id: str
+    judged_px: int
+    label_events: list[int]
+
+
+class ShownMap(Schema):
+    """The map that a correction began with."""
+
+    layer: str
+    version: int | None = None
+
+
+class CorrectionRequest(Schema):
+    """A corrected window of a scene.
+
+    Attributes:
+        id: Made by the client; what is submitted twice under one id is one correction.
+        runs: The classes row by row, as value, length, value, length, ...; the value 255: not judged.
+        seconds: Working time.
+        shown: What the correction began with; null: nothing, all background.
+    """
+
+    col_off: int
+    height: int
+    id: str
+    row_off: int
+    runs: list[int]
+    seconds: float
+    shown: ShownMap | None
+    width: int
+
+
+class GridAnswer(Schema):
+    """Where the pixels of a scene lie; between the nodes everything is linear, to a few hundredths of a pixel.
+
+    Attributes:
+        columns: Columns of the nodes.
+        crs: Authority code or WKT.
+        mercator: X and y of the nodes in Web Mercator (EPSG:3857), row by row; x goes on across the antimeridian.
+        pixel_m2: Area of a pixel on the ellipsoid at the nodes, row by row.
+        rows: Rows of the nodes, 0 is the upper edge of the first row.
+        transform: A to f: x = a col + b row + c, y = d col + e row + f; (0, 0) is the corner of the first pixel.
+    """
+
+    columns: list[float]
+    crs: str
+    height: int
+    mercator: list[tuple[float, float]]
+    pixel_m2: list[float]
+    rows: list[float]
+    transform: tuple[float, float, float, float, float, float]
+    width: int
+
+
+class ClassAnswer(Schema):
+    """A class that is drawn.
+
+    Attributes:
+        value: Of its pixels in maps and labels.
+    """
+
+    colour: str
+    name: str
+    value: int
+
+
+LayerKind = Annotated[Literal["classes", "percent", "entropy"], OR_NEWER]
+"""How the values of a map are drawn."""
+
+
+class LayerAnswer(Schema):
+    """A map that was made of a scene.
+
+    Attributes:
+        tiles: Address of its tiles, with {z}, {x} and {y}.
+    """
+
+    kind: LayerKind
+    name: str
+    tiles: str
+    title: str
+    version: int | None
+
+
+class ViewAnswer(Schema):
+    """A view of a scene.
+
+    Attributes:
+        tiles: Address of its tiles, with {z}, {x} and {y}.
+    """
+
+    hint: str | None
+    name: str
+    tiles: str
+    title: str
+
+
+class MapAnswer(Schema):
+    """What can be shown of a scene.
+
+    Attributes:
+        bounds: West, south, east, north in degrees (WGS 84).
+        deepest_zoom: Zoom from which on a tile shows nothing more.
+    """
+
+    bounds: tuple[float, float, float, float]
+    classes: list[ClassAnswer]
+    deepest_zoom: int
+    layers: list[LayerAnswer]
+    views: list[ViewAnswer]
+
+
+class WindowAnswer(Schema):
+    """A window of a scene, in its own pixels, and the scene's size."""
+
+    col_off: int
+    height: int
+    row_off: int
+    scene_height: int
+    scene_width: int
+    width: int
+
+
+class ScoringAnswer(Schema):
+    """A scoring of the pool by Monte Carlo dropout: of all of it, or of the shortlist of a screening pass.
+
+    Attributes:
+        agreement: Stability of the ranking by each measure: the share of the top tenth of the patches that both
+            halves of the passes rank there; a scoring with other masks agrees with this one at least as well.
+        eta_s: Seconds until all patches are scored; null while unknown.
+        patches: Number of patches in the pool, as far as its scenes are tiled.
+        progress: Share of the work that is done, 0 to 1; null if there is none.
+        removed_at: When its scores and maps were removed; null: they are kept.
+        seconds: Seconds from the start of the last work on it to its completion.
+        share: Share of the patches that get all passes, of those that a deterministic pass has screened: the most
+            uncertain by either entropy; 1: all of the pool.
+    """
+
+    agreement: dict[str, float | None]
+    completed_at: datetime | None
+    eta_s: float | None
+    id: int
+    model_version: int
+    passes: int
+    patches: int
+    progress: float | None
+    removed_at: datetime | None
+    seconds: float | None
+    seed: int
+    share: float
+    started_at: datetime
+
+
+class SetAsideAnswer(Schema):
+    """Something that cannot be used and is left out, or was until ``ended_at``.
+
+    Attributes:
+        kind: Label, scene, file or version.
+        outcome: How it ended.
+        reason: What was found, and what was expected.
+    """
+
+    checked_at: datetime
+    ended_at: datetime | None
+    kind: str
+    name: str
+    outcome: str | None
+    reason: str
+    since: datetime
+
+
+Act = Annotated[
+    Literal[
+        "",
+        "add scene",
+        "open round",
+        "label",
+        "retry job",
+        "see work",
+        "see rounds",
+        "see labels",
+        "see versions",
+        "see scenes",
+        "see trouble",
+    ],
+    OR_NEWER,
+]
+"""What a page offers beside the sentence."""
+
+Tone = Annotated[Literal["fault", "look", "act", "wait"], OR_NEWER]
+"""What a sentence asks of a person."""
+
+
+class StepAnswer(Schema):
+    """A sentence for people, and what it asks of them.
+
+    Attributes:
+        act: What to offer beside it; empty: nothing.
+        subject: Id of what the act is about; empty without one.
+    """
+
+    act: Act
+    subject: str
+    text: str
+    tone: Tone
+
+
+class HealthAnswer(Schema):
+    """Whether the system is healthy.
+
+    Attributes:
+        tone: The worst of the troubles: `fault` or `look`; null: healthy.
+        troubles: The most pressing first.
+    """
+
+    tone: Tone | None
+    troubles: list[StepAnswer]
+    words: str
+
+
+class RoundStatus(Schema):
+    """The round that is not finished; or the newest, if it failed.
+
+    Attributes:
+        done: Patches that were labelled or skipped.
+        waiting: Patches that wait for an annotator.
+    """
+
+    done: int
+    id: int
+    state: RoundState
+    waiting: int
+
+
+class VersionStatus(Schema):
+    """A version, and its mean IoU on the validation region."""
+
+    labels: int
+    mean_iou: float | None
+    version: int
+
+
+class StatusAnswer(Schema):
+    """Where the loop stands, as the dashboard shows it.
+
+    Attributes:
+        champion: The version that is served; null: none yet.
+        jobs: Queued and running ones, oldest first, without those of a scoring.
+        label_events: Number of label events in each state.
+        labels: Labels that stand.
+        learner: The version from which training goes on; null: none yet.
+        new_labels: Labels that no version has learnt from.
+        new_labels_needed: How many of them start a fine-tune.
+        rounds: Rounds so far, without failed and abandoned ones.
+        scenes: Number of ready scenes by role.
+        scoring: The scoring of the pool that is under way.
+    """
+
+    champion: VersionStatus | None
+    health: HealthAnswer
+    jobs: list[JobAnswer]
+    label_events: dict[str, int]
+    labels: int
+    learner: VersionStatus | None
+    new_labels: int
+    new_labels_needed: int
+    next_step: StepAnswer
+    round: RoundStatus | None
+    rounds: int
+    scenes: dict[str, int]
+    scoring: ScoringAnswer | None
+
+
+class SubscriptionAnswer(Schema):
+    """An address that is told of events.
+
+    Attributes:
+        fault: Why it is told nothing at present; null: nothing is wrong.
+    """
+
+    created_at: datetime
+    created_by: str
+    fault: str | None
+    id: int
+    url: str
+
+
+class NewSubscription(Schema):
+    """A subscription and its new secret, with which receivers check signatures.
+
+    Attributes:
+        fault: Why it is told nothing at present; null: nothing is wrong.
+    """
+
+    created_at: datetime
+    created_by: str
+    fault: str | None
+    id: int
+    secret: str
+    url: str
+
+
+class SubscriptionRequest(Schema):
+    """Where events are to be sent.
+
+    Attributes:
+        url: An address whose host the setting event_hosts names.
+    """
+
+    url: str
+
+
+DeliveryState = Annotated[Literal["pending", "delivered", "dead"], OR_NEWER]
+"""A delivery is pending until it is delivered, or dead when its last attempt failed."""
+
+
+class DeliveryAnswer(Schema):
+    """One event for one subscriber.
+
+    Attributes:
+        event: Id of the event, which is the header webhook-id.
+    """
+
+    attempts: int
+    delivered_at: datetime | None
+    event: str
+    happened_at: datetime
+    id: int
+    last_error: str | None
+    last_status: int | None
+    next_attempt_at: datetime | None
+    state: DeliveryState
+    subscription_id: int
+    type: str
+    url: str
+
+
+class ReplayAnswer(Schema):
+    """How many events are sent again."""
+
+    events: int
+
+
+class ReplayRequest(Schema):
+    """Since when events are to be sent again.
+
+    Attributes:
+        since: With its time zone, e.g. 2026-11-26T12:00:00Z.
+    """
+
+    since: datetime
+
+
+class TokenAnswer(Schema):
+    """A token, without its value, of which only a checksum is stored.
+
+    Attributes:
+        last_used_at: To within ten minutes.
+    """
+
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    name: str
+    revoked_at: datetime | None
+    role: Literal["reader", "annotator", "operator", "administrator"]
+    user: str | None
+
+
+class NewToken(Schema):
+    """A token with its value, which is shown only this once.
+
+    Attributes:
+        last_used_at: To within ten minutes.
+    """
+
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    name: str
+    revoked_at: datetime | None
+    role: Literal["reader", "annotator", "operator", "administrator"]
+    token: str
+    user: str | None
+
+
+class TokenRequest(Schema):
+    """A new token.
+
+    Attributes:
+        expires_in_days: Null: never.
+        user: The user to whom it belongs: it can do no more than the user.
+    """
+
+    name: str
+    role: Literal["reader", "annotator", "operator", "administrator"]
+    expires_in_days: int | None = 365
+    user: str | None = None
+
+
+class RotateRequest(Schema):
+    """A new value for a token.
+
+    Attributes:
+        overlap_hours: How long the old value stays good beside the new.
+    """
+
+    overlap_hours: float = 0
+
+
+class UserAnswer(Schema):
+    """A user."""
+
+    created_at: datetime
+    disabled_at: datetime | None
+    name: str
+    role: Literal["reader", "annotator", "operator", "administrator"]
+
+
+class UserRequest(Schema):
+    """A new user."""
+
+    name: str
+    password: str
+    role: Literal["reader", "annotator", "operator", "administrator"]
+
+
+class UserChange(Schema):
+    """What to change of a user; what is left out stays."""
+
+    disabled: bool | None = None
+    password: str | None = None
+    role: Literal["reader", "annotator", "operator", "administrator"] | None = None
+
+
+class VersionAffected(Schema):
+    """A version that learnt from withdrawn labels.
+
+    Attributes:
+        directly: Whether it learnt from the labels itself, or only through its parents.
+    """
+
+    directly: bool
+    version: int
+
+
+class WithdrawalAnswer(Schema):
+    """A withdrawal, and the versions that it affects.
+
+    Attributes:
+        actor: Who withdrew them.
+    """
+
+    actor: str
+    annotator: str
+    id: int
+    labels: int
+    reason: str
+    since: datetime | None
+    versions: list[VersionAffected]
+    withdrawn_at: datetime
+
+
+class WithdrawalEffect(Schema):
+    """What a withdrawal did or, as a dry run, would do.
+
+    Attributes:
+        champion: The served version if it learnt from them; it stays until it is replaced.
+        labels: Labels withdrawn, those included that had been superseded before.
+        labels_left: Labels that training learns from afterwards.
+        note: What follows, in words.
+        patches: Patches that may be proposed again.
+        retrained_from: The version that it starts from; null for a fresh network.
+        retraining: Whether a fine-tune follows.
+        standing: How many of them stood until now.
+        withdrawal: Its number; null for a dry run.
+    """
+
+    annotator: str
+    champion: int | None
+    labels: int
+    labels_left: int
+    note: str
+    patches: int
+    retrained_from: int | None
+    retraining: bool
+    since: datetime | None
+    standing: int
+    versions: list[VersionAffected]
+    withdrawal: int | None
+
+
+class WithdrawalRequest(Schema):
+    """Which labels to withdraw, and why.
+
+    Attributes:
+        annotator: The account's address.
+        dry_run: Tell what would happen, and change nothing.
+        since: Labels saved earlier stand; null withdraws all.
+    """
+
+    annotator: str
+    reason: str
+    dry_run: bool = False
+    since: datetime | None = None
+
+
+class Alive(Schema):
+    """The server runs."""
+
+    alive: bool
+
+
+class Readiness(Schema):
+    """Whether all parts are ready.
+
+    Attributes:
+        parts: State of each part: `ok`, or what is wrong; null without a token or log-in.
+    """
+
+    parts: dict[str, str] | None
+    ready: bool
