@@ -29,7 +29,7 @@ def test_every_webhook_offered_is_answered_and_in_the_ledger(
 
 @pytest.mark.slow
 def test_the_worker_of_a_checkout_ingests_all_events(source: SceneSource) -> None:
-    row = ingest(4, source, Path.cwd())
+    row = ingest(4, source, Path.cwd(), workers=1)
     assert (row["events"], row["requests to Label Studio"]) == (4, 1)
 
 

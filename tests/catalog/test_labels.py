@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from catalog import labels, rounds
+from catalog import jobs, labels, rounds
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import (
@@ -150,7 +150,7 @@ def test_an_unreadable_event_is_stored_as_failed_once_and_calls_for_no_job(catal
     unreadable = UnreadableEvent("ANNOTATION_CREATED", "Field 'annotation.result' is null.", "c0ffee", PROJECT_ID)
     with catalog.database.write() as session:
         (row,) = label_events.record(session, [unreadable], b"the body", "webhook")
-        assert session.info.get("enqueued") is None
+        assert jobs.enqueued(session) == []
     with catalog.read() as session:
         event = labels.get_event(session, row.id)
         assert (event.state, event.detail) == (EventState.FAILED, "Field 'annotation.result' is null.")
