@@ -7,6 +7,7 @@ writes, the others leave what they received and wait; the next of them writes al
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 from catalog.context import Catalog
 from catalog.event_order import WEBHOOK
@@ -14,14 +15,7 @@ from labeling.events import LabelEvent
 from services import label_events
 from services.label_events import Delivery
 
-
-class _Left:
-    """What a thread has left to be written, and what became of it."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
-        self.recorded: list[int] | None = None
-        self.error: Exception | None = None
+_Left = tuple[Delivery, Future[list[int]]]
 
 
 class LabelInbox:
@@ -40,26 +34,26 @@ class LabelInbox:
         Returns:
             The ids of the events that were new.
         """
-        own = _Left(Delivery(events, body))
-        self._left.append(own)  # before the lock is asked for: whoever holds it next finds it
+        recorded: Future[list[int]] = Future()
+        self._left.append((Delivery(events, body), recorded))  # before the lock: whoever holds it next finds it
         with self._writing:
-            if own.recorded is None and own.error is None:
+            if not recorded.done():
                 self._write([self._left.popleft() for _ in range(len(self._left))])
-        if own.error is not None:
-            raise own.error
-        return own.recorded or []
+        return recorded.result(
+            timeout=0
+        )  # never waits: an error, should the writer have been ended
 
     def _write(self, together: Sequence[_Left]) -> None:
         try:
             with self._catalog.write() as session:
-                new = label_events.record_all(session, [left.delivery for left in together], WEBHOOK)
+                new = label_events.record_all(session, [delivery for delivery, _ in together], WEBHOOK)
                 numbers = [[row.id for row in rows] for rows in new]
-        except Exception as error:
+        except Exception as error:  # raised by the thread whose events caused it
             if len(together) == 1:
-                together[0].error = error
+                together[0][1].set_exception(error)
                 return
             for left in together:
                 self._write([left])
             return
-        for left, recorded in zip(together, numbers, strict=True):
-            left.recorded = recorded
+        for (_, recorded), ids in zip(together, numbers, strict=True):
+            recorded.set_result(ids)
