@@ -39,9 +39,7 @@ class LabelInbox:
         with self._writing:
             if not recorded.done():
                 self._write([self._left.popleft() for _ in range(len(self._left))])
-        return recorded.result(
-            timeout=0
-        )  # never waits: an error, should the writer have been ended
+        return recorded.result(timeout=0)  # never waits: an error, should the writer have been ended
 
     def _write(self, together: Sequence[_Left]) -> None:
         try:
