@@ -29,6 +29,7 @@ DELETE: Final = "deleted"
 DELETE_TASK: Final = "task deleted"
 _WEIGHTS: Final = {CREATE: 12, CHANGE: 8, SKIP: 1, DELETE: 3, DELETE_TASK: 0.2}
 _TIMEOUT_S: Final = 60.0
+_SESSION: Final = 12  # actions on one list of tasks
 
 
 @dataclass
@@ -129,7 +130,7 @@ class Annotator(threading.Thread):
         if all(task["annotations"] for task in tasks):
             return
         # A session: several actions on one list of tasks, which is dear to ask for.
-        for _ in range(4):
+        for _ in range(_SESSION):
             action = self._rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
             wanted = [task for task in tasks if bool(task["annotations"]) != (action in {CREATE, SKIP})]
             if action == DELETE_TASK:

@@ -1,6 +1,6 @@
 """``make chaos``: break a running system in every way that can be had, and look whether anything was lost.
 
-``python -m chaos.main [--seed N] [--faults N] [--events N] [--minutes M] [--postgresql]``
+``python -m chaos.main [--seed N] [--faults N] [--events N] [--minutes M] [--gap S] [--postgresql]``
 
 A seed gives the same sequence of faults, annotators and ground again. What the processes are doing at the moment of a
 fault is not repeated: a failure may need some tries with its seed. Ends with exit code 1 if an invariant is broken.
@@ -31,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--events", type=int, default=5000)
     made.add_argument("--minutes", type=float, default=240.0)
     made.add_argument("--pause", type=float, default=1.0, help="mean seconds between two actions of an annotator")
+    made.add_argument("--gap", type=float, default=4.0, help="mean seconds between two faults")
+    made.add_argument("--round-size", type=int, default=48, help="patches of a round")
     made.add_argument("--postgresql", action="store_true", help="use a PostgreSQL server, and restart it, too")
     return made
 
@@ -58,7 +60,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # stops the system, and unmounts its folder
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # our own calls are never damaged, and the system's go through our proxy
-    plan = Plan(given.seed, given.faults, given.events, given.minutes, given.pause)
+    plan = Plan(given.seed, given.faults, given.events, given.minutes, given.pause, given.gap, given.round_size)
     if given.postgresql and not is_installed():
         sys.exit("found no PostgreSQL server programs; install them (apt-get install postgresql)")
     keep = FOLDER / f"seed-{plan.seed}"

@@ -32,8 +32,8 @@ _ANNOTATORS: Final = 2
 _REST_S: Final = 900.0
 _STILL_S: Final = 30.0  # longer than from one reconciliation to the next
 _OPERATOR_S: Final = 60.0  # how often an operator looks for jobs that failed for good, while faults go on
-# Rounds large enough that labels are drawn for a while, and fine-tunes that come less often than labels.
-_CHANGES: Final[Mapping[str, object]] = {"round_size": 48, "fine_tune_after_labels": 12}
+# Fine-tunes come less often than labels.
+_CHANGES: Final[Mapping[str, object]] = {"fine_tune_after_labels": 12}
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Plan:
         events: Label events; the annotators stop after so many.
         minutes: After this time no further fault is applied.
         pause_s: Mean time between two actions of an annotator.
+        gap_s: Mean time between two faults.
+        round_size: Patches of a round: so many that labels are drawn for a while.
     """
 
     seed: int
@@ -53,6 +55,8 @@ class Plan:
     events: int
     minutes: float
     pause_s: float = 1.0
+    gap_s: float = 4.0
+    round_size: int = 48
 
 
 @dataclass
@@ -104,7 +108,8 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(small_folder())
         proxy = stack.enter_context(fault_proxy(lambda _: None, LATE_S))
-        changes = dict(_CHANGES) if database_url is None else {**_CHANGES, "database_url": database_url}
+        changes = {**_CHANGES, "round_size": plan.round_size}
+        changes |= {} if database_url is None else {"database_url": database_url}
         system = System(folder.path / "var", proxy.url, changes)
         port = None if database_url is None else int(database_url.rpartition(":")[2].partition("/")[0])
         saboteur = Saboteur(system, proxy, folder, plan.seed, port)
@@ -120,7 +125,7 @@ def run(
         for annotator in annotators:
             annotator.start()
         started = time.monotonic()
-        faults = schedule(plan.seed, plan.faults, saboteur.possible)
+        faults = schedule(plan.seed, plan.faults, saboteur.possible, plan.gap_s)
         with opened(system) as catalog:
             _sabotage(system, catalog, saboteur, faults, outcome, plan, say, keep)
         outcome.seconds["faults"] = time.monotonic() - started

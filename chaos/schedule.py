@@ -83,28 +83,29 @@ _TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
 _LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY})
 
 
-def schedule(seed: int, count: int, possible: Collection[Kind]) -> list[Fault]:
+def schedule(seed: int, count: int, possible: Collection[Kind], gap_s: float) -> list[Fault]:
     """Return the faults of a run.
 
     Args:
-        seed: The same seed, count and kinds give the same faults.
+        seed: The same seed, count, kinds and gap give the same faults.
         count: How many.
         possible: The kinds that can be had on this machine.
+        gap_s: Mean time between the end of a fault and the next one.
     """
     rng = random.Random(seed)
     kinds = [kind for kind in Kind if kind in possible]
     drawn = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds], k=count)
-    return [_fault(rng, number, kind) for number, kind in enumerate(drawn, start=1)]
+    return [_fault(rng, number, kind, gap_s) for number, kind in enumerate(drawn, start=1)]
 
 
-def _fault(rng: random.Random, number: int, kind: Kind) -> Fault:
+def _fault(rng: random.Random, number: int, kind: Kind, gap_s: float) -> Fault:
     is_network = kind is Kind.NETWORK
     return Fault(
         number,
         kind,
         target=rng.choice(_TARGETS.get(kind, ("",))),
         seconds=rng.uniform(1.2, 2.5) * LEASE_S if kind in _LASTING else 0.0,
-        pause_s=min(20.0, rng.expovariate(1 / 4.0)),
+        pause_s=min(5 * gap_s, rng.expovariate(1 / gap_s)),
         damage=rng.choice(list(Damage)) if is_network else None,
         share=rng.choice([0.1, 0.3, 1.0]) if is_network else 0.0,
     )

@@ -24,7 +24,7 @@ from catalog.settings import Settings
 from catalog.settings_sources import variable
 from cli.plan import HOST
 
-LEASE_S: Final = 8.0
+LEASE_S: Final = 6.0
 """A job without a heartbeat for this long is given to another worker."""
 START_S: Final = 1200.0
 _STOP_S: Final = 90.0
