@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +17,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, delete, func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy.orm import Session
 
+from catalog import database as catalog_database
 from catalog import migrations, scorings, sharding
 from catalog.context import Catalog
 from catalog.database import Database
@@ -479,3 +482,43 @@ def test_a_database_that_does_not_answer_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(OperationalError, match="unable to open"):
         database.check()
     database.dispose()
+
+
+def enter(session: Session) -> None:
+    """Take the write lock, which a session does with its first statement."""
+    session.execute(text("SELECT 1"))
+
+
+def hold(database: Database, entered: threading.Event, left: list[float], seconds: float) -> None:
+    with database.write() as session:
+        enter(session)
+        entered.set()
+        time.sleep(seconds)
+    left.append(time.perf_counter())
+
+
+def test_a_writer_enters_soon_after_another_has_left(tmp_path: Path) -> None:
+    """SQLite's own wait looks each 100 ms in the end: 50 ms too late in the middle."""
+    database, late_s = Database(f"sqlite:///{tmp_path}/catalog.db"), []
+    for _ in range(7):
+        entered, left = threading.Event(), list[float]()
+        holder = threading.Thread(target=hold, args=(database, entered, left, 0.4))
+        holder.start()
+        entered.wait()
+        with database.write() as session:
+            enter(session)
+            in_at = time.perf_counter()
+        holder.join()
+        late_s.append(in_at - left[0])
+    assert sorted(late_s)[3] < 0.02
+
+
+def test_a_writer_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog_database, "LOCK_TIMEOUT_S", 0.1)
+    database = Database(f"sqlite:///{tmp_path}/catalog.db")
+    with database.write() as first:
+        enter(first)
+        with pytest.raises(OperationalError, match="locked"), database.write() as second:
+            enter(second)
+    with database.write() as again:  # the connection that was refused is as good as before
+        enter(again)
