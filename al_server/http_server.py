@@ -9,6 +9,7 @@ thousands, idle for seconds, and a request that dribbles in byte by byte has a d
 import logging
 import resource
 import signal
+import socket
 import sys
 import time
 from collections import deque
@@ -120,6 +121,16 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     rooms: Rooms
     _is_told_to_stop = False
 
+    def __init__(self, *arguments: Any, shares_port: bool, **options: Any) -> None:
+        self._shares_port = shares_port
+        super().__init__(*arguments, **options)
+
+    def set_reuse_addr(self) -> None:
+        """Let the address be used again at once, and by other servers of ours if they share it; before it is bound."""
+        super().set_reuse_addr()
+        if self._shares_port:  # the kernel gives each connection to one of them
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
     def maintenance(self, now: float) -> None:
         """Close idle connections, and those whose request is late or too slow; called every `CLEANUP_S`."""
         super().maintenance(now)
@@ -153,7 +164,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self.asyncore.loop(timeout=1.0, map=self._map, use_poll=True, count=1)
 
 
-def make_server(application: Callable[..., Any], host: str, port: int, limits: BodyLimits) -> Server:
+def make_server(
+    application: Callable[..., Any], host: str, port: int, limits: BodyLimits, *, shares_port: bool = False
+) -> Server:
     """Return the server, listening; its method ``run`` serves.
 
     Args:
@@ -161,6 +174,8 @@ def make_server(application: Callable[..., Any], host: str, port: int, limits: B
         host: Address to listen on.
         port: Port; 0 for any, which is then in the server's ``effective_port``.
         limits: How large a body may be; a larger one is refused before it arrives.
+        shares_port: Whether other processes of this user may listen at the same port, each for a part of the
+            connections.
     """
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that waits for a thread
     adjustments = Adjustments(
@@ -177,14 +192,16 @@ def make_server(application: Callable[..., Any], host: str, port: int, limits: B
         clear_untrusted_proxy_headers=False,  # `al_server.safety` takes as many of them as there are proxies
         ident=None,
     )
-    server = Server(application, map={}, adj=adjustments, sockinfo=adjustments.listen[0])
+    server = Server(application, map={}, adj=adjustments, sockinfo=adjustments.listen[0], shares_port=shares_port)
     server.rooms = Rooms(limits)
     return server
 
 
-def serve(application: Callable[..., Any], host: str, port: int, limits: BodyLimits) -> None:
+def serve(
+    application: Callable[..., Any], host: str, port: int, limits: BodyLimits, *, shares_port: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT. The arguments are those of `make_server`."""
-    server = make_server(application, host, port, limits)
+    server = make_server(application, host, port, limits, shares_port=shares_port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     server.run()

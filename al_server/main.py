@@ -30,7 +30,7 @@ def main() -> None:
     check_settings(settings)
     port = urlsplit(settings.api_url).port or 80
     app = application(settings)
-    serve(app, arguments.host, port, app.extensions["body_limits"])
+    serve(app, arguments.host, port, app.extensions["body_limits"], shares_port=settings.api_processes > 1)
 
 
 if __name__ == "__main__":

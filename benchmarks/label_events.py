@@ -1,6 +1,6 @@
 """How many label events are ingested a second, and how long does Label Studio wait while a training runs?
 
-``python -m benchmarks.label_events [--events N] [--repeats N] [--minutes M] [--rate N] [--workers N]
+``python -m benchmarks.label_events [--events N] [--repeats N] [--minutes M] [--rate N] [--workers N] [--processes N]
 [--earlier FOLDER]``
 
 Brush drawings of 512 px on a scene of Landsat 7, with a pre-annotation and a scored map, as after a first version.
@@ -135,27 +135,31 @@ def _answers(catalog: Catalog) -> bool:
         return False
 
 
-def receive(source: SceneSource, seconds: int, rate: int) -> list[dict[str, object]]:
-    """Send webhooks while a network is trained; return the rows of the table."""
+def receive(source: SceneSource, seconds: int, rate: int, processes: int) -> list[dict[str, object]]:
+    """Send webhooks to so many processes of the API while a network is trained; return the rows of the table."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        system = stack.enter_context(services(Path(folder), "redis"))
+        system = stack.enter_context(services(Path(folder), "redis", api_processes=processes))
         settings = system.catalog.settings
         stack.enter_context(answering_about_users(settings.label_studio_url))
         wait(lambda: _answers(system.catalog), "Redis")
         uids = open_round(system.catalog, source, TASKS)
         bodies = [webhook(number, uid, number) for number, uid in enumerate(uids, start=1)]
-        api = stack.enter_context(running_process(system.processes["api"], {}))
+        apis = [
+            stack.enter_context(running_process(process, {}))
+            for name, process in system.processes.items()
+            if name.startswith("api")
+        ]
         wait(lambda: _is_alive(settings.api_url), "the API")
         stack.enter_context(running_process(system.processes["worker-labels"], {}))
         stack.enter_context(_training())
         time.sleep(5)  # until the training runs
         before = os.getloadavg()[0]
         secret = system.catalog.secrets.webhook_secret
-        own_s, api_s = time.process_time(), _cpu_s(api.pid)
+        own_s, api_s = time.process_time(), sum(_cpu_s(api.pid) for api in apis)
         taken = asyncio.run(_send(settings.api_url, secret, bodies, seconds, rate))
         sent = len(taken["POST webhook"])
-        own_s, api_s = time.process_time() - own_s, _cpu_s(api.pid) - api_s
+        own_s, api_s = time.process_time() - own_s, sum(_cpu_s(api.pid) for api in apis) - api_s
         ingested = _applied(system.catalog)
         rows = compare(taken)
         rows[-1] |= {"in the ledger": _stored(system.catalog), "ingested meanwhile": ingested, "load before": before}
@@ -232,6 +236,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--events", type=int, default=200, help="events ingested; 0: webhooks only")
     made.add_argument("--repeats", type=int, default=3)
     made.add_argument("--workers", type=int, default=1, help="workers that ingest")
+    made.add_argument("--processes", type=int, default=1, help="processes of the API")
     made.add_argument("--minutes", type=float, default=1.0)
     made.add_argument("--rate", type=int, default=200, help="webhooks a second")
     made.add_argument("--earlier", type=Path, metavar="FOLDER", help="a checkout to compare the ingestion with")
@@ -250,7 +255,7 @@ def main() -> None:
             for name, checkout in checkouts.items()
         ]
         print(markdown(ingested) if ingested else "", flush=True)
-        received = receive(source, round(60 * arguments.minutes), arguments.rate)
+        received = receive(source, round(60 * arguments.minutes), arguments.rate, arguments.processes)
     print("\n".join(str(row) for row in received))
     speeds = {name: [float(str(row["events/s"])) for row in ingested if row["worker"] == name] for name in checkouts}
     ratios = [a / b for a, b in zip(speeds["ours"], speeds.get("earlier", []), strict=False)]
@@ -263,6 +268,7 @@ def main() -> None:
             spread=(min(ratios), max(ratios)) if ratios else None,
             conditions={
                 "workers": arguments.workers,
+                "processes of the API": arguments.processes,
                 "minutes": arguments.minutes,
                 "webhooks a second": arguments.rate,
             },

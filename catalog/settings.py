@@ -338,6 +338,11 @@ class Settings(BaseSettings):
     torch_threads: int = Field(
         0, ge=0, description="CPU threads of a compute worker; 0: its share of the cores, all of them for a single one."
     )
+    api_processes: int = Field(
+        1,
+        ge=1,
+        description="Processes of the API that `up` starts; they share one port, and each uses one core at most.",
+    )
     label_workers: int = Field(
         1, ge=1, description="Workers of label events that `up` starts; each uses one core while many events wait."
     )

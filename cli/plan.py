@@ -195,7 +195,10 @@ def _own_processes(settings: Settings, environ: Mapping[str, str], cwd: Path) ->
         return Process(name, argv, {**tuning, **env}, cwd, is_service=False, stop_s=stop_s)
 
     return [
-        light("api", "al_server.main", tuning={**_ONE_THREAD, **FEW_ARENAS}),
+        *(
+            light(_numbered("api", number), "al_server.main", tuning={**_ONE_THREAD, **FEW_ARENAS})
+            for number in range(1, 1 + settings.api_processes)
+        ),
         *(
             light(_numbered(f"worker-{queue}", number), "workers.main", queue, stop_s=WORKER_STOP_S)
             for queue in QUEUES
@@ -208,7 +211,7 @@ def _own_processes(settings: Settings, environ: Mapping[str, str], cwd: Path) ->
 
 
 def _numbered(name: str, number: int) -> str:
-    """Return the name of a worker; the first has none of its own, since often it is the only one."""
+    """Return the name of one of several processes; the first has no number, since often it is the only one."""
     return name if number == 1 else f"{name}-{number}"
 
 

@@ -104,3 +104,28 @@ def test_a_request_that_runs_is_answered_although_the_server_is_told_to_stop() -
     assert answers == ["ok"]
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
+
+
+def named(name: bytes) -> Callable[..., list[bytes]]:
+    def answer(_: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(name)))])
+        return [name]
+
+    return answer
+
+
+def test_servers_that_share_a_port_each_get_a_part_of_the_connections() -> None:
+    limits = BodyLimits(2**20)
+    first = make_server(named(b"first"), "127.0.0.1", 0, limits, shares_port=True)
+    port = int(first.effective_port)
+    servers = [first, make_server(named(b"second"), "127.0.0.1", port, limits, shares_port=True)]
+    with pytest.raises(OSError, match="in use"):
+        make_server(named(b"third"), "127.0.0.1", port, limits)
+    threads = [threading.Thread(target=server.run) for server in servers]
+    for thread in threads:
+        thread.start()
+    answers = {httpx.get(f"http://127.0.0.1:{port}").content for _ in range(64)}
+    for server, thread in zip(servers, threads, strict=True):
+        server.stop()
+        thread.join(20)
+    assert answers == {b"first", b"second"}  # all of 64 to one: once in 2 ** 63

@@ -22,7 +22,7 @@ def test_every_webhook_offered_is_answered_and_in_the_ledger(
     source: SceneSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(label_events, "TASKS", 4)
-    static, posted = receive(source, 1, 8)
+    static, posted = receive(source, 1, 8, processes=2)
     assert (static["sent"], static["answered"]) == (20, 20)
     assert (posted["sent"], posted["answered"], posted["in the ledger"]) == (8, 8, 8)
 

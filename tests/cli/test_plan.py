@@ -206,3 +206,10 @@ def test_several_workers_of_label_events_are_started_if_asked_for(settings: Sett
     listed = plan(changed, SECRETS, label_studio_program=Path("label-studio"), environ={}, cwd=Path())
     workers = {process.name: process.argv[-1] for process in listed if process.name.startswith("worker-labels")}
     assert workers == {"worker-labels": "labels", "worker-labels-2": "labels"}
+
+
+def test_several_processes_of_the_api_are_started_if_asked_for(settings: Settings):
+    changed = settings.model_copy(update={"api_processes": 2})
+    listed = plan(changed, SECRETS, label_studio_program=Path("label-studio"), environ={}, cwd=Path())
+    apis = {process.name: process.argv[-1] for process in listed if process.name.startswith("api")}
+    assert apis == {"api": "al_server.main", "api-2": "al_server.main"}
