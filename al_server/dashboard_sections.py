@@ -12,10 +12,11 @@ from al_server.arms import describe_arms
 from al_server.auth import has_role
 from al_server.canary_schemas import serialize_canary
 from al_server.context import current_catalog, current_parts
+from al_server.event_schemas import serialize_event, serialize_reconciliation
+from al_server.job_schemas import serialize_job
 from al_server.round_schemas import serialize_rounds
-from al_server.schemas import SceneAnswer
+from al_server.scene_schemas import SceneAnswer, serialize_scene
 from al_server.scoring_schemas import serialize_scoring
-from al_server.serializers import serialize_event, serialize_job, serialize_reconciliation, serialize_scene
 from al_server.set_aside_schemas import serialize_set_aside
 from al_server.status import open_jobs
 from al_server.version_schemas import ModelAnswer, serialize_version

@@ -5,8 +5,8 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
 from al_server.context import current_catalog, json_response
-from al_server.schemas import JobAnswer, JobId, JobPage, ListOf
-from al_server.serializers import serialize_job
+from al_server.job_schemas import JobAnswer, JobId, JobPage, serialize_job
+from al_server.schemas import ListOf
 from catalog import failures, jobs
 from catalog.records import Job, JobState
 

@@ -7,9 +7,17 @@ from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
 from al_server.context import allow_large_body, current_catalog, current_parts, json_response
+from al_server.event_schemas import (
+    EventAnswer,
+    EventId,
+    EventPage,
+    ReconciliationAnswer,
+    Recorded,
+    serialize_event,
+    serialize_reconciliation,
+)
 from al_server.problems import problem
-from al_server.schemas import EventAnswer, EventId, EventPage, ListOf, NewestPage, ReconciliationAnswer, Recorded
-from al_server.serializers import serialize_event, serialize_reconciliation
+from al_server.schemas import ListOf, NewestPage
 from catalog import labels
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import LabelEvent

@@ -8,9 +8,9 @@ from flask_openapi3.types import ResponseDict
 from werkzeug.exceptions import ServiceUnavailable
 
 from al_server.context import current_catalog, current_parts, json_response
+from al_server.job_schemas import JobAnswer, serialize_job
 from al_server.map_schemas import VersionChoice
-from al_server.schemas import JobAnswer, SceneId, media
-from al_server.serializers import serialize_job
+from al_server.schemas import SceneId, media
 from al_server.version_choice import chosen_version
 from catalog.errors import QueueFullError
 from catalog.records import Scene

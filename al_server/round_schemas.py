@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from al_server.schemas import JobAnswer, serialize_row
+from al_server.job_schemas import JobAnswer
+from al_server.schemas import serialize_row
 from catalog import rounds
 from catalog.records import Round, RoundState, Scoring
 from catalog.settings import PatchPart, Strategy

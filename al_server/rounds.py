@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 import services.rounds
 from al_server.context import current_catalog, json_response
+from al_server.job_schemas import serialize_job
 from al_server.round_schemas import RoundAccepted, RoundAnswer, RoundId, RoundRequest, serialize_round, serialize_rounds
 from al_server.schemas import ListOf
-from al_server.serializers import serialize_job
 from catalog import rounds
 from catalog.jobs import enqueued
 from catalog.records import Round

@@ -4,16 +4,16 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import current_catalog, json_response
-from al_server.schemas import (
-    ListOf,
+from al_server.job_schemas import serialize_job
+from al_server.scene_schemas import (
     ReplacementAccepted,
-    RequestId,
     SceneAccepted,
     SceneAnswer,
-    SceneId,
     SceneRequestAnswer,
+    serialize_scene,
+    serialize_scene_request,
 )
-from al_server.serializers import serialize_job, serialize_scene, serialize_scene_request
+from al_server.schemas import ListOf, RequestId, SceneId
 from al_server.turns import DESCRIPTIONS
 from catalog import scene_requests
 from catalog.context import Catalog

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from al_server.arms import describe_arms
 from al_server.context import current_catalog, current_parts, json_response
+from al_server.job_schemas import serialize_job
 from al_server.scoring_schemas import ScoringAnswer, serialize_scoring
-from al_server.serializers import serialize_job
 from al_server.status_schemas import HealthAnswer, RoundStatus, StatusAnswer, StepAnswer, VersionStatus
 from catalog import scorings
 from catalog.jobs import OPEN

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from al_server.schemas import JobAnswer
+from al_server.job_schemas import JobAnswer
 from al_server.scoring_schemas import ScoringAnswer
 from catalog.records import EventState, RoundState
 from services.next_step import Act, Tone
