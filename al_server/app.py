@@ -9,6 +9,7 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from al_server import (
+    area_predictions,
     arms,
     canary,
     corrections,
@@ -109,6 +110,7 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
+        area_predictions,
         *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status),
     )

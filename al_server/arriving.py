@@ -19,7 +19,7 @@ from al_server.body_limits import BodyLimits
 
 SMALL: Final = 64 * 2**10
 """Largest body, in bytes, that needs no room: 4,000 connections can bring 256 MiB of these."""
-ROOM_OF_STRANGERS: Final = 32 * 2**20
+ROOM_OF_STRANGERS: Final = 64 * 2**20
 """Bytes of larger bodies, of those who have shown nothing yet, that may arrive or wait at once."""
 ROOM_OF_MEMBERS: Final = 64 * 2**20
 """The same for those who have logged in, or whose token was good lately (`al_server.members`)."""
@@ -74,8 +74,8 @@ class Rooms:
         known: int = ROOM_OF_KNOWN,
     ) -> None:
         self.limits = limits
-        self.strangers = Room(max(strangers, limits.ordinary))
-        self.members = Room(max(members, limits.ordinary))
+        self.strangers = Room(max(strangers, limits.ordinary, limits.upload))
+        self.members = Room(max(members, limits.ordinary, limits.upload))
         self.known = Room(max(known, limits.large))
 
 
@@ -144,7 +144,7 @@ class ArrivingRequest(HTTPRequestParser):  # type: ignore[misc]
         limits, length = self._rooms.limits, self.content_length
         exception = limits.exception(self.path)
         is_known = exception is not None and exception.is_shown(self._header(exception.header))
-        self._most = limits.large if is_known else limits.ordinary
+        self._most = limits.large if is_known else limits.to_anybody(self.path)
         if exception is not None and not is_known and length > self._most:
             detail = f"the header {exception.header} does not hold what this server gave Label Studio"
             self._refuse(RefusalError(HTTPStatus.UNAUTHORIZED, detail))

@@ -13,7 +13,7 @@ from catalog.secrets import Secrets
 from catalog.settings import Settings
 from labeling.interactive import USER
 from labeling.webhook import SECRET_HEADER
-from services.places import INTERACTIVE_ROUTE, WEBHOOK_ROUTE
+from services.places import INTERACTIVE_ROUTE, PREDICT_ROUTE, WEBHOOK_ROUTE
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class BodyLimits:
         ordinary: Largest body of a request, in bytes.
         large: Largest body at the paths of `exceptions`, in bytes, with the secret.
         exceptions: These paths.
+        upload: Largest body at the paths of `uploads`, in bytes.
+        uploads: Paths that take files from whoever is let in, which the view checks.
         are_members: Returns whether the headers `Authorization` and `Cookie` are those of somebody who is let in; waits
             for nothing.
     """
@@ -58,6 +60,8 @@ class BodyLimits:
     ordinary: int
     large: int = 0
     exceptions: tuple[LargeBodies, ...] = ()
+    upload: int = 0
+    uploads: frozenset[str] = frozenset()
     are_members: Callable[[str, str], bool] = field(default=_nobody, compare=False)
 
     def exception(self, path: str) -> LargeBodies | None:
@@ -66,7 +70,11 @@ class BodyLimits:
 
     def most_bytes(self, path: str) -> int:
         """Return the largest body that a path takes from whoever may send it large ones."""
-        return self.ordinary if self.exception(path) is None else self.large
+        return self.to_anybody(path) if self.exception(path) is None else self.large
+
+    def to_anybody(self, path: str) -> int:
+        """Return the largest body that a path takes without the secret of an exception."""
+        return self.upload if path in self.uploads else self.ordinary
 
 
 def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str, str], bool] = _nobody) -> BodyLimits:
@@ -76,4 +84,11 @@ def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str
         LargeBodies(WEBHOOK_ROUTE, SECRET_HEADER, secrets.webhook_secret),
         LargeBodies(INTERACTIVE_ROUTE, "Authorization", clicks),
     )
-    return BodyLimits(settings.request_max_bytes, settings.webhook_max_bytes, exceptions, are_members)
+    return BodyLimits(
+        settings.request_max_bytes,
+        settings.webhook_max_bytes,
+        exceptions,
+        settings.upload_max_bytes,
+        frozenset({PREDICT_ROUTE}),
+        are_members,
+    )

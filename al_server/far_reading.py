@@ -78,7 +78,7 @@ class FarReader:
 
 
 class FarStore(RasterStore):
-    """The raster store if it lies on another machine, as requests read it."""
+    """The raster store if it lies on another machine, as requests read it and put files into it."""
 
     def __init__(self, root: str, reader: FarReader) -> None:
         """Open a store as `RasterStore` does."""
@@ -89,6 +89,14 @@ class FarStore(RasterStore):
     def get(self, key: str, sha256: str | None = None) -> bytes:
         """See `RasterStore.get`."""
         return self._reader.read(RasterStore.get, self._plain, key, sha256)
+
+    def put(self, key: str, data: bytes) -> str:
+        """See `RasterStore.put`."""
+        return self._reader.read(RasterStore.put, self._plain, key, data)
+
+    def delete(self, key: str) -> None:
+        """See `RasterStore.delete`."""
+        self._reader.read(RasterStore.delete, self._plain, key)
 
     def exists(self, key: str) -> bool:
         """See `RasterStore.exists`."""

@@ -22,7 +22,7 @@ from services.unused_predictions import note_use
 
 api = APIBlueprint("predictions", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 
-_RETRY_WHEN_FULL_S: Final = 30
+RETRY_WHEN_FULL_S: Final = 30
 
 
 class PredictionFormat(NamedTuple):
@@ -135,7 +135,7 @@ def _have_made(scene: Scene, version: int, options: DeliveryOptions) -> Response
         with current_catalog().write() as session:
             job = enqueue_prediction(session, scene, version, options, at_once)
     except QueueFullError as error:
-        raise ServiceUnavailable(str(error), retry_after=_RETRY_WHEN_FULL_S) from error
+        raise ServiceUnavailable(str(error), retry_after=RETRY_WHEN_FULL_S) from error
     response = json_response(serialize_job(job), 202)
     response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
     response.headers["Retry-After"] = "5"

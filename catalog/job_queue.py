@@ -30,8 +30,10 @@ LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COM
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
+PREDICTIONS: Final = (JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA)
+"""What any reader may ask for; it comes last, and is bounded (setting ``predictions_at_once``)."""
 _COMPUTE_KINDS = frozenset(
-    {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.PREDICT_SCENE, JobKind.COMPARE_SERVED}
+    {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.COMPARE_SERVED, *PREDICTIONS}
 )
 
 
@@ -47,7 +49,7 @@ def queue_of(kind: JobKind) -> str:
 
 
 def _list_of(kind: JobKind) -> str:
-    return COMPUTE_LAST if kind is JobKind.PREDICT_SCENE else queue_of(kind)
+    return COMPUTE_LAST if kind in PREDICTIONS else queue_of(kind)
 
 
 class JobQueue:

@@ -159,6 +159,7 @@ class JobKind(StrEnum):
     SCORE_POOL = "score_pool"
     SCORE_SHARD = "score_shard"
     PREDICT_SCENE = "predict_scene"
+    PREDICT_AREA = "predict_area"
     SYNC_LABEL_STUDIO = "sync_label_studio"
     REMOVE_TASKS = "remove_tasks"
     REMOVE_SUPERSEDED = "remove_superseded"

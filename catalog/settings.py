@@ -536,6 +536,7 @@ class Settings(BaseSettings):
         description="Time an API request may take to read from other machines: scenes at an address, a store at a URL.",
     )
     webhook_max_bytes: int = Field(16 * 2**20, description="Largest label event accepted.")
+    upload_max_bytes: int = Field(64 * 2**20, gt=0, description="Largest file accepted that someone sends.")
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, if no other setting has one for it.")
     label_timeout_s: int = Field(60, ge=1, description="Time limit of the ingestion of a label event.")

@@ -233,6 +233,7 @@ JobKind = Annotated[
         "score_pool",
         "score_shard",
         "predict_scene",
+        "predict_area",
         "sync_label_studio",
         "remove_tasks",
         "remove_superseded",
@@ -562,6 +563,27 @@ class Lineage(Schema):
     version: int
 
 
+class AreaAnswer(Schema):
+    """A prediction of an area, and the files that there are of it.
+
+    Attributes:
+        files: Addresses by kind (tif, geojson, gpkg, ...); empty until it is done.
+        version: The model version.
+    """
+
+    files: dict[str, str]
+    id: str
+    job: JobAnswer
+    name: str
+    version: int
+
+
+Level = Annotated[
+    Literal["surface", "top of atmosphere", "top of atmosphere, not corrected for the height of the sun"], OR_NEWER
+]
+"""What a reflectance refers to. Levels differ by haze, so scenes of two do not mix in one pool."""
+
+
 class ComparisonAnswer(Schema):
     """How far masks agree with others of the same patches; the patches are the units of the intervals (bootstrap).
 
@@ -849,12 +871,6 @@ class LeftOut(Schema):
 
     file: str
     reason: str
-
-
-Level = Annotated[
-    Literal["surface", "top of atmosphere", "top of atmosphere, not corrected for the height of the sun"], OR_NEWER
-]
-"""What a reflectance refers to. Levels differ by haze, so scenes of two do not mix in one pool."""
 
 
 class OutlineSummary(Schema):

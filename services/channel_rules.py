@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -42,19 +43,35 @@ def check_champion(catalog: Catalog, scene: Scene) -> bool:
     if card is None:
         log.warning("a scene is registered unseen by the champion: there is no card of version %d", champion.version)
         return True
-    content = json.loads(card.read_text("utf-8"))
-    channels, whose = content["channels"], f"the champion, version {champion.version}"
+    allow_mixed = (scene.product or {}).get("allow_mixed_levels", False)
+    whose = f"the champion, version {champion.version}"
+    check_input(source, json.loads(card.read_text("utf-8")), whose, allow_mixed_levels=allow_mixed)
+    return True
+
+
+def check_input(source: SceneSource, card: Mapping[str, Any], whose: str, *, allow_mixed_levels: bool = False) -> None:
+    """Refuse a scene that a version cannot map: without its channels, in other units, or of another level.
+
+    Args:
+        source: the scene.
+        card: the version's card, as JSON.
+        whose: who expects it, for messages ("the champion, version 3").
+        allow_mixed_levels: whether the level may differ.
+
+    Raises:
+        SceneError: a channel is missing, or has another unit or level.
+    """
+    channels = card["channels"]
     if missing := _missing(channels, source):
         raise SceneError(
             f"found no {missing} in the scene; expected the channels of {whose}: "
             f"{', '.join(channels)}. Give these too; a network with other channels begins anew, in an empty "
             "GLACIER_AL_VAR_DIR"
         )
-    expected = ExpectedInput.of_card(content, whose)
+    expected = ExpectedInput.of_card(card, whose)
     expected.check_units(source)
-    if not (scene.product or {}).get("allow_mixed_levels"):
+    if not allow_mixed_levels:
         expected.check_level(source)
-    return True
 
 
 def check_choice(session: Session, settings: Settings, source: SceneSource, role: SceneRole) -> None:

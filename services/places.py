@@ -1,4 +1,4 @@
-"""Locations: the raster store, local cache folders, and the routes of this server that Label Studio calls."""
+"""Locations: the raster store, local cache folders, and the routes of this server that several parts name."""
 
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from imagery.store import RasterStore
 
 WEBHOOK_ROUTE: Final = "/api/v1/webhooks/label-studio"
 INTERACTIVE_ROUTE: Final = "/api/v1/interactive"
+PREDICT_ROUTE: Final = "/api/v1/predict"
 COMPOSITE_ROUTE: Final = "/api/v1/patches/{patch_id}/composites/{name}.png"
 
 

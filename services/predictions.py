@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError, QueueFullError
+from catalog.job_queue import PREDICTIONS
 from catalog.records import Job, JobKind, JobState, Scene, SceneState
 from services.delivery import DeliveryOptions, fingerprint, prediction_keys
 from services.places import raster_store
@@ -51,7 +52,7 @@ def enqueue_prediction(
     if last is not None and last.state is JobState.CANCELLED:
         raise ConflictError(f"the prediction was cancelled; to have it made after all retry the job {last.id}")
     if at_once is not None and (last is None or last.state not in jobs.OPEN):
-        _check_room(session, at_once)
+        check_room(session, at_once)
     return jobs.enqueue(
         session,
         JobKind.PREDICT_SCENE,
@@ -62,8 +63,13 @@ def enqueue_prediction(
     )
 
 
-def _check_room(session: Session, at_once: int) -> None:
-    of_kind = select(func.count(Job.id)).where(Job.kind == JobKind.PREDICT_SCENE, Job.state.in_(jobs.OPEN))
+def check_room(session: Session, at_once: int) -> None:
+    """Refuse a further prediction while many wait.
+
+    Raises:
+        QueueFullError: as many predictions wait or run as may at once.
+    """
+    of_kind = select(func.count(Job.id)).where(Job.kind.in_(PREDICTIONS), Job.state.in_(jobs.OPEN))
     waiting = session.scalar(of_kind) or 0
     if waiting >= at_once:
         raise QueueFullError(

@@ -79,8 +79,18 @@ def prediction(scene_id: int, version: int, fingerprint: str, suffix: str) -> st
     return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}.{suffix}"
 
 
+def area_prediction(uid: str, version: int, suffix: str) -> str:
+    """Return the key of a file of a predicted area; ``suffix`` is one of `PREDICTION_SUFFIXES`."""
+    return f"predictions/area-{uid}/version-{version}.{suffix}"
+
+
+def upload(uid: str) -> str:
+    """Return the key of the GeoTIFF that was sent to be predicted; removed when that is done."""
+    return f"uploads/{uid}.tif"
+
+
 def prediction_of(key: str) -> str | None:
-    """Return the part that the keys of all files of a prediction share; None if a key is not one of `prediction`."""
+    """Return the part that the keys of all files of a prediction share; None if a key belongs to none."""
     ends = (f".{suffix}" for suffix in PREDICTION_SUFFIXES)
     if not key.startswith("predictions/"):
         return None

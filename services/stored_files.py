@@ -9,7 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import scorings
+from catalog.jobs import OPEN
 from catalog.records import (
+    Job,
+    JobKind,
     Label,
     Patch,
     Proposal,
@@ -76,7 +79,7 @@ def mask_keys(scene: Scene) -> list[str]:
 
 
 def orphans(session: Session, keys: Iterable[str]) -> list[str]:
-    """Return the keys of files that belong to no row: to a scene, scoring, patch, proposal, run or label that is gone.
+    """Return the keys of files that belong to no row: to a scene, scoring, patch, proposal, run, label or job.
 
     Files of a removed scoring that are still to be deleted are no orphans.
     """
@@ -89,6 +92,8 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
     owners["views/patch"] = set(session.scalars(select(Patch.id)))
     masks = set(session.scalars(select(Label.mask_key)))
     uids = set(session.scalars(select(Proposal.uid)))
+    areas = select(Job.key, Job.state).where(Job.kind == JobKind.PREDICT_AREA)
+    asked = {key.partition(":")[2]: state in OPEN for key, state in session.execute(areas)}
     found = []
     for key in keys:
         match = _NUMBERED.match(key)
@@ -96,6 +101,10 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
             is_owned = key in masks
         elif key.startswith("preannotations/"):
             is_owned = key.split("/")[1] in uids
+        elif key.startswith("predictions/area-"):
+            is_owned = key.split("/")[1].removeprefix("area-") in asked
+        elif key.startswith("uploads/"):  # needed until it is predicted
+            is_owned = asked.get(key.removeprefix("uploads/").removesuffix(".tif"), False)
         elif match is None:
             is_owned = False
         else:

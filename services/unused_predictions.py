@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _NOTED_EVERY_S: Final = 3600.0
 _PARTS: Final = re.compile(r"predictions/scene-(?P<scene>\d+)/version-(?P<version>\d+)-[0-9a-f]+")
+_AREA: Final = re.compile(r"predictions/area-[0-9a-f]{32}/version-\d+")
 # Map tiles come by the dozen: of predictions in here, the use was noted within the hour.
 _noted: TTLCache[tuple[str, str], bool] = TTLCache(10_000, _NOTED_EVERY_S)
 _lock = Lock()
@@ -98,6 +99,8 @@ def remove_unused(catalog: Catalog, present: Iterable[str]) -> list[str]:
 
 def _may_go(catalog: Catalog, prediction: str) -> bool:
     """Return whether a prediction is neither by a version that is in use, nor being made."""
+    if _AREA.fullmatch(prediction):  # its files are written together, days before anybody looks for unused ones
+        return True
     parts = _PARTS.fullmatch(prediction)
     if parts is None:
         return False

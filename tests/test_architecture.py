@@ -142,6 +142,9 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "PUT /api/v1/scenes/{scene_id}": {"json": {"role": "pool", "path": "scene.tif"}},
         **{f"GET {path}": {"path": with_query} for path, with_query in windows_of_scene_1()},
         "POST /api/v1/scenes/{scene_id}/corrections": {"json": CORRECTION},
+        "POST /api/v1/predict": {"json": {"scene_id": 1, "window": WINDOW}},
+        "GET /api/v1/predict/{uid}": {"path": f"/api/v1/predict/{'0' * 32}"},
+        "GET /api/v1/predict/{uid}/{suffix}": {"path": f"/api/v1/predict/{'0' * 32}/tif"},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
         "POST /api/v1/withdrawals": {"json": {"annotator": "a@b.example", "reason": "shifted by a pixel"}},
@@ -197,11 +200,13 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
     without_mlflow = {name for name, status in statuses.items() if status == 503}
     assert without_mlflow == {name for name in requests if name.endswith("/readyz")}
     refused = {name: status for name, status in statuses.items() if status >= 400 and name not in without_mlflow}
-    before_the_first_version = re.compile(r"GET .*/(prediction\.|models/latest|models/{version})")
+    before_the_first_version = re.compile(r"GET .*/(prediction\.|models/latest|models/{version})|POST .*/predict$")
     assert {name: status for name, status in refused.items() if not before_the_first_version.match(name)} == {
         "POST /api/v1/models/{version}/promote": 404,
         "POST /api/v1/models/rollback": 409,  # none is served
         "GET /api/v1/models/requests/{request_id}": 404,
+        "GET /api/v1/predict/{uid}": 404,
+        "GET /api/v1/predict/{uid}/{suffix}": 404,
         "DELETE /api/v1/scenes/{scene_id}": 409,  # annotators are asked about it
         "PUT /api/v1/scenes/{scene_id}": 409,
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed

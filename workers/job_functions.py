@@ -15,6 +15,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.SCORE_POOL: "workers.score_pool:score_pool",
     JobKind.SCORE_SHARD: "workers.score_shard:score_shard",
     JobKind.PREDICT_SCENE: "workers.predict_scene:predict_scene",
+    JobKind.PREDICT_AREA: "workers.predict_area:predict_area",
     JobKind.SYNC_LABEL_STUDIO: "workers.sync_label_studio:sync_label_studio",
     JobKind.REMOVE_TASKS: "workers.remove_tasks:remove_tasks",
     JobKind.REMOVE_SUPERSEDED: "workers.remove_superseded:remove_superseded",

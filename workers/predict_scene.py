@@ -1,5 +1,6 @@
 """Job: predict a scene by a model version; store its map, its outlines, their areas and the confidence of the map."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from catalog.records import Scene
@@ -53,10 +54,28 @@ def predict_by(context: JobContext, loaded: LoadedVersion, scene_id: int, option
         SceneError: the scene lacks a channel of the version, or cannot be read.
         OutlineError: its border cannot be read.
     """
-    store, version = raster_store(context.catalog), loaded.version.version
     with context.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
-    keys = prediction_keys(scene, version, options)
+    write_prediction(context, loaded, scene, options, prediction_keys(scene, loaded.version.version, options))
+
+
+def write_prediction(
+    context: JobContext, loaded: LoadedVersion, scene: Scene, options: DeliveryOptions, keys: Mapping[str, str]
+) -> None:
+    """Predict a scene and store its files, unless all of them exist.
+
+    Args:
+        context: the job.
+        loaded: the version.
+        scene: the scene, which need not be stored.
+        options: what shapes the files.
+        keys: keys in the store by suffix, one for each of `services.raster_keys.PREDICTION_SUFFIXES`.
+
+    Raises:
+        SceneError: the scene lacks a channel of the version, or cannot be read.
+        OutlineError: its border cannot be read.
+    """
+    store, version = raster_store(context.catalog), loaded.version.version
     if all(store.exists(key) for key in keys.values()):
         return
     source, settings = source_of(scene), context.catalog.settings

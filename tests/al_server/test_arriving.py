@@ -7,6 +7,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ def test_members_have_a_room_of_their_own(catalog: Catalog) -> None:
         session["log_in"] = "a secret"
     member = f"Cookie: {cookie_of(browser)}"
     with serving(app, app.extensions["body_limits"]) as server:
-        server.rooms = Rooms(server.rooms.limits, strangers=size)
+        server.rooms = Rooms(replace(server.rooms.limits, upload=0), strangers=size)
         path, sent = "/api/v1/rounds", bytes(SMALL + 1)
         with Client(server, path, length(size), sent=b"a"):
             wait_until(lambda: server.rooms.strangers.left == 0)

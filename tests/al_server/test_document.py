@@ -43,6 +43,9 @@ GET /api/v1/scenes/{scene_id}/prediction.gpkg
 GET /api/v1/scenes/{scene_id}/prediction.shp.zip
 GET /api/v1/scenes/{scene_id}/prediction.confidence.tif
 GET /api/v1/scenes/{scene_id}/prediction.areas.json
+POST /api/v1/predict
+GET /api/v1/predict/{uid}
+GET /api/v1/predict/{uid}/{suffix}
 GET /api/v1/live
 GET /api/v1/status
 GET /api/v1/scorings
