@@ -7,6 +7,7 @@ server writes them to `prediction.tif`.
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,19 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
 
 from al_server import live
 from al_server.app import create_app
+from catalog import jobs
 from catalog.access_records import Role
+from catalog.bundle_cache import CARD, WEIGHTS
 from catalog.context import Catalog
-from catalog.records import JobKind
+from catalog.records import Job, JobKind
+from catalog.registry import registry_of
+from catalog.registry_copy import RegistryCopy
 from catalog.settings import Settings
+from imagery.describe_scene import describe
 from models.bundle import CARD_FILE, read_bundle, write_bundle
 from models.heads import Head, logits_per_network
 from models.segmenter import build_segmenter
@@ -28,14 +35,16 @@ from models.symmetries import Orientations
 from models.unet import UNetConfig
 from services import users
 from services.delivery import delivery_options
-from services.places import graph_cache
-from tests.catalog_fixtures import NOBODY, as_role
-from tests.imagery.forge import BAND_NAMES
+from services.places import bundle_cache, graph_cache
+from tests.catalog_fixtures import NOBODY, add_scene, as_role
+from tests.imagery.forge import BAND_NAMES, forge_scene, write_geotiff
 from tests.models.cards import origin
 from tests.real_services import free_port
 from tests.served_version import add_version, serve
 from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
 from tests.workers.rows import MEAN, STD, context_of, finish, tiled
+from workers import predict_area
+from workers.jobs import perform
 from workers.predict_scene import predict_by
 from workers.versions import LoadedVersion
 
@@ -69,6 +78,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, r
     with catalog.database.write() as session:
         users.add(session, "rita", Role.READER, PASSWORD)
     tiled(catalog, folder / "scene.tif", nodata_columns=13)
+    add_large_scene(catalog, folder)
     add_network(catalog, folder / "1", MULTICLASS)
     add_network(catalog, folder / "2", TWO_BINARIES, head="two_binaries")
     add_network(catalog, folder / "3", ALL_ORIENTATIONS, orientations="all")
@@ -80,6 +90,18 @@ def catalog(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, r
         with serving(catalog):
             yield catalog
     catalog.close()
+
+
+def add_large_scene(catalog: Catalog, folder: Path) -> None:
+    """Add a scene of 700 x 1120 px, which is not tiled: seven by seven times the other, beside it."""
+    small = forge_scene(folder / "small.tif", offset_px=1000)
+    with rasterio.open(small.path) as file:
+        pixels = np.tile(file.read(), (1, 7, 7))
+    write_geotiff(folder / "large.tif", pixels, transform=small.grid.transform, descriptions=BAND_NAMES)
+    source = describe([replace(band, path=str(folder / "large.tif")) for band in small.bands])
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session, "large")
+        scene.source, scene.footprint = source.to_json(), source.grid.footprint_wgs84().__geo_interface__
 
 
 def add_network(
@@ -189,7 +211,7 @@ def test_a_window_shows_with_areas_and_time(page: Page, catalog: Catalog) -> Non
     expect(page.locator(".predicted")).to_be_empty()
 
 
-def test_a_box_is_drawn_and_one_that_is_too_large_is_refused(page: Page, catalog: Catalog) -> None:
+def test_a_box_is_drawn_and_one_that_is_too_small_is_refused(page: Page, catalog: Catalog) -> None:
     serve(catalog, MULTICLASS)
     open_map(page, catalog)
     box = page.locator("#map").bounding_box()
@@ -202,6 +224,37 @@ def test_a_box_is_drawn_and_one_that_is_too_large_is_refused(page: Page, catalog
         page.mouse.move(middle[0] + by, middle[1] + by, steps=4)
         page.mouse.up()
         expect(page.locator(".predict")).to_contain_text(says, timeout=60_000)
+
+
+def test_a_box_that_is_too_large_for_the_browser_is_mapped_by_the_server(
+    page: Page, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(catalog, MULTICLASS)
+    version = RegistryCopy(catalog).get(MULTICLASS)
+    bundles = bundle_cache(catalog.settings, registry_of(catalog.settings))
+    loaded = LoadedVersion(version, *read_bundle(bundles.directory(version, (CARD, WEIGHTS))))
+    monkeypatch.setattr(predict_area, "load_version", lambda *_: loaded)
+    page.goto(f"{catalog.settings.api_url}/map#scene=2&layers=")
+    page.get_by_role("button", name="Draw a box").click()
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] - 8)  # in the other corner are controls
+    page.mouse.down()
+    page.mouse.move(box["x"] + 8, box["y"] + 8, steps=4)
+    page.mouse.up()
+    expect(page.locator(".predict")).to_contain_text("The window has 1120 x 700 px; in the browser at most 1024 x 1024")
+    page.get_by_role("button", name="Have the server map it").click()
+    expect(page.locator(".on-server")).to_contain_text("when nothing else waits")
+    with catalog.database.write() as session:
+        waiting = session.scalars(select(Job).where(Job.kind == JobKind.PREDICT_AREA)).one()
+        job = jobs.claim(session, waiting.id)
+    assert job is not None
+    perform(catalog, job)
+    expect(page.locator(".on-server")).to_contain_text("Version 1: ", timeout=30_000)
+    assert serious_faults(page) == []
+    with page.expect_download() as download:
+        page.get_by_role("link", name="outlines (GeoPackage)").click()
+    assert download.value.suggested_filename == "large-0-0-v1.gpkg"
 
 
 def test_a_backend_that_fails_the_probe_is_refused(page: Page, catalog: Catalog) -> None:

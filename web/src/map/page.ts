@@ -10,6 +10,7 @@ import type { Api, FeatureCollection, Scene, SceneMap, Version } from "../api";
 import { tell } from "../dom";
 import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
+import type { ColourOf } from "./outlines";
 import { featuresOf, outlineLayer, patchLayer } from "./outlines";
 import { Panel } from "./panel";
 import { PredictHere } from "./predict";
@@ -46,7 +47,7 @@ export class MapPage {
       view: new View({ center: [0, 0], zoom: 2, maxZoom: 20, enableRotation: false }),
     });
     this.compare = new Compare(this.olMap, target);
-    this.predictHere = new PredictHere(api, this.olMap, this.compare);
+    this.predictHere = new PredictHere(api, this.olMap, this.compare, (name) => colours(this.map)(name));
     this.panel = new Panel(panel, this);
     this.olMap.on("moveend", () => this.rememberCentre());
     window.addEventListener("hashchange", () => this.follow());
@@ -157,8 +158,7 @@ export class MapPage {
     }
     if (name !== OUTLINES || !this.versions.length) return null;
     const outlines = featuresOf(await this.outlines(scene.id, version));
-    const colours = new Map(map.classes.map((item) => [item.name, item.colour]));
-    return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, (of) => colours.get(of) ?? "#f97316");
+    return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, colours(map));
   }
 
   /** Ask for outlines; once they had to be made, there are more maps of the scene. */
@@ -195,4 +195,10 @@ export class MapPage {
     const wanted = link.read(location.hash);
     if (link.write(wanted) !== link.write(this.layout)) void this.choose(wanted);
   }
+}
+
+/** The colours of classes by their names. */
+function colours(map: SceneMap | null): ColourOf {
+  const known = new Map((map?.classes ?? []).map((item) => [item.name, item.colour]));
+  return (name) => known.get(name) ?? "#f97316";
 }

@@ -13,6 +13,8 @@ import { outlines, picture } from "../predict/drawn";
 import { Ground } from "../predict/ground";
 import type { Area } from "../predict/tiling";
 import type { Compare } from "./compare";
+import type { ColourOf } from "./outlines";
+import { PredictOnServer } from "./predict_server";
 import { PredictView, type Result, type Running } from "./predict_view";
 import { outlinesOf, pictureOf } from "./predicted";
 
@@ -31,6 +33,7 @@ export class PredictHere {
     remove: () => this.forget(),
   });
   private readonly box = new DragBox({ className: "predict-box", condition: always });
+  private readonly server: PredictOnServer;
   drawing = false;
   private predictor: Predictor | null = null;
   loaded: Loaded | null = null;
@@ -44,7 +47,10 @@ export class PredictHere {
     private readonly api: Api,
     private readonly map: OlMap,
     private readonly compare: Compare,
+    colourOf: ColourOf,
   ) {
+    this.server = new PredictOnServer(api, compare, colourOf);
+    this.view.element.append(this.server.element);
     this.box.on("boxend", () => void this.predictBox());
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.drawing) this.draw(false);
@@ -93,9 +99,11 @@ export class PredictHere {
     const size = `${area.width} x ${area.height} px`;
     if (Math.min(area.width, area.height) < SMALLEST_PX) return this.fail(`The window has ${size} in the scene; at least ${SMALLEST_PX} x ${SMALLEST_PX} are needed.`);
     if (Math.max(area.width, area.height) > LARGEST_PX) {
-      return this.fail(`The window has ${size}; here at most ${LARGEST_PX} x ${LARGEST_PX} are predicted. Draw a smaller one, or show the layer “Outlines”, which the server makes for the whole scene.`);
+      this.server.offer(scene, area);
+      return this.fail(`The window has ${size}; in the browser at most ${LARGEST_PX} x ${LARGEST_PX} are predicted. Draw a smaller one, or:`);
     }
     this.fault = "";
+    this.server.forget();
     this.running = { done: 0, total: 0, since: 0, cancel: () => {} };
     this.render();
     try {
@@ -165,6 +173,7 @@ export class PredictHere {
   private forget(): void {
     this.result = null;
     this.fault = "";
+    this.server.forget();
     this.compare.remove(PICTURE);
     this.compare.remove(OUTLINES);
     this.render();
