@@ -1,7 +1,7 @@
 """A client of the HTTP API: one method for each call that programs make often, and `get` and `post` for all others."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from glacier_al_client.errors import ProblemError
 from glacier_al_client.files import PredictionFile, save
 from glacier_al_client.live import changed_topics
 from glacier_al_client.types import (
+    AreaAnswer,
     CorrectionAnswer,
     CorrectionRequest,
     DecisionRequestAnswer,
@@ -22,6 +23,7 @@ from glacier_al_client.types import (
     ModelAnswer,
     NewSubscription,
     Readiness,
+    RegionRequest,
     RoundAccepted,
     RoundAnswer,
     RoundRequest,
@@ -195,6 +197,58 @@ class Client(Calls):
                 job = read(JobAnswer, response)
             self.wait_for_job(job.id, progress, timeout_s)
 
+    def map_file(
+        self,
+        file: Path,
+        *,
+        version: int | None = None,
+        name: str = "area",
+        bands: Sequence[str] = (),
+        progress: Progress | None = None,
+        timeout_s: float | None = None,
+    ) -> AreaAnswer:
+        """Send a GeoTIFF, have it mapped, and return the prediction, whose files `save_area` writes.
+
+        Args:
+            file: The GeoTIFF, with the channels of the version in its units.
+            version: The version; by default the one that is served.
+            name: What its files are to be called.
+            bands: Names of its bands in order; none: it tells them itself.
+            progress: Gets the job while it is being mapped.
+            timeout_s: How long to wait for it.
+
+        Raises:
+            JobFailedError: It could not be mapped.
+            TimedOutError: It was not mapped in time; `area` tells later.
+        """
+        query = {"version": version, "name": name, "bands": ",".join(bands) or None}
+        headers = {"Content-Type": "image/tiff"}
+        asked = self.transport.request("POST", f"{API}/predict", query, file.read_bytes(), headers)
+        return self._mapped(read(AreaAnswer, asked), progress, timeout_s)
+
+    def map_window(
+        self,
+        scene_id: int,
+        window: RegionRequest,
+        *,
+        version: int | None = None,
+        progress: Progress | None = None,
+        timeout_s: float | None = None,
+    ) -> AreaAnswer:
+        """Have a window of a scene mapped; as `map_file`."""
+        body = {"scene_id": scene_id, "window": plain(window)}
+        asked = self.transport.request("POST", f"{API}/predict", {"version": version}, body)
+        return self._mapped(read(AreaAnswer, asked), progress, timeout_s)
+
+    def area(self, area_id: str) -> AreaAnswer:
+        """Return a prediction of a file or a window, with its job."""
+        return self.get(f"predict/{area_id}", AreaAnswer)
+
+    def save_area(self, area_id: str, target: Path, file: PredictionFile = "tif") -> None:
+        """Write the map of a file or a window to a file, which is replaced only by a whole one."""
+        with self.transport.stream("GET", f"{API}/predict/{area_id}/{file}") as response:
+            save(response, target)
+
     def correct(self, scene_id: int, request: CorrectionRequest) -> CorrectionAnswer:
         """Submit a corrected window as labels; what is sent twice under one id is one correction."""
         path = f"{API}/scenes/{scene_id}/corrections"
@@ -266,6 +320,10 @@ class Client(Calls):
     def unsubscribe(self, subscription_id: int) -> SubscriptionAnswer:
         """Stop telling an address."""
         return read(SubscriptionAnswer, self.transport.request("DELETE", f"{API}/subscriptions/{subscription_id}"))
+
+    def _mapped(self, asked: AreaAnswer, progress: Progress | None, timeout_s: float | None) -> AreaAnswer:
+        self.wait_for_job(asked.job.id, progress, timeout_s)
+        return self.area(asked.id)
 
     def _decision(self, request_id: int) -> DecisionRequestAnswer:
         return self.get(f"models/requests/{request_id}", DecisionRequestAnswer)

@@ -24,7 +24,9 @@ from glacier_al_client.errors import (
     UnexpectedAnswerError,
 )
 from glacier_al_client.live import TOPICS
-from glacier_al_client.types import RoundRequest, SceneAnswer, SceneRequest
+from glacier_al_client.types import JobAnswer, RegionRequest, RoundRequest, SceneAnswer, SceneRequest
+from services import raster_keys
+from services.area_predictions import area_keys
 from services.delivery import delivery_options, prediction_keys
 from services.live_state import Topic
 from services.places import raster_store
@@ -183,6 +185,38 @@ def test_a_map_is_waited_for(reader: Client, catalog: Catalog, tmp_path: Path) -
     assert target.read_text() == "a geojson"
     assert asked
     assert list(target.parent.iterdir()) == [target]
+
+
+def finish_area(catalog: Catalog) -> None:
+    """What a worker does with the one area that waits."""
+    with catalog.database.write() as session:
+        job = session.query(Job).filter(Job.kind == JobKind.PREDICT_AREA, Job.state == JobState.QUEUED).one()
+        jobs.claim(session, job.id)
+        jobs.finish(session, job.id, job.attempt)
+    for suffix, key in area_keys(job.subject["uid"], 1).items():
+        raster_store(catalog).put(key, f"a {suffix} of {job.subject['name']}".encode())
+
+
+def test_a_file_and_a_window_are_mapped(reader: Client, catalog: Catalog, tmp_path: Path) -> None:
+    add_files(catalog, 1, tmp_path / "one")
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session)
+    forged = forge_scene(tmp_path / "mine.tif")
+    target = tmp_path / "mine.geojson"
+
+    def work(job: JobAnswer) -> None:
+        if job.state == JobState.QUEUED:
+            finish_area(catalog)
+
+    done = reader.map_file(forged.path, name="mine", bands=["red", "green"], progress=work)
+    assert (done.name, done.version, done.job.subject["upload"]["bands"][1]["name"]) == ("mine", 1, "green")
+    assert raster_store(catalog).get(raster_keys.upload(done.id)) == forged.path.read_bytes()
+    reader.save_area(done.id, target, "geojson")
+    assert target.read_text() == "a geojson of mine"
+    window = RegionRequest(row_off=8, col_off=16, height=32, width=64)
+    done = reader.map_window(scene.id, window, version=1, progress=work)
+    assert done.job.subject["window"] == {"row_off": 8, "col_off": 16, "height": 32, "width": 64}
+    assert reader.area(done.id).files["tif"].endswith(f"{done.id}/tif")
 
 
 def test_a_job_is_waited_for_until_it_ends(operator: Client, catalog: Catalog) -> None:
