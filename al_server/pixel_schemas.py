@@ -1,6 +1,6 @@
 """Schemas of requests for the pixels of a scene, and of the answers."""
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
@@ -43,7 +43,7 @@ class GridAnswer(BaseModel):
     )
     rows: list[float] = Field(description="rows of the nodes, 0 is the upper edge of the first row")
     columns: list[float] = Field(description="columns of the nodes")
-    mercator: list[tuple[float, float]] = Field(
+    mercator: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         description="x and y of the nodes in Web Mercator (EPSG:3857), row by row; x goes on across the antimeridian"
     )
     pixel_m2: list[float] = Field(description="area of a pixel on the ellipsoid at the nodes, row by row")

@@ -20,7 +20,7 @@ GEOJSON: Final = "application/geo+json"
 
 @api.get(
     "/<int:scene_id>/patches",
-    responses={200: media(GEOJSON, "A FeatureCollection", text=True)},
+    responses={200: media(GEOJSON, "A FeatureCollection")},
     operation_id="scenes_list_patches__int_scene_id__patches_get",  # clients are generated from it
 )
 def list_patches(path: SceneId, query: Page) -> Response:

@@ -35,7 +35,7 @@ def describe_grid(path: SceneId) -> Response:
         transform=grid.transform,
         rows=lattice.rows.tolist(),
         columns=lattice.columns.tolist(),
-        mercator=[(x, y) for x, y in lattice.mercator.round(3).tolist()],
+        mercator=lattice.mercator.round(3).tolist(),
         pixel_m2=lattice.pixel_m2.round(6).tolist(),
     )
     return json_response(answer)

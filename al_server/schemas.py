@@ -45,6 +45,8 @@ class NewestPage(Closed):
 def media(media_type: str, description: str, *, text: bool = False) -> dict[str, Any]:
     """Describe a response that is a file or text, for the OpenAPI document."""
     schema = {"type": "string"} if text else {"type": "string", "format": "binary"}
+    if media_type.endswith("json"):
+        schema = {"type": "object"}
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 

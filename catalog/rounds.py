@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from catalog import jobs
-from catalog.errors import NotFoundError
+from catalog.errors import ConflictError, NotFoundError
 from catalog.records import (
     JobKind,
     Patch,
@@ -173,10 +173,17 @@ def mark_failed(session: Session, round_id: int, error: str) -> None:
 
 
 def reopen(session: Session, round_id: int) -> None:
-    """Clear the error of a round before its job is retried, and return a failed round to "choosing"."""
+    """Clear the error of a round before its job is retried, and return a failed round to "choosing".
+
+    Raises:
+        ConflictError: another round is being chosen.
+    """
     failed = get(session, round_id)
     failed.error = None
     if failed.state is RoundState.FAILED:
+        other = session.scalar(select(Round.id).where(Round.state == RoundState.CHOOSING))
+        if other is not None:
+            raise ConflictError(f"round {other} is being chosen; wait until it is open, then retry round {failed.id}")
         failed.state = RoundState.CHOOSING
 
 

@@ -1252,7 +1252,7 @@ class GridAnswer(Schema):
     columns: list[float]
     crs: str
     height: int
-    mercator: list[tuple[float, float]]
+    mercator: list[list[float]]
     pixel_m2: list[float]
     rows: list[float]
     transform: tuple[float, float, float, float, float, float]

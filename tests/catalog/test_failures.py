@@ -46,6 +46,24 @@ def test_a_retried_choice_finds_its_round_to_be_chosen(catalog: Catalog) -> None
         )
 
 
+def test_a_choice_is_not_retried_while_another_is_made(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        first, _ = add_round(session, patches[:1])
+        first.state = RoundState.CHOOSING
+    job = failed(catalog, JobKind.PROPOSE_ROUND, round_id=first.id)
+    with catalog.database.write() as session:
+        second, _ = add_round(session, patches[1:2])
+        second.state = RoundState.CHOOSING
+    with (
+        pytest.raises(ConflictError, match=f"round {second.id} is being chosen"),
+        catalog.database.write() as session,
+    ):
+        failures.retry(session, job.id)
+    with catalog.read() as session:
+        assert session.get_one(Job, job.id).state is JobState.FAILED
+
+
 def test_a_rejected_scene_is_registered_anew_and_not_retried(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         scene, _ = add_scene(session)
