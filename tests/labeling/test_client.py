@@ -37,8 +37,7 @@ def a_task(proposal: str, priority: float = 1.0) -> dict:
         place="27.98 N, 86.92 E",
         priority=priority,
         true_colour="http://127.0.0.1:9/t.png",
-        false_colour="http://127.0.0.1:9/f.png",
-        uncertainty="http://127.0.0.1:9/u.png",
+        panel="<p>views</p>",
     )
     region = encode_brush(a_mask(), "clean ice", "b1")
     prediction = build_prediction(
