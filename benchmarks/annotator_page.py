@@ -1,16 +1,17 @@
 """How soon is a patch of 512 px ready in Label Studio, and how soon does a stroke show?
 
-``python -m benchmarks.annotator_page [--rounds N]``
+``python -m benchmarks.annotator_page [--rounds N] [--picture FILE]``
 
 Starts a real Label Studio, the API and Redis, and publishes four patches with all views and pre-annotations
 (`benchmarks.offered_patches`). Chromium opens each by its address, N times after a first one that does not count, with
 pictures cached as by an annotator's browser: *ready* is when picture and proposal are drawn and the patch can be
 submitted. Then a view is chosen, and one stroke painted: *shown* is the first frame after the pointer's last move in
-which it is there. Writes ``var/bench/annotator_page.json``. On a busy machine the figures are too high, so the load is
+which it is there. Writes ``var/bench/annotator_page.json``, and with ``--picture`` the picture of the guide. On a busy machine the figures are too high, so the load is
 written beside them.
 """
 
 import argparse
+import io
 import os
 import tempfile
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.offered_patches import offer_patches
@@ -121,16 +123,33 @@ def measure(url: str, login: tuple[str, str], addresses: list[str], turns: int) 
     return taken
 
 
+def take_picture(url: str, login: tuple[str, str], address: str, file: Path) -> None:
+    """Write a picture of the page, with another view and outlines chosen, in 256 colours."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
+        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        log_in(page, url, *login)
+        time_opening(page, address)
+        time_view(page)
+        page.locator("#glacier-outlines summary").click()
+        page.mouse.move(5, 5)
+        page.wait_for_timeout(1000)
+        Image.open(io.BytesIO(page.screenshot())).quantize(256).save(file, optimize=True)
+        browser.close()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--rounds", type=int, default=5, metavar="N", help="openings of each of the four patches")
+    made.add_argument("--picture", type=Path, metavar="FILE", help="where to write a picture of the page (PNG)")
     return made
 
 
 def main() -> None:
     """Measure, print a table and write the result."""
-    turns = parser().parse_args().rounds
+    given = parser().parse_args()
+    turns: int = given.rounds
     with (
         tempfile.TemporaryDirectory() as folder,
         services(Path(folder) / "ours", "redis", "api") as running,
@@ -142,6 +161,8 @@ def main() -> None:
         addresses = [f"{url}/projects/{item.project_id}/data?task={item.task_id}" for item in proposals]
         login = secrets.label_studio_email, secrets.label_studio_password
         taken = measure(url, login, addresses, turns)
+        if given.picture is not None:
+            take_picture(url, login, addresses[0], given.picture)
     rows: list[dict[str, Any]] = [
         {
             "what": what,
