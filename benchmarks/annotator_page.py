@@ -6,13 +6,14 @@ Starts a real Label Studio, the API and Redis, and publishes four patches with a
 (`benchmarks.offered_patches`). Chromium opens each by its address, N times after a first one that does not count, with
 pictures cached as by an annotator's browser: *ready* is when picture and proposal are drawn and the patch can be
 submitted. Then a view is chosen, and one stroke painted: *shown* is the first frame after the pointer's last move in
-which it is there. Writes ``var/bench/annotator_page.json``, and with ``--picture`` the picture of the guide. On a busy machine the figures are too high, so the load is
-written beside them.
+which it is there. Writes ``var/bench/annotator_page.json``, and with ``--picture`` the picture of the guide. On a busy
+machine the figures are too high, so the load is written beside them.
 """
 
 import argparse
 import io
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ from benchmarks.reconciliation import label_studio
 from benchmarks.report import Result, markdown, publish
 from benchmarks.scored_scene import PATCH_SIZE_PX, services
 
-BROWSER: Final = "/usr/bin/chromium"
+BROWSER: Final = shutil.which("chromium")  # None: the one that Playwright has installed
 ARGUMENTS: Final = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 VIEW: Final = "false-colour"
 READY: Final = """() => {
