@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from catalog.context import Catalog
 from catalog.installation import find_installation, get_installation
 from catalog.records import Proposal
+from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.events import ProjectDeleted
@@ -42,7 +43,13 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     colours = {item.name: item.colour for item in scheme.annotated}
     clicks = settings.interactive_clicks
     clicked = {scheme.background.name: scheme.background.colour, **colours} if clicks else None
-    instruction = write_instruction(scheme.names[1:], scheme.background.name, scheme.unknown.name, clicks=clicks)
+    instruction = write_instruction(
+        scheme.names[1:],
+        scheme.background.name,
+        scheme.unknown.name,
+        clicks=clicks,
+        examples=_examples(catalog) if scheme.names == GLACIER_SCHEME.names else None,
+    )
     project_id = find_project(catalog, studio)
     if project_id is None:
         title = settings.label_studio_project
@@ -53,6 +60,16 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     studio.ensure_view(project_id)
     _connect_clicks(catalog, studio, project_id)
     return project_id
+
+
+def _examples(catalog: Catalog) -> dict[str, str]:
+    """Return the pictures of the instruction (``tools/example_pictures.py``): caption to address."""
+    base = f"{catalog.settings.api_url.rstrip('/')}/static/example"
+    return {
+        "Example in true colour": f"{base}-true-colour.png",
+        "In false colour: ice and snow are cyan": f"{base}-false-colour.png",
+        "Blue: clean ice. Orange: debris-covered ice. Snow beside the glacier is background.": f"{base}-classes.png",
+    }
 
 
 def delete_doubles(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:

@@ -25,6 +25,7 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff
 from labeling.config import SKIP_REASONS
 from services import raster_keys
+from services.label_studio import connect
 from services.label_studio import label_studio as studio_of
 from services.places import raster_store
 from tests.real_services import LabelStudioServer, free_port
@@ -239,3 +240,18 @@ def test_a_stroke_and_a_view_show_while_one_waits(desk: Desk) -> None:
     desk.open(desk.proposals[2])
     assert time_view(desk.page) < 2.0
     assert time_stroke(desk.page) < 1.0
+
+
+def test_the_instruction_shows_examples_and_label_studio_keeps_it_as_it_is(desk: Desk, tmp_path: Path) -> None:
+    studio, first = studio_of(desk.catalog), desk.proposals[0]
+    before = studio._sdk.projects.get(first.project_id)
+    connect(desk.catalog, studio)
+    assert "/static/example-classes.png" in (before.expert_instruction or "")
+    assert studio._sdk.projects.get(first.project_id) == before  # nothing to bring up to date
+    desk.open(first)
+    desk.page.get_by_role("button", name="Instructions").click()
+    pictures = desk.page.locator('img[src*="/static/example-"]')
+    pictures.last.wait_for()
+    desk.page.wait_for_timeout(1000)
+    desk.page.screenshot(path=tmp_path / "instruction.png")
+    assert pictures.evaluate_all("all => all.map((picture) => picture.naturalWidth)") == [280] * 3
