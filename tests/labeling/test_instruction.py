@@ -20,5 +20,5 @@ def test_names_are_text_not_markup() -> None:
 
 def test_examples_are_pictures_with_captions() -> None:
     text = write_instruction(["ice"], "land", "cloud", examples={"Ice & <snow>": "http://al.example/static/a.png?b&c"})
-    assert '<img src="http://al.example/static/a.png?b&amp;c" alt="" width="230"><br>Ice &amp; &lt;snow&gt;' in text
+    assert '<img src="http://al.example/static/a.png?b&amp;c" alt=""><br>Ice &amp; &lt;snow&gt;' in text
     assert "<img" not in write_instruction(["ice"], "land", "cloud")

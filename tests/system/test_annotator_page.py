@@ -223,6 +223,7 @@ def test_a_skip_says_why(desk: Desk) -> None:
     url, project = desk.catalog.settings.label_studio_url, desk.proposals[0].project_id
     desk.page.goto(f"{url}/projects/{project}/data?labeling=1")
     desk.ready()
+    desk.page.locator(".lsf-modal-ls button").last.click()  # the instruction, which comes before the first task
     desk.page.locator("label", has_text=SKIP_REASONS[0]).click()  # followed by its key
     with desk.page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
         desk.page.locator('button[aria-label="skip-task"]').click()

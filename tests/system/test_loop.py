@@ -193,8 +193,11 @@ def test_preannotations_are_what_the_champion_sees_where_correcting_it_is_less_w
     store = RasterStore(system.settings.raster_store)
     assert any(proposal.preannotated_by for proposal in uncertain_round.proposals)
     for proposal in uncertain_round.proposals:
-        (prediction,) = [item for item in system.task(proposal)["predictions"] if item["model_version"] == "version 1"]
-        assert prediction["score"] == pytest.approx(score_of(ROUND_SIZE - proposal.rank))
+        task = system.task(proposal)
+        (prediction,) = [item for item in task["predictions"] if item["model_version"] == "version 1"]
+        assert prediction["score"] == pytest.approx(score_of(task["data"]["priority"]))
+        if proposal.reason is ProposalReason.UNCERTAIN:
+            assert task["data"]["priority"] == pytest.approx(proposal.score / np.log(3))
         edits = ExpectedEdits.model_validate(proposal.expected_edits)
         assert (edits.model_version, edits.asked_px, edits.screening) == (1, PATCH_PX**2, False)
         assert proposal.preannotated_by == (1 if edits.proposal_pays else None)
