@@ -46,8 +46,9 @@ def write_instruction(
 
 def _table(examples: Mapping[str, str]) -> str:
     """Write pictures side by side: Label Studio keeps no style."""
+    width = 100 // len(examples)
     cells = "".join(
-        f'<td width="{100 // len(examples)}%" valign="top"><img src="{escape(address)}" alt=""><br>{escape(caption)}</td>'
+        f'<td width="{width}%" valign="top"><img src="{escape(address)}" alt=""><br>{escape(caption)}</td>'
         for caption, address in examples.items()
     )
     return f"<table><tbody><tr>{cells}</tr></tbody></table>"
