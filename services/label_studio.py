@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from catalog.context import Catalog
 from catalog.installation import find_installation, get_installation
 from catalog.records import Proposal
-from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.events import ProjectDeleted
@@ -20,6 +19,7 @@ from labeling.instruction import write_instruction
 from labeling.webhook import SECRET_HEADER
 from services import label_events
 from services.class_scheme import class_scheme
+from services.example_pictures import examples_of
 from services.places import INTERACTIVE_ROUTE, WEBHOOK_ROUTE
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
         scheme.background.name,
         scheme.unknown.name,
         clicks=clicks,
-        examples=_examples(catalog) if scheme.names == GLACIER_SCHEME.names else None,
+        examples=examples_of(scheme, settings.api_url),
     )
     project_id = find_project(catalog, studio)
     if project_id is None:
@@ -60,16 +60,6 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     studio.ensure_view(project_id)
     _connect_clicks(catalog, studio, project_id)
     return project_id
-
-
-def _examples(catalog: Catalog) -> dict[str, str]:
-    """Return the pictures of the instruction (``tools/example_pictures.py``): caption to address."""
-    base = f"{catalog.settings.api_url.rstrip('/')}/static/example"
-    return {
-        "Example in true colour": f"{base}-true-colour.png",
-        "In false colour: ice and snow are cyan": f"{base}-false-colour.png",
-        "Blue: clean ice. Orange: debris-covered ice. Snow beside the glacier is background.": f"{base}-classes.png",
-    }
 
 
 def delete_doubles(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:

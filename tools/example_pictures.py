@@ -2,7 +2,7 @@
 
 ``python -m tools.example_pictures``
 
-Writes ``al_server/static/example-*.png``, which `services.label_studio` links in the instruction.
+Writes ``al_server/static/example-*.png``, which `services.example_pictures` links in the instruction.
 """
 
 import tempfile
