@@ -36,7 +36,7 @@ from catalog.withdrawal_records import WithdrawnLabel
 
 _ADDRESS = re.compile(r"[\w.%+-]+@[\w-]+(\.[\w-]+)+")
 SKIPPED = "skipped"
-"""Detail of an applied event whose annotator skipped the task."""
+"""Detail of an applied event whose annotator skipped the task; the reason follows after a colon, if one was given."""
 NEWEST_FIRST = Label.event_id.desc()
 """Order of labels by when they were received; their times are by Label Studio's clock, which may be wrong."""
 
@@ -148,7 +148,7 @@ def is_skipped(session: Session, proposal: Proposal) -> bool:
         if event.action not in event_order.SAVED or event.state is EventState.APPLIED
     ]
     return any(
-        annotation.detail == SKIPPED and event_order.exists(events, annotation)
+        (annotation.detail or "").partition(":")[0] == SKIPPED and event_order.exists(events, annotation)
         for annotation in event_order.annotations(events)
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import click
 from sqlalchemy import select
@@ -29,6 +29,9 @@ from workers.publication import UNTRAINED
 SCENE_TITLE = "Mount Everest, Landsat 7 ETM+, 30 October 2000"
 
 
+_SHOWN: Final = ("true_colour", "false_colour", "uncertainty")
+
+
 @dataclass(frozen=True)
 class LabelledPatch:
     """A patch of the pool that was proposed and labelled.
@@ -42,7 +45,7 @@ class LabelledPatch:
         reason: Why it was proposed.
         score: Score by the round's measure, in nats; None in a round without scores.
         edited_px: Pixels of the label that differ from the pre-annotation or, without one, from background.
-        view_keys: Keys of the views in the raster store, by name; None for the uncertainty before the first model.
+        view_keys: Keys of the views that the report shows, by name; None for the uncertainty before the first model.
         preannotation_key: Key of the pre-annotation in the raster store; None if there was none.
         label_key: Key of the label's mask in the raster store.
     """
@@ -234,10 +237,10 @@ def _labelled(label: Label, round_id: int) -> LabelledPatch:
 
 
 def _view_keys(proposal: Proposal) -> dict[str, str | None]:
-    """Return the keys of a proposal's views by name; None for the uncertainty before the first model."""
+    """Return the keys of the views that the report shows by name; None for the uncertainty before the first model."""
     views = proposal.views or {}
     keys: dict[str, str | None] = {
-        field.replace("_", " "): raster_keys.view(proposal.patch_id, name) for field, name in views.items()
+        field.replace("_", " "): raster_keys.view(proposal.patch_id, views[field]) for field in _SHOWN if field in views
     }
     if proposal.shown_version == UNTRAINED:
         keys["uncertainty"] = None

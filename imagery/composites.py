@@ -1,12 +1,12 @@
 """Pictures for annotators: colour composites, the uncertainty heat map, and their encoding as PNG."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
 
 from imagery.errors import SceneError
@@ -25,12 +25,20 @@ _INFERNO: Final = np.frombuffer(
     ),
     dtype=np.uint8,
 ).reshape(-1, 3)
-_FALSE_COLOURS: Final[tuple[Triplet, ...]] = (
-    ("swir1", "nir", "red"),  # ice turns cyan, cloud stays white, rock brown: the glacier mapper's usual view
-    ("nir", "red", "green"),  # colour infrared, for sensors without a short-wave band
-    ("nir", "green", "blue"),
-)
-_MESSAGE: Final = "no model yet"
+FALSE_COLOURS: Final[Mapping[Triplet, str]] = {
+    # The glacier mapper's usual view.
+    ("swir1", "nir", "red"): "short-wave infrared, near infrared, red: ice is cyan, cloud white, rock brown",
+    # Colour infrared, for sensors without a short-wave band.
+    ("nir", "red", "green"): "near infrared, red, green: plants are red, ice and snow white",
+    ("nir", "green", "blue"): "near infrared, green, blue: plants are red, ice and snow white",
+}
+"""The usual false-colour composites, the best first, and what their colours mean."""
+# Of a patch's brightness: the percentage cut off at either end, the smallest range as a share of the scene's, and the
+# grey that its median becomes, by a gamma within limits that keep the picture natural.
+_TAIL: Final = 0.5
+_LEAST_SHARE: Final = 0.1
+_MEDIUM: Final = 0.42
+_GAMMAS: Final = (0.4, 1.6)
 _DARKENED: Final = 0.45  # still to be recognised: ground is judged by its surroundings
 _OUTLINE: Final = (250, 204, 21)  # yellow, of none of the glacier classes
 
@@ -47,8 +55,41 @@ def composites_for(band_names: Sequence[str]) -> dict[str, Triplet]:
     if not has >= set(true_colour):
         true_colour = (padded[0], padded[1], padded[2])
     reverse: Triplet = (true_colour[2], true_colour[1], true_colour[0])
-    false_colour = next((triplet for triplet in _FALSE_COLOURS if has >= set(triplet)), reverse)
+    false_colour = next((triplet for triplet in FALSE_COLOURS if has >= set(triplet)), reverse)
     return {"true-colour": true_colour, "false-colour": false_colour}
+
+
+def stretch_patch(pixels: NDArray[np.float32], scene: Sequence[tuple[float, float]]) -> NDArray[np.floating]:
+    """Spread the values of a patch over the brightness of the screen, so that neither snow nor shadow swallows it.
+
+    A stretch by the scene leaves a patch of snow white and one in the shade black. The darkest and lightest half
+    percent of the patch become black and white, channel by channel, and a gamma takes its median to a medium grey.
+    Contrast is enlarged at most tenfold against the scene's: more would show noise.
+
+    Args:
+        pixels: (C, h, w) in the channels' units, NaN without data.
+        scene: For each channel, the range of the scene (`imagery.statistics.percentile_stretch`).
+
+    Returns:
+        (C, h, w), 0 to 1, NaN without data.
+    """
+    shown = np.full(pixels.shape, np.nan, dtype=np.float32)
+    for channel, (values, (dark, light)) in enumerate(zip(pixels, scene, strict=True)):
+        known = values[np.isfinite(values)]
+        if known.size:
+            low, high = np.percentile(known, (_TAIL, 100 - _TAIL))
+            least = (light - dark) * _LEAST_SHARE
+            middle, reach = (low + high) / 2, max(high - low, least) / 2
+            shown[channel] = np.clip((values - (middle - reach)) / (2 * reach), 0.0, 1.0)
+    median = np.nanmedian(shown) if np.isfinite(shown).any() else _MEDIUM
+    gamma = np.log(_MEDIUM) / np.log(np.clip(median, 0.01, 0.99))
+    bright: NDArray[np.floating] = shown ** np.clip(gamma, *_GAMMAS)
+    return bright
+
+
+def draw_colours(colours: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Convert channels (3, h, w), or a single one (1, h, w) in grey, from 0 to 1 to RGB (h, w, 3); NaN is hatched."""
+    return _draw(np.moveaxis(np.broadcast_to(colours, (3, *colours.shape[1:])), 0, -1))
 
 
 def render(
@@ -97,17 +138,6 @@ def inferno(share: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.stack([np.interp(within, positions, _INFERNO[:, i] / 255.0) for i in range(3)], axis=-1)
 
 
-def message_tile(height: int, width: int) -> NDArray[np.uint8]:
-    """Draw a grey tile, (height, width, 3) RGB, that replaces the uncertainty view until the first model exists."""
-    image = Image.new("RGB", (width, height), (51, 65, 85))
-    font = ImageFont.load_default(size=max(8, min(width // 7, 24)))
-    text = _MESSAGE.replace(" ", "\n", 1) if width < 200 else _MESSAGE
-    ImageDraw.Draw(image).multiline_text(
-        (width / 2, height / 2), text, fill=(203, 213, 225), font=font, anchor="mm", align="center"
-    )
-    return np.asarray(image)
-
-
 def mark_region(picture: NDArray[np.uint8], asked: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Outline the part of a picture that is asked for, and darken the rest.
 
@@ -124,6 +154,14 @@ def mark_region(picture: NDArray[np.uint8], asked: NDArray[np.bool_]) -> NDArray
     marked[~asked] = (picture[~asked] * _DARKENED).astype(np.uint8)
     marked[binary_dilation(asked, np.ones((3, 3), dtype=np.bool_)) & ~asked] = _OUTLINE
     return marked
+
+
+def mark_frame(picture: NDArray[np.uint8], top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Draw a rectangle of two pixels' width around a part of a picture (h, w, 3)."""
+    image = Image.fromarray(picture)
+    box = (left - 2, top - 2, left + width + 1, top + height + 1)
+    ImageDraw.Draw(image).rectangle(box, outline=_OUTLINE, width=2)
+    return np.asarray(image)
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagery.channels import ASPECT_COS, ASPECT_SIN, INDICES, SLOPE
-from imagery.composites import composites_for, inferno
+from imagery.composites import FALSE_COLOURS, composites_for, inferno
 from imagery.errors import SceneError
 from imagery.scene_source import SceneSource
 
@@ -55,7 +55,7 @@ def map_views(source: SceneSource) -> dict[str, MapView]:
     usual = composites_for(source.band_names)
     views = [
         MapView("true-colour", "True colour", None, usual["true-colour"]),
-        MapView("false-colour", "False colour", None, usual["false-colour"]),
+        MapView("false-colour", "False colour", FALSE_COLOURS.get(usual["false-colour"]), usual["false-colour"]),
     ]
     for name, (title, hint, triplet) in _COMPOSITES.items():
         if set(triplet) <= set(channels) and triplet not in usual.values():
@@ -64,6 +64,8 @@ def map_views(source: SceneSource) -> dict[str, MapView]:
     views += [MapView(f"channel-{name}", name, None, (name,)) for name in dict.fromkeys(single)]
     if set(_RELIEF) <= set(channels):
         views.append(MapView(HILLSHADE, "Hillshade", "light from the north-west", _RELIEF))
+    if SLOPE in channels:
+        views.append(MapView(f"channel-{SLOPE}", "Slope", "steep ground is light, flat ground dark", (SLOPE,)))
     return {view.name: view for view in views}
 
 

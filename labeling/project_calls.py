@@ -11,11 +11,13 @@ from labeling.config import label_config
 from labeling.connection import Connection
 from labeling.errors import LabelStudioError
 from labeling.events import SUBSCRIBED
-from labeling.tasks import PRIORITY
+from labeling.tasks import PRIORITY, PROPOSAL
 
 SAMPLING = "Uncertainty sampling"
 """Label Studio's name for: lowest prediction score first (see `labeling.predictions.score_of`)."""
 VIEW_TITLE = "Most useful first"
+_HIDDEN: Final = [f"tasks:data.{field}" for field in ("panel", PROPOSAL, "patch_id")]
+"""Columns of the tab that say nothing to a person."""
 LATE: Final = timedelta(minutes=15)
 """How far from a project its double may be created, by a call that the network held back."""
 
@@ -190,12 +192,15 @@ class ProjectCalls(Connection):
             "target": "tasks",
             "ordering": [f"-tasks:data.{PRIORITY}"],
             "filters": {"conjunction": "and", "items": []},
+            "hiddenColumns": {"explore": _HIDDEN, "labeling": _HIDDEN},
         }
         with calling(self._url, f"set up the tab {VIEW_TITLE!r}"):
             views = self._sdk.views.list(project=project_id)
             ours = [view for view in views if (view.data or {}).get("title") == VIEW_TITLE]
             if not ours:
                 self._sdk.views.create(project=project_id, data=data)
+            elif "hiddenColumns" not in (ours[0].data or {}):  # made by an earlier release
+                self._sdk.views.update(str(self._id(ours[0].id)), project=project_id, data={**ours[0].data, **data})
             for surplus in ours[1:]:  # of a creation that was done twice
                 self._sdk.views.delete(str(self._id(surplus.id)))
 

@@ -3,14 +3,14 @@
 Pixel coordinates have x to the right and y down; (0, 0) is the outer corner of the first pixel.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from labeling.config import BRUSH, CLICK, IMAGE, POLYGON
+from labeling.config import BRUSH, CLICK, IMAGE, POLYGON, SKIP_REASON, SKIP_REASONS
 from labeling.errors import RegionError
 from labeling.rle import decode_rle, encode_rle
 
@@ -21,6 +21,7 @@ MAX_POLYGON_POINTS = 20_000
 _BRUSH_TYPE = "brushlabels"
 POLYGON_TYPE = "polygonlabels"
 _RELATION_TYPE = "relation"
+_CHOICES_TYPE = "choices"
 CLICK_TYPE = "keypointlabels"
 _CONTROLS = {_BRUSH_TYPE: BRUSH, POLYGON_TYPE: POLYGON}
 _OPAQUE_ABOVE = 127  # of 255: a stroke's soft edge belongs to it where it covers half a pixel or more
@@ -70,8 +71,9 @@ def decode_result(result: object, *, height: int, width: int, labels: Collection
 def iterate_regions(result: object, *, height: int, width: int, labels: Collection[str]) -> Iterator[Region]:
     """Read the ``result`` of an annotation or prediction, one region after the other: thousands of masks take memory.
 
-    Relations (arrows between regions, which Label Studio lets annotators draw unasked) carry no pixels and are
-    passed over. Anything else that is not a brush or polygon region is an error, so that no drawing is lost in silence.
+    Relations (arrows between regions, which Label Studio lets annotators draw unasked) and the reason for a skip carry
+    no pixels and are passed over. Anything else that is not a brush or polygon region is an error, so that no drawing
+    is lost in silence.
 
     Args:
         result: The parsed JSON.
@@ -92,13 +94,23 @@ def iterate_regions(result: object, *, height: int, width: int, labels: Collecti
     for number, item in enumerate(result, start=1):
         if not isinstance(item, dict):
             raise RegionError(f"Region {number} is {type(item).__name__}; expected an object.")
-        if item.get("type") == _RELATION_TYPE or _is_echo(item):
+        if item.get("type") == _RELATION_TYPE or _is_skip_reason(item) or _is_echo(item):
             continue
         try:
             yield _decode_region(item, height, width, labels)
         except RegionError as error:
             name = item.get("id")
             raise RegionError(f"Region {number} of {len(result)} (id {name!r}): {error}") from error
+
+
+def skip_reason(result: Sequence[object]) -> str | None:
+    """Return why a patch was skipped, in the words of `labeling.config.SKIP_REASONS`; None if nothing was chosen."""
+    for item in result:
+        value = item.get("value") if isinstance(item, dict) and _is_skip_reason(item) else None
+        chosen = value.get(_CHOICES_TYPE) if isinstance(value, dict) else None
+        if isinstance(chosen, list) and len(chosen) == 1 and chosen[0] in SKIP_REASONS:
+            return str(chosen[0])
+    return None
 
 
 def encode_brush(
@@ -165,6 +177,10 @@ def _region(kind: str, value: dict[str, Any], height: int, width: int, region_id
         "image_rotation": 0,
         "value": value,
     }
+
+
+def _is_skip_reason(item: dict[str, Any]) -> bool:
+    return item.get("type") == _CHOICES_TYPE and item.get("from_name") == SKIP_REASON
 
 
 def _is_echo(item: dict[str, Any]) -> bool:

@@ -26,8 +26,7 @@ class TaskData:
         place: One line for the annotator: where it is.
         priority: How much it is worth an expert's time; finite, 0 or more, higher is more urgent.
         true_colour: Signed URL of the view that is drawn on; exactly as many pixels as the patch.
-        false_colour: Signed URL of the false-colour view.
-        uncertainty: Signed URL of the model's uncertainty.
+        panel: From `labeling.views_panel.write_panel`: HTML with the signed URLs of the other views.
     """
 
     proposal: str
@@ -38,8 +37,7 @@ class TaskData:
     place: str
     priority: float
     true_colour: str
-    false_colour: str
-    uncertainty: str
+    panel: str
 
     def __post_init__(self) -> None:
         empty = [key for key, value in asdict(self).items() if value == ""]

@@ -19,6 +19,7 @@ from labeling.instruction import write_instruction
 from labeling.webhook import SECRET_HEADER
 from services import label_events
 from services.class_scheme import class_scheme
+from services.example_pictures import examples_of
 from services.places import INTERACTIVE_ROUTE, WEBHOOK_ROUTE
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,13 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     colours = {item.name: item.colour for item in scheme.annotated}
     clicks = settings.interactive_clicks
     clicked = {scheme.background.name: scheme.background.colour, **colours} if clicks else None
-    instruction = write_instruction(scheme.names[1:], scheme.background.name, scheme.unknown.name, clicks=clicks)
+    instruction = write_instruction(
+        scheme.names[1:],
+        scheme.background.name,
+        scheme.unknown.name,
+        clicks=clicks,
+        examples=examples_of(scheme, settings.api_url),
+    )
     project_id = find_project(catalog, studio)
     if project_id is None:
         title = settings.label_studio_project

@@ -254,6 +254,7 @@ ABOUT_GLACIERS = {
     "imagery/synthetic_site.py",
     "imagery/synthetic_surface.py",
     "services/class_scheme.py",
+    "services/example_pictures.py",
     "services/version_figures.py",  # versions of releases that knew no other scheme
 }
 

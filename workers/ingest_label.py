@@ -25,6 +25,7 @@ from labeling.events import (
     TaskReturned,
     UnreadableEvent,
 )
+from labeling.regions import skip_reason
 from services import annotators, compared_labels, raster_keys
 from services.class_scheme import class_scheme
 from services.label_events import identify
@@ -124,7 +125,8 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             labels.settle(row, EventState.SUPERSEDED, ignored)
             log.info("label event %d has no effect: %s", row.id, ignored)
         elif label is None:
-            labels.settle(row, EventState.APPLIED, labels.SKIPPED)
+            why = skip_reason(saved.result)
+            labels.settle(row, EventState.APPLIED, labels.SKIPPED if why is None else f"{labels.SKIPPED}: {why}")
             labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
             labels.refresh_states(session, locked, skipped=True)
             log.info("label event %d is applied: its task is skipped", row.id)

@@ -1,5 +1,6 @@
 """What the annotator of a proposal sees: views, reason, priority and pre-annotation, composed into a task."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +12,11 @@ from sqlalchemy.orm import Session
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.pixel_regions import decode_region
-from catalog.records import Proposal, ProposalReason, Round, Scene, Score, Scoring
+from catalog.records import Patch, Proposal, ProposalReason, Round, Scene, Score, Scoring
 from catalog.registry import registry_of
 from imagery.classes import ClassScheme
 from imagery.coordinates import format_place
+from imagery.ground_metric import pixel_size_m
 from imagery.masks import mask_to_geotiff
 from imagery.store import RasterStore
 from labeling.predictions import build_prediction, score_of
@@ -24,11 +26,14 @@ from services.class_scheme import class_scheme
 from services.expected_edits import ExpectedEdits
 from services.image_urls import ImageUrls, image_urls
 from services.places import raster_store
-from services.scenes import source_of, window_of
+from services.prior_disagreement import PRIOR_DISAGREEMENT
+from services.scenes import day_of, source_of, window_of
+from services.score_table import ENTROPY
 from services.strategies import Evidence, reason_of
 from services.version_figures import figures_of
 from workers.preannotation import drawable
 from workers.proposed_mask import ProposedMask, ScoredPatch, propose_mask
+from workers.task_pictures import picture_fields
 from workers.views import OutlinedRegion, draw_views
 
 BLIND = (ProposalReason.SECOND_LABEL, ProposalReason.SECOND_LOOK)
@@ -135,7 +140,7 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
         outlined,
         clicks=publication.catalog.settings.interactive_clicks,
     )
-    priority = float(of_round.size - proposal.rank)
+    priority = _worth(publication, proposal, of_round)
     predict = partial(
         build_prediction,
         model_version=publication.shown_version,
@@ -145,7 +150,6 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
         labels=publication.scheme.labels,
     )
     proposed = _proposed_mask(publication, proposal, predict)
-    centre = format_place(*source_of(scene).grid.centre_wgs84(window))
     data = TaskData(
         proposal=proposal.uid,
         patch_id=patch.id,
@@ -155,9 +159,9 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
         + why_undrawn(publication)
         + proposed.note
         + _what_is_asked(outlined),
-        place=f"{scene.name}, {centre}, row {patch.row_off}, column {patch.col_off}",
+        place=_place(scene, patch),
         priority=priority,
-        **{field: publication.urls.url(patch.id, name) for field, name in views.items()},
+        **picture_fields(publication.urls, scene, patch, views),
     )
     return Offer(views, proposed.drawn_by, proposed.edits, to_task(data, predict(proposed.regions)))
 
@@ -196,6 +200,42 @@ def _reason(publication: Publication, proposal: Proposal, of_round: Round) -> st
     if newest is not None and publication.scoring is not None:
         version, score = publication.scoring.model_version, newest
     return reason_of(proposal.reason, of_round, Evidence(version, score, len(publication.class_names)))
+
+
+def _place(scene: Scene, patch: Patch) -> str:
+    """Say where a patch lies, and what took the picture when."""
+    grid, day = source_of(scene).grid, day_of(scene)
+    across, down = pixel_size_m(grid)
+    known = [
+        scene.name,
+        format_place(*grid.centre_wgs84(window_of(patch))),
+        scene.sensor,
+        f"{day.day} {day:%B %Y}" if day is not None else None,
+        f"{math.sqrt(across * down):.3g} m per pixel",
+        f"row {patch.row_off}, column {patch.col_off}",
+    ]
+    return ", ".join(part for part in known if part)
+
+
+def _worth(publication: Publication, proposal: Proposal, of_round: Round) -> float:
+    """Return how much a label is worth, 0 to 1, comparable between the tasks of all rounds that show one version.
+
+    The uncertainty that the shown version has of the patch, as a share of the highest possible, whatever the patch was
+    chosen by: second labels, known truths and controls are not to be told by their place in the queue. Patches that
+    contradict old outlines or an earlier label count by the share of their pixels that do, for there the model is sure.
+    Without such a score, as before the first version, the order within the round decides.
+    """
+    by_rank = (of_round.size - proposal.rank) / of_round.size
+    if proposal.reason is ProposalReason.SECOND_LOOK:
+        return by_rank if proposal.score is None else proposal.score
+    if publication.scoring is None:
+        return by_rank
+    measure = of_round.measure if of_round.measure == PRIOR_DISAGREEMENT else ENTROPY
+    with publication.catalog.read() as session:
+        score = _score(session, publication.scoring.id, proposal.patch_id, measure)
+    if score is None:
+        return by_rank
+    return score if measure == PRIOR_DISAGREEMENT else score / math.log(len(publication.class_names))
 
 
 def _newest_score(publication: Publication, proposal: Proposal, of_round: Round) -> float | None:

@@ -5,6 +5,7 @@ Every step looks at what Label Studio has and adds what is missing: the job may 
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
@@ -20,6 +21,7 @@ from services.unusable_scenes import check_scenes
 from workers.jobs import JobContext
 from workers.publication import Offer, Publication, begin_publication, offer
 from workers.task_doubles import remove_doubles
+from workers.views import SURROUNDINGS
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ def publish_round(context: JobContext, round_id: int) -> None:
     chosen = _without_unusable(context, chosen)
     publication = begin_publication(context.catalog)
     _create_tasks(context, publication, studio, project_id, chosen)
-    _complete_waiting(context, publication, studio, project_id)
+    _show_renewed(publication, studio, _complete_waiting(context, publication, studio, project_id))
     try:
         studio.set_model_version(project_id, publication.shown_version)
     except LabelStudioError as error:  # reconciliation will try again; the tasks are there without it
@@ -91,17 +93,21 @@ def _create_tasks(
             rounds.mark_published(session, proposal.id, project_id, kept.id, publication.urls.base_url)
 
 
-def _complete_waiting(context: JobContext, publication: Publication, studio: LabelStudio, project_id: int) -> None:
-    """Bring every task that waits, of whatever round, to what the newest version shows; add what it lacks.
+def _complete_waiting(
+    context: JobContext, publication: Publication, studio: LabelStudio, project_id: int
+) -> list[tuple[Proposal, PresentTask, Offer]]:
+    """Give every task that waits, of whatever round, the prediction of the newest version; return what it shows beside.
 
     Label Studio serves only predictions of one version: without this, older tasks would lose theirs. An import that
-    Label Studio repeated by itself has left its tasks without any.
+    Label Studio repeated by itself has left its tasks without any. A task that somebody has begun stays as it is: what
+    was drawn so far was drawn on its proposal.
     """
     with context.catalog.read() as session:
         waiting = _proposals(session, (Proposal.state == ProposalState.PUBLISHED) & (Proposal.project_id == project_id))
     present = studio.present_tasks(project_id, [proposal.uid for proposal in waiting])
     with context.catalog.read() as session:
         aside = set(session.scalars(set_aside.numbers(Kind.SCENE)))
+    renewed = []
     for done, proposal in enumerate(waiting):
         if proposal.uid not in present:  # deleted, as reconciliation will find out
             continue
@@ -109,36 +115,53 @@ def _complete_waiting(context: JobContext, publication: Publication, studio: Lab
             continue
         context.progress(done, len(waiting), "renewing tasks that wait")
         kept = remove_doubles(context.catalog, studio, project_id, proposal, present[proposal.uid])
-        is_new = proposal.shown_version == publication.shown_version
-        if not is_new or publication.shown_version not in kept.model_versions:
-            _renew(publication, studio, proposal, kept)
+        if kept.is_begun or (_is_new(publication, proposal) and publication.shown_version in kept.model_versions):
+            continue
+        offered = offer(publication, _round_of(proposal), proposal)
+        if publication.shown_version not in kept.model_versions:
+            offered = _add_prediction(studio, kept, offered)
+        renewed.append((proposal, kept, offered))
+    return renewed
 
 
-def _renew(publication: Publication, studio: LabelStudio, proposal: Proposal, task: PresentTask) -> None:
-    """Give a task the views, the reason, the priority and the pre-annotation of the newest version."""
-    offered = offer(publication, _round_of(proposal), proposal)
-    if not studio.update_task_data(task.id, offered.task["data"]):
-        return
-    is_drawn = True
-    if publication.shown_version not in task.model_versions:
-        try:
-            studio.add_prediction(task.id, offered.prediction)
-        except LabelStudioError as error:
-            if not error.refused:
-                raise
-            log.warning("task %d stays without pre-annotation: %s", task.id, error)
-            is_drawn = False
-    _note_shown(publication, proposal, offered, is_drawn=is_drawn)
+def _is_new(publication: Publication, proposal: Proposal) -> bool:
+    """Return whether a task shows the newest version, in the form of this release."""
+    return proposal.shown_version == publication.shown_version and SURROUNDINGS in (proposal.views or {})
 
 
-def _note_shown(publication: Publication, proposal: Proposal, offered: Offer, *, is_drawn: bool = True) -> None:
+def _add_prediction(studio: LabelStudio, task: PresentTask, offered: Offer) -> Offer:
+    """Add the prediction to a task; one that Label Studio refuses is left out of the offer."""
+    try:
+        studio.add_prediction(task.id, offered.prediction)
+    except LabelStudioError as error:
+        if not error.refused:
+            raise
+        log.warning("task %d stays without pre-annotation: %s", task.id, error)
+        return replace(offered, preannotated_by=None)
+    return offered
+
+
+def _show_renewed(
+    publication: Publication, studio: LabelStudio, renewed: Sequence[tuple[Proposal, PresentTask, Offer]]
+) -> None:
+    """Show the views, the reason and the priority of the newest version on tasks that have its prediction already.
+
+    Label Studio has no call that changes data and predictions together. It shows the new predictions when the version
+    of the project is changed, right after this.
+    """
+    for proposal, task, offered in renewed:
+        if studio.update_task_data(task.id, offered.task["data"]):
+            _note_shown(publication, proposal, offered)
+
+
+def _note_shown(publication: Publication, proposal: Proposal, offered: Offer) -> None:
     """Note what the annotator of a proposal is shown; what an answered one was shown stays."""
     with publication.catalog.write() as session:
         row = labels.lock(session, proposal)
         if row.state not in rounds.UNANSWERED:
             return
         row.views, row.shown_version = offered.views, publication.shown_version
-        row.preannotated_by = offered.preannotated_by if is_drawn else None
+        row.preannotated_by = offered.preannotated_by
         row.expected_edits = None if offered.expected_edits is None else offered.expected_edits.model_dump()
         rounds.note_images_signed(row, publication.urls.base_url)
 

@@ -8,9 +8,10 @@ import logging
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from catalog import rounds
-from catalog.records import Proposal, ProposalState, now
+from catalog.records import Patch, Proposal, ProposalState, now
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from services import annotators, label_events
@@ -19,6 +20,7 @@ from services.label_studio import check_still_exists, connect, delete_doubles, l
 from workers.jobs import JobContext
 from workers.project_comparison import compare_project
 from workers.task_doubles import remove_doubles
+from workers.task_pictures import picture_fields
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +79,11 @@ def _renew_images(context: JobContext, studio: LabelStudio, project_id: int, pre
             Proposal.state != ProposalState.WITHDRAWN,
             (Proposal.images_base_url != urls.base_url) | (Proposal.images_signed_at < half_life),
         )
-        old = list(session.scalars(statement))
+        old = list(session.scalars(statement.options(joinedload(Proposal.patch).joinedload(Patch.scene))))
     for proposal in old:
         if proposal.uid not in present or proposal.views is None:
             continue
-        renewed = {field: urls.url(proposal.patch_id, name) for field, name in proposal.views.items()}
+        renewed = picture_fields(urls, proposal.patch.scene, proposal.patch, proposal.views)
         for task_id in present[proposal.uid]:
             studio.update_task_data(task_id, renewed)
         with context.catalog.write() as session:

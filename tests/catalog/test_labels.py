@@ -286,7 +286,7 @@ def test_a_skip_stands_until_its_annotation_is_changed_or_deleted(catalog: Catal
     assert skipped()
     apply(saved(1, 2, proposal=uid), None)
     assert not skipped()
-    apply(saved(2, 3, proposal=uid), labels.SKIPPED)
+    apply(saved(2, 3, proposal=uid), f"{labels.SKIPPED}: I cannot tell")
     record(catalog, deleted(1))  # of another annotation
     assert skipped()
     record(catalog, deleted(2))

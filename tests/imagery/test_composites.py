@@ -6,7 +6,14 @@ import pytest
 from PIL import Image
 
 from imagery.band_names import bands_of_file
-from imagery.composites import composites_for, encode_png, message_tile, render, uncertainty_heatmap
+from imagery.composites import (
+    composites_for,
+    encode_png,
+    mark_frame,
+    render,
+    stretch_patch,
+    uncertainty_heatmap,
+)
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window
@@ -71,14 +78,42 @@ def test_the_heat_map_hatches_what_has_no_data_and_needs_a_positive_maximum() ->
         uncertainty_heatmap(np.zeros((2, 2), dtype=np.float32), 0.0)
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (512, 512), (32, 48)])
-def test_the_message_tile_has_the_size_asked_and_carries_writing(shape: tuple[int, int]) -> None:
-    tile = message_tile(*shape)
-    assert tile.shape == (*shape, 3)
-    assert tile.dtype == np.uint8
-    assert len(np.unique(tile.reshape(-1, 3), axis=0)) > 2
-    assert (tile[0] == tile[0, 0]).all()  # the writing stays inside
-    assert (tile[:, 0] == tile[0, 0]).all()
+def test_a_patch_is_spread_over_the_screen_whatever_the_scene_is_like() -> None:
+    dark = np.linspace(0, 100, 1024, dtype=np.float32).reshape(1, 32, 32)
+    shown = stretch_patch(dark, [(0.0, 500.0)])  # by the scene's stretch nothing would be lighter than a fifth
+    assert 0.001 < (shown == 0).mean() < 0.01
+    assert np.median(shown) == pytest.approx(0.42, abs=0.01)
+    assert 0.001 < (shown == 1).mean() < 0.01  # the lightest half percent
+
+
+def test_the_gamma_lightens_no_patch_beyond_what_looks_natural() -> None:
+    values = np.zeros((1, 20, 20), dtype=np.float32)
+    values[0, :4] = 1000.0
+    values[0, 4:] = 10.0
+    shown = stretch_patch(values, [(0.0, 1000.0)])
+    assert np.median(shown) < 0.42
+
+
+def test_noise_on_even_ground_is_not_stretched_to_contrast() -> None:
+    even = 500 + np.random.default_rng(0).normal(0, 1, (1, 32, 32)).astype(np.float32)
+    shown = stretch_patch(even, [(0.0, 1000.0)])
+    assert shown.std() < 0.05  # against the least range of a tenth of the scene's
+
+
+def test_a_channel_without_data_stays_without() -> None:
+    pixels = np.stack([np.full((4, 4), np.nan), np.arange(16.0).reshape(4, 4)]).astype(np.float32)
+    shown = stretch_patch(pixels, [(0.0, 1.0), (0.0, 16.0)])
+    assert np.isnan(shown[0]).all()
+    assert np.isfinite(shown[1]).all()
+    assert np.isnan(stretch_patch(pixels[:1], [(0.0, 1.0)])).all()
+
+
+def test_a_frame_hides_nothing_of_what_it_frames() -> None:
+    marked = mark_frame(np.zeros((20, 20, 3), np.uint8), top=5, left=6, height=4, width=3)
+    inside = marked[5:9, 6:9]
+    assert not inside.any()
+    assert (marked[4, 5:10] == (250, 204, 21)).all()
+    assert (marked[9, 5:10] == (250, 204, 21)).all()
 
 
 def test_a_png_is_lossless_and_of_the_windows_size() -> None:

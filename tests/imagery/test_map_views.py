@@ -25,7 +25,7 @@ def test_the_views_are_those_that_the_channels_allow():
     assert views["false-colour"].channels == ("swir1", "nir", "red")
     assert views["colour-infrared"].channels == ("nir", "red", "green")
     assert views["channel-ndsi"].channels == ("ndsi",)
-    assert "hillshade" not in views  # no elevation
+    assert not {"hillshade", "channel-slope"} & set(views)  # no elevation
 
 
 def test_no_view_is_offered_twice():
@@ -34,8 +34,10 @@ def test_no_view_is_offered_twice():
     assert "colour-infrared" not in views
 
 
-def test_elevation_gives_a_hillshade():
-    assert map_views(scene_with("red", ELEVATION))["hillshade"].stretched == ()
+def test_elevation_gives_a_hillshade_and_the_slope():
+    views = map_views(scene_with("red", ELEVATION))
+    assert views["hillshade"].stretched == ()
+    assert views["channel-slope"].channels == ("slope",)
 
 
 def test_light_from_the_north_west():

@@ -37,8 +37,7 @@ def a_task(proposal: str, priority: float = 1.0) -> dict:
         place="27.98 N, 86.92 E",
         priority=priority,
         true_colour="http://127.0.0.1:9/t.png",
-        false_colour="http://127.0.0.1:9/f.png",
-        uncertainty="http://127.0.0.1:9/u.png",
+        panel="<p>views</p>",
     )
     region = encode_brush(a_mask(), "clean ice", "b1")
     prediction = build_prediction(
@@ -140,6 +139,16 @@ def test_the_shared_tab_is_made_once(client, project_id):
     client.ensure_view(project_id)
     (view,) = client._sdk.views.list(project=project_id)
     assert (view.data["title"], view.data["ordering"]) == (VIEW_TITLE, ["-tasks:data.priority"])
+    assert "tasks:data.panel" in view.data["hiddenColumns"]["explore"]
+
+
+def test_a_tab_of_an_earlier_release_hides_what_is_not_for_people_from_now_on(client, project_id):
+    older = {"title": VIEW_TITLE, "ordering": ["-tasks:data.priority"], "gridWidth": 3}
+    client._sdk.views.create(project=project_id, data=older)
+    client.ensure_view(project_id)
+    (view,) = client._sdk.views.list(project=project_id)
+    assert view.data["gridWidth"] == 3  # what people chose stays
+    assert "tasks:data.panel" in view.data["hiddenColumns"]["labeling"]
 
 
 def test_importing_twice_creates_nothing_twice(client, project_id):

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from labeling.config import BRUSH, CLICK, IMAGE, POLYGON, label_config
+from labeling.config import BRUSH, CLICK, IMAGE, POLYGON, SKIP_REASON, SKIP_REASONS, label_config
 from labeling.tasks import TaskData
 
 COLOURS = {"clean ice": "#38bdf8", "debris & <rock>": "#f97316"}
@@ -32,8 +32,20 @@ def test_pixels_are_not_smoothed():
 def test_every_variable_is_in_the_task_data():
     page = the_page()
     variables = {tag.get("value", "")[1:] for tag in page.iter() if tag.get("value", "").startswith("$")}
-    assert variables == {"true_colour", "false_colour", "uncertainty", "reason", "place"}
+    assert variables == {"true_colour", "panel", "reason", "place"}
     assert variables <= {field.name for field in fields(TaskData)}
+
+
+def test_the_style_sheet_survives_the_sanitizer_of_label_studio():
+    (style,) = the_page().iter("Style")
+    assert style.text is not None
+    assert not set(style.text) & set("<>&$")  # it reads the sheet as HTML text, and $ as a member of the task's data
+
+
+def test_the_reasons_to_skip_are_offered_one_at_a_time():
+    (choices,) = the_page().iter("Choices")
+    assert (choices.get("name"), choices.get("toName"), choices.get("choice")) == (SKIP_REASON, IMAGE, "single")
+    assert tuple(choice.get("value") for choice in choices) == SKIP_REASONS
 
 
 def test_it_passes_the_sdk_s_validation():

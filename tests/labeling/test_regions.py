@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from label_studio_sdk.converter.brush import encode_rle
 
 from labeling.errors import RegionError
-from labeling.regions import BrushRegion, PolygonRegion, decode_result, encode_brush, encode_polygon
+from labeling.regions import BrushRegion, PolygonRegion, decode_result, encode_brush, encode_polygon, skip_reason
 from tests.labeling.payloads import click
 
 LABELS = ["clean ice", "debris-covered ice", "unknown"]
@@ -219,3 +219,24 @@ def test_a_region_that_replaces_another_may_be_empty():
     assert not decoded.mask.any()
     with pytest.raises(RegionError, match="no pixel"):
         encode_brush(nothing, "clean ice", "b1")
+
+
+def why(*chosen: object) -> dict[str, object]:
+    return {"id": "c", "type": "choices", "from_name": "why", "to_name": "img", "value": {"choices": list(chosen)}}
+
+
+def test_the_reason_for_a_skip_is_read_and_carries_no_pixels():
+    assert skip_reason([why("I cannot tell")]) == "I cannot tell"
+    assert decode_result([why("I cannot tell")], height=4, width=6, labels=["ice"]) == []
+
+
+@pytest.mark.parametrize(
+    "result", [[], [why()], [why("a", "b")], [why(3)], [why("no reason of ours")], ["?"], [{**why("a"), "value": None}]]
+)
+def test_what_is_no_reason_of_ours_is_none(result):
+    assert skip_reason(result) is None
+
+
+def test_other_choices_are_refused_like_any_unknown_region():
+    with pytest.raises(RegionError, match="its type is 'choices'"):
+        decode_result([{**why("I cannot tell"), "from_name": "else"}], height=4, width=6, labels=["ice"])

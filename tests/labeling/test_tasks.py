@@ -15,8 +15,7 @@ DATA = TaskData(
     place="27.98 N, 86.92 E",
     priority=3.0,
     true_colour="http://127.0.0.1:8000/t.png?sig=a",
-    false_colour="http://127.0.0.1:8000/f.png?sig=b",
-    uncertainty="http://127.0.0.1:8000/u.png?sig=c",
+    panel="<p>views</p>",
 )
 
 

@@ -89,7 +89,7 @@ class LabellingPage:
         """Let Label Studio pass clicks to the server, and accept what it suggests."""
         for switch in ("Auto-Annotation", "Auto-Accept Suggestions"):
             self._page.locator("label", has_text=switch).click()
-        self._page.get_by_text("True colour").click()  # while a switch has the focus, keys do nothing
+        self._page.locator(".glacier-first").click()  # while a switch has the focus, keys do nothing
 
     def mend(self, label: str, point: Point) -> list[dict[str, Any]]:
         """Click on a point with a label of the tool that mends; return the regions that the server suggests."""

@@ -235,6 +235,13 @@ def test_a_skip_teaches_nothing_but_answers(desk):
     assert desk.states() == ("skipped", "skipped", "open")
 
 
+def test_the_reason_for_a_skip_stands_in_the_ledger(desk):
+    why = {"type": "choices", "from_name": "why", "to_name": "img", "value": {"choices": ["I cannot tell"]}}
+    event = desk.deliver(saved(desk.first, [brush(CLEAN), why], was_cancelled=True))
+    assert (event.state, event.detail) == (EventState.APPLIED, "skipped: I cannot tell")
+    assert desk.states()[0] == "skipped"
+
+
 def test_a_skip_after_a_label_withdraws_it(desk):
     desk.deliver(saved(desk.first, [brush(CLEAN)]))
     desk.deliver(updated(desk.first, [brush(CLEAN)], 3, was_cancelled=True))

@@ -167,7 +167,7 @@ def test_a_map_that_cannot_be_read_is_left_out(catalog, scene, caplog, lost):
     raster_store(catalog).put(key, b"not a GeoTIFF any more")
     with caplog.at_level(logging.WARNING):
         offered = offer(publication(catalog), of_round, proposal)
-    assert offered.views["uncertainty"] == ("uncertainty-none" if lost == "entropy" else "uncertainty-1")
+    assert offered.views.get("uncertainty") == (None if lost == "entropy" else "uncertainty-1")
     assert offered.preannotated_by == (1 if lost == "entropy" else None)
     assert (offered.expected_edits is None) == (lost != "entropy")
     assert "is shown without" in caplog.text
@@ -229,6 +229,49 @@ def test_the_reason_of_a_waiting_task_is_renewed_with_what_is_shown(catalog, sce
     now_shown = replace(by_first, scoring=second)
     reason = offer(now_shown, of_round, proposal).task["data"]["reason"]
     assert re.search(r"model version 2 is unsure here \(uncertainty 10%", reason)
+
+
+def test_the_queue_is_ordered_by_what_a_label_is_worth_to_the_shown_version(catalog, scene):
+    """Across rounds and reasons: leftovers of a random round do not come before patches that the model is unsure of."""
+    patch_id = patches(catalog, scene.id)[6].id
+
+    def priority(value: float, **changes) -> float:
+        with catalog.database.write() as session:
+            session.get_one(Score, (1, patch_id, "entropy_top10")).value = value
+        return offer(publication(catalog), *proposed(catalog, scene, **changes)).task["data"]["priority"]
+
+    highest = float(np.log(3))
+    assert priority(highest, scoring_id=1, reason=ProposalReason.UNCERTAIN, score=highest) == pytest.approx(1)
+    assert priority(highest / 4, reason=ProposalReason.RANDOM_START) == pytest.approx(0.25)
+    assert priority(highest / 4, scoring_id=1, reason=ProposalReason.CONTROL) == pytest.approx(0.25)
+    assert priority(0.01, reason=ProposalReason.SECOND_LOOK, score=0.6) == 0.6
+
+
+def test_before_the_first_scoring_the_order_within_the_round_decides(catalog, tmp_path):
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    made, proposal = proposed(catalog, scene)
+    made.size, proposal.rank = 4, 1
+    assert offer(publication(catalog), made, proposal).task["data"]["priority"] == 0.75
+
+
+def test_the_place_says_where_when_and_by_what(catalog, scene):
+    scene.sensor, scene.acquired = "landsat-7-etm+", "2000-10-30T04:31:02Z"
+    made, proposal = proposed(catalog, scene)
+    proposal.patch.scene.sensor, proposal.patch.scene.acquired = scene.sensor, scene.acquired
+    place = offer(publication(catalog), made, proposal).task["data"]["place"]
+    where = rf"{scene.name}, [0-9.]+° [NS] [0-9.]+° [EW]"
+    what = r"landsat-7-etm\+, 30 October 2000, 30 m per pixel"
+    assert re.fullmatch(f"{where}, {what}, row 32, column 32", place)
+
+
+def test_the_panel_offers_each_view_and_the_place_elsewhere(catalog, scene):
+    made, proposal = proposed(catalog, scene)
+    data = offer(publication(catalog), made, proposal).task["data"]
+    for view in ("false-colour", "uncertainty-1", "surroundings"):
+        assert f"/patches/{proposal.patch_id}/composites/{view}.png?signature=" in data["panel"]
+    assert f"/map#scene={scene.id}&amp;layers=outlines&amp;at=" in data["panel"]
+    assert 'href="https://www.openstreetmap.org/?mlat=' in data["panel"]
+    assert f'<img src="{data["true_colour"]}"' in data["panel"]
 
 
 @pytest.mark.parametrize("reason", [ProposalReason.SECOND_LABEL, ProposalReason.SECOND_LOOK])

@@ -7,12 +7,13 @@ from PIL import Image
 from catalog.records import Scoring, now
 from imagery.cog import float_map_writer
 from imagery.composites import uncertainty_heatmap
+from imagery.grid import Grid, Window
 from services import raster_keys
 from services.image_urls import ImageUrls
 from services.places import raster_store
 from services.scenes import source_of
 from tests.workers.rows import patches, tiled
-from workers.views import draw_views
+from workers.views import draw_views, surroundings_of
 
 
 @pytest.fixture
@@ -28,9 +29,11 @@ def picture(catalog, patch, name) -> np.ndarray:
 def test_every_view_is_as_large_as_the_patch(catalog, place):
     scene, patch = place
     views = draw_views(raster_store(catalog), scene, patch, None, 3)
-    assert list(views) == ["true_colour", "false_colour", "uncertainty"]
+    surroundings = views.pop("surroundings")
+    assert list(views) == ["true_colour", "false_colour"]  # four bands and no elevation allow no more
     for name in views.values():
         assert picture(catalog, patch, name).shape == (32, 32, 3)
+    assert picture(catalog, patch, surroundings).shape == (100, 160, 3)  # the whole scene, which is small
 
 
 def test_true_colour_shows_the_bands_stretched(catalog, place):
@@ -42,10 +45,30 @@ def test_true_colour_shows_the_bands_stretched(catalog, place):
     assert set(np.unique(grey)) == {72, 120}
 
 
-def test_before_the_first_model_a_tile_says_so(catalog, place):
+def test_before_the_first_model_there_is_no_uncertainty_to_show(catalog, place):
     scene, patch = place
-    views = draw_views(raster_store(catalog), scene, patch, None, 3)
-    assert views["uncertainty"] == "uncertainty-none"
+    assert "uncertainty" not in draw_views(raster_store(catalog), scene, patch, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (Window(1000, 1000, 512, 512), Window(488, 488, 1536, 1536)),
+        (Window(1000, 1000, 64, 64), Window(840, 840, 384, 384)),
+        (Window(0, 2936, 64, 64), Window(0, 2616, 384, 384)),  # in a corner of the scene
+    ],
+)
+def test_the_surroundings_are_wider_and_within_the_scene(window, expected):
+    grid = Grid("EPSG:32645", (30.0, 0.0, 400_000.0, 0.0, -30.0, 3_100_000.0), 3000, 3000)
+    assert surroundings_of(window, grid) == expected
+
+
+def test_the_surroundings_frame_the_patch(catalog, place):
+    scene, patch = place
+    draw_views(raster_store(catalog), scene, patch, None, 3)
+    yellow = (picture(catalog, patch, "surroundings") == (250, 204, 21)).all(axis=-1)
+    assert yellow[30:32, 94:130].all()
+    assert not yellow[32:64, 96:128].any()
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -68,6 +91,6 @@ def test_names_of_views_can_be_signed_and_stored(catalog, place):
     scene, patch = place
     urls = ImageUrls("http://127.0.0.1:1", "key", 60)
     views = draw_views(raster_store(catalog), scene, patch, None, 3)
-    assert len(views) == 3
+    assert len(views) >= 3
     for name in views.values():
         assert f"/patches/{patch.id}/composites/{name}.png?signature=" in urls.url(patch.id, name)
