@@ -1,5 +1,6 @@
 """Predictions: a scene as a model version maps it, made by a job at the first request."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from flask import Response, url_for
@@ -8,17 +9,32 @@ from flask_openapi3.types import ResponseDict
 from werkzeug.exceptions import ServiceUnavailable
 
 from al_server.context import current_catalog, current_parts, json_response
-from al_server.map_schemas import VersionChoice
+from al_server.map_schemas import PredictionQuery
+from al_server.scene_reading import read_from_store
 from al_server.schemas import JobAnswer, SceneId, media
 from al_server.serializers import serialize_job
 from al_server.version_choice import chosen_version
 from catalog.errors import QueueFullError
 from catalog.records import Scene
+from imagery.cog import cut_cog
 from imagery.errors import StoreError
+from imagery.grid import Grid, Window
+from services.area_report import AreaReport
+from services.class_scheme import class_scheme
 from services.delivery import DeliveryOptions, delivery_options, prediction_keys
 from services.predictions import check_ready, enqueue_prediction
-from services.scenes import find_scene
+from services.scenes import find_scene, source_of
 from services.unused_predictions import note_use
+from services.view_files import (
+    RASTER_SUFFIXES,
+    VECTOR_SUFFIXES,
+    Box,
+    areas_in_view,
+    check_pixels,
+    outlines_in_view,
+    vector_file,
+    window_of_view,
+)
 
 api = APIBlueprint("predictions", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 
@@ -78,8 +94,8 @@ def _add_prediction(suffix: str) -> None:
     """Register the view of one format of predictions."""
     form = PREDICTION_FORMATS[suffix]
 
-    def view(path: SceneId, query: VersionChoice) -> Response:
-        return prediction(path.scene_id, suffix, query.version)
+    def view(path: SceneId, query: PredictionQuery) -> Response:
+        return prediction(path.scene_id, suffix, query.version, query.box)
 
     view.__name__, view.__doc__ = form.endpoint, form.summary
     responses: ResponseDict = {200: media(form.media_type, form.description), 202: JobAnswer}
@@ -92,22 +108,29 @@ for _suffix in PREDICTION_FORMATS:
     _add_prediction(_suffix)
 
 
-def prediction(scene_id: int, suffix: str, number: int | None) -> Response:
+def prediction(scene_id: int, suffix: str, number: int | None, box: Box | None) -> Response:
     """Return a file of the scene as a version predicts it; 202 with the job while the file is being made.
 
     Args:
         scene_id: id of the scene.
         suffix: the file, one of `PREDICTION_FORMATS`.
         number: number of the version; None for the one that is served.
+        box: the view that the file is cut to; None: it is that of the whole scene.
 
     Raises:
         NotFoundError: there is no such scene, or no such version.
         ConflictError: the scene is not ready, no version is served, or the prediction failed.
+        InvalidInputError: the view shows nothing of the scene, or more than is cut in a request.
+        OutlineError: the view shows more outlines than are cut in a request.
         ServiceUnavailable: as many predictions wait or run as may at once.
     """
     with current_catalog().read() as session:
         scene = find_scene(session, scene_id)
     check_ready(scene)
+    grid = source_of(scene).grid
+    window = grid.window if box is None else window_of_view(grid, box)
+    if suffix in RASTER_SUFFIXES and window != grid.window:
+        check_pixels(window)
     version = chosen_version(number).version
     options = delivery_options(current_catalog().settings)
     store, keys = current_parts().store, prediction_keys(scene, version, options)
@@ -117,15 +140,34 @@ def prediction(scene_id: int, suffix: str, number: int | None) -> Response:
         return _have_made(scene, version, options)
     note_use(current_catalog(), keys[suffix])
     try:
-        content = store.get(keys[suffix])
+        content = store.get(keys[suffix]) if window == grid.window else _cut(keys, suffix, grid, window)
     except StoreError:  # it has just been removed, or was damaged
         return _have_made(scene, version, options)
     response = Response(content, content_type=PREDICTION_FORMATS[suffix].media_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{scene.name}-v{version}.{suffix}"'
+    name = f"{scene.name}-v{version}{'' if box is None else f'-{box}'}.{suffix}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["X-Model-Version"] = str(version)
     about = url_for("lineage.lineage", version=version)
     response.headers["Link"] = f'<{about}>; rel="describedby"'
     return response
+
+
+def _cut(keys: Mapping[str, str], suffix: str, grid: Grid, window: Window) -> bytes:
+    """Return a file of a predicted scene, cut to a window.
+
+    Raises:
+        StoreError: a file is not in the store.
+        OutlineError: there are too many outlines.
+        SceneError, HTTPException: as `al_server.scene_reading.read_from_store`.
+    """
+    store = current_parts().store
+    if suffix in RASTER_SUFFIXES:
+        return read_from_store(store, keys[suffix], cut_cog, grid, window)
+    outlines = outlines_in_view(store.get(keys["gpkg"]), grid, window)
+    if suffix in VECTOR_SUFFIXES:
+        return vector_file(outlines, suffix, class_scheme(current_catalog()))
+    whole = AreaReport.model_validate_json(store.get(keys[suffix]))
+    return areas_in_view(whole, outlines).model_dump_json(indent=2).encode()
 
 
 def _have_made(scene: Scene, version: int, options: DeliveryOptions) -> Response:

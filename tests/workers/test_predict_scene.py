@@ -72,7 +72,7 @@ def attributes(files: dict[str, bytes]) -> tuple[list[dict[str, Any]], NDArray[n
     with TemporaryDirectory() as folder:
         path = Path(folder, "outlines.gpkg")
         path.write_bytes(files["gpkg"])
-        meta, _, wkb, columns = pyogrio.raw.read(path)
+        meta, _, wkb, columns = pyogrio.raw.read(path, layer="glacier_outlines")
     with ZipFile(io.BytesIO(files["shp.zip"])) as archive:
         assert "glacier_outlines.shp" in archive.namelist()
         assert all(name.encode() in archive.read("glacier_outlines.dbf") for name in rows[0])
@@ -102,8 +102,9 @@ def test_what_is_not_known_of_a_scene_its_outlines_do_not_claim(catalog: Catalog
     rows, _ = attributes(predict(catalog, scene))
     assert list(rows[0]) == [
         *("outline_id", "class", "area_km2", "cenlon", "cenlat", "smooth_px", "px_changed", "area_diff"),
-        *("area_best", "area_low", "area_high", "conf_mean"),
+        *("area_best", "area_low", "area_high", "conf_mean", "scene", "model_ver"),
     ]
+    assert {(row["scene"], row["model_ver"]) for row in rows} == {(scene.name, 1)}
     assert {(row["smooth_px"], row["px_changed"], row["area_diff"]) for row in rows} == {(0, 0, 0)}
 
 
@@ -154,6 +155,7 @@ def test_a_map_of_all_classes_names_them(catalog: Catalog, scene: Scene) -> None
     assert {row["class"] for row in attributes(files)[0]} <= {"clean ice", "debris-covered ice"}
     with rasterio.open(io.BytesIO(files["tif"])) as dataset:
         assert dataset.descriptions == ("0 background, 1 clean ice, 2 debris-covered ice, 255 masked/unknown",)
+        assert (dataset.tags()["SCENE"], dataset.tags()["MODEL_VERSION"]) == (scene.name, "1")
         assert (dataset.read(1)[:, -20:] == UNKNOWN).all()
 
 
