@@ -19,11 +19,8 @@ from catalog import registry_copy
 from catalog.context import Catalog
 from catalog.records import Scene, now
 from catalog.registry import ModelVersion
-from imagery.cog import confidence_map_to_cog
 from imagery.grid import Grid, Window
 from imagery.scene_source import SceneSource
-from services.delivery import delivery_options, prediction_keys
-from services.places import raster_store
 from services.view_files import MOST_PIXELS
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
@@ -50,9 +47,6 @@ def scene(catalog: Catalog, forged: ForgedScene) -> Scene:
         registry_copy.store(session, [ModelVersion(VERSION, "", now(), {})])
         registry_copy.set_aliases(session, {"champion": VERSION})
     store_prediction(catalog, scene, forged.truth, VERSION, of_outlines=RATIOS)
-    percent = (np.arange(forged.truth.size) % 101).reshape(forged.truth.shape).astype(np.uint8)
-    key = prediction_keys(scene, VERSION, delivery_options(catalog.settings))["confidence.tif"]
-    raster_store(catalog).put(key, confidence_map_to_cog(percent, forged.grid, "confidence"))
     return scene
 
 
@@ -111,7 +105,7 @@ def test_a_map_of_a_view_has_the_pixels_of_its_window(asking: Asking, forged: Fo
         assert dataset.colormap(1)[1] == (0x38, 0xBD, 0xF8, 255)
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     with rasterio.open(io.BytesIO(asking.file("confidence.tif", bbox))) as dataset:
-        assert (dataset.read(1)[0, 0], dataset.scales) == ((15 * 160 + 25) % 101, (0.01,))
+        assert (dataset.read(1)[0, 0], dataset.scales) == (80, (0.01,))
 
 
 def test_the_file_says_what_it_is(asking: Asking, forged: ForgedScene) -> None:

@@ -14,6 +14,7 @@ import { featuresOf, outlineLayer, patchLayer } from "./outlines";
 import { Panel } from "./panel";
 import { PredictHere } from "./predict";
 import { tileLayer } from "./rasters";
+import { TakeAway } from "./takeaway";
 
 export const OUTLINES = "outlines";
 export const PATCHES = "patches";
@@ -30,6 +31,7 @@ export class MapPage {
 
   readonly olMap: OlMap;
   readonly predictHere: PredictHere;
+  readonly takeAway: TakeAway;
   private readonly compare: Compare;
   private readonly panel: Panel;
   private readonly loading = new Set<string>();
@@ -45,8 +47,12 @@ export class MapPage {
       controls: controls({ rotate: false, attribution: false }).extend([new ScaleLine()]),
       view: new View({ center: [0, 0], zoom: 2, maxZoom: 20, enableRotation: false }),
     });
-    this.compare = new Compare(this.olMap, target);
+    this.compare = new Compare(this.olMap, target, (swipe) => {
+      this.layout.swipe = swipe;
+      this.write();
+    });
     this.predictHere = new PredictHere(api, this.olMap, this.compare);
+    this.takeAway = new TakeAway(api, this);
     this.panel = new Panel(panel, this);
     this.olMap.on("moveend", () => this.rememberCentre());
     window.addEventListener("hashchange", () => this.follow());
@@ -60,11 +66,41 @@ export class MapPage {
       this.panel.show();
       return;
     }
-    await this.choose({ scene: first.id });
+    await this.choose(first.id === this.layout.scene ? {} : { scene: first.id, centre: null });
   }
 
   get scene(): Scene | null {
     return this.scenes.find((scene) => scene.id === this.layout.scene) ?? null;
+  }
+
+  /** The version whose maps show on the left: the one that was chosen, else the served one; null before the first. */
+  get version(): number | null {
+    return this.layout.version ?? this.versions.find((version) => version.aliases.includes("champion"))?.version ?? null;
+  }
+
+  /** Whether the scene has been predicted by that version. */
+  get isPredicted(): boolean {
+    return this.map?.layers.some((layer) => layer.name === "prediction") ?? false;
+  }
+
+  /** Layers like those that show, for a figure. */
+  layersShown(): ReturnType<Compare["copies"]> {
+    return this.compare.copies();
+  }
+
+  /** What the view is, and where two are compared, what each is. */
+  captions(): string[] {
+    const { mode, view, other, version, otherVersion } = this.layout;
+    const title = (name: string | null): string => this.map?.views.find((item) => item.name === name)?.title ?? "";
+    if (mode === "one") return [title(view)];
+    const of = (number: number | null): string => (this.sides.length > 1 ? `, version ${number ?? this.version}` : "");
+    return [`${title(view)}${of(version)}`, `${title(other)}${of(otherVersion)}`];
+  }
+
+  /** The layers that show, by their titles. */
+  layerTitles(): string[] {
+    const titles = this.panel.layerTitles();
+    return this.layout.layers.flatMap((name) => titles.get(name) ?? []);
   }
 
   /** The sides that show maps of a version: both the same, unless two versions are compared. */
@@ -79,7 +115,7 @@ export class MapPage {
     const before = { layout: this.layout, sides: this.sides };
     this.layout = { ...this.layout, ...changes };
     const elsewhere = before.layout.scene !== this.layout.scene;
-    if (elsewhere || this.map === null) await this.load(elsewhere);
+    if (elsewhere || this.map === null) await this.load();
     else if (String(before.sides) !== String(this.sides)) await this.loadMaps();
     this.show();
   }
@@ -96,18 +132,20 @@ export class MapPage {
     [this.map = null, this.otherMap = null] = maps;
   }
 
-  private async load(elsewhere: boolean): Promise<void> {
+  private async load(): Promise<void> {
     await this.loadMaps();
     if (!this.map) return;
     this.predictHere.show(this.scene);
-    const extent = transformExtent(this.map.bounds, "EPSG:4326", "EPSG:3857");
-    if (this.layout.centre !== null && !elsewhere) {
-      const [lon, lat, zoom] = this.layout.centre;
-      this.olMap.getView().setCenter(fromLonLat([lon, lat]));
-      this.olMap.getView().setZoom(zoom);
-    } else {
+    if (this.layout.centre === null) {
+      const extent = transformExtent(this.map.bounds, "EPSG:4326", "EPSG:3857");
       this.olMap.getView().fit(extent, { padding: [20, 20, 20, 20] });
-    }
+    } else this.goTo(this.layout.centre);
+  }
+
+  private goTo([lon, lat, zoom]: [number, number, number]): void {
+    const view = this.olMap.getView();
+    view.setCenter(fromLonLat([lon, lat]));
+    view.setZoom(zoom);
   }
 
   private show(): void {
@@ -115,13 +153,14 @@ export class MapPage {
     if (!map) return;
     const names = map.views.map((view) => view.name);
     if (!names.includes(this.layout.view)) this.layout.view = names[0] ?? "";
-    if (this.layout.mode !== "one" && !this.layout.other) this.layout.other = names[1] ?? this.layout.view;
+    if (this.layout.mode !== "one" && !names.includes(this.layout.other ?? "")) this.layout.other = names[1] ?? this.layout.view;
     const view = (name: string | null) => map.views.find((item) => item.name === name);
     const [left, right] = [view(this.layout.view), this.layout.mode === "one" ? undefined : view(this.layout.other)];
     this.compare.show(
       left ? (className) => tileLayer(map, left.tiles, 0, className) : null,
       right ? (className) => tileLayer(map, right.tiles, 0, className) : null,
       this.layout.mode,
+      this.layout.swipe,
     );
     for (const name of this.layout.layers) for (const [side, version] of this.sides) void this.add(name, side, version);
     this.compare.only(this.layout.layers);
@@ -169,12 +208,19 @@ export class MapPage {
       made = true;
       if (!signal.aborted) this.panel.progress(OUTLINES, job);
     });
-    if (made && !signal.aborted) {
-      const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
-      if (!signal.aborted) [this.map = null, this.otherMap = null] = maps;
-      this.panel.show();
-    }
+    if (made && !signal.aborted) await this.predicted();
     return found;
+  }
+
+  /** Look again which maps of the scene exist, after it was predicted. */
+  async predicted(): Promise<void> {
+    const { scene } = this.layout;
+    const signal = this.asked.signal;
+    if (scene === null) return;
+    const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
+    if (signal.aborted) return;
+    [this.map = null, this.otherMap = null] = maps;
+    this.panel.show();
   }
 
   private rememberCentre(): void {
@@ -193,6 +239,8 @@ export class MapPage {
 
   private follow(): void {
     const wanted = link.read(location.hash);
-    if (link.write(wanted) !== link.write(this.layout)) void this.choose(wanted);
+    if (link.write(wanted) === link.write(this.layout)) return;
+    const stays = wanted.scene === this.layout.scene;
+    void this.choose(wanted).then(() => stays && wanted.centre && this.goTo(wanted.centre));
   }
 }
