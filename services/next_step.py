@@ -252,6 +252,7 @@ _KINDS: Final = {
     JobKind.SCORE_SHARD: "The scoring of the pool",
     JobKind.TILE_SCENE: "Cutting a scene into patches",
     JobKind.PREDICT_SCENE: "Mapping a scene",
+    JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",
 }
 
 

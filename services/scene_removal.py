@@ -110,7 +110,7 @@ def check_not_asked_about(session: Session, scene: Scene) -> None:
 
 def _open_jobs(session: Session, scene: Scene) -> list[Job]:
     """Return the open jobs that are about this scene or one of its shards."""
-    kinds = (JobKind.TILE_SCENE, JobKind.PREDICT_SCENE, JobKind.SCORE_SHARD)
+    kinds = (JobKind.TILE_SCENE, JobKind.PREDICT_SCENE, JobKind.SCORE_SHARD, JobKind.EXPORT_GLIMS)
     shards = set(session.scalars(select(Shard.id).where(Shard.scene_id == scene.id)))
     candidates = session.scalars(select(Job).where(Job.kind.in_(kinds), Job.state.in_(jobs.OPEN)))
     return [

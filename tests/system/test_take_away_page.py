@@ -157,7 +157,9 @@ def test_a_view_beside_the_scene_has_nothing_to_take(page: Page, catalog: Catalo
 
 def test_a_link_restores_the_view(page: Page, catalog: Catalog, forged: ForgedScene) -> None:
     """Also one that somebody follows while the map is open."""
-    open_map(page, catalog, f"#mode=swipe&view=true-colour&other=false-colour&otherVersion=1&{over(forged, 50, 80, 14)}")
+    open_map(
+        page, catalog, f"#mode=swipe&view=true-colour&other=false-colour&otherVersion=1&{over(forged, 50, 80, 14)}"
+    )
     slider = page.get_by_label("Boundary between the two sides")
     slider.focus()
     for _ in range(20):
@@ -168,7 +170,12 @@ def test_a_link_restores_the_view(page: Page, catalog: Catalog, forged: ForgedSc
     copied = page.evaluate("navigator.clipboard.readText()")
     said = {name: values[0] for name, values in parse_qs(copied.partition("#")[2]).items()}
     assert (said["scene"], said["version"], said["otherVersion"], said["mode"]) == ("1", "2", "1", "swipe")
-    assert (said["view"], said["other"], said["layers"], said["swipe"]) == ("true-colour", "false-colour", "outlines", "40")
+    assert (said["view"], said["other"], said["layers"], said["swipe"]) == (
+        "true-colour",
+        "false-colour",
+        "outlines",
+        "40",
+    )
     for start in ("#layers=patches", "#scene=1&view=nir&layers=&at=86.8,28.05,12"):
         page.goto("about:blank")
         open_map(page, catalog, start)
@@ -209,7 +216,7 @@ def test_a_figure_has_the_map_and_what_explains_it(page: Page, catalog: Catalog)
     pixels = figure_of(page)
     assert pixels.shape == (1737, 2456, 3)  # A4
     for colour in (BLUE, ORANGE):
-        rows, columns = np.nonzero(near(pixels, colour))
+        _, columns = np.nonzero(near(pixels, colour))
         assert (columns < 1700).sum() > 20_000, "the map shows the class"
         assert (columns > 1800).any(), "so does the legend"
     canvas = page.locator("dialog.figure canvas")

@@ -83,7 +83,7 @@ export interface FeatureCollection {
 }
 
 /** A file of a scene as a version maps it. */
-export type PredictionFile = "tif" | "confidence.tif" | "geojson" | "gpkg" | "shp.zip" | "areas.json";
+export type PredictionFile = "tif" | "confidence.tif" | "geojson" | "gpkg" | "shp.zip" | "areas.json" | "glims.zip";
 
 /** West, south, east, north in degrees (WGS 84). */
 export type Box = [number, number, number, number];

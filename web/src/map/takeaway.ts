@@ -13,6 +13,7 @@ const FILES: [PredictionFile, string][] = [
   ["tif", "Class map, GeoTIFF (COG)"],
   ["confidence.tif", "Confidence, GeoTIFF (COG)"],
   ["areas.json", "Areas, JSON"],
+  ["glims.zip", "Package for GLIMS and RGI"],
 ];
 
 export class TakeAway {
@@ -100,5 +101,5 @@ export function saveAs(content: Blob, name: string): void {
 
 function progressOf(job: Job): string {
   const share = job.progress === null ? "" : ` (${Math.round(100 * job.progress)} %)`;
-  return `The scene has to be predicted first: ${job.message ?? "waiting"}${share}`;
+  return `It has to be made first: ${job.message ?? "waiting"}${share}`;
 }
