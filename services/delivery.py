@@ -49,7 +49,8 @@ def delivery_options(settings: Settings) -> DeliveryOptions:
 
 def fingerprint(scene: Scene, options: DeliveryOptions) -> str:
     """Return a hash (16 hexadecimal digits) of all that shapes the files of a scene, except the model version."""
-    shaped_by = [FORMAT, scene.source, scene.acquired, options.model_dump(mode="json")]
+    prior = (scene.prior_outlines or {}).get("sha256")
+    shaped_by = [FORMAT, scene.source, scene.acquired, prior, options.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:16]
 
 

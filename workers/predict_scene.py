@@ -4,12 +4,12 @@ from typing import Any
 
 from catalog.records import Scene
 from imagery.cog import class_map_to_cog, confidence_map_to_cog
-from imagery.glaciers import read_glaciers
 from imagery.outline_table import tabulate, with_origin
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
 from services.class_scheme import class_scheme
 from services.delivery import DeliveryOptions, delivery_options, map_tags, prediction_keys
+from services.known_glaciers import known_glaciers
 from services.places import raster_store
 from services.scenes import day_of, source_of
 from services.unused_predictions import note_use
@@ -65,9 +65,7 @@ def predict_by(context: JobContext, loaded: LoadedVersion, scene_id: int, option
     names = head_classes(loaded.segmenter.head, scheme.names, scheme.foreground)
     calibration = VersionCalibration(names, scheme.foreground, loaded.card.area_error)
     tags, colours = map_tags(scene, version), scheme.colours_of(names)
-    glaciers = []
-    if options.glacier_inventory:
-        glaciers = read_glaciers(options.glacier_inventory, None, source.grid, required=False)
+    glaciers = [(glacier.name, glacier.polygon) for glacier in known_glaciers(scene, options)]
     with predict_scene_once(
         loaded.segmenter, source, loaded.card.patch_size_px, settings.inference_batch_size, settings.var_dir
     ) as predicted:

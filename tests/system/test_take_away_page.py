@@ -23,8 +23,9 @@ from catalog.registry import CHAMPION, ModelVersion
 from catalog.settings import Settings
 from imagery.projection import transform_points
 from services import users
+from services.area_report import Area, GlacierAreas
 from tests.catalog_fixtures import NOBODY
-from tests.imagery.forge import ForgedScene
+from tests.imagery.forge import ForgedScene, write_glaciers
 from tests.real_services import free_port
 from tests.services.predicting import store_prediction
 from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
@@ -66,11 +67,25 @@ def forged_system(
         registry_copy.store(session, [ModelVersion(number, "", now(), {}) for number in (OTHER, SERVED)])
         registry_copy.set_aliases(session, {CHAMPION: SERVED})
     only_ice = np.where(forged.truth == 1, 1, 0).astype(np.uint8)
+    catalog.settings = settings.model_copy(
+        update={"glacier_inventory": str(write_glaciers(folder / "rgi.gpkg", {("RGI-1", "Khumbu"): west_of(forged)}))}
+    )
     for version, classes in ((SERVED, forged.truth), (OTHER, only_ice)):
-        store_prediction(catalog, scene, classes, version, of_outlines=RATIOS, of_totals=RATIOS)
+        glacier = GlacierAreas(id="RGI-1", areas=[area("clean ice", 3.21), area("debris-covered ice", 0.5)])
+        store_prediction(catalog, scene, classes, version, of_outlines=RATIOS, of_totals=RATIOS, glaciers=[glacier])
     with serving(catalog):
         yield catalog, forged
     catalog.close()
+
+
+def west_of(forged: ForgedScene) -> shapely.Polygon:
+    """The part of a scene that its glacier covers."""
+    left, bottom, _, top = forged.grid.bounds
+    return shapely.box(left, bottom, left + 80 * 30, top)
+
+
+def area(name: str, km2: float) -> Area:
+    return Area(name=name, mapped_km2=km2, area_km2=km2, low_km2=0.5 * km2, high_km2=2 * km2, error=0.75)
 
 
 @pytest.fixture
@@ -270,3 +285,48 @@ def test_everybody_can_take_away(page: Page, catalog: Catalog, width: int, schem
     expect(page.get_by_role("button", name="Print…")).to_be_enabled(timeout=30_000)
     assert serious_faults(page) == []
     assert page.evaluate("document.querySelector('dialog.figure').scrollWidth <= innerWidth")
+
+
+def areas_shown(page: Page) -> dict[str, tuple[float, str]]:
+    """The best estimate and the interval of each class in view."""
+    rows = [row.locator("th, td").all_inner_texts() for row in page.locator("#areas-title + table tbody tr").all()]
+    return {name: (float(km2), interval) for name, km2, interval in rows}
+
+
+def test_areas_are_of_what_is_in_view(page: Page, catalog: Catalog, forged: ForgedScene) -> None:
+    open_map(page, catalog, "#layers=outlines&version=2")
+    debris = page.locator("#areas-title + table tbody tr", has_text="debris-covered ice")
+    expect(debris).to_be_visible()
+    shown = areas_shown(page)
+    km2 = {name: (forged.truth == value).sum() * 9e-4 for name, value in (("clean ice", 1), ("debris-covered ice", 2))}
+    for name, mapped in km2.items():
+        best, low, high = (ratio * mapped for ratio in RATIOS[name])
+        assert shown[name][0] == pytest.approx(best, rel=0.01)
+        assert [float(end) for end in shown[name][1].split(" to ")] == pytest.approx([low, high], rel=0.01)
+    page.evaluate("where => { location.hash = where }", f"layers=outlines&version=2&{over(forged, 30, 40, 16)}")
+    expect(debris).to_contain_text("0 to 0", timeout=10_000)  # in view is only ice
+    assert 0 < areas_shown(page)["clean ice"][0] < shown["clean ice"][0]
+
+
+def test_the_outline_under_the_cursor_has_an_area_and_a_glacier(
+    page: Page, catalog: Catalog, forged: ForgedScene
+) -> None:
+    """And with the keyboard that in the middle of the map."""
+    open_map(page, catalog, f"#layers=outlines&version=2&{over(forged, 20, 30, 15)}")
+    here = page.locator(".here")
+    expect(here).to_contain_text("clean ice")
+    expect(here).to_contain_text("Glacier Khumbu, RGI-1")
+    expect(here).to_contain_text("3.21")
+    expect(here).to_contain_text("1.61 to 6.42")
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] / 2)  # the ground beside the ice
+    expect(here).to_contain_text("No outline here.")
+    page.mouse.move(5, 5)
+    expect(here).to_contain_text("clean ice")
+    page.locator("#map").focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(150)
+    expect(here).to_contain_text("No outline here.")
+    assert serious_faults(page) == []

@@ -148,6 +148,9 @@ export class Api {
     return (await this.prediction(scene, version, "geojson", null, tell)).json() as Promise<FeatureCollection>;
   }
 
+  /** The glaciers on a scene that have an id. */
+  glaciers = (scene: number): Promise<FeatureCollection> => this.get(`/api/v1/scenes/${scene}/glaciers`);
+
   /** The areas in a box, or of the whole scene. */
   async areas(scene: number, version: number | null, box: Box | null, signal?: AbortSignal): Promise<AreaReport> {
     return (await this.prediction(scene, version, "areas.json", box, () => {}, signal)).json() as Promise<AreaReport>;

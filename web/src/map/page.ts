@@ -8,6 +8,7 @@ import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 
 import type { Api, FeatureCollection, Scene, SceneMap, Version } from "../api";
 import { tell } from "../dom";
+import { Areas } from "./areas";
 import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
 import { featuresOf, outlineLayer, patchLayer } from "./outlines";
@@ -32,6 +33,7 @@ export class MapPage {
   readonly olMap: OlMap;
   readonly predictHere: PredictHere;
   readonly takeAway: TakeAway;
+  readonly areas: Areas;
   private readonly compare: Compare;
   private readonly panel: Panel;
   private readonly loading = new Set<string>();
@@ -39,7 +41,7 @@ export class MapPage {
 
   constructor(
     private readonly api: Api,
-    target: HTMLElement,
+    readonly target: HTMLElement,
     panel: HTMLElement,
   ) {
     this.olMap = new OlMap({
@@ -53,6 +55,7 @@ export class MapPage {
     });
     this.predictHere = new PredictHere(api, this.olMap, this.compare);
     this.takeAway = new TakeAway(api, this);
+    this.areas = new Areas(api, this);
     this.panel = new Panel(panel, this);
     this.olMap.on("moveend", () => this.rememberCentre());
     window.addEventListener("hashchange", () => this.follow());
@@ -126,10 +129,12 @@ export class MapPage {
     this.asked = new AbortController();
     for (const key of this.loading) this.compare.remove(key);
     this.loading.clear();
+    this.areas.setOutlines(null);
     const { scene } = this.layout;
     if (scene === null) return;
     const maps = await Promise.all(this.sides.map(([, version]) => this.api.sceneMap(scene, version)));
     [this.map = null, this.otherMap = null] = maps;
+    this.areas.update();
   }
 
   private async load(): Promise<void> {
@@ -177,7 +182,7 @@ export class MapPage {
     const order = ABOVE_VIEWS + this.loading.size;
     this.loading.add(key);
     try {
-      const build = await this.build(name, map, version, order);
+      const build = await this.build(name, side, map, version, order);
       if (!build) this.loading.delete(key); // it may exist later
       if (!build || signal.aborted) return;
       this.compare.overlay(key, { name, side, build });
@@ -186,7 +191,7 @@ export class MapPage {
     }
   }
 
-  private async build(name: string, map: SceneMap, version: number | null, order: number): Promise<Build | null> {
+  private async build(name: string, side: Side, map: SceneMap, version: number | null, order: number): Promise<Build | null> {
     const scene = this.scene as Scene;
     const raster = map.layers.find((item) => item.name === name);
     if (raster) return (className) => tileLayer(map, raster.tiles, order, className);
@@ -195,7 +200,9 @@ export class MapPage {
       return (className) => patchLayer(patches, order, className);
     }
     if (name !== OUTLINES || !this.versions.length) return null;
+    const signal = this.asked.signal;
     const outlines = featuresOf(await this.outlines(scene.id, version));
+    if (side !== "right" && !signal.aborted) this.areas.setOutlines(outlines);
     const colours = new Map(map.classes.map((item) => [item.name, item.colour]));
     return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, (of) => colours.get(of) ?? "#f97316");
   }
@@ -220,6 +227,7 @@ export class MapPage {
     const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
     if (signal.aborted) return;
     [this.map = null, this.otherMap = null] = maps;
+    this.areas.update();
     this.panel.show();
   }
 

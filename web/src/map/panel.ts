@@ -38,7 +38,7 @@ export class Panel {
       );
       return;
     }
-    const ofVersions = page.versions.length ? [page.predictHere.element, page.takeAway.element] : [];
+    const ofVersions = page.versions.length ? [page.areas.element, page.predictHere.element, page.takeAway.element] : [];
     this.element.replaceChildren(this.scene(), this.views(), this.layers(), this.legend(), ...this.correct(), ...ofVersions);
   }
 
