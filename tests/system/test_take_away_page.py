@@ -15,6 +15,7 @@ import shapely
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from benchmarks.map_panning import frames_a_second, outlines, pan, show
 from catalog import registry_copy
 from catalog.access_records import Role
 from catalog.context import Catalog
@@ -330,3 +331,12 @@ def test_the_outline_under_the_cursor_has_an_area_and_a_glacier(
         page.wait_for_timeout(150)
     expect(here).to_contain_text("No outline here.")
     assert serious_faults(page) == []
+
+
+def test_the_map_moves_smoothly_under_many_outlines(page: Page, catalog: Catalog, forged: ForgedScene) -> None:
+    """They are drawn as one picture while it moves: one by one, there are two frames a second."""
+    content = outlines(20_000, forged.grid.footprint_wgs84().bounds)
+    show(page, catalog.settings.api_url, content)
+    rate = frames_a_second(pan(page, times=2))
+    print(f"{rate:.0f} frames a second")
+    assert rate >= 30
