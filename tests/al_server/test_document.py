@@ -45,6 +45,7 @@ GET /api/v1/scenes/{scene_id}/prediction.confidence.tif
 GET /api/v1/scenes/{scene_id}/prediction.areas.json
 GET /api/v1/scenes/{scene_id}/prediction.glims.zip
 GET /api/v1/scenes/{scene_id}/glaciers
+GET /api/v1/scenes/{scene_id}/labels
 GET /api/v1/live
 GET /api/v1/status
 GET /api/v1/scorings

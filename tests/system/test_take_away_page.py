@@ -28,9 +28,10 @@ from services.area_report import Area, GlacierAreas
 from tests.catalog_fixtures import NOBODY
 from tests.imagery.forge import ForgedScene, write_glaciers
 from tests.real_services import free_port
+from tests.services.judging import judge
 from tests.services.predicting import store_prediction
 from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
-from tests.workers.rows import tiled
+from tests.workers.rows import patches, tiled
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,6 +75,8 @@ def forged_system(
     for version, classes in ((SERVED, forged.truth), (OTHER, only_ice)):
         glacier = GlacierAreas(id="RGI-1", areas=[area("clean ice", 3.21), area("debris-covered ice", 0.5)])
         store_prediction(catalog, scene, classes, version, of_outlines=RATIOS, of_totals=RATIOS, glaciers=[glacier])
+    corner = next(item for item in patches(catalog, scene.id) if (item.row_off, item.col_off) == (0, 0))
+    judge(catalog, corner, forged.truth[:32, :32], minute=1)
     with serving(catalog):
         yield catalog, forged
     catalog.close()
@@ -333,8 +336,20 @@ def test_the_outline_under_the_cursor_has_an_area_and_a_glacier(
     assert serious_faults(page) == []
 
 
+def test_labels_are_drawn_where_somebody_judged(page: Page, catalog: Catalog) -> None:
+    """The ice of the one label, dashed; nothing else on the map is blue."""
+    open_map(page, catalog, "#layers=")
+    with page.expect_response("**/labels?**"):
+        page.get_by_label("Labels").check()
+    page.wait_for_load_state("networkidle")
+    rows, columns = np.nonzero(near(figure_of(page)[135:1500, 80:1800], BLUE))
+    assert rows.size > 200
+    # The patch is a fifth of the scene's width and a third of its height, which the figure shows with a margin.
+    assert np.ptp(columns) < 1720 / 4 and np.ptp(rows) < 1365 / 2
+
+
 def test_the_map_moves_smoothly_under_many_outlines(page: Page, catalog: Catalog, forged: ForgedScene) -> None:
-    """They are drawn as one picture while it moves: one by one, there are two frames a second."""
+    """They are drawn as one picture while it moves: one by one, fewer than ten frames a second come."""
     content = outlines(20_000, forged.grid.footprint_wgs84().bounds)
     show(page, catalog.settings.api_url, content)
     rate = frames_a_second(pan(page, times=2))

@@ -114,10 +114,14 @@ export class Api {
   grid = (scene: number): Promise<Grid> => this.get(`/api/v1/scenes/${scene}/grid`);
   job = (id: string): Promise<Job> => this.get(`/api/v1/jobs/${id}`);
 
-  /** The patches of a scene with states and scores, page by page. */
-  async patches(scene: number): Promise<FeatureCollection> {
+  /** The patches of a scene with states and scores. */
+  patches = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/patches?limit=1000`);
+  /** What people drew on a scene. */
+  labels = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/labels?limit=100`);
+
+  private async allPages(first: string): Promise<FeatureCollection> {
     const all: unknown[] = [];
-    let next: string | null = `/api/v1/scenes/${scene}/patches?limit=1000`;
+    let next: string | null = first;
     while (next) {
       const page: FeatureCollection = await this.get(next);
       all.push(...page.features);

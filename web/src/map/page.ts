@@ -11,7 +11,7 @@ import { tell } from "../dom";
 import { Areas } from "./areas";
 import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
-import { featuresOf, outlineLayer, patchLayer } from "./outlines";
+import { featuresOf, labelLayer, outlineLayer, patchLayer } from "./outlines";
 import { Panel } from "./panel";
 import { PredictHere } from "./predict";
 import { tileLayer } from "./rasters";
@@ -19,6 +19,7 @@ import { TakeAway } from "./takeaway";
 
 export const OUTLINES = "outlines";
 export const PATCHES = "patches";
+export const LABELS = "labels";
 const ABOVE_VIEWS = 10;
 const ABOVE_MAPS = 100;
 
@@ -199,11 +200,15 @@ export class MapPage {
       const patches = featuresOf(await this.api.patches(scene.id));
       return (className) => patchLayer(patches, order, className);
     }
+    const colours = new Map(map.classes.map((item) => [item.name, item.colour]));
+    if (name === LABELS) {
+      const labels = featuresOf(await this.api.labels(scene.id));
+      return (className) => labelLayer(labels, order + ABOVE_MAPS, className, (of) => colours.get(of) ?? "#94a3b8");
+    }
     if (name !== OUTLINES || !this.versions.length) return null;
     const signal = this.asked.signal;
     const outlines = featuresOf(await this.outlines(scene.id, version));
     if (side !== "right" && !signal.aborted) this.areas.setOutlines(outlines);
-    const colours = new Map(map.classes.map((item) => [item.name, item.colour]));
     return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, (of) => colours.get(of) ?? "#f97316");
   }
 

@@ -5,7 +5,7 @@ import { make } from "../dom";
 import type { Layout } from "./link";
 import { ANNOTATOR, role } from "../page";
 import { correctSection } from "./correct/start";
-import { OUTLINES, PATCHES, type MapPage } from "./page";
+import { LABELS, OUTLINES, PATCHES, type MapPage } from "./page";
 
 const MODES: [Layout["mode"], string][] = [
   ["one", "One"],
@@ -80,6 +80,7 @@ export class Panel {
     return new Map([
       ...(this.page.versions.length ? [[OUTLINES, "Outlines"] as [string, string]] : []),
       ...this.rasters(),
+      [LABELS, "Labels"],
       [PATCHES, "Patches"],
     ]);
   }
