@@ -31,6 +31,8 @@ from al_server import (
     predictions,
     quality,
     rounds,
+    scene_glaciers,
+    scene_labels,
     scene_page,
     scene_patches,
     scene_pixels,
@@ -109,9 +111,22 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
-        area_predictions,
-        *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
+        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, scene_glaciers, scene_labels),
+        *(
+            corrections,
+            predictions,
+            area_predictions,
+            patches,
+            scorings,
+            rounds,
+            arms,
+            effort,
+            quality,
+            jobs,
+            label_events,
+            model_versions,
+            canary,
+        ),
         *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status),
     )
     for resource in resources:

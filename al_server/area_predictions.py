@@ -18,7 +18,7 @@ from catalog.errors import ConflictError, InvalidInputError, NotFoundError, Queu
 from catalog.records import JobState
 from imagery.errors import StoreError
 from imagery.grid import Window
-from services import area_predictions
+from services import area_predictions, raster_keys
 from services.area_predictions import AreaPrediction
 from services.places import PREDICT_ROUTE
 from services.scenes import find_scene
@@ -108,7 +108,7 @@ def file(path: AreaFile) -> Response:
 
 def _answer(asked: AreaPrediction) -> AreaAnswer:
     is_done = asked.job.state is JobState.FINISHED
-    suffixes = PREDICTION_FORMATS if is_done else ()
+    suffixes = raster_keys.PREDICTION_SUFFIXES if is_done else ()
     return AreaAnswer(
         id=asked.uid,
         name=asked.name,

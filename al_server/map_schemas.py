@@ -1,6 +1,6 @@
 """Schemas of the map's requests and answers."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
@@ -8,12 +8,35 @@ from al_server.schemas import SceneId
 from imagery.tiles import DEEPEST_ZOOM
 from services.map_layers import LayerKind
 from services.scene_request import MAX_INTEGER, Closed
+from services.view_files import Box
 
 
 class VersionChoice(Closed):
     """A model version."""
 
     version: int | None = Field(None, ge=1, le=MAX_INTEGER, description="by default the one that is served")
+
+
+_NUMBER: Final = r"-?\d{1,3}(\.\d{1,15})?"
+
+
+class PredictionQuery(VersionChoice):
+    """Which files of a predicted scene are asked for."""
+
+    bbox: str | None = Field(
+        None,
+        pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$",
+        description="west,south,east,north in degrees (WGS 84): the file is cut to the smallest window of pixels that "
+        "holds this box. By default it is that of the whole scene",
+    )
+
+    @property
+    def box(self) -> Box | None:
+        """The view that the file is cut to."""
+        if self.bbox is None:
+            return None
+        west, south, east, north = map(float, self.bbox.split(","))
+        return Box(west=west, south=south, east=east, north=north)
 
 
 LayerName = Annotated[str, Field(pattern=r"^[a-z-]{1,40}$")]

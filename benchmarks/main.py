@@ -44,6 +44,7 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "large_scene": (["--height", "1024", "--width", "1024"], []),
     "reflectance_reading": (["--height", "1024", "--width", "1024", "--rounds", "3"], []),
     "map_tiles": (["--side", "1024", "--rounds", "2"], []),
+    "map_panning": (["--times", "1"], []),
     "demo_seeds": (["--seeds", "1"], ["--seeds", "5"]),
     "area_intervals": (
         ["--side", "512", "--scenes", "1", "--steps", "50"],

@@ -24,23 +24,26 @@ IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
 COMPUTE_LAST = "compute-last"
-"""What the workers of "compute" take when nothing else waits for them: predictions, which any reader may ask for."""
+"""What the workers of "compute" take when nothing else waits for them: files that any reader may ask for."""
 LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COMPUTE: (COMPUTE, COMPUTE_LAST)}
 """The lists in Redis of each queue, in the order in which its workers empty them."""
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
-PREDICTIONS: Final = (JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA)
-"""What any reader may ask for; it comes last, and is bounded (setting ``predictions_at_once``)."""
-_COMPUTE_KINDS = frozenset(
-    {JobKind.FINE_TUNE, JobKind.SCORE_POOL, JobKind.SCORE_SHARD, JobKind.COMPARE_SERVED, *PREDICTIONS}
-)
+ASKED_BY_READERS: Final = frozenset({JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.EXPORT_GLIMS})
+"""Jobs that come last, and are bounded (setting ``predictions_at_once``)."""
+_COMPUTE_KINDS = ASKED_BY_READERS | {
+    JobKind.FINE_TUNE,
+    JobKind.SCORE_POOL,
+    JobKind.SCORE_SHARD,
+    JobKind.COMPARE_SERVED,
+}
 
 
 def queue_of(kind: JobKind) -> str:
     """Return the queue of a kind of job.
 
-    Jobs that use the neural network have their own queue, and so has label ingestion: a label must not wait until a
+    Jobs that compute for long have their own queue, and so has label ingestion: a label must not wait until a
     scene is tiled. All other jobs, which mostly wait for files and services, share the queue "io".
     """
     if kind in _COMPUTE_KINDS:
@@ -49,7 +52,7 @@ def queue_of(kind: JobKind) -> str:
 
 
 def _list_of(kind: JobKind) -> str:
-    return COMPUTE_LAST if kind in PREDICTIONS else queue_of(kind)
+    return COMPUTE_LAST if kind in ASKED_BY_READERS else queue_of(kind)
 
 
 class JobQueue:

@@ -168,6 +168,7 @@ class JobKind(StrEnum):
     COMPARE_SERVED = "compare_served"
     COMPARE_MASKS = "compare_masks"
     DESCRIBE_SCENE = "describe_scene"
+    EXPORT_GLIMS = "export_glims"
 
 
 class JobState(StrEnum):

@@ -21,17 +21,12 @@ from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding
 from imagery.glims_layers import Analyst
 from imagery.glims_outlines import MIN_AREA_KM2
-from imagery.masks import mask_from_geotiff
-from services.class_scheme import class_scheme
 from services.dataset_export import DatasetRequest, ServedModel, export_dataset
 from services.dataset_writer import Form
-from services.delivered_areas import delivered_areas
-from services.delivery import delivery_options, prediction_keys
-from services.glims_export import Submission, export_glims, has_errors
+from services.glims_export import Submission, delivered_prediction, export_glims, has_errors
 from services.glims_request import GlimsRequest, Prediction
-from services.places import bundle_cache, raster_store
+from services.places import bundle_cache
 from services.scenes import scene_by_name, source_of
-from services.version_figures import figures_of
 
 LABELS = click.option(
     "--labels",
@@ -243,11 +238,7 @@ def _prediction(catalog: Catalog, scene: Scene) -> Prediction | None:
     if version is None:
         return None
     wait_for_prediction(catalog, scene, version.version)
-    figures = figures_of(version)
-    key = prediction_keys(scene, version.version, delivery_options(catalog.settings))["tif"]
-    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
-    outlines = delivered_areas(catalog, scene, version.version).outlines
-    return Prediction(version.version, figures.class_names, classes, figures.labels, outlines)
+    return delivered_prediction(catalog, scene, version)
 
 
 def _analysts(texts: tuple[str, ...]) -> tuple[tuple[Analyst, ...], dict[str, Analyst]]:

@@ -172,6 +172,7 @@ class Client(Calls):
         version: int | None = None,
         progress: Progress | None = None,
         timeout_s: float | None = None,
+        bbox: tuple[float, float, float, float] | None = None,
     ) -> int:
         """Write the map of a scene to a file, which the server makes first if it must; return by which version it is.
 
@@ -182,13 +183,15 @@ class Client(Calls):
             version: The version; by default the one that is served.
             progress: Gets the job while the map is being made.
             timeout_s: How long to wait for it.
+            bbox: West, south, east and north in degrees: the file is cut to this view.
 
         Raises:
             JobFailedError: It could not be made.
             TimedOutError: It was not made in time; ask again later.
         """
+        box = None if bbox is None else ",".join(f"{value:.7f}" for value in bbox)
         while True:
-            path, query = f"{API}/scenes/{scene_id}/prediction.{file}", {"version": version}
+            path, query = f"{API}/scenes/{scene_id}/prediction.{file}", {"version": version, "bbox": box}
             with self.transport.stream("GET", path, query) as response:
                 if response.status_code != HTTPStatus.ACCEPTED:
                     save(response, target)

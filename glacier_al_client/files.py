@@ -9,7 +9,7 @@ import httpx
 
 from glacier_al_client.errors import UnreachableError
 
-PredictionFile = Literal["tif", "geojson", "gpkg", "shp.zip", "confidence.tif", "areas.json"]
+PredictionFile = Literal["tif", "geojson", "gpkg", "shp.zip", "confidence.tif", "areas.json", "glims.zip"]
 """What the server writes of a map: classes, outlines in three formats, confidence, areas with their errors."""
 
 

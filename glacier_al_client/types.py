@@ -242,6 +242,7 @@ JobKind = Annotated[
         "compare_served",
         "compare_masks",
         "describe_scene",
+        "export_glims",
     ],
     OR_NEWER,
 ]

@@ -7,7 +7,7 @@ pixel values are the same in every scheme: 0 for background and 255 for unknown.
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -180,6 +180,15 @@ class ClassScheme(_Frozen):
     def outline_layer(self) -> str:
         """Name of the layer of predicted outlines, for instance ``glacier_outlines``."""
         return re.sub(r"\W+", "_", self.foreground) + "_outlines"
+
+    def colours_of(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the colour of each class but the background, by its name.
+
+        Args:
+            names: Names of the classes of a model by value, background first. A binary model predicts background and
+                foreground, which has the colour of the first class.
+        """
+        return {name: item.colour for name, item in zip(names[1:], self.classes[1:], strict=False)}
 
     def by_name(self, name: str) -> LabelClass:
         """Return the class with an exact name.

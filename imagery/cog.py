@@ -1,25 +1,34 @@
 """Maps of a whole scene as georeferenced files: class maps as COG, and floating-point maps as GeoTIFF."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import SceneError
 from imagery.geotiff import encode
 from imagery.grid import Grid, Window
 from imagery.masks import check_values
+from imagery.raster_file import open_raster, read_window
 
 StripWriter = Callable[[int, NDArray[Any]], None]
 
+MAP_TAGS: Final = ("SCENE", "ACQUIRED", "MODEL_VERSION")
+"""Metadata of the maps of a scene: its name, the day of its image (ISO 8601) if known, and the version that made it."""
+
 
 def class_map_to_cog(
-    mask: NDArray[np.uint8], grid: Grid, scheme: ClassScheme, class_names: Sequence[str] | None = None
+    mask: NDArray[np.uint8],
+    grid: Grid,
+    scheme: ClassScheme,
+    class_names: Sequence[str] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> bytes:
     """Encode a class map as a Cloud Optimised GeoTIFF with the classes' colours and nodata 255.
 
@@ -32,6 +41,7 @@ def class_map_to_cog(
         scheme: The classes.
         class_names: Names of the classes by value, if they differ from those of the scheme: a binary model predicts
             background and foreground. The colours are those of the scheme in any case.
+        tags: Metadata of the file, by name.
 
     Raises:
         OutlineError: A value is not in the scheme.
@@ -47,12 +57,15 @@ def class_map_to_cog(
         driver="COG",
         colours=colours,
         description=", ".join(f"{value} {name}" for value, name in named.items()),
+        tags=tags,
         blocksize=512,
         overview_resampling="mode",
     )
 
 
-def confidence_map_to_cog(percent: NDArray[np.uint8], grid: Grid, description: str) -> bytes:
+def confidence_map_to_cog(
+    percent: NDArray[np.uint8], grid: Grid, description: str, tags: Mapping[str, str] | None = None
+) -> bytes:
     """Encode a map of probabilities in percent as a Cloud Optimised GeoTIFF with nodata 255 and averaged overviews.
 
     The band's scale is 0.01, so that readers that honour it read probabilities.
@@ -61,6 +74,7 @@ def confidence_map_to_cog(percent: NDArray[np.uint8], grid: Grid, description: s
         percent: (H, W) 0 to 100, 255 where there are no data.
         grid: The scene's grid.
         description: What the band holds.
+        tags: Metadata of the file, by name.
 
     Raises:
         SceneError: The map's size is not the grid's.
@@ -72,9 +86,38 @@ def confidence_map_to_cog(percent: NDArray[np.uint8], grid: Grid, description: s
         driver="COG",
         description=description,
         scale=0.01,
+        tags=tags,
         blocksize=512,
         overview_resampling="average",
     )
+
+
+def cut_cog(uri: str, grid: Grid, window: Window) -> bytes:
+    """Return a window of a map as a file of the same kind: its nodata, colours, description, scale and metadata.
+
+    Args:
+        uri: Path or address of the map (`imagery.store.RasterStore.uri`), written by one of the functions above.
+        grid: The grid of the map.
+        window: The window, which is read into memory.
+
+    Raises:
+        SceneError: The map cannot be read, or the window reaches beyond it.
+    """
+    with open_raster(uri) as dataset:
+        values = read_window(dataset, [1], window)[0]
+        is_classes = dataset.colorinterp[0] == ColorInterp.palette
+        return encode(
+            values,
+            grid.subgrid(window),
+            nodata=dataset.nodata,
+            driver="COG",
+            colours={value: rgba[:3] for value, rgba in dataset.colormap(1).items()} if is_classes else None,
+            description=dataset.descriptions[0],
+            scale=None if is_classes else dataset.scales[0],
+            tags={name: text for name, text in dataset.tags().items() if name in MAP_TAGS},
+            blocksize=512,
+            overview_resampling="mode" if is_classes else "average",
+        )
 
 
 @contextmanager

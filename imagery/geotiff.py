@@ -21,6 +21,7 @@ def encode(
     colours: Mapping[int, tuple[int, int, int]] | None = None,
     description: str | None = None,
     scale: float | None = None,
+    tags: Mapping[str, str] | None = None,
     **options: str | int,
 ) -> bytes:
     """Encode one band as a georeferenced TIFF file, compressed with Deflate.
@@ -33,6 +34,7 @@ def encode(
         colours: Colour table, value to red, green and blue (0 to 255); for uint8 only.
         description: What the band holds, with its unit.
         scale: Factor by which readers multiply the stored numbers.
+        tags: Metadata of the file, by name.
         options: Further creation options of the driver.
 
     Returns:
@@ -54,6 +56,8 @@ def encode(
                 dataset.set_band_description(1, description)
             if scale is not None:
                 dataset.scales = (scale,)
+            if tags is not None:
+                dataset.update_tags(**tags)
         return bytes(memory.read())
 
 

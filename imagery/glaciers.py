@@ -13,6 +13,7 @@ from imagery.vectors import find_field, value_text
 ID_FIELDS: Final = ("rgi_id", "RGIId", "glac_id")
 """Fields that hold a glacier's id: in the Randolph Glacier Inventory 7 and 6, and in GLIMS."""
 
+_TITLE_FIELDS: Final = ("glac_name", "Name")  # of RGI 7 and GLIMS, and of RGI 6
 _GLIMS_FIELDS: Final = ("glac_id", "glims_id", "GLIMSId")  # of GLIMS, and of RGI 7 and 6
 
 
@@ -24,11 +25,24 @@ class InventoryGlacier:
         name: Its id in the inventory.
         glims_id: Its id in GLIMS, if the inventory states one.
         polygon: In the CRS of the scene's grid.
+        title: What people call it, if the inventory says so.
     """
 
     name: str
     glims_id: str | None
     polygon: Any
+    title: str | None = None
+
+
+def names_glaciers(path: str, layer: str | None) -> bool:
+    """Return whether a layer has a field with glaciers' ids.
+
+    Raises:
+        OutlineError: The file cannot be used.
+    """
+    with open_vector(path) as file:
+        fields = choose_layer(path, file, layer).fields
+    return any(find_field(fields, name) for name in ID_FIELDS)
 
 
 def read_glaciers(
@@ -66,17 +80,20 @@ def read_inventory(
             raise OutlineError(f"{path}: found no field {id_field!r}; expected one of {', '.join(header.fields)}")
         glims_field = next((found for name in _GLIMS_FIELDS if (found := find_field(header.fields, name))), None)
         placement = Placement(grid, header.crs, header.extent)
-        wanted = dict.fromkeys(name for name in (field, glims_field) if name)
+        title_field = next((found for name in _TITLE_FIELDS if (found := find_field(header.fields, name))), None)
+        wanted = dict.fromkeys(name for name in (field, glims_field, title_field) if name)
         near = file.read(header, placement.boxes, list(wanted))
         shapes = decode(near.ids, near.wkb)
         labels = near.columns[field] if field else near.ids
-        glims = near.columns[glims_field] if glims_field else [None] * len(near.ids)
+        nothing = [None] * len(near.ids)
+        glims = near.columns[glims_field] if glims_field else nothing
+        titles = near.columns[title_field] if title_field else nothing
         ids = {
-            int(feature): (value_text(label), value_text(known) or None if known is not None else None)
-            for feature, label, known in zip(near.ids, labels, glims, strict=True)
+            int(feature): (value_text(label), value_text(known) or None, value_text(title) or None)
+            for feature, label, known, title in zip(near.ids, labels, glims, titles, strict=True)
         }
         glaciers = [
-            InventoryGlacier(*ids[int(feature)], placed)
+            InventoryGlacier(*ids[int(feature)][:2], placed, ids[int(feature)][2])
             for place, feature in enumerate(shapes.features)
             for placed in placement.place(shapes.polygons[place : place + 1])
             if placed.intersects(grid.footprint())

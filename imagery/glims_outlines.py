@@ -15,7 +15,7 @@ from imagery.classes import UNKNOWN
 from imagery.glaciers import InventoryGlacier
 from imagery.glims import CODES, ON_GLACIERS, LineType
 from imagery.glims_division import STEP_PX, divide_ice
-from imagery.grid import Grid
+from imagery.grid import Grid, Window
 from imagery.outline_table import area_km2, densified_wgs84
 from imagery.polygons import mask_to_polygons, to_map_coordinates
 from imagery.vector_geometry import polygonal
@@ -81,6 +81,7 @@ def outline_glaciers(
     smoothing_px: float = 0.0,
     min_area_km2: float = MIN_AREA_KM2,
     inventory: Sequence[InventoryGlacier] = (),
+    window: Window | None = None,
 ) -> GlacierOutlines:
     """Outline glaciers: connected ice, whether clean, under debris or under a lake, divided along an inventory.
 
@@ -93,6 +94,7 @@ def outline_glaciers(
         smoothing_px: As `imagery.polygons.mask_to_polygons`.
         min_area_km2: Glaciers below are left out, with all that lies on them.
         inventory: Glaciers along whose polygons ice is divided (`imagery.glims_division.divide_ice`).
+        window: If given, only glaciers and lakes that reach into it are outlined, whole.
 
     Raises:
         SceneError: The mask does not have the size of the grid, or the CRS has no WGS 84 transformation.
@@ -107,7 +109,8 @@ def outline_glaciers(
     pixels = _objects([polygon for polygon, _ in glaciers])
     wgs84 = densified_wgs84(to_map_coordinates(pixels, grid), grid)
     areas = np.array([area_km2(outline) for outline in wgs84], dtype=np.float64)
-    kept = areas >= min_area_km2
+    large, near = areas >= min_area_km2, _reach_into(window, pixels)
+    kept = large & near
     pixels, wgs84 = pixels[kept], wgs84[kept]
     owner = _owners(pixels, mask.shape)
     return GlacierOutlines(
@@ -116,11 +119,25 @@ def outline_glaciers(
         areas[kept],
         owner,
         _touches_edge(owner, mask, len(pixels)),
-        tuple(_others(pieces, pixels, grid, divided=bool(inventory))),
+        tuple(
+            other
+            for other in _others(pieces, pixels, grid, divided=bool(inventory))
+            if other.glacier is not None or _reach_into(window, _objects([other.pixels]))[0]
+        ),
         tuple(glacier for (_, glacier), is_kept in zip(glaciers, kept, strict=True) if is_kept),
-        int((~kept).sum()),
-        float(areas[~kept].sum()),
+        int((near & ~large).sum()),
+        float(areas[near & ~large].sum()),
     )
+
+
+def _reach_into(window: Window | None, pixels: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Return which polygons, in pixel coordinates, share ground with a window; all without one."""
+    if window is None:
+        return np.full(len(pixels), fill_value=True)
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in window.slices)
+    ground = shapely.box(left, top, right, bottom)
+    found: NDArray[np.bool_] = shapely.intersects(pixels, ground) & ~shapely.touches(pixels, ground)
+    return found
 
 
 def _others(

@@ -6,7 +6,7 @@ and `slope_deg`, in the same units. The other attributes are ours.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -122,6 +122,13 @@ def tabulate(
         "area_diff": np.array([error.area_change[int(value)] for value in values], dtype=np.float64),
     }
     return OutlineTable(grid.crs, map_polygons, wgs84, fields)
+
+
+def with_origin(table: OutlineTable, scene: str, version: int) -> OutlineTable:
+    """Add the fields `scene`, its name, and `model_ver`, the number of the version that drew the outlines."""
+    count = len(table.map_polygons)
+    origin = {"scene": np.full(count, scene, dtype=object), "model_ver": np.full(count, version, dtype=np.int32)}
+    return replace(table, fields=table.fields | origin)
 
 
 def densified_wgs84(map_polygons: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon, mapping
 
 from imagery.gdal_limits import limited_pyogrio
+from imagery.outline_style import Colours, add_style, outline_qml
 from imagery.outline_table import OutlineTable
 from imagery.vectors import CLASS_FIELD
 
@@ -25,8 +26,8 @@ _DECIMALS: Final = 7  # of a degree: about a centimetre
 def write_outlines_geojson(table: OutlineTable) -> bytes:
     """Encode outlines as GeoJSON (RFC 7946): WGS 84, longitude first, exteriors counter-clockwise.
 
-    Each feature is one 4-connected patch of one class; its properties are the fields of the table. Coordinates are
-    rounded to 1e-7 degree, about a centimetre. Without outlines the collection has no features.
+    Each feature is one 4-connected patch of one class, or a part of it; its properties are the fields of the table.
+    Coordinates are rounded to 1e-7 degree, about a centimetre. Without outlines the collection has no features.
     """
     rounded = shapely.transform(table.wgs84, lambda points: points.round(_DECIMALS))
     rows = zip(*(_json_column(column) for column in table.fields.values()), strict=True)
@@ -37,21 +38,28 @@ def write_outlines_geojson(table: OutlineTable) -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False).encode()
 
 
-def write_outlines_gpkg(table: OutlineTable, layer: str) -> bytes:
-    """Encode outlines as a GeoPackage in the scene's CRS: one layer of this name, with the table's fields."""
+def write_outlines_gpkg(table: OutlineTable, layer: str, colours: Colours | None = None) -> bytes:
+    """Encode outlines as a GeoPackage in the scene's CRS: one layer of this name, with the table's fields.
+
+    With colours it holds a style, too, in which QGIS shows the layer.
+    """
     file = io.BytesIO()
-    _write(file, table, layer, "GPKG")
-    return file.getvalue()
+    multi = bool((shapely.get_type_id(table.map_polygons) == shapely.GeometryType.MULTIPOLYGON).any())
+    _write(file, table, layer, "GPKG", "MultiPolygon" if multi else "Polygon", promote_to_multi=multi)
+    return add_style(file.getvalue(), layer, colours) if colours else file.getvalue()
 
 
-def write_outlines_shapefile(table: OutlineTable, layer: str) -> bytes:
+def write_outlines_shapefile(table: OutlineTable, layer: str, colours: Colours | None = None) -> bytes:
     """Encode outlines as a zipped shapefile in the scene's CRS, with the table's fields.
 
-    The archive holds a .shp named as the layer, with its .shx, .dbf, .prj and .cpg (UTF-8).
+    The archive holds a .shp named as the layer, with its .shx, .dbf, .prj and .cpg (UTF-8), and with colours the .qml
+    in whose style QGIS shows the layer.
     """
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        _write(Path(directory, f"{layer}.shp"), table, layer, "ESRI Shapefile", encoding="UTF-8")
+        _write(Path(directory, f"{layer}.shp"), table, layer, "ESRI Shapefile", "Polygon", encoding="UTF-8")
+        if colours:
+            Path(directory, f"{layer}.qml").write_text(outline_qml(colours), "utf-8")
         for part in sorted(Path(directory).iterdir()):
             file.write(part, part.name)
     return archive.getvalue()
@@ -99,7 +107,9 @@ def write_class_layers(path: Path, layers: Sequence[ClassLayer], crs: str) -> No
         shutil.move(file, path)
 
 
-def _write(target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: str, **options: Any) -> None:
+def _write(
+    target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: str, geometry_type: str, **options: Any
+) -> None:
     pyogrio = limited_pyogrio()
 
     columns = list(table.fields.values())
@@ -112,7 +122,7 @@ def _write(target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: s
         fields=list(table.fields),
         driver=driver,
         layer=layer,
-        geometry_type="Polygon",
+        geometry_type=geometry_type,
         crs=table.crs,
         **options,
     )

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from catalog.records import Scene
 from catalog.settings import Settings
 from services import raster_keys
+from services.scenes import day_of
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Increase it whenever the code writes different files from the same input, so that stored files are replaced."""
 
 
@@ -48,8 +49,15 @@ def delivery_options(settings: Settings) -> DeliveryOptions:
 
 def fingerprint(scene: Scene, options: DeliveryOptions) -> str:
     """Return a hash (16 hexadecimal digits) of all that shapes the files of a scene, except the model version."""
-    shaped_by = [FORMAT, scene.source, scene.acquired, options.model_dump(mode="json")]
+    prior = (scene.prior_outlines or {}).get("sha256")
+    shaped_by = [FORMAT, scene.source, scene.acquired, prior, options.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def map_tags(scene: Scene, version: int) -> dict[str, str]:
+    """Return the metadata of the maps of a scene by a version (`imagery.cog.MAP_TAGS`)."""
+    day = day_of(scene)
+    return {"SCENE": scene.name, "MODEL_VERSION": str(version)} | ({} if day is None else {"ACQUIRED": day.isoformat()})
 
 
 def prediction_keys(scene: Scene, version: int, options: DeliveryOptions) -> Mapping[str, str]:

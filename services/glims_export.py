@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from catalog.context import Catalog
 from catalog.records import Label, Scene, now
+from catalog.registry import ModelVersion
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import ExportError
 from imagery.glims import DEBRIS, LAKES, ClassMapping, LineType, map_classes
@@ -35,10 +36,13 @@ from imagery.glims_uncertainty import (
 )
 from imagery.grid import Grid
 from imagery.ground_metric import pixel_size_m
+from imagery.masks import mask_from_geotiff
 from imagery.outline_table import TerrainStrip, terrain_statistics
 from imagery.polygons import mask_to_polygons
 from imagery.smoothing import smoothing_error
 from services.class_scheme import class_scheme
+from services.delivered_areas import delivered_areas
+from services.delivery import delivery_options, prediction_keys
 from services.export_folder import ExportFolder, export_folder
 from services.glims_intervals import glims_intervals
 from services.glims_lineage import Lineage, compose_lineage, is_ice, standing_labels
@@ -46,6 +50,7 @@ from services.glims_request import AnalystNames, GlimsRequest, Prediction, image
 from services.glims_text import Making, long_description, short_description
 from services.places import raster_store
 from services.scenes import source_of, strips_of
+from services.version_figures import figures_of
 
 KIND: Final = "glims"
 PROCESSING: Final = "processing.txt"
@@ -111,6 +116,7 @@ def export_glims(
         smoothing_px=request.smoothing_px,
         min_area_km2=request.min_area_km2,
         inventory=request.inventory,
+        window=request.window,
     )
     if not len(outlines.wgs84):
         raise ExportError(
@@ -143,6 +149,19 @@ def export_glims(
     counts = {name: len(layer.geometries) for name, layer in layers.items()}
     _write(target, scene, software, layers, long_description(making, names.listed(labels), counts), prediction)
     return Submission(making, counts, check_submission(target))
+
+
+def delivered_prediction(catalog: Catalog, scene: Scene, version: ModelVersion) -> Prediction:
+    """Return the map of a scene by a version, which is stored.
+
+    Raises:
+        StoreError: The scene has not been predicted by this version.
+    """
+    figures = figures_of(version)
+    key = prediction_keys(scene, version.version, delivery_options(catalog.settings))["tif"]
+    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
+    outlines = delivered_areas(catalog, scene, version.version).outlines
+    return Prediction(version.version, figures.class_names, classes, figures.labels, outlines)
 
 
 def has_errors(findings: Sequence[Finding]) -> bool:

@@ -24,6 +24,11 @@ from services.scenes import window_of
 _IS_ICE: Final[NDArray[np.bool_]] = np.isin(
     np.arange(256), [code for kind, code in CODES.items() if kind is not LineType.PROGLACIAL_LAKE]
 )
+_STANDING: Final = (
+    Label.superseded_at.is_(None),
+    Label.id.not_in(numbers(Kind.LABEL)),
+    Proposal.reason != ProposalReason.KNOWN_TRUTH,
+)
 _MOST_LABELS: Final = np.iinfo(np.uint16).max
 
 
@@ -60,7 +65,23 @@ def is_ice(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return ice
 
 
-def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list[Label]:
+def labelled_patches(session: Session, scene_id: int, after: int, limit: int) -> list[int]:
+    """Return the ids of the patches of a scene with standing labels: the first ``limit`` greater than ``after``."""
+    statement = (
+        select(Label.patch_id)
+        .distinct()
+        .join(Patch, Label.patch_id == Patch.id)
+        .join(Proposal, Label.proposal_id == Proposal.id)
+        .where(*_STANDING, Patch.scene_id == scene_id, Label.patch_id > after)
+        .order_by(Label.patch_id)
+        .limit(limit)
+    )
+    return list(session.scalars(statement))
+
+
+def standing_labels(
+    session: Session, scene_id: int, *, simulated: bool, patches: Sequence[int] | None = None
+) -> list[Label]:
     """Return the labels of a scene that are not superseded, oldest first, with proposals and patches loaded.
 
     What was drawn on honeypots, to measure annotators, does not count.
@@ -69,20 +90,18 @@ def standing_labels(session: Session, scene_id: int, *, simulated: bool) -> list
         session: A session for reading.
         scene_id: The scene.
         simulated: Whether labels of a simulated annotator count as well.
+        patches: Ids of the patches whose labels are returned; None: of all.
     """
     statement = (
         select(Label)
         .join(Patch, Label.patch_id == Patch.id)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(
-            Patch.scene_id == scene_id,
-            Label.superseded_at.is_(None),
-            Label.id.not_in(numbers(Kind.LABEL)),
-            Proposal.reason != ProposalReason.KNOWN_TRUTH,
-        )
+        .where(*_STANDING, Patch.scene_id == scene_id)
         .options(joinedload(Label.patch), joinedload(Label.proposal))
         .order_by(Label.event_id)
     )
+    if patches is not None:
+        statement = statement.where(Label.patch_id.in_(patches))
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))
     return list(session.scalars(statement))

@@ -15,6 +15,7 @@ from imagery.errors import ExportError
 from imagery.glaciers import InventoryGlacier
 from imagery.glims_layers import Analyst, Image
 from imagery.glims_outlines import MIN_AREA_KM2
+from imagery.grid import Window
 from imagery.outline_intervals import OutlineIntervals
 from services.pseudonyms import pseudonym
 from services.scenes import day_of, source_of
@@ -67,6 +68,7 @@ class GlimsRequest:
         acquired: Day of the image; None: that of the scene.
         inventory: Glaciers along whose polygons connected ice is divided.
         inventory_name: Name of the inventory's file.
+        window: Only glaciers that reach into it are outlined, whole; None: all.
     """
 
     simulated: bool = False
@@ -81,6 +83,7 @@ class GlimsRequest:
     acquired: date | None = None
     inventory: tuple[InventoryGlacier, ...] = ()
     inventory_name: str = ""
+    window: Window | None = None
 
 
 class AnalystNames:

@@ -253,6 +253,7 @@ _KINDS: Final = {
     JobKind.TILE_SCENE: "Cutting a scene into patches",
     JobKind.PREDICT_SCENE: "Mapping a scene",
     JobKind.PREDICT_AREA: "Mapping an area",
+    JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",
 }
 
 

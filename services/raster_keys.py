@@ -3,6 +3,8 @@
 PREDICTION_SUFFIXES = ("confidence.tif", "geojson", "gpkg", "shp.zip", "areas.json", "tif")
 """The files of a predicted scene, in the order in which they are written."""
 
+GLIMS = "glims"
+
 
 def truth(scene_id: int) -> str:
     """Return the key of the rasterised outlines of a scene."""
@@ -89,9 +91,17 @@ def upload(uid: str) -> str:
     return f"uploads/{uid}.tif"
 
 
+def glims_package(scene_id: int, version: int, fingerprint: str, digest: str) -> str:
+    """Return the key of a GLIMS package of a predicted scene; ``digest`` is of its labels and its window."""
+    return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}-{GLIMS}-{digest}.zip"
+
+
 def prediction_of(key: str) -> str | None:
-    """Return the part that the keys of all files of a prediction share; None if a key belongs to none."""
-    ends = (f".{suffix}" for suffix in PREDICTION_SUFFIXES)
+    """Return the part that the keys of all files of a prediction share; None if a key belongs to none.
+
+    Of a `glims_package`, which is used and removed by itself, that is all but the ending.
+    """
+    ends = (f".{suffix}" for suffix in (*PREDICTION_SUFFIXES, "zip"))
     if not key.startswith("predictions/"):
         return None
     return next((key.removesuffix(end) for end in ends if key.endswith(end)), None)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.errors import ConflictError
+from catalog.job_queue import ASKED_BY_READERS
 from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, Round, Scene, SceneState, Score, Shard
 from catalog.rounds import UNANSWERED
 from services.scenes import find_scene
@@ -110,7 +111,7 @@ def check_not_asked_about(session: Session, scene: Scene) -> None:
 
 def _open_jobs(session: Session, scene: Scene) -> list[Job]:
     """Return the open jobs that are about this scene or one of its shards."""
-    kinds = (JobKind.TILE_SCENE, JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.SCORE_SHARD)
+    kinds = (JobKind.TILE_SCENE, JobKind.SCORE_SHARD, *ASKED_BY_READERS)
     shards = set(session.scalars(select(Shard.id).where(Shard.scene_id == scene.id)))
     candidates = session.scalars(select(Job).where(Job.kind.in_(kinds), Job.state.in_(jobs.OPEN)))
     return [

@@ -24,6 +24,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.COMPARE_SERVED: "workers.compare_served:compare_served",
     JobKind.COMPARE_MASKS: "workers.compare_masks:compare_masks",
     JobKind.DESCRIBE_SCENE: "workers.describe_scene:describe_scene",
+    JobKind.EXPORT_GLIMS: "workers.export_glims:export_glims",
 }
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from catalog.records import Scene
 from imagery.cog import class_map_to_cog, confidence_map_to_cog
-from imagery.glaciers import read_glaciers
-from imagery.outline_table import tabulate
+from imagery.outline_table import tabulate, with_origin
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from models.heads import head_classes
 from services.class_scheme import class_scheme
-from services.delivery import DeliveryOptions, delivery_options, prediction_keys
+from services.delivery import DeliveryOptions, delivery_options, map_tags, prediction_keys
+from services.known_glaciers import known_glaciers
 from services.places import raster_store
 from services.scenes import day_of, source_of
 from services.unused_predictions import note_use
@@ -83,14 +83,13 @@ def write_prediction(
     scheme = class_scheme(context.catalog)
     names = head_classes(loaded.segmenter.head, scheme.names, scheme.foreground)
     calibration = VersionCalibration(names, scheme.foreground, loaded.card.area_error)
-    glaciers = []
-    if options.glacier_inventory:
-        glaciers = read_glaciers(options.glacier_inventory, None, source.grid, required=False)
+    tags, colours = map_tags(scene, version), scheme.colours_of(names)
+    glaciers = [(glacier.name, glacier.polygon) for glacier in known_glaciers(scene, options)]
     with predict_scene_once(
         loaded.segmenter, source, loaded.card.patch_size_px, settings.inference_batch_size, settings.var_dir
     ) as predicted:
         confidence = confidence_map_to_cog(
-            confidence_map(predicted, calibration), source.grid, _confidence_description(calibration)
+            confidence_map(predicted, calibration), source.grid, _confidence_description(calibration), tags
         )
         store.put(keys["confidence.tif"], confidence)
         outlines = tabulate(
@@ -101,15 +100,15 @@ def write_prediction(
             terrain=relief_of(source),
             src_date=day_of(scene),
         )
-        outlines = with_areas(outlines, predicted, source.grid, calibration)
+        outlines = with_origin(with_areas(outlines, predicted, source.grid, calibration), scene.name, version)
         report = area_report(outlines, predicted, source.grid, calibration, scene.name, version, glaciers)
         classes = predicted.classes
     store.put(keys["geojson"], write_outlines_geojson(outlines))
-    store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer))
-    store.put(keys["shp.zip"], write_outlines_shapefile(outlines, scheme.outline_layer))
+    store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer, colours))
+    store.put(keys["shp.zip"], write_outlines_shapefile(outlines, scheme.outline_layer, colours))
     store.put(keys["areas.json"], report.model_dump_json(indent=2).encode())
     store.put(
-        keys["tif"], class_map_to_cog(classes, source.grid, scheme, names)
+        keys["tif"], class_map_to_cog(classes, source.grid, scheme, names, tags)
     )  # last, so that the others exist when it does
     note_use(context.catalog, keys["tif"])
 

@@ -65,6 +65,9 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.shp.zip"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.confidence.tif"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/prediction.areas.json"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/prediction.glims.zip"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/glaciers"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/labels"): Role.READER,
     ("GET", "/api/v1/patches/<int:patch_id>/composites/<name>.png"): Role.PUBLIC,  # signed
     ("PUT", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,

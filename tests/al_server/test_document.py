@@ -46,6 +46,9 @@ GET /api/v1/scenes/{scene_id}/prediction.areas.json
 POST /api/v1/predict
 GET /api/v1/predict/{uid}
 GET /api/v1/predict/{uid}/{suffix}
+GET /api/v1/scenes/{scene_id}/prediction.glims.zip
+GET /api/v1/scenes/{scene_id}/glaciers
+GET /api/v1/scenes/{scene_id}/labels
 GET /api/v1/live
 GET /api/v1/status
 GET /api/v1/scorings

@@ -95,6 +95,21 @@ def write_polygons(
     return path
 
 
+def write_glaciers(path: Path, glaciers: Mapping[tuple[str, str | None], Any]) -> Path:
+    """Write polygons in UTM zone 45N as RGI 7 names glaciers, by id and name."""
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(list(glaciers.values())),
+        field_data=[np.array(column, dtype=object) for column in zip(*glaciers, strict=True)],
+        fields=["rgi_id", "glac_name"],
+        geometry_type="Polygon",
+        crs=UTM_45N,
+        layer="glaciers",
+        driver="GPKG",
+    )
+    return path
+
+
 def forge_scene(path: Path, *, seed: int = 0, nodata_columns: int = 0, offset_px: int = 0) -> ForgedScene:
     """Write a scene and its outlines.
 

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from catalog.context import Catalog
 from catalog.records import Scene
-from imagery.classes import GLACIER_SCHEME
-from imagery.cog import class_map_to_cog
-from imagery.outline_table import tabulate
-from imagery.outlines import write_outlines_gpkg
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
+from imagery.cog import class_map_to_cog, confidence_map_to_cog
+from imagery.outline_table import tabulate, with_origin
+from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
 from services.area_report import AreaReport, AreaTotal, GlacierAreas
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
@@ -48,11 +48,14 @@ def store_prediction(
         scene=scene.name, model_version=version, confidence=0.95, totals=totals, glaciers=list(glaciers)
     )
     store, keys = raster_store(catalog), prediction_keys(scene, version, delivery_options(catalog.settings))
-    for key in keys.values():
-        store.put(key, b"")
-    store.put(keys["tif"], class_map_to_cog(classes, grid, GLACIER_SCHEME, names))
-    store.put(keys["gpkg"], write_outlines_gpkg(replace(table, fields=table.fields | ends), "outlines"))
+    outlines = with_origin(replace(table, fields=table.fields | ends), scene.name, version)
+    percent = np.where(classes == UNKNOWN, UNKNOWN, 80).astype(np.uint8)
+    store.put(keys["confidence.tif"], confidence_map_to_cog(percent, grid, "confidence"))
+    store.put(keys["geojson"], write_outlines_geojson(outlines))
+    store.put(keys["gpkg"], write_outlines_gpkg(outlines, GLACIER_SCHEME.outline_layer))
+    store.put(keys["shp.zip"], write_outlines_shapefile(outlines, GLACIER_SCHEME.outline_layer))
     store.put(keys["areas.json"], report.model_dump_json().encode())
+    store.put(keys["tif"], class_map_to_cog(classes, grid, GLACIER_SCHEME, names))
 
 
 def _total(name: str, mapped_km2: float, ratios: Ratios | None) -> AreaTotal:

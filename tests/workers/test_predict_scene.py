@@ -22,12 +22,14 @@ from imagery.classes import UNKNOWN
 from imagery.describe_elevation import describe_dem
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError
+from imagery.masks import OutlineLayer
 from imagery.scene_source import ElevationSource
 from services import raster_keys
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
+from services.prior_outlines import PriorOutlines
 from services.scenes import day_of, source_of
-from tests.imagery.forge import NORTH_UP, write_geotiff, write_polygons
+from tests.imagery.forge import NORTH_UP, write_geotiff, write_glaciers, write_polygons
 from tests.models.cards import CLASSES
 from tests.workers.rows import champion, context_of, finish, tiled
 from workers.predict_scene import predict_by, predict_scene
@@ -72,7 +74,7 @@ def attributes(files: dict[str, bytes]) -> tuple[list[dict[str, Any]], NDArray[n
     with TemporaryDirectory() as folder:
         path = Path(folder, "outlines.gpkg")
         path.write_bytes(files["gpkg"])
-        meta, _, wkb, columns = pyogrio.raw.read(path)
+        meta, _, wkb, columns = pyogrio.raw.read(path, layer="glacier_outlines")
     with ZipFile(io.BytesIO(files["shp.zip"])) as archive:
         assert "glacier_outlines.shp" in archive.namelist()
         assert all(name.encode() in archive.read("glacier_outlines.dbf") for name in rows[0])
@@ -102,8 +104,9 @@ def test_what_is_not_known_of_a_scene_its_outlines_do_not_claim(catalog: Catalog
     rows, _ = attributes(predict(catalog, scene))
     assert list(rows[0]) == [
         *("outline_id", "class", "area_km2", "cenlon", "cenlat", "smooth_px", "px_changed", "area_diff"),
-        *("area_best", "area_low", "area_high", "conf_mean"),
+        *("area_best", "area_low", "area_high", "conf_mean", "scene", "model_ver"),
     ]
+    assert {(row["scene"], row["model_ver"]) for row in rows} == {(scene.name, 1)}
     assert {(row["smooth_px"], row["px_changed"], row["area_diff"]) for row in rows} == {(0, 0, 0)}
 
 
@@ -154,6 +157,7 @@ def test_a_map_of_all_classes_names_them(catalog: Catalog, scene: Scene) -> None
     assert {row["class"] for row in attributes(files)[0]} <= {"clean ice", "debris-covered ice"}
     with rasterio.open(io.BytesIO(files["tif"])) as dataset:
         assert dataset.descriptions == ("0 background, 1 clean ice, 2 debris-covered ice, 255 masked/unknown",)
+        assert (dataset.tags()["SCENE"], dataset.tags()["MODEL_VERSION"]) == (scene.name, "1")
         assert (dataset.read(1)[:, -20:] == UNKNOWN).all()
 
 
@@ -171,6 +175,22 @@ def test_confidence_and_total_areas_are_delivered_beside_the_map(catalog: Catalo
         value = CLASSES.index(total["name"])
         assert total["mapped_km2"] == pytest.approx((classes == value).sum() * 900 / 1e6, rel=1e-3)
         assert total["low_km2"] is None
+
+
+def test_glaciers_of_prior_outlines_are_reported_by_their_ids(catalog: Catalog, scene: Scene, tmp_path: Path) -> None:
+    left, bottom, right, top = source_of(scene).grid.bounds
+    middle = (left + right) / 2
+    halves = {("RGI-1", None): box(left, bottom, middle, top), ("RGI-2", None): box(middle, bottom, right, top)}
+    path = write_glaciers(tmp_path / "rgi.gpkg", halves)
+    prior = PriorOutlines((OutlineLayer(str(path), None, "clean ice"),), None, None, 0.0, "2" * 64)
+    before = keys_of(catalog, scene)
+    change(catalog, scene, prior_outlines=prior.to_json())
+    assert not set(keys_of(catalog, scene).values()) & set(before.values())
+    report = json.loads(predict(catalog, scene)["areas.json"])
+    assert [glacier["id"] for glacier in report["glaciers"]] == ["RGI-1", "RGI-2"]
+    for place, total in enumerate(report["totals"]):
+        parts = [glacier["areas"][place]["mapped_km2"] for glacier in report["glaciers"]]
+        assert sum(parts) == pytest.approx(total["mapped_km2"])
 
 
 def test_glaciers_of_the_inventory_of_the_settings_are_reported(catalog: Catalog, scene: Scene, tmp_path: Path) -> None:

@@ -82,6 +82,27 @@ export interface FeatureCollection {
   next?: string | null;
 }
 
+/** A file of a scene as a version maps it. */
+export type PredictionFile = "tif" | "confidence.tif" | "geojson" | "gpkg" | "shp.zip" | "areas.json" | "glims.zip";
+
+/** West, south, east, north in degrees (WGS 84). */
+export type Box = [number, number, number, number];
+
+/** An area with its 95 % interval, in km²; null where it is not known. */
+export interface Area {
+  name: string;
+  mapped_km2: number;
+  area_km2: number | null;
+  low_km2: number | null;
+  high_km2: number | null;
+}
+
+export interface AreaReport {
+  model_version: number;
+  totals: (Area & { outlines: number | null; undefined_because: string | null })[];
+  glaciers: { id: string; areas: Area[] }[];
+}
+
 export class Api {
   /** @param csrfToken - value that our pages hold; requests that change something need it. */
   constructor(private readonly csrfToken: string) {}
@@ -93,10 +114,14 @@ export class Api {
   grid = (scene: number): Promise<Grid> => this.get(`/api/v1/scenes/${scene}/grid`);
   job = (id: string): Promise<Job> => this.get(`/api/v1/jobs/${id}`);
 
-  /** The patches of a scene with states and scores, page by page. */
-  async patches(scene: number): Promise<FeatureCollection> {
+  /** The patches of a scene with states and scores. */
+  patches = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/patches?limit=1000`);
+  /** What people drew on a scene. */
+  labels = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/labels?limit=100`);
+
+  private async allPages(first: string): Promise<FeatureCollection> {
     const all: unknown[] = [];
-    let next: string | null = `/api/v1/scenes/${scene}/patches?limit=1000`;
+    let next: string | null = first;
     while (next) {
       const page: FeatureCollection = await this.get(next);
       all.push(...page.features);
@@ -105,14 +130,34 @@ export class Api {
     return { type: "FeatureCollection", features: all };
   }
 
-  /** The outlines of a scene as a version maps it (null: the served one); they are made at the first request. */
-  async outlines(scene: number, version: number | null, tell: (job: Job) => void): Promise<FeatureCollection> {
-    const query = version === null ? "" : `?version=${version}`;
+  /**
+   * A file of a scene as a version maps it (null: the served one), cut to a box if one is given; what does not exist yet is
+   * made at the first request.
+   */
+  async prediction(
+    scene: number, version: number | null, file: PredictionFile, box: Box | null, tell: (job: Job) => void, signal?: AbortSignal,
+  ): Promise<Response> {
+    const query = new URLSearchParams();
+    if (version !== null) query.set("version", String(version));
+    if (box !== null) query.set("bbox", box.map((degrees) => degrees.toFixed(7)).join(","));
     for (;;) {
-      const response = await this.request("GET", `/api/v1/scenes/${scene}/prediction.geojson${query}`);
-      if (response.status === 200) return (await response.json()) as FeatureCollection;
+      const response = await this.request("GET", `/api/v1/scenes/${scene}/prediction.${file}?${query}`, undefined, signal);
+      if (response.status === 200) return response;
       await waitForJob(this, ((await response.json()) as Job).id, tell);
     }
+  }
+
+  /** The outlines of a whole scene. */
+  async outlines(scene: number, version: number | null, tell: (job: Job) => void): Promise<FeatureCollection> {
+    return (await this.prediction(scene, version, "geojson", null, tell)).json() as Promise<FeatureCollection>;
+  }
+
+  /** The glaciers on a scene that have an id. */
+  glaciers = (scene: number): Promise<FeatureCollection> => this.get(`/api/v1/scenes/${scene}/glaciers`);
+
+  /** The areas in a box, or of the whole scene. */
+  async areas(scene: number, version: number | null, box: Box | null, signal?: AbortSignal): Promise<AreaReport> {
+    return (await this.prediction(scene, version, "areas.json", box, () => {}, signal)).json() as Promise<AreaReport>;
   }
 
   /** Have a scene described; it takes a job if its files lie on another machine. */

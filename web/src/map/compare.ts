@@ -35,24 +35,31 @@ export class Compare {
   private second: OlMap | null = null;
   private readonly beside: HTMLElement;
   private readonly slider: HTMLInputElement;
+  private readonly cut: () => void;
+  private views: [Build | null, Build | null] = [null, null];
 
   constructor(
     private readonly first: OlMap,
     target: HTMLElement,
+    /** Called when a person has moved the boundary of a swipe, in percent from the left. */
+    swiped: (percent: number) => void,
   ) {
     this.beside = make("div", { class: "beside", hidden: true });
     target.after(this.beside);
-    const cut = (): void => target.style.setProperty("--swipe", `${this.slider.value}%`);
+    this.cut = () => target.style.setProperty("--swipe", `${this.slider.value}%`);
     this.slider = make("input", {
       type: "range", min: 0, max: 100, value: 50, step: 0.5, class: "swipe", hidden: true,
-      "aria-label": "Boundary between the two sides", oninput: cut,
+      "aria-label": "Boundary between the two sides", oninput: this.cut, onchange: () => swiped(Number(this.slider.value)),
     });
-    cut();
+    this.cut();
     target.append(this.slider);
   }
 
-  /** Show one view, or two. */
-  show(left: Build | null, right: Build | null, mode: Layout["mode"]): void {
+  /** Show one view, or two; `swipe`: where their boundary is, in percent from the left. */
+  show(left: Build | null, right: Build | null, mode: Layout["mode"], swipe: number): void {
+    this.views = [left, right];
+    this.slider.value = String(swipe);
+    this.cut();
     for (const layer of this.base) this.first.removeLayer(layer);
     this.base = [];
     if (left) this.addBase(left(WHOLE));
@@ -87,6 +94,18 @@ export class Compare {
   /** Remove all layers above the views. */
   clear(): void {
     for (const key of [...this.overlays.keys()]) this.remove(key);
+  }
+
+  /** Layers like those that show, for other maps: of the map, and of the one beside it if there is one. */
+  copies(): [BaseLayer[], BaseLayer[] | null] {
+    const { mode } = this;
+    const [left, right] = this.views;
+    const shown = [...this.overlays.values()].filter(({ name }) => name === null || this.shown.includes(name));
+    const first = left ? [left(WHOLE)] : [];
+    if (right && mode === "swipe") first.push(right(this.classOf("right", mode)));
+    for (const { side, build } of shown) if (side !== "right" || mode === "swipe") first.push(build(this.classOf(side, mode)));
+    if (!right || mode !== "beside") return [first, null];
+    return [first, [right(WHOLE), ...shown.filter(({ side }) => side !== "left").map(({ build }) => build(WHOLE))]];
   }
 
   private addBase(layer: BaseLayer): void {

@@ -6,6 +6,8 @@ export interface Layout {
   view: string;
   other: string | null;
   mode: "one" | "swipe" | "beside";
+  /** Where the boundary of a swipe is, in percent from the left. */
+  swipe: number;
   /** The version whose maps show, null: the one that is served; and the one on the right, null: the same. */
   version: number | null;
   otherVersion: number | null;
@@ -19,6 +21,7 @@ export const START: Layout = {
   view: "true-colour",
   other: null,
   mode: "one",
+  swipe: 50,
   version: null,
   otherVersion: null,
   layers: ["outlines"],
@@ -34,11 +37,13 @@ export function read(hash: string): Layout {
   };
   const at = (given.get("at") ?? "").split(",").map(Number);
   const mode = given.get("mode");
+  const swipe = Number(given.get("swipe") ?? START.swipe);
   return {
     scene: number("scene"),
     view: given.get("view") ?? START.view,
     other: given.get("other"),
     mode: mode === "swipe" || mode === "beside" ? mode : "one",
+    swipe: swipe >= 0 && swipe <= 100 ? swipe : START.swipe,
     version: number("version"),
     otherVersion: number("otherVersion"),
     layers: given.has("layers") ? (given.get("layers") ?? "").split(" ").filter(Boolean) : START.layers,
@@ -52,6 +57,7 @@ export function write(layout: Layout): string {
   given.set("view", layout.view);
   if (layout.other !== null) given.set("other", layout.other);
   if (layout.mode !== "one") given.set("mode", layout.mode);
+  if (layout.mode === "swipe" && layout.swipe !== START.swipe) given.set("swipe", String(layout.swipe));
   if (layout.version !== null) given.set("version", String(layout.version));
   if (layout.otherVersion !== null) given.set("otherVersion", String(layout.otherVersion));
   given.set("layers", layout.layers.join(" "));

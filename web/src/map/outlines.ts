@@ -46,6 +46,20 @@ export function outlineLayer(source: VectorSource, order: number, className: str
   });
 }
 
+/** What people drew: as outlines, but dashed and without a fill, in grey where they saw background. */
+export function labelLayer(source: VectorSource, order: number, className: string, colourOf: ColourOf) {
+  const styles = new Map<string, Style>();
+  return vectorLayer(source, order, className, (feature) => {
+    const name = String(feature.get("class"));
+    let style = styles.get(name);
+    if (!style) {
+      style = new Style({ stroke: new Stroke({ color: colourOf(name), width: 2, lineDash: [7, 4] }) });
+      styles.set(name, style);
+    }
+    return style;
+  });
+}
+
 /** Patches, coloured by their state. */
 export function patchLayer(source: VectorSource, order: number, className: string) {
   const styles = new Map<string, Style>();

@@ -8,16 +8,19 @@ import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 
 import type { Api, FeatureCollection, Scene, SceneMap, Version } from "../api";
 import { tell } from "../dom";
+import { Areas } from "./areas";
 import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
 import type { ColourOf } from "./outlines";
-import { featuresOf, outlineLayer, patchLayer } from "./outlines";
+import { featuresOf, labelLayer, outlineLayer, patchLayer } from "./outlines";
 import { Panel } from "./panel";
 import { PredictHere } from "./predict";
 import { tileLayer } from "./rasters";
+import { TakeAway } from "./takeaway";
 
 export const OUTLINES = "outlines";
 export const PATCHES = "patches";
+export const LABELS = "labels";
 const ABOVE_VIEWS = 10;
 const ABOVE_MAPS = 100;
 
@@ -31,6 +34,8 @@ export class MapPage {
 
   readonly olMap: OlMap;
   readonly predictHere: PredictHere;
+  readonly takeAway: TakeAway;
+  readonly areas: Areas;
   private readonly compare: Compare;
   private readonly panel: Panel;
   private readonly loading = new Set<string>();
@@ -38,7 +43,7 @@ export class MapPage {
 
   constructor(
     private readonly api: Api,
-    target: HTMLElement,
+    readonly target: HTMLElement,
     panel: HTMLElement,
   ) {
     this.olMap = new OlMap({
@@ -46,8 +51,13 @@ export class MapPage {
       controls: controls({ rotate: false, attribution: false }).extend([new ScaleLine()]),
       view: new View({ center: [0, 0], zoom: 2, maxZoom: 20, enableRotation: false }),
     });
-    this.compare = new Compare(this.olMap, target);
-    this.predictHere = new PredictHere(api, this.olMap, this.compare, (name) => colours(this.map)(name));
+    this.compare = new Compare(this.olMap, target, (swipe) => {
+      this.layout.swipe = swipe;
+      this.write();
+    });
+    this.predictHere = new PredictHere(api, this.olMap, this.compare, (name) => coloursOf(this.map)(name));
+    this.takeAway = new TakeAway(api, this);
+    this.areas = new Areas(api, this);
     this.panel = new Panel(panel, this);
     this.olMap.on("moveend", () => this.rememberCentre());
     window.addEventListener("hashchange", () => this.follow());
@@ -61,11 +71,41 @@ export class MapPage {
       this.panel.show();
       return;
     }
-    await this.choose({ scene: first.id });
+    await this.choose(first.id === this.layout.scene ? {} : { scene: first.id, centre: null });
   }
 
   get scene(): Scene | null {
     return this.scenes.find((scene) => scene.id === this.layout.scene) ?? null;
+  }
+
+  /** The version whose maps show on the left: the one that was chosen, else the served one; null before the first. */
+  get version(): number | null {
+    return this.layout.version ?? this.versions.find((version) => version.aliases.includes("champion"))?.version ?? null;
+  }
+
+  /** Whether the scene has been predicted by that version. */
+  get isPredicted(): boolean {
+    return this.map?.layers.some((layer) => layer.name === "prediction") ?? false;
+  }
+
+  /** Layers like those that show, for a figure. */
+  layersShown(): ReturnType<Compare["copies"]> {
+    return this.compare.copies();
+  }
+
+  /** What the view is, and where two are compared, what each is. */
+  captions(): string[] {
+    const { mode, view, other, version, otherVersion } = this.layout;
+    const title = (name: string | null): string => this.map?.views.find((item) => item.name === name)?.title ?? "";
+    if (mode === "one") return [title(view)];
+    const of = (number: number | null): string => (this.sides.length > 1 ? `, version ${number ?? this.version}` : "");
+    return [`${title(view)}${of(version)}`, `${title(other)}${of(otherVersion)}`];
+  }
+
+  /** The layers that show, by their titles. */
+  layerTitles(): string[] {
+    const titles = this.panel.layerTitles();
+    return this.layout.layers.flatMap((name) => titles.get(name) ?? []);
   }
 
   /** The sides that show maps of a version: both the same, unless two versions are compared. */
@@ -80,7 +120,7 @@ export class MapPage {
     const before = { layout: this.layout, sides: this.sides };
     this.layout = { ...this.layout, ...changes };
     const elsewhere = before.layout.scene !== this.layout.scene;
-    if (elsewhere || this.map === null) await this.load(elsewhere);
+    if (elsewhere || this.map === null) await this.load();
     else if (String(before.sides) !== String(this.sides)) await this.loadMaps();
     this.show();
   }
@@ -91,24 +131,28 @@ export class MapPage {
     this.asked = new AbortController();
     for (const key of this.loading) this.compare.remove(key);
     this.loading.clear();
+    this.areas.setOutlines(null);
     const { scene } = this.layout;
     if (scene === null) return;
     const maps = await Promise.all(this.sides.map(([, version]) => this.api.sceneMap(scene, version)));
     [this.map = null, this.otherMap = null] = maps;
+    this.areas.update();
   }
 
-  private async load(elsewhere: boolean): Promise<void> {
+  private async load(): Promise<void> {
     await this.loadMaps();
     if (!this.map) return;
     this.predictHere.show(this.scene);
-    const extent = transformExtent(this.map.bounds, "EPSG:4326", "EPSG:3857");
-    if (this.layout.centre !== null && !elsewhere) {
-      const [lon, lat, zoom] = this.layout.centre;
-      this.olMap.getView().setCenter(fromLonLat([lon, lat]));
-      this.olMap.getView().setZoom(zoom);
-    } else {
+    if (this.layout.centre === null) {
+      const extent = transformExtent(this.map.bounds, "EPSG:4326", "EPSG:3857");
       this.olMap.getView().fit(extent, { padding: [20, 20, 20, 20] });
-    }
+    } else this.goTo(this.layout.centre);
+  }
+
+  private goTo([lon, lat, zoom]: [number, number, number]): void {
+    const view = this.olMap.getView();
+    view.setCenter(fromLonLat([lon, lat]));
+    view.setZoom(zoom);
   }
 
   private show(): void {
@@ -116,13 +160,14 @@ export class MapPage {
     if (!map) return;
     const names = map.views.map((view) => view.name);
     if (!names.includes(this.layout.view)) this.layout.view = names[0] ?? "";
-    if (this.layout.mode !== "one" && !this.layout.other) this.layout.other = names[1] ?? this.layout.view;
+    if (this.layout.mode !== "one" && !names.includes(this.layout.other ?? "")) this.layout.other = names[1] ?? this.layout.view;
     const view = (name: string | null) => map.views.find((item) => item.name === name);
     const [left, right] = [view(this.layout.view), this.layout.mode === "one" ? undefined : view(this.layout.other)];
     this.compare.show(
       left ? (className) => tileLayer(map, left.tiles, 0, className) : null,
       right ? (className) => tileLayer(map, right.tiles, 0, className) : null,
       this.layout.mode,
+      this.layout.swipe,
     );
     for (const name of this.layout.layers) for (const [side, version] of this.sides) void this.add(name, side, version);
     this.compare.only(this.layout.layers);
@@ -139,7 +184,7 @@ export class MapPage {
     const order = ABOVE_VIEWS + this.loading.size;
     this.loading.add(key);
     try {
-      const build = await this.build(name, map, version, order);
+      const build = await this.build(name, side, map, version, order);
       if (!build) this.loading.delete(key); // it may exist later
       if (!build || signal.aborted) return;
       this.compare.overlay(key, { name, side, build });
@@ -148,7 +193,7 @@ export class MapPage {
     }
   }
 
-  private async build(name: string, map: SceneMap, version: number | null, order: number): Promise<Build | null> {
+  private async build(name: string, side: Side, map: SceneMap, version: number | null, order: number): Promise<Build | null> {
     const scene = this.scene as Scene;
     const raster = map.layers.find((item) => item.name === name);
     if (raster) return (className) => tileLayer(map, raster.tiles, order, className);
@@ -156,9 +201,15 @@ export class MapPage {
       const patches = featuresOf(await this.api.patches(scene.id));
       return (className) => patchLayer(patches, order, className);
     }
+    if (name === LABELS) {
+      const labels = featuresOf(await this.api.labels(scene.id));
+      return (className) => labelLayer(labels, order + ABOVE_MAPS, className, coloursOf(map, "#94a3b8"));
+    }
     if (name !== OUTLINES || !this.versions.length) return null;
+    const signal = this.asked.signal;
     const outlines = featuresOf(await this.outlines(scene.id, version));
-    return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, colours(map));
+    if (side !== "right" && !signal.aborted) this.areas.setOutlines(outlines);
+    return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, coloursOf(map));
   }
 
   /** Ask for outlines; once they had to be made, there are more maps of the scene. */
@@ -169,12 +220,20 @@ export class MapPage {
       made = true;
       if (!signal.aborted) this.panel.progress(OUTLINES, job);
     });
-    if (made && !signal.aborted) {
-      const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
-      if (!signal.aborted) [this.map = null, this.otherMap = null] = maps;
-      this.panel.show();
-    }
+    if (made && !signal.aborted) await this.predicted();
     return found;
+  }
+
+  /** Look again which maps of the scene exist, after it was predicted. */
+  async predicted(): Promise<void> {
+    const { scene } = this.layout;
+    const signal = this.asked.signal;
+    if (scene === null) return;
+    const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
+    if (signal.aborted) return;
+    [this.map = null, this.otherMap = null] = maps;
+    this.areas.update();
+    this.panel.show();
   }
 
   private rememberCentre(): void {
@@ -193,12 +252,14 @@ export class MapPage {
 
   private follow(): void {
     const wanted = link.read(location.hash);
-    if (link.write(wanted) !== link.write(this.layout)) void this.choose(wanted);
+    if (link.write(wanted) === link.write(this.layout)) return;
+    const stays = wanted.scene === this.layout.scene;
+    void this.choose(wanted).then(() => stays && wanted.centre && this.goTo(wanted.centre));
   }
 }
 
-/** The colours of classes by their names. */
-function colours(map: SceneMap | null): ColourOf {
+/** The colours of classes by their names; `other`: that of names which are none. */
+function coloursOf(map: SceneMap | null, other = "#f97316"): ColourOf {
   const known = new Map((map?.classes ?? []).map((item) => [item.name, item.colour]));
-  return (name) => known.get(name) ?? "#f97316";
+  return (name) => known.get(name) ?? other;
 }

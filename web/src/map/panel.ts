@@ -5,7 +5,7 @@ import { make } from "../dom";
 import type { Layout } from "./link";
 import { ANNOTATOR, role } from "../page";
 import { correctSection } from "./correct/start";
-import { OUTLINES, PATCHES, type MapPage } from "./page";
+import { LABELS, OUTLINES, PATCHES, type MapPage } from "./page";
 
 const MODES: [Layout["mode"], string][] = [
   ["one", "One"],
@@ -38,8 +38,8 @@ export class Panel {
       );
       return;
     }
-    const predict = page.versions.length ? [page.predictHere.element] : [];
-    this.element.replaceChildren(this.scene(), this.views(), this.layers(), ...predict, ...this.correct(), this.legend());
+    const ofVersions = page.versions.length ? [page.areas.element, page.predictHere.element, page.takeAway.element] : [];
+    this.element.replaceChildren(this.scene(), this.views(), this.layers(), this.legend(), ...this.correct(), ...ofVersions);
   }
 
   private scene(): HTMLElement {
@@ -75,13 +75,19 @@ export class Panel {
     return make("div", {}, make("label", { for: key }, title), select, ...(hint ? [make("p", { class: "soft" }, hint)] : []));
   }
 
+  /** The layers that can be shown, by name. */
+  layerTitles(): Map<string, string> {
+    return new Map([
+      ...(this.page.versions.length ? [[OUTLINES, "Outlines"] as [string, string]] : []),
+      ...this.rasters(),
+      [LABELS, "Labels"],
+      [PATCHES, "Patches"],
+    ]);
+  }
+
   private layers(): HTMLElement {
     const { page } = this;
-    const rows: [string, string][] = [
-      ...(page.versions.length ? [[OUTLINES, "Outlines"] as [string, string]] : []),
-      ...this.rasters(),
-      [PATCHES, "Patches"],
-    ];
+    const rows = this.layerTitles();
     const section = make("section", {}, make("h2", {}, "Layers"), ...this.versions());
     for (const [name, title] of rows) {
       const shown = page.layout.layers.includes(name);

@@ -1,0 +1,80 @@
+"""What people drew on a scene, as GeoJSON."""
+
+import json
+from itertools import groupby
+from typing import Final
+
+import shapely
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import Field
+from shapely.geometry import mapping
+
+from al_server.auth import has_role
+from al_server.context import current_catalog, current_parts
+from al_server.scene_reading import ready_scene
+from al_server.schemas import SceneId, media
+from catalog.access_records import Role
+from imagery.masks import mask_from_geotiff
+from services.class_scheme import class_scheme
+from services.glims_lineage import labelled_patches, standing_labels
+from services.label_outlines import outline_labels
+from services.pseudonyms import pseudonym
+from services.scene_request import Closed, Integer
+from services.scenes import source_of
+
+api = APIBlueprint("scene_labels", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
+
+GEOJSON: Final = "application/geo+json"
+_DECIMALS: Final = 7  # of a degree: about a centimetre
+
+
+class LabelPage(Closed):
+    """A page of labels: of up to ``limit`` labelled patches with ids greater than ``after``."""
+
+    after: Integer = 0
+    limit: int = Field(50, ge=1, le=100)
+
+
+@api.get("/<int:scene_id>/labels", responses={200: media(GEOJSON, "A FeatureCollection", text=True)})
+def list_labels(path: SceneId, query: LabelPage) -> Response:
+    """Give the standing labels as polygons in WGS 84, background included; where nobody judged there are none.
+
+    The labels of a patch count together: where they overlap, the newest. Properties: `class`, `patch`, `labels` (ids),
+    `annotated_at` of the newest, `simulated`, and `annotators`: accounts for operators, pseudonyms for all others.
+    """
+    catalog, store = current_catalog(), current_parts().store
+    scene = ready_scene(path.scene_id)
+    grid, scheme, reads_accounts = source_of(scene).grid, class_scheme(catalog), has_role(Role.OPERATOR)
+    with catalog.read() as session:
+        patches = labelled_patches(session, scene.id, query.after, query.limit)
+        labels = standing_labels(session, scene.id, simulated=True, patches=patches)
+    features = []
+    by_patch = groupby(sorted(labels, key=lambda label: label.patch_id), lambda label: label.patch_id)
+    for _, of_patch in by_patch:
+        drawn = list(of_patch)
+        found = outline_labels(
+            drawn, grid, scheme, lambda label: mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)
+        )
+        people = dict.fromkeys(label.annotator if reads_accounts else pseudonym(catalog, label) for label in drawn)
+        about = {
+            "patch": found.patch_id,
+            "labels": found.labels,
+            "annotated_at": found.annotated_at.isoformat(),
+            "simulated": found.simulated,
+            "annotators": list(people),
+        }
+        features += [
+            {
+                "type": "Feature",
+                "properties": {"class": name, **about},
+                "geometry": mapping(shapely.transform(outline, lambda points: points.round(_DECIMALS))),
+            }
+            for name, outline in found.outlines
+        ]
+    next_page = None
+    if len(patches) == query.limit:
+        next_page = url_for("scene_labels.list_labels", scene_id=scene.id, after=patches[-1], limit=query.limit)
+    return Response(
+        json.dumps({"type": "FeatureCollection", "features": features, "next": next_page}), content_type=GEOJSON
+    )

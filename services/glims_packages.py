@@ -1,0 +1,104 @@
+"""GLIMS packages that people take away of the map: made by a job at the first request, stored, and served."""
+
+import hashlib
+import json
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from catalog.context import Catalog
+from catalog.errors import ConflictError
+from catalog.records import Job, JobKind, Label, Scene
+from imagery.errors import ExportError
+from imagery.glaciers import read_inventory
+from imagery.grid import Window
+from services import raster_keys
+from services.delivery import DeliveryOptions, fingerprint
+from services.glims_lineage import standing_labels
+from services.glims_request import GlimsRequest, image_of
+from services.predictions import enqueue_asked
+from services.scenes import source_of
+
+_FORMAT: Final = 1
+"""Increase it whenever the code writes another package from the same input."""
+
+
+def package_key(session: Session, scene: Scene, version: int, options: DeliveryOptions, window: Window | None) -> str:
+    """Return the key of the package of a scene as its labels are now.
+
+    Args:
+        session: A session for reading.
+        scene: The scene.
+        version: The version whose map counts where no expert judged.
+        options: What shapes the map's files.
+        window: Only glaciers that reach into it are part of the package; None: all.
+    """
+    labels = [_identity(label) for label in standing_labels(session, scene.id, simulated=False)]
+    shaped_by = [_FORMAT, scene.name, scene.sensor, str(window), labels]
+    digest = hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest()[:16]
+    return raster_keys.glims_package(scene.id, version, fingerprint(scene, options), digest)
+
+
+def check_image(scene: Scene) -> None:
+    """Refuse a scene of which something is not known that GLIMS asks for.
+
+    Raises:
+        ConflictError: Its day or its instrument is not known.
+    """
+    try:
+        image_of(scene, GlimsRequest())
+    except ExportError as error:
+        raise ConflictError(f"{error} of `glacier-al export glims`, or replace the scene with it") from error
+
+
+def enqueue_package(
+    session: Session,
+    scene: Scene,
+    version: int,
+    options: DeliveryOptions,
+    window: Window | None,
+    key: str,
+    at_once: int,
+) -> Job:
+    """Enqueue the job that makes a package unless it is under way; one that failed is only repeated by a retry.
+
+    Args:
+        session: A writing session.
+        scene: The scene, which this version has predicted.
+        version: As `package_key`.
+        options: Likewise.
+        window: Likewise.
+        key: What `package_key` returned.
+        at_once: How many files may be asked for at once.
+
+    Raises:
+        ConflictError: The last job for the same package failed or was cancelled.
+        QueueFullError: As many files are being made as may at once.
+    """
+    subject = {
+        "scene_id": scene.id,
+        "version": version,
+        "package": key,
+        "window": None if window is None else vars(window),
+        "inventory": options.glacier_inventory,
+    }
+    return enqueue_asked(session, JobKind.EXPORT_GLIMS, f"{scene.id}-{key.rpartition('/')[2]}", at_once, subject)
+
+
+def request_of(catalog: Catalog, scene: Scene, window: Window | None, inventory: str | None) -> GlimsRequest:
+    """Return what is asked of `services.glims_export.export_glims` for a package.
+
+    Raises:
+        OutlineError: The inventory of the settings cannot be read.
+    """
+    glaciers = tuple(read_inventory(inventory, None, source_of(scene).grid, required=False)) if inventory else ()
+    return GlimsRequest(
+        smoothing_px=catalog.settings.outline_smoothing_px,
+        inventory=glaciers,
+        inventory_name=inventory.rpartition("/")[2] if inventory else "",
+        window=window,
+    )
+
+
+def _identity(label: Label) -> list[int | str | None]:
+    return [label.id, label.mask_sha256]

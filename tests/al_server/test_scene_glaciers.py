@@ -1,0 +1,65 @@
+"""The glaciers of a scene with their ids, over HTTP: of the inventory of the settings, else of its prior outlines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+from flask.testing import FlaskClient
+
+from catalog.context import Catalog
+from catalog.records import Scene
+from imagery.masks import OutlineLayer
+from services.prior_outlines import PriorOutlines
+from tests.catalog_fixtures import as_role
+from tests.imagery.forge import ForgedScene, write_glaciers
+from tests.workers.rows import tiled
+
+
+@pytest.fixture
+def pool(catalog: Catalog, tmp_path: Path) -> tuple[Scene, ForgedScene]:
+    return tiled(catalog, tmp_path / "scene.tif")
+
+
+def glaciers(client: FlaskClient, catalog: Catalog, scene: Scene) -> list[tuple[str, str | None]]:
+    answer = client.get(f"/api/v1/scenes/{scene.id}/glaciers", headers=as_role(catalog, "reader"))
+    assert (answer.status_code, answer.content_type) == (200, "application/geo+json")
+    features: list[dict[str, Any]] = json.loads(answer.data)["features"]
+    for feature in features:
+        west, south, east, north = shapely.from_geojson(json.dumps(feature["geometry"])).bounds
+        assert 86.7 < west < east < 86.9 and 28.0 < south < north < 28.2
+    return [(feature["properties"]["id"], feature["properties"]["name"]) for feature in features]
+
+
+def halves(forged: ForgedScene) -> dict[tuple[str, str | None], Any]:
+    """The west and the east of a scene as two glaciers."""
+    left, bottom, right, top = forged.grid.bounds
+    middle = (left + right) / 2
+    west, east = shapely.box(left, bottom, middle, top), shapely.box(middle, bottom, right, top)
+    return {("RGI-1", "Khumbu"): west, ("RGI-2", None): east}
+
+
+def test_prior_outlines_name_glaciers(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    assert glaciers(client, catalog, scene) == []
+    path = write_glaciers(tmp_path / "rgi.gpkg", halves(forged))
+    unnamed = forged.outlines[1]  # a layer without ids
+    named = OutlineLayer(str(path), None, "clean ice")
+    with catalog.database.write() as session:
+        prior = PriorOutlines((named, unnamed), None, None, 0.0, "2" * 64)
+        session.get_one(Scene, scene.id).prior_outlines = prior.to_json()
+    assert glaciers(client, catalog, scene) == [("RGI-1", "Khumbu"), ("RGI-2", None)]
+    path.unlink()
+    assert glaciers(client, catalog, scene) == []
+
+
+def test_the_inventory_of_the_settings_comes_first(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    path = write_glaciers(tmp_path / "inventory.gpkg", {("G1", None): shapely.box(*forged.grid.bounds)})
+    catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(path)})
+    assert glaciers(client, catalog, scene) == [("G1", None)]

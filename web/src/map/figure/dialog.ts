@@ -1,0 +1,108 @@
+/** The dialog with a figure of what is in view, to print or to save. */
+
+import { getHeight, getWidth } from "ol/extent";
+import { toLonLat } from "ol/proj";
+
+import type { Api, AreaReport, Box } from "../../api";
+import { make } from "../../dom";
+import { areaText, intervalText } from "../km2";
+import type { MapPage } from "../page";
+import { boxOf } from "../places";
+import { saveAs } from "../takeaway";
+import { picture } from "./picture";
+import { draw, type Figure, GAP, MAP_HEIGHT, MAP_WIDTH } from "./sheet";
+
+/** Draw the figure and show it. */
+export async function showFigure(api: Api, page: MapPage): Promise<void> {
+  const canvas = make("canvas", { role: "img" });
+  const title = make("input", { type: "text", id: "figure-title", value: page.scene?.name ?? "" });
+  const save = make("button", { type: "button" }, "Save as PNG");
+  const print = make("button", { type: "button", class: "main", onclick: () => window.print() }, "Print…");
+  const close = make("button", { type: "button", onclick: () => dialog.close() }, "Close");
+  const said = make("p", { class: "soft", role: "status" }, "Drawing…");
+  const dialog = make(
+    "dialog", { class: "figure", "aria-label": "Figure of what is in view" },
+    make("div", { class: "figure-bar" }, make("label", { for: title.id }, "Title"), title, print, save, close),
+    said, make("div", { class: "sheet" }, canvas),
+  );
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  save.disabled = print.disabled = true;
+  const figure = await figureOf(api, page, title.value);
+  const show = (): void => {
+    figure.title = title.value;
+    draw(canvas, figure);
+    canvas.setAttribute("aria-label", inWords(figure));
+  };
+  show();
+  title.addEventListener("input", show);
+  save.addEventListener("click", () => canvas.toBlob((content) => content && saveAs(content, `${fileName(title.value)}.png`), "image/png"));
+  save.disabled = print.disabled = false;
+  said.textContent = "A4, landscape. To get a PDF, print to a file.";
+}
+
+async function figureOf(api: Api, page: MapPage, title: string): Promise<Figure> {
+  const { scene, map, layout, olMap } = page;
+  const view = olMap.getView();
+  const centre = view.getCenter() as [number, number] | undefined;
+  if (!scene || !map || !centre) throw new Error("There is no scene to draw.");
+  const [first, second] = page.layersShown();
+  const width = second ? (MAP_WIDTH - GAP) / 2 : MAP_WIDTH;
+  const shown = view.calculateExtent(olMap.getSize());
+  const resolution = Math.max(getWidth(shown) / width, getHeight(shown) / MAP_HEIGHT); // all that is in view, and some more
+  const ground = { centre, resolution, swipe: layout.swipe / 100 };
+  const half = [(resolution * width) / 2, (resolution * MAP_HEIGHT) / 2] as const;
+  const box = boxOf([centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]], map);
+  const pictures = await Promise.all([first, ...(second ? [second] : [])].map((layers) => picture(layers, ground, width, MAP_HEIGHT)));
+  const report = await areasIn(api, page, box);
+  const captions = page.captions();
+  const latitude = toLonLat(centre)[1] as number;
+  return {
+    title,
+    maps: pictures.map((drawn, place) => ({ picture: drawn, caption: second ? captions[place] ?? "" : captions.join("   |   ") })),
+    swipe: layout.mode === "swipe" ? ground.swipe : null,
+    classes: map.classes,
+    layers: page.layerTitles(),
+    areas: report?.totals ?? [],
+    areasNote: report ? noteOf(report) : "",
+    metres: resolution * Math.cos((latitude * Math.PI) / 180),
+    source: sourceOf(page, report, box),
+  };
+}
+
+/** The areas in the figure, if the scene has been predicted. */
+async function areasIn(api: Api, page: MapPage, box: Box | null): Promise<AreaReport | null> {
+  if (!page.scene || !page.isPredicted || box === null) return null;
+  return api.areas(page.scene.id, page.layout.version, box);
+}
+
+function noteOf(report: AreaReport): string {
+  const why = report.totals.find((total) => total.undefined_because)?.undefined_because;
+  return why ? `By version ${report.model_version}. No interval: ${why}.` : `By version ${report.model_version}. The interval covers errors like those on its validation ground.`;
+}
+
+function sourceOf(page: MapPage, report: AreaReport | null, box: Box | null): string[] {
+  const { scene, versions, version } = page;
+  const image = [`Scene ${scene?.name}`, scene?.sensor, scene?.acquired?.slice(0, 10)].filter(Boolean).join(", ");
+  const labels = versions.find((item) => item.version === version)?.labels;
+  const model = version === null ? "" : ` Model version ${version}${labels === undefined ? "" : `, trained on ${labels} labels`}.`;
+  const corners = box ? ` ${degrees(box[1], box[3], "N", "S")}, ${degrees(box[0], box[2], "E", "W")}.` : "";
+  const day = new Date().toISOString().slice(0, 10);
+  return [`${image}.${model}${corners} Web Mercator; the scale holds in the middle. Drawn ${day}.`, ...(report ? [] : ["Areas are not known: the scene has not been predicted by this version."])];
+}
+
+function degrees(from: number, to: number, positive: string, negative: string): string {
+  const one = (value: number): string => `${Math.abs(value).toFixed(3)}° ${value < 0 ? negative : positive}`;
+  return `${one(from)} to ${one(to)}`;
+}
+
+/** What the figure says, for those who do not see it. */
+function inWords(figure: Figure): string {
+  const areas = figure.areas.map((area) => `${area.name} ${areaText(area)}, 95 % interval ${intervalText(area)}`);
+  return [`${figure.title}.`, ...figure.maps.map(({ caption }) => `${caption}.`), ...areas.map((text) => `${text}.`), ...figure.source].join(" ");
+}
+
+function fileName(title: string): string {
+  return title.trim().replace(/[^\p{L}\p{N}._-]+/gu, "-") || "figure";
+}

@@ -1,0 +1,76 @@
+"""Job: write the outlines of a scene as GLIMS takes them, zipped, into the raster store."""
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from catalog import registry_copy
+from catalog.errors import NotFoundError
+from catalog.records import Scene
+from imagery.grid import Window
+from services.glims_export import delivered_prediction
+from services.glims_export import export_glims as write_submission
+from services.glims_packages import request_of
+from services.places import raster_store
+from services.scenes import source_of
+from services.unused_predictions import note_use
+from workers.code_version import code_version
+from workers.jobs import JobContext
+from workers.relief import relief_of
+
+FINDINGS: Final = "check.txt"
+"""The file of a package that lists what the check of GLIMS's requirements found."""
+
+
+def export_glims(
+    context: JobContext, scene_id: int, version: int, package: str, window: dict[str, int] | None, inventory: str | None
+) -> None:
+    """Write a package, unless it is stored.
+
+    Args:
+        context: the job.
+        scene_id: id of the scene, which the version has predicted.
+        version: number of the version.
+        package: key under which it is stored.
+        window: fields of `imagery.grid.Window`: only glaciers that reach into it; None: all.
+        inventory: file of glaciers along whose polygons ice is divided.
+
+    Raises:
+        NotFoundError: there is no such version.
+        ExportError: there is no glacier, or something that GLIMS needs is not known.
+        StoreError: the map or a label is not in the store.
+        SceneError, OutlineError: the scene or the inventory cannot be read.
+    """
+    catalog = context.catalog
+    store = raster_store(catalog)
+    if store.exists(package):
+        return
+    with catalog.read() as session:
+        scene = session.get_one(Scene, scene_id)
+        known = registry_copy.find(session, version)
+    if known is None:
+        raise NotFoundError(f"there is no version {version}")
+    context.progress(0, 1, f"writing the outlines of {scene.name} for GLIMS")
+    prediction = delivered_prediction(catalog, scene, known)
+    request = request_of(catalog, scene, None if window is None else Window(**window), inventory)
+    software = f"glacier-al {code_version()}"
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory, "glims")
+        done = write_submission(catalog, scene, folder, request, software, prediction, relief_of(source_of(scene)))
+        found = (
+            "".join(f"{finding}\n" for finding in done.findings)
+            or "Nothing: GLIMS's published requirements are kept.\n"
+        )
+        (folder / FINDINGS).write_text(found, "utf-8")
+        store.put(package, _zipped(folder))
+    note_use(catalog, package)
+
+
+def _zipped(folder: Path) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(folder.iterdir()):
+            file.write(path, path.name)
+    return archive.getvalue()
