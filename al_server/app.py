@@ -28,6 +28,7 @@ from al_server import (
     model_versions,
     patches,
     predictions,
+    qgis,
     quality,
     rounds,
     scene_page,
@@ -110,7 +111,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
         *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
-        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status, qgis),
     )
     for resource in resources:
         app.register_api(resource.api)

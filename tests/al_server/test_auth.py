@@ -93,6 +93,7 @@ EXPECTED = {
     ("GET", "/api/v1/models/decisions"): Role.READER,
     ("GET", "/api/v1/models/latest"): Role.READER,
     ("GET", "/api/v1/models/latest/onnx"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/qgis/deepness.onnx"): Role.READER,
     ("GET", "/api/v1/models/latest/weights"): Role.READER,
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,

@@ -71,6 +71,7 @@ GET /api/v1/models/tracks
 GET /api/v1/models/decisions
 GET /api/v1/models/latest
 GET /api/v1/models/latest/onnx
+GET /api/v1/scenes/{scene_id}/qgis/deepness.onnx
 GET /api/v1/models/latest/weights
 GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote
