@@ -29,6 +29,7 @@ from al_server import (
     patches,
     predictions,
     qgis,
+    qgis_layers,
     quality,
     rounds,
     scene_page,
@@ -111,7 +112,7 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
         *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
-        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status, qgis),
+        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status, qgis, qgis_layers),
     )
     for resource in resources:
         app.register_api(resource.api)

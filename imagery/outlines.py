@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +15,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import Polygon, mapping
 
+from imagery.classes import LabelClass
 from imagery.gdal_limits import limited_pyogrio
 from imagery.outline_table import OutlineTable
+from imagery.qgis_styles import add_style, outlines_qml
 from imagery.vectors import CLASS_FIELD
 
 _DECIMALS: Final = 7  # of a degree: about a centimetre
@@ -37,11 +39,20 @@ def write_outlines_geojson(table: OutlineTable) -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False).encode()
 
 
-def write_outlines_gpkg(table: OutlineTable, layer: str) -> bytes:
-    """Encode outlines as a GeoPackage in the scene's CRS: one layer of this name, with the table's fields."""
-    file = io.BytesIO()
-    _write(file, table, layer, "GPKG")
-    return file.getvalue()
+def write_outlines_gpkg(table: OutlineTable, layer: str, classes: Iterable[LabelClass] = ()) -> bytes:
+    """Encode outlines as a GeoPackage in the scene's CRS: one layer of this name, with the table's fields.
+
+    Args:
+        table: The outlines.
+        layer: Name of the layer.
+        classes: The classes in whose colours QGIS shows it; without any it chooses a colour itself.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "outlines.gpkg")
+        _write(file, table, layer, "GPKG")
+        if styled := list(classes):
+            add_style(file, layer, outlines_qml(styled))
+        return file.read_bytes()
 
 
 def write_outlines_shapefile(table: OutlineTable, layer: str) -> bytes:
@@ -99,7 +110,7 @@ def write_class_layers(path: Path, layers: Sequence[ClassLayer], crs: str) -> No
         shutil.move(file, path)
 
 
-def _write(target: Path | io.BytesIO, table: OutlineTable, layer: str, driver: str, **options: Any) -> None:
+def _write(target: Path, table: OutlineTable, layer: str, driver: str, **options: Any) -> None:
     pyogrio = limited_pyogrio()
 
     columns = list(table.fields.values())

@@ -16,7 +16,7 @@ from catalog.records import Scene
 from catalog.settings import Settings
 from services import raster_keys
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Increase it whenever the code writes different files from the same input, so that stored files are replaced."""
 
 

@@ -86,7 +86,7 @@ def predict_by(context: JobContext, loaded: LoadedVersion, scene_id: int, option
         report = area_report(outlines, predicted, source.grid, calibration, scene.name, version, glaciers)
         classes = predicted.classes
     store.put(keys["geojson"], write_outlines_geojson(outlines))
-    store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer))
+    store.put(keys["gpkg"], write_outlines_gpkg(outlines, scheme.outline_layer, scheme.classes))
     store.put(keys["shp.zip"], write_outlines_shapefile(outlines, scheme.outline_layer))
     store.put(keys["areas.json"], report.model_dump_json(indent=2).encode())
     store.put(
