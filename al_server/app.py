@@ -19,6 +19,7 @@ from al_server import (
     interactive,
     jobs,
     label_events,
+    label_uploads,
     lineage,
     live,
     log_in,
@@ -112,7 +113,20 @@ def create_app(catalog: Catalog) -> Flask:
     resources = (
         *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, corrections, predictions),
         *(patches, scorings, rounds, arms, effort, quality, jobs, label_events, model_versions, canary),
-        *(lineage, withdrawals, subscriptions, interactive, set_aside, users, tokens, live, status, qgis, qgis_layers),
+        *(
+            lineage,
+            withdrawals,
+            subscriptions,
+            interactive,
+            set_aside,
+            users,
+            tokens,
+            live,
+            status,
+            qgis,
+            qgis_layers,
+            label_uploads,
+        ),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -91,14 +91,19 @@ class Transport:
             method: HTTP method.
             path: Path on the server.
             query: Parameters; those that are None are left out.
-            body: Sent as JSON, unless it is None.
+            body: Sent as it is if it is bytes, else as JSON, unless it is None.
             headers: Further headers.
             may_repeat: Whether sending it twice has the effect of sending it once; always so for GET.
             attempts: How often to try in all.
             silence_s: How long no byte may come; by default the time limit of the client.
         """
         request = self._http.build_request(
-            method, path, params=_texts(query or {}), json=body, headers=dict(headers or {})
+            method,
+            path,
+            params=_texts(query or {}),
+            json=None if isinstance(body, bytes) else body,
+            content=body if isinstance(body, bytes) else None,
+            headers=dict(headers or {}),
         )
         if silence_s is not None:
             request.extensions["timeout"] = {**request.extensions["timeout"], "read": silence_s}

@@ -221,6 +221,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "GET /api/v1/scenes/{scene_id}/maps/{layer}/window": 404,
         "GET /api/v1/scenes/{scene_id}/pixels": 422,  # no window was named
         "GET /api/v1/scenes/requests/{request_id}": 404,
+        "POST /api/v1/scenes/{scene_id}/labels": 422,  # no file
         "GET /api/v1/scenes/{scene_id}/qgis/tiles/{view}/{z}/{x}/{y}.webp": 422,  # without a signature
         "GET /api/v1/scenes/{scene_id}/qgis/maps/{layer}/{z}/{x}/{y}.webp": 422,
     }

@@ -99,6 +99,7 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/qgis/maps/<layer>/<int:z>/<int:x>/<int:y>.webp"): Role.PUBLIC,
     ("GET", "/api/v1/qgis/outlines.qml"): Role.READER,
     ("GET", "/api/v1/qgis/classes.qml"): Role.READER,
+    ("POST", "/api/v1/scenes/<int:scene_id>/labels"): Role.ANNOTATOR,
     ("GET", "/api/v1/models/latest/weights"): Role.READER,
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,

@@ -77,6 +77,7 @@ GET /api/v1/scenes/{scene_id}/qgis/tiles/{view}/{z}/{x}/{y}.webp
 GET /api/v1/scenes/{scene_id}/qgis/maps/{layer}/{z}/{x}/{y}.webp
 GET /api/v1/qgis/outlines.qml
 GET /api/v1/qgis/classes.qml
+POST /api/v1/scenes/{scene_id}/labels
 GET /api/v1/models/latest/weights
 GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote
