@@ -28,6 +28,7 @@ from services.deepness import deepness_graph, input_bands
 from tests.deepness import Deepness, Tile
 from tests.imagery.forge import write_geotiff
 from tests.models.cards import CLASSES, origin
+from tests.real_qgis import in_qgis, needs_qgis
 
 BANDS = ("red", "green", "blue", "nir")
 TILE_PX = 128
@@ -47,10 +48,12 @@ def reflectance(eight_bit: SceneSource) -> NDArray[np.float32]:
         return reader.read(BANDS, eight_bit.grid.window) / np.float32(255)
 
 
-def sixteen_bit(folder: Path, reflectance: NDArray[np.float32], *, tagged: bool = False) -> SceneSource:
+def sixteen_bit(
+    folder: Path, reflectance: NDArray[np.float32], *, tagged: bool = False, gap: Tile = GAP
+) -> SceneSource:
     """The same ground as the uint16 numbers of a Landsat product, with a gap whose number is 0."""
     numbers = np.round((reflectance - OFFSET) / SCALE).astype(np.uint16)
-    numbers[(slice(None), *GAP)] = 0
+    numbers[(slice(None), *gap)] = 0
     path = write_geotiff(folder / "scene.tif", numbers, descriptions=BANDS, nodata=0)
     if tagged:
         with rasterio.open(path, "r+") as dataset:
@@ -194,3 +197,19 @@ def test_a_wrong_scale_is_noticed(tmp_path: Path, reflectance: NDArray[np.float3
     shown = np.moveaxis(shown_by_qgis(source, BANDS)[:, :TILE_PX, :TILE_PX], 0, -1)
     ours = segmenter.decide(probabilities.numpy())[:TILE_PX, :TILE_PX]
     assert (deepness.classify(shown, 0.5) == ours).mean() < 0.99
+
+
+@pytest.mark.slow
+@needs_qgis
+@pytest.mark.parametrize("tagged", [False, True])
+def test_a_real_qgis_hands_out_the_numbers_that_these_tests_say(
+    tmp_path: Path, reflectance: NDArray[np.float32], tagged: bool
+) -> None:
+    """As stored, or as the scale that the file declares says; the number for no data as stored, and beyond the edge."""
+    source = sixteen_bit(tmp_path, reflectance[:, 90:130, 290:340], tagged=tagged, gap=np.s_[10:20, 10:20])
+    found = in_qgis(tmp_path, "read", Path(source.bands[0].path))
+    numbers = np.array(found["numbers"]).reshape(found["shape"])
+    shown = shown_by_qgis(source, BANDS)
+    assert (shown == 0).any()
+    np.testing.assert_allclose(numbers[:, :, :-3], shown, rtol=1e-6, atol=1e-7)
+    assert (numbers[:, :, -3:] == 0).all()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
@@ -18,15 +19,18 @@ from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Patch, 
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
-from services.corrections import CorrectedPatch
+from imagery.outline_table import tabulate
+from imagery.outlines import write_outlines_gpkg
+from services.corrections import CorrectedPatch, decode_runs
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from services.scenes import find_scene
 from tests.al_server.test_corrections import scene_of
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
-from tests.imagery.forge import ForgedScene, forge_scene
+from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene
 from tests.imagery.test_label_polygons import rectangle, write_drawn
+from tests.real_qgis import in_qgis, needs_qgis
 from tests.served_app import serving
 from workers.correction_drawing import apply_correction
 
@@ -178,3 +182,43 @@ def test_the_command_shows_what_is_recognised_and_sends_it(
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["label_events"] == [event.id for event, _ in stored(catalog)]
     assert sum(body.share for _, body in stored(catalog)) == pytest.approx(120)
+
+
+@pytest.mark.slow
+@needs_qgis
+def test_what_a_real_qgis_edited_comes_back_as_it_was_drawn(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene, tmp_path: Path
+) -> None:
+    """The first outline is deleted, a triangle drawn in its place, and the ground around it judged."""
+    file = tmp_path / "outlines.gpkg"
+    table = tabulate(forged.truth, forged.grid, GLACIER_SCHEME.names)
+    file.write_bytes(write_outlines_gpkg(table, "outlines", GLACIER_SCHEME.classes))
+    edited = in_qgis(tmp_path, "edit", file)
+    assert (edited["saved"], edited["faults"]) == (True, [])
+    answer = send(client, catalog, scene_id, file.read_bytes())
+    assert answer.status_code == 202, answer.text
+    assert [layer["name"] for layer in answer.json["layers"]] == ["outlines", "judged"]
+    left, bottom, right, top = edited["box"]
+    triangle = shapely.Polygon([(left, bottom), (right, bottom), (right, top)])
+    kept = [*table.map_polygons[1:], triangle]
+    names = [*table.fields["class"][1:], "debris-covered ice"]
+    expected = np.full((100, 160), UNKNOWN, dtype=np.uint8)
+    rows, columns = np.mgrid[:100, :160] + 0.5
+    step, _, x, _, _, y = NORTH_UP
+    ground = shapely.points(x + columns * step, y - rows * step)
+    expected[shapely.contains(shapely.box(left, bottom, right, top), ground)] = 0
+    for name in ("clean ice", "debris-covered ice"):  # by rising precedence
+        for polygon, of_class in zip(kept, names, strict=True):
+            if of_class == name:
+                expected[shapely.contains(polygon, ground)] = GLACIER_SCHEME.by_name(name).value
+    found = np.full((100, 160), UNKNOWN, dtype=np.uint8)
+    with catalog.read() as session:
+        for _, body in stored(catalog):
+            patch = session.get_one(Patch, body.patch)
+            part = found[patch.row_off : patch.row_off + 32, patch.col_off : patch.col_off + 32]
+            part[...] = decode_runs(body.runs, 32, 32, GLACIER_SCHEME)
+    covered = found != UNKNOWN
+    assert covered.sum() > 3000
+    tiled = np.zeros((100, 160), dtype=bool)
+    tiled[:96] = True  # no patch of 32 px lies in the last rows
+    np.testing.assert_array_equal(found[tiled], expected[tiled])

@@ -1,7 +1,6 @@
 """What QGIS opens, over HTTP."""
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -29,6 +28,7 @@ from tests.catalog_fixtures import add_scene, as_role
 from tests.imagery.forge import ForgedScene, forge_scene
 from tests.models.cards import origin
 from tests.models.networks import small_segmenter
+from tests.real_qgis import in_qgis, needs_qgis
 from tests.served_app import serving
 from tests.served_version import add_version, serve
 
@@ -116,19 +116,8 @@ def test_a_signature_expires() -> None:
         TileUrls("key", -1).check(1, TileUrls("key", 60).sign(1))
 
 
-QGIS_PYTHON = "/usr/bin/python3"
-
-
-def has_qgis() -> bool:
-    """Return whether the system's Python has the library of QGIS (Debian's package python3-qgis)."""
-    if not Path(QGIS_PYTHON).exists():
-        return False
-    done = subprocess.run([QGIS_PYTHON, "-c", "import qgis.core"], capture_output=True, check=False)
-    return done.returncode == 0
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not has_qgis(), reason="needs a QGIS: apt-get install python3-qgis")
+@needs_qgis
 def test_a_real_qgis_shows_styles_and_tiles(
     app: Flask, client: FlaskClient, catalog: Catalog, mapped: int, forged: ForgedScene, tmp_path: Path
 ) -> None:
@@ -144,15 +133,7 @@ def test_a_real_qgis_shows_styles_and_tiles(
         files["layers.qlr"] = definition.replace(quote(catalog.settings.api_url, safe=""), quote(url, safe="")).encode()
         for name, content in files.items():
             (tmp_path / name).write_bytes(content)
-        command = [
-            QGIS_PYTHON,
-            str(Path(__file__).parents[1] / "in_qgis.py"),
-            *(str(tmp_path / name) for name in files),
-        ]
-        environment = {"PATH": "/usr/bin:/bin", "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+        found = in_qgis(tmp_path, "show", *(tmp_path / name for name in files))
     colours = {item.name: item.colour for item in GLACIER_SCHEME.classes[1:]}
     assert found["outlines"] == {**colours, "": "#6b7280"}
     assert found["classes"] == colours
