@@ -43,7 +43,7 @@ def delivered_areas(catalog: Catalog, scene: Scene, version: int) -> DeliveredAr
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "outlines.gpkg")  # GDAL complains of a GeoPackage without the ending
         file.write_bytes(store.get(keys["gpkg"]))
-        meta, _, wkb, columns = pyogrio.raw.read(file, columns=fields)
+        meta, _, wkb, columns = pyogrio.raw.read(file, layer=0, columns=fields)
     table = dict(zip(meta["fields"], columns, strict=True))
     outlines = OutlineIntervals(shapely.from_wkb(wkb), *(table[name] for name in fields))
     return DeliveredAreas(outlines, AreaReport.model_validate_json(store.get(keys["areas.json"])))

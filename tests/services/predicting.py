@@ -51,7 +51,10 @@ def store_prediction(
     for key in keys.values():
         store.put(key, b"")
     store.put(keys["tif"], class_map_to_cog(classes, grid, GLACIER_SCHEME, names))
-    store.put(keys["gpkg"], write_outlines_gpkg(replace(table, fields=table.fields | ends), "outlines"))
+    store.put(
+        keys["gpkg"],
+        write_outlines_gpkg(replace(table, fields=table.fields | ends), "outlines", GLACIER_SCHEME.classes),
+    )
     store.put(keys["areas.json"], report.model_dump_json().encode())
 
 

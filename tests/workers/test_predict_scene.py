@@ -72,7 +72,7 @@ def attributes(files: dict[str, bytes]) -> tuple[list[dict[str, Any]], NDArray[n
     with TemporaryDirectory() as folder:
         path = Path(folder, "outlines.gpkg")
         path.write_bytes(files["gpkg"])
-        meta, _, wkb, columns = pyogrio.raw.read(path)
+        meta, _, wkb, columns = pyogrio.raw.read(path, layer="glacier_outlines")
     with ZipFile(io.BytesIO(files["shp.zip"])) as archive:
         assert "glacier_outlines.shp" in archive.namelist()
         assert all(name.encode() in archive.read("glacier_outlines.dbf") for name in rows[0])
