@@ -31,7 +31,7 @@ PAGES := $(sort $(shell find web -path web/node_modules -prune -o -type f ! -nam
 PAGES_STAMP := web/.built-$(shell cat $(PAGES) | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast chaos soak bench bench-long lint fuzz sbom lock docs clean distclean
+.PHONY: help setup demo up test test-fast chaos soak bench bench-long lint fuzz sbom lock pictures docs clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -128,6 +128,9 @@ $(BIN)/uv:
 
 lock: | $(BIN)/uv  ## resolve the dependencies anew into locks/; with UPGRADE=1 in their newest versions
 	@$(BIN)/python -m tools.lock $(if $(UPGRADE),--upgrade)
+
+pictures: demo  ## take the pictures of the documentation, of the system that the demo leaves
+	@GLACIER_AL_VAR_DIR=var/demo/system $(BIN)/python -m tools.screenshots --up
 
 docs: setup  ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict

@@ -24,17 +24,20 @@ from catalog.records import now
 from services import first_access, log_ins, tokens
 from services.users import Identity
 
-# GET needs READER, other methods need OPERATOR, except at these endpoints. The views of composites, of the webhook and
-# of clicks check credentials of their own: a signature in the URL, a secret in a header, a password.
+# GET needs READER, other methods need OPERATOR, except at these endpoints. The views of composites, of signed tiles, of
+# the webhook and of clicks check credentials of their own: a signature in the URL, a secret in a header, a password.
 EXCEPTIONS = {
     "health.healthz": Role.PUBLIC,
     "health.readyz": Role.PUBLIC,
     "static": Role.PUBLIC,
     "patches.composite": Role.PUBLIC,
+    "qgis_layers.view_tile": Role.PUBLIC,
+    "qgis_layers.layer_tile": Role.PUBLIC,
     "label_events.receive": Role.PUBLIC,
     "label_events.replay": Role.ANNOTATOR,
     "corrections.submit": Role.ANNOTATOR,
     "area_predictions.predict": Role.READER,
+    "label_uploads.upload": Role.ANNOTATOR,
     "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
     "subscriptions.list_deliveries": Role.OPERATOR,
     "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers

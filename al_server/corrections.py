@@ -42,7 +42,7 @@ def submit(path: SceneId, body: CorrectionRequest) -> Response:
         scheme = scheme_in_force(session, catalog.settings)
     corrections.check_may_correct(scene, window)
     classes = decode_runs(body.runs, body.height, body.width, scheme)
-    shown, version = _shown(scene, body.shown, window)
+    shown, version = shown_map(scene, body.shown, window)
     correction = Correction(
         id=body.id,
         row_off=body.row_off,
@@ -64,7 +64,7 @@ def submit(path: SceneId, body: CorrectionRequest) -> Response:
     return json_response(answer, 202 if is_new else 200)
 
 
-def _shown(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDArray[np.uint8], int | None]:
+def shown_map(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDArray[np.uint8], int | None]:
     """Return the classes (h, w) of the map that a correction began with, and the version that made it.
 
     A correction must not be lost with that map: if it was removed meanwhile, edits are counted from background.

@@ -8,6 +8,7 @@ programs can show, too.
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,8 +22,9 @@ from al_server.scene_reading import read_from_scene, read_from_store, ready_scen
 from al_server.schemas import SceneId, media
 from catalog.records import Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
+from imagery.grid import Grid
 from imagery.ground_metric import pixel_size_m
-from imagery.map_views import draw_classes, draw_share, draw_view, encode_tile, map_views
+from imagery.map_views import MapView, draw_classes, draw_share, draw_view, encode_tile, map_views
 from imagery.tiles import DEEPEST_ZOOM, TILE_PX, read_map_tile, read_scene_tile, tile_grid
 from services.class_scheme import scheme_in_force
 from services.map_layers import LayerKind, MapLayer, existing, find_layer, other_layers, predicted_layers
@@ -32,33 +34,68 @@ from services.scenes import find_scene, source_of
 api = APIBlueprint("map_tiles", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
 WEBP: Final = "image/webp"
-_PLACE: Final = "{z}/{x}/{y}.webp"
+PLACE: Final = "{z}/{x}/{y}.webp"
 _FORM: Final = 1  # increase it when the same files give other tiles
 _NOTHING: Final = encode_tile(np.zeros((TILE_PX, TILE_PX, 4), dtype=np.uint8))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What can be shown of a scene.
+
+    Attributes:
+        scene: The scene.
+        grid: Its grid.
+        views: Its views that can be drawn.
+        layers: The maps made of it that exist.
+        scheme: The classes.
+    """
+
+    scene: Scene
+    grid: Grid
+    views: list[MapView]
+    layers: list[MapLayer]
+    scheme: ClassScheme
+
+    @property
+    def deepest_zoom(self) -> int:
+        """The zoom from which on a tile shows nothing more."""
+        _, south, _, north = self.grid.footprint_wgs84().bounds
+        return _deepest_zoom(min(pixel_size_m(self.grid)), (south + north) / 2)
+
+
+def find_shown(scene_id: int, choice: VersionChoice) -> Shown:
+    """Return what can be shown of a scene, with the maps of a version.
+
+    Raises:
+        NotFoundError: there is no such scene.
+        ConflictError: it is not ready.
+    """
+    catalog = current_catalog()
+    with catalog.read() as session:
+        scene = find_scene(session, scene_id)
+        layers = other_layers(session, scene)
+        scheme = scheme_in_force(session, catalog.settings)
+    check_ready(scene)
+    source = source_of(scene)
+    version = shown_version(choice)
+    layers = ([] if version is None else predicted_layers(scene, version, catalog.settings)) + layers
+    stretch = scene.stretch or {}
+    views = [view for view in map_views(source).values() if set(view.stretched) <= set(stretch)]
+    return Shown(scene, source.grid, views, existing(current_parts().store, layers), scheme)
 
 
 @api.get("/<int:scene_id>/map", responses={200: MapAnswer})
 def describe_map(path: SceneId, query: VersionChoice) -> Response:
     """Tell which views and maps of a scene can be shown, and where it lies."""
-    catalog = current_catalog()
-    with catalog.read() as session:
-        scene = find_scene(session, path.scene_id)
-        layers = other_layers(session, scene)
-        scheme = scheme_in_force(session, catalog.settings)
-    check_ready(scene)
-    source = source_of(scene)
-    version = shown_version(query)
-    layers = ([] if version is None else predicted_layers(scene, version, catalog.settings)) + layers
-    stretch = scene.stretch or {}
-    views = [view for view in map_views(source).values() if set(view.stretched) <= set(stretch)]
-    west, south, east, north = source.grid.footprint_wgs84().bounds
-    base = f"/api/v1/scenes/{scene.id}"
+    shown = find_shown(path.scene_id, query)
+    base = f"/api/v1/scenes/{shown.scene.id}"
     answer = MapAnswer(
-        bounds=(west, south, east, north),
-        deepest_zoom=_deepest_zoom(min(pixel_size_m(source.grid)), (south + north) / 2),
+        bounds=shown.grid.footprint_wgs84().bounds,
+        deepest_zoom=shown.deepest_zoom,
         views=[
-            ViewAnswer(name=view.name, title=view.title, hint=view.hint, tiles=f"{base}/tiles/{view.name}/{_PLACE}")
-            for view in views
+            ViewAnswer(name=view.name, title=view.title, hint=view.hint, tiles=f"{base}/tiles/{view.name}/{PLACE}")
+            for view in shown.views
         ],
         layers=[
             LayerAnswer(
@@ -66,13 +103,15 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
                 title=layer.title,
                 kind=layer.kind,
                 version=layer.version,
-                tiles=f"{base}/maps/{layer.name}/{_PLACE}"
+                tiles=f"{base}/maps/{layer.name}/{PLACE}"
                 + (f"?version={layer.version}" if layer.version is not None else ""),
             )
-            for layer in existing(current_parts().store, layers)
+            for layer in shown.layers
         ],
         classes=[
-            ClassAnswer(value=e.value, name=e.name, colour=e.colour) for e in scheme.legend if e.value in _drawn(scheme)
+            ClassAnswer(value=e.value, name=e.name, colour=e.colour)
+            for e in shown.scheme.legend
+            if e.value in _drawn(shown.scheme)
         ],
     )
     return json_response(answer)
@@ -81,6 +120,17 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
 @api.get("/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
 def view_tile(path: ViewTile) -> Response:
     """Draw a tile of a view of a scene (Web Mercator, 256 px); transparent where the scene has no data."""
+    return draw_view_tile(path)
+
+
+@api.get("/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
+def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
+    """Draw a tile of a map made of a scene: a prediction, its confidence or uncertainty, or old outlines."""
+    return draw_layer_tile(path, query)
+
+
+def draw_view_tile(path: ViewTile) -> Response:
+    """Answer with a tile of a view, see `view_tile`."""
     scene = ready_scene(path.scene_id)
     view = view_of(scene, path.view)
     tile = tile_grid(path.z, path.x, path.y)
@@ -91,14 +141,13 @@ def view_tile(path: ViewTile) -> Response:
     return _answer(None if pixels is None else draw_view(view, pixels, scene.stretch or {}), etag)
 
 
-@api.get("/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
-def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
-    """Draw a tile of a map made of a scene: a prediction, its confidence or uncertainty, or old outlines."""
+def draw_layer_tile(path: LayerTile, choice: VersionChoice) -> Response:
+    """Answer with a tile of a map, see `layer_tile`."""
     catalog, store = current_catalog(), current_parts().store
     with catalog.read() as session:
         scene = find_scene(session, path.scene_id)
         scheme = scheme_in_force(session, catalog.settings)
-        found = find_layer(session, store, scene, path.layer, shown_version(query), catalog.settings)
+        found = find_layer(session, store, scene, path.layer, shown_version(choice), catalog.settings)
     tile = tile_grid(path.z, path.x, path.y)
     etag = _etag(scene, found.key, path.z, path.x, path.y)
     if etag in request.if_none_match:

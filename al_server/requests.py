@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flask import Response, current_app, request
 
-from al_server.document import CALLED_BY_LABEL_STUDIO, Operation
+from al_server.document import CALLED_BY_LABEL_STUDIO, FILES, Operation
 from al_server.problems import problem
 
 JSON_TYPES = {
@@ -28,7 +28,7 @@ def check_request() -> Response | None:
 
     Flask calls this before every view.
 
-    What Label Studio calls is left out: those views check the body themselves.
+    What Label Studio calls is left out, and so are files: those views check the body themselves.
     """
     if request.content_encoding:  # a small body could expand to any size
         return problem(
@@ -40,7 +40,7 @@ def check_request() -> Response | None:
     if operation is None:
         return None
     refused = _check_query(operation) or _check_text("the address", _given_in_address())
-    if refused is None and "requestBody" in operation and request.endpoint not in CALLED_BY_LABEL_STUDIO:
+    if refused is None and "requestBody" in operation and request.endpoint not in {*CALLED_BY_LABEL_STUDIO, *FILES}:
         refused = _check_body(operation["requestBody"]["content"])
     return refused
 

@@ -47,4 +47,6 @@ DESCRIPTIONS: Final = Turns(2)
 """Scenes whose files are read before they are registered."""
 FAR_READS: Final = Turns(2)
 """Reads from other machines: of scenes at an address, and of a raster store that is no folder."""
-ALL_TURNS: Final = (DESCRIPTIONS, FAR_READS)
+UPLOADS: Final = Turns(1)
+"""Files of labels."""
+ALL_TURNS: Final = (DESCRIPTIONS, FAR_READS, UPLOADS)

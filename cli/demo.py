@@ -57,7 +57,7 @@ def run_demo(rounds: int, seed: int) -> None:
         os.environ.setdefault(f"GLACIER_AL_{name}".upper(), value)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # raises SystemExit, so that the system is stopped
     started = time.monotonic()
-    with _running_system(folder / "up.log"):
+    with running_system(folder / "up.log"):
         catalog = Catalog(running_settings())
         try:
             demonstration = Demonstration(catalog, seed)
@@ -73,8 +73,8 @@ def run_demo(rounds: int, seed: int) -> None:
 
 
 @contextmanager
-def _running_system(log: Path) -> Iterator[None]:
-    """Run ``glacier-al up`` during the block."""
+def running_system(log: Path) -> Iterator[None]:
+    """Run ``glacier-al up`` on the data folder during the block; ``log`` gets what it says."""
     click.echo("Starting the system (Label Studio makes its database: this takes half a minute)")
     log.unlink(missing_ok=True)
     log.touch(mode=0o600)  # up prints the operator's token and the log-in

@@ -1,20 +1,65 @@
-"""``glacier-al labels``: withdraw the labels of an annotator, list what was withdrawn."""
+"""``glacier-al labels``: send labels drawn in a GIS, withdraw those of an annotator, list what was withdrawn."""
 
 import getpass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from pydantic import ValidationError
 
 from cli.installation import installed_catalog, running_catalog
 from cli.output import Columns, as_json, json_option, moment, print_records, print_table, tell
+from cli.server import connected
+from glacier_al_client.types import UploadAnswer
 from services.withdrawals import VersionAffected, WithdrawalEffect, WithdrawalRequest, list_withdrawals
 from services.withdrawals import withdraw as withdraw_labels
 
 
 @click.group()
 def labels() -> None:
-    """Withdraw labels, and list withdrawals."""
+    """Send labels, withdraw labels, and list withdrawals."""
+
+
+@labels.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--scene", required=True, help="name or number of the scene")
+@click.option("--version", type=click.IntRange(1), help="the model version whose prediction was edited, if one was")
+@click.option("--minutes", type=click.FloatRange(0), help="working time, if it was measured")
+@click.option("--dry-run", is_flag=True, help="show what is recognised, and send nothing")
+@click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--url", help="address of another system than the one that runs on the data folder; needs a token")
+@click.option("--token", envvar="GLACIER_AL_TOKEN", help="a token, an annotator's at least: whose labels these are")
+@json_option
+def upload(
+    file: Path,
+    scene: str,
+    version: int | None,
+    minutes: float | None,
+    dry_run: bool,
+    yes: bool,
+    url: str | None,
+    token: str | None,
+) -> None:
+    """Send the polygons of FILE, a GeoPackage edited in QGIS, as labels.
+
+    What was recognised is shown first.
+    """
+    content, seconds = file.read_bytes(), None if minutes is None else 60.0 * minutes
+    with connected(url, token) as client:
+        found = next((item for item in client.scenes() if scene in {item.name, str(item.id)}), None)
+        if found is None:
+            raise click.UsageError(f"found no scene {scene!r}; `glacier-al scene list` names those that exist")
+        recognised = client.upload_labels(found.id, content, dry_run=True, version=version, seconds=seconds)
+        if not as_json():
+            _show_recognised(recognised)
+        if dry_run or not (yes or click.confirm("Send them?", err=as_json())):
+            tell("Nothing was sent.", **recognised.model_dump(mode="json"))
+            return
+        sent = client.upload_labels(found.id, content, version=version, seconds=seconds)
+    tell(
+        f"{sent.judged_px} pixels are labels of {len(sent.label_events)} patches of {found.name}.",
+        **sent.model_dump(mode="json"),
+    )
 
 
 @labels.command()
@@ -68,6 +113,16 @@ def withdrawals() -> None:
         "when": moment("withdrawn_at"),
     }
     print_records([dict(item) for item in found], columns)
+
+
+def _show_recognised(found: UploadAnswer) -> None:
+    rows = [(layer.name, name, str(count)) for layer in found.layers for name, count in layer.features.items()]
+    print_table(("layer", "class", "polygons"), rows)
+    for layer in found.layers:
+        for note in layer.notes:
+            click.echo(f"{layer.name}: {note}")
+    pixels = ", ".join(f"{count} {name}" for name, count in found.classes_px.items() if count)
+    click.echo(f"Judged: {found.judged_px} pixels ({pixels}), of which {found.edited_px} differ from what was shown.")
 
 
 def _show(effect: WithdrawalEffect) -> None:

@@ -33,6 +33,7 @@ from glacier_al_client.types import (
     SceneSummary,
     StatusAnswer,
     SubscriptionAnswer,
+    UploadAnswer,
 )
 from glacier_al_client.waiting import Progress, wait_for_decision, wait_for_job
 
@@ -256,6 +257,28 @@ class Client(Calls):
         """Submit a corrected window as labels; what is sent twice under one id is one correction."""
         path = f"{API}/scenes/{scene_id}/corrections"
         return read(CorrectionAnswer, self.transport.request("POST", path, body=plain(request), may_repeat=True))
+
+    def upload_labels(
+        self,
+        scene_id: int,
+        file: bytes,
+        *,
+        dry_run: bool = False,
+        version: int | None = None,
+        seconds: float | None = None,
+    ) -> UploadAnswer:
+        """Send polygons drawn in a GIS as labels; the same file twice is one correction.
+
+        Args:
+            scene_id: Number of the scene.
+            file: A GeoPackage, or a zip archive with one or with shapefiles.
+            dry_run: Only tell what is recognised in it.
+            version: The version whose prediction was edited; None if nothing was.
+            seconds: Working time, if it was measured.
+        """
+        query = {"dry_run": dry_run or None, "version": version, "seconds": seconds}
+        path = f"{API}/scenes/{scene_id}/labels"
+        return read(UploadAnswer, self.transport.request("POST", path, query, file, may_repeat=True))
 
     # Rounds
 

@@ -1260,6 +1260,43 @@ class GridAnswer(Schema):
     width: int
 
 
+class UploadedLayer(Schema):
+    """A layer of the file.
+
+    Attributes:
+        features: By class; of the layer 'judged' by its name.
+        notes: What was repaired, or left out.
+    """
+
+    crs: str
+    features: dict[str, int]
+    name: str
+    notes: list[str]
+
+
+class UploadAnswer(Schema):
+    """What was recognised in a file, and what became of it.
+
+    Attributes:
+        classes_px: Judged pixels by class.
+        edited_px: Judged pixels whose class differs from the prediction that was edited.
+        id: Of the correction; the same for the same file.
+        label_events: One for each patch; empty with dry_run.
+        row_off: First row of the window that holds all polygons.
+    """
+
+    classes_px: dict[str, int]
+    col_off: int
+    edited_px: int
+    height: int
+    id: str
+    judged_px: int
+    label_events: list[int]
+    layers: list[UploadedLayer]
+    row_off: int
+    width: int
+
+
 class ClassAnswer(Schema):
     """A class that is drawn.
 

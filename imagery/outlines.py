@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon, mapping
 
 from imagery.gdal_limits import limited_pyogrio
-from imagery.outline_style import Colours, add_style, outline_qml
 from imagery.outline_table import OutlineTable
+from imagery.qgis_styles import Colours, add_style, outlines_qml
 from imagery.vectors import CLASS_FIELD
 
 _DECIMALS: Final = 7  # of a degree: about a centimetre
@@ -46,7 +46,7 @@ def write_outlines_gpkg(table: OutlineTable, layer: str, colours: Colours | None
     file = io.BytesIO()
     multi = bool((shapely.get_type_id(table.map_polygons) == shapely.GeometryType.MULTIPOLYGON).any())
     _write(file, table, layer, "GPKG", "MultiPolygon" if multi else "Polygon", promote_to_multi=multi)
-    return add_style(file.getvalue(), layer, colours) if colours else file.getvalue()
+    return add_style(file.getvalue(), layer, outlines_qml(colours)) if colours else file.getvalue()
 
 
 def write_outlines_shapefile(table: OutlineTable, layer: str, colours: Colours | None = None) -> bytes:
@@ -59,7 +59,7 @@ def write_outlines_shapefile(table: OutlineTable, layer: str, colours: Colours |
     with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         _write(Path(directory, f"{layer}.shp"), table, layer, "ESRI Shapefile", "Polygon", encoding="UTF-8")
         if colours:
-            Path(directory, f"{layer}.qml").write_text(outline_qml(colours), "utf-8")
+            Path(directory, f"{layer}.qml").write_text(outlines_qml(colours), "utf-8")
         for part in sorted(Path(directory).iterdir()):
             file.write(part, part.name)
     return archive.getvalue()

@@ -69,6 +69,10 @@ class SceneReader:
         border = [self.source.border.path] if self.source.border else []
         return tuple(dict.fromkeys([*(name for file in self._files.values() for name in file.dataset.files), *border]))
 
+    def dataset(self, path: str) -> DatasetReader:
+        """Return the open file of a path that the source names."""
+        return self._files[path].dataset
+
     def read(self, channels: Sequence[str], window: Window) -> NDArray[np.float32]:
         """Read channels of a window.
 

@@ -47,7 +47,7 @@ class Correction(BaseModel):
         height: Rows.
         width: Columns.
         shown: The map that it began with; None if it began empty.
-        seconds: Working time.
+        seconds: Working time; None if nobody measured it.
         annotator: Who corrected.
     """
 
@@ -59,7 +59,7 @@ class Correction(BaseModel):
     height: int
     width: int
     shown: Shown | None
-    seconds: float
+    seconds: float | None
     annotator: str
 
     @property
@@ -74,7 +74,7 @@ class CorrectedPatch(BaseModel):
     Attributes:
         correction: The whole.
         patch: Number of the patch.
-        share: Seconds of the working time that fall to this patch, by its judged pixels.
+        share: Seconds of the working time that fall to this patch, by its judged pixels; None if it is not known.
         edited_px: Pixels of the patch that differ from what was shown.
         runs: Classes of the patch as `encode_runs` writes them.
     """
@@ -83,7 +83,7 @@ class CorrectedPatch(BaseModel):
 
     correction: Correction
     patch: int
-    share: float
+    share: float | None
     edited_px: int
     runs: list[int]
 
@@ -219,12 +219,12 @@ def _of_patches(
         if (mask != UNKNOWN).any():
             before = onto_patch(shown, window, window_of(patch))
             found.append((patch.id, mask, int(((mask != before) & (mask != UNKNOWN)).sum())))
-    judged = sum(int((mask != UNKNOWN).sum()) for _, mask, _ in found)
+    judged, seconds = sum(int((mask != UNKNOWN).sum()) for _, mask, _ in found), correction.seconds
     return [
         CorrectedPatch(
             correction=correction,
             patch=patch_id,
-            share=correction.seconds * int((mask != UNKNOWN).sum()) / judged,
+            share=None if seconds is None else seconds * int((mask != UNKNOWN).sum()) / judged,
             edited_px=edited,
             runs=encode_runs(mask),
         )

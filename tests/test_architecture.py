@@ -200,7 +200,9 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
     without_mlflow = {name for name, status in statuses.items() if status == 503}
     assert without_mlflow == {name for name in requests if name.endswith("/readyz")}
     refused = {name: status for name, status in statuses.items() if status >= 400 and name not in without_mlflow}
-    before_the_first_version = re.compile(r"GET .*/(prediction\.|models/latest|models/{version})|POST .*/predict$")
+    before_the_first_version = re.compile(
+        r"GET .*/(prediction\.|qgis/deepness|models/latest|models/{version})|POST .*/predict$"
+    )
     assert {name: status for name, status in refused.items() if not before_the_first_version.match(name)} == {
         "POST /api/v1/models/{version}/promote": 404,
         "POST /api/v1/models/rollback": 409,  # none is served
@@ -226,6 +228,9 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "GET /api/v1/scenes/{scene_id}/maps/{layer}/window": 404,
         "GET /api/v1/scenes/{scene_id}/pixels": 422,  # no window was named
         "GET /api/v1/scenes/requests/{request_id}": 404,
+        "POST /api/v1/scenes/{scene_id}/labels": 422,  # no file
+        "GET /api/v1/scenes/{scene_id}/qgis/tiles/{view}/{z}/{x}/{y}.webp": 422,  # without a signature
+        "GET /api/v1/scenes/{scene_id}/qgis/maps/{layer}/{z}/{x}/{y}.webp": 422,
     }
 
 

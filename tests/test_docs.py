@@ -11,6 +11,7 @@ import click
 import pytest
 import yaml
 from flask import Flask
+from playwright.sync_api import sync_playwright
 
 from al_server.app import create_app
 from catalog.context import Catalog
@@ -19,6 +20,7 @@ from catalog.settings_sources import OUTSIDE_SETTINGS, PREFIX, RENAMED
 from cli.main import main as program
 from services.class_scheme import configured_scheme
 from tests.catalog_fixtures import as_role
+from tests.system.our_pages import ARGUMENTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -101,15 +103,38 @@ def test_the_navigation_lists_every_page():
     assert sorted(nav_pages(nav)) == [page.name for page in DOCS]
 
 
-def test_the_pages_build_and_load_nothing_from_elsewhere(tmp_path: Path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages as they are built."""
+    folder = tmp_path_factory.mktemp("site")
     # Not --quiet: it would hide the warnings that --strict turns into errors.
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pages = list(tmp_path.glob("*.html"))
+    return folder
+
+
+def test_the_pages_load_nothing_from_elsewhere(site: Path):
+    pages = list(site.glob("*.html"))
     assert {page.stem for page in pages} >= {page.stem for page in DOCS}
     for page in pages:
         assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*', text_of(page)), page.name
+
+
+@pytest.mark.slow
+def test_the_search_works_from_the_file_system_and_asks_no_host(site: Path, chromium: str):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "index.html").as_uri())
+        page.fill(".md-search__input", "Deepness")
+        first = page.locator(".md-search-result__item a").first
+        first.wait_for(state="attached")
+        assert "qgis" in (first.get_attribute("href") or "")
+        browser.close()
+    assert not [address for address in asked if not address.startswith(("file:", "data:", "blob:"))]
 
 
 def test_make_targets_exist():

@@ -99,6 +99,13 @@ EXPECTED = {
     ("GET", "/api/v1/models/decisions"): Role.READER,
     ("GET", "/api/v1/models/latest"): Role.READER,
     ("GET", "/api/v1/models/latest/onnx"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/qgis/deepness.onnx"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/qgis/layers.qlr"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/qgis/tiles/<view>/<int:z>/<int:x>/<int:y>.webp"): Role.PUBLIC,  # signed
+    ("GET", "/api/v1/scenes/<int:scene_id>/qgis/maps/<layer>/<int:z>/<int:x>/<int:y>.webp"): Role.PUBLIC,
+    ("GET", "/api/v1/qgis/outlines.qml"): Role.READER,
+    ("GET", "/api/v1/qgis/classes.qml"): Role.READER,
+    ("POST", "/api/v1/scenes/<int:scene_id>/labels"): Role.ANNOTATOR,
     ("GET", "/api/v1/models/latest/weights"): Role.READER,
     ("GET", "/api/v1/models/latest/card"): Role.READER,
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,

@@ -77,6 +77,13 @@ GET /api/v1/models/tracks
 GET /api/v1/models/decisions
 GET /api/v1/models/latest
 GET /api/v1/models/latest/onnx
+GET /api/v1/scenes/{scene_id}/qgis/deepness.onnx
+GET /api/v1/scenes/{scene_id}/qgis/layers.qlr
+GET /api/v1/scenes/{scene_id}/qgis/tiles/{view}/{z}/{x}/{y}.webp
+GET /api/v1/scenes/{scene_id}/qgis/maps/{layer}/{z}/{x}/{y}.webp
+GET /api/v1/qgis/outlines.qml
+GET /api/v1/qgis/classes.qml
+POST /api/v1/scenes/{scene_id}/labels
 GET /api/v1/models/latest/weights
 GET /api/v1/models/latest/card
 POST /api/v1/models/{version}/promote

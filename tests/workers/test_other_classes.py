@@ -206,7 +206,7 @@ def _check_model(catalog: Catalog, scene_id: int) -> None:
     assert {feature["properties"]["class"] for feature in features} == {"snow", "water"}
     outlines = catalog.settings.var_dir / "outlines.gpkg"
     outlines.write_bytes(store.get(keys["gpkg"]))
-    assert pyogrio.list_layers(outlines)[:, 0].tolist() == ["water_or_snow_outlines"]
+    assert pyogrio.list_layers(outlines)[:, 0].tolist() == ["water_or_snow_outlines", "layer_styles"]
     with MemoryFile(store.get(keys["tif"])) as file, file.open() as raster:
         assert raster.descriptions == ("0 other, 1 snow, 2 water, 255 cloud",)
         assert raster.colormap(1)[2][:3] == (0x1D, 0x4E, 0xD8)

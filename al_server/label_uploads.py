@@ -1,0 +1,144 @@
+"""Labels that people drew in a GIS: a GeoPackage comes back, and enters the loop as corrections of the map do."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from al_server.auth import actor
+from al_server.context import current_catalog, json_response
+from al_server.correction_schemas import ShownMap
+from al_server.corrections import shown_map
+from al_server.map_schemas import VersionChoice
+from al_server.schemas import SceneId
+from al_server.turns import UPLOADS
+from catalog.errors import InvalidInputError
+from catalog.settings import Settings
+from imagery.classes import UNKNOWN, ClassScheme
+from imagery.errors import OutlineError
+from imagery.grid import Grid
+from imagery.label_polygons import DrawnLabels, read_label_polygons
+from services import corrections
+from services.class_scheme import scheme_in_force
+from services.contained import Helper
+from services.corrections import Correction, Shown
+from services.map_layers import PREDICTION
+from services.scenes import find_scene, source_of
+
+api = APIBlueprint("label_uploads", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="QGIS")])
+
+READ_S: Final = 60.0
+"""Time in which a file must be read."""
+# The first bytes of the files that are taken, and their endings.
+_KINDS: Final = {b"SQLite format 3\0": ".gpkg", b"PK\x03\x04": ".zip"}
+
+
+class UploadQuery(VersionChoice):
+    """How a file is taken."""
+
+    version: int | None = Field(None, ge=1, description="the version whose prediction was edited; none: drawn anew")
+    seconds: float | None = Field(None, ge=0, le=864_000, description="working time, if it was measured")
+    dry_run: bool = Field(False, description="only tell what is recognised")
+
+
+class UploadedLayer(BaseModel):
+    """A layer of the file."""
+
+    name: str
+    crs: str
+    features: dict[str, int] = Field(description="by class; of the layer 'judged' by its name")
+    notes: list[str] = Field(description="what was repaired, or left out")
+
+
+class UploadAnswer(BaseModel):
+    """What was recognised in a file, and what became of it."""
+
+    id: UUID = Field(description="of the correction; the same for the same file")
+    layers: list[UploadedLayer]
+    row_off: int = Field(description="first row of the window that holds all polygons")
+    col_off: int
+    height: int
+    width: int
+    classes_px: dict[str, int] = Field(description="judged pixels by class")
+    judged_px: int
+    edited_px: int = Field(description="judged pixels whose class differs from the prediction that was edited")
+    label_events: list[int] = Field(description="one for each patch; empty with dry_run")
+
+
+@api.post("/<int:scene_id>/labels", responses={200: UploadAnswer, 202: UploadAnswer})
+def upload(path: SceneId, query: UploadQuery) -> Response:
+    """Take polygons drawn in a GIS as labels: 202, the labels follow; 200 with dry_run, or if it was sent before.
+
+    The body is a GeoPackage, or a zip archive with one or with shapefiles.
+    """
+    catalog = current_catalog()
+    content = request.get_data(cache=False)
+    with catalog.read() as session:
+        scene = find_scene(session, path.scene_id)
+        scheme = scheme_in_force(session, catalog.settings)
+    grid = source_of(scene).grid
+    corrections.check_may_correct(scene, grid.window)
+    drawn = _read(content, grid, scheme, catalog.settings)
+    asked = None if query.version is None else ShownMap(layer=PREDICTION, version=query.version)
+    shown, version = shown_map(scene, asked, drawn.window)
+    correction = Correction(
+        id=uuid5(NAMESPACE_URL, f"{scene.id} {hashlib.sha256(content).hexdigest()}"),
+        row_off=drawn.window.row_off,
+        col_off=drawn.window.col_off,
+        height=drawn.window.height,
+        width=drawn.window.width,
+        shown=None if asked is None else Shown(layer=asked.layer, version=version),
+        seconds=query.seconds,
+        annotator=actor(),
+    )
+    judged = drawn.classes != UNKNOWN
+    answer = UploadAnswer(
+        **correction.model_dump(include={"id", "row_off", "col_off", "height", "width"}),
+        layers=[
+            UploadedLayer(name=layer.name, crs=layer.crs, features=layer.features, notes=list(layer.notes))
+            for layer in drawn.layers
+        ],
+        classes_px={item.name: int((drawn.classes == item.value).sum()) for item in scheme.classes},
+        judged_px=int(judged.sum()),
+        edited_px=int((judged & (drawn.classes != shown)).sum()),
+        label_events=[],
+    )
+    if query.dry_run:
+        return json_response(answer)
+    with catalog.write() as session:
+        events, is_new = corrections.record(session, scene, correction, drawn.classes, shown)
+        answer.label_events = [event.id for event in events]
+    return json_response(answer, 202 if is_new else 200)
+
+
+def _read(content: bytes, grid: Grid, scheme: ClassScheme, settings: Settings) -> DrawnLabels:
+    """Read a file in a process of its own, which a damaged or hostile file may crash or keep busy.
+
+    Raises:
+        InvalidInputError: It is no file of a kind that is taken.
+        OutlineError: As `read_label_polygons`, or reading it took too long, or crashed.
+        ServiceUnavailable: Another file is being read.
+    """
+    ending = next((ending for start, ending in _KINDS.items() if content.startswith(start)), None)
+    if ending is None:
+        raise InvalidInputError("found a body that is neither a GeoPackage nor a zip archive; expected one of them")
+    with UPLOADS.required("files of labels"), tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"labels{ending}")
+        file.write_bytes(content)
+        helper = Helper(settings.scene_check_memory_mib)
+        try:
+            return helper.call(READ_S, read_label_polygons, str(file), grid, scheme)
+        except OutlineError as error:
+            raise OutlineError(str(error).replace(str(file), "the file")) from error
+        except (TimeoutError, EOFError, OSError) as error:
+            raise OutlineError(
+                f"the file could not be read within {READ_S:g} s, or it made the library crash; expected a plain "
+                "GeoPackage: export the layer with QGIS"
+            ) from error
+        finally:
+            helper.end()

@@ -1,0 +1,224 @@
+"""A GeoPackage edited in QGIS comes back as labels, over HTTP and by the command."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from catalog.context import Catalog
+from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Patch, SceneRole
+from cli.main import main
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
+from imagery.masks import mask_from_geotiff, mask_to_geotiff
+from imagery.outline_table import tabulate
+from imagery.outlines import write_outlines_gpkg
+from services.corrections import CorrectedPatch, decode_runs
+from services.delivery import delivery_options, prediction_keys
+from services.places import raster_store
+from services.scenes import find_scene
+from tests.al_server.test_corrections import scene_of
+from tests.al_server.test_error_shape import assert_problem
+from tests.catalog_fixtures import as_role
+from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene
+from tests.imagery.test_label_polygons import rectangle, write_drawn
+from tests.real_qgis import in_qgis, needs_qgis
+from tests.served_app import serving
+from workers.correction_drawing import apply_correction
+
+
+@pytest.fixture
+def forged(tmp_path: Path) -> ForgedScene:
+    return forge_scene(tmp_path / "scene.tif")
+
+
+@pytest.fixture
+def scene_id(catalog: Catalog, forged: ForgedScene) -> int:
+    return scene_of(catalog, forged)
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Path:
+    """A judged part of two patches: rows 4 to 20, columns 8 to 40, with clean ice in rows 4 to 12."""
+    drawn = {
+        "glacier_outlines": [(rectangle(4, 8, 12, 40), "clean ice")],
+        "judged": [(rectangle(4, 8, 20, 40), None)],
+    }
+    return Path(write_drawn(tmp_path / "edited.gpkg", drawn))
+
+
+EXPECTED = np.full((100, 160), UNKNOWN, dtype=np.uint8)
+EXPECTED[4:20, 8:40] = 0
+EXPECTED[4:12, 8:40] = 1
+
+
+def send(
+    client: FlaskClient, catalog: Catalog, scene_id: int, content: bytes, query: str = "", role: str = "annotator"
+) -> TestResponse:
+    return client.post(f"/api/v1/scenes/{scene_id}/labels{query}", data=content, headers=as_role(catalog, role))
+
+
+def stored(catalog: Catalog) -> list[tuple[LabelEvent, CorrectedPatch]]:
+    with catalog.read() as session:
+        events = session.scalars(select(LabelEvent).order_by(LabelEvent.id)).all()
+        return [(event, CorrectedPatch.model_validate_json(event.body)) for event in events]
+
+
+def test_a_dry_run_tells_what_is_recognised_and_stores_nothing(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path
+) -> None:
+    answer = send(client, catalog, scene_id, edited.read_bytes(), "?dry_run=true")
+    assert answer.status_code == 200, answer.text
+    told = answer.json
+    assert [(layer["name"], layer["features"]) for layer in told["layers"]] == [
+        ("glacier_outlines", {"clean ice": 1}),
+        ("judged", {"judged": 1}),
+    ]
+    assert told["classes_px"] == {"background": 256, "clean ice": 256, "debris-covered ice": 0}
+    assert (told["row_off"], told["col_off"], told["height"], told["width"]) == (4, 8, 16, 32)
+    assert (told["judged_px"], told["edited_px"], told["label_events"]) == (512, 256, [])
+    assert stored(catalog) == []
+
+
+def test_what_was_drawn_becomes_labels_of_whoever_sent_it(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path
+) -> None:
+    answer = send(client, catalog, scene_id, edited.read_bytes(), "?seconds=64")
+    assert answer.status_code == 202, answer.text
+    found = stored(catalog)
+    assert [event.id for event, _ in found] == answer.json["label_events"]
+    assert {(event.origin, event.state) for event, _ in found} == {("map", EventState.RECEIVED)}
+    assert [body.share for _, body in found] == [48.0, 16.0]  # 24 and 8 of 32 columns
+    assert {body.correction.annotator for _, body in found} == {"annotator"}
+    with catalog.read() as session:
+        jobs = session.scalars(select(Job).where(Job.kind == JobKind.INGEST_LABEL)).all()
+    assert [job.subject["event_id"] for job in jobs] == answer.json["label_events"]
+    for event, _ in found:
+        apply_correction(catalog, event)
+    with catalog.read() as session:
+        labels = session.scalars(select(Label).order_by(Label.id)).all()
+        patches = [session.get_one(Patch, label.patch_id) for label in labels]
+    for label, patch in zip(labels, patches, strict=True):
+        mask = mask_from_geotiff(raster_store(catalog).get(label.mask_key), GLACIER_SCHEME)
+        part = EXPECTED[patch.row_off : patch.row_off + 32, patch.col_off : patch.col_off + 32]
+        np.testing.assert_array_equal(mask, part)
+
+
+def test_the_same_file_twice_is_one_correction(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path
+) -> None:
+    first, again = (send(client, catalog, scene_id, edited.read_bytes()) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json == again.json
+    assert len(stored(catalog)) == 2
+    assert [body.share for _, body in stored(catalog)] == [None, None]  # nobody measured the time
+
+
+def test_edits_are_counted_from_the_prediction_that_was_edited(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene, edited: Path
+) -> None:
+    predicted = np.zeros((100, 160), dtype=np.uint8)
+    predicted[4:10, 8:40] = 1
+    with catalog.read() as session:
+        keys = prediction_keys(find_scene(session, scene_id), 3, delivery_options(catalog.settings))
+    raster_store(catalog).put(keys["tif"], mask_to_geotiff(predicted, forged.grid, GLACIER_SCHEME))
+    answer = send(client, catalog, scene_id, edited.read_bytes(), "?version=3")
+    assert answer.json["edited_px"] == 2 * 32
+    assert stored(catalog)[0][1].correction.shown.version == 3
+
+
+def with_view(path: Path) -> bytes:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE VIEW v AS SELECT 1 AS fid")
+    return path.read_bytes()
+
+
+def test_what_is_no_file_of_labels_is_refused(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path, tmp_path: Path
+) -> None:
+    assert_problem(send(client, catalog, scene_id, b"hello"), 422, "neither a GeoPackage nor a zip archive")
+    damaged = edited.read_bytes()[:3000]
+    assert_problem(send(client, catalog, scene_id, damaged), 422, "the file: found a GeoPackage that cannot be read")
+    wrong = write_drawn(tmp_path / "wrong.gpkg", {"a": [(rectangle(1, 1, 9, 9), "ice")]})
+    assert_problem(
+        send(client, catalog, scene_id, Path(wrong).read_bytes()), 422, "the file: found in the field 'class'"
+    )
+    assert_problem(send(client, catalog, scene_id, with_view(edited)), 422, "the file: found the view 'v'")
+    assert_problem(send(client, catalog, scene_id, b" " * (2**20 + 1)), 413, "capacity limit")
+    assert_problem(send(client, catalog, scene_id, b"", role="reader"), 403, "needs annotator")
+    assert stored(catalog) == []
+
+
+def test_a_scene_that_judges_models_takes_no_labels(
+    client: FlaskClient, catalog: Catalog, tmp_path: Path, edited: Path
+) -> None:
+    judging = scene_of(catalog, forge_scene(tmp_path / "v.tif"), SceneRole.VALIDATION)
+    assert_problem(send(client, catalog, judging, edited.read_bytes()), 409, "it judges models")
+
+
+def test_the_command_shows_what_is_recognised_and_sends_it(
+    app: Flask, catalog: Catalog, scene_id: int, edited: Path
+) -> None:
+    token = catalog.secrets.annotator_token
+
+    def run(*options: str, given: str | None = None) -> Any:
+        command = ["labels", "upload", str(edited), "--scene", "pool", "--url", address, "--token", token, *options]
+        return CliRunner().invoke(main, command, input=given)
+
+    with serving(app) as address:
+        refused = run(given="n\n")
+        assert (refused.exit_code, stored(catalog)) == (0, [])
+        assert "glacier_outlines" in refused.output
+        assert "Judged: 512 pixels (256 background, 256 clean ice), of which 256 differ" in refused.output
+        done = run("--yes", "--json", "--minutes", "2")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["label_events"] == [event.id for event, _ in stored(catalog)]
+    assert sum(body.share for _, body in stored(catalog)) == pytest.approx(120)
+
+
+@pytest.mark.slow
+@needs_qgis
+def test_what_a_real_qgis_edited_comes_back_as_it_was_drawn(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene, tmp_path: Path
+) -> None:
+    """The first outline is deleted, a triangle drawn in its place, and the ground around it judged."""
+    file = tmp_path / "outlines.gpkg"
+    table = tabulate(forged.truth, forged.grid, GLACIER_SCHEME.names)
+    file.write_bytes(write_outlines_gpkg(table, "outlines", GLACIER_SCHEME.classes))
+    edited = in_qgis(tmp_path, "edit", file)
+    assert (edited["saved"], edited["faults"]) == (True, [])
+    answer = send(client, catalog, scene_id, file.read_bytes())
+    assert answer.status_code == 202, answer.text
+    assert [layer["name"] for layer in answer.json["layers"]] == ["outlines", "judged"]
+    left, bottom, right, top = edited["box"]
+    triangle = shapely.Polygon([(left, bottom), (right, bottom), (right, top)])
+    kept = [*table.map_polygons[1:], triangle]
+    names = [*table.fields["class"][1:], "debris-covered ice"]
+    expected = np.full((100, 160), UNKNOWN, dtype=np.uint8)
+    rows, columns = np.mgrid[:100, :160] + 0.5
+    step, _, x, _, _, y = NORTH_UP
+    ground = shapely.points(x + columns * step, y - rows * step)
+    expected[shapely.contains(shapely.box(left, bottom, right, top), ground)] = 0
+    for name in ("clean ice", "debris-covered ice"):  # by rising precedence
+        for polygon, of_class in zip(kept, names, strict=True):
+            if of_class == name:
+                expected[shapely.contains(polygon, ground)] = GLACIER_SCHEME.by_name(name).value
+    found = np.full((100, 160), UNKNOWN, dtype=np.uint8)
+    with catalog.read() as session:
+        for _, body in stored(catalog):
+            patch = session.get_one(Patch, body.patch)
+            part = found[patch.row_off : patch.row_off + 32, patch.col_off : patch.col_off + 32]
+            part[...] = decode_runs(body.runs, 32, 32, GLACIER_SCHEME)
+    covered = found != UNKNOWN
+    assert covered.sum() > 3000
+    tiled = np.zeros((100, 160), dtype=bool)
+    tiled[:96] = True  # no patch of 32 px lies in the last rows
+    np.testing.assert_array_equal(found[tiled], expected[tiled])
