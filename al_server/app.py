@@ -115,30 +115,8 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     resources = (
         *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, scene_glaciers, scene_labels),
-        *(
-            corrections,
-            label_uploads,
-            predictions,
-            area_predictions,
-            qgis,
-            qgis_layers,
-            patches,
-            scorings,
-            rounds,
-            arms,
-        ),
-        *(
-            effort,
-            quality,
-            jobs,
-            label_events,
-            model_versions,
-            canary,
-            lineage,
-            withdrawals,
-            subscriptions,
-            interactive,
-        ),
+        *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
+        *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
         *(interactive, set_aside, users, tokens, live, status),
     )
     for resource in resources:

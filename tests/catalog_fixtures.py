@@ -1,5 +1,6 @@
 """A catalog on a fresh database and a real Redis, an app on it, and rows as the workers would have written them."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,7 @@ from services import passwords, tokens
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 from tests.leaks import StrictClient
 
+DATABASE = "GLACIER_AL_TEST_DATABASE"
 NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
 NO_REDIS = "redis://127.0.0.1:9/0"
 PROJECT_ID = 15
@@ -73,8 +75,11 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path, migrated_database: Path) -> str:
-    """The URL of a migrated, empty database."""
+def database_url(tmp_path: Path, migrated_database: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated, empty database: on SQLite, or on PostgreSQL if the environment asks for it."""
+    if os.environ.get(DATABASE) == "postgresql":
+        url: str = request.getfixturevalue("postgresql_url")
+        return url
     copy = tmp_path / "catalog.sqlite"
     shutil.copy(migrated_database, copy)
     return f"sqlite:///{copy}"

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import BigInteger, cast, literal, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import scorings
@@ -72,7 +72,7 @@ def sample(session: Session) -> Sequence[Patch]:
     statement = select(Patch).where(
         Patch.scene_id.in_(ready), Patch.state == PatchState.UNLABELLED, Patch.valid_share > 0
     )
-    order = (Patch.id * _MULTIPLIER) % _MODULUS
+    order = (cast(Patch.id, BigInteger) * literal(_MULTIPLIER, BigInteger)) % literal(_MODULUS, BigInteger)
     return session.scalars(statement.order_by(order, Patch.id).limit(PATCHES).options(joinedload(Patch.scene))).all()
 
 

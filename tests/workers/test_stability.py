@@ -10,8 +10,11 @@ from catalog.context import Catalog
 from catalog.records import PatchState
 from imagery.classes import UNKNOWN
 from services.stability import Agreement, has_stabilised, read
+from tests.catalog.conftest import database_url
 from tests.catalog_fixtures import add_scene, add_scoring
 from workers.stability import agreement, count_pairs, sample
+
+__all__ = ["database_url"]  # integers are smaller on PostgreSQL
 
 
 def test_kappa_of_a_class_is_that_against_the_rest():
