@@ -9,7 +9,7 @@ from tests.system.conftest import Stage
 from tests.system.loop_system import LoopSystem
 from tools.screenshots import DESK, PHONE, take_pictures
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # with the system, if it is the first to need it
 
 
 @pytest.mark.usefixtures("chromium")
