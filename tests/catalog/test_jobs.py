@@ -213,6 +213,8 @@ def test_every_kind_of_work_has_a_queue() -> None:
         JobKind.SCORE_POOL,
         JobKind.SCORE_SHARD,
         JobKind.PREDICT_SCENE,
+        JobKind.PREDICT_AREA,
+        JobKind.EXPORT_GLIMS,
         JobKind.COMPARE_SERVED,
     }
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute

@@ -43,6 +43,8 @@ def test_what_needs_the_network_runs_apart():
         JobKind.SCORE_POOL,
         JobKind.SCORE_SHARD,
         JobKind.PREDICT_SCENE,
+        JobKind.PREDICT_AREA,
+        JobKind.EXPORT_GLIMS,
         JobKind.COMPARE_SERVED,
     }
     assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, COMPUTE}
