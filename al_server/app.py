@@ -35,7 +35,6 @@ from al_server import (
     quality,
     rounds,
     scene_glaciers,
-    scene_labels,
     scene_page,
     scene_patches,
     scene_pixels,
@@ -114,7 +113,7 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, scene_glaciers, scene_labels),
+        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, scene_glaciers),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
         *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
         *(interactive, set_aside, users, tokens, live, status),

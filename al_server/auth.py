@@ -37,7 +37,7 @@ EXCEPTIONS = {
     "label_events.replay": Role.ANNOTATOR,
     "corrections.submit": Role.ANNOTATOR,
     "area_predictions.predict": Role.READER,
-    "label_uploads.upload": Role.ANNOTATOR,
+    "scene_labels.upload": Role.ANNOTATOR,
     "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
     "subscriptions.list_deliveries": Role.OPERATOR,
     "quality.quality": Role.OPERATOR,  # tells of people, whose colleagues hold the tokens of readers

@@ -30,7 +30,7 @@ CALLED_BY_LABEL_STUDIO = {
 }
 
 
-FILES = {"label_uploads.upload": "application/geopackage+sqlite3"}
+FILES = {"scene_labels.upload": "application/geopackage+sqlite3"}
 """Media type of the file that an endpoint takes as its body, in place of JSON."""
 
 

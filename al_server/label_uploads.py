@@ -7,7 +7,6 @@ from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from flask import Response, request
-from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from al_server.auth import actor
@@ -15,6 +14,7 @@ from al_server.context import current_catalog, json_response
 from al_server.correction_schemas import ShownMap
 from al_server.corrections import shown_map
 from al_server.map_schemas import VersionChoice
+from al_server.scene_labels import api
 from al_server.schemas import SceneId
 from al_server.turns import UPLOADS
 from catalog.errors import InvalidInputError
@@ -30,7 +30,7 @@ from services.corrections import Correction, Shown
 from services.map_layers import PREDICTION
 from services.scenes import find_scene, source_of
 
-api = APIBlueprint("label_uploads", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="QGIS")])
+__all__ = ["api"]  # one with the list of labels: the OpenAPI document keeps one blueprint for each path
 
 READ_S: Final = 60.0
 """Time in which a file must be read."""

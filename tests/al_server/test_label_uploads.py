@@ -192,7 +192,7 @@ def test_what_a_real_qgis_edited_comes_back_as_it_was_drawn(
     """The first outline is deleted, a triangle drawn in its place, and the ground around it judged."""
     file = tmp_path / "outlines.gpkg"
     table = tabulate(forged.truth, forged.grid, GLACIER_SCHEME.names)
-    file.write_bytes(write_outlines_gpkg(table, "outlines", GLACIER_SCHEME.classes))
+    file.write_bytes(write_outlines_gpkg(table, "outlines", GLACIER_SCHEME.colours_of(GLACIER_SCHEME.names)))
     edited = in_qgis(tmp_path, "edit", file)
     assert (edited["saved"], edited["faults"]) == (True, [])
     answer = send(client, catalog, scene_id, file.read_bytes())

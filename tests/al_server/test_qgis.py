@@ -123,8 +123,9 @@ def test_a_real_qgis_shows_styles_and_tiles(
 ) -> None:
     reader = as_role(catalog, "reader")
     table = tabulate(forged.truth, forged.grid, GLACIER_SCHEME.names)
+    colours = GLACIER_SCHEME.colours_of(GLACIER_SCHEME.names)
     files = {
-        "outlines.gpkg": write_outlines_gpkg(table, "glacier_outlines", GLACIER_SCHEME.classes),
+        "outlines.gpkg": write_outlines_gpkg(table, "glacier_outlines", colours),
         "classes.tif": class_map_to_cog(forged.truth, forged.grid, GLACIER_SCHEME, GLACIER_SCHEME.names),
         "classes.qml": client.get("/api/v1/qgis/classes.qml", headers=reader).data,
     }
