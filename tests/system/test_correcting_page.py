@@ -149,7 +149,7 @@ def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: B
     editor.page.click("dialog button:text-is('Back')")
     editor.submit()
     editor.page.wait_for_selector("text=Submitted: a label for")
-    assert editor.page.locator("text=Continue the draft").count() == 0
+    editor.page.wait_for_selector("text=Continue the draft", state="detached")
     stored = place.labels()
     assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, 2, UNKNOWN)] == [True] * 4
     assert editor.faults == []
